@@ -1,0 +1,121 @@
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use scraper::{Html, Selector};
+use serde_json::Value;
+use url::Url;
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A form as a browser would send it: where to, with the fields that are already filled in.
+#[derive(Clone, Debug)]
+pub struct Form {
+    pub action: String,
+    pub fields: Vec<(String, String)>,
+}
+
+impl Form {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn select(selector: &str) -> Selector {
+    Selector::parse(selector).expect("a selector of the tests")
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("answers are UTF-8")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Empty when it is absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("headers are ASCII"))
+    }
+
+    pub fn location(&self) -> &str {
+        self.header("location")
+    }
+
+    /// `error` of an OAuth error body.
+    pub fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {self:?}")).to_owned()
+    }
+
+    /// The status and the `error` of an OAuth error body.
+    pub fn refusal(&self) -> (u16, String) {
+        (self.status.as_u16(), self.error())
+    }
+
+    /// Which page it is; empty when it is none.
+    pub fn page(&self) -> String {
+        if !self.header("content-type").starts_with("text/html") {
+            return String::new();
+        }
+        let html = Html::parse_document(self.text());
+        let name = html.select(&select("body")).next().and_then(|body| body.attr("data-page")).map(str::to_owned);
+        name.unwrap_or_default()
+    }
+
+    /// The text of what the selector finds first.
+    pub fn words(&self, selector: &str) -> Option<String> {
+        let html = Html::parse_document(self.text());
+        let found = html.select(&select(selector)).next()?;
+        Some(found.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// One attribute of everything that the selector finds.
+    pub fn attributes(&self, selector: &str, attribute: &str) -> Vec<String> {
+        let html = Html::parse_document(self.text());
+        html.select(&select(selector)).filter_map(|found| found.attr(attribute)).map(str::to_owned).collect()
+    }
+
+    /// The form that has a field or a button of this name.
+    pub fn form(&self, with: &str) -> Form {
+        let html = Html::parse_document(self.text());
+        let named = select(&format!("[name=\"{with}\"]"));
+        let form = html.select(&select("form")).find(|form| form.select(&named).next().is_some());
+        let form = form.unwrap_or_else(|| panic!("no form has {with}: {}", self.text()));
+        let value = |input: scraper::ElementRef<'_>| {
+            Some((input.attr("name")?.to_owned(), input.attr("value").unwrap_or_default().to_owned()))
+        };
+        Form {
+            action: form.attr("action").expect("forms say where to").to_owned(),
+            fields: form.select(&select("input")).filter_map(value).collect(),
+        }
+    }
+
+    /// Whether the browser is sent on to an application.
+    pub fn is_callback(&self) -> bool {
+        self.status.is_redirection() && !self.location().starts_with('/')
+    }
+
+    /// The parameters that an application is called back with.
+    pub fn callback(&self) -> HashMap<String, String> {
+        assert!(self.is_callback(), "no application is called back: {} {}", self.status, self.text());
+        let url = Url::parse(self.location()).expect("a location is a URL");
+        assert!(url.fragment().is_none(), "nothing is in the fragment: {url}");
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let count = pairs.len();
+        let params: HashMap<_, _> = pairs.into_iter().collect();
+        assert_eq!(params.len(), count, "no parameter comes twice: {url}");
+        params
+    }
+
+    /// The `error` that an application is called back with.
+    pub fn callback_error(&self) -> String {
+        self.callback().remove("error").unwrap_or_else(|| panic!("no error: {}", self.location()))
+    }
+}

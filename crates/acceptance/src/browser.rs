@@ -1,0 +1,119 @@
+use std::collections::BTreeMap;
+
+use flows::demo::password_of;
+use http::{Method, header};
+
+use crate::{Answer, Asked, Client};
+
+/// A person at a browser: keeps cookies, follows the house's own redirects, sends the forms it is shown.
+#[derive(Clone)]
+pub struct Browser {
+    pub client: Client,
+    pub login: String,
+    pub password: String,
+    pub jar: BTreeMap<String, String>,
+}
+
+/// More redirects than any way through the house has.
+const MOST_STEPS: usize = 8;
+
+impl Browser {
+    pub(crate) fn new(client: Client, login: &str) -> Self {
+        Self { client, login: login.to_owned(), password: password_of(login), jar: BTreeMap::new() }
+    }
+
+    /// Somebody else sits down at the same browser.
+    #[must_use]
+    pub fn taken_over_by(mut self, login: &str) -> Self {
+        login.clone_into(&mut self.login);
+        self.password = password_of(login);
+        self
+    }
+
+    /// One request, no redirect followed.
+    pub async fn step(&mut self, method: &Method, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let mut ask = self.client.ask(method, path);
+        if !self.jar.is_empty() {
+            let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            ask = ask.header("cookie", &cookies.join("; "));
+        }
+        if method == Method::POST {
+            ask = ask.form(fields);
+        }
+        let answer = ask.send().await;
+        for cookie in answer.headers.get_all(header::SET_COOKIE) {
+            let cookie = cookie.to_str().expect("ASCII");
+            let (name, rest) = cookie.split_once('=').expect("a cookie has a value");
+            let (value, attributes) = rest.split_once(';').unwrap_or((rest, ""));
+            if attributes.contains("Max-Age=0") {
+                self.jar.remove(name);
+            } else {
+                self.jar.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+
+    async fn follow(&mut self, mut answer: Answer) -> Answer {
+        for _ in 0..MOST_STEPS {
+            if !answer.status.is_redirection() || answer.is_callback() {
+                return answer;
+            }
+            let location = answer.location().to_owned();
+            answer = self.step(&Method::GET, &location, &[]).await;
+        }
+        panic!("the house sends its visitors in circles: {answer:?}");
+    }
+
+    /// Opens a page, following redirects until there is one or an application is called back.
+    pub async fn open(&mut self, path: &str) -> Answer {
+        let answer = self.step(&Method::GET, path, &[]).await;
+        self.follow(answer).await
+    }
+
+    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let answer = self.step(&Method::POST, path, fields).await;
+        self.follow(answer).await
+    }
+
+    /// Sends the form of the page that has this field or button, with what the person enters.
+    pub async fn submit(&mut self, page: &Answer, with: &str, entered: &[(&str, &str)]) -> Answer {
+        let form = page.form(with);
+        let kept = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let kept = kept.filter(|(name, _)| entered.iter().all(|(entered, _)| entered != name));
+        let fields: Vec<_> = kept.chain(entered.iter().copied()).collect();
+        self.post(&form.action, &fields).await
+    }
+
+    /// Enters login and password.
+    pub async fn enter(&mut self, sign_in_page: &Answer) -> Answer {
+        let (login, password) = (self.login.clone(), self.password.clone());
+        self.submit(sign_in_page, "password", &[("login", &login), ("password", &password)]).await
+    }
+
+    pub async fn allow(&mut self, consent_page: &Answer) -> Answer {
+        self.submit(consent_page, "decision", &[("decision", "allow")]).await
+    }
+
+    pub async fn deny(&mut self, consent_page: &Answer) -> Answer {
+        self.submit(consent_page, "decision", &[("decision", "deny")]).await
+    }
+
+    /// Signs in without an application.
+    pub async fn sign_in(&mut self) -> Answer {
+        let page = self.open("/id/account/login").await;
+        self.enter(&page).await
+    }
+
+    /// Does what the pages of an authorization request ask for, once each; ends where it is called back or stopped.
+    pub async fn authorize(&mut self, asked: &Asked) -> Answer {
+        let mut answer = self.open(&asked.path()).await;
+        if answer.page() == "sign-in" {
+            answer = self.enter(&answer).await;
+        }
+        if answer.page() == "consent" {
+            answer = self.allow(&answer).await;
+        }
+        answer
+    }
+}

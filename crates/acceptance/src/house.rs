@@ -1,0 +1,214 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use flows::admin::Office;
+use flows::{Database, House, MasterKey, Site, World as _};
+use model::record::ApplicationRecord;
+use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
+use oauth::secret::Presented;
+use serde_json::Value;
+use store::Store;
+use web::Gate;
+use web::server::TrustedProxies;
+
+use crate::place::MASTER_KEY;
+use crate::{App, Browser, Client, Place, TestWorld};
+
+const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
+
+/// The demo's two instances, answering as they do behind a listener.
+pub struct TestHouse {
+    pub house: Arc<House>,
+    world: Arc<TestWorld>,
+    router: axum::Router,
+    roots: [String; 2],
+    database: Database,
+    administrator: Administrator,
+    // Dropped last: the database is open until then.
+    place: Place,
+}
+
+/// An event of the audit, every column of it.
+#[derive(Clone, Debug)]
+pub struct AuditRow {
+    pub kind: String,
+    pub outcome: String,
+    pub reason: String,
+    pub application: String,
+    pub user: String,
+    pub token: String,
+    pub session: String,
+    /// Everything, also what has no member here.
+    pub columns: Vec<String>,
+}
+
+impl TestHouse {
+    pub async fn open() -> Self {
+        Self::on(Place::sqlite().await).await
+    }
+
+    pub async fn on(place: Place) -> Self {
+        Self::start(place, TestWorld::new(), HTTP_ROOTS, Some("testdb")).await
+    }
+
+    /// Nobody answers to unknown hosts.
+    pub async fn without_default() -> Self {
+        Self::start(Place::sqlite().await, TestWorld::new(), HTTP_ROOTS, None).await
+    }
+
+    /// Both instances under https root URLs.
+    pub async fn under_https() -> Self {
+        let roots = ["https://testdb.example.test", "https://demodb.example.test"];
+        Self::start(Place::sqlite().await, TestWorld::new(), roots, Some("testdb")).await
+    }
+
+    async fn start(place: Place, world: Arc<TestWorld>, roots: [&str; 2], default: Option<&str>) -> Self {
+        let database = place.open().await;
+        let site = |name: &str, root: &str| Site {
+            name: name.to_owned(),
+            root: RootUrl::parse(root).expect("a root URL of the tests"),
+            hosts: Vec::new(),
+        };
+        let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
+        let master = MasterKey::new(&MASTER_KEY);
+        let administrator = master.operator();
+        let house = House::open(database.clone(), master, sites, default, world.clone());
+        let house = house.await.expect("the house opens");
+        let router = web::router(Gate::new(house.clone(), TrustedProxies::default()));
+        let roots = roots.map(str::to_owned);
+        Self { house, world, router, roots, database, administrator, place }
+    }
+
+    /// The process ends in good order, and another one begins on the same database.
+    pub async fn restarted(self) -> Self {
+        self.house.close().await;
+        let roots = self.roots.each_ref().map(String::as_str);
+        Self::start(self.place, self.world, roots, Some("testdb")).await
+    }
+
+    /// At `testdb`.
+    pub fn client(&self) -> Client {
+        self.client_at(0)
+    }
+
+    fn client_at(&self, instance: usize) -> Client {
+        let peer = ([192, 0, 2, 1], 50_000).into();
+        Client { router: self.router.clone(), root: self.roots[instance].clone(), peer }
+    }
+
+    /// At `demodb`.
+    pub fn other_client(&self) -> Client {
+        self.client_at(1)
+    }
+
+    pub fn browser(&self, login: &str) -> Browser {
+        Browser::new(self.client(), login)
+    }
+
+    pub fn browser_at_other(&self, login: &str) -> Browser {
+        Browser::new(self.other_client(), login)
+    }
+
+    pub fn app(&self, uri: &str) -> App {
+        App::of_the_demo(self.client(), uri)
+    }
+
+    pub fn app_at_other(&self, uri: &str) -> App {
+        App::of_the_demo(self.other_client(), uri)
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.world.now()
+    }
+
+    pub fn advance(&self, span: Duration) {
+        self.world.advance(span);
+    }
+
+    pub fn set_clock(&self, now: Timestamp) {
+        self.world.set(now);
+    }
+
+    /// Memory follows what administrators changed.
+    pub async fn catch_up(&self) {
+        self.house.catch_up().await.expect("the feed can be read");
+    }
+
+    /// Timers that are due are acted on.
+    pub async fn beat(&self) {
+        self.house.beat().await.expect("the database answers");
+    }
+
+    /// Rotation, sweeping, forgetting.
+    pub async fn tidy(&self) {
+        self.house.tidy().await.expect("the database answers");
+    }
+
+    /// An administrator of `testdb`, as at the command line beside a running server.
+    pub async fn office(&self) -> Office<'_> {
+        let office = Office::open(&self.database, &self.administrator, "testdb").await;
+        office.expect("the database answers").expect("testdb is there")
+    }
+
+    /// One reading of clock and dice, for the flows of administrators.
+    pub fn moment<'a>(&self, dice: &'a mut Box<dyn Dice>) -> Moment<'a> {
+        Moment { now: self.world.now(), dice: &mut **dice }
+    }
+
+    pub fn dice(&self) -> Box<dyn Dice> {
+        self.world.dice()
+    }
+
+    pub async fn enable_app(&self, uri: &str, enabled: bool) {
+        let mut dice = self.dice();
+        let done = self.office().await.set_application_enabled(uri, enabled, &mut self.moment(&mut dice)).await;
+        done.expect("the database answers").expect("it is registered");
+        self.catch_up().await;
+    }
+
+    pub async fn enable_user(&self, login: &str, enabled: bool) {
+        let mut dice = self.dice();
+        let done = self.office().await.set_user_enabled(login, enabled, &mut self.moment(&mut dice)).await;
+        done.expect("the database answers").expect("the user is there");
+        self.catch_up().await;
+    }
+
+    pub async fn set_password(&self, login: &str, password: &str) {
+        let (mut dice, passwords) = (self.dice(), flows::Passwords::new());
+        let password = Presented::new(password);
+        let done = self.office().await.set_password(&passwords, login, &password, &mut self.moment(&mut dice)).await;
+        done.expect("the database answers").expect("a good password");
+        self.catch_up().await;
+    }
+
+    /// Registers a further application by its record; `secret` makes it Confidential.
+    pub async fn register(&self, record: Value, secret: Option<&str>) -> App {
+        let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
+        let redirect_uri = record.impersonate_login_url.first().cloned().unwrap_or_default();
+        let (mut dice, uri) = (self.dice(), record.application_uri.clone());
+        let shown = secret.map(Presented::new);
+        let done = self.office().await.create_application(record, shown.as_ref(), &mut self.moment(&mut dice)).await;
+        done.expect("the database answers").expect("a good record");
+        self.catch_up().await;
+        App { client: self.client(), uri, secret: secret.map(str::to_owned), redirect_uri }
+    }
+
+    /// Everything that the audit of `testdb` holds, oldest first. The house is closed, so that nothing is still on its way.
+    pub async fn audit(self) -> Vec<AuditRow> {
+        self.house.close().await;
+        let database = self.place.open().await;
+        let instances = database.instances().await.expect("instances can be read");
+        let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
+        let events = Store::new(database, testdb.id).audit_trail().await.expect("the audit can be read");
+        let rows = events.into_iter().map(|event| {
+            let [application, user, token, session] =
+                [event.application, event.user, event.token, event.session].map(Option::unwrap_or_default);
+            let more = [event.actor, event.address, event.user_agent, event.request, event.detail];
+            let known = [&event.kind, &event.outcome, &event.reason, &application, &user, &token, &session];
+            let columns = known.into_iter().cloned().chain(more.into_iter().map(Option::unwrap_or_default)).collect();
+            let (kind, outcome, reason) = (event.kind, event.outcome, event.reason);
+            AuditRow { kind, outcome, reason, application, user, token, session, columns }
+        });
+        rows.collect()
+    }
+}

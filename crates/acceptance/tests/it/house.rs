@@ -1,0 +1,12 @@
+//! What the house promises beyond the specifications, a file per subject.
+
+mod api;
+mod audit;
+mod consent;
+mod errors;
+mod instances;
+mod keys;
+mod pages;
+mod reference_tokens;
+mod sessions;
+mod sign_in;

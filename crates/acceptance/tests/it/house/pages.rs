@@ -1,0 +1,96 @@
+//! What every page of the house is like.
+
+use acceptance::{Answer, TestHouse};
+
+use crate::FIRST;
+
+#[track_caller]
+fn assert_well_kept(answer: &Answer, form_target: &str) {
+    let name = answer.page();
+    assert!(!name.is_empty(), "a page: {}", answer.text());
+    let policy = answer.header("content-security-policy");
+    for part in ["default-src 'none'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+        assert!(policy.contains(part), "{name}: {policy}");
+    }
+    assert!(policy.contains(&format!("form-action 'self'{form_target};")), "{name}: {policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("script-src"), "{name}: {policy}");
+    assert_eq!(answer.header("x-frame-options"), "DENY", "{name}");
+    assert_eq!(answer.header("referrer-policy"), "same-origin", "{name}");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff", "{name}");
+    assert_eq!(answer.header("cache-control"), "no-store", "{name}");
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{name}");
+    let text = answer.text();
+    assert!(!text.contains("<script") && !text.contains(" style=") && !text.contains(" onclick="), "{name}: no script");
+}
+
+#[tokio::test]
+async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script() {
+    let house = TestHouse::open().await;
+    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let callback = " http://localhost:3000";
+    let sign_in = alice.open(&app.asks("read").path()).await;
+    assert_well_kept(&sign_in, callback);
+    let consent = alice.enter(&sign_in).await;
+    assert_well_kept(&consent, callback);
+    alice.allow(&consent).await;
+    for (path, page) in [
+        ("/", "landing"),
+        ("/id/account", "account"),
+        ("/id", "account"),
+        ("/id/account/login", "sign-in"),
+        ("/id/connect/endsession", "sign-out"),
+        ("/id/connect/authorize", "error"),
+        ("/nothing", "error"),
+    ] {
+        let answer = alice.open(path).await;
+        assert_eq!(answer.page(), page, "{path}");
+        assert_well_kept(&answer, "");
+    }
+    let page = alice.open("/id/connect/endsession").await;
+    let signed_out = alice.submit(&page, "csrf", &[]).await;
+    assert_eq!(signed_out.page(), "signed-out");
+    assert_well_kept(&signed_out, "");
+}
+
+#[tokio::test]
+async fn what_pages_refer_to_is_there_and_may_be_kept_for_ever() {
+    let house = TestHouse::open().await;
+    let page = house.client().get("/id/account/login").await;
+    let references = page.attributes("link", "href");
+    assert_eq!(references.len(), 2);
+    for path in references {
+        let asset = house.client().get(&path).await;
+        assert_eq!(asset.status, 200, "{path}");
+        assert!(asset.header("cache-control").contains("immutable"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_people_send_comes_back_as_text_only() {
+    let house = TestHouse::open().await;
+    let nasty = "\"><script>alert(1)</script><b x='";
+    let mut alice = house.browser(nasty);
+    let answer = alice.sign_in().await;
+    assert_eq!(answer.page(), "sign-in");
+    assert_eq!(answer.attributes("#login", "value"), [nasty], "what was typed is still there");
+    assert!(!answer.text().contains("<script"));
+    let app = house.app(FIRST);
+    let page = house.browser("alice").open(&app.asks("read").with("state", nasty).path()).await;
+    assert_eq!(page.page(), "sign-in");
+    assert!(!page.text().contains("<script"));
+}
+
+#[tokio::test]
+async fn the_account_page_greets_who_is_signed_in() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    assert_eq!(alice.open("/id/account").await.page(), "sign-in");
+    let page = alice.sign_in().await;
+    assert_eq!(page.page(), "account");
+    assert!(page.text().contains("Alice Archer"));
+    let sign_out = page.attributes("#sign-out", "href");
+    let page = alice.open(&sign_out[0]).await;
+    assert_eq!(page.page(), "sign-out");
+    assert_eq!(alice.submit(&page, "csrf", &[]).await.page(), "signed-out");
+    assert_eq!(alice.open("/id/account").await.page(), "sign-in");
+}

@@ -1,0 +1,176 @@
+//! API keys: issued by hand, shown once, revoked at once.
+
+use std::time::Duration;
+
+use acceptance::{Client, TestHouse};
+use flows::reference_tokens::TokenDraft;
+use http::Method;
+use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish};
+use oauth::scope::Scope;
+
+use crate::SERVICE;
+
+const SCRIPTS: &str = "my.trusted.app/scripts";
+const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers";
+
+async fn issue(
+    house: &TestHouse,
+    (application, login): (&str, Option<&str>),
+    (scope, days): (&str, Option<u32>),
+) -> Result<(ReferenceToken, String), String> {
+    let mut dice = house.dice();
+    let mut moment = house.moment(&mut dice);
+    let scope = Scope::parse(scope).expect("a scope");
+    let kind = if login.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service };
+    let expires_at = days.map(|days| moment.now.plus(Duration::from_hours(24) * days));
+    let wish = Wish { kind, description: "a script", scope: &scope, expires_at };
+    let draft = TokenDraft { application, login, wish };
+    let issued = house.office().await.issue_token(&draft, &mut moment).await.expect("no fault");
+    house.catch_up().await;
+    issued.map(|(token, value)| (token, value.expose().to_owned())).map_err(|refusal| refusal.to_string())
+}
+
+async fn alices(house: &TestHouse) -> (ReferenceToken, String) {
+    issue(house, (SCRIPTS, Some("alice")), ("read update", Some(30))).await.expect("issued")
+}
+
+async fn by_key(client: &Client, header: &str, value: &str) -> u16 {
+    client.ask(&Method::GET, CUSTOMERS).header(header, value).send().await.status.as_u16()
+}
+
+#[tokio::test]
+async fn a_key_opens_the_api_by_each_of_its_three_headers() {
+    let house = TestHouse::open().await;
+    let (_, value) = alices(&house).await;
+    assert!(value.starts_with("enrt_") && value.len() == 69, "the documented form");
+    let client = house.client();
+    assert_eq!(client.call_api(&value).await.status, 200);
+    assert_eq!(by_key(&client, "x-api-key", &value).await, 200);
+    assert_eq!(by_key(&client, "api-key", &value).await, 200);
+    let both = client.ask(&Method::GET, CUSTOMERS).bearer(&value).header("x-api-key", &value);
+    assert_eq!(both.send().await.status, 400);
+    assert_eq!(client.user_info(&value).await.status, 403, "a key says nothing about the person");
+}
+
+#[tokio::test]
+async fn a_service_key_acts_as_the_system_user_and_both_take_one_seat_each() {
+    let house = TestHouse::open().await;
+    let (personal, value) = alices(&house).await;
+    let (service, of_service) = issue(&house, (SERVICE, None), ("read", None)).await.expect("issued");
+    assert_ne!(personal.user, service.user);
+    for value in [&value, &of_service, &value, &of_service] {
+        assert_eq!(house.client().call_api(value).await.status, 200);
+    }
+    let trail = house.audit().await;
+    let opened: Vec<_> = trail.iter().filter(|row| row.kind == "session-opened").collect();
+    assert_eq!(opened.len(), 2);
+    assert!(trail.iter().all(|row| !row.columns.iter().any(|column| column.contains(&value[5..]))), "never the value");
+}
+
+#[tokio::test]
+async fn what_is_no_key_of_this_instance_is_answered_like_any_bad_token() {
+    let house = TestHouse::open().await;
+    let (_, value) = alices(&house).await;
+    let lower = format!("enrt_{}", value[5..].to_lowercase());
+    let unknown = format!("enrt_{}", "0".repeat(64));
+    for bad in [&value[..68], &format!("{value}0"), &lower, &unknown, "enrt_", &value[5..]] {
+        let answer = house.client().call_api(bad).await;
+        assert_eq!(answer.status, 401, "{bad}");
+        assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""), "{bad}");
+    }
+    assert_eq!(house.other_client().call_api(&value).await.status, 401, "of another instance");
+    let token = acceptance::Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    assert_eq!(by_key(&house.client(), "x-api-key", &token).await, 401, "a JWT is no key");
+}
+
+#[tokio::test]
+async fn a_key_is_dead_on_the_next_call_after_whatever_ends_it() {
+    let house = TestHouse::open().await;
+    let client = house.client();
+    let (token, value) = alices(&house).await;
+    assert_eq!(client.call_api(&value).await.status, 200);
+    let mut dice = house.dice();
+    let revoked = house.office().await.revoke_token(token.id, &mut house.moment(&mut dice)).await.expect("no fault");
+    assert_eq!(revoked, Ok(()));
+    house.catch_up().await;
+    assert_eq!(client.call_api(&value).await.status, 401, "revoked");
+    let again = house.office().await.revoke_token(token.id, &mut house.moment(&mut dice)).await.expect("no fault");
+    assert!(again.is_err(), "once");
+
+    let (_, value) = alices(&house).await;
+    assert_eq!(client.call_api(&value).await.status, 200);
+    house.enable_app(SCRIPTS, false).await;
+    assert_eq!(client.call_api(&value).await.status, 401, "application disabled");
+    house.enable_app(SCRIPTS, true).await;
+    assert_eq!(client.call_api(&value).await.status, 200);
+    house.enable_user("alice", false).await;
+    assert_eq!(client.call_api(&value).await.status, 401, "user disabled");
+    house.enable_user("alice", true).await;
+    house.advance(Duration::from_hours(24 * 30));
+    assert_eq!(client.call_api(&value).await.status, 401, "expired");
+}
+
+#[tokio::test]
+async fn a_key_does_no_more_than_its_scope_and_its_user_may() {
+    let house = TestHouse::open().await;
+    let (_, readers) = issue(&house, (SCRIPTS, Some("bob")), ("read update", None)).await.expect("issued");
+    let (_, reading) = issue(&house, (SCRIPTS, Some("alice")), ("read", None)).await.expect("issued");
+    let create = async |value: &str| {
+        let client = house.client();
+        let ask = client.ask(&Method::POST, CUSTOMERS).bearer(value);
+        ask.body("application/json", r#"{"Number":"K-9001"}"#).send().await
+    };
+    let answer = create(&reading).await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.header("www-authenticate").contains("error=\"insufficient_scope\""));
+    assert_eq!(create(&readers).await.status, 403, "the role forbids it");
+}
+
+#[tokio::test]
+async fn the_policy_of_the_application_decides_who_gets_one() {
+    let house = TestHouse::open().await;
+    let refused = async |application, login, scope| {
+        issue(&house, (application, login), (scope, None)).await.err().unwrap_or_default()
+    };
+    assert!(refused("my.trusted.app/first", Some("alice"), "read").await.contains("AccessTokens"));
+    assert!(refused(SCRIPTS, None, "read").await.contains("system user"));
+    assert!(refused(SCRIPTS, Some("carol"), "read").await.contains("community"));
+    assert!(refused(SCRIPTS, Some("alice"), "sec").await.contains("sec"));
+    assert!(refused(SCRIPTS, Some("alice"), "openid").await.contains("openid"));
+    assert!(refused(SCRIPTS, Some("nobody"), "read").await.contains("nobody"));
+    assert_eq!(refused(SCRIPTS, Some("alice"), "read").await, "");
+}
+
+#[tokio::test]
+async fn last_use_is_written_in_batches() {
+    let house = TestHouse::open().await;
+    let (token, value) = alices(&house).await;
+    assert_eq!(house.client().call_api(&value).await.status, 200);
+    house.beat().await;
+    let listed = house.office().await.tokens(10).await.expect("no fault");
+    let used = listed.iter().find(|one| one.id == token.id).expect("listed");
+    assert_eq!(used.last_used_at, Some(house.now()));
+    assert_eq!(used.tail, value[65..], "masked but for its end");
+}
+
+#[tokio::test]
+async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_lived() {
+    let house = TestHouse::open().await;
+    let (_, value) = alices(&house).await;
+    let (_, other) = alices(&house).await;
+    let client = house.client();
+    assert_eq!(client.call_api(&value).await.status, 200);
+    let report = async |body: String, content_type: &str| {
+        let answer = client.ask(&Method::POST, "/id/tokens/leaked").body(content_type, body).send().await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (204, ""));
+    };
+    report(format!("{value}\n"), "text/plain").await;
+    report(format!("token={other}"), "application/x-www-form-urlencoded").await;
+    for nothing in ["", "enrt_", &"x".repeat(5000)] {
+        report(nothing.to_owned(), "text/plain").await;
+    }
+    assert_eq!(client.call_api(&value).await.status, 401);
+    assert_eq!(client.call_api(&other).await.status, 401);
+    let trail = house.audit().await;
+    assert_eq!(trail.iter().filter(|row| row.kind == "token-revoked" && row.reason == "leaked").count(), 2);
+}

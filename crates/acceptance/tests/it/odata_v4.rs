@@ -1,0 +1,76 @@
+//! OData 4.0, as far as the guard before it lets one see; the rest is asked behind the guard.
+
+use acceptance::{Answer, TestHouse, Tokens};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{READER, SERVICE};
+
+const ROOT: &str = "/api/domain/odata/";
+
+async fn get(house: &TestHouse, token: &str, url: &str) -> Answer {
+    house.client().get_with(&format!("{ROOT}{url}"), token).await
+}
+
+#[tokio::test]
+async fn a_collection_is_read_with_a_token_and_links_stay_below_the_configured_root() {
+    let house = TestHouse::open().await;
+    let token = Tokens::read(&house.app(READER).service_token("").await).access;
+    let answer = get(&house, &token, "Crm_Customers?$top=10&$count=true").await;
+    assert_eq!(answer.header("odata-version"), "4.0");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let page = answer.json();
+    assert!(page["@odata.count"].as_i64().is_some_and(|count| count >= 500), "{}", page["@odata.count"]);
+    let next = page["@odata.nextLink"].as_str().expect("there are more");
+    let next = next.strip_prefix("http://localhost:8080/api/domain/odata/").expect("an address of the configuration");
+    let second = get(&house, &token, next).await;
+    assert_eq!(second.status, 200);
+    assert_ne!(second.json()["value"][0], page["value"][0]);
+}
+
+#[tokio::test]
+async fn the_service_answers_in_any_case_of_its_fixed_segments() {
+    let house = TestHouse::open().await;
+    let token = Tokens::read(&house.app(READER).service_token("").await).access;
+    for path in
+        ["/api/domain/odata/Crm_Customers", "/API/Domain/OData/Crm_Customers", "/Api/domain/odata/Crm_Sales_Customers"]
+    {
+        assert_eq!(house.client().get_with(&format!("{path}?$top=1"), &token).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_needs_update_and_its_author_is_the_tokens() {
+    let house = TestHouse::open().await;
+    let writer = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let reader = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let product = get(&house, &writer, "General_Products_Products?$top=1").await.json()["value"][0].clone();
+    let id = product["@odata.id"].as_str().or(product["Id"].as_str()).expect("an entity has an id").to_owned();
+    let key = id.rsplit_once('(').map_or(id.as_str(), |(_, key)| key.trim_end_matches(')')).to_owned();
+    let path = format!("{ROOT}General_Products_Products({key})");
+    let body = json!({ "PartNumber": "ACCEPTANCE-1" }).to_string();
+    let client = house.client();
+    let number_it = async |token: &str| {
+        let ask = client.ask(&Method::PATCH, &path).bearer(token).body("application/json", body.clone());
+        ask.send().await
+    };
+    let refused = number_it(&reader).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.header("www-authenticate").contains("insufficient_scope"));
+    assert!(number_it(&writer).await.status.is_success(), "{}", number_it(&writer).await.text());
+    let after: Value = client.get_with(&path, &writer).await.json();
+    assert_eq!(after["PartNumber"], "ACCEPTANCE-1");
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_api_has_the_apis_shape_at_the_guard_too() {
+    let house = TestHouse::open().await;
+    let token = Tokens::read(&house.app(READER).service_token("").await).access;
+    let of_the_api = get(&house, &token, "Nothing_Here").await;
+    let of_the_guard = get(&house, "x", "Crm_Customers").await;
+    assert_eq!((of_the_api.status.as_u16(), of_the_guard.status.as_u16()), (404, 401));
+    let names = |answer: &Answer| -> Vec<String> {
+        answer.json()["error"].as_object().expect("an object").keys().cloned().collect()
+    };
+    assert_eq!(names(&of_the_api), names(&of_the_guard));
+}

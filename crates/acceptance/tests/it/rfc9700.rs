@@ -1,0 +1,216 @@
+//! Best Current Practice for OAuth 2.0 Security.
+
+use std::time::Duration;
+
+use acceptance::{App, Asked, TestHouse, Tokens, on_both};
+use tokio::task::JoinSet;
+
+use crate::{FIRST, NATIVE, assert_error_page, assert_refused};
+
+on_both! {
+    a_lost_answer_is_given_again_for_ten_seconds
+    a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen
+    a_public_app_loses_its_family_by_late_reuse
+    the_token_before_the_last_but_one_ends_its_whole_family_at_once
+    what_proved_a_token_is_remembered_over_a_restart
+    racing_uses_of_a_refresh_token_have_one_successor
+    a_refresh_token_has_an_absolute_end
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const SCOPE: &str = "openid read offline_access";
+
+/// §4.1.3: compared exactly, as texts.
+#[tokio::test]
+async fn a_redirect_uri_that_differs_in_anything_is_an_error_page_and_never_a_redirect() {
+    let house = TestHouse::open().await;
+    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    alice.sign_in().await;
+    for uri in [
+        "https://your-app.example.com/Signin-callback",
+        "https://Your-App.example.com/signin-callback",
+        "HTTPS://your-app.example.com/signin-callback",
+        "https://your-app.example.com/signin-callback/",
+        "https://your-app.example.com//signin-callback",
+        "https://your-app.example.com/./signin-callback",
+        "https://your-app.example.com/x/../signin-callback",
+        "https://your-app.example.com/signin%2Dcallback",
+        "https://your-app.example.com:443/signin-callback",
+        "https://your-app.example.com:8443/signin-callback",
+        "https://your-app.example.com./signin-callback",
+        "https://your-app.example.com/signin-callback?",
+        "https://your-app.example.com/signin-callback?x=1",
+        "https://your-app.example.com/signin-callback#",
+        "https://your-app.example.com/signin-callback#f",
+        "https://user@your-app.example.com/signin-callback",
+        "https://your-app.example.com@evil.example/signin-callback",
+        "https://your-app.example.com.evil.example/signin-callback",
+        "https://evil.example/https://your-app.example.com/signin-callback",
+        "https://your-app.example.com\\@evil.example/signin-callback",
+        "https://y\u{43e}ur-app.example.com/signin-callback",
+        "https://your-app.example.com/signin-callback\u{200b}",
+        " https://your-app.example.com/signin-callback",
+        "https://your-app.example.com/signin-callback\n",
+        "http://your-app.example.com/signin-callback",
+        "//your-app.example.com/signin-callback",
+        "/signin-callback",
+        "javascript:alert(1)",
+        "https://your-spa.example.com/index.html",
+    ] {
+        for asked in [app.asks("read"), app.asks("nonsense"), app.asks("read").with("prompt", "none")] {
+            let answer = alice.open(&asked.with("redirect_uri", uri).path()).await;
+            assert_error_page(&answer, 400, "invalid_request");
+            assert!(!answer.text().contains("evil.example"), "the page leads nowhere: {uri}");
+        }
+    }
+}
+
+/// A family at its second generation: the tokens of both.
+async fn rotated(house: &TestHouse, uri: &str) -> (App, Tokens, Tokens) {
+    let app = house.app(uri);
+    let first = app.sign_in(&mut house.browser("alice"), SCOPE).await;
+    let second = Tokens::read(&app.refresh(first.refresh()).await);
+    assert_ne!(first.refresh(), second.refresh(), "it rotates");
+    (app, first, second)
+}
+
+/// The family is dead, with the tokens it gave.
+async fn assert_dead(app: &App, tokens: &[&Tokens]) {
+    for tokens in tokens {
+        assert_refused(&app.refresh(tokens.refresh()).await, 400, "invalid_grant");
+        assert_eq!(app.client.call_api(&tokens.access).await.status, 401);
+        assert_eq!(app.client.user_info(&tokens.access).await.status, 401);
+    }
+}
+
+async fn a_lost_answer_is_given_again_for_ten_seconds(house: TestHouse) {
+    for uri in [FIRST, NATIVE] {
+        let (app, first, second) = rotated(&house, uri).await;
+        let at_once = Tokens::read(&app.refresh(first.refresh()).await);
+        assert_eq!(at_once.refresh(), second.refresh(), "{uri}: the same again, not another");
+        // Even when the newest has been seen.
+        assert_eq!(app.client.call_api(&second.access).await.status, 200);
+        house.advance(10 * SECOND);
+        let in_time = Tokens::read(&app.refresh(first.refresh()).await);
+        assert_eq!(in_time.refresh(), second.refresh(), "{uri}");
+        for tokens in [&first, &second, &at_once, &in_time] {
+            assert_eq!(app.client.call_api(&tokens.access).await.status, 200, "{uri}");
+        }
+        let third = Tokens::read(&app.refresh(second.refresh()).await);
+        assert_ne!(third.refresh(), second.refresh());
+    }
+}
+
+async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen(house: TestHouse) {
+    let (app, first, second) = rotated(&house, FIRST).await;
+    // What the first generation does proves nothing of the second.
+    assert_eq!(app.client.call_api(&first.access).await.status, 200);
+    for _ in 0..3 {
+        house.advance(Duration::from_mins(10));
+        assert_eq!(Tokens::read(&app.refresh(first.refresh()).await).refresh(), second.refresh());
+    }
+    for proof in ["api", "userinfo"] {
+        let (app, first, second) = rotated(&house, FIRST).await;
+        house.advance(11 * SECOND);
+        let seen = match proof {
+            "api" => app.client.call_api(&second.access).await,
+            _ => app.client.user_info(&second.access).await,
+        };
+        assert_eq!(seen.status, 200);
+        assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
+        assert_dead(&app, &[&first, &second]).await;
+    }
+}
+
+async fn a_public_app_loses_its_family_by_late_reuse(house: TestHouse) {
+    let (app, first, second) = rotated(&house, NATIVE).await;
+    house.advance(11 * SECOND);
+    assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
+    assert_dead(&app, &[&first, &second]).await;
+    let silent = house.browser("alice").authorize(&app.asks(SCOPE)).await;
+    assert!(silent.callback().contains_key("code"), "the person may begin anew");
+    let trail = house.audit().await;
+    let reused: Vec<_> = trail.iter().filter(|row| row.kind == "token-reused").collect();
+    assert_eq!(reused.len(), 1);
+    assert_eq!((reused[0].outcome.as_str(), reused[0].reason.as_str()), ("refused", "refresh_token_reused"));
+    assert_eq!(reused[0].application, NATIVE);
+}
+
+async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(house: TestHouse) {
+    for uri in [FIRST, NATIVE] {
+        let (app, first, second) = rotated(&house, uri).await;
+        let third = Tokens::read(&app.refresh(second.refresh()).await);
+        // Within the ten seconds, and nothing proven.
+        assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
+        assert_dead(&app, &[&first, &second, &third]).await;
+    }
+    // Only that family: the person's other tokens of the same app go on.
+    let mut alice = house.browser("alice");
+    let other = house.app(NATIVE).sign_in(&mut alice, SCOPE).await;
+    let again = house.app(NATIVE).sign_in(&mut alice, SCOPE).await;
+    let mut newest = again.clone();
+    for _ in 0..2 {
+        newest = Tokens::read(&house.app(NATIVE).refresh(newest.refresh()).await);
+    }
+    assert_refused(&house.app(NATIVE).refresh(again.refresh()).await, 400, "invalid_grant");
+    Tokens::read(&house.app(NATIVE).refresh(other.refresh()).await);
+    assert_eq!(house.client().call_api(&other.access).await.status, 200);
+}
+
+async fn what_proved_a_token_is_remembered_over_a_restart(house: TestHouse) {
+    let (app, first, second) = rotated(&house, FIRST).await;
+    assert_eq!(app.client.user_info(&second.access).await.status, 200);
+    let (_, unseen_first, unseen_second) = rotated(&house, FIRST).await;
+    let house = house.restarted().await;
+    house.advance(11 * SECOND);
+    let app = house.app(FIRST);
+    assert_eq!(Tokens::read(&app.refresh(unseen_first.refresh()).await).refresh(), unseen_second.refresh());
+    assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
+    assert_dead(&app, &[&second]).await;
+}
+
+async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestHouse) {
+    for uri in [FIRST, NATIVE] {
+        let (app, mut alice) = (house.app(uri), house.browser("alice"));
+        let tokens = app.sign_in(&mut alice, SCOPE).await;
+        let mut racers = JoinSet::new();
+        for _ in 0..64 {
+            let (app, shown) = (app.clone(), tokens.refresh().to_owned());
+            racers.spawn(async move { Tokens::read(&app.refresh(&shown).await) });
+        }
+        let answers = racers.join_all().await;
+        let successor = answers[0].refresh();
+        assert!(answers.iter().all(|answer| answer.refresh() == successor), "{uri}");
+        assert_ne!(successor, tokens.refresh());
+        for answer in &answers {
+            assert_eq!(app.client.user_info(&answer.access).await.status, 200, "{uri}: the family lives");
+        }
+        Tokens::read(&app.refresh(successor).await);
+        let silent: Asked = app.asks("read").with("prompt", "none");
+        assert!(alice.open(&silent.path()).await.callback().contains_key("code"), "{uri}: and so does the sign-in");
+    }
+}
+
+async fn a_refresh_token_has_an_absolute_end(house: TestHouse) {
+    for (uri, lifetime) in [(NATIVE, Duration::from_hours(24)), (FIRST, Duration::from_hours(24 * 30))] {
+        let (app, mut alice) = (house.app(uri), house.browser("alice"));
+        let mut tokens = app.sign_in(&mut alice, SCOPE).await;
+        let signed_in = house.now();
+        house.advance(Duration::from_hours(1));
+        // A second family of the same sign-in ends with the first one.
+        let mut later = app.sign_in(&mut alice, SCOPE).await;
+        for share in [3, 2] {
+            house.set_clock(signed_in.plus(lifetime / share));
+            tokens = Tokens::read(&app.refresh(tokens.refresh()).await);
+            later = Tokens::read(&app.refresh(later.refresh()).await);
+        }
+        house.set_clock(signed_in.plus(lifetime).minus(SECOND));
+        tokens = Tokens::read(&app.refresh(tokens.refresh()).await);
+        house.advance(SECOND);
+        for last in [&tokens, &later] {
+            assert_refused(&app.refresh(last.refresh()).await, 400, "invalid_grant");
+        }
+        let access = app.client.user_info(&tokens.access).await;
+        assert_eq!(access.status, 200, "{uri}: expiry is no reuse, it kills nothing");
+    }
+}

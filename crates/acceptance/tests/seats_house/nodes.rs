@@ -1,0 +1,91 @@
+//! Two nodes of one house on one PostgreSQL.
+
+use std::time::Duration;
+
+use flows::sessions::Ending;
+use model::seat::SLACK;
+use tokio::time::Instant;
+
+use crate::town::{Node, Town};
+
+async fn two_nodes() -> Option<(Town, Node, Node)> {
+    let town = Town::on_postgres().await?;
+    let (first, second) = (town.node().await, town.node().await);
+    Some((town, first, second))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_token_has_one_session_whichever_node_it_calls() {
+    let Some((town, first, second)) = two_nodes().await else { return };
+    let alice = first.person("alice").await;
+    let (left, right) = tokio::join!(first.status(&alice.token), second.status(&alice.token));
+    assert_eq!((left, right), (200, 200));
+    assert_eq!(town.live().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nodes_share_the_seats_and_the_timers() {
+    let Some((town, first, second)) = two_nodes().await else { return };
+    let tokens = [first.token().await, second.token().await, first.token().await, second.token().await];
+    for token in &tokens {
+        assert_eq!(first.status(token).await, 200);
+    }
+    let fifth = second.token().await;
+    assert_eq!(second.status(&fifth).await, 429);
+    assert_eq!(second.status(&tokens[0]).await, 200, "live on the other node");
+    steady(&first, &second).await;
+    town.pass(Duration::from_mins(19));
+    assert_eq!(second.status(&tokens[0]).await, 200);
+    second.beat().await;
+    town.pass(Duration::from_mins(1) + SLACK);
+    first.beat().await;
+    assert_eq!(town.live().await, 1, "the first node knows of no call, and closes what it knows nothing of");
+    assert_eq!(first.status(&tokens[0]).await, 200);
+    assert_eq!(second.status(&fifth).await, 200);
+    assert_eq!(town.live().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_reaches_the_other_node_within_a_second() {
+    let Some((town, first, second)) = two_nodes().await else { return };
+    let alice = first.person("alice").await;
+    assert_eq!(first.status(&alice.token).await, 200);
+    assert_eq!(second.status(&alice.token).await, 200);
+    first.sign_out(&alice).await;
+    let killed = Instant::now();
+    assert_eq!(first.status(&alice.token).await, 401);
+    second.until(&alice.token, 401).await;
+    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+    assert_eq!(town.live().await, 0);
+
+    let service = second.token().await;
+    assert_eq!(second.status(&service).await, 200);
+    town.operator(async |office, moment| {
+        let ended = office.end_sessions(Ending::OfApplication("my.trusted.app/service"), moment).await;
+        assert_eq!(ended.expect("no fault"), Ok(1));
+    })
+    .await;
+    assert_eq!(town.live().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_closes_no_session_of_a_shared_database() {
+    let Some((town, first, second)) = two_nodes().await else { return };
+    let token = first.token().await;
+    assert_eq!(first.status(&token).await, 200);
+    first.house.close().await;
+    assert_eq!(second.status(&token).await, 200);
+    let again = town.node().await;
+    assert_eq!(again.status(&token).await, 200);
+    assert_eq!(town.live().await, 1);
+}
+
+/// Beats until both nodes have followed the feed for a while, as nodes that run do.
+async fn steady(first: &Node, second: &Node) {
+    let deadline = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < deadline {
+        first.beat().await;
+        second.beat().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

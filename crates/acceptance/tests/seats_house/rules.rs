@@ -1,0 +1,230 @@
+//! The table of `sessions.md`, line by line, on one node.
+
+use std::time::Duration;
+
+use flows::sessions::Ending;
+use model::Timestamp;
+use model::seat::{IDLE, SERVICE_LIFETIME, SLACK};
+
+use crate::town::Town;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn obtaining_a_token_opens_nothing_and_the_first_call_takes_a_seat() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    let person = node.person("alice").await;
+    let service = node.token().await;
+    assert_eq!(node.user_info(&person.token).await, 200);
+    assert_eq!(town.live().await, 0);
+    for _ in 0..3 {
+        assert_eq!(node.status(&person.token).await, 200);
+    }
+    assert_eq!(town.live().await, 1);
+    assert_eq!(node.status(&service).await, 200);
+    assert_eq!(town.live().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_seat_is_kept_for_the_reserved_account_and_a_refusal_says_when_to_come_back() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    for _ in 0..4 {
+        let token = node.token().await;
+        assert_eq!(node.status(&token).await, 200);
+        town.pass(MINUTE);
+    }
+    let refused = node.call(&node.token().await).await;
+    assert_eq!(refused.status.as_u16(), 429, "5 seats, one of them the administrator's");
+    assert_eq!(refused.json()["error"]["type"], "MaximumLicenseCountExceeded");
+    assert!(refused.json()["error"]["code"].is_number());
+    assert!(refused.json()["error"]["message"].as_str().expect("a text").contains("5 licence seats"));
+    let wait: u64 = refused.header("retry-after").parse().expect("seconds");
+    assert_eq!(wait, 16 * 60 + 1, "the first was called four minutes ago");
+    assert_eq!(town.live().await, 4, "nothing else changed");
+    let admin = node.person("admin").await;
+    assert_eq!(node.status(&admin.token).await, 200, "its seat was kept");
+    assert_eq!(node.status(&node.person("admin").await.token).await, 429, "its second session competes");
+    assert_eq!(town.live().await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_minutes_without_a_call_free_the_seat_and_the_token_opens_anew() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    let alice = node.person("alice").await;
+    assert_eq!(node.status(&alice.token).await, 200);
+    town.pass(19 * MINUTE);
+    assert_eq!(node.status(&alice.token).await, 200, "a call resets the timer");
+    town.set_clock(Timestamp(town.now().plus(IDLE).0 - 1));
+    node.beat().await;
+    assert_eq!(town.live().await, 1, "not earlier");
+    town.pass(SLACK + Duration::from_micros(1));
+    node.beat().await;
+    assert_eq!(town.live().await, 0, "and at most a second later");
+    assert_eq!(town.closings().await, ["timer"]);
+    assert_eq!(node.status(&alice.token).await, 200, "the token lives on: a new session");
+    assert_eq!(town.live().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_session_ends_after_an_hour_of_work_and_the_next_call_opens_another() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    town.set("access_token_seconds", "86400").await;
+    node.house.catch_up().await.expect("no fault");
+    let token = node.token().await;
+    for _ in 0..60 {
+        assert_eq!(node.status(&token).await, 200);
+        town.pass(SERVICE_LIFETIME / 60);
+    }
+    assert_eq!(node.status(&token).await, 200, "at once: a lifetime is nobody's to extend");
+    assert_eq!(town.closings().await, ["timer"]);
+    assert_eq!(town.live().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_that_ran_out_frees_a_seat_for_whoever_asks_next() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    for _ in 0..4 {
+        let token = node.token().await;
+        assert_eq!(node.status(&token).await, 200);
+    }
+    let waiting = node.token().await;
+    assert_eq!(node.status(&waiting).await, 429);
+    town.pass(IDLE + SLACK);
+    assert_eq!(node.status(&waiting).await, 200);
+    assert_eq!(town.live().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_out_frees_the_seat_and_refuses_the_token() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    let alice = node.person("alice").await;
+    assert_eq!(node.status(&alice.token).await, 200);
+    node.sign_out(&alice).await;
+    assert_eq!(town.live().await, 0);
+    let refused = node.call(&alice.token).await;
+    assert_eq!(refused.status.as_u16(), 401);
+    assert!(refused.header("www-authenticate").contains("error=\"invalid_token\""));
+    assert_eq!(town.closings().await, ["sign_out"]);
+    node.house.close().await;
+    let restarted = town.node().await;
+    assert_eq!(restarted.status(&alice.token).await, 401, "a kill survives a restart");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_setting_says_so_a_token_reactivates_after_signing_out() {
+    let town = Town::on_sqlite().await;
+    town.set("after_logout", "reactivate").await;
+    let node = town.node().await;
+    let alice = node.person("alice").await;
+    assert_eq!(node.status(&alice.token).await, 200);
+    node.sign_out(&alice).await;
+    assert_eq!(town.live().await, 0);
+    assert_eq!(node.status(&alice.token).await, 200);
+    assert_eq!(town.live().await, 1);
+    node.house.close().await;
+    let restarted = town.node().await;
+    assert_eq!(town.live().await, 0, "on SQLite a restart closes all sessions");
+    assert_eq!(restarted.status(&alice.token).await, 200);
+    town.set("after_logout", "refuse").await;
+    restarted.house.catch_up().await.expect("no fault");
+    assert_eq!(restarted.status(&alice.token).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_ends_sessions_one_by_one_or_all_of_a_user_or_an_application() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    let (alice, bob) = (node.person("alice").await, node.person("bob").await);
+    let (service, reader) = (node.token().await, node.service("my.trusted.app/reader").await);
+    for token in [&alice.token, &bob.token, &service, &reader] {
+        assert_eq!(node.status(token).await, 200);
+    }
+    node.beat().await;
+    town.operator(async |office, moment| {
+        let (seats, sessions) = office.sessions().await.expect("no fault");
+        assert_eq!((seats.seats, seats.used, seats.reserved), (Some(5), 4, 1));
+        let of = |login: &str| sessions.iter().find(|view| view.session.login.as_str() == login).expect("live");
+        assert_eq!(of("alice").applications, ["portal.example.com"]);
+        assert_eq!(of("svc.reader").session.calls, 1);
+        assert_eq!(of("svc.reader").session.address, "0.0.0.0");
+        let end = async |ending, moment: &mut _| office.end_sessions(ending, moment).await.expect("no fault");
+        assert_eq!(end(Ending::One(of("bob").session.id), moment).await, Ok(1));
+        assert!(end(Ending::One(of("bob").session.id), moment).await.is_err(), "it has ended");
+        assert_eq!(end(Ending::OfUser("alice"), moment).await, Ok(1));
+        assert!(end(Ending::OfUser("nobody"), moment).await.is_err());
+        assert_eq!(end(Ending::OfApplication("my.trusted.app/service"), moment).await, Ok(1));
+        assert_eq!(end(Ending::OfApplication("my.trusted.app/service"), moment).await, Ok(0));
+        assert!(end(Ending::OfApplication("my.trusted.app/none"), moment).await.is_err());
+    })
+    .await;
+    assert_eq!(town.live().await, 1, "the reader's");
+    node.house.catch_up().await.expect("no fault");
+    assert_eq!(node.status(&alice.token).await, 401);
+    assert_eq!(node.status(&bob.token).await, 401);
+    assert_eq!(node.status(&service).await, 200, "a service's key may open a new one");
+    assert_eq!(town.live().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disabling_a_user_or_an_application_closes_its_sessions_with_the_kill() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    let alice = node.person("alice").await;
+    let service = node.token().await;
+    assert_eq!(node.status(&alice.token).await, 200);
+    assert_eq!(node.status(&service).await, 200);
+    town.operator(async |office, moment| {
+        office.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
+        office.set_application_enabled("my.trusted.app/service", false, moment).await.expect("no fault").expect("off");
+    })
+    .await;
+    assert_eq!(town.live().await, 0, "before any node has heard");
+    assert_eq!(town.closings().await.len(), 2);
+    node.house.catch_up().await.expect("no fault");
+    assert_eq!(node.status(&alice.token).await, 401);
+    assert_eq!(node.status(&service).await, 401);
+    assert_eq!(town.live().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_not_heard_of_a_kill_opens_no_session_after_it() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    let alice = node.person("alice").await;
+    assert_eq!(node.user_info(&alice.token).await, 200, "in memory, enabled");
+    town.operator(async |office, moment| {
+        office.set_user_enabled("alice", false, moment).await.expect("no fault").expect("disabled");
+    })
+    .await;
+    assert_eq!(node.status(&alice.token).await, 401);
+    assert_eq!(town.live().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lowering_the_seats_kills_no_session_and_stops_new_ones_at_once() {
+    let town = Town::on_sqlite().await;
+    let node = town.node().await;
+    let tokens = [node.token().await, node.token().await, node.token().await];
+    for token in &tokens {
+        assert_eq!(node.status(token).await, 200);
+    }
+    town.set("seats", "2").await;
+    assert_eq!(node.status(&node.token().await).await, 429, "though this node has not heard of it");
+    for token in &tokens {
+        assert_eq!(node.status(token).await, 200);
+    }
+    assert_eq!(town.live().await, 3);
+    assert_eq!(node.status(&node.person("admin").await.token).await, 429, "a promise that was lowered away");
+    town.set("seats", "null").await;
+    for _ in 0..10 {
+        let token = node.token().await;
+        assert_eq!(node.status(&token).await, 200, "unlimited");
+    }
+    assert_eq!(town.live().await, 13);
+}

@@ -1,0 +1,129 @@
+//! HTTP/2 (RFC 9113) by hand, frame by frame, so that the test says what is on the wire.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use web::server::Limits;
+
+use crate::{PATIENCE, Running};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const END_OF_STREAM: u8 = 1;
+const END_OF_HEADERS: u8 = 4;
+const END_OF_BOTH: u8 = 5;
+/// RFC 7541 Appendix A: `:method: GET`, `:scheme: http`, `:path: /`.
+const GET_ROOT: [u8; 3] = [0x82, 0x86, 0x84];
+/// The same with `:method: POST`.
+const POST_ROOT: [u8; 3] = [0x83, 0x86, 0x84];
+/// `:status` as an indexed field, or as a literal with an indexed name and a Huffman-coded value.
+const STATUS_200: &[u8] = &[0x88];
+const STATUS_408: &[u8] = &[0x48, 0x83, 0x68, 0x0f, 0x7f];
+const STATUS_431: &[u8] = &[0x48, 0x83, 0x69, 0x90, 0xff];
+
+struct Frame {
+    kind: u8,
+    payload: Vec<u8>,
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    /// With the connection preface of RFC 9113 §3.4.
+    async fn connect(server: &Running) -> Self {
+        let mut client = Self(server.connect().await);
+        client.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sent");
+        client.send(SETTINGS, 0, 0, &[]).await;
+        client
+    }
+
+    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+        self.0.write_all(&[&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()).await.expect("sent");
+    }
+
+    /// The next frame of a kind; others are passed over.
+    async fn next(&mut self, kind: u8) -> Frame {
+        loop {
+            let frame = timeout(PATIENCE, self.frame()).await.expect("answered in time");
+            if frame.kind == kind {
+                return frame;
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Frame {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.expect("not closed");
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        self.0.read_exact(&mut payload).await.expect("not closed");
+        Frame { kind: head[3], payload }
+    }
+
+    /// The next head of a response begins with this status.
+    async fn status_is(&mut self, status: &[u8]) {
+        let head = self.next(HEADERS).await.payload;
+        assert!(head.starts_with(status), "{head:02x?}");
+    }
+}
+
+async fn server(limits: Limits) -> Running {
+    let router = Router::new().route("/", get(async || "hello").post(async |body: Bytes| body));
+    Running::plain(router, limits).await
+}
+
+#[tokio::test]
+async fn http_2_is_understood_and_its_limits_are_announced() {
+    let server = server(Limits::default()).await;
+    let mut client = Client::connect(&server).await;
+    let settings = client.next(SETTINGS).await.payload;
+    let announced: Vec<(u16, u32)> = settings
+        .chunks_exact(6)
+        .map(|setting| {
+            (
+                u16::from_be_bytes([setting[0], setting[1]]),
+                u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]),
+            )
+        })
+        .collect();
+    assert!(announced.contains(&(3, 128)), "SETTINGS_MAX_CONCURRENT_STREAMS in {announced:?}");
+    assert!(announced.contains(&(6, 65_535)), "SETTINGS_MAX_HEADER_LIST_SIZE in {announced:?}");
+
+    for stream in [1, 3] {
+        client.send(HEADERS, END_OF_BOTH, stream, &GET_ROOT).await;
+        client.status_is(STATUS_200).await;
+        assert_eq!(client.next(DATA).await.payload, b"hello");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_ends_its_stream_and_not_the_connection() {
+    let limits = Limits { request_timeout: Duration::from_millis(150), ..Limits::default() };
+    let server = server(limits).await;
+    let mut client = Client::connect(&server).await;
+    client.send(HEADERS, END_OF_HEADERS, 1, &POST_ROOT).await;
+    client.status_is(STATUS_408).await;
+    client.send(HEADERS, END_OF_BOTH, 3, &GET_ROOT).await;
+    client.status_is(STATUS_200).await;
+}
+
+#[tokio::test]
+async fn a_head_over_64_kib_is_answered_431() {
+    let server = server(Limits::default()).await;
+    let mut client = Client::connect(&server).await;
+    // RFC 7541 §6.2.2 and §5.1: a literal field `a` with a value of 127 + 1 + 124 · 128 = 16 000 bytes.
+    let field = [&[0x00, 1, b'a', 0x7f, 0x81, 0x7c][..], &[b'x'; 16_000]].concat();
+    client.send(HEADERS, END_OF_STREAM, 1, &GET_ROOT).await;
+    for flags in [0, 0, 0, 0, END_OF_HEADERS] {
+        client.send(CONTINUATION, flags, 1, &field).await;
+    }
+    client.status_is(STATUS_431).await;
+}

@@ -1,0 +1,78 @@
+//! The listener, seen from the other end of the wire.
+
+#![allow(clippy::disallowed_methods, reason = "what is tested here is time-outs")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use web::server::{Limits, Security, serve};
+
+mod http1;
+mod http2;
+mod stopping;
+mod tls;
+
+/// What must happen happens within this time, or the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server on a port of its own.
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(router: Router, security: Security, limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            // A test that ends by dropping the server stops it, too.
+            let _ = stopped.await;
+        };
+        let served = tokio::spawn(serve(vec![listener], router, security, limits, stopped));
+        Self { address, stop, served }
+    }
+
+    async fn plain(router: Router, limits: Limits) -> Self {
+        Self::start(router, Security::Plain, limits).await
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("the server listens")
+    }
+
+    /// Sends on a new connection, and everything that comes back until the server closes it.
+    async fn converse(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.expect("sent");
+        rest(&mut stream).await
+    }
+}
+
+/// Everything until the other side closes. A reset is a close.
+async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    let closed = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("closed in time");
+    if let Err(error) = closed {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads until `end` has come.
+async fn until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let byte = timeout(PATIENCE, stream.read_u8()).await.expect("answered in time").expect("not closed");
+        text.push(char::from(byte));
+    }
+    text
+}

@@ -1,0 +1,24 @@
+//! The handler that others are compared to: the server's own listener and framework, and nothing behind them.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use web::server::{Limits, Security};
+
+/// Serves until it is ended. Its address is the first line on standard output.
+pub(crate) async fn serve(path: &str, bytes: usize) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", listener.local_addr()?)?;
+    out.flush()?;
+    let answer = Bytes::from(vec![b'x'; bytes]);
+    let same = answer.clone();
+    let handlers = get(async move || answer).post(async move |_body: Bytes| same);
+    let router = Router::new().route(path, handlers);
+    web::server::serve(vec![listener], router, Security::Plain, Limits::default(), std::future::pending()).await;
+    Ok(())
+}

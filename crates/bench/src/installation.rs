@@ -1,0 +1,126 @@
+//! Folders with an installation in them, made by the server's own commands.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::{Server, free_address};
+
+/// Where below its folder the demo keeps database and key.
+const PLACE: &str = "demo";
+
+/// The demo's instance without a limit on seats.
+const INSTANCE: &str = "demodb";
+
+/// The server's executable.
+pub(crate) struct Binary(PathBuf);
+
+impl Binary {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        Ok(fs::metadata(&self.0)?.len())
+    }
+
+    pub(crate) fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.0);
+        command.arg(name).env_remove("RUST_LOG").stderr(Stdio::null());
+        command
+    }
+
+    /// `gatehouse demo` on a folder.
+    pub(crate) fn demo(&self, folder: &Path) -> Result<(Command, SocketAddr)> {
+        let address = free_address()?;
+        let mut command = self.command("demo");
+        command.arg("--data").arg(folder).args(["--listen", &address.to_string()]);
+        Ok((command, address))
+    }
+}
+
+/// A configuration, its database and its master key. Removed when dropped.
+pub(crate) struct Installation<'a> {
+    binary: &'a Binary,
+    folder: TempDir,
+    pub(crate) address: SocketAddr,
+}
+
+impl<'a> Installation<'a> {
+    /// With the demo's users, applications and data.
+    pub(crate) fn with_data(binary: &'a Binary) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let (command, address) = binary.demo(folder.path())?;
+        let (demo, _) = Server::that_was_told(command, address)?;
+        demo.stop()?;
+        Self::configured(binary, folder)
+    }
+
+    /// Without a database. The key is any other installation's: it has sealed nothing here.
+    pub(crate) fn empty(binary: &'a Binary, key_of: &Self) -> Result<Self> {
+        let folder = TempDir::new()?;
+        fs::create_dir(folder.path().join(PLACE))?;
+        fs::copy(key_of.path("master.key"), folder.path().join(PLACE).join("master.key"))?;
+        Self::configured(binary, folder)
+    }
+
+    fn configured(binary: &'a Binary, folder: TempDir) -> Result<Self> {
+        let address = free_address()?;
+        let configuration = format!(
+            "listen = [\"{address}\"]\ndatabase = \"sqlite:gatehouse.db\"\ndefault_instance = \"{INSTANCE}\"\n\
+             [master_key]\nfile = \"master.key\"\n[log]\nformat = \"json\"\nlevel = \"info\"\n\
+             [[instance]]\nname = \"{INSTANCE}\"\nurl = \"http://{address}\"\n"
+        );
+        let installation = Self { binary, folder, address };
+        fs::write(installation.path("gatehouse.toml"), configuration)?;
+        Ok(installation)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(PLACE).join(file)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.binary.command(words[0]);
+        command.args(&words[1..]).arg("--config").arg(self.path("gatehouse.toml"));
+        command
+    }
+
+    /// Serves, with the log going to a file.
+    pub(crate) fn serve(&self) -> Result<(Server, std::time::Duration)> {
+        let mut command = self.command(&["serve"]);
+        command.stderr(File::create(self.path("log"))?);
+        Server::that_was_told(command, self.address)
+    }
+
+    pub(crate) fn create_instance(&self) -> Result<()> {
+        self.told(&["instance", "create", INSTANCE]).map(drop)
+    }
+
+    fn told(&self, words: &[&str]) -> Result<Value> {
+        let mut command = self.command(words);
+        let output = command.arg("--json").stderr(Stdio::inherit()).output()?;
+        ensure!(output.status.success(), "`gatehouse {}` failed", words.join(" "));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// An application that gets tokens for itself, signed with this algorithm; answers its secret.
+    pub(crate) fn service(&self, uri: &str, algorithm: &str) -> Result<String> {
+        let users = self.told(&["user", "list"])?;
+        let users = users.as_array().context("a list of users")?;
+        let reader = users.iter().find(|user| user["login"] == "svc.reader").context("the demo has a reader")?;
+        let record = json!({
+            "ApplicationUri": uri, "Name": uri, "ClientType": "Confidential", "Scope": "read",
+            "SystemUserAllowed": true, "SystemUser": reader["id"], "AccessTokenAlgorithm": algorithm,
+        });
+        let file = self.path("record.json");
+        fs::write(&file, record.to_string())?;
+        let made = self.told(&["app", "create", file.to_str().context("a temporary folder's name is UTF-8")?])?;
+        Ok(made["secret"].as_str().context("a confidential application has a secret")?.to_owned())
+    }
+}

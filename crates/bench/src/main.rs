@@ -1,0 +1,124 @@
+//! `cargo run --release -p bench`: server and load on this machine, every shape in every round, medians and spread.
+//! docs/performance.md says what each shape is and what it does not show.
+
+#![allow(clippy::disallowed_methods, reason = "it measures")]
+#![allow(clippy::cast_precision_loss, reason = "what is measured here has far fewer than 52 bits")]
+
+mod bare;
+mod durable;
+mod installation;
+mod load;
+mod naive;
+mod process;
+mod report;
+mod served;
+mod starts;
+mod stats;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, Subcommand};
+
+use crate::installation::Binary;
+use crate::report::Report;
+
+/// The server's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures the server against a bare handler of the same HTTP stack, and its store against a naive one.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Inner>,
+    /// Rounds; every shape runs in each of them
+    #[arg(long, default_value_t = 7)]
+    rounds: u32,
+    /// A tenth of the requests: to see that it works, not to quote
+    #[arg(long)]
+    quick: bool,
+    /// Write the results to this file as JSON, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The server to measure; without it, it is built
+    #[arg(long, value_name = "FILE")]
+    gatehouse: Option<PathBuf>,
+    /// A server on which databases may be created; without it PostgreSQL is not measured
+    #[arg(long, value_name = "URL", env = "GATEHOUSE_TEST_POSTGRES", hide_env_values = true)]
+    postgres: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Inner {
+    /// The handler that others are compared to: answers every request to a path with the same bytes
+    #[command(hide = true)]
+    Bare { path: String, bytes: usize },
+}
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    rounds: u32,
+    quick: bool,
+}
+
+impl Effort {
+    fn of(self, count: usize) -> usize {
+        if self.quick { (count / 10).max(1) } else { count }
+    }
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match &arguments.command {
+        Some(Inner::Bare { path, bytes }) => runtime.block_on(bare::serve(path, *bytes)),
+        None => runtime.block_on(measure(&arguments)),
+    }
+}
+
+async fn measure(arguments: &Arguments) -> Result<()> {
+    ensure!(arguments.rounds > 0, "at least one round");
+    let effort = Effort { rounds: arguments.rounds, quick: arguments.quick };
+    let binary = match &arguments.gatehouse {
+        Some(path) => Binary::new(path.clone()),
+        None => Binary::new(build()?),
+    };
+    let (served, memory) = served::measure(&binary, effort).await?;
+    let report = Report {
+        rounds: effort.rounds,
+        quick: effort.quick,
+        served,
+        memory,
+        binary_bytes: binary.bytes()?,
+        starts: starts::measure(&binary)?,
+        durable: durable::measure(effort, arguments.postgres.as_deref()).await?,
+    };
+    println!("{}", report.text());
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_vec_pretty(&report.json())?;
+        std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The release binary, as it is shipped.
+fn build() -> Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gatehouse/Cargo.toml");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--message-format", "json", "--manifest-path"])
+        .arg(manifest)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .context("cargo does not start; name the server with --gatehouse")?;
+    ensure!(built.status.success(), "the server does not build");
+    let artifacts = String::from_utf8(built.stdout)?;
+    let executable = artifacts
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
+        .next_back();
+    executable.context("cargo built no executable")
+}

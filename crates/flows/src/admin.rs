@@ -1,0 +1,505 @@
+//! What administrators do. Every flow takes an [`Administrator`], and commits its event with its change.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::application::Secret;
+use model::audit::{AuditKind, RequestId, Visitor};
+use model::domain::Permissions;
+use model::record::{ApplicationRecord, Registration};
+use model::user::{Password, PasswordHash};
+use model::{
+    Administrator, ApplicationId, Email, InstanceId, InstanceSettings, Login, Moment, Timestamp, TrustedApplication,
+    User, UserId, UserType,
+};
+use oauth::client::ClientId;
+use oauth::secret::{ClientSecret, Digest, Presented};
+use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store};
+
+use crate::api_sessions::killing;
+use crate::audit::{Trail, house_event};
+use crate::instance::{Instance, ROOT_SECRET};
+use crate::{Answer, Fault, MasterKey, Passwords, keys};
+
+/// A set-up link is good for this long.
+pub const SET_UP_LIFETIME: Duration = Duration::from_hours(24);
+
+/// At least this many characters (NIST SP 800-63B §5.1.1.2).
+pub const SHORTEST_PASSWORD: usize = 8;
+
+/// Why an administrator's wish was not done; the text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminRefusal {
+    Unknown(String),
+    Taken(String),
+    Invalid(Vec<String>),
+    /// Somebody else changed it meanwhile.
+    Overtaken,
+}
+
+impl std::fmt::Display for AdminRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown(what) => write!(f, "there is no {what}"),
+            Self::Taken(what) => write!(f, "{what} exists already"),
+            Self::Invalid(problems) => f.write_str(&problems.join("\n")),
+            Self::Overtaken => f.write_str("somebody else changed it meanwhile: look again and repeat"),
+        }
+    }
+}
+
+pub use store::StoredEvent as AuditedEvent;
+
+/// Marks the one-time value in a set-up link.
+pub enum SetUpCode {}
+
+/// A new person or service account.
+pub struct UserDraft<'a> {
+    pub login: &'a str,
+    pub user_type: UserType,
+    pub is_admin: bool,
+    pub name: &'a str,
+    pub email: Option<Email>,
+    pub role: Option<&'a str>,
+    pub password: Option<&'a Presented<Password>>,
+    pub enabled: bool,
+}
+
+/// One instance, under an administrator's hand. Works beside a running server, which follows the change feed.
+pub struct Office<'a> {
+    pub(crate) store: Store,
+    administrator: &'a Administrator,
+}
+
+/// Makes an instance: its secret, its settings, its first keys.
+pub async fn create_instance(
+    (database, master): (&Database, &MasterKey),
+    administrator: &Administrator,
+    name: &str,
+    settings: &InstanceSettings,
+    moment: &mut Moment<'_>,
+) -> Answer<InstanceId, AdminRefusal> {
+    let fits = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if !fits {
+        let problem = "an instance's name is 1 to 63 letters, digits, dots, hyphens or underscores".to_owned();
+        return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+    }
+    let id = InstanceId(moment.id());
+    let store = Store::new(database.clone(), id);
+    let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
+    let office = Office { store: store.clone(), administrator };
+    let batch = Batch::from(vec![
+        store.insert_instance(name, settings, sealed, moment.now),
+        store.insert_seats(),
+        office.event("create-instance", name, moment),
+    ]);
+    if let Outcome::GuardFailed { .. } = store.commit(batch).await? {
+        return Ok(Err(AdminRefusal::Taken(format!("instance {name}"))));
+    }
+    keys::prepare(&store, master, settings, moment).await?;
+    Ok(Ok(id))
+}
+
+/// Whoever holds another key than the one the database was sealed under is not its operator, and would seal under two.
+pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result<(), Fault> {
+    for stored in database.instances().await? {
+        master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
+    }
+    Ok(())
+}
+
+/// A login as an administrator writes it.
+pub fn parse_login(text: &str) -> Result<Login, AdminRefusal> {
+    Login::parse(text).ok_or_else(|| {
+        let problem = "a login is 1 to 128 printable ASCII characters, without blanks at its ends".to_owned();
+        AdminRefusal::Invalid(vec![problem])
+    })
+}
+
+/// The names of all instances.
+pub async fn instances(database: &Database) -> Result<Vec<String>, Fault> {
+    Ok(database.instances().await?.into_iter().map(|stored| stored.name).collect())
+}
+
+impl<'a> Office<'a> {
+    /// The office of an instance by name.
+    pub async fn open(
+        database: &Database,
+        administrator: &'a Administrator,
+        instance: &str,
+    ) -> Answer<Self, AdminRefusal> {
+        let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
+        Ok(match found {
+            Some(stored) => Ok(Self { store: Store::new(database.clone(), stored.id), administrator }),
+            None => Err(AdminRefusal::Unknown(format!("instance {instance}"))),
+        })
+    }
+
+    pub fn for_instance(instance: &Instance, administrator: &'a Administrator) -> Self {
+        Self { store: instance.store.clone(), administrator }
+    }
+
+    pub async fn create_role(
+        &self,
+        name: &str,
+        permissions: &Permissions,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let batch = vec![self.store.insert_role(name, permissions), self.event("create-role", name, moment)];
+        self.commit(batch, AdminRefusal::Taken(format!("role {name}"))).await
+    }
+
+    pub async fn create_user(
+        &self,
+        passwords: &Passwords,
+        draft: UserDraft<'_>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<UserId, AdminRefusal> {
+        let hash = match draft.password {
+            None => None,
+            Some(password) => match self.hash(passwords, password, moment).await? {
+                Ok(hash) => Some(hash),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        self.create_user_with(draft, hash.as_ref(), moment).await
+    }
+
+    /// With a hash made before: many at once are hashed side by side.
+    pub(crate) async fn create_user_with(
+        &self,
+        draft: UserDraft<'_>,
+        hash: Option<&PasswordHash>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<UserId, AdminRefusal> {
+        let login = match parse_login(draft.login) {
+            Ok(login) => login,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(role) = draft.role
+            && !self.store.has_role(role).await?
+        {
+            return Ok(Err(AdminRefusal::Unknown(format!("role {role}"))));
+        }
+        let id = UserId(moment.id());
+        let user = NewUser {
+            id,
+            login: &login,
+            user_type: draft.user_type,
+            is_admin: draft.is_admin,
+            enabled: draft.enabled,
+            name: draft.name,
+            email: draft.email,
+            role: draft.role,
+            password: hash,
+        };
+        let batch = vec![self.store.insert_user(&user, moment.now), self.event("create-user", login.as_str(), moment)];
+        Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}"))).await?.map(|()| id))
+    }
+
+    pub async fn users(&self) -> Result<Vec<User>, Fault> {
+        self.store.users().await
+    }
+
+    /// Ends every sign-in and token of the user.
+    pub async fn set_password(
+        &self,
+        passwords: &Passwords,
+        login: &str,
+        password: &Presented<Password>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let hash = match self.hash(passwords, password, moment).await? {
+            Ok(hash) => hash,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut batch = vec![
+            self.store.set_password(&user, &hash, moment.now),
+            self.event("set-password", user.login.as_str(), moment),
+        ];
+        batch.extend(ending_user(&self.store, user.id, moment));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+
+    /// Disabling ends every sign-in and token of the user at once.
+    pub async fn set_user_enabled(
+        &self,
+        login: &str,
+        enabled: bool,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let what = if enabled { "enable-user" } else { "disable-user" };
+        let mut batch = vec![
+            self.store.set_user_enabled(&user, enabled, moment.now),
+            self.event(what, user.login.as_str(), moment),
+        ];
+        batch.extend(ending_user(&self.store, user.id, moment));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+
+    /// A one-time link by which the user chooses a password.
+    pub async fn create_set_up_link(
+        &self,
+        user: UserId,
+        moment: &mut Moment<'_>,
+    ) -> Result<Presented<SetUpCode>, Fault> {
+        let code = Presented::<SetUpCode>::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()));
+        let expires_at = moment.now.plus(SET_UP_LIFETIME);
+        let batch = vec![
+            self.store.insert_set_up_link(code.digest().as_bytes(), user, expires_at),
+            self.event("create-set-up-link", &user.to_string(), moment),
+        ];
+        match self.store.commit(batch.into()).await? {
+            Outcome::Committed => Ok(code),
+            Outcome::GuardFailed { .. } => Err(Fault::failed("two set-up links with one code")),
+        }
+    }
+
+    /// A Confidential application gets its first secret here; it is answered once and kept as a digest.
+    pub async fn create_application(
+        &self,
+        record: ApplicationRecord,
+        secret: Option<&Presented<ClientSecret>>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(TrustedApplication, Vec<String>), AdminRefusal> {
+        let id = ApplicationId(moment.id());
+        let secrets: Vec<Secret> =
+            secret.map(|secret| new_secret(secret.digest(), "first", None, moment)).into_iter().collect();
+        let system_user = match record.system_user {
+            Some(user) => self.store.user(UserId(user)).await?,
+            None => None,
+        };
+        let registration = Registration { id, secrets: secrets.clone(), epoch: 0, version: 1 };
+        let accepted = match record.check(registration, system_user.as_ref()) {
+            Ok(accepted) => accepted,
+            Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
+        };
+        let application = accepted.application;
+        let mut batch = vec![self.store.insert_application(&application, moment.now)];
+        batch.extend(secrets.iter().map(|secret| self.insert_secret(id, secret, moment.now)));
+        batch.push(self.event("create-application", application.uri.as_str(), moment));
+        batch.extend(self.announce_register(moment));
+        let taken = AdminRefusal::Taken(format!("application {}", application.uri));
+        Ok(self.commit(batch, taken).await?.map(|()| (application, accepted.warnings)))
+    }
+
+    pub async fn applications(&self) -> Result<Vec<TrustedApplication>, Fault> {
+        self.store.applications().await
+    }
+
+    pub async fn application(&self, uri: &str) -> Answer<TrustedApplication, AdminRefusal> {
+        let unknown = || AdminRefusal::Unknown(format!("application {uri}"));
+        let Ok(wanted) = uri.parse::<ClientId>() else { return Ok(Err(unknown())) };
+        let found = self.store.applications().await?.into_iter().find(|application| application.uri == wanted);
+        Ok(found.ok_or_else(unknown))
+    }
+
+    /// The kill switch: takes effect at once, also for tokens already issued.
+    pub async fn set_application_enabled(
+        &self,
+        uri: &str,
+        enabled: bool,
+        moment: &mut Moment<'_>,
+    ) -> Answer<TrustedApplication, AdminRefusal> {
+        let mut application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let ends_tokens = application.enabled && !enabled;
+        application.enabled = enabled;
+        let what = if enabled { "enable-application" } else { "disable-application" };
+        let mut batch = vec![
+            self.store.update_application(&application, ends_tokens),
+            self.event(what, application.uri.as_str(), moment),
+        ];
+        if ends_tokens {
+            // Off the lists under the seats' lock: no session can be opened through it meanwhile.
+            batch.extend([self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
+            batch.extend(killing(&self.store, Closing::Unused, "application_disabled", moment));
+        }
+        batch.extend(self.announce_register(moment));
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| application))
+    }
+
+    /// A further secret beside the live ones, so that a secret can be replaced without downtime.
+    pub async fn add_secret(
+        &self,
+        uri: &str,
+        (label, expires_at): (&str, Option<Timestamp>),
+        moment: &mut Moment<'_>,
+    ) -> Answer<Presented<ClientSecret>, AdminRefusal> {
+        let application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if !matches!(application.client_type, model::ClientType::Confidential { .. }) {
+            let problem = format!("{uri} is not Confidential: only a Confidential application has secrets");
+            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+        }
+        let shown = draw_secret(moment);
+        let secret = new_secret(shown.digest(), label, expires_at, moment);
+        let mut batch =
+            vec![self.insert_secret(application.id, &secret, moment.now), self.event("add-secret", uri, moment)];
+        batch.extend(self.announce_register(moment));
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| shown))
+    }
+
+    fn insert_secret(&self, application: ApplicationId, secret: &Secret, now: Timestamp) -> Statement {
+        let new = NewSecret {
+            id: &secret.id,
+            application,
+            label: &secret.label,
+            digest: secret.digest,
+            expires_at: secret.expires_at,
+        };
+        self.store.insert_secret(&new, now)
+    }
+
+    pub(crate) async fn find_user(&self, login: &str) -> Answer<User, AdminRefusal> {
+        let unknown = || AdminRefusal::Unknown(format!("user {login}"));
+        let Some(parsed) = Login::parse(login) else { return Ok(Err(unknown())) };
+        Ok(self.store.user_by_login(&parsed).await?.map(|(user, _)| user).ok_or_else(unknown))
+    }
+
+    async fn hash(
+        &self,
+        passwords: &Passwords,
+        password: &Presented<Password>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<PasswordHash, AdminRefusal> {
+        if let Some(problem) = password_problem(password) {
+            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+        }
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        passwords.hash(password, salt).await.map(Ok)
+    }
+
+    fn announce_register(&self, moment: &Moment<'_>) -> [Statement; 2] {
+        self.store.announce(Change { kind: ChangeKind::Register, subject: self.store.instance().0 }, moment.now)
+    }
+
+    pub(crate) fn event(&self, what: &'static str, subject: &str, moment: &mut Moment<'_>) -> Statement {
+        let mut event = house_event(moment.now, AuditKind::AdminChange)
+            .detail(&serde_json::json!({ "what": what, "subject": subject }));
+        event.actor = Some(self.administrator.actor().to_owned().into());
+        Trail::new(&self.store, moment.dice, moment.now).event(&event)
+    }
+
+    /// What a reference stands for: the events of the request that it was shown to.
+    pub async fn why(&self, reference: &str) -> Answer<Vec<AuditedEvent>, AdminRefusal> {
+        let unknown =
+            || AdminRefusal::Unknown(format!("event with the reference {reference}; it may be of another instance"));
+        let Some(request) = RequestId::parse(reference) else {
+            let problem = "a reference is 32 hexadecimal digits".to_owned();
+            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+        };
+        let events = self.store.audit_events_of(request).await?;
+        Ok(if events.is_empty() { Err(unknown()) } else { Ok(events) })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn actor(&self) -> &str {
+        self.administrator.actor()
+    }
+
+    pub(crate) async fn commit(&self, batch: Vec<Statement>, if_guarded: AdminRefusal) -> Answer<(), AdminRefusal> {
+        Ok(match self.store.commit(batch.into()).await? {
+            Outcome::Committed => Ok(()),
+            Outcome::GuardFailed { .. } => Err(if_guarded),
+        })
+    }
+}
+
+/// The user's tokens are dead, so are its sessions; every node hears of it.
+fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) -> Vec<Statement> {
+    let mut ending = killing(store, Closing::OfUser(user), "user_changed", moment);
+    ending.extend(store.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now));
+    ending
+}
+
+fn new_secret(
+    digest: Digest<ClientSecret>,
+    label: &str,
+    expires_at: Option<Timestamp>,
+    moment: &mut Moment<'_>,
+) -> Secret {
+    Secret { id: moment.id().to_string(), label: label.to_owned(), digest, created_at: moment.now, expires_at }
+}
+
+/// 256 random bits: too many to guess, so a fast digest keeps them.
+pub fn draw_secret(moment: &mut Moment<'_>) -> Presented<ClientSecret> {
+    Presented::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()))
+}
+
+fn password_problem(password: &Presented<Password>) -> Option<String> {
+    let length = password.expose().chars().count();
+    if length < SHORTEST_PASSWORD {
+        Some(format!("a password has at least {SHORTEST_PASSWORD} characters"))
+    } else if password.expose().len() > crate::passwords::LONGEST_PASSWORD {
+        Some(format!("a password has at most {} bytes", crate::passwords::LONGEST_PASSWORD))
+    } else {
+        None
+    }
+}
+
+/// Why a set-up link did not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetUpRefusal {
+    /// Unknown, used or expired.
+    LinkSpent,
+    Password(String),
+}
+
+impl Instance {
+    /// Whose link it is, while it is good.
+    pub async fn set_up_user(&self, code: &Presented<SetUpCode>, now: Timestamp) -> Result<Option<User>, Fault> {
+        match self.store.set_up_link(code.digest().as_bytes(), now).await? {
+            Some(id) => self.store.user(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The person chooses a password by a one-time link.
+    pub async fn set_up(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (code, password): (&Presented<SetUpCode>, &Presented<Password>),
+    ) -> Answer<(), SetUpRefusal> {
+        let Some(user) = self.set_up_user(code, moment.now).await? else { return Ok(Err(SetUpRefusal::LinkSpent)) };
+        if let Some(problem) = password_problem(password) {
+            return Ok(Err(SetUpRefusal::Password(problem)));
+        }
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        let hash = self.passwords.hash(password, salt).await?;
+        let event = model::audit::AuditEvent::done(moment.now, AuditKind::AdminChange, visitor)
+            .user(user.id)
+            .detail(&serde_json::json!({ "what": "set-up", "subject": user.login.as_str() }));
+        let change = Change { kind: ChangeKind::User, subject: user.id.0 };
+        let mut batch = Batch::from(vec![
+            self.store.use_set_up_link(code.digest().as_bytes()),
+            self.store.set_password(&user, &hash, moment.now),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ]);
+        batch.extend(ending_user(&self.store, user.id, moment));
+        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+            return Ok(Err(SetUpRefusal::LinkSpent));
+        }
+        self.apply(change, moment).await?;
+        Ok(Ok(()))
+    }
+}

@@ -1,0 +1,393 @@
+//! API sessions: opened by a token's first use, each with a seat. The database decides who holds one; memory serves the
+//! sessions it knows, and their timers are written down in batches.
+
+mod looks;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::seat::{
+    Admission, Extension, FUTURE, Licences, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer, Step, ends_at,
+};
+use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
+use parking_lot::{Mutex, RwLock};
+use store::{
+    ApiSessionRow, Batch, Change, ChangeKind, Closing, NewApiSession, Outcome, SeatsSeen, Statement, Store, TokenNames,
+};
+use uuid::Uuid;
+
+use self::looks::Looks;
+use crate::audit::Trail;
+use crate::guard::{GuardRefusal, TokenRefusal, in_time};
+use crate::instance::Instance;
+use crate::{Answer, Fault};
+
+/// Timers written down in one batch at most.
+const FLUSHED_AT_ONCE: usize = 500;
+
+/// A session as calls see it: its sliding timer is one store into memory.
+pub(crate) struct LiveSession {
+    id: ApiSessionId,
+    user: UserId,
+    timer: SlidingTimer,
+    applications: Mutex<Applications>,
+}
+
+#[derive(Default)]
+struct Applications {
+    known: BTreeSet<ApplicationId>,
+    unwritten: Vec<ApplicationId>,
+}
+
+impl LiveSession {
+    fn called(&self, application: ApplicationId, now: Timestamp) {
+        self.timer.called(now);
+        let mut applications = self.applications.lock();
+        if !applications.known.contains(&application) {
+            applications.known.insert(application);
+            applications.unwritten.push(application);
+        }
+    }
+}
+
+/// The newest of them, so many that no answer is on its way for as long.
+#[derive(Default)]
+struct ClosedLately {
+    known: HashSet<ApiSessionId>,
+    in_order: VecDeque<ApiSessionId>,
+}
+
+impl ClosedLately {
+    const MOST: usize = 10_000;
+
+    fn add(&mut self, id: ApiSessionId) {
+        if self.known.insert(id) {
+            self.in_order.push_back(id);
+        }
+        if self.in_order.len() > Self::MOST
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct ApiSessions {
+    live: RwLock<HashMap<SessionKey, Arc<LiveSession>>>,
+    /// Sessions that were closed a moment ago: an answer that is on its way may still say that they live.
+    closed_lately: Mutex<ClosedLately>,
+    looks: Looks,
+}
+
+impl ApiSessions {
+    /// On SQLite a restart closes all sessions; on PostgreSQL they live on, and are taken in when they are called with.
+    pub(crate) async fn load(store: &Store, moment: &mut Moment<'_>) -> Result<Self, Fault> {
+        let (live, counted) = store.seats_taken().await?;
+        if store.database().is_embedded() && (live, counted) != (0, 0) {
+            let closing = store.close_api_sessions(Closing::All, "restart", (moment.id(), moment.now));
+            let Outcome::Committed = store.commit(closing.to_vec().into()).await? else {
+                return Err(Fault::failed("the instance has no seats"));
+            };
+        }
+        Ok(Self::default())
+    }
+
+    fn find(&self, key: &SessionKey, now: Timestamp) -> Option<Arc<LiveSession>> {
+        self.live.read().get(key).filter(|live| live.timer.is_running(now)).cloned()
+    }
+
+    /// Takes in what the database knows. Calls that it does not know of yet count on.
+    fn learn(&self, row: ApiSessionRow) -> Arc<LiveSession> {
+        let mut live = self.live.write();
+        if let Some(known) = live.get(&row.key).filter(|known| known.id == row.id) {
+            known.timer.learn(OwnRow { ends_at: row.ends_at, final_end: row.final_end });
+            return Arc::clone(known);
+        }
+        let known = row.applications.into_iter().collect();
+        let session = Arc::new(LiveSession {
+            id: row.id,
+            user: row.user,
+            timer: SlidingTimer::new(row.last_call, row.final_end),
+            applications: Mutex::new(Applications { known, unwritten: Vec::new() }),
+        });
+        if !self.closed_lately.lock().known.contains(&row.id) {
+            live.insert(row.key, Arc::clone(&session));
+        }
+        session
+    }
+
+    pub(crate) fn forget_key(&self, key: &SessionKey) {
+        self.live.write().remove(key);
+    }
+
+    pub(crate) fn forget_user(&self, user: UserId) {
+        self.live.write().retain(|_, live| live.user != user);
+    }
+
+    fn forget(&self, closed: &[(ApiSessionId, SessionKey)]) {
+        let mut live = self.live.write();
+        let mut closed_lately = self.closed_lately.lock();
+        for (id, key) in closed {
+            closed_lately.add(*id);
+            if live.get(key).is_some_and(|known| known.id == *id) {
+                live.remove(key);
+            }
+        }
+    }
+
+    /// Sessions with something to write down, in one order on all nodes.
+    fn unwritten(&self, now: Timestamp) -> Vec<(Arc<LiveSession>, Option<Extension>, Vec<ApplicationId>)> {
+        let mut unwritten: Vec<_> = self
+            .live
+            .read()
+            .values()
+            .filter_map(|live| {
+                live.timer.mind_the_clock(now);
+                let extension = live.timer.unwritten();
+                let joined = live.applications.lock().unwritten.clone();
+                (extension.is_some() || !joined.is_empty()).then(|| (Arc::clone(live), extension, joined))
+            })
+            .collect();
+        unwritten.sort_unstable_by_key(|(live, _, _)| live.id);
+        unwritten
+    }
+}
+
+/// Who calls, and through which application.
+pub(crate) struct Calling<'a> {
+    pub(crate) key: SessionKey,
+    pub(crate) user: &'a User,
+    pub(crate) application: ApplicationId,
+    pub(crate) application_uri: &'a str,
+    pub(crate) token: TokenNames,
+}
+
+/// What became of an attempt to open.
+enum Attempt {
+    Opened(ApiSessionId),
+    Overtaken,
+    /// The token's user, application, sign-in or family has ended; this node had not heard yet.
+    TokenEnded,
+}
+
+impl Instance {
+    /// The session of this call: the live one, or a new one if a seat is free.
+    pub(crate) async fn session_for(
+        &self,
+        calling: Calling<'_>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Answer<ApiSessionId, GuardRefusal> {
+        if self.feed.memory_holds()
+            && let Some(live) = self.api_sessions.find(&calling.key, moment.now)
+        {
+            live.called(calling.application, moment.now);
+            return Ok(Ok(live.id));
+        }
+        self.ask_for_session(&calling, moment, visitor).await
+    }
+
+    /// The database decides.
+    async fn ask_for_session(
+        &self,
+        calling: &Calling<'_>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Answer<ApiSessionId, GuardRefusal> {
+        let mut opening = Opening::new(moment.now, &calling.user.login, self.feed.slack());
+        loop {
+            let seen = self.api_sessions.looks.look(&self.store, &calling.key, || self.settings()).await?;
+            match opening.step(&sight(&seen, &seen.settings.reserved_accounts(), &calling.key)) {
+                Step::Join => {
+                    if let Some(id) = self.join_session(calling, moment.now).await? {
+                        return Ok(Ok(id));
+                    }
+                }
+                Step::Prolong(end) => {
+                    let call = self.store.prolong_api_session(&calling.key, moment.now, end);
+                    let written = in_time(self.store.commit(Batch::new().with(call))).await?;
+                    if written == Outcome::Committed
+                        && let Some(id) = self.join_session(calling, moment.now).await?
+                    {
+                        return Ok(Ok(id));
+                    }
+                }
+                Step::Open(admission) => match self.open_session(calling, admission, moment, visitor).await? {
+                    Attempt::Opened(id) => return Ok(Ok(id)),
+                    Attempt::TokenEnded => return Ok(Err(GuardRefusal::Token(TokenRefusal::Ended))),
+                    Attempt::Overtaken => {}
+                },
+                Step::CloseDue => in_time(self.close_due_sessions(moment)).await?,
+                Step::Refuse(no_seat) => {
+                    self.tell_no_seat(calling, moment.now, visitor)?;
+                    return Ok(Err(GuardRefusal::NoSeat(no_seat)));
+                }
+                Step::GiveUp => return Err(Fault::unavailable("too many others open sessions at this moment")),
+            }
+        }
+    }
+
+    /// `None` if it is gone meanwhile.
+    async fn join_session(&self, calling: &Calling<'_>, now: Timestamp) -> Result<Option<ApiSessionId>, Fault> {
+        let Some(row) = in_time(self.store.live_api_session(&calling.key)).await? else { return Ok(None) };
+        let live = self.api_sessions.learn(row);
+        live.called(calling.application, now);
+        Ok(Some(live.id))
+    }
+
+    async fn open_session(
+        &self,
+        calling: &Calling<'_>,
+        admission: Admission,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Result<Attempt, Fault> {
+        const TOKEN_GUARD: usize = 1;
+        let now = moment.now;
+        let final_end = calling.key.final_end(now);
+        let new = NewApiSession {
+            id: ApiSessionId(moment.id()),
+            key: &calling.key,
+            user: calling.user.id,
+            seat: admission.seat,
+            opened_at: now,
+            ends_at: ends_at(now, final_end),
+            final_end,
+            node: self.node,
+            address: visitor.address,
+            application: calling.application,
+        };
+        let event = AuditEvent::done(now, AuditKind::SessionOpened, visitor)
+            .user(calling.user.id)
+            .application(calling.application_uri)
+            .session(new.id);
+        let batch = Batch::from(vec![
+            self.store.take_seat(admission),
+            self.store.expect_token_stands(&calling.token),
+            self.store.open_api_session(&new),
+            Trail::new(&self.store, moment.dice, now).event(&event),
+        ]);
+        match in_time(self.store.commit(batch)).await? {
+            Outcome::GuardFailed { statement: TOKEN_GUARD } => Ok(Attempt::TokenEnded),
+            Outcome::GuardFailed { .. } => Ok(Attempt::Overtaken),
+            Outcome::Committed => {
+                self.api_sessions.learn(opened(&new, calling));
+                Ok(Attempt::Opened(new.id))
+            }
+        }
+    }
+
+    fn tell_no_seat(&self, calling: &Calling<'_>, now: Timestamp, visitor: &Visitor) -> Result<(), Fault> {
+        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, "no_seat_free")
+            .user(calling.user.id)
+            .application(calling.application_uri);
+        self.audit.put(&event)
+    }
+
+    /// Sessions whose timers are over, whichever node opened them. What this node knows of calls is written down first.
+    pub(crate) async fn close_due_sessions(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        self.flush_sessions(moment.now).await?;
+        let now = moment.now;
+        let close_id = moment.id();
+        let due = Closing::Due { now, idle_until: now.minus(self.feed.slack()) };
+        let [lock, close, tell, count] = self.store.close_api_sessions(due, "timer", (close_id, now));
+        let mut batch = vec![lock, self.store.expect_some_to_close(due), close, tell, count];
+        batch.extend(self.store.announce(closed(close_id), now));
+        match self.store.commit(batch.into()).await? {
+            Outcome::Committed => self.forget_closed(close_id).await,
+            // Another node was first.
+            Outcome::GuardFailed { .. } => Ok(()),
+        }
+    }
+
+    pub(crate) async fn forget_closed(&self, close_id: Uuid) -> Result<(), Fault> {
+        self.api_sessions.forget(&self.store.api_sessions_closed(close_id).await?);
+        Ok(())
+    }
+
+    /// Applications that were switched off are on no list any more.
+    pub(crate) fn forget_dead_applications(&self) {
+        let register = self.register();
+        for live in self.api_sessions.live.read().values() {
+            let mut applications = live.applications.lock();
+            applications.known.retain(|id| register.by_id(*id).is_some_and(|application| application.enabled));
+        }
+    }
+
+    /// Writes down what memory learnt: sliding timers first, which others wait for.
+    pub(crate) async fn flush(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        self.flush_sessions(moment.now).await?;
+        self.audit.write_down(&self.store, moment).await?;
+        self.proven.flush(&self.store).await?;
+        self.used.flush(&self.store).await
+    }
+
+    async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
+        for chunk in self.api_sessions.unwritten(now).chunks(FLUSHED_AT_ONCE) {
+            let mut batch = Batch::new();
+            for (live, extension, joined) in chunk {
+                let slide = |extension| self.store.slide_api_session(live.id, extension, (self.node, now.plus(FUTURE)));
+                batch.extend(extension.map(slide));
+                batch.extend(joined.iter().map(|application| self.store.join_api_session(live.id, *application)));
+            }
+            let _slid = self.store.commit(batch).await?;
+            for (live, extension, joined) in chunk {
+                if let Some(extension) = extension {
+                    live.timer.wrote(*extension);
+                }
+                live.applications.lock().unwritten.retain(|application| !joined.contains(application));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the database knows of a session that was just opened.
+fn opened(new: &NewApiSession<'_>, calling: &Calling<'_>) -> ApiSessionRow {
+    ApiSessionRow {
+        id: new.id,
+        key: calling.key.clone(),
+        user: new.user,
+        login: calling.user.login.clone(),
+        seat: new.seat,
+        opened_at: new.opened_at,
+        last_call: new.opened_at,
+        ends_at: new.ends_at,
+        final_end: new.final_end,
+        calls: 1,
+        address: new.address.to_string(),
+        applications: vec![new.application],
+    }
+}
+
+fn sight<'a>(seen: &'a SeatsSeen, reserved: &'a [model::Login], key: &SessionKey) -> Sight<'a> {
+    let key = key.as_text();
+    Sight {
+        licences: Licences { seats: seen.settings.seats, reserved },
+        occupancy: Occupancy {
+            version: seen.version,
+            live: seen.live,
+            holders: &seen.holders,
+            earliest_end: seen.earliest_end,
+        },
+        own: seen.keys.iter().find(|(live, _)| *live == key).map(|(_, row)| *row),
+    }
+}
+
+pub(crate) const fn closed(close_id: Uuid) -> Change {
+    Change { kind: ChangeKind::ApiSessionsClosed, subject: close_id }
+}
+
+/// The statements that close sessions with the kill that ends them, and tell every node.
+pub(crate) fn killing(
+    store: &Store,
+    closing: Closing,
+    reason: &'static str,
+    moment: &mut Moment<'_>,
+) -> Vec<Statement> {
+    let close_id = moment.id();
+    let close = store.close_api_sessions(closing, reason, (close_id, moment.now));
+    close.into_iter().chain(store.announce(closed(close_id), moment.now)).collect()
+}

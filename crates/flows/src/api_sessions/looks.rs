@@ -1,0 +1,99 @@
+//! Looking at the seats for many callers at once: a node has one look under way for an instance, and whoever comes
+//! meanwhile shares the next. A storm of refusals costs the database a few questions, and none is answered from an old
+//! look.
+
+use std::sync::Arc;
+
+use model::InstanceSettings;
+use model::seat::SessionKey;
+use parking_lot::Mutex;
+use store::{Fault, MOST_KEYS_ASKED, SeatsSeen, Store};
+use tokio::sync::oneshot;
+
+use crate::guard::in_time;
+
+/// Callers that may wait for a look; more are sent away.
+const MOST_WAITING: usize = 16 * 1024;
+
+type Answer = Result<Arc<SeatsSeen>, Fault>;
+
+struct Waiting {
+    key: String,
+    answer: oneshot::Sender<Answer>,
+}
+
+#[derive(Default)]
+pub(super) struct Looks {
+    waiting: Mutex<Vec<Waiting>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Looks {
+    /// The seats as they were at some moment after this was asked. `settings` are what memory believes: the database's
+    /// own decide.
+    pub(super) async fn look(
+        &self,
+        store: &Store,
+        key: &SessionKey,
+        settings: impl Fn() -> Arc<InstanceSettings>,
+    ) -> Answer {
+        loop {
+            let mut answered = self.queue(key)?;
+            // Whoever has the turn answers others too, until it has its own answer. Dropped half-way, it drops those
+            // it took on, who ask again.
+            loop {
+                let _turn = tokio::select! {
+                    biased;
+                    answer = &mut answered => match answer {
+                        Ok(answer) => return answer,
+                        Err(_dropped) => break,
+                    },
+                    turn = self.turn.lock() => turn,
+                };
+                self.answer_some(store, &settings()).await;
+            }
+        }
+    }
+
+    fn queue(&self, key: &SessionKey) -> Result<oneshot::Receiver<Answer>, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= MOST_WAITING {
+            return Err(Fault::unavailable("too many wait for a seat"));
+        }
+        waiting.push(Waiting { key: key.as_text(), answer });
+        Ok(answered)
+    }
+
+    async fn answer_some(&self, store: &Store, settings: &InstanceSettings) {
+        let group: Vec<Waiting> = {
+            let mut waiting = self.waiting.lock();
+            let some = waiting.len().min(MOST_KEYS_ASKED);
+            waiting.drain(..some).filter(|one| !one.answer.is_closed()).collect()
+        };
+        if group.is_empty() {
+            return;
+        }
+        let keys: Vec<String> = group.iter().map(|one| one.key.clone()).collect();
+        let answer = in_time(seen(store, &keys, settings)).await.map(Arc::new);
+        // A database that is away is away for those who wait, too.
+        let sent_along = if answer.is_err() { std::mem::take(&mut *self.waiting.lock()) } else { Vec::new() };
+        for one in group.into_iter().chain(sent_along) {
+            // A caller that has gone away needs no answer.
+            let _ = one.answer.send(answer.clone());
+        }
+    }
+}
+
+/// Asks again where the reserved accounts are others than memory believes.
+async fn seen(store: &Store, keys: &[String], settings: &InstanceSettings) -> Result<SeatsSeen, Fault> {
+    let mut reserved = settings.reserved_accounts();
+    loop {
+        let seen = store.seats_seen(keys, &reserved).await?;
+        let meant = seen.settings.reserved_accounts();
+        if meant == reserved {
+            return Ok(seen);
+        }
+        reserved = meant;
+    }
+}

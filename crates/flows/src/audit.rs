@@ -1,0 +1,133 @@
+//! How events reach the audit: with the change they tell of, or, where nothing changed, in batches of at most a second.
+
+use model::audit::{AuditEvent, AuditKind, AuditOutcome};
+use model::{Dice, Moment, Timestamp};
+use parking_lot::Mutex;
+use store::{Batch, Fault, Statement, Store};
+
+/// Writes events into the batch of the change that they tell of.
+pub(crate) struct Trail<'a> {
+    store: &'a Store,
+    dice: &'a mut dyn Dice,
+    now: Timestamp,
+}
+
+impl<'a> Trail<'a> {
+    pub(crate) fn new(store: &'a Store, dice: &'a mut dyn Dice, now: Timestamp) -> Self {
+        Self { store, dice, now }
+    }
+
+    pub(crate) fn event(&mut self, event: &AuditEvent) -> Statement {
+        self.store.insert_audit_event(self.dice.id(self.now), event)
+    }
+
+    pub(crate) fn key_rotated(&mut self, what: &'static str, kid: &str) -> Statement {
+        let mut event = house_event(self.now, AuditKind::KeyRotated);
+        event.detail = Some(serde_json::json!({ "key": kid, "what": what }).to_string());
+        self.event(&event)
+    }
+}
+
+/// An event that the house causes itself: no visitor.
+pub(crate) fn house_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
+    AuditEvent {
+        at,
+        kind,
+        outcome: AuditOutcome::Done,
+        reason: "",
+        actor: Some("gatehouse".into()),
+        application: None,
+        user: None,
+        token: None,
+        session: None,
+        visitor: None,
+        detail: None,
+    }
+}
+
+/// Events that may wait to be written, in bytes of text. A database that is away longer is told of by refusing.
+const MOST_WAITING: usize = 16 * 1024 * 1024;
+
+/// Where events go that tell of no change (refusals, client-credentials tokens, API calls): lines in memory, until the
+/// next beat writes them together as one block.
+#[derive(Default)]
+pub(crate) struct Notebook(Mutex<Page>);
+
+#[derive(Default)]
+struct Page {
+    lines: Vec<u8>,
+    first_at: Timestamp,
+    last_at: Timestamp,
+}
+
+impl Notebook {
+    /// What cannot be told of is not answered: a full notebook is a fault.
+    pub(crate) fn put(&self, event: &AuditEvent) -> Result<(), Fault> {
+        let mut page = self.0.lock();
+        if page.lines.len() > MOST_WAITING {
+            return Err(Fault::unavailable("the audit cannot be written"));
+        }
+        if page.lines.is_empty() {
+            page.first_at = event.at;
+        }
+        page.last_at = page.last_at.max(event.at);
+        event.write_line(&mut page.lines);
+        page.lines.push(b'\n');
+        Ok(())
+    }
+
+    /// What cannot be written goes back before what was noted meanwhile.
+    pub(crate) async fn write_down(&self, store: &Store, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        let page = std::mem::take(&mut *self.0.lock());
+        if page.lines.is_empty() {
+            return Ok(());
+        }
+        let text = String::from_utf8(page.lines).expect("events are written as JSON");
+        let block = store.insert_audit_block(moment.id(), (page.first_at, page.last_at), text.clone());
+        let written = store.commit(Batch::from(vec![block])).await;
+        if written.is_err() {
+            let mut newer = self.0.lock();
+            let mut lines = text.into_bytes();
+            lines.append(&mut newer.lines);
+            newer.lines = lines;
+            newer.first_at = page.first_at;
+        }
+        written.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::audit::{RequestId, Visitor};
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_of_json_whatever_is_in_it() {
+        let visitor = Visitor {
+            address: [127, 0, 0, 1].into(),
+            user_agent: Some("a\n\"b\"".into()),
+            request: RequestId::new(Timestamp(0), 1, 2),
+        };
+        let notebook = Notebook::default();
+        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, "no_seat_free")
+            .detail(&serde_json::json!({ "path": "/a\nb" }));
+        notebook.put(&event).expect("there is room");
+        notebook.put(&event).expect("there is room");
+        let text = String::from_utf8(notebook.0.lock().lines.clone()).expect("JSON is UTF-8");
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["detail"]["path"], "/a\nb");
+        assert_eq!((&lines[0]["at"], &lines[0]["user_agent"]), (&5.into(), &"a\n\"b\"".into()));
+        assert_eq!(lines[0]["request"].as_str().map(str::len), Some(32));
+    }
+
+    #[test]
+    fn a_full_notebook_refuses_instead_of_losing() {
+        let notebook = Notebook::default();
+        notebook.0.lock().lines = vec![b' '; MOST_WAITING + 1];
+        let refused = notebook.put(&house_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
+        assert_eq!(refused.kind(), store::FaultKind::Unavailable);
+    }
+}

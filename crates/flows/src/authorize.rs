@@ -1,0 +1,293 @@
+//! The authorization endpoint (`identity.md` §3.1, RFC 6749 §4.1, OpenID Connect Core §3.1.2).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::authorization::{CODE_LIFETIME, IssuedCode};
+use model::authorize::{AuthorizeRefusal, Grantable, SignedIn, Step, check, next_step};
+use model::claims::Epochs;
+use model::{Authorization, AuthorizationId, AuthorizationState, Moment, TrustedApplication};
+use oauth::authorize::{AuthorizationRequest, AuthorizationTarget, TargetError};
+use oauth::client::ClientId;
+use oauth::params::Params;
+use oauth::redirect::{first_difference, with_params};
+use oauth::scope::Scope;
+use oauth::secret::{AuthorizationCode, Presented};
+use store::{Batch, Outcome};
+
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::sign_in::Browser;
+use crate::{Answer, Fault};
+
+/// Checks 1 and 2 failed: nobody can be trusted with an answer, so a page tells the person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetRefusal {
+    Malformed(TargetError),
+    UnknownApplication,
+    ApplicationDisabled,
+    RedirectUriNotRegistered,
+}
+
+impl TargetRefusal {
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed_target",
+            Self::UnknownApplication => "unknown_application",
+            Self::ApplicationDisabled => "application_disabled",
+            Self::RedirectUriNotRegistered => "redirect_uri_not_registered",
+        }
+    }
+}
+
+/// A request whose answer has somewhere to go.
+pub struct Target {
+    pub application: Arc<TrustedApplication>,
+    pub redirect_uri: String,
+    pub state: Option<String>,
+}
+
+/// What the browser does next.
+pub enum Next {
+    SignIn,
+    Consent {
+        scope: Scope,
+    },
+    /// To the application: with a code, or with an error.
+    Redirect(String),
+}
+
+/// Somebody may be first that often before a page gives up.
+const MOST_LOOKS: usize = 4;
+
+impl Instance {
+    /// Checks 1 and 2.
+    pub fn authorization_target(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        params: &Params,
+    ) -> Answer<Target, TargetRefusal> {
+        let target = match AuthorizationTarget::parse(params) {
+            Ok(target) => target,
+            Err(error) => {
+                let client_id = match &error {
+                    TargetError::RedirectUriMissing { client_id } | TargetError::RedirectUriRepeated { client_id } => {
+                        Some(client_id.clone())
+                    }
+                    _ => None,
+                };
+                let refusal = TargetRefusal::Malformed(error);
+                return self.refuse_target(moment, visitor, client_id.as_ref(), (refusal, None)).map(Err);
+            }
+        };
+        let application = self.register().by_uri(&target.client_id).cloned();
+        let refusal = match &application {
+            None => (TargetRefusal::UnknownApplication, None),
+            Some(application) if !application.enabled => (TargetRefusal::ApplicationDisabled, None),
+            Some(application) if !application.accepts_redirect(&target.redirect_uri) => {
+                (TargetRefusal::RedirectUriNotRegistered, Some(difference(application, &target.redirect_uri)))
+            }
+            Some(application) => {
+                return Ok(Ok(Target {
+                    application: Arc::clone(application),
+                    redirect_uri: target.redirect_uri,
+                    state: AuthorizationRequest::returnable_state(params).map(str::to_owned),
+                }));
+            }
+        };
+        self.refuse_target(moment, visitor, Some(&target.client_id), refusal).map(Err)
+    }
+
+    /// Checks 3 to 7, and the code. `for_this_request` says that the person has just signed in for it.
+    pub async fn authorize(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (target, params): (&Target, &Params),
+        (browser, for_this_request): (Option<&Browser>, bool),
+    ) -> Result<Next, Fault> {
+        let asked = match AuthorizationRequest::parse(params) {
+            Ok(asked) => asked,
+            Err(error) => return self.refuse(moment, visitor, target, &AuthorizeRefusal::Malformed(error)),
+        };
+        let grantable = match check(&target.application, &asked) {
+            Ok(grantable) => grantable,
+            Err(refusal) => return self.refuse(moment, visitor, target, &refusal),
+        };
+        let consented = match browser {
+            Some(browser) => self.store.consent(browser.user.id, target.application.id).await?,
+            None => Scope::default(),
+        };
+        let who = browser.map(|browser| SignedIn {
+            user: &browser.user,
+            session: &browser.session,
+            for_this_request,
+            is_another: asked
+                .id_token_hint
+                .as_deref()
+                .is_some_and(|hint| self.read_hint(hint).is_none_or(|hint| hint.sub != browser.user.login.as_str())),
+            consented: &consented,
+        });
+        match (next_step(moment.now, &target.application, &asked, &grantable, who), browser) {
+            (Err(refusal), _) => self.refuse(moment, visitor, target, &refusal),
+            (Ok(Step::Issue), Some(browser)) => {
+                match self.issue(moment, visitor, target, (&asked, &grantable), (browser, None)).await? {
+                    Some(next) => Ok(next),
+                    None => self.refuse(moment, visitor, target, &AuthorizeRefusal::Overtaken),
+                }
+            }
+            (Ok(Step::Consent), Some(_)) => Ok(Next::Consent { scope: grantable.scope }),
+            (Ok(_), _) => Ok(Next::SignIn),
+        }
+    }
+
+    /// The person's answer on the consent page, which was reached through [`Self::authorize`] by the same browser.
+    pub async fn consent(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (target, params): (&Target, &Params),
+        (browser, allowed): (&Browser, bool),
+    ) -> Result<Next, Fault> {
+        let checked = AuthorizationRequest::parse(params)
+            .map_err(AuthorizeRefusal::Malformed)
+            .and_then(|asked| check(&target.application, &asked).map(|grantable| (asked, grantable)));
+        let (asked, grantable) = match checked {
+            Err(refusal) => return self.refuse(moment, visitor, target, &refusal),
+            Ok(_) if !target.application.admits(&browser.user) => {
+                return self.refuse(moment, visitor, target, &AuthorizeRefusal::UserTypeNotAllowed);
+            }
+            Ok(_) if !allowed => return self.refuse(moment, visitor, target, &AuthorizeRefusal::ConsentRefused),
+            Ok(checked) => checked,
+        };
+        for _ in 0..MOST_LOOKS {
+            let before = self.store.consent(browser.user.id, target.application.id).await?;
+            let agreed = before.union(&grantable.scope);
+            let agreement = Some((before, agreed));
+            if let Some(next) = self.issue(moment, visitor, target, (&asked, &grantable), (browser, agreement)).await? {
+                return Ok(next);
+            }
+        }
+        self.refuse(moment, visitor, target, &AuthorizeRefusal::Overtaken)
+    }
+
+    /// Check 8. What was agreed to is remembered in the batch that issues the code. `None` when somebody was first: the
+    /// sign-in ended, or another page agreed to something.
+    async fn issue(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        target: &Target,
+        (asked, grantable): (&AuthorizationRequest, &Grantable),
+        (browser, agreement): (&Browser, Option<(Scope, Scope)>),
+    ) -> Result<Option<Next>, Fault> {
+        let (application, now) = (&target.application, moment.now);
+        let id = AuthorizationId(moment.id());
+        let code = Presented::new(encode_code(id, &moment.dice.secret()));
+        let issued = IssuedCode {
+            digest: code.digest(),
+            redirect_uri: target.redirect_uri.clone(),
+            nonce: asked.nonce.clone(),
+            challenge: grantable.challenge.clone(),
+            expires_at: now.plus(CODE_LIFETIME),
+        };
+        let authorization = Authorization {
+            id,
+            application: application.id,
+            user: browser.user.id,
+            session: browser.session.id,
+            scope: grantable.scope.clone(),
+            auth_time: browser.session.auth_time,
+            amr: browser.session.amr.clone(),
+            epochs: Epochs::of(application, &browser.user),
+            state: AuthorizationState::Issued(Box::new(issued.clone())),
+        };
+        let about = |event: AuditEvent| {
+            event.application(application.uri.as_str()).user(browser.user.id).session(browser.session.id)
+        };
+        let mut batch = Batch::from(vec![
+            self.store.touch_identity_session(browser.session.id, now),
+            self.store.insert_authorization(&authorization, &issued),
+        ]);
+        let mut trail = Trail::new(&self.store, moment.dice, now);
+        if let Some((before, agreed)) = agreement {
+            let who = (browser.user.id, application.id);
+            batch.push(self.store.remember_consent(who, (&before, &agreed), now));
+            let detail = serde_json::json!({ "scope": agreed.to_string() });
+            batch.push(trail.event(&about(AuditEvent::done(now, AuditKind::Consent, visitor)).detail(&detail)));
+        }
+        let event = about(AuditEvent::done(now, AuditKind::CodeIssued, visitor)).token(id.to_string());
+        batch.push(trail.event(&event));
+        Ok(match self.store.commit(batch).await? {
+            Outcome::Committed => Some(Next::Redirect(self.response(target, &[("code", code.expose())]))),
+            Outcome::GuardFailed { .. } => None,
+        })
+    }
+
+    fn refuse(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        target: &Target,
+        refusal: &AuthorizeRefusal,
+    ) -> Result<Next, Fault> {
+        let kind = match refusal {
+            AuthorizeRefusal::ConsentRefused => AuditKind::Consent,
+            _ => AuditKind::Authorize,
+        };
+        let description = refusal.description();
+        let event = AuditEvent::refused(moment.now, kind, visitor, refusal.cause())
+            .application(target.application.uri.as_str())
+            .detail(&serde_json::json!({ "description": description }));
+        self.audit.put(&event)?;
+        let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
+        Ok(Next::Redirect(self.response(target, &error)))
+    }
+
+    /// RFC 6749 §4.1.2, with `iss` (RFC 9207).
+    fn response(&self, target: &Target, params: &[(&str, &str)]) -> String {
+        let state = target.state.as_deref().map(|state| ("state", state));
+        let params: Vec<_> = params.iter().copied().chain(state).chain([("iss", self.issuer.as_str())]).collect();
+        with_params(&target.redirect_uri, &params)
+    }
+
+    fn refuse_target(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        client_id: Option<&ClientId>,
+        (refusal, detail): (TargetRefusal, Option<serde_json::Value>),
+    ) -> Result<TargetRefusal, Fault> {
+        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, refusal.cause());
+        event.application = client_id.map(|id| id.as_str().to_owned());
+        event.detail = detail.map(|detail| detail.to_string());
+        self.audit.put(&event)?;
+        Ok(refusal)
+    }
+}
+
+/// For the administrator: what was sent, what is registered, and where they part. Kept short: an outsider sends it.
+fn difference(application: &TrustedApplication, sent: &str) -> serde_json::Value {
+    let sent: String = sent.chars().take(512).collect();
+    let registered: Vec<_> = application
+        .redirect_uris
+        .iter()
+        .map(|uri| serde_json::json!({ "uri": uri.as_str(), "differs_at": first_difference(uri.as_str(), &sent) }))
+        .collect();
+    serde_json::json!({ "sent": sent, "registered": registered })
+}
+
+/// A code names its row, so that it is found by key, and carries 256 random bits, so that it is not guessed.
+fn encode_code(id: AuthorizationId, secret: &[u8; 32]) -> String {
+    URL_SAFE_NO_PAD.encode([id.0.as_bytes().as_slice(), secret].concat())
+}
+
+/// The row that a code names. Proves nothing.
+pub(crate) fn authorization_of(code: &Presented<AuthorizationCode>) -> Option<AuthorizationId> {
+    let bytes = URL_SAFE_NO_PAD.decode(code.expose()).ok()?;
+    let id = bytes.get(..16).filter(|_| bytes.len() == 48)?;
+    uuid::Uuid::from_slice(id).ok().map(AuthorizationId)
+}

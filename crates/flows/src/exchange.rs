@@ -1,0 +1,421 @@
+//! The token endpoint (`identity.md` §3.2, RFC 6749 §3.2).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::application::{ClientRefusal, PROTOCOL_SCOPES, ScopeNotAllowed, ServiceAccess, service_scope};
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotation, redeem, rotate};
+use model::claims::{self, Epochs, Issuing};
+use model::{
+    AuthenticatedClient, Authorization, AuthorizationId, AuthorizationState, Generation, Moment, TrustedApplication,
+    User,
+};
+use oauth::client::ClientCredentials;
+use oauth::jose::at_hash;
+use oauth::pkce::Verifier;
+use oauth::scope::Scope;
+use oauth::secret::{AuthorizationCode, Presented, RefreshToken};
+use oauth::token::{TokenErrorCode, TokenRequest, TokenResponse};
+use store::{Batch, Change, ChangeKind, Outcome};
+
+use crate::audit::Trail;
+use crate::authorize::authorization_of;
+use crate::instance::Instance;
+use crate::keys::sign;
+use crate::seal::Purpose;
+use crate::{Answer, Fault};
+
+/// Why no token was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExchangeRefusal {
+    Client(ClientRefusal),
+    Code(RedeemRefusal),
+    Refresh(RefreshRefusal),
+    ServiceNotAllowed,
+    SystemUserNotActive,
+    ScopeNotAllowed(String),
+}
+
+impl ExchangeRefusal {
+    pub const fn code(&self) -> TokenErrorCode {
+        match self {
+            Self::Client(_) => TokenErrorCode::InvalidClient,
+            Self::Refresh(RefreshRefusal::ScopeWidened(_)) | Self::ScopeNotAllowed(_) => TokenErrorCode::InvalidScope,
+            Self::Refresh(RefreshRefusal::NotAllowed) | Self::ServiceNotAllowed | Self::SystemUserNotActive => {
+                TokenErrorCode::UnauthorizedClient
+            }
+            Self::Code(_) | Self::Refresh(_) => TokenErrorCode::InvalidGrant,
+        }
+    }
+
+    pub fn description(&self) -> Cow<'static, str> {
+        match self {
+            Self::Client(_) => "the client is unknown, disabled or did not authenticate as registered".into(),
+            Self::Code(refusal) => refusal.description().into(),
+            Self::Refresh(RefreshRefusal::ScopeWidened(scope)) => {
+                format!("scope {scope} was not granted: a refresh may narrow, never widen").into()
+            }
+            Self::Refresh(RefreshRefusal::NotAllowed) => "this application may not refresh".into(),
+            Self::Refresh(_) => "the refresh token is unknown, used, expired or of another application".into(),
+            Self::ServiceNotAllowed => "this application may not act as a service".into(),
+            Self::SystemUserNotActive => "the application's system user is not active".into(),
+            Self::ScopeNotAllowed(scope) => format!("scope {scope} is not registered for this application").into(),
+        }
+    }
+
+    /// The exact cause, for the audit.
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Client(refusal) => refusal.cause(),
+            Self::Code(refusal) => refusal.cause(),
+            Self::Refresh(refusal) => refusal.cause(),
+            Self::ServiceNotAllowed => "service_not_allowed",
+            Self::SystemUserNotActive => "system_user_not_active",
+            Self::ScopeNotAllowed(_) => "scope_not_registered",
+        }
+    }
+}
+
+/// Somebody may be first that often before a caller gives up.
+const MOST_LOOKS: usize = 4;
+
+impl Instance {
+    pub async fn exchange(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        credentials: &ClientCredentials,
+        request: &TokenRequest,
+    ) -> Answer<TokenResponse, ExchangeRefusal> {
+        let register = self.register();
+        let client = match register.authenticate(credentials, moment.now) {
+            Ok(client) => client,
+            Err(refusal) => {
+                return self.refuse_token(moment, visitor, credentials, ExchangeRefusal::Client(refusal));
+            }
+        };
+        let answer = match request {
+            TokenRequest::AuthorizationCode { code, redirect_uri, verifier } => {
+                let shown = (code, redirect_uri.as_deref(), verifier.as_ref());
+                self.redeem_code(moment, visitor, client, shown).await?.map_err(ExchangeRefusal::Code)
+            }
+            TokenRequest::RefreshToken { refresh_token, scope } => {
+                let answer = self.refresh(moment, visitor, client, refresh_token, scope.as_ref()).await?;
+                answer.map_err(ExchangeRefusal::Refresh)
+            }
+            TokenRequest::ClientCredentials { scope } => {
+                self.client_credentials(moment, visitor, client, scope.as_ref()).await?
+            }
+        };
+        match answer {
+            Ok(response) => Ok(Ok(response)),
+            // Reuse kills; its event was committed with the kill.
+            Err(
+                refusal @ (ExchangeRefusal::Code(RedeemRefusal::Reused)
+                | ExchangeRefusal::Refresh(RefreshRefusal::Reused)),
+            ) => Ok(Err(refusal)),
+            Err(refusal) => self.refuse_token(moment, visitor, credentials, refusal),
+        }
+    }
+
+    pub(crate) fn refuse_client<T>(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        credentials: &ClientCredentials,
+        refusal: ClientRefusal,
+    ) -> Answer<T, ClientRefusal> {
+        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, refusal.cause())
+            .application(credentials.client_id().as_str());
+        self.audit.put(&event)?;
+        Ok(Err(refusal))
+    }
+
+    fn refuse_token<T>(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        credentials: &ClientCredentials,
+        refusal: ExchangeRefusal,
+    ) -> Answer<T, ExchangeRefusal> {
+        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, refusal.cause())
+            .application(credentials.client_id().as_str());
+        self.audit.put(&event)?;
+        Ok(Err(refusal))
+    }
+
+    /// RFC 6749 §4.4: the token acts as the System User; no refresh token, no ID token, ever.
+    async fn client_credentials(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        client: AuthenticatedClient<'_>,
+        asked: Option<&Scope>,
+    ) -> Answer<TokenResponse, ExchangeRefusal> {
+        let application = client.get();
+        let ServiceAccess::ActsAs(user) = application.service else {
+            return Ok(Err(ExchangeRefusal::ServiceNotAllowed));
+        };
+        let scope = match service_scope(application, asked) {
+            Ok(scope) => scope,
+            Err(ScopeNotAllowed(name)) => return Ok(Err(ExchangeRefusal::ScopeNotAllowed(name))),
+        };
+        let Some(user) = self.user(user).await?.filter(|user| user.enabled) else {
+            return Ok(Err(ExchangeRefusal::SystemUserNotActive));
+        };
+        let settings = self.settings();
+        let unique = moment.id().simple().to_string();
+        let issuing = self.issuing(&settings, application, moment);
+        let lifetime = issuing.lifetime;
+        let claims = claims::service_access_token(&issuing, application, &user, (&scope, &unique));
+        let access_token = self.sign_access_token(application, claims, moment).await?;
+        let event = AuditEvent::done(moment.now, AuditKind::TokenIssued, visitor)
+            .application(application.uri.as_str())
+            .user(user.id)
+            .token(unique);
+        self.audit.put(&event)?;
+        Ok(Ok(response(access_token, lifetime, &scope)))
+    }
+
+    /// RFC 6749 §4.1.3.
+    async fn redeem_code(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        client: AuthenticatedClient<'_>,
+        (code, redirect_uri, verifier): (&Presented<AuthorizationCode>, Option<&str>, Option<&Verifier>),
+    ) -> Answer<TokenResponse, RedeemRefusal> {
+        let Some(id) = authorization_of(code) else { return Ok(Err(RedeemRefusal::Unknown)) };
+        for _ in 0..MOST_LOOKS {
+            let Some((authorization, digest)) = self.store.authorization(id).await? else {
+                return Ok(Err(RedeemRefusal::Unknown));
+            };
+            if !digest.matches(code) {
+                return Ok(Err(RedeemRefusal::Unknown));
+            }
+            let nonce = match redeem(moment.now, client, &authorization, redirect_uri, verifier) {
+                Ok(issued) => issued.nonce.clone(),
+                Err(RedeemRefusal::Reused) => {
+                    let reused = (AuditKind::CodeReused, RedeemRefusal::Reused.cause());
+                    self.end_authorization(moment, visitor, client, &authorization, reused).await?;
+                    return Ok(Err(RedeemRefusal::Reused));
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let Some(user) = self.standing_user(client, &authorization).await? else {
+                return Ok(Err(RedeemRefusal::UserGone));
+            };
+            let may_refresh = authorization.scope.contains("offline_access") && client.get().may_refresh();
+            let refresh_until = may_refresh.then(|| authorization.auth_time.plus(client.get().refresh_lifetime()));
+            let event = about(AuditEvent::done(moment.now, AuditKind::CodeRedeemed, visitor), client, &authorization);
+            let batch = Batch::from(vec![
+                self.store.redeem_code(id, refresh_until, moment.now),
+                Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            ]);
+            if let Outcome::Committed = self.store.commit(batch).await? {
+                let generation = refresh_until.is_some().then_some(Generation::FIRST);
+                let tokens = Tokens { authorization: &authorization, user: &user, scope: &authorization.scope, nonce };
+                return self.user_tokens(moment, client, tokens, (Generation::FIRST, generation)).await.map(Ok);
+            }
+        }
+        Err(Fault::unavailable("the code was fought over"))
+    }
+
+    /// RFC 6749 §6.
+    async fn refresh(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        client: AuthenticatedClient<'_>,
+        shown: &Presented<RefreshToken>,
+        asked: Option<&Scope>,
+    ) -> Answer<TokenResponse, RefreshRefusal> {
+        let Some((id, shown)) = self.parse_refresh_token(shown) else { return Ok(Err(RefreshRefusal::Unknown)) };
+        for _ in 0..MOST_LOOKS {
+            let Some((mut authorization, _)) = self.store.authorization(id).await? else {
+                return Ok(Err(RefreshRefusal::Unknown));
+            };
+            let rotation = match rotate(moment.now, client, self.with_memory(&mut authorization), shown, asked) {
+                Ok(rotation) => rotation,
+                Err(RefreshRefusal::Reused) => {
+                    let reused = (AuditKind::TokenReused, RefreshRefusal::Reused.cause());
+                    self.end_authorization(moment, visitor, client, &authorization, reused).await?;
+                    return Ok(Err(RefreshRefusal::Reused));
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let Some(user) = self.standing_user(client, &authorization).await? else {
+                return Ok(Err(RefreshRefusal::UserGone));
+            };
+            let event = about(AuditEvent::done(moment.now, AuditKind::TokenRefreshed, visitor), client, &authorization);
+            let newest = match rotation {
+                Rotation::Repeat => {
+                    self.audit.put(&event)?;
+                    shown.next()
+                }
+                Rotation::Advance => {
+                    let batch = Batch::from(vec![
+                        self.store.advance_family(id, shown, moment.now),
+                        Trail::new(&self.store, moment.dice, moment.now).event(&event),
+                    ]);
+                    match self.store.commit(batch).await? {
+                        Outcome::Committed => shown.next(),
+                        Outcome::GuardFailed { .. } => continue,
+                    }
+                }
+            };
+            let granted = asked.unwrap_or(&authorization.scope);
+            let still_registered = still_registered(client.get(), granted);
+            let tokens = Tokens { authorization: &authorization, user: &user, scope: &still_registered, nonce: None };
+            return self.user_tokens(moment, client, tokens, (newest, Some(newest))).await.map(Ok);
+        }
+        Err(Fault::unavailable("the refresh token was fought over"))
+    }
+
+    /// What memory knows beyond the row: an access token of the newest generation was seen.
+    fn with_memory<'a>(&self, authorization: &'a mut Authorization) -> &'a Authorization {
+        if let AuthorizationState::Redeemed(RefreshFamily { generation, proven, .. }) = &mut authorization.state {
+            *proven |= self.proven.knows(authorization.id, *generation);
+        }
+        authorization
+    }
+
+    /// The user, while nothing happened that ends what was agreed: disabled, a new password, signed out, the
+    /// application disabled in between.
+    async fn standing_user(
+        &self,
+        client: AuthenticatedClient<'_>,
+        authorization: &Authorization,
+    ) -> Result<Option<Arc<User>>, Fault> {
+        let user = self.user(authorization.user).await?;
+        Ok(user.filter(|user| client.get().admits(user) && Epochs::of(client.get(), user) == authorization.epochs))
+    }
+
+    /// The authorization dies with everything it gave, JWTs included, before the answer is sent.
+    pub(crate) async fn end_authorization(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        client: AuthenticatedClient<'_>,
+        authorization: &Authorization,
+        (kind, reason): (AuditKind, &'static str),
+    ) -> Result<(), Fault> {
+        let event = about(AuditEvent::refused(moment.now, kind, visitor, reason), client, authorization);
+        let mut batch = Batch::from(vec![
+            self.store.end_authorization(authorization.id, reason, moment.now),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ]);
+        let change = Change { kind: ChangeKind::AuthorizationEnded, subject: authorization.id.0 };
+        batch.extend(self.store.announce(change, moment.now));
+        let Outcome::Committed = self.store.commit(batch).await? else {
+            return Err(Fault::failed("the instance is gone"));
+        };
+        self.kills.authorization(authorization.id, moment.now);
+        Ok(())
+    }
+
+    async fn user_tokens(
+        &self,
+        moment: &mut Moment<'_>,
+        client: AuthenticatedClient<'_>,
+        tokens: Tokens<'_>,
+        (generation, refresh): (Generation, Option<Generation>),
+    ) -> Result<TokenResponse, Fault> {
+        let application = client.get();
+        let settings = self.settings();
+        let unique = URL_SAFE_NO_PAD.encode(&moment.dice.secret()[..16]);
+        let issuing = self.issuing(&settings, application, moment);
+        let lifetime = issuing.lifetime;
+        let Tokens { authorization, user, scope, nonce } = tokens;
+        let access =
+            claims::user_access_token(&issuing, application, user, authorization, (scope, generation, &unique));
+        let access_token = self.sign_access_token(application, access, moment).await?;
+        let id_token = if scope.contains("openid") {
+            let algorithm = application.id_token_algorithm.unwrap_or(settings.id_token_algorithm);
+            let at_hash = at_hash(algorithm, &access_token);
+            let claims = claims::id_token(&issuing, application, user, authorization, (nonce.as_deref(), &at_hash));
+            Some(sign(&self.keys(), algorithm, "JWT", claims, moment.now).await?)
+        } else {
+            None
+        };
+        let refresh_token = refresh.map(|generation| self.refresh_token(authorization.id, generation));
+        Ok(TokenResponse { refresh_token, id_token, ..response(access_token, lifetime, scope) })
+    }
+
+    fn issuing<'a>(
+        &'a self,
+        settings: &model::InstanceSettings,
+        application: &TrustedApplication,
+        moment: &Moment<'_>,
+    ) -> Issuing<'a> {
+        Issuing {
+            issuer: &self.issuer,
+            instance: &self.name,
+            scope_as_string: settings.scope_as_string,
+            service_sub: settings.service_token_sub,
+            now: moment.now,
+            lifetime: application.access_token_lifetime.unwrap_or_else(|| settings.access_token_lifetime()),
+        }
+    }
+
+    async fn sign_access_token(
+        &self,
+        application: &TrustedApplication,
+        claims: Vec<u8>,
+        moment: &Moment<'_>,
+    ) -> Result<String, Fault> {
+        let algorithm = application.access_token_algorithm.unwrap_or_else(|| self.settings().access_token_algorithm);
+        sign(&self.keys(), algorithm, "at+jwt", claims, moment.now).await
+    }
+
+    /// Derived, not stored: `authorization . generation . code of authenticity`.
+    fn refresh_token(&self, id: AuthorizationId, generation: Generation) -> Presented<RefreshToken> {
+        let number = generation.0.to_string();
+        let tag = self.secret.sign(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()]);
+        Presented::new(format!("{}.{number}.{tag}", id.0.simple()))
+    }
+
+    pub(crate) fn parse_refresh_token(&self, shown: &Presented<RefreshToken>) -> Option<(AuthorizationId, Generation)> {
+        let mut parts = shown.expose().splitn(3, '.');
+        let (id, number, tag) = (parts.next()?, parts.next()?, parts.next()?);
+        let id = AuthorizationId(uuid::Uuid::try_parse(id).ok()?);
+        let good = self.secret.verify(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()], tag);
+        number.parse().ok().filter(|_| good).map(|number| (id, Generation(number)))
+    }
+}
+
+/// What a signed-in user's tokens are made from.
+struct Tokens<'a> {
+    authorization: &'a Authorization,
+    user: &'a User,
+    scope: &'a Scope,
+    nonce: Option<String>,
+}
+
+fn about(event: AuditEvent, client: AuthenticatedClient<'_>, authorization: &Authorization) -> AuditEvent {
+    event
+        .application(client.get().uri.as_str())
+        .user(authorization.user)
+        .session(authorization.session)
+        .token(authorization.id.to_string())
+}
+
+/// The register may have been narrowed since the person agreed.
+fn still_registered(application: &TrustedApplication, granted: &Scope) -> Scope {
+    granted.filter(|token| PROTOCOL_SCOPES.contains(&token) || application.scope.contains(token))
+}
+
+fn response(access_token: String, lifetime: Duration, scope: &Scope) -> TokenResponse {
+    TokenResponse {
+        access_token: Presented::new(access_token),
+        token_type: "Bearer",
+        expires_in: lifetime.as_secs(),
+        scope: scope.to_string(),
+        refresh_token: None,
+        id_token: None,
+    }
+}

@@ -1,0 +1,418 @@
+//! The door of the APIs: credential, audience, scope, seat, in this order; nothing before "seat" opens a session.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::application::PROTOCOL_SCOPES;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::claims::{AccessToken, Holder, user_info};
+use model::domain::Permissions;
+use model::reference_token::{ReferenceToken, ReferenceTokenValue, is_reference_token};
+use model::seat::{NoSeat, SessionKey};
+use model::{AfterLogout, ApiSessionId, Moment, Timestamp, TrustedApplication, User, UserId, UserType};
+use oauth::jose::UnverifiedJws;
+use oauth::scope::Scope;
+use oauth::secret::{self, Digest, Presented};
+use serde::Serialize;
+use store::TokenNames;
+use uuid::Uuid;
+
+use crate::api_sessions::Calling;
+use crate::instance::Instance;
+use crate::memory::Verified;
+use crate::{Answer, Fault};
+
+/// A clock that is a little behind the issuing node's must not refuse a fresh token.
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
+
+/// A call that has to ask the database waits no longer than this.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why a bearer token is not accepted: `invalid_token` (RFC 6750 §3.1), each with its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenRefusal {
+    Malformed,
+    /// No reference token of this instance.
+    Unknown,
+    UnknownKey,
+    BadSignature,
+    NotAnAccessToken,
+    WrongIssuer,
+    NotYetValid,
+    Expired,
+    ApplicationGone,
+    UserGone,
+    /// Revoked, signed out, or the family it descends from died.
+    Ended,
+}
+
+impl TokenRefusal {
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Malformed => "token_malformed",
+            Self::Unknown => "token_unknown",
+            Self::UnknownKey => "token_key_unknown",
+            Self::BadSignature => "token_signature_wrong",
+            Self::NotAnAccessToken => "not_an_access_token",
+            Self::WrongIssuer => "token_of_another_issuer",
+            Self::NotYetValid => "token_not_yet_valid",
+            Self::Expired => "token_expired",
+            Self::ApplicationGone => "application_gone",
+            Self::UserGone => "user_gone",
+            Self::Ended => "token_ended",
+        }
+    }
+
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Malformed
+            | Self::Unknown
+            | Self::UnknownKey
+            | Self::BadSignature
+            | Self::NotAnAccessToken
+            | Self::WrongIssuer => "the token is not an access token of this instance",
+            Self::NotYetValid => "the token is not valid yet: check the clocks",
+            Self::Expired => "the token has expired: get a new one",
+            Self::ApplicationGone | Self::UserGone | Self::Ended => "the token has been revoked: sign in again",
+        }
+    }
+}
+
+/// Why a call did not reach the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuardRefusal {
+    Token(TokenRefusal),
+    WrongAudience,
+    /// A Community user's token identifies, and opens no API.
+    NotForCommunityUsers,
+    InsufficientScope(&'static str),
+    NoSeat(NoSeat),
+}
+
+impl GuardRefusal {
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Token(refusal) => refusal.cause(),
+            Self::WrongAudience => "token_for_another_audience",
+            Self::NotForCommunityUsers => "community_user",
+            Self::InsufficientScope(_) => "insufficient_scope",
+            Self::NoSeat(_) => "no_seat_free",
+        }
+    }
+}
+
+/// Who was let in.
+pub struct Caller {
+    pub user: Arc<User>,
+    pub application: Arc<TrustedApplication>,
+    pub session: ApiSessionId,
+}
+
+impl Caller {
+    /// What the user may do; an administrator may do everything.
+    pub fn permissions(&self) -> Cow<'_, Permissions> {
+        if self.user.is_admin {
+            Cow::Owned(Permissions::new(&["*"], &["*"]))
+        } else {
+            Cow::Borrowed(&self.user.permissions)
+        }
+    }
+}
+
+/// A credential that stands, with what it names today.
+pub(crate) struct Standing {
+    pub(crate) credential: Credential,
+    pub(crate) application: Arc<TrustedApplication>,
+    pub(crate) user: Arc<User>,
+}
+
+pub(crate) enum Credential {
+    Jwt(Arc<Verified>),
+    Reference(Arc<ReferenceToken>),
+}
+
+impl Standing {
+    /// A reference token is for the instance's APIs, whichever they are.
+    fn is_for(&self, audience: &str) -> bool {
+        match &self.credential {
+            Credential::Jwt(verified) => verified.token.is_for(audience),
+            Credential::Reference(_) => true,
+        }
+    }
+
+    /// What was granted, within what the application may have today.
+    pub(crate) fn scope(&self) -> Scope {
+        match &self.credential {
+            Credential::Jwt(verified) => verified.token.scope.clone(),
+            Credential::Reference(token) => token.effective_scope(&self.application),
+        }
+    }
+
+    fn has(&self, scope: &str) -> bool {
+        let granted = match &self.credential {
+            Credential::Jwt(verified) => &verified.token.scope,
+            Credential::Reference(token) => &token.scope,
+        };
+        granted.contains(scope) && (self.application.scope.contains(scope) || PROTOCOL_SCOPES.contains(&scope))
+    }
+
+    fn session_key(&self) -> SessionKey {
+        match &self.credential {
+            Credential::Reference(token) => SessionKey::Reference(token.id),
+            Credential::Jwt(verified) => match verified.token.holder {
+                Holder::User { session, .. } => SessionKey::SignIn(session),
+                Holder::Service { .. } => SessionKey::Service(verified.token.id.clone()),
+            },
+        }
+    }
+}
+
+impl Instance {
+    /// Lets a call in, or says why not. Tells the audit only of refusals; the call itself is told of when it is answered.
+    pub async fn enter(
+        self: &Arc<Self>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &Presented<secret::AccessToken>,
+        (audience, scope): (&str, &'static str),
+    ) -> Answer<Caller, GuardRefusal> {
+        let standing = match self.standing(shown, moment.now).await? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(GuardRefusal::Token(refusal))),
+        };
+        if standing.user.user_type == UserType::ExternalCommunity {
+            return Ok(Err(GuardRefusal::NotForCommunityUsers));
+        }
+        if !standing.is_for(audience) {
+            return Ok(Err(GuardRefusal::WrongAudience));
+        }
+        if !standing.has(scope) {
+            return Ok(Err(GuardRefusal::InsufficientScope(scope)));
+        }
+        let calling = Calling {
+            key: standing.session_key(),
+            token: self.names(&standing),
+            user: &standing.user,
+            application: standing.application.id,
+            application_uri: standing.application.uri.as_str(),
+        };
+        let session = match self.session_for(calling, moment, visitor).await? {
+            Ok(session) => session,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.note_use(&standing, moment.now);
+        Ok(Ok(Caller { user: standing.user, application: standing.application, session }))
+    }
+
+    /// Noted in memory, written in batches: a call costs no durable write.
+    fn note_use(&self, standing: &Standing, now: Timestamp) {
+        match &standing.credential {
+            Credential::Reference(token) => self.used.note(token.id, now),
+            Credential::Jwt(verified) => {
+                if let Holder::User { descent, .. } = verified.token.holder {
+                    self.proven.note(descent);
+                }
+            }
+        }
+    }
+
+    /// UserInfo (OpenID Connect Core §5.3): opens no session and takes no seat.
+    pub async fn user_info(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &Presented<secret::AccessToken>,
+    ) -> Answer<serde_json::Value, GuardRefusal> {
+        let answer = match self.standing(shown, moment.now).await? {
+            Err(refusal) => Err(GuardRefusal::Token(refusal)),
+            Ok(standing) if !standing.has("openid") => Err(GuardRefusal::InsufficientScope("openid")),
+            Ok(standing) => Ok(standing),
+        };
+        match answer {
+            Err(refusal) => {
+                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, refusal.cause());
+                self.audit.put(&event)?;
+                Ok(Err(refusal))
+            }
+            Ok(standing) => {
+                self.note_use(&standing, moment.now);
+                Ok(Ok(user_info(&standing.user, &standing.scope())))
+            }
+        }
+    }
+
+    /// One event for one answered call. Its path is without the query, which may hold anything.
+    pub fn tell_call(&self, now: Timestamp, visitor: &Visitor, call: &Call<'_>) -> Result<(), Fault> {
+        let mut event = match call.refused {
+            None => AuditEvent::done(now, AuditKind::ApiCall, visitor),
+            Some(cause) => AuditEvent::refused(now, AuditKind::ApiCall, visitor, cause),
+        };
+        if let Some(caller) = call.caller {
+            event = event.application(caller.application.uri.as_str()).user(caller.user.id).session(caller.session);
+        }
+        // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
+        let path = call.path.get(..512).unwrap_or(call.path);
+        let detail = CallDetail { method: call.method, path, status: call.status };
+        event.detail = Some(serde_json::to_string(&detail).expect("a call is strings and a number"));
+        self.audit.put(&event)
+    }
+
+    /// That the credential is good, and that everything it names stands.
+    pub(crate) async fn standing(
+        &self,
+        shown: &Presented<secret::AccessToken>,
+        now: Timestamp,
+    ) -> Answer<Standing, TokenRefusal> {
+        let standing = if is_reference_token(shown.expose()) {
+            self.standing_reference(shown, now).await?
+        } else {
+            self.standing_jwt(shown, now).await?
+        };
+        match standing {
+            Ok(standing) if !self.feed.memory_holds() => {
+                let stands = in_time(self.store.token_stands(&self.names(&standing))).await?;
+                Ok(if stands { Ok(standing) } else { Err(TokenRefusal::Ended) })
+            }
+            standing => Ok(standing),
+        }
+    }
+
+    /// From memory, while that may be believed.
+    async fn user_as_known(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
+        if !self.feed.memory_holds() {
+            self.users.forget(id);
+        }
+        self.user(id).await
+    }
+
+    /// Signature, `typ`, issuer, times, and that everything it names stands, all but the first three at every call.
+    async fn standing_jwt(
+        &self,
+        shown: &Presented<secret::AccessToken>,
+        now: Timestamp,
+    ) -> Answer<Standing, TokenRefusal> {
+        let digest = *shown.digest().as_bytes();
+        let known = self.verified.get(&digest).filter(|verified| self.keys().trusts(&verified.kid));
+        let verified = match known {
+            Some(verified) => verified,
+            None => match self.verify(shown) {
+                Ok(verified) => {
+                    let verified = Arc::new(verified);
+                    self.verified.remember(digest, Arc::clone(&verified));
+                    verified
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        let token = &verified.token;
+        if now >= token.expires_at {
+            return Ok(Err(TokenRefusal::Expired));
+        }
+        if now.plus(CLOCK_SKEW) < token.not_before {
+            return Ok(Err(TokenRefusal::NotYetValid));
+        }
+        if self.kills.reach(token, self.settings().after_logout) {
+            return Ok(Err(TokenRefusal::Ended));
+        }
+        let application = self.register().by_uri(&token.client_id).cloned();
+        let Some(application) = application.filter(|app| app.enabled && app.epoch == token.epochs.0) else {
+            return Ok(Err(TokenRefusal::ApplicationGone));
+        };
+        let user = self.user_as_known(token.holder.user()).await?;
+        let Some(user) = user.filter(|user| user.enabled && user.epoch == token.epochs.1) else {
+            return Ok(Err(TokenRefusal::UserGone));
+        };
+        Ok(Ok(Standing { credential: Credential::Jwt(verified), application, user }))
+    }
+
+    /// Found by digest, in memory if it was asked for lately (`identity.md` §3.4).
+    async fn standing_reference(
+        &self,
+        shown: &Presented<secret::AccessToken>,
+        now: Timestamp,
+    ) -> Answer<Standing, TokenRefusal> {
+        let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
+        let read = in_time(self.store.reference_token(&digest));
+        let Some(token) = self.reference_tokens.get(*digest.as_bytes(), read).await? else {
+            return Ok(Err(TokenRefusal::Unknown));
+        };
+        if token.revoked_at.is_some() {
+            return Ok(Err(TokenRefusal::Ended));
+        }
+        if !token.is_live(now) {
+            return Ok(Err(TokenRefusal::Expired));
+        }
+        let application = self.register().by_id(token.application).cloned();
+        let Some(application) = application.filter(|application| application.enabled) else {
+            return Ok(Err(TokenRefusal::ApplicationGone));
+        };
+        let user = self.user_as_known(token.user).await?.filter(|user| user.enabled);
+        match user.filter(|user| token.is_allowed(&application, user)) {
+            Some(user) => Ok(Ok(Standing { credential: Credential::Reference(token), application, user })),
+            None => Ok(Err(TokenRefusal::UserGone)),
+        }
+    }
+
+    /// What a token names that may have ended without this node's having heard.
+    fn names(&self, standing: &Standing) -> TokenNames {
+        let common = TokenNames {
+            user: (standing.user.id, None),
+            application: (standing.application.id, standing.application.epoch),
+            authorization: None,
+            sign_in: None,
+            service_token: None,
+            reference_token: None,
+        };
+        let token = match &standing.credential {
+            Credential::Reference(token) => return TokenNames { reference_token: Some(token.id), ..common },
+            Credential::Jwt(verified) => &verified.token,
+        };
+        let common = TokenNames { user: (standing.user.id, Some(token.epochs.1)), ..common };
+        match token.holder {
+            Holder::Service { .. } => TokenNames { service_token: Uuid::try_parse(&token.id).ok(), ..common },
+            Holder::User { session, descent, .. } => {
+                let refuses = self.settings().after_logout == AfterLogout::Refuse;
+                let sign_in = Some(session).filter(|_| refuses);
+                TokenNames { authorization: Some(descent.authorization), sign_in, ..common }
+            }
+        }
+    }
+
+    fn verify(&self, shown: &Presented<secret::AccessToken>) -> Result<Verified, TokenRefusal> {
+        let jws = UnverifiedJws::parse(shown.expose()).map_err(|_| TokenRefusal::Malformed)?;
+        let kid = jws.header.kid.clone().ok_or(TokenRefusal::UnknownKey)?;
+        let keys = self.keys();
+        let key = keys.verifying(&kid).ok_or(TokenRefusal::UnknownKey)?;
+        let payload = jws.verify(key, &["at+jwt"]).map_err(|_| TokenRefusal::BadSignature)?;
+        let token = AccessToken::parse(&payload).ok_or(TokenRefusal::NotAnAccessToken)?;
+        if token.issuer != self.issuer {
+            return Err(TokenRefusal::WrongIssuer);
+        }
+        Ok(Verified { token, kid })
+    }
+}
+
+/// A database that does not answer is one that is away.
+pub(crate) async fn in_time<T>(asking: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    // Boxed: it is large, and most calls never come here.
+    let answer = tokio::time::timeout(PATIENCE, Box::pin(asking)).await;
+    answer.unwrap_or_else(|_| Err(Fault::unavailable("the database does not answer")))
+}
+
+/// What only an API call has.
+#[derive(Serialize)]
+struct CallDetail<'a> {
+    method: &'a str,
+    path: &'a str,
+    status: u16,
+}
+
+/// An answered API call, for the audit.
+pub struct Call<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub status: u16,
+    pub caller: Option<&'a Caller>,
+    pub refused: Option<&'static str>,
+}

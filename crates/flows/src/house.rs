@@ -1,0 +1,249 @@
+//! The whole process: its instances, and the tasks that keep them true.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{InstanceId, Moment, RootUrl, Timestamp};
+use store::Database;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::feed::Feed;
+use crate::instance::{Instance, Shared};
+use crate::{Fault, MasterKey, Passwords};
+
+/// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
+pub trait World: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+    fn dice(&self) -> Box<dyn model::Dice>;
+}
+
+/// Where an instance is found: configuration, never a request header.
+pub struct Site {
+    pub name: String,
+    pub root: RootUrl,
+    /// Further host names it answers to.
+    pub hosts: Vec<String>,
+}
+
+pub struct House {
+    database: Database,
+    instances: Vec<Arc<Instance>>,
+    by_host: HashMap<String, Arc<Instance>>,
+    default: Option<Arc<Instance>>,
+    world: Arc<dyn World>,
+    feed: Arc<Feed>,
+    tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    stopping: tokio::sync::watch::Sender<bool>,
+}
+
+/// How often memory follows what changed elsewhere, timers are looked at, and sliding timers are written down.
+const BEAT: Duration = Duration::from_millis(200);
+const TIDY_EVERY: u32 = 300;
+
+impl House {
+    /// The database must be migrated, and every site's instance must exist in it.
+    pub async fn open(
+        database: Database,
+        master: MasterKey,
+        sites: Vec<Site>,
+        default: Option<&str>,
+        world: Arc<dyn World>,
+    ) -> Result<Arc<Self>, Fault> {
+        let shared = Shared {
+            master: Arc::new(master),
+            passwords: Arc::new(Passwords::new()),
+            feed: Arc::new(Feed::new(database.is_embedded())),
+            node: world.dice().id(world.now()),
+            database: database.clone(),
+        };
+        let mut stored: HashMap<String, _> =
+            database.instances().await?.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
+        let mut instances = Vec::new();
+        let mut by_host = HashMap::new();
+        for site in sites {
+            let known = stored.remove(&site.name).ok_or_else(|| {
+                let name = &site.name;
+                Fault::failed(format!(
+                    "instance {name} is configured but not in the database: run `gatehouse instance create {name}`"
+                ))
+            })?;
+            let mut dice = world.dice();
+            let mut moment = Moment { now: world.now(), dice: &mut *dice };
+            let instance = Arc::new(Instance::load(known, site.root, &shared, &mut moment).await?);
+            by_host.insert(instance.root.host(), Arc::clone(&instance));
+            for host in site.hosts {
+                by_host.insert(host.to_ascii_lowercase(), Arc::clone(&instance));
+            }
+            instances.push(instance);
+        }
+        let default = default.and_then(|name| instances.iter().find(|instance| instance.name == name).cloned());
+        let house = Arc::new(Self {
+            database,
+            instances,
+            by_host,
+            default,
+            world,
+            feed: shared.feed,
+            tasks: parking_lot::Mutex::default(),
+            stopping: tokio::sync::watch::Sender::new(false),
+        });
+        let following = tokio::spawn(follow(Arc::clone(&house), house.stopping.subscribe()));
+        let beating = tokio::spawn(beat(Arc::clone(&house), house.stopping.subscribe()));
+        *house.tasks.lock() = vec![following, beating];
+        Ok(house)
+    }
+
+    pub fn world(&self) -> &dyn World {
+        &*self.world
+    }
+
+    pub fn instances(&self) -> &[Arc<Instance>] {
+        &self.instances
+    }
+
+    /// By host name, without the port and in any case; an unknown host goes to the default instance, if there is one.
+    pub fn instance(&self, host: &str) -> Option<&Arc<Instance>> {
+        let found = self.by_host.get(host);
+        let found = found.or_else(|| self.by_host.get(&host.to_ascii_lowercase()));
+        found.or(self.default.as_ref())
+    }
+
+    /// Can the database be asked? For readiness.
+    pub async fn is_ready(&self) -> bool {
+        self.database.feeds().await.is_ok()
+    }
+
+    /// Memory follows everything that was committed before this call.
+    pub async fn catch_up(&self) -> Result<(), Fault> {
+        let mut dice = self.world.dice();
+        for instance in &self.instances {
+            instance.follow(&mut Moment { now: self.world.now(), dice: &mut *dice }).await?;
+        }
+        Ok(())
+    }
+
+    /// What memory learnt is written down, and timers that are due are acted on. One instance's fault keeps no other
+    /// waiting, here and below; the first is told of.
+    pub async fn beat(&self) -> Result<(), Fault> {
+        let now = self.world.now();
+        let mut dice = self.world.dice();
+        let mut worst = Ok(());
+        for instance in &self.instances {
+            worst = worst.and(instance.flush(&mut Moment { now, dice: &mut *dice }).await);
+        }
+        let due = self.database.instances_with_due_sessions(now).await?;
+        for instance in self.instances.iter().filter(|instance| due.contains(instance.store.instance())) {
+            worst = worst.and(instance.close_due_sessions(&mut Moment { now, dice: &mut *dice }).await);
+        }
+        worst
+    }
+
+    /// Everything answered is written; nothing runs on.
+    pub async fn close(&self) {
+        self.stopping.send_replace(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            let _ended = task.await;
+        }
+        let mut dice = self.world.dice();
+        for instance in &self.instances {
+            let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
+            if let Err(fault) = instance.flush(&mut moment).await {
+                tracing::error!(%fault, "the last timers and audit events were not written");
+            }
+        }
+        self.database.close().await;
+    }
+
+    async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
+        let begun = Instant::now();
+        follower.behind |= self.database.changed_elsewhere().await?;
+        if !follower.behind {
+            return Ok(());
+        }
+        let mut dice = self.world.dice();
+        let mut worst = Ok(());
+        for (id, newest) in self.database.feeds().await? {
+            if follower.seen.get(&id) == Some(&newest) {
+                continue;
+            }
+            let found = self.instances.iter().find(|instance| *instance.store.instance() == id);
+            let done = match found {
+                Some(instance) => instance.follow(&mut Moment { now: self.world.now(), dice: &mut *dice }).await,
+                None => Ok(()),
+            };
+            if done.is_ok() {
+                follower.seen.insert(id, newest);
+            }
+            worst = worst.and(done);
+        }
+        follower.behind = worst.is_err();
+        if worst.is_ok() {
+            self.feed.followed(begun);
+        }
+        worst
+    }
+
+    /// Keys are rotated, dead rows swept, old kills forgotten.
+    pub async fn tidy(&self) -> Result<(), Fault> {
+        let mut dice = self.world.dice();
+        let mut worst = Ok(());
+        for instance in &self.instances {
+            worst = worst.and(instance.tidy(self.world.now(), &mut *dice).await);
+        }
+        worst
+    }
+}
+
+/// How far memory has followed the change feed.
+struct Follower {
+    seen: HashMap<InstanceId, i64>,
+    behind: bool,
+}
+
+type Stopping = tokio::sync::watch::Receiver<bool>;
+
+/// Waits for the next beat; whether there is one.
+async fn beats(stopping: &mut Stopping) -> bool {
+    tokio::time::timeout(BEAT, stopping.wait_for(|stop| *stop)).await.is_err()
+}
+
+/// Says once when something stops working.
+fn tell(well: &mut bool, done: Result<(), Fault>, what: &str) {
+    match done {
+        Ok(()) => *well = true,
+        Err(fault) => {
+            if std::mem::take(well) {
+                tracing::error!(%fault, "{what}");
+            }
+        }
+    }
+}
+
+/// Apart from everything else that beats: a kill must not wait until timers are written down.
+async fn follow(house: Arc<House>, mut stopping: Stopping) {
+    // Behind from the start: what changed between loading and now was nobody's to tell.
+    let mut follower = Follower { seen: HashMap::new(), behind: true };
+    let mut well = true;
+    while beats(&mut stopping).await {
+        let done = house.follow_changes(&mut follower).await;
+        tell(&mut well, done, "the database does not answer; memory may be behind");
+    }
+}
+
+async fn beat(house: Arc<House>, mut stopping: Stopping) {
+    let mut well = true;
+    for beat in 1_u32.. {
+        if !beats(&mut stopping).await {
+            return;
+        }
+        let done = async {
+            let beaten = house.beat().await;
+            let tidied = if beat.is_multiple_of(TIDY_EVERY) { house.tidy().await } else { Ok(()) };
+            beaten.and(tidied)
+        };
+        tell(&mut well, done.await, "the database does not answer; timers wait to be written down");
+    }
+}

@@ -1,0 +1,294 @@
+//! One issuer, as it lives in memory: snapshots that requests are served from, and what follows the change feed.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use model::application::ClientRefusal;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::reference_token::ReferenceToken;
+use model::seat::SessionKey;
+use model::throttle::Failures;
+use model::{
+    ApplicationId, AuthenticatedClient, Dice, InstanceSettings, Moment, ReferenceTokenId, RootUrl, Timestamp,
+    TrustedApplication, User, UserId,
+};
+use oauth::client::{ClientCredentials, ClientId};
+use parking_lot::Mutex;
+use quick_cache::unsync::Cache;
+use store::{Change, ChangeKind, Store, StoredInstance};
+use uuid::Uuid;
+
+use crate::api_sessions::ApiSessions;
+use crate::audit::Notebook;
+use crate::domain::Domain;
+use crate::feed::Feed;
+use crate::guard::in_time;
+pub use crate::keys::KeyRing;
+use crate::keys::{self, algorithms};
+use crate::memory::{Kills, Remembered, VerifiedTokens};
+use crate::proven::Proven;
+use crate::reference_tokens::LastUsed;
+use crate::seal::RootSecret;
+use crate::{Fault, MasterKey, Passwords};
+
+pub(crate) const ROOT_SECRET: &str = "root secret";
+
+/// No token lives longer, so no kill need be remembered longer.
+pub(crate) const LONGEST_TOKEN: Duration = Duration::from_hours(25);
+
+/// The applications of an instance, as one immutable view.
+#[derive(Default)]
+pub struct Register {
+    by_uri: HashMap<ClientId, Arc<TrustedApplication>>,
+    by_id: HashMap<ApplicationId, Arc<TrustedApplication>>,
+    origins: std::collections::HashSet<String>,
+}
+
+impl Register {
+    fn new(applications: Vec<TrustedApplication>) -> Self {
+        let mut register = Self::default();
+        for application in applications {
+            let application = Arc::new(application);
+            if application.enabled {
+                register.origins.extend(application.origins());
+            }
+            register.by_uri.insert(application.uri.clone(), Arc::clone(&application));
+            register.by_id.insert(application.id, application);
+        }
+        register
+    }
+
+    pub fn by_uri(&self, uri: &ClientId) -> Option<&Arc<TrustedApplication>> {
+        self.by_uri.get(uri)
+    }
+
+    pub fn by_id(&self, id: ApplicationId) -> Option<&Arc<TrustedApplication>> {
+        self.by_id.get(&id)
+    }
+
+    /// RFC 6749 §2.3.
+    pub(crate) fn authenticate(
+        &self,
+        credentials: &ClientCredentials,
+        now: Timestamp,
+    ) -> Result<AuthenticatedClient<'_>, ClientRefusal> {
+        self.by_uri(credentials.client_id()).ok_or(ClientRefusal::Unknown)?.authenticate(credentials, now)
+    }
+
+    /// May a page of this origin read the APIs' answers? Origins of enabled applications only.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.origins.contains(origin)
+    }
+}
+
+/// Wrong passwords, per account and per address. Bounded: the oldest histories give way, so that a storm of made-up
+/// names does not fill the memory.
+pub(crate) struct FailureHistory {
+    /// By account and network: an attacker elsewhere must not hold the door against the person.
+    pub(crate) accounts: Cache<(String, IpAddr), Failures>,
+    pub(crate) addresses: Cache<IpAddr, Failures>,
+}
+
+impl Default for FailureHistory {
+    fn default() -> Self {
+        const MOST: usize = 50_000;
+        Self { accounts: Cache::new(MOST), addresses: Cache::new(MOST) }
+    }
+}
+
+pub struct Instance {
+    pub name: String,
+    pub root: RootUrl,
+    pub issuer: String,
+    pub domain: Domain,
+    pub(crate) store: Store,
+    pub(crate) secret: RootSecret,
+    pub(crate) users: Remembered<UserId, User>,
+    pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
+    pub(crate) used: LastUsed,
+    pub(crate) kills: Kills,
+    pub(crate) verified: VerifiedTokens,
+    pub(crate) api_sessions: ApiSessions,
+    pub(crate) feed: Arc<Feed>,
+    /// This process among those that share the database.
+    pub(crate) node: Uuid,
+    pub(crate) proven: Proven,
+    pub(crate) failures: Mutex<FailureHistory>,
+    pub(crate) audit: Notebook,
+    pub(crate) passwords: Arc<Passwords>,
+    master: Arc<MasterKey>,
+    settings: ArcSwap<InstanceSettings>,
+    register: ArcSwap<Register>,
+    keys: ArcSwap<KeyRing>,
+    seen_change: AtomicI64,
+}
+
+/// What all instances of a process share.
+pub(crate) struct Shared {
+    pub(crate) master: Arc<MasterKey>,
+    pub(crate) passwords: Arc<Passwords>,
+    pub(crate) database: store::Database,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) node: Uuid,
+}
+
+impl Instance {
+    pub(crate) async fn load(
+        stored: StoredInstance,
+        root: RootUrl,
+        shared: &Shared,
+        moment: &mut Moment<'_>,
+    ) -> Result<Self, Fault> {
+        let store = Store::new(shared.database.clone(), stored.id);
+        let secret = shared.master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
+        // Read before everything else: what changes meanwhile is read twice, never missed.
+        let seen_change = store.newest_change().await?;
+        let settings = store.settings().await?;
+        let applications = store.applications().await?;
+        let algorithms = algorithms(&settings, &applications);
+        keys::rotate(&store, &shared.master, &algorithms, moment.now, moment.dice).await?;
+        let since = moment.now.minus(LONGEST_TOKEN);
+        let kills = Kills::default();
+        for id in store.authorizations_ended_since(since).await? {
+            kills.authorization(id, moment.now);
+        }
+        for id in store.sessions_ended_since(since).await? {
+            kills.session(id, moment.now);
+        }
+        for id in store.access_tokens_revoked_since(since).await? {
+            kills.token(id, moment.now);
+        }
+        Ok(Self {
+            name: stored.name,
+            issuer: root.issuer(),
+            root,
+            domain: Domain::new(store.clone()),
+            secret: RootSecret::new(&secret),
+            users: Remembered::new(),
+            reference_tokens: Remembered::new(),
+            used: LastUsed::default(),
+            kills,
+            verified: VerifiedTokens::new(),
+            api_sessions: ApiSessions::load(&store, moment).await?,
+            feed: Arc::clone(&shared.feed),
+            node: shared.node,
+            proven: Proven::default(),
+            failures: Mutex::default(),
+            audit: Notebook::default(),
+            passwords: Arc::clone(&shared.passwords),
+            master: Arc::clone(&shared.master),
+            settings: ArcSwap::from_pointee(settings),
+            register: ArcSwap::from_pointee(Register::new(applications)),
+            keys: ArcSwap::from_pointee(KeyRing::load(&store, &shared.master).await?),
+            seen_change: AtomicI64::new(seen_change),
+            store,
+        })
+    }
+
+    pub fn settings(&self) -> Arc<InstanceSettings> {
+        self.settings.load_full()
+    }
+
+    pub fn register(&self) -> Arc<Register> {
+        self.register.load_full()
+    }
+
+    pub fn keys(&self) -> Arc<KeyRing> {
+        self.keys.load_full()
+    }
+
+    pub(crate) async fn user(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
+        self.users.get(id, in_time(self.store.user(id))).await
+    }
+
+    /// Tells the audit of a request that was refused before a flow began: unreadable, or not from our own form.
+    pub fn tell_refused(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (kind, cause): (AuditKind, &'static str),
+        description: &str,
+    ) -> Result<(), Fault> {
+        let event = AuditEvent::refused(moment.now, kind, visitor, cause)
+            .detail(&serde_json::json!({ "description": description }));
+        self.audit.put(&event)
+    }
+
+    /// Drops what memory holds of things that changed elsewhere.
+    pub(crate) async fn follow(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        for (number, change) in self.store.changes_after(self.seen_change.load(Ordering::Acquire)).await? {
+            self.apply(change, moment).await?;
+            self.seen_change.fetch_max(number, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn apply(&self, change: Change, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        match change.kind {
+            ChangeKind::Register => {
+                self.rotate_keys(moment.now, moment.dice).await?;
+                self.register.store(Arc::new(Register::new(self.store.applications().await?)));
+                self.forget_dead_applications();
+            }
+            ChangeKind::Keys => self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?)),
+            ChangeKind::Settings => {
+                self.settings.store(Arc::new(self.store.settings().await?));
+                self.rotate_keys(moment.now, moment.dice).await?;
+            }
+            ChangeKind::User => {
+                let user = UserId(change.subject);
+                self.users.forget(user);
+                self.api_sessions.forget_user(user);
+            }
+            ChangeKind::AuthorizationEnded => {
+                self.kills.authorization(model::AuthorizationId(change.subject), moment.now);
+            }
+            ChangeKind::ReferenceTokenRevoked => {
+                let id = ReferenceTokenId(change.subject);
+                self.reference_tokens.forget_where(|token| token.id == id);
+                self.api_sessions.forget_key(&SessionKey::Reference(id));
+            }
+            ChangeKind::AccessTokenRevoked => {
+                self.kills.token(change.subject, moment.now);
+                let key = SessionKey::Service(change.subject.simple().to_string());
+                self.api_sessions.forget_key(&key);
+            }
+            ChangeKind::SessionEnded => {
+                let session = model::SessionId(change.subject);
+                self.kills.session(session, moment.now);
+                self.api_sessions.forget_key(&SessionKey::SignIn(session));
+            }
+            ChangeKind::ApiSessionsClosed => self.forget_closed(change.subject).await?,
+        }
+        Ok(())
+    }
+
+    async fn rotate_keys(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
+        let algorithms = algorithms(&self.settings(), &self.store.applications().await?);
+        if keys::rotate(&self.store, &self.master, &algorithms, now, dice).await? {
+            self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
+        }
+        Ok(())
+    }
+
+    /// What wants doing now and then: rotation, sweeping, forgetting.
+    pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
+        self.rotate_keys(now, dice).await?;
+        let dead_before = now.minus(LONGEST_TOKEN);
+        self.kills.forget_before(dead_before);
+        let oldest_sign_in = dead_before.minus(self.settings().session_lifetimes().absolute);
+        let sweep = vec![
+            self.store.sweep_authorizations(dead_before),
+            self.store.sweep_changes(dead_before),
+            self.store.sweep_revoked_tokens(dead_before),
+            self.store.sweep_api_sessions(dead_before),
+            self.store.sweep_identity_sessions(dead_before, oldest_sign_in),
+        ];
+        let _swept = self.store.commit(sweep.into()).await?;
+        Ok(())
+    }
+}

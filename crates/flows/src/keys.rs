@@ -1,0 +1,172 @@
+//! Signing keys: loaded and parsed once, rotated on time, their private halves sealed at rest.
+
+use std::sync::Arc;
+
+use model::keys::{self, KeyDuty, KeyTimes};
+use model::{Dice, InstanceSettings, Moment, Timestamp, TrustedApplication};
+use oauth::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
+use store::{Batch, Change, ChangeKind, Outcome, Store};
+use zeroize::Zeroizing;
+
+use crate::audit::Trail;
+use crate::{Fault, MasterKey};
+
+const PURPOSE: &str = "signing key";
+
+struct Key {
+    times: KeyTimes,
+    signing: SigningKey,
+    verifying: VerifyingKey,
+}
+
+/// The keys of an instance, as one immutable view.
+pub struct KeyRing {
+    keys: Vec<Key>,
+    jwks: Arc<[u8]>,
+}
+
+impl KeyRing {
+    pub(crate) async fn load(store: &Store, master: &MasterKey) -> Result<Self, Fault> {
+        let keys = store
+            .signing_keys()
+            .await?
+            .into_iter()
+            .map(|stored| {
+                let private = master.open(*store.instance(), PURPOSE, &stored.sealed)?;
+                let signing = SigningKey::from_pkcs8(stored.times.algorithm, &private).map_err(Fault::failed)?;
+                let verifying = VerifyingKey::from_jwk(&signing.public_jwk()).map_err(Fault::failed)?;
+                Ok(Key { times: stored.times, signing, verifying })
+            })
+            .collect::<Result<Vec<_>, Fault>>()?;
+        let public: Vec<Jwk> = keys.iter().map(|key| key.signing.public_jwk()).collect();
+        let jwks = serde_json::to_vec(&serde_json::json!({ "keys": public })).map_err(Fault::failed)?;
+        Ok(Self { keys, jwks: jwks.into() })
+    }
+
+    /// The JWK Set document (RFC 7517 §5), prepared once.
+    pub fn jwks(&self) -> Arc<[u8]> {
+        Arc::clone(&self.jwks)
+    }
+
+    /// What this instance signs with, for discovery.
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        Algorithm::ALL.into_iter().filter(|one| self.keys.iter().any(|key| key.times.algorithm == *one)).collect()
+    }
+
+    pub(crate) fn verifying(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.keys.iter().find(|key| key.times.kid == kid).map(|key| &key.verifying)
+    }
+
+    pub(crate) fn trusts(&self, kid: &str) -> bool {
+        self.verifying(kid).is_some()
+    }
+
+    fn times(&self) -> impl Iterator<Item = &KeyTimes> {
+        self.keys.iter().map(|key| &key.times)
+    }
+
+    fn signing(&self, algorithm: Algorithm, now: Timestamp) -> Option<&SigningKey> {
+        let kid = &keys::signing(self.times(), algorithm, now)?.kid;
+        self.keys.iter().find(|key| key.times.kid == *kid).map(|key| &key.signing)
+    }
+}
+
+/// A compact JWS over the claims. RSA is an order of magnitude slower than the curves and goes to a thread of its own.
+pub(crate) async fn sign(
+    ring: &Arc<KeyRing>,
+    algorithm: Algorithm,
+    typ: &'static str,
+    claims: Vec<u8>,
+    now: Timestamp,
+) -> Result<String, Fault> {
+    let sign = move |ring: &KeyRing| {
+        let key = ring.signing(algorithm, now).ok_or_else(|| Fault::failed("no key signs with this algorithm now"))?;
+        key.sign(typ, &claims).map_err(Fault::failed)
+    };
+    if matches!(algorithm, Algorithm::Es256 | Algorithm::EdDsa) {
+        return sign(ring);
+    }
+    let ring = Arc::clone(ring);
+    tokio::task::spawn_blocking(move || sign(&ring)).await.map_err(Fault::failed)?
+}
+
+/// The first keys of a new instance.
+pub(crate) async fn prepare(
+    store: &Store,
+    master: &MasterKey,
+    settings: &InstanceSettings,
+    moment: &mut Moment<'_>,
+) -> Result<(), Fault> {
+    rotate(store, master, &algorithms(settings, &[]), moment.now, moment.dice).await.map(|_| ())
+}
+
+/// The algorithms that an instance signs with; RS256 is always among them (OpenID Connect Discovery 1.0 §3).
+pub(crate) fn algorithms(settings: &InstanceSettings, applications: &[TrustedApplication]) -> Vec<Algorithm> {
+    let mut algorithms = vec![Algorithm::Rs256];
+    let own = applications.iter().flat_map(|app| [app.access_token_algorithm, app.id_token_algorithm]).flatten();
+    for algorithm in [settings.access_token_algorithm, settings.id_token_algorithm].into_iter().chain(own) {
+        if !algorithms.contains(&algorithm) {
+            algorithms.push(algorithm);
+        }
+    }
+    algorithms
+}
+
+/// Does what rotation wants done now, for every algorithm; returns whether anything changed. Safe on many nodes at
+/// once: each batch is guarded by the number of keys that was read.
+pub(crate) async fn rotate(
+    store: &Store,
+    master: &MasterKey,
+    algorithms: &[Algorithm],
+    now: Timestamp,
+    dice: &mut dyn Dice,
+) -> Result<bool, Fault> {
+    let times: Vec<KeyTimes> = store.signing_keys().await?.into_iter().map(|key| key.times).collect();
+    let mut changed = false;
+    for &algorithm in algorithms {
+        let known = times.iter().filter(|key| key.algorithm == algorithm).count();
+        for duty in keys::duties(&times, algorithm, now) {
+            let mut batch = Batch::new();
+            let mut trail = Trail::new(store, dice, now);
+            let (what, kid) = match duty {
+                KeyDuty::Create { signs_from } => {
+                    let (key, sealed) = create(store, master, algorithm, signs_from).await?;
+                    let known = i64::try_from(known).unwrap_or(i64::MAX);
+                    batch.extend(store.expect_key_count(algorithm.as_str(), known));
+                    batch.push(store.insert_key(&key, sealed, now));
+                    ("created", key.kid)
+                }
+                KeyDuty::Retire { kid } => {
+                    batch.push(store.retire_key(&kid, now));
+                    ("retired", kid)
+                }
+                KeyDuty::Delete { kid } => {
+                    batch.push(store.delete_key(&kid));
+                    ("deleted", kid)
+                }
+            };
+            batch.push(trail.key_rotated(what, &kid));
+            batch.extend(store.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now));
+            // A failed guard: another node did it.
+            changed |= matches!(store.commit(batch).await?, Outcome::Committed);
+        }
+    }
+    Ok(changed)
+}
+
+async fn create(
+    store: &Store,
+    master: &MasterKey,
+    algorithm: Algorithm,
+    signs_from: Timestamp,
+) -> Result<(KeyTimes, Vec<u8>), Fault> {
+    // An RSA key is a search for primes: a few tenths of a second.
+    let (key, pkcs8): (SigningKey, Zeroizing<Vec<u8>>) =
+        tokio::task::spawn_blocking(move || SigningKey::generate(algorithm))
+            .await
+            .map_err(Fault::failed)?
+            .map_err(Fault::failed)?;
+    let sealed = master.seal(*store.instance(), PURPOSE, &pkcs8);
+    let times = KeyTimes { kid: key.kid().to_owned(), algorithm, signs_from, retired_at: None };
+    Ok((times, sealed))
+}

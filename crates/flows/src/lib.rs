@@ -1,0 +1,33 @@
+//! Floor 3: one function per thing the house does: load, decide, one guarded batch.
+
+pub mod admin;
+mod api_sessions;
+mod audit;
+pub mod authorize;
+pub mod demo;
+pub mod domain;
+pub mod exchange;
+mod feed;
+pub mod forms;
+pub mod guard;
+pub mod house;
+pub mod instance;
+mod keys;
+mod memory;
+mod passwords;
+mod proven;
+pub mod reference_tokens;
+pub mod revocation;
+mod seal;
+pub mod sessions;
+pub mod sign_in;
+pub mod sign_out;
+
+pub use house::{House, Site, World};
+pub use instance::Instance;
+pub use passwords::Passwords;
+pub use seal::MasterKey;
+pub use store::{Database, DatabaseUrl, Fault, FaultKind};
+
+/// A refusal is an answer to the caller; only a fault is a failure of ours.
+pub type Answer<T, R> = Result<Result<T, R>, Fault>;

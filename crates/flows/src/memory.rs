@@ -1,0 +1,124 @@
+//! What is read on every request, held in memory: kills, users, tokens already verified.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::claims::{AccessToken, Holder};
+use model::{AfterLogout, AuthorizationId, SessionId, Timestamp};
+use parking_lot::RwLock;
+use quick_cache::sync::Cache;
+use store::Fault;
+use uuid::Uuid;
+
+/// Authorizations and sign-ins that ended while tokens of theirs may still be alive.
+#[derive(Default)]
+pub(crate) struct Kills {
+    authorizations: RwLock<HashMap<AuthorizationId, Timestamp>>,
+    sessions: RwLock<HashMap<SessionId, Timestamp>>,
+    /// Service tokens that were revoked one by one.
+    tokens: RwLock<HashMap<Uuid, Timestamp>>,
+}
+
+impl Kills {
+    pub(crate) fn authorization(&self, id: AuthorizationId, now: Timestamp) {
+        self.authorizations.write().entry(id).or_insert(now);
+    }
+
+    pub(crate) fn session(&self, id: SessionId, now: Timestamp) {
+        self.sessions.write().entry(id).or_insert(now);
+    }
+
+    pub(crate) fn token(&self, id: Uuid, now: Timestamp) {
+        self.tokens.write().entry(id).or_insert(now);
+    }
+
+    /// Does the token, or anything that it descends from, lie dead? What the end of its sign-in means is a setting.
+    pub(crate) fn reach(&self, token: &AccessToken, after_logout: AfterLogout) -> bool {
+        match token.holder {
+            Holder::Service { .. } => {
+                let tokens = self.tokens.read();
+                !tokens.is_empty() && Uuid::try_parse(&token.id).is_ok_and(|id| tokens.contains_key(&id))
+            }
+            Holder::User { session, descent, .. } => {
+                self.authorizations.read().contains_key(&descent.authorization)
+                    || (after_logout == AfterLogout::Refuse && self.sessions.read().contains_key(&session))
+            }
+        }
+    }
+
+    /// Forgets kills older than any token.
+    pub(crate) fn forget_before(&self, time: Timestamp) {
+        self.authorizations.write().retain(|_, at| *at >= time);
+        self.sessions.write().retain(|_, at| *at >= time);
+        self.tokens.write().retain(|_, at| *at >= time);
+    }
+}
+
+/// Records that were asked for lately; what changes is forgotten and read anew.
+pub(crate) struct Remembered<K, V> {
+    known: Cache<K, Arc<V>>,
+    /// Counts invalidations, so that a read begun before one is not remembered after it.
+    forgotten: AtomicU64,
+}
+
+const MOST_RECORDS: usize = 10_000;
+
+impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
+    pub(crate) fn new() -> Self {
+        Self { known: Cache::new(MOST_RECORDS), forgotten: AtomicU64::new(0) }
+    }
+
+    pub(crate) async fn get(
+        &self,
+        key: K,
+        read: impl Future<Output = Result<Option<V>, Fault>>,
+    ) -> Result<Option<Arc<V>>, Fault> {
+        if let Some(known) = self.known.get(&key) {
+            return Ok(Some(known));
+        }
+        let before = self.forgotten.load(Ordering::Acquire);
+        let Some(record) = read.await?.map(Arc::new) else { return Ok(None) };
+        self.known.insert(key, Arc::clone(&record));
+        if self.forgotten.load(Ordering::Acquire) != before {
+            self.known.remove(&key);
+        }
+        Ok(Some(record))
+    }
+
+    pub(crate) fn forget(&self, key: K) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        self.known.remove(&key);
+    }
+
+    pub(crate) fn forget_where(&self, unwanted: impl Fn(&V) -> bool) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        self.known.retain(|_, record| !unwanted(record));
+    }
+}
+
+/// A token whose signature was checked, and by which key.
+pub(crate) struct Verified {
+    pub(crate) token: AccessToken,
+    pub(crate) kid: String,
+}
+
+/// Tokens already verified, by SHA-256 of the whole token; failures are never remembered.
+pub(crate) struct VerifiedTokens(Cache<[u8; 32], Arc<Verified>>);
+
+const MOST_TOKENS: usize = 10_000;
+
+impl VerifiedTokens {
+    pub(crate) fn new() -> Self {
+        Self(Cache::new(MOST_TOKENS))
+    }
+
+    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Verified>> {
+        self.0.get(digest)
+    }
+
+    pub(crate) fn remember(&self, digest: [u8; 32], verified: Arc<Verified>) {
+        self.0.insert(digest, verified);
+    }
+}

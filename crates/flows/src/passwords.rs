@@ -1,0 +1,178 @@
+//! Argon2id in a bounded pool, never on an async worker.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, PasswordHash as Phc, Version};
+use model::user::{Password, PasswordHash};
+use oauth::secret::Presented;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use crate::Fault;
+
+/// OWASP Password Storage Cheat Sheet: Argon2id with 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+
+/// Sign-ins that may wait for a free place; more than these are told to come back.
+const MOST_WAITING: usize = 128;
+
+/// Longer ones are not looked at: hashing is work that a stranger orders.
+pub(crate) const LONGEST_PASSWORD: usize = 1024;
+
+/// What comparing a password told.
+pub enum Verdict {
+    Right,
+    /// Right, and hashed with weaker parameters than today's: here is a better hash.
+    RightButWeak(PasswordHash),
+    Wrong,
+}
+
+pub struct Passwords {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Compared where there is no user, so that the time taken tells nothing.
+    nobody: PasswordHash,
+}
+
+impl Passwords {
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { places: Arc::new(Semaphore::new(cores.div_ceil(2))), waiting: AtomicUsize::new(0), nobody: nobody() }
+    }
+
+    pub async fn verify(
+        &self,
+        kept: Option<&PasswordHash>,
+        shown: &Presented<Password>,
+        salt: [u8; 16],
+    ) -> Result<Verdict, Fault> {
+        let known = kept.is_some();
+        let kept = kept.unwrap_or(&self.nobody).clone();
+        let shown = Zeroizing::new(shown.expose().as_bytes().to_vec());
+        self.run(move || {
+            let right = matches(&kept, &shown);
+            match (right && known, is_weak(&kept)) {
+                (false, _) => Verdict::Wrong,
+                (true, false) => Verdict::Right,
+                (true, true) => Verdict::RightButWeak(hash(&shown, &salt)),
+            }
+        })
+        .await
+    }
+
+    pub async fn hash(&self, password: &Presented<Password>, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
+        let password = Zeroizing::new(password.expose().as_bytes().to_vec());
+        self.run(move || hash(&password, &salt)).await
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+        let _waiting = Waiting::enter(&self.waiting).ok_or_else(|| Fault::unavailable("too many sign-ins at once"))?;
+        let place = Arc::clone(&self.places).acquire_owned().await.expect("the pool is never closed");
+        let work = move || {
+            let done = work();
+            drop(place);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(Fault::failed)
+    }
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Option<Self> {
+        let waiting = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < MOST_WAITING).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(MEMORY_KIB, PASSES, 1, None).expect("the parameters are within Argon2's limits");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+fn hash(password: &[u8], salt: &[u8; 16]) -> PasswordHash {
+    let hash = argon2().hash_password_with_salt(password, salt).expect("a 16-byte salt fits");
+    PasswordHash::new(hash.to_string())
+}
+
+/// As costly to compare with as any other, and written down instead of made: a start is not worth 19 MiB.
+fn nobody() -> PasswordHash {
+    let (salt, hash) = ("A".repeat(22), "A".repeat(43));
+    PasswordHash::new(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${hash}"))
+}
+
+fn matches(kept: &PasswordHash, shown: &[u8]) -> bool {
+    Phc::new(kept.as_phc()).is_ok_and(|phc| argon2().verify_password(shown, &phc).is_ok())
+}
+
+fn is_weak(kept: &PasswordHash) -> bool {
+    !kept.as_phc().starts_with(&format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Presented<Password> {
+        Presented::new(text)
+    }
+
+    #[tokio::test]
+    async fn a_password_is_right_wrong_or_nobodys() {
+        let passwords = Passwords::new();
+        let kept = passwords.hash(&shown("right"), [1; 16]).await.expect("hashes");
+        let verdict = async |kept: Option<&PasswordHash>, text: &str| {
+            passwords.verify(kept, &shown(text), [2; 16]).await.expect("verifies")
+        };
+        assert!(matches!(verdict(Some(&kept), "right").await, Verdict::Right));
+        assert!(matches!(verdict(Some(&kept), "wrong").await, Verdict::Wrong));
+        assert!(matches!(verdict(None, "right").await, Verdict::Wrong), "nobody cannot be guessed");
+    }
+
+    /// Else the time taken would tell who exists.
+    #[test]
+    fn nobodys_hash_is_read_and_costs_what_every_hash_costs() {
+        let (nobody, real) = (nobody(), hash(b"any", &[1; 16]));
+        assert_eq!(nobody.as_phc().len(), real.as_phc().len());
+        let (nobody, real) =
+            (Phc::new(nobody.as_phc()).expect("readable"), Phc::new(real.as_phc()).expect("made here"));
+        assert_eq!((nobody.algorithm, nobody.version), (real.algorithm, real.version));
+        assert_eq!(nobody.params, real.params);
+        assert!(argon2().verify_password(b"any", &nobody).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_hash_under_weaker_parameters_is_replaced() {
+        let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).expect("valid"));
+        let weak = weak.hash_password_with_salt(b"right", &[1; 16]).expect("hashes").to_string();
+        let verdict = Passwords::new().verify(Some(&PasswordHash::new(weak)), &shown("right"), [2; 16]).await;
+        let Verdict::RightButWeak(better) = verdict.expect("verifies") else { panic!("weak, yet kept") };
+        assert!(matches(&better, b"right") && !is_weak(&better));
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_sign_ins_is_told_to_come_back() {
+        let passwords = Passwords::new();
+        passwords.waiting.store(MOST_WAITING, Ordering::Relaxed);
+        let refused = passwords.hash(&shown("any"), [1; 16]).await.expect_err("full");
+        assert_eq!(refused.kind(), store::FaultKind::Unavailable);
+        assert_eq!(passwords.waiting.load(Ordering::Relaxed), MOST_WAITING, "the refused one left");
+    }
+}

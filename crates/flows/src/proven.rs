@@ -1,0 +1,50 @@
+//! Which refresh generation has reached its application: noted when an access token of it is used, written in batches.
+
+use std::collections::{HashMap, HashSet};
+
+use model::claims::Descent;
+use model::{AuthorizationId, Generation};
+use parking_lot::Mutex;
+use store::{Batch, Fault, Store};
+
+#[derive(Default)]
+pub(crate) struct Proven {
+    noted: Mutex<HashMap<AuthorizationId, Generation>>,
+    waiting: Mutex<HashSet<AuthorizationId>>,
+}
+
+const MOST_NOTED: usize = 100_000;
+
+impl Proven {
+    pub(crate) fn note(&self, descent: Descent) {
+        let mut noted = self.noted.lock();
+        if noted.get(&descent.authorization).is_some_and(|known| *known >= descent.generation) {
+            return;
+        }
+        if noted.len() >= MOST_NOTED {
+            noted.clear(); // what was written down stays known to the database
+        }
+        noted.insert(descent.authorization, descent.generation);
+        self.waiting.lock().insert(descent.authorization);
+    }
+
+    pub(crate) fn knows(&self, authorization: AuthorizationId, generation: Generation) -> bool {
+        self.noted.lock().get(&authorization).is_some_and(|known| *known >= generation)
+    }
+
+    pub(crate) async fn flush(&self, store: &Store) -> Result<(), Fault> {
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let statements: Vec<_> = {
+            let noted = self.noted.lock();
+            waiting.iter().filter_map(|id| Some(store.prove_generation(*id, *noted.get(id)?))).collect()
+        };
+        let written = store.commit(Batch::from(statements)).await;
+        if written.is_err() {
+            self.waiting.lock().extend(waiting);
+        }
+        written.map(|_| ())
+    }
+}

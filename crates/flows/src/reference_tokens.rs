@@ -1,0 +1,158 @@
+//! Reference tokens (`identity.md` §3.4): issued by hand, shown once, revoked at once.
+
+use std::collections::HashMap;
+
+use model::application::ServiceAccess;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::reference_token::{
+    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, draw, is_reference_token,
+};
+use model::{Moment, ReferenceTokenId, Timestamp};
+use oauth::secret::{AccessToken, Digest, Presented};
+use parking_lot::Mutex;
+use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
+
+use crate::admin::{AdminRefusal, Office};
+use crate::api_sessions::killing;
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::{Answer, Fault};
+
+/// When tokens were last used: noted on calls, written in batches.
+#[derive(Default)]
+pub(crate) struct LastUsed(Mutex<HashMap<ReferenceTokenId, Timestamp>>);
+
+impl LastUsed {
+    pub(crate) fn note(&self, id: ReferenceTokenId, now: Timestamp) {
+        self.0.lock().insert(id, now);
+    }
+
+    pub(crate) async fn flush(&self, store: &Store) -> Result<(), Fault> {
+        let noted = std::mem::take(&mut *self.0.lock());
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let statements: Vec<_> = noted.iter().map(|(id, at)| store.reference_token_used(*id, *at)).collect();
+        let written = store.commit(Batch::from(statements)).await;
+        if written.is_err() {
+            let mut waiting = self.0.lock();
+            for (id, at) in noted {
+                waiting.entry(id).or_insert(at);
+            }
+        }
+        written.map(|_| ())
+    }
+}
+
+/// What an administrator asks a token for.
+pub struct TokenDraft<'a> {
+    pub application: &'a str,
+    /// The person whom a personal token acts as; a service token acts as the application's System User.
+    pub login: Option<&'a str>,
+    pub wish: Wish<'a>,
+}
+
+impl Office<'_> {
+    /// A token by an administrator's hand; its value is answered once.
+    pub async fn issue_token(
+        &self,
+        draft: &TokenDraft<'_>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), AdminRefusal> {
+        let invalid = |refusal: IssueRefusal| AdminRefusal::Invalid(vec![refusal.to_string()]);
+        let application = match self.application(draft.application).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let holder = match (draft.wish.kind, draft.login, application.service) {
+            (ReferenceTokenKind::Personal, Some(login), _) => match self.find_user(login).await? {
+                Ok(user) => Some(user),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            (ReferenceTokenKind::Service, _, ServiceAccess::ActsAs(user)) => self.store().user(user).await?,
+            _ => None,
+        };
+        let Some(holder) = holder else { return Ok(Err(invalid(IssueRefusal::NoSystemUser))) };
+        let must_expire = self.store().settings().await?.reference_tokens_must_expire;
+        if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
+            return Ok(Err(invalid(refusal)));
+        }
+        let value = draw(moment.dice);
+        let tail = value.expose().get(value.expose().len() - 4..).unwrap_or_default().to_owned();
+        let token = ReferenceToken {
+            id: ReferenceTokenId(moment.id()),
+            kind: draft.wish.kind,
+            digest: value.digest(),
+            tail,
+            application: application.id,
+            user: holder.id,
+            description: draft.wish.description.trim().to_owned(),
+            scope: draft.wish.scope.clone(),
+            created_by: self.actor().to_owned(),
+            created_at: moment.now,
+            expires_at: draft.wish.expires_at,
+            last_used_at: None,
+            revoked_at: None,
+        };
+        let batch =
+            vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| (token, value)))
+    }
+
+    /// The newest first.
+    pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
+        self.store().reference_tokens(limit).await
+    }
+
+    /// Dead on the next call.
+    pub async fn revoke_token(&self, id: ReferenceTokenId, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
+        let mut batch = vec![
+            self.store().revoke_reference_token(id, "administrator", moment.now),
+            self.event("revoke-token", &id.to_string(), moment),
+        ];
+        let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
+        batch.extend(killing(self.store(), Closing::OfReferenceToken(id), "token_revoked", moment));
+        batch.extend(self.store().announce(change, moment.now));
+        self.commit(batch, AdminRefusal::Unknown(format!("live token {id}"))).await
+    }
+}
+
+impl Instance {
+    /// Somebody found a token where it should not be. Nothing in the answer tells whether it was one of ours.
+    pub async fn leaked(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &Presented<AccessToken>,
+    ) -> Result<(), Fault> {
+        if !is_reference_token(shown.expose()) {
+            return Ok(());
+        }
+        let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
+        let Some(token) = self.store.reference_token(&digest).await? else { return Ok(()) };
+        self.revoke_reference_token(moment, visitor, &token, "leaked").await
+    }
+
+    pub(crate) async fn revoke_reference_token(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        token: &ReferenceToken,
+        reason: &'static str,
+    ) -> Result<(), Fault> {
+        let mut event =
+            AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor).user(token.user).token(token.id.to_string());
+        event.reason = reason;
+        let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: token.id.0 };
+        let mut batch = Batch::from(vec![
+            self.store.revoke_reference_token(token.id, reason, moment.now),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ]);
+        batch.extend(killing(&self.store, Closing::OfReferenceToken(token.id), "token_revoked", moment));
+        batch.extend(self.store.announce(change, moment.now));
+        match self.store.commit(batch).await? {
+            // A failed guard: it was revoked before, and announced.
+            Outcome::Committed | Outcome::GuardFailed { .. } => self.apply(change, moment).await,
+        }
+    }
+}

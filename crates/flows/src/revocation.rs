@@ -1,0 +1,233 @@
+//! Token revocation (RFC 7009) and introspection (RFC 7662), for all kinds of tokens.
+
+use model::application::ClientRefusal;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::authorization::RefreshFamily;
+use model::claims::Holder;
+use model::{AuthenticatedClient, Authorization, AuthorizationState, Generation, Moment, TrustedApplication};
+use oauth::client::ClientCredentials;
+use oauth::secret::{AccessToken, Presented, RefreshToken};
+use serde::Serialize;
+use store::{Batch, Change, ChangeKind, Closing, Outcome};
+use uuid::Uuid;
+
+use crate::api_sessions::killing;
+use crate::audit::Trail;
+use crate::guard::{Credential, Standing};
+use crate::instance::Instance;
+use crate::{Answer, Fault};
+
+/// RFC 7662 §2.2. A dead token says nothing but that it is not active.
+#[derive(Default, Serialize)]
+pub struct Introspection {
+    pub active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aud: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+}
+
+/// A refresh token of ours, with the row that it descends from.
+struct KnownRefresh {
+    authorization: Authorization,
+    shown: Generation,
+}
+
+impl Instance {
+    /// RFC 7009 §2: whatever was shown, the answer is the same; only a token of this client's own dies.
+    pub async fn revoke(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        credentials: &ClientCredentials,
+        token: &str,
+    ) -> Answer<(), ClientRefusal> {
+        let register = self.register();
+        let client = match register.authenticate(credentials, moment.now) {
+            Ok(client) => client,
+            Err(refusal) => return self.refuse_client(moment, visitor, credentials, refusal),
+        };
+        if let Some(known) = self.known_refresh(token).await? {
+            if known.authorization.application == client.get().id {
+                self.end_family(moment, visitor, client, &known.authorization).await?;
+            }
+            return Ok(Ok(()));
+        }
+        if let Ok(standing) = self.standing(&Presented::<AccessToken>::new(token), moment.now).await?
+            && standing.application.id == client.get().id
+        {
+            self.revoke_standing(moment, visitor, client, &standing).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn revoke_standing(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        client: AuthenticatedClient<'_>,
+        standing: &Standing,
+    ) -> Result<(), Fault> {
+        let verified = match &standing.credential {
+            Credential::Reference(token) => {
+                return self.revoke_reference_token(moment, visitor, token, "revoked").await;
+            }
+            Credential::Jwt(verified) => verified,
+        };
+        match verified.token.holder {
+            // RFC 7009 §2.1: the refresh tokens of the same grant go too, and with them every access token of it.
+            Holder::User { descent, .. } => match self.store.authorization(descent.authorization).await? {
+                Some((authorization, _)) => self.end_family(moment, visitor, client, &authorization).await,
+                None => Ok(()),
+            },
+            Holder::Service { user } => {
+                let Ok(id) = Uuid::try_parse(&verified.token.id) else { return Ok(()) };
+                let event = AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor)
+                    .application(client.get().uri.as_str())
+                    .user(user)
+                    .token(verified.token.id.clone());
+                let change = Change { kind: ChangeKind::AccessTokenRevoked, subject: id };
+                let mut batch = Batch::from(vec![
+                    self.store.revoke_access_token(id, moment.now),
+                    Trail::new(&self.store, moment.dice, moment.now).event(&event),
+                ]);
+                batch.extend(killing(&self.store, Closing::OfServiceToken(id), "token_revoked", moment));
+                batch.extend(self.store.announce(change, moment.now));
+                match self.store.commit(batch).await? {
+                    Outcome::Committed => self.apply(change, moment).await,
+                    Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+                }
+            }
+        }
+    }
+
+    async fn end_family(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        client: AuthenticatedClient<'_>,
+        authorization: &Authorization,
+    ) -> Result<(), Fault> {
+        self.end_authorization(moment, visitor, client, authorization, (AuditKind::TokenRevoked, "revoked")).await
+    }
+
+    /// RFC 7662 §2. A Confidential application learns about its own tokens; of any other it learns that it is not active,
+    /// as of one that never was.
+    pub async fn introspect(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        credentials: &ClientCredentials,
+        token: &str,
+    ) -> Answer<Introspection, ClientRefusal> {
+        let register = self.register();
+        let client = match register.authenticate(credentials, moment.now) {
+            Ok(client) if client.is_confidential() => client,
+            // "The endpoint MUST also require some form of authorization" (RFC 7662 §2.1): a name alone is none.
+            Ok(_) => return self.refuse_client(moment, visitor, credentials, ClientRefusal::SecretMissing),
+            Err(refusal) => return self.refuse_client(moment, visitor, credentials, refusal),
+        };
+        let found = match self.known_refresh(token).await? {
+            Some(known) => self.describe_refresh(client.get(), &known, moment),
+            None => match self.standing(&Presented::<AccessToken>::new(token), moment.now).await? {
+                Ok(standing) if standing.application.id == client.get().id => self.describe(&standing),
+                _ => Introspection::default(),
+            },
+        };
+        let event = AuditEvent::done(moment.now, AuditKind::Introspection, visitor)
+            .application(client.get().uri.as_str())
+            .detail(&serde_json::json!({ "active": found.active }));
+        self.audit.put(&event)?;
+        Ok(Ok(found))
+    }
+
+    fn describe(&self, standing: &Standing) -> Introspection {
+        let user = &standing.user;
+        let common = Introspection {
+            active: true,
+            token_type: Some("Bearer"),
+            scope: Some(standing.scope().to_string()),
+            client_id: Some(standing.application.uri.as_str().to_owned()),
+            username: Some(user.login.as_str().to_owned()),
+            iss: Some(self.issuer.clone()),
+            ..Introspection::default()
+        };
+        match &standing.credential {
+            Credential::Reference(token) => Introspection {
+                sub: Some(user.login.as_str().to_owned()),
+                iat: Some(token.created_at.seconds()),
+                exp: token.expires_at.map(model::Timestamp::seconds),
+                jti: Some(token.id.to_string()),
+                ..common
+            },
+            Credential::Jwt(verified) => {
+                let token = &verified.token;
+                let (sub, sid) = match token.holder {
+                    Holder::User { session, .. } => (Some(user.login.as_str().to_owned()), Some(session.to_string())),
+                    Holder::Service { .. } => (None, None),
+                };
+                Introspection {
+                    sub,
+                    sid,
+                    aud: Some(token.audience.clone()),
+                    iat: Some(token.not_before.seconds()),
+                    exp: Some(token.expires_at.seconds()),
+                    jti: Some(token.id.clone()),
+                    ..common
+                }
+            }
+        }
+    }
+
+    fn describe_refresh(
+        &self,
+        application: &TrustedApplication,
+        known: &KnownRefresh,
+        moment: &Moment<'_>,
+    ) -> Introspection {
+        let authorization = &known.authorization;
+        let AuthorizationState::Redeemed(RefreshFamily { generation, refresh_until: Some(end), .. }) =
+            authorization.state
+        else {
+            return Introspection::default();
+        };
+        if authorization.application != application.id || known.shown != generation || moment.now >= end {
+            return Introspection::default();
+        }
+        Introspection {
+            active: true,
+            scope: Some(authorization.scope.to_string()),
+            client_id: Some(application.uri.as_str().to_owned()),
+            iss: Some(self.issuer.clone()),
+            exp: Some(end.seconds()),
+            sid: Some(authorization.session.to_string()),
+            ..Introspection::default()
+        }
+    }
+
+    async fn known_refresh(&self, token: &str) -> Result<Option<KnownRefresh>, Fault> {
+        let Some((id, shown)) = self.parse_refresh_token(&Presented::<RefreshToken>::new(token)) else {
+            return Ok(None);
+        };
+        let row = self.store.authorization(id).await?;
+        Ok(row.map(|(authorization, _)| KnownRefresh { authorization, shown }))
+    }
+}

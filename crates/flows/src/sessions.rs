@@ -1,0 +1,147 @@
+//! The live view of API sessions, ending them, and the settings that they go by.
+
+use std::collections::BTreeSet;
+
+use model::seat::SessionKey;
+use model::{AfterLogout, ApiSessionId, InstanceSettings, Moment, SessionId, User};
+use store::{ApiSessionRow, Change, ChangeKind, Closing, Outcome, Statement};
+
+use crate::admin::{AdminRefusal, Office};
+use crate::api_sessions::killing;
+use crate::{Answer, Fault};
+
+/// Sessions that one view shows.
+pub const MOST_SHOWN: u32 = 1000;
+
+/// A session and whose application each is that uses it.
+pub struct SessionView {
+    pub session: ApiSessionRow,
+    /// `ApplicationUri`s.
+    pub applications: Vec<String>,
+}
+
+/// The seats of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatsView {
+    /// `None` is unlimited.
+    pub seats: Option<u32>,
+    pub used: u64,
+    /// Accounts that are guaranteed one.
+    pub reserved: usize,
+}
+
+/// Which sessions are to end.
+#[derive(Clone, Copy, Debug)]
+pub enum Ending<'a> {
+    One(ApiSessionId),
+    OfUser(&'a str),
+    /// By `ApplicationUri`.
+    OfApplication(&'a str),
+}
+
+impl Office<'_> {
+    /// Live sessions as they were last written down, the newest first; at most [`MOST_SHOWN`].
+    pub async fn sessions(&self) -> Result<(SeatsView, Vec<SessionView>), Fault> {
+        let settings = self.store.settings().await?;
+        let (used, _) = self.store.seats_taken().await?;
+        let applications = self.store.applications().await?;
+        let uri = |id| applications.iter().find(|known| known.id == id).map(|known| known.uri.as_str().to_owned());
+        let view = |session: ApiSessionRow| SessionView {
+            applications: session.applications.iter().filter_map(|id| uri(*id)).collect(),
+            session,
+        };
+        let sessions = self.store.live_api_sessions(MOST_SHOWN).await?;
+        let seats = SeatsView { seats: settings.seats, used, reserved: settings.reserved_accounts().len() };
+        Ok((seats, sessions.into_iter().map(view).collect()))
+    }
+
+    /// Ends sessions at once; their seats are free before this returns. Where `after_logout` refuses, a person's
+    /// sign-in ends with the session, so that its tokens open no other. How many sessions ended is the answer.
+    pub async fn end_sessions(&self, ending: Ending<'_>, moment: &mut Moment<'_>) -> Answer<usize, AdminRefusal> {
+        let (closing, subject) = match self.meant(ending).await? {
+            Ok(meant) => meant,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let settings = self.store.settings().await?;
+        let mut ended = 0;
+        loop {
+            // One that is opened meanwhile is met by the next round.
+            let sessions = self.store.live_api_sessions_of(closing).await?;
+            if sessions.is_empty() {
+                break;
+            }
+            ended += sessions.len();
+            // The seats' row first, as everywhere: batches that lock in one order do not wait for each other.
+            let mut batch = vec![self.store.move_seats()];
+            if settings.after_logout == AfterLogout::Refuse {
+                let sign_ins: BTreeSet<SessionId> = sessions.iter().filter_map(|row| sign_in(&row.key)).collect();
+                batch.extend(sign_ins.into_iter().flat_map(|sign_in| self.ending_sign_in(sign_in, moment)));
+            }
+            batch.push(self.event("end-sessions", &subject, moment));
+            batch.extend(killing(&self.store, closing, "ended_by_administrator", moment));
+            let Outcome::Committed = self.store.commit(batch.into()).await? else {
+                return Ok(Err(AdminRefusal::Overtaken));
+            };
+        }
+        match (ended, ending) {
+            (0, Ending::One(id)) => Ok(Err(AdminRefusal::Unknown(format!("live session {id}")))),
+            _ => Ok(Ok(ended)),
+        }
+    }
+
+    async fn meant(&self, ending: Ending<'_>) -> Answer<(Closing, String), AdminRefusal> {
+        Ok(match ending {
+            Ending::One(id) => Ok((Closing::One(id), id.to_string())),
+            Ending::OfUser(login) => {
+                let user: Result<User, _> = self.find_user(login).await?;
+                user.map(|user| (Closing::OfUser(user.id), user.login.to_string()))
+            }
+            Ending::OfApplication(uri) => {
+                let application = self.application(uri).await?;
+                application.map(|known| (Closing::UsedBy(known.id), known.uri.as_str().to_owned()))
+            }
+        })
+    }
+
+    fn ending_sign_in(&self, sign_in: SessionId, moment: &Moment<'_>) -> Vec<Statement> {
+        let change = Change { kind: ChangeKind::SessionEnded, subject: sign_in.0 };
+        let mut ending = vec![
+            self.store.end_identity_session(sign_in, moment.now),
+            self.store.end_authorizations_of(sign_in, "ended_by_administrator", moment.now),
+        ];
+        ending.extend(self.store.announce(change, moment.now));
+        ending
+    }
+
+    pub async fn settings(&self) -> Result<InstanceSettings, Fault> {
+        self.store.settings().await
+    }
+
+    /// One setting, by name; every node goes by it within a second, and an opening on any of them at once.
+    pub async fn change_setting(
+        &self,
+        (name, value): (&str, &str),
+        moment: &mut Moment<'_>,
+    ) -> Answer<InstanceSettings, AdminRefusal> {
+        let (settings, as_written) = self.store.settings_as_written().await?;
+        let changed = match settings.with(name, value) {
+            Ok(changed) => changed,
+            Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
+        };
+        let mut batch = vec![
+            self.store.move_seats(),
+            self.store.update_settings(&changed, &as_written),
+            self.event("change-setting", &format!("{name}={value}"), moment),
+        ];
+        let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
+        batch.extend(self.store.announce(change, moment.now));
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| changed))
+    }
+}
+
+fn sign_in(key: &SessionKey) -> Option<SessionId> {
+    match key {
+        SessionKey::SignIn(sign_in) => Some(*sign_in),
+        SessionKey::Service(_) | SessionKey::Reference(_) => None,
+    }
+}

@@ -1,0 +1,211 @@
+//! Who is at the browser, and how somebody comes to be.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::session::SessionCookie;
+use model::user::{Password, PasswordHash};
+use model::{IdentitySession, Login, Moment, SessionId, Timestamp, User};
+use oauth::secret::Presented;
+use store::{Batch, Outcome};
+use uuid::Uuid;
+
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::passwords::{LONGEST_PASSWORD, Verdict};
+use crate::{Answer, Fault};
+
+/// A person signed in at this browser.
+#[derive(Clone)]
+pub struct Browser {
+    pub user: Arc<User>,
+    pub session: IdentitySession,
+}
+
+/// Why nobody was signed in. Unknown, disabled and mistyped are one and the same to the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInRefusal {
+    Wrong,
+    /// Too many wrong passwords lately: wait this long.
+    Throttled(Duration),
+}
+
+/// One person's IPv6 addresses are as many as they like, within a /64 (RFC 4291 §2.5.4).
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+/// What a try is counted under. What is no login is nobody's account, and not worth remembering.
+struct Attempt {
+    account: Option<(String, IpAddr)>,
+    network: IpAddr,
+}
+
+impl Attempt {
+    fn new(login: Option<&Login>, address: IpAddr) -> Self {
+        let network = network(address);
+        Self { account: login.map(|login| (login.folded(), network)), network }
+    }
+}
+
+impl Instance {
+    /// The cookie's value is `sid.secret`; only the secret is a credential.
+    pub async fn browser(&self, cookie: &Presented<SessionCookie>, now: Timestamp) -> Result<Option<Browser>, Fault> {
+        let Some((id, _)) = cookie.expose().split_once('.') else { return Ok(None) };
+        let Ok(id) = Uuid::try_parse(id) else { return Ok(None) };
+        let Some(session) = self.store.identity_session(SessionId(id)).await? else { return Ok(None) };
+        if !session.secret.matches(cookie) || !session.is_live(now, self.settings().session_lifetimes()) {
+            return Ok(None);
+        }
+        let user = self.user(session.user).await?;
+        let same = |user: &Arc<User>| user.may_sign_in() && user.epoch == session.user_epoch;
+        Ok(user.filter(same).map(|user| Browser { user, session }))
+    }
+
+    /// `identity.md` §4. The person who signs in again keeps the `sid`, so that no second seat is taken; the cookie is
+    /// new either way.
+    pub async fn sign_in(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (login, password): (&str, &Presented<Password>),
+        previous: Option<&Browser>,
+    ) -> Answer<(Browser, Presented<SessionCookie>), SignInRefusal> {
+        let login = Login::parse(login);
+        let attempt = Attempt::new(login.as_ref(), visitor.address);
+        if let Some(wait) = self.count_attempt(&attempt, moment.now) {
+            self.tell_refused_sign_in(moment, visitor, None, "throttled")?;
+            return Ok(Err(SignInRefusal::Throttled(wait)));
+        }
+        let known = match &login {
+            Some(login) => self.store.user_by_login(login).await?,
+            None => None,
+        };
+        let verdict = self.check_password(known.as_ref(), password, moment).await?;
+        let (user, better_hash) = match (known, verdict) {
+            (Some((user, _)), Verdict::Right) if user.may_sign_in() => (user, None),
+            (Some((user, Some(old))), Verdict::RightButWeak(better)) if user.may_sign_in() => {
+                (user, Some((old, better)))
+            }
+            (known, verdict) => {
+                let cause = match (&known, verdict) {
+                    (None, _) => "unknown_user",
+                    (Some(_), Verdict::Wrong) => "wrong_password",
+                    (Some((user, _)), _) if !user.enabled => "user_disabled",
+                    _ => "user_may_not_sign_in",
+                };
+                self.tell_refused_sign_in(moment, visitor, known.as_ref().map(|(user, _)| user), cause)?;
+                return Ok(Err(SignInRefusal::Wrong));
+            }
+        };
+        self.forgive(&attempt);
+        self.open_identity_session(moment, visitor, Arc::new(user), previous, better_hash).await.map(Ok)
+    }
+
+    async fn check_password(
+        &self,
+        known: Option<&(User, Option<PasswordHash>)>,
+        password: &Presented<Password>,
+        moment: &mut Moment<'_>,
+    ) -> Result<Verdict, Fault> {
+        if password.expose().len() > LONGEST_PASSWORD {
+            return Ok(Verdict::Wrong);
+        }
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        self.passwords.verify(known.and_then(|(_, hash)| hash.as_ref()), password, salt).await
+    }
+
+    async fn open_identity_session(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        user: Arc<User>,
+        previous: Option<&Browser>,
+        better_hash: Option<(PasswordHash, PasswordHash)>,
+    ) -> Result<(Browser, Presented<SessionCookie>), Fault> {
+        let again = previous.filter(|browser| browser.user.id == user.id);
+        let id = again.map_or_else(|| SessionId(moment.id()), |browser| browser.session.id);
+        let secret = moment.dice.secret();
+        let cookie = Presented::new(format!("{}.{}", id.0.simple(), URL_SAFE_NO_PAD.encode(secret)));
+        let session = IdentitySession {
+            id,
+            secret: cookie.digest(),
+            user: user.id,
+            auth_time: moment.now,
+            amr: vec!["pwd".to_owned()],
+            created_at: moment.now,
+            last_seen: moment.now,
+            user_epoch: user.epoch,
+        };
+        let mut batch = Batch::new();
+        batch.push(match again {
+            None => self.store.insert_identity_session(&session),
+            Some(browser) => self.store.renew_identity_session(&session, &browser.session.secret),
+        });
+        if let Some((old, better)) = better_hash {
+            batch.push(self.store.rehash_password(user.id, &old, &better));
+        }
+        let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor).user(user.id).session(id);
+        batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
+        match self.store.commit(batch).await? {
+            Outcome::Committed => Ok((Browser { user, session }, cookie)),
+            // The old session ended, or another tab renewed it: this one begins on its own.
+            Outcome::GuardFailed { .. } if again.is_some() => {
+                Box::pin(self.open_identity_session(moment, visitor, user, None, None)).await
+            }
+            Outcome::GuardFailed { .. } => Err(Fault::unavailable("the password was set anew meanwhile")),
+        }
+    }
+
+    /// Looks and counts under one lock, before the password is compared: a hundred tries at once are a hundred.
+    fn count_attempt(&self, attempt: &Attempt, now: Timestamp) -> Option<Duration> {
+        let settings = self.settings();
+        let mut failures = self.failures.lock();
+        let mut account = attempt.account.as_ref().map(|key| failures.accounts.get(key).copied().unwrap_or_default());
+        let mut network = failures.addresses.get(&attempt.network).copied().unwrap_or_default();
+        let wait = account
+            .and_then(|history| history.wait(now, settings.free_failures_per_account))
+            .max(network.wait(now, settings.free_failures_per_address));
+        if wait.is_some() {
+            return wait;
+        }
+        network.add(now);
+        failures.addresses.insert(attempt.network, network);
+        if let Some((key, history)) = attempt.account.clone().zip(account.as_mut()) {
+            history.add(now);
+            failures.accounts.insert(key, *history);
+        }
+        None
+    }
+
+    /// The password was right: the account begins anew here, and the network has one failure less.
+    fn forgive(&self, attempt: &Attempt) {
+        let mut failures = self.failures.lock();
+        if let Some(key) = &attempt.account {
+            failures.accounts.remove(key);
+        }
+        let mut network = failures.addresses.get(&attempt.network).copied().unwrap_or_default();
+        network.take_back();
+        failures.addresses.insert(attempt.network, network);
+    }
+
+    fn tell_refused_sign_in(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        user: Option<&User>,
+        cause: &'static str,
+    ) -> Result<(), Fault> {
+        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, cause);
+        event.user = user.map(|user| user.id);
+        self.audit.put(&event)
+    }
+}

@@ -1,0 +1,96 @@
+//! RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0).
+
+use std::sync::Arc;
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::claims::IdTokenHint;
+use model::{Moment, SessionId, TrustedApplication};
+use oauth::client::ClientId;
+use oauth::jose::UnverifiedJws;
+use oauth::params::Params;
+use oauth::redirect::with_params;
+use store::{Batch, Change, ChangeKind, Closing, Outcome};
+
+use crate::Fault;
+use crate::api_sessions::killing;
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::sign_in::Browser;
+
+/// What happens to a sign-out.
+pub enum SignOut {
+    /// Nothing proves that the person wants it: ask.
+    Confirm { application: Option<Arc<TrustedApplication>> },
+    /// Signed out; on to the application, where it may be trusted with the browser.
+    Done { application: Option<Arc<TrustedApplication>>, redirect: Option<String> },
+}
+
+impl Instance {
+    /// `confirmed` says that the person pressed the button on our page. The session ends, and its seat is free, before
+    /// this returns.
+    pub async fn sign_out(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        params: &Params,
+        (browser, confirmed): (Option<&Browser>, bool),
+    ) -> Result<SignOut, Fault> {
+        let hint = params.get("id_token_hint").and_then(|hint| self.read_hint(hint));
+        let application = self.departing_application(params, hint.as_ref());
+        if let Some(browser) = browser {
+            let current = browser.session.id;
+            if !confirmed && hint.is_none_or(|hint| SessionId(hint.sid) != current) {
+                return Ok(SignOut::Confirm { application });
+            }
+            self.end_sign_in(moment, visitor, current).await?;
+        }
+        let redirect = application.as_ref().and_then(|application| after_sign_out(application, params));
+        Ok(SignOut::Done { application, redirect })
+    }
+
+    /// An ID token that we signed for this issuer, expired or not.
+    pub(crate) fn read_hint(&self, hint: &str) -> Option<IdTokenHint> {
+        let jws = UnverifiedJws::parse(hint).ok()?;
+        let keys = self.keys();
+        let key = keys.verifying(jws.header.kid.as_deref()?)?;
+        let payload = jws.verify(key, &["JWT"]).ok()?;
+        let hint: IdTokenHint = serde_json::from_slice(&payload).ok()?;
+        (hint.iss == self.issuer).then_some(hint)
+    }
+
+    /// Which application asks: by its hint or its name; where the two disagree, neither is believed.
+    fn departing_application(&self, params: &Params, hint: Option<&IdTokenHint>) -> Option<Arc<TrustedApplication>> {
+        let named = params.get("client_id");
+        let hinted = hint.map(|hint| hint.aud.as_str());
+        if params.repeated().is_some() || (named.is_some() && hinted.is_some() && named != hinted) {
+            return None;
+        }
+        let client_id: ClientId = hinted.or(named)?.parse().ok()?;
+        self.register().by_uri(&client_id).filter(|application| application.enabled).cloned()
+    }
+
+    async fn end_sign_in(&self, moment: &mut Moment<'_>, visitor: &Visitor, session: SessionId) -> Result<(), Fault> {
+        let now = moment.now;
+        let Some(known) = self.store.identity_session(session).await? else { return Ok(()) };
+        let event = AuditEvent::done(now, AuditKind::SignOut, visitor).user(known.user).session(session);
+        let change = Change { kind: ChangeKind::SessionEnded, subject: session.0 };
+        let mut batch = Batch::from(vec![
+            self.store.end_identity_session(session, now).expect(1),
+            self.store.end_authorizations_of(session, "sign_out", now),
+            Trail::new(&self.store, moment.dice, now).event(&event),
+        ]);
+        batch.extend(killing(&self.store, Closing::OfSignIn(session), "sign_out", moment));
+        batch.extend(self.store.announce(change, now));
+        match self.store.commit(batch).await? {
+            // A failed guard: somebody else ended it, and announced it.
+            Outcome::Committed | Outcome::GuardFailed { .. } => self.apply(change, moment).await,
+        }
+    }
+}
+
+/// RP-Initiated Logout 1.0 §3: exactly a registered URI, with `state` as it came.
+fn after_sign_out(application: &TrustedApplication, params: &Params) -> Option<String> {
+    let uri = params.get("post_logout_redirect_uri").filter(|uri| application.accepts_post_logout(uri))?;
+    let state = params.get("state").map(|state| ("state", state));
+    Some(with_params(uri, &state.into_iter().collect::<Vec<_>>()))
+}

@@ -1,0 +1,322 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::UserType;
+use uuid::Uuid;
+
+/// Signs people and services in to business systems, and guards their APIs.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show the whole product on this machine, with demo users, applications and data
+    Demo(Demo),
+    /// Run the server of an installation
+    Serve(Installation),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Create and list instances (tenants)
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+    /// Create and change users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Create and change Trusted Applications
+    #[command(subcommand)]
+    App(AppCommand),
+    /// See who is using the APIs, and end sessions
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Issue, list and revoke reference tokens (API keys)
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Say why something was refused, by the reference that was shown
+    Why {
+        #[command(flatten)]
+        target: Target,
+        /// The reference, as it stands on the page, in the answer or in its X-Request-Id
+        #[arg(value_name = "REFERENCE")]
+        reference: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Demo {
+    /// Address to listen on; loopback only, because the demo's passwords are public
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Folder to keep the demo's data in; without it, a temporary one that is removed at exit
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Which installation is meant.
+#[derive(Args)]
+pub struct Installation {
+    /// Configuration file
+    #[arg(long, default_value = "gatehouse.toml", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the server could start with this configuration, and if not, why
+    Check(Installation),
+}
+
+/// How results are printed.
+#[derive(Args)]
+pub struct Output {
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum InstanceCommand {
+    /// Create an instance, its keys and its first administrator; prints a one-time set-up link
+    Create {
+        #[command(flatten)]
+        installation: Installation,
+        /// Name of the instance, as in the configuration
+        name: String,
+        /// Login of the first administrator
+        #[arg(long, default_value = "admin", value_name = "LOGIN")]
+        administrator: String,
+        /// Licence seats; without it, unlimited
+        #[arg(long, value_name = "NUMBER")]
+        seats: Option<u32>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change a setting; a running server goes by it within a second
+    Set {
+        #[command(flatten)]
+        installation: Installation,
+        /// Name of the instance
+        name: String,
+        #[arg(value_name = "SETTING=VALUE", value_parser = setting, help = SETTING_HELP)]
+        setting: (String, String),
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the instances in the database
+    List {
+        #[command(flatten)]
+        installation: Installation,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// Which instance is meant.
+#[derive(Args)]
+pub struct Target {
+    #[command(flatten)]
+    pub installation: Installation,
+    /// Instance; may be left out where there is only one
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Kind {
+    Internal,
+    Community,
+    System,
+}
+
+impl From<Kind> for UserType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Internal => Self::Internal,
+            Kind::Community => Self::ExternalCommunity,
+            Kind::System => Self::SystemNoLogin,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Create a user; people then get a one-time link to choose a password
+    Create {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+        /// Name that people see; without it, the login
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(long)]
+        email: Option<String>,
+        #[arg(long, value_enum, default_value = "internal")]
+        kind: Kind,
+        #[arg(long)]
+        administrator: bool,
+        /// Role, which says what the user may do on the API
+        #[arg(long)]
+        role: Option<String>,
+    },
+    /// Set a password, read from standard input; ends all sign-ins and tokens of the user
+    SetPassword {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+    },
+    /// Disable a user: ends all sign-ins and tokens at once
+    Disable {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+    },
+    /// Enable a user again
+    Enable {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+    },
+    /// List the users
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum SessionCommand {
+    /// List the live API sessions, the newest first, and how many seats are taken
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// End sessions at once; their seats are free afterwards
+    End {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// Which sessions end.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// One session, by its id
+    #[arg(value_name = "ID")]
+    pub id: Option<Uuid>,
+    /// All sessions of a user
+    #[arg(long, value_name = "LOGIN")]
+    pub user: Option<String>,
+    /// All sessions that an application uses
+    #[arg(long, value_name = "URI")]
+    pub app: Option<String>,
+}
+
+const SETTING_HELP: &str =
+    "For example seats=5, seats=null (unlimited), 'reserved_seats=[\"admin\"]' or after_logout=reactivate";
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("write SETTING=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Issue a token; its value is printed once
+    Issue {
+        #[command(flatten)]
+        target: Target,
+        /// `ApplicationUri` of the application that it is for
+        #[arg(value_name = "URI")]
+        uri: String,
+        /// Whom it acts as (a personal token); without it, the application's system user (a service token)
+        #[arg(long, value_name = "LOGIN")]
+        user: Option<String>,
+        /// What it is for
+        #[arg(long)]
+        description: String,
+        /// What it may do, for example "read update"
+        #[arg(long)]
+        scope: String,
+        /// Days until it expires; without it, never, where the instance allows that
+        #[arg(long, value_name = "DAYS")]
+        expires_in: Option<u32>,
+    },
+    /// List the newest tokens, masked
+    List {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Revoke a token: dead on its next call
+    Revoke {
+        #[command(flatten)]
+        target: Target,
+        /// Its id, as `token list` shows it
+        id: uuid::Uuid,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum AppCommand {
+    /// Register an application from its record (JSON with the documented attribute names)
+    Create {
+        #[command(flatten)]
+        target: Target,
+        /// File with the record; `-` is standard input
+        #[arg(value_name = "FILE")]
+        record: PathBuf,
+    },
+    /// Show an application's record
+    Show {
+        #[command(flatten)]
+        target: Target,
+        /// Its `ApplicationUri`
+        #[arg(value_name = "URI")]
+        uri: String,
+    },
+    /// Switch an application off: its tokens die at once
+    Disable {
+        #[command(flatten)]
+        target: Target,
+        #[arg(value_name = "URI")]
+        uri: String,
+    },
+    /// Switch an application on again
+    Enable {
+        #[command(flatten)]
+        target: Target,
+        #[arg(value_name = "URI")]
+        uri: String,
+    },
+    /// Add a secret beside the live ones; it is printed once
+    AddSecret {
+        #[command(flatten)]
+        target: Target,
+        #[arg(value_name = "URI")]
+        uri: String,
+        /// What the secret is for
+        #[arg(long, default_value = "added")]
+        label: String,
+        /// Days until it expires; without it, never
+        #[arg(long, value_name = "DAYS")]
+        expires_in: Option<u32>,
+    },
+    /// List the applications
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+}

@@ -1,0 +1,76 @@
+//! What each command does: reads files and environment, wires the floors together, prints.
+
+mod admin;
+mod demo;
+mod desk;
+mod serve;
+mod session;
+mod token;
+mod welcome;
+mod why;
+
+use anyhow::{Context as _, Result, bail};
+use flows::{Database, World};
+use model::{Dice, Timestamp};
+use tokio::runtime::Runtime;
+
+use crate::cli::{Cli, Command, ConfigCommand, Installation};
+use crate::config::{Config, Environment, Provisions};
+
+/// The real clock and the operating system's randomness.
+pub(crate) struct SystemWorld;
+
+impl World for SystemWorld {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn now(&self) -> Timestamp {
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    fn dice(&self) -> Box<dyn Dice> {
+        Box::new(web::SystemDice)
+    }
+}
+
+pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
+    match cli.command {
+        Command::Demo(demo) => runtime()?.block_on(demo::run(demo, environment)),
+        Command::Serve(installation) => runtime()?.block_on(serve::run(&installation, environment)),
+        Command::Config(ConfigCommand::Check(installation)) => {
+            provisions(&installation, environment)?;
+            println!("{} is good: the server can start with it.", installation.config.display());
+            Ok(())
+        }
+        Command::Instance(command) => runtime()?.block_on(admin::instance(command, environment)),
+        Command::User(command) => runtime()?.block_on(admin::user(command, environment)),
+        Command::Session(command) => runtime()?.block_on(session::session(command, environment)),
+        Command::App(command) => runtime()?.block_on(admin::application(command, environment)),
+        Command::Token(command) => runtime()?.block_on(token::run(command, environment)),
+        Command::Why { target, reference } => runtime()?.block_on(why::run(&target, &reference, environment)),
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the asynchronous runtime does not start")
+}
+
+/// The configuration and everything it refers to, or every problem at once.
+fn provisions(installation: &Installation, environment: Environment<'_>) -> Result<(Config, Provisions)> {
+    let config = Config::load(&installation.config)?;
+    match config.check(environment) {
+        Ok(provisions) => Ok((config, provisions)),
+        Err(problems) => {
+            let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            bail!("{} cannot be used:\n{}", installation.config.display(), list.join("\n"))
+        }
+    }
+}
+
+/// Opens the database and brings its tables up to this version.
+async fn open(provisions: &Provisions) -> Result<Database> {
+    let database = Database::open(&provisions.database)
+        .await
+        .with_context(|| format!("the database {:?} cannot be opened", provisions.database))?;
+    database.migrate().await.context("the database's tables cannot be brought up to this version")?;
+    Ok(database)
+}

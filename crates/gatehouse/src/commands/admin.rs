@@ -1,0 +1,264 @@
+//! The operator's commands. They work beside a running server, which follows the change feed.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use flows::admin::{Office, UserDraft, create_instance, draw_secret, parse_login};
+use flows::{Passwords, World as _};
+use model::record::{ApplicationRecord, RecordClientType};
+use model::user::Password;
+use model::{Email, InstanceSettings, Moment, UserId, UserType};
+use oauth::secret::Presented;
+use serde_json::{Value, json};
+use web::SystemDice;
+use zeroize::Zeroizing;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, moment, print};
+use crate::cli::{AppCommand, InstanceCommand, Target, UserCommand};
+use crate::config::Environment;
+
+/// A record is a few kilobytes.
+const LARGEST_RECORD: u64 = 1024 * 1024;
+
+/// Longer than any password that is accepted.
+const LONGEST_LINE: u64 = 64 * 1024;
+
+pub(super) async fn instance(command: InstanceCommand, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    match command {
+        InstanceCommand::Create { installation, name, administrator, seats, output } => {
+            let desk = Desk::open(&installation, environment).await?;
+            let mut moment = moment!(dice);
+            if !desk.config.instances.iter().any(|known| known.name == name) {
+                bail!("instance {name} is not in the configuration: add an [[instance]] with its name and url first");
+            }
+            // Refused before anything is made: an instance without anybody to administer it is of no use.
+            granted(Ok(parse_login(&administrator)))?;
+            let settings = InstanceSettings { seats, ..InstanceSettings::default() };
+            granted(
+                create_instance((&desk.database, &desk.master), &desk.operator, &name, &settings, &mut moment).await,
+            )?;
+            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let draft = UserDraft {
+                login: &administrator,
+                user_type: UserType::Internal,
+                is_admin: true,
+                name: &administrator,
+                email: None,
+                role: None,
+                password: None,
+                enabled: true,
+            };
+            let user = granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
+            let link = desk.set_up_link(&name, &office.create_set_up_link(user, &mut moment).await?)?;
+            let text = format!(
+                "Instance {name} is made. {administrator} chooses a password here, once, within 24 hours:\n\n  {link}\n"
+            );
+            print(&output, &json!({ "instance": name, "administrator": administrator, "set_up_link": link }), &text)?;
+            desk.database.close().await;
+        }
+        InstanceCommand::Set { installation, name, setting: (setting, value), output } => {
+            let desk = Desk::open(&installation, environment).await?;
+            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
+            print(&output, &serde_json::to_value(changed)?, &format!("{setting} of {name} is set."))?;
+            desk.database.close().await;
+        }
+        InstanceCommand::List { installation, output } => {
+            let desk = Desk::open(&installation, environment).await?;
+            let names = flows::admin::instances(&desk.database).await?;
+            print(&output, &json!(names), &names.join("\n"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    match command {
+        UserCommand::Create { target, login, name, email, kind, administrator, role } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (instance, office) = desk.office(&target).await?;
+            let mut moment = moment!(dice);
+            let user_type = UserType::from(kind);
+            let draft = UserDraft {
+                login: &login,
+                user_type,
+                is_admin: administrator,
+                name: name.as_deref().unwrap_or(&login),
+                email: email.map(|address| Email { address, verified: false }),
+                role: role.as_deref(),
+                password: None,
+                enabled: true,
+            };
+            let id: UserId = granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
+            let link = match user_type {
+                UserType::SystemNoLogin => None,
+                _ => Some(desk.set_up_link(&instance, &office.create_set_up_link(id, &mut moment).await?)?),
+            };
+            let text = match &link {
+                None => format!("{login} is made."),
+                Some(link) => {
+                    format!("{login} is made, and chooses a password here, once, within 24 hours:\n\n  {link}\n")
+                }
+            };
+            print(&target.output, &json!({ "id": id.to_string(), "login": login, "set_up_link": link }), &text)?;
+            desk.database.close().await;
+        }
+        UserCommand::SetPassword { target, login } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let password = read_password(&login)?;
+            granted(office.set_password(&Passwords::new(), &login, &password, &mut moment!(dice)).await)?;
+            let text = format!("{login} has a new password; everything opened with the old one has ended.");
+            print(&target.output, &json!({ "login": login }), &text)?;
+            desk.database.close().await;
+        }
+        UserCommand::Disable { target, login } => set_user_enabled(&target, &login, false, environment).await?,
+        UserCommand::Enable { target, login } => set_user_enabled(&target, &login, true, environment).await?,
+        UserCommand::List { target } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let users = office.users().await?;
+            let lines: Vec<String> = users
+                .iter()
+                .map(|user| {
+                    let state = if user.enabled { "" } else { "  disabled" };
+                    format!("{:24} {:22} {}{state}", user.login.as_str(), user.user_type.as_str(), user.name)
+                })
+                .collect();
+            let list: Vec<Value> = users
+                .iter()
+                .map(|user| {
+                    json!({
+                        "id": user.id.to_string(), "login": user.login.as_str(), "name": user.name,
+                        "userType": user.user_type.as_str(), "isAdmin": user.is_admin, "isActive": user.enabled,
+                    })
+                })
+                .collect();
+            print(&target.output, &json!(list), &lines.join("\n"))?;
+        }
+    }
+    Ok(())
+}
+
+async fn set_user_enabled(target: &Target, login: &str, enabled: bool, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    granted(office.set_user_enabled(login, enabled, &mut moment!(dice)).await)?;
+    let text = if enabled {
+        format!("{login} may sign in again.")
+    } else {
+        format!("{login} is disabled; every sign-in and token has ended.")
+    };
+    print(&target.output, &json!({ "login": login, "isActive": enabled }), &text)?;
+    desk.database.close().await;
+    Ok(())
+}
+
+pub(super) async fn application(command: AppCommand, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    match command {
+        AppCommand::Create { target, record } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let record = read_record(&record)?;
+            let mut moment = moment!(dice);
+            let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
+            let (application, warnings) =
+                granted(office.create_application(record, secret.as_ref(), &mut moment).await)?;
+            for warning in &warnings {
+                eprintln!("warning: {warning}");
+            }
+            let secret = secret.as_ref().map(Presented::expose);
+            let shown = json!({ "record": application.to_record(), "secret": secret, "warnings": warnings });
+            let text = match secret {
+                None => format!("{} is registered.", application.uri),
+                Some(secret) => format!("{} is registered. Its secret, shown once:\n\n  {secret}\n", application.uri),
+            };
+            print(&target.output, &shown, &text)?;
+            desk.database.close().await;
+        }
+        AppCommand::Show { target, uri } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let record = serde_json::to_value(granted(office.application(&uri).await)?.to_record())?;
+            print(&target.output, &record, &serde_json::to_string_pretty(&record)?)?;
+        }
+        AppCommand::Disable { target, uri } => set_application_enabled(&target, &uri, false, environment).await?,
+        AppCommand::Enable { target, uri } => set_application_enabled(&target, &uri, true, environment).await?,
+        AppCommand::AddSecret { target, uri, label, expires_in } => {
+            const DAY: Duration = Duration::from_hours(24);
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let mut moment = moment!(dice);
+            let expires_at = expires_in.map(|days| moment.now.plus(DAY * days));
+            let secret = granted(office.add_secret(&uri, (&label, expires_at), &mut moment).await)?;
+            let text = format!("A further secret of {uri}, shown once:\n\n  {}\n", secret.expose());
+            print(&target.output, &json!({ "application": uri, "label": label, "secret": secret.expose() }), &text)?;
+            desk.database.close().await;
+        }
+        AppCommand::List { target } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let records: Vec<ApplicationRecord> =
+                office.applications().await?.iter().map(model::TrustedApplication::to_record).collect();
+            let lines: Vec<String> = records
+                .iter()
+                .map(|record| {
+                    let state = if record.is_enabled { "" } else { "  disabled" };
+                    format!("{:32} {:?}  {}{state}", record.application_uri, record.client_type, record.name)
+                })
+                .collect();
+            print(&target.output, &json!(records), &lines.join("\n"))?;
+        }
+    }
+    Ok(())
+}
+
+async fn set_application_enabled(
+    target: &Target,
+    uri: &str,
+    enabled: bool,
+    environment: Environment<'_>,
+) -> Result<()> {
+    let mut dice = SystemDice;
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    granted(office.set_application_enabled(uri, enabled, &mut moment!(dice)).await)?;
+    let text = if enabled {
+        format!("{uri} is switched on; tokens from before stay dead.")
+    } else {
+        format!("{uri} is switched off; every token of it has ended.")
+    };
+    print(&target.output, &json!({ "application": uri, "IsEnabled": enabled }), &text)?;
+    desk.database.close().await;
+    Ok(())
+}
+
+fn read_record(path: &Path) -> Result<ApplicationRecord> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(LARGEST_RECORD).read_to_string(&mut text)?;
+    } else {
+        let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        file.take(LARGEST_RECORD).read_to_string(&mut text)?;
+    }
+    serde_json::from_str(&text).with_context(|| format!("{} is not an application's record", path.display()))
+}
+
+/// Typed at a terminal, where it is not shown, or one line of standard input.
+fn read_password(login: &str) -> Result<Presented<Password>> {
+    let mut line = Zeroizing::new(String::new());
+    if std::io::stdin().is_terminal() {
+        *line = rpassword::prompt_password(format!("New password of {login}: ")).context("no password was typed")?;
+    } else {
+        let mut input = std::io::stdin().lock().take(LONGEST_LINE);
+        input.read_line(&mut line).context("no password on standard input")?;
+    }
+    Ok(Presented::new(line.trim_end_matches(['\r', '\n'])))
+}

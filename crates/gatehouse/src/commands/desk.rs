@@ -1,0 +1,68 @@
+//! What the operator's commands share.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use flows::admin::{AdminRefusal, Office, SetUpCode, check_master_key};
+use flows::{Answer, Database, MasterKey};
+use model::Administrator;
+use oauth::secret::Presented;
+use serde_json::Value;
+
+use super::{open, provisions};
+use crate::cli::{Installation, Output, Target};
+use crate::config::{Config, Environment};
+
+/// Where the operator works: the installation's database, under its master key.
+pub(super) struct Desk {
+    pub(super) config: Config,
+    pub(super) database: Database,
+    pub(super) master: MasterKey,
+    pub(super) operator: Administrator,
+}
+
+impl Desk {
+    pub(super) async fn open(installation: &Installation, environment: Environment<'_>) -> Result<Self> {
+        let (config, provisions) = provisions(installation, environment)?;
+        let database = open(&provisions).await?;
+        let master = MasterKey::new(provisions.master_key.bytes());
+        check_master_key(&database, &master).await.context("this is not the master key of this database")?;
+        Ok(Self { config, database, operator: master.operator(), master })
+    }
+
+    pub(super) async fn office(&self, target: &Target) -> Result<(String, Office<'_>)> {
+        let name = match (&target.instance, self.config.instances.as_slice()) {
+            (Some(name), _) => name.clone(),
+            (None, [only]) => only.name.clone(),
+            (None, _) => bail!("there are several instances: say which with --instance"),
+        };
+        let office = granted(Office::open(&self.database, &self.operator, &name).await)?;
+        Ok((name, office))
+    }
+
+    /// The page where a one-time code is used.
+    pub(super) fn set_up_link(&self, instance: &str, code: &Presented<SetUpCode>) -> Result<String> {
+        let found = self.config.instances.iter().find(|known| known.name == instance);
+        let known =
+            found.with_context(|| format!("instance {instance} has no url in the configuration: add it first"))?;
+        Ok(format!("{}/account/set-up?code={}", known.root.issuer(), code.expose()))
+    }
+}
+
+/// A refusal is what the person at the terminal reads.
+pub(super) fn granted<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
+    answer.context("the database failed")?.map_err(|refusal| anyhow!("{refusal}"))
+}
+
+/// One reading of the clock, with the dice that are given.
+macro_rules! moment {
+    ($dice:ident) => {
+        Moment { now: SystemWorld.now(), dice: &mut $dice }
+    };
+}
+pub(super) use moment;
+
+pub(super) fn print(output: &Output, json: &Value, text: &str) -> Result<()> {
+    let json = output.json.then(|| serde_json::to_string_pretty(json)).transpose()?;
+    writeln!(std::io::stdout(), "{}", json.as_deref().unwrap_or(text)).context("the result cannot be printed")
+}

@@ -1,0 +1,72 @@
+//! `gatehouse serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use flows::{House, MasterKey, Site};
+use tokio::net::TcpListener;
+use web::Gate;
+use web::server::{Limits, Security, TrustedProxies, serve};
+
+use super::{SystemWorld, open, provisions};
+use crate::cli::Installation;
+use crate::config::Environment;
+use crate::{logging, signals, tls};
+
+pub(super) async fn run(installation: &Installation, environment: Environment<'_>) -> Result<()> {
+    let (config, provisions) = provisions(installation, environment)?;
+    // Dropped last: what is logged while stopping is still written.
+    let _log = logging::start(config.log, environment("RUST_LOG").as_deref())?;
+    let stop = signals::stop()?;
+    let reload = signals::reload()?;
+    let listeners = bind(&config.listen).await?;
+    // As bound: with port 0 the operating system chose it.
+    let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let database = open(&provisions).await?;
+    let sites = config
+        .instances
+        .iter()
+        .map(|instance| Site {
+            name: instance.name.clone(),
+            root: instance.root.clone(),
+            hosts: instance.hosts.clone(),
+        })
+        .collect();
+    let master = MasterKey::new(provisions.master_key.bytes());
+    let house = House::open(database, master, sites, config.default_instance.as_deref(), Arc::new(SystemWorld)).await?;
+    let security = match provisions.certificate {
+        None => Security::Plain,
+        Some(certificate) => {
+            let newest = certificate.subscribe();
+            tokio::spawn(certificate.keep_fresh(tls::LOOK_EVERY, reload));
+            Security::Tls(newest)
+        }
+    };
+    tracing::info!(version = web::VERSION, ?listen, instances = config.instances.len(), "ready");
+    answer(&house, config.trusted_proxies, (listeners, security), stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners
+            .push(listener.with_context(|| format!("{address} cannot be listened on; is another server running?"))?);
+    }
+    Ok(listeners)
+}
+
+/// Serves until told to stop; then finishes what runs and writes everything down.
+pub(super) async fn answer(
+    house: &Arc<House>,
+    proxies: TrustedProxies,
+    (listeners, security): (Vec<TcpListener>, Security),
+    stop: impl Future<Output = ()>,
+) {
+    let router = web::router(Gate::new(Arc::clone(house), proxies));
+    serve(listeners, router, security, Limits::default(), stop).await;
+    house.close().await;
+}

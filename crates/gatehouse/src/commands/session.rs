@@ -1,0 +1,93 @@
+//! `gatehouse session`: who is using the APIs.
+
+use anyhow::Result;
+use flows::World as _;
+use flows::sessions::{Ending, SeatsView, SessionView};
+use model::seat::SessionKey;
+use model::{ApiSessionId, Moment, Timestamp};
+use serde_json::{Value, json};
+use web::SystemDice;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, print};
+use crate::cli::{SessionCommand, Which};
+use crate::config::Environment;
+
+pub(super) async fn session(command: SessionCommand, environment: Environment<'_>) -> Result<()> {
+    let now = SystemWorld.now();
+    match command {
+        SessionCommand::List { target } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let (seats, sessions) = office.sessions().await?;
+            let shown: Vec<Value> = sessions.iter().map(|view| as_json(view, now)).collect();
+            let json = json!({
+                "seats": seats.seats, "used": seats.used, "reserved": seats.reserved, "sessions": shown,
+            });
+            print(&target.output, &json, &as_text(seats, &sessions, now))?;
+            desk.database.close().await;
+        }
+        SessionCommand::End { target, which } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let mut dice = SystemDice;
+            let ended = granted(office.end_sessions(ending(&which), &mut Moment { now, dice: &mut dice }).await)?;
+            print(&target.output, &json!({ "ended": ended }), &format!("{ended} sessions ended."))?;
+            desk.database.close().await;
+        }
+    }
+    Ok(())
+}
+
+fn ending(which: &Which) -> Ending<'_> {
+    match which {
+        Which { id: Some(id), .. } => Ending::One(ApiSessionId(*id)),
+        Which { user: Some(login), .. } => Ending::OfUser(login),
+        Which { app, .. } => Ending::OfApplication(app.as_deref().unwrap_or_default()),
+    }
+}
+
+const fn kind(key: &SessionKey) -> &'static str {
+    match key {
+        SessionKey::SignIn(_) => "person",
+        SessionKey::Service(_) => "service",
+        SessionKey::Reference(_) => "key",
+    }
+}
+
+/// Times are seconds since 1970, as in tokens.
+fn as_json(view: &SessionView, now: Timestamp) -> Value {
+    let session = &view.session;
+    json!({
+        "id": session.id.to_string(),
+        "user": session.login.as_str(),
+        "kind": kind(&session.key),
+        "applications": view.applications,
+        "opened_at": session.opened_at.seconds(),
+        "last_call": session.last_call.seconds(),
+        "calls": session.calls,
+        "address": session.address,
+        "seat": session.seat.as_str(),
+        "seconds_left": session.ends_at.since(now).as_secs(),
+    })
+}
+
+fn as_text(seats: SeatsView, sessions: &[SessionView], now: Timestamp) -> String {
+    let total = seats.seats.map_or_else(|| "unlimited seats".to_owned(), |seats| format!("{seats} seats"));
+    let mut lines = vec![format!("{} of {total} taken, {} accounts reserved", seats.used, seats.reserved)];
+    lines.extend(sessions.iter().map(|view| {
+        let session = &view.session;
+        format!(
+            "{}  {:20} {:7} {:8} {} calls, {} min left, {}  {}",
+            session.id,
+            session.login.as_str(),
+            kind(&session.key),
+            session.seat.as_str(),
+            session.calls,
+            session.ends_at.since(now).as_secs() / 60,
+            session.address,
+            view.applications.join(" ")
+        )
+    }));
+    lines.join("\n")
+}

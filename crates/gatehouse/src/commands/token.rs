@@ -1,0 +1,96 @@
+//! `gatehouse token`: reference tokens by the operator's hand.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use flows::World as _;
+use flows::reference_tokens::TokenDraft;
+use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
+use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp};
+use oauth::scope::Scope;
+use serde_json::{Value, json};
+use web::SystemDice;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, moment, print};
+use crate::cli::TokenCommand;
+use crate::config::Environment;
+
+const DAY: Duration = Duration::from_hours(24);
+
+pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    match command {
+        TokenCommand::Issue { target, uri, user, description, scope, expires_in } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let scope = Scope::parse(&scope).context("--scope")?;
+            let mut moment = moment!(dice);
+            let wish = Wish {
+                kind: if user.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service },
+                description: &description,
+                scope: &scope,
+                expires_at: expires_in.map(|days| moment.now.plus(DAY * days)),
+            };
+            let draft = TokenDraft { application: &uri, login: user.as_deref(), wish };
+            let (token, value) = granted(office.issue_token(&draft, &mut moment).await)?;
+            let shown = json!({ "id": token.id.to_string(), "value": value.expose(), "application": uri });
+            let text = format!("Token {}. Its value, shown once:\n\n  {}\n", token.id, value.expose());
+            print(&target.output, &shown, &text)?;
+            desk.database.close().await;
+        }
+        TokenCommand::List { target, limit } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let names: HashMap<ApplicationId, String> =
+                office.applications().await?.into_iter().map(|app| (app.id, app.uri.to_string())).collect();
+            let tokens = office.tokens(limit).await?;
+            let now = SystemWorld.now();
+            let lines: Vec<String> = tokens.iter().map(|token| line(token, &names, now)).collect();
+            let list: Vec<Value> = tokens.iter().map(|token| entry(token, &names)).collect();
+            print(&target.output, &json!(list), &lines.join("\n"))?;
+        }
+        TokenCommand::Revoke { target, id } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            granted(office.revoke_token(ReferenceTokenId(id), &mut moment!(dice)).await)?;
+            print(&target.output, &json!({ "id": id }), &format!("{id} is revoked."))?;
+            desk.database.close().await;
+        }
+    }
+    Ok(())
+}
+
+fn state(token: &ReferenceToken, now: Timestamp) -> &'static str {
+    if token.revoked_at.is_some() {
+        "revoked"
+    } else if token.is_live(now) {
+        "live"
+    } else {
+        "expired"
+    }
+}
+
+fn line(token: &ReferenceToken, names: &HashMap<ApplicationId, String>, now: Timestamp) -> String {
+    let application = names.get(&token.application).map_or("?", String::as_str);
+    let (value, state, kind) = (masked(&token.tail), state(token, now), token.kind.as_str());
+    format!("{}  {value}  {state:7}  {kind:8}  {application}  {}", token.id, token.description)
+}
+
+fn entry(token: &ReferenceToken, names: &HashMap<ApplicationId, String>) -> Value {
+    json!({
+        "id": token.id.to_string(),
+        "value": masked(&token.tail),
+        "kind": token.kind.as_str(),
+        "application": names.get(&token.application),
+        "user": token.user.to_string(),
+        "description": token.description,
+        "scope": token.scope.to_string(),
+        "createdBy": token.created_by,
+        "createdAt": token.created_at.seconds(),
+        "expiresAt": token.expires_at.map(Timestamp::seconds),
+        "lastUsedAt": token.last_used_at.map(Timestamp::seconds),
+        "revokedAt": token.revoked_at.map(Timestamp::seconds),
+    })
+}

@@ -1,0 +1,62 @@
+//! What the demo prints when it is ready: every command works as printed, one after another in one shell.
+
+use std::fmt::Write as _;
+
+use flows::demo::{password_of, people};
+
+/// PKCE of the printed sign-in; a fixed pair will do where everything else is public too (RFC 7636 Appendix B).
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+pub(super) fn text(port: u16) -> String {
+    let root = format!("http://localhost:{port}");
+    let mut text = format!(
+        "\nGatehouse is ready.\n\n\
+         \x20 testdb   {root}  (also any other host name)\n\
+         \x20 demodb   http://demodb.localhost:{port}\n\n\
+         Sign in at {root}/id/account as\n\n"
+    );
+    for (login, name) in people() {
+        let note = match login {
+            "admin" => "administrator",
+            "alice" => "reads and updates",
+            "bob" => "reads",
+            "carol" => "community user",
+            _ => "disabled",
+        };
+        let _infallible = writeln!(text, "  {login:6} {:14} {name}, {note}", password_of(login));
+    }
+    let query = format!(
+        "client_id=portal.example.com&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fportal-callback\
+         &response_type=code&scope=openid%20profile%20offline_access%20read&code_challenge={CHALLENGE}\
+         &code_challenge_method=S256"
+    );
+    let field = |name: &str| format!("sed -n 's/.*\"{name}\":\"\\([^\"]*\\)\".*/\\1/p'");
+    let _infallible = write!(
+        text,
+        "\nTry it, one after another:\n\n\
+         # What the server says of itself\n\
+         curl -s {root}/id/.well-known/openid-configuration\n\
+         curl -s {root}/tools/auto-discovery\n\n\
+         # A service gets a token and reads data\n\
+         TOKEN=$(curl -s {root}/id/connect/token -d grant_type=client_credentials -d client_id=my.trusted.app/service \
+         -d client_secret=service-secret | {access})\n\
+         curl -s -H \"Authorization: Bearer $TOKEN\" '{root}/api/domain/odata/Crm_Customers?$top=10'\n\n\
+         # A person signs in: the page, the form, the code, the tokens\n\
+         CSRF=$(curl -s -c gatehouse-cookies.txt '{root}/id/account/login?{query}' | \
+         sed -n 's/.*name=\"csrf\" value=\"\\([^\"]*\\)\".*/\\1/p' | head -n 1)\n\
+         CODE=$(curl -s -b gatehouse-cookies.txt -c gatehouse-cookies.txt -o /dev/null -w '%{{redirect_url}}' \
+         --data-urlencode \"csrf=$CSRF\" -d login=alice -d password=ecila-Demo1 '{root}/id/account/login?{query}' | \
+         sed 's/.*[?&]code=\\([^&]*\\).*/\\1/')\n\
+         TOKENS=$(curl -s {root}/id/connect/token -u portal.example.com:portal-secret -d grant_type=authorization_code \
+         -d \"code=$CODE\" -d redirect_uri=http://localhost:3000/portal-callback -d code_verifier={VERIFIER})\n\
+         curl -s -H \"Authorization: Bearer $(echo \"$TOKENS\" | {access})\" {root}/id/connect/userinfo\n\n\
+         # The refresh token brings new ones\n\
+         curl -s {root}/id/connect/token -u portal.example.com:portal-secret -d grant_type=refresh_token \
+         -d \"refresh_token=$(echo \"$TOKENS\" | {refresh})\"\n\n\
+         Ctrl-C ends the demo.\n\n",
+        access = field("access_token"),
+        refresh = field("refresh_token"),
+    );
+    text
+}

@@ -1,0 +1,241 @@
+//! `gatehouse.toml`, as docs/configuration.md describes it: parsed whole, unknown keys refused with their line.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use model::RootUrl;
+use serde::Deserialize;
+use store::DatabaseUrl;
+use toml::Spanned;
+use web::server::TrustedProxies;
+
+use crate::logging::LogSettings;
+use crate::problem::Problem;
+use crate::tls::{Certificate, TlsFiles};
+
+mod key;
+mod parsed;
+
+pub use key::{MasterKey, MasterKeySource};
+use parsed::{DatabaseText, HostName, InstanceName, Parsed};
+
+/// Looks up an environment variable. An argument, because only `main` may read the real ones.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What the operator decided. Paths in it are complete: those in the file are relative to the file's folder.
+#[derive(Debug)]
+pub struct Config {
+    pub listen: Vec<SocketAddr>,
+    pub trusted_proxies: TrustedProxies,
+    pub log: LogSettings,
+    /// The instance that answers for hosts nobody claims.
+    pub default_instance: Option<String>,
+    /// At least one; names and hosts are unique.
+    pub instances: Vec<Instance>,
+    database: Database,
+    master_key: MasterKeySource,
+    tls: Option<TlsFiles>,
+}
+
+/// Where one instance is found.
+#[derive(Debug)]
+pub struct Instance {
+    pub name: String,
+    pub root: RootUrl,
+    /// Lower case, without ports; the root's own host comes first.
+    pub hosts: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Database {
+    Here(DatabaseUrl),
+    InEnvironment { variable: String, folder: PathBuf },
+}
+
+/// What the configuration refers to, fetched and found good.
+#[derive(Debug)]
+pub struct Provisions {
+    pub database: DatabaseUrl,
+    pub master_key: MasterKey,
+    pub certificate: Option<Certificate>,
+}
+
+impl Config {
+    /// Reads and understands the file; the first mistake is shown with its line.
+    pub fn load(path: &Path) -> Result<Self, Problem> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Problem::new(
+                format!("{} cannot be read: {error}", path.display()),
+                "name the file with --config; docs/gatehouse.example.toml is one to begin with",
+            )
+        })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
+        let document: Document = toml::from_str(text).map_err(|error| {
+            let span = error.span().unwrap_or_default();
+            Problem::at(path, text, span, error.message(), "docs/configuration.md explains every key")
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        document.settle(folder).map_err(|mistake| Problem::at(path, text, mistake.span, &mistake.what, mistake.mend))
+    }
+
+    /// Fetches what the file refers to: all problems at once, for `config check` and before serving alike.
+    pub fn check(&self, environment: Environment<'_>) -> Result<Provisions, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let database = self.database.fetch(environment).map_err(|problem| problems.push(problem));
+        let master_key = self.master_key.fetch(environment).map_err(|problem| problems.push(problem));
+        let certificate = self.tls.clone().map(Certificate::load).transpose().map_err(|problem| problems.push(problem));
+        match (database, master_key, certificate) {
+            (Ok(database), Ok(master_key), Ok(certificate)) => Ok(Provisions { database, master_key, certificate }),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl Database {
+    fn fetch(&self, environment: Environment<'_>) -> Result<DatabaseUrl, Problem> {
+        match self {
+            Self::Here(url) => Ok(url.clone()),
+            Self::InEnvironment { variable, folder } => {
+                let text = environment(variable).ok_or_else(|| {
+                    let what =
+                        format!("the environment variable {variable}, which should hold the database URL, is not set");
+                    Problem::new(what, format!("set {variable}, or write the URL as `database` into the configuration"))
+                })?;
+                parsed::database_url(&text, folder).map_err(|error| {
+                    let what = format!("the environment variable {variable} does not hold a database URL: {error}");
+                    Problem::new(what, "write sqlite:gatehouse.db or postgres://user:password@host/name")
+                })
+            }
+        }
+    }
+}
+
+/// The file as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    listen: Spanned<Vec<Parsed<SocketAddr>>>,
+    database: Spanned<DatabaseText>,
+    default_instance: Option<Spanned<String>>,
+    #[serde(default)]
+    trusted_proxies: Vec<Parsed<IpNet>>,
+    master_key: MasterKeySource,
+    tls: Option<TlsFiles>,
+    #[serde(default)]
+    log: LogSettings,
+    #[serde(rename = "instance")]
+    instances: Spanned<Vec<InstanceTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstanceTable {
+    name: Spanned<Parsed<InstanceName>>,
+    url: Spanned<Parsed<RootUrl>>,
+    #[serde(default)]
+    hosts: Vec<Spanned<Parsed<HostName>>>,
+}
+
+/// A mistake that only shows when values are seen together.
+struct Mistake {
+    span: std::ops::Range<usize>,
+    what: String,
+    mend: &'static str,
+}
+
+impl Document {
+    fn settle(self, folder: &Path) -> Result<Config, Mistake> {
+        let listen = distinct_addresses(self.listen)?;
+        let instances = distinct_instances(self.instances)?;
+        let default_instance = self.default_instance.map(|name| known(name, &instances)).transpose()?;
+        let span = self.database.span();
+        let database = match self.database.into_inner() {
+            DatabaseText::Environment(variable) => Database::InEnvironment { variable, folder: folder.to_owned() },
+            DatabaseText::Url(text) => {
+                Database::Here(parsed::database_url(&text, folder).map_err(|error| Mistake {
+                    span,
+                    what: error.to_string(),
+                    mend: "write sqlite:gatehouse.db, postgres://user:password@host/name or env:NAME_OF_A_VARIABLE",
+                })?)
+            }
+        };
+        Ok(Config {
+            listen,
+            trusted_proxies: TrustedProxies::new(self.trusted_proxies.into_iter().map(|network| network.0).collect()),
+            log: self.log,
+            default_instance,
+            instances,
+            database,
+            master_key: self.master_key.within(folder),
+            tls: self.tls.map(|files| files.within(folder)),
+        })
+    }
+}
+
+fn distinct_addresses(listen: Spanned<Vec<Parsed<SocketAddr>>>) -> Result<Vec<SocketAddr>, Mistake> {
+    let span = listen.span();
+    let addresses: Vec<SocketAddr> = listen.into_inner().into_iter().map(|address| address.0).collect();
+    let repeated = addresses.iter().enumerate().find(|(place, address)| addresses[..*place].contains(address));
+    let what = match repeated {
+        Some((_, address)) => format!("{address} is listed twice"),
+        None if addresses.is_empty() => "no address to listen on".to_owned(),
+        None => return Ok(addresses),
+    };
+    Err(Mistake { span, what, mend: "list every address once, for example [\"127.0.0.1:8080\"]" })
+}
+
+fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<Instance>, Mistake> {
+    let span = tables.span();
+    let tables = tables.into_inner();
+    if tables.is_empty() {
+        return Err(Mistake {
+            span,
+            what: "no instance to serve".to_owned(),
+            mend: "add an [[instance]] with name and url",
+        });
+    }
+    let mut names = HashSet::new();
+    let mut owners: HashMap<String, String> = HashMap::new();
+    let mut instances = Vec::with_capacity(tables.len());
+    for table in tables {
+        let span = table.name.span();
+        let name = table.name.into_inner().0.0;
+        if !names.insert(name.to_ascii_lowercase()) {
+            let what = format!("a second instance is called `{name}`");
+            return Err(Mistake { span, what, mend: "give every instance a name of its own; case does not count" });
+        }
+        let span = table.url.span();
+        let root = table.url.into_inner().0;
+        let aliases = table.hosts.into_iter().map(|host| (host.span(), host.into_inner().0.0));
+        let mut hosts = Vec::new();
+        for (span, host) in std::iter::once((span, root.host())).chain(aliases) {
+            if let Some(owner) = owners.insert(host.clone(), name.clone()) {
+                let what = format!("the host `{host}` already belongs to the instance `{owner}`");
+                let mend = "a request finds its instance by the host alone: name each host once; ports do not count";
+                return Err(Mistake { span, what, mend });
+            }
+            hosts.push(host);
+        }
+        instances.push(Instance { name, root, hosts });
+    }
+    Ok(instances)
+}
+
+fn known(name: Spanned<String>, instances: &[Instance]) -> Result<String, Mistake> {
+    if instances.iter().any(|instance| instance.name == *name.get_ref()) {
+        return Ok(name.into_inner());
+    }
+    Err(Mistake {
+        span: name.span(),
+        what: format!("there is no instance `{}`", name.get_ref()),
+        mend: "use the `name` of an [[instance]] below, or remove the key: unknown hosts are then answered 404",
+    })
+}
+
+#[cfg(test)]
+mod tests;

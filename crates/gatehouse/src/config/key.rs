@@ -1,0 +1,106 @@
+//! The master key, under which the databases' secrets are sealed. It comes from outside the database and is never
+//! written anywhere by this program.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::Environment;
+use crate::problem::Problem;
+
+const MAKE_ONE: &str = "make a key with: (umask 077; openssl rand -base64 32 > master.key)";
+/// Far more than a key and its line end.
+const MAX_FILE: u64 = 1024;
+
+/// 256 bits.
+pub struct MasterKey(Zeroizing<[u8; 32]>);
+
+impl MasterKey {
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// 32 bytes in base64 (RFC 4648 §4), white space around them allowed.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut key = Zeroizing::new([0; 32]);
+        let decoded = Zeroizing::new(STANDARD.decode(text.trim_ascii()).ok()?);
+        if decoded.len() != key.len() {
+            return None;
+        }
+        key.copy_from_slice(&decoded);
+        Some(Self(key))
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+/// `[master_key]`: exactly one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MasterKeySource {
+    File(PathBuf),
+    Environment(String),
+}
+
+impl MasterKeySource {
+    pub(super) fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(folder.join(path)),
+            Self::Environment(variable) => Self::Environment(variable),
+        }
+    }
+
+    pub(super) fn fetch(&self, environment: Environment<'_>) -> Result<MasterKey, Problem> {
+        let (place, text) = match self {
+            Self::File(path) => (path.display().to_string(), read(path)?),
+            Self::Environment(variable) => {
+                let text = environment(variable).ok_or_else(|| {
+                    let what =
+                        format!("the environment variable {variable}, which should hold the master key, is not set");
+                    Problem::new(what, format!("set {variable} to 32 bytes in base64 (openssl rand -base64 32)"))
+                })?;
+                (format!("the environment variable {variable}"), Zeroizing::new(text.into_bytes()))
+            }
+        };
+        MasterKey::parse(&text)
+            .ok_or_else(|| Problem::new(format!("{place} does not hold 32 bytes in base64"), MAKE_ONE))
+    }
+}
+
+/// Refuses a file that other people of the machine can read.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let mode = file.metadata().map_err(|error| unreadable(path, &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        return Err(Problem::new(
+            format!("{path} is open to others (mode {:03o})", mode & 0o777),
+            format!(
+                "run: chmod 600 {path} (in Kubernetes: defaultMode: 0400); if others may have read it, change the key"
+            ),
+        ));
+    }
+    let mut text = Zeroizing::new(Vec::new());
+    file.take(MAX_FILE).read_to_end(&mut text).map_err(|error| unreadable(path, &error))?;
+    Ok(text)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let mend = if error.kind() == io::ErrorKind::NotFound {
+        MAKE_ONE
+    } else {
+        "let the user that runs gatehouse, and nobody else, read the file"
+    };
+    Problem::new(format!("the master key in {} cannot be read: {error}", path.display()), mend)
+}

@@ -1,0 +1,96 @@
+//! Values with a grammar of their own, parsed while the file is read, so that a mistake has a line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use ipnet::IpNet;
+use model::RootUrl;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use store::{DatabaseUrl, DatabaseUrlError};
+use zeroize::Zeroizing;
+
+const MAX_INSTANCE_NAME: usize = 64;
+
+/// Something written as a text in the file.
+pub(super) struct Parsed<T>(pub(super) T);
+
+pub(super) trait Grammar: Sized {
+    /// The error says what to write instead.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+impl<'de, T: Grammar> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        T::parse(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Grammar for SocketAddr {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "not an address and a port, like 127.0.0.1:8080 or [::]:8080".to_owned())
+    }
+}
+
+/// A single address is a network of one.
+impl Grammar for IpNet {
+    fn parse(text: &str) -> Result<Self, String> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_| "not a network like 10.0.0.0/8, nor an address".to_owned())
+    }
+}
+
+impl Grammar for RootUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        RootUrl::parse(text).map_err(|fault| format!("the root URL {fault}"))
+    }
+}
+
+/// As in a `Host` header, without a port.
+pub(super) struct HostName(pub(super) String);
+
+impl Grammar for HostName {
+    fn parse(text: &str) -> Result<Self, String> {
+        url::Host::parse(text)
+            .map(|host| Self(host.to_string()))
+            .map_err(|_| "not a host name like alias.example.com (no scheme, no port)".to_owned())
+    }
+}
+
+pub(super) struct InstanceName(pub(super) String);
+
+impl Grammar for InstanceName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if !letters || text.is_empty() || text.len() > MAX_INSTANCE_NAME {
+            return Err(format!("an instance name is 1 to {MAX_INSTANCE_NAME} letters, digits, `-`, `_` or `.`"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// `database`: a URL, or where to find it.
+pub(super) enum DatabaseText {
+    Url(Zeroizing<String>),
+    Environment(String),
+}
+
+impl<'de> Deserialize<'de> for DatabaseText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        Ok(match text.strip_prefix("env:") {
+            Some(variable) => Self::Environment(variable.to_owned()),
+            None => Self::Url(text),
+        })
+    }
+}
+
+/// A relative path (of `sqlite:`) starts at the configuration's folder.
+pub(super) fn database_url(text: &str, folder: &Path) -> Result<DatabaseUrl, DatabaseUrlError> {
+    let url = DatabaseUrl::parse(text)?;
+    match text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path)) {
+        Some(path) => DatabaseUrl::parse(&format!("sqlite:{}", folder.join(path).display())),
+        None => Ok(url),
+    }
+}

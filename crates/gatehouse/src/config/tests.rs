@@ -1,0 +1,213 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../../docs/gatehouse.example.toml");
+
+const SMALL: &str = r#"listen = ["127.0.0.1:8080"]
+database = "sqlite:gatehouse.db"
+[master_key]
+environment = "KEY"
+[[instance]]
+name = "testdb"
+url = "https://erp.example.com/"
+hosts = ["Alias.example.com"]
+"#;
+
+fn parse(text: &str) -> Result<Config, Problem> {
+    Config::parse(Path::new("etc/gatehouse.toml"), text)
+}
+
+/// The small configuration with one piece replaced.
+fn with(old: &str, new: &str) -> Result<Config, Problem> {
+    assert!(SMALL.contains(old), "{old}");
+    parse(&SMALL.replacen(old, new, 1))
+}
+
+fn refusal(old: &str, new: &str) -> String {
+    with(old, new).expect_err(new).to_string()
+}
+
+fn no_variables(_: &str) -> Option<String> {
+    None
+}
+
+fn a_key(variable: &str) -> Option<String> {
+    (variable == "KEY").then(|| STANDARD.encode([7; 32]))
+}
+
+#[test]
+fn the_example_in_the_documentation_is_a_configuration() {
+    let config = parse(EXAMPLE).expect("the example is good");
+    assert_eq!(config.instances[0].hosts.len(), 2);
+    assert!(config.tls.is_some());
+}
+
+#[test]
+fn a_small_configuration_says_everything_needed() {
+    let config = parse(SMALL).expect("good");
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().expect("an address")]);
+    assert_eq!(config.instances[0].name, "testdb");
+    assert_eq!(config.instances[0].root.as_str(), "https://erp.example.com");
+    assert_eq!(config.instances[0].hosts, ["erp.example.com", "alias.example.com"]);
+    assert_eq!(config.default_instance, None);
+    assert_eq!(config.log, LogSettings::default());
+    let provisions = config.check(&a_key).expect("good");
+    assert_eq!(provisions.master_key.bytes(), &[7; 32]);
+    assert_eq!(format!("{:?}", provisions.database), "sqlite:etc/gatehouse.db");
+    assert!(provisions.certificate.is_none());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_at_every_level() {
+    for (old, new, line, key) in [
+        ("database", "databse", "line 2", "`databse`"),
+        ("environment =", "enviroment =", "line 4", "`enviroment`"),
+        ("hosts", "host", "line 8", "`host`"),
+        ("[master_key]", "[tls]\ncert = \"a\"\n[master_key]", "line 4", "`cert`"),
+        ("[master_key]", "[log]\nlevle = \"info\"\n[master_key]", "line 4", "`levle`"),
+        ("[master_key]", "[other]\n[master_key]", "line 3", "`other`"),
+    ] {
+        let told = refusal(old, new);
+        assert!(told.starts_with(&format!("etc/gatehouse.toml, {line}: unknown ")), "{told}");
+        assert!(told.contains(key) && told.contains("^^") && told.contains("→"), "{told}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_line_and_what_to_write() {
+    for (old, new, line, hint) in [
+        ("127.0.0.1:8080", "localhost", "line 1", "127.0.0.1:8080"),
+        ("[\"127.0.0.1:8080\"]", "[]", "line 1", "no address"),
+        ("[\"127.0.0.1:8080\"]", "[\"[::]:80\", \"[::]:80\"]", "line 1", "twice"),
+        ("sqlite:gatehouse.db", "mysql://db", "line 2", "postgres://user"),
+        ("[master_key]", "trusted_proxies = [\"10.0.0.0/33\"]\n[master_key]", "line 3", "10.0.0.0/8"),
+        ("[master_key]", "default_instance = \"prod\"\n[master_key]", "line 3", "no instance `prod`"),
+        ("[master_key]", "[log]\nlevel = \"loud\"\n[master_key]", "line 4", "`trace`"),
+        ("environment = \"KEY\"", "environment = \"KEY\"\nfile = \"master.key\"", "line 3", "exactly 1"),
+        ("\"testdb\"", "\"test db\"", "line 6", "1 to 64"),
+        ("https://erp.example.com/", "http://erp.example.com/", "line 7", "https://"),
+        ("https://erp.example.com/", "https://erp.example.com/id", "line 7", "nothing more"),
+        ("Alias.example.com", "alias.example.com:8080", "line 8", "no port"),
+        ("Alias.example.com", "ERP.example.com", "line 8", "instance `testdb`"),
+    ] {
+        let told = refusal(old, new);
+        assert!(told.starts_with(&format!("etc/gatehouse.toml, {line}: ")), "{told}");
+        assert!(told.contains(hint), "{told}");
+    }
+}
+
+#[test]
+fn two_instances_share_neither_name_nor_host() {
+    let second = |name: &str, url: &str| {
+        parse(&format!("{SMALL}[[instance]]\nname = \"{name}\"\nurl = \"{url}\"\n"))
+            .map(|config| config.instances.len())
+    };
+    assert_eq!(second("other", "https://other.example.com"), Ok(2));
+    for (name, url, line) in [
+        ("TestDB", "https://other.example.com", "line 10"),
+        ("other", "https://erp.example.com:8443", "line 11"),
+        ("other", "https://alias.example.com", "line 11"),
+    ] {
+        let told = second(name, url).expect_err(url).to_string();
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[test]
+fn at_least_one_instance_is_wanted() {
+    let none = SMALL.split("[[instance]]").next().expect("the part before");
+    assert!(parse(none).expect_err("no instance").to_string().contains("`instance`"));
+    assert!(parse(&format!("instance = []\n{none}")).expect_err("no instance").to_string().contains("no instance"));
+}
+
+#[test]
+fn no_mistake_shows_the_database_password() {
+    for text in [
+        "databse = \"postgres://me:hunter2@db/x\"",
+        "database = \"postgres://me:hunter2@db:port/x\"",
+        "database = \"mysql://me:hunter2@db/x\"",
+        "database = [\"postgres://me:hunter2@db/x\"]",
+        "database = \"postgres://me:hunter2@db/x\" x",
+        "database = \"postgres://me:hunter2@db/x",
+    ] {
+        let told = refusal("database = \"sqlite:gatehouse.db\"", text);
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let config = with("sqlite:gatehouse.db", "postgres://me:hunter2@db/x").expect("good");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let config = with("sqlite:gatehouse.db", "env:URL").expect("good");
+    let problems = config.check(&|_| Some("mysql://me:hunter2@db/x".to_owned())).expect_err("not a database URL");
+    assert!(!format!("{problems:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_database_url_may_come_from_the_environment() {
+    let config = with("sqlite:gatehouse.db", "env:URL").expect("good");
+    let provisions = config.check(&|name| {
+        if name == "URL" { Some("sqlite:/var/db/x.db".to_owned()) } else { a_key(name) }
+    });
+    assert_eq!(format!("{:?}", provisions.expect("good").database), "sqlite:/var/db/x.db");
+}
+
+#[test]
+fn everything_that_is_missing_is_told_at_once() {
+    let text =
+        SMALL.replace("sqlite:gatehouse.db", "env:URL") + "[tls]\ncertificate = \"no.pem\"\nprivate_key = \"no.key\"\n";
+    let problems = parse(&text).expect("good").check(&no_variables).expect_err("nothing is there");
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    for (problem, name) in told.iter().zip(["URL", "KEY", "no.pem"]) {
+        assert!(problem.contains(name), "{problem}");
+    }
+}
+
+fn key_file(content: &[u8], mode: u32) -> Result<MasterKey, Problem> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("master.key");
+    fs::write(&path, content).expect("written");
+    fs::set_permissions(&path, Permissions::from_mode(mode)).expect("changed");
+    MasterKeySource::File("master.key".into()).within(folder.path()).fetch(&no_variables)
+}
+
+#[test]
+fn a_key_file_holds_32_bytes_that_only_its_owner_can_read() {
+    let good = STANDARD.encode([9; 32]) + "\n";
+    assert_eq!(key_file(good.as_bytes(), 0o600).expect("good").bytes(), &[9; 32]);
+    assert_eq!(key_file(good.as_bytes(), 0o400).expect("good").bytes(), &[9; 32]);
+    for mode in [0o640, 0o604, 0o620, 0o644] {
+        let told = key_file(good.as_bytes(), mode).expect_err("open to others").to_string();
+        assert!(told.contains("chmod 600"), "{told}");
+    }
+    for content in [&b""[..], b"x", STANDARD.encode([9; 31]).as_bytes(), STANDARD.encode([9; 33]).as_bytes(), &[9; 32]]
+    {
+        let told = key_file(content, 0o600).expect_err("not a key").to_string();
+        assert!(told.contains("32 bytes in base64") && told.contains("openssl rand"), "{told}");
+    }
+}
+
+#[test]
+fn a_missing_or_foreign_key_says_how_to_make_one() {
+    let missing = MasterKeySource::File("no/such/master.key".into()).fetch(&no_variables).expect_err("missing");
+    assert!(missing.to_string().contains("openssl rand"));
+    let config = parse(SMALL).expect("good");
+    let problems = config.check(&|_| Some("c2hvcnQ=".to_owned())).expect_err("too short");
+    assert!(!format!("{problems:?}").contains("c2hvcnQ="));
+}
+
+#[test]
+fn a_key_is_never_printed() {
+    let provisions = parse(SMALL).expect("good").check(&a_key).expect("good");
+    assert!(format!("{provisions:?}").contains("MasterKey(…)"));
+}
+
+#[test]
+fn a_key_written_into_the_configuration_is_refused_and_not_shown() {
+    let told = refusal("environment = \"KEY\"", "value = \"c2VjcmV0\"");
+    assert!(told.contains("line 4") && told.contains("`value`"), "{told}");
+    assert!(!told.contains("c2VjcmV0"), "{told}");
+}

@@ -1,0 +1,9 @@
+//! Floor 5: the only reader of files, environment and signals.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod logging;
+pub mod problem;
+pub mod signals;
+pub mod tls;

@@ -1,0 +1,89 @@
+//! What is wrong with the installation, told to the person who can mend it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// Something that keeps the server from starting, and what to do next. Never holds a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem {
+    what: String,
+    mend: String,
+}
+
+impl Problem {
+    pub fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), mend: mend.into() }
+    }
+
+    /// `what` is wrong at `span` (bytes) of the file's `text`; shown with the line and a caret.
+    pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, what: &str, mend: &str) -> Self {
+        let start = text.floor_char_boundary(span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        let number = text[..line_start].matches('\n').count() + 1;
+        let end = text.floor_char_boundary(span.end).clamp(start, line_end);
+
+        // What follows the culprit may be a secret, and so may the culprit's password.
+        let shown = without_password(&text[line_start..end]);
+        let more = if text[end..line_end].trim().is_empty() { "" } else { " …" };
+        let indent = " ".repeat(text[line_start..start].chars().count());
+        let carets = "^".repeat(text[start..end].chars().count().max(1));
+        let margin = " ".repeat(number.to_string().len());
+        let what = without_password(what);
+        Self::new(
+            format!(
+                "{}, line {number}: {what}\n{margin} |\n{number} | {shown}{more}\n{margin} | {indent}{carets}",
+                path.display()
+            ),
+            mend,
+        )
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  → {}", self.what, self.mend)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Covers the user-info of a URL (RFC 3986 §3.2.1), keeping the width so that carets still point.
+fn without_password(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => {
+            let covered = "*".repeat(text[scheme + 3..at].chars().count());
+            format!("{}{covered}{}", &text[..scheme + 3], &text[at..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_points_at_its_place_and_covers_passwords() {
+        let text = "a = 1\ndätabase = \"postgres://u:secret@db/x\" # note\n";
+        let start = text.find('"').expect("there");
+        let end = text.rfind('"').expect("there") + 1;
+        let problem = Problem::at(Path::new("g.toml"), text, start..end, "bad postgres://u:secret@db", "mend it");
+        let expected = "g.toml, line 2: bad postgres://********@db\n  |\n\
+                        2 | dätabase = \"postgres://********@db/x\" …\n  |            ^^^^^^^^^^^^^^^^^^^^^^^^^^\n  → mend it";
+        assert_eq!(problem.to_string(), expected);
+    }
+
+    #[test]
+    fn a_value_that_follows_a_wrong_key_is_not_shown() {
+        let problem = Problem::at(Path::new("g.toml"), "key = \"hunter2\"", 0..3, "unknown", "mend it");
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    }
+
+    #[test]
+    fn a_place_at_the_end_of_the_file_is_still_a_place() {
+        let problem = Problem::at(Path::new("g.toml"), "a = ", 4..4, "nothing", "mend it");
+        assert!(problem.to_string().contains("1 | a = \n  |     ^"), "{problem}");
+    }
+}

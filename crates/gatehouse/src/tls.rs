@@ -1,0 +1,166 @@
+//! Certificates from files, and the one TLS policy of the house.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{InconsistentKeys, ServerConfig};
+use serde::Deserialize;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use crate::problem::Problem;
+
+/// How often [`Certificate::keep_fresh`] should look at the files.
+pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// PEM files: the chain with the server's own certificate first, and its private key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub private_key: PathBuf,
+}
+
+impl TlsFiles {
+    /// Relative paths start at `folder`.
+    pub(crate) fn within(self, folder: &Path) -> Self {
+        Self { certificate: folder.join(self.certificate), private_key: folder.join(self.private_key) }
+    }
+
+    /// Reads both files; refuses a key that does not belong to the certificate.
+    pub fn load(&self) -> Result<Arc<ServerConfig>, Problem> {
+        let chain = CertificateDer::pem_file_iter(&self.certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| unreadable(&self.certificate, &error))?;
+        if chain.is_empty() {
+            return Err(unreadable(&self.certificate, &PemError::NoItemsFound));
+        }
+        let key =
+            PrivateKeyDer::from_pem_file(&self.private_key).map_err(|error| unreadable(&self.private_key, &error))?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .expect("the provider has suites for both versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|error| self.unusable(&error))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn unusable(&self, error: &rustls::Error) -> Problem {
+        let (certificate, key) = (self.certificate.display(), self.private_key.display());
+        if matches!(error, rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
+            return Problem::new(
+                format!("the private key in {key} is not that of the first certificate in {certificate}"),
+                "put the server's own certificate first in the chain, and name the key it was made with",
+            );
+        }
+        Problem::new(
+            format!("{certificate} and {key} cannot be used: {error}"),
+            "use an X.509 certificate with an RSA (2048 bits or more), ECDSA or Ed25519 key in PKCS #8, PKCS #1 or SEC 1 form",
+        )
+    }
+
+    /// Changes when the files are written or replaced. `None` for one that cannot be seen now.
+    fn fingerprint(&self) -> [Option<(SystemTime, u64)>; 2] {
+        [&self.certificate, &self.private_key].map(|path| {
+            let seen = std::fs::metadata(path).ok()?;
+            Some((seen.modified().ok()?, seen.len()))
+        })
+    }
+}
+
+fn unreadable(path: &Path, error: &PemError) -> Problem {
+    let path = path.display();
+    match error {
+        PemError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            Problem::new(format!("there is no file {path}"), "correct the path under [tls]")
+        }
+        PemError::Io(error) => {
+            Problem::new(format!("{path} cannot be read: {error}"), "let the user that runs gatehouse read the file")
+        }
+        PemError::NoItemsFound => Problem::new(
+            format!("{path} holds no PEM item of the wanted kind"),
+            "`certificate` wants BEGIN CERTIFICATE sections, `private_key` an unencrypted BEGIN PRIVATE KEY section",
+        ),
+        error => Problem::new(format!("{path} is not PEM: {error}"), "write the file again in PEM form"),
+    }
+}
+
+/// RFC 9325 §4.2, FAPI 2.0 §5.2.2 and this server's promise: AES-GCM with ephemeral keys only. The order is the
+/// preference.
+fn provider() -> CryptoProvider {
+    use aws_lc_rs::cipher_suite::{
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256,
+        TLS13_AES_256_GCM_SHA384,
+    };
+    let cipher_suites = vec![
+        TLS13_AES_128_GCM_SHA256,
+        TLS13_AES_256_GCM_SHA384,
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ];
+    CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() }
+}
+
+/// The certificate in use, and its files.
+#[derive(Debug)]
+pub struct Certificate {
+    files: TlsFiles,
+    seen: [Option<(SystemTime, u64)>; 2],
+    current: watch::Sender<Arc<ServerConfig>>,
+}
+
+impl Certificate {
+    pub fn load(files: TlsFiles) -> Result<Self, Problem> {
+        let seen = files.fingerprint();
+        let current = watch::Sender::new(files.load()?);
+        Ok(Self { files, seen, current })
+    }
+
+    /// For [`web::server::Security::Tls`]: the newest certificate that could be used.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.current.subscribe()
+    }
+
+    /// Reads the files again. If they cannot be used, the certificate in use stays.
+    pub fn reload(&mut self) -> Result<(), Problem> {
+        self.seen = self.files.fingerprint();
+        self.current.send_replace(self.files.load()?);
+        Ok(())
+    }
+
+    /// Takes up new certificates until nobody subscribes any more: looks every so often whether the files changed, and
+    /// reads them whenever `told`.
+    pub async fn keep_fresh(mut self, every: Duration, told: Arc<Notify>) {
+        loop {
+            let forced = tokio::select! {
+                () = sleep(every) => false,
+                () = told.notified() => true,
+                () = self.current.closed() => return,
+            };
+            self = tokio::task::spawn_blocking(move || self.look(forced)).await.expect("reading files does not panic");
+        }
+    }
+
+    fn look(mut self, forced: bool) -> Self {
+        if forced || self.files.fingerprint() != self.seen {
+            let certificate = self.files.certificate.display().to_string();
+            match self.reload() {
+                Ok(()) => tracing::info!(certificate, "certificate loaded"),
+                Err(problem) => {
+                    tracing::error!(%problem, "the new certificate is refused; the old one stays in use");
+                }
+            }
+        }
+        self
+    }
+}

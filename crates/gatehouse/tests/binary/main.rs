@@ -1,0 +1,23 @@
+//! The real binary, as an operator uses it: started, asked, told to stop, killed.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment where PostgreSQL is, and wait with an end"
+)]
+
+#[expect(dead_code, reason = "this helper has more than this file needs")]
+#[path = "../../../store/tests/common/mod.rs"]
+mod common;
+mod support;
+
+mod accounts;
+mod applications;
+mod demo;
+mod faults;
+mod hosts;
+mod killed;
+mod postgres;
+mod refusals;
+mod secrets;
+mod stopping;
+mod terminal;

@@ -1,0 +1,378 @@
+use std::time::Duration;
+
+use oauth::client::{ClientCredentials, ClientId};
+use oauth::jose::Algorithm;
+use oauth::redirect::RedirectUri;
+use oauth::scope::Scope;
+use oauth::secret::{ClientSecret, Digest};
+
+use crate::{ApplicationId, Timestamp, User, UserId, UserType};
+
+/// Scopes that say something about the person or the protocol and open no API (OpenID Connect Core §5.4, §11).
+pub const PROTOCOL_SCOPES: [&str; 6] = ["openid", "profile", "email", "phone", "address", "offline_access"];
+
+/// The legacy marker: accepted from every application, grants nothing by itself.
+pub const LEGACY_SCOPE: &str = "DomainApi";
+
+/// Scopes of the instance's APIs.
+pub const API_SCOPES: [&str; 3] = ["read", "update", "sec"];
+
+/// The register entry of an OAuth client (`identity.md` §2). Its `ApplicationUri` is the `client_id`.
+#[derive(Clone, Debug)]
+pub struct TrustedApplication {
+    pub id: ApplicationId,
+    pub uri: ClientId,
+    pub name: String,
+    pub client_type: ClientType,
+    /// `ImpersonateLoginUrl`: where an authorization response may go.
+    pub redirect_uris: Vec<RedirectUri>,
+    /// `ImpersonateLogoutUrl`: where a browser may go after signing out.
+    pub post_logout_uris: Vec<RedirectUri>,
+    pub sign_in: SignIn,
+    pub service: ServiceAccess,
+    /// The most it may ever be granted of the APIs.
+    pub scope: Scope,
+    pub access_tokens: ReferenceTokenPolicy,
+    pub basic_authentication_allowed: bool,
+    pub require_consent: bool,
+    pub enabled: bool,
+    /// Raised when the application is disabled: tokens issued before are dead.
+    pub epoch: i64,
+    pub access_token_lifetime: Option<Duration>,
+    pub cors_origins: Vec<String>,
+    pub access_token_algorithm: Option<Algorithm>,
+    pub id_token_algorithm: Option<Algorithm>,
+    pub policy_url: Option<String>,
+    pub terms_url: Option<String>,
+    pub version: i64,
+}
+
+/// RFC 6749 §2.1, with what only one of the types can have.
+#[derive(Clone, Debug)]
+pub enum ClientType {
+    Public {
+        refresh: PublicRefresh,
+    },
+    Confidential {
+        secrets: Vec<Secret>,
+    },
+    /// A note in the register; can do nothing.
+    None,
+}
+
+/// `PublicRefreshAllowed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicRefresh {
+    Never,
+    Allowed,
+}
+
+/// One live secret of several, so that a secret can be replaced without downtime.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    pub id: String,
+    pub label: String,
+    pub digest: Digest<ClientSecret>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which user types may sign in through the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    pub internal: bool,
+    pub community: bool,
+}
+
+impl SignIn {
+    pub fn allowed(self) -> bool {
+        self.internal || self.community
+    }
+
+    pub fn allows(self, user_type: UserType) -> bool {
+        match user_type {
+            UserType::Internal => self.internal,
+            UserType::ExternalCommunity => self.community,
+            UserType::SystemNoLogin => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceAccess {
+    Off,
+    /// The System User that service tokens act as.
+    ActsAs(UserId),
+}
+
+/// `AccessTokens`: who may issue reference tokens for the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferenceTokenPolicy {
+    None,
+    AuthenticatedUsers,
+    AdministratorsOnly,
+}
+
+impl ReferenceTokenPolicy {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::AuthenticatedUsers => "AuthenticatedUsers",
+            Self::AdministratorsOnly => "AdministratorsOnly",
+        }
+    }
+}
+
+/// An application that is enabled and has proved to be itself; only [`TrustedApplication::authenticate`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthenticatedClient<'a>(&'a TrustedApplication);
+
+impl<'a> AuthenticatedClient<'a> {
+    pub fn get(self) -> &'a TrustedApplication {
+        self.0
+    }
+
+    pub fn is_confidential(self) -> bool {
+        matches!(self.0.client_type, ClientType::Confidential { .. })
+    }
+}
+
+/// Why a client did not authenticate; all of them are `invalid_client` to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientRefusal {
+    Unknown,
+    Disabled,
+    WrongSecret,
+    SecretMissing,
+    SecretFromPublic,
+    NotAClient,
+}
+
+impl ClientRefusal {
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_application",
+            Self::Disabled => "application_disabled",
+            Self::WrongSecret => "wrong_secret",
+            Self::SecretMissing => "secret_missing",
+            Self::SecretFromPublic => "secret_from_public_application",
+            Self::NotAClient => "client_type_none",
+        }
+    }
+}
+
+impl TrustedApplication {
+    /// RFC 6749 §2.3, §3.2.1. The secret is compared even where the answer is already known to be no, so that the
+    /// time taken does not tell an unknown application from a disabled one.
+    pub fn authenticate(
+        &self,
+        shown: &ClientCredentials,
+        now: Timestamp,
+    ) -> Result<AuthenticatedClient<'_>, ClientRefusal> {
+        let proof = match (shown, &self.client_type) {
+            (_, ClientType::None) => Err(ClientRefusal::NotAClient),
+            (ClientCredentials::None { .. }, ClientType::Public { .. }) => Ok(()),
+            (ClientCredentials::None { .. }, ClientType::Confidential { .. }) => Err(ClientRefusal::SecretMissing),
+            (_, ClientType::Public { .. }) => Err(ClientRefusal::SecretFromPublic),
+            (
+                ClientCredentials::Post { secret, .. } | ClientCredentials::Basic { secret, .. },
+                ClientType::Confidential { secrets },
+            ) => {
+                let live = |kept: &Secret| kept.expires_at.is_none_or(|end| now < end);
+                // `fold`, not `any`: every secret is compared, whichever matched first.
+                let matched =
+                    secrets.iter().fold(false, |found, kept| (kept.digest.matches(secret) && live(kept)) | found);
+                if matched { Ok(()) } else { Err(ClientRefusal::WrongSecret) }
+            }
+        };
+        if !self.enabled {
+            return Err(ClientRefusal::Disabled);
+        }
+        proof.map(|()| AuthenticatedClient(self))
+    }
+
+    /// A browser-facing application that is enabled; it proves itself by its redirect URI (RFC 6749 §3.1.2).
+    pub fn accepts_redirect(&self, presented: &str) -> bool {
+        self.redirect_uris.iter().any(|registered| registered.accepts(presented))
+    }
+
+    pub fn accepts_post_logout(&self, presented: &str) -> bool {
+        self.post_logout_uris.iter().any(|registered| registered.as_str() == presented)
+    }
+
+    /// `offline_access` is dropped for an application that may not refresh.
+    pub fn may_refresh(&self) -> bool {
+        match self.client_type {
+            ClientType::Public { refresh } => refresh == PublicRefresh::Allowed,
+            ClientType::Confidential { .. } => true,
+            ClientType::None => false,
+        }
+    }
+
+    /// Absolute, from the sign-in.
+    pub fn refresh_lifetime(&self) -> Duration {
+        const DAY: Duration = Duration::from_hours(24);
+        match self.client_type {
+            ClientType::Confidential { .. } => 30 * DAY,
+            _ => DAY,
+        }
+    }
+
+    pub fn is_public(&self) -> bool {
+        matches!(self.client_type, ClientType::Public { .. })
+    }
+
+    /// The API scopes given when none are named: all registered ones but `sec`, which is only given by name.
+    pub fn default_api_scopes(&self) -> Scope {
+        self.scope.filter(|token| API_SCOPES.contains(&token) && token != "sec")
+    }
+
+    /// May this user sign in here?
+    pub fn admits(&self, user: &User) -> bool {
+        user.may_sign_in() && self.sign_in.allows(user.user_type)
+    }
+
+    /// Browser origins that may read answers across origins: given ones, else those of the redirect URIs.
+    pub fn origins(&self) -> impl Iterator<Item = String> + '_ {
+        let derived = self.cors_origins.is_empty();
+        self.cors_origins
+            .iter()
+            .cloned()
+            .chain(self.redirect_uris.iter().filter(move |_| derived).filter_map(RedirectUri::origin))
+    }
+}
+
+/// RFC 6749 §3.3 for the client-credentials grant: protocol scopes are dropped, the rest must be registered.
+pub fn service_scope(application: &TrustedApplication, asked: Option<&Scope>) -> Result<Scope, ScopeNotAllowed> {
+    grant_scope(application, asked).map(|scope| scope.filter(|token| !PROTOCOL_SCOPES.contains(&token)))
+}
+
+/// The scope an application would not get, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeNotAllowed(pub String);
+
+/// `identity.md` §3.1 (6): each asked scope must be registered or a protocol scope; none asked, or no API scope but the
+/// legacy marker, means the registered API scopes without `sec`.
+pub fn grant_scope(application: &TrustedApplication, asked: Option<&Scope>) -> Result<Scope, ScopeNotAllowed> {
+    let Some(asked) = asked.filter(|scope| !scope.is_empty()) else {
+        return Ok(application.default_api_scopes());
+    };
+    let is_protocol = |token: &str| PROTOCOL_SCOPES.contains(&token);
+    let is_api = |token: &str| !is_protocol(token) && token != LEGACY_SCOPE;
+    if let Some(token) = asked.iter().find(|token| is_api(token) && !application.scope.contains(token)) {
+        return Err(ScopeNotAllowed(token.to_owned()));
+    }
+    let named = asked.filter(|token| token != LEGACY_SCOPE && (token != "offline_access" || application.may_refresh()));
+    let only_the_marker = asked.contains(LEGACY_SCOPE) && !asked.iter().any(is_api);
+    Ok(if only_the_marker { named.union(&application.default_api_scopes()) } else { named })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use oauth::secret::Presented;
+    use uuid::Uuid;
+
+    use super::*;
+
+    pub(crate) fn application(client_type: ClientType, scope: &str) -> TrustedApplication {
+        TrustedApplication {
+            id: ApplicationId(Uuid::nil()),
+            uri: "my.trusted.app/first".parse().expect("valid"),
+            name: "First".into(),
+            client_type,
+            redirect_uris: vec![RedirectUri::parse("https://app.example.com/cb").expect("valid")],
+            post_logout_uris: vec![],
+            sign_in: SignIn { internal: true, community: false },
+            service: ServiceAccess::Off,
+            scope: Scope::parse(scope).expect("valid"),
+            access_tokens: ReferenceTokenPolicy::None,
+            basic_authentication_allowed: false,
+            require_consent: true,
+            enabled: true,
+            epoch: 0,
+            access_token_lifetime: None,
+            cors_origins: vec![],
+            access_token_algorithm: None,
+            id_token_algorithm: None,
+            policy_url: None,
+            terms_url: None,
+            version: 1,
+        }
+    }
+
+    pub(crate) fn confidential(secret: &str, expires_at: Option<Timestamp>) -> ClientType {
+        ClientType::Confidential {
+            secrets: vec![Secret {
+                id: "1".into(),
+                label: "first".into(),
+                digest: Presented::<ClientSecret>::new(secret).digest(),
+                created_at: Timestamp(0),
+                expires_at,
+            }],
+        }
+    }
+
+    pub(crate) const PUBLIC: ClientType = ClientType::Public { refresh: PublicRefresh::Never };
+
+    fn shown(secret: Option<&str>) -> ClientCredentials {
+        let client_id = "my.trusted.app/first".parse().expect("valid");
+        match secret {
+            None => ClientCredentials::None { client_id },
+            Some(secret) => ClientCredentials::Post { client_id, secret: Presented::new(secret) },
+        }
+    }
+
+    fn refusal(application: &TrustedApplication, secret: Option<&str>, now: i64) -> Option<ClientRefusal> {
+        application.authenticate(&shown(secret), Timestamp(now)).err()
+    }
+
+    #[test]
+    fn a_client_proves_itself_as_its_type_demands() {
+        let mut app = application(confidential("right", Some(Timestamp(10))), "read");
+        assert_eq!(refusal(&app, Some("right"), 9), None);
+        assert_eq!(
+            refusal(&app, Some("right"), 10),
+            Some(ClientRefusal::WrongSecret),
+            "an expired secret is no secret"
+        );
+        assert_eq!(refusal(&app, Some("wrong"), 9), Some(ClientRefusal::WrongSecret));
+        assert_eq!(refusal(&app, None, 9), Some(ClientRefusal::SecretMissing));
+        app.enabled = false;
+        assert_eq!(refusal(&app, Some("right"), 9), Some(ClientRefusal::Disabled));
+
+        let app = application(PUBLIC, "read");
+        assert_eq!(refusal(&app, None, 0), None);
+        assert_eq!(refusal(&app, Some("any"), 0), Some(ClientRefusal::SecretFromPublic));
+        assert_eq!(refusal(&application(ClientType::None, "read"), None, 0), Some(ClientRefusal::NotAClient));
+    }
+
+    fn granted(client_type: ClientType, registered: &str, asked: Option<&str>) -> Result<String, String> {
+        let asked = asked.map(|text| Scope::parse(text).expect("valid"));
+        grant_scope(&application(client_type, registered), asked.as_ref()).map(|s| s.to_string()).map_err(|e| e.0)
+    }
+
+    #[test]
+    fn scopes_are_granted_as_registered() {
+        let secret = || confidential("s", None);
+        assert_eq!(granted(secret(), "read update sec", None), Ok("read update".into()), "sec only by name");
+        assert_eq!(granted(secret(), "read update sec", Some("sec")), Ok("sec".into()));
+        assert_eq!(granted(secret(), "read update", Some("DomainApi")), Ok("read update".into()));
+        assert_eq!(granted(secret(), "read update", Some("DomainApi read")), Ok("read".into()));
+        assert_eq!(granted(secret(), "read", Some("openid profile")), Ok("openid profile".into()));
+        assert_eq!(granted(secret(), "read", Some("openid DomainApi")), Ok("openid read".into()));
+        assert_eq!(granted(secret(), "read", Some("read update")), Err("update".into()));
+        assert_eq!(granted(secret(), "read", Some("READ")), Err("READ".into()));
+        assert_eq!(granted(secret(), "read", Some("offline_access read")), Ok("offline_access read".into()));
+        assert_eq!(granted(PUBLIC, "read", Some("offline_access read")), Ok("read".into()), "silently dropped");
+        let refreshing = ClientType::Public { refresh: PublicRefresh::Allowed };
+        assert_eq!(granted(refreshing, "read", Some("offline_access")), Ok("offline_access".into()));
+    }
+
+    #[test]
+    fn a_service_gets_no_protocol_scope() {
+        let app = application(confidential("s", None), "read update");
+        let asked = Scope::parse("openid offline_access read").expect("valid");
+        assert_eq!(service_scope(&app, Some(&asked)).map(|s| s.to_string()), Ok("read".into()));
+        assert_eq!(service_scope(&app, None).map(|s| s.to_string()), Ok("read update".into()));
+    }
+}

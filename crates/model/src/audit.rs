@@ -1,0 +1,250 @@
+//! What the audit remembers (`identity.md` §5). An event never holds a token, code, secret, password or cookie.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use uuid::Uuid;
+
+use crate::{Timestamp, UserId};
+
+macro_rules! kinds {
+    ($($variant:ident => $text:literal),+ $(,)?) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum AuditKind { $($variant),+ }
+
+        impl AuditKind {
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    SignIn => "sign-in",
+    SignOut => "sign-out",
+    Consent => "consent",
+    Authorize => "authorize",
+    CodeIssued => "code-issued",
+    CodeRedeemed => "code-redeemed",
+    CodeReused => "code-reused",
+    TokenIssued => "token-issued",
+    TokenRefreshed => "token-refreshed",
+    TokenReused => "token-reused",
+    TokenRefused => "token-refused",
+    TokenRevoked => "token-revoked",
+    Introspection => "introspection",
+    UserInfo => "user-info",
+    SessionOpened => "session-opened",
+    SessionClosed => "session-closed",
+    SessionRefused => "session-refused",
+    AdminChange => "admin-change",
+    KeyRotated => "key-rotated",
+    ApiCall => "api-call",
+}
+
+/// Who asked, from where: the same for everything one request does.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    pub address: IpAddr,
+    /// Cut to 256 characters.
+    pub user_agent: Option<Arc<str>>,
+    pub request: RequestId,
+}
+
+/// The id a request goes by in its answer, the log and the audit; people quote it as the reference of a refusal. It
+/// begins with the time, so that what it refers to is found by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId(u128);
+
+impl RequestId {
+    /// `process` tells processes apart, `count` the requests of one; both are cut to 40 bits.
+    pub fn new(at: Timestamp, process: u64, count: u64) -> Self {
+        const CUT: u128 = (1 << 40) - 1;
+        let millis = u128::try_from(at.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1);
+        Self((millis << 80) | ((u128::from(process) & CUT) << 40) | (u128::from(count) & CUT))
+    }
+
+    /// As a person types it from a page.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten().map(Self)
+    }
+
+    /// To the millisecond.
+    pub fn at(self) -> Timestamp {
+        Timestamp(i64::try_from(self.0 >> 80).unwrap_or(0).saturating_mul(1000))
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditOutcome {
+    Done,
+    Refused,
+}
+
+impl AuditOutcome {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    pub at: Timestamp,
+    pub kind: AuditKind,
+    pub outcome: AuditOutcome,
+    /// The exact cause of a refusal; empty otherwise.
+    pub reason: &'static str,
+    /// Who did it, where that is not the user it is about.
+    pub actor: Option<Cow<'static, str>>,
+    /// `ApplicationUri`.
+    pub application: Option<String>,
+    pub user: Option<UserId>,
+    /// The `jti`, or the id of the authorization: never the token.
+    pub token: Option<String>,
+    /// `sid` or the id of the API session.
+    pub session: Option<String>,
+    pub visitor: Option<Visitor>,
+    /// JSON on one line, for what only this kind has.
+    pub detail: Option<String>,
+}
+
+/// An event as a line of JSON tells it.
+#[derive(Serialize)]
+struct Line<'a> {
+    at: i64,
+    kind: &'static str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
+}
+
+impl AuditEvent {
+    /// One line of JSON, without its end, behind what is there.
+    pub fn write_line(&self, text: &mut Vec<u8>) {
+        let visitor = self.visitor.as_ref();
+        let line = Line {
+            at: self.at.micros(),
+            kind: self.kind.as_str(),
+            outcome: self.outcome.as_str(),
+            reason: self.reason,
+            actor: self.actor.as_deref(),
+            application: self.application.as_deref(),
+            user: self.user.map(|user| user.0),
+            token: self.token.as_deref(),
+            session: self.session.as_deref(),
+            address: visitor.map(|visitor| visitor.address),
+            user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()),
+            request: visitor.map(|visitor| visitor.request),
+        };
+        serde_json::to_writer(&mut *text, &line).expect("an event is strings and numbers");
+        if let Some(detail) = &self.detail {
+            // Already JSON: it takes the place of the closing brace.
+            text.pop();
+            text.extend_from_slice(b",\"detail\":");
+            text.extend_from_slice(detail.as_bytes());
+            text.push(b'}');
+        }
+    }
+
+    pub fn done(at: Timestamp, kind: AuditKind, visitor: &Visitor) -> Self {
+        Self {
+            at,
+            kind,
+            outcome: AuditOutcome::Done,
+            reason: "",
+            actor: None,
+            application: None,
+            user: None,
+            token: None,
+            session: None,
+            visitor: Some(visitor.clone()),
+            detail: None,
+        }
+    }
+
+    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, reason: &'static str) -> Self {
+        Self { outcome: AuditOutcome::Refused, reason, ..Self::done(at, kind, visitor) }
+    }
+
+    #[must_use]
+    pub fn application(mut self, uri: impl Into<String>) -> Self {
+        self.application = Some(uri.into());
+        self
+    }
+
+    #[must_use]
+    pub fn user(mut self, user: UserId) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    #[must_use]
+    pub fn token(mut self, id: impl Into<String>) -> Self {
+        self.token = Some(id.into());
+        self
+    }
+
+    #[must_use]
+    pub fn session(mut self, id: impl Into<Uuid>) -> Self {
+        self.session = Some(id.into().to_string());
+        self
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: &serde_json::Value) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_tells_when_and_reads_back_as_a_person_types_it() {
+        let id = RequestId::new(Timestamp::from_seconds(1_795_255_032), u64::MAX, 7);
+        assert_eq!(id.at(), Timestamp::from_seconds(1_795_255_032));
+        assert_eq!(RequestId::parse(&format!(" {id}\n")), Some(id));
+        assert_ne!(id, RequestId::new(id.at(), u64::MAX, 8));
+        for bad in ["", "12", &"g".repeat(32), &"1".repeat(33)] {
+            assert_eq!(RequestId::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! One authorization of an application by a user: the code first, then the family of refresh tokens. One row for life.
+
+use std::time::Duration;
+
+use oauth::pkce::{Challenge, Verifier};
+use oauth::scope::Scope;
+use oauth::secret::{AuthorizationCode, Digest};
+
+use crate::claims::Epochs;
+use crate::{ApplicationId, AuthenticatedClient, AuthorizationId, SessionId, Timestamp, UserId};
+
+/// A code lives this long (RFC 6749 §4.1.2 recommends at most ten minutes; FAPI 2.0 §5.3.2.1: at most 60 s).
+pub const CODE_LIFETIME: Duration = Duration::from_mins(1);
+
+/// Two tabs, or an answer lost on the way: the token before the newest gives the newest again for this long.
+pub const ROTATION_GRACE: Duration = Duration::from_secs(10);
+
+/// Counts the refresh tokens of a family; the first is 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub i64);
+
+impl Generation {
+    pub const FIRST: Self = Self(1);
+
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    pub id: AuthorizationId,
+    pub application: ApplicationId,
+    pub user: UserId,
+    pub session: SessionId,
+    pub scope: Scope,
+    pub auth_time: Timestamp,
+    pub amr: Vec<String>,
+    /// Of application and user when the person agreed: a later epoch of either ends what was agreed.
+    pub epochs: Epochs,
+    pub state: AuthorizationState,
+}
+
+#[derive(Clone, Debug)]
+pub enum AuthorizationState {
+    /// A code was issued and not yet redeemed.
+    Issued(Box<IssuedCode>),
+    Redeemed(RefreshFamily),
+    /// Killed, with all it gave.
+    Ended,
+}
+
+#[derive(Clone, Debug)]
+pub struct IssuedCode {
+    pub digest: Digest<AuthorizationCode>,
+    pub redirect_uri: String,
+    pub nonce: Option<String>,
+    pub challenge: Option<Challenge>,
+    pub expires_at: Timestamp,
+}
+
+/// All refresh tokens descended from one authorization: one row, a generation number. Also kept where no refresh
+/// token was given, because the access tokens of the code descend from it too.
+#[derive(Clone, Debug)]
+pub struct RefreshFamily {
+    pub generation: Generation,
+    pub rotated_at: Timestamp,
+    /// The newest generation reached the application: an access token of it was used.
+    pub proven: bool,
+    /// Absolute; `None` where `offline_access` was not granted.
+    pub refresh_until: Option<Timestamp>,
+}
+
+/// Why a code was not redeemed: `invalid_grant`, each with its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedeemRefusal {
+    Unknown,
+    OtherApplication,
+    /// RFC 6749 §4.1.2: deny, and revoke what the code gave.
+    Reused,
+    /// Reused before, or signed out meanwhile.
+    Ended,
+    Expired,
+    RedirectUriDiffers,
+    VerifierMissing,
+    VerifierUnexpected,
+    VerifierWrong,
+    /// The user was disabled, changed the password, or signed out meanwhile.
+    UserGone,
+}
+
+impl RedeemRefusal {
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::Unknown => "code_unknown",
+            Self::OtherApplication => "code_of_another_application",
+            Self::Reused => "code_reused",
+            Self::Ended => "authorization_ended",
+            Self::Expired => "code_expired",
+            Self::RedirectUriDiffers => "redirect_uri_differs",
+            Self::VerifierMissing => "verifier_missing",
+            Self::VerifierUnexpected => "verifier_without_challenge",
+            Self::VerifierWrong => "verifier_wrong",
+            Self::UserGone => "user_gone",
+        }
+    }
+
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Unknown | Self::OtherApplication | Self::Reused | Self::Ended => {
+                "the code is unknown, used or of another application"
+            }
+            Self::Expired => "the code has expired: start again",
+            Self::RedirectUriDiffers => "redirect_uri differs from the one of the authorization request",
+            Self::VerifierMissing | Self::VerifierUnexpected | Self::VerifierWrong => "PKCE verification failed",
+            Self::UserGone => "the user's sign-in has ended",
+        }
+    }
+}
+
+/// RFC 6749 §4.1.3, RFC 7636 §4.6. A code of another application is refused without a word on whether it was used: its
+/// owner's tokens must not die by a stranger's hand.
+pub fn redeem<'a>(
+    now: Timestamp,
+    client: AuthenticatedClient<'_>,
+    authorization: &'a Authorization,
+    redirect_uri: Option<&str>,
+    verifier: Option<&Verifier>,
+) -> Result<&'a IssuedCode, RedeemRefusal> {
+    if authorization.application != client.get().id {
+        return Err(RedeemRefusal::OtherApplication);
+    }
+    let code = match &authorization.state {
+        AuthorizationState::Issued(code) => code,
+        AuthorizationState::Redeemed(_) => return Err(RedeemRefusal::Reused),
+        AuthorizationState::Ended => return Err(RedeemRefusal::Ended),
+    };
+    if now >= code.expires_at {
+        return Err(RedeemRefusal::Expired);
+    }
+    if redirect_uri != Some(code.redirect_uri.as_str()) {
+        return Err(RedeemRefusal::RedirectUriDiffers);
+    }
+    match (&code.challenge, verifier) {
+        (None, None) => Ok(code),
+        (Some(_), None) => Err(RedeemRefusal::VerifierMissing),
+        (None, Some(_)) => Err(RedeemRefusal::VerifierUnexpected),
+        (Some(challenge), Some(verifier)) if verifier.matches(challenge) => Ok(code),
+        (Some(_), Some(_)) => Err(RedeemRefusal::VerifierWrong),
+    }
+}
+
+/// What presenting a refresh token brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The newest token was shown: make the next.
+    Advance,
+    /// The one before was shown: give the newest again.
+    Repeat,
+}
+
+/// Why a refresh token was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshRefusal {
+    Unknown,
+    OtherApplication,
+    /// The application may not (or no longer) refresh.
+    NotAllowed,
+    Ended,
+    Expired,
+    /// Only this one kills: RFC 9700 §4.14.2.
+    Reused,
+    ScopeWidened(String),
+    UserGone,
+}
+
+impl RefreshRefusal {
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::Unknown => "refresh_token_unknown",
+            Self::OtherApplication => "refresh_token_of_another_application",
+            Self::NotAllowed => "refresh_not_allowed",
+            Self::Ended => "authorization_ended",
+            Self::Expired => "refresh_token_expired",
+            Self::Reused => "refresh_token_reused",
+            Self::ScopeWidened(_) => "scope_widened",
+            Self::UserGone => "user_gone",
+        }
+    }
+}
+
+/// RFC 6749 §6, with reuse as in RFC 9700 §4.14.2 and the second chance of `identity.md` §3.2: the token before the
+/// newest gives the newest again within [`ROTATION_GRACE`], and later only to a confidential application that has not
+/// been seen with the newest.
+pub fn rotate(
+    now: Timestamp,
+    client: AuthenticatedClient<'_>,
+    authorization: &Authorization,
+    shown: Generation,
+    asked: Option<&Scope>,
+) -> Result<Rotation, RefreshRefusal> {
+    if authorization.application != client.get().id {
+        return Err(RefreshRefusal::OtherApplication);
+    }
+    let AuthorizationState::Redeemed(family) = &authorization.state else {
+        return Err(RefreshRefusal::Ended);
+    };
+    if shown > family.generation {
+        return Err(RefreshRefusal::Unknown);
+    }
+    let rotation = if shown == family.generation {
+        Rotation::Advance
+    } else if shown.next() == family.generation && may_repeat(now, client, family) {
+        Rotation::Repeat
+    } else {
+        return Err(RefreshRefusal::Reused);
+    };
+    match family.refresh_until {
+        None => return Err(RefreshRefusal::Unknown),
+        Some(end) if now >= end => return Err(RefreshRefusal::Expired),
+        Some(_) if !client.get().may_refresh() => return Err(RefreshRefusal::NotAllowed),
+        Some(_) => {}
+    }
+    match asked.and_then(|asked| asked.iter().find(|token| !authorization.scope.contains(token))) {
+        Some(token) => Err(RefreshRefusal::ScopeWidened(token.to_owned())),
+        None => Ok(rotation),
+    }
+}
+
+fn may_repeat(now: Timestamp, client: AuthenticatedClient<'_>, family: &RefreshFamily) -> bool {
+    let just_now = now.since(family.rotated_at) <= ROTATION_GRACE;
+    just_now || (client.is_confidential() && !family.proven)
+}
+
+#[cfg(test)]
+mod tests {
+    use oauth::client::ClientCredentials;
+    use oauth::secret::Presented;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ClientType;
+    use crate::TrustedApplication;
+    use crate::application::PublicRefresh;
+    use crate::application::tests::{application, confidential};
+
+    const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+    fn authorization(state: AuthorizationState) -> Authorization {
+        Authorization {
+            id: AuthorizationId(Uuid::nil()),
+            application: ApplicationId(Uuid::nil()),
+            user: UserId(Uuid::nil()),
+            session: SessionId(Uuid::nil()),
+            scope: Scope::parse("openid read offline_access").expect("valid"),
+            auth_time: Timestamp(0),
+            amr: vec![],
+            epochs: Epochs(0, 0),
+            state,
+        }
+    }
+
+    fn issued(challenge: Option<&str>) -> AuthorizationState {
+        AuthorizationState::Issued(Box::new(IssuedCode {
+            digest: Presented::<AuthorizationCode>::new("code").digest(),
+            redirect_uri: "https://app.example.com/cb".into(),
+            nonce: None,
+            challenge: challenge.and_then(|c| Challenge::parse(Some(c), Some("S256")).expect("valid")),
+            expires_at: Timestamp(60),
+        }))
+    }
+
+    fn family(generation: i64, proven: bool) -> AuthorizationState {
+        AuthorizationState::Redeemed(RefreshFamily {
+            generation: Generation(generation),
+            rotated_at: Timestamp::from_seconds(100),
+            proven,
+            refresh_until: Some(Timestamp::from_seconds(1000)),
+        })
+    }
+
+    fn with_client<T>(app: &TrustedApplication, run: impl FnOnce(AuthenticatedClient<'_>) -> T) -> T {
+        let client_id = app.uri.clone();
+        let shown = if app.is_public() {
+            ClientCredentials::None { client_id }
+        } else {
+            ClientCredentials::Post { client_id, secret: Presented::new("s") }
+        };
+        run(app.authenticate(&shown, Timestamp(0)).expect("authenticates"))
+    }
+
+    #[test]
+    fn a_code_is_redeemed_only_as_it_was_asked_for() {
+        use RedeemRefusal::{
+            Ended, Expired, OtherApplication, RedirectUriDiffers, Reused, VerifierMissing, VerifierUnexpected,
+            VerifierWrong,
+        };
+        let app = application(confidential("s", None), "read");
+        let mut stranger = app.clone();
+        stranger.id = ApplicationId(Uuid::max());
+        let redeem_ = |app: &TrustedApplication, state, now, uri: Option<&str>, verifier: Option<&str>| {
+            let verifier = verifier.map(|text| Verifier::parse(text).expect("valid"));
+            let authorization = authorization(state);
+            with_client(app, |client| redeem(Timestamp(now), client, &authorization, uri, verifier.as_ref()).err())
+        };
+        let uri = Some("https://app.example.com/cb");
+        let other = "a".repeat(43);
+        assert_eq!(redeem_(&app, issued(None), 59, uri, None), None);
+        assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 59, uri, Some(VERIFIER)), None);
+        assert_eq!(redeem_(&stranger, issued(None), 0, uri, None), Some(OtherApplication));
+        assert_eq!(redeem_(&stranger, family(1, false), 0, uri, None), Some(OtherApplication), "no stranger kills");
+        assert_eq!(redeem_(&app, family(1, false), 0, uri, None), Some(Reused));
+        assert_eq!(redeem_(&app, AuthorizationState::Ended, 0, uri, None), Some(Ended));
+        assert_eq!(redeem_(&app, issued(None), 60, uri, None), Some(Expired));
+        assert_eq!(redeem_(&app, issued(None), 0, Some("https://app.example.com/cb/"), None), Some(RedirectUriDiffers));
+        assert_eq!(redeem_(&app, issued(None), 0, None, None), Some(RedirectUriDiffers));
+        assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 0, uri, None), Some(VerifierMissing));
+        assert_eq!(redeem_(&app, issued(None), 0, uri, Some(VERIFIER)), Some(VerifierUnexpected));
+        assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 0, uri, Some(&other)), Some(VerifierWrong));
+    }
+
+    #[test]
+    fn a_reused_refresh_token_ends_its_family_unless_the_answer_may_have_been_lost() {
+        use RefreshRefusal::{Ended, Expired, NotAllowed, Reused, ScopeWidened, Unknown};
+        let secret = application(confidential("s", None), "read");
+        let public = application(ClientType::Public { refresh: PublicRefresh::Allowed }, "read");
+        let never = application(ClientType::Public { refresh: PublicRefresh::Never }, "read");
+        let show = |app: &TrustedApplication, state, now, shown, asked: Option<&str>| {
+            let asked = asked.map(|text| Scope::parse(text).expect("valid"));
+            let authorization = authorization(state);
+            with_client(app, |client| {
+                rotate(Timestamp::from_seconds(now), client, &authorization, Generation(shown), asked.as_ref())
+            })
+        };
+        for app in [&secret, &public] {
+            assert_eq!(show(app, family(3, false), 500, 3, None), Ok(Rotation::Advance));
+            assert_eq!(show(app, family(3, true), 110, 2, None), Ok(Rotation::Repeat), "within ten seconds, always");
+            assert_eq!(show(app, family(3, false), 100, 1, None), Err(Reused), "two before: at once");
+            assert_eq!(show(app, family(3, false), 500, 4, None), Err(Unknown));
+            assert_eq!(show(app, AuthorizationState::Ended, 500, 3, None), Err(Ended));
+            assert_eq!(show(app, issued(None), 500, 1, None), Err(Ended));
+            assert_eq!(show(app, family(3, false), 1000, 3, None), Err(Expired));
+            assert_eq!(show(app, family(3, false), 500, 3, Some("read")), Ok(Rotation::Advance), "narrower");
+            assert_eq!(show(app, family(3, false), 500, 3, Some("read sec")), Err(ScopeWidened("sec".into())));
+        }
+        assert_eq!(show(&secret, family(3, false), 111, 2, None), Ok(Rotation::Repeat), "unproven: a lost answer");
+        assert_eq!(show(&secret, family(3, true), 111, 2, None), Err(Reused));
+        assert_eq!(show(&public, family(3, false), 111, 2, None), Err(Reused));
+        assert_eq!(show(&never, family(3, false), 111, 3, None), Err(NotAllowed));
+    }
+}

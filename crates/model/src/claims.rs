@@ -1,0 +1,322 @@
+//! What tokens say (`identity.md` §3.3, OpenID Connect Core §2, §5.3).
+
+use std::time::Duration;
+
+use oauth::client::ClientId;
+use oauth::scope::Scope;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::application::API_SCOPES;
+use crate::{
+    Authorization, AuthorizationId, Generation, SessionId, Timestamp, TrustedApplication, User, UserId, UserType,
+};
+
+/// The audience that opens the instance's OData API.
+pub const DOMAIN_API: &str = "DomainAPI";
+
+/// Who issues, and how this instance likes its tokens.
+pub struct Issuing<'a> {
+    pub issuer: &'a str,
+    pub instance: &'a str,
+    pub scope_as_string: bool,
+    pub service_sub: bool,
+    pub now: Timestamp,
+    pub lifetime: Duration,
+}
+
+/// Epochs at the time of issue; a token is dead when the memory knows a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epochs(pub i64, pub i64);
+
+impl Epochs {
+    pub fn of(application: &TrustedApplication, user: &User) -> Self {
+        Self(application.epoch, user.epoch)
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum ScopeClaim {
+    Array(Vec<String>),
+    Text(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserClaims {
+    sub: String,
+    id: Uuid,
+    auth_time: i64,
+    sid: Uuid,
+    idp: String,
+    amr: Vec<String>,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locale: Option<String>,
+    user_type: String,
+    is_admin: bool,
+    db: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ServiceClaims {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<String>,
+    client_system_user: String,
+    client_system_user_type: String,
+    client_system_user_id: Uuid,
+    client_db: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims<Who> {
+    iss: String,
+    aud: Vec<String>,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: String,
+    client_id: String,
+    scope: ScopeClaim,
+    epochs: Epochs,
+    #[serde(flatten)]
+    who: Who,
+}
+
+/// The id of a user's access token names what it descends from, so that a dead family takes its tokens along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descent {
+    pub authorization: AuthorizationId,
+    pub generation: Generation,
+}
+
+impl Descent {
+    fn to_jti(self, unique: &str) -> String {
+        format!("{}.{}.{unique}", self.authorization.0.simple(), self.generation.0)
+    }
+
+    fn from_jti(jti: &str) -> Option<Self> {
+        let mut parts = jti.split('.');
+        let authorization = AuthorizationId(Uuid::try_parse(parts.next()?).ok()?);
+        let generation = Generation(parts.next()?.parse().ok()?);
+        Some(Self { authorization, generation })
+    }
+}
+
+/// `aud`: the APIs the granted scopes reach, none for a Community user, and the issuer's own resources.
+fn audience(issuing: &Issuing<'_>, scope: &Scope, user_type: UserType) -> Vec<String> {
+    let reaches_api = user_type != UserType::ExternalCommunity && scope.iter().any(|token| API_SCOPES.contains(&token));
+    let api = reaches_api.then(|| DOMAIN_API.to_owned());
+    api.into_iter().chain([format!("{}/resources", issuing.issuer)]).collect()
+}
+
+fn claims<Who: Serialize>(
+    issuing: &Issuing<'_>,
+    application: &TrustedApplication,
+    user: &User,
+    (scope, jti): (&Scope, String),
+    who: Who,
+) -> Vec<u8> {
+    let iat = issuing.now.seconds();
+    let claims = Claims {
+        iss: issuing.issuer.to_owned(),
+        aud: audience(issuing, scope, user.user_type),
+        iat,
+        nbf: iat,
+        exp: issuing.now.plus(issuing.lifetime).seconds(),
+        jti,
+        client_id: application.uri.as_str().to_owned(),
+        scope: if issuing.scope_as_string {
+            ScopeClaim::Text(scope.to_string())
+        } else {
+            ScopeClaim::Array(scope.iter().map(str::to_owned).collect())
+        },
+        epochs: Epochs::of(application, user),
+        who,
+    };
+    serde_json::to_vec(&claims).expect("claims are strings and numbers")
+}
+
+/// The claims of an access token that acts as a signed-in user.
+pub fn user_access_token(
+    issuing: &Issuing<'_>,
+    application: &TrustedApplication,
+    user: &User,
+    authorization: &Authorization,
+    (scope, generation, unique): (&Scope, Generation, &str),
+) -> Vec<u8> {
+    let descent = Descent { authorization: authorization.id, generation };
+    let who = UserClaims {
+        sub: user.login.as_str().to_owned(),
+        id: user.id.0,
+        auth_time: authorization.auth_time.seconds(),
+        sid: authorization.session.0,
+        idp: "local".to_owned(),
+        amr: authorization.amr.clone(),
+        name: user.name.clone(),
+        email: user.email.as_ref().map(|email| email.address.clone()),
+        email_verified: user.email.as_ref().map(|email| email.verified),
+        locale: user.locale.clone(),
+        user_type: user.user_type.as_str().to_owned(),
+        is_admin: user.is_admin,
+        db: issuing.instance.to_owned(),
+    };
+    claims(issuing, application, user, (scope, descent.to_jti(unique)), who)
+}
+
+/// The claims of an access token that acts as the application's System User (RFC 6749 §4.4).
+pub fn service_access_token(
+    issuing: &Issuing<'_>,
+    application: &TrustedApplication,
+    user: &User,
+    (scope, unique): (&Scope, &str),
+) -> Vec<u8> {
+    let who = ServiceClaims {
+        sub: issuing.service_sub.then(|| application.uri.as_str().to_owned()),
+        client_system_user: user.login.as_str().to_owned(),
+        client_system_user_type: user.user_type.as_str().to_owned(),
+        client_system_user_id: user.id.0,
+        client_db: issuing.instance.to_owned(),
+    };
+    claims(issuing, application, user, (scope, unique.to_owned()), who)
+}
+
+/// OpenID Connect Core §2; personal claims are at UserInfo, because an access token always comes along (§5.4).
+pub fn id_token(
+    issuing: &Issuing<'_>,
+    application: &TrustedApplication,
+    user: &User,
+    authorization: &Authorization,
+    (nonce, at_hash): (Option<&str>, &str),
+) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct IdToken<'a> {
+        iss: &'a str,
+        sub: &'a str,
+        aud: &'a str,
+        exp: i64,
+        iat: i64,
+        auth_time: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nonce: Option<&'a str>,
+        sid: Uuid,
+        amr: &'a [String],
+        at_hash: &'a str,
+    }
+    let claims = IdToken {
+        iss: issuing.issuer,
+        sub: user.login.as_str(),
+        aud: application.uri.as_str(),
+        exp: issuing.now.plus(issuing.lifetime).seconds(),
+        iat: issuing.now.seconds(),
+        auth_time: authorization.auth_time.seconds(),
+        nonce,
+        sid: authorization.session.0,
+        amr: &authorization.amr,
+        at_hash,
+    };
+    serde_json::to_vec(&claims).expect("claims are strings and numbers")
+}
+
+/// What an `id_token_hint` tells (OpenID Connect RP-Initiated Logout 1.0 §2): expired ones are accepted.
+#[derive(Debug, Deserialize)]
+pub struct IdTokenHint {
+    pub iss: String,
+    pub sub: String,
+    pub aud: String,
+    pub sid: Uuid,
+}
+
+/// OpenID Connect Core §5.3.2, §5.4: `sub`, and the claims of the granted scopes that are known.
+pub fn user_info(user: &User, scope: &Scope) -> serde_json::Value {
+    let mut info = serde_json::Map::new();
+    let mut say = |name: &str, value: serde_json::Value| info.insert(name.to_owned(), value);
+    say("sub", user.login.as_str().into());
+    if scope.contains("profile") {
+        say("name", user.name.as_str().into());
+        say("preferred_username", user.login.as_str().into());
+        if let Some(locale) = &user.locale {
+            say("locale", locale.as_str().into());
+        }
+        say("updated_at", user.updated_at.seconds().into());
+    }
+    if let (true, Some(email)) = (scope.contains("email"), &user.email) {
+        say("email", email.address.as_str().into());
+        say("email_verified", email.verified.into());
+    }
+    info.into()
+}
+
+/// An access token of ours, read back. The signature is checked elsewhere; everything here is inside it.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    pub id: String,
+    pub issuer: String,
+    pub audience: Vec<String>,
+    pub not_before: Timestamp,
+    pub expires_at: Timestamp,
+    pub client_id: ClientId,
+    pub scope: Scope,
+    pub epochs: Epochs,
+    pub holder: Holder,
+}
+
+/// Whom a token acts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    User { user: UserId, session: SessionId, descent: Descent },
+    Service { user: UserId },
+}
+
+impl Holder {
+    pub fn user(self) -> UserId {
+        match self {
+            Self::User { user, .. } | Self::Service { user } => user,
+        }
+    }
+}
+
+impl AccessToken {
+    /// `None` when the payload is not an access token of this house.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        if let Ok(claims) = serde_json::from_slice::<Claims<UserClaims>>(payload) {
+            let holder = Holder::User {
+                user: UserId(claims.who.id),
+                session: SessionId(claims.who.sid),
+                descent: Descent::from_jti(&claims.jti)?,
+            };
+            return claims.into_token(holder);
+        }
+        let claims = serde_json::from_slice::<Claims<ServiceClaims>>(payload).ok()?;
+        let user = UserId(claims.who.client_system_user_id);
+        claims.into_token(Holder::Service { user })
+    }
+
+    pub fn is_for(&self, audience: &str) -> bool {
+        self.audience.iter().any(|one| one == audience)
+    }
+}
+
+impl<Who> Claims<Who> {
+    fn into_token(self, holder: Holder) -> Option<AccessToken> {
+        let scope = match &self.scope {
+            ScopeClaim::Array(tokens) => Scope::parse(&tokens.join(" ")).ok()?,
+            ScopeClaim::Text(text) => Scope::parse(text).ok()?,
+        };
+        Some(AccessToken {
+            id: self.jti,
+            issuer: self.iss,
+            audience: self.aud,
+            not_before: Timestamp::from_seconds(self.nbf),
+            expires_at: Timestamp::from_seconds(self.exp),
+            client_id: self.client_id.parse().ok()?,
+            scope,
+            epochs: self.epochs,
+            holder,
+        })
+    }
+}

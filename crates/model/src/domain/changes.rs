@@ -1,0 +1,309 @@
+//! From a body to what is to be written (`domain-api.md` §3.1–3.4).
+
+use odata::{Decimal, EntityId, Json, parse_instant};
+use uuid::Uuid;
+
+use super::query::find;
+use super::schema::{Attribute, Bond, EntityType, Kind, Member, Origin, Reference, VERSION};
+use super::{Fixed, Refusal, Value, answers_to, target_of};
+use crate::Timestamp;
+
+/// What to write, in the order the body says it.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    pub assignments: Vec<Assignment>,
+    /// The `ObjectVersion` the caller believes current (§3.10).
+    pub version: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    pub member: &'static Member,
+    pub value: Value,
+}
+
+impl Changes {
+    /// Points the reference that follows `quantity` to its unit; there is one, or none.
+    pub fn follow(&mut self, entity: &'static EntityType, quantity: &str, unit: Option<Uuid>) {
+        let follows = |member: &&Member| match member {
+            Member::Reference(reference) => reference.follows == Some(quantity),
+            Member::Attribute(_) => false,
+        };
+        if let Some(member) = entity.members.iter().find(follows) {
+            self.assignments.retain(|assignment| assignment.member != member);
+            self.assignments.push(Assignment { member, value: unit.map_or(Value::Null, Value::Guid) });
+        }
+    }
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+/// Who writes, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    pub login: &'a str,
+    pub now: Timestamp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Create,
+    Update,
+}
+
+/// A new entity: everything that must be there, is; what is left to the server, is filled in.
+/// `service_root` is absolute and ends with `/`.
+pub fn check_create(
+    entity: &'static EntityType,
+    body: &Json,
+    service_root: &str,
+    author: Author<'_>,
+) -> Result<Changes, Refusal> {
+    let mut changes = read(entity, body, service_root, Write::Create)?;
+    for member in entity.members {
+        if changes.assignments.iter().any(|assignment| assignment.member == member) {
+            continue;
+        }
+        let (value, nullable) = match member {
+            Member::Attribute(attribute) if !attribute.stored() => continue,
+            Member::Attribute(attribute) => (initial(attribute, author), attribute.nullable),
+            Member::Reference(reference) => (Value::Null, reference.nullable),
+        };
+        if value == Value::Null && !nullable {
+            return Err(Refusal::Missing { member: member.name() });
+        }
+        changes.assignments.push(Assignment { member, value });
+    }
+    Ok(changes)
+}
+
+/// Only what the body names changes; a body that names nothing changes no stamp either.
+pub fn check_update(
+    entity: &'static EntityType,
+    body: &Json,
+    service_root: &str,
+    author: Author<'_>,
+) -> Result<Changes, Refusal> {
+    let mut changes = read(entity, body, service_root, Write::Update)?;
+    if changes.assignments.is_empty() {
+        return Ok(changes);
+    }
+    for member in entity.members {
+        if let Member::Attribute(attribute) = member
+            && matches!(attribute.origin, Origin::UpdatedAt | Origin::UpdatedBy)
+        {
+            let value = initial(attribute, author);
+            changes.assignments.push(Assignment { member, value });
+        }
+    }
+    Ok(changes)
+}
+
+pub(super) fn initial(attribute: &Attribute, author: Author<'_>) -> Value {
+    match (attribute.origin, attribute.kind) {
+        (Origin::CreatedAt | Origin::UpdatedAt, _) => Value::Instant(author.now.micros()),
+        (Origin::CreatedBy | Origin::UpdatedBy, _) => Value::text(author.login),
+        (Origin::Default(number) | Origin::Fixed(number), kind) => match kind {
+            Kind::Boolean => Value::Boolean(number != 0),
+            Kind::Decimal => Value::Decimal(Fixed(number * Fixed::ONE)),
+            Kind::Enum(_) => Value::Rank(number),
+            _ => Value::Integer(number),
+        },
+        (Origin::Written | Origin::Derived | Origin::System, _) => Value::Null,
+    }
+}
+
+fn read(entity: &'static EntityType, body: &Json, service_root: &str, write: Write) -> Result<Changes, Refusal> {
+    let Json::Object(members) = body else {
+        return Err(wrong("body", "a JSON object"));
+    };
+    let mut changes = Changes::default();
+    for (name, value) in members {
+        let assignment = match name.split_once('@') {
+            Some(("", annotation)) => {
+                check_annotation(entity, annotation, value)?;
+                continue;
+            }
+            Some((bound, "odata.bind")) => bind(entity, bound, value, service_root)?,
+            Some(_) => return Err(Refusal::Unsupported(name.clone())),
+            None if name == VERSION && write == Write::Update => {
+                let Json::Number(number) = value else {
+                    return Err(wrong(VERSION, "a whole number"));
+                };
+                changes.version = Some(number.scaled(0).ok_or_else(|| wrong(VERSION, "a whole number"))?);
+                continue;
+            }
+            None => assign(find(entity, name)?, value, service_root)?,
+        };
+        if let Member::Reference(reference) = assignment.member
+            && reference.bond != Bond::Loose
+            && write == Write::Update
+        {
+            return Err(Refusal::ReadOnly { member: reference.name });
+        }
+        if changes.assignments.iter().any(|other| other.member == assignment.member) {
+            return Err(wrong(assignment.member.name(), "one value, not two"));
+        }
+        changes.assignments.push(assignment);
+    }
+    Ok(changes)
+}
+
+fn check_annotation(entity: &EntityType, annotation: &str, value: &Json) -> Result<(), Refusal> {
+    match (annotation, value) {
+        ("odata.type", Json::Text(name)) if is_type(name, entity.name) => Ok(()),
+        ("odata.type", _) => Err(wrong("@odata.type", "the type of the set's entities")),
+        _ if annotation.starts_with("odata.") => Ok(()),
+        _ => Err(Refusal::Unsupported(format!("@{annotation}"))),
+    }
+}
+
+fn is_type(written: &str, name: &str) -> bool {
+    written.strip_prefix('#').unwrap_or(written).strip_prefix("Erp.") == Some(name)
+}
+
+fn bind(entity: &'static EntityType, name: &str, value: &Json, service_root: &str) -> Result<Assignment, Refusal> {
+    let member = find(entity, name)?;
+    match (member, value) {
+        (Member::Reference(reference), Json::Text(id)) => {
+            Ok(Assignment { member, value: target(reference, id, service_root)? })
+        }
+        (Member::Reference(_), _) => Err(wrong(name, "an entity id")),
+        (Member::Attribute(_), _) => Err(wrong(name, "a value: only references are bound")),
+    }
+}
+
+fn assign(member: &'static Member, value: &Json, service_root: &str) -> Result<Assignment, Refusal> {
+    let value = match member {
+        Member::Reference(reference) => point(reference, value, service_root)?,
+        Member::Attribute(attribute) if !attribute.writable() => {
+            return Err(Refusal::ReadOnly { member: attribute.name });
+        }
+        Member::Attribute(attribute) => {
+            let value = attribute_value(attribute, value)?;
+            let absent = match &value {
+                Value::Null => true,
+                Value::Text(text) => text.is_empty(),
+                _ => false,
+            };
+            if absent && !attribute.nullable {
+                return Err(Refusal::Missing { member: attribute.name });
+            }
+            value
+        }
+    };
+    Ok(Assignment { member, value })
+}
+
+fn point(reference: &'static Reference, value: &Json, service_root: &str) -> Result<Value, Refusal> {
+    match value {
+        Json::Null if reference.follows.is_some() => Err(Refusal::ReadOnly { member: reference.name }),
+        Json::Null if reference.nullable => Ok(Value::Null),
+        Json::Null => Err(Refusal::Missing { member: reference.name }),
+        Json::Object(members) => {
+            let other = members.iter().find(|(name, _)| !name.starts_with("@odata."));
+            let id = members.iter().find(|(name, _)| name == "@odata.id");
+            match (id, other) {
+                (Some((_, Json::Text(id))), None) => target(reference, id, service_root),
+                _ => Err(Refusal::Unsupported(format!("{} with members", reference.name))),
+            }
+        }
+        _ => Err(wrong(reference.name, "an object with @odata.id")),
+    }
+}
+
+fn target(reference: &'static Reference, id: &str, service_root: &str) -> Result<Value, Refusal> {
+    if reference.follows.is_some() {
+        return Err(Refusal::ReadOnly { member: reference.name });
+    }
+    let id = EntityId::parse_reference(id, service_root).filter(|id| answers_to(target_of(reference.target), &id.set));
+    match id {
+        Some(id) => Ok(Value::Guid(id.key)),
+        None => Err(wrong(reference.name, "an entity id of the referenced set")),
+    }
+}
+
+fn attribute_value(attribute: &'static Attribute, value: &Json) -> Result<Value, Refusal> {
+    let (read, expected) = match (attribute.kind, value) {
+        (_, Json::Null) => (Some(Value::Null), ""),
+        (Kind::Text(longest), Json::Text(text)) => (Some(Value::Text(fitting(attribute, text, longest)?)), ""),
+        (Kind::Text(_), _) => (None, "a text"),
+        (Kind::Boolean, Json::Boolean(flag)) => (Some(Value::Boolean(*flag)), ""),
+        (Kind::Boolean, _) => (None, "true or false"),
+        (Kind::Integer, value) => (integer(value).map(Value::Integer), "a whole number of 32 bits"),
+        (Kind::Decimal, value) => (fixed(value).map(Value::Decimal), "a number of at most 6 places"),
+        (Kind::Instant { .. }, Json::Text(text)) => (parse_instant(text).map(Value::Instant), "a date"),
+        (Kind::Instant { .. }, _) => (None, "a date"),
+        (Kind::Enum(of), Json::Text(name)) => (of.rank(name).map(Value::Rank), "a member of its enumeration"),
+        (Kind::Enum(_), _) => (None, "a member of its enumeration"),
+        (Kind::Names(longest), Json::Object(texts)) => (Some(names(attribute, texts, longest)?), ""),
+        (Kind::Names(_), _) => (None, "an object of texts by language"),
+        (Kind::Amount, value) => (measure(value, "Currency"), "an object of Value and Currency"),
+        (Kind::Quantity, value) => (measure(value, "Unit"), "an object of Value and Unit"),
+        (Kind::Guid, _) => (None, "no value"),
+    };
+    read.ok_or_else(|| wrong(attribute.name, expected))
+}
+
+fn fitting(attribute: &'static Attribute, text: &str, longest: usize) -> Result<String, Refusal> {
+    if text.chars().count() > longest {
+        let member = attribute.name;
+        return Err(Refusal::TooLong { member, longest });
+    }
+    Ok(text.to_owned())
+}
+
+fn integer(value: &Json) -> Option<i64> {
+    let Json::Number(number) = value else { return None };
+    number.scaled(0).filter(|n| i32::try_from(*n).is_ok())
+}
+
+/// A number, or a number in quotes (`domain-api.md` §2.2: accept both).
+fn fixed(value: &Json) -> Option<Fixed> {
+    let number = match value {
+        Json::Number(number) => *number,
+        Json::Text(text) => Decimal::parse(text)?,
+        _ => return None,
+    };
+    number.scaled(Fixed::PLACES).map(Fixed)
+}
+
+/// One value for all languages: whatever is not in it, is gone.
+fn names(attribute: &'static Attribute, texts: &[(String, Json)], longest: usize) -> Result<Value, Refusal> {
+    const MOST_LANGUAGES: usize = 32;
+    let mut names: Vec<(String, String)> = Vec::new();
+    for (language, text) in texts.iter().filter(|(name, _)| !name.starts_with("@odata.")) {
+        let code = language.to_ascii_uppercase();
+        let is_code = code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
+        let known = names.iter().any(|(other, _)| *other == code);
+        let Json::Text(text) = text else {
+            return Err(wrong(attribute.name, "an object of texts by language"));
+        };
+        if !is_code || known || names.len() == MOST_LANGUAGES {
+            return Err(wrong(attribute.name, "languages of two letters, each once"));
+        }
+        names.push((code, fitting(attribute, text, longest)?));
+    }
+    Ok(if names.is_empty() { Value::Null } else { Value::Names(names) })
+}
+
+fn measure(value: &Json, unit: &str) -> Option<Value> {
+    let Json::Object(members) = value else { return None };
+    let (mut number, mut code) = (None, None);
+    for (name, value) in members.iter().filter(|(name, _)| !name.starts_with("@odata.")) {
+        match value {
+            value if name == "Value" => number = Some(fixed(value)?),
+            Json::Text(text) if name == unit && !text.is_empty() => code = Some(text.clone()),
+            _ => return None,
+        }
+    }
+    Some(Value::Measure { value: number?, code: code? })
+}
+
+fn wrong(member: &str, expected: &'static str) -> Refusal {
+    Refusal::WrongValue { member: member.to_owned(), expected }
+}

@@ -1,0 +1,155 @@
+//! From a path of member names to a column.
+
+use odata::Path;
+
+use super::query::{find, permit};
+use super::schema::{Attribute, Bond, DISPLAY, EntityType, ID, Kind, Member, Reference, VERSION};
+use super::{Access, Permissions, Refusal, target_of};
+
+/// A column of the entity's row, or of the row its references lead to one after the other.
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub via: Vec<&'static Reference>,
+    pub name: &'static str,
+    pub part: Part,
+}
+
+impl PartialEq for Column {
+    fn eq(&self, other: &Self) -> bool {
+        let names = |column: &Self| column.via.iter().map(|reference| reference.name).collect::<Vec<_>>();
+        names(self) == names(other) && self.name == other.name && self.part == other.part
+    }
+}
+
+/// An attribute of several values is kept in several columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Plain,
+    /// Of an amount or a quantity: the number.
+    Value,
+    /// Of an amount or a quantity: the currency or unit.
+    Code,
+    /// Of a text in several languages: all of them, to be searched.
+    Text,
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leaf {
+    Attribute(&'static Attribute),
+    /// The number of an amount or a quantity: `<Name>Value`.
+    Number(&'static Attribute),
+    Reference(&'static Reference),
+}
+
+impl Leaf {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Attribute(attribute) | Self::Number(attribute) => attribute.name,
+            Self::Reference(reference) => reference.name,
+        }
+    }
+}
+
+impl Column {
+    pub fn own(name: &'static str, part: Part) -> Self {
+        Self { via: Vec::new(), name, part }
+    }
+
+    pub fn id() -> Self {
+        Self::own(ID, Part::Plain)
+    }
+
+    /// A column of the aggregate's root, which is the entity itself or its owner.
+    pub(super) fn of_aggregate(entity: &'static EntityType, name: &'static str) -> Self {
+        Self { via: entity.owner().into_iter().collect(), name, part: Part::Plain }
+    }
+
+    pub(super) fn part(mut self, part: Part) -> Self {
+        self.part = part;
+        self
+    }
+
+    /// What the referenced entity is shown as.
+    pub(super) fn shown_through(
+        mut self,
+        reference: &'static Reference,
+        permissions: &Permissions,
+    ) -> Result<Self, Refusal> {
+        permit(permissions, reference.target, Access::Read)?;
+        let (shown, kind) = display(target_of(reference.target), permissions)?;
+        self.via.push(reference);
+        self.via.extend(shown.via);
+        let part = if matches!(kind, Kind::Names(_)) { Part::Text } else { Part::Plain };
+        Ok(Self { via: self.via, name: shown.name, part })
+    }
+}
+
+/// What an entity is shown as. Whoever may not read what it is made of may not see it through here either.
+pub(super) fn display(entity: &'static EntityType, permissions: &Permissions) -> Result<(Column, Kind), Refusal> {
+    let (last, crossed) = entity.display.split_last().expect("a test checks every display path");
+    let mut via = Vec::new();
+    let mut at = entity;
+    for name in crossed {
+        let Some(Member::Reference(reference)) = at.member(name) else {
+            unreachable!("a test checks every display path");
+        };
+        permit(permissions, reference.target, Access::Read)?;
+        via.push(reference);
+        at = target_of(reference.target);
+    }
+    let Some(Member::Attribute(attribute)) = at.member(last) else {
+        unreachable!("a test checks every display path");
+    };
+    let column = Column { via, name: attribute.column, part: Part::Plain };
+    Ok((column, attribute.kind))
+}
+
+/// A path may cross a reference to the owner, and one flagged filterable (`domain-api.md` §2.3), to a set that the
+/// caller may read.
+pub(super) fn resolve(
+    entity: &'static EntityType,
+    path: &Path,
+    permissions: &Permissions,
+) -> Result<(Column, Leaf), Refusal> {
+    let (last, crossed) = path.0.split_last().expect("a path has at least one segment");
+    let mut via = Vec::new();
+    let mut at = entity;
+    for name in crossed {
+        let Member::Reference(reference) = find(at, name)? else {
+            return Err(unknown(at, &format!("{name}/…")));
+        };
+        if reference.bond != Bond::Owner && !reference.filterable {
+            return Err(Refusal::NotCrossable { reference: reference.name });
+        }
+        permit(permissions, reference.target, Access::Read)?;
+        via.push(reference);
+        at = target_of(reference.target);
+    }
+    let (leaf, part) = leaf(at, last)?;
+    let name = match leaf {
+        Leaf::Attribute(attribute) if matches!(attribute.name, VERSION | DISPLAY) => {
+            return Err(Refusal::NotFilterable { member: attribute.name.to_owned(), comparison: "any".to_owned() });
+        }
+        Leaf::Attribute(attribute) | Leaf::Number(attribute) => attribute.column,
+        Leaf::Reference(reference) => reference.name,
+    };
+    Ok((Column { via, name, part }, leaf))
+}
+
+fn leaf(entity: &'static EntityType, name: &str) -> Result<(Leaf, Part), Refusal> {
+    let number = name.strip_suffix("Value").and_then(|measure| entity.member(measure));
+    if let Some(Member::Attribute(attribute)) = number
+        && matches!(attribute.kind, Kind::Amount | Kind::Quantity)
+    {
+        return Ok((Leaf::Number(attribute), Part::Value));
+    }
+    Ok(match find(entity, name)? {
+        Member::Attribute(attribute) => (Leaf::Attribute(attribute), Part::Plain),
+        Member::Reference(reference) => (Leaf::Reference(reference), Part::Plain),
+    })
+}
+
+fn unknown(entity: &'static EntityType, member: &str) -> Refusal {
+    Refusal::UnknownMember { entity: entity.name, member: member.to_owned() }
+}

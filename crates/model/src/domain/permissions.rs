@@ -1,0 +1,78 @@
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Update,
+}
+
+/// What a user's roles allow on entity sets; scopes are another matter, and both must agree (`domain-api.md` §4.2).
+///
+/// A pattern is a set's current name, or the beginning of names and a `*`. To update is not to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permissions {
+    pub read: Vec<String>,
+    pub update: Vec<String>,
+}
+
+impl Permissions {
+    pub fn new(read: &[&str], update: &[&str]) -> Self {
+        let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+        Self { read: owned(read), update: owned(update) }
+    }
+
+    pub fn allows(&self, set: &str, access: Access) -> bool {
+        let patterns = match access {
+            Access::Read => &self.read,
+            Access::Update => &self.update,
+        };
+        patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => set.starts_with(start),
+            None => set == pattern,
+        })
+    }
+
+    /// What several roles allow together.
+    pub fn extend(&mut self, other: Self) {
+        self.read.extend(other.read);
+        self.update.extend(other.update);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_allows_the_sets_it_names_and_no_other() {
+        for (pattern, set, allowed) in [
+            ("Crm_*", "Crm_Sales_Customers", true),
+            ("Crm_*", "Crm", false),
+            ("Crm_*", "crm_Sales_Customers", false),
+            ("Crm_Sales_Customers", "Crm_Sales_Customers", true),
+            ("Crm_Sales_Customers", "Crm_Sales_CustomersX", false),
+            ("*", "Anything", true),
+            ("", "Crm_Sales_Customers", false),
+            ("*_Customers", "Crm_Sales_Customers", false),
+        ] {
+            let permissions = Permissions::new(&[pattern], &[]);
+            assert_eq!(permissions.allows(set, Access::Read), allowed, "{pattern} {set}");
+        }
+    }
+
+    #[test]
+    fn reading_and_updating_are_allowed_apart() {
+        let permissions = Permissions::new(&["A"], &["B"]);
+        assert!(permissions.allows("A", Access::Read) && !permissions.allows("A", Access::Update));
+        assert!(permissions.allows("B", Access::Update) && !permissions.allows("B", Access::Read));
+        assert!(!Permissions::default().allows("A", Access::Read), "nothing is allowed by default");
+    }
+
+    #[test]
+    fn roles_add_up() {
+        let mut permissions = Permissions::new(&["A"], &[]);
+        permissions.extend(Permissions::new(&["B"], &["C"]));
+        assert_eq!(permissions, Permissions::new(&["A", "B"], &["C"]));
+    }
+}

@@ -1,0 +1,392 @@
+//! From what a URL asks for to what the model allows.
+
+use odata::{Literal, Operator, Query, Selected, Term};
+use uuid::Uuid;
+
+use super::column::{Column, Leaf, Part, resolve};
+use super::schema::{Attribute, DISPLAY, EntityType, Filters, ID, Kind, Member, VERSION};
+use super::{Access, Fixed, Permissions, Refusal, Value, answers_to};
+
+/// An entity set under the name it was asked by, which answers repeat.
+#[derive(Clone, Debug)]
+pub struct NamedSet {
+    pub entity: &'static EntityType,
+    pub asked: String,
+}
+
+/// Rows to read: every name of a column is the model's, every value is typed.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    pub entity: &'static EntityType,
+    pub fields: Vec<Field>,
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+    /// Ascending or descending; ties, or everything when empty, go by key.
+    pub order: Vec<(Column, bool)>,
+    pub start: Start,
+    /// At most so many rows.
+    pub limit: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Skip(u64),
+    /// At this key, in the order of keys.
+    At(Uuid),
+}
+
+/// One member of the answer and the columns it is made of.
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub columns: Vec<Column>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Attribute(Kind),
+    /// A reference to an entity of this set.
+    Reference(&'static str),
+    /// The text to show of a value of this kind.
+    Shown(Kind),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    Compare {
+        column: Column,
+        operator: Operator,
+        value: Value,
+        /// `equalnull` and its kin: a null passes too.
+        or_null: bool,
+    },
+    Null(Column),
+    OneOf(Column, Vec<Value>),
+    /// Text, in any case.
+    Like(Column, Match, String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    Contains,
+    Starts,
+    Ends,
+    Whole,
+}
+
+/// How an answer is to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    pub skip_nulls: bool,
+    pub include_id: bool,
+}
+
+impl Style {
+    /// The option `options` (`domain-api.md` §2.1); flags it does not know are somebody else's.
+    pub fn of(query: &Query) -> Result<Self, Refusal> {
+        let flags = query.custom("options")?.unwrap_or_default();
+        let has = |wanted: &str| flags.split(',').any(|flag| flag.trim().eq_ignore_ascii_case(wanted));
+        Ok(Self { skip_nulls: has("skipnulls"), include_id: has("includeid") })
+    }
+}
+
+/// Refuses system options that the request's resource or method has no use for.
+pub fn check_options(query: &Query, useful: &[&str]) -> Result<(), Refusal> {
+    match query.given.iter().find(|option| !useful.contains(option)) {
+        Some(option) => Err(Refusal::OutOfPlace(option)),
+        None => Ok(()),
+    }
+}
+
+/// The one row of a key.
+pub fn by_key(entity: &'static EntityType, key: Uuid, fields: Vec<Field>) -> Selection {
+    where_equal(entity, Column::id(), Value::Guid(key), fields)
+}
+
+/// Two rows at most of those whose column holds this value.
+pub fn where_equal(entity: &'static EntityType, column: Column, value: Value, fields: Vec<Field>) -> Selection {
+    let condition = Condition::Compare { column, operator: Operator::Equal, value, or_null: false };
+    Selection { entity, fields, conditions: vec![condition], order: Vec::new(), start: Start::Skip(0), limit: 2 }
+}
+
+/// What a list request asks for; the page is cut at `ceiling` rows, with one row more to see whether others follow.
+pub fn check_list(
+    entity: &'static EntityType,
+    query: &Query,
+    permissions: &Permissions,
+    ceiling: u32,
+) -> Result<Selection, Refusal> {
+    let order = query.orderby.iter().map(|key| order_column(entity, key, permissions));
+    let order = order.collect::<Result<Vec<_>, _>>()?;
+    let start = match &query.skiptoken {
+        None => Start::Skip(query.skip.unwrap_or(0).into()),
+        Some(token) => Start::At(token_key(token, query)?),
+    };
+    Ok(Selection {
+        entity,
+        fields: check_fields(entity, query.select.as_deref(), Style::of(query)?, permissions)?,
+        conditions: check_filter(entity, query, permissions)?,
+        order,
+        start,
+        limit: u64::from(page_size(query, ceiling)) + 1,
+    })
+}
+
+/// Rows of one page.
+pub fn page_size(query: &Query, ceiling: u32) -> u32 {
+    query.top.unwrap_or(ceiling).min(ceiling)
+}
+
+fn token_key(token: &str, query: &Query) -> Result<Uuid, Refusal> {
+    let key = token.parse().ok().filter(|_| token.len() == 36);
+    match (key, query.orderby.is_empty() && query.skip.is_none()) {
+        (Some(key), true) => Ok(key),
+        _ => Err(Refusal::WrongValue {
+            member: "$skiptoken".to_owned(),
+            expected: "what a next link says, and neither $orderby nor $skip beside it",
+        }),
+    }
+}
+
+fn order_column(
+    entity: &'static EntityType,
+    key: &odata::OrderBy,
+    permissions: &Permissions,
+) -> Result<(Column, bool), Refusal> {
+    let (column, leaf) = resolve(entity, &key.path, permissions)?;
+    match leaf {
+        Leaf::Attribute(attribute) if attribute.orderable => Ok((column, key.descending)),
+        other => Err(Refusal::NotOrderable { member: other.name() }),
+    }
+}
+
+/// `$select`, or what is shown without it (`domain-api.md`, rule 4), as columns.
+pub fn check_fields(
+    entity: &'static EntityType,
+    select: Option<&[Selected]>,
+    style: Style,
+    permissions: &Permissions,
+) -> Result<Vec<Field>, Refusal> {
+    let mut members: Vec<&'static Member> = Vec::new();
+    for selected in select.unwrap_or(&[Selected::All]) {
+        match selected {
+            Selected::Member(name) if !name.eq_ignore_ascii_case("default") => members.push(find(entity, name)?),
+            _ => {
+                members.extend(style.include_id.then(|| entity.member(ID)).flatten());
+                members.extend(entity.members);
+            }
+        }
+    }
+    let mut fields: Vec<Field> = Vec::new();
+    for member in members {
+        if !fields.iter().any(|field| field.name == member.name()) {
+            fields.push(field(entity, member, permissions)?);
+        }
+    }
+    Ok(fields)
+}
+
+/// A member by its name; an owned collection is known, and not served.
+pub(super) fn find(entity: &'static EntityType, name: &str) -> Result<&'static Member, Refusal> {
+    if let Some(collection) = entity.collections.iter().find(|collection| **collection == name) {
+        return Err(Refusal::Unsupported(format!("the collection {collection}")));
+    }
+    entity.member(name).ok_or_else(|| Refusal::UnknownMember { entity: entity.name, member: name.to_owned() })
+}
+
+/// A member as a field, in columns of the entity or, for the aggregate's version and the shown text, of others.
+pub(super) fn field(
+    entity: &'static EntityType,
+    member: &'static Member,
+    permissions: &Permissions,
+) -> Result<Field, Refusal> {
+    let attribute = match member {
+        Member::Attribute(attribute) => attribute,
+        Member::Reference(reference) => {
+            return Ok(Field {
+                name: reference.name,
+                shape: Shape::Reference(reference.target),
+                columns: vec![Column::own(reference.name, Part::Plain)],
+            });
+        }
+    };
+    let (shape, columns) = match attribute.name {
+        DISPLAY => {
+            let (column, kind) = super::column::display(entity, permissions)?;
+            (Shape::Shown(kind), vec![column])
+        }
+        VERSION => (Shape::Attribute(attribute.kind), vec![Column::of_aggregate(entity, VERSION)]),
+        _ => {
+            let parts: &[Part] = match attribute.kind {
+                Kind::Amount | Kind::Quantity => &[Part::Value, Part::Code],
+                _ => &[Part::Plain],
+            };
+            let own = |part: &Part| Column::own(attribute.column, *part);
+            (Shape::Attribute(attribute.kind), parts.iter().map(own).collect())
+        }
+    };
+    Ok(Field { name: attribute.name, shape, columns })
+}
+
+/// `$filter` against the model: paths, kinds of comparison, kinds of literals.
+pub fn check_filter(
+    entity: &'static EntityType,
+    query: &Query,
+    permissions: &Permissions,
+) -> Result<Vec<Condition>, Refusal> {
+    let terms = query.filter.iter().flat_map(|filter| &filter.0);
+    terms.map(|term| check_term(entity, term, permissions)).collect()
+}
+
+fn check_term(entity: &'static EntityType, term: &Term, permissions: &Permissions) -> Result<Condition, Refusal> {
+    match term {
+        Term::Compare { path, operator, literal } => {
+            let (column, leaf) = resolve(entity, path, permissions)?;
+            compare(column, leaf, *operator, literal, false)
+        }
+        Term::In { path, literals } => {
+            let (column, leaf) = resolve(entity, path, permissions)?;
+            leaf.require(Filters::IN, "in")?;
+            let values = literals.iter().map(|literal| leaf.value(literal));
+            Ok(Condition::OneOf(column, values.collect::<Result<_, _>>()?))
+        }
+        Term::Call { function, path, literal } => {
+            let (column, leaf) = resolve(entity, path, permissions)?;
+            let operator = match function.to_ascii_lowercase().as_str() {
+                "equalnull" => Operator::Equal,
+                "greaterequalnull" => Operator::AtLeast,
+                "lessequalnull" => Operator::AtMost,
+                "contains" => return like(column, leaf, Match::Contains, literal, permissions),
+                "startswith" => return like(column, leaf, Match::Starts, literal, permissions),
+                "endswith" => return like(column, leaf, Match::Ends, literal, permissions),
+                _ => return Err(Refusal::Unsupported(function.clone())),
+            };
+            compare(column, leaf, operator, literal, true)
+        }
+    }
+}
+
+fn compare(
+    column: Column,
+    leaf: Leaf,
+    operator: Operator,
+    literal: &Literal,
+    or_null: bool,
+) -> Result<Condition, Refusal> {
+    let (wanted, written) = match operator {
+        Operator::Equal => (Filters::EQUALS, "eq"),
+        Operator::AtLeast => (Filters::RANGE, "ge"),
+        Operator::AtMost => (Filters::RANGE, "le"),
+    };
+    leaf.require(wanted, written)?;
+    if *literal == Literal::Null && operator == Operator::Equal && !or_null {
+        return Ok(Condition::Null(column));
+    }
+    Ok(Condition::Compare { column, operator, value: leaf.value(literal)?, or_null })
+}
+
+fn like(
+    column: Column,
+    leaf: Leaf,
+    how: Match,
+    literal: &Literal,
+    permissions: &Permissions,
+) -> Result<Condition, Refusal> {
+    let Literal::Text(text) = literal else {
+        return Err(leaf.wrong("a quoted text"));
+    };
+    let column = match (leaf, how) {
+        (Leaf::Reference(reference), Match::Contains) => column.shown_through(reference, permissions)?,
+        (Leaf::Attribute(Attribute { kind: Kind::Names(_), .. }), Match::Contains) => column.part(Part::Text),
+        (Leaf::Attribute(attribute), _)
+            if matches!(attribute.kind, Kind::Text(_)) && attribute.filters.allow(Filters::LIKE) =>
+        {
+            column
+        }
+        _ => {
+            return Err(Refusal::NotFilterable {
+                member: leaf.name().to_owned(),
+                comparison: format!("{how:?}").to_lowercase(),
+            });
+        }
+    };
+    Ok(Condition::Like(column, how, text.clone()))
+}
+
+impl Leaf {
+    fn require(self, wanted: Filters, comparison: &str) -> Result<(), Refusal> {
+        let allowed = match self {
+            Self::Attribute(attribute) => attribute.filters,
+            Self::Number(_) => Filters::EQUALS.and(Filters::RANGE),
+            Self::Reference(_) => Filters::EQUALS.and(Filters::IN),
+        };
+        if allowed.allow(wanted) {
+            return Ok(());
+        }
+        Err(Refusal::NotFilterable { member: self.name().to_owned(), comparison: comparison.to_owned() })
+    }
+
+    /// The literal as a value of this leaf's kind.
+    fn value(self, literal: &Literal) -> Result<Value, Refusal> {
+        let attribute = match self {
+            Self::Attribute(attribute) => attribute,
+            Self::Number(_) => return self.decimal(literal),
+            Self::Reference(reference) => {
+                let Literal::Text(text) = literal else {
+                    return Err(self.wrong("a quoted entity id"));
+                };
+                let id =
+                    odata::EntityId::parse(text).filter(|id| answers_to(super::target_of(reference.target), &id.set));
+                return id
+                    .map(|id| Value::Guid(id.key))
+                    .ok_or_else(|| self.wrong("an entity id of the referenced set"));
+            }
+        };
+        let (value, expected) = match (attribute.kind, literal) {
+            (Kind::Boolean, Literal::Boolean(flag)) => (Some(Value::Boolean(*flag)), ""),
+            (Kind::Boolean, _) => (None, "true or false"),
+            (Kind::Integer, Literal::Number(number)) => (number.scaled(0).map(Value::Integer), "a whole number"),
+            (Kind::Integer, _) => (None, "a whole number"),
+            (Kind::Decimal, _) => return self.decimal(literal),
+            (Kind::Instant { exact }, Literal::Instant(micros)) => (Some(Value::Instant(cut(*micros, exact))), ""),
+            (Kind::Instant { .. }, _) => (None, "a date"),
+            (Kind::Guid, Literal::Guid(key)) => (Some(Value::Guid(*key)), ""),
+            (Kind::Guid, _) => (None, "a GUID without quotes"),
+            (Kind::Text(_), Literal::Text(text)) => (Some(Value::Text(text.clone())), ""),
+            (Kind::Text(_), _) => (None, "a quoted text"),
+            (Kind::Enum(of), Literal::Text(name)) => (of.rank(name).map(Value::Rank), "a member of its enumeration"),
+            (Kind::Enum(of), Literal::Enum { type_name, member }) => {
+                let of = type_name.strip_prefix("Erp.").filter(|name| *name == of.name).map(|_| of);
+                (of.and_then(|of| of.rank(member)).map(Value::Rank), "a member of its enumeration")
+            }
+            (Kind::Enum(_), Literal::Number(rank)) => (rank.scaled(0).map(Value::Rank), "a member of its enumeration"),
+            (Kind::Enum(_), _) => (None, "a member of its enumeration"),
+            (Kind::Names(_) | Kind::Amount | Kind::Quantity, _) => (None, "no comparison"),
+        };
+        value.ok_or_else(|| self.wrong(expected))
+    }
+
+    fn decimal(self, literal: &Literal) -> Result<Value, Refusal> {
+        let Literal::Number(number) = literal else {
+            return Err(self.wrong("a number"));
+        };
+        let fixed = number.scaled(Fixed::PLACES).map(|n| Value::Decimal(Fixed(n)));
+        fixed.ok_or_else(|| self.wrong("a number of at most 6 places"))
+    }
+
+    fn wrong(self, expected: &'static str) -> Refusal {
+        Refusal::WrongValue { member: self.name().to_owned(), expected }
+    }
+}
+
+/// `domain-api.md` §2.3: dates are compared as dates, change stamps as they are.
+const fn cut(micros: i64, exact: bool) -> i64 {
+    const DAY: i64 = 86_400_000_000;
+    if exact { micros } else { micros.div_euclid(DAY) * DAY }
+}
+
+/// Whether the caller's roles allow it.
+pub fn permit(permissions: &Permissions, set: &'static str, access: Access) -> Result<(), Refusal> {
+    if permissions.allows(set, access) { Ok(()) } else { Err(Refusal::Forbidden { set, access }) }
+}

@@ -1,0 +1,238 @@
+use std::time::Duration;
+
+use oauth::jose::Algorithm;
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+use crate::{Login, SessionLifetimes};
+
+/// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootUrl(String);
+
+impl RootUrl {
+    /// `https`, or `http` on a loopback host; no path, query, fragment or user-info. The error says what to do.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(text).map_err(|_| "is not an absolute URL like https://erp.example.com")?;
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => return Err("has no host"),
+        };
+        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+            return Err("must begin with https:// (http:// only for loopback hosts)");
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+            return Err("must be a scheme, a host and perhaps a port, nothing more");
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// RFC 8414 §2, and the `iss` of everything signed.
+    pub fn issuer(&self) -> String {
+        format!("{}/id", self.0)
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
+    /// Lower case, without the port.
+    pub fn host(&self) -> String {
+        Url::parse(&self.0).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// As a browser says it in `Origin` (RFC 6454 §6.2).
+    pub fn origin(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a user's access token that is still valid may do after its sign-in was ended, by the person or for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterLogout {
+    /// Nothing: 401.
+    #[default]
+    Refuse,
+    /// Open a new API session, as the documented system lets it.
+    Reactivate,
+}
+
+/// More could not be kept for anybody.
+const MOST_RESERVED: usize = 100;
+
+/// What an administrator may set for an instance. Absent members mean the default.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct InstanceSettings {
+    pub access_token_algorithm: Algorithm,
+    pub id_token_algorithm: Algorithm,
+    pub access_token_seconds: u64,
+    /// RFC 9068's space-delimited string instead of the array that the documented system writes.
+    pub scope_as_string: bool,
+    /// RFC 9068 wants a `sub` in service tokens too; the documented system has none.
+    pub service_token_sub: bool,
+    pub session_seconds: u64,
+    pub session_idle_seconds: u64,
+    /// Wrong passwords that cost no waiting, per account and per address, within [`crate::throttle::WINDOW`].
+    pub free_failures_per_account: u32,
+    pub free_failures_per_address: u32,
+    /// Licence seats; `None` is unlimited.
+    pub seats: Option<u32>,
+    /// Logins that are guaranteed a seat at all times.
+    pub reserved_seats: Vec<String>,
+    pub after_logout: AfterLogout,
+    pub reference_tokens_must_expire: bool,
+    pub legacy_schemes: bool,
+    pub default_legacy_application: Option<String>,
+}
+
+impl Default for InstanceSettings {
+    fn default() -> Self {
+        Self {
+            access_token_algorithm: Algorithm::Es256,
+            id_token_algorithm: Algorithm::Rs256,
+            access_token_seconds: 3600,
+            scope_as_string: false,
+            service_token_sub: false,
+            session_seconds: 10 * 3600,
+            session_idle_seconds: 2 * 3600,
+            free_failures_per_account: 5,
+            free_failures_per_address: 20,
+            seats: None,
+            reserved_seats: Vec::new(),
+            after_logout: AfterLogout::Refuse,
+            reference_tokens_must_expire: false,
+            legacy_schemes: false,
+            default_legacy_application: None,
+        }
+    }
+}
+
+impl InstanceSettings {
+    pub fn session_lifetimes(&self) -> SessionLifetimes {
+        SessionLifetimes {
+            absolute: Duration::from_secs(self.session_seconds),
+            idle: Duration::from_secs(self.session_idle_seconds),
+        }
+    }
+
+    /// The accounts that are guaranteed a seat, each once.
+    pub fn reserved_accounts(&self) -> Vec<Login> {
+        let mut accounts: Vec<Login> = Vec::new();
+        for login in self.reserved_seats.iter().filter_map(|login| Login::parse(login)) {
+            if !accounts.contains(&login) {
+                accounts.push(login);
+            }
+        }
+        accounts
+    }
+
+    /// These settings with one of them changed, or what is wrong with that. The value is JSON; a bare word is a string,
+    /// for a list its only member.
+    pub fn with(&self, name: &str, value: &str) -> Result<Self, String> {
+        let mut settings = serde_json::to_value(self).expect("settings are strings and numbers");
+        let known = settings.as_object_mut().expect("settings are a structure");
+        if !known.contains_key(name) {
+            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            return Err(format!("there is no setting {name}; there are {}", names.join(", ")));
+        }
+        let value: serde_json::Value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        let is_list = known[name].is_array() && value.is_string();
+        known[name] = if is_list { vec![value].into() } else { value };
+        let changed: Self = serde_json::from_value(settings).map_err(|error| format!("{name}: {error}"))?;
+        changed.check()?;
+        Ok(changed)
+    }
+
+    /// What cannot be promised is refused when it is written.
+    fn check(&self) -> Result<(), String> {
+        if let Some(bad) = self.reserved_seats.iter().find(|login| Login::parse(login).is_none()) {
+            return Err(format!("reserved_seats: {bad:?} is not a login"));
+        }
+        let reserved = self.reserved_accounts().len();
+        if reserved != self.reserved_seats.len() {
+            return Err("reserved_seats: name each account once; case does not count".to_owned());
+        }
+        if reserved > MOST_RESERVED {
+            return Err(format!("reserved_seats: at most {MOST_RESERVED} accounts"));
+        }
+        if self.seats.is_some_and(|seats| reserved > seats as usize) {
+            return Err(format!("reserved_seats: {reserved} accounts cannot each be sure of one of fewer seats"));
+        }
+        Ok(())
+    }
+
+    pub fn access_token_lifetime(&self) -> Duration {
+        Duration::from_secs(self.access_token_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_url_is_an_origin_and_secure() {
+        for (text, kept) in [
+            ("https://ERP.example.com", "https://erp.example.com"),
+            ("https://erp.example.com:443/", "https://erp.example.com"),
+            ("https://erp.example.com:8443", "https://erp.example.com:8443"),
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("http://demodb.localhost:8080/", "http://demodb.localhost:8080"),
+        ] {
+            assert_eq!(RootUrl::parse(text).map(|url| url.as_str().to_owned()), Ok(kept.to_owned()));
+        }
+        for bad in [
+            "erp.example.com",
+            "http://erp.example.com",
+            "http://localhost.example.com",
+            "http://127.example.com",
+            "https://erp.example.com/id",
+            "https://erp.example.com/?a",
+            "https://erp.example.com/#a",
+            "https://me@erp.example.com",
+            "ftp://localhost",
+        ] {
+            assert!(RootUrl::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_changed_by_name_and_a_promise_that_cannot_be_kept_is_refused() {
+        let settings = InstanceSettings::default();
+        let five = settings.with("seats", "5").expect("a number");
+        assert_eq!(five.seats, Some(5));
+        assert_eq!(five.with("seats", "null").expect("unlimited").seats, None);
+        assert_eq!(five.with("after_logout", "reactivate").expect("a word").after_logout, AfterLogout::Reactivate);
+        let kept = five.with("reserved_seats", "admin").expect("one account");
+        assert_eq!(kept.reserved_seats, ["admin"]);
+        assert_eq!(kept.with("reserved_seats", r#"["admin","root"]"#).expect("two").reserved_accounts().len(), 2);
+        for (name, value) in [
+            ("seat", "5"),
+            ("seats", "-1"),
+            ("seats", "many"),
+            ("after_logout", "maybe"),
+            ("reserved_seats", r#"["admin","Admin"]"#),
+            ("reserved_seats", r#"[" x"]"#),
+            ("reserved_seats", r#"["a","b","c","d","e","f"]"#),
+        ] {
+            assert!(five.with(name, value).is_err(), "{name}={value}");
+        }
+        assert!(kept.with("seats", "0").is_err(), "one is kept");
+    }
+
+    #[test]
+    fn issuer_and_host_follow_from_the_root() {
+        let root = RootUrl::parse("https://erp.example.com:8443").expect("valid");
+        assert_eq!(root.issuer(), "https://erp.example.com:8443/id");
+        assert_eq!(root.host(), "erp.example.com");
+    }
+}

@@ -1,0 +1,115 @@
+//! The life of a signing key: published, then used, then kept until the last token it signed is dead.
+
+use std::time::Duration;
+
+use oauth::jose::Algorithm;
+
+use crate::Timestamp;
+
+/// How long a key signs before its successor takes over.
+pub const SIGNING_PERIOD: Duration = Duration::from_hours(24 * 90);
+
+/// A key is in the published set this long before it signs, so that every cached copy of the set has it.
+pub const PUBLISHED_BEFORE_USE: Duration = Duration::from_hours(24);
+
+/// How long a key stays published after its last signature: longer than any token lives.
+pub const KEPT_AFTER_USE: Duration = Duration::from_hours(48);
+
+/// When a key does what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyTimes {
+    pub kid: String,
+    pub algorithm: Algorithm,
+    pub signs_from: Timestamp,
+    pub retired_at: Option<Timestamp>,
+}
+
+/// What must be done for one algorithm now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyDuty {
+    /// Make a key that signs from then on.
+    Create { signs_from: Timestamp },
+    /// A successor signs: this key only verifies from now on.
+    Retire { kid: String },
+    /// Nothing it signed is alive.
+    Delete { kid: String },
+}
+
+/// The key that signs now: the newest whose time has come.
+pub fn signing<'a>(
+    keys: impl IntoIterator<Item = &'a KeyTimes>,
+    algorithm: Algorithm,
+    now: Timestamp,
+) -> Option<&'a KeyTimes> {
+    keys.into_iter()
+        .filter(|key| key.algorithm == algorithm && key.signs_from <= now && key.retired_at.is_none())
+        .max_by_key(|key| key.signs_from)
+}
+
+/// Automatic rotation, one algorithm at a time; empty when all is well.
+pub fn duties(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Vec<KeyDuty> {
+    let mine = || keys.iter().filter(|key| key.algorithm == algorithm);
+    let mut duties = Vec::new();
+    match signing(mine(), algorithm, now) {
+        None => duties.push(KeyDuty::Create { signs_from: now }),
+        Some(current) => {
+            let successor_waits = mine().any(|key| key.signs_from > now && key.retired_at.is_none());
+            let due = current.signs_from.plus(SIGNING_PERIOD).minus(PUBLISHED_BEFORE_USE) <= now;
+            if due && !successor_waits {
+                duties.push(KeyDuty::Create { signs_from: now.plus(PUBLISHED_BEFORE_USE) });
+            }
+            duties.extend(
+                mine()
+                    .filter(|key| key.signs_from < current.signs_from && key.retired_at.is_none())
+                    .map(|key| KeyDuty::Retire { kid: key.kid.clone() }),
+            );
+        }
+    }
+    let dead = |key: &&KeyTimes| key.retired_at.is_some_and(|at| at.plus(KEPT_AFTER_USE) <= now);
+    duties.extend(mine().filter(dead).map(|key| KeyDuty::Delete { kid: key.kid.clone() }));
+    duties
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 24 * 3600;
+
+    fn key(kid: &str, from_day: i64, retired_day: Option<i64>) -> KeyTimes {
+        KeyTimes {
+            kid: kid.into(),
+            algorithm: Algorithm::Es256,
+            signs_from: Timestamp::from_seconds(from_day * DAY),
+            retired_at: retired_day.map(|day| Timestamp::from_seconds(day * DAY)),
+        }
+    }
+
+    fn on_day(keys: &[KeyTimes], day: i64) -> Vec<KeyDuty> {
+        duties(keys, Algorithm::Es256, Timestamp::from_seconds(day * DAY))
+    }
+
+    #[test]
+    fn a_key_is_published_before_it_signs_and_kept_after() {
+        let at = |day: i64| Timestamp::from_seconds(day * DAY);
+        assert_eq!(on_day(&[], 0), [KeyDuty::Create { signs_from: at(0) }]);
+        assert_eq!(on_day(&[key("a", 0, None)], 88), []);
+        assert_eq!(on_day(&[key("a", 0, None)], 89), [KeyDuty::Create { signs_from: at(90) }]);
+        let two = [key("a", 0, None), key("b", 90, None)];
+        assert_eq!(on_day(&two, 89), []);
+        assert_eq!(signing(&two, Algorithm::Es256, at(89)).map(|k| k.kid.as_str()), Some("a"));
+        assert_eq!(signing(&two, Algorithm::Es256, at(90)).map(|k| k.kid.as_str()), Some("b"));
+        assert_eq!(on_day(&two, 90), [KeyDuty::Retire { kid: "a".into() }]);
+        let retired = [key("a", 0, Some(90)), key("b", 90, None)];
+        assert_eq!(on_day(&retired, 91), []);
+        assert_eq!(on_day(&retired, 92), [KeyDuty::Delete { kid: "a".into() }]);
+    }
+
+    #[test]
+    fn a_server_that_slept_through_a_rotation_goes_on() {
+        assert_eq!(on_day(&[key("a", 0, None)], 400).len(), 1, "the old key signs until its successor is published");
+        assert!(signing(&[key("a", 0, None)], Algorithm::Es256, Timestamp::from_seconds(400 * DAY)).is_some());
+        assert_eq!(on_day(&[key("a", 0, None)], 0).len(), 0);
+        assert!(signing(&[key("a", 0, None)], Algorithm::Rs256, Timestamp(0)).is_none());
+    }
+}

@@ -1,0 +1,26 @@
+//! Floor 1: nouns, states, decisions of the house. No I/O, no clock, no randomness.
+
+pub mod application;
+pub mod audit;
+pub mod authorization;
+pub mod authorize;
+pub mod claims;
+pub mod domain;
+mod ids;
+pub mod instance;
+pub mod keys;
+mod moment;
+pub mod record;
+pub mod reference_token;
+pub mod seat;
+pub mod session;
+pub mod throttle;
+pub mod user;
+
+pub use application::{AuthenticatedClient, ClientType, TrustedApplication};
+pub use authorization::{Authorization, AuthorizationState, Generation};
+pub use ids::{ApiSessionId, ApplicationId, AuthorizationId, InstanceId, ReferenceTokenId, SessionId, UserId};
+pub use instance::{AfterLogout, InstanceSettings, RootUrl};
+pub use moment::{Dice, Moment, Timestamp};
+pub use session::{IdentitySession, SessionLifetimes};
+pub use user::{Administrator, Email, Login, User, UserType};

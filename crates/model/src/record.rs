@@ -1,0 +1,367 @@
+//! The record of a Trusted Application as administrators write it: attribute names are fixed (`identity.md` §2).
+
+use std::time::Duration;
+
+use oauth::client::ClientId;
+use oauth::jose::Algorithm;
+use oauth::redirect::RedirectUri;
+use oauth::scope::Scope;
+use serde::{Deserialize, Serialize};
+use url::Url;
+use uuid::Uuid;
+
+use crate::application::{
+    API_SCOPES, ClientType, LEGACY_SCOPE, PublicRefresh, ReferenceTokenPolicy, Secret, ServiceAccess, SignIn,
+};
+use crate::{ApplicationId, TrustedApplication, User, UserId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordClientType {
+    Public,
+    Confidential,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordAccessTokens {
+    #[default]
+    None,
+    AuthenticatedUsers,
+    AdministratorsOnly,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a documented attribute")]
+pub struct ApplicationRecord {
+    pub application_uri: String,
+    pub name: String,
+    pub client_type: RecordClientType,
+    #[serde(default)]
+    pub impersonate_login_url: Vec<String>,
+    #[serde(default)]
+    pub impersonate_logout_url: Vec<String>,
+    #[serde(default)]
+    pub impersonate_as_internal_user_allowed: bool,
+    #[serde(default)]
+    pub impersonate_as_community_user_allowed: bool,
+    #[serde(default)]
+    pub system_user_allowed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_user: Option<Uuid>,
+    #[serde(default)]
+    pub scope: String,
+    #[serde(default)]
+    pub access_tokens: RecordAccessTokens,
+    #[serde(default)]
+    pub basic_authentication_allowed: bool,
+    #[serde(default)]
+    pub public_refresh_allowed: bool,
+    #[serde(default = "yes")]
+    pub require_consent: bool,
+    #[serde(default = "yes")]
+    pub is_enabled: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_cors_origins: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_algorithm: Option<Algorithm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token_algorithm: Option<Algorithm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms_url: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What the register knows beside the record.
+pub struct Registration {
+    pub id: ApplicationId,
+    pub secrets: Vec<Secret>,
+    pub epoch: i64,
+    pub version: i64,
+}
+
+/// What was accepted, with what an administrator should think about.
+#[derive(Debug)]
+pub struct Accepted {
+    pub application: TrustedApplication,
+    pub warnings: Vec<String>,
+}
+
+const ACCESS_TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=24 * 3600;
+const MOST_URIS: usize = 64;
+
+impl ApplicationRecord {
+    /// Bad records are refused when written, with every reason at once. `system_user` is the user that the record names,
+    /// as loaded.
+    pub fn check(self, registration: Registration, system_user: Option<&User>) -> Result<Accepted, Vec<String>> {
+        let mut problems = Problems(Vec::new());
+        let uri = problems.take("ApplicationUri", self.application_uri.parse::<ClientId>());
+        let redirect_uris = problems.uris("ImpersonateLoginUrl", &self.impersonate_login_url);
+        let post_logout_uris = problems.uris("ImpersonateLogoutUrl", &self.impersonate_logout_url);
+        let scope = problems.take("Scope", Scope::parse(&self.scope)).unwrap_or_default();
+        for token in scope.iter().filter(|token| !is_registrable(token)) {
+            problems.say(format!("Scope: {token} is unknown; use read, update, sec, offline_access or DomainApi"));
+        }
+        let sign_in = SignIn {
+            internal: self.impersonate_as_internal_user_allowed,
+            community: self.impersonate_as_community_user_allowed,
+        };
+        let client_type = self.client_type(registration.secrets, &mut problems);
+        let service = self.service(system_user, &mut problems);
+        if self.name.trim().is_empty() || self.name.len() > 200 {
+            problems.say("Name: give it 1 to 200 characters; people see it when they consent".into());
+        }
+        if self.access_token_seconds.is_some_and(|seconds| !ACCESS_TOKEN_SECONDS.contains(&seconds)) {
+            problems.say("AccessTokenSeconds: choose 60 to 86400".into());
+        }
+        problems.origins(&self.allowed_cors_origins);
+        problems.links("PolicyUrl", self.policy_url.as_deref());
+        problems.links("TermsUrl", self.terms_url.as_deref());
+        let warnings = self.warnings(system_user);
+        let (Some(uri), true) = (uri, problems.0.is_empty()) else { return Err(problems.0) };
+        let application = TrustedApplication {
+            id: registration.id,
+            uri,
+            name: self.name,
+            client_type,
+            redirect_uris,
+            post_logout_uris,
+            sign_in,
+            service,
+            scope,
+            access_tokens: match self.access_tokens {
+                RecordAccessTokens::None => ReferenceTokenPolicy::None,
+                RecordAccessTokens::AuthenticatedUsers => ReferenceTokenPolicy::AuthenticatedUsers,
+                RecordAccessTokens::AdministratorsOnly => ReferenceTokenPolicy::AdministratorsOnly,
+            },
+            basic_authentication_allowed: self.basic_authentication_allowed,
+            require_consent: self.require_consent,
+            enabled: self.is_enabled,
+            epoch: registration.epoch,
+            access_token_lifetime: self.access_token_seconds.map(Duration::from_secs),
+            cors_origins: self.allowed_cors_origins,
+            access_token_algorithm: self.access_token_algorithm,
+            id_token_algorithm: self.id_token_algorithm,
+            policy_url: self.policy_url,
+            terms_url: self.terms_url,
+            version: registration.version,
+        };
+        Ok(Accepted { application, warnings })
+    }
+
+    fn client_type(&self, secrets: Vec<Secret>, problems: &mut Problems) -> ClientType {
+        match self.client_type {
+            RecordClientType::Public => {
+                if !secrets.is_empty() {
+                    problems.say("ClientType: Public has no secret; remove the secret or choose Confidential".into());
+                }
+                if self.system_user_allowed {
+                    problems
+                        .say("SystemUserAllowed: a Public application cannot prove itself; choose Confidential".into());
+                }
+                let refresh = if self.public_refresh_allowed { PublicRefresh::Allowed } else { PublicRefresh::Never };
+                ClientType::Public { refresh }
+            }
+            RecordClientType::Confidential => {
+                if secrets.is_empty() {
+                    problems.say("ClientType: Confidential needs a secret; add one or choose Public".into());
+                }
+                ClientType::Confidential { secrets }
+            }
+            RecordClientType::None => ClientType::None,
+        }
+    }
+
+    fn service(&self, system_user: Option<&User>, problems: &mut Problems) -> ServiceAccess {
+        match (self.system_user_allowed, self.system_user, system_user) {
+            (false, ..) => ServiceAccess::Off,
+            (true, Some(id), Some(user)) if user.id == UserId(id) => ServiceAccess::ActsAs(user.id),
+            (true, None, _) => {
+                problems.say("SystemUser: SystemUserAllowed needs the user that the application acts as".into());
+                ServiceAccess::Off
+            }
+            (true, Some(_), _) => {
+                problems.say("SystemUser: no such user".into());
+                ServiceAccess::Off
+            }
+        }
+    }
+
+    fn warnings(&self, system_user: Option<&User>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut warn = |when: bool, text: &str| warnings.extend(when.then(|| text.to_owned()));
+        warn(
+            self.system_user_allowed && system_user.is_some_and(|user| user.is_admin),
+            "SystemUser is an administrator: service tokens of this application may do everything",
+        );
+        warn(
+            self.impersonate_as_community_user_allowed && !self.impersonate_as_internal_user_allowed,
+            "Only community users may sign in: their tokens identify, and open no API",
+        );
+        warn(
+            self.access_tokens == RecordAccessTokens::AuthenticatedUsers,
+            "AccessTokens is AuthenticatedUsers: anyone signed in may make long-lived tokens",
+        );
+        warnings
+    }
+}
+
+fn is_registrable(token: &str) -> bool {
+    API_SCOPES.contains(&token) || token == LEGACY_SCOPE || token == "offline_access"
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn say(&mut self, problem: String) {
+        self.0.push(problem);
+    }
+
+    fn take<T, E: std::fmt::Display>(&mut self, attribute: &str, parsed: Result<T, E>) -> Option<T> {
+        parsed.map_err(|error| self.say(format!("{attribute}: {error}"))).ok()
+    }
+
+    /// Shown to people as a link.
+    fn links(&mut self, attribute: &str, text: Option<&str>) {
+        let good = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if text.is_some_and(|text| text.len() > 2048 || !good(text)) {
+            self.say(format!("{attribute}: give an http:// or https:// address"));
+        }
+    }
+
+    /// Compared with what browsers send, byte for byte (RFC 6454 §6.2).
+    fn origins(&mut self, origins: &[String]) {
+        let good = |text: &str| {
+            Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
+        };
+        if origins.len() > MOST_URIS || !origins.iter().all(|text| good(text)) {
+            self.say("AllowedCorsOrigins: write each as scheme://host or scheme://host:port, in lower case".into());
+        }
+    }
+
+    fn uris(&mut self, attribute: &str, texts: &[String]) -> Vec<RedirectUri> {
+        if texts.len() > MOST_URIS {
+            self.say(format!("{attribute}: at most {MOST_URIS}"));
+        }
+        texts.iter().take(MOST_URIS).filter_map(|text| self.take(attribute, RedirectUri::parse(text))).collect()
+    }
+}
+
+impl TrustedApplication {
+    /// The record as it would be exported; the inverse of [`ApplicationRecord::check`].
+    pub fn to_record(&self) -> ApplicationRecord {
+        let texts = |uris: &[RedirectUri]| uris.iter().map(|uri| uri.as_str().to_owned()).collect();
+        let system_user = match self.service {
+            ServiceAccess::Off => None,
+            ServiceAccess::ActsAs(user) => Some(user.0),
+        };
+        ApplicationRecord {
+            application_uri: self.uri.as_str().to_owned(),
+            name: self.name.clone(),
+            client_type: match self.client_type {
+                ClientType::Public { .. } => RecordClientType::Public,
+                ClientType::Confidential { .. } => RecordClientType::Confidential,
+                ClientType::None => RecordClientType::None,
+            },
+            impersonate_login_url: texts(&self.redirect_uris),
+            impersonate_logout_url: texts(&self.post_logout_uris),
+            impersonate_as_internal_user_allowed: self.sign_in.internal,
+            impersonate_as_community_user_allowed: self.sign_in.community,
+            system_user_allowed: system_user.is_some(),
+            system_user,
+            scope: self.scope.to_string(),
+            access_tokens: match self.access_tokens {
+                ReferenceTokenPolicy::None => RecordAccessTokens::None,
+                ReferenceTokenPolicy::AuthenticatedUsers => RecordAccessTokens::AuthenticatedUsers,
+                ReferenceTokenPolicy::AdministratorsOnly => RecordAccessTokens::AdministratorsOnly,
+            },
+            basic_authentication_allowed: self.basic_authentication_allowed,
+            public_refresh_allowed: matches!(self.client_type, ClientType::Public { refresh: PublicRefresh::Allowed }),
+            require_consent: self.require_consent,
+            is_enabled: self.enabled,
+            allowed_cors_origins: self.cors_origins.clone(),
+            access_token_seconds: self.access_token_lifetime.map(|lifetime| lifetime.as_secs()),
+            access_token_algorithm: self.access_token_algorithm,
+            id_token_algorithm: self.id_token_algorithm,
+            policy_url: self.policy_url.clone(),
+            terms_url: self.terms_url.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::application::tests::confidential;
+
+    fn registration(secrets: Vec<Secret>) -> Registration {
+        Registration { id: ApplicationId(Uuid::nil()), secrets, epoch: 0, version: 1 }
+    }
+
+    fn secret() -> Vec<Secret> {
+        match confidential("s", None) {
+            ClientType::Confidential { secrets } => secrets,
+            _ => Vec::new(),
+        }
+    }
+
+    /// A good record with some members replaced.
+    fn problems(secrets: Vec<Secret>, change: &Value) -> String {
+        let mut record = json!({
+            "ApplicationUri": "my.app", "Name": "Mine", "ClientType": "Confidential", "Scope": "read",
+            "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://app.example.com/cb"],
+        });
+        for (name, value) in change.as_object().expect("an object") {
+            record[name] = value.clone();
+        }
+        let record: ApplicationRecord = serde_json::from_value(record).expect("well-formed");
+        record.check(registration(secrets), None).err().unwrap_or_default().join("; ")
+    }
+
+    #[test]
+    fn bad_records_are_refused_with_the_reason() {
+        assert_eq!(problems(secret(), &json!({})), "");
+        for (secrets, change, reason) in [
+            (vec![], json!({}), "Confidential needs a secret"),
+            (secret(), json!({"ClientType": "Public"}), "Public has no secret"),
+            (vec![], json!({"ClientType": "Public", "SystemUserAllowed": true}), "cannot prove itself"),
+            (secret(), json!({"SystemUserAllowed": true}), "needs the user"),
+            (secret(), json!({"SystemUserAllowed": true, "SystemUser": Uuid::nil()}), "no such user"),
+            (secret(), json!({"ImpersonateLoginUrl": ["https://a.example/#f"]}), "ImpersonateLoginUrl"),
+            (secret(), json!({"ImpersonateLoginUrl": ["http://a.example/"]}), "ImpersonateLoginUrl"),
+            (secret(), json!({"Scope": "read everything"}), "everything is unknown"),
+            (secret(), json!({"AllowedCorsOrigins": ["null"]}), "AllowedCorsOrigins"),
+            (secret(), json!({"AllowedCorsOrigins": ["https://a.example/"]}), "AllowedCorsOrigins"),
+            (secret(), json!({"PolicyUrl": "javascript:alert(1)"}), "PolicyUrl"),
+            (secret(), json!({"Name": " "}), "Name"),
+            (secret(), json!({"ApplicationUri": ""}), "ApplicationUri"),
+            (secret(), json!({"AccessTokenSeconds": 5}), "AccessTokenSeconds"),
+        ] {
+            let said = problems(secrets, &change);
+            assert!(said.contains(reason), "{change}: {said:?} should say {reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let text = json!({
+            "ApplicationUri": "my.app", "Name": "Mine", "ClientType": "Public", "Scope": "read DomainApi",
+            "ImpersonateAsInternalUserAllowed": true, "PublicRefreshAllowed": true, "RequireConsent": false,
+            "ImpersonateLoginUrl": ["http://127.0.0.1/callback"], "AccessTokens": "AuthenticatedUsers",
+        });
+        let record: ApplicationRecord = serde_json::from_value(text).expect("well-formed");
+        let before = serde_json::to_value(&record).expect("writes");
+        let accepted = record.check(registration(vec![]), None).expect("good");
+        assert_eq!(serde_json::to_value(accepted.application.to_record()).expect("writes"), before);
+        assert_eq!(accepted.warnings.len(), 1);
+    }
+}

@@ -1,0 +1,278 @@
+//! Reference tokens (`identity.md` §3.4): opaque API keys, shown once, kept as a digest.
+
+use oauth::scope::Scope;
+use oauth::secret::{Digest, Presented};
+
+use crate::application::{API_SCOPES, ReferenceTokenPolicy};
+use crate::{ApplicationId, Dice, ReferenceTokenId, Timestamp, TrustedApplication, User, UserId, UserType};
+
+/// Marks the value of a reference token.
+pub enum ReferenceTokenValue {}
+
+const PREFIX: &str = "enrt_";
+const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+
+/// `enrt_` and 64 upper-case hexadecimal digits; anything else was never one.
+pub fn is_reference_token(shown: &str) -> bool {
+    shown.strip_prefix(PREFIX).is_some_and(|digits| {
+        digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'A'..=b'F').contains(&digit))
+    })
+}
+
+/// 256 random bits in the documented form.
+pub fn draw(dice: &mut dyn Dice) -> Presented<ReferenceTokenValue> {
+    let mut value = String::with_capacity(PREFIX.len() + 64);
+    value.push_str(PREFIX);
+    for byte in dice.secret() {
+        value.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        value.push(char::from(DIGITS[usize::from(byte & 0xf)]));
+    }
+    Presented::new(value)
+}
+
+/// How a value is shown after the first time.
+pub fn masked(tail: &str) -> String {
+    format!("{PREFIX}…{tail}")
+}
+
+/// Whose it is: a person's own (PAT), or the application's (SAT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReferenceTokenKind {
+    Personal,
+    Service,
+}
+
+impl ReferenceTokenKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Personal => "personal",
+            Self::Service => "service",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Personal, Self::Service].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct ReferenceToken {
+    pub id: ReferenceTokenId,
+    pub kind: ReferenceTokenKind,
+    pub digest: Digest<ReferenceTokenValue>,
+    /// The last four digits, for lists.
+    pub tail: String,
+    pub application: ApplicationId,
+    /// Whom it acts as.
+    pub user: UserId,
+    pub description: String,
+    pub scope: Scope,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Why a token was not issued; the text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueRefusal {
+    #[error("this application does not allow reference tokens: see its AccessTokens")]
+    PolicyForbids,
+    #[error("only administrators may issue tokens for this application")]
+    AdministratorsOnly,
+    #[error("the application has no system user to act as: see SystemUserAllowed")]
+    NoSystemUser,
+    #[error("community users and system users have no personal tokens")]
+    WrongKindOfUser,
+    #[error("name at least one scope")]
+    NoScope,
+    #[error("scope {0} is not registered for this application, or opens no API")]
+    ScopeNotAllowed(String),
+    #[error("this instance wants every token to expire: give a time")]
+    ExpiryRequired,
+    #[error("the expiry lies in the past")]
+    AlreadyExpired,
+    #[error("describe the token in 1 to 200 characters")]
+    NoDescription,
+}
+
+/// What somebody wants a token for.
+pub struct Wish<'a> {
+    pub kind: ReferenceTokenKind,
+    pub description: &'a str,
+    pub scope: &'a Scope,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// May this token be made? `holder` is whom it would act as; `by_administrator` says who asks.
+pub fn check_issue(
+    now: Timestamp,
+    application: &TrustedApplication,
+    holder: &User,
+    wish: &Wish<'_>,
+    (by_administrator, must_expire): (bool, bool),
+) -> Result<(), IssueRefusal> {
+    use ReferenceTokenKind::{Personal, Service};
+    match (wish.kind, application.access_tokens) {
+        (_, ReferenceTokenPolicy::None) => return Err(IssueRefusal::PolicyForbids),
+        (Personal, ReferenceTokenPolicy::AuthenticatedUsers) => {}
+        (Personal | Service, _) if by_administrator => {}
+        (Personal | Service, _) => return Err(IssueRefusal::AdministratorsOnly),
+    }
+    if wish.kind == Personal && holder.user_type != UserType::Internal {
+        return Err(IssueRefusal::WrongKindOfUser);
+    }
+    if wish.scope.is_empty() {
+        return Err(IssueRefusal::NoScope);
+    }
+    let good = |token: &str| API_SCOPES.contains(&token) && application.scope.contains(token);
+    if let Some(token) = wish.scope.iter().find(|token| !good(token)) {
+        return Err(IssueRefusal::ScopeNotAllowed(token.to_owned()));
+    }
+    match wish.expires_at {
+        None if must_expire => return Err(IssueRefusal::ExpiryRequired),
+        Some(end) if end <= now => return Err(IssueRefusal::AlreadyExpired),
+        _ => {}
+    }
+    let length = wish.description.trim().chars().count();
+    if (1..=200).contains(&length) { Ok(()) } else { Err(IssueRefusal::NoDescription) }
+}
+
+impl ReferenceToken {
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Does the application's policy of today still bear it?
+    pub fn is_allowed(&self, application: &TrustedApplication, holder: &User) -> bool {
+        match (self.kind, application.access_tokens) {
+            (_, ReferenceTokenPolicy::None) => false,
+            (ReferenceTokenKind::Personal, ReferenceTokenPolicy::AdministratorsOnly) => holder.is_admin,
+            _ => true,
+        }
+    }
+
+    /// What it may do today: never more than the application may.
+    pub fn effective_scope(&self, application: &TrustedApplication) -> Scope {
+        self.scope.intersection(&application.scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::application::tests::{PUBLIC, application};
+    use crate::domain::Permissions;
+    use crate::{Login, Timestamp};
+
+    struct Counting(u8);
+
+    impl Dice for Counting {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            for byte in bytes {
+                self.0 = self.0.wrapping_add(0x11);
+                *byte = self.0;
+            }
+        }
+    }
+
+    fn person(user_type: UserType, is_admin: bool) -> User {
+        User {
+            id: UserId(Uuid::nil()),
+            login: Login::parse("alice").expect("valid"),
+            user_type,
+            is_admin,
+            enabled: true,
+            name: "Alice".into(),
+            email: None,
+            locale: None,
+            permissions: Permissions::default(),
+            epoch: 0,
+            updated_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn a_value_has_the_documented_form_and_no_other_passes() {
+        let value = draw(&mut Counting(0));
+        assert!(is_reference_token(value.expose()));
+        let digits = "A".repeat(64);
+        assert!(is_reference_token(&format!("enrt_{digits}")));
+        for bad in [
+            String::new(),
+            digits.clone(),
+            format!("ENRT_{digits}"),
+            format!("enrt_{}", digits.to_lowercase()),
+            format!("enrt_{}", &digits[1..]),
+            format!("enrt_{digits}A"),
+            format!("enrt_{}G", &digits[1..]),
+            format!(" enrt_{digits}"),
+        ] {
+            assert!(!is_reference_token(&bad), "{bad:?}");
+        }
+        assert_eq!(masked("7960"), "enrt_…7960");
+    }
+
+    #[test]
+    fn policy_scope_and_expiry_decide_who_gets_one() {
+        use IssueRefusal as R;
+        use ReferenceTokenKind::{Personal, Service};
+        let mut app = application(PUBLIC, "read update offline_access");
+        let issue = |app: &TrustedApplication, kind, holder: &User, admin, scope: &str, expires: Option<i64>, must| {
+            let scope = Scope::parse(scope).expect("valid");
+            let wish = Wish { kind, description: "for a script", scope: &scope, expires_at: expires.map(Timestamp) };
+            check_issue(Timestamp(10), app, holder, &wish, (admin, must)).err()
+        };
+        let alice = person(UserType::Internal, false);
+        let carol = person(UserType::ExternalCommunity, false);
+        assert_eq!(issue(&app, Personal, &alice, true, "read", None, false), Some(R::PolicyForbids));
+        app.access_tokens = ReferenceTokenPolicy::AdministratorsOnly;
+        assert_eq!(issue(&app, Personal, &alice, false, "read", None, false), Some(R::AdministratorsOnly));
+        assert_eq!(issue(&app, Service, &alice, true, "read", None, false), None);
+        app.access_tokens = ReferenceTokenPolicy::AuthenticatedUsers;
+        assert_eq!(issue(&app, Personal, &alice, false, "read", None, false), None);
+        assert_eq!(issue(&app, Service, &alice, false, "read", None, false), Some(R::AdministratorsOnly));
+        assert_eq!(issue(&app, Personal, &carol, false, "read", None, false), Some(R::WrongKindOfUser));
+        assert_eq!(issue(&app, Personal, &alice, false, "", None, false), Some(R::NoScope));
+        for scope in ["sec", "openid", "offline_access", "read sec"] {
+            let refusal = issue(&app, Personal, &alice, false, scope, None, false);
+            assert!(matches!(refusal, Some(R::ScopeNotAllowed(_))), "{scope}");
+        }
+        assert_eq!(issue(&app, Personal, &alice, false, "read", None, true), Some(R::ExpiryRequired));
+        assert_eq!(issue(&app, Personal, &alice, false, "read", Some(10), true), Some(R::AlreadyExpired));
+        assert_eq!(issue(&app, Personal, &alice, false, "read", Some(11), true), None);
+    }
+
+    #[test]
+    fn a_live_token_follows_its_application() {
+        let mut app = application(PUBLIC, "read");
+        let mut token = ReferenceToken {
+            id: ReferenceTokenId(Uuid::nil()),
+            kind: ReferenceTokenKind::Personal,
+            digest: draw(&mut Counting(0)).digest(),
+            tail: "7960".into(),
+            application: app.id,
+            user: UserId(Uuid::nil()),
+            description: "d".into(),
+            scope: Scope::parse("read update").expect("valid"),
+            created_by: "alice".into(),
+            created_at: Timestamp(0),
+            expires_at: Some(Timestamp(10)),
+            last_used_at: None,
+            revoked_at: None,
+        };
+        assert!(token.is_live(Timestamp(9)) && !token.is_live(Timestamp(10)));
+        assert_eq!(token.effective_scope(&app).to_string(), "read", "narrowed with the application");
+        let (alice, admin) = (person(UserType::Internal, false), person(UserType::Internal, true));
+        assert!(!token.is_allowed(&app, &alice), "the policy forbids tokens now");
+        app.access_tokens = ReferenceTokenPolicy::AdministratorsOnly;
+        assert!(!token.is_allowed(&app, &alice) && token.is_allowed(&app, &admin));
+        app.access_tokens = ReferenceTokenPolicy::AuthenticatedUsers;
+        assert!(token.is_allowed(&app, &alice));
+        token.revoked_at = Some(Timestamp(1));
+        assert!(!token.is_live(Timestamp(2)));
+    }
+}

@@ -1,0 +1,145 @@
+//! What a node does for a call whose session it does not know: look, decide, act, and look again where it was
+//! overtaken. The node brings the answers and carries the steps out.
+
+use std::time::Duration;
+
+use super::{Licences, NoSeat, Occupancy, admit, ends_at, is_due};
+use crate::seat::Admission;
+use crate::{Login, Timestamp};
+
+/// How often a node looks before it gives up. Every look but the last was overtaken by somebody who got on.
+const LOOKS: u8 = 16;
+
+/// One look at the database: everything in it was true at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    pub licences: Licences<'a>,
+    pub occupancy: Occupancy<'a>,
+    /// The live session of the caller's key, if it has one.
+    pub own: Option<OwnRow>,
+}
+
+/// The timers of a live session as they were last written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnRow {
+    pub ends_at: Timestamp,
+    pub final_end: Option<Timestamp>,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The key has a live session: take it into memory. If it is gone meanwhile, look again.
+    Join,
+    /// The same, but write this call down first, with the end that it gives: the session may be closed sooner than
+    /// calls are written down by themselves. If it is gone meanwhile, look again.
+    Prolong(Timestamp),
+    /// Commit the opening, guarded by the admission and by the key being free; overtaken, look again.
+    Open(Admission),
+    /// Close the sessions whose timers are over, then look again.
+    CloseDue,
+    Refuse(NoSeat),
+    /// Overtaken too often: the caller may try again.
+    GiveUp,
+}
+
+/// The course of one opening.
+pub struct Opening<'a> {
+    now: Timestamp,
+    who: &'a Login,
+    slack: Duration,
+    looks_left: u8,
+    has_closed_due: bool,
+}
+
+impl<'a> Opening<'a> {
+    /// `slack` as for [`is_due`].
+    pub const fn new(now: Timestamp, who: &'a Login, slack: Duration) -> Self {
+        Self { now, who, slack, looks_left: LOOKS, has_closed_due: false }
+    }
+
+    pub fn step(&mut self, sight: &Sight<'_>) -> Step {
+        if self.looks_left == 0 {
+            return Step::GiveUp;
+        }
+        self.looks_left -= 1;
+        match sight.own {
+            Some(own) if is_due(self.now, own, self.slack) => self.close_due(),
+            Some(own) if own.ends_at <= self.now.plus(self.slack) => Step::Prolong(ends_at(self.now, own.final_end)),
+            Some(_) => Step::Join,
+            None => match admit(self.now, sight.licences, sight.occupancy, self.who) {
+                Ok(admission) => Step::Open(admission),
+                Err(_) if !self.has_closed_due && self.frees_one(sight) => self.close_due(),
+                Err(no_seat) => Step::Refuse(no_seat),
+            },
+        }
+    }
+
+    fn close_due(&mut self) -> Step {
+        self.has_closed_due = true;
+        Step::CloseDue
+    }
+
+    /// Whether a session is over that nobody has closed yet.
+    fn frees_one(&self, sight: &Sight<'_>) -> bool {
+        sight.occupancy.earliest_end.is_some_and(|end| end <= self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{IDLE, SLACK};
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(10_000_000_000);
+
+    fn sight(live: u64, earliest_end: Timestamp, own: Option<OwnRow>) -> Sight<'static> {
+        Sight {
+            licences: Licences { seats: Some(2), reserved: &[] },
+            occupancy: Occupancy { version: 1, live, holders: &[], earliest_end: Some(earliest_end) },
+            own,
+        }
+    }
+
+    #[test]
+    fn a_live_key_is_joined_and_never_opened_twice() {
+        let who = Login::parse("alice").expect("valid");
+        let own = |ends_at| Some(OwnRow { ends_at, final_end: None });
+        let later = NOW.plus(IDLE);
+        assert_eq!(
+            Opening::new(NOW, &who, SLACK).step(&sight(2, later, own(later))),
+            Step::Join,
+            "a full house or not"
+        );
+        let prolonged = Step::Prolong(NOW.plus(IDLE));
+        assert_eq!(
+            Opening::new(NOW, &who, SLACK).step(&sight(1, NOW, own(NOW))),
+            prolonged,
+            "perhaps called elsewhere"
+        );
+        let over = NOW.minus(SLACK);
+        assert_eq!(Opening::new(NOW, &who, SLACK).step(&sight(1, over, own(over))), Step::CloseDue);
+    }
+
+    #[test]
+    fn a_full_house_is_swept_once_before_anybody_is_refused() {
+        let who = Login::parse("alice").expect("valid");
+        let full = sight(2, NOW, None);
+        let mut opening = Opening::new(NOW, &who, SLACK);
+        assert_eq!(opening.step(&full), Step::CloseDue);
+        assert_eq!(opening.step(&full), Step::Refuse(NoSeat { seats: 2, free_at: NOW }), "it closed nothing");
+        let later = NOW.plus(IDLE);
+        let refused = Step::Refuse(NoSeat { seats: 2, free_at: later });
+        assert_eq!(Opening::new(NOW, &who, SLACK).step(&sight(2, later, None)), refused);
+    }
+
+    #[test]
+    fn overtaken_too_often_it_gives_up() {
+        let who = Login::parse("alice").expect("valid");
+        let mut opening = Opening::new(NOW, &who, SLACK);
+        for _ in 0..LOOKS {
+            assert!(matches!(opening.step(&sight(1, NOW, None)), Step::Open(_)));
+        }
+        assert_eq!(opening.step(&sight(1, NOW, None)), Step::GiveUp);
+    }
+}

@@ -1,0 +1,413 @@
+//! Redirect URIs: what may be registered, and what a registered one accepts (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1.3).
+
+use form_urlencoded::Serializer;
+use url::Url;
+
+/// Of a redirect URI, in bytes.
+pub const LONGEST: usize = 2048;
+
+/// Hosts that never leave the machine; the only ones for `http` (RFC 8252 §7.3, §8.3).
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// A redirect URI as registered; also fit for `post_logout_redirect_uris`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RedirectUri(String);
+
+/// Why a URI may not be registered, and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectUriError {
+    #[error("a redirect URI has at most {LONGEST} characters: shorten it, and carry what changes in state")]
+    TooLong,
+    #[error(
+        "only the ASCII characters of a URI are allowed: percent-encode all others, and write host names in punycode"
+    )]
+    Character,
+    #[error("remove the fragment (# and what follows): a redirect URI has none")]
+    Fragment,
+    #[error("write the whole URI: scheme, host and path, like https://app.example.com/callback")]
+    NotAbsolute,
+    #[error("remove the user name and password in front of the host")]
+    UserInfo,
+    #[error("name one host exactly, in letters, digits, dots and hyphens: there are no wildcards")]
+    Host,
+    #[error(
+        "the port is a number from 1 to 65535 without leading zeros; leave it out together with its colon if it is the usual one"
+    )]
+    Port,
+    #[error("http is only for localhost, 127.0.0.1 and [::1]: use https")]
+    HttpNotLoopback,
+    #[error(
+        "use https, http on a loopback host, or a private scheme made from your domain name, like com.example.app:/callback; all in lower case"
+    )]
+    Scheme,
+}
+
+impl RedirectUri {
+    pub fn parse(text: &str) -> Result<Self, RedirectUriError> {
+        if text.len() > LONGEST {
+            return Err(RedirectUriError::TooLong);
+        }
+        if text.contains('#') {
+            return Err(RedirectUriError::Fragment);
+        }
+        if !text.bytes().all(is_uri_character) {
+            return Err(RedirectUriError::Character);
+        }
+        let (scheme, rest) = text.split_once(':').ok_or(RedirectUriError::NotAbsolute)?;
+        match scheme {
+            "https" => check_authority(authority(rest)?)?,
+            "http" => {
+                let authority = authority(rest)?;
+                check_authority(authority)?;
+                if !LOOPBACK.contains(&split_port(authority).0) {
+                    return Err(RedirectUriError::HttpNotLoopback);
+                }
+            }
+            private if is_private_use(private) => check_private_use(rest)?,
+            _ => return Err(RedirectUriError::Scheme),
+        }
+        // The rules above are about the text; this one is what a browser will make of it.
+        Url::parse(text).map_err(|_| RedirectUriError::Host)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Byte for byte (RFC 9700 §4.1.3), but a loopback `http` URI registered without a port matches any (RFC 8252 §7.3).
+    /// Texts are compared, never parsed URIs: two parsers may disagree, one text cannot.
+    pub fn accepts(&self, presented: &str) -> bool {
+        self.0 == presented || self.accepts_with_port(presented).unwrap_or(false)
+    }
+
+    /// `None` if this is no loopback URI without a port, or the other not the same with one.
+    fn accepts_with_port(&self, presented: &str) -> Option<bool> {
+        let after_scheme = self.0.strip_prefix("http://")?;
+        let host = LOOPBACK.into_iter().find(|host| after_scheme.starts_with(host))?;
+        let path = after_scheme.strip_prefix(host).filter(|path| !path.starts_with(':'))?;
+        let after_host = presented.strip_prefix("http://")?.strip_prefix(host)?.strip_prefix(':')?;
+        let digits = after_host.bytes().take_while(u8::is_ascii_digit).count();
+        let (port, rest) = after_host.split_at(digits);
+        Some(is_port(port) && rest == path)
+    }
+
+    /// For CORS: the origin of an `http` or `https` URI as a browser writes it (RFC 6454 §6.2).
+    pub fn origin(&self) -> Option<String> {
+        origin(&self.0)
+    }
+}
+
+/// The presented URI with parameters appended; an existing query is kept (RFC 6749 §3.1.2).
+pub fn with_params(presented: &str, params: &[(&str, &str)]) -> String {
+    let mut uri = presented.to_owned();
+    if params.is_empty() {
+        return uri;
+    }
+    if !uri.contains('?') {
+        uri.push('?');
+    } else if !uri.ends_with(['?', '&']) {
+        uri.push('&');
+    }
+    let start = uri.len();
+    Serializer::for_suffix(uri, start).extend_pairs(params).finish()
+}
+
+/// Where two texts part, in bytes: a character boundary of both. Equal texts part at their end.
+pub fn first_difference(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
+}
+
+/// What `form-action` must allow for a form's answer to redirect there (CSP Level 3 §2.3.1). The grammar has no IPv6
+/// hosts, so `[::1]` is only reached by its scheme; a text that is no URI gets `'none'`.
+pub fn form_action_source(presented: &str) -> String {
+    match origin(presented) {
+        Some(origin) if !origin.contains('[') => origin,
+        _ => Url::parse(presented).map_or_else(|_| "'none'".to_owned(), |url| format!("{}:", url.scheme())),
+    }
+}
+
+fn origin(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    matches!(url.scheme(), "http" | "https").then(|| url.origin().ascii_serialization())
+}
+
+/// RFC 3986 §2: unreserved, reserved and `%`.
+fn is_uri_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte)
+}
+
+/// RFC 8252 §7.1: a scheme made from a domain name that the app's maker controls, so it has a dot.
+fn is_private_use(scheme: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    scheme.starts_with(|first: char| first.is_ascii_lowercase()) && scheme.contains('.') && scheme.bytes().all(allowed)
+}
+
+fn check_private_use(rest: &str) -> Result<(), RedirectUriError> {
+    if !rest.starts_with('/') {
+        return Err(RedirectUriError::NotAbsolute);
+    }
+    match authority(rest) {
+        Ok(authority) if authority.contains('@') => Err(RedirectUriError::UserInfo),
+        _ => Ok(()),
+    }
+}
+
+/// What stands between `//` and the path, of the text behind the scheme's colon.
+fn authority(rest: &str) -> Result<&str, RedirectUriError> {
+    let rest = rest.strip_prefix("//").ok_or(RedirectUriError::NotAbsolute)?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    if end == 0 { Err(RedirectUriError::NotAbsolute) } else { Ok(&rest[..end]) }
+}
+
+fn check_authority(authority: &str) -> Result<(), RedirectUriError> {
+    if authority.contains('@') {
+        return Err(RedirectUriError::UserInfo);
+    }
+    let (host, port) = split_port(authority);
+    if port.is_some_and(|port| !is_port(port)) {
+        return Err(RedirectUriError::Port);
+    }
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let fits = match address {
+        Some(address) => address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte)),
+        None => host.bytes().all(name),
+    };
+    if fits && !host.is_empty() { Ok(()) } else { Err(RedirectUriError::Host) }
+}
+
+/// Host and port; the colons inside an IPv6 address part nothing.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
+/// 1 to 65535, written the only way.
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0') && text.parse::<u16>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_that_belong_to_somebody_are_accepted_for_registration() {
+        for text in [
+            "https://app.example.com/callback",
+            "https://app.example.com",
+            "https://app.example.com:8443/cb?tenant=1&x=%20",
+            "https://[2001:db8::1]/cb",
+            "https://intra_net/cb",
+            "http://localhost/cb",
+            "http://localhost:5173/cb",
+            "http://127.0.0.1/callback",
+            "http://127.0.0.1",
+            "http://[::1]:3000/",
+            "com.example.app:/callback",
+            "com.example.app://callback/x",
+            &format!("https://a/{}", "x".repeat(LONGEST - 10)),
+        ] {
+            assert_eq!(RedirectUri::parse(text).map(|uri| uri.as_str().to_owned()), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn all_others_are_refused_for_their_own_reason() {
+        use RedirectUriError::{
+            Character, Fragment, Host, HttpNotLoopback, NotAbsolute, Port, Scheme, TooLong, UserInfo,
+        };
+        for (text, expected) in [
+            ("", NotAbsolute),
+            ("/callback", NotAbsolute),
+            ("app.example.com/callback", NotAbsolute),
+            ("https:app.example.com", NotAbsolute),
+            ("https:/app.example.com", NotAbsolute),
+            ("https://", NotAbsolute),
+            ("https:///cb", NotAbsolute),
+            ("com.example.app:callback", NotAbsolute),
+            ("com.example.app:", NotAbsolute),
+            ("https://a.example/cb#", Fragment),
+            ("https://a.example/cb#x", Fragment),
+            ("https://a.example/c b", Character),
+            ("https://a.example/cb\n", Character),
+            ("https://a.example\\@evil.example/", Character),
+            ("https://a.example/é", Character),
+            ("https://bücher.example/", Character),
+            ("https://a.example/\"", Character),
+            ("https://user@a.example/", UserInfo),
+            ("https://user:pw@a.example/", UserInfo),
+            ("http://localhost@evil.example/", UserInfo),
+            ("com.example.app://user@host/", UserInfo),
+            ("https://*.example.com/cb", Host),
+            ("https://a;script-src/cb", Host),
+            ("https://a,b/cb", Host),
+            ("https://ex%61mple.com/cb", Host),
+            ("https://[::1/cb", Host),
+            ("https://[1.2.3/cb", Host),
+            ("https://[zz]/cb", Host),
+            ("https://[::::]/cb", Host),
+            ("https://:443/cb", Host),
+            ("https://1.2.3.256/cb", Host),
+            ("https://a.example:/cb", Port),
+            ("https://a.example:0443/cb", Port),
+            ("https://a.example:0/cb", Port),
+            ("https://a.example:65536/cb", Port),
+            ("https://a.example:+80/cb", Port),
+            ("http://127.0.0.1:/cb", Port),
+            ("http://a.example/cb", HttpNotLoopback),
+            ("http://localhost.evil.example/cb", HttpNotLoopback),
+            ("http://127.0.0.2/cb", HttpNotLoopback),
+            ("http://0x7f.1/cb", HttpNotLoopback),
+            ("http://LOCALHOST/cb", HttpNotLoopback),
+            ("javascript:alert(1)", Scheme),
+            ("data:text/html,x", Scheme),
+            ("file:///etc/passwd", Scheme),
+            ("blob:https://a.example/x", Scheme),
+            ("vbscript:x", Scheme),
+            ("myapp:/callback", Scheme),
+            ("HTTPS://a.example/", Scheme),
+            ("Com.Example.App:/cb", Scheme),
+            ("1.com:/cb", Scheme),
+            ("urn:ietf:wg:oauth:2.0:oob", Scheme),
+            (&format!("https://a/{}", "x".repeat(LONGEST - 9)), TooLong),
+        ] {
+            assert_eq!(RedirectUri::parse(text), Err(expected), "{text:.60}");
+        }
+    }
+
+    fn accepts(registered: &str, presented: &str) -> bool {
+        RedirectUri::parse(registered).expect("valid").accepts(presented)
+    }
+
+    /// RFC 9700 §4.1.3.
+    #[test]
+    fn any_byte_of_difference_is_a_difference() {
+        let registered = "https://app.example.com/cb?x=1";
+        assert!(accepts(registered, registered));
+        for presented in [
+            "",
+            "https://app.example.com/cb",
+            "https://app.example.com/cb?x=1&",
+            "https://app.example.com/cb?x=1#",
+            "https://app.example.com/cb/?x=1",
+            "https://APP.example.com/cb?x=1",
+            "https://app.example.com:443/cb?x=1",
+            "https://app.example.com/%63b?x=1",
+            "https://app.example.com/a/../cb?x=1",
+            "http://app.example.com/cb?x=1",
+        ] {
+            assert!(!accepts(registered, presented), "{presented}");
+        }
+    }
+
+    /// RFC 8252 §7.3.
+    #[test]
+    fn a_loopback_uri_without_a_port_matches_any_port() {
+        for (registered, presented) in [
+            ("http://127.0.0.1/callback", "http://127.0.0.1/callback"),
+            ("http://127.0.0.1/callback", "http://127.0.0.1:1/callback"),
+            ("http://127.0.0.1/callback", "http://127.0.0.1:65535/callback"),
+            ("http://localhost/cb?x=1", "http://localhost:5173/cb?x=1"),
+            ("http://[::1]/cb", "http://[::1]:80/cb"),
+            ("http://127.0.0.1", "http://127.0.0.1:8080"),
+        ] {
+            assert!(accepts(registered, presented), "{registered} {presented}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_port_may_vary_and_only_a_port_that_is_one() {
+        for presented in [
+            "http://127.0.0.1:/callback",
+            "http://127.0.0.1:0/callback",
+            "http://127.0.0.1:0080/callback",
+            "http://127.0.0.1:+80/callback",
+            "http://127.0.0.1:-1/callback",
+            "http://127.0.0.1:65536/callback",
+            "http://127.0.0.1:123456/callback",
+            "http://127.0.0.1:80@evil.example/callback",
+            "http://127.0.0.1:80.evil.example/callback",
+            "http://127.0.0.1:80:80/callback",
+            "http://127.0.0.1:٣/callback",
+            "http://127.0.0.1:80/callback/",
+            "http://127.0.0.1:80/callback?x",
+            "http://127.0.0.1:80/",
+            "http://127.0.0.1.evil.example/callback",
+            "http://127.0.0.1@evil.example/callback",
+            "http://localhost:80/callback",
+            "http://[::1]:80/callback",
+            "https://127.0.0.1:80/callback",
+        ] {
+            assert!(!accepts("http://127.0.0.1/callback", presented), "{presented}");
+        }
+        assert!(!accepts("http://127.0.0.1", "http://127.0.0.1:80@evil.example"));
+        assert!(!accepts("http://127.0.0.1", "http://127.0.0.1:80/"));
+        assert!(!accepts("http://127.0.0.1:8080/cb", "http://127.0.0.1:8081/cb"));
+        assert!(!accepts("http://127.0.0.1:8080/cb", "http://127.0.0.1/cb"));
+        assert!(!accepts("https://127.0.0.1/cb", "https://127.0.0.1:8080/cb"));
+        assert!(!accepts("com.example.app://localhost/cb", "com.example.app://localhost:80/cb"));
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_writes() {
+        for (text, expected) in [
+            ("https://App.Example.com/cb", Some("https://app.example.com")),
+            ("https://app.example.com:443/cb", Some("https://app.example.com")),
+            ("https://app.example.com:8443/cb", Some("https://app.example.com:8443")),
+            ("http://localhost:5173/cb", Some("http://localhost:5173")),
+            ("http://[::1]/", Some("http://[::1]")),
+            ("com.example.app:/cb", None),
+        ] {
+            assert_eq!(RedirectUri::parse(text).expect("valid").origin().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_appended_and_an_existing_query_is_kept() {
+        let params = [("code", "a&b"), ("state", "x y=é")];
+        for (presented, expected) in [
+            ("https://a/cb", "https://a/cb?code=a%26b&state=x+y%3D%C3%A9"),
+            ("https://a", "https://a?code=a%26b&state=x+y%3D%C3%A9"),
+            ("https://a/cb?t=%31", "https://a/cb?t=%31&code=a%26b&state=x+y%3D%C3%A9"),
+            ("https://a/cb?", "https://a/cb?code=a%26b&state=x+y%3D%C3%A9"),
+            ("https://a/cb?t&", "https://a/cb?t&code=a%26b&state=x+y%3D%C3%A9"),
+            ("com.example.app:/cb", "com.example.app:/cb?code=a%26b&state=x+y%3D%C3%A9"),
+        ] {
+            assert_eq!(with_params(presented, &params), expected);
+            assert_eq!(with_params(presented, &[]), presented);
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_a_boundary_of_both() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("", "a", 0),
+            ("abc", "abd", 2),
+            ("abc", "ab", 2),
+            ("abc", "abc", 3),
+            ("é", "è", 0),
+            ("aé", "aéb", 3),
+        ] {
+            assert_eq!(first_difference(a, b), expected, "{a} {b}");
+            assert!(a.is_char_boundary(expected) && b.is_char_boundary(expected));
+        }
+    }
+
+    #[test]
+    fn form_action_names_the_narrowest_source_there_is() {
+        for (presented, expected) in [
+            ("https://app.example.com/cb?x", "https://app.example.com"),
+            ("http://127.0.0.1:5000/cb", "http://127.0.0.1:5000"),
+            ("http://[::1]:5000/cb", "http:"),
+            ("com.example.app:/cb", "com.example.app:"),
+            ("nothing", "'none'"),
+        ] {
+            assert_eq!(form_action_source(presented), expected);
+        }
+    }
+}

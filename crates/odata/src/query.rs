@@ -1,0 +1,279 @@
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+use crate::token::{Token, Tokens};
+use crate::{Filter, Path, Problem};
+
+/// The query options of one request, each at most once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    pub top: Option<u32>,
+    pub skip: Option<u32>,
+    pub count: bool,
+    pub select: Option<Vec<Selected>>,
+    pub orderby: Vec<OrderBy>,
+    pub filter: Option<Filter>,
+    pub skiptoken: Option<String>,
+    /// The names of the system options given, in their canonical form.
+    pub given: Vec<&'static str>,
+    /// Every option as it came, decoded: what the next link repeats.
+    pub pairs: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selected {
+    All,
+    Member(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderBy {
+    pub path: Path,
+    pub descending: bool,
+}
+
+/// Options that also go without `$` (`OData` 4.01 §5.1); the first seven are served.
+const SYSTEM: &[&str] =
+    &["$top", "$skip", "$count", "$select", "$orderby", "$filter", "$skiptoken", "$expand", "$search", "$apply"];
+/// Further options of the standard; without `$` these names are too common to claim.
+const STANDARD: &[&str] = &["$compute", "$deltatoken", "$format", "$id", "$index", "$levels"];
+
+const MAX_LIST: usize = 200;
+
+impl Query {
+    /// `raw` is what follows `?`, as it arrived.
+    pub(crate) fn parse(raw: &str) -> Result<Self, Problem> {
+        let mut query = Self::default();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode_form(name)?, decode_form(value)?);
+            if let Some(system) = system_name(&name)? {
+                if query.given.contains(&system) {
+                    return Err(Problem::Duplicate(system.to_owned()));
+                }
+                query.given.push(system);
+                query.read(system, &value)?;
+            }
+            query.pairs.push((name, value));
+        }
+        Ok(query)
+    }
+
+    /// The value of an option that is not the standard's; a second one of the same name is refused.
+    pub fn custom(&self, wanted: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.pairs.iter().filter(|(name, _)| name == wanted);
+        let value = values.next().map(|(_, value)| value.as_str());
+        match values.next() {
+            Some(_) => Err(Problem::Duplicate(wanted.to_owned())),
+            None => Ok(value),
+        }
+    }
+
+    fn read(&mut self, option: &'static str, value: &str) -> Result<(), Problem> {
+        match option {
+            "$top" => self.top = Some(non_negative(option, value)?),
+            "$skip" => self.skip = Some(non_negative(option, value)?),
+            "$count" => {
+                self.count = match value.trim() {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(expected(option, "true or false")),
+                }
+            }
+            "$select" => self.select = Some(parse_select(value)?),
+            "$orderby" => self.orderby = parse_orderby(value)?,
+            "$filter" => self.filter = Some(Filter::parse(value)?),
+            "$skiptoken" => self.skiptoken = Some(value.to_owned()),
+            _ => return Err(Problem::Unsupported(option.to_owned())),
+        }
+        Ok(())
+    }
+}
+
+/// `None` for a name that is the client's own business.
+pub(crate) fn system_name(name: &str) -> Result<Option<&'static str>, Problem> {
+    let bare = name.strip_prefix('$').unwrap_or(name);
+    let is = |known: &&&str| known[1..].eq_ignore_ascii_case(bare);
+    match (SYSTEM.iter().find(is), name.starts_with('$')) {
+        (Some(known), _) => Ok(Some(known)),
+        (None, false) => Ok(None),
+        // A model without a SchemaVersion annotation has one version only (Protocol 4.01 §11.2.12).
+        (None, true) if bare.eq_ignore_ascii_case("schemaversion") => Ok(None),
+        (None, true) => Err(match STANDARD.iter().find(is) {
+            Some(known) => Problem::Unsupported((*known).to_owned()),
+            None => Problem::UnknownOption(name.to_owned()),
+        }),
+    }
+}
+
+/// A name or a value of a query string: `+` is a blank, as in a form.
+fn decode_form(text: &str) -> Result<String, Problem> {
+    let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+    decode(&spaced, "query")
+}
+
+/// Percent-decoded UTF-8 without U+0000, which no text here may hold.
+pub(crate) fn decode(text: &str, place: &'static str) -> Result<String, Problem> {
+    let decoded = percent_decode(text.as_bytes()).decode_utf8();
+    match decoded {
+        Ok(decoded) if !decoded.contains('\0') => Ok(decoded.into_owned()),
+        _ => Err(expected(place, "UTF-8 without U+0000")),
+    }
+}
+
+const fn expected(place: &'static str, expected: &'static str) -> Problem {
+    Problem::Syntax { place, at: 0, expected }
+}
+
+/// A non-negative `Int32`.
+fn non_negative(option: &'static str, value: &str) -> Result<u32, Problem> {
+    let value = value.trim();
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    digits
+        .then(|| value.parse::<i32>().ok().and_then(|n| u32::try_from(n).ok()))
+        .flatten()
+        .ok_or(expected(option, "a number from 0 to 2147483647"))
+}
+
+fn parse_select(value: &str) -> Result<Vec<Selected>, Problem> {
+    let mut tokens = Tokens::new("$select", value)?;
+    let mut selected = Vec::new();
+    loop {
+        if tokens.accept(&Token::Star)? {
+            selected.push(Selected::All);
+        } else {
+            let mut path = parse_path(&mut tokens)?;
+            match (path.0.pop(), path.0.is_empty()) {
+                (Some(name), true) => selected.push(Selected::Member(name)),
+                _ => return Err(Problem::Unsupported("a path in $select".to_owned())),
+            }
+        }
+        if !another(&mut tokens, "$select", selected.len())? {
+            return Ok(selected);
+        }
+    }
+}
+
+fn parse_orderby(value: &str) -> Result<Vec<OrderBy>, Problem> {
+    let mut tokens = Tokens::new("$orderby", value)?;
+    let mut keys = Vec::new();
+    loop {
+        let path = parse_path(&mut tokens)?;
+        let descending = tokens.accept_word(&["asc", "desc"])? == Some("desc");
+        keys.push(OrderBy { path, descending });
+        if !another(&mut tokens, "$orderby", keys.len())? {
+            return Ok(keys);
+        }
+    }
+}
+
+fn parse_path(tokens: &mut Tokens<'_>) -> Result<Path, Problem> {
+    let mut segments = Vec::new();
+    loop {
+        let Token::Word(name) = *tokens.peek() else {
+            return Err(tokens.syntax("a member's name"));
+        };
+        segments.push(name.to_owned());
+        tokens.take()?;
+        if *tokens.peek() == Token::Open {
+            return Err(Problem::Unsupported(name.to_owned()));
+        }
+        if segments.len() > 8 || !tokens.accept(&Token::Slash)? {
+            return Ok(Path(segments));
+        }
+    }
+}
+
+/// Whether a comma announces one more item of the list.
+fn another(tokens: &mut Tokens<'_>, place: &'static str, length: usize) -> Result<bool, Problem> {
+    let more = tokens.accept(&Token::Comma)?;
+    if more && length >= MAX_LIST {
+        let unit = "items";
+        return Err(Problem::TooMany { place, limit: MAX_LIST, unit });
+    }
+    if !more {
+        tokens.expect(&Token::End, "',' or the end")?;
+    }
+    Ok(more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_decoded_by_name_and_value() {
+        let plain = Query::parse("$top=10&$skip=3&$count=true&$select=A,%20b&$orderby=A+desc,B").expect("valid");
+        let encoded = Query::parse("%24top=10&skip=3&COUNT=true&%24Select=A,+b&$orderBy=A%20DESC%2CB").expect("valid");
+        for query in [&plain, &encoded] {
+            assert_eq!((query.top, query.skip, query.count), (Some(10), Some(3), true));
+            let members = ["A", "b"].map(|name| Selected::Member(name.to_owned()));
+            assert_eq!(query.select.as_deref(), Some(members.as_slice()));
+            let order: Vec<_> = query.orderby.iter().map(|key| (key.path.0.join("/"), key.descending)).collect();
+            assert_eq!(order, [("A".to_owned(), true), ("B".to_owned(), false)]);
+        }
+        assert_eq!(Query::parse("$select=*").expect("valid").select, Some(vec![Selected::All]));
+    }
+
+    #[test]
+    fn names_of_the_clients_own_are_kept_and_not_read() {
+        let query = Query::parse("tr=1&options=skipnulls&tr=2&format=x&$schemaversion=1&&a").expect("valid");
+        assert!(query.given.is_empty());
+        assert_eq!(query.custom("options"), Ok(Some("skipnulls")));
+        assert_eq!(query.custom("absent"), Ok(None));
+        assert_eq!(query.custom("tr"), Err(Problem::Duplicate("tr".to_owned())));
+        assert_eq!(query.pairs.len(), 6);
+    }
+
+    #[test]
+    fn unknown_unsupported_and_repeated_options_are_told_apart() {
+        for (raw, problem) in [
+            ("$tops=1", Problem::UnknownOption("$tops".to_owned())),
+            ("$=1", Problem::UnknownOption("$".to_owned())),
+            ("$expand=A", Problem::Unsupported("$expand".to_owned())),
+            ("search=A", Problem::Unsupported("$search".to_owned())),
+            ("$Format=json", Problem::Unsupported("$format".to_owned())),
+            ("$top=1&$top=1", Problem::Duplicate("$top".to_owned())),
+            ("$top=1&top=2", Problem::Duplicate("$top".to_owned())),
+            ("$select=A/B", Problem::Unsupported("a path in $select".to_owned())),
+            ("$orderby=length(A)", Problem::Unsupported("length".to_owned())),
+        ] {
+            assert_eq!(Query::parse(raw), Err(problem), "{raw}");
+        }
+    }
+
+    #[test]
+    fn malformed_values_are_refused() {
+        for raw in [
+            "$top=",
+            "$top=-1",
+            "$top=%2B1",
+            "$top=2147483648",
+            "$top=1.5",
+            "$skip=x",
+            "$count=yes",
+            "$select=",
+            "$select=A,",
+            "$select=A B",
+            "$select='A'",
+            "$orderby=",
+            "$orderby=A up",
+            "$orderby=A,,B",
+            "$filter=",
+            "a=%00",
+            "a=%ff",
+            "%ff=1",
+            "$filter=A+eq+'%00'",
+        ] {
+            assert!(matches!(Query::parse(raw), Err(Problem::Syntax { .. })), "{raw}");
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let list = |n: usize| format!("$select={}", vec!["A"; n].join(","));
+        assert!(Query::parse(&list(200)).is_ok());
+        assert!(matches!(Query::parse(&list(201)), Err(Problem::TooMany { .. })));
+    }
+}

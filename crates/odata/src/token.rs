@@ -1,0 +1,143 @@
+use uuid::Uuid;
+
+use crate::entity_id::parse_guid;
+use crate::{Decimal, Problem, parse_instant};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    /// A name, an operator, a keyword; may hold dots (`Erp.State`) or begin with `$` or `@`.
+    Word(&'a str),
+    Text(String),
+    Number(Decimal),
+    Guid(Uuid),
+    Instant(i64),
+    Slash,
+    Open,
+    Close,
+    Comma,
+    Star,
+    End,
+}
+
+/// The tokens of one option's value, one ahead of the reader.
+pub(crate) struct Tokens<'a> {
+    place: &'static str,
+    text: &'a str,
+    next: usize,
+    start: usize,
+    current: Token<'a>,
+}
+
+impl<'a> Tokens<'a> {
+    pub(crate) fn new(place: &'static str, text: &'a str) -> Result<Self, Problem> {
+        let mut tokens = Self { place, text, next: 0, start: 0, current: Token::End };
+        tokens.advance()?;
+        Ok(tokens)
+    }
+
+    pub(crate) fn peek(&self) -> &Token<'a> {
+        &self.current
+    }
+
+    pub(crate) fn take(&mut self) -> Result<Token<'a>, Problem> {
+        self.advance()
+    }
+
+    /// Takes the current token if it is `wanted`.
+    pub(crate) fn accept(&mut self, wanted: &Token<'_>) -> Result<bool, Problem> {
+        let found = self.current == *wanted;
+        if found {
+            self.advance()?;
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn expect(&mut self, wanted: &Token<'_>, name: &'static str) -> Result<(), Problem> {
+        if self.accept(wanted)? { Ok(()) } else { Err(self.syntax(name)) }
+    }
+
+    /// Takes the current token if it is one of the `words`, in any case, and says which.
+    pub(crate) fn accept_word(&mut self, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+        let Token::Word(found) = self.current else {
+            return Ok(None);
+        };
+        let word = words.iter().find(|word| word.eq_ignore_ascii_case(found)).copied();
+        if word.is_some() {
+            self.advance()?;
+        }
+        Ok(word)
+    }
+
+    /// The refusal for what stands here instead of `expected`.
+    pub(crate) fn syntax(&self, expected: &'static str) -> Problem {
+        Problem::Syntax { place: self.place, at: self.start, expected }
+    }
+
+    /// Reads the token after the current one, and gives back the current one.
+    fn advance(&mut self) -> Result<Token<'a>, Problem> {
+        let rest = &self.text[self.next..];
+        let rest = rest.trim_start_matches([' ', '\t']);
+        self.start = self.text.len() - rest.len();
+        let (token, length) = self.read(rest)?;
+        self.next = self.start + length;
+        Ok(std::mem::replace(&mut self.current, token))
+    }
+
+    fn read(&self, rest: &'a str) -> Result<(Token<'a>, usize), Problem> {
+        let Some(first) = rest.bytes().next() else {
+            return Ok((Token::End, 0));
+        };
+        let single = match first {
+            b'/' => Some(Token::Slash),
+            b'(' => Some(Token::Open),
+            b')' => Some(Token::Close),
+            b',' => Some(Token::Comma),
+            b'*' => Some(Token::Star),
+            _ => None,
+        };
+        if let Some(token) = single {
+            return Ok((token, 1));
+        }
+        if first == b'\'' {
+            return self.read_text(rest);
+        }
+        let run = length_of(rest, |b| b.is_ascii_alphanumeric() || b"_.-:+$@".contains(&b));
+        if let Some(guid) = parse_guid(&rest[..run]) {
+            return Ok((Token::Guid(guid), run));
+        }
+        if first.is_ascii_digit() || first == b'-' {
+            return match (Decimal::parse(&rest[..run]), parse_instant(&rest[..run])) {
+                (Some(number), _) => Ok((Token::Number(number), run)),
+                (None, Some(instant)) => Ok((Token::Instant(instant), run)),
+                (None, None) => Err(self.syntax("a number, a date or a GUID")),
+            };
+        }
+        if first.is_ascii_alphabetic() || matches!(first, b'_' | b'$' | b'@') {
+            let length = 1 + length_of(&rest[1..], |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
+            return Ok((Token::Word(&rest[..length]), length));
+        }
+        Err(self.syntax("a name or a literal"))
+    }
+
+    /// A quoted string, a quote inside it doubled (`OData` ABNF `string`).
+    fn read_text(&self, rest: &'a str) -> Result<(Token<'a>, usize), Problem> {
+        let mut text = String::new();
+        let mut at = 1;
+        loop {
+            let Some(quote) = rest[at..].find('\'') else {
+                return Err(self.syntax("a closing quote"));
+            };
+            text.push_str(&rest[at..at + quote]);
+            at += quote + 1;
+            if !rest[at..].starts_with('\'') {
+                return Ok((Token::Text(text), at));
+            }
+            text.push('\'');
+            at += 1;
+        }
+    }
+}
+
+fn length_of(text: &str, belongs: impl Fn(u8) -> bool) -> usize {
+    text.bytes().position(|b| !belongs(b)).unwrap_or(text.len())
+}

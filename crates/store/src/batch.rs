@@ -1,0 +1,107 @@
+//! Writes are data: a batch of statements with the row counts they expect, all or nothing.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::Value;
+
+/// The text of a statement. One that lives as long as the program is recognised by its address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sql(pub(crate) Cow<'static, str>);
+
+/// One change: SQL with `$1…` that both databases understand, and its parameters.
+///
+/// A statement has no `RETURNING` clause (nothing would read it) and breaks constraints at once:
+/// a `DEFERRED` constraint would fail the commit that other callers share. What it works on exists before
+/// its batch begins: a table is made in one batch and filled in the next.
+#[derive(Clone)]
+pub struct Statement {
+    pub(crate) sql: Sql,
+    pub(crate) params: Vec<Value>,
+    pub(crate) expected: Option<u64>,
+}
+
+/// A statement that may touch any number of rows.
+pub fn statement(sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Statement {
+    Statement { sql: Sql(sql.into()), params, expected: None }
+}
+
+impl Statement {
+    /// Makes the statement a guard: if it touches (or, for a `SELECT`, finds) any other number
+    /// of rows, the whole batch is undone and answered with [`Outcome::GuardFailed`].
+    #[must_use]
+    pub fn expect(mut self, rows: u64) -> Self {
+        self.expected = Some(rows);
+        self
+    }
+}
+
+/// Shows the text, never the parameters.
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statement")
+            .field("sql", &self.sql.0)
+            .field("params", &self.params.len())
+            .field("expected", &self.expected)
+            .finish()
+    }
+}
+
+/// Statements that take effect together, in order, or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch(pub(crate) Vec<Statement>);
+
+impl Batch {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub fn push(&mut self, statement: Statement) {
+        self.0.push(statement);
+    }
+
+    #[must_use]
+    pub fn with(mut self, statement: Statement) -> Self {
+        self.push(statement);
+        self
+    }
+
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Extend<Statement> for Batch {
+    fn extend<I: IntoIterator<Item = Statement>>(&mut self, statements: I) {
+        self.0.extend(statements);
+    }
+}
+
+impl From<Vec<Statement>> for Batch {
+    fn from(statements: Vec<Statement>) -> Self {
+        Self(statements)
+    }
+}
+
+impl IntoIterator for Batch {
+    type Item = Statement;
+    type IntoIter = std::vec::IntoIter<Statement>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// What became of a batch that met no fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a guard that failed means somebody was first: load and decide again"]
+pub enum Outcome {
+    /// Every statement took effect and survives a power cut.
+    Committed,
+    /// Nothing took effect; `statement` is the index of the guard that found another number of rows.
+    GuardFailed { statement: usize },
+}

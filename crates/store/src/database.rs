@@ -1,0 +1,235 @@
+//! The door to a database: where it is, and the two things one can do with it, commit and query.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::InstanceId;
+use tokio_postgres::config::Host;
+
+use crate::batch::Sql;
+use crate::postgres::{self, Postgres};
+use crate::sqlite::Sqlite;
+use crate::{Batch, Fault, Outcome, Row, Value};
+
+/// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
+///
+/// `sslmode` for PostgreSQL: `require` and `verify-full` both mean TLS to a server whose certificate a
+/// public authority vouches for; `disable` means none. Without it, TLS is required except on the loopback
+/// and on a Unix socket. There is no mode that falls back.
+#[derive(Clone)]
+pub struct DatabaseUrl(Place);
+
+#[derive(Clone)]
+enum Place {
+    Sqlite(PathBuf),
+    Postgres(Box<postgres::Address>),
+}
+
+/// Why a text is not a [`DatabaseUrl`]. Never quotes the text, which holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseUrlError {
+    #[error("a database URL starts with `sqlite:` or `postgres://`")]
+    Scheme,
+    #[error("`sqlite:` is followed by the path of a file, without options")]
+    Path,
+    #[error("a `postgres://` URL names a host")]
+    Host,
+    #[error("not a PostgreSQL URL")]
+    Postgres(#[source] tokio_postgres::Error),
+}
+
+impl DatabaseUrl {
+    pub fn parse(url: &str) -> Result<Self, DatabaseUrlError> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.contains(['?', '\0']) || path.starts_with(':') {
+                return Err(DatabaseUrlError::Path);
+            }
+            return Ok(Self(Place::Sqlite(PathBuf::from(path))));
+        }
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(DatabaseUrlError::Scheme);
+        }
+        let verified = url.replace("sslmode=verify-full", "sslmode=require");
+        let config: tokio_postgres::Config = verified.parse().map_err(DatabaseUrlError::Postgres)?;
+        if config.get_hosts().is_empty() {
+            return Err(DatabaseUrlError::Host);
+        }
+        let address = postgres::Address::new(config);
+        Ok(Self(Place::Postgres(Box::new(address))))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Place::Postgres(address) => {
+                let config = address.config();
+                let hosts = config.get_hosts().iter().map(|host| match host {
+                    Host::Tcp(name) => name.as_str().into(),
+                    Host::Unix(path) => path.to_string_lossy(),
+                });
+                let hosts: Vec<Cow<'_, str>> = hosts.collect();
+                let name = config.get_dbname().unwrap_or_default();
+                write!(f, "postgres://{}/{name}", hosts.join(","))
+            }
+        }
+    }
+}
+
+/// An open database. Cheap to clone; all clones are the same one.
+#[derive(Clone)]
+pub struct Database(Arc<Driver>);
+
+enum Driver {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+impl Database {
+    /// Opens the database, creating the file if it is SQLite and missing; does not migrate.
+    pub async fn open(url: &DatabaseUrl) -> Result<Self, Fault> {
+        let driver = match &url.0 {
+            Place::Sqlite(path) => Driver::Sqlite(Sqlite::open(path.clone()).await?),
+            Place::Postgres(address) => Driver::Postgres(Postgres::open((**address).clone()).await?),
+        };
+        Ok(Self(Arc::new(driver)))
+    }
+
+    /// Brings the tables up to this version. Several nodes may do so at once: one works, the others wait.
+    pub async fn migrate(&self) -> Result<(), Fault> {
+        match &*self.0 {
+            Driver::Sqlite(sqlite) => sqlite.migrate().await,
+            Driver::Postgres(postgres) => postgres.migrate().await,
+        }
+    }
+
+    /// Applies a batch, all or nothing. What is answered [`Outcome::Committed`] survives a power cut.
+    ///
+    /// A caller that goes away after the batch was accepted does not undo it.
+    pub async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+        if batch.is_empty() {
+            return Ok(Outcome::Committed);
+        }
+        match &*self.0 {
+            Driver::Sqlite(sqlite) => sqlite.commit(batch).await,
+            Driver::Postgres(postgres) => postgres.commit(batch).await,
+        }
+    }
+
+    /// Reads rows. A statement that writes is a fault.
+    pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        let sql = Sql(sql.into());
+        match &*self.0 {
+            Driver::Sqlite(sqlite) => sqlite.query(sql, params).await,
+            Driver::Postgres(postgres) => postgres.query(sql, params).await,
+        }
+    }
+
+    /// Whether another process may have changed the database since this was last asked.
+    ///
+    /// SQLite knows; on PostgreSQL, where other nodes are the rule, the answer is always yes.
+    pub async fn changed_elsewhere(&self) -> Result<bool, Fault> {
+        match &*self.0 {
+            Driver::Sqlite(sqlite) => sqlite.changed_elsewhere().await,
+            Driver::Postgres(_) => Ok(true),
+        }
+    }
+
+    /// One process's own file: nobody else keeps sessions in it while that process is away.
+    pub fn is_embedded(&self) -> bool {
+        matches!(&*self.0, Driver::Sqlite(_))
+    }
+
+    /// Durable commits made, and batches committed in them, since opening.
+    pub fn commits(&self) -> (u64, u64) {
+        match &*self.0 {
+            Driver::Sqlite(sqlite) => sqlite.commits(),
+            Driver::Postgres(postgres) => postgres.commits(),
+        }
+    }
+
+    /// Finishes what was accepted, then lets go of the database; later calls find it unavailable.
+    pub async fn close(&self) {
+        match &*self.0 {
+            Driver::Sqlite(sqlite) => sqlite.close().await,
+            Driver::Postgres(postgres) => postgres.close().await,
+        }
+    }
+}
+
+/// A database as one instance sees it: tables take the instance from here and put it into every statement.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+    instance: InstanceId,
+}
+
+impl Store {
+    pub const fn new(database: Database, instance: InstanceId) -> Self {
+        Self { database, instance }
+    }
+
+    pub const fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// See [`Database::commit`].
+    pub async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+        self.database.commit(batch).await
+    }
+
+    /// See [`Database::query`].
+    pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        self.database.query(sql, params).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_url_never_prints_its_password() {
+        let url = DatabaseUrl::parse("postgres://gate:hunter2@db.example/house?sslmode=verify-full").expect("a URL");
+        assert_eq!(format!("{url:?}"), "postgres://db.example/house");
+    }
+
+    #[test]
+    fn a_url_that_names_no_database_is_refused() {
+        for url in [
+            "",
+            "mysql://x/y",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:a.db?mode=ro",
+            "postgres:///x",
+            "postgres://h/x?sslmode=maybe",
+        ] {
+            assert!(DatabaseUrl::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn tls_is_left_out_only_where_nobody_can_listen_or_on_demand() {
+        let tls = |url: &str| match DatabaseUrl::parse(url).expect("a URL").0 {
+            Place::Postgres(address) => address.tls(),
+            Place::Sqlite(_) => panic!("a PostgreSQL URL"),
+        };
+        assert!(tls("postgres://a@db.example/x"));
+        assert!(tls("postgres://a@127.0.0.1,db.example/x"), "one host of many is far away");
+        assert!(tls("postgres://a@localhost/x?sslmode=verify-full"));
+        assert!(tls("postgres://a@127.0.0.1/x?sslmode=require"));
+        assert!(!tls("postgres://a@127.0.0.1/x"));
+        assert!(!tls("postgres://a@localhost/x"));
+        assert!(!tls("postgres://a@%2Frun%2Fpostgresql/x"));
+        assert!(!tls("postgres://a@db.example/x?sslmode=disable"));
+    }
+}

@@ -1,0 +1,50 @@
+//! Migrations: one folder for both databases, forward only, one node at a time.
+
+use refinery::Runner;
+use tokio_postgres::Client;
+
+use crate::Fault;
+use crate::postgres::fault;
+
+#[allow(clippy::unwrap_used, unreachable_pub, reason = "what the macro writes")]
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// The advisory lock that nodes of this house take on PostgreSQL while they migrate.
+const LOCK: i64 = 0x6761_7465_686f_7573; // "gatehous"
+
+/// Raises inside the statement that met the wrong number of rows, which stops the rest of its transaction.
+const EXPECT: &str = "
+    CREATE OR REPLACE FUNCTION gatehouse_expect(counted BIGINT, expected BIGINT) RETURNS BOOLEAN
+    LANGUAGE plpgsql AS $$
+    BEGIN
+        IF counted <> expected THEN
+            RAISE EXCEPTION 'guard failed' USING ERRCODE = 'GH001';
+        END IF;
+        RETURN TRUE;
+    END
+    $$";
+
+/// All or nothing: both databases undo `CREATE` and `ALTER` with the rest.
+///
+/// A version this binary does not know is no reason to stop: tables are expanded before they are contracted,
+/// so that the previous version of the house runs on the tables of the next.
+fn runner() -> Runner {
+    embedded::migrations::runner().set_grouped(true).set_abort_missing(false)
+}
+
+/// Blocks. The caller holds the lock of the file.
+pub(crate) fn sqlite(connection: &mut rusqlite::Connection) -> Result<(), Fault> {
+    runner().run(connection).map_err(Fault::failed)?;
+    Ok(())
+}
+
+/// Waits for the advisory lock. The server takes it back with the connection, however that ends.
+pub(crate) async fn postgres(mut client: Client) -> Result<(), Fault> {
+    let lock = format!("SELECT pg_advisory_lock({LOCK})");
+    client.batch_execute(&lock).await.map_err(fault)?;
+    client.batch_execute(EXPECT).await.map_err(fault)?;
+    runner().run_async(&mut client).await.map_err(Fault::failed)?;
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! One PostgreSQL connection: a batch as one flight, a question, values there and back.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::BytesMut;
+use futures_util::TryStreamExt;
+use futures_util::future::{FutureExt, MaybeDone, maybe_done};
+use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Error};
+
+use crate::Fault;
+use crate::batch::{Outcome, Sql, Statement};
+use crate::value::{Row, Value};
+
+/// Prepared statements kept per connection.
+const PREPARED: usize = 256;
+/// The SQLSTATE a failed guard raises.
+const GUARD_FAILED: &str = "GH001";
+
+type Prepared = HashMap<(Sql, Option<u64>), tokio_postgres::Statement>;
+
+/// A connection and the statements it has prepared, by text and expected rows.
+pub(super) struct Connected {
+    client: Client,
+    prepared: Mutex<Prepared>,
+    /// The server has said goodbye, or something worse: the client learns it a moment later.
+    lost: AtomicBool,
+}
+
+impl Connected {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, prepared: Mutex::default(), lost: AtomicBool::new(false) }
+    }
+
+    /// Whether nothing more can be asked here.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) || self.client.is_closed()
+    }
+
+    /// After an ordinary error the connection goes on; after any other it is not trusted.
+    fn note(&self, error: &Error) {
+        let severity = error.as_db_error().and_then(DbError::parsed_severity);
+        if severity != Some(Severity::Error) {
+            self.lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn prepare(&self, sql: &Sql, expected: Option<u64>) -> Result<tokio_postgres::Statement, Error> {
+        let key = (sql.clone(), expected);
+        if let Some(statement) = self.prepared().get(&key) {
+            return Ok(statement.clone());
+        }
+        let statement = match expected {
+            Some(rows) => self.client.prepare(&guarded(&sql.0, rows)).await?,
+            None => self.client.prepare(&sql.0).await?,
+        };
+        let mut prepared = self.prepared();
+        if prepared.len() >= PREPARED {
+            prepared.clear();
+        }
+        prepared.insert(key, statement.clone());
+        Ok(statement)
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, Prepared> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A guard counts in the statement itself: a wrong count raises there, and nothing after it takes effect.
+fn guarded(sql: &str, rows: u64) -> String {
+    let finds = sql.trim_start().get(..6).is_some_and(|verb| verb.eq_ignore_ascii_case("SELECT"));
+    let returning = if finds { "" } else { " RETURNING 1" };
+    format!("WITH guarded AS ({sql}{returning}) SELECT gatehouse_expect(count(*), {rows}::BIGINT) FROM guarded")
+}
+
+impl Connected {
+    pub(super) async fn send(&self, statements: &[Statement]) -> Result<Outcome, Error> {
+        let answer = self.fly(statements).await;
+        answer.inspect_err(|error| self.note(error))
+    }
+
+    /// One flight there and back. A lone statement needs no transaction around it.
+    async fn fly(&self, statements: &[Statement]) -> Result<Outcome, Error> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for Statement { sql, expected, .. } in statements {
+            prepared.push(self.prepare(sql, *expected).await?);
+        }
+        let results = match (prepared.as_slice(), statements) {
+            ([prepared], [statement]) => vec![self.execute(prepared, &statement.params).await],
+            _ => self.transact(&prepared, statements).await?,
+        };
+        for (index, result) in results.into_iter().enumerate() {
+            match result {
+                Err(error) if error.code().is_some_and(|code| code.code() == GUARD_FAILED) => {
+                    return Ok(Outcome::GuardFailed { statement: index });
+                }
+                result => result?,
+            }
+        }
+        Ok(Outcome::Committed)
+    }
+
+    /// Sends `BEGIN`, all statements and the end without waiting in between; what each statement was answered.
+    ///
+    /// An error of the commit itself is only reported when every statement went well: after a statement
+    /// has failed, the server turns the commit into a rollback.
+    async fn transact(
+        &self,
+        prepared: &[tokio_postgres::Statement],
+        statements: &[Statement],
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        // A request is sent when its future is first polled, so these polls are the order of the flight.
+        let mut begun = Box::pin(maybe_done(self.client.batch_execute("BEGIN")));
+        begun.as_mut().now_or_never();
+        let mut under_way = Vec::with_capacity(statements.len());
+        let mut sent = true;
+        for (prepared, Statement { params, .. }) in prepared.iter().zip(statements) {
+            let mut statement = Box::pin(maybe_done(self.execute(prepared, params)));
+            statement.as_mut().now_or_never();
+            // A parameter that cannot be encoded never left: what comes before it must not take effect.
+            sent &= !matches!(&*statement, MaybeDone::Done(Err(_)));
+            under_way.push(statement);
+        }
+        let end = self.client.batch_execute(if sent { "COMMIT" } else { "ROLLBACK" });
+        let all = async {
+            for statement in &mut under_way {
+                statement.as_mut().await;
+            }
+        };
+        // Together, because the connection hands out answers in order and waits for each to be taken.
+        let ((), (), ended) = tokio::join!(begun.as_mut(), all, end);
+        begun.as_mut().take_output().expect("it was just awaited")?;
+        let results: Vec<_> = under_way
+            .iter_mut()
+            .map(|statement| statement.as_mut().take_output().expect("it was just awaited"))
+            .collect();
+        if results.iter().all(Result::is_ok) {
+            ended?;
+        }
+        Ok(results)
+    }
+
+    async fn execute(&self, prepared: &tokio_postgres::Statement, params: &[Value]) -> Result<(), Error> {
+        self.client.execute_raw(prepared, params.iter().map(Param)).await.map(drop)
+    }
+
+    pub(super) async fn query(&self, sql: &Sql, params: &[Value]) -> Result<Vec<Row>, Fault> {
+        let found = self.ask(sql, params).await;
+        let rows = found.inspect_err(|error| self.note(error)).map_err(fault)?;
+        rows.iter().map(row).collect()
+    }
+
+    async fn ask(&self, sql: &Sql, params: &[Value]) -> Result<Vec<tokio_postgres::Row>, Error> {
+        let prepared = self.prepare(sql, None).await?;
+        let rows = self.client.query_raw(&prepared, params.iter().map(Param)).await?;
+        rows.try_collect().await
+    }
+}
+
+/// A value as the server wants it: the server has said what type each parameter is, the value must fit.
+#[derive(Debug)]
+struct Param<'a>(&'a Value);
+
+impl ToSql for Param<'_> {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        match (self.0, kind) {
+            (Value::Null, _) => Ok(IsNull::Yes),
+            (Value::Int(n), &Type::INT8) => n.to_sql(kind, out),
+            // What the server takes `$1 + 1` or `coalesce($1, 0)` for.
+            (Value::Int(n), &Type::INT4) => i32::try_from(*n)?.to_sql(kind, out),
+            (Value::Text(text), kind) if <&str as ToSql>::accepts(kind) => text.to_sql(kind, out),
+            (Value::Bytes(bytes), &Type::BYTEA) => bytes.to_sql(kind, out),
+            (_, kind) => Err(format!("the value does not fit {kind}").into()),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+fn row(row: &tokio_postgres::Row) -> Result<Row, Fault> {
+    let columns = (0..row.len()).map(|column| column_value(row, column));
+    columns.collect::<Result<_, _>>().map(Row::new)
+}
+
+fn column_value(row: &tokio_postgres::Row, column: usize) -> Result<Value, Fault> {
+    let value = match *row.columns()[column].type_() {
+        Type::INT8 => row.try_get::<_, Option<i64>>(column).map(Value::from),
+        Type::INT4 => row.try_get::<_, Option<i32>>(column).map(Value::from),
+        Type::BOOL => row.try_get::<_, Option<bool>>(column).map(Value::from),
+        Type::TEXT | Type::VARCHAR | Type::NAME => row.try_get::<_, Option<String>>(column).map(Value::from),
+        Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(column).map(Value::from),
+        ref other => {
+            return Err(Fault::failed(format!("column {column} is of the type {other}")));
+        }
+    };
+    value.map_err(fault)
+}
+
+/// What the server said, without its `DETAIL`, which quotes rows.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} (SQLSTATE {code}{constraint})")]
+struct ServerError {
+    code: String,
+    message: String,
+    constraint: String,
+}
+
+pub(crate) fn fault(error: Error) -> Fault {
+    let Some(said) = error.as_db_error() else {
+        let lost = error.is_closed() || error.source().is_some_and(<dyn StdError>::is::<std::io::Error>);
+        return if lost { Fault::unavailable(error) } else { Fault::failed(error) };
+    };
+    let code = said.code().code();
+    // Class 22, data exceptions: the message quotes the value.
+    let quotes = code.starts_with("22");
+    let cause = ServerError {
+        code: code.to_owned(),
+        message: if quotes { "unfit data".to_owned() } else { said.message().to_owned() },
+        constraint: said.constraint().map(|name| format!(", {name}")).unwrap_or_default(),
+    };
+    let passing = matches!(code, "40001" | "40P01" | "53300" | "55P03");
+    if passing || code.starts_with("08") || code.starts_with("57") {
+        Fault::unavailable(cause)
+    } else {
+        Fault::failed(cause)
+    }
+}

@@ -1,0 +1,209 @@
+//! SQLite: one thread owns the writing connection and commits many callers' batches at once; a few threads read.
+
+mod connection;
+mod writer;
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use flume::{Receiver, Sender, TrySendError};
+use tokio::sync::oneshot;
+
+use self::connection::{Access, Connected};
+use self::writer::Writer;
+use crate::batch::{Batch, Outcome, Sql};
+use crate::value::{Row, Value};
+use crate::{Fault, migrate};
+
+/// Work that may wait for a thread; more is refused at once.
+const QUEUE: usize = 1024;
+
+type Reply<T> = oneshot::Sender<Result<T, Fault>>;
+
+enum Write {
+    Commit(Batch, Reply<Outcome>),
+    Version(Reply<bool>),
+    Stop,
+}
+
+enum Read {
+    Query(Sql, Vec<Value>, Reply<Vec<Row>>),
+    Stop,
+}
+
+#[derive(Default)]
+struct Counters {
+    commits: AtomicU64,
+    batches: AtomicU64,
+}
+
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    writes: Sender<Write>,
+    reads: Sender<Read>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
+    counters: Arc<Counters>,
+}
+
+impl Sqlite {
+    pub(crate) async fn open(path: PathBuf) -> Result<Self, Fault> {
+        blocking(move || Self::open_blocking(path)).await
+    }
+
+    fn open_blocking(path: PathBuf) -> Result<Self, Fault> {
+        create(&path).map_err(Fault::failed)?;
+        // Two processes that switch a new file to WAL at the same time meet a lock no timeout waits for.
+        let _lock = lock_beside(&path).map_err(Fault::failed)?;
+        let counters = Arc::new(Counters::default());
+
+        let (writes, queue) = flume::bounded(QUEUE);
+        let owner = Writer::open(&path, Arc::clone(&counters))?;
+        let owner = spawn("store-writer", move || owner.serve(&queue))?;
+
+        let (reads, queue) = flume::bounded(QUEUE);
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        let readers = (0..cores.clamp(2, 4)).map(|_| {
+            let reader = Connected::open(&path, Access::Read)?;
+            let queue = queue.clone();
+            spawn("store-reader", move || serve_reads(reader, &queue))
+        });
+        let readers = readers.collect::<Result<_, Fault>>()?;
+
+        Ok(Self { path, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), counters })
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<(), Fault> {
+        let path = self.path.clone();
+        blocking(move || {
+            let _lock = lock_beside(&path).map_err(Fault::failed)?;
+            let mut connected = Connected::open(&path, Access::Write)?;
+            migrate::sqlite(connected.raw())
+        })
+        .await
+    }
+
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+        ask(&self.writes, |reply| Write::Commit(batch, reply)).await
+    }
+
+    pub(crate) async fn query(&self, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        ask(&self.reads, |reply| Read::Query(sql, params, reply)).await
+    }
+
+    /// Asks the writing connection: `data_version` moves only for commits of other connections, and the only
+    /// other one in this process that writes is the one that migrates.
+    pub(crate) async fn changed_elsewhere(&self) -> Result<bool, Fault> {
+        ask(&self.writes, Write::Version).await
+    }
+
+    pub(crate) fn commits(&self) -> (u64, u64) {
+        let Counters { commits, batches } = &*self.counters;
+        (commits.load(Ordering::Relaxed), batches.load(Ordering::Relaxed))
+    }
+
+    /// Readers first, so that the writer's connection is the last one and takes the log away with it.
+    pub(crate) async fn close(&self) {
+        let readers = std::mem::take(&mut *self.readers.lock().expect("no holder of this lock panics"));
+        for _ in &readers {
+            // Refused only when all readers are gone, which is what is asked for.
+            let _ = self.reads.send_async(Read::Stop).await;
+        }
+        join(readers).await;
+        let writer = self.writer.lock().expect("no holder of this lock panics").take();
+        if writer.is_some() {
+            let _ = self.writes.send_async(Write::Stop).await;
+        }
+        join(writer).await;
+    }
+}
+
+async fn join(threads: impl IntoIterator<Item = JoinHandle<()>> + Send + 'static) {
+    let joined = blocking(move || {
+        for thread in threads {
+            thread.join().map_err(|_| Fault::failed("a thread of the store panicked"))?;
+        }
+        Ok(())
+    });
+    if let Err(fault) = joined.await {
+        tracing::error!(error = &fault as &dyn std::error::Error, "closing the store");
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(Fault::failed)?
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fault> {
+    thread::Builder::new().name(name.into()).spawn(work).map_err(Fault::failed)
+}
+
+/// Puts work into a queue and waits for its answer; refuses at once when the queue is full.
+async fn ask<W, T>(queue: &Sender<W>, work: impl FnOnce(Reply<T>) -> W) -> Result<T, Fault> {
+    let (reply, answer) = oneshot::channel();
+    queue.try_send(work(reply)).map_err(|refused| match refused {
+        TrySendError::Full(_) => Fault::unavailable("the queue of the database is full"),
+        TrySendError::Disconnected(_) => Fault::unavailable("the database is closed"),
+    })?;
+    answer.await.map_err(|_| Fault::unavailable("the database was closed before it got to this"))?
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        let mut directory = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut directory, 0o700);
+        directory.recursive(true).create(parent)?;
+    }
+    private_file(path).map(drop)
+}
+
+/// A file of this user alone; SQLite gives the companions of a database the same mode.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(false).open(path)
+}
+
+/// Waits until no other process opens or migrates the database. Dropping the file unlocks it.
+fn lock_beside(path: &Path) -> io::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = private_file(Path::new(&name))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn serve_reads(mut reader: Connected, queue: &Receiver<Read>) {
+    while let Ok(Read::Query(sql, params, reply)) = queue.recv() {
+        if reply.is_closed() {
+            continue;
+        }
+        let answer = survive(|| reader.read(&sql, &params));
+        // A caller that has gone away needs no answer.
+        let _ = reply.send(answer);
+    }
+}
+
+/// A bug in one piece of work is a fault of that work, not the end of the thread all others wait for.
+fn survive<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Fault::failed("a thread of the store panicked")))
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_fault_of_that_work_alone() {
+        let answer: Result<(), Fault> = survive(|| panic!("a bug"));
+        assert!(answer.is_err());
+        assert!(survive(|| Ok(7)).is_ok());
+    }
+}

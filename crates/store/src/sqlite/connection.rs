@@ -1,0 +1,218 @@
+//! One SQLite connection: how it is set up, how a statement of ours becomes one of SQLite's.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
+
+use crate::Fault;
+use crate::batch::Sql;
+use crate::value::{Row, Value};
+
+/// How long a statement waits for another process that holds the database.
+const BUSY: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection.
+const PREPARED: usize = 256;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// A connection and the texts it has seen, translated.
+pub(super) struct Connected {
+    connection: Connection,
+    // Keyed by the address of a text that lives as long as the program.
+    translated: HashMap<(usize, usize), String>,
+}
+
+impl Connected {
+    pub(super) fn open(path: &Path, access: Access) -> Result<Self, Fault> {
+        let flags = match access {
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .and_then(|connection| configure(&connection, access).map(|()| connection))
+            .map_err(fault)?;
+        Ok(Self { connection, translated: HashMap::new() })
+    }
+
+    /// Runs one statement; `each` sees its rows. Returns how many rows it touched, or found.
+    pub(super) fn run(
+        &mut self,
+        sql: &Sql,
+        params: &[Value],
+        mut each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
+        let mut prepared = match &sql.0 {
+            Cow::Borrowed(text) => {
+                let key = (text.as_ptr() as usize, text.len());
+                let text = self.translated.entry(key).or_insert_with(|| translate(text));
+                self.connection.prepare_cached(text)
+            }
+            Cow::Owned(text) => self.connection.prepare_cached(&translate(text)),
+        }
+        .map_err(fault)?;
+        bind(&mut prepared, params)?;
+        let finds = prepared.column_count() > 0;
+        let mut found = 0;
+        let mut rows = prepared.raw_query();
+        while let Some(row) = rows.next().map_err(fault)? {
+            found += 1;
+            each(row)?;
+        }
+        drop(rows);
+        Ok(if finds { found } else { self.connection.changes() })
+    }
+
+    /// Runs a statement that has neither parameters nor an answer.
+    pub(super) fn control(&mut self, sql: &'static str) -> Result<(), Fault> {
+        self.run(&Sql(Cow::Borrowed(sql)), &[], |_| Ok(())).map(drop)
+    }
+
+    pub(super) fn read(&mut self, sql: &Sql, params: &[Value]) -> Result<Vec<Row>, Fault> {
+        let mut rows = Vec::new();
+        self.run(sql, params, |row| {
+            let columns = (0..row.as_ref().column_count()).map(|column| value(row, column));
+            rows.push(Row::new(columns.collect::<Result<_, _>>()?));
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Whether a transaction is open.
+    pub(super) fn in_transaction(&self) -> bool {
+        !self.connection.is_autocommit()
+    }
+
+    pub(super) fn raw(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+fn value(row: &rusqlite::Row<'_>, column: usize) -> Result<Value, Fault> {
+    Ok(match row.get_ref(column).map_err(fault)? {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(n) => Value::Int(n),
+        ValueRef::Text(text) => Value::Text(String::from_utf8(text.to_vec()).map_err(Fault::failed)?),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+        ValueRef::Real(_) => return Err(Fault::failed(format!("column {column} is a fraction"))),
+    })
+}
+
+fn bind(prepared: &mut CachedStatement<'_>, params: &[Value]) -> Result<(), Fault> {
+    if prepared.parameter_count() != params.len() {
+        let (wanted, given) = (prepared.parameter_count(), params.len());
+        return Err(Fault::failed(format!("the statement takes {wanted} parameters, not {given}")));
+    }
+    for (index, value) in (1..).zip(params) {
+        match value {
+            Value::Null => prepared.raw_bind_parameter(index, rusqlite::types::Null),
+            Value::Int(n) => prepared.raw_bind_parameter(index, n),
+            // PostgreSQL cannot keep it either.
+            Value::Text(text) if text.contains('\0') => {
+                return Err(Fault::failed(format!("parameter {index} holds a NUL")));
+            }
+            Value::Text(text) => prepared.raw_bind_parameter(index, text),
+            Value::Bytes(bytes) => prepared.raw_bind_parameter(index, bytes.as_slice()),
+        }
+        .map_err(fault)?;
+    }
+    Ok(())
+}
+
+fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(PREPARED);
+    // Sizes in KiB (negative) and bytes: small, so that an idle house stays under 32 MiB.
+    connection.execute_batch(match access {
+        Access::Read => "PRAGMA query_only = ON; PRAGMA cache_size = -1024;",
+        Access::Write => {
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA cache_size = -4096; PRAGMA journal_size_limit = 16777216;"
+        }
+    })?;
+    connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 8388608;")?;
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection
+        .create_scalar_function("lower", 1, flags, |call| Ok(call.get::<Option<String>>(0)?.map(|text| lower(&text))))
+}
+
+/// As PostgreSQL does: a letter for a letter, whatever stands around it.
+fn lower(text: &str) -> String {
+    text.chars().map(|letter| letter.to_lowercase().next().unwrap_or(letter)).collect()
+}
+
+/// `$n` to `?n` outside of quotes and comments: to SQLite `$1` is a name, numbered by first appearance.
+fn translate(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some(at) = rest.find(['$', '\'', '"', '-', '/']) {
+        let (before, found) = rest.split_at(at);
+        out.push_str(before);
+        let opaque = opaque(found);
+        if opaque > 0 {
+            out.push_str(&found[..opaque]);
+            rest = &found[opaque..];
+            continue;
+        }
+        let numbered = found[1..].starts_with(|next: char| next.is_ascii_digit());
+        out.push_str(if found.starts_with('$') && numbered { "?" } else { &found[..1] });
+        rest = &found[1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// How many bytes of `sql` are a quoted thing or a comment it starts with; an unfinished one goes to the end.
+fn opaque(sql: &str) -> usize {
+    let (open, close) = match sql.as_bytes() {
+        [b'\'', ..] => (1, "'"),
+        [b'"', ..] => (1, "\""),
+        [b'-', b'-', ..] => (2, "\n"),
+        [b'/', b'*', ..] => (2, "*/"),
+        _ => return 0,
+    };
+    sql[open..].find(close).map_or(sql.len(), |end| open + end + close.len())
+}
+/// SQLite's messages name tables and columns, never values.
+pub(super) fn fault(error: rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::unavailable(error),
+        _ => Fault::failed(error),
+    }
+}
+
+pub(super) fn code(fault: &Fault) -> Option<ErrorCode> {
+    std::error::Error::source(fault)?.downcast_ref::<rusqlite::Error>()?.sqlite_error_code()
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_numbered_as_written_and_quoted_text_is_left_alone() {
+        for (written, sent) in [
+            ("SET a = $2 WHERE id = $1", "SET a = ?2 WHERE id = ?1"),
+            ("SELECT '$1 it''s $2', \"$3\", $4", "SELECT '$1 it''s $2', \"$3\", ?4"),
+            ("SELECT $1 -- not $2\n, $3", "SELECT ?1 -- not $2\n, ?3"),
+            ("SELECT $10 /* $2 */ / $3 - $4", "SELECT ?10 /* $2 */ / ?3 - ?4"),
+            ("SELECT a->>'$.b', $1", "SELECT a->>'$.b', ?1"),
+            ("SELECT '$1", "SELECT '$1"),
+            ("SELECT 'é$1é', $1", "SELECT 'é$1é', ?1"),
+        ] {
+            assert_eq!(translate(written), sent);
+        }
+    }
+
+    #[test]
+    fn lower_maps_letter_for_letter() {
+        assert_eq!(lower("ÄÖÜ ΣΑΣ İ ß Ǆ"), "äöü σασ i ß ǆ");
+    }
+}

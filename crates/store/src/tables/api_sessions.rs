@@ -1,0 +1,386 @@
+//! Live API sessions and the row of the instance's seats.
+//!
+//! Every opening and every closing begins with that row, whose lock puts them in order: a kill that comes second sees
+//! the session that was opened, an opening that comes second finds the version moved.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use model::seat::{Admission, Extension, OwnRow, Seat, SessionKey};
+use model::{
+    ApiSessionId, ApplicationId, InstanceId, InstanceSettings, Login, ReferenceTokenId, SessionId, Timestamp, UserId,
+};
+use uuid::Uuid;
+
+use super::damaged;
+use crate::{Database, Fault, Row, Statement, Store, Value, statement, values};
+
+/// A live session as it was last written down.
+#[derive(Clone, Debug)]
+pub struct ApiSessionRow {
+    pub id: ApiSessionId,
+    pub key: SessionKey,
+    pub user: UserId,
+    pub login: Login,
+    pub seat: Seat,
+    pub opened_at: Timestamp,
+    pub last_call: Timestamp,
+    pub ends_at: Timestamp,
+    pub final_end: Option<Timestamp>,
+    pub calls: u64,
+    pub address: String,
+    pub applications: Vec<ApplicationId>,
+}
+
+/// A session about to be opened.
+pub struct NewApiSession<'a> {
+    pub id: ApiSessionId,
+    pub key: &'a SessionKey,
+    pub user: UserId,
+    pub seat: Seat,
+    pub opened_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub final_end: Option<Timestamp>,
+    pub node: Uuid,
+    pub address: IpAddr,
+    pub application: ApplicationId,
+}
+
+/// What a node needs to know of the seats before it opens a session, as one statement saw it.
+#[derive(Clone, Debug)]
+pub struct SeatsSeen {
+    pub version: i64,
+    pub live: u64,
+    pub settings: InstanceSettings,
+    pub earliest_end: Option<Timestamp>,
+    /// Of the accounts asked about, those that hold a seat.
+    pub holders: Vec<Login>,
+    /// Of the keys asked about, those that have a live session.
+    pub keys: Vec<(String, OwnRow)>,
+}
+
+/// Which sessions are closed.
+#[derive(Clone, Copy, Debug)]
+pub enum Closing {
+    All,
+    /// Those whose timers are over at this time, given with the time until which idle timers are believed.
+    Due {
+        now: Timestamp,
+        idle_until: Timestamp,
+    },
+    One(ApiSessionId),
+    OfUser(UserId),
+    OfSignIn(SessionId),
+    OfReferenceToken(ReferenceTokenId),
+    /// By the `jti`.
+    OfServiceToken(Uuid),
+    /// Every session that the application uses.
+    UsedBy(ApplicationId),
+    /// Sessions that no application uses any more.
+    Unused,
+}
+
+impl Closing {
+    /// The condition on `s`, and the parameters it takes from `$2` on.
+    fn condition(self) -> (&'static str, Vec<Value>) {
+        let of_key = |key: &SessionKey| ("s.key = $2", values![key.as_text()]);
+        match self {
+            Self::All => ("1 = 1", vec![]),
+            Self::Due { now, idle_until } => (
+                "s.ends_at <= $2 AND (s.ends_at <= $3 OR s.final_end <= $2)",
+                values![now.micros(), idle_until.micros()],
+            ),
+            Self::One(id) => ("s.id = $2", values![id.0]),
+            Self::OfUser(user) => ("s.user_id = $2", values![user.0]),
+            Self::OfSignIn(sid) => of_key(&SessionKey::SignIn(sid)),
+            Self::OfReferenceToken(id) => of_key(&SessionKey::Reference(id)),
+            Self::OfServiceToken(jti) => of_key(&SessionKey::Service(jti.simple().to_string())),
+            Self::UsedBy(application) => ("s.applications LIKE $2", values![format!("%{}%", application.0)]),
+            Self::Unused => ("s.applications = ''", vec![]),
+        }
+    }
+}
+
+/// Keys that one look asks about: a few sizes, so that few texts are prepared.
+const KEYS_ASKED: [usize; 3] = [1, 16, 256];
+
+/// The most keys that one look may ask about.
+pub const MOST_KEYS_ASKED: usize = KEYS_ASKED[KEYS_ASKED.len() - 1];
+
+macro_rules! select_sessions {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.id, s.key, s.user_id, u.login, s.seat, s.opened_at, s.last_call, s.ends_at, s.final_end, \
+             s.calls, s.address, s.applications FROM api_sessions s \
+             JOIN users u ON u.instance = s.instance AND u.id = s.user_id \
+             WHERE s.instance = $1 AND s.closed_at IS NULL ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<ApiSessionRow, Fault> {
+    let applications = row.text(11)?;
+    let application = |id: &str| Uuid::try_parse(id).map(ApplicationId).map_err(Fault::failed);
+    Ok(ApiSessionRow {
+        id: ApiSessionId(row.uuid(0)?),
+        key: SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"))?,
+        user: UserId(row.uuid(2)?),
+        login: Login::parse(&row.text(3)?).ok_or_else(|| damaged("a login does not read back"))?,
+        seat: Seat::parse(&row.text(4)?).ok_or_else(|| damaged("a seat does not read back"))?,
+        opened_at: row.time(5)?,
+        last_call: row.time(6)?,
+        ends_at: row.time(7)?,
+        final_end: row.opt_time(8)?,
+        calls: u64::try_from(row.int(9)?).map_err(Fault::failed)?,
+        address: row.text(10)?,
+        applications: applications.split_ascii_whitespace().map(application).collect::<Result<_, _>>()?,
+    })
+}
+
+/// `$n, $n+1, …`
+fn placeholders(from: usize, count: usize) -> String {
+    (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+impl Database {
+    /// Instances with a session whose timers are over at this time.
+    pub async fn instances_with_due_sessions(&self, now: Timestamp) -> Result<Vec<InstanceId>, Fault> {
+        let sql = "SELECT DISTINCT instance FROM api_sessions WHERE closed_at IS NULL AND ends_at <= $1";
+        let rows = self.query(sql, values![now.micros()]).await?;
+        rows.iter().map(|row| row.uuid(0).map(InstanceId)).collect()
+    }
+}
+
+impl Store {
+    /// One statement, so that everything in the answer was true at one moment.
+    pub async fn seats_seen(&self, keys: &[String], reserved: &[Login]) -> Result<SeatsSeen, Fault> {
+        let size = KEYS_ASKED.into_iter().find(|size| keys.len() <= *size).unwrap_or(keys.len());
+        let mut sql = format!(
+            "SELECT '' AS what, i.settings AS name, s.version AS a, s.live AS b, (SELECT MIN(e.ends_at) \
+             FROM api_sessions e WHERE e.instance = $1 AND e.closed_at IS NULL) AS c \
+             FROM seats s JOIN instances i ON i.id = s.instance WHERE s.instance = $1 \
+             UNION ALL SELECT 'key', key, 0, ends_at, final_end FROM api_sessions \
+             WHERE instance = $1 AND closed_at IS NULL AND key IN ({})",
+            placeholders(2, size)
+        );
+        let padding = std::iter::repeat_n(keys.last(), size - keys.len()).flatten();
+        let mut params: Vec<Value> = keys.iter().chain(padding).map(Value::from).collect();
+        params.resize(size, Value::Null);
+        if !reserved.is_empty() {
+            let _infallible = write!(
+                sql,
+                " UNION ALL SELECT 'holder', u.login, 0, 0, 0 FROM users u WHERE u.instance = $1 \
+                 AND u.login_folded IN ({}) AND EXISTS (SELECT 1 FROM api_sessions h WHERE h.instance = u.instance \
+                 AND h.user_id = u.id AND h.closed_at IS NULL)",
+                placeholders(2 + size, reserved.len())
+            );
+            params.extend(reserved.iter().map(|login| Value::from(login.folded())));
+        }
+        let mut seen: Option<SeatsSeen> = None;
+        let (mut holders, mut live_keys) = (Vec::new(), Vec::new());
+        for row in self.query(sql, self.with_instance(params)).await? {
+            match row.text(0)?.as_str() {
+                "key" => {
+                    let timers = OwnRow { ends_at: row.time(3)?, final_end: row.opt_time(4)? };
+                    live_keys.push((row.text(1)?, timers));
+                }
+                "holder" => {
+                    holders.push(Login::parse(&row.text(1)?).ok_or_else(|| damaged("a login does not read back"))?);
+                }
+                _ => {
+                    seen = Some(SeatsSeen {
+                        version: row.int(2)?,
+                        live: u64::try_from(row.int(3)?).map_err(Fault::failed)?,
+                        settings: serde_json::from_str(&row.text(1)?).map_err(Fault::failed)?,
+                        earliest_end: row.opt_time(4)?,
+                        holders: Vec::new(),
+                        keys: Vec::new(),
+                    });
+                }
+            }
+        }
+        let seen = seen.ok_or_else(|| damaged("the instance has no seats"))?;
+        Ok(SeatsSeen { holders, keys: live_keys, ..seen })
+    }
+
+    pub async fn live_api_session(&self, key: &SessionKey) -> Result<Option<ApiSessionRow>, Fault> {
+        let sql = select_sessions!("AND s.key = $2");
+        self.row(sql, values![key.as_text()]).await?.as_ref().map(read).transpose()
+    }
+
+    /// All live sessions, the newest first, at most this many.
+    pub async fn live_api_sessions(&self, most: u32) -> Result<Vec<ApiSessionRow>, Fault> {
+        let sql = select_sessions!("ORDER BY s.opened_at DESC, s.id LIMIT $2");
+        self.rows(sql, values![most]).await?.iter().map(read).collect()
+    }
+
+    /// The live sessions that a closing would close.
+    pub async fn live_api_sessions_of(&self, closing: Closing) -> Result<Vec<ApiSessionRow>, Fault> {
+        let (condition, params) = closing.condition();
+        let sql = format!("{} AND {condition}", select_sessions!(""));
+        self.query(sql, self.with_instance(params)).await?.iter().map(read).collect()
+    }
+
+    /// Live sessions and, beside them, how many the seats' row says there are.
+    pub async fn seats_taken(&self) -> Result<(u64, u64), Fault> {
+        let sql = "SELECT live, (SELECT COUNT(*) FROM api_sessions WHERE instance = $1 AND closed_at IS NULL) \
+                   FROM seats WHERE instance = $1";
+        let row = self.row(sql, vec![]).await?.ok_or_else(|| damaged("the instance has no seats"))?;
+        let count = |column| u64::try_from(row.int(column)?).map_err(Fault::failed);
+        Ok((count(1)?, count(0)?))
+    }
+
+    /// What was closed together.
+    pub async fn api_sessions_closed(&self, close_id: Uuid) -> Result<Vec<(ApiSessionId, SessionKey)>, Fault> {
+        let sql = "SELECT id, key FROM api_sessions WHERE instance = $1 AND close_id = $2";
+        let rows = self.rows(sql, values![close_id]).await?;
+        let key =
+            |row: &Row| SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"));
+        rows.iter().map(|row| Ok((ApiSessionId(row.uuid(0)?), key(row)?))).collect()
+    }
+
+    pub fn insert_seats(&self) -> Statement {
+        self.bound("INSERT INTO seats (instance, version, live) VALUES ($1, 0, 0)", vec![]).expect(1)
+    }
+
+    /// Locks the seats' row until the batch is done. What changes who may open a session begins so.
+    pub fn move_seats(&self) -> Statement {
+        self.bound("UPDATE seats SET version = version + 1 WHERE instance = $1", vec![]).expect(1)
+    }
+
+    /// Guarded by the admission. A reserved account that takes its seat changes what the others may have.
+    pub fn take_seat(&self, admission: Admission) -> Statement {
+        let moves = i64::from(admission.seat == Seat::Reserved);
+        let below = admission.below.map_or(i64::MAX, |below| i64::try_from(below).unwrap_or(i64::MAX));
+        self.bound(
+            "UPDATE seats SET live = live + 1, version = version + $4 \
+             WHERE instance = $1 AND version = $2 AND live < $3",
+            values![admission.version, below, moves],
+        )
+        .expect(1)
+    }
+
+    /// Guarded by the index of live keys: at most one live session per key.
+    pub fn open_api_session(&self, session: &NewApiSession<'_>) -> Statement {
+        self.bound(
+            "INSERT INTO api_sessions (instance, id, key, user_id, seat, opened_at, last_call, ends_at, final_end, \
+             node, calls, address, applications) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, 1, $10, $11) \
+             ON CONFLICT DO NOTHING",
+            values![
+                session.id.0,
+                session.key.as_text(),
+                session.user.0,
+                session.seat.as_str(),
+                session.opened_at.micros(),
+                session.ends_at.micros(),
+                session.final_end.map(Timestamp::micros),
+                session.node,
+                session.address.to_string(),
+                format!(" {}", session.application.0)
+            ],
+        )
+        .expect(1)
+    }
+
+    /// The sliding timer, flushed in batches. Whoever saw the later call is right; only the node that wrote a call down
+    /// may take it back, when its clock was set back (`future` is where a call cannot have been).
+    pub fn slide_api_session(
+        &self,
+        id: ApiSessionId,
+        extension: Extension,
+        (node, future): (Uuid, Timestamp),
+    ) -> Statement {
+        self.bound(
+            "UPDATE api_sessions SET last_call = $3, ends_at = $4, calls = calls + $5, node = $6 \
+             WHERE instance = $1 AND id = $2 AND closed_at IS NULL \
+             AND (last_call < $3 OR (node = $6 AND last_call > $7))",
+            values![
+                id.0,
+                extension.last_call.micros(),
+                extension.ends_at.micros(),
+                i64::try_from(extension.calls).unwrap_or(i64::MAX),
+                node,
+                future.micros()
+            ],
+        )
+    }
+
+    /// Guarded: the session of this key is still live.
+    pub fn prolong_api_session(&self, key: &SessionKey, last_call: Timestamp, ends_at: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE api_sessions SET last_call = $3, ends_at = $4 WHERE instance = $1 AND key = $2 AND closed_at IS NULL",
+            values![key.as_text(), last_call.micros(), ends_at.micros()],
+        )
+        .expect(1)
+    }
+
+    /// A further application uses the session.
+    pub fn join_api_session(&self, id: ApiSessionId, application: ApplicationId) -> Statement {
+        self.bound(
+            "UPDATE api_sessions SET applications = applications || $3 \
+             WHERE instance = $1 AND id = $2 AND closed_at IS NULL AND applications NOT LIKE $4",
+            values![id.0, format!(" {}", application.0), format!("%{}%", application.0)],
+        )
+    }
+
+    /// Takes an application off the lists of the sessions it uses.
+    pub fn leave_api_sessions(&self, application: ApplicationId) -> Statement {
+        self.bound(
+            "UPDATE api_sessions SET applications = REPLACE(applications, $2, '') \
+             WHERE instance = $1 AND closed_at IS NULL AND applications LIKE $3",
+            values![format!(" {}", application.0), format!("%{}%", application.0)],
+        )
+    }
+
+    /// Closes sessions, tells the audit of each, and counts the seats anew, all under the lock of the seats' row.
+    /// `close_id`, a UUID version 7, names what was closed together; its time is that of the events' ids.
+    pub fn close_api_sessions(
+        &self,
+        closing: Closing,
+        reason: &'static str,
+        (close_id, now): (Uuid, Timestamp),
+    ) -> [Statement; 4] {
+        let (condition, mut params) = closing.condition();
+        let [at, why, together] = [2, 3, 4].map(|n| params.len() + n);
+        let close = format!(
+            "UPDATE api_sessions AS s SET closed_at = ${at}, close_reason = ${why}, close_id = ${together} \
+             WHERE s.instance = $1 AND s.closed_at IS NULL AND {condition}"
+        );
+        params.extend(values![now.micros(), reason, close_id]);
+        [
+            self.move_seats(),
+            statement(close, self.with_instance(params)),
+            self.bound(
+                "INSERT INTO audit_events (instance, id, at, kind, outcome, reason, actor, user_id, session) \
+                 SELECT instance, SUBSTR(close_id, 1, 13) || SUBSTR(id, 14), closed_at, 'session-closed', 'done', \
+                 close_reason, 'gatehouse', user_id, id FROM api_sessions WHERE instance = $1 AND close_id = $2",
+                values![close_id],
+            ),
+            self.bound(
+                "UPDATE seats SET live = (SELECT COUNT(*) FROM api_sessions s \
+                 WHERE s.instance = $1 AND s.closed_at IS NULL) WHERE instance = $1",
+                vec![],
+            )
+            .expect(1),
+        ]
+    }
+
+    /// Guard: there is something to close. For nodes that want to close the same sessions.
+    pub fn expect_some_to_close(&self, closing: Closing) -> Statement {
+        let (condition, params) = closing.condition();
+        let sql = format!(
+            "SELECT 1 FROM api_sessions s WHERE s.instance = $1 AND s.closed_at IS NULL AND {condition} LIMIT 1"
+        );
+        statement(sql, self.with_instance(params)).expect(1)
+    }
+
+    /// Sessions long closed; the audit still tells of them. A small batch.
+    pub fn sweep_api_sessions(&self, closed_before: Timestamp) -> Statement {
+        self.bound(
+            "DELETE FROM api_sessions WHERE instance = $1 AND id IN \
+             (SELECT id FROM api_sessions WHERE instance = $1 AND closed_at < $2 LIMIT 500)",
+            values![closed_before.micros()],
+        )
+    }
+}

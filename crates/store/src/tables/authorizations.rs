@@ -1,0 +1,152 @@
+use model::authorization::{IssuedCode, RefreshFamily};
+use model::claims::Epochs;
+use model::{
+    ApplicationId, Authorization, AuthorizationId, AuthorizationState, Generation, SessionId, Timestamp, UserId,
+};
+use oauth::pkce::Challenge;
+use oauth::scope::Scope;
+use oauth::secret::Digest;
+
+use super::damaged;
+use crate::{Fault, Row, Statement, Store, values};
+
+fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Fault> {
+    let state = match row.text(0)?.as_str() {
+        "issued" => AuthorizationState::Issued(Box::new(IssuedCode {
+            digest: Digest::try_from(row.bytes(7)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?,
+            expires_at: row.time(8)?,
+            redirect_uri: row.text(9)?,
+            nonce: row.opt_text(10)?,
+            challenge: match row.opt_text(11)? {
+                None => None,
+                Some(text) => Challenge::parse(Some(&text), Some("S256")).map_err(Fault::failed)?,
+            },
+        })),
+        "redeemed" => AuthorizationState::Redeemed(RefreshFamily {
+            generation: Generation(row.int(12)?),
+            rotated_at: row.time(13)?,
+            proven: row.flag(14)?,
+            refresh_until: row.opt_time(15)?,
+        }),
+        "ended" => AuthorizationState::Ended,
+        _ => return Err(damaged("an authorization's state does not read back")),
+    };
+    Ok(Authorization {
+        id,
+        application: ApplicationId(row.uuid(1)?),
+        user: UserId(row.uuid(2)?),
+        session: SessionId(row.uuid(3)?),
+        scope: Scope::parse(&row.text(4)?).map_err(Fault::failed)?,
+        auth_time: row.time(5)?,
+        amr: row.text(6)?.split_ascii_whitespace().map(str::to_owned).collect(),
+        epochs: Epochs(row.int(16)?, row.int(17)?),
+        state,
+    })
+}
+
+impl Store {
+    /// The authorization with the digest of its code, whatever became of it.
+    pub async fn authorization(
+        &self,
+        id: AuthorizationId,
+    ) -> Result<Option<(Authorization, Digest<oauth::secret::AuthorizationCode>)>, Fault> {
+        let sql = "SELECT state, application, user_id, session, scope, auth_time, amr, code_digest, code_expires_at, \
+                   redirect_uri, nonce, challenge, generation, rotated_at, proven, refresh_until, application_epoch, user_epoch \
+                   FROM authorizations WHERE instance = $1 AND id = $2";
+        let Some(row) = self.row(sql, values![id.0]).await? else { return Ok(None) };
+        let digest = Digest::try_from(row.bytes(7)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?;
+        Ok(Some((read(id, &row)?, digest)))
+    }
+
+    pub fn insert_authorization(&self, authorization: &Authorization, code: &IssuedCode) -> Statement {
+        self.bound(
+            "INSERT INTO authorizations (instance, id, state, application, user_id, session, scope, auth_time, amr, \
+             code_digest, code_expires_at, redirect_uri, nonce, challenge, application_epoch, user_epoch, \
+             generation, rotated_at, proven) \
+             VALUES ($1, $2, 'issued', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, 0, 0)",
+            values![
+                authorization.id.0,
+                authorization.application.0,
+                authorization.user.0,
+                authorization.session.0,
+                authorization.scope.to_string(),
+                authorization.auth_time.micros(),
+                authorization.amr.join(" "),
+                *code.digest.as_bytes(),
+                code.expires_at.micros(),
+                code.redirect_uri.as_str(),
+                code.nonce.as_deref(),
+                code.challenge.as_ref().map(Challenge::as_str),
+                authorization.epochs.0,
+                authorization.epochs.1
+            ],
+        )
+        .expect(1)
+    }
+
+    /// Guarded: a code is redeemed once, and not after its authorization ended.
+    pub fn redeem_code(&self, id: AuthorizationId, refresh_until: Option<Timestamp>, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE authorizations SET state = 'redeemed', generation = 1, rotated_at = $3, refresh_until = $4 \
+             WHERE instance = $1 AND id = $2 AND state = 'issued'",
+            values![id.0, now.micros(), refresh_until.map(Timestamp::micros)],
+        )
+        .expect(1)
+    }
+
+    /// Guarded by the generation that was read.
+    pub fn advance_family(&self, id: AuthorizationId, from: Generation, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE authorizations SET generation = generation + 1, rotated_at = $4, proven = 0 \
+             WHERE instance = $1 AND id = $2 AND generation = $3 AND state = 'redeemed'",
+            values![id.0, from.0, now.micros()],
+        )
+        .expect(1)
+    }
+
+    /// An access token of this generation was used; not guarded, because a later generation makes it moot.
+    pub fn prove_generation(&self, id: AuthorizationId, generation: Generation) -> Statement {
+        self.bound(
+            "UPDATE authorizations SET proven = 1 \
+             WHERE instance = $1 AND id = $2 AND generation = $3 AND state = 'redeemed' AND proven = 0",
+            values![id.0, generation.0],
+        )
+    }
+
+    /// Not guarded: dead is dead, and the first reason stays.
+    pub fn end_authorization(&self, id: AuthorizationId, reason: &'static str, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE authorizations SET state = 'ended', ended_at = $3, end_reason = $4 \
+             WHERE instance = $1 AND id = $2 AND state <> 'ended'",
+            values![id.0, now.micros(), reason],
+        )
+    }
+
+    /// Everything that descends from a sign-in.
+    pub fn end_authorizations_of(&self, session: SessionId, reason: &'static str, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE authorizations SET state = 'ended', ended_at = $3, end_reason = $4 \
+             WHERE instance = $1 AND session = $2 AND state <> 'ended'",
+            values![session.0, now.micros(), reason],
+        )
+    }
+
+    /// Authorizations that ended since; access tokens of theirs may still be alive. Those that ended with their sign-in
+    /// are not among them: what that means for access tokens is a setting.
+    pub async fn authorizations_ended_since(&self, since: Timestamp) -> Result<Vec<AuthorizationId>, Fault> {
+        let sql = "SELECT id FROM authorizations WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2 \
+                   AND end_reason <> 'sign_out'";
+        self.rows(sql, values![since.micros()]).await?.iter().map(|row| row.uuid(0).map(AuthorizationId)).collect()
+    }
+
+    /// Rows nobody can use any more: codes never redeemed, families whose last token is long dead. A small batch, so
+    /// that the writer is never held long.
+    pub fn sweep_authorizations(&self, dead_before: Timestamp) -> Statement {
+        self.bound(
+            "DELETE FROM authorizations WHERE instance = $1 AND id IN (SELECT id FROM authorizations \
+             WHERE instance = $1 AND rotated_at < $2 AND code_expires_at < $2 AND COALESCE(refresh_until, 0) < $2 \
+             LIMIT 500)",
+            values![dead_before.micros()],
+        )
+    }
+}

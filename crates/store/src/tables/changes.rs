@@ -1,0 +1,86 @@
+//! The change feed: what other nodes, and a server beside a command line, must drop from their memory.
+
+use model::Timestamp;
+use uuid::Uuid;
+
+use crate::{Fault, Statement, Store, values};
+
+macro_rules! change_kinds {
+    ($($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)?) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ChangeKind { $($(#[$doc])* $variant),+ }
+
+        impl ChangeKind {
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+change_kinds! {
+    Register => "register",
+    User => "user",
+    Keys => "keys",
+    Settings => "settings",
+    AuthorizationEnded => "authorization-ended",
+    SessionEnded => "session-ended",
+    /// API sessions were closed: the subject is what they were closed under.
+    ApiSessionsClosed => "api-sessions-closed",
+    ReferenceTokenRevoked => "reference-token-revoked",
+    AccessTokenRevoked => "access-token-revoked",
+}
+
+/// Something memory may hold an older view of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub kind: ChangeKind,
+    pub subject: Uuid,
+}
+
+impl Store {
+    /// Two statements, in this order: the number is drawn under the instance's row lock, so that a change is never
+    /// committed behind one with a higher number.
+    pub fn announce(&self, change: Change, now: Timestamp) -> [Statement; 2] {
+        [
+            self.bound("UPDATE instances SET feed = feed + 1 WHERE id = $1", vec![]).expect(1),
+            self.bound(
+                "INSERT INTO changes (instance, number, kind, subject, at) \
+                 SELECT id, feed, $2, $3, $4 FROM instances WHERE id = $1",
+                values![change.kind.as_str(), change.subject, now.micros()],
+            )
+            .expect(1),
+        ]
+    }
+
+    pub async fn newest_change(&self) -> Result<i64, Fault> {
+        let row = self.row("SELECT feed FROM instances WHERE id = $1", vec![]).await?;
+        row.map_or(Ok(0), |row| row.int(0))
+    }
+
+    /// Changes after a number, in order, with theirs.
+    pub async fn changes_after(&self, number: i64) -> Result<Vec<(i64, Change)>, Fault> {
+        let sql = "SELECT number, kind, subject FROM changes WHERE instance = $1 AND number > $2 ORDER BY number";
+        let mut changes = Vec::new();
+        for row in self.rows(sql, values![number]).await? {
+            // A kind this version does not know concerns memory that this version does not have.
+            if let Some(kind) = ChangeKind::parse(&row.text(1)?) {
+                changes.push((row.int(0)?, Change { kind, subject: row.uuid(2)? }));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Changes every node has long seen. A small batch.
+    pub fn sweep_changes(&self, before: Timestamp) -> Statement {
+        self.bound(
+            "DELETE FROM changes WHERE instance = $1 AND number IN \
+             (SELECT number FROM changes WHERE instance = $1 AND at < $2 ORDER BY number LIMIT 500)",
+            values![before.micros()],
+        )
+    }
+}

@@ -1,0 +1,97 @@
+use model::session::SessionCookie;
+use model::{IdentitySession, SessionId, Timestamp, UserId};
+use oauth::secret::Digest;
+
+use super::damaged;
+use crate::{Fault, Statement, Store, values};
+
+impl Store {
+    /// A sign-in that has not been ended; its timers are the caller's to judge.
+    pub async fn identity_session(&self, id: SessionId) -> Result<Option<IdentitySession>, Fault> {
+        let sql = "SELECT secret, user_id, auth_time, amr, created_at, last_seen, user_epoch FROM identity_sessions \
+                   WHERE instance = $1 AND id = $2 AND ended_at IS NULL";
+        let Some(row) = self.row(sql, values![id.0]).await? else { return Ok(None) };
+        Ok(Some(IdentitySession {
+            id,
+            secret: Digest::<SessionCookie>::try_from(row.bytes(0)?.as_slice())
+                .map_err(|_| damaged("a digest has 32 bytes"))?,
+            user: UserId(row.uuid(1)?),
+            auth_time: row.time(2)?,
+            amr: row.text(3)?.split_ascii_whitespace().map(str::to_owned).collect(),
+            created_at: row.time(4)?,
+            last_seen: row.time(5)?,
+            user_epoch: row.int(6)?,
+        }))
+    }
+
+    pub fn insert_identity_session(&self, session: &IdentitySession) -> Statement {
+        self.bound(
+            "INSERT INTO identity_sessions (instance, id, secret, user_id, user_epoch, auth_time, amr, created_at, \
+             last_seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            values![
+                session.id.0,
+                *session.secret.as_bytes(),
+                session.user.0,
+                session.user_epoch,
+                session.auth_time.micros(),
+                session.amr.join(" "),
+                session.created_at.micros(),
+                session.last_seen.micros()
+            ],
+        )
+        .expect(1)
+    }
+
+    /// The same person proved again who they are: same `sid`, new secret. Guarded by the secret that was shown.
+    pub fn renew_identity_session(&self, renewed: &IdentitySession, old: &Digest<SessionCookie>) -> Statement {
+        self.bound(
+            "UPDATE identity_sessions SET secret = $4, auth_time = $5, amr = $6, last_seen = $7, created_at = $8, \
+             user_epoch = $9 WHERE instance = $1 AND id = $2 AND secret = $3 AND ended_at IS NULL",
+            values![
+                renewed.id.0,
+                *old.as_bytes(),
+                *renewed.secret.as_bytes(),
+                renewed.auth_time.micros(),
+                renewed.amr.join(" "),
+                renewed.last_seen.micros(),
+                renewed.created_at.micros(),
+                renewed.user_epoch
+            ],
+        )
+        .expect(1)
+    }
+
+    /// Slides the idle timer. Guarded: nothing new comes from a sign-in that has ended, and the row stays locked until
+    /// what does come is committed.
+    pub fn touch_identity_session(&self, id: SessionId, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE identity_sessions SET last_seen = CASE WHEN last_seen < $3 THEN $3 ELSE last_seen END \
+             WHERE instance = $1 AND id = $2 AND ended_at IS NULL",
+            values![id.0, now.micros()],
+        )
+        .expect(1)
+    }
+
+    /// A sign-in ends once: who must be the first to end it expects one row.
+    pub fn end_identity_session(&self, id: SessionId, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE identity_sessions SET ended_at = $3 WHERE instance = $1 AND id = $2 AND ended_at IS NULL",
+            values![id.0, now.micros()],
+        )
+    }
+
+    /// Sign-ins that are over: ended, or created so long ago that no timer keeps them. A small batch.
+    pub fn sweep_identity_sessions(&self, ended_before: Timestamp, created_before: Timestamp) -> Statement {
+        self.bound(
+            "DELETE FROM identity_sessions WHERE instance = $1 AND id IN (SELECT id FROM identity_sessions \
+             WHERE instance = $1 AND (ended_at < $2 OR created_at < $3) LIMIT 500)",
+            values![ended_before.micros(), created_before.micros()],
+        )
+    }
+
+    /// Sign-ins that ended since; tokens of theirs may still be alive.
+    pub async fn sessions_ended_since(&self, since: Timestamp) -> Result<Vec<SessionId>, Fault> {
+        let sql = "SELECT id FROM identity_sessions WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2";
+        self.rows(sql, values![since.micros()]).await?.iter().map(|row| row.uuid(0).map(SessionId)).collect()
+    }
+}

@@ -1,0 +1,61 @@
+use model::Timestamp;
+use model::keys::KeyTimes;
+
+use crate::{Fault, Statement, Store, values};
+
+/// A signing key as kept: its private half sealed under the master key.
+pub struct StoredKey {
+    pub times: KeyTimes,
+    pub sealed: Vec<u8>,
+}
+
+impl Store {
+    pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, Fault> {
+        let sql = "SELECT kid, algorithm, signs_from, retired_at, private_key FROM signing_keys \
+                   WHERE instance = $1 ORDER BY signs_from";
+        let rows = self.rows(sql, vec![]).await?;
+        rows.iter()
+            .map(|row| {
+                let algorithm = row.text(1)?.parse().map_err(|_| super::damaged("an algorithm does not read back"))?;
+                let times =
+                    KeyTimes { kid: row.text(0)?, algorithm, signs_from: row.time(2)?, retired_at: row.opt_time(3)? };
+                Ok(StoredKey { times, sealed: row.bytes(4)? })
+            })
+            .collect()
+    }
+
+    pub fn insert_key(&self, key: &KeyTimes, sealed: Vec<u8>, now: Timestamp) -> Statement {
+        self.bound(
+            "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            values![key.kid.as_str(), key.algorithm.as_str(), sealed, key.signs_from.micros(), now.micros()],
+        )
+        .expect(1)
+    }
+
+    /// Guarded by the number of keys that was read: two nodes on duty at once make one key. Two statements, in this
+    /// order: only after the instance's row is locked does a count see what the other node committed.
+    pub fn expect_key_count(&self, algorithm: &str, count: i64) -> [Statement; 2] {
+        [
+            self.bound("UPDATE instances SET feed = feed WHERE id = $1", vec![]).expect(1),
+            self.bound(
+                "SELECT i.id FROM instances i WHERE i.id = $1 \
+                 AND (SELECT COUNT(*) FROM signing_keys k WHERE k.instance = $1 AND k.algorithm = $2) = $3",
+                values![algorithm, count],
+            )
+            .expect(1),
+        ]
+    }
+
+    pub fn retire_key(&self, kid: &str, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE signing_keys SET retired_at = $3 WHERE instance = $1 AND kid = $2 AND retired_at IS NULL",
+            values![kid, now.micros()],
+        )
+        .expect(1)
+    }
+
+    pub fn delete_key(&self, kid: &str) -> Statement {
+        self.bound("DELETE FROM signing_keys WHERE instance = $1 AND kid = $2", values![kid]).expect(1)
+    }
+}

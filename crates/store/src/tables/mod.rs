@@ -1,0 +1,67 @@
+//! A file per table: its reads, and constructors of its guarded changes. `$1` is always the instance.
+
+mod api_sessions;
+mod applications;
+mod audit;
+mod authorizations;
+mod changes;
+mod consents;
+mod identity_sessions;
+mod instances;
+mod keys;
+mod reference_tokens;
+mod standing;
+mod users;
+
+pub use api_sessions::{ApiSessionRow, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen};
+pub use applications::NewSecret;
+pub use audit::StoredEvent;
+pub use changes::{Change, ChangeKind};
+pub use instances::StoredInstance;
+pub use keys::StoredKey;
+pub use standing::TokenNames;
+pub use users::NewUser;
+
+use model::Timestamp;
+use uuid::Uuid;
+
+use crate::{Fault, Row, Statement, Store, Value, statement};
+
+impl Store {
+    /// A statement whose `$1` is this instance.
+    fn bound(&self, sql: &'static str, params: Vec<Value>) -> Statement {
+        statement(sql, self.with_instance(params))
+    }
+
+    async fn rows(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        self.query(sql, self.with_instance(params)).await
+    }
+
+    async fn row(&self, sql: &'static str, params: Vec<Value>) -> Result<Option<Row>, Fault> {
+        Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    fn with_instance(&self, mut params: Vec<Value>) -> Vec<Value> {
+        params.insert(0, Value::from(self.instance().0));
+        params
+    }
+}
+
+/// A row of ours that does not read back is a fault: somebody else wrote it.
+fn damaged(what: &'static str) -> Fault {
+    Fault::failed(what)
+}
+
+impl Row {
+    fn time(&self, column: usize) -> Result<Timestamp, Fault> {
+        self.int(column).map(Timestamp)
+    }
+
+    fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, Fault> {
+        Ok(self.opt_int(column)?.map(Timestamp))
+    }
+
+    fn uuid(&self, column: usize) -> Result<Uuid, Fault> {
+        Uuid::try_parse(&self.text(column)?).map_err(Fault::failed)
+    }
+}

@@ -1,0 +1,117 @@
+use model::reference_token::{ReferenceToken, ReferenceTokenKind, ReferenceTokenValue};
+use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
+use oauth::scope::Scope;
+use oauth::secret::Digest;
+use uuid::Uuid;
+
+use super::damaged;
+use crate::{Fault, Row, Statement, Store, values};
+
+/// The columns that [`read`] expects, in its order.
+macro_rules! select_tokens {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, kind, digest, tail, application, user_id, description, scope, created_by, created_at, \
+             expires_at, last_used_at, revoked_at FROM reference_tokens WHERE instance = $1 ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<ReferenceToken, Fault> {
+    Ok(ReferenceToken {
+        id: ReferenceTokenId(row.uuid(0)?),
+        kind: ReferenceTokenKind::parse(&row.text(1)?).ok_or_else(|| damaged("a token's kind does not read back"))?,
+        digest: Digest::try_from(row.bytes(2)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?,
+        tail: row.text(3)?,
+        application: ApplicationId(row.uuid(4)?),
+        user: UserId(row.uuid(5)?),
+        description: row.text(6)?,
+        scope: Scope::parse(&row.text(7)?).map_err(Fault::failed)?,
+        created_by: row.text(8)?,
+        created_at: row.time(9)?,
+        expires_at: row.opt_time(10)?,
+        last_used_at: row.opt_time(11)?,
+        revoked_at: row.opt_time(12)?,
+    })
+}
+
+impl Store {
+    pub async fn reference_token(&self, digest: &Digest<ReferenceTokenValue>) -> Result<Option<ReferenceToken>, Fault> {
+        self.row(select_tokens!("AND digest = $2"), values![*digest.as_bytes()]).await?.as_ref().map(read).transpose()
+    }
+
+    pub async fn reference_token_by_id(&self, id: ReferenceTokenId) -> Result<Option<ReferenceToken>, Fault> {
+        self.row(select_tokens!("AND id = $2"), values![id.0]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The newest first, at most so many.
+    pub async fn reference_tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
+        let rows =
+            self.rows(select_tokens!("ORDER BY created_at DESC, id LIMIT $2"), values![i64::from(limit)]).await?;
+        rows.iter().map(read).collect()
+    }
+
+    pub fn insert_reference_token(&self, token: &ReferenceToken) -> Statement {
+        self.bound(
+            "INSERT INTO reference_tokens (instance, id, digest, kind, application, user_id, tail, description, scope, \
+             created_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            values![
+                token.id.0,
+                *token.digest.as_bytes(),
+                token.kind.as_str(),
+                token.application.0,
+                token.user.0,
+                token.tail.as_str(),
+                token.description.as_str(),
+                token.scope.to_string(),
+                token.created_by.as_str(),
+                token.created_at.micros(),
+                token.expires_at.map(Timestamp::micros)
+            ],
+        )
+        .expect(1)
+    }
+
+    /// Guarded: a token is revoked once, and the first reason stays.
+    pub fn revoke_reference_token(&self, id: ReferenceTokenId, reason: &'static str, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE reference_tokens SET revoked_at = $3, revoke_reason = $4 \
+             WHERE instance = $1 AND id = $2 AND revoked_at IS NULL",
+            values![id.0, now.micros(), reason],
+        )
+        .expect(1)
+    }
+
+    /// Written in batches, never on a call.
+    pub fn reference_token_used(&self, id: ReferenceTokenId, at: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE reference_tokens SET last_used_at = $3 \
+             WHERE instance = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at < $3)",
+            values![id.0, at.micros()],
+        )
+    }
+
+    /// Not guarded: revoked is revoked.
+    pub fn revoke_access_token(&self, id: Uuid, now: Timestamp) -> Statement {
+        self.bound(
+            "INSERT INTO revoked_tokens (instance, id, revoked_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            values![id, now.micros()],
+        )
+    }
+
+    /// Service tokens revoked since; they may still be unexpired.
+    pub async fn access_tokens_revoked_since(&self, since: Timestamp) -> Result<Vec<Uuid>, Fault> {
+        let sql = "SELECT id FROM revoked_tokens WHERE instance = $1 AND revoked_at >= $2";
+        self.rows(sql, values![since.micros()]).await?.iter().map(|row| row.uuid(0)).collect()
+    }
+
+    /// Revocations older than any token. A small batch.
+    pub fn sweep_revoked_tokens(&self, before: Timestamp) -> Statement {
+        self.bound(
+            "DELETE FROM revoked_tokens WHERE instance = $1 AND id IN \
+             (SELECT id FROM revoked_tokens WHERE instance = $1 AND revoked_at < $2 LIMIT 500)",
+            values![before.micros()],
+        )
+    }
+}

@@ -1,0 +1,163 @@
+use model::domain::Permissions;
+use model::user::PasswordHash;
+use model::{Email, Login, Timestamp, User, UserId, UserType};
+
+use super::damaged;
+use crate::{Fault, Row, Statement, Store, values};
+
+/// What a new user is made of.
+pub struct NewUser<'a> {
+    pub id: UserId,
+    pub login: &'a Login,
+    pub user_type: UserType,
+    pub is_admin: bool,
+    pub enabled: bool,
+    pub name: &'a str,
+    pub email: Option<Email>,
+    pub role: Option<&'a str>,
+    pub password: Option<&'a PasswordHash>,
+}
+
+/// The columns that [`read`] expects, in its order.
+macro_rules! select_users {
+    ($rest:literal) => {
+        concat!(
+            "SELECT u.id, u.login, u.user_type, u.is_admin, u.enabled, u.name, u.email, u.email_verified, u.locale, \
+             u.epoch, u.updated_at, r.permits, u.password_hash \
+             FROM users u LEFT JOIN roles r ON r.instance = u.instance AND r.name = u.role WHERE u.instance = $1 ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<User, Fault> {
+    let permissions = match row.opt_text(11)? {
+        None => Permissions::default(),
+        Some(permits) => serde_json::from_str(&permits).map_err(Fault::failed)?,
+    };
+    let verified = row.flag(7)?;
+    Ok(User {
+        id: UserId(row.uuid(0)?),
+        login: Login::parse(&row.text(1)?).ok_or_else(|| damaged("a login does not read back"))?,
+        user_type: UserType::parse(&row.text(2)?).ok_or_else(|| damaged("a user type does not read back"))?,
+        is_admin: row.flag(3)?,
+        enabled: row.flag(4)?,
+        name: row.text(5)?,
+        email: row.opt_text(6)?.map(|address| Email { address, verified }),
+        locale: row.opt_text(8)?,
+        permissions,
+        epoch: row.int(9)?,
+        updated_at: row.time(10)?,
+    })
+}
+
+impl Store {
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, Fault> {
+        self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read).transpose()
+    }
+
+    /// For signing in: the user with the hash to compare, or without where no password was ever set.
+    pub async fn user_by_login(&self, login: &Login) -> Result<Option<(User, Option<PasswordHash>)>, Fault> {
+        let row = self.row(select_users!("AND u.login_folded = $2"), values![login.folded()]).await?;
+        row.map(|row| Ok((read(&row)?, row.opt_text(12)?.map(PasswordHash::new)))).transpose()
+    }
+
+    pub async fn users(&self) -> Result<Vec<User>, Fault> {
+        self.rows(select_users!("ORDER BY u.login_folded"), vec![]).await?.iter().map(read).collect()
+    }
+
+    /// The users that applications act as.
+    pub async fn system_users(&self) -> Result<Vec<User>, Fault> {
+        let sql = select_users!(
+            "AND EXISTS (SELECT 1 FROM applications a WHERE a.instance = u.instance AND a.system_user = u.id)"
+        );
+        self.rows(sql, vec![]).await?.iter().map(read).collect()
+    }
+
+    /// Guarded: a login that was ever given out is not given out again.
+    pub fn insert_user(&self, user: &NewUser<'_>, now: Timestamp) -> Statement {
+        self.bound(
+            "INSERT INTO users (instance, id, login, login_folded, user_type, is_admin, enabled, name, email, \
+             email_verified, role, password_hash, epoch, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13) ON CONFLICT DO NOTHING",
+            values![
+                user.id.0,
+                user.login.as_str(),
+                user.login.folded(),
+                user.user_type.as_str(),
+                user.is_admin,
+                user.enabled,
+                user.name,
+                user.email.as_ref().map(|email| email.address.clone()),
+                user.email.as_ref().is_some_and(|email| email.verified),
+                user.role,
+                user.password.map(PasswordHash::as_phc),
+                now.micros()
+            ],
+        )
+        .expect(1)
+    }
+
+    /// Guarded: a name is given once.
+    pub fn insert_role(&self, name: &str, permissions: &Permissions) -> Statement {
+        let permits = serde_json::to_string(permissions).expect("patterns are strings");
+        self.bound(
+            "INSERT INTO roles (instance, name, permits) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            values![name, permits],
+        )
+        .expect(1)
+    }
+
+    pub async fn has_role(&self, name: &str) -> Result<bool, Fault> {
+        let row = self.row("SELECT 1 FROM roles WHERE instance = $1 AND name = $2", values![name]).await?;
+        Ok(row.is_some())
+    }
+
+    /// A new password ends what was opened with the old one, so the epoch rises. Guarded by the epoch that was read.
+    pub fn set_password(&self, user: &User, hash: &PasswordHash, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE users SET password_hash = $4, epoch = epoch + 1, updated_at = $5 \
+             WHERE instance = $1 AND id = $2 AND epoch = $3",
+            values![user.id.0, user.epoch, hash.as_phc(), now.micros()],
+        )
+        .expect(1)
+    }
+
+    /// The same password under stronger parameters: nothing ends. Guarded by the hash that was read.
+    pub fn rehash_password(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Statement {
+        self.bound(
+            "UPDATE users SET password_hash = $4 WHERE instance = $1 AND id = $2 AND password_hash = $3",
+            values![user.0, old.as_phc(), new.as_phc()],
+        )
+        .expect(1)
+    }
+
+    /// Guarded by the epoch that was read; disabling raises it.
+    pub fn set_user_enabled(&self, user: &User, enabled: bool, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE users SET enabled = $4, epoch = epoch + 1, updated_at = $5 \
+             WHERE instance = $1 AND id = $2 AND epoch = $3",
+            values![user.id.0, user.epoch, enabled, now.micros()],
+        )
+        .expect(1)
+    }
+
+    pub fn insert_set_up_link(&self, digest: &[u8; 32], user: UserId, expires_at: Timestamp) -> Statement {
+        self.bound(
+            "INSERT INTO set_up_links (instance, digest, user_id, expires_at) VALUES ($1, $2, $3, $4)",
+            values![*digest, user.0, expires_at.micros()],
+        )
+        .expect(1)
+    }
+
+    /// Whom a set-up link is for, while it is good.
+    pub async fn set_up_link(&self, digest: &[u8; 32], now: Timestamp) -> Result<Option<UserId>, Fault> {
+        let sql = "SELECT user_id FROM set_up_links WHERE instance = $1 AND digest = $2 AND expires_at > $3";
+        self.row(sql, values![*digest, now.micros()]).await?.map(|row| row.uuid(0).map(UserId)).transpose()
+    }
+
+    /// One use: the guard fails for the second.
+    pub fn use_set_up_link(&self, digest: &[u8; 32]) -> Statement {
+        self.bound("DELETE FROM set_up_links WHERE instance = $1 AND digest = $2", values![*digest]).expect(1)
+    }
+}

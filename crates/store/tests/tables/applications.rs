@@ -1,0 +1,144 @@
+//! The register: applications and their secrets.
+
+use model::application::{ClientType, ServiceAccess};
+use model::record::{ApplicationRecord, Registration};
+use model::{ApplicationId, Timestamp, TrustedApplication, User, UserType};
+use oauth::secret::{ClientSecret, Digest, Presented};
+use serde_json::{Value, json};
+use store::{Batch, NewSecret, NewUser, Outcome, Store};
+use uuid::Uuid;
+
+use crate::common::Place;
+use crate::{LATER, NOW, done, house, login, refused, user, user_id};
+
+crate::on_both! {
+    an_application_reads_back_with_its_secrets_and_its_system_user
+    an_application_uri_is_given_once
+    a_change_counts_on_the_version_that_was_read
+    a_secret_belongs_to_an_application_that_exists
+}
+
+fn application(uri: &str, number: u128, system_user: Option<&User>, change: &Value) -> TrustedApplication {
+    let mut record = json!({
+        "ApplicationUri": uri, "Name": "Mine", "ClientType": "Public", "Scope": "read",
+        "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://app.example.com/cb"],
+    });
+    for (name, value) in change.as_object().expect("an object") {
+        record[name] = value.clone();
+    }
+    let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
+    let secrets = match record.client_type {
+        model::record::RecordClientType::Confidential => vec![model::application::Secret {
+            id: "s".to_owned(),
+            label: String::new(),
+            digest: digest("s"),
+            created_at: NOW,
+            expires_at: None,
+        }],
+        _ => vec![],
+    };
+    let registration = Registration { id: ApplicationId(Uuid::from_u128(number)), secrets, epoch: 0, version: 1 };
+    record.check(registration, system_user).expect("a good record").application
+}
+
+fn digest(secret: &str) -> Digest<ClientSecret> {
+    Presented::<ClientSecret>::new(secret).digest()
+}
+
+fn secret<'a>(id: &'a str, application: &TrustedApplication, expires_at: Option<Timestamp>) -> NewSecret<'a> {
+    NewSecret { id, application: application.id, label: "label", digest: digest(id), expires_at }
+}
+
+async fn register(store: &Store) -> Vec<TrustedApplication> {
+    store.applications().await.expect("no fault")
+}
+
+async fn system_user(store: &Store) -> User {
+    let name = login("svc");
+    let new = NewUser {
+        id: user_id(5),
+        login: &name,
+        user_type: UserType::SystemNoLogin,
+        is_admin: false,
+        enabled: true,
+        name: "Service",
+        email: None,
+        role: None,
+        password: None,
+    };
+    done(store, store.insert_user(&new, NOW)).await;
+    user(store, 5).await
+}
+
+async fn an_application_reads_back_with_its_secrets_and_its_system_user(place: Place) {
+    let house = house(&place).await;
+    let service = system_user(&house.here).await;
+    let written = application(
+        "my.app/service",
+        1,
+        Some(&service),
+        &json!({
+            "ClientType": "Confidential", "SystemUserAllowed": true, "SystemUser": service.id.0,
+            "AccessTokenSeconds": 600, "AllowedCorsOrigins": ["https://app.example.com"],
+        }),
+    );
+    let batch = Batch::new()
+        .with(house.here.insert_application(&written, NOW))
+        .with(house.here.insert_secret(&secret("older", &written, None), NOW))
+        .with(house.here.insert_secret(&secret("newer", &written, Some(LATER)), LATER));
+    assert_eq!(house.here.commit(batch).await.expect("no fault"), Outcome::Committed);
+    done(&house.here, house.here.insert_application(&application("my.app/a", 2, None, &json!({})), NOW)).await;
+
+    let read = register(&house.here).await;
+    assert_eq!(read.iter().map(|read| read.uri.as_str()).collect::<Vec<_>>(), ["my.app/a", "my.app/service"]);
+    let read = &read[1];
+    assert_eq!((read.id, read.epoch, read.version), (written.id, 0, 1));
+    assert_eq!(read.service, ServiceAccess::ActsAs(service.id));
+    assert_eq!(
+        serde_json::to_value(read.to_record()).expect("a record"),
+        serde_json::to_value(written.to_record()).expect("a record")
+    );
+    let ClientType::Confidential { secrets } = &read.client_type else { panic!("Confidential was written") };
+    let kept: Vec<_> =
+        secrets.iter().map(|one| (one.id.as_str(), one.digest, one.created_at, one.expires_at)).collect();
+    assert_eq!(kept, [("older", digest("older"), NOW, None), ("newer", digest("newer"), LATER, Some(LATER))]);
+    assert_eq!(secrets[0].label, "label");
+
+    let system_users = house.here.system_users().await.expect("no fault");
+    assert_eq!(system_users.iter().map(|user| user.id).collect::<Vec<_>>(), [service.id]);
+    assert!(register(&house.there).await.is_empty());
+    assert!(house.there.system_users().await.expect("no fault").is_empty());
+}
+
+async fn an_application_uri_is_given_once(place: Place) {
+    let house = house(&place).await;
+    done(&house.here, house.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
+    let second = application("my.app", 2, None, &json!({}));
+    refused(&house.here, house.here.insert_application(&second, NOW)).await;
+    done(&house.there, house.there.insert_application(&second, NOW)).await;
+    assert_eq!(register(&house.here).await[0].id, ApplicationId(Uuid::from_u128(1)));
+}
+
+async fn a_change_counts_on_the_version_that_was_read(place: Place) {
+    let house = house(&place).await;
+    done(&house.here, house.here.insert_application(&application("my.app", 1, None, &json!({})), NOW)).await;
+    let before = register(&house.here).await.remove(0);
+    let mut off = before.clone();
+    off.enabled = false;
+    done(&house.here, house.here.update_application(&off, true)).await;
+    refused(&house.here, house.here.update_application(&before, false)).await;
+    let mut after = register(&house.here).await.remove(0);
+    assert_eq!((after.enabled, after.epoch, after.version), (false, 1, 2), "switched off: older tokens are dead");
+    after.enabled = true;
+    done(&house.here, house.here.update_application(&after, false)).await;
+    let on = register(&house.here).await.remove(0);
+    assert_eq!((on.enabled, on.epoch, on.version), (true, 1, 3), "switched on: older tokens stay dead");
+    refused(&house.there, house.there.update_application(&on, true)).await;
+}
+
+async fn a_secret_belongs_to_an_application_that_exists(place: Place) {
+    let house = house(&place).await;
+    let nobody = application("my.app", 1, None, &json!({}));
+    let batch = Batch::new().with(house.here.insert_secret(&secret("s", &nobody, None), NOW));
+    assert!(house.here.commit(batch).await.is_err(), "no such application");
+}

@@ -1,0 +1,196 @@
+//! One authorization, one row for life: code, family, end.
+
+use model::authorization::{IssuedCode, RefreshFamily};
+use model::claims::Epochs;
+use model::{
+    ApplicationId, Authorization, AuthorizationId, AuthorizationState, Generation, SessionId, Timestamp, UserId,
+};
+use oauth::pkce::Challenge;
+use oauth::scope::Scope;
+use oauth::secret::Presented;
+use store::Store;
+use uuid::Uuid;
+
+use crate::common::Place;
+use crate::{LATER, MUCH_LATER, NOW, done, house, refused};
+
+crate::on_both! {
+    a_code_reads_back_as_issued_with_and_without_its_options
+    a_code_is_redeemed_once
+    a_family_advances_only_from_the_generation_that_was_read
+    a_generation_is_proven_until_the_next
+    an_authorization_ends_once_with_its_first_reason_and_for_good
+    a_sign_in_ends_all_that_descends_from_it
+    a_sweep_deletes_only_what_nobody_can_use
+}
+
+const S256: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+const fn id(number: u128) -> AuthorizationId {
+    AuthorizationId(Uuid::from_u128(number))
+}
+
+fn issued(options: bool) -> IssuedCode {
+    let challenge = options.then(|| Challenge::parse(Some(S256), Some("S256")).expect("a challenge").expect("sent"));
+    IssuedCode {
+        digest: Presented::new("the code").digest(),
+        redirect_uri: "https://app.example.com/cb".to_owned(),
+        nonce: options.then(|| "n-1".to_owned()),
+        challenge,
+        expires_at: LATER,
+    }
+}
+
+fn authorization(number: u128, session: u128, code: &IssuedCode) -> Authorization {
+    Authorization {
+        id: id(number),
+        application: ApplicationId(Uuid::from_u128(20)),
+        user: UserId(Uuid::from_u128(30)),
+        session: SessionId(Uuid::from_u128(session)),
+        scope: Scope::parse("openid read").expect("a scope"),
+        auth_time: NOW,
+        amr: vec!["pwd".to_owned(), "otp".to_owned()],
+        epochs: Epochs(3, 4),
+        state: AuthorizationState::Issued(Box::new(code.clone())),
+    }
+}
+
+async fn issue(store: &Store, number: u128, session: u128) {
+    let code = issued(true);
+    done(store, store.insert_authorization(&authorization(number, session, &code), &code)).await;
+}
+
+async fn read(store: &Store, number: u128) -> Option<Authorization> {
+    store.authorization(id(number)).await.expect("no fault").map(|(authorization, _)| authorization)
+}
+
+async fn family(store: &Store, number: u128) -> (i64, Timestamp, bool, Option<Timestamp>) {
+    match read(store, number).await.expect("the row is there").state {
+        AuthorizationState::Redeemed(RefreshFamily { generation, rotated_at, proven, refresh_until }) => {
+            (generation.0, rotated_at, proven, refresh_until)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn has_ended(store: &Store, number: u128) -> bool {
+    matches!(read(store, number).await.expect("the row is there").state, AuthorizationState::Ended)
+}
+
+async fn a_code_reads_back_as_issued_with_and_without_its_options(place: Place) {
+    let house = house(&place).await;
+    for (number, options) in [(1, true), (2, false)] {
+        let code = issued(options);
+        let written = authorization(number, 9, &code);
+        done(&house.here, house.here.insert_authorization(&written, &code)).await;
+        let (read, digest) = house.here.authorization(id(number)).await.expect("no fault").expect("there");
+        assert_eq!((read.id, read.application, read.user), (written.id, written.application, written.user));
+        assert_eq!((read.session, read.scope, read.auth_time), (written.session, written.scope, written.auth_time));
+        assert_eq!((read.amr, read.epochs), (written.amr, written.epochs));
+        assert_eq!(digest, code.digest);
+        let AuthorizationState::Issued(read) = read.state else { panic!("issued, not redeemed") };
+        assert_eq!((read.digest, read.redirect_uri), (code.digest, code.redirect_uri));
+        assert_eq!((read.nonce, read.challenge, read.expires_at), (code.nonce, code.challenge, code.expires_at));
+    }
+    assert!(house.here.authorization(id(3)).await.expect("no fault").is_none());
+    assert!(house.there.authorization(id(1)).await.expect("no fault").is_none(), "not of this instance");
+}
+
+async fn a_code_is_redeemed_once(place: Place) {
+    let house = house(&place).await;
+    issue(&house.here, 1, 9).await;
+    refused(&house.there, house.there.redeem_code(id(1), None, LATER)).await;
+    done(&house.here, house.here.redeem_code(id(1), Some(MUCH_LATER), LATER)).await;
+    refused(&house.here, house.here.redeem_code(id(1), None, MUCH_LATER)).await;
+    assert_eq!(family(&house.here, 1).await, (1, LATER, false, Some(MUCH_LATER)));
+    issue(&house.here, 2, 9).await;
+    done(&house.here, house.here.redeem_code(id(2), None, LATER)).await;
+    assert_eq!(family(&house.here, 2).await, (1, LATER, false, None), "no offline_access, no refresh");
+    let (_, digest) = house.here.authorization(id(1)).await.expect("no fault").expect("there");
+    assert_eq!(digest, issued(true).digest, "a spent code is still known: its reuse is an attack");
+    refused(&house.here, house.here.redeem_code(id(3), None, LATER)).await;
+}
+
+async fn a_family_advances_only_from_the_generation_that_was_read(place: Place) {
+    let house = house(&place).await;
+    issue(&house.here, 1, 9).await;
+    refused(&house.here, house.here.advance_family(id(1), Generation(0), LATER)).await;
+    done(&house.here, house.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
+    done(&house.here, house.here.advance_family(id(1), Generation(1), LATER)).await;
+    refused(&house.here, house.here.advance_family(id(1), Generation(1), MUCH_LATER)).await;
+    refused(&house.here, house.here.advance_family(id(1), Generation(3), MUCH_LATER)).await;
+    refused(&house.there, house.there.advance_family(id(1), Generation(2), MUCH_LATER)).await;
+    assert_eq!(family(&house.here, 1).await, (2, LATER, false, Some(MUCH_LATER)));
+}
+
+async fn a_generation_is_proven_until_the_next(place: Place) {
+    let house = house(&place).await;
+    issue(&house.here, 1, 9).await;
+    done(&house.here, house.here.redeem_code(id(1), None, NOW)).await;
+    done(&house.here, house.here.prove_generation(id(1), Generation(2))).await;
+    assert!(!family(&house.here, 1).await.2, "another generation proves nothing of this one");
+    done(&house.here, house.here.prove_generation(id(1), Generation(1))).await;
+    assert!(family(&house.here, 1).await.2);
+    done(&house.here, house.here.advance_family(id(1), Generation(1), LATER)).await;
+    assert!(!family(&house.here, 1).await.2, "the next one has proven nothing yet");
+    done(&house.here, house.here.prove_generation(id(1), Generation(1))).await;
+    assert!(!family(&house.here, 1).await.2, "an old token's use comes too late");
+}
+
+async fn an_authorization_ends_once_with_its_first_reason_and_for_good(place: Place) {
+    let house = house(&place).await;
+    for number in [1, 2, 3] {
+        issue(&house.here, number, 9).await;
+    }
+    done(&house.here, house.here.redeem_code(id(2), None, NOW)).await;
+    done(&house.here, house.here.end_authorization(id(1), "code_reused", NOW)).await;
+    done(&house.here, house.here.end_authorization(id(2), "code_reused", LATER)).await;
+    done(&house.here, house.here.end_authorization(id(1), "later", MUCH_LATER)).await;
+    done(&house.there, house.there.end_authorization(id(3), "elsewhere", LATER)).await;
+    assert!(has_ended(&house.here, 1).await && has_ended(&house.here, 2).await && !has_ended(&house.here, 3).await);
+    refused(&house.here, house.here.redeem_code(id(1), None, LATER)).await;
+    refused(&house.here, house.here.advance_family(id(2), Generation(1), LATER)).await;
+    let ended = async |store: &Store, since| store.authorizations_ended_since(since).await.expect("no fault");
+    assert_eq!(ended(&house.here, LATER).await, [id(2)], "the second end did not move the first");
+    assert_eq!(ended(&house.here, NOW).await.len(), 2);
+    assert!(ended(&house.there, NOW).await.is_empty());
+}
+
+async fn a_sign_in_ends_all_that_descends_from_it(place: Place) {
+    let house = house(&place).await;
+    for (number, session) in [(1, 9), (2, 9), (3, 8)] {
+        issue(&house.here, number, session).await;
+    }
+    done(&house.here, house.here.redeem_code(id(2), None, NOW)).await;
+    let session = SessionId(Uuid::from_u128(9));
+    done(&house.there, house.there.end_authorizations_of(session, "signed_out", LATER)).await;
+    assert!(!has_ended(&house.here, 1).await, "not of that instance");
+    done(&house.here, house.here.end_authorizations_of(session, "signed_out", LATER)).await;
+    assert!(has_ended(&house.here, 1).await && has_ended(&house.here, 2).await && !has_ended(&house.here, 3).await);
+}
+
+async fn a_sweep_deletes_only_what_nobody_can_use(place: Place) {
+    let house = house(&place).await;
+    let (rotated, refreshable, ended) = (2, 3, 4);
+    for number in [1, rotated, refreshable, ended] {
+        issue(&house.here, number, 9).await; // every code is good until LATER
+    }
+    issue(&house.there, 5, 9).await;
+    done(&house.here, house.here.redeem_code(id(rotated), None, MUCH_LATER)).await;
+    done(&house.here, house.here.redeem_code(id(refreshable), Some(MUCH_LATER), NOW)).await;
+    done(&house.here, house.here.end_authorization(id(ended), "x", NOW)).await;
+    let left = async || {
+        let mut left = Vec::new();
+        for number in 1..=4 {
+            left.extend(read(&house.here, number).await.map(|_| number));
+        }
+        left
+    };
+    done(&house.here, house.here.sweep_authorizations(LATER)).await;
+    assert_eq!(left().await, [1, 2, 3, 4], "a code is not dead at the moment it expires");
+    done(&house.here, house.here.sweep_authorizations(MUCH_LATER)).await;
+    assert_eq!(left().await, [2, 3], "its access token, its refresh token may live");
+    done(&house.here, house.here.sweep_authorizations(Timestamp(MUCH_LATER.0 + 1))).await;
+    assert!(left().await.is_empty());
+    assert!(read(&house.there, 5).await.is_some(), "not of this instance");
+}

@@ -1,0 +1,217 @@
+//! Instances, their keys, the change feed, the audit.
+
+use std::borrow::Cow;
+
+use model::audit::{AuditEvent, AuditKind, RequestId, Visitor};
+use model::keys::KeyTimes;
+use model::{InstanceSettings, Timestamp};
+use oauth::jose::Algorithm;
+use store::{Batch, Change, ChangeKind, Outcome, Store};
+use uuid::Uuid;
+
+use crate::common::Place;
+use crate::{LATER, MUCH_LATER, NOW, done, house, refused, user_id};
+
+crate::on_both! {
+    instances_are_listed_by_name_with_what_they_were_made_of
+    settings_read_back_as_written
+    a_key_reads_back_sealed_and_leaves_when_its_time_has_come
+    a_key_is_made_only_where_the_count_is_as_read
+    changes_come_in_order_and_are_numbered_without_a_gap
+    an_announcement_is_undone_with_the_batch_it_came_in
+    a_sweep_of_changes_deletes_only_old_ones
+    audit_events_read_back_oldest_first
+}
+
+async fn instances_are_listed_by_name_with_what_they_were_made_of(place: Place) {
+    let house = house(&place).await;
+    let database = house.here.database();
+    let listed = database.instances().await.expect("no fault");
+    let listed: Vec<_> = listed.iter().map(|one| (one.name.as_str(), one.id, one.root_secret.as_slice())).collect();
+    let expected =
+        [("here", *house.here.instance(), [1, 2, 3].as_slice()), ("there", *house.there.instance(), [4].as_slice())];
+    assert_eq!(listed, expected);
+    let third = Store::new(database.clone(), model::InstanceId(Uuid::from_u128(3)));
+    refused(&third, third.insert_instance("here", &InstanceSettings::default(), vec![], NOW)).await;
+}
+
+async fn settings_read_back_as_written(place: Place) {
+    let house = house(&place).await;
+    let written = InstanceSettings {
+        access_token_seconds: 77,
+        access_token_algorithm: Algorithm::EdDsa,
+        seats: Some(5),
+        reserved_seats: vec!["admin".to_owned()],
+        ..InstanceSettings::default()
+    };
+    let (_, as_written) = house.here.settings_as_written().await.expect("no fault");
+    done(&house.here, house.here.update_settings(&written, &as_written)).await;
+    let text = |settings: &InstanceSettings| serde_json::to_value(settings).expect("settings are JSON");
+    assert_eq!(text(&house.here.settings().await.expect("no fault")), text(&written));
+    let other = house.there.settings().await.expect("no fault");
+    assert_eq!(text(&other), text(&InstanceSettings::default()), "not of this instance");
+    let gone = Store::new(house.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
+    refused(&gone, gone.update_settings(&written, &as_written)).await;
+    assert!(gone.settings().await.is_err());
+}
+
+fn key(kid: &str, algorithm: Algorithm, signs_from: Timestamp) -> KeyTimes {
+    KeyTimes { kid: kid.to_owned(), algorithm, signs_from, retired_at: None }
+}
+
+async fn keys(store: &Store) -> Vec<(KeyTimes, Vec<u8>)> {
+    let keys = store.signing_keys().await.expect("no fault");
+    keys.into_iter().map(|key| (key.times, key.sealed)).collect()
+}
+
+async fn a_key_reads_back_sealed_and_leaves_when_its_time_has_come(place: Place) {
+    let house = house(&place).await;
+    let (second, first) = (key("b", Algorithm::Es256, LATER), key("a", Algorithm::Rs256, NOW));
+    done(&house.here, house.here.insert_key(&second, vec![2], NOW)).await;
+    done(&house.here, house.here.insert_key(&first, vec![1], NOW)).await;
+    assert_eq!(keys(&house.here).await, [(first, vec![1]), (second.clone(), vec![2])], "in the order they sign");
+    refused(&house.there, house.there.retire_key("a", LATER)).await;
+    done(&house.here, house.here.retire_key("a", LATER)).await;
+    refused(&house.here, house.here.retire_key("a", MUCH_LATER)).await;
+    assert_eq!(keys(&house.here).await[0].0.retired_at, Some(LATER));
+    refused(&house.there, house.there.delete_key("a")).await;
+    done(&house.here, house.here.delete_key("a")).await;
+    refused(&house.here, house.here.delete_key("a")).await;
+    assert_eq!(keys(&house.here).await, [(second, vec![2])]);
+}
+
+async fn a_key_is_made_only_where_the_count_is_as_read(place: Place) {
+    let house = house(&place).await;
+    let make = |kid: &str, count| {
+        let mut batch = Batch::from(house.here.expect_key_count("ES256", count).to_vec());
+        batch.push(house.here.insert_key(&key(kid, Algorithm::Es256, NOW), vec![0], NOW));
+        batch
+    };
+    done(&house.here, house.here.insert_key(&key("rsa", Algorithm::Rs256, NOW), vec![0], NOW)).await;
+    done(&house.there, house.there.insert_key(&key("es", Algorithm::Es256, NOW), vec![0], NOW)).await;
+    let (one, two) = tokio::join!(house.here.commit(make("a", 0)), house.here.commit(make("b", 0)));
+    let outcomes = [one.expect("no fault"), two.expect("no fault")];
+    assert!(outcomes.contains(&Outcome::Committed), "{outcomes:?}");
+    assert!(outcomes.contains(&Outcome::GuardFailed { statement: 1 }), "two nodes on duty make one key: {outcomes:?}");
+    assert_eq!(keys(&house.here).await.len(), 2);
+}
+
+fn announce(store: &Store, kind: ChangeKind, subject: u128, at: Timestamp) -> Batch {
+    Batch::from(store.announce(Change { kind, subject: Uuid::from_u128(subject) }, at).to_vec())
+}
+
+async fn numbers(store: &Store, after: i64) -> Vec<(i64, ChangeKind, u128)> {
+    let changes = store.changes_after(after).await.expect("no fault");
+    changes.into_iter().map(|(number, change)| (number, change.kind, change.subject.as_u128())).collect()
+}
+
+async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
+    let house = house(&place).await;
+    let kinds = [
+        ChangeKind::Register,
+        ChangeKind::User,
+        ChangeKind::Keys,
+        ChangeKind::Settings,
+        ChangeKind::AuthorizationEnded,
+        ChangeKind::SessionEnded,
+    ];
+    for (subject, kind) in (1..).zip(kinds) {
+        let outcome = house.here.commit(announce(&house.here, kind, subject, NOW)).await.expect("no fault");
+        assert_eq!(outcome, Outcome::Committed);
+    }
+    let expected: Vec<_> = (1..).zip(1..).zip(kinds).map(|((number, subject), kind)| (number, kind, subject)).collect();
+    assert_eq!(numbers(&house.here, 0).await, expected);
+    assert_eq!(numbers(&house.here, 4).await, expected[4..]);
+    assert_eq!(house.here.newest_change().await.expect("no fault"), 6);
+    assert!(numbers(&house.there, 0).await.is_empty());
+    let feeds = house.here.database().feeds().await.expect("no fault");
+    assert_eq!(feeds.len(), 2);
+    assert!(feeds.contains(&(*house.here.instance(), 6)) && feeds.contains(&(*house.there.instance(), 0)));
+
+    // Many at once: every change gets a number of its own, and a reader sees all of them.
+    let racing = (10..26).map(|subject| {
+        let here = house.here.clone();
+        tokio::spawn(async move { here.commit(announce(&here, ChangeKind::User, subject, NOW)).await })
+    });
+    for racer in racing.collect::<Vec<_>>() {
+        assert_eq!(racer.await.expect("no panic").expect("no fault"), Outcome::Committed);
+    }
+    let raced = numbers(&house.here, 6).await;
+    assert_eq!(raced.iter().map(|(number, ..)| *number).collect::<Vec<_>>(), (7..23).collect::<Vec<_>>());
+}
+
+async fn an_announcement_is_undone_with_the_batch_it_came_in(place: Place) {
+    let house = house(&place).await;
+    let batch = announce(&house.here, ChangeKind::User, 1, NOW).with(house.here.delete_key("nobody's"));
+    let outcome = house.here.commit(batch).await.expect("no fault");
+    assert_eq!(outcome, Outcome::GuardFailed { statement: 2 });
+    assert_eq!(house.here.newest_change().await.expect("no fault"), 0);
+    assert!(numbers(&house.here, 0).await.is_empty());
+    let gone = Store::new(house.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
+    let outcome = gone.commit(announce(&gone, ChangeKind::User, 1, NOW)).await.expect("no fault");
+    assert_eq!(outcome, Outcome::GuardFailed { statement: 0 }, "an instance that is gone has no feed");
+    assert_eq!(gone.newest_change().await.expect("no fault"), 0);
+}
+
+async fn a_sweep_of_changes_deletes_only_old_ones(place: Place) {
+    let house = house(&place).await;
+    for (store, at) in [(&house.here, NOW), (&house.here, LATER), (&house.there, NOW)] {
+        let outcome = store.commit(announce(store, ChangeKind::User, 1, at)).await.expect("no fault");
+        assert_eq!(outcome, Outcome::Committed);
+    }
+    done(&house.here, house.here.sweep_changes(LATER)).await;
+    assert_eq!(numbers(&house.here, 0).await, [(2, ChangeKind::User, 1)]);
+    assert_eq!(numbers(&house.there, 0).await.len(), 1);
+    assert_eq!(house.here.newest_change().await.expect("no fault"), 2, "numbers are not used again");
+}
+
+async fn audit_events_read_back_oldest_first(place: Place) {
+    let house = house(&place).await;
+    let request = RequestId::new(NOW, 1, 255);
+    let visitor = Visitor {
+        address: "2001:db8::1".parse().expect("an address"),
+        user_agent: Some("Mozilla/5.0".into()),
+        request,
+    };
+    let id = |number: u8| {
+        let millis = u64::try_from(NOW.micros() / 1000).expect("after 1970");
+        uuid::Builder::from_unix_timestamp_millis(millis, &[number; 10]).into_uuid()
+    };
+    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, "wrong_secret")
+        .application("my.app")
+        .user(user_id(1))
+        .token("jti")
+        .session(Uuid::from_u128(2))
+        .detail(&serde_json::json!({ "a": 1 }));
+    full.actor = Some(Cow::Borrowed("operator"));
+    let bare = AuditEvent { visitor: None, ..AuditEvent::done(NOW, AuditKind::KeyRotated, &visitor) };
+    done(&house.here, house.here.insert_audit_event(id(1), &full)).await;
+    done(&house.here, house.here.insert_audit_event(id(2), &bare)).await;
+    let mut lines = Vec::new();
+    for event in [&bare, &full] {
+        event.write_line(&mut lines);
+        lines.push(b'\n');
+    }
+    let lines = String::from_utf8(lines).expect("JSON");
+    done(&house.here, house.here.insert_audit_block(id(3), (NOW, LATER), lines)).await;
+
+    let trail = house.here.audit_trail().await.expect("no fault");
+    let kinds: Vec<_> = trail.iter().map(|event| (event.kind.as_str(), event.reason.as_str())).collect();
+    let (rotated, refused) = (("key-rotated", ""), ("token-refused", "wrong_secret"));
+    assert_eq!(kinds, [rotated, rotated, refused, refused]);
+    assert_eq!(trail[0], trail[1], "a line tells what a row tells");
+    assert_eq!(trail[2], trail[3], "a line tells what a row tells");
+    let known = [&trail[2].actor, &trail[2].application, &trail[2].user, &trail[2].token, &trail[2].session];
+    let (user, session) = (user_id(1).to_string(), Uuid::from_u128(2).to_string());
+    assert_eq!(known.map(|text| text.as_deref()), ["operator", "my.app", &user, "jti", &session].map(Some));
+    let known = [&trail[2].address, &trail[2].user_agent, &trail[2].request, &trail[2].detail];
+    let request = request.to_string();
+    assert_eq!(known.map(|text| text.as_deref()), ["2001:db8::1", "Mozilla/5.0", &request, r#"{"a":1}"#].map(Some));
+    assert!(house.there.audit_trail().await.expect("no fault").is_empty());
+
+    let of_request = house.here.audit_events_of(RequestId::new(NOW, 1, 255)).await.expect("no fault");
+    assert_eq!(of_request, trail[2..]);
+    assert!(house.here.audit_events_of(RequestId::new(NOW, 1, 256)).await.expect("no fault").is_empty());
+    let again = house.here.commit(Batch::new().with(house.here.insert_audit_event(id(1), &full))).await;
+    assert!(again.is_err(), "an event is written once");
+}

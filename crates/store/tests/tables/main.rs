@@ -1,0 +1,91 @@
+//! Every statement of the tables, on both databases: what is written reads back, and every guard fails when it must.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment where PostgreSQL is, and wait with an end"
+)]
+
+#[expect(dead_code, reason = "this helper has more than this file needs")]
+#[path = "../common/mod.rs"]
+mod common;
+
+mod applications;
+mod authorizations;
+mod house;
+mod people;
+mod sessions;
+
+use common::Place;
+use model::user::PasswordHash;
+use model::{InstanceId, InstanceSettings, Login, Timestamp, User, UserId, UserType};
+use store::{Batch, NewUser, Outcome, Statement, Store};
+use uuid::Uuid;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+const LATER: Timestamp = Timestamp(NOW.0 + 1_000_000);
+const MUCH_LATER: Timestamp = Timestamp(NOW.0 + 2_000_000);
+
+/// Two instances in one database: what one does, the other must not see.
+struct House {
+    here: Store,
+    there: Store,
+}
+
+async fn house(place: &Place) -> House {
+    let database = place.migrated().await;
+    let instance = |number| Store::new(database.clone(), InstanceId(Uuid::from_u128(number)));
+    let house = House { here: instance(1), there: instance(2) };
+    let settings = InstanceSettings::default();
+    done(&house.here, house.here.insert_instance("here", &settings, vec![1, 2, 3], NOW)).await;
+    done(&house.there, house.there.insert_instance("there", &settings, vec![4], NOW)).await;
+    house
+}
+
+async fn commit(store: &Store, statement: Statement) -> Outcome {
+    store.commit(Batch::new().with(statement)).await.expect("no fault")
+}
+
+async fn done(store: &Store, statement: Statement) {
+    let text = format!("{statement:?}");
+    assert_eq!(commit(store, statement).await, Outcome::Committed, "{text}");
+}
+
+/// The guard found another number of rows than it must, so nothing happened.
+async fn refused(store: &Store, statement: Statement) {
+    let text = format!("{statement:?}");
+    assert_eq!(commit(store, statement).await, Outcome::GuardFailed { statement: 0 }, "{text}");
+}
+
+fn login(text: &str) -> Login {
+    Login::parse(text).expect("a login")
+}
+
+fn phc(text: &str) -> PasswordHash {
+    PasswordHash::new(text.to_owned())
+}
+
+fn user_id(number: u128) -> UserId {
+    UserId(Uuid::from_u128(number))
+}
+
+/// Somebody of whom nothing but the login matters.
+async fn somebody(store: &Store, number: u128, name: &str) -> User {
+    let login = login(name);
+    let new = NewUser {
+        id: user_id(number),
+        login: &login,
+        user_type: UserType::Internal,
+        is_admin: false,
+        enabled: true,
+        name,
+        email: None,
+        role: None,
+        password: None,
+    };
+    done(store, store.insert_user(&new, NOW)).await;
+    user(store, number).await
+}
+
+async fn user(store: &Store, number: u128) -> User {
+    store.user(user_id(number)).await.expect("no fault").expect("the user is there")
+}

@@ -1,0 +1,172 @@
+//! Users, roles, set-up links, consents.
+
+use model::domain::{Access, Permissions};
+use model::{ApplicationId, Email, Login, User, UserId, UserType};
+use oauth::scope::Scope;
+use store::{Batch, NewUser, Outcome, Store};
+use uuid::Uuid;
+
+use crate::common::Place;
+use crate::{LATER, MUCH_LATER, NOW, commit, done, house, login, phc, refused, somebody, user, user_id};
+
+crate::on_both! {
+    a_user_reads_back_as_written_with_the_permissions_of_the_role
+    a_login_is_never_given_out_again_in_any_case
+    a_role_must_exist_and_has_a_name_of_its_own
+    a_new_password_raises_the_epoch_and_counts_on_the_one_that_was_read
+    a_stronger_hash_replaces_only_the_hash_that_was_read
+    disabling_raises_the_epoch_and_counts_on_the_one_that_was_read
+    a_set_up_link_is_good_once_and_until_it_expires
+    consent_is_remembered_for_one_user_and_one_application
+}
+
+async fn by_login(store: &Store, name: &str) -> Option<(User, Option<String>)> {
+    let found = store.user_by_login(&login(name)).await.expect("no fault");
+    found.map(|(user, hash)| (user, hash.map(|hash| hash.as_phc().to_owned())))
+}
+
+async fn a_user_reads_back_as_written_with_the_permissions_of_the_role(place: Place) {
+    let house = house(&place).await;
+    let permissions = Permissions::new(&["Crm_*", "General_*"], &["Crm_*"]);
+    done(&house.here, house.here.insert_role("Sales", &permissions)).await;
+    let (name, hash) = (login("Alice"), phc("$argon2id$one"));
+    let new = NewUser {
+        id: user_id(7),
+        login: &name,
+        user_type: UserType::ExternalCommunity,
+        is_admin: true,
+        enabled: false,
+        name: "Alice Árcher 東",
+        email: Some(Email { address: "alice@example.com".to_owned(), verified: true }),
+        role: Some("Sales"),
+        password: Some(&hash),
+    };
+    done(&house.here, house.here.insert_user(&new, NOW)).await;
+    somebody(&house.here, 8, "aaron").await;
+
+    let read = user(&house.here, 7).await;
+    assert_eq!((read.id, read.login.as_str(), read.user_type), (user_id(7), "Alice", UserType::ExternalCommunity));
+    assert_eq!((read.is_admin, read.enabled, read.name.as_str()), (true, false, "Alice Árcher 東"));
+    assert_eq!(read.email, Some(Email { address: "alice@example.com".to_owned(), verified: true }));
+    assert_eq!((read.locale, read.epoch, read.updated_at), (None, 0, NOW));
+    assert!(read.permissions.allows("Crm_Customers", Access::Update));
+    assert!(!read.permissions.allows("General_Products", Access::Update));
+    let other = user(&house.here, 8).await;
+    assert_eq!((other.is_admin, other.enabled, other.email), (false, true, None));
+    assert!(!other.permissions.allows("Crm_Customers", Access::Read), "no role, no permission");
+
+    let (found, hash) = by_login(&house.here, "aLICE").await.expect("found in any case");
+    assert_eq!((found.id, hash.as_deref()), (user_id(7), Some("$argon2id$one")));
+    assert_eq!(by_login(&house.here, "aaron").await.expect("found").1, None, "no password was ever set");
+    assert!(by_login(&house.here, "bob").await.is_none());
+    assert!(by_login(&house.there, "alice").await.is_none(), "not of this instance");
+    assert!(house.there.user(user_id(7)).await.expect("no fault").is_none(), "not of this instance");
+    let logins: Vec<_> = house.here.users().await.expect("no fault").into_iter().map(|user| user.login).collect();
+    assert_eq!(logins.iter().map(Login::as_str).collect::<Vec<_>>(), ["aaron", "Alice"]);
+    assert!(house.there.users().await.expect("no fault").is_empty());
+}
+
+async fn a_login_is_never_given_out_again_in_any_case(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    let again = login("ALICE");
+    let new = |number| NewUser {
+        id: user_id(number),
+        login: &again,
+        user_type: UserType::Internal,
+        is_admin: false,
+        enabled: true,
+        name: "",
+        email: None,
+        role: None,
+        password: None,
+    };
+    refused(&house.here, house.here.insert_user(&new(2), NOW)).await;
+    done(&house.there, house.there.insert_user(&new(2), NOW)).await;
+    assert!(house.here.user(user_id(2)).await.expect("no fault").is_none());
+}
+
+async fn a_role_must_exist_and_has_a_name_of_its_own(place: Place) {
+    let house = house(&place).await;
+    let nothing = Permissions::default();
+    done(&house.here, house.here.insert_role("Viewer", &nothing)).await;
+    refused(&house.here, house.here.insert_role("Viewer", &nothing)).await;
+    assert!(house.here.has_role("Viewer").await.expect("no fault"));
+    assert!(!house.here.has_role("viewer").await.expect("no fault"));
+    assert!(!house.there.has_role("Viewer").await.expect("no fault"), "not of this instance");
+}
+
+async fn a_new_password_raises_the_epoch_and_counts_on_the_one_that_was_read(place: Place) {
+    let house = house(&place).await;
+    let before = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.set_password(&before, &phc("one"), LATER)).await;
+    refused(&house.here, house.here.set_password(&before, &phc("two"), MUCH_LATER)).await;
+    let (after, hash) = by_login(&house.here, "alice").await.expect("still there");
+    assert_eq!((hash.as_deref(), after.epoch, after.updated_at), (Some("one"), 1, LATER));
+    done(&house.here, house.here.set_password(&after, &phc("two"), MUCH_LATER)).await;
+    refused(&house.there, house.there.set_password(&user(&house.here, 1).await, &phc("three"), MUCH_LATER)).await;
+}
+
+async fn a_stronger_hash_replaces_only_the_hash_that_was_read(place: Place) {
+    let house = house(&place).await;
+    let alice = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.set_password(&alice, &phc("weak"), LATER)).await;
+    done(&house.here, house.here.rehash_password(alice.id, &phc("weak"), &phc("strong"))).await;
+    refused(&house.here, house.here.rehash_password(alice.id, &phc("weak"), &phc("stronger"))).await;
+    let (after, hash) = by_login(&house.here, "alice").await.expect("still there");
+    assert_eq!((hash.as_deref(), after.epoch), (Some("strong"), 1), "nothing ends by a better hash");
+}
+
+async fn disabling_raises_the_epoch_and_counts_on_the_one_that_was_read(place: Place) {
+    let house = house(&place).await;
+    let before = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.set_user_enabled(&before, false, LATER)).await;
+    refused(&house.here, house.here.set_user_enabled(&before, true, MUCH_LATER)).await;
+    let disabled = user(&house.here, 1).await;
+    assert_eq!((disabled.enabled, disabled.epoch, disabled.updated_at), (false, 1, LATER));
+    done(&house.here, house.here.set_user_enabled(&disabled, true, MUCH_LATER)).await;
+    assert!(user(&house.here, 1).await.enabled);
+}
+
+async fn a_set_up_link_is_good_once_and_until_it_expires(place: Place) {
+    let house = house(&place).await;
+    let alice = somebody(&house.here, 1, "alice").await;
+    let digest = [9; 32];
+    done(&house.here, house.here.insert_set_up_link(&digest, alice.id, LATER)).await;
+    let whose = async |store: &Store, digest: [u8; 32], now| store.set_up_link(&digest, now).await.expect("no fault");
+    assert_eq!(whose(&house.here, digest, NOW).await, Some(alice.id));
+    assert_eq!(whose(&house.here, digest, LATER).await, None, "expired");
+    assert_eq!(whose(&house.here, [8; 32], NOW).await, None, "never made");
+    assert_eq!(whose(&house.there, digest, NOW).await, None, "of another instance");
+    refused(&house.there, house.there.use_set_up_link(&digest)).await;
+
+    // The second use fails, and takes the password it came with back out.
+    let use_it = |hash: &str| {
+        Batch::new().with(house.here.use_set_up_link(&digest)).with(house.here.set_password(&alice, &phc(hash), LATER))
+    };
+    assert_eq!(house.here.commit(use_it("first")).await.expect("no fault"), Outcome::Committed);
+    let second = house.here.commit(use_it("second")).await.expect("no fault");
+    assert_eq!(second, Outcome::GuardFailed { statement: 0 });
+    assert_eq!(by_login(&house.here, "alice").await.expect("there").1.as_deref(), Some("first"));
+    assert_eq!(whose(&house.here, digest, NOW).await, None, "used");
+}
+
+async fn consent_is_remembered_for_one_user_and_one_application(place: Place) {
+    let house = house(&place).await;
+    let application = |number| ApplicationId(Uuid::from_u128(number));
+    let scope = |text: &str| Scope::parse(text).expect("a scope");
+    let remember = async |user: UserId, number, before: &str, text: &str, now| {
+        let scopes = (&scope(before), &scope(text));
+        let written = house.here.remember_consent((user, application(number)), scopes, now);
+        commit(&house.here, written).await == Outcome::Committed
+    };
+    assert!(remember(user_id(1), 1, "", "openid read", NOW).await);
+    assert!(remember(user_id(1), 2, "", "openid", NOW).await);
+    assert!(!remember(user_id(1), 1, "openid", "openid sec", LATER).await, "another page was first");
+    assert!(remember(user_id(1), 1, "openid read", "openid read update", LATER).await);
+    let agreed = async |store: &Store, user, number| store.consent(user, application(number)).await.expect("no fault");
+    assert_eq!(agreed(&house.here, user_id(1), 1).await, scope("openid read update"));
+    assert_eq!(agreed(&house.here, user_id(1), 2).await, scope("openid"));
+    assert_eq!(agreed(&house.here, user_id(2), 1).await, Scope::default());
+    assert_eq!(agreed(&house.there, user_id(1), 1).await, Scope::default());
+}

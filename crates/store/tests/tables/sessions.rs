@@ -1,0 +1,114 @@
+//! Sign-ins of browsers.
+
+use model::session::SessionCookie;
+use model::{IdentitySession, SessionId, Timestamp};
+use oauth::secret::{Digest, Presented};
+use store::Store;
+use uuid::Uuid;
+
+use crate::common::Place;
+use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody, user_id};
+
+crate::on_both! {
+    a_sign_in_reads_back_as_written
+    a_sign_in_is_renewed_only_with_the_secret_that_was_shown
+    a_sign_in_slides_forwards_only
+    a_sign_in_ends_once
+    a_sweep_deletes_only_sign_ins_that_are_over
+}
+
+const fn sid(number: u128) -> SessionId {
+    SessionId(Uuid::from_u128(number))
+}
+
+fn secret(text: &str) -> Digest<SessionCookie> {
+    Presented::<SessionCookie>::new(text).digest()
+}
+
+fn sign_in(number: u128, shown: &str, created_at: Timestamp) -> IdentitySession {
+    IdentitySession {
+        id: sid(number),
+        secret: secret(shown),
+        user: user_id(1),
+        auth_time: created_at,
+        amr: vec!["pwd".to_owned(), "otp".to_owned()],
+        created_at,
+        last_seen: created_at,
+        user_epoch: 4,
+    }
+}
+
+async fn read(store: &Store, number: u128) -> Option<IdentitySession> {
+    store.identity_session(sid(number)).await.expect("no fault")
+}
+
+async fn a_sign_in_reads_back_as_written(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    let written = sign_in(1, "cookie", NOW);
+    done(&house.here, house.here.insert_identity_session(&written)).await;
+    let read_back = read(&house.here, 1).await.expect("there");
+    assert_eq!((read_back.id, read_back.secret, read_back.user), (written.id, written.secret, written.user));
+    assert_eq!((read_back.auth_time, read_back.amr, read_back.user_epoch), (NOW, written.amr, 4));
+    assert_eq!((read_back.created_at, read_back.last_seen), (NOW, NOW));
+    assert!(read(&house.here, 2).await.is_none() && read(&house.there, 1).await.is_none());
+}
+
+async fn a_sign_in_is_renewed_only_with_the_secret_that_was_shown(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.insert_identity_session(&sign_in(1, "first", NOW))).await;
+    let renewed = IdentitySession { user_epoch: 5, amr: vec!["pwd".to_owned()], ..sign_in(1, "second", LATER) };
+    done(&house.here, house.here.renew_identity_session(&renewed, &secret("first"))).await;
+    refused(&house.here, house.here.renew_identity_session(&sign_in(1, "third", NOW), &secret("first"))).await;
+    let now = read(&house.here, 1).await.expect("there");
+    assert_eq!((now.secret, now.auth_time, now.created_at, now.last_seen), (secret("second"), LATER, LATER, LATER));
+    assert_eq!((now.user_epoch, now.amr), (5, renewed.amr.clone()));
+    done(&house.here, house.here.end_identity_session(sid(1), MUCH_LATER)).await;
+    refused(&house.here, house.here.renew_identity_session(&renewed, &secret("second"))).await;
+}
+
+async fn a_sign_in_slides_forwards_only(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.insert_identity_session(&sign_in(1, "s", NOW))).await;
+    done(&house.here, house.here.touch_identity_session(sid(1), MUCH_LATER)).await;
+    done(&house.here, house.here.touch_identity_session(sid(1), LATER)).await;
+    refused(&house.there, house.there.touch_identity_session(sid(1), Timestamp(MUCH_LATER.0 + 1))).await;
+    assert_eq!(read(&house.here, 1).await.expect("there").last_seen, MUCH_LATER);
+    done(&house.here, house.here.end_identity_session(sid(1), MUCH_LATER)).await;
+    refused(&house.here, house.here.touch_identity_session(sid(1), MUCH_LATER)).await;
+}
+
+async fn a_sign_in_ends_once(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.insert_identity_session(&sign_in(1, "s", NOW))).await;
+    refused(&house.there, house.there.end_identity_session(sid(1), LATER).expect(1)).await;
+    done(&house.here, house.here.end_identity_session(sid(1), LATER)).await;
+    refused(&house.here, house.here.end_identity_session(sid(1), MUCH_LATER).expect(1)).await;
+    assert!(read(&house.here, 1).await.is_none());
+    let ended = async |store: &Store, since| store.sessions_ended_since(since).await.expect("no fault");
+    assert_eq!(ended(&house.here, LATER).await, [sid(1)]);
+    assert!(ended(&house.here, MUCH_LATER).await.is_empty(), "the second end did not move the first");
+    assert!(ended(&house.there, NOW).await.is_empty());
+}
+
+async fn a_sweep_deletes_only_sign_ins_that_are_over(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    let (ended, old, live) = (1, 2, 3);
+    done(&house.here, house.here.insert_identity_session(&sign_in(ended, "s", LATER))).await;
+    done(&house.here, house.here.insert_identity_session(&sign_in(old, "s", NOW))).await;
+    done(&house.here, house.here.insert_identity_session(&sign_in(live, "s", LATER))).await;
+    done(&house.here, house.here.end_identity_session(sid(ended), LATER)).await;
+    done(&house.here, house.here.sweep_identity_sessions(LATER, NOW)).await;
+    assert_eq!(house.here.sessions_ended_since(NOW).await.expect("no fault"), [sid(ended)]);
+    assert!(read(&house.here, old).await.is_some());
+    done(&house.there, house.there.sweep_identity_sessions(MUCH_LATER, LATER)).await;
+    assert!(read(&house.here, old).await.is_some(), "not of that instance");
+    done(&house.here, house.here.sweep_identity_sessions(MUCH_LATER, LATER)).await;
+    assert!(house.here.sessions_ended_since(NOW).await.expect("no fault").is_empty());
+    assert!(read(&house.here, old).await.is_none());
+    assert!(read(&house.here, live).await.is_some());
+}

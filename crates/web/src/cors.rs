@@ -1,0 +1,59 @@
+//! Cross-origin reading (Fetch §3.2): documents by anybody, the rest by pages of registered applications.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::visit::Visit;
+
+#[derive(Clone, Copy)]
+pub(crate) enum Readers {
+    Anybody,
+    RegisteredOrigins,
+}
+
+const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept-Language, TransactionId, Prefer, X-Api-Key, Api-Key, \
+                               OData-Version, OData-MaxVersion";
+const EXPOSED_HEADERS: &str = "OData-Version, Location, OData-EntityId, WWW-Authenticate, Retry-After, X-Request-Id";
+const PREFLIGHT_SECONDS: &str = "600";
+
+fn allowed_origin(visit: &Visit, headers: &HeaderMap, readers: Readers) -> Option<HeaderValue> {
+    match readers {
+        // Also without `Origin`: a cache keeps one answer for everybody.
+        Readers::Anybody => Some(HeaderValue::from_static("*")),
+        Readers::RegisteredOrigins => {
+            let origin = headers.get(header::ORIGIN)?;
+            let known = visit.instance.register().allows_origin(origin.to_str().ok()?);
+            known.then(|| origin.clone())
+        }
+    }
+}
+
+/// Lets the page of an application read this answer.
+pub(crate) fn share(visit: &Visit, request: &HeaderMap, readers: Readers, mut response: Response) -> Response {
+    if matches!(readers, Readers::RegisteredOrigins) {
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    if let Some(origin) = allowed_origin(visit, request, readers) {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
+    }
+    response
+}
+
+/// The answer to a preflight: needs no token, says nothing to strangers.
+pub(crate) fn preflight(visit: &Visit, request: &HeaderMap, readers: Readers) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let known = allowed_origin(visit, request, readers).is_some();
+    let mut response = share(visit, request, readers, response);
+    if known {
+        let mut say = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
+        say(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+        say(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+        say(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
+    }
+    response
+}

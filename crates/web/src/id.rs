@@ -1,0 +1,168 @@
+//! `{root}/id`: the authorization server and OpenID Provider.
+
+mod authorize;
+mod end_session;
+mod revocation;
+mod set_up;
+mod sign_in;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, options, post};
+use flows::Fault;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use model::audit::AuditKind;
+
+use crate::cors::{self, Readers};
+use crate::documents::Document;
+use crate::layer;
+use crate::pages::{self, ErrorPage};
+use crate::render;
+use crate::site;
+use crate::visit::{Gate, Visit};
+
+pub(crate) fn router() -> Router<Arc<Gate>> {
+    let changing = Router::new()
+        .route("/id/connect/authorize", get(authorize::get).post(authorize::post))
+        .route("/id/connect/token", post(token::token).merge(options(preflight)))
+        .route("/id/connect/revocation", post(revocation::revoke).options(preflight))
+        .route("/id/connect/introspect", post(revocation::introspect))
+        .route("/id/tokens/leaked", post(revocation::leaked))
+        .route("/id/connect/endsession", get(end_session::get).post(end_session::post))
+        .route("/id/account/login", get(sign_in::show).post(sign_in::submit))
+        .route("/id/account/consent", get(authorize::show_consent).post(authorize::submit_consent))
+        .route("/id/account/set-up", get(set_up::show).post(set_up::submit))
+        .layer(axum::middleware::from_fn(layer::to_the_end));
+    Router::new()
+        .merge(changing)
+        .route("/.well-known/oauth-authorization-server/id", get(discovery).options(preflight_anybody))
+        .route("/id/.well-known/oauth-authorization-server", get(discovery).options(preflight_anybody))
+        .route("/id/.well-known/openid-configuration", get(discovery).options(preflight_anybody))
+        .route("/id/.well-known/openid-configuration/jwks", get(jwks).options(preflight_anybody))
+        .route("/id/connect/userinfo", get(token::user_info).post(token::user_info).options(preflight))
+        .route("/id", get(async || render::redirect(&Method::GET, site::ACCOUNT)))
+        .route("/id/", get(async || render::redirect(&Method::GET, site::ACCOUNT)))
+        .route(site::ACCOUNT, get(sign_in::account))
+        .route(pages::stylesheet().0, get(async || asset(pages::stylesheet().1, "text/css; charset=utf-8")))
+        .route(pages::favicon().0, get(async || asset(pages::favicon().1, "image/svg+xml")))
+}
+
+async fn discovery(State(gate): State<Arc<Gate>>, visit: Visit, headers: HeaderMap) -> Response {
+    document(&visit, &headers, &gate.documents.of(&visit.instance).discovery)
+}
+
+async fn jwks(State(gate): State<Arc<Gate>>, visit: Visit, headers: HeaderMap) -> Response {
+    document(&visit, &headers, &gate.documents.of(&visit.instance).jwks)
+}
+
+/// Clients may keep it for minutes: a key is published a day before it signs.
+fn document(visit: &Visit, headers: &HeaderMap, document: &Document) -> Response {
+    let unchanged = headers.get(header::IF_NONE_MATCH) == Some(&document.tag);
+    let mut response = if unchanged {
+        let mut response = Response::new(axum::body::Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        render::json_bytes(document.bytes.clone())
+    };
+    let said = response.headers_mut();
+    said.insert(header::ETAG, document.tag.clone());
+    said.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    cors::share(visit, headers, Readers::Anybody, response)
+}
+
+async fn preflight_anybody(visit: Visit, headers: HeaderMap) -> Response {
+    cors::preflight(&visit, &headers, Readers::Anybody)
+}
+
+async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
+    cors::preflight(&visit, &headers, Readers::RegisteredOrigins)
+}
+
+/// Its name holds the hash of its content, so it never changes.
+fn asset(bytes: &'static [u8], content_type: &'static str) -> Response {
+    let mut response = Response::new(axum::body::Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    response
+}
+
+/// A refusal that a person reads.
+fn error_page(
+    visit: &Visit,
+    status: StatusCode,
+    (title, message, what_to_do, code): (&str, &str, &str, &str),
+) -> Response {
+    let reference = visit.reference();
+    let error = ErrorPage { title, message, what_to_do, code, reference: &reference, status };
+    render::page(status, &error, None)
+}
+
+/// The page was open too long, or another site posted to us.
+fn form_expired(visit: &mut Visit) -> Response {
+    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, "form_not_ours", "") {
+        return render::fault_page(visit, &fault);
+    }
+    error_page(
+        visit,
+        StatusCode::FORBIDDEN,
+        (
+            "This page has expired",
+            "The form could not be matched to your browser.",
+            "Go back to the application and start again. Your browser must accept cookies from this site.",
+            "invalid_request",
+        ),
+    )
+}
+
+fn malformed(visit: &mut Visit, description: &str) -> Response {
+    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, "malformed_request", description) {
+        return render::fault_page(visit, &fault);
+    }
+    error_page(
+        visit,
+        StatusCode::BAD_REQUEST,
+        (
+            "This request cannot be read",
+            description,
+            "Go back to the application and start again. If it happens again, tell your administrator the reference \
+             below.",
+            "invalid_request",
+        ),
+    )
+}
+
+fn tell_refused(visit: &mut Visit, kind: AuditKind, cause: &'static str, description: &str) -> Result<(), Fault> {
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    instance.tell_refused(&mut visit.moment(), &visitor, (kind, cause), description)
+}
+
+/// A form is believed when it brings back what this browser was given, and the browser does not say that it comes from
+/// another site.
+fn form_is_ours(visit: &mut Visit, headers: &HeaderMap, shown: Option<&str>) -> bool {
+    let same_site =
+        headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none" || site == "same-site");
+    let (cookie, is_new) = visit.form_cookie(headers);
+    same_site && !is_new && shown.is_some_and(|shown| visit.instance.is_form_token(&cookie, shown))
+}
+
+/// A page with a form, and the cookie that the form belongs to.
+fn form_page(visit: &mut Visit, headers: &HeaderMap, fill: impl FnOnce(&Visit, &str) -> Response) -> Response {
+    let (cookie, is_new) = visit.form_cookie(headers);
+    let csrf = visit.instance.form_token(&cookie);
+    let mut response = fill(visit, &csrf);
+    if is_new {
+        let names = visit.cookie_names();
+        response = render::with_cookie(response, &names.set(names.form, cookie.expose()));
+    }
+    response
+}
+
+fn is_post(method: &Method) -> bool {
+    method == Method::POST
+}

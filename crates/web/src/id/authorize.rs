@@ -1,0 +1,238 @@
+//! `/connect/authorize` and the consent page.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::Fault;
+use flows::authorize::{Next, Target, TargetRefusal};
+use flows::sign_in::Browser;
+use http::{HeaderMap, Method, StatusCode};
+use oauth::params::Params;
+use oauth::scope::Scope;
+
+use super::{error_page, form_expired, form_is_ours, form_page, malformed};
+use crate::body;
+use crate::pages::{Consent, ScopeLine};
+use crate::render;
+use crate::visit::Visit;
+
+/// Carries the proof, from the sign-in page to the consent page, that the person signed in for this request.
+const PROOF: &str = "&gatehouse_interaction=";
+
+pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    match Params::parse(query.unwrap_or_default().as_bytes()) {
+        Ok(params) => begin(visit, &Method::GET, &headers, &params).await,
+        Err(error) => malformed(&mut visit, &error.to_string()),
+    }
+}
+
+pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    match body::form(&headers, body).await {
+        Ok(params) => begin(visit, &Method::POST, &headers, &params).await,
+        Err(error) => malformed(&mut visit, &error.description()),
+    }
+}
+
+async fn begin(mut visit: Visit, method: &Method, headers: &HeaderMap, params: &Params) -> Response {
+    let done = async {
+        let target = match target(&mut visit, params)? {
+            Ok(target) => target,
+            Err(page) => return Ok(page),
+        };
+        let browser = current_browser(&visit, headers).await?;
+        proceed(&mut visit, (method, params), &target, (browser.as_ref(), false)).await
+    };
+    match done.await {
+        Ok(response) => response,
+        Err(fault) => render::fault_page(&visit, &fault),
+    }
+}
+
+/// Checks 1 and 2, or the page that tells the person.
+pub(super) fn target(visit: &mut Visit, params: &Params) -> Result<Result<Target, Response>, Fault> {
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let answer = instance.authorization_target(&mut visit.moment(), &visitor, params)?;
+    Ok(answer.map_err(|refusal| target_page(visit, &refusal)))
+}
+
+pub(super) async fn current_browser(visit: &Visit, headers: &HeaderMap) -> Result<Option<Browser>, Fault> {
+    match visit.session_cookie(headers) {
+        Some(cookie) => visit.instance.browser(&cookie, visit.now).await,
+        None => Ok(None),
+    }
+}
+
+/// On to the next page, or back to the application.
+pub(super) async fn proceed(
+    visit: &mut Visit,
+    (method, params): (&Method, &Params),
+    target: &Target,
+    (browser, for_this_request): (Option<&Browser>, bool),
+) -> Result<Response, Fault> {
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let next = instance.authorize(&mut visit.moment(), &visitor, (target, params), (browser, for_this_request)).await?;
+    let query = params.to_query();
+    Ok(match (next, browser) {
+        (Next::Redirect(location), _) => render::redirect(method, &location),
+        (Next::Consent { .. }, Some(browser)) => {
+            let proof = visit.instance.interaction(browser, &query, visit.now);
+            render::redirect(method, &format!("/id/account/consent?{query}{PROOF}{proof}"))
+        }
+        (Next::SignIn | Next::Consent { .. }, _) => render::redirect(method, &format!("/id/account/login?{query}")),
+    })
+}
+
+fn target_page(visit: &Visit, refusal: &TargetRefusal) -> Response {
+    let message = match refusal {
+        TargetRefusal::Malformed(error) => {
+            format!("The application that sent you here made a request that is not complete: {error}.")
+        }
+        TargetRefusal::UnknownApplication => "The application that sent you here is not known to this system.".into(),
+        TargetRefusal::ApplicationDisabled => "The application that sent you here has been switched off.".into(),
+        TargetRefusal::RedirectUriNotRegistered => {
+            "The application that sent you here asked for an address to return to that is not registered for it.".into()
+        }
+    };
+    let code = match refusal {
+        TargetRefusal::UnknownApplication | TargetRefusal::ApplicationDisabled => "unauthorized_client",
+        TargetRefusal::Malformed(_) | TargetRefusal::RedirectUriNotRegistered => "invalid_request",
+    };
+    error_page(
+        visit,
+        StatusCode::BAD_REQUEST,
+        (
+            "This application is not set up correctly",
+            &message,
+            "You have done nothing wrong. Please tell your administrator, with the reference below: they can see what is \
+             amiss.",
+            code,
+        ),
+    )
+}
+
+/// What the consent page was reached with: the request as the application sent it, and the proof.
+struct Asked {
+    params: Params,
+    query: String,
+    proof: String,
+}
+
+/// The proof stands behind the request, so that it takes no parameter's place.
+fn asked(query: Option<&str>) -> Option<Asked> {
+    let (request, proof) = query?.rsplit_once(PROOF)?;
+    let params = Params::parse(request.as_bytes()).ok()?;
+    let query = params.to_query();
+    Some(Asked { params, query, proof: proof.to_owned() })
+}
+
+/// The person that the consent page was made for; otherwise the request begins anew.
+async fn person(visit: &Visit, headers: &HeaderMap, asked: &Asked) -> Result<Option<Browser>, Fault> {
+    let browser = current_browser(visit, headers).await?;
+    Ok(browser.filter(|browser| visit.instance.is_interaction(browser, &asked.query, (&asked.proof, visit.now))))
+}
+
+pub(super) async fn show_consent(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut visit) };
+    let done = async {
+        let target = match target(&mut visit, &asked.params)? {
+            Ok(target) => target,
+            Err(page) => return Ok(page),
+        };
+        let Some(browser) = person(&visit, &headers, &asked).await? else {
+            return Ok(render::redirect(&Method::GET, &format!("/id/connect/authorize?{}", asked.query)));
+        };
+        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let next =
+            instance.authorize(&mut visit.moment(), &visitor, (&target, &asked.params), (Some(&browser), true)).await?;
+        Ok(match next {
+            Next::Consent { scope } => consent_page(&mut visit, &headers, (&target, &browser), (&scope, &asked)),
+            Next::Redirect(location) => render::redirect(&Method::GET, &location),
+            Next::SignIn => render::redirect(&Method::GET, &format!("/id/account/login?{}", asked.query)),
+        })
+    };
+    match done.await {
+        Ok(response) => response,
+        Err(fault) => render::fault_page(&visit, &fault),
+    }
+}
+
+fn consent_page(
+    visit: &mut Visit,
+    headers: &HeaderMap,
+    (target, browser): (&Target, &Browser),
+    (scope, asked): (&Scope, &Asked),
+) -> Response {
+    let action = format!("/id/account/consent?{}{PROOF}{}", asked.query, asked.proof);
+    let switch_url = format!("/id/account/login?{}", asked.query);
+    let scopes: Vec<ScopeLine<'_>> = scope.iter().map(scope_line).collect();
+    let application = &target.application;
+    form_page(visit, headers, |visit, csrf| {
+        let page = Consent {
+            instance_name: &visit.instance.name,
+            application_name: &application.name,
+            application_uri: application.uri.as_str(),
+            user_name: &browser.user.name,
+            user_login: browser.user.login.as_str(),
+            scopes: &scopes,
+            action: &action,
+            csrf,
+            policy_url: application.policy_url.as_deref(),
+            terms_url: application.terms_url.as_deref(),
+            switch_url: Some(&switch_url),
+        };
+        render::page(StatusCode::OK, &page, Some(&target.redirect_uri))
+    })
+}
+
+fn scope_line(name: &str) -> ScopeLine<'_> {
+    let (title, description) = match name {
+        "openid" => ("Know who you are", "Your login name, so that the application recognises you."),
+        "profile" => ("See your profile", "Your name and your language."),
+        "email" => ("See your e-mail address", "And whether it has been verified."),
+        "phone" => ("See your telephone number", "And whether it has been verified."),
+        "address" => ("See your postal address", "If one is known."),
+        "offline_access" => ("Stay connected", "Keep its access while you are away, until you withdraw it."),
+        "read" => ("Read data", "See the business data that you may see."),
+        "update" => ("Change data", "Create, change and delete the business data that you may change."),
+        "sec" => ("Manage security", "See and change users, roles and trusted applications."),
+        _ => ("Use a special permission", "Ask your administrator what it allows."),
+    };
+    ScopeLine { name, title, description }
+}
+
+pub(super) async fn submit_consent(
+    mut visit: Visit,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Response {
+    let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut visit) };
+    let form = match body::form(&headers, body).await {
+        Ok(form) => form,
+        Err(error) => return malformed(&mut visit, &error.description()),
+    };
+    if !form_is_ours(&mut visit, &headers, form.get("csrf")) {
+        return form_expired(&mut visit);
+    }
+    let done = async {
+        let target = match target(&mut visit, &asked.params)? {
+            Ok(target) => target,
+            Err(page) => return Ok(page),
+        };
+        let Some(browser) = person(&visit, &headers, &asked).await? else {
+            return Ok(render::redirect(&Method::POST, &format!("/id/connect/authorize?{}", asked.query)));
+        };
+        let allowed = form.get("decision") == Some("allow");
+        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let next =
+            instance.consent(&mut visit.moment(), &visitor, (&target, &asked.params), (&browser, allowed)).await?;
+        Ok(match next {
+            Next::Redirect(location) => render::redirect(&Method::POST, &location),
+            Next::SignIn | Next::Consent { .. } => form_expired(&mut visit),
+        })
+    };
+    match done.await {
+        Ok(response) => response,
+        Err(fault) => render::fault_page(&visit, &fault),
+    }
+}

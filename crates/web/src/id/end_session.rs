@@ -1,0 +1,97 @@
+//! `/connect/endsession`: RP-initiated logout.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::sign_out::SignOut;
+use http::{HeaderMap, Method, StatusCode};
+use oauth::params::Params;
+
+use super::authorize::current_browser;
+use super::{form_is_ours, form_page, malformed};
+use crate::body;
+use crate::pages::{SignOutConfirm, SignedOut};
+use crate::render;
+use crate::visit::Visit;
+
+/// The parameters that a confirmation brings back.
+const CARRIED: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
+
+pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    match Params::parse(query.unwrap_or_default().as_bytes()) {
+        Ok(params) => sign_out(visit, &Method::GET, &headers, &params, false).await,
+        Err(error) => malformed(&mut visit, &error.to_string()),
+    }
+}
+
+/// From an application, or from our own confirmation page: only that one has our form token.
+pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    match body::form(&headers, body).await {
+        // The browser kept its cookie back, as it must on a POST from another site: asked again by GET, it brings it.
+        Ok(params) if visit.session_cookie(&headers).is_none() => {
+            render::redirect(&Method::POST, &format!("/id/connect/endsession?{}", params.to_query()))
+        }
+        Ok(params) => {
+            let confirmed = form_is_ours(&mut visit, &headers, params.get("csrf"));
+            sign_out(visit, &Method::POST, &headers, &params, confirmed).await
+        }
+        Err(error) => malformed(&mut visit, &error.description()),
+    }
+}
+
+async fn sign_out(
+    mut visit: Visit,
+    method: &Method,
+    headers: &HeaderMap,
+    params: &Params,
+    confirmed: bool,
+) -> Response {
+    let done = async {
+        let browser = current_browser(&visit, headers).await?;
+        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let who = (browser.as_ref(), confirmed);
+        let outcome = instance.sign_out(&mut visit.moment(), &visitor, params, who).await?;
+        Ok::<_, flows::Fault>((browser, outcome))
+    };
+    let (browser, outcome) = match done.await {
+        Ok(done) => done,
+        Err(fault) => return render::fault_page(&visit, &fault),
+    };
+    match outcome {
+        SignOut::Confirm { application } => {
+            let user = browser.as_ref().map_or("", |browser| browser.user.login.as_str());
+            let fields: Vec<(String, String)> =
+                CARRIED.iter().filter_map(|name| Some(((*name).to_owned(), params.get(name)?.to_owned()))).collect();
+            let form_target = params.get("post_logout_redirect_uri");
+            let registered = application.as_ref().zip(form_target).filter(|(app, uri)| app.accepts_post_logout(uri));
+            form_page(&mut visit, headers, |visit, csrf| {
+                let page = SignOutConfirm {
+                    instance_name: &visit.instance.name,
+                    user,
+                    application_name: application.as_ref().map(|application| application.name.as_str()),
+                    action: "/id/connect/endsession",
+                    csrf,
+                    fields: &fields,
+                };
+                render::page(StatusCode::OK, &page, registered.map(|(_, uri)| uri))
+            })
+        }
+        SignOut::Done { application, redirect } => {
+            let response = if let Some(location) = redirect {
+                render::redirect(method, &location)
+            } else {
+                let page = SignedOut {
+                    instance_name: &visit.instance.name,
+                    application_name: application.as_ref().map(|application| application.name.as_str()),
+                    return_url: None,
+                };
+                render::page(StatusCode::OK, &page, None)
+            };
+            let names = visit.cookie_names();
+            match visit.session_cookie(headers) {
+                Some(_) => render::with_cookie(response, &names.clear(names.session)),
+                None => response,
+            }
+        }
+    }
+}

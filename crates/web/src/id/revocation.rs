@@ -1,0 +1,100 @@
+//! `/connect/revocation` (RFC 7009), `/connect/introspect` (RFC 7662), and the report of a token found where it should
+//! not be.
+
+use axum::body::Body;
+use axum::response::Response;
+use flows::exchange::ExchangeRefusal;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use model::application::ClientRefusal;
+use model::audit::AuditKind;
+use oauth::client::ClientCredentials;
+use oauth::params::Params;
+use oauth::secret::{AccessToken, Presented};
+use oauth::token::{TokenError, TokenErrorCode};
+
+use super::token::token_error;
+use crate::body;
+use crate::cors::{self, Readers};
+use crate::render;
+use crate::visit::Visit;
+
+/// A token and the client that shows it.
+struct Shown {
+    credentials: ClientCredentials,
+    token: String,
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Shown, TokenError> {
+    let invalid = |description: String| TokenError::new(TokenErrorCode::InvalidRequest, description);
+    let params: Params = body::form(headers, body).await.map_err(|error| invalid(error.description()))?;
+    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let credentials = ClientCredentials::parse(authorization, &params)?;
+    let token = params.get("token").ok_or_else(|| invalid("token is missing".to_owned()))?;
+    Ok(Shown { credentials, token: token.to_owned() })
+}
+
+fn unreadable(visit: &mut Visit, error: &TokenError) -> Response {
+    match super::tell_refused(visit, AuditKind::TokenRefused, "malformed_request", &error.description) {
+        Ok(()) => token_error(visit, error),
+        Err(fault) => render::fault_json(visit, &fault),
+    }
+}
+
+fn refused(visit: &Visit, refusal: ClientRefusal) -> Response {
+    let refusal = ExchangeRefusal::Client(refusal);
+    token_error(visit, &TokenError::new(refusal.code(), refusal.description()))
+}
+
+pub(super) async fn revoke(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let response = match read(&headers, body).await {
+        Err(error) => unreadable(&mut visit, &error),
+        Ok(Shown { credentials, token }) => {
+            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+            match instance.revoke(&mut visit.moment(), &visitor, &credentials, &token).await {
+                Ok(Ok(())) => Response::new(Body::empty()),
+                Ok(Err(refusal)) => refused(&visit, refusal),
+                Err(fault) => render::fault_json(&visit, &fault),
+            }
+        }
+    };
+    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+}
+
+pub(super) async fn introspect(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let response = match read(&headers, body).await {
+        Err(error) => unreadable(&mut visit, &error),
+        Ok(Shown { credentials, token }) => {
+            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+            match instance.introspect(&mut visit.moment(), &visitor, &credentials, &token).await {
+                Ok(Ok(found)) => render::json(StatusCode::OK, &found),
+                Ok(Err(refusal)) => refused(&visit, refusal),
+                Err(fault) => render::fault_json(&visit, &fault),
+            }
+        }
+    };
+    render::no_store(response)
+}
+
+/// Anybody may say so, and nobody learns anything by saying so.
+pub(super) async fn leaked(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    const LONGEST: usize = 1024;
+    let is_form = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
+    let found = match body::read(body, LONGEST).await {
+        Ok(bytes) if is_form => Params::parse(&bytes).ok().and_then(|form| form.get("token").map(str::to_owned)),
+        Ok(bytes) => std::str::from_utf8(&bytes).ok().map(|text| text.trim().to_owned()),
+        Err(_) => None,
+    };
+    if let Some(found) = found {
+        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let shown = Presented::<AccessToken>::new(found);
+        if let Err(fault) = instance.leaked(&mut visit.moment(), &visitor, &shown).await {
+            return render::fault_json(&visit, &fault);
+        }
+    }
+    let mut response = render::no_store(Response::new(Body::empty()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

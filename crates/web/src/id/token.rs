@@ -1,0 +1,144 @@
+//! `/connect/token` and `/connect/userinfo`.
+
+use axum::body::Body;
+use axum::response::Response;
+use flows::guard::GuardRefusal;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use model::audit::AuditKind::TokenRefused;
+use oauth::bearer::{self, BearerError};
+use oauth::client::ClientCredentials;
+use oauth::secret::{AccessToken, Presented};
+use oauth::token::{ErrorBody, TokenError, TokenErrorCode, TokenRequest};
+
+use super::is_post;
+use crate::body::{self, BodyError};
+use crate::cors::{self, Readers};
+use crate::render;
+use crate::visit::Visit;
+
+/// RFC 6749 §3.2.
+pub(super) async fn token(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let response = exchange(&mut visit, &headers, body).await;
+    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+}
+
+async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Response {
+    let params = match body::form(headers, body).await {
+        Ok(params) => params,
+        Err(error) => {
+            if let Err(fault) = super::tell_refused(visit, TokenRefused, "malformed_request", &error.description()) {
+                return render::fault_json(visit, &fault);
+            }
+            let status = match error {
+                BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            let error_description = &*error.description();
+            return render::json(status, &ErrorBody { error: "invalid_request", error_description });
+        }
+    };
+    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let parsed = ClientCredentials::parse(authorization, &params)
+        .and_then(|credentials| TokenRequest::parse(&params).map(|request| (credentials, request)));
+    let (credentials, request) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return match super::tell_refused(visit, TokenRefused, "malformed_request", &error.description) {
+                Ok(()) => token_error(visit, &error),
+                Err(fault) => render::fault_json(visit, &fault),
+            };
+        }
+    };
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    match instance.exchange(&mut visit.moment(), &visitor, &credentials, &request).await {
+        Ok(Ok(tokens)) => render::json(StatusCode::OK, &tokens),
+        Ok(Err(refusal)) => token_error(visit, &TokenError::new(refusal.code(), refusal.description())),
+        Err(fault) => render::fault_json(visit, &fault),
+    }
+}
+
+/// RFC 6749 §5.2; `invalid_client` names the scheme that would do.
+pub(super) fn token_error(visit: &Visit, error: &TokenError) -> Response {
+    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = render::json(status, &error.body());
+    if error.code == TokenErrorCode::InvalidClient {
+        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", visit.instance.issuer);
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+    }
+    response
+}
+
+/// OpenID Connect Core §5.3.
+pub(super) async fn user_info(mut visit: Visit, method: Method, headers: HeaderMap, body: Body) -> Response {
+    let response = match shown_token(&method, &headers, body).await {
+        Ok(token) => {
+            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+            match instance.user_info(&mut visit.moment(), &visitor, &token).await {
+                Ok(Ok(claims)) => render::json(StatusCode::OK, &claims),
+                Ok(Err(refusal)) => refused(&visit, &refusal),
+                Err(fault) => render::fault_json(&visit, &fault),
+            }
+        }
+        Err(error) => bearer_error(&visit, error),
+    };
+    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+}
+
+/// RFC 6750 §2.1, and §2.2 where there is a form.
+async fn shown_token(method: &Method, headers: &HeaderMap, body: Body) -> Result<Presented<AccessToken>, BearerError> {
+    if headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+        return Err(BearerError::Malformed);
+    }
+    let in_header = bearer::token(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes));
+    if !is_post(method) {
+        return in_header;
+    }
+    let in_form = body::form(headers, body).await.ok().and_then(|form| form.get("access_token").map(Presented::new));
+    match (in_header, in_form) {
+        (Err(BearerError::Missing), Some(token)) => Ok(token),
+        // RFC 6750 §2: "Clients MUST NOT use more than one method".
+        (Ok(_), Some(_)) => Err(BearerError::Malformed),
+        (in_header, _) => in_header,
+    }
+}
+
+fn refused(visit: &Visit, refusal: &GuardRefusal) -> Response {
+    let (status, error, description, scope) = match refusal {
+        GuardRefusal::InsufficientScope(scope) => {
+            (StatusCode::FORBIDDEN, "insufficient_scope", "the token does not have the scope openid", Some(*scope))
+        }
+        GuardRefusal::Token(refusal) => (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description(), None),
+        GuardRefusal::WrongAudience | GuardRefusal::NotForCommunityUsers | GuardRefusal::NoSeat(_) => {
+            (StatusCode::UNAUTHORIZED, "invalid_token", "the token is not for this endpoint", None)
+        }
+    };
+    let challenge = bearer::challenge(&visit.instance.issuer, Some((error, description)), scope);
+    challenged(status, &challenge, &ErrorBody { error, error_description: description })
+}
+
+fn bearer_error(visit: &Visit, error: BearerError) -> Response {
+    let realm = &visit.instance.issuer;
+    match error {
+        // RFC 6750 §3.1: no credentials, no error code.
+        BearerError::Missing | BearerError::OtherScheme => {
+            let body = ErrorBody { error: "invalid_request", error_description: "send an access token" };
+            challenged(StatusCode::UNAUTHORIZED, &bearer::challenge(realm, None, None), &body)
+        }
+        BearerError::Malformed | BearerError::TooLong => {
+            let (error, error_description) =
+                ("invalid_request", "the access token is malformed, too long, or sent twice");
+            let challenge = bearer::challenge(realm, Some((error, error_description)), None);
+            challenged(StatusCode::BAD_REQUEST, &challenge, &ErrorBody { error, error_description })
+        }
+    }
+}
+
+fn challenged(status: StatusCode, challenge: &str, body: &ErrorBody<'_>) -> Response {
+    let mut response = render::json(status, body);
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}

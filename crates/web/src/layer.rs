@@ -1,0 +1,96 @@
+//! The one thin layer around every request: its id, its log line, and what every answer says.
+
+#![allow(clippy::disallowed_methods, reason = "the log says how long an answer took")]
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use model::Timestamp;
+use model::audit::RequestId;
+
+use crate::render;
+use crate::visit::Gate;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Draws request ids: the time, a random number per process, and a count. Unique, never secret.
+pub(crate) struct Reception {
+    gate: Arc<Gate>,
+    process: u64,
+    count: AtomicU64,
+}
+
+/// A request's id, and the one reading of the clock that it gets.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) id: RequestId,
+    pub(crate) now: Timestamp,
+}
+
+impl Reception {
+    pub(crate) fn new(gate: Arc<Gate>) -> Arc<Self> {
+        let mut process = [0; 8];
+        gate.house.world().dice().fill(&mut process);
+        Arc::new(Self { gate, process: u64::from_le_bytes(process), count: AtomicU64::new(0) })
+    }
+
+    fn receive(&self) -> Arrival {
+        let now = self.gate.house.world().now();
+        Arrival { id: RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed)), now }
+    }
+}
+
+pub(crate) async fn around(State(reception): State<Arc<Reception>>, mut request: Request, next: Next) -> Response {
+    let arrival = reception.receive();
+    let id = arrival.id;
+    let started = Instant::now();
+    request.extensions_mut().insert(arrival);
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(|_| {
+        tracing::error!(request = %id, "a handler panicked: this is a bug");
+        render::no_store(render::text(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.\n"))
+    });
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        headers.insert(REQUEST_ID.clone(), value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    log(id, (&method, uri.path()), response.status(), started);
+    response
+}
+
+/// Refusals are told at `info`; what went well is told by the audit, and here at `debug`. Queries and fragments may hold
+/// codes and tokens: only the path is ever written.
+fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, started: Instant) {
+    let micros = || u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
+    if status >= 400 {
+        tracing::info!(request = %id, %method, path, status, micros = micros(), "refused");
+    } else if tracing::enabled!(tracing::Level::DEBUG) {
+        tracing::debug!(request = %id, %method, path, status, micros = micros(), "answered");
+    }
+}
+
+/// What changes state runs to its end: a handler is dropped with its connection, and then the database would know of a
+/// change that memory does not.
+pub(crate) async fn to_the_end(request: Request, next: Next) -> Response {
+    finish(next.run(request)).await
+}
+
+/// As [`to_the_end`], for any work.
+pub(crate) async fn finish<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => resume_unwind(error.into_panic()),
+    }
+}

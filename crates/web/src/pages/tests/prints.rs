@@ -1,0 +1,203 @@
+//! Every page in each of its states, with the texts a person would see or with texts that try to break out of it.
+
+use crate::pages::*;
+
+/// One page in one state.
+pub(super) struct Rendered {
+    /// Page and state: `sign-in.error`.
+    pub(super) name: &'static str,
+    pub(super) html: String,
+    /// The names of the texts that were put into it.
+    pub(super) texts: Vec<&'static str>,
+}
+
+/// Renders pages and remembers which texts went in.
+struct Press {
+    hostile: bool,
+    texts: Vec<&'static str>,
+    rendered: Vec<Rendered>,
+}
+
+const HOSTILE: &str = r#"</p><script>x</script>"'&"#;
+pub(super) const HOSTILE_ESCAPED: &str = "&#60;/p&#62;&#60;script&#62;x&#60;/script&#62;&#34;&#39;&#38;";
+
+impl Press {
+    /// The text itself, or markup that carries the text's name. Lives as long as the test run.
+    fn ink(&mut self, name: &'static str, plain: &'static str) -> &'static str {
+        self.texts.push(name);
+        if self.hostile { format!("{HOSTILE}{name}.").leak() } else { plain }
+    }
+
+    fn print(&mut self, name: &'static str, page: &impl Template) {
+        let html = page.render().expect("writing to a string cannot fail");
+        self.rendered.push(Rendered { name, html, texts: std::mem::take(&mut self.texts) });
+    }
+}
+
+pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
+    let mut press = Press { hostile, texts: Vec::new(), rendered: Vec::new() };
+    print_sign_in(&mut press);
+    print_consent(&mut press);
+    print_error(&mut press);
+    print_sign_out(&mut press);
+    print_set_up(&mut press);
+    print_sites(&mut press);
+    press.rendered
+}
+
+fn print_sign_in(press: &mut Press) {
+    let page = SignIn {
+        instance_name: press.ink("instance", "testdb"),
+        application_name: Some(press.ink("application", "My First App")),
+        action: press.ink("action", "/id/account/login?return=4f1c"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        login: "",
+        error: None,
+        notice: None,
+        signed_in_as: None,
+    };
+    press.print("sign-in", &page);
+    let page = SignIn {
+        instance_name: press.ink("instance", "testdb"),
+        login: press.ink("login", "alice"),
+        error: Some(press.ink("error", "That login and password do not go together. Check both and try again.")),
+        notice: Some(press.ink("notice", "That was one try too many. Wait 8 seconds before the next one.")),
+        ..page
+    };
+    press.print("sign-in.error", &page);
+    let page = SignIn { error: None, application_name: None, ..page };
+    press.print("sign-in.notice", &page);
+    let page = SignIn { login: "", notice: None, signed_in_as: Some(press.ink("signed-in-as", "alice")), ..page };
+    press.print("sign-in.select", &page);
+}
+
+fn print_consent(press: &mut Press) {
+    let read = ScopeLine {
+        name: press.ink("scope-name", "read"),
+        title: press.ink("scope-title", "Read your data"),
+        description: press.ink("scope-description", "Everything you may see yourself, nothing more."),
+    };
+    let update = ScopeLine {
+        name: "update",
+        title: "Change your data",
+        description: "Create, change and delete whatever you may change yourself.",
+    };
+    let offline = ScopeLine {
+        name: "offline_access",
+        title: "Stay connected",
+        description: "Go on working for you while you are away, for up to 30 days.",
+    };
+    let scopes = [read, update, offline];
+    let page = Consent {
+        instance_name: press.ink("instance", "testdb"),
+        application_name: press.ink("application", "My First App"),
+        application_uri: press.ink("application-uri", "my.trusted.app/first"),
+        user_name: press.ink("user", "Alice Archer"),
+        user_login: press.ink("login", "alice"),
+        scopes: &scopes,
+        action: press.ink("action", "/id/account/consent"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        policy_url: Some(press.ink("policy", "https://your-app.example.com/privacy")),
+        terms_url: Some(press.ink("terms", "https://your-app.example.com/terms")),
+        switch_url: Some(press.ink("switch", "/id/account/login?switch=1")),
+    };
+    press.print("consent", &page);
+    press.print("consent.bare", &Consent { scopes: &[], policy_url: None, terms_url: None, switch_url: None, ..page });
+}
+
+fn print_error(press: &mut Press) {
+    let page = ErrorPage {
+        title: press.ink("title", "This app is not set up correctly"),
+        message: press.ink(
+            "message",
+            "The app asked to send you to an address that is not registered for it, so you were not sent there.",
+        ),
+        what_to_do: press.ink(
+            "what-to-do",
+            "Go back to the app and try once more. If you see this page again, tell whoever looks after the app.",
+        ),
+        code: press.ink("code", "invalid_request"),
+        reference: press.ink("reference", "0193f2c4-7d1e-7b7c-9a52-3c1f0e6b8d10"),
+        status: StatusCode::BAD_REQUEST,
+    };
+    press.print("error", &page);
+}
+
+fn print_sign_out(press: &mut Press) {
+    let fields = [(press.ink("field-name", "state").to_owned(), press.ink("field-value", "af0ifjsldkj").to_owned())];
+    let page = SignOutConfirm {
+        instance_name: press.ink("instance", "testdb"),
+        user: press.ink("user", "Alice Archer"),
+        application_name: Some(press.ink("application", "My First App")),
+        action: press.ink("action", "/id/connect/endsession"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        fields: &fields,
+    };
+    press.print("sign-out", &page);
+    press.print("sign-out.bare", &SignOutConfirm { application_name: None, fields: &[], ..page });
+
+    let page = SignedOut {
+        instance_name: press.ink("instance", "testdb"),
+        application_name: Some(press.ink("application", "My First App")),
+        return_url: Some(press.ink("return", "http://localhost:3000/signed-out")),
+    };
+    press.print("signed-out", &page);
+    press.print("signed-out.app", &SignedOut { return_url: None, ..page });
+    press.print("signed-out.return", &SignedOut { application_name: None, ..page });
+    press.print("signed-out.bare", &SignedOut { return_url: None, application_name: None, ..page });
+}
+
+fn print_set_up(press: &mut Press) {
+    let page = SetUp {
+        instance_name: press.ink("instance", "testdb"),
+        login: press.ink("login", "admin"),
+        action: press.ink("action", "/id/account/setup"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        code: press.ink("code", "K7QF"),
+        error: None,
+    };
+    press.print("set-up", &page);
+    let error = Some(press.ink("error", "The two passwords differ. Type the same one twice."));
+    press.print("set-up.error", &SetUp { error, ..page });
+    let page = SetUpDone {
+        instance_name: press.ink("instance", "testdb"),
+        sign_in_url: press.ink("sign-in", "/id/account/login"),
+    };
+    press.print("set-up-done", &page);
+}
+
+fn print_sites(press: &mut Press) {
+    let sites = [
+        Site {
+            name: press.ink("site", "Your profile"),
+            description: press.ink("site-description", "Your password, access tokens, connected apps and devices."),
+            url: press.ink("site-url", "/profile"),
+        },
+        Site {
+            name: "Instance manager",
+            description: "Trusted applications, users and settings, for administrators.",
+            url: "/manage",
+        },
+        Site {
+            name: "Domain API",
+            description: "The OData service, for programs that have a token.",
+            url: "/api/domain/odata/",
+        },
+    ];
+    let page = Landing {
+        instance_name: press.ink("instance", "testdb"),
+        sites: &sites,
+        version: press.ink("version", "0.1.0"),
+    };
+    press.print("landing", &page);
+    press.texts.extend(["site", "site-description", "site-url"]);
+    let page = Account {
+        instance_name: press.ink("instance", "testdb"),
+        user_name: press.ink("user", "Alice Archer"),
+        login: press.ink("login", "alice"),
+        sign_out_url: press.ink("sign-out", "/id/connect/endsession"),
+        sites: &sites,
+    };
+    press.print("account", &page);
+    press.print("account.bare", &Account { sites: &[], ..page });
+}

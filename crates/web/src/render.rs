@@ -1,0 +1,129 @@
+//! How answers look: pages with their policy, redirects, JSON, and faults without detail.
+
+use askama::Template;
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use flows::{Fault, FaultKind};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::pages::ErrorPage;
+use crate::visit::Visit;
+
+/// Seconds after which something that failed for lack of a resource may be tried again.
+const RETRY_AFTER: &str = "1";
+
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+pub(crate) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
+    response(status, "text/plain; charset=utf-8", text)
+}
+
+/// Nothing here may be kept by anybody (RFC 6749 §5.1).
+pub(crate) fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let bytes = serde_json::to_vec(value).expect("answers are strings, numbers and flags");
+    response(status, "application/json", bytes)
+}
+
+pub(crate) fn json_bytes(bytes: Bytes) -> Response {
+    response(StatusCode::OK, "application/json", bytes)
+}
+
+/// A page: no script, no frame, styles of our own, forms to ourselves and to where `form_target` leads.
+pub(crate) fn page(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
+    let html = page.render().expect("templates are checked when compiled");
+    let mut response = no_store(response(status, "text/html; charset=utf-8", html));
+    let target = form_target.map(|uri| format!(" {}", oauth::redirect::form_action_source(uri))).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{target}; frame-ancestors 'none'; \
+         base-uri 'none'"
+    );
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    );
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+/// 302 in answer to a GET, 303 in answer to a POST: the method of what follows is GET either way (RFC 9110 §15.4).
+pub(crate) fn redirect(method: &http::Method, location: &str) -> Response {
+    let status = if method == http::Method::POST { StatusCode::SEE_OTHER } else { StatusCode::FOUND };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    match HeaderValue::try_from(location) {
+        Ok(location) => {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        // Redirect URIs are registered as printable ASCII, and parameters are encoded.
+        Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+    }
+    no_store(response)
+}
+
+pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Logs a fault once, here at the boundary, and says which status it is.
+pub(crate) fn fault_status(visit: &Visit, fault: &Fault) -> StatusCode {
+    let mut causes = String::new();
+    let mut source = std::error::Error::source(fault);
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!(request = %visit.visitor.request, instance = %visit.instance.name, "{fault}{causes}");
+    match fault.kind() {
+        FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+pub(crate) fn retry_later(mut response: Response) -> Response {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    }
+    no_store(response)
+}
+
+/// To a person.
+pub(crate) fn fault_page(visit: &Visit, fault: &Fault) -> Response {
+    let status = fault_status(visit, fault);
+    let code = if status == StatusCode::SERVICE_UNAVAILABLE { "temporarily_unavailable" } else { "server_error" };
+    let error = ErrorPage {
+        title: "Something went wrong on our side",
+        message: "The sign-in service could not finish this just now. Nothing was lost.",
+        what_to_do: "Please try again in a moment. If it happens again, tell your administrator the reference below.",
+        code,
+        reference: &visit.reference(),
+        status,
+    };
+    retry_later(page(status, &error, None))
+}
+
+/// To an application, as RFC 6749 §5.2 shapes errors.
+pub(crate) fn fault_json(visit: &Visit, fault: &Fault) -> Response {
+    let status = fault_status(visit, fault);
+    let (error, error_description) = match status {
+        StatusCode::SERVICE_UNAVAILABLE => ("temporarily_unavailable", "try again in a moment"),
+        _ => ("server_error", "something went wrong on our side"),
+    };
+    retry_later(json(status, &oauth::token::ErrorBody { error, error_description }))
+}

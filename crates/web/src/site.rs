@@ -1,0 +1,132 @@
+//! What an instance says of itself to anybody: landing page, auto-discovery, version, health.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use flows::Instance;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::cors::{self, Readers};
+use crate::pages::{self, Landing};
+use crate::render;
+use crate::visit::{Gate, Visit};
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where the OData API of an instance begins, with its slash at the end: clients use it as a base address.
+pub(crate) fn service_root(instance: &Instance) -> String {
+    format!("{}/api/domain/odata/", instance.root.as_str())
+}
+
+pub(crate) fn router() -> Router<Arc<Gate>> {
+    Router::new()
+        .route("/", get(landing))
+        .route("/healthz", get(async || render::no_store(render::text(StatusCode::OK, "ok\n"))))
+        .route("/readyz", get(ready))
+        .route("/tools/auto-discovery", get(auto_discovery).options(preflight))
+        .route("/sys/auto-discovery", get(auto_discovery).options(preflight))
+        .route("/tools/ver", get(async || render::text(StatusCode::OK, VERSION)))
+        .route("/tools/server-info", get(server_info))
+}
+
+async fn ready(State(gate): State<Arc<Gate>>) -> Response {
+    render::no_store(if gate.house.is_ready().await {
+        render::text(StatusCode::OK, "ready\n")
+    } else {
+        render::text(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
+    })
+}
+
+/// The page of whoever is signed in.
+pub(crate) const ACCOUNT: &str = "/id/account";
+
+/// A site of an instance, as auto-discovery and the landing page list it.
+pub(crate) struct SiteEntry {
+    kind: &'static str,
+    name: &'static str,
+    description: &'static str,
+    url: String,
+    /// Where people find it, below the root URL; nothing for what only applications call.
+    page: Option<&'static str>,
+    works: bool,
+}
+
+pub(crate) fn sites(instance: &Instance) -> Vec<SiteEntry> {
+    let root = instance.root.as_str();
+    let entry = |kind, (name, description), path: &str, page, works| SiteEntry {
+        kind,
+        name,
+        description,
+        url: format!("{root}{path}"),
+        page,
+        works,
+    };
+    vec![
+        entry(
+            "ID",
+            ("Sign in", "Your account at this system, and the door for applications."),
+            "/id",
+            Some(ACCOUNT),
+            true,
+        ),
+        entry("DomainAPI", ("Domain API", "Business data for applications, by OData."), "/api", None, true),
+        entry("UserProfile", ("Profile", "Your own data, tokens and devices."), "/profile", Some("/profile"), false),
+        entry("InstanceManager", ("Instance manager", "For administrators."), "/manage", Some("/manage"), false),
+    ]
+}
+
+/// The ones that people can open, from a page that is not `here`.
+pub(crate) fn as_lines<'a>(sites: &'a [SiteEntry], here: &str) -> Vec<pages::Site<'a>> {
+    let others = sites.iter().filter(|site| site.works);
+    others
+        .filter_map(|site| site.page.map(|url| pages::Site { name: site.name, description: site.description, url }))
+        .filter(|line| line.url != here)
+        .collect()
+}
+
+async fn landing(visit: Visit) -> Response {
+    let sites = sites(&visit.instance);
+    let page = Landing { instance_name: &visit.instance.name, sites: &as_lines(&sites, "/"), version: VERSION };
+    render::page(StatusCode::OK, &page, None)
+}
+
+/// `identity.md` §3.6: member names and values are what clients of the documented system expect.
+async fn auto_discovery(visit: Visit, headers: HeaderMap) -> Response {
+    let instance = &visit.instance;
+    let sites: Vec<_> = sites(instance)
+        .into_iter()
+        .map(|site| {
+            let properties = (site.kind == "DomainAPI").then(|| json!({ "ODataServiceRoot": service_root(instance) }));
+            json!({
+                "Type": site.kind,
+                "Status": if site.works { "Working" } else { "NotWorking" },
+                "StatusDescription": if site.works { None } else { Some("not installed") },
+                "Url": site.url,
+                "System": site.kind == "ID",
+                "AdditionalProperties": properties,
+            })
+        })
+        .collect();
+    let host = instance.root.as_str().split_once("//").map_or("", |(_, host)| host);
+    let mut response =
+        render::json(StatusCode::OK, &json!({ "Host": host, "DbName": instance.name, "WebSites": sites }));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+    cors::share(&visit, &headers, Readers::Anybody, response)
+}
+
+async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
+    cors::preflight(&visit, &headers, Readers::Anybody)
+}
+
+async fn server_info(visit: Visit) -> Response {
+    let info = json!({
+        "version": VERSION,
+        "downloads": {},
+        "internalApi": { "domainApi": service_root(&visit.instance), "identity": visit.instance.issuer },
+    });
+    render::json(StatusCode::OK, &info)
+}

@@ -1,0 +1,149 @@
+// The pages as people meet them: without JavaScript, by keyboard, on a phone, in the dark.
+import assert from 'node:assert/strict';
+import { mkdir, readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { after, before, test } from 'node:test';
+import { authorizeUrl, backAt, ISSUER, launch, pageCalled, passwordOf, ROOT, signIn } from './chromium.js';
+
+const PICTURES = process.env.GATEHOUSE_PICTURES;
+const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const SIZES = { desktop: { width: 1024, height: 768 }, phone: { width: 390, height: 844 } };
+const SCHEMES = ['light', 'dark'];
+
+let chromium;
+before(async () => {
+  chromium = await launch();
+  if (PICTURES) await mkdir(PICTURES, { recursive: true });
+});
+after(() => chromium.close());
+
+async function enter(page, login) {
+  await page.locator('input[name=login]').fill(login);
+  await page.locator('input[name=password]').fill(passwordOf(login));
+  await page.locator('input[name=password]').press('Enter');
+}
+
+/** Each page, by its `data-page` and what is special about it, and the way to it. */
+const WAYS = {
+  landing: (page) => page.goto(ROOT),
+  'sign-in': (page) => page.goto(authorizeUrl()),
+  async 'sign-in refused'(page) {
+    await page.goto(authorizeUrl());
+    await enter(page, 'dave');
+    await page.locator('[role=alert]').waitFor();
+  },
+  async 'sign-in or continue'(page) {
+    await WAYS.account(page);
+    await page.goto(authorizeUrl({ prompt: 'select_account' }));
+    await page.locator('button[name=continue]').waitFor();
+  },
+  async consent(page) {
+    await page.goto(authorizeUrl({ prompt: 'consent' }));
+    await enter(page, 'alice');
+  },
+  async account(page) {
+    await page.goto(`${ISSUER}/account`);
+    await enter(page, 'alice');
+  },
+  error: (page) => page.goto(authorizeUrl({ redirect_uri: 'https://elsewhere.example.com/' })),
+  async 'sign-out'(page) {
+    await WAYS.account(page);
+    await page.locator('#sign-out').click();
+  },
+  async 'signed-out'(page) {
+    await WAYS['sign-out'](page);
+    await page.locator('main form button').click();
+  },
+};
+
+async function refusalsOfAxe(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
+}
+
+const backgroundOf = (page) =>
+  page.evaluate(() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).backgroundColor);
+
+for (const [name, walk] of Object.entries(WAYS)) {
+  test(`the page "${name}" is accessible and fits, on desktop and phone, in light and dark`, async () => {
+    const backgrounds = new Set();
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      for (const colorScheme of SCHEMES) {
+        const page = await chromium.window({ viewport, colorScheme });
+        await walk(page);
+        await pageCalled(page, name.split(' ')[0]).waitFor();
+        assert.deepEqual(await refusalsOfAxe(page), [], `${size} ${colorScheme}`);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        assert.ok(wide <= viewport.width, `${size}: ${wide} px wide`);
+        backgrounds.add(await backgroundOf(page));
+        if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name.replaceAll(' ', '-')}-${size}-${colorScheme}.png`, fullPage: true });
+        await page.context().close();
+      }
+    }
+    assert.equal(backgrounds.size, SCHEMES.length, 'light and dark look different');
+  });
+}
+
+/** Presses Tab until the element that `selector` names has the focus. */
+async function tabTo(page, selector) {
+  for (let presses = 0; presses < 20; presses += 1) {
+    if (await page.locator(`${selector}:focus`).count()) return;
+    await page.keyboard.press('Tab');
+  }
+  assert.fail(`Tab never reaches ${selector}`);
+}
+
+test('a person signs in and consents without JavaScript, by keyboard alone', async () => {
+  const page = await chromium.window({ javaScriptEnabled: false });
+  await page.goto(authorizeUrl({ prompt: 'consent' }));
+  await pageCalled(page, 'sign-in').waitFor();
+  await tabTo(page, 'input[name=login]');
+  await page.keyboard.type('bob');
+  await page.keyboard.press('Tab');
+  await tabTo(page, 'input[name=password]');
+  await page.keyboard.type(passwordOf('bob'));
+  await page.keyboard.press('Enter');
+  await pageCalled(page, 'consent').waitFor();
+  await tabTo(page, 'button[name=decision][value=allow]');
+  await page.keyboard.press('Enter');
+  const back = await backAt(page, '/signin-callback');
+  assert.equal(back.searchParams.get('state'), 'tests');
+  assert.ok(back.searchParams.get('code'));
+});
+
+test('a wrong password is told on the page, to screen readers too, and the login is kept', async () => {
+  const page = await chromium.window({ javaScriptEnabled: false });
+  await page.goto(authorizeUrl());
+  await page.locator('input[name=login]').fill('alice');
+  await page.locator('input[name=password]').fill('wrong');
+  await page.locator('input[name=password]').press('Enter');
+  await page.locator('[role=alert]').waitFor();
+  await pageCalled(page, 'sign-in').waitFor();
+  assert.equal(await page.locator('input[name=login]').inputValue(), 'alice');
+  assert.equal(await page.locator('input[name=password]').inputValue(), '');
+  await signIn(page);
+  assert.ok((await backAt(page, '/signin-callback')).searchParams.get('code'));
+});
+
+test('a person who came without an application sees who is signed in, and is not sent to sign in again', async () => {
+  const page = await chromium.window();
+  await WAYS.account(page);
+  await pageCalled(page, 'account').waitFor();
+  assert.match(await page.locator('main').innerText(), /Alice Archer/);
+  assert.deepEqual(await page.locator('main a').allInnerTexts(), ['Sign out']);
+});
+
+test('an unregistered redirect is an error page with a reference, never a redirect', async () => {
+  const page = await chromium.window();
+  const answer = await page.goto(authorizeUrl({ redirect_uri: 'https://elsewhere.example.com/' }));
+  assert.equal(answer.status(), 400);
+  assert.ok(page.url().startsWith(ISSUER));
+  assert.match(await page.locator('main').innerText(), /reference/i);
+});
+
+test('no page of the server may stand in a frame of another', async () => {
+  const page = await chromium.window();
+  const answer = await page.goto(authorizeUrl());
+  assert.match(answer.headers()['content-security-policy'], /frame-ancestors 'none'/);
+});
