@@ -126,6 +126,13 @@ impl ApiSessions {
         self.live.write().retain(|_, live| live.user != user);
     }
 
+    /// Who uses the user's sessions is written down anew, call by call: an application was taken off their lists.
+    pub(crate) fn list_anew(&self, user: UserId) {
+        for live in self.live.read().values().filter(|live| live.user == user) {
+            *live.applications.lock() = Applications::default();
+        }
+    }
+
     fn forget(&self, closed: &[(ApiSessionId, SessionKey)]) {
         let mut live = self.live.write();
         let mut closed_lately = self.closed_lately.lock();
@@ -312,7 +319,9 @@ impl Instance {
         let register = self.register();
         for live in self.api_sessions.live.read().values() {
             let mut applications = live.applications.lock();
-            applications.known.retain(|id| register.by_id(*id).is_some_and(|application| application.enabled));
+            let is_on = |id: &ApplicationId| register.by_id(*id).is_some_and(|application| application.enabled);
+            applications.known.retain(is_on);
+            applications.unwritten.retain(is_on);
         }
     }
 
@@ -324,7 +333,7 @@ impl Instance {
         self.used.flush(&self.store).await
     }
 
-    async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
+    pub(crate) async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
         for chunk in self.api_sessions.unwritten(now).chunks(FLUSHED_AT_ONCE) {
             let mut batch = Batch::new();
             for (live, extension, joined) in chunk {

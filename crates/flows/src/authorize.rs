@@ -59,6 +59,16 @@ pub enum Next {
     Redirect(String),
 }
 
+/// What a code is issued on.
+enum Agreement {
+    /// The application needs none.
+    NotNeeded,
+    /// What the user agreed to earlier, and has not withdrawn.
+    Earlier(Scope),
+    /// What was agreed to before, and is now.
+    Now { before: Scope, agreed: Scope },
+}
+
 /// Somebody may be first that often before a page gives up.
 const MOST_LOOKS: usize = 4;
 
@@ -134,7 +144,9 @@ impl Instance {
         match (next_step(moment.now, &target.application, &asked, &grantable, who), browser) {
             (Err(refusal), _) => self.refuse(moment, visitor, target, &refusal),
             (Ok(Step::Issue), Some(browser)) => {
-                match self.issue(moment, visitor, target, (&asked, &grantable), (browser, None)).await? {
+                let needed = target.application.require_consent;
+                let agreement = if needed { Agreement::Earlier(consented.clone()) } else { Agreement::NotNeeded };
+                match self.issue(moment, visitor, target, (&asked, &grantable), (browser, agreement)).await? {
                     Some(next) => Ok(next),
                     None => self.refuse(moment, visitor, target, &AuthorizeRefusal::Overtaken),
                 }
@@ -166,7 +178,7 @@ impl Instance {
         for _ in 0..MOST_LOOKS {
             let before = self.store.consent(browser.user.id, target.application.id).await?;
             let agreed = before.union(&grantable.scope);
-            let agreement = Some((before, agreed));
+            let agreement = Agreement::Now { before, agreed };
             if let Some(next) = self.issue(moment, visitor, target, (&asked, &grantable), (browser, agreement)).await? {
                 return Ok(next);
             }
@@ -175,14 +187,14 @@ impl Instance {
     }
 
     /// Check 8. What was agreed to is remembered in the batch that issues the code. `None` when somebody was first: the
-    /// sign-in ended, or another page agreed to something.
+    /// sign-in ended, another page agreed to something, or the consent was withdrawn.
     async fn issue(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         target: &Target,
         (asked, grantable): (&AuthorizationRequest, &Grantable),
-        (browser, agreement): (&Browser, Option<(Scope, Scope)>),
+        (browser, agreement): (&Browser, Agreement),
     ) -> Result<Option<Next>, Fault> {
         let (application, now) = (&target.application, moment.now);
         let id = AuthorizationId(moment.id());
@@ -208,17 +220,19 @@ impl Instance {
         let about = |event: AuditEvent| {
             event.application(application.uri.as_str()).user(browser.user.id).session(browser.session.id)
         };
-        let mut batch = Batch::from(vec![
-            self.store.touch_identity_session(browser.session.id, now),
-            self.store.insert_authorization(&authorization, &issued),
-        ]);
+        let mut batch = Batch::new().with(self.store.touch_identity_session(browser.session.id, now));
         let mut trail = Trail::new(&self.store, moment.dice, now);
-        if let Some((before, agreed)) = agreement {
-            let who = (browser.user.id, application.id);
-            batch.push(self.store.remember_consent(who, (&before, &agreed), now));
-            let detail = serde_json::json!({ "scope": agreed.to_string() });
-            batch.push(trail.event(&about(AuditEvent::done(now, AuditKind::Consent, visitor)).detail(&detail)));
+        let who = (browser.user.id, application.id);
+        match agreement {
+            Agreement::NotNeeded => {}
+            Agreement::Earlier(consented) => batch.push(self.store.rely_on_consent(who, &consented)),
+            Agreement::Now { before, agreed } => {
+                batch.push(self.store.remember_consent(who, (&before, &agreed), now));
+                let detail = serde_json::json!({ "scope": agreed.to_string() });
+                batch.push(trail.event(&about(AuditEvent::done(now, AuditKind::Consent, visitor)).detail(&detail)));
+            }
         }
+        batch.push(self.store.insert_authorization(&authorization, &issued));
         let event = about(AuditEvent::done(now, AuditKind::CodeIssued, visitor)).token(id.to_string());
         batch.push(trail.event(&event));
         Ok(match self.store.commit(batch).await? {

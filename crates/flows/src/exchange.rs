@@ -286,7 +286,7 @@ impl Instance {
 
     /// The user, while nothing happened that ends what was agreed: disabled, a new password, signed out, the
     /// application disabled in between.
-    async fn standing_user(
+    pub(crate) async fn standing_user(
         &self,
         client: AuthenticatedClient<'_>,
         authorization: &Authorization,

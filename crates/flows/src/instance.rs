@@ -262,6 +262,7 @@ impl Instance {
                 self.kills.session(session, moment.now);
                 self.api_sessions.forget_key(&SessionKey::SignIn(session));
             }
+            ChangeKind::ConsentWithdrawn => self.apply_withdrawal(UserId(change.subject), moment).await?,
             ChangeKind::ApiSessionsClosed => self.forget_closed(change.subject).await?,
         }
         Ok(())

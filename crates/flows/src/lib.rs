@@ -4,6 +4,7 @@ pub mod admin;
 mod api_sessions;
 mod audit;
 pub mod authorize;
+pub mod consents;
 pub mod demo;
 pub mod domain;
 pub mod exchange;

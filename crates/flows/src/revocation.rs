@@ -4,7 +4,7 @@ use model::application::ClientRefusal;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::authorization::RefreshFamily;
 use model::claims::Holder;
-use model::{AuthenticatedClient, Authorization, AuthorizationState, Generation, Moment, TrustedApplication};
+use model::{AuthenticatedClient, Authorization, AuthorizationState, Generation, Moment};
 use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented, RefreshToken};
 use serde::Serialize;
@@ -146,7 +146,7 @@ impl Instance {
             Err(refusal) => return self.refuse_client(moment, visitor, credentials, refusal),
         };
         let found = match self.known_refresh(token).await? {
-            Some(known) => self.describe_refresh(client.get(), &known, moment),
+            Some(known) => self.describe_refresh(client, &known, moment).await?,
             None => match self.standing(&Presented::<AccessToken>::new(token), moment.now).await? {
                 Ok(standing) if standing.application.id == client.get().id => self.describe(&standing),
                 _ => Introspection::default(),
@@ -197,30 +197,33 @@ impl Instance {
         }
     }
 
-    fn describe_refresh(
+    /// Active is what a refresh would not refuse.
+    async fn describe_refresh(
         &self,
-        application: &TrustedApplication,
+        client: AuthenticatedClient<'_>,
         known: &KnownRefresh,
         moment: &Moment<'_>,
-    ) -> Introspection {
+    ) -> Result<Introspection, Fault> {
         let authorization = &known.authorization;
         let AuthorizationState::Redeemed(RefreshFamily { generation, refresh_until: Some(end), .. }) =
             authorization.state
         else {
-            return Introspection::default();
+            return Ok(Introspection::default());
         };
-        if authorization.application != application.id || known.shown != generation || moment.now >= end {
-            return Introspection::default();
+        let is_own = authorization.application == client.get().id;
+        let is_newest = known.shown == generation && moment.now < end;
+        if !is_own || !is_newest || self.standing_user(client, authorization).await?.is_none() {
+            return Ok(Introspection::default());
         }
-        Introspection {
+        Ok(Introspection {
             active: true,
             scope: Some(authorization.scope.to_string()),
-            client_id: Some(application.uri.as_str().to_owned()),
+            client_id: Some(client.get().uri.as_str().to_owned()),
             iss: Some(self.issuer.clone()),
             exp: Some(end.seconds()),
             sid: Some(authorization.session.to_string()),
             ..Introspection::default()
-        }
+        })
     }
 
     async fn known_refresh(&self, token: &str) -> Result<Option<KnownRefresh>, Fault> {

@@ -75,6 +75,8 @@ impl Instance {
         let event = AuditEvent::done(now, AuditKind::SignOut, visitor).user(known.user).session(session);
         let change = Change { kind: ChangeKind::SessionEnded, subject: session.0 };
         let mut batch = Batch::from(vec![
+            // The seats' row first, as everywhere: batches that lock in one order do not wait for each other.
+            self.store.move_seats(),
             self.store.end_identity_session(session, now).expect(1),
             self.store.end_authorizations_of(session, "sign_out", now),
             Trail::new(&self.store, moment.dice, now).event(&event),

@@ -36,6 +36,9 @@ pub enum Command {
     /// See who is using the APIs, and end sessions
     #[command(subcommand)]
     Session(SessionCommand),
+    /// See what users allowed applications, and withdraw it
+    #[command(subcommand)]
+    Consent(ConsentCommand),
     /// Issue, list and revoke reference tokens (API keys)
     #[command(subcommand)]
     Token(TokenCommand),
@@ -229,6 +232,27 @@ const SETTING_HELP: &str =
 fn setting(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("write SETTING=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Subcommand)]
+pub enum ConsentCommand {
+    /// List the applications that a user agreed to, or that hold tokens of the user
+    List {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, value_name = "LOGIN")]
+        user: String,
+    },
+    /// Withdraw a user's consent: codes, refresh tokens and access tokens that came of it die at once
+    Withdraw {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, value_name = "LOGIN")]
+        user: String,
+        /// `ApplicationUri` of the application
+        #[arg(long, value_name = "URI")]
+        app: String,
+    },
 }
 
 #[derive(Subcommand)]

@@ -1,6 +1,7 @@
 //! What each command does: reads files and environment, wires the floors together, prints.
 
 mod admin;
+mod consent;
 mod demo;
 mod desk;
 mod serve;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::User(command) => runtime()?.block_on(admin::user(command, environment)),
         Command::Session(command) => runtime()?.block_on(session::session(command, environment)),
         Command::App(command) => runtime()?.block_on(admin::application(command, environment)),
+        Command::Consent(command) => runtime()?.block_on(consent::run(command, environment)),
         Command::Token(command) => runtime()?.block_on(token::run(command, environment)),
         Command::Why { target, reference } => runtime()?.block_on(why::run(&target, &reference, environment)),
     }

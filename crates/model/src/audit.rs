@@ -27,6 +27,7 @@ kinds! {
     SignIn => "sign-in",
     SignOut => "sign-out",
     Consent => "consent",
+    ConsentWithdrawn => "consent-withdrawn",
     Authorize => "authorize",
     CodeIssued => "code-issued",
     CodeRedeemed => "code-redeemed",

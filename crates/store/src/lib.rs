@@ -18,7 +18,7 @@ pub use batch::{Batch, Outcome, Statement, statement};
 pub use database::{Database, DatabaseUrl, DatabaseUrlError, Store};
 pub use fault::{Fault, FaultKind};
 pub use tables::{
-    ApiSessionRow, Change, ChangeKind, Closing, MOST_KEYS_ASKED, NewApiSession, NewSecret, NewUser, SeatsSeen,
-    StoredEvent, StoredInstance, StoredKey, TokenNames,
+    ApiSessionRow, Change, ChangeKind, Closing, Connection, MOST_KEYS_ASKED, NewApiSession, NewSecret, NewUser,
+    SeatsSeen, StoredEvent, StoredInstance, StoredKey, TokenNames,
 };
 pub use value::{Row, Value};

@@ -199,7 +199,14 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     done(&store, vec![store.join_api_session(third, OTHER_APP), store.join_api_session(third, OTHER_APP)]).await;
     let of = async |app| store.live_api_sessions_of(Closing::UsedBy(app)).await.expect("no fault").len();
     assert_eq!((of(APP).await, of(OTHER_APP).await), (1, 1));
-    done(&store, vec![store.leave_api_sessions(APP)]).await;
+    let by_hand = ReferenceTokenId(Uuid::from_u128(5));
+    open(&store, ADMIN, &SessionKey::Reference(by_hand), T0).await;
+    done(&store, vec![store.leave_sessions_of_user(APP, ALICE)]).await;
+    assert_eq!((of(APP).await, of(OTHER_APP).await), (2, 1), "another user's stay as they are");
+    done(&store, vec![store.leave_sessions_of_user(APP, ADMIN)]).await;
+    assert_eq!((of(APP).await, of(OTHER_APP).await), (1, 1), "a key made by hand stays");
+    assert_eq!(close(&store, Closing::OfReferenceToken(by_hand), T0).await, 1);
+    done(&store, vec![store.join_api_session(third, APP), store.leave_api_sessions(APP)]).await;
     assert_eq!(close(&store, Closing::Unused, T0).await, 0, "another application uses it");
     done(&store, vec![store.leave_api_sessions(OTHER_APP)]).await;
     assert_eq!(close(&store, Closing::Unused, T0).await, 1, "none is left");
@@ -210,12 +217,12 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
                  WHERE SUBSTR(e.id, 1, 13) = SUBSTR(s.close_id, 1, 13) AND SUBSTR(e.id, 14) = SUBSTR(s.id, 14))";
     let early = store.query(early, vec![]).await.expect("no fault");
     assert!(early.is_empty(), "an event's id tells when the session was closed, not when it was opened");
-    assert_eq!(trail.iter().filter(|event| event.kind == "session-closed" && event.reason == "test").count(), 6);
+    assert_eq!(trail.iter().filter(|event| event.kind == "session-closed" && event.reason == "test").count(), 7);
 
     let kept = async || store.query("SELECT id FROM api_sessions", vec![]).await.expect("no fault").len();
     open(&store, ALICE, &sign_in(5), T0).await;
     done(&store, vec![store.sweep_api_sessions(T0)]).await;
-    assert_eq!(kept().await, 7);
+    assert_eq!(kept().await, 8);
     done(&store, vec![store.sweep_api_sessions(Timestamp(T0.0 + 1))]).await;
     assert_eq!(kept().await, 3, "what was closed later, and what lives");
 

@@ -6,6 +6,7 @@ mod consent;
 mod errors;
 mod instances;
 mod keys;
+mod kills;
 mod pages;
 mod reference_tokens;
 mod sessions;

@@ -333,6 +333,15 @@ impl Store {
         )
     }
 
+    /// Takes an application off the lists of a person's sessions. A key made by hand is no sign-in, and stays.
+    pub fn leave_sessions_of_user(&self, application: ApplicationId, user: UserId) -> Statement {
+        self.bound(
+            "UPDATE api_sessions SET applications = REPLACE(applications, $2, '') \
+             WHERE instance = $1 AND closed_at IS NULL AND applications LIKE $3 AND user_id = $4 AND key LIKE 'sid:%'",
+            values![format!(" {}", application.0), format!("%{}%", application.0), user.0],
+        )
+    }
+
     /// Closes sessions, tells the audit of each, and counts the seats anew, all under the lock of the seats' row.
     /// `close_id`, a UUID version 7, names what was closed together; its time is that of the events' ids.
     pub fn close_api_sessions(

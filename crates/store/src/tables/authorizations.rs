@@ -131,6 +131,32 @@ impl Store {
         )
     }
 
+    /// Everything that a user gave an application.
+    pub fn end_authorizations_between(
+        &self,
+        (user, application): (UserId, ApplicationId),
+        reason: &'static str,
+        now: Timestamp,
+    ) -> Statement {
+        self.bound(
+            "UPDATE authorizations SET state = 'ended', ended_at = $4, end_reason = $5 \
+             WHERE instance = $1 AND user_id = $2 AND application = $3 AND state <> 'ended'",
+            values![user.0, application.0, now.micros(), reason],
+        )
+    }
+
+    /// A user's authorizations that ended since for this reason.
+    pub async fn authorizations_of_user_ended_since(
+        &self,
+        user: UserId,
+        (reason, since): (&'static str, Timestamp),
+    ) -> Result<Vec<AuthorizationId>, Fault> {
+        let sql = "SELECT id FROM authorizations WHERE instance = $1 AND user_id = $2 AND ended_at >= $3 \
+                   AND end_reason = $4";
+        let rows = self.rows(sql, values![user.0, since.micros(), reason]).await?;
+        rows.iter().map(|row| row.uuid(0).map(AuthorizationId)).collect()
+    }
+
     /// Authorizations that ended since; access tokens of theirs may still be alive. Those that ended with their sign-in
     /// are not among them: what that means for access tokens is a setting.
     pub async fn authorizations_ended_since(&self, since: Timestamp) -> Result<Vec<AuthorizationId>, Fault> {

@@ -29,6 +29,8 @@ change_kinds! {
     Settings => "settings",
     AuthorizationEnded => "authorization-ended",
     SessionEnded => "session-ended",
+    /// A user withdrew a consent: the subject is the user.
+    ConsentWithdrawn => "consent-withdrawn",
     /// API sessions were closed: the subject is what they were closed under.
     ApiSessionsClosed => "api-sessions-closed",
     ReferenceTokenRevoked => "reference-token-revoked",

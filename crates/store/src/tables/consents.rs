@@ -1,7 +1,18 @@
 use model::{ApplicationId, Timestamp, UserId};
 use oauth::scope::Scope;
 
+use super::damaged;
 use crate::{Fault, Statement, Store, values};
+
+/// An application that may act for a user: by consent, by what it still holds, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub application: ApplicationId,
+    /// What the user agreed to, and when last.
+    pub consent: Option<(Scope, Timestamp)>,
+    /// It holds a code or tokens that may be alive.
+    pub holds_tokens: bool,
+}
 
 impl Store {
     /// What the user agreed to for this application; empty when nothing.
@@ -27,5 +38,50 @@ impl Store {
             values![user.0, application.0, scope.to_string(), now.micros(), before.to_string()],
         )
         .expect(1)
+    }
+
+    /// Guarded: the user still agrees to this. The row stays locked until what comes of it is committed, so that a
+    /// withdrawal either is met by what was issued, or meets it.
+    pub fn rely_on_consent(&self, (user, application): (UserId, ApplicationId), scope: &Scope) -> Statement {
+        self.bound(
+            "UPDATE consents SET granted_at = granted_at \
+             WHERE instance = $1 AND user_id = $2 AND application = $3 AND scope = $4",
+            values![user.0, application.0, scope.to_string()],
+        )
+        .expect(1)
+    }
+
+    /// Not guarded: where nothing was agreed to, nothing is forgotten.
+    pub fn forget_consent(&self, (user, application): (UserId, ApplicationId)) -> Statement {
+        self.bound(
+            "DELETE FROM consents WHERE instance = $1 AND user_id = $2 AND application = $3",
+            values![user.0, application.0],
+        )
+    }
+
+    /// `since` is so long ago that no access token from before is alive.
+    pub async fn connections(
+        &self,
+        user: UserId,
+        (now, since): (Timestamp, Timestamp),
+    ) -> Result<Vec<Connection>, Fault> {
+        let sql = "SELECT application, MAX(scope), MAX(granted_at), SUM(held) FROM (\
+                   SELECT application, scope, granted_at, 0 AS held FROM consents \
+                   WHERE instance = $1 AND user_id = $2 \
+                   UNION ALL SELECT application, NULL, NULL, 1 FROM authorizations \
+                   WHERE instance = $1 AND user_id = $2 AND state <> 'ended' \
+                   AND (refresh_until > $3 OR code_expires_at > $3 OR rotated_at > $4)) AS known \
+                   GROUP BY application ORDER BY application";
+        let rows = self.rows(sql, values![user.0, now.micros(), since.micros()]).await?;
+        let connection = |row: &crate::Row| {
+            let consent = match (row.opt_text(1)?, row.opt_time(2)?) {
+                (Some(scope), Some(at)) => Some((Scope::parse(&scope).map_err(Fault::failed)?, at)),
+                (None, None) => None,
+                _ => return Err(damaged("a consent has a scope and a time")),
+            };
+            let application = ApplicationId(row.uuid(0)?);
+            Ok(Connection { application, consent, holds_tokens: row.int(3)? > 0 })
+        };
+        rows.iter().map(connection).collect()
     }
 }

@@ -17,6 +17,7 @@ pub use api_sessions::{ApiSessionRow, Closing, MOST_KEYS_ASKED, NewApiSession, S
 pub use applications::NewSecret;
 pub use audit::StoredEvent;
 pub use changes::{Change, ChangeKind};
+pub use consents::Connection;
 pub use instances::StoredInstance;
 pub use keys::StoredKey;
 pub use standing::TokenNames;

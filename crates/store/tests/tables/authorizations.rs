@@ -21,6 +21,7 @@ crate::on_both! {
     a_generation_is_proven_until_the_next
     an_authorization_ends_once_with_its_first_reason_and_for_good
     a_sign_in_ends_all_that_descends_from_it
+    what_a_user_gave_an_application_ends_together_and_is_found_by_its_reason
     a_sweep_deletes_only_what_nobody_can_use
 }
 
@@ -193,4 +194,45 @@ async fn a_sweep_deletes_only_what_nobody_can_use(place: Place) {
     done(&house.here, house.here.sweep_authorizations(Timestamp(MUCH_LATER.0 + 1))).await;
     assert!(left().await.is_empty());
     assert!(read(&house.there, 5).await.is_some(), "not of this instance");
+}
+
+async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reason(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let (user, application) = (UserId(Uuid::from_u128(30)), ApplicationId(Uuid::from_u128(20)));
+    for number in [1, 2, 3] {
+        issue(store, number, 40 + number).await;
+    }
+    let code = issued(true);
+    let of_another = Authorization { user: UserId(Uuid::from_u128(31)), ..authorization(4, 44, &code) };
+    let elsewhere = Authorization { application: ApplicationId(Uuid::from_u128(21)), ..authorization(5, 45, &code) };
+    for other in [&of_another, &elsewhere] {
+        done(store, store.insert_authorization(other, &code)).await;
+    }
+    done(store, store.redeem_code(id(2), Some(MUCH_LATER), NOW)).await;
+    done(store, store.end_authorization(id(3), "reused", NOW)).await;
+    let holds = async |now, since| {
+        let known = store.connections(user, (now, since)).await.expect("no fault");
+        known.iter().map(|one| (one.application, one.consent.is_some(), one.holds_tokens)).collect::<Vec<_>>()
+    };
+    assert_eq!(holds(NOW, NOW).await, [(application, false, true), (elsewhere.application, false, true)]);
+    assert_eq!(holds(LATER, LATER).await, [(application, false, true)], "the family outlives the codes");
+    assert_eq!(holds(MUCH_LATER, LATER).await, []);
+
+    done(&house.there, house.there.end_authorizations_between((user, application), "withdrawn", LATER)).await;
+    assert!(!matches!(read(store, 1).await.expect("there").state, AuthorizationState::Ended));
+    done(store, store.end_authorizations_between((user, application), "withdrawn", LATER)).await;
+    for (number, is_ended) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
+        let state = read(store, number).await.expect("there").state;
+        assert_eq!(matches!(state, AuthorizationState::Ended), is_ended, "{number}");
+    }
+    let ended = async |store: &Store, reason, since| {
+        let mut ended = store.authorizations_of_user_ended_since(user, (reason, since)).await.expect("no fault");
+        ended.sort();
+        ended
+    };
+    assert_eq!(ended(store, "withdrawn", LATER).await, [id(1), id(2)]);
+    assert_eq!(ended(store, "withdrawn", MUCH_LATER).await, []);
+    assert_eq!(ended(store, "reused", NOW).await, [id(3)], "the first reason stays");
+    assert_eq!(ended(&house.there, "withdrawn", NOW).await, []);
 }

@@ -3,7 +3,7 @@
 use model::domain::{Access, Permissions};
 use model::{ApplicationId, Email, Login, User, UserId, UserType};
 use oauth::scope::Scope;
-use store::{Batch, NewUser, Outcome, Store};
+use store::{Batch, Connection, NewUser, Outcome, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -18,6 +18,7 @@ crate::on_both! {
     disabling_raises_the_epoch_and_counts_on_the_one_that_was_read
     a_set_up_link_is_good_once_and_until_it_expires
     consent_is_remembered_for_one_user_and_one_application
+    consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application
 }
 
 async fn by_login(store: &Store, name: &str) -> Option<(User, Option<String>)> {
@@ -169,4 +170,25 @@ async fn consent_is_remembered_for_one_user_and_one_application(place: Place) {
     assert_eq!(agreed(&house.here, user_id(1), 2).await, scope("openid"));
     assert_eq!(agreed(&house.here, user_id(2), 1).await, Scope::default());
     assert_eq!(agreed(&house.there, user_id(1), 1).await, Scope::default());
+}
+
+async fn consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application(place: Place) {
+    let house = house(&place).await;
+    let with = |number| (user_id(1), ApplicationId(Uuid::from_u128(number)));
+    let (nothing, read) = (Scope::default(), Scope::parse("openid read").expect("a scope"));
+    for number in [1, 2] {
+        done(&house.here, house.here.remember_consent(with(number), (&nothing, &read), NOW)).await;
+    }
+    done(&house.here, house.here.rely_on_consent(with(1), &read)).await;
+    refused(&house.here, house.here.rely_on_consent(with(1), &nothing)).await;
+    refused(&house.there, house.there.rely_on_consent(with(1), &read)).await;
+    done(&house.there, house.there.forget_consent(with(1))).await;
+    done(&house.here, house.here.rely_on_consent(with(1), &read)).await;
+    done(&house.here, house.here.forget_consent(with(1))).await;
+    refused(&house.here, house.here.rely_on_consent(with(1), &read)).await;
+    done(&house.here, house.here.rely_on_consent(with(2), &read)).await;
+    let known = house.here.connections(user_id(1), (LATER, NOW)).await.expect("no fault");
+    let expected = Connection { application: with(2).1, consent: Some((read, NOW)), holds_tokens: false };
+    assert_eq!(known, [expected]);
+    assert!(house.there.connections(user_id(1), (LATER, NOW)).await.expect("no fault").is_empty());
 }

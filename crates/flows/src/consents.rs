@@ -1,0 +1,131 @@
+//! What users allowed applications, and taking it back.
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::{ApplicationId, Moment, TrustedApplication, UserId};
+pub use store::Connection;
+use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, Store};
+
+use crate::admin::{AdminRefusal, Office};
+use crate::api_sessions::killing;
+use crate::audit::Trail;
+use crate::instance::{Instance, LONGEST_TOKEN};
+use crate::{Answer, Fault};
+
+/// Why authorizations ended and sessions closed.
+pub(crate) const CONSENT_WITHDRAWN: &str = "consent_withdrawn";
+
+/// The user has nothing to do with the application: there is nothing to withdraw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotConnected;
+
+impl Instance {
+    /// The applications that may act for a user, or that the user agreed to.
+    pub async fn connections(&self, user: UserId, moment: &Moment<'_>) -> Result<Vec<Connection>, Fault> {
+        connections(&self.store, user, moment).await
+    }
+
+    /// Everything that descends from the user's consent is dead before this returns: codes, refresh families and the
+    /// access tokens of both. The application leaves the person's API sessions; one that no other uses closes, and its
+    /// seat is free. Reference tokens stay: they were made by hand, not by consent, and are revoked by hand.
+    pub async fn withdraw_consent(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (user, application): (UserId, &TrustedApplication),
+    ) -> Answer<(), NotConnected> {
+        let who = (user, application.id);
+        if !is_connected(&self.store, who, moment).await? {
+            return Ok(Err(NotConnected));
+        }
+        // Which applications use a session is known in memory first: a session must not close because of that.
+        self.flush_sessions(moment.now).await?;
+        let mut batch = Batch::from(withdrawing(&self.store, who, moment));
+        let event = AuditEvent::done(moment.now, AuditKind::ConsentWithdrawn, visitor)
+            .application(application.uri.as_str())
+            .user(user);
+        batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
+        match self.store.commit(batch).await? {
+            Outcome::Committed => self.follow(moment).await.map(Ok),
+            Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+        }
+    }
+
+    /// What a user withdrew is dead in memory, and the user's sessions list anew who uses them.
+    pub(crate) async fn apply_withdrawal(&self, user: UserId, moment: &Moment<'_>) -> Result<(), Fault> {
+        // A feed that is read late, or by a clock that is behind, finds them too.
+        let since = moment.now.minus(2 * LONGEST_TOKEN);
+        let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
+        for authorization in ended {
+            self.kills.authorization(authorization, moment.now);
+        }
+        self.api_sessions.list_anew(user);
+        Ok(())
+    }
+}
+
+impl Office<'_> {
+    /// A user's connections, each with its application's `ApplicationUri` and name.
+    pub async fn connections(
+        &self,
+        login: &str,
+        moment: &Moment<'_>,
+    ) -> Answer<Vec<(TrustedApplication, Connection)>, AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut applications = self.applications().await?;
+        applications.sort_by_key(|application| application.id);
+        let known = connections(&self.store, user.id, moment).await?.into_iter().filter_map(|connection| {
+            let at = applications.binary_search_by_key(&connection.application, |known| known.id).ok()?;
+            Some((applications[at].clone(), connection))
+        });
+        Ok(Ok(known.collect()))
+    }
+
+    /// As [`Instance::withdraw_consent`], for somebody else.
+    pub async fn withdraw_consent(&self, login: &str, uri: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let who = (user.id, application.id);
+        if !is_connected(&self.store, who, moment).await? {
+            return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} for {uri}"))));
+        }
+        let mut batch = withdrawing(&self.store, who, moment);
+        batch.push(self.event("withdraw-consent", &format!("{} {}", user.login, application.uri), moment));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+}
+
+async fn connections(store: &Store, user: UserId, moment: &Moment<'_>) -> Result<Vec<Connection>, Fault> {
+    store.connections(user, (moment.now, moment.now.minus(LONGEST_TOKEN))).await
+}
+
+async fn is_connected(
+    store: &Store,
+    (user, application): (UserId, ApplicationId),
+    moment: &Moment<'_>,
+) -> Result<bool, Fault> {
+    Ok(connections(store, user, moment).await?.iter().any(|known| known.application == application))
+}
+
+/// The seats' row first, as everywhere; then the consent, which whoever issues a code relies on before its row is there.
+fn withdrawing(store: &Store, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Vec<Statement> {
+    let (user, application) = who;
+    let mut batch = vec![
+        store.move_seats(),
+        store.forget_consent(who),
+        store.end_authorizations_between(who, CONSENT_WITHDRAWN, moment.now),
+        store.leave_sessions_of_user(application, user),
+    ];
+    batch.extend(killing(store, Closing::Unused, CONSENT_WITHDRAWN, moment));
+    let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
+    batch.extend(store.announce(change, moment.now));
+    batch
+}

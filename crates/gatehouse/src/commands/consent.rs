@@ -1,0 +1,56 @@
+//! `gatehouse consent`: what users allowed applications.
+
+use anyhow::Result;
+use flows::World as _;
+use flows::consents::Connection;
+use model::{Moment, TrustedApplication};
+use serde_json::{Value, json};
+use web::SystemDice;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, moment, print};
+use crate::cli::ConsentCommand;
+use crate::config::Environment;
+
+pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    match command {
+        ConsentCommand::List { target, user } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let known = granted(office.connections(&user, &moment!(dice)).await)?;
+            let list: Vec<Value> = known.iter().map(entry).collect();
+            let lines: Vec<String> = known.iter().map(line).collect();
+            let text = if lines.is_empty() { format!("{user} allowed nothing.") } else { lines.join("\n") };
+            print(&target.output, &json!(list), &text)
+        }
+        ConsentCommand::Withdraw { target, user, app } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            granted(office.withdraw_consent(&user, &app, &mut moment!(dice)).await)?;
+            let text = format!("{app} may no longer act for {user}; it has to ask again.");
+            print(&target.output, &json!({ "user": user, "application": app }), &text)?;
+            desk.database.close().await;
+            Ok(())
+        }
+    }
+}
+
+/// Times are seconds since 1970, as in tokens.
+fn entry((application, connection): &(TrustedApplication, Connection)) -> Value {
+    let consent = connection.consent.as_ref();
+    json!({
+        "application": application.uri.as_str(),
+        "name": application.name,
+        "scope": consent.map(|(scope, _)| scope.to_string()),
+        "grantedAt": consent.map(|(_, at)| at.seconds()),
+        "holdsTokens": connection.holds_tokens,
+    })
+}
+
+fn line((application, connection): &(TrustedApplication, Connection)) -> String {
+    let consent = connection.consent.as_ref();
+    let allowed = consent.map_or_else(|| "(is not asked about)".to_owned(), |(scope, _)| scope.to_string());
+    let held = if connection.holds_tokens { "  holds tokens" } else { "" };
+    format!("{}  {allowed}{held}", application.uri)
+}
