@@ -45,6 +45,14 @@ const WAYS = {
     await page.goto(`${ISSUER}/account`);
     await enter(page, 'alice');
   },
+  async profile(page) {
+    await page.goto(`${ROOT}/profile`);
+    await enter(page, 'alice');
+  },
+  async 'profile-language'(page) {
+    await WAYS.profile(page);
+    await page.goto(`${ROOT}/profile/language`);
+  },
   error: (page) => page.goto(authorizeUrl({ redirect_uri: 'https://elsewhere.example.com/' })),
   async 'sign-out'(page) {
     await WAYS.account(page);
@@ -131,7 +139,7 @@ test('a person who came without an application sees who is signed in, and is not
   await WAYS.account(page);
   await pageCalled(page, 'account').waitFor();
   assert.match(await page.locator('main').innerText(), /Alice Archer/);
-  assert.deepEqual(await page.locator('main a').allInnerTexts(), ['Sign out']);
+  assert.deepEqual(await page.locator('main a').allInnerTexts(), ['Sign out', 'Profile']);
 });
 
 test('an unregistered redirect is an error page with a reference, never a redirect', async () => {

@@ -25,6 +25,16 @@ impl Instance {
         self.secret.verify(Purpose::Form, &[cookie.expose().as_bytes()], shown)
     }
 
+    /// What the forms of somebody who is signed in must bring back. It dies with the sign-in, and no other site can know
+    /// it, whatever cookies that may plant.
+    pub fn person_token(&self, browser: &Browser) -> String {
+        self.secret.sign(Purpose::PersonForm, &[browser.session.secret.as_bytes()])
+    }
+
+    pub fn is_person_token(&self, browser: &Browser, shown: &str) -> bool {
+        self.secret.verify(Purpose::PersonForm, &[browser.session.secret.as_bytes()], shown)
+    }
+
     /// Proves that the person signed in for this request, so that `prompt=login` is not asked twice. Good for
     /// [`INTERACTION_LIFETIME`], and for this sign-in only.
     pub fn interaction(&self, browser: &Browser, query: &str, now: Timestamp) -> String {

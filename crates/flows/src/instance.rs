@@ -244,6 +244,7 @@ impl Instance {
                 self.users.forget(user);
                 self.api_sessions.forget_user(user);
             }
+            ChangeKind::Person => self.users.forget(UserId(change.subject)),
             ChangeKind::AuthorizationEnded => {
                 self.kills.authorization(model::AuthorizationId(change.subject), moment.now);
             }

@@ -16,6 +16,7 @@ pub mod instance;
 mod keys;
 mod memory;
 mod passwords;
+pub mod profile;
 mod proven;
 pub mod reference_tokens;
 pub mod revocation;

@@ -65,6 +65,7 @@ pub(crate) enum Purpose {
     RefreshToken,
     Form,
     Interaction,
+    PersonForm,
 }
 
 impl RootSecret {

@@ -26,6 +26,9 @@ pub struct Browser {
     pub session: IdentitySession,
 }
 
+/// How often the use of our own pages is written down.
+const SEEN_EVERY: Duration = Duration::from_mins(1);
+
 /// Why nobody was signed in. Unknown, disabled and mistyped are one and the same to the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInRefusal {
@@ -67,6 +70,16 @@ impl Instance {
         let user = self.user(session.user).await?;
         let same = |user: &Arc<User>| user.may_sign_in() && user.epoch == session.user_epoch;
         Ok(user.filter(same).map(|user| Browser { user, session }))
+    }
+
+    /// Whoever looks at our own pages is not idle. Written once a minute at most.
+    pub async fn still_here(&self, browser: &Browser, now: Timestamp) -> Result<(), Fault> {
+        if now.since(browser.session.last_seen) < SEEN_EVERY {
+            return Ok(());
+        }
+        let touch = self.store.touch_identity_session(browser.session.id, now);
+        // A failed guard: the sign-in has ended meanwhile, and the next request hears of it.
+        self.store.commit(Batch::new().with(touch)).await.map(|_| ())
     }
 
     /// `identity.md` §4. The person who signs in again keeps the `sid`, so that no second seat is taken; the cookie is

@@ -43,6 +43,7 @@ kinds! {
     SessionClosed => "session-closed",
     SessionRefused => "session-refused",
     AdminChange => "admin-change",
+    ProfileChange => "profile-change",
     KeyRotated => "key-rotated",
     ApiCall => "api-call",
 }

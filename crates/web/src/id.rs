@@ -24,6 +24,7 @@ use crate::pages::{self, ErrorPage};
 use crate::render;
 use crate::site;
 use crate::visit::{Gate, Visit};
+use crate::words::Problem;
 
 pub(crate) fn router() -> Router<Arc<Gate>> {
     let changing = Router::new()
@@ -99,42 +100,32 @@ fn error_page(
     (title, message, what_to_do, code): (&str, &str, &str, &str),
 ) -> Response {
     let reference = visit.reference();
-    let error = ErrorPage { title, message, what_to_do, code, reference: &reference, status };
+    let error = ErrorPage { words: visit.words(), title, message, what_to_do, code, reference: &reference, status };
     render::page(status, &error, None)
 }
 
+fn problem(
+    (title, message, what_to_do): Problem,
+    code: &'static str,
+) -> (&'static str, &'static str, &'static str, &'static str) {
+    (title, message, what_to_do, code)
+}
+
 /// The page was open too long, or another site posted to us.
-fn form_expired(visit: &mut Visit) -> Response {
+pub(crate) fn form_expired(visit: &mut Visit) -> Response {
     if let Err(fault) = tell_refused(visit, AuditKind::Authorize, "form_not_ours", "") {
         return render::fault_page(visit, &fault);
     }
-    error_page(
-        visit,
-        StatusCode::FORBIDDEN,
-        (
-            "This page has expired",
-            "The form could not be matched to your browser.",
-            "Go back to the application and start again. Your browser must accept cookies from this site.",
-            "invalid_request",
-        ),
-    )
+    error_page(visit, StatusCode::FORBIDDEN, problem(visit.words().problems.expired, "invalid_request"))
 }
 
-fn malformed(visit: &mut Visit, description: &str) -> Response {
+pub(crate) fn malformed(visit: &mut Visit, description: &str) -> Response {
     if let Err(fault) = tell_refused(visit, AuditKind::Authorize, "malformed_request", description) {
         return render::fault_page(visit, &fault);
     }
-    error_page(
-        visit,
-        StatusCode::BAD_REQUEST,
-        (
-            "This request cannot be read",
-            description,
-            "Go back to the application and start again. If it happens again, tell your administrator the reference \
-             below.",
-            "invalid_request",
-        ),
-    )
+    let (title, message, what_to_do) = visit.words().problems.unreadable;
+    let message = format!("{message} ({description})");
+    error_page(visit, StatusCode::BAD_REQUEST, (title, &message, what_to_do, "invalid_request"))
 }
 
 fn tell_refused(visit: &mut Visit, kind: AuditKind, cause: &'static str, description: &str) -> Result<(), Fault> {

@@ -8,10 +8,13 @@ mod id;
 mod layer;
 pub mod odata;
 pub mod pages;
+mod person;
+mod profile;
 mod render;
 pub mod server;
 mod site;
 mod visit;
+pub mod words;
 
 use std::sync::Arc;
 
@@ -33,6 +36,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
     Router::new()
         .merge(site::router())
         .merge(id::router())
+        .merge(profile::router())
         .fallback(elsewhere)
         .with_state(gate)
         .layer(axum::middleware::from_fn_with_state(reception, layer::around))
@@ -43,10 +47,12 @@ async fn elsewhere(visit: Visit, request: Request) -> Response {
     if api::is_api_path(request.uri().path()) {
         return api::call(visit, request).await;
     }
+    let (title, message, what_to_do) = visit.words().problems.no_page;
     let page = ErrorPage {
-        title: "There is no such page",
-        message: "The address leads nowhere on this system.",
-        what_to_do: "Check the address, or start from the first page.",
+        words: visit.words(),
+        title,
+        message,
+        what_to_do,
         code: "not_found",
         reference: &visit.reference(),
         status: StatusCode::NOT_FOUND,

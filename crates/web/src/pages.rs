@@ -7,11 +7,15 @@
 //! What tests and clients may hold on to: `<body data-page="…">`, the names of fields and buttons, and that the id of
 //! every visible field is its name.
 
+pub mod profile;
+
 use std::sync::LazyLock;
 
 use askama::Template;
 use aws_lc_rs::digest;
 use http::StatusCode;
+
+use crate::words::Words;
 
 static STYLESHEET: &[u8] = include_bytes!("../assets/gatehouse.css");
 static FAVICON: &[u8] = include_bytes!("../assets/favicon.svg");
@@ -40,6 +44,7 @@ fn hashed_path(bytes: &[u8], extension: &str) -> String {
 #[derive(Template)]
 #[template(path = "sign-in.html")]
 pub struct SignIn<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     /// The app that waits for the sign-in, if one does.
     pub application_name: Option<&'a str>,
@@ -76,6 +81,10 @@ impl SignIn<'_> {
         }
     }
 
+    fn continue_as(&self) -> Option<String> {
+        self.signed_in_as.map(|login| (self.words.sign_in.continue_as)(login))
+    }
+
     /// The ids of the messages a screen reader reads with the fields.
     fn described_by(&self) -> Option<&'static str> {
         match (self.error, self.notice) {
@@ -100,6 +109,7 @@ pub struct ScopeLine<'a> {
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub struct Consent<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     pub application_name: &'a str,
     pub application_uri: &'a str,
@@ -116,10 +126,17 @@ pub struct Consent<'a> {
     pub switch_url: Option<&'a str>,
 }
 
+impl Consent<'_> {
+    fn heading(&self) -> String {
+        (self.words.consent.title)(self.application_name)
+    }
+}
+
 /// `data-page="error"`: what went wrong where no app can be told of it (`identity.md` §3.1, checks 1 and 2).
 #[derive(Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage<'a> {
+    pub words: &'static Words,
     pub title: &'a str,
     /// What happened, in plain words.
     pub message: &'a str,
@@ -138,6 +155,7 @@ pub struct ErrorPage<'a> {
 #[derive(Template)]
 #[template(path = "sign-out.html")]
 pub struct SignOutConfirm<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     /// Who is signed in.
     pub user: &'a str,
@@ -153,6 +171,7 @@ pub struct SignOutConfirm<'a> {
 #[derive(Template)]
 #[template(path = "signed-out.html")]
 pub struct SignedOut<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     pub application_name: Option<&'a str>,
     /// A registered post-logout address; never one that merely was asked for.
@@ -170,6 +189,7 @@ pub struct Site<'a> {
 #[derive(Template)]
 #[template(path = "account.html")]
 pub struct Account<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,
@@ -182,6 +202,7 @@ pub struct Account<'a> {
 #[derive(Template)]
 #[template(path = "set-up.html")]
 pub struct SetUp<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     pub login: &'a str,
     pub action: &'a str,
@@ -195,6 +216,7 @@ pub struct SetUp<'a> {
 #[derive(Template)]
 #[template(path = "set-up-done.html")]
 pub struct SetUpDone<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     pub sign_in_url: &'a str,
 }
@@ -203,6 +225,7 @@ pub struct SetUpDone<'a> {
 #[derive(Template)]
 #[template(path = "landing.html")]
 pub struct Landing<'a> {
+    pub words: &'static Words,
     pub instance_name: &'a str,
     pub sites: &'a [Site<'a>],
     pub version: &'a str,

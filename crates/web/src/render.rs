@@ -107,14 +107,9 @@ pub(crate) fn retry_later(mut response: Response) -> Response {
 pub(crate) fn fault_page(visit: &Visit, fault: &Fault) -> Response {
     let status = fault_status(visit, fault);
     let code = if status == StatusCode::SERVICE_UNAVAILABLE { "temporarily_unavailable" } else { "server_error" };
-    let error = ErrorPage {
-        title: "Something went wrong on our side",
-        message: "The sign-in service could not finish this just now. Nothing was lost.",
-        what_to_do: "Please try again in a moment. If it happens again, tell your administrator the reference below.",
-        code,
-        reference: &visit.reference(),
-        status,
-    };
+    let (title, message, what_to_do) = visit.words().problems.fault;
+    let error =
+        ErrorPage { words: visit.words(), title, message, what_to_do, code, reference: &visit.reference(), status };
     retry_later(page(status, &error, None))
 }
 

@@ -14,6 +14,7 @@ use crate::cors::{self, Readers};
 use crate::pages::{self, Landing};
 use crate::render;
 use crate::visit::{Gate, Visit};
+use crate::words::{Pair, Words};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -47,50 +48,52 @@ pub(crate) const ACCOUNT: &str = "/id/account";
 /// A site of an instance, as auto-discovery and the landing page list it.
 pub(crate) struct SiteEntry {
     kind: &'static str,
-    name: &'static str,
-    description: &'static str,
     url: String,
     /// Where people find it, below the root URL; nothing for what only applications call.
     page: Option<&'static str>,
     works: bool,
 }
 
+impl SiteEntry {
+    fn words(&self, words: &Words) -> Pair {
+        match self.kind {
+            "ID" => words.landing.id,
+            "UserProfile" => words.landing.profile,
+            "InstanceManager" => words.landing.manager,
+            _ => words.landing.domain_api,
+        }
+    }
+}
+
 pub(crate) fn sites(instance: &Instance) -> Vec<SiteEntry> {
     let root = instance.root.as_str();
-    let entry = |kind, (name, description), path: &str, page, works| SiteEntry {
-        kind,
-        name,
-        description,
-        url: format!("{root}{path}"),
-        page,
-        works,
-    };
+    let entry = |kind, path: &str, page, works| SiteEntry { kind, url: format!("{root}{path}"), page, works };
     vec![
-        entry(
-            "ID",
-            ("Sign in", "Your account at this system, and the door for applications."),
-            "/id",
-            Some(ACCOUNT),
-            true,
-        ),
-        entry("DomainAPI", ("Domain API", "Business data for applications, by OData."), "/api", None, true),
-        entry("UserProfile", ("Profile", "Your own data, tokens and devices."), "/profile", Some("/profile"), false),
-        entry("InstanceManager", ("Instance manager", "For administrators."), "/manage", Some("/manage"), false),
+        entry("ID", "/id", Some(ACCOUNT), true),
+        entry("DomainAPI", "/api", None, true),
+        entry("UserProfile", "/profile", Some("/profile"), true),
+        entry("InstanceManager", "/manage", Some("/manage"), false),
     ]
 }
 
 /// The ones that people can open, from a page that is not `here`.
-pub(crate) fn as_lines<'a>(sites: &'a [SiteEntry], here: &str) -> Vec<pages::Site<'a>> {
+pub(crate) fn as_lines(sites: &[SiteEntry], here: &str, words: &'static Words) -> Vec<pages::Site<'static>> {
     let others = sites.iter().filter(|site| site.works);
-    others
-        .filter_map(|site| site.page.map(|url| pages::Site { name: site.name, description: site.description, url }))
-        .filter(|line| line.url != here)
-        .collect()
+    let line = |site: &SiteEntry| {
+        let (name, description) = site.words(words);
+        site.page.map(|url| pages::Site { name, description, url })
+    };
+    others.filter_map(line).filter(|line| line.url != here).collect()
 }
 
 async fn landing(visit: Visit) -> Response {
     let sites = sites(&visit.instance);
-    let page = Landing { instance_name: &visit.instance.name, sites: &as_lines(&sites, "/"), version: VERSION };
+    let page = Landing {
+        words: visit.words(),
+        instance_name: &visit.instance.name,
+        sites: &as_lines(&sites, "/", visit.words()),
+        version: VERSION,
+    };
     render::page(StatusCode::OK, &page, None)
 }
 

@@ -8,18 +8,21 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flows::forms::FormCookie;
-use flows::{House, Instance};
+use flows::sign_in::Browser;
+use flows::{Fault, House, Instance};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use model::audit::Visitor;
 use model::session::SessionCookie;
-use model::{Dice, Moment, Timestamp};
+use model::{Dice, Language, Moment, Timestamp, User};
+use oauth::params::Params;
 use oauth::secret::Presented;
 
 use crate::documents::Documents;
 use crate::layer::Arrival;
 use crate::render;
 use crate::server::{Peer, TrustedProxies};
+use crate::words::{self, Words};
 
 /// What all requests share.
 pub struct Gate {
@@ -41,9 +44,46 @@ pub(crate) struct Visit {
     pub now: Timestamp,
     pub dice: Box<dyn Dice>,
     pub visitor: Visitor,
+    languages: Languages,
+}
+
+/// What is known of the languages that this person reads.
+#[derive(Default)]
+struct Languages {
+    /// What the person chose on the profile site.
+    chosen: Option<Language>,
+    /// `ui_locales` (OpenID Connect Core §3.1.2.1).
+    asked: Option<Language>,
+    /// `Accept-Language`, read when a page is made: most requests make none.
+    accepted: Option<HeaderValue>,
 }
 
 impl Visit {
+    /// What pages say, in the language that the person chose; else that the application asked for; else the browser.
+    pub(crate) fn words(&self) -> &'static Words {
+        let accepted = || Language::of_accept_language(self.languages.accepted.as_ref()?.to_str().ok()?);
+        let known = self.languages.chosen.or(self.languages.asked).or_else(accepted);
+        words::of(known.unwrap_or_default())
+    }
+
+    #[must_use]
+    pub(crate) fn speaking_to(mut self, user: &User) -> Self {
+        self.speak_to(user);
+        self
+    }
+
+    pub(crate) fn speak_to(&mut self, user: &User) {
+        self.languages.chosen = user.locale.as_deref().and_then(Language::of_tag);
+    }
+
+    /// Who is signed in at the browser that asks.
+    pub(crate) async fn browser(&self, headers: &HeaderMap) -> Result<Option<Browser>, Fault> {
+        match self.session_cookie(headers) {
+            Some(cookie) => self.instance.browser(&cookie, self.now).await,
+            None => Ok(None),
+        }
+    }
+
     pub(crate) fn moment(&mut self) -> Moment<'_> {
         Moment { now: self.now, dice: &mut *self.dice }
     }
@@ -150,8 +190,20 @@ impl FromRequestParts<Arc<Gate>> for Visit {
                 user_agent: user_agent.map(|text| cut(text).into()),
                 request,
             },
+            languages: Languages {
+                chosen: None,
+                asked: parts.uri.query().and_then(ui_locales),
+                accepted: parts.headers.get(header::ACCEPT_LANGUAGE).cloned(),
+            },
         })
     }
+}
+
+fn ui_locales(query: &str) -> Option<Language> {
+    if !query.contains("ui_locales=") {
+        return None;
+    }
+    Language::of_locales(Params::parse(query.as_bytes()).ok()?.get("ui_locales")?)
 }
 
 /// Header values that read as text are ASCII, so that a cut is never within a character.

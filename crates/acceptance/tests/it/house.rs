@@ -8,6 +8,7 @@ mod instances;
 mod keys;
 mod kills;
 mod pages;
+mod profile;
 mod reference_tokens;
 mod sessions;
 mod sign_in;

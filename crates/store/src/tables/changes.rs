@@ -25,6 +25,8 @@ macro_rules! change_kinds {
 change_kinds! {
     Register => "register",
     User => "user",
+    /// What is known of a user changed, and nothing of theirs ended.
+    Person => "person",
     Keys => "keys",
     Settings => "settings",
     AuthorizationEnded => "authorization-ended",

@@ -142,6 +142,16 @@ impl Store {
         .expect(1)
     }
 
+    /// Ends nothing, so the epoch stays. Guarded by the time of the last change that was read.
+    pub fn set_locale(&self, user: &User, locale: Option<&str>, now: Timestamp) -> Statement {
+        self.bound(
+            "UPDATE users SET locale = $5, updated_at = $6 \
+             WHERE instance = $1 AND id = $2 AND epoch = $3 AND updated_at = $4",
+            values![user.id.0, user.epoch, user.updated_at.micros(), locale, now.micros()],
+        )
+        .expect(1)
+    }
+
     pub fn insert_set_up_link(&self, digest: &[u8; 32], user: UserId, expires_at: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO set_up_links (instance, digest, user_id, expires_at) VALUES ($1, $2, $3, $4)",

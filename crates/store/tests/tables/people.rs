@@ -16,6 +16,7 @@ crate::on_both! {
     a_new_password_raises_the_epoch_and_counts_on_the_one_that_was_read
     a_stronger_hash_replaces_only_the_hash_that_was_read
     disabling_raises_the_epoch_and_counts_on_the_one_that_was_read
+    a_language_is_chosen_without_ending_anything_and_counts_on_what_was_read
     a_set_up_link_is_good_once_and_until_it_expires
     consent_is_remembered_for_one_user_and_one_application
     consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application
@@ -191,4 +192,16 @@ async fn consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application(p
     let expected = Connection { application: with(2).1, consent: Some((read, NOW)), holds_tokens: false };
     assert_eq!(known, [expected]);
     assert!(house.there.connections(user_id(1), (LATER, NOW)).await.expect("no fault").is_empty());
+}
+
+async fn a_language_is_chosen_without_ending_anything_and_counts_on_what_was_read(place: Place) {
+    let house = house(&place).await;
+    let before = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.set_locale(&before, Some("bg"), LATER)).await;
+    let after = user(&house.here, 1).await;
+    assert_eq!((after.locale.as_deref(), after.epoch, after.updated_at), (Some("bg"), before.epoch, LATER));
+    refused(&house.here, house.here.set_locale(&before, Some("de"), MUCH_LATER)).await;
+    refused(&house.there, house.there.set_locale(&after, None, MUCH_LATER)).await;
+    done(&house.here, house.here.set_locale(&after, None, MUCH_LATER)).await;
+    assert_eq!(user(&house.here, 1).await.locale, None);
 }

@@ -1,5 +1,7 @@
 //! `/connect/authorize` and the consent page.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
@@ -15,6 +17,7 @@ use crate::body;
 use crate::pages::{Consent, ScopeLine};
 use crate::render;
 use crate::visit::Visit;
+use crate::words::{Pair, Scopes};
 
 /// Carries the proof, from the sign-in page to the consent page, that the person signed in for this request.
 const PROOF: &str = "&gatehouse_interaction=";
@@ -39,7 +42,7 @@ async fn begin(mut visit: Visit, method: &Method, headers: &HeaderMap, params: &
             Ok(target) => target,
             Err(page) => return Ok(page),
         };
-        let browser = current_browser(&visit, headers).await?;
+        let browser = visit.browser(headers).await?;
         proceed(&mut visit, (method, params), &target, (browser.as_ref(), false)).await
     };
     match done.await {
@@ -53,13 +56,6 @@ pub(super) fn target(visit: &mut Visit, params: &Params) -> Result<Result<Target
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
     let answer = instance.authorization_target(&mut visit.moment(), &visitor, params)?;
     Ok(answer.map_err(|refusal| target_page(visit, &refusal)))
-}
-
-pub(super) async fn current_browser(visit: &Visit, headers: &HeaderMap) -> Result<Option<Browser>, Fault> {
-    match visit.session_cookie(headers) {
-        Some(cookie) => visit.instance.browser(&cookie, visit.now).await,
-        None => Ok(None),
-    }
 }
 
 /// On to the next page, or back to the application.
@@ -83,31 +79,18 @@ pub(super) async fn proceed(
 }
 
 fn target_page(visit: &Visit, refusal: &TargetRefusal) -> Response {
+    let words = &visit.words().target;
     let message = match refusal {
-        TargetRefusal::Malformed(error) => {
-            format!("The application that sent you here made a request that is not complete: {error}.")
-        }
-        TargetRefusal::UnknownApplication => "The application that sent you here is not known to this system.".into(),
-        TargetRefusal::ApplicationDisabled => "The application that sent you here has been switched off.".into(),
-        TargetRefusal::RedirectUriNotRegistered => {
-            "The application that sent you here asked for an address to return to that is not registered for it.".into()
-        }
+        TargetRefusal::Malformed(error) => format!("{} {error}.", words.malformed).into(),
+        TargetRefusal::UnknownApplication => Cow::Borrowed(words.unknown),
+        TargetRefusal::ApplicationDisabled => words.disabled.into(),
+        TargetRefusal::RedirectUriNotRegistered => words.not_registered.into(),
     };
     let code = match refusal {
         TargetRefusal::UnknownApplication | TargetRefusal::ApplicationDisabled => "unauthorized_client",
         TargetRefusal::Malformed(_) | TargetRefusal::RedirectUriNotRegistered => "invalid_request",
     };
-    error_page(
-        visit,
-        StatusCode::BAD_REQUEST,
-        (
-            "This application is not set up correctly",
-            &message,
-            "You have done nothing wrong. Please tell your administrator, with the reference below: they can see what is \
-             amiss.",
-            code,
-        ),
-    )
+    error_page(visit, StatusCode::BAD_REQUEST, (words.title, &message, words.what_to_do, code))
 }
 
 /// What the consent page was reached with: the request as the application sent it, and the proof.
@@ -127,7 +110,7 @@ fn asked(query: Option<&str>) -> Option<Asked> {
 
 /// The person that the consent page was made for; otherwise the request begins anew.
 async fn person(visit: &Visit, headers: &HeaderMap, asked: &Asked) -> Result<Option<Browser>, Fault> {
-    let browser = current_browser(visit, headers).await?;
+    let browser = visit.browser(headers).await?;
     Ok(browser.filter(|browser| visit.instance.is_interaction(browser, &asked.query, (&asked.proof, visit.now))))
 }
 
@@ -162,12 +145,14 @@ fn consent_page(
     (target, browser): (&Target, &Browser),
     (scope, asked): (&Scope, &Asked),
 ) -> Response {
+    visit.speak_to(&browser.user);
     let action = format!("/id/account/consent?{}{PROOF}{}", asked.query, asked.proof);
     let switch_url = format!("/id/account/login?{}", asked.query);
-    let scopes: Vec<ScopeLine<'_>> = scope.iter().map(scope_line).collect();
+    let scopes: Vec<ScopeLine<'_>> = scope.iter().map(|name| scope_line(name, &visit.words().scopes)).collect();
     let application = &target.application;
     form_page(visit, headers, |visit, csrf| {
         let page = Consent {
+            words: visit.words(),
             instance_name: &visit.instance.name,
             application_name: &application.name,
             application_uri: application.uri.as_str(),
@@ -184,19 +169,23 @@ fn consent_page(
     })
 }
 
-fn scope_line(name: &str) -> ScopeLine<'_> {
-    let (title, description) = match name {
-        "openid" => ("Know who you are", "Your login name, so that the application recognises you."),
-        "profile" => ("See your profile", "Your name and your language."),
-        "email" => ("See your e-mail address", "And whether it has been verified."),
-        "phone" => ("See your telephone number", "And whether it has been verified."),
-        "address" => ("See your postal address", "If one is known."),
-        "offline_access" => ("Stay connected", "Keep its access while you are away, until you withdraw it."),
-        "read" => ("Read data", "See the business data that you may see."),
-        "update" => ("Change data", "Create, change and delete the business data that you may change."),
-        "sec" => ("Manage security", "See and change users, roles and trusted applications."),
-        _ => ("Use a special permission", "Ask your administrator what it allows."),
-    };
+pub(crate) fn scope_words(name: &str, words: &Scopes) -> Pair {
+    match name {
+        "openid" => words.openid,
+        "profile" => words.profile,
+        "email" => words.email,
+        "phone" => words.phone,
+        "address" => words.address,
+        "offline_access" => words.offline_access,
+        "read" => words.read,
+        "update" => words.update,
+        "sec" => words.sec,
+        _ => words.other,
+    }
+}
+
+fn scope_line<'a>(name: &'a str, words: &Scopes) -> ScopeLine<'a> {
+    let (title, description) = scope_words(name, words);
     ScopeLine { name, title, description }
 }
 

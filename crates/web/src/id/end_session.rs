@@ -7,7 +7,6 @@ use flows::sign_out::SignOut;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
-use super::authorize::current_browser;
 use super::{form_is_ours, form_page, malformed};
 use crate::body;
 use crate::pages::{SignOutConfirm, SignedOut};
@@ -47,7 +46,7 @@ async fn sign_out(
     confirmed: bool,
 ) -> Response {
     let done = async {
-        let browser = current_browser(&visit, headers).await?;
+        let browser = visit.browser(headers).await?;
         let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
         let who = (browser.as_ref(), confirmed);
         let outcome = instance.sign_out(&mut visit.moment(), &visitor, params, who).await?;
@@ -57,6 +56,9 @@ async fn sign_out(
         Ok(done) => done,
         Err(fault) => return render::fault_page(&visit, &fault),
     };
+    if let Some(browser) = &browser {
+        visit.speak_to(&browser.user);
+    }
     match outcome {
         SignOut::Confirm { application } => {
             let user = browser.as_ref().map_or("", |browser| browser.user.login.as_str());
@@ -66,6 +68,7 @@ async fn sign_out(
             let registered = application.as_ref().zip(form_target).filter(|(app, uri)| app.accepts_post_logout(uri));
             form_page(&mut visit, headers, |visit, csrf| {
                 let page = SignOutConfirm {
+                    words: visit.words(),
                     instance_name: &visit.instance.name,
                     user,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
@@ -81,6 +84,7 @@ async fn sign_out(
                 render::redirect(method, &location)
             } else {
                 let page = SignedOut {
+                    words: visit.words(),
                     instance_name: &visit.instance.name,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
                     return_url: None,

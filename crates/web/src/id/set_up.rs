@@ -9,7 +9,7 @@ use model::user::Password;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use super::{error_page, form_expired, form_is_ours, form_page, malformed};
+use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem};
 use crate::body;
 use crate::pages::{SetUp, SetUpDone};
 use crate::render;
@@ -29,6 +29,7 @@ async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<SetUpCode
     };
     form_page(visit, headers, |visit, csrf| {
         let page = SetUp {
+            words: visit.words(),
             instance_name: &visit.instance.name,
             login: user.login.as_str(),
             action: "/id/account/set-up",
@@ -41,16 +42,7 @@ async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<SetUpCode
 }
 
 fn link_spent(visit: &Visit) -> Response {
-    error_page(
-        visit,
-        StatusCode::GONE,
-        (
-            "This link does not work any more",
-            "It was used already, or it is older than a day.",
-            "Ask whoever runs this system for a new one.",
-            "invalid_request",
-        ),
-    )
+    error_page(visit, StatusCode::GONE, problem(visit.words().problems.spent, "invalid_request"))
 }
 
 pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
@@ -64,13 +56,18 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> 
     let code = Presented::<SetUpCode>::new(form.get("code").unwrap_or_default());
     let password = form.get("password").unwrap_or_default();
     if form.get("repeat").unwrap_or_default() != password {
-        return page(&mut visit, &headers, &code, Some("The two passwords differ. Type them again.")).await;
+        let differ = visit.words().set_up.differ;
+        return page(&mut visit, &headers, &code, Some(differ)).await;
     }
     let password = Presented::<Password>::new(password);
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
     match instance.set_up(&mut visit.moment(), &visitor, (&code, &password)).await {
         Ok(Ok(())) => {
-            let page = SetUpDone { instance_name: &visit.instance.name, sign_in_url: "/id/account/login" };
+            let page = SetUpDone {
+                words: visit.words(),
+                instance_name: &visit.instance.name,
+                sign_in_url: "/id/account/login",
+            };
             render::page(StatusCode::OK, &page, None)
         }
         Ok(Err(SetUpRefusal::LinkSpent)) => link_spent(&visit),

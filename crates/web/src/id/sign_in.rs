@@ -13,18 +13,16 @@ use oauth::authorize::AuthorizationRequest;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use super::authorize::{current_browser, proceed, target};
+use super::authorize::{proceed, target};
 use super::{form_expired, form_is_ours, form_page, malformed};
 use crate::body;
 use crate::pages::{Account, SignIn};
+use crate::person::{RETURN, way_back};
 use crate::render;
 use crate::site;
 use crate::visit::Visit;
 
-/// The one text for whatever was wrong: which of login, password and account it was is nobody's business.
-const WRONG: &str = "This login and password do not go together. Check both and try again.";
-
-/// Where the sign-in leads: to an application's request, or just to the account page.
+/// Where the sign-in leads: to an application's request, or to a page of ours.
 struct Way {
     params: Params,
     target: Option<Target>,
@@ -70,18 +68,22 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
 async fn continuing(visit: &Visit, headers: &HeaderMap, way: &Way) -> Result<Option<Browser>, Fault> {
     let asked = way.target.as_ref().and_then(|_| AuthorizationRequest::parse(&way.params).ok());
     let Some(asked) = asked else { return Ok(None) };
-    let browser = current_browser(visit, headers).await?;
+    let browser = visit.browser(headers).await?;
     Ok(browser.filter(|browser| may_continue(visit.now, &asked, &browser.session)))
 }
 
 async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said: Said<'_>) -> Result<Response, Fault> {
     let continuing = continuing(visit, headers, way).await?;
+    if let Some(browser) = &continuing {
+        visit.speak_to(&browser.user);
+    }
     let query = way.params.to_query();
     let action = if query.is_empty() { "/id/account/login".to_owned() } else { format!("/id/account/login?{query}") };
     let application_name = way.target.as_ref().map(|target| target.application.name.as_str());
     let form_target = way.target.as_ref().map(|target| target.redirect_uri.as_str());
     Ok(form_page(visit, headers, |visit, csrf| {
         let page = SignIn {
+            words: visit.words(),
             instance_name: &visit.instance.name,
             application_name,
             action: &action,
@@ -126,7 +128,7 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, RawQuery(query)
 async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Params) -> Result<Response, Fault> {
     let login = form.get("login").unwrap_or_default();
     let password = Presented::<Password>::new(form.get("password").unwrap_or_default());
-    let previous = current_browser(visit, headers).await?;
+    let previous = visit.browser(headers).await?;
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
     let answer = instance.sign_in(&mut visit.moment(), &visitor, (login, &password), previous.as_ref()).await?;
     match answer {
@@ -136,12 +138,11 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
             Ok(render::with_cookie(response, &names.set(names.session, cookie.expose())))
         }
         Err(SignInRefusal::Wrong) => {
-            page(visit, headers, way, Said { login, error: Some(WRONG), ..Said::default() }).await
+            page(visit, headers, way, Said { login, error: Some(visit.words().sign_in.wrong), ..Said::default() }).await
         }
         Err(SignInRefusal::Throttled(wait)) => {
             let seconds = wait.as_secs() + 1;
-            let unit = if seconds == 1 { "second" } else { "seconds" };
-            let notice = format!("Too many wrong passwords lately. Please wait {seconds} {unit} and try again.");
+            let notice = (visit.words().sign_in.wait)(seconds);
             let said = Said { login, notice: Some(&notice), status: StatusCode::TOO_MANY_REQUESTS, ..Said::default() };
             let mut response = page(visit, headers, way, said).await?;
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -150,27 +151,30 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
     }
 }
 
-/// To the application's next page or answer, or to the account page.
+/// To the application's next page or answer; else to the page of ours that the person came from.
 async fn onwards(visit: &mut Visit, way: &Way, browser: &Browser) -> Result<Response, Fault> {
-    match &way.target {
-        Some(target) => proceed(visit, (&Method::POST, &way.params), target, (Some(browser), true)).await,
-        None => Ok(render::redirect(&Method::POST, site::ACCOUNT)),
+    if let Some(target) = &way.target {
+        return proceed(visit, (&Method::POST, &way.params), target, (Some(browser), true)).await;
     }
+    let back = way.params.get(RETURN).and_then(way_back);
+    Ok(render::redirect(&Method::POST, back.unwrap_or(site::ACCOUNT)))
 }
 
 /// "You are signed in."
 pub(super) async fn account(visit: Visit, headers: HeaderMap) -> Response {
-    match current_browser(&visit, &headers).await {
+    match visit.browser(&headers).await {
         Err(fault) => render::fault_page(&visit, &fault),
         Ok(None) => render::redirect(&Method::GET, "/id/account/login"),
         Ok(Some(browser)) => {
+            let visit = visit.speaking_to(&browser.user);
             let sites = site::sites(&visit.instance);
             let page = Account {
+                words: visit.words(),
                 instance_name: &visit.instance.name,
                 user_name: &browser.user.name,
                 login: browser.user.login.as_str(),
                 sign_out_url: "/id/connect/endsession",
-                sites: &site::as_lines(&sites, site::ACCOUNT),
+                sites: &site::as_lines(&sites, site::ACCOUNT, visit.words()),
             };
             render::page(StatusCode::OK, &page, None)
         }

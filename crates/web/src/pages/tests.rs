@@ -33,8 +33,10 @@ fn attribute_names(tag: &str) -> impl Iterator<Item = &str> {
     tag.split('"').step_by(2).flat_map(str::split_whitespace).skip(1).map(|name| name.trim_end_matches('='))
 }
 
+/// Fields that are filled in. Choices stand in their labels.
 fn visible_fields(html: &str) -> impl Iterator<Item = &str> {
-    opening(html, "input").filter(|tag| attribute(tag, "type") != Some("hidden"))
+    let others = ["hidden", "radio", "checkbox"];
+    opening(html, "input").filter(move |tag| attribute(tag, "type").is_none_or(|kind| !others.contains(&kind)))
 }
 
 #[test]
@@ -66,12 +68,14 @@ fn every_form_is_posted_with_its_csrf_value() {
     for page in every_page(false) {
         for form in page.html.split("<form").skip(1) {
             let form = form.split_once("</form>").expect("every form ends").0;
-            assert!(form.contains(r#" method="post" action="/id/"#), "{}", page.name);
+            let ours =
+                ["/id/", "/profile"].iter().any(|place| form.contains(&format!(r#" method="post" action="{place}"#)));
+            assert!(ours, "{}", page.name);
             assert!(form.contains(r#"<input type="hidden" name="csrf" value="9b2e7c">"#), "{}", page.name);
             forms += 1;
         }
     }
-    assert_eq!(forms, 11);
+    assert_eq!(forms, 13);
 }
 
 #[test]
@@ -96,6 +100,10 @@ fn a_screen_reader_finds_its_way() {
             assert_eq!(attribute(field, "name"), Some(id), "{name}");
             assert!(html.contains(&format!("<label for=\"{id}\">")), "{name}: {id} has no label");
             assert!(attribute(field, "autocomplete").is_some(), "{name}: {id}");
+        }
+        for choice in html.split("<input type=\"radio\"").skip(1).chain(html.split("<input type=\"checkbox\"").skip(1))
+        {
+            assert!(choice.split_once("</label>").is_some_and(|(label, _)| !label.contains("<label")), "{name}");
         }
         for drawing in opening(html, "svg") {
             assert_eq!(attribute(drawing, "aria-hidden"), Some("true"), "{name}");
@@ -177,7 +185,7 @@ fn every_page_names_itself_and_links_the_style_sheet() {
     let folder = std::env::var_os("GATEHOUSE_PAGES");
     for page in every_page(false) {
         let name = page.name.split('.').next().expect("a split has a first piece");
-        assert!(page.html.contains(&format!("<body data-page=\"{name}\">")), "{}", page.name);
+        assert!(page.html.contains(&format!("<body data-page=\"{name}\"")), "{}", page.name);
         for path in [stylesheet().0, favicon().0] {
             assert!(page.html.contains(&format!("href=\"{path}\"")), "{}", page.name);
         }
@@ -209,6 +217,7 @@ fn colours_stand_out_from_what_they_are_on() {
         ("accent", "card"),
         ("accent", "ground"),
         ("accent-strong", "card"),
+        ("accent-strong", "glow"),
         ("on-accent", "accent"),
         ("on-accent", "accent-strong"),
         ("error", "error-ground"),

@@ -49,9 +49,15 @@ async fn every_answer_has_its_own_request_id() {
 #[tokio::test]
 async fn a_page_that_does_not_exist_says_so() {
     let house = TestHouse::open().await;
-    for path in
-        ["/nothing", "/id/nothing", "/id/connect", "/id/account/nothing", "/profile", "/../etc/passwd", "/%2e%2e"]
-    {
+    for path in [
+        "/nothing",
+        "/id/nothing",
+        "/id/connect",
+        "/id/account/nothing",
+        "/profile/nothing",
+        "/../etc/passwd",
+        "/%2e%2e",
+    ] {
         assert_error_page(&house.client().get(path).await, 404, "not_found");
     }
 }

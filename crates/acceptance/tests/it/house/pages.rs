@@ -41,6 +41,8 @@ async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script() {
         ("/id/connect/endsession", "sign-out"),
         ("/id/connect/authorize", "error"),
         ("/nothing", "error"),
+        ("/profile", "profile"),
+        ("/profile/language", "profile-language"),
     ] {
         let answer = alice.open(path).await;
         assert_eq!(answer.page(), page, "{path}");

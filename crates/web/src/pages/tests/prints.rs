@@ -1,6 +1,11 @@
 //! Every page in each of its states, with the texts a person would see or with texts that try to break out of it.
 
+use model::Language;
+
 use crate::pages::*;
+use crate::words;
+
+mod profile;
 
 /// One page in one state.
 pub(super) struct Rendered {
@@ -42,11 +47,13 @@ pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
     print_sign_out(&mut press);
     print_set_up(&mut press);
     print_sites(&mut press);
+    profile::print(&mut press);
     press.rendered
 }
 
 fn print_sign_in(press: &mut Press) {
     let page = SignIn {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
         action: press.ink("action", "/id/account/login?return=4f1c"),
@@ -58,6 +65,7 @@ fn print_sign_in(press: &mut Press) {
     };
     press.print("sign-in", &page);
     let page = SignIn {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
         error: Some(press.ink("error", "That login and password do not go together. Check both and try again.")),
@@ -89,6 +97,7 @@ fn print_consent(press: &mut Press) {
     };
     let scopes = [read, update, offline];
     let page = Consent {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: press.ink("application", "My First App"),
         application_uri: press.ink("application-uri", "my.trusted.app/first"),
@@ -107,6 +116,7 @@ fn print_consent(press: &mut Press) {
 
 fn print_error(press: &mut Press) {
     let page = ErrorPage {
+        words: words::of(Language::English),
         title: press.ink("title", "This app is not set up correctly"),
         message: press.ink(
             "message",
@@ -126,6 +136,7 @@ fn print_error(press: &mut Press) {
 fn print_sign_out(press: &mut Press) {
     let fields = [(press.ink("field-name", "state").to_owned(), press.ink("field-value", "af0ifjsldkj").to_owned())];
     let page = SignOutConfirm {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user: press.ink("user", "Alice Archer"),
         application_name: Some(press.ink("application", "My First App")),
@@ -137,6 +148,7 @@ fn print_sign_out(press: &mut Press) {
     press.print("sign-out.bare", &SignOutConfirm { application_name: None, fields: &[], ..page });
 
     let page = SignedOut {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
         return_url: Some(press.ink("return", "http://localhost:3000/signed-out")),
@@ -149,6 +161,7 @@ fn print_sign_out(press: &mut Press) {
 
 fn print_set_up(press: &mut Press) {
     let page = SetUp {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "admin"),
         action: press.ink("action", "/id/account/setup"),
@@ -160,6 +173,7 @@ fn print_set_up(press: &mut Press) {
     let error = Some(press.ink("error", "The two passwords differ. Type the same one twice."));
     press.print("set-up.error", &SetUp { error, ..page });
     let page = SetUpDone {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sign_in_url: press.ink("sign-in", "/id/account/login"),
     };
@@ -185,6 +199,7 @@ fn print_sites(press: &mut Press) {
         },
     ];
     let page = Landing {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sites: &sites,
         version: press.ink("version", "0.1.0"),
@@ -192,6 +207,7 @@ fn print_sites(press: &mut Press) {
     press.print("landing", &page);
     press.texts.extend(["site", "site-description", "site-url"]);
     let page = Account {
+        words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user_name: press.ink("user", "Alice Archer"),
         login: press.ink("login", "alice"),

@@ -1,0 +1,96 @@
+//! The profile site: what people see and change of themselves (`identity.md` §3.7).
+
+mod language;
+
+use acceptance::TestHouse;
+use http::Method;
+
+const PAGES: [(&str, &str); 2] = [("/profile", "profile"), ("/profile/language", "profile-language")];
+
+#[tokio::test]
+async fn who_is_not_signed_in_is_sent_to_sign_in_and_back_to_the_page() {
+    let house = TestHouse::open().await;
+    for (path, page) in PAGES {
+        let mut alice = house.browser("alice");
+        let sign_in = alice.open(path).await;
+        assert_eq!(sign_in.page(), "sign-in", "{path}");
+        let mistyped = alice.submit(&sign_in, "password", &[("login", "alice"), ("password", "wrong")]).await;
+        assert_eq!(mistyped.page(), "sign-in", "{path}");
+        assert_eq!(alice.enter(&mistyped).await.page(), page, "{path}: the way back outlives a wrong password");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_leads_back_to_pages_of_ours_and_nowhere_else() {
+    let house = TestHouse::open().await;
+    for elsewhere in ["https://evil.example.com/", "//evil.example.com", "/profile/..//evil", "/id/connect/endsession"]
+    {
+        let mut alice = house.browser("alice");
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return", elsewhere).finish();
+        let page = alice.open(&format!("/id/account/login?{query}")).await;
+        assert_eq!(alice.enter(&page).await.page(), "account", "{elsewhere}");
+    }
+}
+
+#[tokio::test]
+async fn the_overview_shows_the_person_and_marks_its_place_in_the_menu() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let page = alice.open("/profile").await;
+    assert_eq!(page.page(), "profile");
+    for text in ["Alice Archer", "alice@example.com", "verified", "Internal user"] {
+        assert!(page.text().contains(text), "{text}");
+    }
+    assert!(!page.text().contains("Administrator"));
+    assert_eq!(page.attributes("nav [aria-current]", "href"), ["/profile"]);
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    assert!(admin.open("/profile").await.text().contains("Administrator"));
+}
+
+#[tokio::test]
+async fn a_form_of_another_person_or_site_changes_nothing() {
+    let house = TestHouse::open().await;
+    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    alice.sign_in().await;
+    bob.sign_in().await;
+    for (path, _) in PAGES.into_iter().skip(1) {
+        let csrf = bob.open(path).await.form("csrf").field("csrf").expect("a token").to_owned();
+        for fields in [vec![], vec![("csrf", "")], vec![("csrf", "x")], vec![("csrf", csrf.as_str())]] {
+            let answer = alice.post(path, &fields).await;
+            assert_eq!((answer.status.as_u16(), answer.page().as_str()), (403, "error"), "{path} {fields:?}");
+        }
+        let stranger = house.browser("alice").step(&Method::POST, path, &[("csrf", &csrf)]).await;
+        assert!(stranger.location().starts_with("/id/account/login?return="), "{path}");
+        let own = alice.open(path).await.form("csrf").field("csrf").expect("a token").to_owned();
+        let cookie = alice.jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        for site in ["cross-site", "same-site"] {
+            let ask = alice.client.ask(&Method::POST, path).header("cookie", &cookie).header("sec-fetch-site", site);
+            assert_eq!(ask.form(&[("csrf", &own)]).send().await.status, 403, "{path} {site}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_dies_with_the_sign_in_it_was_made_for() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let page = alice.open("/profile/language").await;
+    alice.sign_in().await;
+    assert_eq!(alice.submit(&page, "csrf", &[("language", "de")]).await.status, 403);
+}
+
+#[tokio::test]
+async fn whoever_looks_at_these_pages_is_not_idle() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    for _ in 0..5 {
+        house.advance(std::time::Duration::from_mins(50));
+        assert_eq!(alice.open("/profile").await.page(), "profile");
+    }
+    house.advance(std::time::Duration::from_hours(2));
+    assert_eq!(alice.open("/profile").await.page(), "sign-in");
+}

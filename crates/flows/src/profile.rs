@@ -1,0 +1,68 @@
+//! What people change of themselves (`identity.md` §3.7).
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::{Language, Moment, User};
+use store::{Batch, Change, ChangeKind, Outcome, Statement};
+
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::sign_in::Browser;
+use crate::{Answer, Fault};
+
+/// Looks at what somebody else changed meanwhile, before the person is asked to try again.
+const MOST_LOOKS: usize = 4;
+
+/// Somebody else changed the same thing again and again, or the account was closed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overtaken;
+
+impl Instance {
+    /// The language that pages speak to this person; without one they follow the browser.
+    pub async fn choose_language(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (browser, language): (&Browser, Option<Language>),
+    ) -> Answer<(), Overtaken> {
+        let tag = language.map(Language::tag);
+        for _ in 0..MOST_LOOKS {
+            let Some(user) = self.still(browser).await? else { return Ok(Err(Overtaken)) };
+            if user.locale.as_deref() == tag {
+                return Ok(Ok(()));
+            }
+            let detail = serde_json::json!({ "what": "language", "before": user.locale, "after": tag });
+            let change = Change { kind: ChangeKind::Person, subject: user.id.0 };
+            let mut batch = Batch::from(vec![
+                self.store.set_locale(&user, tag, moment.now),
+                self.told(moment, visitor, browser, &detail),
+            ]);
+            batch.extend(self.store.announce(change, moment.now));
+            if self.store.commit(batch).await? == Outcome::Committed {
+                self.apply(change, moment).await?;
+                return Ok(Ok(()));
+            }
+        }
+        Ok(Err(Overtaken))
+    }
+
+    /// The person as the database knows them now, if they are still who signed in.
+    async fn still(&self, browser: &Browser) -> Result<Option<User>, Fault> {
+        let user = self.store.user(browser.user.id).await?;
+        Ok(user.filter(|user| user.may_sign_in() && user.epoch == browser.session.user_epoch))
+    }
+
+    /// The event of a change that a person made of themselves.
+    fn told(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        browser: &Browser,
+        detail: &serde_json::Value,
+    ) -> Statement {
+        let event = AuditEvent::done(moment.now, AuditKind::ProfileChange, visitor)
+            .user(browser.user.id)
+            .session(browser.session.id)
+            .detail(detail);
+        Trail::new(&self.store, moment.dice, moment.now).event(&event)
+    }
+}

@@ -1,0 +1,113 @@
+//! Which language a page speaks.
+
+/// The languages that the pages are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    #[default]
+    English,
+    Bulgarian,
+    German,
+}
+
+/// Ranges that are looked at; the rest of a longer list is not read.
+const MOST_RANGES: usize = 32;
+
+impl Language {
+    pub const ALL: [Self; 3] = [Self::English, Self::Bulgarian, Self::German];
+
+    /// BCP 47; what is kept of a person's choice, and what a page says it is written in.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Bulgarian => "bg",
+            Self::German => "de",
+        }
+    }
+
+    /// In the language itself, so that whoever cannot read this page finds theirs.
+    pub const fn own_name(self) -> &'static str {
+        match self {
+            Self::English => "English",
+            Self::Bulgarian => "Български",
+            Self::German => "Deutsch",
+        }
+    }
+
+    /// By the primary subtag (RFC 4647 §3.4): `de-AT` is German.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        let primary = tag.trim().split('-').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|language| language.tag().eq_ignore_ascii_case(primary))
+    }
+
+    /// `ui_locales` (OpenID Connect Core §3.1.2.1): tags in order of preference, with blanks between.
+    pub fn of_locales(locales: &str) -> Option<Self> {
+        locales.split(' ').take(MOST_RANGES).find_map(Self::of_tag)
+    }
+
+    /// `Accept-Language` (RFC 9110 §12.5.4): of the languages we speak, the one with the greatest weight; the first of
+    /// equals. A weight of zero means "not this one".
+    pub fn of_accept_language(header: &str) -> Option<Self> {
+        let ranges = header.split(',').take(MOST_RANGES).filter_map(|range| {
+            let (tag, weight) = range.split_once(';').map_or((range, Some(1.0)), |(tag, q)| {
+                let weight = q.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+                (tag, weight.filter(|weight| (0.0..=1.0).contains(weight)))
+            });
+            Some((Self::of_tag(tag)?, weight.filter(|weight| *weight > 0.0)?))
+        });
+        let best = ranges.fold(None, |best: Option<(Self, f32)>, range| match best {
+            Some(best) if best.1 >= range.1 => Some(best),
+            _ => Some(range),
+        });
+        best.map(|(language, _)| language)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Language::{self, Bulgarian, English, German};
+
+    #[test]
+    fn a_tag_is_read_by_its_primary_subtag() {
+        for (tag, language) in [
+            ("de", Some(German)),
+            ("de-AT", Some(German)),
+            ("BG-bg", Some(Bulgarian)),
+            (" en ", Some(English)),
+            ("den", None),
+            ("", None),
+            ("*", None),
+            ("fr", None),
+        ] {
+            assert_eq!(Language::of_tag(tag), language, "{tag:?}");
+        }
+        for language in Language::ALL {
+            assert_eq!(Language::of_tag(language.tag()), Some(language));
+        }
+    }
+
+    #[test]
+    fn the_first_locale_that_is_spoken_wins() {
+        assert_eq!(Language::of_locales("fr-CA bg de"), Some(Bulgarian));
+        assert_eq!(Language::of_locales("fr"), None);
+        assert_eq!(Language::of_locales(""), None);
+    }
+
+    #[test]
+    fn the_greatest_weight_wins_and_nonsense_is_passed_over() {
+        for (header, language) in [
+            ("bg-BG,bg;q=0.9,en;q=0.8", Some(Bulgarian)),
+            ("fr;q=1, de;q=0.5, bg;q=0.7", Some(Bulgarian)),
+            ("en;q=0.1, de;q=0.1", Some(English)),
+            ("de;q=0, en;q=0.2", Some(English)),
+            ("de;q=0", None),
+            ("de;q=2, bg;q=x, en;q=NaN", None),
+            ("de;level=1", None),
+            (",,;;", None),
+            ("*", None),
+        ] {
+            assert_eq!(Language::of_accept_language(header), language, "{header:?}");
+        }
+        let long = format!("{}de", "fr,".repeat(40));
+        assert_eq!(Language::of_accept_language(&long), None, "only so many are read");
+    }
+}

@@ -1,0 +1,41 @@
+//! The language that pages speak to this person.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use model::Language;
+
+use super::{done, frame, said};
+use crate::pages::profile::{LanguagePage, Said, Section};
+use crate::person::Person;
+use crate::render;
+
+pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+    page(&person, said(&person, query.as_deref()))
+}
+
+fn page(person: &Person, said: Said<'_>) -> Response {
+    let csrf = person.csrf();
+    let page = LanguagePage {
+        words: person.visit.words(),
+        frame: frame(person, Section::Language, &csrf).saying(said),
+        chosen: person.browser.user.locale.as_deref().and_then(Language::of_tag),
+    };
+    render::page(StatusCode::OK, &page, None)
+}
+
+pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let form = match person.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let language = form.get("language").and_then(Language::of_tag);
+    let (instance, visitor) = (person.visit.instance.clone(), person.visit.visitor.clone());
+    let browser = person.browser.clone();
+    match instance.choose_language(&mut person.visit.moment(), &visitor, (&browser, language)).await {
+        Ok(Ok(())) => done(Section::Language),
+        Ok(Err(_)) => page(&person, Said::Refused(person.visit.words().profile.overtaken)),
+        Err(fault) => render::fault_page(&person.visit, &fault),
+    }
+}

@@ -1,0 +1,201 @@
+//! What the pages say, in each language. A message that one language lacks does not compile.
+//!
+//! Grouped as the pages are. A message with something in it is a function, because languages put it in different places.
+
+mod bulgarian;
+mod english;
+mod german;
+
+use model::Language;
+
+pub struct Words {
+    /// BCP 47, for `<html lang>`.
+    pub tag: &'static str,
+    pub frame: Frame,
+    pub sign_in: SignIn,
+    pub consent: Consent,
+    pub scopes: Scopes,
+    pub error: Error,
+    pub problems: Problems,
+    pub target: Target,
+    pub sign_out: SignOut,
+    pub signed_out: SignedOut,
+    pub account: Account,
+    pub set_up: SetUp,
+    pub landing: Landing,
+    pub profile: Profile,
+    pub overview: Overview,
+    pub language: LanguageWords,
+}
+
+/// A name, and a sentence about it.
+pub type Pair = (&'static str, &'static str);
+
+/// A title, what happened, and what the person in front of it can do next.
+pub type Problem = (&'static str, &'static str, &'static str);
+
+pub fn of(language: Language) -> &'static Words {
+    match language {
+        Language::English => &english::WORDS,
+        Language::Bulgarian => &bulgarian::WORDS,
+        Language::German => &german::WORDS,
+    }
+}
+
+/// What stands on every page.
+pub struct Frame {
+    pub protected: &'static str,
+    pub sign_out: &'static str,
+    /// Before the title of a page that refuses something.
+    pub error_title: &'static str,
+    pub new_tab: &'static str,
+}
+
+pub struct SignIn {
+    pub title: &'static str,
+    /// Before the name of the application.
+    pub to_continue_to: &'static str,
+    pub continue_as: fn(&str) -> String,
+    pub or_someone_else: &'static str,
+    pub login: &'static str,
+    pub password: &'static str,
+    /// Whatever was wrong: which of login, password and account it was is nobody's business.
+    pub wrong: &'static str,
+    pub wait: fn(u64) -> String,
+}
+
+pub struct Consent {
+    pub title: fn(&str) -> String,
+    pub asks_in: fn(&str) -> String,
+    pub signed_in_as: fn(&str) -> String,
+    pub other_account: &'static str,
+    pub nothing: &'static str,
+    pub will_be_able: &'static str,
+    /// Before the application's URI.
+    pub only_if: &'static str,
+    pub policy: &'static str,
+    pub terms: &'static str,
+    pub allow: &'static str,
+    pub deny: &'static str,
+}
+
+/// What an application may do: a title and a description each.
+pub struct Scopes {
+    pub openid: Pair,
+    pub profile: Pair,
+    pub email: Pair,
+    pub phone: Pair,
+    pub address: Pair,
+    pub offline_access: Pair,
+    pub read: Pair,
+    pub update: Pair,
+    pub sec: Pair,
+    pub other: Pair,
+}
+
+pub struct Error {
+    pub what_you_can_do: &'static str,
+    pub reference: &'static str,
+    pub error: &'static str,
+    pub status: &'static str,
+    pub give_reference: &'static str,
+}
+
+/// What error pages say.
+pub struct Problems {
+    pub no_page: Problem,
+    pub expired: Problem,
+    pub unreadable: Problem,
+    pub spent: Problem,
+    pub fault: Problem,
+}
+
+/// When an application cannot be told that its request is refused.
+pub struct Target {
+    pub title: &'static str,
+    /// Before the exact cause.
+    pub malformed: &'static str,
+    pub unknown: &'static str,
+    pub disabled: &'static str,
+    pub not_registered: &'static str,
+    pub what_to_do: &'static str,
+}
+
+pub struct SignOut {
+    pub title: &'static str,
+    /// Before the login.
+    pub signed_in_as: &'static str,
+    pub asked_by: fn(&str, &str) -> String,
+    pub meaning: &'static str,
+    pub button: &'static str,
+    pub stay: &'static str,
+}
+
+pub struct SignedOut {
+    pub title: &'static str,
+    pub go_back: &'static str,
+    pub back_to: fn(&str) -> String,
+    pub back: &'static str,
+    pub next_time: fn(&str) -> String,
+    pub close: &'static str,
+}
+
+pub struct Account {
+    pub title: &'static str,
+    pub no_sites: &'static str,
+    pub onwards: &'static str,
+}
+
+pub struct SetUp {
+    pub title: &'static str,
+    /// Before the instance's name.
+    pub first_administrator: &'static str,
+    pub login: &'static str,
+    pub password: &'static str,
+    pub hint: &'static str,
+    pub again: &'static str,
+    pub save: &'static str,
+    pub differ: &'static str,
+    pub done: &'static str,
+    pub has_administrator: fn(&str) -> String,
+    pub sign_in: &'static str,
+}
+
+/// The sites of an instance.
+pub struct Landing {
+    pub where_to: &'static str,
+    pub id: Pair,
+    pub profile: Pair,
+    pub domain_api: Pair,
+    pub manager: Pair,
+}
+
+/// The profile site's menu.
+pub struct Profile {
+    pub title: &'static str,
+    pub overview: &'static str,
+    pub language: &'static str,
+    /// After something was changed.
+    pub saved: &'static str,
+    pub overtaken: &'static str,
+}
+
+pub struct Overview {
+    pub name: &'static str,
+    pub login: &'static str,
+    pub email: &'static str,
+    pub no_email: &'static str,
+    pub verified: &'static str,
+    pub not_verified: &'static str,
+    pub kind: &'static str,
+    pub internal: &'static str,
+    pub community: &'static str,
+    pub administrator: &'static str,
+    pub signed_in_since: &'static str,
+}
+
+pub struct LanguageWords {
+    pub lead: &'static str,
+    pub as_browser: &'static str,
+    pub save: &'static str,
+}
