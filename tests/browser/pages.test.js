@@ -37,6 +37,10 @@ const WAYS = {
     await page.goto(authorizeUrl({ prompt: 'select_account' }));
     await page.locator('button[name=continue]').waitFor();
   },
+  async forgotten(page) {
+    await page.goto(authorizeUrl());
+    await page.locator('#forgotten').click();
+  },
   async consent(page) {
     await page.goto(authorizeUrl({ prompt: 'consent' }));
     await enter(page, 'alice');

@@ -1,11 +1,9 @@
 //! What administrators do. Every flow takes an [`Administrator`], and commits its event with its change.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
-use model::audit::{AuditKind, RequestId, Visitor};
+use model::audit::{AuditKind, RequestId};
 use model::domain::Permissions;
 use model::record::{ApplicationRecord, Registration};
 use model::user::{Password, PasswordHash};
@@ -21,9 +19,6 @@ use crate::api_sessions::killing;
 use crate::audit::{Trail, house_event};
 use crate::instance::{Instance, ROOT_SECRET};
 use crate::{Answer, Fault, MasterKey, Passwords, keys};
-
-/// A set-up link is good for this long.
-pub const SET_UP_LIFETIME: Duration = Duration::from_hours(24);
 
 /// At least this many characters (NIST SP 800-63B §5.1.1.2).
 pub const SHORTEST_PASSWORD: usize = 8;
@@ -50,9 +45,6 @@ impl std::fmt::Display for AdminRefusal {
 }
 
 pub use store::StoredEvent as AuditedEvent;
-
-/// Marks the one-time value in a set-up link.
-pub enum SetUpCode {}
 
 /// A new person or service account.
 pub struct UserDraft<'a> {
@@ -246,24 +238,6 @@ impl<'a> Office<'a> {
         self.commit(batch, AdminRefusal::Overtaken).await
     }
 
-    /// A one-time link by which the user chooses a password.
-    pub async fn create_set_up_link(
-        &self,
-        user: UserId,
-        moment: &mut Moment<'_>,
-    ) -> Result<Presented<SetUpCode>, Fault> {
-        let code = Presented::<SetUpCode>::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()));
-        let expires_at = moment.now.plus(SET_UP_LIFETIME);
-        let batch = vec![
-            self.store.insert_set_up_link(code.digest().as_bytes(), user, expires_at),
-            self.event("create-set-up-link", &user.to_string(), moment),
-        ];
-        match self.store.commit(batch.into()).await? {
-            Outcome::Committed => Ok(code),
-            Outcome::GuardFailed { .. } => Err(Fault::failed("two set-up links with one code")),
-        }
-    }
-
     /// A Confidential application gets its first secret here; it is answered once and kept as a digest.
     pub async fn create_application(
         &self,
@@ -365,9 +339,15 @@ impl<'a> Office<'a> {
     }
 
     pub(crate) async fn find_user(&self, login: &str) -> Answer<User, AdminRefusal> {
+        Ok(self.find_user_with_password(login).await?.map(|(user, _)| user))
+    }
+
+    /// The user, and whether there is a password to sign in with.
+    pub(crate) async fn find_user_with_password(&self, login: &str) -> Answer<(User, bool), AdminRefusal> {
         let unknown = || AdminRefusal::Unknown(format!("user {login}"));
         let Some(parsed) = Login::parse(login) else { return Ok(Err(unknown())) };
-        Ok(self.store.user_by_login(&parsed).await?.map(|(user, _)| user).ok_or_else(unknown))
+        let found = self.store.user_by_login(&parsed).await?;
+        Ok(found.map(|(user, hash)| (user, hash.is_some())).ok_or_else(unknown))
     }
 
     async fn hash(
@@ -424,7 +404,7 @@ impl<'a> Office<'a> {
 }
 
 /// The user's tokens are dead, so are its sessions; every node hears of it.
-fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) -> Vec<Statement> {
+pub(crate) fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) -> Vec<Statement> {
     let mut ending = killing(store, Closing::OfUser(user), "user_changed", moment);
     ending.extend(store.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now));
     ending
@@ -444,7 +424,7 @@ pub fn draw_secret(moment: &mut Moment<'_>) -> Presented<ClientSecret> {
     Presented::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()))
 }
 
-fn password_problem(password: &Presented<Password>) -> Option<String> {
+pub(crate) fn password_problem(password: &Presented<Password>) -> Option<String> {
     let length = password.expose().chars().count();
     if length < SHORTEST_PASSWORD {
         Some(format!("a password has at least {SHORTEST_PASSWORD} characters"))
@@ -452,54 +432,5 @@ fn password_problem(password: &Presented<Password>) -> Option<String> {
         Some(format!("a password has at most {} bytes", crate::passwords::LONGEST_PASSWORD))
     } else {
         None
-    }
-}
-
-/// Why a set-up link did not work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SetUpRefusal {
-    /// Unknown, used or expired.
-    LinkSpent,
-    Password(String),
-}
-
-impl Instance {
-    /// Whose link it is, while it is good.
-    pub async fn set_up_user(&self, code: &Presented<SetUpCode>, now: Timestamp) -> Result<Option<User>, Fault> {
-        match self.store.set_up_link(code.digest().as_bytes(), now).await? {
-            Some(id) => self.store.user(id).await,
-            None => Ok(None),
-        }
-    }
-
-    /// The person chooses a password by a one-time link.
-    pub async fn set_up(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (code, password): (&Presented<SetUpCode>, &Presented<Password>),
-    ) -> Answer<(), SetUpRefusal> {
-        let Some(user) = self.set_up_user(code, moment.now).await? else { return Ok(Err(SetUpRefusal::LinkSpent)) };
-        if let Some(problem) = password_problem(password) {
-            return Ok(Err(SetUpRefusal::Password(problem)));
-        }
-        let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
-        let hash = self.passwords.hash(password, salt).await?;
-        let event = model::audit::AuditEvent::done(moment.now, AuditKind::AdminChange, visitor)
-            .user(user.id)
-            .detail(&serde_json::json!({ "what": "set-up", "subject": user.login.as_str() }));
-        let change = Change { kind: ChangeKind::User, subject: user.id.0 };
-        let mut batch = Batch::from(vec![
-            self.store.use_set_up_link(code.digest().as_bytes()),
-            self.store.set_password(&user, &hash, moment.now),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
-        ]);
-        batch.extend(ending_user(&self.store, user.id, moment));
-        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
-            return Ok(Err(SetUpRefusal::LinkSpent));
-        }
-        self.apply(change, moment).await?;
-        Ok(Ok(()))
     }
 }

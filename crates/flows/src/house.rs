@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use model::{InstanceId, Moment, RootUrl, Timestamp};
 use store::Database;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::feed::Feed;
+use crate::forgotten::{Forgotten, questions};
 use crate::instance::{Instance, Shared};
+use crate::mail::{Letters, Outbox};
 use crate::{Fault, MasterKey, Passwords};
 
 /// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
@@ -34,6 +37,7 @@ pub struct House {
     default: Option<Arc<Instance>>,
     world: Arc<dyn World>,
     feed: Arc<Feed>,
+    outbox: Arc<Outbox>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -51,7 +55,10 @@ impl House {
         default: Option<&str>,
         world: Arc<dyn World>,
     ) -> Result<Arc<Self>, Fault> {
+        let (questions, asked) = questions();
         let shared = Shared {
+            outbox: Arc::default(),
+            questions,
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
             feed: Arc::new(Feed::new(database.is_embedded())),
@@ -86,12 +93,14 @@ impl House {
             default,
             world,
             feed: shared.feed,
+            outbox: shared.outbox,
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
         let following = tokio::spawn(follow(Arc::clone(&house), house.stopping.subscribe()));
         let beating = tokio::spawn(beat(Arc::clone(&house), house.stopping.subscribe()));
-        *house.tasks.lock() = vec![following, beating];
+        let answering = tokio::spawn(answer(asked, Arc::clone(&house.world), house.stopping.subscribe()));
+        *house.tasks.lock() = vec![following, beating, answering];
         Ok(house)
     }
 
@@ -108,6 +117,12 @@ impl House {
         let found = self.by_host.get(host);
         let found = found.or_else(|| self.by_host.get(&host.to_ascii_lowercase()));
         found.or(self.default.as_ref())
+    }
+
+    /// From now on letters to people go to the answer, which ends when the house is closed. Without it links are given
+    /// to administrators.
+    pub fn open_outbox(&self) -> Letters {
+        self.outbox.open()
     }
 
     /// Can the database be asked? For readiness.
@@ -147,6 +162,7 @@ impl House {
         for task in tasks {
             let _ended = task.await;
         }
+        self.outbox.close();
         let mut dice = self.world.dice();
         for instance in &self.instances {
             let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
@@ -245,5 +261,20 @@ async fn beat(house: Arc<House>, mut stopping: Stopping) {
             beaten.and(tidied)
         };
         tell(&mut well, done.await, "the database does not answer; timers wait to be written down");
+    }
+}
+
+/// Forgotten passwords are looked into one after another, away from the requests that told of them. What waits when the
+/// house stops is asked again by its people.
+async fn answer(mut asked: mpsc::Receiver<Forgotten>, world: Arc<dyn World>, mut stopping: Stopping) {
+    loop {
+        let question = tokio::select! {
+            question = asked.recv() => question,
+            _ = stopping.wait_for(|stop| *stop) => None,
+        };
+        let Some(question) = question else { return };
+        if let Err(fault) = question.answer(&mut *world.dice()).await {
+            tracing::error!(%fault, "a forgotten password could not be looked into");
+        }
     }
 }

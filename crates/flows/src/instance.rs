@@ -26,9 +26,11 @@ use crate::api_sessions::ApiSessions;
 use crate::audit::Notebook;
 use crate::domain::Domain;
 use crate::feed::Feed;
+use crate::forgotten::Questions;
 use crate::guard::in_time;
 pub use crate::keys::KeyRing;
 use crate::keys::{self, algorithms};
+use crate::mail::Outbox;
 use crate::memory::{Kills, Remembered, VerifiedTokens};
 use crate::proven::Proven;
 use crate::reference_tokens::LastUsed;
@@ -118,6 +120,10 @@ pub struct Instance {
     pub(crate) node: Uuid,
     pub(crate) proven: Proven,
     pub(crate) failures: Mutex<FailureHistory>,
+    /// Questions after forgotten passwords, counted as tries to sign in are.
+    pub(crate) questions_asked: Mutex<FailureHistory>,
+    pub(crate) questions: Questions,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) audit: Notebook,
     pub(crate) passwords: Arc<Passwords>,
     master: Arc<MasterKey>,
@@ -134,6 +140,8 @@ pub(crate) struct Shared {
     pub(crate) database: store::Database,
     pub(crate) feed: Arc<Feed>,
     pub(crate) node: Uuid,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) questions: Questions,
 }
 
 impl Instance {
@@ -178,6 +186,9 @@ impl Instance {
             node: shared.node,
             proven: Proven::default(),
             failures: Mutex::default(),
+            questions_asked: Mutex::default(),
+            questions: shared.questions.clone(),
+            outbox: Arc::clone(&shared.outbox),
             audit: Notebook::default(),
             passwords: Arc::clone(&shared.passwords),
             master: Arc::clone(&shared.master),
@@ -286,6 +297,7 @@ impl Instance {
         let sweep = vec![
             self.store.sweep_authorizations(dead_before),
             self.store.sweep_changes(dead_before),
+            self.store.sweep_links(now),
             self.store.sweep_revoked_tokens(dead_before),
             self.store.sweep_api_sessions(dead_before),
             self.store.sweep_identity_sessions(dead_before, oldest_sign_in),

@@ -6,6 +6,7 @@ use model::application::ServiceAccess;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::reference_token::{
     IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, draw, is_reference_token,
+    masked,
 };
 use model::{Moment, ReferenceTokenId, Timestamp};
 use oauth::secret::{AccessToken, Digest, Presented};
@@ -130,16 +131,22 @@ impl Instance {
         }
         let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
         let Some(token) = self.store.reference_token(&digest).await? else { return Ok(()) };
-        self.revoke_reference_token(moment, visitor, &token, "leaked").await
+        let revoked = self.revoke_reference_token(moment, visitor, &token, "leaked").await?;
+        // A dead one is reported as often as somebody likes.
+        if revoked && let Some(user) = self.store.user(token.user).await? {
+            self.write_to(&user, |letter| letter.token_leaked(&masked(&token.tail), &token.description));
+        }
+        Ok(())
     }
 
+    /// Whether it was this that ended it.
     pub(crate) async fn revoke_reference_token(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         token: &ReferenceToken,
         reason: &'static str,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let mut event =
             AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor).user(token.user).token(token.id.to_string());
         event.reason = reason;
@@ -150,9 +157,9 @@ impl Instance {
         ]);
         batch.extend(killing(&self.store, Closing::OfReferenceToken(token.id), "token_revoked", moment));
         batch.extend(self.store.announce(change, moment.now));
-        match self.store.commit(batch).await? {
-            // A failed guard: it was revoked before, and announced.
-            Outcome::Committed | Outcome::GuardFailed { .. } => self.apply(change, moment).await,
-        }
+        // A failed guard: it was revoked before, and announced.
+        let revoked = self.store.commit(batch).await? == Outcome::Committed;
+        self.apply(change, moment).await?;
+        Ok(revoked)
     }
 }

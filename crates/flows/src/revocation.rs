@@ -88,7 +88,7 @@ impl Instance {
     ) -> Result<(), Fault> {
         let verified = match &standing.credential {
             Credential::Reference(token) => {
-                return self.revoke_reference_token(moment, visitor, token, "revoked").await;
+                return self.revoke_reference_token(moment, visitor, token, "revoked").await.map(drop);
             }
             Credential::Jwt(verified) => verified,
         };

@@ -9,13 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::session::SessionCookie;
 use model::user::{Password, PasswordHash};
-use model::{IdentitySession, Login, Moment, SessionId, Timestamp, User};
+use model::{IdentitySession, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
 use oauth::secret::Presented;
 use store::{Batch, Outcome};
 use uuid::Uuid;
 
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::{FailureHistory, Instance};
 use crate::passwords::{LONGEST_PASSWORD, Verdict};
 use crate::{Answer, Fault};
 
@@ -55,6 +55,27 @@ impl Attempt {
     fn new(login: Option<&Login>, address: IpAddr) -> Self {
         let network = network(address);
         Self { account: login.map(|login| (login.folded(), network)), network }
+    }
+}
+
+impl FailureHistory {
+    /// How long to wait, or the attempt counts.
+    fn count(&mut self, attempt: &Attempt, now: Timestamp, settings: &InstanceSettings) -> Option<Duration> {
+        let mut account = attempt.account.as_ref().map(|key| self.accounts.get(key).copied().unwrap_or_default());
+        let mut network = self.addresses.get(&attempt.network).copied().unwrap_or_default();
+        let wait = account
+            .and_then(|history| history.wait(now, settings.free_failures_per_account))
+            .max(network.wait(now, settings.free_failures_per_address));
+        if wait.is_some() {
+            return wait;
+        }
+        network.add(now);
+        self.addresses.insert(attempt.network, network);
+        if let Some((key, history)) = attempt.account.clone().zip(account.as_mut()) {
+            history.add(now);
+            self.accounts.insert(key, *history);
+        }
+        None
     }
 }
 
@@ -180,23 +201,12 @@ impl Instance {
 
     /// Looks and counts under one lock, before the password is compared: a hundred tries at once are a hundred.
     fn count_attempt(&self, attempt: &Attempt, now: Timestamp) -> Option<Duration> {
-        let settings = self.settings();
-        let mut failures = self.failures.lock();
-        let mut account = attempt.account.as_ref().map(|key| failures.accounts.get(key).copied().unwrap_or_default());
-        let mut network = failures.addresses.get(&attempt.network).copied().unwrap_or_default();
-        let wait = account
-            .and_then(|history| history.wait(now, settings.free_failures_per_account))
-            .max(network.wait(now, settings.free_failures_per_address));
-        if wait.is_some() {
-            return wait;
-        }
-        network.add(now);
-        failures.addresses.insert(attempt.network, network);
-        if let Some((key, history)) = attempt.account.clone().zip(account.as_mut()) {
-            history.add(now);
-            failures.accounts.insert(key, *history);
-        }
-        None
+        self.failures.lock().count(attempt, now, &self.settings())
+    }
+
+    /// The same for a question after a forgotten password.
+    pub(crate) fn count_question(&self, login: Option<&Login>, address: IpAddr, now: Timestamp) -> Option<Duration> {
+        self.questions_asked.lock().count(&Attempt::new(login, address), now, &self.settings())
     }
 
     /// The password was right: the account begins anew here, and the network has one failure less.

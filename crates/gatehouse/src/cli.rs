@@ -169,6 +169,21 @@ pub enum UserCommand {
         /// Role, which says what the user may do on the API
         #[arg(long)]
         role: Option<String>,
+        /// Send the link to the user's e-mail address instead of printing it; it is then good for 7 days
+        #[arg(long, requires = "email")]
+        invite: bool,
+    },
+    /// Send a user without a password a new invitation; without mail, its link is printed
+    Invite {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+    },
+    /// Print a one-time link by which a user chooses a new password; the old one stays good until then
+    ResetLink {
+        #[command(flatten)]
+        target: Target,
+        login: String,
     },
     /// Set a password, read from standard input; ends all sign-ins and tokens of the user
     SetPassword {

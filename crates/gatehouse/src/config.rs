@@ -12,13 +12,16 @@ use toml::Spanned;
 use web::server::TrustedProxies;
 
 use crate::logging::LogSettings;
+use crate::post::Post;
 use crate::problem::Problem;
 use crate::tls::{Certificate, TlsFiles};
 
 mod key;
+mod mail;
 mod parsed;
 
-pub use key::{MasterKey, MasterKeySource};
+pub use key::{MasterKey, SecretSource};
+pub use mail::{MailSecurity, MailSettings};
 use parsed::{DatabaseText, HostName, InstanceName, Parsed};
 
 /// Looks up an environment variable. An argument, because only `main` may read the real ones.
@@ -35,8 +38,9 @@ pub struct Config {
     /// At least one; names and hosts are unique.
     pub instances: Vec<Instance>,
     database: Database,
-    master_key: MasterKeySource,
+    master_key: SecretSource,
     tls: Option<TlsFiles>,
+    pub mail: Option<MailSettings>,
 }
 
 /// Where one instance is found.
@@ -60,6 +64,7 @@ pub struct Provisions {
     pub database: DatabaseUrl,
     pub master_key: MasterKey,
     pub certificate: Option<Certificate>,
+    pub post: Option<Post>,
 }
 
 impl Config {
@@ -77,6 +82,11 @@ impl Config {
     fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
         let document: Document = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or_default();
+            if is_secret(&text[..text.floor_char_boundary(span.start)]) {
+                let what = "a secret does not stand in this file";
+                let mend = "write { file = \"…\" } or { environment = \"…\" }; if others may have read it, change it";
+                return Problem::at(path, text, span.start..span.start, what, mend);
+            }
             Problem::at(path, text, span, error.message(), "docs/configuration.md explains every key")
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -87,13 +97,24 @@ impl Config {
     pub fn check(&self, environment: Environment<'_>) -> Result<Provisions, Vec<Problem>> {
         let mut problems = Vec::new();
         let database = self.database.fetch(environment).map_err(|problem| problems.push(problem));
-        let master_key = self.master_key.fetch(environment).map_err(|problem| problems.push(problem));
+        let master_key = self.master_key.fetch_master_key(environment).map_err(|problem| problems.push(problem));
         let certificate = self.tls.clone().map(Certificate::load).transpose().map_err(|problem| problems.push(problem));
-        match (database, master_key, certificate) {
-            (Ok(database), Ok(master_key), Ok(certificate)) => Ok(Provisions { database, master_key, certificate }),
+        let post = self.mail.as_ref().map(|mail| mail.post(environment)).transpose();
+        let post = post.map_err(|problem| problems.push(problem));
+        match (database, master_key, certificate, post) {
+            (Ok(database), Ok(master_key), Ok(certificate), Ok(post)) => {
+                Ok(Provisions { database, master_key, certificate, post })
+            }
             _ => Err(problems),
         }
     }
+}
+
+/// Is what follows a secret that somebody wrote out? Then neither it nor a message that quotes it may be shown.
+fn is_secret(before: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let key = line.trim_end().strip_suffix('=').unwrap_or_default().trim_end();
+    ["password", "master_key"].iter().any(|secret| key.ends_with(secret))
 }
 
 impl Database {
@@ -124,8 +145,9 @@ struct Document {
     default_instance: Option<Spanned<String>>,
     #[serde(default)]
     trusted_proxies: Vec<Parsed<IpNet>>,
-    master_key: MasterKeySource,
+    master_key: SecretSource,
     tls: Option<TlsFiles>,
+    mail: Option<Spanned<mail::Table>>,
     #[serde(default)]
     log: LogSettings,
     #[serde(rename = "instance")]
@@ -153,6 +175,7 @@ impl Document {
         let listen = distinct_addresses(self.listen)?;
         let instances = distinct_instances(self.instances)?;
         let default_instance = self.default_instance.map(|name| known(name, &instances)).transpose()?;
+        let mail = self.mail.map(|table| mail::settle(table, folder)).transpose()?;
         let span = self.database.span();
         let database = match self.database.into_inner() {
             DatabaseText::Environment(variable) => Database::InEnvironment { variable, folder: folder.to_owned() },
@@ -173,6 +196,7 @@ impl Document {
             database,
             master_key: self.master_key.within(folder),
             tls: self.tls.map(|files| files.within(folder)),
+            mail,
         })
     }
 }

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod logging;
+pub mod post;
 pub mod problem;
 pub mod signals;
 pub mod tls;

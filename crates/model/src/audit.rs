@@ -26,6 +26,8 @@ macro_rules! kinds {
 kinds! {
     SignIn => "sign-in",
     SignOut => "sign-out",
+    PasswordReset => "password-reset",
+    EmailChange => "email-change",
     Consent => "consent",
     ConsentWithdrawn => "consent-withdrawn",
     Authorize => "authorize",

@@ -10,6 +10,8 @@ mod ids;
 pub mod instance;
 pub mod keys;
 pub mod language;
+pub mod link;
+pub mod mail;
 mod moment;
 pub mod record;
 pub mod reference_token;

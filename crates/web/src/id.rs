@@ -2,8 +2,9 @@
 
 mod authorize;
 mod end_session;
+mod forgotten;
+mod links;
 mod revocation;
-mod set_up;
 mod sign_in;
 mod token;
 
@@ -36,7 +37,10 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route("/id/connect/endsession", get(end_session::get).post(end_session::post))
         .route("/id/account/login", get(sign_in::show).post(sign_in::submit))
         .route("/id/account/consent", get(authorize::show_consent).post(authorize::submit_consent))
-        .route("/id/account/set-up", get(set_up::show).post(set_up::submit))
+        .route("/id/account/set-up", get(links::show).post(links::choose_password))
+        .route("/id/account/reset-password", get(links::show).post(links::choose_password))
+        .route("/id/account/confirm-email", get(links::show).post(links::confirm_email))
+        .route("/id/account/forgotten", get(forgotten::show).post(forgotten::submit))
         .layer(axum::middleware::from_fn(layer::to_the_end));
     Router::new()
         .merge(changing)

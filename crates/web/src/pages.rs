@@ -59,6 +59,8 @@ pub struct SignIn<'a> {
     pub notice: Option<&'a str>,
     /// The login of the session that may be continued (`prompt=select_account`).
     pub signed_in_as: Option<&'a str>,
+    /// Where people go who forgot their password.
+    pub forgotten_url: &'a str,
 }
 
 /// Which field of [`SignIn`] has the keyboard when the page opens.
@@ -197,7 +199,7 @@ pub struct Account<'a> {
     pub sites: &'a [Site<'a>],
 }
 
-/// `data-page="set-up"`: the first administrator chooses a password. Posts `code`, `login`, `password`, `repeat`,
+/// `data-page="set-up"`: a person chooses a password by a one-time link. Posts `code`, `login`, `password`, `repeat`,
 /// `csrf`; the login is shown and cannot be changed, so only the `code` says whose password it is.
 #[derive(Template)]
 #[template(path = "set-up.html")]
@@ -205,6 +207,8 @@ pub struct SetUp<'a> {
     pub words: &'static Words,
     pub instance_name: &'a str,
     pub login: &'a str,
+    /// There was a password before.
+    pub reset: bool,
     pub action: &'a str,
     pub csrf: &'a str,
     /// The one-time code from the link.
@@ -219,6 +223,53 @@ pub struct SetUpDone<'a> {
     pub words: &'static Words,
     pub instance_name: &'a str,
     pub sign_in_url: &'a str,
+}
+
+/// `data-page="forgotten"`: the way to a new password. Posts `login`, `csrf`.
+#[derive(Template)]
+#[template(path = "forgotten.html")]
+pub struct Forgotten<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    /// Without mail there is no form: an administrator helps.
+    pub sends_mail: bool,
+    pub action: &'a str,
+    pub csrf: &'a str,
+    /// How long to wait, for who asked too often.
+    pub notice: Option<&'a str>,
+    pub sign_in_url: &'a str,
+}
+
+/// `data-page="forgotten-sent"`: the same whether or not anything was sent.
+#[derive(Template)]
+#[template(path = "forgotten-sent.html")]
+pub struct ForgottenSent<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub sign_in_url: &'a str,
+}
+
+/// `data-page="confirm-email"`: whoever reads the address's mail says yes. Posts `code`, `csrf`.
+#[derive(Template)]
+#[template(path = "confirm-email.html")]
+pub struct ConfirmEmail<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub login: &'a str,
+    pub address: &'a str,
+    pub action: &'a str,
+    pub csrf: &'a str,
+    /// The one-time code from the link.
+    pub code: &'a str,
+}
+
+/// `data-page="email-confirmed"`.
+#[derive(Template)]
+#[template(path = "email-confirmed.html")]
+pub struct EmailConfirmed<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub address: &'a str,
 }
 
 /// `data-page="landing"`: the root of an instance (`identity.md` §3.6).

@@ -22,6 +22,8 @@ pub struct Words {
     pub signed_out: SignedOut,
     pub account: Account,
     pub set_up: SetUp,
+    pub forgotten: Forgotten,
+    pub confirm_email: ConfirmEmail,
     pub landing: Landing,
     pub profile: Profile,
     pub overview: Overview,
@@ -149,7 +151,9 @@ pub struct Account {
 pub struct SetUp {
     pub title: &'static str,
     /// Before the instance's name.
-    pub first_administrator: &'static str,
+    pub then_sign_in_to: &'static str,
+    /// The same, for who had a password before.
+    pub reset_at: &'static str,
     pub login: &'static str,
     pub password: &'static str,
     pub hint: &'static str,
@@ -157,8 +161,34 @@ pub struct SetUp {
     pub save: &'static str,
     pub differ: &'static str,
     pub done: &'static str,
-    pub has_administrator: fn(&str) -> String,
+    pub sign_in_now: fn(&str) -> String,
     pub sign_in: &'static str,
+}
+
+pub struct Forgotten {
+    pub title: &'static str,
+    pub by_mail: &'static str,
+    pub by_administrator: &'static str,
+    pub tell_administrator: &'static str,
+    pub login_or_email: &'static str,
+    pub send: &'static str,
+    pub back: &'static str,
+    pub wait: fn(u64) -> String,
+    pub sent_title: &'static str,
+    /// The same whether or not anything was sent.
+    pub sent: &'static str,
+    pub nothing_there: &'static str,
+}
+
+pub struct ConfirmEmail {
+    pub title: &'static str,
+    /// Of a login and an address.
+    pub question: fn(&str, &str) -> String,
+    pub button: &'static str,
+    pub not_yours: &'static str,
+    pub done_title: &'static str,
+    /// Of an instance and an address.
+    pub done: fn(&str, &str) -> String,
 }
 
 /// The sites of an instance.

@@ -7,6 +7,7 @@ mod errors;
 mod instances;
 mod keys;
 mod kills;
+mod links;
 mod pages;
 mod profile;
 mod reference_tokens;

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use flows::admin::{Office, UserDraft, create_instance, draw_secret, parse_login};
+use flows::links::{HandedOver, IssuedLink};
 use flows::{Passwords, World as _};
+use model::link::LinkPurpose;
 use model::record::{ApplicationRecord, RecordClientType};
 use model::user::Password;
-use model::{Email, InstanceSettings, Moment, UserId, UserType};
+use model::{Email, InstanceSettings, Moment, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};
 use web::SystemDice;
@@ -17,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
-use crate::cli::{AppCommand, InstanceCommand, Target, UserCommand};
+use crate::cli::{AppCommand, InstanceCommand, Output, Target, UserCommand};
 use crate::config::Environment;
 
 /// A record is a few kilobytes.
@@ -52,8 +54,8 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
                 password: None,
                 enabled: true,
             };
-            let user = granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
-            let link = desk.set_up_link(&name, &office.create_set_up_link(user, &mut moment).await?)?;
+            granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
+            let link = desk.url(&name, &granted(office.set_up_link(&administrator, &mut moment).await)?)?;
             let text = format!(
                 "Instance {name} is made. {administrator} chooses a password here, once, within 24 hours:\n\n  {link}\n"
             );
@@ -79,33 +81,21 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
 pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> Result<()> {
     let mut dice = SystemDice;
     match command {
-        UserCommand::Create { target, login, name, email, kind, administrator, role } => {
+        UserCommand::Create { .. } => create_user(command, environment).await?,
+        UserCommand::Invite { target, login } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (instance, office) = desk.office(&target).await?;
-            let mut moment = moment!(dice);
-            let user_type = UserType::from(kind);
-            let draft = UserDraft {
-                login: &login,
-                user_type,
-                is_admin: administrator,
-                name: name.as_deref().unwrap_or(&login),
-                email: email.map(|address| Email { address, verified: false }),
-                role: role.as_deref(),
-                password: None,
-                enabled: true,
-            };
-            let id: UserId = granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
-            let link = match user_type {
-                UserType::SystemNoLogin => None,
-                _ => Some(desk.set_up_link(&instance, &office.create_set_up_link(id, &mut moment).await?)?),
-            };
-            let text = match &link {
-                None => format!("{login} is made."),
-                Some(link) => {
-                    format!("{login} is made, and chooses a password here, once, within 24 hours:\n\n  {link}\n")
-                }
-            };
-            print(&target.output, &json!({ "id": id.to_string(), "login": login, "set_up_link": link }), &text)?;
+            let link = granted(office.invite(&login, &mut moment!(dice)).await)?;
+            let handed = desk.hand_over(&instance, &link).await?;
+            tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
+            desk.database.close().await;
+        }
+        UserCommand::ResetLink { target, login } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (instance, office) = desk.office(&target).await?;
+            let link = granted(office.reset_link(&login, &mut moment!(dice)).await)?;
+            let handed = HandedOver::Shown(desk.url(&instance, &link)?);
+            tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
             desk.database.close().await;
         }
         UserCommand::SetPassword { target, login } => {
@@ -143,6 +133,64 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
         }
     }
     Ok(())
+}
+
+async fn create_user(command: UserCommand, environment: Environment<'_>) -> Result<()> {
+    let UserCommand::Create { target, login, name, email, kind, administrator, role, invite } = command else {
+        unreachable!("the caller looked")
+    };
+    let mut dice = SystemDice;
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (instance, office) = desk.office(&target).await?;
+    let mut moment = moment!(dice);
+    let user_type = UserType::from(kind);
+    let draft = UserDraft {
+        login: &login,
+        user_type,
+        is_admin: administrator,
+        name: name.as_deref().unwrap_or(&login),
+        email: email.map(|address| Email { address, verified: false }),
+        role: role.as_deref(),
+        password: None,
+        enabled: true,
+    };
+    let id = granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
+    let said = json!({ "id": id.to_string(), "login": login });
+    if user_type == UserType::SystemNoLogin {
+        let said = with(said, "set_up_link", Value::Null);
+        print(&target.output, &said, &format!("{login} is made."))?;
+    } else if invite {
+        let link = granted(office.invite(&login, &mut moment).await)?;
+        let handed = desk.hand_over(&instance, &link).await?;
+        tell_link(&target.output, said, (&handed, &link))?;
+    } else {
+        let link = granted(office.set_up_link(&login, &mut moment).await)?;
+        let handed = HandedOver::Shown(desk.url(&instance, &link)?);
+        tell_link(&target.output, said, (&handed, &link))?;
+    }
+    desk.database.close().await;
+    Ok(())
+}
+
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    object[name] = value;
+    object
+}
+
+/// Where the link is now; `said` is what programs are told besides.
+fn tell_link(output: &Output, said: Value, (handed, link): (&HandedOver, &IssuedLink)) -> Result<()> {
+    let (login, life) = (link.user.login.as_str(), link.life.text());
+    let name = if link.purpose == LinkPurpose::SetUp { "set_up_link" } else { "reset_link" };
+    match handed {
+        HandedOver::Mailed(address) => {
+            let said = with(with(said, name, Value::Null), "mailed_to", json!(address.as_str()));
+            print(output, &said, &format!("A link for {login} is on its way to {address}, good once and for {life}."))
+        }
+        HandedOver::Shown(url) => {
+            let text = format!("{login} chooses a password here, once, within {life}:\n\n  {url}\n");
+            print(output, &with(said, name, json!(url)), &text)
+        }
+    }
 }
 
 async fn set_user_enabled(target: &Target, login: &str, enabled: bool, environment: Environment<'_>) -> Result<()> {

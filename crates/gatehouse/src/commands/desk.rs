@@ -3,15 +3,16 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use flows::admin::{AdminRefusal, Office, SetUpCode, check_master_key};
+use flows::admin::{AdminRefusal, Office, check_master_key};
+use flows::links::{HandedOver, IssuedLink};
 use flows::{Answer, Database, MasterKey};
 use model::Administrator;
-use oauth::secret::Presented;
 use serde_json::Value;
 
 use super::{open, provisions};
 use crate::cli::{Installation, Output, Target};
 use crate::config::{Config, Environment};
+use crate::post::Post;
 
 /// Where the operator works: the installation's database, under its master key.
 pub(super) struct Desk {
@@ -19,6 +20,7 @@ pub(super) struct Desk {
     pub(super) database: Database,
     pub(super) master: MasterKey,
     pub(super) operator: Administrator,
+    pub(super) post: Option<Post>,
 }
 
 impl Desk {
@@ -27,7 +29,7 @@ impl Desk {
         let database = open(&provisions).await?;
         let master = MasterKey::new(provisions.master_key.bytes());
         check_master_key(&database, &master).await.context("this is not the master key of this database")?;
-        Ok(Self { config, database, operator: master.operator(), master })
+        Ok(Self { config, database, operator: master.operator(), master, post: provisions.post })
     }
 
     pub(super) async fn office(&self, target: &Target) -> Result<(String, Office<'_>)> {
@@ -40,12 +42,27 @@ impl Desk {
         Ok((name, office))
     }
 
-    /// The page where a one-time code is used.
-    pub(super) fn set_up_link(&self, instance: &str, code: &Presented<SetUpCode>) -> Result<String> {
+    /// The address of a one-time link.
+    pub(super) fn url(&self, instance: &str, link: &IssuedLink) -> Result<String> {
         let found = self.config.instances.iter().find(|known| known.name == instance);
         let known =
             found.with_context(|| format!("instance {instance} has no url in the configuration: add it first"))?;
-        Ok(format!("{}/account/set-up?code={}", known.root.issuer(), code.expose()))
+        Ok(link.purpose.url(&known.root, &link.code))
+    }
+
+    /// Mails the link to its user; where that does not work, it is given back to be shown.
+    pub(super) async fn hand_over(&self, instance: &str, link: &IssuedLink) -> Result<HandedOver> {
+        let url = self.url(instance, link)?;
+        let (Some(post), Some(letter)) = (&self.post, link.letter(instance, &url)) else {
+            return Ok(HandedOver::Shown(url));
+        };
+        Ok(match post.send(&letter).await {
+            Ok(()) => HandedOver::Mailed(letter.to),
+            Err(undelivered) => {
+                eprintln!("warning: no mail is sent: {undelivered}");
+                HandedOver::Shown(url)
+            }
+        })
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use flows::{House, MasterKey, Site};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use web::Gate;
 use web::server::{Limits, Security, TrustedProxies, serve};
 
@@ -13,6 +15,9 @@ use super::{SystemWorld, open, provisions};
 use crate::cli::Installation;
 use crate::config::Environment;
 use crate::{logging, signals, tls};
+
+/// What letters get that wait when the server stops.
+const LAST_POST: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(installation: &Installation, environment: Environment<'_>) -> Result<()> {
     let (config, provisions) = provisions(installation, environment)?;
@@ -43,8 +48,14 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
             Security::Tls(newest)
         }
     };
+    let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
     tracing::info!(version = web::VERSION, ?listen, instances = config.instances.len(), "ready");
     answer(&house, config.trusted_proxies, (listeners, security), stop).await;
+    if let Some(delivering) = delivering
+        && timeout(LAST_POST, delivering).await.is_err()
+    {
+        tracing::error!("the mail server is too slow: letters that waited are not sent");
+    }
     tracing::info!("stopped");
     Ok(())
 }

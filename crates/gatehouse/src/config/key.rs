@@ -1,5 +1,5 @@
-//! The master key, under which the databases' secrets are sealed. It comes from outside the database and is never
-//! written anywhere by this program.
+//! Secrets that come from outside: the master key, under which the databases' secrets are sealed, and others. They are
+//! never written anywhere by this program.
 
 use std::fmt;
 use std::fs::File;
@@ -45,15 +45,24 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// `[master_key]`: exactly one of the two.
-#[derive(Debug, Deserialize)]
+/// Where a secret is kept: exactly one of the two.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MasterKeySource {
+pub enum SecretSource {
     File(PathBuf),
     Environment(String),
 }
 
-impl MasterKeySource {
+/// A secret as messages call it, and what to do where there is none.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) what: &'static str,
+    pub(super) mend: &'static str,
+}
+
+const MASTER_KEY: Wanted = Wanted { what: "the master key", mend: MAKE_ONE };
+
+impl SecretSource {
     pub(super) fn within(self, folder: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(folder.join(path)),
@@ -61,46 +70,55 @@ impl MasterKeySource {
         }
     }
 
-    pub(super) fn fetch(&self, environment: Environment<'_>) -> Result<MasterKey, Problem> {
-        let (place, text) = match self {
-            Self::File(path) => (path.display().to_string(), read(path)?),
+    /// The secret, and where it was.
+    pub(super) fn fetch(
+        &self,
+        wanted: Wanted,
+        environment: Environment<'_>,
+    ) -> Result<(String, Zeroizing<Vec<u8>>), Problem> {
+        match self {
+            Self::File(path) => Ok((path.display().to_string(), read(path, wanted)?)),
             Self::Environment(variable) => {
                 let text = environment(variable).ok_or_else(|| {
-                    let what =
-                        format!("the environment variable {variable}, which should hold the master key, is not set");
-                    Problem::new(what, format!("set {variable} to 32 bytes in base64 (openssl rand -base64 32)"))
+                    let Wanted { what, mend } = wanted;
+                    let what = format!("the environment variable {variable}, which should hold {what}, is not set");
+                    Problem::new(what, format!("set {variable}; {mend}"))
                 })?;
-                (format!("the environment variable {variable}"), Zeroizing::new(text.into_bytes()))
+                Ok((format!("the environment variable {variable}"), Zeroizing::new(text.into_bytes())))
             }
-        };
+        }
+    }
+
+    pub(super) fn fetch_master_key(&self, environment: Environment<'_>) -> Result<MasterKey, Problem> {
+        let (place, text) = self.fetch(MASTER_KEY, environment)?;
         MasterKey::parse(&text)
             .ok_or_else(|| Problem::new(format!("{place} does not hold 32 bytes in base64"), MAKE_ONE))
     }
 }
 
 /// Refuses a file that other people of the machine can read.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let mode = file.metadata().map_err(|error| unreadable(path, &error))?.permissions().mode();
+fn read(path: &Path, wanted: Wanted) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let file = File::open(path).map_err(|error| unreadable(path, wanted, &error))?;
+    let mode = file.metadata().map_err(|error| unreadable(path, wanted, &error))?.permissions().mode();
     if mode & 0o077 != 0 {
         let path = path.display();
         return Err(Problem::new(
             format!("{path} is open to others (mode {:03o})", mode & 0o777),
             format!(
-                "run: chmod 600 {path} (in Kubernetes: defaultMode: 0400); if others may have read it, change the key"
+                "run: chmod 600 {path} (in Kubernetes: defaultMode: 0400); if others may have read it, change what is in it"
             ),
         ));
     }
     let mut text = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE).read_to_end(&mut text).map_err(|error| unreadable(path, &error))?;
+    file.take(MAX_FILE).read_to_end(&mut text).map_err(|error| unreadable(path, wanted, &error))?;
     Ok(text)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
+fn unreadable(path: &Path, wanted: Wanted, error: &io::Error) -> Problem {
     let mend = if error.kind() == io::ErrorKind::NotFound {
-        MAKE_ONE
+        wanted.mend
     } else {
         "let the user that runs gatehouse, and nobody else, read the file"
     };
-    Problem::new(format!("the master key in {} cannot be read: {error}", path.display()), mend)
+    Problem::new(format!("{} in {} cannot be read: {error}", wanted.what, path.display()), mend)
 }

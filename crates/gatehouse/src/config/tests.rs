@@ -171,7 +171,7 @@ fn key_file(content: &[u8], mode: u32) -> Result<MasterKey, Problem> {
     let path = folder.path().join("master.key");
     fs::write(&path, content).expect("written");
     fs::set_permissions(&path, Permissions::from_mode(mode)).expect("changed");
-    MasterKeySource::File("master.key".into()).within(folder.path()).fetch(&no_variables)
+    SecretSource::File("master.key".into()).within(folder.path()).fetch_master_key(&no_variables)
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_key_file_holds_32_bytes_that_only_its_owner_can_read() {
 
 #[test]
 fn a_missing_or_foreign_key_says_how_to_make_one() {
-    let missing = MasterKeySource::File("no/such/master.key".into()).fetch(&no_variables).expect_err("missing");
+    let missing = SecretSource::File("no/such/master.key".into()).fetch_master_key(&no_variables).expect_err("missing");
     assert!(missing.to_string().contains("openssl rand"));
     let config = parse(SMALL).expect("good");
     let problems = config.check(&|_| Some("c2hvcnQ=".to_owned())).expect_err("too short");
@@ -207,7 +207,55 @@ fn a_key_is_never_printed() {
 
 #[test]
 fn a_key_written_into_the_configuration_is_refused_and_not_shown() {
+    let told = refusal("[master_key]\nenvironment = \"KEY\"", "master_key = \"c2VjcmV0\"");
+    assert!(told.contains("line 3") && !told.contains("c2VjcmV0"), "{told}");
     let told = refusal("environment = \"KEY\"", "value = \"c2VjcmV0\"");
     assert!(told.contains("line 4") && told.contains("`value`"), "{told}");
     assert!(!told.contains("c2VjcmV0"), "{told}");
+}
+
+const MAIL: &str = "[mail]\nhost = \"smtp.example.com\"\nfrom = \"Gatehouse <no-reply@example.com>\"\n";
+
+fn with_mail(more: &str) -> Result<Config, Problem> {
+    with("[master_key]", &format!("{MAIL}{more}\n[master_key]"))
+}
+
+#[test]
+fn mail_needs_a_host_and_a_sender_and_chooses_the_port_by_its_security() {
+    let password = |name: &str| if name == "SMTP" { Some("hunter2".to_owned()) } else { a_key(name) };
+    for (more, port) in [
+        ("", 587),
+        ("tls = \"tls\"", 465),
+        ("tls = \"none\"", 25),
+        ("port = 2525", 2525),
+        ("username = \"gate\"\npassword = { environment = \"SMTP\" }", 587),
+    ] {
+        let config = with_mail(more).expect(more);
+        assert_eq!(config.mail.as_ref().map(|mail| (mail.host.as_str(), mail.port)), Some(("smtp.example.com", port)));
+        let provisions = config.check(&password).expect(more);
+        assert!(provisions.post.is_some());
+        assert!(!format!("{config:?}{provisions:?}").contains("hunter2"));
+    }
+    assert!(parse(SMALL).expect("good").mail.is_none(), "off unless asked for");
+}
+
+#[test]
+fn a_mail_section_that_cannot_work_is_refused_with_its_line() {
+    for (more, line, hint) in [
+        ("username = \"gate\"", "line 3", "password"),
+        ("password = { environment = \"SMTP\" }", "line 3", "username"),
+        ("tls = \"none\"\nusername = \"gate\"\npassword = { environment = \"SMTP\" }", "line 3", "in the clear"),
+        ("tls = \"maybe\"", "line 6", "starttls"),
+        ("pasword = \"hunter2\"", "line 6", "`pasword`"),
+        ("password = \"hunter2\"", "line 6", "a secret does not stand"),
+        ("port = 70000", "line 6", "u16"),
+    ] {
+        let told = with_mail(more).expect_err(more).to_string();
+        assert!(told.starts_with(&format!("etc/gatehouse.toml, {line}: ")) && told.contains(hint), "{more}: {told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let told = refusal("[master_key]", "[mail]\nhost = \"x\"\nfrom = \"nobody\"\n[master_key]");
+    assert!(told.contains("line 5") && told.contains("no-reply@example.com"), "{told}");
+    let problems = with_mail("username = \"gate\"\npassword = { environment = \"SMTP\" }").expect("good").check(&a_key);
+    assert!(problems.expect_err("not set")[0].to_string().contains("SMTP"));
 }

@@ -9,6 +9,7 @@ mod consents;
 mod identity_sessions;
 mod instances;
 mod keys;
+mod links;
 mod reference_tokens;
 mod standing;
 mod users;

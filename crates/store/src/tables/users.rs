@@ -1,4 +1,5 @@
 use model::domain::Permissions;
+use model::mail::EmailAddress;
 use model::user::PasswordHash;
 use model::{Email, Login, Timestamp, User, UserId, UserType};
 
@@ -152,22 +153,19 @@ impl Store {
         .expect(1)
     }
 
-    pub fn insert_set_up_link(&self, digest: &[u8; 32], user: UserId, expires_at: Timestamp) -> Statement {
+    /// Those with this address, in any case of its letters; so many at most.
+    pub async fn users_by_email(&self, address: &EmailAddress, most: i64) -> Result<Vec<User>, Fault> {
+        let sql = select_users!("AND lower(u.email) = $2 ORDER BY u.login_folded LIMIT $3");
+        self.rows(sql, values![address.folded(), most]).await?.iter().map(read).collect()
+    }
+
+    /// The address is confirmed. Guarded by the epoch that was read.
+    pub fn set_email(&self, user: &User, address: &EmailAddress, now: Timestamp) -> Statement {
         self.bound(
-            "INSERT INTO set_up_links (instance, digest, user_id, expires_at) VALUES ($1, $2, $3, $4)",
-            values![*digest, user.0, expires_at.micros()],
+            "UPDATE users SET email = $4, email_verified = 1, updated_at = $5 \
+             WHERE instance = $1 AND id = $2 AND epoch = $3",
+            values![user.id.0, user.epoch, address.as_str(), now.micros()],
         )
         .expect(1)
-    }
-
-    /// Whom a set-up link is for, while it is good.
-    pub async fn set_up_link(&self, digest: &[u8; 32], now: Timestamp) -> Result<Option<UserId>, Fault> {
-        let sql = "SELECT user_id FROM set_up_links WHERE instance = $1 AND digest = $2 AND expires_at > $3";
-        self.row(sql, values![*digest, now.micros()]).await?.map(|row| row.uuid(0).map(UserId)).transpose()
-    }
-
-    /// One use: the guard fails for the second.
-    pub fn use_set_up_link(&self, digest: &[u8; 32]) -> Statement {
-        self.bound("DELETE FROM set_up_links WHERE instance = $1 AND digest = $2", values![*digest]).expect(1)
     }
 }

@@ -12,6 +12,7 @@ mod common;
 mod applications;
 mod authorizations;
 mod house;
+mod links;
 mod people;
 mod sessions;
 

@@ -1,9 +1,9 @@
-//! Users, roles, set-up links, consents.
+//! Users, roles, consents.
 
 use model::domain::{Access, Permissions};
 use model::{ApplicationId, Email, Login, User, UserId, UserType};
 use oauth::scope::Scope;
-use store::{Batch, Connection, NewUser, Outcome, Store};
+use store::{Connection, NewUser, Outcome, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -17,7 +17,6 @@ crate::on_both! {
     a_stronger_hash_replaces_only_the_hash_that_was_read
     disabling_raises_the_epoch_and_counts_on_the_one_that_was_read
     a_language_is_chosen_without_ending_anything_and_counts_on_what_was_read
-    a_set_up_link_is_good_once_and_until_it_expires
     consent_is_remembered_for_one_user_and_one_application
     consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application
 }
@@ -128,29 +127,6 @@ async fn disabling_raises_the_epoch_and_counts_on_the_one_that_was_read(place: P
     assert_eq!((disabled.enabled, disabled.epoch, disabled.updated_at), (false, 1, LATER));
     done(&house.here, house.here.set_user_enabled(&disabled, true, MUCH_LATER)).await;
     assert!(user(&house.here, 1).await.enabled);
-}
-
-async fn a_set_up_link_is_good_once_and_until_it_expires(place: Place) {
-    let house = house(&place).await;
-    let alice = somebody(&house.here, 1, "alice").await;
-    let digest = [9; 32];
-    done(&house.here, house.here.insert_set_up_link(&digest, alice.id, LATER)).await;
-    let whose = async |store: &Store, digest: [u8; 32], now| store.set_up_link(&digest, now).await.expect("no fault");
-    assert_eq!(whose(&house.here, digest, NOW).await, Some(alice.id));
-    assert_eq!(whose(&house.here, digest, LATER).await, None, "expired");
-    assert_eq!(whose(&house.here, [8; 32], NOW).await, None, "never made");
-    assert_eq!(whose(&house.there, digest, NOW).await, None, "of another instance");
-    refused(&house.there, house.there.use_set_up_link(&digest)).await;
-
-    // The second use fails, and takes the password it came with back out.
-    let use_it = |hash: &str| {
-        Batch::new().with(house.here.use_set_up_link(&digest)).with(house.here.set_password(&alice, &phc(hash), LATER))
-    };
-    assert_eq!(house.here.commit(use_it("first")).await.expect("no fault"), Outcome::Committed);
-    let second = house.here.commit(use_it("second")).await.expect("no fault");
-    assert_eq!(second, Outcome::GuardFailed { statement: 0 });
-    assert_eq!(by_login(&house.here, "alice").await.expect("there").1.as_deref(), Some("first"));
-    assert_eq!(whose(&house.here, digest, NOW).await, None, "used");
 }
 
 async fn consent_is_remembered_for_one_user_and_one_application(place: Place) {

@@ -92,6 +92,7 @@ async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said: Said<'_>)
             error: said.error,
             notice: said.notice,
             signed_in_as: continuing.as_ref().map(|browser| browser.user.login.as_str()),
+            forgotten_url: "/id/account/forgotten",
         };
         render::page(said.status, &page, form_target)
     }))

@@ -1,6 +1,6 @@
 use super::{
-    Account, Consent, Error, Frame, Landing, LanguageWords, Overview, Problems, Profile, Scopes, SetUp, SignIn,
-    SignOut, SignedOut, Target, Words,
+    Account, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, Problems, Profile,
+    Scopes, SetUp, SignIn, SignOut, SignedOut, Target, Words,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -74,8 +74,8 @@ pub(super) static WORDS: Words = Words {
         ),
         spent: (
             "Тази връзка вече не е валидна",
-            "Тя вече е използвана или е твърде стара.",
-            "Поискайте нова от администратора на системата.",
+            "Тя вече е използвана, твърде стара е или нещо в потребителското име се е променило оттогава.",
+            "Ако сте забравили паролата си, поискайте нова връзка от страницата за вход. Иначе попитайте този, който ви изпрати тук.",
         ),
         fault: (
             "Възникна грешка при нас",
@@ -114,7 +114,8 @@ pub(super) static WORDS: Words = Words {
     },
     set_up: SetUp {
         title: "Изберете парола",
-        first_administrator: "Вие сте първият администратор на",
+        then_sign_in_to: "След това ще можете да влезете в",
+        reset_at: "Нова парола за потребителското ви име в",
         login: "Потребителското ви име",
         password: "Нова парола",
         hint: "Нека е дълга и да не я ползвате другаде. Няколко думи една след друга са добър избор.",
@@ -122,8 +123,34 @@ pub(super) static WORDS: Words = Words {
         save: "Запази паролата",
         differ: "Двете пароли се различават. Въведете ги отново.",
         done: "Паролата ви е запазена",
-        has_administrator: |instance| format!("{instance} вече има администратор. Влезте, за да разгледате."),
+        sign_in_now: |instance| format!("Вече можете да влезете с нея в {instance}."),
         sign_in: "Вход",
+    },
+    forgotten: Forgotten {
+        title: "Забравена парола?",
+        by_mail: "Ще ви изпратим връзка, с която да изберете нова.",
+        by_administrator: "Администраторът ви може да ви даде връзка, с която да изберете нова.",
+        tell_administrator: "Кажете му потребителското си име. Връзката важи веднъж, затова я използвайте скоро.",
+        login_or_email: "Потребителско име или имейл адрес",
+        send: "Изпрати връзката",
+        back: "Обратно към входа",
+        wait: |seconds| match seconds {
+            1 => "Вече попитахте няколко пъти. Изчакайте 1 секунда и опитайте отново.".to_owned(),
+            _ => format!("Вече попитахте няколко пъти. Изчакайте {seconds} секунди и опитайте отново."),
+        },
+        sent_title: "Погледнете пощата си",
+        sent: "Ако има такова потребителско име и знаем имейл адреса му, връзката вече пътува натам. Тя важи един час.",
+        nothing_there: "Няма нищо след няколко минути? Погледнете в спама, проверете какво сте въвели или попитайте администратора си.",
+    },
+    confirm_email: ConfirmEmail {
+        title: "Потвърдете имейл адреса си",
+        question: |login, address| format!("Да бъде ли {address} отсега нататък адресът на {login}?"),
+        button: "Потвърди този адрес",
+        not_yours: "Ако това не е вашето потребителско име, затворете страницата: нищо няма да се промени.",
+        done_title: "Адресът ви е потвърден",
+        done: |instance, address| {
+            format!("Отсега нататък {instance} пише на {address}. Можете да затворите страницата.")
+        },
     },
     landing: Landing {
         where_to: "Накъде искате да продължите?",

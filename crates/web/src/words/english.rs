@@ -1,6 +1,6 @@
 use super::{
-    Account, Consent, Error, Frame, Landing, LanguageWords, Overview, Problems, Profile, Scopes, SetUp, SignIn,
-    SignOut, SignedOut, Target, Words,
+    Account, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, Problems, Profile,
+    Scopes, SetUp, SignIn, SignOut, SignedOut, Target, Words,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -74,8 +74,8 @@ pub(super) static WORDS: Words = Words {
         ),
         spent: (
             "This link does not work any more",
-            "It was used already, or it is too old.",
-            "Ask whoever runs this system for a new one.",
+            "It was used already, it is too old, or something about the login has changed since it was made.",
+            "If you forgot your password, ask for a new link on the sign-in page. Otherwise ask whoever sent you here.",
         ),
         fault: (
             "Something went wrong on our side",
@@ -114,7 +114,8 @@ pub(super) static WORDS: Words = Words {
     },
     set_up: SetUp {
         title: "Choose your password",
-        first_administrator: "You are the first administrator of",
+        then_sign_in_to: "Then you can sign in to",
+        reset_at: "A new one for your login at",
         login: "Your login",
         password: "New password",
         hint: "Make it long, and use it nowhere else. A few words in a row work well.",
@@ -122,8 +123,32 @@ pub(super) static WORDS: Words = Words {
         save: "Save password",
         differ: "The two passwords differ. Type them again.",
         done: "Your password is saved",
-        has_administrator: |instance| format!("{instance} has its administrator. Sign in to look around."),
+        sign_in_now: |instance| format!("You can sign in to {instance} with it now."),
         sign_in: "Sign in",
+    },
+    forgotten: Forgotten {
+        title: "Forgotten your password?",
+        by_mail: "We send you a link to choose a new one.",
+        by_administrator: "Your administrator can give you a link to choose a new one.",
+        tell_administrator: "Tell your administrator your login. The link works once, so use it soon.",
+        login_or_email: "Login or e-mail address",
+        send: "Send the link",
+        back: "Back to sign-in",
+        wait: |seconds| match seconds {
+            1 => "You asked several times already. Please wait 1 second and try again.".to_owned(),
+            _ => format!("You asked several times already. Please wait {seconds} seconds and try again."),
+        },
+        sent_title: "Look into your mailbox",
+        sent: "If there is a login like that and we know its e-mail address, a link is on its way there. It works for one hour.",
+        nothing_there: "Nothing there after a few minutes? Look among the spam, check what you typed, or ask your administrator.",
+    },
+    confirm_email: ConfirmEmail {
+        title: "Confirm your e-mail address",
+        question: |login, address| format!("Should the login {login} be known by {address} from now on?"),
+        button: "Confirm this address",
+        not_yours: "If this is not your login, close this page: nothing changes.",
+        done_title: "Your address is confirmed",
+        done: |instance, address| format!("From now on {instance} writes to {address}. You can close this page."),
     },
     landing: Landing {
         where_to: "Where would you like to go?",

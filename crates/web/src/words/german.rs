@@ -1,6 +1,6 @@
 use super::{
-    Account, Consent, Error, Frame, Landing, LanguageWords, Overview, Problems, Profile, Scopes, SetUp, SignIn,
-    SignOut, SignedOut, Target, Words,
+    Account, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, Problems, Profile,
+    Scopes, SetUp, SignIn, SignOut, SignedOut, Target, Words,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -76,8 +76,8 @@ pub(super) static WORDS: Words = Words {
         ),
         spent: (
             "Dieser Link gilt nicht mehr",
-            "Er wurde schon benutzt oder ist zu alt.",
-            "Bitten Sie den Betreiber dieses Systems um einen neuen.",
+            "Er wurde schon benutzt, ist zu alt, oder am Anmeldenamen hat sich seitdem etwas geändert.",
+            "Haben Sie Ihr Passwort vergessen, verlangen Sie auf der Anmeldeseite einen neuen Link. Sonst fragen Sie, wer Sie hierher schickte.",
         ),
         fault: (
             "Bei uns ist etwas schiefgegangen",
@@ -116,7 +116,8 @@ pub(super) static WORDS: Words = Words {
     },
     set_up: SetUp {
         title: "Wählen Sie Ihr Passwort",
-        first_administrator: "Sie sind der erste Administrator von",
+        then_sign_in_to: "Danach können Sie sich anmelden bei",
+        reset_at: "Ein neues für Ihren Anmeldenamen bei",
         login: "Ihr Anmeldename",
         password: "Neues Passwort",
         hint: "Machen Sie es lang, und verwenden Sie es nirgends sonst. Ein paar Wörter hintereinander eignen sich gut.",
@@ -124,10 +125,37 @@ pub(super) static WORDS: Words = Words {
         save: "Passwort speichern",
         differ: "Die beiden Passwörter sind verschieden. Geben Sie sie noch einmal ein.",
         done: "Ihr Passwort ist gespeichert",
-        has_administrator: |instance| {
-            format!("{instance} hat nun einen Administrator. Melden Sie sich an und sehen Sie sich um.")
-        },
+        sign_in_now: |instance| format!("Sie können sich damit nun bei {instance} anmelden."),
         sign_in: "Anmelden",
+    },
+    forgotten: Forgotten {
+        title: "Passwort vergessen?",
+        by_mail: "Wir schicken Ihnen einen Link, mit dem Sie ein neues wählen.",
+        by_administrator: "Ihr Administrator kann Ihnen einen Link geben, mit dem Sie ein neues wählen.",
+        tell_administrator: "Nennen Sie ihm Ihren Anmeldenamen. Der Link gilt einmal; benutzen Sie ihn bald.",
+        login_or_email: "Anmeldename oder E-Mail-Adresse",
+        send: "Link schicken",
+        back: "Zurück zur Anmeldung",
+        wait: |seconds| match seconds {
+            1 => "Sie haben schon mehrmals gefragt. Bitte warten Sie 1 Sekunde und versuchen Sie es noch einmal."
+                .to_owned(),
+            _ => format!(
+                "Sie haben schon mehrmals gefragt. Bitte warten Sie {seconds} Sekunden und versuchen Sie es noch einmal."
+            ),
+        },
+        sent_title: "Sehen Sie in Ihr Postfach",
+        sent: "Wenn es diesen Anmeldenamen gibt und wir seine E-Mail-Adresse kennen, ist ein Link dorthin unterwegs. Er gilt eine Stunde.",
+        nothing_there: "Nach einigen Minuten noch nichts da? Sehen Sie beim Spam nach, prüfen Sie Ihre Eingabe, oder fragen Sie Ihren Administrator.",
+    },
+    confirm_email: ConfirmEmail {
+        title: "Bestätigen Sie Ihre E-Mail-Adresse",
+        question: |login, address| format!("Soll zum Anmeldenamen {login} von nun an {address} gehören?"),
+        button: "Diese Adresse bestätigen",
+        not_yours: "Ist das nicht Ihr Anmeldename, schließen Sie diese Seite: Nichts ändert sich.",
+        done_title: "Ihre Adresse ist bestätigt",
+        done: |instance, address| {
+            format!("Von nun an schreibt {instance} an {address}. Sie können diese Seite schließen.")
+        },
     },
     landing: Landing {
         where_to: "Wohin möchten Sie?",

@@ -142,6 +142,26 @@ async fn the_policy_of_the_application_decides_who_gets_one() {
 }
 
 #[tokio::test]
+async fn the_owner_of_a_leaked_key_is_told_once_and_not_its_value() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let (token, value) = alices(&house).await;
+    let client = house.client();
+    let report = || client.ask(&Method::POST, "/id/tokens/leaked");
+    for _ in 0..2 {
+        assert_eq!(report().body("text/plain", value.clone()).send().await.status, 204);
+    }
+    let (_, service) = issue(&house, (SERVICE, None), ("read", None)).await.expect("issued");
+    let reported = report().body("text/plain", service).send().await;
+    assert_eq!(reported.status, 204, "nobody reads a service's mail");
+    house.house.close().await;
+    let letter = letters.next().await.expect("a letter");
+    assert_eq!((letter.to.as_str(), letter.about), ("alice@example.com", "token-leaked"));
+    assert!(letter.text.contains(&token.tail) && !letter.text.contains(&value), "masked");
+    assert!(letters.next().await.is_none(), "one letter in all");
+}
+
+#[tokio::test]
 async fn last_use_is_written_in_batches() {
     let house = TestHouse::open().await;
     let (token, value) = alices(&house).await;

@@ -46,6 +46,7 @@ pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
     print_error(&mut press);
     print_sign_out(&mut press);
     print_set_up(&mut press);
+    print_links(&mut press);
     print_sites(&mut press);
     profile::print(&mut press);
     press.rendered
@@ -62,6 +63,7 @@ fn print_sign_in(press: &mut Press) {
         error: None,
         notice: None,
         signed_in_as: None,
+        forgotten_url: "/id/account/forgotten",
     };
     press.print("sign-in", &page);
     let page = SignIn {
@@ -164,6 +166,7 @@ fn print_set_up(press: &mut Press) {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "admin"),
+        reset: false,
         action: press.ink("action", "/id/account/setup"),
         csrf: press.ink("csrf", "9b2e7c"),
         code: press.ink("code", "K7QF"),
@@ -172,12 +175,43 @@ fn print_set_up(press: &mut Press) {
     press.print("set-up", &page);
     let error = Some(press.ink("error", "The two passwords differ. Type the same one twice."));
     press.print("set-up.error", &SetUp { error, ..page });
+    press.print("set-up.reset", &SetUp { reset: true, ..page });
     let page = SetUpDone {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sign_in_url: press.ink("sign-in", "/id/account/login"),
     };
     press.print("set-up-done", &page);
+}
+
+fn print_links(press: &mut Press) {
+    let page = Forgotten {
+        words: words::of(Language::English),
+        instance_name: press.ink("instance", "testdb"),
+        sends_mail: true,
+        action: press.ink("action", "/id/account/forgotten"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        notice: Some(press.ink("notice", "Please wait 7 seconds.")),
+        sign_in_url: press.ink("sign-in", "/id/account/login"),
+    };
+    press.print("forgotten", &page);
+    let (instance_name, sign_in_url) = (page.instance_name, page.sign_in_url);
+    press.print("forgotten.no-mail", &Forgotten { sends_mail: false, notice: None, ..page });
+    press.print("forgotten-sent", &ForgottenSent { words: page.words, instance_name, sign_in_url });
+    let page = ConfirmEmail {
+        words: words::of(Language::English),
+        instance_name: press.ink("instance", "testdb"),
+        login: press.ink("login", "alice"),
+        address: press.ink("address", "alice@example.com"),
+        action: press.ink("action", "/id/account/confirm-email"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        code: press.ink("code", "K7QF"),
+    };
+    press.print("confirm-email", &page);
+    press.print(
+        "email-confirmed",
+        &EmailConfirmed { words: page.words, instance_name: page.instance_name, address: page.address },
+    );
 }
 
 fn print_sites(press: &mut Press) {

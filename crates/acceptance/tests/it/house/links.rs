@@ -1,0 +1,278 @@
+//! One-time links: invitations, forgotten passwords, addresses; and the letters that carry them.
+
+use std::time::Duration;
+
+use acceptance::{Answer, Browser, TestHouse};
+use flows::admin::UserDraft;
+use flows::links::{EmailRefusal, HandedOver};
+use flows::mail::Letters;
+use http::Method;
+use model::mail::Message;
+use model::{Email, UserType};
+use oauth::secret::Presented;
+
+use crate::{FIRST, assert_error_page};
+
+const FORGOTTEN: &str = "/id/account/forgotten";
+const NEW: &str = "a brand new password";
+
+/// A whole minute on a busy machine; only a failing test waits so long.
+async fn letter(letters: &mut Letters) -> Message {
+    let next = tokio::time::timeout(Duration::from_mins(1), letters.next()).await;
+    next.expect("a letter is on its way").expect("the house is open")
+}
+
+/// The link in a letter, without what stands before its path.
+fn link_in(letter: &Message) -> String {
+    let line = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
+    line["http://localhost:8080".len()..].to_owned()
+}
+
+async fn ask(browser: &mut Browser, login: &str) -> Answer {
+    let page = browser.open(FORGOTTEN).await;
+    browser.submit(&page, "login", &[("login", login)]).await
+}
+
+async fn choose(browser: &mut Browser, link: &str, password: &str) -> Answer {
+    let page = browser.open(link).await;
+    assert_eq!(page.page(), "set-up", "{}", page.text());
+    browser.submit(&page, "password", &[("password", password), ("repeat", password)]).await
+}
+
+async fn invite(house: &TestHouse, login: &str, email: Option<&str>) -> HandedOver {
+    let mut dice = house.dice();
+    let mut moment = house.moment(&mut dice);
+    let draft = UserDraft {
+        login,
+        user_type: UserType::Internal,
+        is_admin: false,
+        name: login,
+        email: email.map(|address| Email { address: address.to_owned(), verified: false }),
+        role: None,
+        password: None,
+        enabled: true,
+    };
+    let office = house.office().await;
+    office.create_user(&flows::Passwords::new(), draft, &mut moment).await.expect("no fault").expect("made");
+    let link = office.invite(login, &mut moment).await.expect("no fault").expect("invited");
+    house.catch_up().await;
+    house.house.instances()[0].hand_over(&link)
+}
+
+#[tokio::test]
+async fn a_forgotten_password_is_replaced_by_a_link_that_works_once_and_ends_everything() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let (app, mut elsewhere) = (house.app(FIRST), house.browser("alice"));
+    let tokens = app.sign_in(&mut elsewhere, "read").await;
+    assert_eq!(house.client().call_api(&tokens.access).await.status, 200);
+
+    let mut alice = house.browser("alice");
+    let sign_in = alice.open("/id/account/login").await;
+    assert_eq!(sign_in.attributes("#forgotten", "href"), [FORGOTTEN]);
+    assert_eq!(ask(&mut alice, "ALICE").await.page(), "forgotten-sent");
+    let letter_to_alice = letter(&mut letters).await;
+    assert_eq!((letter_to_alice.to.as_str(), letter_to_alice.about), ("alice@example.com", "password-reset"));
+    let link = link_in(&letter_to_alice);
+    assert!(link.starts_with("/id/account/reset-password?code="), "{link}");
+
+    let page = alice.open(&link).await;
+    let differ = alice.submit(&page, "password", &[("password", NEW), ("repeat", "another")]).await;
+    assert_eq!((differ.page().as_str(), differ.words("#error").is_some()), ("set-up", true));
+    let short = choose(&mut alice, &link, "short").await;
+    assert_eq!((short.page().as_str(), short.words("#error").is_some()), ("set-up", true), "spends no link");
+    assert_eq!(choose(&mut alice, &link, NEW).await.page(), "set-up-done");
+    assert_error_page(&alice.open(&link).await, 410, "invalid_request");
+    assert_eq!(letter(&mut letters).await.about, "password-changed");
+
+    assert_eq!(house.client().call_api(&tokens.access).await.status, 401, "its tokens have ended");
+    assert_eq!(elsewhere.open("/id/account").await.page(), "sign-in", "so have its sign-ins");
+    assert_eq!(alice.sign_in().await.page(), "sign-in", "the old password is no good");
+    alice.password = NEW.to_owned();
+    assert_eq!(alice.sign_in().await.page(), "account");
+}
+
+#[tokio::test]
+async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let mut somebody = house.browser("alice");
+    let mut answers = Vec::new();
+    // Nobody, a service, somebody disabled, no login at all; bob comes last, by his address.
+    for login in ["nobody", "svc.integration", "dave", "nobody@example.com", "\u{fe}\u{fe}", "", "BOB@example.com"] {
+        let page = somebody.open(FORGOTTEN).await;
+        let form = page.form("login");
+        let csrf = form.field("csrf").expect("a form of ours").to_owned();
+        let answer = somebody.post(FORGOTTEN, &[("csrf", &csrf), ("login", login)]).await;
+        answers.push((answer.status.as_u16(), answer.text().to_owned()));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    // One question is looked into after another: had anybody before him been written to, that came first.
+    assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com");
+    let reasons: Vec<String> = {
+        let audit = house.audit().await;
+        audit.into_iter().filter(|row| row.kind == "password-reset").map(|row| row.reason).collect()
+    };
+    assert_eq!(reasons.iter().filter(|reason| *reason == "unknown_user").count(), 4, "{reasons:?}");
+    assert_eq!(reasons.iter().filter(|reason| *reason == "user_may_not_sign_in").count(), 2, "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_mailbox_is_not_flooded_and_nobody_is_shut_out() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let mut somebody = house.browser("alice");
+    for _ in 0..4 {
+        assert_eq!(ask(&mut somebody, "alice").await.page(), "forgotten-sent");
+    }
+    assert_eq!(ask(&mut somebody, "bob").await.page(), "forgotten-sent");
+    let mut links = Vec::new();
+    for _ in 0..3 {
+        links.push(link_in(&letter(&mut letters).await));
+    }
+    assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com", "alice's fourth was not written");
+    assert_eq!(choose(&mut somebody, &links[0], NEW).await.page(), "set-up-done", "the first still works");
+    for link in &links {
+        assert_error_page(&somebody.open(link).await, 410, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn asking_often_costs_growing_time_as_signing_in_does() {
+    let house = TestHouse::open().await;
+    let _letters = house.house.open_outbox();
+    let mut somebody = house.browser("alice");
+    for _ in 0..5 {
+        assert_eq!(ask(&mut somebody, "alice").await.status, 200);
+    }
+    let refused = ask(&mut somebody, "alice").await;
+    assert_eq!((refused.status.as_u16(), refused.page().as_str()), (429, "forgotten"));
+    assert!(refused.words("#notice").is_some_and(|notice| notice.contains("wait")));
+    let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
+    assert_eq!(ask(&mut somebody, "nobody").await.status, 200, "about somebody else");
+    house.advance(Duration::from_secs(seconds));
+    assert_eq!(ask(&mut somebody, "alice").await.status, 200);
+    assert_eq!(somebody.sign_in().await.page(), "account", "signing in is counted apart");
+}
+
+#[tokio::test]
+async fn a_link_expires_and_a_form_of_another_site_is_refused() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let mut alice = house.browser("alice");
+    ask(&mut alice, "alice").await;
+    let link = link_in(&letter(&mut letters).await);
+    let code = link.rsplit('=').next().expect("a code").to_owned();
+    let forged = [("csrf", "x"), ("code", &*code), ("password", NEW), ("repeat", NEW)];
+    assert_error_page(&alice.step(&Method::POST, "/id/account/reset-password", &forged).await, 403, "invalid_request");
+    let forged = alice.step(&Method::POST, FORGOTTEN, &[("csrf", "x"), ("login", "alice")]).await;
+    assert_error_page(&forged, 403, "invalid_request");
+    house.advance(Duration::from_mins(59));
+    assert_eq!(alice.open(&link).await.page(), "set-up");
+    house.advance(Duration::from_mins(1));
+    assert_error_page(&alice.open(&link).await, 410, "invalid_request");
+    assert_error_page(&alice.open("/id/account/reset-password?code=").await, 410, "invalid_request");
+}
+
+#[tokio::test]
+async fn without_mail_the_page_says_who_helps_and_links_are_shown_to_administrators() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    let page = alice.open(FORGOTTEN).await;
+    assert_eq!(page.page(), "forgotten");
+    assert!(page.text().contains("administrator") && !page.text().contains("<form"));
+    let HandedOver::Shown(url) = invite(&house, "eve", Some("eve@example.com")).await else {
+        panic!("mailed by whom?")
+    };
+    let link = url.strip_prefix("http://localhost:8080").expect("of this instance");
+    assert!(link.starts_with("/id/account/set-up?code="));
+    let mut eve = house.browser("eve");
+    house.advance(Duration::from_hours(7 * 24 - 1));
+    assert_eq!(choose(&mut eve, link, NEW).await.page(), "set-up-done");
+    eve.password = NEW.to_owned();
+    assert_eq!(eve.sign_in().await.page(), "account");
+}
+
+#[tokio::test]
+async fn an_invitation_is_mailed_where_there_is_an_address_and_a_way() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let handed = invite(&house, "eve", Some("eve@example.com")).await;
+    assert!(matches!(&handed, HandedOver::Mailed(address) if address.as_str() == "eve@example.com"), "{handed:?}");
+    let invitation = letter(&mut letters).await;
+    assert_eq!(invitation.about, "invitation");
+    assert!(invitation.text.contains("\n    eve\n") && invitation.text.contains("7 days"), "{}", invitation.text);
+    assert!(invitation.subject.contains("testdb"));
+    house.advance(Duration::from_hours(7 * 24));
+    assert_error_page(&house.browser("eve").open(&link_in(&invitation)).await, 410, "invalid_request");
+    for address in [None, Some("no address at all")] {
+        let login = if address.is_some() { "mallory" } else { "trent" };
+        assert!(matches!(invite(&house, login, address).await, HandedOver::Shown(_)), "{address:?}");
+    }
+}
+
+#[tokio::test]
+async fn links_are_made_only_for_whom_they_can_help() {
+    let house = TestHouse::open().await;
+    let (office, mut dice) = (house.office().await, house.dice());
+    for login in ["nobody", "dave", "svc.integration"] {
+        let refused = office.reset_link(login, &mut house.moment(&mut dice)).await.expect("no fault");
+        assert!(refused.is_err(), "{login}");
+    }
+    let refused = office.invite("alice", &mut house.moment(&mut dice)).await.expect("no fault");
+    assert!(refused.err().is_some_and(|refusal| refusal.to_string().contains("has a password already")));
+    let link = office.reset_link("alice", &mut house.moment(&mut dice)).await.expect("no fault").expect("made");
+    let path = format!("/id/account/reset-password?code={}", link.code.expose());
+    house.enable_user("alice", false).await;
+    house.enable_user("alice", true).await;
+    assert_error_page(&house.browser("alice").open(&path).await, 410, "invalid_request");
+}
+
+#[tokio::test]
+async fn an_address_changes_when_it_is_confirmed_and_the_old_one_is_told() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let instance = house.house.instances()[0].clone();
+    let cookie = Presented::new(alice.jar["gatehouse"].clone());
+    let browser = instance.browser(&cookie, house.now()).await.expect("no fault").expect("signed in");
+    let mut dice = house.dice();
+    let visitor = model::audit::Visitor {
+        address: [192, 0, 2, 1].into(),
+        user_agent: None,
+        request: model::audit::RequestId::new(house.now(), 1, 1),
+    };
+    let mut wish = async |address: &str| {
+        let asked = instance.ask_for_email(&mut house.moment(&mut dice), &visitor, (&browser, address)).await;
+        asked.expect("no fault")
+    };
+    assert_eq!(wish("alice at home").await, Err(EmailRefusal::NotAnAddress));
+    assert!(wish("alice@home.example").await.is_ok());
+    let (to_new, to_old) = (letter(&mut letters).await, letter(&mut letters).await);
+    assert_eq!((to_new.to.as_str(), to_old.to.as_str()), ("alice@home.example", "alice@example.com"));
+    assert_eq!((to_new.about, to_old.about), ("email-confirmation", "email-changing"));
+    assert!(!to_old.text.contains("code="), "the old address cannot confirm");
+    assert!(wish("alice@home.example").await.is_ok() && wish("alice@home.example").await.is_ok());
+    assert_eq!(wish("alice@home.example").await, Err(EmailRefusal::TooMany));
+
+    // Whoever reads the mail confirms, signed in or not.
+    let mut reader = house.browser("alice");
+    let page = reader.open(&link_in(&to_new)).await;
+    assert_eq!(page.page(), "confirm-email");
+    assert!(page.text().contains("alice@home.example"));
+    let forged = reader.step(&Method::POST, "/id/account/confirm-email", &[("csrf", "x"), ("code", "x")]).await;
+    assert_error_page(&forged, 403, "invalid_request");
+    let form = page.form("code");
+    let [code, csrf] = ["code", "csrf"].map(|name| form.field(name).expect("a form of ours").to_owned());
+    let as_password = [("csrf", &*csrf), ("code", &code), ("password", NEW), ("repeat", NEW)];
+    let misused = reader.post("/id/account/reset-password", &as_password).await;
+    assert_error_page(&misused, 410, "invalid_request");
+    let confirmed = reader.post("/id/account/confirm-email", &[("csrf", &csrf), ("code", &code)]).await;
+    assert_eq!(confirmed.page(), "email-confirmed", "{}", confirmed.text());
+    let users = house.office().await.users().await.expect("no fault");
+    let email = users.into_iter().find(|user| user.login.as_str() == "alice").and_then(|user| user.email);
+    assert_eq!(email, Some(Email { address: "alice@home.example".to_owned(), verified: true }));
+    assert_error_page(&reader.open(&link_in(&to_new)).await, 410, "invalid_request");
+    assert_eq!(alice.open("/id/account").await.page(), "account", "nothing ends");
+}

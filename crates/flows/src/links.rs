@@ -1,0 +1,263 @@
+//! What is done by one-time links: choosing a password, confirming an address.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::link::{LinkCode, LinkLife, LinkPurpose};
+use model::mail::{EmailAddress, Letter, Message};
+use model::user::Password;
+use model::{Moment, Timestamp, User};
+use oauth::secret::Presented;
+use store::{Batch, Change, ChangeKind, Outcome, Statement, Store};
+
+use crate::admin::{AdminRefusal, Office, ending_user, password_problem};
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::sign_in::Browser;
+use crate::{Answer, Fault};
+
+/// A link that was made, and is shown or sent once.
+pub struct IssuedLink {
+    pub user: User,
+    pub purpose: LinkPurpose,
+    pub life: LinkLife,
+    pub code: Presented<LinkCode>,
+}
+
+impl IssuedLink {
+    /// The letter that brings it to the user; `None` where no mail reaches the user.
+    pub fn letter(&self, instance: &str, url: &str) -> Option<Message> {
+        let to = self.purpose.address().cloned().or_else(|| self.user.mailbox())?;
+        let letter = Letter { to, instance, user: &self.user };
+        Some(match self.purpose {
+            LinkPurpose::SetUp => letter.invitation(url, self.life),
+            LinkPurpose::PasswordReset => letter.password_reset(url, self.life),
+            LinkPurpose::EmailConfirmation(_) => letter.email_confirmation(url, self.life),
+        })
+    }
+}
+
+/// How a link reaches its user.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HandedOver {
+    /// It is on its way to this address.
+    Mailed(EmailAddress),
+    /// No mail goes there: whoever asked for the link gives it to the user.
+    Shown(String),
+}
+
+/// Why a link did nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkRefusal {
+    /// Unknown, used, expired, or its user changed meanwhile.
+    Spent,
+    Password(String),
+}
+
+/// Why an address is not asked to confirm itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailRefusal {
+    NotAnAddress,
+    /// So many confirmations of this user are open.
+    TooMany,
+    /// The house sends no mail: an administrator changes the address.
+    NoMail,
+}
+
+/// Confirmations of one person that may be open at once.
+const MOST_CONFIRMATIONS: u64 = 3;
+
+/// The link, and the statement that makes it good.
+pub(crate) fn draw_link(
+    store: &Store,
+    user: User,
+    (purpose, life): (LinkPurpose, LinkLife),
+    moment: &mut Moment<'_>,
+) -> (IssuedLink, Statement) {
+    let code = Presented::<LinkCode>::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()));
+    let insert = store.insert_link(code.digest().as_bytes(), &purpose, &user, moment.now.plus(life.span()));
+    (IssuedLink { user, purpose, life, code }, insert)
+}
+
+impl Office<'_> {
+    /// A link by which a new user chooses a first password, to be handed over.
+    pub async fn set_up_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
+        self.issue_link(login, (LinkPurpose::SetUp, LinkLife::HandedOver), moment).await
+    }
+
+    /// The same, to wait in the user's mailbox.
+    pub async fn invite(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
+        self.issue_link(login, (LinkPurpose::SetUp, LinkLife::Invitation), moment).await
+    }
+
+    /// A link by which a user chooses a new password.
+    pub async fn reset_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
+        self.issue_link(login, (LinkPurpose::PasswordReset, LinkLife::HandedOver), moment).await
+    }
+
+    async fn issue_link(
+        &self,
+        login: &str,
+        (purpose, life): (LinkPurpose, LinkLife),
+        moment: &mut Moment<'_>,
+    ) -> Answer<IssuedLink, AdminRefusal> {
+        let invalid = |problem: String| Ok(Err(AdminRefusal::Invalid(vec![problem])));
+        let (user, has_password) = match self.find_user_with_password(login).await? {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if !user.may_sign_in() {
+            let why = if user.enabled { "nobody signs in as it" } else { "it is disabled: enable it first" };
+            return invalid(format!("{login} gets no link: {why}"));
+        }
+        if purpose == LinkPurpose::SetUp && has_password {
+            return invalid(format!("{login} has a password already: make a link to reset it instead"));
+        }
+        let event = self.event(created(&purpose), user.login.as_str(), moment);
+        let (link, insert) = draw_link(self.store(), user, (purpose, life), moment);
+        Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken).await?.map(|()| link))
+    }
+}
+
+const fn created(purpose: &LinkPurpose) -> &'static str {
+    match purpose {
+        LinkPurpose::SetUp => "create-set-up-link",
+        LinkPurpose::PasswordReset => "create-reset-link",
+        LinkPurpose::EmailConfirmation(_) => "create-confirmation-link",
+    }
+}
+
+impl Instance {
+    /// Does the house send mail?
+    pub fn sends_mail(&self) -> bool {
+        self.outbox.is_open()
+    }
+
+    /// Mails the link to its user, or gives it back to be shown to whoever made it.
+    pub fn hand_over(&self, link: &IssuedLink) -> HandedOver {
+        let url = link.purpose.url(&self.root, &link.code);
+        match link.letter(&self.name, &url) {
+            Some(letter) => {
+                let to = letter.to.clone();
+                if self.outbox.put(letter) { HandedOver::Mailed(to) } else { HandedOver::Shown(url) }
+            }
+            None => HandedOver::Shown(url),
+        }
+    }
+
+    /// Tells the user, if mail reaches them.
+    pub(crate) fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> Message) {
+        if let Some(to) = user.mailbox() {
+            self.outbox.put(letter(Letter { to, instance: &self.name, user }));
+        }
+    }
+
+    /// What a link is for, and whose it is, while it is good.
+    pub async fn link(&self, code: &Presented<LinkCode>, now: Timestamp) -> Result<Option<(LinkPurpose, User)>, Fault> {
+        let Some((purpose, user)) = self.store.link(code.digest().as_bytes(), now).await? else { return Ok(None) };
+        Ok(self.store.user(user).await?.map(|user| (purpose, user)))
+    }
+
+    /// The person chooses a password by a link. Ends everything that was opened with the old one.
+    pub async fn choose_password(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (code, password): (&Presented<LinkCode>, &Presented<Password>),
+    ) -> Answer<User, LinkRefusal> {
+        let found = self.link(code, moment.now).await?;
+        let Some((purpose, user)) = found.filter(|(purpose, _)| purpose.sets_password()) else {
+            return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
+        };
+        if let Some(problem) = password_problem(password) {
+            return Ok(Err(LinkRefusal::Password(problem)));
+        }
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        let hash = self.passwords.hash(password, salt).await?;
+        let event = AuditEvent::done(moment.now, AuditKind::PasswordReset, visitor)
+            .user(user.id)
+            .detail(&serde_json::json!({ "what": purpose.kind() }));
+        let mut batch = Batch::from(vec![
+            self.store.use_link(code.digest().as_bytes()),
+            self.store.set_password(&user, &hash, moment.now),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ]);
+        batch.extend(ending_user(&self.store, user.id, moment));
+        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+            return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
+        }
+        self.apply(Change { kind: ChangeKind::User, subject: user.id.0 }, moment).await?;
+        if purpose == LinkPurpose::PasswordReset {
+            self.write_to(&user, Letter::password_changed);
+        }
+        Ok(Ok(user))
+    }
+
+    fn refuse_link<T>(&self, moment: &Moment<'_>, visitor: &Visitor, kind: AuditKind) -> Answer<T, LinkRefusal> {
+        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, "link_spent"))?;
+        Ok(Err(LinkRefusal::Spent))
+    }
+
+    /// The person at the browser wants to be known by another address: it is asked to confirm itself, and the old one is
+    /// told.
+    pub async fn ask_for_email(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (browser, address): (&Browser, &str),
+    ) -> Answer<EmailAddress, EmailRefusal> {
+        let Some(address) = EmailAddress::parse(address.trim()) else { return Ok(Err(EmailRefusal::NotAnAddress)) };
+        if !self.sends_mail() {
+            return Ok(Err(EmailRefusal::NoMail));
+        }
+        // As it is now: memory may be a beat behind, and the link is bound to the epoch.
+        let Some(user) = self.store.user(browser.user.id).await? else {
+            return Err(Fault::failed("the user at the browser is gone"));
+        };
+        let purpose = LinkPurpose::EmailConfirmation(address.clone());
+        if self.store.live_links(&purpose, user.id, moment.now).await? >= MOST_CONFIRMATIONS {
+            return Ok(Err(EmailRefusal::TooMany));
+        }
+        let event = AuditEvent::done(moment.now, AuditKind::EmailChange, visitor)
+            .user(user.id)
+            .detail(&serde_json::json!({ "what": "asked" }));
+        let (link, insert) = draw_link(&self.store, user, (purpose, LinkLife::HandedOver), moment);
+        let batch = vec![insert, Trail::new(&self.store, moment.dice, moment.now).event(&event)];
+        if let Outcome::GuardFailed { .. } = self.store.commit(batch.into()).await? {
+            return Err(Fault::failed("two links with one code"));
+        }
+        let _by_mail = self.hand_over(&link);
+        if link.user.mailbox().is_some_and(|old| old != address) {
+            self.write_to(&link.user, Letter::email_changing);
+        }
+        Ok(Ok(address))
+    }
+
+    /// Whoever used the link reads the address's mail: it is the user's now.
+    pub async fn confirm_email(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        code: &Presented<LinkCode>,
+    ) -> Answer<EmailAddress, LinkRefusal> {
+        let Some((LinkPurpose::EmailConfirmation(address), user)) = self.link(code, moment.now).await? else {
+            return self.refuse_link(moment, visitor, AuditKind::EmailChange);
+        };
+        let event = AuditEvent::done(moment.now, AuditKind::EmailChange, visitor)
+            .user(user.id)
+            .detail(&serde_json::json!({ "what": "confirmed" }));
+        let change = Change { kind: ChangeKind::User, subject: user.id.0 };
+        let mut batch = Batch::from(vec![
+            self.store.use_link(code.digest().as_bytes()),
+            self.store.set_email(&user, &address, moment.now),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ]);
+        batch.extend(self.store.announce(change, moment.now));
+        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+            return self.refuse_link(moment, visitor, AuditKind::EmailChange);
+        }
+        self.apply(change, moment).await?;
+        Ok(Ok(address))
+    }
+}

@@ -1,0 +1,112 @@
+//! Letters on their way out: flows put them into a bounded queue, whoever holds its other end delivers them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::mail::Message;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+/// Letters that may wait; more are dropped and counted, for a mail server that is away must not hold people up.
+const MOST_WAITING: usize = 1000;
+
+/// Where flows leave letters. Nobody need be there to take them: then flows give links to administrators instead.
+#[derive(Default)]
+pub struct Outbox {
+    queue: Mutex<Option<mpsc::Sender<Message>>>,
+    counts: Counts,
+}
+
+/// What became of letters.
+#[derive(Default)]
+struct Counts {
+    sent: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// The other end: what is to be delivered, and where to tell how it went.
+pub struct Letters {
+    waiting: mpsc::Receiver<Message>,
+    outbox: Arc<Outbox>,
+}
+
+impl Letters {
+    /// `None`: the house is closed, and everything was taken.
+    pub async fn next(&mut self) -> Option<Message> {
+        self.waiting.recv().await
+    }
+
+    pub fn sent(&self) {
+        self.outbox.counts.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It will not arrive.
+    pub fn lost(&self) {
+        self.outbox.counts.lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Outbox {
+    /// From now on letters go to the answer.
+    pub(crate) fn open(self: &Arc<Self>) -> Letters {
+        let (sender, waiting) = mpsc::channel(MOST_WAITING);
+        *self.queue.lock() = Some(sender);
+        Letters { waiting, outbox: Arc::clone(self) }
+    }
+
+    /// The receiver sees the end when it has taken what waits.
+    pub(crate) fn close(&self) {
+        self.queue.lock().take();
+    }
+
+    /// Is there somebody who delivers?
+    pub fn is_open(&self) -> bool {
+        self.queue.lock().is_some()
+    }
+
+    /// Whether it is on its way.
+    pub(crate) fn put(&self, message: Message) -> bool {
+        let about = message.about;
+        let taken = self.queue.lock().as_ref().is_some_and(|queue| queue.try_send(message).is_ok());
+        if !taken && self.is_open() {
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(about, "the queue of letters is full: one is dropped");
+        }
+        taken
+    }
+
+    /// Letters that were delivered, and letters that never will be.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.counts.sent.load(Ordering::Relaxed), self.counts.lost.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::mail::EmailAddress;
+
+    use super::*;
+
+    fn message() -> Message {
+        let to = EmailAddress::parse("eve@example.com").expect("an address");
+        Message { to, subject: String::new(), text: String::new(), about: "invitation" }
+    }
+
+    #[tokio::test]
+    async fn letters_are_taken_up_to_a_bound_and_only_while_somebody_delivers() {
+        let outbox = Arc::new(Outbox::default());
+        assert!(!outbox.is_open() && !outbox.put(message()));
+        assert_eq!(outbox.counts(), (0, 0), "nobody counts on it");
+        let mut letters = outbox.open();
+        for _ in 0..MOST_WAITING {
+            assert!(outbox.put(message()));
+        }
+        assert!(!outbox.put(message()));
+        assert_eq!(outbox.counts(), (0, 1));
+        outbox.close();
+        for _ in 0..MOST_WAITING {
+            assert!(letters.next().await.is_some(), "what was taken is delivered");
+        }
+        assert!(letters.next().await.is_none());
+    }
+}

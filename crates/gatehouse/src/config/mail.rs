@@ -1,0 +1,116 @@
+//! `[mail]`: the server that takes letters to people.
+
+use std::path::{Path, PathBuf};
+
+use lettre::message::Mailbox;
+use serde::Deserialize;
+use toml::Spanned;
+use zeroize::Zeroizing;
+
+use super::key::Wanted;
+use super::parsed::{Grammar, Parsed};
+use super::{Environment, Mistake, SecretSource};
+use crate::post::{Login, Post};
+use crate::problem::Problem;
+
+const PASSWORD: Wanted =
+    Wanted { what: "the password for the mail server", mend: "put the password there, on one line, or correct [mail]" };
+
+/// How the way to the mail server is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailSecurity {
+    /// RFC 3207, and nothing is sent where the server does not offer it.
+    #[default]
+    StartTls,
+    /// RFC 8314: TLS from the first byte.
+    Tls,
+    None,
+}
+
+impl MailSecurity {
+    const fn port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Tls => 465,
+            Self::None => 25,
+        }
+    }
+}
+
+/// What the operator decided about mail.
+#[derive(Debug)]
+pub struct MailSettings {
+    pub host: String,
+    pub port: u16,
+    pub security: MailSecurity,
+    pub from: Mailbox,
+    pub username: Option<(String, SecretSource)>,
+    /// PEM file of an authority that vouches for the server, beside the public ones.
+    pub authority: Option<PathBuf>,
+}
+
+/// The section as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    host: String,
+    port: Option<u16>,
+    #[serde(default)]
+    tls: MailSecurity,
+    from: Parsed<Mailbox>,
+    username: Option<String>,
+    password: Option<SecretSource>,
+    authority: Option<PathBuf>,
+}
+
+impl Grammar for Mailbox {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "not a sender like \"Gatehouse <no-reply@example.com>\"".to_owned())
+    }
+}
+
+pub(super) fn settle(table: Spanned<Table>, folder: &Path) -> Result<MailSettings, Mistake> {
+    let span = table.span();
+    let table = table.into_inner();
+    let mistake = |what: &str, mend| Err(Mistake { span: span.clone(), what: what.to_owned(), mend });
+    let username = match (table.username, table.password) {
+        (Some(username), Some(password)) => Some((username, password.within(folder))),
+        (None, None) => None,
+        (Some(_), None) => {
+            return mistake("[mail] has a username and no password", "add password = { file = \"smtp.password\" }");
+        }
+        (None, Some(_)) => {
+            return mistake("[mail] has a password and no username", "add the username, or take both out");
+        }
+    };
+    if username.is_some() && table.tls == MailSecurity::None {
+        let mend = "use tls = \"starttls\" or \"tls\", or a server that wants no password";
+        return mistake("[mail] would send its password in the clear", mend);
+    }
+    Ok(MailSettings {
+        host: table.host,
+        port: table.port.unwrap_or(table.tls.port()),
+        security: table.tls,
+        from: table.from.0,
+        username,
+        authority: table.authority.map(|path| folder.join(path)),
+    })
+}
+
+impl MailSettings {
+    /// Fetches what it refers to; connects nowhere.
+    pub(super) fn post(&self, environment: Environment<'_>) -> Result<Post, Problem> {
+        let login = self.username.as_ref().map(|(name, source)| login(name, source, environment)).transpose()?;
+        Post::new(self, login)
+    }
+}
+
+fn login(name: &str, source: &SecretSource, environment: Environment<'_>) -> Result<Login, Problem> {
+    let (place, text) = source.fetch(PASSWORD, environment)?;
+    let text = std::str::from_utf8(&text).map(|text| Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()));
+    match text {
+        Ok(password) if !password.is_empty() => Ok(Login { name: name.to_owned(), password }),
+        _ => Err(Problem::new(format!("{place} holds no password"), PASSWORD.mend)),
+    }
+}

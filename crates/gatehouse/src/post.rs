@@ -1,0 +1,215 @@
+//! Delivers letters by SMTP (RFC 5321), away from the requests that caused them.
+
+use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
+
+use flows::mail::Letters;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message as Envelope};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use model::mail::Message;
+use tokio::time::{Instant, sleep_until, timeout};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::config::{MailSecurity, MailSettings};
+use crate::problem::Problem;
+
+/// To connect.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The whole conversation about one letter takes no longer; lettre itself waits for ever for an answer.
+const LONGEST: Duration = Duration::from_mins(2);
+
+/// After each failure that may pass: a server that is restarted, or one that greylists (RFC 6647).
+const PAUSES: [Duration; 4] =
+    [Duration::from_secs(5), Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(20)];
+
+/// Letters that wait for another try; while there are so many, no new one is taken from the queue.
+const MOST_RETRIED: usize = 100;
+
+/// A name and a password for the mail server.
+pub struct Login {
+    pub name: String,
+    pub password: Zeroizing<String>,
+}
+
+/// The way to the mail server.
+pub struct Post {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    name: String,
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Post({})", self.name)
+    }
+}
+
+/// Why a letter was not taken. Never quotes an address: a mail server's answers do.
+#[derive(Debug)]
+pub struct Undelivered {
+    what: String,
+    pub may_pass: bool,
+}
+
+impl Undelivered {
+    fn silent() -> Self {
+        Self { what: "the mail server does not answer".to_owned(), may_pass: true }
+    }
+}
+
+impl fmt::Display for Undelivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Undelivered {}
+
+impl From<lettre::transport::smtp::Error> for Undelivered {
+    fn from(error: lettre::transport::smtp::Error) -> Self {
+        let may_pass = !error.is_permanent();
+        if let Some(code) = error.status() {
+            return Self { what: format!("the mail server answered {code}"), may_pass };
+        }
+        let mut what = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !what.contains(&text) {
+                what = format!("{what}: {text}");
+            }
+            source = cause.source();
+        }
+        Self { what, may_pass }
+    }
+}
+
+impl Post {
+    /// Connects nowhere.
+    pub fn new(settings: &MailSettings, login: Option<Login>) -> Result<Self, Problem> {
+        let security = match settings.security {
+            MailSecurity::StartTls => Tls::Required(tls(settings)?),
+            MailSecurity::Tls => Tls::Wrapper(tls(settings)?),
+            MailSecurity::None => Tls::None,
+        };
+        let domain = settings.from.email.domain().to_owned();
+        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&settings.host)
+            .port(settings.port)
+            .tls(security)
+            .timeout(Some(PATIENCE))
+            .hello_name(ClientId::Domain(domain));
+        if let Some(Login { name, password }) = login {
+            transport = transport.credentials(Credentials::new(name, password.to_string()));
+        }
+        let name = format!("{}:{}", settings.host, settings.port);
+        Ok(Self { transport: transport.build(), from: settings.from.clone(), name })
+    }
+
+    /// Greets the server as for a letter, signs in, and leaves.
+    pub async fn greet(&self) -> Result<(), Undelivered> {
+        match timeout(LONGEST, self.transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(false)) | Err(_) => Err(Undelivered::silent()),
+        }
+    }
+
+    /// One try.
+    pub async fn send(&self, letter: &Message) -> Result<(), Undelivered> {
+        let envelope = self.envelope(letter)?;
+        let sent = timeout(LONGEST, self.transport.send(envelope)).await;
+        sent.map_err(|_| Undelivered::silent())?.map(drop).map_err(Undelivered::from)
+    }
+
+    fn envelope(&self, letter: &Message) -> Result<Envelope, Undelivered> {
+        let unfit = |error: &dyn fmt::Display| Undelivered { what: format!("not a letter: {error}"), may_pass: false };
+        let to = letter.to.as_str().parse().map_err(|_| unfit(&"its address is unfit"))?;
+        let mut envelope = Envelope::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(letter.subject.clone())
+            .message_id(Some(format!("<{}@{}>", Uuid::new_v4(), self.from.email.domain())))
+            .header(ContentType::TEXT_PLAIN)
+            .body(letter.text.clone())
+            .map_err(|error| unfit(&error))?;
+        // RFC 3834 §5: no automatic answers to an automatic letter.
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        envelope.headers_mut().insert_raw(HeaderValue::new(automatic, "auto-generated".to_owned()));
+        Ok(envelope)
+    }
+
+    /// Delivers until the house is closed and everything was tried once more.
+    pub async fn deliver(self, mut letters: Letters) {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        loop {
+            let due = waiting.iter().map(|letter| letter.due).min();
+            let next = tokio::select! {
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let first = waiting.iter().position(|letter| Some(letter.due) == due);
+                    first.map(|place| waiting.swap_remove(place))
+                }
+                letter = letters.next(), if waiting.len() < MOST_RETRIED => match letter {
+                    Some(letter) => Some(Waiting { letter, tries: 0, due: Instant::now() }),
+                    None => break,
+                },
+            };
+            if let Some(letter) = next {
+                waiting.extend(self.try_once(letter, &letters).await);
+            }
+        }
+        for letter in waiting {
+            let last = Waiting { tries: PAUSES.len(), ..letter };
+            let _lost = self.try_once(last, &letters).await;
+        }
+    }
+
+    /// The letter again, if it is to be tried once more.
+    async fn try_once(&self, mut waiting: Waiting, letters: &Letters) -> Option<Waiting> {
+        let about = waiting.letter.about;
+        match self.send(&waiting.letter).await {
+            Ok(()) => {
+                tracing::info!(about, "a letter is sent");
+                letters.sent();
+                None
+            }
+            Err(undelivered) if undelivered.may_pass && waiting.tries < PAUSES.len() => {
+                tracing::warn!(about, %undelivered, "a letter is not sent yet");
+                waiting.due = Instant::now() + PAUSES[waiting.tries];
+                waiting.tries += 1;
+                Some(waiting)
+            }
+            Err(undelivered) => {
+                tracing::error!(about, %undelivered, "a letter is not sent");
+                letters.lost();
+                None
+            }
+        }
+    }
+}
+
+struct Waiting {
+    letter: Message,
+    tries: usize,
+    due: Instant,
+}
+
+fn tls(settings: &MailSettings) -> Result<TlsParameters, Problem> {
+    let mut parameters = TlsParameters::builder(settings.host.clone()).certificate_store(CertificateStore::WebpkiRoots);
+    if let Some(path) = &settings.authority {
+        let unusable = |error: &dyn fmt::Display| {
+            let what = format!("the mail server's authority in {} cannot be used: {error}", path.display());
+            Problem::new(what, "write its certificate there in PEM form, or take `authority` out of [mail]")
+        };
+        let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
+        parameters = parameters.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| unusable(&error))?);
+    }
+    parameters.build_rustls().map_err(|error| {
+        Problem::new(format!("no TLS to the mail server {}: {error}", settings.host), "check `host` under [mail]")
+    })
+}

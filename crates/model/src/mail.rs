@@ -1,0 +1,194 @@
+//! What the house writes to people. A message is a value; sending it is somebody else's work.
+
+use std::fmt;
+
+use crate::User;
+use crate::link::LinkLife;
+
+/// An address that mail can go to: `local@domain`, at most 254 characters (RFC 5321 §4.5.3.1.3), printable ASCII without
+/// what would need quoting. Less than RFC 5322 allows, and all that people have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (local, domain) = text.rsplit_once('@')?;
+        let fits = text.len() <= 254 && (1..=64).contains(&local.len());
+        let is_local = local.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b))
+            && local.split('.').all(|atom| !atom.is_empty());
+        let is_domain = domain.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+        (fits && is_local && is_domain).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form under which a person is found by it.
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A plain-text message. Its text may hold a link that opens an account, so it is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    pub to: EmailAddress,
+    pub subject: String,
+    pub text: String,
+    /// What it is about, for log and figures.
+    pub about: &'static str,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({})", self.about)
+    }
+}
+
+impl User {
+    /// Where mail reaches the user.
+    pub fn mailbox(&self) -> Option<EmailAddress> {
+        self.email.as_ref().and_then(|email| EmailAddress::parse(&email.address))
+    }
+}
+
+/// Names come from outside: one line, of a bearable length.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(100).collect()
+}
+
+/// The letters of one instance to one address.
+pub struct Letter<'a> {
+    pub to: EmailAddress,
+    pub instance: &'a str,
+    pub user: &'a User,
+}
+
+impl Letter<'_> {
+    fn write(self, about: &'static str, subject: &str, body: &str) -> Message {
+        let text = format!(
+            "Hello {},\n\n{body}\n\n-- \n{}\nThis message was sent automatically; nobody reads answers to it.\n",
+            one_line(&self.user.name),
+            self.instance
+        );
+        Message { to: self.to, subject: format!("{subject} – {}", self.instance), text, about }
+    }
+
+    fn login(&self) -> &str {
+        self.user.login.as_str()
+    }
+
+    pub fn invitation(self, link: &str, life: LinkLife) -> Message {
+        let body = format!(
+            "you have been given access to {}. Your login is\n\n    {}\n\nChoose your password here. The link works once, for {}:\n\n{link}\n\nIf you did not expect this, do nothing: without a password nobody can sign in as you.",
+            self.instance,
+            self.login(),
+            life.text(),
+        );
+        self.write("invitation", "Your invitation", &body)
+    }
+
+    pub fn password_reset(self, link: &str, life: LinkLife) -> Message {
+        let body = format!(
+            "a new password was asked for your login\n\n    {}\n\nChoose it here. The link works once, for {}:\n\n{link}\n\nIf it was not you who asked, do nothing: your password stays as it is.",
+            self.login(),
+            life.text(),
+        );
+        self.write("password-reset", "Choose a new password", &body)
+    }
+
+    pub fn password_changed(self) -> Message {
+        let body = format!(
+            "the password of your login {} was changed by a link that was sent to you. Everything opened with the old one has ended.\n\nIf that was not you, tell your administrator at once.",
+            self.login()
+        );
+        self.write("password-changed", "Your password was changed", &body)
+    }
+
+    /// To the new address.
+    pub fn email_confirmation(self, link: &str, life: LinkLife) -> Message {
+        let body = format!(
+            "the login {} of {} is to be known by this e-mail address. Confirm it here. The link works once, for {}:\n\n{link}\n\nIf you do not know what this is about, do nothing.",
+            self.login(),
+            self.instance,
+            life.text(),
+        );
+        self.write("email-confirmation", "Confirm your e-mail address", &body)
+    }
+
+    /// To the address that was known until now.
+    pub fn email_changing(self) -> Message {
+        let body = format!(
+            "somebody who is signed in as {} asked for another e-mail address. It is used from when it is confirmed there; until then this one stays.\n\nIf that was not you, change your password and tell your administrator.",
+            self.login()
+        );
+        self.write("email-changing", "Your e-mail address is about to change", &body)
+    }
+
+    /// `masked` is how lists show the token: never its value.
+    pub fn token_leaked(self, masked: &str, description: &str) -> Message {
+        let body = format!(
+            "an access token of yours was found where others could read it, and was revoked at once:\n\n    {masked}  {}\n\nWhatever used it has stopped working. Make a new token for it, and look for what the old one may have been used for.",
+            one_line(description),
+        );
+        self.write("token-leaked", "An access token of yours was revoked", &body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_name_and_a_domain_and_nothing_that_needs_quoting() {
+        for good in ["eve@example.com", "e.v-e+tag@mail.example.co.uk", "root@localhost"] {
+            assert_eq!(EmailAddress::parse(good).expect(good).as_str(), good);
+        }
+        let long = format!("{}@example.com", "a".repeat(65));
+        for bad in [
+            "",
+            "eve",
+            "@example.com",
+            "eve@",
+            "e ve@example.com",
+            "eve@exa mple.com",
+            ".eve@example.com",
+            "e..ve@example.com",
+            "eve@-example.com",
+            "eve@example..com",
+            "eve@example.com\r\nBcc: all@example.com",
+            "ève@example.com",
+            "<eve@example.com>",
+            "eve@example.com,bob@example.com",
+            &long,
+        ] {
+            assert_eq!(EmailAddress::parse(bad), None, "{bad:?}");
+        }
+        assert_eq!(EmailAddress::parse("Eve@Example.com").expect("good").folded(), "eve@example.com");
+    }
+
+    #[test]
+    fn a_message_is_never_printed() {
+        let to = EmailAddress::parse("eve@example.com").expect("good");
+        let message = Message { to, subject: "s".into(), text: "https://x/?code=secret".into(), about: "invitation" };
+        assert_eq!(format!("{message:?}"), "Message(invitation)");
+    }
+
+    #[test]
+    fn a_name_cannot_add_lines_to_a_letter() {
+        assert_eq!(one_line("Eve\r\n\r\nClick here"), "Eve    Click here");
+        assert_eq!(one_line(&"x".repeat(500)).len(), 100);
+    }
+}

@@ -1,0 +1,113 @@
+//! One-time links, and addresses that they confirm.
+
+use model::link::LinkPurpose;
+use model::mail::EmailAddress;
+use model::{Email, Timestamp, User, UserId};
+use store::{Batch, Outcome, Store};
+
+use crate::common::Place;
+use crate::{LATER, MUCH_LATER, NOW, commit, done, house, phc, refused, somebody, user, user_id};
+
+crate::on_both! {
+    a_link_is_good_once_and_until_it_expires
+    a_link_dies_with_the_epoch_of_its_user
+    the_dead_are_swept_and_the_living_are_counted
+    people_are_found_by_their_address_in_any_case
+    an_address_is_confirmed_on_the_epoch_that_was_read
+}
+
+const DIGEST: [u8; 32] = [9; 32];
+
+async fn good(store: &Store, digest: [u8; 32], now: Timestamp) -> Option<(LinkPurpose, UserId)> {
+    store.link(&digest, now).await.expect("no fault")
+}
+
+fn address(text: &str) -> EmailAddress {
+    EmailAddress::parse(text).expect("an address")
+}
+
+async fn a_link_is_good_once_and_until_it_expires(place: Place) {
+    let house = house(&place).await;
+    let alice = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.insert_link(&DIGEST, &LinkPurpose::PasswordReset, &alice, LATER)).await;
+    let purpose = LinkPurpose::EmailConfirmation(address("alice@example.com"));
+    done(&house.here, house.here.insert_link(&[7; 32], &purpose, &alice, LATER)).await;
+    assert_eq!(good(&house.here, DIGEST, NOW).await, Some((LinkPurpose::PasswordReset, alice.id)));
+    assert_eq!(good(&house.here, [7; 32], NOW).await, Some((purpose, alice.id)));
+    assert_eq!(good(&house.here, DIGEST, LATER).await, None, "expired");
+    assert_eq!(good(&house.here, [8; 32], NOW).await, None, "never made");
+    assert_eq!(good(&house.there, DIGEST, NOW).await, None, "of another instance");
+    refused(&house.there, house.there.use_link(&DIGEST)).await;
+
+    // The second use fails, and takes the password it came with back out.
+    let use_it = |hash: &str| {
+        Batch::new().with(house.here.use_link(&DIGEST)).with(house.here.set_password(&alice, &phc(hash), LATER))
+    };
+    assert_eq!(house.here.commit(use_it("first")).await.expect("no fault"), Outcome::Committed);
+    let second = house.here.commit(use_it("second")).await.expect("no fault");
+    assert_eq!(second, Outcome::GuardFailed { statement: 0 });
+    let (_, hash) = house.here.user_by_login(&alice.login).await.expect("no fault").expect("there");
+    assert_eq!(hash.expect("set").as_phc(), "first");
+    assert_eq!(good(&house.here, DIGEST, NOW).await, None, "used");
+}
+
+async fn a_link_dies_with_the_epoch_of_its_user(place: Place) {
+    let house = house(&place).await;
+    let alice = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.insert_link(&DIGEST, &LinkPurpose::SetUp, &alice, MUCH_LATER)).await;
+    done(&house.here, house.here.set_user_enabled(&alice, false, NOW)).await;
+    assert_eq!(good(&house.here, DIGEST, NOW).await, None);
+    let alice = user(&house.here, 1).await;
+    done(&house.here, house.here.set_user_enabled(&alice, true, NOW)).await;
+    assert_eq!(good(&house.here, DIGEST, NOW).await, None, "and does not come back");
+}
+
+async fn the_dead_are_swept_and_the_living_are_counted(place: Place) {
+    let house = house(&place).await;
+    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    let reset = LinkPurpose::PasswordReset;
+    for (number, user, expires_at) in [(1, &alice, LATER), (2, &alice, MUCH_LATER), (3, &bob, MUCH_LATER)] {
+        done(&house.here, house.here.insert_link(&[number; 32], &reset, user, expires_at)).await;
+    }
+    let live = async |purpose: &LinkPurpose, user: &User, now| {
+        house.here.live_links(purpose, user.id, now).await.expect("no fault")
+    };
+    assert_eq!(live(&reset, &alice, NOW).await, 2);
+    assert_eq!(live(&reset, &alice, LATER).await, 1);
+    assert_eq!(live(&LinkPurpose::SetUp, &alice, NOW).await, 0);
+    assert_eq!(live(&reset, &user(&house.here, 2).await, NOW).await, 1);
+    done(&house.there, house.there.sweep_links(MUCH_LATER)).await;
+    done(&house.here, house.here.sweep_links(MUCH_LATER)).await;
+    assert_eq!(live(&reset, &alice, Timestamp(0)).await, 1, "one of two had expired");
+    assert!(good(&house.here, [2; 32], NOW).await.is_some());
+}
+
+async fn people_are_found_by_their_address_in_any_case(place: Place) {
+    let house = house(&place).await;
+    for (number, name) in [(1, "alice"), (2, "bob"), (3, "carol")] {
+        let somebody = somebody(&house.here, number, name).await;
+        let kept = if name == "bob" { "Bob@Example.com" } else { "us@example.com" };
+        done(&house.here, house.here.set_email(&somebody, &address(kept), NOW)).await;
+    }
+    let found = async |store: &Store, text: &str, most| -> Vec<UserId> {
+        let users = store.users_by_email(&address(text), most).await.expect("no fault");
+        users.into_iter().map(|user| user.id).collect()
+    };
+    assert_eq!(found(&house.here, "bOb@exAmple.com", 5).await, [user_id(2)]);
+    assert_eq!(found(&house.here, "us@example.com", 5).await, [user_id(1), user_id(3)]);
+    assert_eq!(found(&house.here, "us@example.com", 1).await, [user_id(1)], "so many at most");
+    assert_eq!(found(&house.here, "nobody@example.com", 5).await, []);
+    assert_eq!(found(&house.there, "bob@example.com", 5).await, [], "of another instance");
+}
+
+async fn an_address_is_confirmed_on_the_epoch_that_was_read(place: Place) {
+    let house = house(&place).await;
+    let before = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.set_email(&before, &address("alice@example.com"), LATER)).await;
+    let after = user(&house.here, 1).await;
+    assert_eq!(after.email, Some(Email { address: "alice@example.com".to_owned(), verified: true }));
+    assert_eq!((after.epoch, after.updated_at), (before.epoch, LATER), "nothing ends");
+    done(&house.here, house.here.set_user_enabled(&after, false, LATER)).await;
+    let late = commit(&house.here, house.here.set_email(&after, &address("eve@example.com"), LATER)).await;
+    assert_eq!(late, Outcome::GuardFailed { statement: 0 });
+}

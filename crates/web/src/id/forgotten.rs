@@ -1,0 +1,58 @@
+//! "Forgotten your password?" The answer is the same whoever exists, and is given before anybody looks.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{form_expired, form_is_ours, form_page, malformed};
+use crate::body;
+use crate::pages::{Forgotten, ForgottenSent};
+use crate::render;
+use crate::visit::Visit;
+
+const SIGN_IN: &str = "/id/account/login";
+
+pub(super) async fn show(mut visit: Visit, headers: HeaderMap) -> Response {
+    page(&mut visit, &headers, (StatusCode::OK, None))
+}
+
+fn page(visit: &mut Visit, headers: &HeaderMap, (status, notice): (StatusCode, Option<&str>)) -> Response {
+    form_page(visit, headers, |visit, csrf| {
+        let page = Forgotten {
+            words: visit.words(),
+            instance_name: &visit.instance.name,
+            sends_mail: visit.instance.sends_mail(),
+            action: "/id/account/forgotten",
+            csrf,
+            notice,
+            sign_in_url: SIGN_IN,
+        };
+        render::page(status, &page, None)
+    })
+}
+
+pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let form = match body::form(&headers, body).await {
+        Ok(form) => form,
+        Err(error) => return malformed(&mut visit, &error.description()),
+    };
+    if !form_is_ours(&mut visit, &headers, form.get("csrf")) {
+        return form_expired(&mut visit);
+    }
+    let typed = form.get("login").unwrap_or_default();
+    match visit.instance.forgotten(&visit.visitor, typed, visit.now) {
+        Ok(None) => {
+            let page =
+                ForgottenSent { words: visit.words(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
+            render::page(StatusCode::OK, &page, None)
+        }
+        Ok(Some(wait)) => {
+            let seconds = wait.as_secs() + 1;
+            let notice = (visit.words().forgotten.wait)(seconds);
+            let mut response = page(&mut visit, &headers, (StatusCode::TOO_MANY_REQUESTS, Some(&notice)));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
+        Err(fault) => render::fault_page(&visit, &fault),
+    }
+}

@@ -1,0 +1,112 @@
+//! Pages that a one-time link opens: choosing a password, confirming an address. Opening one uses nothing up: mail
+//! programs open links too.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::links::LinkRefusal;
+use http::{HeaderMap, StatusCode};
+use model::link::{LinkCode, LinkPurpose};
+use model::user::Password;
+use oauth::params::Params;
+use oauth::secret::Presented;
+
+use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem};
+use crate::body;
+use crate::pages::{ConfirmEmail, EmailConfirmed, SetUp, SetUpDone};
+use crate::render;
+use crate::visit::Visit;
+
+const SIGN_IN: &str = "/id/account/login";
+
+pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let params = Params::parse(query.unwrap_or_default().as_bytes());
+    let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
+    page(&mut visit, &headers, &Presented::new(code), None).await
+}
+
+async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>, error: Option<&str>) -> Response {
+    let (purpose, user) = match visit.instance.link(code, visit.now).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return link_spent(visit),
+        Err(fault) => return render::fault_page(visit, &fault),
+    };
+    let action = format!("/id{}", purpose.page());
+    form_page(visit, headers, |visit, csrf| {
+        let (words, code) = (visit.words(), code.expose());
+        let (instance_name, login) = (&*visit.instance.name, user.login.as_str());
+        let reset = match &purpose {
+            LinkPurpose::SetUp => false,
+            LinkPurpose::PasswordReset => true,
+            LinkPurpose::EmailConfirmation(address) => {
+                let page = ConfirmEmail {
+                    words,
+                    instance_name,
+                    login,
+                    address: address.as_str(),
+                    action: &action,
+                    csrf,
+                    code,
+                };
+                return render::page(StatusCode::OK, &page, None);
+            }
+        };
+        let page = SetUp { words, instance_name, login, reset, action: &action, csrf, code, error };
+        render::page(StatusCode::OK, &page, None)
+    })
+}
+
+fn link_spent(visit: &Visit) -> Response {
+    error_page(visit, StatusCode::GONE, problem(visit.words().problems.spent, "invalid_request"))
+}
+
+/// The form of either page, if it is ours.
+async fn form(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
+    let form = match body::form(headers, body).await {
+        Ok(form) => form,
+        Err(error) => return Err(malformed(visit, &error.description())),
+    };
+    if form_is_ours(visit, headers, form.get("csrf")) { Ok(form) } else { Err(form_expired(visit)) }
+}
+
+pub(super) async fn choose_password(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let form = match form(&mut visit, &headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let code = Presented::<LinkCode>::new(form.get("code").unwrap_or_default());
+    let password = form.get("password").unwrap_or_default();
+    if form.get("repeat").unwrap_or_default() != password {
+        let differ = visit.words().set_up.differ;
+        return page(&mut visit, &headers, &code, Some(differ)).await;
+    }
+    let password = Presented::<Password>::new(password);
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    match instance.choose_password(&mut visit.moment(), &visitor, (&code, &password)).await {
+        Ok(Ok(_)) => {
+            let page = SetUpDone { words: visit.words(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
+            render::page(StatusCode::OK, &page, None)
+        }
+        Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
+        Ok(Err(LinkRefusal::Password(problem))) => page(&mut visit, &headers, &code, Some(&problem)).await,
+        Err(fault) => render::fault_page(&visit, &fault),
+    }
+}
+
+pub(super) async fn confirm_email(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let form = match form(&mut visit, &headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let code = Presented::<LinkCode>::new(form.get("code").unwrap_or_default());
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    match instance.confirm_email(&mut visit.moment(), &visitor, &code).await {
+        Ok(Ok(address)) => {
+            let page =
+                EmailConfirmed { words: visit.words(), instance_name: &visit.instance.name, address: address.as_str() };
+            render::page(StatusCode::OK, &page, None)
+        }
+        Ok(Err(_)) => link_spent(&visit),
+        Err(fault) => render::fault_page(&visit, &fault),
+    }
+}
