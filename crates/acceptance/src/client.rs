@@ -1,20 +1,19 @@
 use std::net::SocketAddr;
 
-use axum::Router;
 use axum::body::Body;
 use http::request::Builder;
 use http::{Method, Request, header};
 use http_body_util::BodyExt as _;
-use tower::ServiceExt as _;
 use url::form_urlencoded::Serializer;
-use web::server::Peer;
+use web::Doors;
+use web::server::Answer as _;
 
 use crate::Answer;
 
 /// Asks one instance, from one address.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) router: Router,
+    pub(crate) doors: Doors,
     /// Root URL of the instance.
     pub root: String,
     pub peer: SocketAddr,
@@ -94,9 +93,8 @@ impl Ask<'_> {
     }
 
     pub async fn send(self) -> Answer {
-        let mut request = self.request.body(self.body).expect("a request of the tests");
-        request.extensions_mut().insert(Peer(self.client.peer));
-        let Ok(response) = self.client.router.clone().oneshot(request).await;
+        let request = self.request.body(self.body).expect("a request of the tests");
+        let response = self.client.doors.answer(request, self.client.peer).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("answers are whole").to_bytes();
         Answer { status: parts.status, headers: parts.headers, body }

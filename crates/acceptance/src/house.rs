@@ -8,8 +8,8 @@ use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
 use store::Store;
-use web::Gate;
 use web::server::TrustedProxies;
+use web::{Doors, Gate};
 
 use crate::place::MASTER_KEY;
 use crate::{App, Browser, Client, Place, TestWorld};
@@ -20,7 +20,7 @@ const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost
 pub struct TestHouse {
     pub house: Arc<House>,
     world: Arc<TestWorld>,
-    router: axum::Router,
+    doors: Doors,
     roots: [String; 2],
     database: Database,
     administrator: Administrator,
@@ -74,9 +74,9 @@ impl TestHouse {
         let administrator = master.operator();
         let house = House::open(database.clone(), master, sites, default, world.clone());
         let house = house.await.expect("the house opens");
-        let router = web::router(Gate::new(house.clone(), TrustedProxies::default()));
+        let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
-        Self { house, world, router, roots, database, administrator, place }
+        Self { house, world, doors, roots, database, administrator, place }
     }
 
     /// The process ends in good order, and another one begins on the same database.
@@ -93,7 +93,7 @@ impl TestHouse {
 
     fn client_at(&self, instance: usize) -> Client {
         let peer = ([192, 0, 2, 1], 50_000).into();
-        Client { router: self.router.clone(), root: self.roots[instance].clone(), peer }
+        Client { doors: self.doors.clone(), root: self.roots[instance].clone(), peer }
     }
 
     /// At `demodb`.

@@ -180,24 +180,20 @@ enum Attempt {
 }
 
 impl Instance {
-    /// The session of this call: the live one, or a new one if a seat is free.
-    pub(crate) async fn session_for(
+    /// The live session of a key, called with once more.
+    pub(crate) fn known_session(
         &self,
-        calling: Calling<'_>,
-        moment: &mut Moment<'_>,
-        visitor: &Visitor,
-    ) -> Answer<ApiSessionId, GuardRefusal> {
-        if self.feed.memory_holds()
-            && let Some(live) = self.api_sessions.find(&calling.key, moment.now)
-        {
-            live.called(calling.application, moment.now);
-            return Ok(Ok(live.id));
-        }
-        self.ask_for_session(&calling, moment, visitor).await
+        key: &SessionKey,
+        application: ApplicationId,
+        now: Timestamp,
+    ) -> Option<ApiSessionId> {
+        let live = self.api_sessions.find(key, now).filter(|_| self.feed.memory_holds())?;
+        live.called(application, now);
+        Some(live.id)
     }
 
-    /// The database decides.
-    async fn ask_for_session(
+    /// The session of a call whose key is not known: the live one, or a new one if a seat is free. The database decides.
+    pub(crate) async fn session_for(
         &self,
         calling: &Calling<'_>,
         moment: &mut Moment<'_>,
@@ -205,7 +201,7 @@ impl Instance {
     ) -> Answer<ApiSessionId, GuardRefusal> {
         let mut opening = Opening::new(moment.now, &calling.user.login, self.feed.slack());
         loop {
-            let seen = self.api_sessions.looks.look(&self.store, &calling.key, || self.settings()).await?;
+            let seen = self.api_sessions.looks.look(&self.store, &calling.key, || Arc::clone(&self.settings())).await?;
             match opening.step(&sight(&seen, &seen.settings.reserved_accounts(), &calling.key)) {
                 Step::Join => {
                     if let Some(id) = self.join_session(calling, moment.now).await? {

@@ -190,16 +190,22 @@ impl Instance {
         if !standing.has(scope) {
             return Ok(Err(GuardRefusal::InsufficientScope(scope)));
         }
-        let calling = Calling {
-            key: standing.session_key(),
-            token: self.names(&standing),
-            user: &standing.user,
-            application: standing.application.id,
-            application_uri: standing.application.uri.as_str(),
-        };
-        let session = match self.session_for(calling, moment, visitor).await? {
-            Ok(session) => session,
-            Err(refusal) => return Ok(Err(refusal)),
+        let key = standing.session_key();
+        let session = if let Some(known) = self.known_session(&key, standing.application.id, moment.now) {
+            known
+        } else {
+            let calling = Calling {
+                key,
+                token: self.names(&standing),
+                user: &standing.user,
+                application: standing.application.id,
+                application_uri: standing.application.uri.as_str(),
+            };
+            // Boxed, as all that is large and rare on the way of a call.
+            match Box::pin(self.session_for(&calling, moment, visitor)).await? {
+                Ok(session) => session,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
         };
         self.note_use(&standing, moment.now);
         Ok(Ok(Caller { user: standing.user, application: standing.application, session }))
@@ -271,7 +277,7 @@ impl Instance {
         };
         match standing {
             Ok(standing) if !self.feed.memory_holds() => {
-                let stands = in_time(self.store.token_stands(&self.names(&standing))).await?;
+                let stands = Box::pin(in_time(self.store.token_stands(&self.names(&standing)))).await?;
                 Ok(if stands { Ok(standing) } else { Err(TokenRefusal::Ended) })
             }
             standing => Ok(standing),
@@ -282,8 +288,10 @@ impl Instance {
     async fn user_as_known(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
         if !self.feed.memory_holds() {
             self.users.forget(id);
+        } else if let Some(known) = self.users.known(id) {
+            return Ok(Some(known));
         }
-        self.user(id).await
+        Box::pin(self.user(id)).await
     }
 
     /// Signature, `typ`, issuer, times, and that everything it names stands, all but the first three at every call.
@@ -333,10 +341,12 @@ impl Instance {
         now: Timestamp,
     ) -> Answer<Standing, TokenRefusal> {
         let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
-        let read = in_time(self.store.reference_token(&digest));
-        let Some(token) = self.reference_tokens.get(*digest.as_bytes(), read).await? else {
-            return Ok(Err(TokenRefusal::Unknown));
-        };
+        let mut found = self.reference_tokens.known(*digest.as_bytes());
+        if found.is_none() {
+            let read = in_time(self.store.reference_token(&digest));
+            found = Box::pin(self.reference_tokens.get(*digest.as_bytes(), read)).await?;
+        }
+        let Some(token) = found else { return Ok(Err(TokenRefusal::Unknown)) };
         if token.revoked_at.is_some() {
             return Ok(Err(TokenRefusal::Ended));
         }

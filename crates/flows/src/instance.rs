@@ -102,6 +102,9 @@ impl Default for FailureHistory {
     }
 }
 
+/// What is held while it is looked at: no count is kept that all cores would write.
+pub type Snapshot<T> = arc_swap::Guard<Arc<T>>;
+
 pub struct Instance {
     pub name: String,
     pub root: RootUrl,
@@ -200,16 +203,16 @@ impl Instance {
         })
     }
 
-    pub fn settings(&self) -> Arc<InstanceSettings> {
-        self.settings.load_full()
+    pub fn settings(&self) -> Snapshot<InstanceSettings> {
+        self.settings.load()
     }
 
-    pub fn register(&self) -> Arc<Register> {
-        self.register.load_full()
+    pub fn register(&self) -> Snapshot<Register> {
+        self.register.load()
     }
 
-    pub fn keys(&self) -> Arc<KeyRing> {
-        self.keys.load_full()
+    pub fn keys(&self) -> Snapshot<KeyRing> {
+        self.keys.load()
     }
 
     pub(crate) async fn user(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {

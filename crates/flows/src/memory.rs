@@ -70,12 +70,16 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
         Self { known: Cache::new(MOST_RECORDS), forgotten: AtomicU64::new(0) }
     }
 
+    pub(crate) fn known(&self, key: K) -> Option<Arc<V>> {
+        self.known.get(&key)
+    }
+
     pub(crate) async fn get(
         &self,
         key: K,
         read: impl Future<Output = Result<Option<V>, Fault>>,
     ) -> Result<Option<Arc<V>>, Fault> {
-        if let Some(known) = self.known.get(&key) {
+        if let Some(known) = self.known(key) {
             return Ok(Some(known));
         }
         let before = self.forgotten.load(Ordering::Acquire);

@@ -59,6 +59,8 @@ pub struct Visitor {
     pub request: RequestId,
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// The id a request goes by in its answer, the log and the audit; people quote it as the reference of a refusal. It
 /// begins with the time, so that what it refers to is found by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,16 @@ impl RequestId {
         (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten().map(Self)
     }
 
+    /// As people and headers quote it: 32 hexadecimal digits.
+    pub fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        digits
+    }
+
     /// To the millisecond.
     pub fn at(self) -> Timestamp {
         Timestamp(i64::try_from(self.0 >> 80).unwrap_or(0).saturating_mul(1000))
@@ -92,7 +104,7 @@ impl Serialize for RequestId {
 
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
     }
 }
 

@@ -40,8 +40,9 @@ pub fn token(authorization: Option<&[u8]>) -> Result<Presented<AccessToken>, Bea
 /// `b64token`, RFC 6750 §2.1.
 fn is_b64token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    !body.is_empty() && body.bytes().all(allowed)
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    // Without a way out in the middle, so that many bytes are looked at in one step: tokens are long, and asked for often.
+    !body.is_empty() && body.bytes().fold(true, |all, byte| all & allowed(byte))
 }
 
 /// The value of `WWW-Authenticate`: `error` is a code of RFC 6750 §3.1 with its description. A request that showed no

@@ -89,7 +89,15 @@ fn encode(text: &str) -> impl std::fmt::Display {
 
 /// `text` as a JSON string, quotes included.
 pub fn push_json_string(out: &mut String, text: &str) {
-    out.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+    // RFC 8259 §7; most texts have nothing to escape.
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.reserve(text.len() + 2);
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+    }
 }
 
 #[cfg(test)]

@@ -116,7 +116,8 @@ impl Database {
         }
         match &*self.0 {
             Driver::Sqlite(sqlite) => sqlite.commit(batch).await,
-            Driver::Postgres(postgres) => postgres.commit(batch).await,
+            // Boxed, here and below: callers on SQLite need not carry its state.
+            Driver::Postgres(postgres) => Box::pin(postgres.commit(batch)).await,
         }
     }
 
@@ -125,7 +126,7 @@ impl Database {
         let sql = Sql(sql.into());
         match &*self.0 {
             Driver::Sqlite(sqlite) => sqlite.query(sql, params).await,
-            Driver::Postgres(postgres) => postgres.query(sql, params).await,
+            Driver::Postgres(postgres) => Box::pin(postgres.query(sql, params)).await,
         }
     }
 

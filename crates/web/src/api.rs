@@ -1,14 +1,13 @@
 //! `{root}/api`: the guard before the Domain API. Answers are JSON, also when they refuse; nothing here redirects.
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
 use flows::domain::Actor;
 use flows::guard::{Call, Caller, GuardRefusal, TokenRefusal};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use model::claims::DOMAIN_API;
 use model::reference_token::is_reference_token;
 use oauth::bearer::{self, BearerError};
@@ -29,7 +28,7 @@ const PREFIX: &str = "/api/domain/odata";
 const LARGEST_BODY: usize = 1024 * 1024;
 
 /// Headers that carry a credential beside `Authorization`.
-const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
+const KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
 
 pub(crate) fn is_api_path(path: &str) -> bool {
     let rest = path.get(..4).filter(|start| start.eq_ignore_ascii_case("/api")).and_then(|_| path.get(4..));
@@ -54,8 +53,7 @@ enum Refused {
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
-pub(crate) async fn call(visit: Visit, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+pub(crate) async fn call(visit: Visit, parts: Parts, body: Body) -> Response {
     if parts.method == Method::OPTIONS {
         return cors::preflight(&visit, &parts.headers, Readers::RegisteredOrigins);
     }
@@ -63,8 +61,7 @@ pub(crate) async fn call(visit: Visit, request: Request) -> Response {
         return cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, nothing_here());
     }
     if matches!(parts.method, Method::GET | Method::HEAD) {
-        // Boxed once here, it is not copied by every layer that hands it on.
-        Box::pin(guarded(visit, parts, body)).await
+        guarded(visit, parts, body).await
     } else {
         layer::finish(guarded(visit, parts, body)).await
     }
@@ -107,11 +104,11 @@ async fn enter(visit: &mut Visit, method: &Method, headers: &HeaderMap) -> Resul
 
 fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Refused> {
     let shown = headers.get_all(header::AUTHORIZATION).iter().count()
-        + KEY_HEADERS.iter().map(|name| headers.get_all(*name).iter().count()).sum::<usize>();
+        + KEY_HEADERS.iter().map(|name| headers.get_all(name).iter().count()).sum::<usize>();
     if shown > 1 {
         return Err(Refused::BadCredential("send one credential, in one header"));
     }
-    if let Some(key) = KEY_HEADERS.iter().find_map(|name| headers.get(*name)) {
+    if let Some(key) = KEY_HEADERS.iter().find_map(|name| headers.get(name)) {
         return match key.to_str() {
             Ok(key) if is_reference_token(key) => Ok(Presented::new(key)),
             _ => Err(Refused::Guard(GuardRefusal::Token(TokenRefusal::Malformed))),

@@ -24,7 +24,7 @@ use crate::layer;
 use crate::pages::{self, ErrorPage};
 use crate::render;
 use crate::site;
-use crate::visit::{Gate, Visit};
+use crate::visit::{Gate, Headers, Visit};
 use crate::words::Problem;
 
 pub(crate) fn router() -> Router<Arc<Gate>> {
@@ -56,11 +56,11 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(pages::favicon().0, get(async || asset(pages::favicon().1, "image/svg+xml")))
 }
 
-async fn discovery(State(gate): State<Arc<Gate>>, visit: Visit, headers: HeaderMap) -> Response {
+async fn discovery(State(gate): State<Arc<Gate>>, visit: Visit, Headers(headers): Headers) -> Response {
     document(&visit, &headers, &gate.documents.of(&visit.instance).discovery)
 }
 
-async fn jwks(State(gate): State<Arc<Gate>>, visit: Visit, headers: HeaderMap) -> Response {
+async fn jwks(State(gate): State<Arc<Gate>>, visit: Visit, Headers(headers): Headers) -> Response {
     document(&visit, &headers, &gate.documents.of(&visit.instance).jwks)
 }
 

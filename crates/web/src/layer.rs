@@ -2,12 +2,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "the log says how long an answer took")]
 
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
@@ -18,51 +19,53 @@ use model::audit::RequestId;
 use crate::render;
 use crate::visit::Gate;
 
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Draws request ids: the time, a random number per process, and a count. Unique, never secret.
 pub(crate) struct Reception {
-    gate: Arc<Gate>,
+    pub(crate) gate: Arc<Gate>,
     process: u64,
     count: AtomicU64,
 }
 
-/// A request's id, and the one reading of the clock that it gets.
+/// A request's id, the one reading of the clock that it gets, and the other end of its connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) id: RequestId,
     pub(crate) now: Timestamp,
+    pub(crate) peer: IpAddr,
 }
 
 impl Reception {
-    pub(crate) fn new(gate: Arc<Gate>) -> Arc<Self> {
+    pub(crate) fn new(gate: Arc<Gate>) -> Self {
         let mut process = [0; 8];
         gate.house.world().dice().fill(&mut process);
-        Arc::new(Self { gate, process: u64::from_le_bytes(process), count: AtomicU64::new(0) })
+        Self { gate, process: u64::from_le_bytes(process), count: AtomicU64::new(0) }
     }
 
-    fn receive(&self) -> Arrival {
+    pub(crate) fn receive(&self, peer: IpAddr) -> Arrival {
         let now = self.gate.house.world().now();
-        Arrival { id: RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed)), now }
+        Arrival { id: RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed)), now, peer }
     }
 }
 
-pub(crate) async fn around(State(reception): State<Arc<Reception>>, mut request: Request, next: Next) -> Response {
-    let arrival = reception.receive();
+/// Answers by `handle`, and says what every answer says.
+pub(crate) async fn around<Answering: Future<Output = Response>>(
+    arrival: Arrival,
+    request: Request,
+    handle: impl FnOnce(Request) -> Answering,
+) -> Response {
     let id = arrival.id;
     let started = Instant::now();
-    request.extensions_mut().insert(arrival);
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answered = AssertUnwindSafe(handle(request)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = %id, "a handler panicked: this is a bug");
         render::no_store(render::text(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.\n"))
     });
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
-        headers.insert(REQUEST_ID.clone(), value);
-    }
+    headers.insert(REQUEST_ID, HeaderValue::from_bytes(&id.digits()).expect("digits are visible ASCII"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     log(id, (&method, uri.path()), response.status(), started);

@@ -16,37 +16,62 @@ mod site;
 mod visit;
 pub mod words;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use http::StatusCode;
+use tower::Service as _;
 
 pub use site::VERSION;
 pub use visit::{Gate, SystemDice};
 
-use crate::layer::Reception;
+use crate::layer::{Arrival, Reception};
 use crate::pages::ErrorPage;
+use crate::server::Answer;
 use crate::visit::Visit;
 
 /// Every door of the house.
-pub fn router(gate: Arc<Gate>) -> Router {
-    let reception = Reception::new(Arc::clone(&gate));
-    Router::new()
-        .merge(site::router())
-        .merge(id::router())
-        .merge(profile::router())
-        .fallback(elsewhere)
-        .with_state(gate)
-        .layer(axum::middleware::from_fn_with_state(reception, layer::around))
+#[derive(Clone)]
+pub struct Doors {
+    reception: Arc<Reception>,
+    router: Router,
 }
 
-/// The API, whose fixed segments are matched in any case, or nothing.
-async fn elsewhere(visit: Visit, request: Request) -> Response {
-    if api::is_api_path(request.uri().path()) {
-        return api::call(visit, request).await;
+impl Doors {
+    pub fn new(gate: Arc<Gate>) -> Self {
+        let router =
+            Router::new().merge(site::router()).merge(id::router()).merge(profile::router()).fallback(nothing_here);
+        Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(Reception::new(gate)) }
     }
+
+    /// The API's fixed segments are matched in any case, and its calls are the most: the router is for the rest.
+    async fn open(mut self, arrival: Arrival, mut request: Request) -> Response {
+        if api::is_api_path(request.uri().path()) {
+            let (parts, body) = request.into_parts();
+            return match Visit::of(&self.reception.gate, arrival, &parts) {
+                // Boxed for itself: other doors need not carry its state.
+                Ok(visit) => Box::pin(api::call(visit, parts, body)).await,
+                Err(refused) => refused,
+            };
+        }
+        request.extensions_mut().insert(arrival);
+        let Ok(response) = self.router.call(request).await;
+        response
+    }
+}
+
+impl Answer for Doors {
+    fn answer(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send + 'static {
+        let (doors, arrival) = (self.clone(), self.reception.receive(peer.ip()));
+        // Boxed once here, it is not copied by every layer that hands it on.
+        Box::pin(layer::around(arrival, request, move |request| doors.open(arrival, request)))
+    }
+}
+
+async fn nothing_here(visit: Visit) -> Response {
     let (title, message, what_to_do) = visit.words().problems.no_page;
     let page = ErrorPage {
         words: visit.words(),

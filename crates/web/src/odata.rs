@@ -1,15 +1,19 @@
 //! The Domain API's door: a request in, an answer in the documented shapes out (`domain-api.md` §2.2, §3.1–3.3, §3.9).
 //! Whose request it is and whether its token reaches this far was settled before.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
 use flows::domain::{self, Actor, Domain, Entity, Page};
 use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::Dice;
 use model::domain::{Field, Kind, Refusal, SETS, Shape, Style, Value, check_options};
 use odata::{EntityId, ErrorBody, Json, Query, Resource, Url, context, format_instant, next_link, push_json_string};
+
+use crate::render;
 
 /// What of a request this door reads.
 pub struct Asked<'a> {
@@ -43,12 +47,14 @@ pub async fn handle(
     };
     let answered = match (&url.resource, asked.method) {
         (Resource::Service, _) => Ok(service_document(&url.query, format, asked.service_root)),
-        (Resource::Collection(set), &Method::POST) => create(domain, actor, (set, &url.query), asked, dice).await,
-        (Resource::Collection(set), _) => list(domain, actor, (set, &url.query), format, asked).await,
-        (Resource::Count(set), _) => count(domain, actor, set, &url.query).await,
-        (Resource::Entity(id), &Method::PATCH) => update(domain, actor, (id, &url.query), asked).await,
-        (Resource::Entity(id), &Method::DELETE) => delete(domain, actor, (id, &url.query)).await,
-        (Resource::Entity(id), _) => get(domain, actor, (id, &url.query), format, asked).await,
+        (Resource::Collection(set), &Method::POST) => {
+            Box::pin(create(domain, actor, (set, &url.query), asked, dice)).await
+        }
+        (Resource::Collection(set), _) => Box::pin(list(domain, actor, (set, &url.query), format, asked)).await,
+        (Resource::Count(set), _) => Box::pin(count(domain, actor, set, &url.query)).await,
+        (Resource::Entity(id), &Method::PATCH) => Box::pin(update(domain, actor, (id, &url.query), asked)).await,
+        (Resource::Entity(id), &Method::DELETE) => Box::pin(delete(domain, actor, (id, &url.query))).await,
+        (Resource::Entity(id), _) => Box::pin(get(domain, actor, (id, &url.query), format, asked)).await,
     }?;
     Ok(answered.unwrap_or_else(|refused| refused.response()))
 }
@@ -89,7 +95,7 @@ impl Refused {
         };
         let mut response = json(status, Metadata::Minimal, body.to_json());
         if let Self::Method { allowed } = self {
-            response.headers_mut().insert(ALLOW, http::HeaderValue::from_static(allowed));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         }
         response
     }
@@ -171,8 +177,8 @@ fn accepted(headers: &HeaderMap) -> Option<Metadata> {
     }
     ranges.flat_map(|range| range.split(',')).find_map(|range| {
         let mut parts = range.split(';').map(str::trim);
-        let media = parts.next()?.to_ascii_lowercase();
-        if !matches!(media.as_str(), "*/*" | "application/*" | "application/json") {
+        let media = parts.next()?;
+        if !["*/*", "application/*", "application/json"].iter().any(|json| media.eq_ignore_ascii_case(json)) {
             return None;
         }
         let metadata = parts
@@ -210,8 +216,9 @@ async fn count(domain: &Domain, actor: Actor<'_>, set: &str, query: &Query) -> R
     }
     let total = domain.count(actor, set, query).await?;
     Ok(total.map_err(Into::into).map(|total| {
-        let builder = answer(StatusCode::OK).header(CONTENT_TYPE, "text/plain;charset=utf-8");
-        builder.body(Body::from(total.to_string())).expect("our own headers are headers")
+        let mut response = answer(StatusCode::OK, Body::from(total.to_string()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=utf-8"));
+        response
     }))
 }
 
@@ -303,9 +310,13 @@ fn prefers_minimal(headers: &HeaderMap) -> bool {
     values.flat_map(|value| value.split([',', ';'])).any(|preference| preference.trim() == "return=minimal")
 }
 
-fn answer(status: StatusCode) -> http::response::Builder {
-    Response::builder().status(status).header("OData-Version", "4.0")
+fn answer(status: StatusCode, body: Body) -> Response {
+    let mut response = render::response(status, body);
+    response.headers_mut().insert(ODATA_VERSION, HeaderValue::from_static("4.0"));
+    response
 }
+
+const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 
 fn json(status: StatusCode, metadata: Metadata, text: String) -> Response {
     let kind = match metadata {
@@ -316,41 +327,47 @@ fn json(status: StatusCode, metadata: Metadata, text: String) -> Response {
             "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
         }
     };
-    let builder = answer(status).header(CONTENT_TYPE, kind);
-    builder.body(Body::from(text)).expect("our own headers are headers")
+    let mut response = answer(status, Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 fn empty() -> Response {
-    answer(StatusCode::NO_CONTENT).body(Body::empty()).expect("our own headers are headers")
+    answer(StatusCode::NO_CONTENT, Body::empty())
 }
 
-fn header(text: &str) -> http::HeaderValue {
-    http::HeaderValue::from_str(text).expect("a configured root and an entity id are printable ASCII")
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("a configured root and an entity id are printable ASCII")
 }
 
 fn service_document(query: &Query, format: Format, root: &str) -> Answered {
     check_options(query, &[])?;
-    let mut out = String::with_capacity(64 + SETS.len() * 128);
+    let mut out = String::with_capacity(128 + root.len() + ENTITY_SETS.len());
     let mut object = Object::open(&mut out);
     if format.metadata == Metadata::Minimal {
         object.text("@odata.context", &format!("{root}$metadata"));
     }
-    let sets = object.name("value");
-    sets.push('[');
+    object.name("value").push_str(&ENTITY_SETS);
+    object.close();
+    Ok(json(StatusCode::OK, format.metadata, out))
+}
+
+/// As the service document lists them, the same for everybody.
+static ENTITY_SETS: LazyLock<String> = LazyLock::new(|| {
+    let mut sets = "[".to_owned();
     for (at, entity) in SETS.iter().enumerate() {
         if at > 0 {
             sets.push(',');
         }
-        let mut item = Object::open(sets);
+        let mut item = Object::open(&mut sets);
         item.text("name", entity.set);
         item.text("kind", "EntitySet");
         item.text("url", entity.set);
         item.close();
     }
     sets.push(']');
-    object.close();
-    Ok(json(StatusCode::OK, format.metadata, out))
-}
+    sets
+});
 
 fn page_text(page: &Page, query: &Query, format: Format, root: &str) -> String {
     let mut out = String::with_capacity(256 + page.records.len() * 1024);

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use flows::{Fault, FaultKind};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::pages::ErrorPage;
@@ -14,15 +14,22 @@ use crate::visit::Visit;
 /// Seconds after which something that failed for lack of a resource may be tried again.
 const RETRY_AFTER: &str = "1";
 
-fn response(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+/// With room for the headers that every answer has: a map that grows is filled again.
+pub(crate) fn response(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(12);
+    response
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = response(status, body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 pub(crate) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
-    response(status, "text/plain; charset=utf-8", text)
+    typed(status, "text/plain; charset=utf-8", text)
 }
 
 /// Nothing here may be kept by anybody (RFC 6749 §5.1).
@@ -33,17 +40,17 @@ pub(crate) fn no_store(mut response: Response) -> Response {
 
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let bytes = serde_json::to_vec(value).expect("answers are strings, numbers and flags");
-    response(status, "application/json", bytes)
+    typed(status, "application/json", bytes)
 }
 
 pub(crate) fn json_bytes(bytes: Bytes) -> Response {
-    response(StatusCode::OK, "application/json", bytes)
+    typed(StatusCode::OK, "application/json", bytes)
 }
 
 /// A page: no script, no frame, styles of our own, forms to ourselves and to where `form_target` leads.
 pub(crate) fn page(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
     let html = page.render().expect("templates are checked when compiled");
-    let mut response = no_store(response(status, "text/html; charset=utf-8", html));
+    let mut response = no_store(typed(status, "text/html; charset=utf-8", html));
     let target = form_target.map(|uri| format!(" {}", oauth::redirect::form_action_source(uri))).unwrap_or_default();
     let policy = format!(
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{target}; frame-ancestors 'none'; \

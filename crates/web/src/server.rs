@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -79,23 +80,41 @@ pub enum Security {
     Tls(watch::Receiver<Arc<ServerConfig>>),
 }
 
-/// The other end of the connection, in every request's extensions. Behind a proxy that is the proxy:
-/// [`TrustedProxies::client_address`] knows better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+/// What answers the requests that the listener reads.
+pub trait Answer: Clone + Send + Sync + 'static {
+    /// `peer` is the other end of the connection. Behind a proxy that is the proxy: [`TrustedProxies::client_address`]
+    /// knows better.
+    fn answer(&self, request: Request<Body>, peer: SocketAddr)
+    -> impl Future<Output = Response<Body>> + Send + 'static;
+}
+
+impl Answer for Router {
+    fn answer(
+        &self,
+        mut request: Request<Body>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answering = tower::Service::call(&mut self.clone(), request);
+        async move {
+            let Ok(response) = answering.await;
+            response
+        }
+    }
+}
 
 /// Serves until `stop` is done; then no new connection is taken, running requests are finished, and this returns,
 /// at the latest after [`Limits::drain`].
 pub async fn serve(
     listeners: Vec<TcpListener>,
-    router: Router,
+    app: impl Answer,
     security: Security,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
     let seats = Arc::new(Semaphore::new(limits.max_connections as usize));
     let (stopping, stopped) = watch::channel(false);
-    let service = Service { router, security, limits, http: protocol(), stopped };
+    let service = Service { app, security, limits, http: protocol(), stopped };
 
     let mut doors = JoinSet::new();
     for listener in listeners {
@@ -110,8 +129,8 @@ pub async fn serve(
 }
 
 #[derive(Clone)]
-struct Service {
-    router: Router,
+struct Service<A> {
+    app: A,
     security: Security,
     limits: Limits,
     http: auto::Builder<TokioExecutor>,
@@ -125,7 +144,7 @@ fn protocol() -> auto::Builder<TokioExecutor> {
     http
 }
 
-async fn accept(listener: TcpListener, service: Service, seats: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, service: Service<impl Answer>, seats: Arc<Semaphore>) {
     let mut stopped = service.stopped.clone();
     let mut stopped = pin!(stopped.wait_for(|stopped| *stopped));
     loop {
@@ -158,7 +177,7 @@ fn is_of_the_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, service: Service, _seat: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, peer: SocketAddr, service: Service<impl Answer>, _seat: OwnedSemaphorePermit) {
     // A socket that refuses the option still works, only later.
     let _ = stream.set_nodelay(true);
     let Security::Tls(current) = &service.security else {
@@ -178,7 +197,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, service: Service, _seat
 }
 
 /// One connection's requests, until it is closed from there, is quiet for too long, or the server stops.
-async fn converse<S>(stream: S, peer: SocketAddr, service: &Service)
+async fn converse<S>(stream: S, peer: SocketAddr, service: &Service<impl Answer>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -186,7 +205,7 @@ where
     let pulse = Arc::new(Pulse::new());
     let answers = service_fn(|request: Request<Incoming>| {
         let exchange = pulse.clone().request_begins(request.version() == Version::HTTP_2);
-        let answer = answer(service.router.clone(), request, peer, limits.request_timeout);
+        let answer = answer(&service.app, request, peer, limits.request_timeout);
         async move {
             let response = answer.await;
             drop(exchange);
@@ -226,15 +245,17 @@ where
     }
 }
 
-async fn answer(mut router: Router, request: Request<Incoming>, peer: SocketAddr, limit: Duration) -> Response<Body> {
+fn answer(
+    app: &impl Answer,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    limit: Duration,
+) -> impl Future<Output = Response<Body>> + 'static {
     let has_body = !request.body().is_end_stream();
     // An empty body needs no box.
-    let mut request = request.map(|body| if has_body { Body::new(body) } else { Body::empty() });
-    request.extensions_mut().insert(Peer(peer));
-    match timeout(limit, tower::Service::call(&mut router, request)).await {
-        Ok(Ok(response)) => response,
-        Err(_) => overdue(has_body),
-    }
+    let request = request.map(|body| if has_body { Body::new(body) } else { Body::empty() });
+    let answer = app.answer(request, peer);
+    async move { timeout(limit, answer).await.unwrap_or_else(|_| overdue(has_body)) }
 }
 
 /// RFC 9110 §15.5.9 when the sender may be to blame for the delay, else §15.6.4.

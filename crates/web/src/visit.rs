@@ -1,5 +1,6 @@
 //! What a handler gets of one request: its instance, one reading of clock and dice, and who asks from where.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -21,7 +22,7 @@ use oauth::secret::Presented;
 use crate::documents::Documents;
 use crate::layer::Arrival;
 use crate::render;
-use crate::server::{Peer, TrustedProxies};
+use crate::server::TrustedProxies;
 use crate::words::{self, Words};
 
 /// What all requests share.
@@ -167,28 +168,25 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
     if is_port && is_host && is_bracketed { Ok(host) } else { Err(BadHost) }
 }
 
-impl FromRequestParts<Arc<Gate>> for Visit {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
-        let Arrival { id: request, now } =
-            *parts.extensions.get::<Arrival>().expect("the layer gives every request an id");
+impl Visit {
+    /// Or what is answered where there is no instance.
+    #[expect(clippy::result_large_err, reason = "it is the answer")]
+    pub(crate) fn of(gate: &Gate, arrival: Arrival, parts: &Parts) -> Result<Self, Response> {
         let Ok(host) = host(&parts.uri, &parts.headers) else {
             return Err(render::text(StatusCode::BAD_REQUEST, "Send one valid Host header.\n"));
         };
         let Some(instance) = gate.house.instance(host) else {
             return Err(render::text(StatusCode::NOT_FOUND, "No instance answers to this host name.\n"));
         };
-        let peer = parts.extensions.get::<Peer>().map_or([0, 0, 0, 0].into(), |peer| peer.0.ip());
         let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Ok(Self {
             instance: Arc::clone(instance),
-            now,
+            now: arrival.now,
             dice: gate.house.world().dice(),
             visitor: Visitor {
-                address: gate.proxies.client_address(peer, &parts.headers),
+                address: gate.proxies.client_address(arrival.peer, &parts.headers),
                 user_agent: user_agent.map(|text| cut(text).into()),
-                request,
+                request: arrival.id,
             },
             languages: Languages {
                 chosen: None,
@@ -204,6 +202,26 @@ fn ui_locales(query: &str) -> Option<Language> {
         return None;
     }
     Language::of_locales(Params::parse(query.as_bytes()).ok()?.get("ui_locales")?)
+}
+
+impl FromRequestParts<Arc<Gate>> for Visit {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
+        let arrival = *parts.extensions.get::<Arrival>().expect("every request has arrived");
+        Self::of(gate, arrival, parts)
+    }
+}
+
+/// A request's headers, taken and not copied: no later extractor sees them.
+pub(crate) struct Headers(pub(crate) HeaderMap);
+
+impl<S: Sync> FromRequestParts<S> for Headers {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(std::mem::take(&mut parts.headers)))
+    }
 }
 
 /// Header values that read as text are ASCII, so that a cut is never within a character.

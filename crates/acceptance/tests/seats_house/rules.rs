@@ -152,7 +152,7 @@ async fn an_administrator_ends_sessions_one_by_one_or_all_of_a_user_or_an_applic
         let of = |login: &str| sessions.iter().find(|view| view.session.login.as_str() == login).expect("live");
         assert_eq!(of("alice").applications, ["portal.example.com"]);
         assert_eq!(of("svc.reader").session.calls, 1);
-        assert_eq!(of("svc.reader").session.address, "0.0.0.0");
+        assert_eq!(of("svc.reader").session.address, "127.0.0.1");
         let end = async |ending, moment: &mut _| office.end_sessions(ending, moment).await.expect("no fault");
         assert_eq!(end(Ending::One(of("bob").session.id), moment).await, Ok(1));
         assert!(end(Ending::One(of("bob").session.id), moment).await.is_err(), "it has ended");

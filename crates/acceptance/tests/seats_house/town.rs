@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,10 +16,9 @@ use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
 use serde_json::Value;
 use store::{Batch, Database, DatabaseUrl, Store, statement};
 use tempfile::TempDir;
-use tower::ServiceExt as _;
 use uuid::Uuid;
-use web::server::TrustedProxies;
-use web::{Gate, SystemDice};
+use web::server::{Answer as _, TrustedProxies};
+use web::{Doors, Gate, SystemDice};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const AUTHORIZE: &str = "client_id=portal.example.com&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fportal-callback\
@@ -90,7 +88,7 @@ pub(crate) struct Town {
 
 pub(crate) struct Node {
     pub(crate) house: Arc<House>,
-    router: Router,
+    doors: Doors,
 }
 
 pub(crate) struct Answer {
@@ -164,8 +162,8 @@ impl Town {
         let world = Arc::clone(&self.clock) as Arc<dyn World>;
         let house = House::open(self.database().await, Self::master(), vec![site], Some("testdb"), world);
         let house = house.await.expect("the house opens");
-        let router = web::router(Gate::new(Arc::clone(&house), TrustedProxies::default()));
-        Node { house, router }
+        let doors = Doors::new(Gate::new(Arc::clone(&house), TrustedProxies::default()));
+        Node { house, doors }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -218,7 +216,7 @@ impl Town {
 
 impl Node {
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.expect("the router answers");
+        let response = self.doors.answer(request, ([127, 0, 0, 1], 50_000).into()).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");

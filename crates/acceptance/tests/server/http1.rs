@@ -1,12 +1,13 @@
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use web::server::{Limits, Peer};
+use web::server::Limits;
 
 use crate::{Running, rest, until};
 
@@ -32,10 +33,7 @@ fn house() -> Router {
         .route("/never", get(std::future::pending::<()>))
         .route("/echo", post(async |body: Bytes| body))
         .route("/large", get(async || vec![0; 64 << 20]))
-        .route(
-            "/peer",
-            get(async |request: Request| request.extensions().get::<Peer>().expect("always there").0.to_string()),
-        )
+        .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
 }
 
 #[tokio::test]

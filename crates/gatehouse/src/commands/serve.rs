@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use flows::{House, MasterKey, Site};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use web::Gate;
 use web::server::{Limits, Security, TrustedProxies, serve};
+use web::{Doors, Gate};
 
 use super::{SystemWorld, open, provisions};
 use crate::cli::Installation;
@@ -77,7 +77,7 @@ pub(super) async fn answer(
     (listeners, security): (Vec<TcpListener>, Security),
     stop: impl Future<Output = ()>,
 ) {
-    let router = web::router(Gate::new(Arc::clone(house), proxies));
-    serve(listeners, router, security, Limits::default(), stop).await;
+    let doors = Doors::new(Gate::new(Arc::clone(house), proxies));
+    serve(listeners, doors, security, Limits::default(), stop).await;
     house.close().await;
 }

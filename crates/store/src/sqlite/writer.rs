@@ -16,6 +16,50 @@ use crate::batch::{Batch, Outcome, Sql, Statement};
 /// Batches that share one commit at most.
 const GROUP: usize = 256;
 
+/// The batches of one group as they arrive, and who waits for what.
+struct Arrivals<'a> {
+    first: Option<Write>,
+    queue: &'a Receiver<Write>,
+    commits: Vec<Reply<Outcome>>,
+    versions: Vec<Reply<bool>>,
+    go_on: bool,
+}
+
+impl<'a> Arrivals<'a> {
+    fn new(first: Write, queue: &'a Receiver<Write>) -> Self {
+        Self { first: Some(first), queue, commits: Vec::new(), versions: Vec::new(), go_on: true }
+    }
+
+    /// Nobody waits for who is not here yet. But where there is a crowd, those who lack only a core to arrive are let in
+    /// first: a commit costs more than the turn that is given away.
+    fn arrived(&mut self) -> Option<Write> {
+        let at_once = self.first.take().or_else(|| self.queue.try_recv().ok());
+        if at_once.is_none() && self.commits.len() > 1 {
+            std::thread::yield_now();
+            return self.queue.try_recv().ok();
+        }
+        at_once
+    }
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        while self.go_on && self.commits.len() < GROUP {
+            match self.arrived()? {
+                Write::Commit(batch, reply) => {
+                    self.commits.push(reply);
+                    return Some(batch);
+                }
+                Write::Version(reply) => self.versions.push(reply),
+                Write::Stop => self.go_on = false,
+            }
+        }
+        None
+    }
+}
+
 pub(super) struct Writer {
     connected: Connected,
     counters: Arc<Counters>,
@@ -38,60 +82,49 @@ impl Writer {
         }
     }
 
-    /// Takes everything that waits, commits it at once, answers all. Whether to go on.
+    /// Applies what comes until nothing waits, commits it at once, answers all. Whether to go on.
     fn serve_group(&mut self, queue: &Receiver<Write>) -> bool {
         let Ok(first) = queue.recv() else {
             return false;
         };
-        let mut group = Vec::new();
-        let mut go_on = true;
-        for work in std::iter::once(first).chain(queue.try_iter()) {
-            match work {
-                Write::Commit(batch, reply) => group.push((batch, reply)),
-                Write::Version(reply) => {
-                    // A caller that has gone away needs no answer.
-                    let _ = reply.send(survive(|| self.changed_elsewhere()));
-                }
-                Write::Stop => go_on = false,
-            }
-            if !go_on || group.len() == GROUP {
-                break;
-            }
-        }
-        self.answer(group);
-        go_on
-    }
-
-    fn answer(&mut self, group: Vec<(Batch, Reply<Outcome>)>) {
-        if group.is_empty() {
-            return;
-        }
-        let (batches, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-        let answers = survive(|| self.commit(&batches)).unwrap_or_else(|fault| {
+        let mut arrivals = Arrivals::new(first, queue);
+        let answers = survive(|| self.commit(&mut arrivals));
+        if answers.is_err() {
             self.abandon();
-            vec![Err(fault); batches.len()]
-        });
-        for (reply, answer) in replies.into_iter().zip(answers) {
-            // The work is done whether or not somebody still waits for it.
+        }
+        for (position, reply) in arrivals.commits.into_iter().enumerate() {
+            let answer = match &answers {
+                Ok(answers) => answers[position].clone(),
+                Err(fault) => Err(fault.clone()),
+            };
+            // The work is done whether or not somebody still waits for it, here and below.
             let _ = reply.send(answer);
         }
+        for reply in arrivals.versions {
+            let _ = reply.send(survive(|| self.changed_elsewhere()));
+        }
+        arrivals.go_on
     }
 
     /// One transaction, a savepoint for each batch. An error here is everybody's.
-    fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Result<Outcome, Fault>>, Fault> {
-        self.connected.control("BEGIN IMMEDIATE")?;
-        let mut answers = Vec::with_capacity(batches.len());
-        for batch in batches {
-            answers.push(self.savepoint(batch)?);
+    fn commit(&mut self, arrivals: &mut Arrivals<'_>) -> Result<Vec<Result<Outcome, Fault>>, Fault> {
+        let mut answers = Vec::new();
+        let mut next = arrivals.next();
+        if next.is_some() {
+            self.connected.control("BEGIN IMMEDIATE")?;
+        }
+        while let Some(batch) = next {
+            answers.push(self.savepoint(&batch)?);
+            next = arrivals.next();
         }
         let committed = answers.iter().filter(|answer| matches!(answer, Ok(Outcome::Committed))).count();
-        if committed == 0 {
+        if committed > 0 {
+            self.connected.control("COMMIT")?;
+            self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            self.counters.batches.fetch_add(committed as u64, Ordering::Relaxed);
+        } else if !answers.is_empty() {
             self.connected.control("ROLLBACK")?;
-            return Ok(answers);
         }
-        self.connected.control("COMMIT")?;
-        self.counters.commits.fetch_add(1, Ordering::Relaxed);
-        self.counters.batches.fetch_add(committed as u64, Ordering::Relaxed);
         Ok(answers)
     }
 

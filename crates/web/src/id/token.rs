@@ -14,10 +14,10 @@ use super::is_post;
 use crate::body::{self, BodyError};
 use crate::cors::{self, Readers};
 use crate::render;
-use crate::visit::Visit;
+use crate::visit::{Headers, Visit};
 
 /// RFC 6749 §3.2.
-pub(super) async fn token(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn token(mut visit: Visit, Headers(headers): Headers, body: Body) -> Response {
     let response = exchange(&mut visit, &headers, body).await;
     cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
 }
