@@ -1,30 +1,27 @@
 //! The shapes that are limited by durable writes. They call the flows in this process, because commits can be
 //! counted only from inside; between a caller and the database everything is as the server has it, HTTP excepted.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use flows::authorize::Next;
-use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
-use flows::sign_in::Browser;
-use flows::{Database, DatabaseUrl, House, Instance, MasterKey, Passwords, Site, World};
-use model::audit::{RequestId, Visitor};
-use model::{Dice, Moment, RootUrl, Timestamp};
-use oauth::client::ClientCredentials;
+use flows::{Database, DatabaseUrl, World as _};
+use model::Moment;
 use oauth::params::Params;
-use oauth::secret::Presented;
-use oauth::token::{TokenRequest, TokenResponse};
+use oauth::token::TokenResponse;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 use web::SystemDice;
 
 use crate::Effort;
 use crate::naive::Pool;
+use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
+use crate::tenant::{RealWorld, Tenant, visitor};
 
+/// The application that redeems and refreshes.
+const CLIENT: &str = "client_id=portal.example.com&client_secret=portal-secret-demodb";
 const REDIRECT_URI: &str = "http://localhost:3000/portal-callback";
 /// RFC 7636 Appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -115,36 +112,15 @@ pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Ve
     tenant.house.close().await;
 
     if let Some(server) = postgres {
-        let name = format!("gatehouse_bench_{}", Uuid::now_v7().simple());
-        administer(server, &format!("CREATE DATABASE {name}")).await?;
-        let done = async {
-            let tenant = Tenant::open(&with_database(server, &name)?).await?;
+        let done = with_database(server, async |url| {
+            let tenant = Tenant::open(url).await?;
             let measured = all(&tenant, "PostgreSQL", None, effort).await;
             tenant.house.close().await;
             measured
-        };
-        let done = done.await;
-        administer(server, &format!("DROP DATABASE {name} WITH (FORCE)")).await?;
-        measured.extend(done?);
+        });
+        measured.extend(done.await?);
     }
     Ok(measured)
-}
-
-async fn administer(server: &str, sql: &str) -> Result<()> {
-    let (client, connection) = tokio_postgres::connect(server, tokio_postgres::NoTls).await?;
-    let talking = tokio::spawn(connection);
-    client.batch_execute(sql).await?;
-    drop(client);
-    Ok(talking.await??)
-}
-
-fn with_database(server: &str, name: &str) -> Result<String> {
-    let (start, query) = server.split_once('?').map_or((server, ""), |(start, query)| (start, query));
-    let (host, _) = start
-        .rsplit_once('/')
-        .filter(|(host, _)| host.contains("://") && !host.ends_with('/'))
-        .context("the URL of the PostgreSQL server names a database")?;
-    Ok(if query.is_empty() { format!("{host}/{name}") } else { format!("{host}/{name}?{query}") })
 }
 
 struct Round {
@@ -202,58 +178,7 @@ fn naive(rounds: &[Round]) -> Naive {
     }
 }
 
-/// The real clock and the operating system's randomness.
-struct RealWorld;
-
-impl World for RealWorld {
-    fn now(&self) -> Timestamp {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
-    }
-
-    fn dice(&self) -> Box<dyn Dice> {
-        Box::new(SystemDice)
-    }
-}
-
-/// The demo's instance, with somebody signed in.
-struct Tenant {
-    house: Arc<House>,
-    instance: Arc<Instance>,
-    database: Database,
-    browser: Browser,
-}
-
-fn visitor() -> Visitor {
-    Visitor {
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        user_agent: Some("bench".into()),
-        request: RequestId::new(Timestamp(0), 1, 1),
-    }
-}
-
 impl Tenant {
-    async fn open(url: &str) -> Result<Arc<Self>> {
-        let demo = DemoInstance::DemoDb;
-        let database = Database::open(&DatabaseUrl::parse(url)?).await?;
-        database.migrate().await?;
-        let master = MasterKey::new(&SystemDice.secret());
-        let mut dice = SystemDice;
-        let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
-        let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
-        seed((&database, &master), demo, &passwords, &mut moment).await?;
-        let root = RootUrl::parse("http://localhost").map_err(anyhow::Error::msg)?;
-        let site = Site { name: demo.name().to_owned(), root, hosts: Vec::new() };
-        let house = House::open(database.clone(), master, vec![site], Some(demo.name()), Arc::new(RealWorld)).await?;
-        let instance = Arc::clone(house.instances().first().context("one was opened")?);
-        let password = Presented::new(password_of("alice"));
-        let (browser, _) = instance
-            .sign_in(&mut moment, &visitor(), ("alice", &password), None)
-            .await?
-            .map_err(|refusal| anyhow!("{refusal:?}"))?;
-        Ok(Arc::new(Self { house, instance, database, browser }))
-    }
-
     /// Returns what it took, and the commits that were made meanwhile.
     async fn measure(self: &Arc<Self>, change: Change, callers: usize, each: usize) -> Result<(Taken, u64)> {
         let codes = match change {
@@ -298,23 +223,11 @@ impl Tenant {
         let mut latencies = Vec::with_capacity(times);
         for _ in 0..times {
             let begun = Instant::now();
-            let answer = self.exchange(&format!("grant_type=refresh_token&refresh_token={token}")).await?;
+            let answer = self.exchange(&format!("grant_type=refresh_token&refresh_token={token}&{CLIENT}")).await?;
             latencies.push(u32::try_from(begun.elapsed().as_micros())?);
             token = refresh_token(&answer)?;
         }
         Ok(latencies)
-    }
-
-    /// As `POST /id/connect/token` does it.
-    async fn exchange(&self, form: &str) -> Result<TokenResponse> {
-        let secret = "client_id=portal.example.com&client_secret=portal-secret-demodb";
-        let params = Params::parse(format!("{form}&{secret}").as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
-        let credentials = ClientCredentials::parse(None, &params).map_err(|error| anyhow!("{error:?}"))?;
-        let request = TokenRequest::parse(&params).map_err(|error| anyhow!("{error:?}"))?;
-        let mut dice = SystemDice;
-        let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
-        let answer = self.instance.exchange(&mut moment, &visitor(), &credentials, &request).await?;
-        answer.map_err(|refusal| anyhow!("{refusal:?}"))
     }
 
     /// So many codes for each caller, given out side by side: a code lives for a minute only.
@@ -354,7 +267,7 @@ impl Tenant {
 }
 
 fn redemption(code: &str) -> String {
-    format!("grant_type=authorization_code&code={code}&redirect_uri={REDIRECT_URI}&code_verifier={VERIFIER}")
+    format!("grant_type=authorization_code&code={code}&redirect_uri={REDIRECT_URI}&code_verifier={VERIFIER}&{CLIENT}")
 }
 
 fn refresh_token(answer: &TokenResponse) -> Result<String> {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,12 +11,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::{Server, free_address};
+use crate::tenant::DEMO;
 
 /// Where below its folder the demo keeps database and key.
 const PLACE: &str = "demo";
 
-/// The demo's instance without a limit on seats.
-const INSTANCE: &str = "demodb";
+const INSTANCE: &str = DEMO.name();
 
 /// The server's executable.
 pub(crate) struct Binary(PathBuf);
@@ -58,7 +59,7 @@ impl<'a> Installation<'a> {
         let (command, address) = binary.demo(folder.path())?;
         let (demo, _) = Server::that_was_told(command, address)?;
         demo.stop()?;
-        Self::configured(binary, folder)
+        Self::configured(binary, folder, "sqlite:gatehouse.db", None)
     }
 
     /// Without a database. The key is any other installation's: it has sealed nothing here.
@@ -66,19 +67,43 @@ impl<'a> Installation<'a> {
         let folder = TempDir::new()?;
         fs::create_dir(folder.path().join(PLACE))?;
         fs::copy(key_of.path("master.key"), folder.path().join(PLACE).join("master.key"))?;
-        Self::configured(binary, folder)
+        Self::configured(binary, folder, "sqlite:gatehouse.db", None)
     }
 
-    fn configured(binary: &'a Binary, folder: TempDir) -> Result<Self> {
+    /// One of several nodes that share a database; the key is that of the database, in base64.
+    pub(crate) fn node(binary: &'a Binary, database: &str, key: &str) -> Result<Self> {
+        let folder = TempDir::new()?;
+        fs::create_dir(folder.path().join(PLACE))?;
+        let file = folder.path().join(PLACE).join("master.key");
+        fs::write(&file, key)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        Self::configured(binary, folder, database, Some("http://localhost"))
+    }
+
+    fn configured(binary: &'a Binary, folder: TempDir, database: &str, root: Option<&str>) -> Result<Self> {
         let address = free_address()?;
+        let root = root.map_or_else(|| format!("http://{address}"), str::to_owned);
         let configuration = format!(
-            "listen = [\"{address}\"]\ndatabase = \"sqlite:gatehouse.db\"\ndefault_instance = \"{INSTANCE}\"\n\
+            "listen = [\"{address}\"]\ndatabase = \"{database}\"\ndefault_instance = \"{INSTANCE}\"\n\
              [master_key]\nfile = \"master.key\"\n[log]\nformat = \"json\"\nlevel = \"info\"\n\
-             [[instance]]\nname = \"{INSTANCE}\"\nurl = \"http://{address}\"\n"
+             [[instance]]\nname = \"{INSTANCE}\"\nurl = \"{root}\"\n"
         );
         let installation = Self { binary, folder, address };
         fs::write(installation.path("gatehouse.toml"), configuration)?;
         Ok(installation)
+    }
+
+    /// Believes what a proxy on the loopback says about whose requests it hands on.
+    pub(crate) fn behind_a_proxy(self) -> Result<Self> {
+        let file = self.path("gatehouse.toml");
+        let rest = fs::read_to_string(&file)?;
+        fs::write(file, format!("trusted_proxies = [\"127.0.0.1/32\"]\n{rest}"))?;
+        Ok(self)
+    }
+
+    /// Where the SQLite file is.
+    pub(crate) fn database_url(&self) -> String {
+        format!("sqlite:{}", self.path("gatehouse.db").display())
     }
 
     fn path(&self, file: &str) -> PathBuf {

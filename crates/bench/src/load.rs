@@ -22,27 +22,67 @@ pub(crate) struct Run {
     pub(crate) latencies: Vec<u32>,
 }
 
-/// Sends `count` requests over all connections; connection `i` sends the `i`-th text, over and over.
-pub(crate) async fn run(address: SocketAddr, texts: &[Arc<[u8]>], count: usize) -> Result<Run> {
-    let each = count.div_ceil(texts.len());
-    let mut connections = Vec::with_capacity(texts.len());
-    for text in texts {
-        connections.push((Connection::open(address).await?, Arc::clone(text)));
+/// Sends `count` requests over all connections. Connection `i` sends every [`CONNECTIONS`]-th text from the `i`-th on,
+/// one after the other, over and over.
+pub(crate) async fn run(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, count: usize) -> Result<Run> {
+    let each = count.div_ceil(CONNECTIONS);
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    for number in 0..CONNECTIONS {
+        connections.push((Connection::open(address).await?, number));
     }
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
-    for (mut connection, text) in connections {
+    for (mut connection, number) in connections {
+        let texts = Arc::clone(texts);
         tasks.spawn(async move {
             let mut latencies = Vec::with_capacity(each);
+            let mut own = (number % texts.len()..texts.len()).step_by(CONNECTIONS).cycle();
             for _ in 0..each {
+                let text = own.next().context("every connection has a text")?;
                 let sent = Instant::now();
-                connection.ask(&text).await?;
+                connection.ask(&texts[text]).await?;
                 latencies.push(u32::try_from(sent.elapsed().as_micros())?);
             }
             anyhow::Ok(latencies)
         });
     }
-    let mut latencies = Vec::with_capacity(each * texts.len());
+    let mut latencies = Vec::with_capacity(each * CONNECTIONS);
+    while let Some(done) = tasks.join_next().await {
+        latencies.extend(done??);
+    }
+    Ok(Run { requests: latencies.len(), elapsed: begun.elapsed(), latencies })
+}
+
+/// Sends a request whenever one is due, over as many connections as there are; none waits for another's answer, and one
+/// that must wait because its connection's last one is not answered has its time run from when it was due.
+pub(crate) async fn steady(address: SocketAddr, text: &Arc<[u8]>, per_second: u32, span: Duration) -> Result<Run> {
+    let apart = Duration::from_secs(1) / per_second;
+    let between = apart * u32::try_from(CONNECTIONS)?;
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        connections.push(Connection::open(address).await?);
+    }
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for (mut connection, number) in connections.into_iter().zip(0..) {
+        let text = Arc::clone(text);
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            let mut due = begun + apart * number;
+            let mut free = begun;
+            while due < begun + span {
+                tokio::time::sleep_until(due.into()).await;
+                // A timer that is late is no delay of the server's.
+                let sent = if free > due { due } else { Instant::now() };
+                connection.ask(&text).await?;
+                free = Instant::now();
+                latencies.push(u32::try_from(free.duration_since(sent).as_micros())?);
+                due += between;
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut latencies = Vec::new();
     while let Some(done) = tasks.join_next().await {
         latencies.extend(done??);
     }
@@ -56,20 +96,38 @@ pub(crate) async fn once(address: SocketAddr, text: &[u8]) -> Result<Vec<u8>> {
     Ok(connection.buffer[body..].to_vec())
 }
 
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
+/// An answer's status, and where its body begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    body: usize,
+    end: usize,
+}
+
 impl Connection {
-    async fn open(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024) })
     }
 
-    /// Leaves the whole answer in the buffer and returns where its body begins.
+    /// Leaves the whole answer in the buffer and returns where its body begins; anything but 200 is an error.
     async fn ask(&mut self, text: &[u8]) -> Result<usize> {
+        let head = self.answer(text).await?;
+        ensure!(head.status == 200, "not 200: {}", String::from_utf8_lossy(&self.buffer));
+        Ok(head.body)
+    }
+
+    pub(crate) async fn status(&mut self, text: &[u8]) -> Result<u16> {
+        Ok(self.answer(text).await?.status)
+    }
+
+    async fn answer(&mut self, text: &[u8]) -> Result<Head> {
         self.stream.write_all(text).await?;
         self.buffer.clear();
         let mut awaited = None;
@@ -79,26 +137,27 @@ impl Connection {
             if awaited.is_none() {
                 awaited = head(&self.buffer)?;
             }
-            if let Some((body, end)) = awaited.filter(|(_, end)| *end <= self.buffer.len()) {
-                ensure!(end == self.buffer.len(), "more came than was asked for");
-                return Ok(body);
+            if let Some(head) = awaited.filter(|head| head.end <= self.buffer.len()) {
+                ensure!(head.end == self.buffer.len(), "more came than was asked for");
+                return Ok(head);
             }
         }
     }
 }
 
-/// Where the body begins and ends, once the whole head is there.
-fn head(answer: &[u8]) -> Result<Option<(usize, usize)>> {
+/// Once the whole head is there.
+fn head(answer: &[u8]) -> Result<Option<Head>> {
     const LENGTH: &[u8] = b"content-length:";
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = &answer[..end];
-    ensure!(head.starts_with(b"HTTP/1.1 200 "), "not 200: {}", String::from_utf8_lossy(answer));
+    let status = head.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)).context("an answer has a status")?;
+    let status = std::str::from_utf8(status)?.parse()?;
     let length = head
         .split(|&byte| byte == b'\n')
         .find(|line| line.get(..LENGTH.len()).is_some_and(|name| name.eq_ignore_ascii_case(LENGTH)))
         .context("every answer measured here says its length")?;
     let length: usize = std::str::from_utf8(&length[LENGTH.len()..])?.trim().parse()?;
-    Ok(Some((end + 4, end + 4 + length)))
+    Ok(Some(Head { status, body: end + 4, end: end + 4 + length }))
 }
 
 #[cfg(test)]
@@ -108,13 +167,14 @@ mod tests {
     #[test]
     fn a_head_tells_where_its_body_begins_and_ends() {
         let answer = b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\nhello";
-        assert_eq!(head(answer).expect("well-formed"), Some((answer.len() - 5, answer.len())));
+        let found = Head { status: 200, body: answer.len() - 5, end: answer.len() };
+        assert_eq!(head(answer).expect("well-formed"), Some(found));
         assert_eq!(head(&answer[..30]).expect("not finished"), None);
     }
 
     #[test]
     fn an_answer_that_is_not_what_was_asked_for_is_not_measured() {
-        assert!(head(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert!(head(b"SSH-2.0-OpenSSH_9\r\n\r\n").is_err());
         assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

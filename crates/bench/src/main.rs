@@ -5,24 +5,32 @@
 #![allow(clippy::cast_precision_loss, reason = "what is measured here has far fewer than 52 bits")]
 
 mod bare;
+mod crowd;
 mod durable;
 mod installation;
+mod kills;
 mod load;
 mod naive;
+mod population;
+mod postgres;
 mod process;
 mod report;
+mod requests;
+mod seats;
 mod served;
 mod starts;
 mod stats;
+mod storm;
+mod tenant;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::installation::Binary;
-use crate::report::Report;
+use crate::report::{Chapter, Report};
 
 /// The server's own.
 #[global_allocator]
@@ -33,6 +41,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Inner>,
+    /// Measure these parts alone
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
     /// Rounds; every shape runs in each of them
     #[arg(long, default_value_t = 7)]
     rounds: u32,
@@ -55,6 +66,27 @@ enum Inner {
     /// The handler that others are compared to: answers every request to a path with the same bytes
     #[command(hide = true)]
     Bare { path: String, bytes: usize },
+}
+
+/// What can be measured on its own.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Tokens, calls and documents against the bare handler; memory
+    Served,
+    /// Sizes, and starts
+    Starts,
+    /// Codes and refresh tokens, durable, against a naive pool
+    Durable,
+    /// A guarded call with an access token and with reference tokens
+    Credentials,
+    /// Opening sessions, durable
+    Seats,
+    /// From a revocation to the refusal on other nodes; needs PostgreSQL
+    Kills,
+    /// 100 000 live sessions and 1 000 000 reference tokens
+    Crowd,
+    /// The token path in a storm of sign-ins
+    Storm,
 }
 
 /// How much is measured.
@@ -86,22 +118,37 @@ async fn measure(arguments: &Arguments) -> Result<()> {
         Some(path) => Binary::new(path.clone()),
         None => Binary::new(build()?),
     };
-    let (served, memory) = served::measure(&binary, effort).await?;
-    let report = Report {
-        rounds: effort.rounds,
-        quick: effort.quick,
-        served,
-        memory,
-        binary_bytes: binary.bytes()?,
-        starts: starts::measure(&binary)?,
-        durable: durable::measure(effort, arguments.postgres.as_deref()).await?,
-    };
-    println!("{}", report.text());
+    let postgres = arguments.postgres.as_deref();
+    let parts = if arguments.only.is_empty() { Part::value_variants() } else { arguments.only.as_slice() };
+    let mut report = Report::new(effort);
+    for part in parts {
+        let chapter = chapter(*part, &binary, effort, postgres).await?;
+        println!("{}\n", report.add(chapter));
+    }
     if let Some(file) = &arguments.json {
         let json = serde_json::to_vec_pretty(&report.json())?;
         std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(())
+}
+
+async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&str>) -> Result<Chapter> {
+    Ok(match part {
+        Part::Served => {
+            let (served, memory) = served::measure(binary, effort).await?;
+            Chapter::served(&served, &memory)
+        }
+        Part::Starts => Chapter::starts(&starts::measure(binary)?, binary.bytes()?),
+        Part::Durable => Chapter::durable(&durable::measure(effort, postgres).await?),
+        Part::Credentials => Chapter::credentials(&served::measure_credentials(binary, effort).await?),
+        Part::Seats => Chapter::seats(&seats::measure(effort, postgres).await?),
+        Part::Kills => match postgres {
+            Some(server) => Chapter::kills(&kills::measure(binary, effort, server).await?),
+            None => Chapter::kills(&[]),
+        },
+        Part::Crowd => Chapter::crowd(&crowd::measure(binary, effort).await?),
+        Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
+    })
 }
 
 /// The release binary, as it is shipped.

@@ -1,22 +1,47 @@
 //! The results as a table for people and as JSON for programs.
 
-use std::fmt::Write as _;
+mod sessions;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::Effort;
 use crate::durable::Durable;
 use crate::served::{Bar, Memory, Served};
 use crate::starts::Starts;
 use crate::stats::Spread;
 
+/// What one part found out.
+pub(crate) struct Chapter {
+    text: String,
+    json: Value,
+}
+
+/// All parts together.
 pub(crate) struct Report {
-    pub(crate) rounds: u32,
-    pub(crate) quick: bool,
-    pub(crate) served: Vec<Served>,
-    pub(crate) memory: Memory,
-    pub(crate) binary_bytes: u64,
-    pub(crate) starts: Starts,
-    pub(crate) durable: Vec<Durable>,
+    effort: Effort,
+    json: Map<String, Value>,
+}
+
+impl Report {
+    pub(crate) fn new(effort: Effort) -> Self {
+        Self { effort, json: Map::new() }
+    }
+
+    /// Returns what is printed of it.
+    pub(crate) fn add(&mut self, chapter: Chapter) -> String {
+        if let Value::Object(members) = chapter.json {
+            self.json.extend(members);
+        }
+        let quick = if self.effort.quick { ", quick: not to be quoted" } else { "" };
+        format!("Medians of {} rounds (lowest–highest){quick}\n\n{}", self.effort.rounds, chapter.text)
+    }
+
+    pub(crate) fn json(self) -> Value {
+        let mut json = self.json;
+        json.insert("rounds".to_owned(), self.effort.rounds.into());
+        json.insert("quick".to_owned(), self.effort.quick.into());
+        json.into()
+    }
 }
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -148,35 +173,61 @@ impl Durable {
     }
 }
 
-impl Report {
-    /// Name, value, what it may be at most, unit.
-    fn sizes(&self) -> [(&'static str, f64, f64, &'static str); 6] {
+const SERVED: [&str; 9] = ["shape", "CPU µs", "bare CPU µs", "ratio", "at least", "", "requests/s", "p50 µs", "p99 µs"];
+
+fn served(served: &[Served]) -> String {
+    table(&SERVED, &served.iter().map(Served::row).collect::<Vec<_>>())
+}
+
+/// Name, value and what it may be at most, in this unit.
+fn sizes(sizes: &[(&str, f64, f64, &str)]) -> String {
+    let row = |(name, value, bar, unit): &(&str, f64, f64, &str)| {
+        vec![(*name).to_owned(), format!("{value:.1} {unit}"), format!("{bar:.0} {unit}"), verdict(value <= bar).into()]
+    };
+    table(&["size or time", "measured", "at most", ""], &sizes.iter().map(row).collect::<Vec<_>>())
+}
+
+impl Chapter {
+    pub(crate) fn served(shapes: &[Served], memory: &Memory) -> Self {
         let resident = |kib: u32| f64::from(kib) / 1024.0;
-        [
-            ("resident, idle", resident(self.memory.idle), 32.0, "MiB"),
-            ("resident, most under load", resident(self.memory.most_under_load), 64.0, "MiB"),
-            ("binary", self.binary_bytes as f64 / MIB, 30.0, "MiB"),
-            ("`serve` to ready, existing data", self.starts.existing.median, 50.0, "ms"),
-            ("`instance create` and `serve` to ready, empty", self.starts.empty.median, 500.0, "ms"),
-            ("`demo` to ready", self.starts.demo.median, 1000.0, "ms"),
-        ]
+        let sizes = sizes(&[
+            ("resident, idle", resident(memory.idle), 32.0, "MiB"),
+            ("resident, most under load", resident(memory.most_under_load), 64.0, "MiB"),
+        ]);
+        Self {
+            text: format!("{}\n{sizes}", served(shapes)),
+            json: json!({
+                "served": shapes.iter().map(Served::json).collect::<Vec<_>>(),
+                "resident_kib": { "idle": memory.idle, "most_under_load": memory.most_under_load },
+            }),
+        }
     }
 
-    pub(crate) fn text(&self) -> String {
-        let served: Vec<_> = self.served.iter().map(Served::row).collect();
-        let durable: Vec<_> = self.durable.iter().map(Durable::row).collect();
-        let sizes = self.sizes().map(|(name, value, bar, unit)| {
-            let verdict = verdict(value <= bar).to_owned();
-            vec![name.to_owned(), format!("{value:.1} {unit}"), format!("{bar:.0} {unit}"), verdict]
-        });
-        let mut text = String::new();
-        let quick = if self.quick { ", quick: not to be quoted" } else { "" };
-        let _ = writeln!(text, "Medians of {} rounds (lowest–highest){quick}\n", self.rounds);
-        text.push_str(&table(
-            &["shape", "CPU µs", "bare CPU µs", "ratio", "at least", "", "requests/s", "p50 µs", "p99 µs"],
-            &served,
-        ));
-        text.push('\n');
+    pub(crate) fn credentials(shapes: &[Served]) -> Self {
+        let json = json!({ "credentials": shapes.iter().map(Served::json).collect::<Vec<_>>() });
+        Self { text: served(shapes), json }
+    }
+
+    pub(crate) fn starts(starts: &Starts, binary_bytes: u64) -> Self {
+        Self {
+            text: sizes(&[
+                ("binary", binary_bytes as f64 / MIB, 30.0, "MiB"),
+                ("`serve` to ready, existing data", starts.existing.median, 50.0, "ms"),
+                ("`instance create` and `serve` to ready, empty", starts.empty.median, 500.0, "ms"),
+                ("`demo` to ready", starts.demo.median, 1000.0, "ms"),
+            ]),
+            json: json!({
+                "binary_bytes": binary_bytes,
+                "starts_ms": {
+                    "serve_existing": starts.existing.json(),
+                    "create_and_serve_empty": starts.empty.json(),
+                    "demo": starts.demo.json(),
+                },
+            }),
+        }
+    }
+
+    pub(crate) fn durable(durable: &[Durable]) -> Self {
         let head = [
             "durable change",
             "callers",
@@ -190,28 +241,12 @@ impl Report {
             "goal",
             "",
         ];
-        text.push_str(&table(&head, &durable));
-        if !self.durable.iter().any(|durable| durable.database == "PostgreSQL") {
-            text.push_str("PostgreSQL: not run (GATEHOUSE_TEST_POSTGRES is not set)\n");
+        let mut text = table(&head, &durable.iter().map(Durable::row).collect::<Vec<_>>());
+        if !durable.iter().any(|durable| durable.database == "PostgreSQL") {
+            text.push_str(NO_POSTGRES);
         }
-        text.push('\n');
-        text.push_str(&table(&["size or time", "measured", "at most", ""], &sizes));
-        text
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "rounds": self.rounds,
-            "quick": self.quick,
-            "served": self.served.iter().map(Served::json).collect::<Vec<_>>(),
-            "durable": self.durable.iter().map(Durable::json).collect::<Vec<_>>(),
-            "resident_kib": { "idle": self.memory.idle, "most_under_load": self.memory.most_under_load },
-            "binary_bytes": self.binary_bytes,
-            "starts_ms": {
-                "serve_existing": self.starts.existing.json(),
-                "create_and_serve_empty": self.starts.empty.json(),
-                "demo": self.starts.demo.json(),
-            },
-        })
+        Self { text, json: json!({ "durable": durable.iter().map(Durable::json).collect::<Vec<_>>() }) }
     }
 }
+
+const NO_POSTGRES: &str = "PostgreSQL: not run (GATEHOUSE_TEST_POSTGRES is not set)\n";

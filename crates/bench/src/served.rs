@@ -13,7 +13,9 @@ use serde_json::Value;
 use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, CONNECTIONS};
+use crate::population;
 use crate::process::{Server, thread_cpu};
+use crate::requests::{SERVICE_DOCUMENT, Shown, TOKEN, client_credentials, get};
 use crate::stats::{Spread, percentile};
 
 /// The audit's last batch is written at most this long after the event it holds.
@@ -33,8 +35,7 @@ struct Shape {
     name: &'static str,
     bar: Bar,
     path: &'static str,
-    /// One for each connection.
-    requests: Vec<Arc<[u8]>>,
+    requests: Requests,
     count: usize,
 }
 
@@ -60,26 +61,39 @@ pub(crate) struct Memory {
     pub(crate) most_under_load: u32,
 }
 
+/// Tokens, calls with them, documents; and what the server took of memory.
 pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<(Vec<Served>, Memory)> {
     let installation = Installation::with_data(binary)?;
     let apps = Applications::create(&installation)?;
     let (house, _) = installation.serve()?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (idle, _) = house.resident()?;
+    let served = rounds(&house, &main_job(house.address, &apps, effort).await?, effort).await?;
+    let (_, most_under_load) = house.resident()?;
+    house.stop()?;
+    Ok((served, Memory { idle, most_under_load }))
+}
 
-    let shapes = shapes(house.address, &apps, effort).await?;
+/// A guarded call with an access token, and with a reference token in either header.
+pub(crate) async fn measure_credentials(binary: &Binary, effort: Effort) -> Result<Vec<Served>> {
+    let installation = Installation::with_data(binary)?;
+    let apps = Applications::create(&installation)?;
+    let keys = population::add(&installation.database_url(), CONNECTIONS, CONNECTIONS, CONNECTIONS).await?;
+    let (house, _) = installation.serve()?;
+    let served = rounds(&house, &by_credential(house.address, &apps, &keys, effort).await?, effort).await?;
+    house.stop()?;
+    Ok(served)
+}
+
+async fn rounds(house: &Server, shapes: &[Shape], effort: Effort) -> Result<Vec<Served>> {
     let mut bare = Vec::new();
-    for shape in &shapes {
-        let answer = load::once(house.address, &shape.requests[0]).await?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("bare").arg(shape.path).arg(answer.len().to_string());
-        bare.push(Server::that_tells(command)?);
+    for shape in shapes {
+        bare.push(bare_like(house, &shape.requests[0], shape.path).await?);
     }
-
     let mut rounds: Vec<Vec<Round>> = shapes.iter().map(|_| Vec::new()).collect();
     for round in 0..=effort.rounds {
         for ((shape, bare), rounds) in shapes.iter().zip(&bare).zip(&mut rounds) {
-            eprint!("\rround {round} of {}: {:40}", effort.rounds, shape.name);
+            eprint!("\rround {round} of {}: {:45}", effort.rounds, shape.name);
             // The first round warms caches, pools and tables, and is not counted.
             let count = if round == 0 { shape.count / 4 } else { shape.count };
             let signing = match shape.bar {
@@ -87,17 +101,22 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<(Vec<Serv
                 _ => None,
             };
             let bare = one(bare, &shape.requests, count).await?;
-            let served = one(&house, &shape.requests, count).await?;
+            let served = one(house, &shape.requests, count).await?;
             if round > 0 {
                 rounds.push(Round { served, bare, signing });
             }
         }
     }
     eprintln!();
-    let (_, most_under_load) = house.resident()?;
-    house.stop()?;
-    let served = shapes.iter().zip(&rounds).map(|(shape, rounds)| summary(shape, rounds)).collect();
-    Ok((served, Memory { idle, most_under_load }))
+    Ok(shapes.iter().zip(&rounds).map(|(shape, rounds)| summary(shape, rounds)).collect())
+}
+
+/// The bare handler, answering as many bytes as the house does to this request.
+pub(crate) async fn bare_like(house: &Server, request: &[u8], path: &str) -> Result<Server> {
+    let answer = load::once(house.address, request).await?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("bare").arg(path).arg(answer.len().to_string());
+    Server::that_tells(command)
 }
 
 /// Client identifiers and secrets, by algorithm.
@@ -118,60 +137,76 @@ impl Applications {
     }
 }
 
-const TOKEN: &str = "/id/connect/token";
-const SERVICE_DOCUMENT: &str = "/api/domain/odata/";
 const CUSTOMERS: &str = "/api/domain/odata/Crm_Sales_Customers";
 const DISCOVERY: &str = "/id/.well-known/openid-configuration";
 const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 
-async fn shapes(address: SocketAddr, apps: &Applications, effort: Effort) -> Result<Vec<Shape>> {
-    let ask_token = token_request(address, &apps.es256);
-    let (mut documents, mut customers) = (Vec::new(), Vec::new());
-    for _ in 0..CONNECTIONS {
-        let answer: Value = serde_json::from_slice(&load::once(address, &ask_token).await?)?;
-        let token = answer["access_token"].as_str().context("a token was given")?;
-        documents.push(get(address, SERVICE_DOCUMENT, Some(token)));
-        customers.push(get(address, &format!("{CUSTOMERS}?$top=10"), Some(token)));
-    }
-    let same = |request: Arc<[u8]>| vec![request; CONNECTIONS];
-    let shape = |name, bar, path, requests, count| Shape { name, bar, path, requests, count: effort.of(count) };
-    let credentials = |app| same(token_request(address, app));
+/// Shared by connections: see [`load::run`].
+pub(crate) type Requests = Arc<[Arc<[u8]>]>;
+
+fn shape(name: &'static str, bar: Bar, path: &'static str, (requests, count): (Requests, usize)) -> Shape {
+    Shape { name, bar, path, requests, count }
+}
+
+/// The main job: tokens, calls with them, and the documents that clients read.
+async fn main_job(address: SocketAddr, apps: &Applications, effort: Effort) -> Result<Vec<Shape>> {
+    let tokens = access_tokens(address, apps).await?;
+    let of_tokens = |target: &str| tokens.iter().map(|token| get(address, target, Shown::Bearer(token))).collect();
+    let same = |request: Arc<[u8]>| -> Requests { Arc::new([request]) };
+    let credentials = |(id, secret): &(&str, String)| same(client_credentials(address, (id, secret)));
+    let document = |path| same(get(address, path, Shown::Nothing));
+    let calls: Requests = of_tokens(SERVICE_DOCUMENT);
+    let customers: Requests = of_tokens(&format!("{CUSTOMERS}?$top=10"));
+    let times = |requests: Requests, count| (requests, effort.of(count));
     Ok(vec![
-        shape("guarded call: service document", Bar::OfBare(0.60), SERVICE_DOCUMENT, documents, 40_000),
-        shape("guarded call: ten customers", Bar::None, CUSTOMERS, customers, 10_000),
-        shape("client credentials, ES256", Bar::OfBare(0.18), TOKEN, credentials(&apps.es256), 20_000),
-        shape("client credentials, EdDSA", Bar::OfBare(0.22), TOKEN, credentials(&apps.eddsa), 20_000),
-        shape("client credentials, RS256", Bar::OfSigning(0.75), TOKEN, credentials(&apps.rs256), 4_000),
-        shape("discovery", Bar::OfBare(0.90), DISCOVERY, same(get(address, DISCOVERY, None)), 60_000),
-        shape("key set", Bar::OfBare(0.90), JWKS, same(get(address, JWKS, None)), 60_000),
+        shape("guarded call: service document", Bar::OfBare(0.60), SERVICE_DOCUMENT, times(calls, 40_000)),
+        shape("guarded call: ten customers", Bar::None, CUSTOMERS, times(customers, 10_000)),
+        shape("client credentials, ES256", Bar::OfBare(0.18), TOKEN, times(credentials(&apps.es256), 20_000)),
+        shape("client credentials, EdDSA", Bar::OfBare(0.22), TOKEN, times(credentials(&apps.eddsa), 20_000)),
+        shape("client credentials, RS256", Bar::OfSigning(0.75), TOKEN, times(credentials(&apps.rs256), 4_000)),
+        shape("discovery", Bar::OfBare(0.90), DISCOVERY, times(document(DISCOVERY), 60_000)),
+        shape("key set", Bar::OfBare(0.90), JWKS, times(document(JWKS), 60_000)),
     ])
 }
 
-fn get(address: SocketAddr, target: &str, token: Option<&str>) -> Arc<[u8]> {
-    let authorization = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let text = format!(
-        "GET {target} HTTP/1.1\r\nhost: {address}\r\nuser-agent: bench\r\naccept: application/json\r\n\
-         {authorization}\r\n"
-    );
-    text.into_bytes().into()
+/// The same guarded call, by what it shows.
+async fn by_credential(
+    address: SocketAddr,
+    apps: &Applications,
+    keys: &[String],
+    effort: Effort,
+) -> Result<Vec<Shape>> {
+    let call = |shown: Shown<'_>| get(address, SERVICE_DOCUMENT, shown);
+    let tokens = access_tokens(address, apps).await?;
+    let access: Requests = tokens.iter().map(|token| call(Shown::Bearer(token))).collect();
+    let bearer: Requests = keys.iter().map(|key| call(Shown::Bearer(key))).collect();
+    let api_key: Requests = keys.iter().map(|key| call(Shown::ApiKey(key))).collect();
+    let count = effort.of(40_000);
+    Ok(vec![
+        shape("guarded call: access token", Bar::OfBare(0.60), SERVICE_DOCUMENT, (access, count)),
+        shape("guarded call: reference token", Bar::OfBare(0.60), SERVICE_DOCUMENT, (bearer, count)),
+        shape("guarded call: reference token, `X-Api-Key`", Bar::OfBare(0.60), SERVICE_DOCUMENT, (api_key, count)),
+    ])
 }
 
-fn token_request(address: SocketAddr, (id, secret): &(&str, String)) -> Arc<[u8]> {
-    let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}&scope=read");
-    let text = format!(
-        "POST {TOKEN} HTTP/1.1\r\nhost: {address}\r\nuser-agent: bench\r\naccept: application/json\r\n\
-         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
-        form.len()
-    );
-    text.into_bytes().into()
+/// One for each connection.
+async fn access_tokens(address: SocketAddr, apps: &Applications) -> Result<Vec<String>> {
+    let (id, secret) = &apps.es256;
+    let request = client_credentials(address, (id, secret));
+    let mut tokens = Vec::with_capacity(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        let answer: Value = serde_json::from_slice(&load::once(address, &request).await?)?;
+        tokens.push(answer["access_token"].as_str().context("a token was given")?.to_owned());
+    }
+    Ok(tokens)
 }
 
 /// One server's part of a round, in microseconds.
-struct One {
-    cpu: f64,
-    per_second: f64,
-    p50: f64,
-    p99: f64,
+pub(crate) struct One {
+    pub(crate) cpu: f64,
+    pub(crate) per_second: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
 }
 
 struct Round {
@@ -180,7 +215,7 @@ struct Round {
     signing: Option<f64>,
 }
 
-async fn one(server: &Server, requests: &[Arc<[u8]>], count: usize) -> Result<One> {
+pub(crate) async fn one(server: &Server, requests: &Requests, count: usize) -> Result<One> {
     let before = server.cpu()?;
     let mut run = load::run(server.address, requests, count).await?;
     tokio::time::sleep(SETTLE).await;

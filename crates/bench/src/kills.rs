@@ -1,0 +1,128 @@
+//! From a token's revocation on one node to its refusal on the others: three processes on one PostgreSQL.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flows::MasterKey;
+use model::Dice as _;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use web::SystemDice;
+
+use crate::Effort;
+use crate::installation::{Binary, Installation};
+use crate::load::{self, Connection};
+use crate::population;
+use crate::postgres::with_database;
+use crate::process::Server;
+use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
+use crate::stats::percentile;
+use crate::tenant::plant;
+
+const NODES: usize = 3;
+/// Of each kind.
+const KILLS: usize = 200;
+/// Tokens that die at the same time, and are asked about so often meanwhile: not so often that asking is a load.
+const AT_ONCE: usize = 4;
+const ASK_EVERY: Duration = Duration::from_millis(5);
+/// Nothing that is worth measuring takes so long.
+const LONGEST: Duration = Duration::from_secs(10);
+/// A node reads the feed from the start before it is steady.
+const SETTLE: Duration = Duration::from_secs(2);
+
+const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
+
+/// Milliseconds from sending the revocation to the first refusal, a value for each kill and further node.
+pub(crate) struct Felt {
+    pub(crate) what: &'static str,
+    pub(crate) kills: usize,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) most: f64,
+}
+
+pub(crate) async fn measure(binary: &Binary, effort: Effort, server: &str) -> Result<Vec<Felt>> {
+    with_database(server, async |url| on(binary, effort, url).await).await
+}
+
+async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
+    let key = SystemDice.secret();
+    plant(url, &MasterKey::new(&key)).await?.close().await;
+    let kills = effort.of(KILLS);
+    let keys = population::add(url, kills, kills, kills).await?;
+    let installations =
+        (0..NODES).map(|_| Installation::node(binary, url, &STANDARD.encode(key))).collect::<Result<Vec<_>>>()?;
+    let nodes = installations.iter().map(|one| Ok(one.serve()?.0)).collect::<Result<Vec<_>>>()?;
+    let nodes: Arc<[Server]> = nodes.into();
+    tokio::time::sleep(SETTLE).await;
+
+    let mut access = Vec::with_capacity(kills);
+    for _ in 0..kills {
+        let answer = load::once(nodes[0].address, &client_credentials(nodes[0].address, SERVICE)).await?;
+        let answer: Value = serde_json::from_slice(&answer)?;
+        access.push(answer["access_token"].as_str().context("a token was given")?.to_owned());
+    }
+    let (id, secret) = SERVICE;
+    let client = format!("client_id={id}&client_secret={secret}");
+    let access = felt(&nodes, "access token of a service", &access, &client).await?;
+    let keys = felt(&nodes, "reference token", &keys, &format!("client_id={}", population::APPLICATION)).await?;
+    Ok(vec![access, keys])
+}
+
+async fn felt(nodes: &Arc<[Server]>, what: &'static str, tokens: &[String], client: &str) -> Result<Felt> {
+    let mut took: Vec<u32> = Vec::new();
+    let mut under_way: JoinSet<Result<Vec<u32>>> = JoinSet::new();
+    for (number, token) in tokens.iter().enumerate() {
+        if under_way.len() >= AT_ONCE {
+            took.extend(under_way.join_next().await.context("some are under way")???);
+        }
+        eprint!("\r{} of {} killed: {what}   ", number + 1, tokens.len());
+        under_way.spawn(kill(Arc::clone(nodes), number % NODES, token.clone(), format!("token={token}&{client}")));
+    }
+    while let Some(done) = under_way.join_next().await {
+        took.extend(done??);
+    }
+    eprintln!();
+    let (p50, p99) = (percentile(&mut took, 50) / 1e3, percentile(&mut took, 99) / 1e3);
+    Ok(Felt { what, kills: tokens.len(), p50, p99, most: percentile(&mut took, 100) / 1e3 })
+}
+
+/// Microseconds until each of the other nodes refused. All of them knew the token, and the session it had opened.
+async fn kill(nodes: Arc<[Server]>, by: usize, token: String, revocation: String) -> Result<Vec<u32>> {
+    let mut others = Vec::new();
+    for number in 0..NODES {
+        // The one that will kill first: it opens the session, the others join it.
+        let node = (by + number) % NODES;
+        let address = nodes[node].address;
+        let mut connection = Connection::open(address).await?;
+        let call = get(address, SERVICE_DOCUMENT, Shown::Bearer(&token));
+        let status = connection.status(&call).await?;
+        ensure!(status == 200, "a token that lives was answered {status}");
+        if node != by {
+            others.push((connection, call));
+        }
+    }
+    let address = nodes[by].address;
+    let mut killing = Connection::open(address).await?;
+    let revocation = post(address, "/id/connect/revocation", &revocation, "");
+    let begun = Instant::now();
+    let asked: JoinSet<_> = others.into_iter().map(|(connection, call)| refused(connection, call, begun)).collect();
+    let status = killing.status(&revocation).await?;
+    ensure!(status == 200, "the revocation was answered {status}");
+    asked.join_all().await.into_iter().collect()
+}
+
+/// Calls until it is refused.
+async fn refused(mut connection: Connection, call: Arc<[u8]>, begun: Instant) -> Result<u32> {
+    loop {
+        match connection.status(&call).await? {
+            200 => ensure!(begun.elapsed() < LONGEST, "a revoked token is still good"),
+            401 => return Ok(u32::try_from(begun.elapsed().as_micros())?),
+            status => anyhow::bail!("neither let in nor refused: {status}"),
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}

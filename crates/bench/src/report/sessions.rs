@@ -1,0 +1,212 @@
+//! Sessions, kills, crowds and storms.
+
+use serde_json::{Value, json};
+
+use super::{Chapter, NO_POSTGRES, spread, table, verdict};
+use crate::crowd::{Crowd, InUse};
+use crate::kills::Felt;
+use crate::seats::Openings;
+use crate::storm::{Pace, Storm, Weather};
+
+/// A kill reaches every node within a second.
+const LONGEST_KILL: f64 = 1000.0;
+/// What a call may cost among many sessions, of what it costs with one.
+const UNCHANGED: f64 = 0.9;
+/// The token path's p99 in a storm of sign-ins, by that without.
+const MOST_TIMES: f64 = 2.0;
+
+impl Chapter {
+    pub(crate) fn seats(openings: &[Openings]) -> Self {
+        let head = ["opening a session", "callers", "openings/s", "p50 ms", "p99 ms", "commits per opening"];
+        let row = |one: &Openings| {
+            vec![
+                one.database.to_owned(),
+                one.callers.to_string(),
+                spread(one.per_second, 0),
+                spread(one.p50, 1),
+                spread(one.p99, 1),
+                format!("1/{:.1}", 1.0 / one.commits_per_opening.median),
+            ]
+        };
+        let json = |one: &Openings| {
+            json!({
+                "database": one.database,
+                "callers": one.callers,
+                "openings_per_second": one.per_second.json(),
+                "p50_ms": one.p50.json(),
+                "p99_ms": one.p99.json(),
+                "commits_per_opening": one.commits_per_opening.json(),
+            })
+        };
+        let mut text = table(&head, &openings.iter().map(row).collect::<Vec<_>>());
+        if openings.len() == 1 {
+            text.push_str(NO_POSTGRES);
+        }
+        Self { text, json: json!({ "seats": openings.iter().map(json).collect::<Vec<_>>() }) }
+    }
+
+    pub(crate) fn kills(felt: &[Felt]) -> Self {
+        if felt.is_empty() {
+            return Self { text: format!("revocation: {NO_POSTGRES}"), json: json!({ "kills": null }) };
+        }
+        let head = ["revoked on one of three nodes", "kills", "p50 ms", "p99 ms", "longest ms", "p99 at most", ""];
+        let row = |one: &Felt| {
+            vec![
+                one.what.to_owned(),
+                one.kills.to_string(),
+                format!("{:.0}", one.p50),
+                format!("{:.0}", one.p99),
+                format!("{:.0}", one.most),
+                format!("{LONGEST_KILL:.0} ms"),
+                verdict(one.p99 < LONGEST_KILL).to_owned(),
+            ]
+        };
+        let json = |one: &Felt| {
+            json!({
+                "token": one.what, "kills": one.kills, "p50_ms": one.p50, "p99_ms": one.p99, "longest_ms": one.most,
+                "met": one.p99 < LONGEST_KILL,
+            })
+        };
+        Self {
+            text: table(&head, &felt.iter().map(row).collect::<Vec<_>>()),
+            json: json!({ "kills": felt.iter().map(json).collect::<Vec<_>>() }),
+        }
+    }
+
+    pub(crate) fn crowd(crowd: &Crowd) -> Self {
+        let (sessions, tokens) = (crowd.sessions, crowd.tokens);
+        let head = ["tokens in use", "CPU µs", "of bare", "of 1 session", "at least", "", "p50 µs", "p99 µs"];
+        let small = vec![
+            "1 session, 1 token".to_owned(),
+            String::new(),
+            spread(crowd.small_of_bare, 2),
+            String::new(),
+            String::new(),
+            String::new(),
+            String::new(),
+            String::new(),
+        ];
+        let rows: Vec<_> = std::iter::once(small).chain(crowd.in_use.iter().map(InUse::row)).collect();
+        let mib = |kib: u32| format!("{:.0} MiB", f64::from(kib) / 1024.0);
+        let ms = |ms: f64| format!("{ms:.1} ms");
+        let sizes: Vec<_> = [
+            ("resident at the start", mib(crowd.started)),
+            ("resident, all sessions live", mib(crowd.live)),
+            ("resident after all rounds", mib(crowd.used)),
+            ("resident after all rounds, 1 session", mib(crowd.small)),
+            ("opened a second, over HTTP", format!("{:.0}", crowd.opened_per_second)),
+            ("CPU each second while nobody calls", ms(crowd.resting.1)),
+            ("the same, 1 session", ms(crowd.resting.0)),
+        ]
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .into();
+        let text = format!(
+            "{sessions} live sessions, {tokens} reference tokens\n\n{}\n{}",
+            table(&head, &rows),
+            table(&["", "measured"], &sizes)
+        );
+        let json = json!({
+            "sessions": sessions,
+            "tokens": tokens,
+            "one_session_of_bare": crowd.small_of_bare.json(),
+            "in_use": crowd.in_use.iter().map(InUse::json).collect::<Vec<_>>(),
+            "resident_kib": {
+                "started": crowd.started, "live": crowd.live, "used": crowd.used, "one_session": crowd.small,
+            },
+            "opened_per_second": crowd.opened_per_second,
+            "resting_ms_per_second": { "one_session": crowd.resting.0, "all": crowd.resting.1 },
+        });
+        Self { text, json: json!({ "crowd": json }) }
+    }
+
+    pub(crate) fn storm(storm: &Storm) -> Self {
+        let head = [
+            "beside wrong passwords",
+            "asked for",
+            "p50 µs without",
+            "p99 µs without",
+            "p50 µs",
+            "p99 µs",
+            "p99 by p99 without",
+            "at most",
+            "",
+        ];
+        let rows: Vec<_> = storm.weather.iter().map(Weather::row).collect();
+        let compared = spread(storm.sign_ins_per_second, 0);
+        let text = format!("{}\nPasswords compared a second meanwhile: {compared}\n", table(&head, &rows));
+        let json = json!({
+            "token_path": storm.weather.iter().map(Weather::json).collect::<Vec<_>>(),
+            "sign_ins_per_second": storm.sign_ins_per_second.json(),
+        });
+        Self { text, json: json!({ "storm": json }) }
+    }
+}
+
+impl InUse {
+    fn is_met(&self) -> bool {
+        self.of_small.median >= UNCHANGED
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.tokens.to_string(),
+            spread(self.cpu, 1),
+            spread(self.of_bare, 2),
+            spread(self.of_small, 2),
+            format!("{UNCHANGED:.2}"),
+            verdict(self.is_met()).to_owned(),
+            spread(self.p50, 0),
+            spread(self.p99, 0),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "tokens": self.tokens,
+            "cpu_us": self.cpu.json(),
+            "of_bare": self.of_bare.json(),
+            "of_one_session": self.of_small.json(),
+            "met": self.is_met(),
+            "p50_us": self.p50.json(),
+            "p99_us": self.p99.json(),
+        })
+    }
+}
+
+impl Weather {
+    fn pace(&self) -> String {
+        match self.pace {
+            Pace::Steady(per_second) => format!("{per_second}/s"),
+            Pace::Full(_) => "all there is".to_owned(),
+        }
+    }
+
+    fn is_met(&self) -> bool {
+        self.times.median <= MOST_TIMES
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.path.to_owned(),
+            self.pace(),
+            spread(self.quiet.0, 0),
+            spread(self.quiet.1, 0),
+            spread(self.storm.0, 0),
+            spread(self.storm.1, 0),
+            spread(self.times, 1),
+            format!("{MOST_TIMES:.0}"),
+            verdict(self.is_met()).to_owned(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "path": self.path,
+            "asked_for": self.pace(),
+            "without": { "p50_us": self.quiet.0.json(), "p99_us": self.quiet.1.json() },
+            "storm": { "p50_us": self.storm.0.json(), "p99_us": self.storm.1.json() },
+            "times": self.times.json(),
+            "met": self.is_met(),
+        })
+    }
+}

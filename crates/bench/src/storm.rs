@@ -1,0 +1,186 @@
+//! A storm of sign-ins with wrong passwords, each from another account and network so that no throttle slows it, and
+//! what the token path feels of it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::Effort;
+use crate::installation::{Binary, Installation};
+use crate::load::{self, Connection, Run};
+use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
+use crate::served::Requests;
+use crate::stats::{Spread, percentile};
+
+const SIGN_INS: usize = 64;
+const LOGIN: &str = "/id/account/login";
+/// Any value of this length is a browser's own.
+const FORM_COOKIE: &str = "cookie: gatehouse-form=01234567890123456789012345678901\r\n";
+const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
+
+/// How much of the token path's work is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// So many requests a second, each sent when it is due.
+    Steady(u32),
+    /// Every connection sends its next request when the last is answered: the cores are full without any storm.
+    Full(usize),
+}
+
+/// A path at a pace, as measured; latencies in microseconds.
+pub(crate) struct Weather {
+    pub(crate) path: &'static str,
+    pub(crate) pace: Pace,
+    pub(crate) quiet: (Spread, Spread),
+    pub(crate) storm: (Spread, Spread),
+    /// The p99 in the storm by that before it, round by round.
+    pub(crate) times: Spread,
+}
+
+pub(crate) struct Storm {
+    pub(crate) weather: Vec<Weather>,
+    /// Passwords compared a second while tokens were asked for.
+    pub(crate) sign_ins_per_second: Spread,
+}
+
+struct Shape {
+    path: &'static str,
+    pace: Pace,
+    requests: Requests,
+}
+
+pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
+    let installation = Installation::with_data(binary)?.behind_a_proxy()?;
+    let (house, _) = installation.serve()?;
+    let shapes = shapes(house.address, effort).await?;
+    let mut rounds = Vec::new();
+    for round in 0..=effort.rounds {
+        eprint!("\rround {round} of {}: a storm of sign-ins   ", effort.rounds);
+        let quiet = all(house.address, &shapes, effort).await?;
+        let clouds = Clouds::gather(house.address, round).await?;
+        let storm = all(house.address, &shapes, effort).await?;
+        let per_second = clouds.pass().await?;
+        // The first round warms pools and tables, and is not counted.
+        if round > 0 {
+            rounds.push(Round { quiet, storm, per_second });
+        }
+    }
+    eprintln!();
+    house.stop()?;
+    let weather = shapes.iter().enumerate().map(|(place, shape)| {
+        let of = |value: &dyn Fn(&Felt, &Felt) -> f64| {
+            Spread::of(rounds.iter().map(|round| value(&round.quiet[place], &round.storm[place])))
+        };
+        Weather {
+            path: shape.path,
+            pace: shape.pace,
+            quiet: (of(&|quiet, _| quiet.p50), of(&|quiet, _| quiet.p99)),
+            storm: (of(&|_, storm| storm.p50), of(&|_, storm| storm.p99)),
+            times: of(&|quiet, storm| storm.p99 / quiet.p99),
+        }
+    });
+    Ok(Storm {
+        weather: weather.collect(),
+        sign_ins_per_second: Spread::of(rounds.iter().map(|round| round.per_second)),
+    })
+}
+
+async fn shapes(address: SocketAddr, effort: Effort) -> Result<Vec<Shape>> {
+    let ask = client_credentials(address, SERVICE);
+    let answer: Value = serde_json::from_slice(&load::once(address, &ask).await?)?;
+    let token = answer["access_token"].as_str().context("a token was given")?;
+    let call = get(address, SERVICE_DOCUMENT, Shown::Bearer(token));
+    let shape = |path, request: &Arc<[u8]>, pace| Shape { path, pace, requests: Arc::new([Arc::clone(request)]) };
+    Ok(vec![
+        shape("client credentials", &ask, Pace::Steady(500)),
+        shape("guarded call", &call, Pace::Steady(500)),
+        shape("client credentials", &ask, Pace::Full(effort.of(20_000))),
+        shape("guarded call", &call, Pace::Full(effort.of(40_000))),
+    ])
+}
+
+struct Felt {
+    p50: f64,
+    p99: f64,
+}
+
+struct Round {
+    quiet: Vec<Felt>,
+    storm: Vec<Felt>,
+    per_second: f64,
+}
+
+async fn all(address: SocketAddr, shapes: &[Shape], effort: Effort) -> Result<Vec<Felt>> {
+    let span = Duration::from_millis(if effort.quick { 500 } else { 2000 });
+    let mut all = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        let Run { mut latencies, .. } = match shape.pace {
+            Pace::Steady(per_second) => load::steady(address, &shape.requests[0], per_second, span).await?,
+            Pace::Full(count) => load::run(address, &shape.requests, count).await?,
+        };
+        all.push(Felt { p50: percentile(&mut latencies, 50), p99: percentile(&mut latencies, 99) });
+    }
+    Ok(all)
+}
+
+/// The storm, until it is told to pass.
+struct Clouds {
+    over: Arc<AtomicBool>,
+    begun: Instant,
+    tasks: JoinSet<Result<u32>>,
+}
+
+impl Clouds {
+    async fn gather(address: SocketAddr, round: u32) -> Result<Self> {
+        let csrf = csrf(address).await?;
+        // The first byte of the networks is the round: no account of one comes again in another.
+        let next = Arc::new(AtomicU32::new((10 + round) << 24));
+        let over = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        for _ in 0..SIGN_INS {
+            let (over, next, csrf) = (Arc::clone(&over), Arc::clone(&next), csrf.clone());
+            tasks.spawn(async move {
+                let mut connection = Connection::open(address).await?;
+                let mut compared = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let from = Ipv4Addr::from_bits(number);
+                    let form = format!("csrf={csrf}&login=storm.{number}&password=wrong");
+                    let post = post(address, LOGIN, &form, &format!("{FORM_COOKIE}x-forwarded-for: {from}\r\n"));
+                    let status = connection.status(&post).await?;
+                    ensure!(status == 200, "a wrong password was answered {status}");
+                    compared += 1;
+                }
+                Ok(compared)
+            });
+        }
+        // Until all of them are in the queue.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Ok(Self { over, begun: Instant::now(), tasks })
+    }
+
+    /// Passwords compared a second.
+    async fn pass(mut self) -> Result<f64> {
+        self.over.store(true, Ordering::Relaxed);
+        let mut compared = 0;
+        while let Some(done) = self.tasks.join_next().await {
+            compared += done??;
+        }
+        Ok(f64::from(compared) / self.begun.elapsed().as_secs_f64())
+    }
+}
+
+/// What the form of this browser must bring back.
+async fn csrf(address: SocketAddr) -> Result<String> {
+    const BEFORE: &str = "name=\"csrf\" value=\"";
+    let text = format!("GET {LOGIN} HTTP/1.1\r\nhost: {address}\r\n{FORM_COOKIE}\r\n");
+    let page = String::from_utf8(load::once(address, text.as_bytes()).await?)?;
+    let (_, rest) = page.split_once(BEFORE).context("the sign-in page has a form")?;
+    let (csrf, _) = rest.split_once('"').context("the value ends")?;
+    Ok(csrf.to_owned())
+}
