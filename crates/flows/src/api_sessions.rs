@@ -2,9 +2,11 @@
 //! sessions it knows, and their timers are written down in batches.
 
 mod looks;
+mod waiting;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::seat::{
@@ -18,13 +20,15 @@ use store::{
 use uuid::Uuid;
 
 use self::looks::Looks;
+use self::waiting::Waiting;
 use crate::audit::Trail;
 use crate::guard::{GuardRefusal, TokenRefusal, in_time};
 use crate::instance::Instance;
 use crate::{Answer, Fault};
 
-/// Timers written down in one batch at most.
-const FLUSHED_AT_ONCE: usize = 500;
+/// Timers that a beat writes down where nobody else goes by them: a crowd of sessions is written down in turns. Nodes
+/// that share a database write all of them at every beat.
+const FLUSHED_ALONE: usize = 500;
 
 /// A session as calls see it: its sliding timer is one store into memory.
 pub(crate) struct LiveSession {
@@ -32,11 +36,14 @@ pub(crate) struct LiveSession {
     user: UserId,
     timer: SlidingTimer,
     applications: Mutex<Applications>,
+    /// Among those that wait to be written down.
+    waits: AtomicBool,
 }
 
 #[derive(Default)]
 struct Applications {
-    known: BTreeSet<ApplicationId>,
+    /// One, or a few.
+    known: Vec<ApplicationId>,
     unwritten: Vec<ApplicationId>,
 }
 
@@ -45,9 +52,14 @@ impl LiveSession {
         self.timer.called(now);
         let mut applications = self.applications.lock();
         if !applications.known.contains(&application) {
-            applications.known.insert(application);
+            applications.known.push(application);
             applications.unwritten.push(application);
         }
+    }
+
+    fn unwritten(&self, now: Timestamp) -> (Option<Extension>, Vec<ApplicationId>) {
+        self.timer.mind_the_clock(now);
+        (self.timer.unwritten(), self.applications.lock().unwritten.clone())
     }
 }
 
@@ -79,6 +91,9 @@ pub(crate) struct ApiSessions {
     /// Sessions that were closed a moment ago: an answer that is on its way may still say that they live.
     closed_lately: Mutex<ClosedLately>,
     looks: Looks,
+    waiting: Waiting,
+    /// When somebody last looked whether the clock was set back.
+    minded: AtomicI64,
 }
 
 impl ApiSessions {
@@ -105,12 +120,12 @@ impl ApiSessions {
             known.timer.learn(OwnRow { ends_at: row.ends_at, final_end: row.final_end });
             return Arc::clone(known);
         }
-        let known = row.applications.into_iter().collect();
         let session = Arc::new(LiveSession {
             id: row.id,
             user: row.user,
             timer: SlidingTimer::new(row.last_call, row.final_end),
-            applications: Mutex::new(Applications { known, unwritten: Vec::new() }),
+            applications: Mutex::new(Applications { known: row.applications, unwritten: Vec::new() }),
+            waits: AtomicBool::new(false),
         });
         if !self.closed_lately.lock().known.contains(&row.id) {
             live.insert(row.key, Arc::clone(&session));
@@ -144,21 +159,21 @@ impl ApiSessions {
         }
     }
 
-    /// Sessions with something to write down, in one order on all nodes.
-    fn unwritten(&self, now: Timestamp) -> Vec<(Arc<LiveSession>, Option<Extension>, Vec<ApplicationId>)> {
-        let mut unwritten: Vec<_> = self
-            .live
-            .read()
-            .values()
-            .filter_map(|live| {
-                live.timer.mind_the_clock(now);
-                let extension = live.timer.unwritten();
-                let joined = live.applications.lock().unwritten.clone();
-                (extension.is_some() || !joined.is_empty()).then(|| (Arc::clone(live), extension, joined))
-            })
-            .collect();
-        unwritten.sort_unstable_by_key(|(live, _, _)| live.id);
-        unwritten
+    /// The call is noted, and is written down at a beat.
+    fn called(&self, live: &Arc<LiveSession>, application: ApplicationId, now: Timestamp) {
+        live.called(application, now);
+        self.waiting.add(live);
+    }
+
+    /// Looks through all sessions where the clock was set back, and only there.
+    fn mind_the_clock(&self, now: Timestamp) {
+        if self.minded.swap(now.0, Ordering::Relaxed) <= now.0 {
+            return;
+        }
+        for live in self.live.read().values() {
+            live.timer.mind_the_clock(now);
+            self.waiting.add(live);
+        }
     }
 }
 
@@ -188,7 +203,7 @@ impl Instance {
         now: Timestamp,
     ) -> Option<ApiSessionId> {
         let live = self.api_sessions.find(key, now).filter(|_| self.feed.memory_holds())?;
-        live.called(application, now);
+        self.api_sessions.called(&live, application, now);
         Some(live.id)
     }
 
@@ -236,7 +251,7 @@ impl Instance {
     async fn join_session(&self, calling: &Calling<'_>, now: Timestamp) -> Result<Option<ApiSessionId>, Fault> {
         let Some(row) = in_time(self.store.live_api_session(&calling.key)).await? else { return Ok(None) };
         let live = self.api_sessions.learn(row);
-        live.called(calling.application, now);
+        self.api_sessions.called(&live, calling.application, now);
         Ok(Some(live.id))
     }
 
@@ -321,26 +336,47 @@ impl Instance {
         }
     }
 
-    /// Writes down what memory learnt: sliding timers first, which others wait for.
+    /// Writes down what memory learnt: sliding timers first, which others wait for. Where crowds call, the rest of it
+    /// is left to the next beat.
     pub(crate) async fn flush(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        self.flush_sessions(moment.now).await?;
+        let most = if self.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
+        self.flush_some_sessions(moment.now, most).await?;
         self.audit.write_down(&self.store, moment).await?;
         self.proven.flush(&self.store).await?;
-        self.used.flush(&self.store).await
+        self.used.flush(&self.store, moment.now).await.map(drop)
     }
 
+    /// The same, and nothing is left.
+    pub(crate) async fn flush_all(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        self.flush_sessions(moment.now).await?;
+        self.flush(moment).await?;
+        while self.used.flush(&self.store, moment.now).await? {}
+        Ok(())
+    }
+
+    /// Every call that was answered before this one is written down.
     pub(crate) async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
-        for chunk in self.api_sessions.unwritten(now).chunks(FLUSHED_AT_ONCE) {
+        self.flush_some_sessions(now, usize::MAX).await
+    }
+
+    async fn flush_some_sessions(&self, now: Timestamp, most: usize) -> Result<(), Fault> {
+        self.api_sessions.mind_the_clock(now);
+        let mut taken = self.api_sessions.waiting.take(most).await;
+        while let Some(sessions) = taken.next() {
             let mut batch = Batch::new();
-            for (live, extension, joined) in chunk {
+            let mut unwritten = Vec::with_capacity(sessions.len());
+            for live in sessions {
+                let (extension, joined) = live.unwritten(now);
                 let slide = |extension| self.store.slide_api_session(live.id, extension, (self.node, now.plus(FUTURE)));
                 batch.extend(extension.map(slide));
                 batch.extend(joined.iter().map(|application| self.store.join_api_session(live.id, *application)));
+                unwritten.push((live, extension, joined));
             }
             let _slid = self.store.commit(batch).await?;
-            for (live, extension, joined) in chunk {
+            taken.wrote();
+            for (live, extension, joined) in unwritten {
                 if let Some(extension) = extension {
-                    live.timer.wrote(*extension);
+                    live.timer.wrote(extension);
                 }
                 live.applications.lock().unwritten.retain(|application| !joined.contains(application));
             }

@@ -166,7 +166,7 @@ impl House {
         let mut dice = self.world.dice();
         for instance in &self.instances {
             let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
-            if let Err(fault) = instance.flush(&mut moment).await {
+            if let Err(fault) = instance.flush_all(&mut moment).await {
                 tracing::error!(%fault, "the last timers and audit events were not written");
             }
         }

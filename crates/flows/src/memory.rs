@@ -63,7 +63,8 @@ pub(crate) struct Remembered<K, V> {
     forgotten: AtomicU64,
 }
 
-const MOST_RECORDS: usize = 10_000;
+/// About half a KiB each, and only as many as are used.
+const MOST_RECORDS: usize = 100_000;
 
 impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
     pub(crate) fn new() -> Self {

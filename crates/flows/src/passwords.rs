@@ -1,14 +1,15 @@
-//! Argon2id in a bounded pool, never on an async worker.
+//! Argon2id on a few threads of its own, which give way to everything else, and never on an async worker.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, PasswordHash as Phc, Version};
+use flume::{Receiver, Sender, TrySendError};
 use model::user::{Password, PasswordHash};
 use oauth::secret::Presented;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::Fault;
@@ -17,8 +18,13 @@ use crate::Fault;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 
-/// Sign-ins that may wait for a free place; more than these are told to come back.
+/// Sign-ins that may wait for a free thread; more than these are told to come back.
 const MOST_WAITING: usize = 128;
+
+/// A tenth of a core is left to a comparison where tokens and calls want all of them; all of it where they do not.
+/// See `nice` (POSIX): a storm of sign-ins must not be felt by those who are signed in.
+#[cfg(target_os = "linux")]
+const GIVES_WAY: i32 = 10;
 
 /// Longer ones are not looked at: hashing is work that a stranger orders.
 pub(crate) const LONGEST_PASSWORD: usize = 1024;
@@ -31,17 +37,28 @@ pub enum Verdict {
     Wrong,
 }
 
+type Work = Box<dyn FnOnce() + Send>;
+
 pub struct Passwords {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Sender<Work>,
     /// Compared where there is no user, so that the time taken tells nothing.
     nobody: PasswordHash,
 }
 
 impl Passwords {
+    /// The threads end when this is dropped and what waits is done.
     pub fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { places: Arc::new(Semaphore::new(cores.div_ceil(2))), waiting: AtomicUsize::new(0), nobody: nobody() }
+        let (queue, work) = flume::bounded(MOST_WAITING);
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        for _ in 0..cores.div_ceil(2) {
+            let work = work.clone();
+            let spawned = thread::Builder::new().name("passwords".into()).spawn(move || compare(&work));
+            // One is enough to go on with; without any the queue is closed, and everybody is told to come back.
+            if let Err(error) = spawned {
+                tracing::error!(%error, "a thread for passwords does not start");
+            }
+        }
+        Self { queue, nobody: nobody() }
     }
 
     pub async fn verify(
@@ -70,14 +87,18 @@ impl Passwords {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-        let _waiting = Waiting::enter(&self.waiting).ok_or_else(|| Fault::unavailable("too many sign-ins at once"))?;
-        let place = Arc::clone(&self.places).acquire_owned().await.expect("the pool is never closed");
+        let (reply, answer) = oneshot::channel();
         let work = move || {
-            let done = work();
-            drop(place);
-            done
+            // Whoever has gone away meanwhile needs no answer.
+            if !reply.is_closed() {
+                let _ = reply.send(work());
+            }
         };
-        tokio::task::spawn_blocking(work).await.map_err(Fault::failed)
+        self.queue.try_send(Box::new(work)).map_err(|refused| match refused {
+            TrySendError::Full(_) => Fault::unavailable("too many sign-ins at once"),
+            TrySendError::Disconnected(_) => Fault::unavailable("no thread compares passwords"),
+        })?;
+        answer.await.map_err(Fault::failed)
     }
 }
 
@@ -87,18 +108,15 @@ impl Default for Passwords {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Option<Self> {
-        let waiting = Self(count);
-        (count.fetch_add(1, Ordering::Relaxed) < MOST_WAITING).then_some(waiting)
+fn compare(queue: &Receiver<Work>) {
+    // Elsewhere it would be the whole process that gives way.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(GIVES_WAY) {
+        tracing::warn!(%error, "passwords are compared at the priority of everything else");
     }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    while let Ok(work) = queue.recv() {
+        // A bug in one comparison is that caller's fault, not the end of the thread that others wait for.
+        let _ = catch_unwind(AssertUnwindSafe(work));
     }
 }
 
@@ -170,9 +188,31 @@ mod tests {
     #[tokio::test]
     async fn a_storm_of_sign_ins_is_told_to_come_back() {
         let passwords = Passwords::new();
-        passwords.waiting.store(MOST_WAITING, Ordering::Relaxed);
+        let (busy, let_go) = flume::bounded::<()>(0);
+        let hold = || {
+            let let_go = let_go.clone();
+            Box::new(move || assert!(let_go.recv().is_err(), "nobody sends"))
+        };
+        // A bounded send goes on once a thread has taken one from the full queue, until all threads hold one.
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).div_ceil(2);
+        for _ in 0..threads + MOST_WAITING {
+            passwords.queue.send_async(hold()).await.expect("the threads live");
+        }
         let refused = passwords.hash(&shown("any"), [1; 16]).await.expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
-        assert_eq!(passwords.waiting.load(Ordering::Relaxed), MOST_WAITING, "the refused one left");
+        drop(busy);
+        passwords.queue.send_async(Box::new(|| {})).await.expect("the threads live");
+        passwords.hash(&shown("any"), [1; 16]).await.expect("there is room again");
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_one_comparison_is_no_end_of_the_others() {
+        let passwords = Passwords::new();
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        for _ in 0..threads {
+            let failed = passwords.run::<()>(|| panic!("a bug")).await.expect_err("no answer");
+            assert_eq!(failed.kind(), store::FaultKind::Failed);
+        }
+        passwords.hash(&shown("any"), [1; 16]).await.expect("hashes");
     }
 }

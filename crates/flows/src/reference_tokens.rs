@@ -1,6 +1,7 @@
 //! Reference tokens (`identity.md` §3.4): issued by hand, shown once, revoked at once.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use model::application::ServiceAccess;
 use model::audit::{AuditEvent, AuditKind, Visitor};
@@ -10,7 +11,7 @@ use model::reference_token::{
 };
 use model::{Moment, ReferenceTokenId, Timestamp};
 use oauth::secret::{AccessToken, Digest, Presented};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
 
 use crate::admin::{AdminRefusal, Office};
@@ -19,29 +20,64 @@ use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::{Answer, Fault};
 
-/// When tokens were last used: noted on calls, written in batches.
+/// When tokens were last used, to the minute: noted on calls, written in batches.
 #[derive(Default)]
-pub(crate) struct LastUsed(Mutex<HashMap<ReferenceTokenId, Timestamp>>);
+pub(crate) struct LastUsed(RwLock<Uses>);
+
+#[derive(Default)]
+struct Uses {
+    waiting: HashMap<ReferenceTokenId, Timestamp>,
+    /// Written down within the last minute or two: a token that is used all the time is a write a minute.
+    written: [HashMap<ReferenceTokenId, Timestamp>; 2],
+    turned: Timestamp,
+}
+
+impl Uses {
+    fn knows(&self, id: ReferenceTokenId, now: Timestamp) -> bool {
+        let lately = self.written.iter().filter_map(|written| written.get(&id));
+        self.waiting.contains_key(&id) || lately.max().is_some_and(|at| *at <= now && now.since(*at) < EXACTLY)
+    }
+}
+
+/// How exactly the last use of a token is known.
+const EXACTLY: Duration = Duration::from_mins(1);
+
+/// Uses that are remembered at most. One that is not is noted again sooner, or not yet.
+const MOST_NOTED: usize = 100_000;
+
+/// Uses written down in one batch. One batch a beat, so that a crowd of tokens holds nobody else up.
+const WRITTEN_AT_ONCE: usize = 500;
 
 impl LastUsed {
     pub(crate) fn note(&self, id: ReferenceTokenId, now: Timestamp) {
-        self.0.lock().insert(id, now);
+        if self.0.read().knows(id, now) {
+            return;
+        }
+        let mut uses = self.0.write();
+        if uses.waiting.len() < MOST_NOTED {
+            uses.waiting.insert(id, now);
+        }
     }
 
-    pub(crate) async fn flush(&self, store: &Store) -> Result<(), Fault> {
-        let noted = std::mem::take(&mut *self.0.lock());
+    /// One batch; whether there is more.
+    pub(crate) async fn flush(&self, store: &Store, now: Timestamp) -> Result<bool, Fault> {
+        let noted: Vec<_> = self.0.read().waiting.iter().map(|(id, at)| (*id, *at)).take(WRITTEN_AT_ONCE).collect();
         if noted.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let statements: Vec<_> = noted.iter().map(|(id, at)| store.reference_token_used(*id, *at)).collect();
-        let written = store.commit(Batch::from(statements)).await;
-        if written.is_err() {
-            let mut waiting = self.0.lock();
-            for (id, at) in noted {
-                waiting.entry(id).or_insert(at);
-            }
+        let _written = store.commit(Batch::from(statements)).await?;
+        let mut uses = self.0.write();
+        if uses.written[0].len() >= MOST_NOTED || now.since(uses.turned) >= EXACTLY || uses.turned > now {
+            uses.turned = now;
+            uses.written.swap(0, 1);
+            uses.written[0].clear();
         }
-        written.map(|_| ())
+        for (id, at) in noted {
+            uses.waiting.remove(&id);
+            uses.written[0].insert(id, at);
+        }
+        Ok(!uses.waiting.is_empty())
     }
 }
 

@@ -174,6 +174,24 @@ async fn last_use_is_written_in_batches() {
 }
 
 #[tokio::test]
+async fn last_use_is_known_to_the_minute_and_costs_a_write_a_minute() {
+    let house = TestHouse::open().await;
+    let (token, value) = alices(&house).await;
+    let called_and_written = async |after: u64| {
+        house.advance(Duration::from_secs(after));
+        assert_eq!(house.client().call_api(&value).await.status, 200);
+        house.beat().await;
+        let listed = house.office().await.tokens(10).await.expect("no fault");
+        listed.iter().find(|one| one.id == token.id).expect("listed").last_used_at
+    };
+    let first = house.now();
+    assert_eq!(called_and_written(0).await, Some(first));
+    assert_eq!(called_and_written(59).await, Some(first), "the minute is not over");
+    assert_eq!(called_and_written(1).await, Some(house.now()));
+    assert_eq!(called_and_written(60 * 60).await, Some(house.now()));
+}
+
+#[tokio::test]
 async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_lived() {
     let house = TestHouse::open().await;
     let (_, value) = alices(&house).await;
