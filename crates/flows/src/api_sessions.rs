@@ -28,7 +28,7 @@ use crate::{Answer, Fault};
 
 /// Timers that a beat writes down where nobody else goes by them: a crowd of sessions is written down in turns. Nodes
 /// that share a database write all of them at every beat.
-const FLUSHED_ALONE: usize = 500;
+const FLUSHED_ALONE: usize = 100;
 
 /// A session as calls see it: its sliding timer is one store into memory.
 pub(crate) struct LiveSession {

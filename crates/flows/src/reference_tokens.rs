@@ -46,7 +46,7 @@ const EXACTLY: Duration = Duration::from_mins(1);
 const MOST_NOTED: usize = 100_000;
 
 /// Uses written down in one batch. One batch a beat, so that a crowd of tokens holds nobody else up.
-const WRITTEN_AT_ONCE: usize = 500;
+const WRITTEN_AT_ONCE: usize = 100;
 
 impl LastUsed {
     pub(crate) fn note(&self, id: ReferenceTokenId, now: Timestamp) {
