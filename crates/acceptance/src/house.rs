@@ -12,7 +12,7 @@ use web::server::TrustedProxies;
 use web::{Doors, Gate};
 
 use crate::place::MASTER_KEY;
-use crate::{App, Browser, Client, Place, TestWorld};
+use crate::{App, Browser, Client, Held, Place, TestWorld};
 
 const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
 
@@ -84,6 +84,11 @@ impl TestHouse {
         self.house.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
         Self::start(self.place, self.world, roots, Some("testdb")).await
+    }
+
+    /// See [`Place::hold_writers`].
+    pub async fn hold_writers(&self) -> Held {
+        self.place.hold_writers().await
     }
 
     /// At `testdb`.
