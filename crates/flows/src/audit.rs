@@ -99,6 +99,7 @@ impl Notebook {
 #[cfg(test)]
 mod tests {
     use model::audit::{RequestId, Visitor};
+    use model::why::Unreadable;
 
     use super::*;
 
@@ -110,7 +111,8 @@ mod tests {
             request: RequestId::new(Timestamp(0), 1, 2),
         };
         let notebook = Notebook::default();
-        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, "no_seat_free")
+        let refusal = Unreadable { cause: "malformed", problem: "x" };
+        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, &refusal)
             .detail(&serde_json::json!({ "path": "/a\nb" }));
         notebook.put(&event).expect("there is room");
         notebook.put(&event).expect("there is room");

@@ -148,9 +148,13 @@ impl House {
         for instance in &self.instances {
             worst = worst.and(instance.flush(&mut Moment { now, dice: &mut *dice }).await);
         }
-        let due = self.database.instances_with_due_sessions(now).await?;
-        for instance in self.instances.iter().filter(|instance| due.contains(instance.store.instance())) {
-            worst = worst.and(instance.close_due_sessions(&mut Moment { now, dice: &mut *dice }).await);
+        match self.database.instances_with_due_sessions(now).await {
+            Err(fault) => worst = worst.and(Err(fault)),
+            Ok(due) => {
+                for instance in self.instances.iter().filter(|instance| due.contains(instance.store.instance())) {
+                    worst = worst.and(instance.close_due_sessions(&mut Moment { now, dice: &mut *dice }).await);
+                }
+            }
         }
         worst
     }

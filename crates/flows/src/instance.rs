@@ -12,6 +12,7 @@ use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::reference_token::ReferenceToken;
 use model::seat::SessionKey;
 use model::throttle::Failures;
+use model::why::Refusal;
 use model::{
     ApplicationId, AuthenticatedClient, Dice, InstanceSettings, Moment, ReferenceTokenId, RootUrl, Timestamp,
     TrustedApplication, User, UserId,
@@ -224,12 +225,9 @@ impl Instance {
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        (kind, cause): (AuditKind, &'static str),
-        description: &str,
+        (kind, refusal): (AuditKind, &dyn Refusal),
     ) -> Result<(), Fault> {
-        let event = AuditEvent::refused(moment.now, kind, visitor, cause)
-            .detail(&serde_json::json!({ "description": description }));
-        self.audit.put(&event)
+        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, refusal))
     }
 
     /// Drops what memory holds of things that changed elsewhere.

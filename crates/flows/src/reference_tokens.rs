@@ -33,7 +33,10 @@ impl LastUsed {
         if noted.is_empty() {
             return Ok(());
         }
-        let statements: Vec<_> = noted.iter().map(|(id, at)| store.reference_token_used(*id, *at)).collect();
+        // In one order on all nodes, so that their batches do not wait for each other.
+        let mut in_order: Vec<_> = noted.iter().collect();
+        in_order.sort_unstable();
+        let statements: Vec<_> = in_order.into_iter().map(|(id, at)| store.reference_token_used(*id, *at)).collect();
         let written = store.commit(Batch::from(statements)).await;
         if written.is_err() {
             let mut waiting = self.0.lock();

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use uuid::Uuid;
 
+use crate::why::Refusal;
 use crate::{Timestamp, UserId};
 
 macro_rules! kinds {
@@ -214,8 +215,11 @@ impl AuditEvent {
         }
     }
 
-    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, reason: &'static str) -> Self {
-        Self { outcome: AuditOutcome::Refused, reason, ..Self::done(at, kind, visitor) }
+    /// With the refusal's cause and details.
+    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, refusal: &dyn Refusal) -> Self {
+        let detail = serde_json::to_string(&refusal.details()).expect("details are strings and numbers");
+        let event = Self::done(at, kind, visitor);
+        Self { outcome: AuditOutcome::Refused, reason: refusal.cause(), detail: Some(detail), ..event }
     }
 
     #[must_use]

@@ -177,7 +177,8 @@ async fn audit_events_read_back_oldest_first(place: Place) {
         let millis = u64::try_from(NOW.micros() / 1000).expect("after 1970");
         uuid::Builder::from_unix_timestamp_millis(millis, &[number; 10]).into_uuid()
     };
-    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, "wrong_secret")
+    let refusal = model::application::ClientRefusal::WrongSecret { method: "client_secret_post", live: 2 };
+    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, &refusal)
         .application("my.app")
         .user(user_id(1))
         .token("jti")
