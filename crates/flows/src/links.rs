@@ -113,7 +113,7 @@ impl Office<'_> {
         if purpose == LinkPurpose::SetUp && has_password {
             return invalid(format!("{login} has a password already: make a link to reset it instead"));
         }
-        let event = self.event(created(&purpose), user.login.as_str(), moment);
+        let event = self.event_about(created(&purpose), (user.id, &user.login), moment);
         let (link, insert) = draw_link(self.store(), user, (purpose, life), moment);
         Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken).await?.map(|()| link))
     }

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod audit_chain;
 mod consent;
 mod errors;
 mod hanging_up;

@@ -31,6 +31,7 @@ fn entry(event: &AuditedEvent) -> Value {
         "reason": event.reason,
         "application": event.application,
         "user": event.user,
+        "login": event.login,
         "actor": event.actor,
         "token": event.token,
         "session": event.session,
@@ -49,6 +50,7 @@ fn describe(event: &AuditedEvent) -> String {
     let known = [
         ("application", &event.application),
         ("user", &event.user),
+        ("login", &event.login),
         ("actor", &event.actor),
         ("token", &event.token),
         ("session", &event.session),
