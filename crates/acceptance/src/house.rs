@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flows::admin::Office;
+use flows::audit::Verdict;
 use flows::{Database, House, MasterKey, Site, World as _};
 use model::record::ApplicationRecord;
 use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
@@ -12,7 +13,7 @@ use web::server::TrustedProxies;
 use web::{Doors, Gate};
 
 use crate::place::MASTER_KEY;
-use crate::{App, Browser, Client, Place, TestWorld};
+use crate::{App, Browser, Client, Held, Place, TestWorld};
 
 const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
 
@@ -86,6 +87,11 @@ impl TestHouse {
         Self::start(self.place, self.world, roots, Some("testdb")).await
     }
 
+    /// See [`Place::hold_writers`].
+    pub async fn hold_writers(&self) -> Held {
+        self.place.hold_writers().await
+    }
+
     /// At `testdb`.
     pub fn client(&self) -> Client {
         self.client_at(0)
@@ -137,6 +143,29 @@ impl TestHouse {
     /// Timers that are due are acted on.
     pub async fn beat(&self) {
         self.house.beat().await.expect("the database answers");
+    }
+
+    /// Everything that was answered is in the audit's chain, and signed if a minute has passed.
+    pub async fn seal(&self) {
+        self.beat().await;
+        self.house.seal().await.expect("the database answers");
+    }
+
+    /// Another process on the same database.
+    pub async fn another_node(&self) -> Arc<House> {
+        let root = self.roots[0].as_str();
+        let root = RootUrl::parse(root).expect("a root URL");
+        let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
+        let master = MasterKey::new(&MASTER_KEY);
+        let database = self.place.open().await;
+        House::open(database, master, vec![site], None, self.world.clone()).await.expect("the house opens")
+    }
+
+    /// Whether the audit of `testdb` is what was written.
+    pub async fn verify_audit(&self) -> Verdict {
+        let (office, master) = (self.office().await, MasterKey::new(&MASTER_KEY));
+        let verdict = office.book(&master).verify(None, |_, _| ()).await;
+        verdict.expect("the database answers").expect("no checkpoint was given")
     }
 
     /// Rotation, sweeping, forgetting.
@@ -199,11 +228,11 @@ impl TestHouse {
         let database = self.place.open().await;
         let instances = database.instances().await.expect("instances can be read");
         let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
-        let events = Store::new(database, testdb.id).audit_trail().await.expect("the audit can be read");
+        let events = flows::audit::sealed_trail(&Store::new(database, testdb.id)).await.expect("the audit can be read");
         let rows = events.into_iter().map(|event| {
             let [application, user, token, session] =
                 [event.application, event.user, event.token, event.session].map(Option::unwrap_or_default);
-            let more = [event.actor, event.address, event.user_agent, event.request, event.detail];
+            let more = [event.actor, event.login, event.address, event.user_agent, event.request, event.detail];
             let known = [&event.kind, &event.outcome, &event.reason, &application, &user, &token, &session];
             let columns = known.into_iter().cloned().chain(more.into_iter().map(Option::unwrap_or_default)).collect();
             let (kind, outcome, reason) = (event.kind, event.outcome, event.reason);

@@ -18,7 +18,7 @@ pub use app::{App, Asked, Tokens, VERIFIER};
 pub use browser::Browser;
 pub use client::{Ask, Client};
 pub use house::{AuditRow, TestHouse};
-pub use place::Place;
+pub use place::{Created, Held, Place, server};
 pub use world::{BEGINNING, TestWorld};
 
 /// Makes of each `async fn(TestHouse)` a test on SQLite and a test on PostgreSQL.

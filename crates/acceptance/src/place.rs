@@ -1,6 +1,8 @@
 //! A database of its own for each test, a copy of one that holds the demo.
 
-use std::env;
+#[path = "../../store/tests/common/server.rs"]
+mod server;
+
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -10,8 +12,8 @@ use flows::{Database, DatabaseUrl, MasterKey, Passwords, World as _};
 use model::Moment;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
-use tokio_postgres::{Client, NoTls};
-use uuid::Uuid;
+
+pub use server::{Created, server};
 
 use crate::TestWorld;
 
@@ -20,12 +22,12 @@ pub(crate) const MASTER_KEY: [u8; 32] = *b"the master key of every test hou";
 /// Where a test's house keeps its rows; gone with the value.
 pub struct Place {
     pub(crate) url: String,
-    _keep: Keep,
+    keep: Keep,
 }
 
 enum Keep {
     Folder { _folder: TempDir },
-    Server { _database: Created, _template: Arc<Created> },
+    Server { database: Created, _template: Arc<Created> },
 }
 
 impl Place {
@@ -44,21 +46,13 @@ impl Place {
             let file = file.expect("its entries can be read");
             fs::copy(file.path(), folder.path().join(file.file_name())).expect("a file can be copied");
         }
-        Self { url: sqlite_url(folder.path()), _keep: Keep::Folder { _folder: folder } }
+        Self { url: sqlite_url(folder.path()), keep: Keep::Folder { _folder: folder } }
     }
 
-    /// A database on the server of `GATEHOUSE_TEST_POSTGRES` (a `postgres://` URL of a superuser), from a template that
-    /// lives as long as tests use it.
-    ///
-    /// Without it there is nothing to test on: `None`, except where `CI` is `true`.
+    /// A database on the server to test on, if there is one, from a template that lives as long as tests use it.
     pub async fn postgres() -> Option<Self> {
         static FILLED: Mutex<Weak<Created>> = Mutex::const_new(Weak::new());
-        let Ok(server) = env::var("GATEHOUSE_TEST_POSTGRES") else {
-            let in_ci = env::var("CI").is_ok_and(|ci| ci == "true");
-            assert!(!in_ci, "GATEHOUSE_TEST_POSTGRES names the server to test on");
-            println!("skipped: GATEHOUSE_TEST_POSTGRES is not set");
-            return None;
-        };
+        let server = server()?;
         let mut filled = FILLED.lock().await;
         let template = if let Some(template) = filled.upgrade() {
             template
@@ -69,12 +63,55 @@ impl Place {
             template
         };
         let database = Created::new(&server, Some(&template.name)).await;
-        Some(Self { url: database.url(), _keep: Keep::Server { _database: database, _template: template } })
+        Some(Self { url: database.url(), keep: Keep::Server { database, _template: template } })
+    }
+
+    /// Keeps everybody else from writing, by a real lock on the real database, until the value is dropped or
+    /// [`Held::release`]d. Reading goes on. On SQLite a writer gives up after five seconds.
+    pub async fn hold_writers(&self) -> Held {
+        match &self.keep {
+            Keep::Folder { .. } => {
+                let path = self.url.strip_prefix("sqlite:").expect("a file");
+                let connection = rusqlite::Connection::open(path).expect("the file of a test opens");
+                connection.busy_timeout(std::time::Duration::from_secs(20)).expect("a time-out");
+                connection.execute_batch("BEGIN IMMEDIATE").expect("nobody else holds the lock for long");
+                Held::File(connection)
+            }
+            Keep::Server { database, .. } => {
+                let client = database.client().await;
+                let lock = "BEGIN; LOCK TABLE seats, identity_sessions, authorizations, api_sessions IN EXCLUSIVE MODE";
+                client.batch_execute(lock).await.expect("nobody else holds the locks for long");
+                Held::Server(client)
+            }
+        }
     }
 
     pub(crate) async fn open(&self) -> Database {
         let url = DatabaseUrl::parse(&self.url).expect("the URL of a test");
         Database::open(&url).await.expect("the database of a test opens")
+    }
+}
+
+/// The right to write, taken from everybody else.
+pub enum Held {
+    File(rusqlite::Connection),
+    Server(tokio_postgres::Client),
+}
+
+impl Held {
+    /// How many wait for the right to write. SQLite does not say.
+    pub async fn waiting(&self) -> Option<usize> {
+        let Self::Server(client) = self else { return None };
+        let waiting = "SELECT DISTINCT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+                       WHERE NOT l.granted AND d.datname = current_database()";
+        Some(client.query(waiting, &[]).await.expect("the server answers").len())
+    }
+
+    pub async fn release(self) {
+        match self {
+            Self::File(connection) => connection.execute_batch("ROLLBACK").expect("nothing was written"),
+            Self::Server(client) => client.batch_execute("ROLLBACK").await.expect("nothing was written"),
+        }
     }
 }
 
@@ -93,54 +130,4 @@ async fn fill(url: &str) {
         seed((&database, &master), instance, &passwords, &mut moment).await.expect("the demo fits");
     }
     database.close().await;
-}
-
-/// A database on a server, dropped with the value.
-struct Created {
-    server: String,
-    name: String,
-}
-
-impl Created {
-    async fn new(server: &str, template: Option<&str>) -> Self {
-        let name = format!("gh_{}", Uuid::new_v4().simple());
-        let copied = template.map(|template| format!(" TEMPLATE {template}")).unwrap_or_default();
-        administer(server, &format!("CREATE DATABASE {name}{copied}")).await;
-        Self { server: server.to_owned(), name }
-    }
-
-    /// The server's URL with this database in its path.
-    fn url(&self) -> String {
-        let (server, options) = self.server.split_once('?').unwrap_or((&self.server, ""));
-        let host = server.find("://").map(|at| at + 3).expect("a postgres:// URL");
-        let end = server[host..].find('/').map_or(server.len(), |at| host + at);
-        let options = if options.is_empty() { String::new() } else { format!("?{options}") };
-        format!("{}/{}{options}", &server[..end], self.name)
-    }
-}
-
-impl Drop for Created {
-    fn drop(&mut self) {
-        let (server, name) = (self.server.clone(), self.name.clone());
-        let dropped = std::thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime to clean up with");
-            runtime.block_on(administer(&server, &format!("DROP DATABASE {name} WITH (FORCE)")));
-        });
-        // Not another panic while a test is failing.
-        if dropped.join().is_err() {
-            eprintln!("a database of a test is left on the server");
-        }
-    }
-}
-
-async fn connect(url: &str) -> Client {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.expect("the server of GATEHOUSE_TEST_POSTGRES answers");
-    tokio::spawn(connection);
-    client
-}
-
-async fn administer(server: &str, sql: &str) {
-    connect(server).await.batch_execute(sql).await.expect("a superuser may create and drop databases");
 }

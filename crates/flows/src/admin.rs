@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
-use model::audit::{AuditKind, RequestId};
+use model::audit::{AuditEvent, AuditKind, RequestId};
 use model::domain::Permissions;
 use model::record::{ApplicationRecord, Registration};
 use model::user::{Password, PasswordHash};
@@ -44,7 +44,7 @@ impl std::fmt::Display for AdminRefusal {
     }
 }
 
-pub use store::StoredEvent as AuditedEvent;
+pub use model::audit::StoredEvent as AuditedEvent;
 
 /// A new person or service account.
 pub struct UserDraft<'a> {
@@ -186,7 +186,8 @@ impl<'a> Office<'a> {
             role: draft.role,
             password: hash,
         };
-        let batch = vec![self.store.insert_user(&user, moment.now), self.event("create-user", login.as_str(), moment)];
+        let batch =
+            vec![self.store.insert_user(&user, moment.now), self.event_about("create-user", (id, &login), moment)];
         Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}"))).await?.map(|()| id))
     }
 
@@ -212,7 +213,7 @@ impl<'a> Office<'a> {
         };
         let mut batch = vec![
             self.store.set_password(&user, &hash, moment.now),
-            self.event("set-password", user.login.as_str(), moment),
+            self.event_about("set-password", (user.id, &user.login), moment),
         ];
         batch.extend(ending_user(&self.store, user.id, moment));
         self.commit(batch, AdminRefusal::Overtaken).await
@@ -232,7 +233,7 @@ impl<'a> Office<'a> {
         let what = if enabled { "enable-user" } else { "disable-user" };
         let mut batch = vec![
             self.store.set_user_enabled(&user, enabled, moment.now),
-            self.event(what, user.login.as_str(), moment),
+            self.event_about(what, (user.id, &user.login), moment),
         ];
         batch.extend(ending_user(&self.store, user.id, moment));
         self.commit(batch, AdminRefusal::Overtaken).await
@@ -368,11 +369,44 @@ impl<'a> Office<'a> {
         self.store.announce(Change { kind: ChangeKind::Register, subject: self.store.instance().0 }, moment.now)
     }
 
-    pub(crate) fn event(&self, what: &'static str, subject: &str, moment: &mut Moment<'_>) -> Statement {
+    /// An event about a user: by id for good, by login until the person is erased.
+    pub(crate) fn event_about(
+        &self,
+        what: &'static str,
+        (user, login): (UserId, &Login),
+        moment: &mut Moment<'_>,
+    ) -> Statement {
+        self.tell(&Self::user_event(what, (user, Some(login)), moment), moment)
+    }
+
+    /// An event about a user whose login is not to be in it.
+    pub(crate) fn event_of(&self, what: &'static str, user: UserId, moment: &mut Moment<'_>) -> Statement {
+        self.tell(&Self::user_event(what, (user, None), moment), moment)
+    }
+
+    pub(crate) fn user_event(
+        what: &'static str,
+        (user, login): (UserId, Option<&Login>),
+        moment: &Moment<'_>,
+    ) -> AuditEvent {
         let mut event = house_event(moment.now, AuditKind::AdminChange)
+            .user(user)
+            .detail(&serde_json::json!({ "what": what, "subject": user.to_string() }));
+        event.login = login.map(|login| login.as_str().to_owned());
+        event
+    }
+
+    /// An event about anything but a user: a subject names no person.
+    pub(crate) fn event(&self, what: &'static str, subject: &str, moment: &mut Moment<'_>) -> Statement {
+        let event = house_event(moment.now, AuditKind::AdminChange)
             .detail(&serde_json::json!({ "what": what, "subject": subject }));
-        event.actor = Some(self.administrator.actor().to_owned().into());
-        Trail::new(&self.store, moment.dice, moment.now).event(&event)
+        self.tell(&event, moment)
+    }
+
+    /// With who did it.
+    pub(crate) fn tell(&self, event: &AuditEvent, moment: &mut Moment<'_>) -> Statement {
+        let actor = Some(self.administrator.actor().to_owned().into());
+        Trail::new(&self.store, moment.dice, moment.now).event(&AuditEvent { actor, ..event.clone() })
     }
 
     /// What a reference stands for: the events of the request that it was shown to.
@@ -383,7 +417,7 @@ impl<'a> Office<'a> {
             let problem = "a reference is 32 hexadecimal digits".to_owned();
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         };
-        let events = self.store.audit_events_of(request).await?;
+        let events = crate::audit::events_of(&self.store, request).await?;
         Ok(if events.is_empty() { Err(unknown()) } else { Ok(events) })
     }
 

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::guard::{Killed, TokenEnd};
 use model::seat::{
-    Admission, Extension, FUTURE, Licences, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer, Step, ends_at,
+    Admission, Extension, FUTURE, Licences, NoSeat, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer, Step,
+    ends_at,
 };
 use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
 use parking_lot::{Mutex, RwLock};
@@ -195,6 +197,11 @@ enum Attempt {
 }
 
 impl Instance {
+    /// How many sessions memory serves: for those who measure.
+    pub fn sessions_in_memory(&self) -> usize {
+        self.api_sessions.live.read().len()
+    }
+
     /// The live session of a key, called with once more.
     pub(crate) fn known_session(
         &self,
@@ -234,12 +241,16 @@ impl Instance {
                 }
                 Step::Open(admission) => match self.open_session(calling, admission, moment, visitor).await? {
                     Attempt::Opened(id) => return Ok(Ok(id)),
-                    Attempt::TokenEnded => return Ok(Err(GuardRefusal::Token(TokenRefusal::Ended))),
+                    Attempt::TokenEnded => {
+                        let end = TokenEnd::Killed { what: Killed::Something, at: None };
+                        let fallen = TokenRefusal::fallen(calling.key.as_text(), calling.application_uri, end);
+                        return Ok(Err(GuardRefusal::Token(fallen)));
+                    }
                     Attempt::Overtaken => {}
                 },
                 Step::CloseDue => in_time(self.close_due_sessions(moment)).await?,
                 Step::Refuse(no_seat) => {
-                    self.tell_no_seat(calling, moment.now, visitor)?;
+                    self.tell_no_seat(calling, no_seat, (moment.now, visitor))?;
                     return Ok(Err(GuardRefusal::NoSeat(no_seat)));
                 }
                 Step::GiveUp => return Err(Fault::unavailable("too many others open sessions at this moment")),
@@ -297,8 +308,13 @@ impl Instance {
         }
     }
 
-    fn tell_no_seat(&self, calling: &Calling<'_>, now: Timestamp, visitor: &Visitor) -> Result<(), Fault> {
-        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, "no_seat_free")
+    fn tell_no_seat(
+        &self,
+        calling: &Calling<'_>,
+        no_seat: NoSeat,
+        (now, visitor): (Timestamp, &Visitor),
+    ) -> Result<(), Fault> {
+        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, &no_seat)
             .user(calling.user.id)
             .application(calling.application_uri);
         self.audit.put(&event)

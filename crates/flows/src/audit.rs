@@ -1,9 +1,21 @@
 //! How events reach the audit: with the change they tell of, or, where nothing changed, in batches of at most a second.
+//! The sealer then makes a chain of them.
+
+mod book;
+mod checkpoints;
+mod people;
+mod retention;
+mod sealer;
 
 use model::audit::{AuditEvent, AuditKind, AuditOutcome};
 use model::{Dice, Moment, Timestamp};
 use parking_lot::Mutex;
-use store::{Batch, Fault, Statement, Store};
+use store::{Fault, Statement, Store};
+
+pub(crate) use self::book::events_of;
+pub use self::book::{Book, BookEvent, Pages, Span, Verdict, sealed_trail};
+pub use self::people::Known;
+pub(crate) use self::sealer::Sealer;
 
 /// Writes events into the batch of the change that they tell of.
 pub(crate) struct Trail<'a> {
@@ -41,6 +53,7 @@ pub(crate) fn house_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
         token: None,
         session: None,
         visitor: None,
+        login: None,
         detail: None,
     }
 }
@@ -83,8 +96,10 @@ impl Notebook {
             return Ok(());
         }
         let text = String::from_utf8(page.lines).expect("events are written as JSON");
-        let block = store.insert_audit_block(moment.id(), (page.first_at, page.last_at), text.clone());
-        let written = store.commit(Batch::from(vec![block])).await;
+        let times = (page.first_at, page.last_at);
+        let blocks =
+            pieces(&text).into_iter().map(|piece| store.insert_audit_block(moment.id(), times, piece.to_owned()));
+        let written = store.commit(blocks.collect::<Vec<_>>().into()).await;
         if written.is_err() {
             let mut newer = self.0.lock();
             let mut lines = text.into_bytes();
@@ -96,9 +111,23 @@ impl Notebook {
     }
 }
 
+/// Whole lines, in pieces of about a mebibyte: what waited for long is still read little by little.
+fn pieces(lines: &str) -> Vec<&str> {
+    const ENOUGH: usize = 1024 * 1024;
+    let (mut pieces, mut rest) = (Vec::new(), lines);
+    while let Some(end) = rest.as_bytes().get(ENOUGH..).and_then(|more| more.iter().position(|byte| *byte == b'\n')) {
+        let (piece, more) = rest.split_at(ENOUGH + end + 1);
+        pieces.push(piece);
+        rest = more;
+    }
+    pieces.extend((!rest.is_empty()).then_some(rest));
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use model::audit::{RequestId, Visitor};
+    use model::why::Unreadable;
 
     use super::*;
 
@@ -110,7 +139,8 @@ mod tests {
             request: RequestId::new(Timestamp(0), 1, 2),
         };
         let notebook = Notebook::default();
-        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, "no_seat_free")
+        let refusal = Unreadable { cause: "malformed", problem: "x" };
+        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, &refusal)
             .detail(&serde_json::json!({ "path": "/a\nb" }));
         notebook.put(&event).expect("there is room");
         notebook.put(&event).expect("there is room");
@@ -121,6 +151,16 @@ mod tests {
         assert_eq!(lines[0]["detail"]["path"], "/a\nb");
         assert_eq!((&lines[0]["at"], &lines[0]["user_agent"]), (&5.into(), &"a\n\"b\"".into()));
         assert_eq!(lines[0]["request"].as_str().map(str::len), Some(32));
+    }
+
+    #[test]
+    fn what_waited_for_long_is_cut_between_lines() {
+        let line = "x".repeat(700_000) + "\n";
+        let lines = line.repeat(3);
+        let cut = pieces(&lines);
+        assert_eq!(cut, [&lines[..2 * line.len()], &line]);
+        assert_eq!(pieces("a\nb\n"), ["a\nb\n"]);
+        assert!(pieces("").is_empty());
     }
 
     #[test]

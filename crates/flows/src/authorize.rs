@@ -6,13 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::authorization::{CODE_LIFETIME, IssuedCode};
-use model::authorize::{AuthorizeRefusal, Grantable, SignedIn, Step, check, next_step};
+pub use model::authorize::TargetRefusal;
+use model::authorize::{AuthorizeRefusal, Grantable, Sent, SignedIn, Step, check, next_step};
 use model::claims::Epochs;
 use model::{Authorization, AuthorizationId, AuthorizationState, Moment, TrustedApplication};
 use oauth::authorize::{AuthorizationRequest, AuthorizationTarget, TargetError};
 use oauth::client::ClientId;
 use oauth::params::Params;
-use oauth::redirect::{first_difference, with_params};
+use oauth::redirect::with_params;
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented};
 use store::{Batch, Outcome};
@@ -21,26 +22,6 @@ use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
-
-/// Checks 1 and 2 failed: nobody can be trusted with an answer, so a page tells the person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetRefusal {
-    Malformed(TargetError),
-    UnknownApplication,
-    ApplicationDisabled,
-    RedirectUriNotRegistered,
-}
-
-impl TargetRefusal {
-    pub const fn cause(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "malformed_target",
-            Self::UnknownApplication => "unknown_application",
-            Self::ApplicationDisabled => "application_disabled",
-            Self::RedirectUriNotRegistered => "redirect_uri_not_registered",
-        }
-    }
-}
 
 /// A request whose answer has somewhere to go.
 pub struct Target {
@@ -90,15 +71,16 @@ impl Instance {
                     _ => None,
                 };
                 let refusal = TargetRefusal::Malformed(error);
-                return self.refuse_target(moment, visitor, client_id.as_ref(), (refusal, None)).map(Err);
+                return self.refuse_target(moment, visitor, client_id.as_ref(), refusal).map(Err);
             }
         };
         let application = self.register().by_uri(&target.client_id).cloned();
         let refusal = match &application {
-            None => (TargetRefusal::UnknownApplication, None),
-            Some(application) if !application.enabled => (TargetRefusal::ApplicationDisabled, None),
+            None => TargetRefusal::UnknownApplication,
+            Some(application) if !application.enabled => TargetRefusal::ApplicationDisabled,
             Some(application) if !application.accepts_redirect(&target.redirect_uri) => {
-                (TargetRefusal::RedirectUriNotRegistered, Some(difference(application, &target.redirect_uri)))
+                let registered = application.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect();
+                TargetRefusal::RedirectUriNotRegistered { sent: target.redirect_uri.clone(), registered }
             }
             Some(application) => {
                 return Ok(Ok(Target {
@@ -121,7 +103,9 @@ impl Instance {
     ) -> Result<Next, Fault> {
         let asked = match AuthorizationRequest::parse(params) {
             Ok(asked) => asked,
-            Err(error) => return self.refuse(moment, visitor, target, &AuthorizeRefusal::Malformed(error)),
+            Err(error) => {
+                return self.refuse(moment, visitor, target, &AuthorizeRefusal::Malformed(error, Sent::of(params)));
+            }
         };
         let grantable = match check(&target.application, &asked) {
             Ok(grantable) => grantable,
@@ -165,14 +149,18 @@ impl Instance {
         (browser, allowed): (&Browser, bool),
     ) -> Result<Next, Fault> {
         let checked = AuthorizationRequest::parse(params)
-            .map_err(AuthorizeRefusal::Malformed)
+            .map_err(|error| AuthorizeRefusal::Malformed(error, Sent::of(params)))
             .and_then(|asked| check(&target.application, &asked).map(|grantable| (asked, grantable)));
         let (asked, grantable) = match checked {
             Err(refusal) => return self.refuse(moment, visitor, target, &refusal),
             Ok(_) if !target.application.admits(&browser.user) => {
-                return self.refuse(moment, visitor, target, &AuthorizeRefusal::UserTypeNotAllowed);
+                let refusal = AuthorizeRefusal::UserTypeNotAllowed { user_type: browser.user.user_type };
+                return self.refuse(moment, visitor, target, &refusal);
             }
-            Ok(_) if !allowed => return self.refuse(moment, visitor, target, &AuthorizeRefusal::ConsentRefused),
+            Ok((_, grantable)) if !allowed => {
+                let refusal = AuthorizeRefusal::ConsentRefused { asked: grantable.scope };
+                return self.refuse(moment, visitor, target, &refusal);
+            }
             Ok(checked) => checked,
         };
         for _ in 0..MOST_LOOKS {
@@ -249,14 +237,14 @@ impl Instance {
         refusal: &AuthorizeRefusal,
     ) -> Result<Next, Fault> {
         let kind = match refusal {
-            AuthorizeRefusal::ConsentRefused => AuditKind::Consent,
+            AuthorizeRefusal::ConsentRefused { .. } => AuditKind::Consent,
             _ => AuditKind::Authorize,
         };
-        let description = refusal.description();
-        let event = AuditEvent::refused(moment.now, kind, visitor, refusal.cause())
-            .application(target.application.uri.as_str())
-            .detail(&serde_json::json!({ "description": description }));
+        let event =
+            AuditEvent::refused(moment.now, kind, visitor, refusal).application(target.application.uri.as_str());
         self.audit.put(&event)?;
+        // The application sees no header of a redirect: the reference goes along in what its developer reads.
+        let description = format!("{} (reference {})", refusal.description(), visitor.request);
         let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
         Ok(Next::Redirect(self.response(target, &error)))
     }
@@ -273,25 +261,13 @@ impl Instance {
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         client_id: Option<&ClientId>,
-        (refusal, detail): (TargetRefusal, Option<serde_json::Value>),
+        refusal: TargetRefusal,
     ) -> Result<TargetRefusal, Fault> {
-        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, refusal.cause());
+        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, &refusal);
         event.application = client_id.map(|id| id.as_str().to_owned());
-        event.detail = detail.map(|detail| detail.to_string());
         self.audit.put(&event)?;
         Ok(refusal)
     }
-}
-
-/// For the administrator: what was sent, what is registered, and where they part. Kept short: an outsider sends it.
-fn difference(application: &TrustedApplication, sent: &str) -> serde_json::Value {
-    let sent: String = sent.chars().take(512).collect();
-    let registered: Vec<_> = application
-        .redirect_uris
-        .iter()
-        .map(|uri| serde_json::json!({ "uri": uri.as_str(), "differs_at": first_difference(uri.as_str(), &sent) }))
-        .collect();
-    serde_json::json!({ "sent": sent, "registered": registered })
 }
 
 /// A code names its row, so that it is found by key, and carries 256 random bits, so that it is not guessed.

@@ -98,7 +98,8 @@ impl Office<'_> {
             return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} for {uri}"))));
         }
         let mut batch = withdrawing(&self.store, who, moment);
-        batch.push(self.event("withdraw-consent", &format!("{} {}", user.login, application.uri), moment));
+        let event = Self::user_event("withdraw-consent", (user.id, Some(&user.login)), moment);
+        batch.push(self.tell(&event.application(application.uri.as_str()), moment));
         self.commit(batch, AdminRefusal::Overtaken).await
     }
 }

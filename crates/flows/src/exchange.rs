@@ -1,15 +1,17 @@
 //! The token endpoint (`identity.md` §3.2, RFC 6749 §3.2).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::application::{ClientRefusal, PROTOCOL_SCOPES, ScopeNotAllowed, ServiceAccess, service_scope};
+use model::application::{ClientRefusal, PROTOCOL_SCOPES, ServiceAccess, service_scope};
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotation, redeem, rotate};
-use model::claims::{self, Epochs, Issuing};
+use model::claims::{self, Issuing};
+pub use model::exchange::ExchangeRefusal;
+use model::standing::{self, Gone};
+use model::why::Refusal as _;
 use model::{
     AuthenticatedClient, Authorization, AuthorizationId, AuthorizationState, Generation, Moment, TrustedApplication,
     User,
@@ -19,7 +21,7 @@ use oauth::jose::at_hash;
 use oauth::pkce::Verifier;
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented, RefreshToken};
-use oauth::token::{TokenErrorCode, TokenRequest, TokenResponse};
+use oauth::token::{TokenRequest, TokenResponse};
 use store::{Batch, Change, ChangeKind, Outcome};
 
 use crate::audit::Trail;
@@ -28,57 +30,6 @@ use crate::instance::Instance;
 use crate::keys::sign;
 use crate::seal::Purpose;
 use crate::{Answer, Fault};
-
-/// Why no token was issued.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExchangeRefusal {
-    Client(ClientRefusal),
-    Code(RedeemRefusal),
-    Refresh(RefreshRefusal),
-    ServiceNotAllowed,
-    SystemUserNotActive,
-    ScopeNotAllowed(String),
-}
-
-impl ExchangeRefusal {
-    pub const fn code(&self) -> TokenErrorCode {
-        match self {
-            Self::Client(_) => TokenErrorCode::InvalidClient,
-            Self::Refresh(RefreshRefusal::ScopeWidened(_)) | Self::ScopeNotAllowed(_) => TokenErrorCode::InvalidScope,
-            Self::Refresh(RefreshRefusal::NotAllowed) | Self::ServiceNotAllowed | Self::SystemUserNotActive => {
-                TokenErrorCode::UnauthorizedClient
-            }
-            Self::Code(_) | Self::Refresh(_) => TokenErrorCode::InvalidGrant,
-        }
-    }
-
-    pub fn description(&self) -> Cow<'static, str> {
-        match self {
-            Self::Client(_) => "the client is unknown, disabled or did not authenticate as registered".into(),
-            Self::Code(refusal) => refusal.description().into(),
-            Self::Refresh(RefreshRefusal::ScopeWidened(scope)) => {
-                format!("scope {scope} was not granted: a refresh may narrow, never widen").into()
-            }
-            Self::Refresh(RefreshRefusal::NotAllowed) => "this application may not refresh".into(),
-            Self::Refresh(_) => "the refresh token is unknown, used, expired or of another application".into(),
-            Self::ServiceNotAllowed => "this application may not act as a service".into(),
-            Self::SystemUserNotActive => "the application's system user is not active".into(),
-            Self::ScopeNotAllowed(scope) => format!("scope {scope} is not registered for this application").into(),
-        }
-    }
-
-    /// The exact cause, for the audit.
-    pub const fn cause(&self) -> &'static str {
-        match self {
-            Self::Client(refusal) => refusal.cause(),
-            Self::Code(refusal) => refusal.cause(),
-            Self::Refresh(refusal) => refusal.cause(),
-            Self::ServiceNotAllowed => "service_not_allowed",
-            Self::SystemUserNotActive => "system_user_not_active",
-            Self::ScopeNotAllowed(_) => "scope_not_registered",
-        }
-    }
-}
 
 /// Somebody may be first that often before a caller gives up.
 const MOST_LOOKS: usize = 4;
@@ -115,8 +66,8 @@ impl Instance {
             Ok(response) => Ok(Ok(response)),
             // Reuse kills; its event was committed with the kill.
             Err(
-                refusal @ (ExchangeRefusal::Code(RedeemRefusal::Reused)
-                | ExchangeRefusal::Refresh(RefreshRefusal::Reused)),
+                refusal @ (ExchangeRefusal::Code(RedeemRefusal::Reused { .. })
+                | ExchangeRefusal::Refresh(RefreshRefusal::Reused { .. })),
             ) => Ok(Err(refusal)),
             Err(refusal) => self.refuse_token(moment, visitor, credentials, refusal),
         }
@@ -129,7 +80,7 @@ impl Instance {
         credentials: &ClientCredentials,
         refusal: ClientRefusal,
     ) -> Answer<T, ClientRefusal> {
-        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, refusal.cause())
+        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, &refusal)
             .application(credentials.client_id().as_str());
         self.audit.put(&event)?;
         Ok(Err(refusal))
@@ -142,7 +93,7 @@ impl Instance {
         credentials: &ClientCredentials,
         refusal: ExchangeRefusal,
     ) -> Answer<T, ExchangeRefusal> {
-        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, refusal.cause())
+        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, &refusal)
             .application(credentials.client_id().as_str());
         self.audit.put(&event)?;
         Ok(Err(refusal))
@@ -162,10 +113,11 @@ impl Instance {
         };
         let scope = match service_scope(application, asked) {
             Ok(scope) => scope,
-            Err(ScopeNotAllowed(name)) => return Ok(Err(ExchangeRefusal::ScopeNotAllowed(name))),
+            Err(refusal) => return Ok(Err(ExchangeRefusal::ScopeNotAllowed(refusal))),
         };
-        let Some(user) = self.user(user).await?.filter(|user| user.enabled) else {
-            return Ok(Err(ExchangeRefusal::SystemUserNotActive));
+        let user = match standing::user(self.user(user).await?, None) {
+            Ok(user) => user,
+            Err(gone) => return Ok(Err(ExchangeRefusal::SystemUserGone(gone))),
         };
         let settings = self.settings();
         let unique = moment.id().simple().to_string();
@@ -189,25 +141,26 @@ impl Instance {
         client: AuthenticatedClient<'_>,
         (code, redirect_uri, verifier): (&Presented<AuthorizationCode>, Option<&str>, Option<&Verifier>),
     ) -> Answer<TokenResponse, RedeemRefusal> {
-        let Some(id) = authorization_of(code) else { return Ok(Err(RedeemRefusal::Unknown)) };
+        let unknown = RedeemRefusal::Unknown { length: code.expose().len() };
+        let Some(id) = authorization_of(code) else { return Ok(Err(unknown)) };
         for _ in 0..MOST_LOOKS {
-            let Some((authorization, digest)) = self.store.authorization(id).await? else {
-                return Ok(Err(RedeemRefusal::Unknown));
+            let known = self.store.authorization(id).await?;
+            let Some((authorization, _)) = known.filter(|(_, digest)| digest.matches(code)) else {
+                return Ok(Err(unknown));
             };
-            if !digest.matches(code) {
-                return Ok(Err(RedeemRefusal::Unknown));
-            }
             let nonce = match redeem(moment.now, client, &authorization, redirect_uri, verifier) {
                 Ok(issued) => issued.nonce.clone(),
-                Err(RedeemRefusal::Reused) => {
-                    let reused = (AuditKind::CodeReused, RedeemRefusal::Reused.cause());
-                    self.end_authorization(moment, visitor, client, &authorization, reused).await?;
-                    return Ok(Err(RedeemRefusal::Reused));
+                Err(refusal @ RedeemRefusal::Reused { .. }) => {
+                    let event = AuditEvent::refused(moment.now, AuditKind::CodeReused, visitor, &refusal);
+                    let event = about(event, client, &authorization);
+                    self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
+                    return Ok(Err(refusal));
                 }
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let Some(user) = self.standing_user(client, &authorization).await? else {
-                return Ok(Err(RedeemRefusal::UserGone));
+            let user = match self.standing_user(client, &authorization).await? {
+                Ok(user) => user,
+                Err(gone) => return Ok(Err(RedeemRefusal::Gone(gone))),
             };
             let may_refresh = authorization.scope.contains("offline_access") && client.get().may_refresh();
             let refresh_until = may_refresh.then(|| authorization.auth_time.plus(client.get().refresh_lifetime()));
@@ -234,22 +187,25 @@ impl Instance {
         shown: &Presented<RefreshToken>,
         asked: Option<&Scope>,
     ) -> Answer<TokenResponse, RefreshRefusal> {
-        let Some((id, shown)) = self.parse_refresh_token(shown) else { return Ok(Err(RefreshRefusal::Unknown)) };
+        let unknown = RefreshRefusal::Unknown { length: Some(shown.expose().len()) };
+        let Some((id, shown)) = self.parse_refresh_token(shown) else { return Ok(Err(unknown)) };
         for _ in 0..MOST_LOOKS {
             let Some((mut authorization, _)) = self.store.authorization(id).await? else {
-                return Ok(Err(RefreshRefusal::Unknown));
+                return Ok(Err(unknown));
             };
             let rotation = match rotate(moment.now, client, self.with_memory(&mut authorization), shown, asked) {
                 Ok(rotation) => rotation,
-                Err(RefreshRefusal::Reused) => {
-                    let reused = (AuditKind::TokenReused, RefreshRefusal::Reused.cause());
-                    self.end_authorization(moment, visitor, client, &authorization, reused).await?;
-                    return Ok(Err(RefreshRefusal::Reused));
+                Err(refusal @ RefreshRefusal::Reused { .. }) => {
+                    let event = AuditEvent::refused(moment.now, AuditKind::TokenReused, visitor, &refusal);
+                    let event = about(event, client, &authorization);
+                    self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
+                    return Ok(Err(refusal));
                 }
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let Some(user) = self.standing_user(client, &authorization).await? else {
-                return Ok(Err(RefreshRefusal::UserGone));
+            let user = match self.standing_user(client, &authorization).await? {
+                Ok(user) => user,
+                Err(gone) => return Ok(Err(RefreshRefusal::Gone(gone))),
             };
             let event = about(AuditEvent::done(moment.now, AuditKind::TokenRefreshed, visitor), client, &authorization);
             let newest = match rotation {
@@ -277,7 +233,7 @@ impl Instance {
     }
 
     /// What memory knows beyond the row: an access token of the newest generation was seen.
-    fn with_memory<'a>(&self, authorization: &'a mut Authorization) -> &'a Authorization {
+    pub(crate) fn with_memory<'a>(&self, authorization: &'a mut Authorization) -> &'a Authorization {
         if let AuthorizationState::Redeemed(RefreshFamily { generation, proven, .. }) = &mut authorization.state {
             *proven |= self.proven.knows(authorization.id, *generation);
         }
@@ -290,31 +246,29 @@ impl Instance {
         &self,
         client: AuthenticatedClient<'_>,
         authorization: &Authorization,
-    ) -> Result<Option<Arc<User>>, Fault> {
+    ) -> Answer<Arc<User>, Gone> {
         let user = self.user(authorization.user).await?;
-        Ok(user.filter(|user| client.get().admits(user) && Epochs::of(client.get(), user) == authorization.epochs))
+        Ok(standing::signed_in(user, client.get(), authorization.epochs))
     }
 
     /// The authorization dies with everything it gave, JWTs included, before the answer is sent.
     pub(crate) async fn end_authorization(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        client: AuthenticatedClient<'_>,
-        authorization: &Authorization,
-        (kind, reason): (AuditKind, &'static str),
+        authorization: AuthorizationId,
+        reason: &'static str,
+        event: &AuditEvent,
     ) -> Result<(), Fault> {
-        let event = about(AuditEvent::refused(moment.now, kind, visitor, reason), client, authorization);
         let mut batch = Batch::from(vec![
-            self.store.end_authorization(authorization.id, reason, moment.now),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            self.store.end_authorization(authorization, reason, moment.now),
+            Trail::new(&self.store, moment.dice, moment.now).event(event),
         ]);
-        let change = Change { kind: ChangeKind::AuthorizationEnded, subject: authorization.id.0 };
+        let change = Change { kind: ChangeKind::AuthorizationEnded, subject: authorization.0 };
         batch.extend(self.store.announce(change, moment.now));
         let Outcome::Committed = self.store.commit(batch).await? else {
             return Err(Fault::failed("the instance is gone"));
         };
-        self.kills.authorization(authorization.id, moment.now);
+        self.kills.authorization(authorization, moment.now);
         Ok(())
     }
 
@@ -396,7 +350,7 @@ struct Tokens<'a> {
     nonce: Option<String>,
 }
 
-fn about(event: AuditEvent, client: AuthenticatedClient<'_>, authorization: &Authorization) -> AuditEvent {
+pub(crate) fn about(event: AuditEvent, client: AuthenticatedClient<'_>, authorization: &Authorization) -> AuditEvent {
     event
         .application(client.get().uri.as_str())
         .user(authorization.user)

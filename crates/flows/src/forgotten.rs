@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
-use model::link::{LinkLife, LinkPurpose, MOST_RESETS};
+use model::link::{LinkLife, LinkPurpose, MOST_RESETS, ResetUnsent};
 use model::mail::EmailAddress;
 use model::{Login, Moment, Timestamp, User};
 use store::Outcome;
@@ -48,9 +48,9 @@ impl Instance {
     ) -> Result<Option<Duration>, Fault> {
         let typed = typed.trim();
         let wait = self.count_question(Login::parse(typed).as_ref(), visitor.address, now);
-        if wait.is_some() {
-            self.tell_unsent(now, visitor, None, "throttled")?;
-            return Ok(wait);
+        if let Some(wait) = wait {
+            self.tell_unsent(now, visitor, None, ResetUnsent::Throttled(wait))?;
+            return Ok(Some(wait));
         }
         let question = Forgotten {
             instance: Arc::clone(self),
@@ -59,7 +59,7 @@ impl Instance {
             asked_at: now,
         };
         if self.questions.try_send(question).is_err() {
-            self.tell_unsent(now, visitor, None, "too_many_questions")?;
+            self.tell_unsent(now, visitor, None, ResetUnsent::TooManyQuestions)?;
         }
         Ok(None)
     }
@@ -69,9 +69,9 @@ impl Instance {
         now: Timestamp,
         visitor: &Visitor,
         user: Option<&User>,
-        cause: &'static str,
+        unsent: ResetUnsent,
     ) -> Result<(), Fault> {
-        let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, visitor, cause);
+        let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, visitor, &unsent);
         event.user = user.map(|user| user.id);
         self.audit.put(&event)
     }
@@ -90,19 +90,19 @@ impl Instance {
     }
 
     async fn send_reset(&self, user: User, visitor: &Visitor, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        let cause = if !user.may_sign_in() {
-            Some("user_may_not_sign_in")
+        let unsent = if !user.may_sign_in() {
+            Some(ResetUnsent::UserMayNotSignIn)
         } else if user.mailbox().is_none() {
-            Some("no_address")
+            Some(ResetUnsent::NoAddress)
         } else if !self.sends_mail() {
-            Some("no_mail")
+            Some(ResetUnsent::NoMail)
         } else if self.store.live_links(&LinkPurpose::PasswordReset, user.id, moment.now).await? >= MOST_RESETS {
-            Some("links_still_live")
+            Some(ResetUnsent::LinksStillLive(MOST_RESETS))
         } else {
             None
         };
-        if let Some(cause) = cause {
-            return self.tell_unsent(moment.now, visitor, Some(&user), cause);
+        if let Some(unsent) = unsent {
+            return self.tell_unsent(moment.now, visitor, Some(&user), unsent);
         }
         let event = AuditEvent::done(moment.now, AuditKind::PasswordReset, visitor)
             .user(user.id)
@@ -125,7 +125,7 @@ impl Forgotten {
         let Self { instance, typed, visitor, asked_at } = self;
         let users = instance.meant_by(&typed).await?;
         if users.is_empty() {
-            return instance.tell_unsent(asked_at, &visitor, None, "unknown_user");
+            return instance.tell_unsent(asked_at, &visitor, None, ResetUnsent::UnknownUser);
         }
         for user in users {
             instance.send_reset(user, &visitor, &mut Moment { now: asked_at, dice: &mut *dice }).await?;

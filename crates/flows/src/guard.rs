@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::application::PROTOCOL_SCOPES;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::{AccessToken, Holder, user_info};
 use model::domain::Permissions;
+pub use model::guard::{GuardRefusal, TokenRefusal};
+use model::guard::{Killed, TokenEnd};
 use model::reference_token::{ReferenceToken, ReferenceTokenValue, is_reference_token};
-use model::seat::{NoSeat, SessionKey};
+use model::seat::SessionKey;
+use model::standing::{self, Gone};
+use model::why::{Details, Refusal};
 use model::{AfterLogout, ApiSessionId, Moment, Timestamp, TrustedApplication, User, UserId, UserType};
 use oauth::jose::UnverifiedJws;
 use oauth::scope::Scope;
@@ -28,79 +32,6 @@ const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// A call that has to ask the database waits no longer than this.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Why a bearer token is not accepted: `invalid_token` (RFC 6750 §3.1), each with its cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenRefusal {
-    Malformed,
-    /// No reference token of this instance.
-    Unknown,
-    UnknownKey,
-    BadSignature,
-    NotAnAccessToken,
-    WrongIssuer,
-    NotYetValid,
-    Expired,
-    ApplicationGone,
-    UserGone,
-    /// Revoked, signed out, or the family it descends from died.
-    Ended,
-}
-
-impl TokenRefusal {
-    pub const fn cause(self) -> &'static str {
-        match self {
-            Self::Malformed => "token_malformed",
-            Self::Unknown => "token_unknown",
-            Self::UnknownKey => "token_key_unknown",
-            Self::BadSignature => "token_signature_wrong",
-            Self::NotAnAccessToken => "not_an_access_token",
-            Self::WrongIssuer => "token_of_another_issuer",
-            Self::NotYetValid => "token_not_yet_valid",
-            Self::Expired => "token_expired",
-            Self::ApplicationGone => "application_gone",
-            Self::UserGone => "user_gone",
-            Self::Ended => "token_ended",
-        }
-    }
-
-    pub const fn description(self) -> &'static str {
-        match self {
-            Self::Malformed
-            | Self::Unknown
-            | Self::UnknownKey
-            | Self::BadSignature
-            | Self::NotAnAccessToken
-            | Self::WrongIssuer => "the token is not an access token of this instance",
-            Self::NotYetValid => "the token is not valid yet: check the clocks",
-            Self::Expired => "the token has expired: get a new one",
-            Self::ApplicationGone | Self::UserGone | Self::Ended => "the token has been revoked: sign in again",
-        }
-    }
-}
-
-/// Why a call did not reach the API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GuardRefusal {
-    Token(TokenRefusal),
-    WrongAudience,
-    /// A Community user's token identifies, and opens no API.
-    NotForCommunityUsers,
-    InsufficientScope(&'static str),
-    NoSeat(NoSeat),
-}
-
-impl GuardRefusal {
-    pub const fn cause(&self) -> &'static str {
-        match self {
-            Self::Token(refusal) => refusal.cause(),
-            Self::WrongAudience => "token_for_another_audience",
-            Self::NotForCommunityUsers => "community_user",
-            Self::InsufficientScope(_) => "insufficient_scope",
-            Self::NoSeat(_) => "no_seat_free",
-        }
-    }
-}
 
 /// Who was let in.
 pub struct Caller {
@@ -149,12 +80,31 @@ impl Standing {
         }
     }
 
+    fn audience(&self) -> Vec<String> {
+        match &self.credential {
+            Credential::Jwt(verified) => verified.token.audience.clone(),
+            Credential::Reference(_) => Vec::new(),
+        }
+    }
+
+    fn lacks(&self, needed: &'static str) -> GuardRefusal {
+        GuardRefusal::InsufficientScope { needed, granted: self.scope().to_string() }
+    }
+
     fn has(&self, scope: &str) -> bool {
         let granted = match &self.credential {
             Credential::Jwt(verified) => &verified.token.scope,
             Credential::Reference(token) => &token.scope,
         };
         granted.contains(scope) && (self.application.scope.contains(scope) || PROTOCOL_SCOPES.contains(&scope))
+    }
+
+    fn fallen(&self, end: TokenEnd) -> TokenRefusal {
+        let id = match &self.credential {
+            Credential::Jwt(verified) => verified.token.id.clone(),
+            Credential::Reference(token) => token.id.to_string(),
+        };
+        TokenRefusal::fallen(id, self.application.uri.as_str(), end)
     }
 
     fn session_key(&self) -> SessionKey {
@@ -185,10 +135,11 @@ impl Instance {
             return Ok(Err(GuardRefusal::NotForCommunityUsers));
         }
         if !standing.is_for(audience) {
-            return Ok(Err(GuardRefusal::WrongAudience));
+            let (sent, expected) = (standing.audience(), audience.to_owned());
+            return Ok(Err(GuardRefusal::WrongAudience { sent, expected }));
         }
         if !standing.has(scope) {
-            return Ok(Err(GuardRefusal::InsufficientScope(scope)));
+            return Ok(Err(standing.lacks(scope)));
         }
         let key = standing.session_key();
         let session = if let Some(known) = self.known_session(&key, standing.application.id, moment.now) {
@@ -232,12 +183,12 @@ impl Instance {
     ) -> Answer<serde_json::Value, GuardRefusal> {
         let answer = match self.standing(shown, moment.now).await? {
             Err(refusal) => Err(GuardRefusal::Token(refusal)),
-            Ok(standing) if !standing.has("openid") => Err(GuardRefusal::InsufficientScope("openid")),
+            Ok(standing) if !standing.has("openid") => Err(standing.lacks("openid")),
             Ok(standing) => Ok(standing),
         };
         match answer {
             Err(refusal) => {
-                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, refusal.cause());
+                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, &refusal);
                 self.audit.put(&event)?;
                 Ok(Err(refusal))
             }
@@ -250,17 +201,21 @@ impl Instance {
 
     /// One event for one answered call. Its path is without the query, which may hold anything.
     pub fn tell_call(&self, now: Timestamp, visitor: &Visitor, call: &Call<'_>) -> Result<(), Fault> {
-        let mut event = match call.refused {
-            None => AuditEvent::done(now, AuditKind::ApiCall, visitor),
-            Some(cause) => AuditEvent::refused(now, AuditKind::ApiCall, visitor, cause),
-        };
+        let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
+        if let Some(refusal) = call.refused {
+            (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
+        }
         if let Some(caller) = call.caller {
             event = event.application(caller.application.uri.as_str()).user(caller.user.id).session(caller.session);
         }
         // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
         let path = call.path.get(..512).unwrap_or(call.path);
         let detail = CallDetail { method: call.method, path, status: call.status };
-        event.detail = Some(serde_json::to_string(&detail).expect("a call is strings and a number"));
+        let detail = match call.refused {
+            None => serde_json::to_string(&detail),
+            Some(refusal) => serde_json::to_string(&RefusedCallDetail { call: detail, why: refusal.details() }),
+        };
+        event.detail = Some(detail.expect("a call is strings and a number"));
         self.audit.put(&event)
     }
 
@@ -278,7 +233,8 @@ impl Instance {
         match standing {
             Ok(standing) if !self.feed.memory_holds() => {
                 let stands = Box::pin(in_time(self.store.token_stands(&self.names(&standing)))).await?;
-                Ok(if stands { Ok(standing) } else { Err(TokenRefusal::Ended) })
+                let end = TokenEnd::Killed { what: Killed::Something, at: None };
+                Ok(if stands { Ok(standing) } else { Err(standing.fallen(end)) })
             }
             standing => Ok(standing),
         }
@@ -314,24 +270,26 @@ impl Instance {
             },
         };
         let token = &verified.token;
+        let fallen = |end| Ok(Err(TokenRefusal::fallen(token.id.as_str(), token.client_id.as_str(), end)));
         if now >= token.expires_at {
-            return Ok(Err(TokenRefusal::Expired));
+            return fallen(TokenEnd::Expired { at: token.expires_at, now });
         }
         if now.plus(CLOCK_SKEW) < token.not_before {
-            return Ok(Err(TokenRefusal::NotYetValid));
+            return fallen(TokenEnd::NotYetValid { from: token.not_before, now });
         }
-        if self.kills.reach(token, self.settings().after_logout) {
-            return Ok(Err(TokenRefusal::Ended));
+        if let Some((what, at)) = self.kills.reach(token, self.settings().after_logout) {
+            return fallen(TokenEnd::Killed { what, at: Some(at) });
         }
         let application = self.register().by_uri(&token.client_id).cloned();
-        let Some(application) = application.filter(|app| app.enabled && app.epoch == token.epochs.0) else {
-            return Ok(Err(TokenRefusal::ApplicationGone));
+        let application = match standing::application(application, Some(token.epochs.0)) {
+            Ok(application) => application,
+            Err(gone) => return fallen(TokenEnd::Gone(gone)),
         };
         let user = self.user_as_known(token.holder.user()).await?;
-        let Some(user) = user.filter(|user| user.enabled && user.epoch == token.epochs.1) else {
-            return Ok(Err(TokenRefusal::UserGone));
-        };
-        Ok(Ok(Standing { credential: Credential::Jwt(verified), application, user }))
+        match standing::user(user, Some(token.epochs.1)) {
+            Ok(user) => Ok(Ok(Standing { credential: Credential::Jwt(Arc::clone(&verified)), application, user })),
+            Err(gone) => fallen(TokenEnd::Gone(gone)),
+        }
     }
 
     /// Found by digest, in memory if it was asked for lately (`identity.md` §3.4).
@@ -346,21 +304,27 @@ impl Instance {
             let read = in_time(self.store.reference_token(&digest));
             found = Box::pin(self.reference_tokens.get(*digest.as_bytes(), read)).await?;
         }
-        let Some(token) = found else { return Ok(Err(TokenRefusal::Unknown)) };
-        if token.revoked_at.is_some() {
-            return Ok(Err(TokenRefusal::Ended));
-        }
-        if !token.is_live(now) {
-            return Ok(Err(TokenRefusal::Expired));
-        }
-        let application = self.register().by_id(token.application).cloned();
-        let Some(application) = application.filter(|application| application.enabled) else {
-            return Ok(Err(TokenRefusal::ApplicationGone));
+        let Some(token) = found else {
+            let tail = shown.expose().get(shown.expose().len() - 4..).unwrap_or_default().to_owned();
+            return Ok(Err(TokenRefusal::Unknown { tail }));
         };
-        let user = self.user_as_known(token.user).await?.filter(|user| user.enabled);
-        match user.filter(|user| token.is_allowed(&application, user)) {
-            Some(user) => Ok(Ok(Standing { credential: Credential::Reference(token), application, user })),
-            None => Ok(Err(TokenRefusal::UserGone)),
+        let fallen = |end| Ok(Err(TokenRefusal::fallen(token.id.to_string(), token.application.to_string(), end)));
+        if let Some(at) = token.revoked_at {
+            return fallen(TokenEnd::Killed { what: Killed::Token, at: Some(at) });
+        }
+        if let Some(at) = token.expires_at.filter(|_| !token.is_live(now)) {
+            return fallen(TokenEnd::Expired { at, now });
+        }
+        let application = match standing::application(self.register().by_id(token.application).cloned(), None) {
+            Ok(application) => application,
+            Err(gone) => return fallen(TokenEnd::Gone(gone)),
+        };
+        match standing::user(self.user_as_known(token.user).await?, None) {
+            Ok(user) if token.is_allowed(&application, &user) => {
+                Ok(Ok(Standing { credential: Credential::Reference(Arc::clone(&token)), application, user }))
+            }
+            Ok(user) => fallen(TokenEnd::Gone(Gone::UserNotAdmitted(user.user_type))),
+            Err(gone) => fallen(TokenEnd::Gone(gone)),
         }
     }
 
@@ -390,14 +354,15 @@ impl Instance {
     }
 
     fn verify(&self, shown: &Presented<secret::AccessToken>) -> Result<Verified, TokenRefusal> {
-        let jws = UnverifiedJws::parse(shown.expose()).map_err(|_| TokenRefusal::Malformed)?;
-        let kid = jws.header.kid.clone().ok_or(TokenRefusal::UnknownKey)?;
+        let malformed = |_| TokenRefusal::Malformed { length: shown.expose().len() };
+        let jws = UnverifiedJws::parse(shown.expose()).map_err(malformed)?;
+        let kid = jws.header.kid.clone().ok_or(TokenRefusal::UnknownKey { kid: None })?;
         let keys = self.keys();
-        let key = keys.verifying(&kid).ok_or(TokenRefusal::UnknownKey)?;
-        let payload = jws.verify(key, &["at+jwt"]).map_err(|_| TokenRefusal::BadSignature)?;
+        let key = keys.verifying(&kid).ok_or_else(|| TokenRefusal::UnknownKey { kid: Some(kid.clone()) })?;
+        let payload = jws.verify(key, &["at+jwt"]).map_err(|_| TokenRefusal::BadSignature { kid: kid.clone() })?;
         let token = AccessToken::parse(&payload).ok_or(TokenRefusal::NotAnAccessToken)?;
         if token.issuer != self.issuer {
-            return Err(TokenRefusal::WrongIssuer);
+            return Err(TokenRefusal::WrongIssuer { sent: token.issuer, expected: self.issuer.clone() });
         }
         Ok(Verified { token, kid })
     }
@@ -418,11 +383,19 @@ struct CallDetail<'a> {
     status: u16,
 }
 
+#[derive(Serialize)]
+struct RefusedCallDetail<'a> {
+    #[serde(flatten)]
+    call: CallDetail<'a>,
+    #[serde(flatten)]
+    why: Details,
+}
+
 /// An answered API call, for the audit.
 pub struct Call<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub status: u16,
     pub caller: Option<&'a Caller>,
-    pub refused: Option<&'static str>,
+    pub refused: Option<&'a dyn Refusal>,
 }

@@ -100,7 +100,8 @@ impl House {
         let following = tokio::spawn(follow(Arc::clone(&house), house.stopping.subscribe()));
         let beating = tokio::spawn(beat(Arc::clone(&house), house.stopping.subscribe()));
         let answering = tokio::spawn(answer(asked, Arc::clone(&house.world), house.stopping.subscribe()));
-        *house.tasks.lock() = vec![following, beating, answering];
+        let sealing = tokio::spawn(seal(Arc::clone(&house), house.stopping.subscribe()));
+        *house.tasks.lock() = vec![following, beating, answering, sealing];
         Ok(house)
     }
 
@@ -148,9 +149,27 @@ impl House {
         for instance in &self.instances {
             worst = worst.and(instance.flush(&mut Moment { now, dice: &mut *dice }).await);
         }
-        let due = self.database.instances_with_due_sessions(now).await?;
-        for instance in self.instances.iter().filter(|instance| due.contains(instance.store.instance())) {
-            worst = worst.and(instance.close_due_sessions(&mut Moment { now, dice: &mut *dice }).await);
+        match self.database.instances_with_due_sessions(now).await {
+            Err(fault) => worst = worst.and(Err(fault)),
+            Ok(due) => {
+                for instance in self.instances.iter().filter(|instance| due.contains(instance.store.instance())) {
+                    worst = worst.and(instance.close_due_sessions(&mut Moment { now, dice: &mut *dice }).await);
+                }
+            }
+        }
+        worst
+    }
+
+    /// What was committed since the last beat comes into the audit's chain.
+    pub async fn seal(&self) -> Result<(), Fault> {
+        let now = self.world.now();
+        let mut dice = self.world.dice();
+        let waiting = self.database.instances_with_unsealed_events().await?;
+        let mut worst = Ok(());
+        for instance in &self.instances {
+            if waiting.contains(instance.store.instance()) || instance.sealer.wants_to_sign(now) {
+                worst = worst.and(instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await);
+            }
         }
         worst
     }
@@ -168,6 +187,9 @@ impl House {
             let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
             if let Err(fault) = instance.flush_all(&mut moment).await {
                 tracing::error!(%fault, "the last timers and audit events were not written");
+            }
+            if let Err(fault) = instance.sealer.finish(&mut moment).await {
+                tracing::error!(%fault, "the last audit events were not sealed; the next start does it");
             }
         }
         self.database.close().await;
@@ -276,5 +298,13 @@ async fn answer(mut asked: mpsc::Receiver<Forgotten>, world: Arc<dyn World>, mut
         if let Err(fault) = question.answer(&mut *world.dice()).await {
             tracing::error!(%fault, "a forgotten password could not be looked into");
         }
+    }
+}
+
+/// Apart from the beat: what is sealed late is late for nobody but the auditor.
+async fn seal(house: Arc<House>, mut stopping: Stopping) {
+    let mut well = true;
+    while beats(&mut stopping).await {
+        tell(&mut well, house.seal().await, "the audit is not sealed");
     }
 }

@@ -12,6 +12,7 @@ use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::reference_token::ReferenceToken;
 use model::seat::SessionKey;
 use model::throttle::Failures;
+use model::why::Refusal;
 use model::{
     ApplicationId, AuthenticatedClient, Dice, InstanceSettings, Moment, ReferenceTokenId, RootUrl, Timestamp,
     TrustedApplication, User, UserId,
@@ -23,7 +24,7 @@ use store::{Change, ChangeKind, Store, StoredInstance};
 use uuid::Uuid;
 
 use crate::api_sessions::ApiSessions;
-use crate::audit::Notebook;
+use crate::audit::{Notebook, Sealer};
 use crate::domain::Domain;
 use crate::feed::Feed;
 use crate::forgotten::Questions;
@@ -128,6 +129,7 @@ pub struct Instance {
     pub(crate) questions: Questions,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) audit: Notebook,
+    pub(crate) sealer: Sealer,
     pub(crate) passwords: Arc<Passwords>,
     master: Arc<MasterKey>,
     settings: ArcSwap<InstanceSettings>,
@@ -193,6 +195,7 @@ impl Instance {
             questions: shared.questions.clone(),
             outbox: Arc::clone(&shared.outbox),
             audit: Notebook::default(),
+            sealer: Sealer::open(&store, &shared.master, moment).await?,
             passwords: Arc::clone(&shared.passwords),
             master: Arc::clone(&shared.master),
             settings: ArcSwap::from_pointee(settings),
@@ -224,12 +227,9 @@ impl Instance {
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        (kind, cause): (AuditKind, &'static str),
-        description: &str,
+        (kind, refusal): (AuditKind, &dyn Refusal),
     ) -> Result<(), Fault> {
-        let event = AuditEvent::refused(moment.now, kind, visitor, cause)
-            .detail(&serde_json::json!({ "description": description }));
-        self.audit.put(&event)
+        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, refusal))
     }
 
     /// Drops what memory holds of things that changed elsewhere.
@@ -248,7 +248,10 @@ impl Instance {
                 self.register.store(Arc::new(Register::new(self.store.applications().await?)));
                 self.forget_dead_applications();
             }
-            ChangeKind::Keys => self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?)),
+            ChangeKind::Keys => {
+                self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
+                self.sealer.reload_key(&self.master).await?;
+            }
             ChangeKind::Settings => {
                 self.settings.store(Arc::new(self.store.settings().await?));
                 self.rotate_keys(moment.now, moment.dice).await?;
@@ -306,6 +309,9 @@ impl Instance {
             self.store.sweep_identity_sessions(dead_before, oldest_sign_in),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
-        Ok(())
+        match self.settings().audit_retention_days {
+            Some(days) => self.sealer.prune(days, &mut Moment { now, dice }).await,
+            None => Ok(()),
+        }
     }
 }

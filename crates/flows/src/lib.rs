@@ -2,11 +2,12 @@
 
 pub mod admin;
 mod api_sessions;
-mod audit;
+pub mod audit;
 pub mod authorize;
 pub mod consents;
 pub mod demo;
 pub mod domain;
+mod erase;
 pub mod exchange;
 mod feed;
 mod forgotten;

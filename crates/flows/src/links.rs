@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{AuditEvent, AuditKind, Visitor};
-use model::link::{LinkCode, LinkLife, LinkPurpose};
+use model::link::{LinkCode, LinkLife, LinkPurpose, LinkSpent};
 use model::mail::{EmailAddress, Letter, Message};
 use model::user::Password;
 use model::{Moment, Timestamp, User};
@@ -113,7 +113,7 @@ impl Office<'_> {
         if purpose == LinkPurpose::SetUp && has_password {
             return invalid(format!("{login} has a password already: make a link to reset it instead"));
         }
-        let event = self.event(created(&purpose), user.login.as_str(), moment);
+        let event = self.event_about(created(&purpose), (user.id, &user.login), moment);
         let (link, insert) = draw_link(self.store(), user, (purpose, life), moment);
         Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken).await?.map(|()| link))
     }
@@ -195,7 +195,7 @@ impl Instance {
     }
 
     fn refuse_link<T>(&self, moment: &Moment<'_>, visitor: &Visitor, kind: AuditKind) -> Answer<T, LinkRefusal> {
-        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, "link_spent"))?;
+        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, &LinkSpent))?;
         Ok(Err(LinkRefusal::Spent))
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::claims::{AccessToken, Holder};
+use model::guard::Killed;
 use model::{AfterLogout, AuthorizationId, SessionId, Timestamp};
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
@@ -34,16 +35,20 @@ impl Kills {
         self.tokens.write().entry(id).or_insert(now);
     }
 
-    /// Does the token, or anything that it descends from, lie dead? What the end of its sign-in means is a setting.
-    pub(crate) fn reach(&self, token: &AccessToken, after_logout: AfterLogout) -> bool {
+    /// What killed the token, or anything that it descends from. What the end of its sign-in means is a setting.
+    pub(crate) fn reach(&self, token: &AccessToken, after_logout: AfterLogout) -> Option<(Killed, Timestamp)> {
         match token.holder {
             Holder::Service { .. } => {
                 let tokens = self.tokens.read();
-                !tokens.is_empty() && Uuid::try_parse(&token.id).is_ok_and(|id| tokens.contains_key(&id))
+                let id = Uuid::try_parse(&token.id).ok().filter(|_| !tokens.is_empty())?;
+                tokens.get(&id).map(|at| (Killed::Token, *at))
             }
             Holder::User { session, descent, .. } => {
-                self.authorizations.read().contains_key(&descent.authorization)
-                    || (after_logout == AfterLogout::Refuse && self.sessions.read().contains_key(&session))
+                if let Some(at) = self.authorizations.read().get(&descent.authorization) {
+                    return Some((Killed::Authorization, *at));
+                }
+                let sessions = (after_logout == AfterLogout::Refuse).then(|| self.sessions.read())?;
+                sessions.get(&session).map(|at| (Killed::SignIn, *at))
             }
         }
     }

@@ -37,9 +37,12 @@ impl Proven {
         if waiting.is_empty() {
             return Ok(());
         }
+        // In one order on all nodes, so that their batches do not wait for each other.
+        let mut in_order: Vec<_> = waiting.iter().collect();
+        in_order.sort_unstable();
         let statements: Vec<_> = {
             let noted = self.noted.lock();
-            waiting.iter().filter_map(|id| Some(store.prove_generation(*id, *noted.get(id)?))).collect()
+            in_order.into_iter().filter_map(|id| Some(store.prove_generation(*id, *noted.get(id)?))).collect()
         };
         let written = store.commit(Batch::from(statements)).await;
         if written.is_err() {

@@ -61,10 +61,12 @@ impl LastUsed {
 
     /// One batch; whether there is more.
     pub(crate) async fn flush(&self, store: &Store, now: Timestamp) -> Result<bool, Fault> {
-        let noted: Vec<_> = self.0.read().waiting.iter().map(|(id, at)| (*id, *at)).take(WRITTEN_AT_ONCE).collect();
+        let mut noted: Vec<_> = self.0.read().waiting.iter().map(|(id, at)| (*id, *at)).take(WRITTEN_AT_ONCE).collect();
         if noted.is_empty() {
             return Ok(false);
         }
+        // In one order on all nodes, so that their batches do not wait for each other.
+        noted.sort_unstable();
         let statements: Vec<_> = noted.iter().map(|(id, at)| store.reference_token_used(*id, *at)).collect();
         let _written = store.commit(Batch::from(statements)).await?;
         let mut uses = self.0.write();

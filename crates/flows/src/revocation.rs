@@ -2,8 +2,9 @@
 
 use model::application::ClientRefusal;
 use model::audit::{AuditEvent, AuditKind, Visitor};
-use model::authorization::RefreshFamily;
+use model::authorization::{RefreshFamily, Rotation, rotate};
 use model::claims::Holder;
+use model::why::Refusal as _;
 use model::{AuthenticatedClient, Authorization, AuthorizationState, Generation, Moment};
 use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented, RefreshToken};
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use crate::api_sessions::killing;
 use crate::audit::Trail;
+use crate::exchange::about;
 use crate::guard::{Credential, Standing};
 use crate::instance::Instance;
 use crate::{Answer, Fault};
@@ -126,7 +128,9 @@ impl Instance {
         client: AuthenticatedClient<'_>,
         authorization: &Authorization,
     ) -> Result<(), Fault> {
-        self.end_authorization(moment, visitor, client, authorization, (AuditKind::TokenRevoked, "revoked")).await
+        let mut event = about(AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor), client, authorization);
+        event.reason = "revoked";
+        self.end_authorization(moment, authorization.id, "revoked", &event).await
     }
 
     /// RFC 7662 §2. A Confidential application learns about its own tokens; of any other it learns that it is not active,
@@ -146,17 +150,22 @@ impl Instance {
             Err(refusal) => return self.refuse_client(moment, visitor, credentials, refusal),
         };
         let found = match self.known_refresh(token).await? {
-            Some(known) => self.describe_refresh(client, &known, moment).await?,
+            Some(known) => self.describe_refresh(client, known, moment).await?,
             None => match self.standing(&Presented::<AccessToken>::new(token), moment.now).await? {
-                Ok(standing) if standing.application.id == client.get().id => self.describe(&standing),
-                _ => Introspection::default(),
+                Ok(standing) if standing.application.id == client.get().id => Ok(self.describe(&standing)),
+                Ok(_) => Err("token_of_another_application"),
+                Err(refusal) => Err(refusal.cause()),
             },
+        };
+        let detail = match &found {
+            Ok(_) => serde_json::json!({ "active": true }),
+            Err(because) => serde_json::json!({ "active": false, "because": because }),
         };
         let event = AuditEvent::done(moment.now, AuditKind::Introspection, visitor)
             .application(client.get().uri.as_str())
-            .detail(&serde_json::json!({ "active": found.active }));
+            .detail(&detail);
         self.audit.put(&event)?;
-        Ok(Ok(found))
+        Ok(Ok(found.unwrap_or_default()))
     }
 
     fn describe(&self, standing: &Standing) -> Introspection {
@@ -197,33 +206,36 @@ impl Instance {
         }
     }
 
-    /// Active is what a refresh would not refuse.
+    /// Active is what a refresh would rotate; else the cause, for the audit.
     async fn describe_refresh(
         &self,
         client: AuthenticatedClient<'_>,
-        known: &KnownRefresh,
+        known: KnownRefresh,
         moment: &Moment<'_>,
-    ) -> Result<Introspection, Fault> {
-        let authorization = &known.authorization;
-        let AuthorizationState::Redeemed(RefreshFamily { generation, refresh_until: Some(end), .. }) =
-            authorization.state
-        else {
-            return Ok(Introspection::default());
-        };
-        let is_own = authorization.application == client.get().id;
-        let is_newest = known.shown == generation && moment.now < end;
-        if !is_own || !is_newest || self.standing_user(client, authorization).await?.is_none() {
-            return Ok(Introspection::default());
+    ) -> Answer<Introspection, &'static str> {
+        let KnownRefresh { mut authorization, shown } = known;
+        let authorization = self.with_memory(&mut authorization);
+        match rotate(moment.now, client, authorization, shown, None) {
+            Ok(Rotation::Advance) => {}
+            Ok(Rotation::Repeat) => return Ok(Err("refresh_token_spent")),
+            Err(refusal) => return Ok(Err(refusal.cause())),
         }
-        Ok(Introspection {
+        if let Err(gone) = self.standing_user(client, authorization).await? {
+            return Ok(Err(gone.cause()));
+        }
+        let end = match authorization.state {
+            AuthorizationState::Redeemed(RefreshFamily { refresh_until, .. }) => refresh_until,
+            AuthorizationState::Issued(_) | AuthorizationState::Ended(_) => None,
+        };
+        Ok(Ok(Introspection {
             active: true,
             scope: Some(authorization.scope.to_string()),
             client_id: Some(client.get().uri.as_str().to_owned()),
             iss: Some(self.issuer.clone()),
-            exp: Some(end.seconds()),
+            exp: end.map(model::Timestamp::seconds),
             sid: Some(authorization.session.to_string()),
             ..Introspection::default()
-        })
+        }))
     }
 
     async fn known_refresh(&self, token: &str) -> Result<Option<KnownRefresh>, Fault> {

@@ -11,12 +11,15 @@ use crate::Fault;
 
 const NONCE: usize = 12;
 
+/// AES-256-GCM with a nonce drawn for every secret.
+pub(crate) struct SealingKey(RandomizedNonceKey);
+
 /// 256 bits, from a file or the environment. Holding it is being the operator of the installation.
-pub struct MasterKey(RandomizedNonceKey);
+pub struct MasterKey(SealingKey);
 
 impl MasterKey {
     pub fn new(bytes: &[u8; 32]) -> Self {
-        Self(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes"))
+        Self(SealingKey::new(bytes))
     }
 
     /// Standard base64 of 32 bytes, as `openssl rand -base64 32` writes it.
@@ -30,8 +33,23 @@ impl MasterKey {
         Administrator::operator()
     }
 
-    /// Bound to the instance and the purpose: a sealed secret opens nowhere else.
+    /// See [`SealingKey::seal`].
     pub fn seal(&self, instance: InstanceId, purpose: &str, secret: &[u8]) -> Vec<u8> {
+        self.0.seal(instance, purpose, secret)
+    }
+
+    pub fn open(&self, instance: InstanceId, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        self.0.open(instance, purpose, sealed)
+    }
+}
+
+impl SealingKey {
+    pub(crate) fn new(bytes: &[u8; 32]) -> Self {
+        Self(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes 32 bytes"))
+    }
+
+    /// Bound to the instance and the purpose: a sealed secret opens nowhere else.
+    pub(crate) fn seal(&self, instance: InstanceId, purpose: &str, secret: &[u8]) -> Vec<u8> {
         let mut sealed = secret.to_vec();
         let nonce = self
             .0
@@ -40,7 +58,7 @@ impl MasterKey {
         [nonce.as_ref().as_slice(), &sealed].concat()
     }
 
-    pub fn open(&self, instance: InstanceId, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    pub(crate) fn open(&self, instance: InstanceId, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let wrong = || Fault::failed("a secret does not open: is this the master key that it was sealed under?");
         let (nonce, text) = sealed.split_at_checked(NONCE).ok_or_else(wrong)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;

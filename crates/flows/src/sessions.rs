@@ -94,7 +94,7 @@ impl Office<'_> {
             Ending::One(id) => Ok((Closing::One(id), id.to_string())),
             Ending::OfUser(login) => {
                 let user: Result<User, _> = self.find_user(login).await?;
-                user.map(|user| (Closing::OfUser(user.id), user.login.to_string()))
+                user.map(|user| (Closing::OfUser(user.id), user.id.to_string()))
             }
             Ending::OfApplication(uri) => {
                 let application = self.application(uri).await?;
@@ -128,14 +128,30 @@ impl Office<'_> {
             Ok(changed) => changed,
             Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
         };
+        let told = self.told(&changed, (name, value)).await?;
         let mut batch = vec![
             self.store.move_seats(),
             self.store.update_settings(&changed, &as_written),
-            self.event("change-setting", &format!("{name}={value}"), moment),
+            self.event("change-setting", &told, moment),
         ];
         let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
         batch.extend(self.store.announce(change, moment.now));
         Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| changed))
+    }
+}
+
+impl Office<'_> {
+    /// A setting as the audit tells it: people by their ids.
+    async fn told(&self, settings: &InstanceSettings, (name, value): (&str, &str)) -> Result<String, Fault> {
+        if name != "reserved_seats" {
+            return Ok(format!("{name}={value}"));
+        }
+        let mut accounts = Vec::new();
+        for login in settings.reserved_accounts() {
+            let known = self.store.user_by_login(&login).await?;
+            accounts.push(known.map_or_else(|| "nobody yet".to_owned(), |(user, _)| user.id.to_string()));
+        }
+        Ok(format!("{name}={}", serde_json::json!(accounts)))
     }
 }
 

@@ -8,8 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::session::SessionCookie;
+pub use model::session::SignInRefusal;
 use model::user::{Password, PasswordHash};
-use model::{IdentitySession, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
+use model::{IdentitySession, InstanceSettings, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
 use store::{Batch, Outcome};
 use uuid::Uuid;
@@ -28,14 +29,6 @@ pub struct Browser {
 
 /// How often the use of our own pages is written down.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
-
-/// Why nobody was signed in. Unknown, disabled and mistyped are one and the same to the person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignInRefusal {
-    Wrong,
-    /// Too many wrong passwords lately: wait this long.
-    Throttled(Duration),
-}
 
 /// One person's IPv6 addresses are as many as they like, within a /64 (RFC 4291 §2.5.4).
 fn network(address: IpAddr) -> IpAddr {
@@ -115,8 +108,7 @@ impl Instance {
         let login = Login::parse(login);
         let attempt = Attempt::new(login.as_ref(), visitor.address);
         if let Some(wait) = self.count_attempt(&attempt, moment.now) {
-            self.tell_refused_sign_in(moment, visitor, None, "throttled")?;
-            return Ok(Err(SignInRefusal::Throttled(wait)));
+            return self.refuse_sign_in(moment, visitor, None, SignInRefusal::Throttled(wait));
         }
         let known = match &login {
             Some(login) => self.store.user_by_login(login).await?,
@@ -129,14 +121,13 @@ impl Instance {
                 (user, Some((old, better)))
             }
             (known, verdict) => {
-                let cause = match (&known, verdict) {
-                    (None, _) => "unknown_user",
-                    (Some(_), Verdict::Wrong) => "wrong_password",
-                    (Some((user, _)), _) if !user.enabled => "user_disabled",
-                    _ => "user_may_not_sign_in",
+                let refusal = match (&known, verdict) {
+                    (None, _) => SignInRefusal::UnknownUser,
+                    (Some(_), Verdict::Wrong) => SignInRefusal::WrongPassword,
+                    (Some((user, _)), _) if !user.enabled => SignInRefusal::UserDisabled { since: user.updated_at },
+                    (Some((user, _)), _) => SignInRefusal::NotForSignIn(user.user_type),
                 };
-                self.tell_refused_sign_in(moment, visitor, known.as_ref().map(|(user, _)| user), cause)?;
-                return Ok(Err(SignInRefusal::Wrong));
+                return self.refuse_sign_in(moment, visitor, known.map(|(user, _)| user.id), refusal);
             }
         };
         self.forgive(&attempt);
@@ -220,15 +211,16 @@ impl Instance {
         failures.addresses.insert(attempt.network, network);
     }
 
-    fn tell_refused_sign_in(
+    fn refuse_sign_in<T>(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        user: Option<&User>,
-        cause: &'static str,
-    ) -> Result<(), Fault> {
-        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, cause);
-        event.user = user.map(|user| user.id);
-        self.audit.put(&event)
+        user: Option<UserId>,
+        refusal: SignInRefusal,
+    ) -> Answer<T, SignInRefusal> {
+        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &refusal);
+        event.user = user;
+        self.audit.put(&event)?;
+        Ok(Err(refusal))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::authorize::ReturnRefusal;
 use model::claims::IdTokenHint;
 use model::{Moment, SessionId, TrustedApplication};
 use oauth::client::ClientId;
@@ -44,7 +45,15 @@ impl Instance {
             }
             self.end_sign_in(moment, visitor, current).await?;
         }
-        let redirect = application.as_ref().and_then(|application| after_sign_out(application, params));
+        let redirect = match after_sign_out(application.as_deref(), params) {
+            Ok(redirect) => redirect,
+            Err(refusal) => {
+                let mut event = AuditEvent::refused(moment.now, AuditKind::SignOut, visitor, &refusal);
+                event.application = application.as_ref().map(|application| application.uri.to_string());
+                self.audit.put(&event)?;
+                None
+            }
+        };
         Ok(SignOut::Done { application, redirect })
     }
 
@@ -90,9 +99,15 @@ impl Instance {
     }
 }
 
-/// RP-Initiated Logout 1.0 §3: exactly a registered URI, with `state` as it came.
-fn after_sign_out(application: &TrustedApplication, params: &Params) -> Option<String> {
-    let uri = params.get("post_logout_redirect_uri").filter(|uri| application.accepts_post_logout(uri))?;
+/// RP-Initiated Logout 1.0 §3: exactly a registered URI, with `state` as it came; nowhere, where nothing was asked for.
+fn after_sign_out(application: Option<&TrustedApplication>, params: &Params) -> Result<Option<String>, ReturnRefusal> {
+    let Some(uri) = params.get("post_logout_redirect_uri") else { return Ok(None) };
+    let sent = || uri.to_owned();
+    let application = application.ok_or_else(|| ReturnRefusal::UnknownApplication { sent: sent() })?;
+    if !application.accepts_post_logout(uri) {
+        let registered = application.post_logout_uris.iter().map(|uri| uri.as_str().to_owned()).collect();
+        return Err(ReturnRefusal::NotRegistered { sent: sent(), registered });
+    }
     let state = params.get("state").map(|state| ("state", state));
-    Some(with_params(uri, &state.into_iter().collect::<Vec<_>>()))
+    Ok(Some(with_params(uri, &state.into_iter().collect::<Vec<_>>())))
 }

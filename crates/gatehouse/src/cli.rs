@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::UserType;
+use model::{Timestamp, UserType};
 use uuid::Uuid;
 
 /// Signs people and services in to business systems, and guards their APIs.
 #[derive(Parser)]
-#[command(version, max_term_width = 100, after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the audit was tampered with."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -42,6 +46,9 @@ pub enum Command {
     /// Issue, list and revoke reference tokens (API keys)
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Export the audit, and see whether anybody changed it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Say why something was refused, by the reference that was shown
     Why {
         #[command(flatten)]
@@ -203,6 +210,15 @@ pub enum UserCommand {
         target: Target,
         login: String,
     },
+    /// Erase a person: name, login, and what identifies them in the audit; ends everything of theirs, for good
+    Erase {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+        /// Do not ask first
+        #[arg(long)]
+        yes: bool,
+    },
     /// List the users
     List {
         #[command(flatten)]
@@ -224,6 +240,60 @@ pub enum SessionCommand {
         #[command(flatten)]
         which: Which,
     },
+}
+
+/// How an export is written.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AuditFormat {
+    /// A line of JSON for each event, and what it takes to check them without us
+    Jsonl,
+    /// For spreadsheets
+    Csv,
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Write events, the oldest first
+    Export {
+        #[command(flatten)]
+        target: Target,
+        /// From this time on, as 2026-11-21 or 2026-11-21T12:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        since: Option<Timestamp>,
+        /// Before this time
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        until: Option<Timestamp>,
+        /// Only events of this kind, for example sign-in; may be repeated
+        #[arg(long)]
+        kind: Vec<String>,
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: AuditFormat,
+        /// File to make; without it, standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Say whether an event was edited, removed, inserted or moved, and which; exit code 3 if so
+    Verify {
+        #[command(flatten)]
+        target: Target,
+        /// File with a checkpoint that was kept elsewhere, as `audit checkpoint` printed it
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Print the newest signed checkpoint, to be kept where nobody of the house can change it
+    Checkpoint {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Sign checkpoints with a new key; those of the old one stay good
+    RenewKey {
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse(text).ok_or("write a date (2026-11-21) or a time with its zone (2026-11-21T12:00:00Z)")
 }
 
 /// Which sessions end.

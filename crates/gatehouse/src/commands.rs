@@ -1,6 +1,7 @@
 //! What each command does: reads files and environment, wires the floors together, prints.
 
 mod admin;
+mod audit;
 mod consent;
 mod demo;
 mod desk;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::App(command) => runtime()?.block_on(admin::application(command, environment)),
         Command::Consent(command) => runtime()?.block_on(consent::run(command, environment)),
         Command::Token(command) => runtime()?.block_on(token::run(command, environment)),
+        Command::Audit(command) => runtime()?.block_on(audit::run(command, environment)),
         Command::Why { target, reference } => runtime()?.block_on(why::run(&target, &reference, environment)),
     }
 }

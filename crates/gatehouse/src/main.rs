@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use gatehouse::cli::Cli;
 use gatehouse::commands;
+use gatehouse::problem::Tampered;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("gatehouse: {failure:#}");
-            ExitCode::FAILURE
+            if failure.is::<Tampered>() { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }

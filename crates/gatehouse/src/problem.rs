@@ -49,6 +49,19 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The audit is not what was written; so many findings were told of. The exit code is 3.
+#[derive(Debug)]
+pub struct Tampered(pub usize);
+
+impl fmt::Display for Tampered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let findings = if self.0 == 1 { "1 finding".to_owned() } else { format!("{} findings", self.0) };
+        write!(f, "the audit is not what was written: {findings}")
+    }
+}
+
+impl std::error::Error for Tampered {}
+
 /// Covers the user-info of a URL (RFC 3986 §3.2.1), keeping the width so that carets still point.
 fn without_password(text: &str) -> String {
     match (text.find("://"), text.rfind('@')) {

@@ -5,6 +5,9 @@
     reason = "tests are told by the environment where PostgreSQL is, and wait with an end"
 )]
 
+#[path = "../../store/tests/common/server.rs"]
+mod server;
+
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream as Std};
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +21,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use uuid::Uuid;
+
+use server::Created;
 
 const GATEHOUSE: &str = env!("CARGO_BIN_EXE_gatehouse");
 /// What becomes true becomes true within this time, or the test fails.
@@ -26,8 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A database of its own, the same instance served by every node.
 struct Cluster {
-    server: String,
-    name: String,
+    /// Dropped with the value.
+    _database: Created,
+    /// Where the nodes find it.
+    url: String,
     folder: TempDir,
     secret: String,
 }
@@ -45,39 +51,12 @@ impl Drop for Node {
     }
 }
 
-async fn administer(server: &str, sql: String) {
-    let database = Database::open(&DatabaseUrl::parse(server).expect("a URL")).await.expect("the server answers");
-    let done = database.commit(Batch::new().with(statement(sql, vec![]))).await;
-    let _committed = done.expect("a superuser may do this");
-    database.close().await;
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let (server, sql) = (self.server.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(administer(&server, sql));
-        });
-        if dropped.join().is_err() {
-            eprintln!("a database of a test is left on the server");
-        }
-    }
-}
-
 impl Cluster {
     /// `None` where there is no server to test on.
     async fn found() -> Option<Self> {
-        let Ok(server) = std::env::var("GATEHOUSE_TEST_POSTGRES") else {
-            let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-            assert!(!in_ci, "GATEHOUSE_TEST_POSTGRES names the server to test on");
-            println!("skipped: GATEHOUSE_TEST_POSTGRES is not set");
-            return None;
-        };
-        let name = format!("gh_{}", Uuid::new_v4().simple());
-        administer(&server, format!("CREATE DATABASE {name}")).await;
+        let database = Created::new(&server::server()?, None).await;
         let folder = TempDir::new().expect("a folder for a test");
-        let mut cluster = Self { server, name, folder, secret: String::new() };
+        let mut cluster = Self { url: database.url(), _database: database, folder, secret: String::new() };
         let key = cluster.folder.path().join("master.key");
         std::fs::write(&key, "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").expect("written");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("private");
@@ -88,13 +67,8 @@ impl Cluster {
         Some(cluster)
     }
 
-    fn url(&self) -> String {
-        let (start, _) = self.server.rsplit_once('/').expect("a URL with a database");
-        format!("{start}/{}", self.name)
-    }
-
     async fn store(&self) -> Store {
-        let database = Database::open(&DatabaseUrl::parse(&self.url()).expect("a URL")).await.expect("it opens");
+        let database = Database::open(&DatabaseUrl::parse(&self.url).expect("a URL")).await.expect("it opens");
         let id = database.instances().await.expect("no fault")[0].id;
         Store::new(database, id)
     }
@@ -104,7 +78,7 @@ impl Cluster {
         let text = format!(
             "listen = [\"{listen}\"]\ndatabase = \"{}\"\n[master_key]\nfile = \"master.key\"\n[log]\nformat = \"text\"\n\
              level = \"error\"\n[[instance]]\nname = \"testdb\"\nurl = \"http://localhost\"\n",
-            self.url()
+            self.url
         );
         std::fs::write(&path, text).expect("written");
         path
@@ -310,9 +284,12 @@ async fn a_node_killed_under_load_keeps_its_seats_until_their_timers_and_gives_t
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // One statement, so one moment: the two nodes that are left go on closing.
-    let accounted = "SELECT 1 FROM api_sessions WHERE closed_at IS NULL
-        UNION ALL SELECT 1 FROM audit_events WHERE kind = 'session-closed'";
-    assert_eq!(store.query(accounted, vec![]).await.expect("no fault").len(), 8, "each was closed once");
+    let accounted = "SELECT (SELECT COUNT(*) FROM api_sessions WHERE closed_at IS NULL)
+        + (SELECT COUNT(*) FROM audit_events WHERE kind = 'session-closed')
+        + (SELECT COALESCE(SUM(LENGTH(contents) - LENGTH(REPLACE(contents, ' session-closed ', ' session-close '))), 0)
+           FROM audit_seals)";
+    let accounted = store.query(accounted, vec![]).await.expect("no fault")[0].int(0).expect("a number");
+    assert_eq!(accounted, 8, "each was closed once");
     nodes[1].until(&extra, is_in).await;
     store.database().close().await;
 }
@@ -368,13 +345,13 @@ impl Way {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_its_database_serves_what_it_knows_for_two_seconds_and_then_nothing() {
     let Some(mut cluster) = Cluster::found().await else { return };
-    let server = cluster.server.clone();
+    let server = cluster.url.clone();
     let way = Way::to(&server).await;
     let mut url = url::Url::parse(&server).expect("a URL");
     url.set_port(Some(way.address.port())).expect("a port");
-    cluster.server = url.to_string();
+    cluster.url = url.to_string();
     let cut_off = cluster.start("cut-off");
-    cluster.server = server;
+    cluster.url = server;
     let other = cluster.start("other");
     let known = cut_off.token(&cluster.secret).await;
     let new = cut_off.token(&cluster.secret).await;

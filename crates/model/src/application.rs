@@ -4,8 +4,9 @@ use oauth::client::{ClientCredentials, ClientId};
 use oauth::jose::Algorithm;
 use oauth::redirect::RedirectUri;
 use oauth::scope::Scope;
-use oauth::secret::{ClientSecret, Digest};
+use oauth::secret::{ClientSecret, Digest, Presented};
 
+use crate::why::{Details, Refusal};
 use crate::{ApplicationId, Timestamp, User, UserId, UserType};
 
 /// Scopes that say something about the person or the protocol and open no API (OpenID Connect Core §5.4, §11).
@@ -138,25 +139,64 @@ impl<'a> AuthenticatedClient<'a> {
 }
 
 /// Why a client did not authenticate; all of them are `invalid_client` to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientRefusal {
     Unknown,
     Disabled,
-    WrongSecret,
+    WrongSecret {
+        method: &'static str,
+        /// Secrets that would have done.
+        live: usize,
+    },
+    /// It was one of the application's, once.
+    SecretExpired {
+        label: String,
+        at: Timestamp,
+        now: Timestamp,
+    },
     SecretMissing,
-    SecretFromPublic,
+    SecretFromPublic {
+        method: &'static str,
+    },
     NotAClient,
 }
 
-impl ClientRefusal {
-    pub const fn cause(self) -> &'static str {
+impl Refusal for ClientRefusal {
+    fn cause(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown_application",
             Self::Disabled => "application_disabled",
-            Self::WrongSecret => "wrong_secret",
+            Self::WrongSecret { .. } => "wrong_secret",
+            Self::SecretExpired { .. } => "secret_expired",
             Self::SecretMissing => "secret_missing",
-            Self::SecretFromPublic => "secret_from_public_application",
+            Self::SecretFromPublic { .. } => "secret_from_public_application",
             Self::NotAClient => "client_type_none",
+        }
+    }
+
+    fn details(&self) -> Details {
+        const AUTHENTICATION: &str = "RFC 6749 §2.3.1";
+        match self {
+            Self::Unknown => Details::new("client_id names an application of this instance", "RFC 6749 §2.2"),
+            Self::Disabled => Details::new("the application is switched on", "IsEnabled of the application"),
+            Self::WrongSecret { method, live } => {
+                Details::new("the secret is a live one of the application", AUTHENTICATION)
+                    .sent("method", method)
+                    .expected("live secrets", live)
+            }
+            Self::SecretExpired { label, at, now } => {
+                Details::new("the secret has not expired", AUTHENTICATION).sent("secret", label).at("before", *at, *now)
+            }
+            Self::SecretMissing => Details::new("a Confidential application proves itself", AUTHENTICATION)
+                .sent("method", "none")
+                .expected("method", "client_secret_basic or client_secret_post"),
+            Self::SecretFromPublic { method } => {
+                Details::new("a Public application sends no secret", "RFC 6749 §2.1, §2.3.1")
+                    .sent("method", method)
+                    .expected("method", "none")
+            }
+            Self::NotAClient => Details::new("the application is a client at all", "ClientType of the application")
+                .expected("ClientType", "Public or Confidential"),
         }
     }
 }
@@ -173,17 +213,11 @@ impl TrustedApplication {
             (_, ClientType::None) => Err(ClientRefusal::NotAClient),
             (ClientCredentials::None { .. }, ClientType::Public { .. }) => Ok(()),
             (ClientCredentials::None { .. }, ClientType::Confidential { .. }) => Err(ClientRefusal::SecretMissing),
-            (_, ClientType::Public { .. }) => Err(ClientRefusal::SecretFromPublic),
+            (_, ClientType::Public { .. }) => Err(ClientRefusal::SecretFromPublic { method: shown.method() }),
             (
                 ClientCredentials::Post { secret, .. } | ClientCredentials::Basic { secret, .. },
                 ClientType::Confidential { secrets },
-            ) => {
-                let live = |kept: &Secret| kept.expires_at.is_none_or(|end| now < end);
-                // `fold`, not `any`: every secret is compared, whichever matched first.
-                let matched =
-                    secrets.iter().fold(false, |found, kept| (kept.digest.matches(secret) && live(kept)) | found);
-                if matched { Ok(()) } else { Err(ClientRefusal::WrongSecret) }
-            }
+            ) => match_secret(secrets, secret, now, shown.method()),
         };
         if !self.enabled {
             return Err(ClientRefusal::Disabled);
@@ -242,14 +276,53 @@ impl TrustedApplication {
     }
 }
 
+/// Every secret is compared, whichever matched first.
+fn match_secret(
+    secrets: &[Secret],
+    shown: &Presented<ClientSecret>,
+    now: Timestamp,
+    method: &'static str,
+) -> Result<(), ClientRefusal> {
+    let ended = |kept: &Secret| kept.expires_at.filter(|end| *end <= now);
+    let live = secrets.iter().filter(|kept| ended(kept).is_none()).count();
+    let mut found = Err(ClientRefusal::WrongSecret { method, live });
+    for kept in secrets {
+        match (kept.digest.matches(shown), ended(kept)) {
+            (true, None) => found = Ok(()),
+            (true, Some(at)) if found.is_err() => {
+                found = Err(ClientRefusal::SecretExpired { label: kept.label.clone(), at, now });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// RFC 6749 §3.3 for the client-credentials grant: protocol scopes are dropped, the rest must be registered.
 pub fn service_scope(application: &TrustedApplication, asked: Option<&Scope>) -> Result<Scope, ScopeNotAllowed> {
     grant_scope(application, asked).map(|scope| scope.filter(|token| !PROTOCOL_SCOPES.contains(&token)))
 }
 
-/// The scope an application would not get, by name.
+/// The scope an application would not get, by name, and what is registered for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScopeNotAllowed(pub String);
+pub struct ScopeNotAllowed {
+    pub name: String,
+    pub registered: Scope,
+}
+
+impl ScopeNotAllowed {
+    pub const CAUSE: &str = "scope_not_registered";
+
+    pub fn description(&self) -> String {
+        format!("scope {} is not registered for this application", self.name)
+    }
+
+    pub fn details(&self) -> Details {
+        Details::new("each scope is registered for the application, or one of the protocol", "RFC 6749 §3.3; Scope")
+            .sent("scope", &self.name)
+            .expected("scope", format_args!("{} or any of {}", self.registered, PROTOCOL_SCOPES.join(" ")))
+    }
+}
 
 /// `identity.md` §3.1 (6): each asked scope must be registered or a protocol scope; none asked, or no API scope but the
 /// legacy marker, means the registered API scopes without `sec`.
@@ -260,7 +333,7 @@ pub fn grant_scope(application: &TrustedApplication, asked: Option<&Scope>) -> R
     let is_protocol = |token: &str| PROTOCOL_SCOPES.contains(&token);
     let is_api = |token: &str| !is_protocol(token) && token != LEGACY_SCOPE;
     if let Some(token) = asked.iter().find(|token| is_api(token) && !application.scope.contains(token)) {
-        return Err(ScopeNotAllowed(token.to_owned()));
+        return Err(ScopeNotAllowed { name: token.to_owned(), registered: application.scope.clone() });
     }
     let named = asked.filter(|token| token != LEGACY_SCOPE && (token != "offline_access" || application.may_refresh()));
     let only_the_marker = asked.contains(LEGACY_SCOPE) && !asked.iter().any(is_api);
@@ -269,7 +342,6 @@ pub fn grant_scope(application: &TrustedApplication, asked: Option<&Scope>) -> R
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use oauth::secret::Presented;
     use uuid::Uuid;
 
     use super::*;
@@ -322,33 +394,29 @@ pub(crate) mod tests {
         }
     }
 
-    fn refusal(application: &TrustedApplication, secret: Option<&str>, now: i64) -> Option<ClientRefusal> {
-        application.authenticate(&shown(secret), Timestamp(now)).err()
+    fn refusal(application: &TrustedApplication, secret: Option<&str>, now: i64) -> Option<&'static str> {
+        application.authenticate(&shown(secret), Timestamp(now)).err().map(|refusal| refusal.cause())
     }
 
     #[test]
     fn a_client_proves_itself_as_its_type_demands() {
         let mut app = application(confidential("right", Some(Timestamp(10))), "read");
         assert_eq!(refusal(&app, Some("right"), 9), None);
-        assert_eq!(
-            refusal(&app, Some("right"), 10),
-            Some(ClientRefusal::WrongSecret),
-            "an expired secret is no secret"
-        );
-        assert_eq!(refusal(&app, Some("wrong"), 9), Some(ClientRefusal::WrongSecret));
-        assert_eq!(refusal(&app, None, 9), Some(ClientRefusal::SecretMissing));
+        assert_eq!(refusal(&app, Some("right"), 10), Some("secret_expired"), "an expired secret is no secret");
+        assert_eq!(refusal(&app, Some("wrong"), 9), Some("wrong_secret"));
+        assert_eq!(refusal(&app, None, 9), Some("secret_missing"));
         app.enabled = false;
-        assert_eq!(refusal(&app, Some("right"), 9), Some(ClientRefusal::Disabled));
+        assert_eq!(refusal(&app, Some("right"), 9), Some("application_disabled"));
 
         let app = application(PUBLIC, "read");
         assert_eq!(refusal(&app, None, 0), None);
-        assert_eq!(refusal(&app, Some("any"), 0), Some(ClientRefusal::SecretFromPublic));
-        assert_eq!(refusal(&application(ClientType::None, "read"), None, 0), Some(ClientRefusal::NotAClient));
+        assert_eq!(refusal(&app, Some("any"), 0), Some("secret_from_public_application"));
+        assert_eq!(refusal(&application(ClientType::None, "read"), None, 0), Some("client_type_none"));
     }
 
     fn granted(client_type: ClientType, registered: &str, asked: Option<&str>) -> Result<String, String> {
         let asked = asked.map(|text| Scope::parse(text).expect("valid"));
-        grant_scope(&application(client_type, registered), asked.as_ref()).map(|s| s.to_string()).map_err(|e| e.0)
+        grant_scope(&application(client_type, registered), asked.as_ref()).map(|s| s.to_string()).map_err(|e| e.name)
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! What the audit remembers (`identity.md` §5). An event never holds a token, code, secret, password or cookie.
 
+pub mod chain;
+mod stored;
+pub mod verify;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +12,8 @@ use serde::Serialize;
 
 use uuid::Uuid;
 
+pub use self::stored::{Person, StoredEvent, person_of};
+use crate::why::Refusal;
 use crate::{Timestamp, UserId};
 
 macro_rules! kinds {
@@ -48,6 +54,7 @@ kinds! {
     ProfileChange => "profile-change",
     KeyRotated => "key-rotated",
     ApiCall => "api-call",
+    AuditPruned => "audit-pruned",
 }
 
 /// Who asked, from where: the same for everything one request does.
@@ -140,6 +147,9 @@ pub struct AuditEvent {
     /// `sid` or the id of the API session.
     pub session: Option<String>,
     pub visitor: Option<Visitor>,
+    /// The login of the user that it is about, where a person is to read it. It identifies a person, as the visitor does:
+    /// the chain holds only a digest of it. Nothing that identifies a person stands anywhere else in an event.
+    pub login: Option<String>,
     /// JSON on one line, for what only this kind has.
     pub detail: Option<String>,
 }
@@ -163,6 +173,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'a str>,
@@ -184,6 +196,7 @@ impl AuditEvent {
             user: self.user.map(|user| user.0),
             token: self.token.as_deref(),
             session: self.session.as_deref(),
+            login: self.login.as_deref(),
             address: visitor.map(|visitor| visitor.address),
             user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()),
             request: visitor.map(|visitor| visitor.request),
@@ -210,12 +223,16 @@ impl AuditEvent {
             token: None,
             session: None,
             visitor: Some(visitor.clone()),
+            login: None,
             detail: None,
         }
     }
 
-    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, reason: &'static str) -> Self {
-        Self { outcome: AuditOutcome::Refused, reason, ..Self::done(at, kind, visitor) }
+    /// With the refusal's cause and details.
+    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, refusal: &dyn Refusal) -> Self {
+        let detail = serde_json::to_string(&refusal.details()).expect("details are strings and numbers");
+        let event = Self::done(at, kind, visitor);
+        Self { outcome: AuditOutcome::Refused, reason: refusal.cause(), detail: Some(detail), ..event }
     }
 
     #[must_use]
@@ -228,6 +245,13 @@ impl AuditEvent {
     pub fn user(mut self, user: UserId) -> Self {
         self.user = Some(user);
         self
+    }
+
+    /// The user by id, for good, and by login, until the person is erased.
+    #[must_use]
+    pub fn about(mut self, user: &crate::User) -> Self {
+        self.login = Some(user.login.as_str().to_owned());
+        self.user(user.id)
     }
 
     #[must_use]

@@ -7,6 +7,8 @@ use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Digest};
 
 use crate::claims::Epochs;
+use crate::standing::Gone;
+use crate::why::{Details, Refusal, when};
 use crate::{ApplicationId, AuthenticatedClient, AuthorizationId, SessionId, Timestamp, UserId};
 
 /// A code lives this long (RFC 6749 §4.1.2 recommends at most ten minutes; FAPI 2.0 §5.3.2.1: at most 60 s).
@@ -48,7 +50,23 @@ pub enum AuthorizationState {
     Issued(Box<IssuedCode>),
     Redeemed(RefreshFamily),
     /// Killed, with all it gave.
-    Ended,
+    Ended(End),
+}
+
+/// When an authorization ended, and what ended it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub at: Timestamp,
+    /// A word for programs.
+    pub reason: String,
+}
+
+impl End {
+    fn details(&self) -> Details {
+        Details::new("the authorization has not ended", "docs/tokens.md, What kills")
+            .expected("before", when(self.at))
+            .expected("ended by", &self.reason)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -73,48 +91,108 @@ pub struct RefreshFamily {
 }
 
 /// Why a code was not redeemed: `invalid_grant`, each with its cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedeemRefusal {
-    Unknown,
-    OtherApplication,
+    /// What was shown has this many bytes.
+    Unknown {
+        length: usize,
+    },
+    OtherApplication {
+        of: ApplicationId,
+    },
     /// RFC 6749 §4.1.2: deny, and revoke what the code gave.
-    Reused,
+    Reused {
+        /// Of what the first use gave.
+        newest: Generation,
+        rotated_at: Timestamp,
+    },
     /// Reused before, or signed out meanwhile.
-    Ended,
-    Expired,
-    RedirectUriDiffers,
-    VerifierMissing,
+    Ended(End),
+    Expired {
+        at: Timestamp,
+        now: Timestamp,
+    },
+    RedirectUriDiffers {
+        sent: Option<String>,
+        expected: String,
+    },
+    VerifierMissing {
+        challenge: Challenge,
+    },
     VerifierUnexpected,
-    VerifierWrong,
-    /// The user was disabled, changed the password, or signed out meanwhile.
-    UserGone,
+    VerifierWrong {
+        /// Of the verifier that was sent.
+        sent: Challenge,
+        expected: Challenge,
+    },
+    /// The user was disabled, changed the password, or signed out meanwhile; or the application was switched off.
+    Gone(Gone),
 }
 
 impl RedeemRefusal {
-    pub const fn cause(self) -> &'static str {
+    pub const fn description(&self) -> &'static str {
         match self {
-            Self::Unknown => "code_unknown",
-            Self::OtherApplication => "code_of_another_application",
-            Self::Reused => "code_reused",
-            Self::Ended => "authorization_ended",
-            Self::Expired => "code_expired",
-            Self::RedirectUriDiffers => "redirect_uri_differs",
-            Self::VerifierMissing => "verifier_missing",
+            Self::Unknown { .. } | Self::OtherApplication { .. } | Self::Reused { .. } | Self::Ended(_) => {
+                "the code is unknown, used or of another application"
+            }
+            Self::Expired { .. } => "the code has expired: start again",
+            Self::RedirectUriDiffers { .. } => "redirect_uri differs from the one of the authorization request",
+            Self::VerifierMissing { .. } | Self::VerifierUnexpected | Self::VerifierWrong { .. } => {
+                "PKCE verification failed"
+            }
+            Self::Gone(_) => "the user's sign-in has ended",
+        }
+    }
+}
+
+impl Refusal for RedeemRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "code_unknown",
+            Self::OtherApplication { .. } => "code_of_another_application",
+            Self::Reused { .. } => "code_reused",
+            Self::Ended(_) => "authorization_ended",
+            Self::Expired { .. } => "code_expired",
+            Self::RedirectUriDiffers { .. } => "redirect_uri_differs",
+            Self::VerifierMissing { .. } => "verifier_missing",
             Self::VerifierUnexpected => "verifier_without_challenge",
-            Self::VerifierWrong => "verifier_wrong",
-            Self::UserGone => "user_gone",
+            Self::VerifierWrong { .. } => "verifier_wrong",
+            Self::Gone(gone) => gone.cause(),
         }
     }
 
-    pub const fn description(self) -> &'static str {
+    fn details(&self) -> Details {
         match self {
-            Self::Unknown | Self::OtherApplication | Self::Reused | Self::Ended => {
-                "the code is unknown, used or of another application"
+            Self::Unknown { length } => {
+                Details::new("the code was issued here, and not long ago", "RFC 6749 §4.1.3").hidden("code", *length)
             }
-            Self::Expired => "the code has expired: start again",
-            Self::RedirectUriDiffers => "redirect_uri differs from the one of the authorization request",
-            Self::VerifierMissing | Self::VerifierUnexpected | Self::VerifierWrong => "PKCE verification failed",
-            Self::UserGone => "the user's sign-in has ended",
+            Self::OtherApplication { of } => Details::new("the code was issued to this application", "RFC 6749 §4.1.3")
+                .expected("application id", of),
+            Self::Reused { newest, rotated_at } => Details::new("the code was not used before", "RFC 6749 §4.1.2")
+                .expected("before", when(*rotated_at))
+                .expected("newest refresh token of the first use", newest.0),
+            Self::Ended(end) => end.details(),
+            Self::Expired { at, now } => {
+                Details::new("the code is younger than a minute", "RFC 6749 §4.1.2").at("before", *at, *now)
+            }
+            Self::RedirectUriDiffers { sent, expected } => {
+                Details::new("redirect_uri is the one of the authorization request", "RFC 6749 §4.1.3")
+                    .sent("redirect_uri", sent.as_deref().unwrap_or_default())
+                    .expected_exactly("redirect_uri", expected)
+            }
+            Self::VerifierMissing { challenge } => {
+                Details::new("code_verifier is sent where there was a code_challenge", "RFC 7636 §4.5")
+                    .expected("code_challenge", challenge.as_str())
+            }
+            Self::VerifierUnexpected => {
+                Details::new("code_verifier is sent only where there was a code_challenge", "RFC 9700 §2.1.1")
+            }
+            Self::VerifierWrong { sent, expected } => {
+                Details::new("the SHA-256 of code_verifier is the code_challenge", "RFC 7636 §4.6")
+                    .sent("code_challenge", sent.as_str())
+                    .expected_exactly("code_challenge", expected.as_str())
+            }
+            Self::Gone(gone) => gone.details(),
         }
     }
 }
@@ -129,25 +207,30 @@ pub fn redeem<'a>(
     verifier: Option<&Verifier>,
 ) -> Result<&'a IssuedCode, RedeemRefusal> {
     if authorization.application != client.get().id {
-        return Err(RedeemRefusal::OtherApplication);
+        return Err(RedeemRefusal::OtherApplication { of: authorization.application });
     }
     let code = match &authorization.state {
         AuthorizationState::Issued(code) => code,
-        AuthorizationState::Redeemed(_) => return Err(RedeemRefusal::Reused),
-        AuthorizationState::Ended => return Err(RedeemRefusal::Ended),
+        AuthorizationState::Redeemed(family) => {
+            return Err(RedeemRefusal::Reused { newest: family.generation, rotated_at: family.rotated_at });
+        }
+        AuthorizationState::Ended(end) => return Err(RedeemRefusal::Ended(end.clone())),
     };
     if now >= code.expires_at {
-        return Err(RedeemRefusal::Expired);
+        return Err(RedeemRefusal::Expired { at: code.expires_at, now });
     }
     if redirect_uri != Some(code.redirect_uri.as_str()) {
-        return Err(RedeemRefusal::RedirectUriDiffers);
+        let sent = redirect_uri.map(str::to_owned);
+        return Err(RedeemRefusal::RedirectUriDiffers { sent, expected: code.redirect_uri.clone() });
     }
     match (&code.challenge, verifier) {
         (None, None) => Ok(code),
-        (Some(_), None) => Err(RedeemRefusal::VerifierMissing),
+        (Some(challenge), None) => Err(RedeemRefusal::VerifierMissing { challenge: challenge.clone() }),
         (None, Some(_)) => Err(RedeemRefusal::VerifierUnexpected),
         (Some(challenge), Some(verifier)) if verifier.matches(challenge) => Ok(code),
-        (Some(_), Some(_)) => Err(RedeemRefusal::VerifierWrong),
+        (Some(challenge), Some(verifier)) => {
+            Err(RedeemRefusal::VerifierWrong { sent: verifier.challenge(), expected: challenge.clone() })
+        }
     }
 }
 
@@ -163,29 +246,80 @@ pub enum Rotation {
 /// Why a refresh token was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshRefusal {
-    Unknown,
-    OtherApplication,
+    /// What was shown has this many bytes, where it is not one of ours at all.
+    Unknown {
+        length: Option<usize>,
+    },
+    OtherApplication {
+        of: ApplicationId,
+    },
     /// The application may not (or no longer) refresh.
     NotAllowed,
-    Ended,
-    Expired,
+    Ended(End),
+    Expired {
+        at: Timestamp,
+        now: Timestamp,
+    },
     /// Only this one kills: RFC 9700 §4.14.2.
-    Reused,
-    ScopeWidened(String),
-    UserGone,
+    Reused {
+        shown: Generation,
+        newest: Generation,
+        rotated_at: Timestamp,
+        proven: bool,
+    },
+    ScopeWidened {
+        name: String,
+        granted: Scope,
+    },
+    Gone(Gone),
 }
 
-impl RefreshRefusal {
-    pub const fn cause(&self) -> &'static str {
+impl Refusal for RefreshRefusal {
+    fn cause(&self) -> &'static str {
         match self {
-            Self::Unknown => "refresh_token_unknown",
-            Self::OtherApplication => "refresh_token_of_another_application",
+            Self::Unknown { .. } => "refresh_token_unknown",
+            Self::OtherApplication { .. } => "refresh_token_of_another_application",
             Self::NotAllowed => "refresh_not_allowed",
-            Self::Ended => "authorization_ended",
-            Self::Expired => "refresh_token_expired",
-            Self::Reused => "refresh_token_reused",
-            Self::ScopeWidened(_) => "scope_widened",
-            Self::UserGone => "user_gone",
+            Self::Ended(_) => "authorization_ended",
+            Self::Expired { .. } => "refresh_token_expired",
+            Self::Reused { .. } => "refresh_token_reused",
+            Self::ScopeWidened { .. } => "scope_widened",
+            Self::Gone(gone) => gone.cause(),
+        }
+    }
+
+    fn details(&self) -> Details {
+        const REFRESHING: &str = "RFC 6749 §6";
+        match self {
+            Self::Unknown { length } => {
+                let details = Details::new("the refresh token was issued here", REFRESHING);
+                match length {
+                    Some(length) => details.hidden("refresh_token", *length),
+                    None => details,
+                }
+            }
+            Self::OtherApplication { of } => {
+                Details::new("the refresh token was issued to this application", REFRESHING)
+                    .expected("application id", of)
+            }
+            Self::NotAllowed => Details::new("the application may refresh", "ClientType, PublicRefreshAllowed"),
+            Self::Ended(end) => end.details(),
+            Self::Expired { at, now } => {
+                Details::new("the refresh token has not expired", REFRESHING).at("before", *at, *now)
+            }
+            Self::Reused { shown, newest, rotated_at, proven } => {
+                Details::new("the refresh token is the newest, or its answer may have been lost", "RFC 9700 §4.14.2")
+                    .sent("generation", shown.0)
+                    .expected("generation", newest.0)
+                    .expected("newest since", when(*rotated_at))
+                    .expected("newest was used", proven)
+            }
+            Self::ScopeWidened { name, granted } => {
+                Details::new("a refresh narrows the scope, or keeps it", REFRESHING)
+                    .sent("scope", name)
+                    .expected("scope", granted)
+            }
+            Self::Gone(gone) => gone.details(),
         }
     }
 }
@@ -201,29 +335,35 @@ pub fn rotate(
     asked: Option<&Scope>,
 ) -> Result<Rotation, RefreshRefusal> {
     if authorization.application != client.get().id {
-        return Err(RefreshRefusal::OtherApplication);
+        return Err(RefreshRefusal::OtherApplication { of: authorization.application });
     }
-    let AuthorizationState::Redeemed(family) = &authorization.state else {
-        return Err(RefreshRefusal::Ended);
+    let family = match &authorization.state {
+        AuthorizationState::Redeemed(family) => family,
+        AuthorizationState::Ended(end) => return Err(RefreshRefusal::Ended(end.clone())),
+        // Our code of authenticity stands on a token that was never given out.
+        AuthorizationState::Issued(_) => return Err(RefreshRefusal::Unknown { length: None }),
     };
     if shown > family.generation {
-        return Err(RefreshRefusal::Unknown);
+        return Err(RefreshRefusal::Unknown { length: None });
     }
     let rotation = if shown == family.generation {
         Rotation::Advance
     } else if shown.next() == family.generation && may_repeat(now, client, family) {
         Rotation::Repeat
     } else {
-        return Err(RefreshRefusal::Reused);
+        let RefreshFamily { generation, rotated_at, proven, .. } = *family;
+        return Err(RefreshRefusal::Reused { shown, newest: generation, rotated_at, proven });
     };
     match family.refresh_until {
-        None => return Err(RefreshRefusal::Unknown),
-        Some(end) if now >= end => return Err(RefreshRefusal::Expired),
+        None => return Err(RefreshRefusal::Unknown { length: None }),
+        Some(at) if now >= at => return Err(RefreshRefusal::Expired { at, now }),
         Some(_) if !client.get().may_refresh() => return Err(RefreshRefusal::NotAllowed),
         Some(_) => {}
     }
     match asked.and_then(|asked| asked.iter().find(|token| !authorization.scope.contains(token))) {
-        Some(token) => Err(RefreshRefusal::ScopeWidened(token.to_owned())),
+        Some(token) => {
+            Err(RefreshRefusal::ScopeWidened { name: token.to_owned(), granted: authorization.scope.clone() })
+        }
         None => Ok(rotation),
     }
 }
@@ -281,6 +421,10 @@ mod tests {
         })
     }
 
+    fn ended() -> AuthorizationState {
+        AuthorizationState::Ended(End { at: Timestamp(50), reason: "sign_out".to_owned() })
+    }
+
     fn with_client<T>(app: &TrustedApplication, run: impl FnOnce(AuthenticatedClient<'_>) -> T) -> T {
         let client_id = app.uri.clone();
         let shown = if app.is_public() {
@@ -293,10 +437,6 @@ mod tests {
 
     #[test]
     fn a_code_is_redeemed_only_as_it_was_asked_for() {
-        use RedeemRefusal::{
-            Ended, Expired, OtherApplication, RedirectUriDiffers, Reused, VerifierMissing, VerifierUnexpected,
-            VerifierWrong,
-        };
         let app = application(confidential("s", None), "read");
         let mut stranger = app.clone();
         stranger.id = ApplicationId(Uuid::max());
@@ -304,26 +444,33 @@ mod tests {
             let verifier = verifier.map(|text| Verifier::parse(text).expect("valid"));
             let authorization = authorization(state);
             with_client(app, |client| redeem(Timestamp(now), client, &authorization, uri, verifier.as_ref()).err())
+                .map(|refusal| refusal.cause())
         };
         let uri = Some("https://app.example.com/cb");
         let other = "a".repeat(43);
         assert_eq!(redeem_(&app, issued(None), 59, uri, None), None);
         assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 59, uri, Some(VERIFIER)), None);
-        assert_eq!(redeem_(&stranger, issued(None), 0, uri, None), Some(OtherApplication));
-        assert_eq!(redeem_(&stranger, family(1, false), 0, uri, None), Some(OtherApplication), "no stranger kills");
-        assert_eq!(redeem_(&app, family(1, false), 0, uri, None), Some(Reused));
-        assert_eq!(redeem_(&app, AuthorizationState::Ended, 0, uri, None), Some(Ended));
-        assert_eq!(redeem_(&app, issued(None), 60, uri, None), Some(Expired));
-        assert_eq!(redeem_(&app, issued(None), 0, Some("https://app.example.com/cb/"), None), Some(RedirectUriDiffers));
-        assert_eq!(redeem_(&app, issued(None), 0, None, None), Some(RedirectUriDiffers));
-        assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 0, uri, None), Some(VerifierMissing));
-        assert_eq!(redeem_(&app, issued(None), 0, uri, Some(VERIFIER)), Some(VerifierUnexpected));
-        assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 0, uri, Some(&other)), Some(VerifierWrong));
+        assert_eq!(redeem_(&stranger, issued(None), 0, uri, None), Some("code_of_another_application"));
+        assert_eq!(
+            redeem_(&stranger, family(1, false), 0, uri, None),
+            Some("code_of_another_application"),
+            "no stranger kills"
+        );
+        assert_eq!(redeem_(&app, family(1, false), 0, uri, None), Some("code_reused"));
+        assert_eq!(redeem_(&app, ended(), 0, uri, None), Some("authorization_ended"));
+        assert_eq!(redeem_(&app, issued(None), 60, uri, None), Some("code_expired"));
+        assert_eq!(
+            redeem_(&app, issued(None), 0, Some("https://app.example.com/cb/"), None),
+            Some("redirect_uri_differs")
+        );
+        assert_eq!(redeem_(&app, issued(None), 0, None, None), Some("redirect_uri_differs"));
+        assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 0, uri, None), Some("verifier_missing"));
+        assert_eq!(redeem_(&app, issued(None), 0, uri, Some(VERIFIER)), Some("verifier_without_challenge"));
+        assert_eq!(redeem_(&app, issued(Some(CHALLENGE)), 0, uri, Some(&other)), Some("verifier_wrong"));
     }
 
     #[test]
     fn a_reused_refresh_token_ends_its_family_unless_the_answer_may_have_been_lost() {
-        use RefreshRefusal::{Ended, Expired, NotAllowed, Reused, ScopeWidened, Unknown};
         let secret = application(confidential("s", None), "read");
         let public = application(ClientType::Public { refresh: PublicRefresh::Allowed }, "read");
         let never = application(ClientType::Public { refresh: PublicRefresh::Never }, "read");
@@ -333,21 +480,22 @@ mod tests {
             with_client(app, |client| {
                 rotate(Timestamp::from_seconds(now), client, &authorization, Generation(shown), asked.as_ref())
             })
+            .map_err(|refusal| refusal.cause())
         };
         for app in [&secret, &public] {
             assert_eq!(show(app, family(3, false), 500, 3, None), Ok(Rotation::Advance));
             assert_eq!(show(app, family(3, true), 110, 2, None), Ok(Rotation::Repeat), "within ten seconds, always");
-            assert_eq!(show(app, family(3, false), 100, 1, None), Err(Reused), "two before: at once");
-            assert_eq!(show(app, family(3, false), 500, 4, None), Err(Unknown));
-            assert_eq!(show(app, AuthorizationState::Ended, 500, 3, None), Err(Ended));
-            assert_eq!(show(app, issued(None), 500, 1, None), Err(Ended));
-            assert_eq!(show(app, family(3, false), 1000, 3, None), Err(Expired));
+            assert_eq!(show(app, family(3, false), 100, 1, None), Err("refresh_token_reused"), "two before: at once");
+            assert_eq!(show(app, family(3, false), 500, 4, None), Err("refresh_token_unknown"));
+            assert_eq!(show(app, ended(), 500, 3, None), Err("authorization_ended"));
+            assert_eq!(show(app, issued(None), 500, 1, None), Err("refresh_token_unknown"));
+            assert_eq!(show(app, family(3, false), 1000, 3, None), Err("refresh_token_expired"));
             assert_eq!(show(app, family(3, false), 500, 3, Some("read")), Ok(Rotation::Advance), "narrower");
-            assert_eq!(show(app, family(3, false), 500, 3, Some("read sec")), Err(ScopeWidened("sec".into())));
+            assert_eq!(show(app, family(3, false), 500, 3, Some("read sec")), Err("scope_widened"));
         }
         assert_eq!(show(&secret, family(3, false), 111, 2, None), Ok(Rotation::Repeat), "unproven: a lost answer");
-        assert_eq!(show(&secret, family(3, true), 111, 2, None), Err(Reused));
-        assert_eq!(show(&public, family(3, false), 111, 2, None), Err(Reused));
-        assert_eq!(show(&never, family(3, false), 111, 3, None), Err(NotAllowed));
+        assert_eq!(show(&secret, family(3, true), 111, 2, None), Err("refresh_token_reused"));
+        assert_eq!(show(&public, family(3, false), 111, 2, None), Err("refresh_token_reused"));
+        assert_eq!(show(&never, family(3, false), 111, 3, None), Err("refresh_not_allowed"));
     }
 }

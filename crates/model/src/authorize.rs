@@ -3,39 +3,157 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use oauth::authorize::{AuthorizationError, AuthorizationErrorCode as Code, AuthorizationRequest, Prompt};
+use oauth::authorize::{AuthorizationError, AuthorizationErrorCode as Code, AuthorizationRequest, Prompt, TargetError};
+use oauth::params::Params;
 use oauth::pkce::{Challenge, PkceError};
 use oauth::scope::Scope;
 
-use crate::application::{ScopeNotAllowed, grant_scope};
-use crate::{IdentitySession, Timestamp, TrustedApplication, User};
+use crate::application::{ClientRefusal, ScopeNotAllowed, grant_scope};
+use crate::why::{Details, Refusal, when};
+use crate::{IdentitySession, Timestamp, TrustedApplication, User, UserType};
+
+/// Checks 1 and 2 failed: nobody can be trusted with an answer, so a page tells the person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetRefusal {
+    Malformed(TargetError),
+    UnknownApplication,
+    ApplicationDisabled,
+    RedirectUriNotRegistered { sent: String, registered: Vec<String> },
+}
+
+impl Refusal for TargetRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed_target",
+            Self::UnknownApplication => "unknown_application",
+            Self::ApplicationDisabled => "application_disabled",
+            Self::RedirectUriNotRegistered { .. } => "redirect_uri_not_registered",
+        }
+    }
+
+    fn details(&self) -> Details {
+        match self {
+            Self::Malformed(error) => {
+                Details::new("client_id and redirect_uri are sent, once each", "RFC 6749 §4.1.2.1")
+                    .sent("problem", error)
+            }
+            Self::UnknownApplication => ClientRefusal::Unknown.details(),
+            Self::ApplicationDisabled => ClientRefusal::Disabled.details(),
+            Self::RedirectUriNotRegistered { sent, registered } => not_registered("redirect_uri", sent, registered),
+        }
+    }
+}
+
+/// An address that the browser may not be sent to.
+fn not_registered(name: &'static str, sent: &str, registered: &[String]) -> Details {
+    let details = Details::new(
+        "the address is registered for the application, character for character",
+        "RFC 6749 §3.1.2.3, RFC 9700 §4.1.3; ImpersonateLoginUrl, ImpersonateLogoutUrl",
+    );
+    registered.iter().fold(details.sent(name, sent), |details, uri| details.expected_exactly(name, uri))
+}
+
+/// Why a browser was not sent back to the application after signing out. The person is signed out all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReturnRefusal {
+    /// Neither hint nor `client_id` names an application that is switched on, or the two disagree.
+    UnknownApplication {
+        sent: String,
+    },
+    NotRegistered {
+        sent: String,
+        registered: Vec<String>,
+    },
+}
+
+impl Refusal for ReturnRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::UnknownApplication { .. } => "application_not_named",
+            Self::NotRegistered { .. } => "post_logout_redirect_uri_not_registered",
+        }
+    }
+
+    fn details(&self) -> Details {
+        match self {
+            Self::UnknownApplication { sent } => Details::new(
+                "id_token_hint or client_id names an application that is switched on, and the two agree",
+                "OpenID Connect RP-Initiated Logout 1.0 §2, §3",
+            )
+            .sent("post_logout_redirect_uri", sent),
+            Self::NotRegistered { sent, registered } => not_registered("post_logout_redirect_uri", sent, registered),
+        }
+    }
+}
+
+/// What an application sent, where all of it may be told: parameters that name no person and hold no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent(Vec<(&'static str, String)>);
+
+impl Sent {
+    pub fn of(params: &Params) -> Self {
+        const TOLD: [&str; 8] = [
+            "response_type",
+            "response_mode",
+            "scope",
+            "prompt",
+            "max_age",
+            "code_challenge",
+            "code_challenge_method",
+            "acr_values",
+        ];
+        Self(TOLD.iter().filter_map(|name| Some((*name, params.get(name)?.to_owned()))).collect())
+    }
+}
 
 /// Why an authorization request was refused; each goes back to the application as a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizeRefusal {
-    Malformed(AuthorizationError),
+    Malformed(AuthorizationError, Sent),
     NotForSignIn,
     PkceRequired,
-    Pkce(PkceError),
-    ScopeNotAllowed(String),
-    UserTypeNotAllowed,
-    LoginRequired,
-    ConsentRequired,
-    ConsentRefused,
+    Pkce(PkceError, Sent),
+    ScopeNotAllowed(ScopeNotAllowed),
+    UserTypeNotAllowed {
+        user_type: UserType,
+    },
+    LoginRequired(LoginNeeded),
+    ConsentRequired {
+        asked: Scope,
+        consented: Scope,
+    },
+    ConsentRefused {
+        asked: Scope,
+    },
     /// The application or the user changed between two looks.
     Overtaken,
+}
+
+/// Why a sign-in page would have to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginNeeded {
+    NobodySignedIn,
+    /// `prompt` asks for it.
+    Prompted,
+    TooOld {
+        auth_time: Timestamp,
+        max_age: u64,
+        now: Timestamp,
+    },
+    /// Not the person that `id_token_hint` names.
+    Another,
 }
 
 impl AuthorizeRefusal {
     pub fn code(&self) -> Code {
         match self {
-            Self::Malformed(error) => error.code,
+            Self::Malformed(error, _) => error.code,
             Self::NotForSignIn => Code::UnauthorizedClient,
-            Self::PkceRequired | Self::Pkce(_) => Code::InvalidRequest,
+            Self::PkceRequired | Self::Pkce(..) => Code::InvalidRequest,
             Self::ScopeNotAllowed(_) => Code::InvalidScope,
-            Self::UserTypeNotAllowed | Self::ConsentRefused => Code::AccessDenied,
-            Self::LoginRequired => Code::LoginRequired,
-            Self::ConsentRequired => Code::ConsentRequired,
+            Self::UserTypeNotAllowed { .. } | Self::ConsentRefused { .. } => Code::AccessDenied,
+            Self::LoginRequired(_) => Code::LoginRequired,
+            Self::ConsentRequired { .. } => Code::ConsentRequired,
             Self::Overtaken => Code::TemporarilyUnavailable,
         }
     }
@@ -43,32 +161,92 @@ impl AuthorizeRefusal {
     /// `error_description`: tells the application's developer what to do.
     pub fn description(&self) -> Cow<'static, str> {
         match self {
-            Self::Malformed(error) => error.description.clone(),
+            Self::Malformed(error, _) => error.description.clone(),
             Self::NotForSignIn => "this application may not sign users in".into(),
             Self::PkceRequired => "code_challenge is required: use PKCE with S256 (RFC 7636)".into(),
-            Self::Pkce(error) => error.to_string().into(),
-            Self::ScopeNotAllowed(scope) => format!("scope {scope} is not registered for this application").into(),
-            Self::UserTypeNotAllowed => "this kind of user may not sign in to this application".into(),
-            Self::LoginRequired => "the user who is asked for is not signed in".into(),
-            Self::ConsentRequired => "the user has not consented, and prompt=none forbids asking".into(),
-            Self::ConsentRefused => "the user did not consent".into(),
+            Self::Pkce(error, _) => error.to_string().into(),
+            Self::ScopeNotAllowed(refusal) => refusal.description().into(),
+            Self::UserTypeNotAllowed { .. } => "this kind of user may not sign in to this application".into(),
+            Self::LoginRequired(_) => "the user who is asked for is not signed in".into(),
+            Self::ConsentRequired { .. } => "the user has not consented, and prompt=none forbids asking".into(),
+            Self::ConsentRefused { .. } => "the user did not consent".into(),
             Self::Overtaken => "something changed meanwhile: start again".into(),
         }
     }
+}
 
-    /// The exact cause, for the audit.
-    pub const fn cause(&self) -> &'static str {
+impl Refusal for AuthorizeRefusal {
+    fn cause(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "malformed_request",
+            Self::Malformed(..) => "malformed_request",
             Self::NotForSignIn => "application_not_for_sign_in",
             Self::PkceRequired => "pkce_required",
-            Self::Pkce(_) => "pkce_refused",
-            Self::ScopeNotAllowed(_) => "scope_not_registered",
-            Self::UserTypeNotAllowed => "user_type_not_allowed",
-            Self::LoginRequired => "login_required",
-            Self::ConsentRequired => "consent_required",
-            Self::ConsentRefused => "consent_refused",
+            Self::Pkce(..) => "pkce_refused",
+            Self::ScopeNotAllowed(_) => ScopeNotAllowed::CAUSE,
+            Self::UserTypeNotAllowed { .. } => "user_type_not_allowed",
+            Self::LoginRequired(_) => "login_required",
+            Self::ConsentRequired { .. } => "consent_required",
+            Self::ConsentRefused { .. } => "consent_refused",
             Self::Overtaken => "overtaken",
+        }
+    }
+
+    fn details(&self) -> Details {
+        const PROMPT: &str = "OpenID Connect Core §3.1.2.1, §3.1.2.6";
+        let told = |details: Details, Sent(sent): &Sent| {
+            sent.iter().fold(details, |details, (name, value)| details.sent(name, value))
+        };
+        match self {
+            Self::Malformed(error, sent) => {
+                let details =
+                    Details::new("the request is well-formed", "RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.1");
+                told(details.expected("problem", &error.description), sent)
+            }
+            Self::NotForSignIn => Details::new(
+                "the application signs users in",
+                "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",
+            ),
+            Self::PkceRequired => Details::new("a Public application sends code_challenge", "RFC 9700 §2.1.1")
+                .expected("code_challenge_method", "S256"),
+            Self::Pkce(error, sent) => {
+                let details = Details::new("code_challenge is one of S256", "RFC 7636 §4.3");
+                told(details.expected("problem", error), sent)
+            }
+            Self::ScopeNotAllowed(refusal) => refusal.details(),
+            Self::UserTypeNotAllowed { user_type } => Details::new(
+                "the application is for users of this kind",
+                "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",
+            )
+            .sent("user type", user_type.as_str()),
+            Self::LoginRequired(needed) => needed.details(),
+            Self::ConsentRequired { asked, consented } => {
+                Details::new("where prompt=none, the user has consented before", PROMPT)
+                    .sent("scope", asked)
+                    .expected("consented", consented)
+            }
+            Self::ConsentRefused { asked } => {
+                Details::new("the person allows what is asked for", "RFC 6749 §4.1.2.1").sent("scope", asked)
+            }
+            Self::Overtaken => Details::new("nothing changes between two looks", "RFC 6749 §4.1.2.1"),
+        }
+    }
+}
+
+impl LoginNeeded {
+    fn details(self) -> Details {
+        let details = Details::new(
+            "where no page may be shown, the person who is asked for is signed in",
+            "OpenID Connect Core §3.1.2.1, §3.1.2.6",
+        );
+        match self {
+            Self::NobodySignedIn => details.expected("signed in", "somebody"),
+            Self::Prompted => details.expected("prompt", "neither login nor select_account"),
+            Self::TooOld { auth_time, max_age, now } => details
+                .sent("max_age", max_age)
+                .sent("signed in at", when(auth_time))
+                .sent("at", when(now))
+                .expected("seconds since the sign-in", format_args!("at most {max_age}")),
+            Self::Another => details.expected("signed in", "whom id_token_hint names"),
         }
     }
 }
@@ -102,16 +280,20 @@ fn public_application_uses_pkce(
 }
 
 fn challenge_is_s256(_: &TrustedApplication, asked: &AuthorizationRequest) -> Result<(), AuthorizeRefusal> {
-    asked.challenge().map(|_| ()).map_err(AuthorizeRefusal::Pkce)
+    asked.challenge().map(|_| ()).map_err(|error| pkce(asked, error))
+}
+
+fn pkce(asked: &AuthorizationRequest, error: PkceError) -> AuthorizeRefusal {
+    let sent = [("code_challenge", &asked.code_challenge), ("code_challenge_method", &asked.code_challenge_method)];
+    let sent = sent.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    AuthorizeRefusal::Pkce(error, Sent(sent))
 }
 
 fn scope_is_registered_or_of_protocol(
     app: &TrustedApplication,
     asked: &AuthorizationRequest,
 ) -> Result<(), AuthorizeRefusal> {
-    grant_scope(app, asked.scope.as_ref())
-        .map(|_| ())
-        .map_err(|ScopeNotAllowed(name)| AuthorizeRefusal::ScopeNotAllowed(name))
+    grant_scope(app, asked.scope.as_ref()).map(|_| ()).map_err(AuthorizeRefusal::ScopeNotAllowed)
 }
 
 /// Checks 4 to 6: may this application ask for this at all?
@@ -120,9 +302,8 @@ pub fn check(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<G
         check(app, asked)?;
     }
     Ok(Grantable {
-        scope: grant_scope(app, asked.scope.as_ref())
-            .map_err(|ScopeNotAllowed(name)| AuthorizeRefusal::ScopeNotAllowed(name))?,
-        challenge: asked.challenge().map_err(AuthorizeRefusal::Pkce)?,
+        scope: grant_scope(app, asked.scope.as_ref()).map_err(AuthorizeRefusal::ScopeNotAllowed)?,
+        challenge: asked.challenge().map_err(|error| pkce(asked, error))?,
     })
 }
 
@@ -156,19 +337,24 @@ pub fn next_step(
     who: Option<SignedIn<'_>>,
 ) -> Result<Step, AuthorizeRefusal> {
     let silent = asked.prompt.none;
-    let Some(who) = who.filter(|who| !must_sign_in_again(now, asked, *who)) else {
-        return if silent { Err(AuthorizeRefusal::LoginRequired) } else { Ok(Step::SignIn) };
+    let who = match who.ok_or(LoginNeeded::NobodySignedIn).and_then(|who| needs_no_sign_in(now, asked, who)) {
+        Ok(who) => who,
+        Err(needed) => return if silent { Err(AuthorizeRefusal::LoginRequired(needed)) } else { Ok(Step::SignIn) },
     };
     if who.is_another {
-        return if silent || who.for_this_request { Err(AuthorizeRefusal::LoginRequired) } else { Ok(Step::SignIn) };
+        let refused = silent || who.for_this_request;
+        return if refused { Err(AuthorizeRefusal::LoginRequired(LoginNeeded::Another)) } else { Ok(Step::SignIn) };
     }
     if !app.admits(who.user) {
-        return Err(AuthorizeRefusal::UserTypeNotAllowed);
+        return Err(AuthorizeRefusal::UserTypeNotAllowed { user_type: who.user.user_type });
     }
     let agreed = !app.require_consent || grantable.scope.is_subset(who.consented);
     match (agreed && !asked.prompt.consent, silent) {
         (true, _) => Ok(Step::Issue),
-        (false, true) => Err(AuthorizeRefusal::ConsentRequired),
+        (false, true) => {
+            let (asked, consented) = (grantable.scope.clone(), who.consented.clone());
+            Err(AuthorizeRefusal::ConsentRequired { asked, consented })
+        }
         (false, false) => Ok(Step::Consent),
     }
 }
@@ -182,13 +368,26 @@ fn is_too_old(now: Timestamp, asked: &AuthorizationRequest, session: &IdentitySe
     asked.max_age.is_some_and(|age| age == 0 || now.since(session.auth_time) > Duration::from_secs(age))
 }
 
-fn must_sign_in_again(now: Timestamp, asked: &AuthorizationRequest, who: SignedIn<'_>) -> bool {
+fn needs_no_sign_in<'a>(
+    now: Timestamp,
+    asked: &AuthorizationRequest,
+    who: SignedIn<'a>,
+) -> Result<SignedIn<'a>, LoginNeeded> {
     let Prompt { login, select_account, .. } = asked.prompt;
-    !who.for_this_request && (login || select_account || is_too_old(now, asked, who.session))
+    if who.for_this_request {
+        Ok(who)
+    } else if login || select_account {
+        Err(LoginNeeded::Prompted)
+    } else if is_too_old(now, asked, who.session) {
+        let max_age = asked.max_age.unwrap_or_default();
+        Err(LoginNeeded::TooOld { auth_time: who.session.auth_time, max_age, now })
+    } else {
+        Ok(who)
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use oauth::params::Params;
     use oauth::secret::Presented;
     use uuid::Uuid;
@@ -197,7 +396,7 @@ mod tests {
     use crate::application::tests::{PUBLIC, application, confidential};
     use crate::domain::Permissions;
     use crate::session::SessionCookie;
-    use crate::{Login, SessionId, UserId, UserType};
+    use crate::{Login, SessionId, UserId};
 
     const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
 
@@ -206,7 +405,7 @@ mod tests {
         AuthorizationRequest::parse(&params).expect("valid")
     }
 
-    fn user(user_type: UserType) -> User {
+    pub(crate) fn user(user_type: UserType) -> User {
         User {
             id: UserId(Uuid::nil()),
             login: Login::parse("alice").expect("valid"),
@@ -238,22 +437,15 @@ mod tests {
     #[test]
     fn the_first_failing_check_is_the_answer() {
         let mut app = application(PUBLIC, "read");
-        let refusal = |app: &TrustedApplication, query: &str| check(app, &asked(query)).err();
+        let refusal =
+            |app: &TrustedApplication, query: &str| check(app, &asked(query)).err().map(|refusal| refusal.cause());
         assert_eq!(refusal(&app, CHALLENGE), None);
-        assert_eq!(refusal(&app, "scope=read"), Some(AuthorizeRefusal::PkceRequired));
-        assert!(matches!(
-            refusal(
-                &app,
-                "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=plain&scope=x"
-            ),
-            Some(AuthorizeRefusal::Pkce(_))
-        ));
-        assert_eq!(
-            refusal(&app, &format!("{CHALLENGE}&scope=update")),
-            Some(AuthorizeRefusal::ScopeNotAllowed("update".into()))
-        );
+        assert_eq!(refusal(&app, "scope=read"), Some("pkce_required"));
+        let plain = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=plain&scope=x";
+        assert_eq!(refusal(&app, plain), Some("pkce_refused"));
+        assert_eq!(refusal(&app, &format!("{CHALLENGE}&scope=update")), Some("scope_not_registered"));
         app.sign_in.internal = false;
-        assert_eq!(refusal(&app, "scope=nonsense"), Some(AuthorizeRefusal::NotForSignIn));
+        assert_eq!(refusal(&app, "scope=nonsense"), Some("application_not_for_sign_in"));
         let confidential = application(confidential("s", None), "read");
         assert_eq!(refusal(&confidential, "scope=read"), None, "a confidential application may go without PKCE");
     }
@@ -261,7 +453,8 @@ mod tests {
     /// (query, who, consented, expected)
     #[test]
     fn prompt_and_max_age_decide_what_is_asked() {
-        use AuthorizeRefusal::{ConsentRequired, LoginRequired, UserTypeNotAllowed};
+        use LoginNeeded::{Another, NobodySignedIn, TooOld};
+        let (required, auth_time) = (AuthorizeRefusal::LoginRequired, Timestamp::from_seconds(1000));
         let app = application(confidential("s", None), "read");
         let at = Timestamp::from_seconds(1100);
         let step = |query: &str, user: Option<(UserType, bool)>, consented: &str| {
@@ -282,9 +475,11 @@ mod tests {
         let just_now = Some((UserType::Internal, true));
         let carol = Some((UserType::ExternalCommunity, false));
         assert_eq!(step("scope=read", None, ""), Ok(Step::SignIn));
-        assert_eq!(step("scope=read&prompt=none", None, ""), Err(LoginRequired));
+        assert_eq!(step("scope=read&prompt=none", None, ""), Err(required(NobodySignedIn)));
         assert_eq!(step("scope=read", alice, ""), Ok(Step::Consent));
-        assert_eq!(step("scope=read&prompt=none", alice, ""), Err(ConsentRequired));
+        let (asked_for, consented) = (Scope::parse("read").expect("valid"), Scope::default());
+        let consent = AuthorizeRefusal::ConsentRequired { asked: asked_for, consented };
+        assert_eq!(step("scope=read&prompt=none", alice, ""), Err(consent));
         assert_eq!(step("scope=read&prompt=none", alice, "read"), Ok(Step::Issue));
         assert_eq!(step("scope=read", alice, "read openid"), Ok(Step::Issue));
         assert_eq!(step("scope=read+openid", alice, "read"), Ok(Step::Consent), "more than was agreed to");
@@ -294,11 +489,15 @@ mod tests {
         assert_eq!(step("scope=read&prompt=select_account", alice, "read"), Ok(Step::SignIn));
         assert_eq!(step("scope=read&max_age=99", alice, "read"), Ok(Step::SignIn));
         assert_eq!(step("scope=read&max_age=100", alice, "read"), Ok(Step::Issue));
-        assert_eq!(step("scope=read&max_age=99&prompt=none", alice, "read"), Err(LoginRequired));
+        let too_old = TooOld { auth_time, max_age: 99, now: at };
+        assert_eq!(step("scope=read&max_age=99&prompt=none", alice, "read"), Err(required(too_old)));
         assert_eq!(step("scope=read&max_age=0", just_now, "read"), Ok(Step::Issue));
-        assert_eq!(step("scope=read", carol, "read"), Err(UserTypeNotAllowed));
+        assert_eq!(
+            step("scope=read", carol, "read"),
+            Err(AuthorizeRefusal::UserTypeNotAllowed { user_type: UserType::ExternalCommunity })
+        );
         assert_eq!(step("scope=read&id_token_hint=another", alice, "read"), Ok(Step::SignIn));
-        assert_eq!(step("scope=read&id_token_hint=another", just_now, "read"), Err(LoginRequired));
-        assert_eq!(step("scope=read&id_token_hint=another&prompt=none", alice, "read"), Err(LoginRequired));
+        assert_eq!(step("scope=read&id_token_hint=another", just_now, "read"), Err(required(Another)));
+        assert_eq!(step("scope=read&id_token_hint=another&prompt=none", alice, "read"), Err(required(Another)));
     }
 }

@@ -92,6 +92,8 @@ pub struct InstanceSettings {
     pub reference_tokens_must_expire: bool,
     pub legacy_schemes: bool,
     pub default_legacy_application: Option<String>,
+    /// Days that the audit is kept; `None` is for good.
+    pub audit_retention_days: Option<u32>,
 }
 
 impl Default for InstanceSettings {
@@ -112,6 +114,7 @@ impl Default for InstanceSettings {
             reference_tokens_must_expire: false,
             legacy_schemes: false,
             default_legacy_application: None,
+            audit_retention_days: None,
         }
     }
 }
@@ -163,6 +166,9 @@ impl InstanceSettings {
         }
         if reserved > MOST_RESERVED {
             return Err(format!("reserved_seats: at most {MOST_RESERVED} accounts"));
+        }
+        if self.audit_retention_days == Some(0) {
+            return Err("audit_retention_days: at least 1, or null to keep the audit for good".to_owned());
         }
         if self.seats.is_some_and(|seats| reserved > seats as usize) {
             return Err(format!("reserved_seats: {reserved} accounts cannot each be sure of one of fewer seats"));
@@ -227,6 +233,8 @@ mod tests {
             assert!(five.with(name, value).is_err(), "{name}={value}");
         }
         assert!(kept.with("seats", "0").is_err(), "one is kept");
+        assert_eq!(kept.with("audit_retention_days", "365").expect("a year").audit_retention_days, Some(365));
+        assert!(kept.with("audit_retention_days", "0").is_err(), "then there would be none");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use oauth::secret::Presented;
 
 use crate::RootUrl;
 use crate::mail::EmailAddress;
+use crate::why::{Details, Refusal};
 
 /// Marks the one-time value in a link.
 pub enum LinkCode {}
@@ -96,6 +97,64 @@ impl LinkLife {
             Self::Asked => "one hour",
             Self::HandedOver => "24 hours",
             Self::Invitation => "7 days",
+        }
+    }
+}
+
+/// A link that did nothing: unknown, used, expired, or its user changed meanwhile.
+pub struct LinkSpent;
+
+impl Refusal for LinkSpent {
+    fn cause(&self) -> &'static str {
+        "link_spent"
+    }
+
+    fn details(&self) -> Details {
+        Details::new("the link was not used, has not expired, and its user is as they were", "docs/tokens.md")
+    }
+}
+
+/// Why nobody was written to about a forgotten password. Whoever asked does not hear of it, but of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetUnsent {
+    /// Asked too often: wait this long.
+    Throttled(Duration),
+    TooManyQuestions,
+    /// Neither login nor address is a user's.
+    UnknownUser,
+    UserMayNotSignIn,
+    NoAddress,
+    NoMail,
+    /// So many links are on their way already.
+    LinksStillLive(u64),
+}
+
+impl Refusal for ResetUnsent {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Throttled(_) => "throttled",
+            Self::TooManyQuestions => "too_many_questions",
+            Self::UnknownUser => "unknown_user",
+            Self::UserMayNotSignIn => "user_may_not_sign_in",
+            Self::NoAddress => "no_address",
+            Self::NoMail => "no_mail",
+            Self::LinksStillLive(_) => "links_still_live",
+        }
+    }
+
+    fn details(&self) -> Details {
+        const MAIL: &str = "docs/configuration.md, mail";
+        const SIGNING_IN: &str = "docs/tokens.md, Signing in";
+        match self {
+            Self::Throttled(wait) => Details::new("few such questions came from here lately", SIGNING_IN)
+                .expected("seconds to wait", wait.as_secs() + 1),
+            Self::TooManyQuestions => Details::new("there is room for one more question", SIGNING_IN),
+            Self::UnknownUser => Details::new("login or address is that of a user", SIGNING_IN),
+            Self::UserMayNotSignIn => Details::new("the user is enabled, and a person", SIGNING_IN),
+            Self::NoAddress => Details::new("the user has an address that mail reaches", MAIL),
+            Self::NoMail => Details::new("the house sends mail", MAIL),
+            Self::LinksStillLive(most) => Details::new("few links of this user are live", SIGNING_IN)
+                .expected("live links", format!("below {most}")),
         }
     }
 }

@@ -22,6 +22,21 @@ impl Timestamp {
         Self(seconds.saturating_mul(1_000_000))
     }
 
+    /// RFC 3339 §5.6, in UTC.
+    pub fn rfc3339(self) -> String {
+        jiff::Timestamp::from_microsecond(self.0).map_or_else(|_| self.0.to_string(), |at| at.to_string())
+    }
+
+    /// A time of RFC 3339, or a date (`2026-11-21`), which is its first moment in UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let day: Option<jiff::civil::Date> = text.parse().ok().filter(|_| !text.contains(['T', 't', ' ']));
+        let at: jiff::Timestamp = match day {
+            Some(day) => format!("{day}T00:00:00Z").parse().ok()?,
+            None => text.parse().ok()?,
+        };
+        Some(Self(at.as_microsecond()))
+    }
+
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(micros(span)))
@@ -71,5 +86,22 @@ pub struct Moment<'a> {
 impl Moment<'_> {
     pub fn id(&mut self) -> Uuid {
         self.dice.id(self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_back_and_a_date_is_its_first_moment() {
+        let at = Timestamp(1_795_252_632_000_001);
+        assert_eq!(at.rfc3339(), "2026-11-21T09:17:12.000001Z");
+        assert_eq!(Timestamp::parse(&at.rfc3339()), Some(at));
+        assert_eq!(Timestamp::parse("2026-11-21"), Timestamp::parse("2026-11-21T00:00:00Z"));
+        assert_eq!(Timestamp::parse("2026-11-21T01:00:00+01:00"), Timestamp::parse("2026-11-21"));
+        for bad in ["", "yesterday", "2026-13-01", "2026-11-21T09:17:12"] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod timer;
 
 use std::time::Duration;
 
+use crate::why::{Details, Refusal, when};
 use crate::{Login, ReferenceTokenId, SessionId, Timestamp};
 
 pub use opening::{Opening, OwnRow, Sight, Step};
@@ -134,8 +135,25 @@ pub struct Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoSeat {
     pub seats: u32,
+    pub live: u64,
+    /// Seats that are kept for reserved accounts without a session.
+    pub kept: u64,
     /// When the next live session's timers end it, if nobody calls with it.
     pub free_at: Timestamp,
+}
+
+impl Refusal for NoSeat {
+    fn cause(&self) -> &'static str {
+        "no_seat_free"
+    }
+
+    fn details(&self) -> Details {
+        Details::new("a licence seat is free", "docs/tokens.md, API sessions and seats")
+            .expected("seats", self.seats)
+            .expected("taken", self.live)
+            .expected("kept for reserved accounts", self.kept)
+            .expected("next free at, if nobody calls", when(self.free_at))
+    }
 }
 
 /// Is there a seat for one more session of this account? Others may use at most the seats that are not kept for
@@ -156,7 +174,7 @@ pub fn admit(
     if occupancy.live < below {
         Ok(Admission { seat, version, below: Some(below) })
     } else {
-        Err(NoSeat { seats, free_at: occupancy.earliest_end.unwrap_or(now) })
+        Err(NoSeat { seats, live: occupancy.live, kept, free_at: occupancy.earliest_end.unwrap_or(now) })
     }
 }
 
@@ -207,7 +225,7 @@ mod tests {
         let occupancy = Occupancy { version: 0, live: 1, holders: &[], earliest_end: Some(Timestamp(9)) };
         let licences = Licences { seats: Some(1), reserved: &[] };
         let refusal = admit(Timestamp(5), licences, occupancy, &login("b"));
-        assert_eq!(refusal, Err(NoSeat { seats: 1, free_at: Timestamp(9) }));
+        assert_eq!(refusal, Err(NoSeat { seats: 1, live: 1, kept: 0, free_at: Timestamp(9) }));
     }
 
     #[test]

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use oauth::secret::Digest;
 
-use crate::{SessionId, Timestamp, UserId};
+use crate::why::{Details, Refusal, when};
+use crate::{SessionId, Timestamp, UserId, UserType};
 
 /// Marks the secret in the browser's cookie: the credential of an [`IdentitySession`].
 pub enum SessionCookie {}
@@ -21,6 +22,49 @@ pub struct IdentitySession {
     pub last_seen: Timestamp,
     /// The user's epoch at sign-in: a new password or a disabled user ends the session.
     pub user_epoch: i64,
+}
+
+/// Why nobody was signed in, for the audit. The person hears one text for all but the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInRefusal {
+    UnknownUser,
+    WrongPassword,
+    UserDisabled {
+        since: Timestamp,
+    },
+    /// Nobody signs in as a user of this kind.
+    NotForSignIn(UserType),
+    /// Too many wrong passwords lately: wait this long.
+    Throttled(Duration),
+}
+
+impl Refusal for SignInRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::UserDisabled { .. } => "user_disabled",
+            Self::NotForSignIn(_) => "user_may_not_sign_in",
+            Self::Throttled(_) => "throttled",
+        }
+    }
+
+    fn details(&self) -> Details {
+        const SIGNING_IN: &str = "docs/tokens.md, Signing in";
+        match self {
+            // What was typed may be a password in the wrong field.
+            Self::UnknownUser => Details::new("the login is that of a user", SIGNING_IN),
+            Self::WrongPassword => Details::new("the password is the user's", SIGNING_IN),
+            Self::UserDisabled { since } => {
+                Details::new("the user is enabled", SIGNING_IN).expected("user disabled or changed last", when(*since))
+            }
+            Self::NotForSignIn(user_type) => {
+                Details::new("people sign in as this kind of user", SIGNING_IN).sent("user type", user_type.as_str())
+            }
+            Self::Throttled(wait) => Details::new("few wrong passwords came from here lately", SIGNING_IN)
+                .expected("seconds to wait", wait.as_secs() + 1),
+        }
+    }
 }
 
 /// How long a sign-in lasts.

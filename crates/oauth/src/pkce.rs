@@ -67,8 +67,12 @@ impl Verifier {
 
     /// RFC 7636 §4.6, in constant time.
     pub fn matches(&self, challenge: &Challenge) -> bool {
-        let computed = URL_SAFE_NO_PAD.encode(self.0.digest().as_bytes());
-        computed.as_bytes().ct_eq(challenge.0.as_bytes()).into()
+        self.challenge().0.as_bytes().ct_eq(challenge.0.as_bytes()).into()
+    }
+
+    /// The challenge that this verifier would match (RFC 7636 §4.2). It tells nothing of the verifier.
+    pub fn challenge(&self) -> Challenge {
+        Challenge(URL_SAFE_NO_PAD.encode(self.0.digest().as_bytes()))
     }
 }
 
@@ -85,6 +89,7 @@ mod tests {
         let challenge = Challenge::parse(Some(CHALLENGE), Some("S256")).expect("valid").expect("sent");
         assert_eq!(challenge.as_str(), CHALLENGE);
         assert!(Verifier::parse(VERIFIER).expect("valid").matches(&challenge));
+        assert_eq!(Verifier::parse(VERIFIER).expect("valid").challenge(), challenge);
         // The challenge itself is a well-formed verifier, and would match if the method were plain.
         for other in [CHALLENGE, &VERIFIER.to_lowercase(), &format!("{VERIFIER}a")] {
             assert!(!Verifier::parse(other).expect("valid").matches(&challenge), "{other}");

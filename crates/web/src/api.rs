@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use model::claims::DOMAIN_API;
 use model::reference_token::is_reference_token;
+use model::why::{Details, Failed, Refusal};
 use oauth::bearer::{self, BearerError};
 use oauth::secret::{AccessToken, Presented};
 use odata::ErrorBody;
@@ -69,12 +70,15 @@ pub(crate) async fn call(visit: Visit, parts: Parts, body: Body) -> Response {
 
 async fn guarded(mut visit: Visit, parts: Parts, body: Body) -> Response {
     let (response, caller, refused) = match enter(&mut visit, &parts.method, &parts.headers).await {
-        Err(fault) => (fault_response(&visit, &fault), None, Some("fault")),
-        Ok(Err(refused)) => (refusal(&visit, &refused), None, Some(refused.cause())),
+        Err(fault) => (fault_response(&visit, &fault), None, Some(told(Failed))),
+        Ok(Err(refused)) => (refusal(&visit, &refused), None, Some(told(refused))),
         Ok(Ok(caller)) => match answer(&mut visit, &caller, &parts, body).await {
-            Err(fault) => (fault_response(&visit, &fault), Some(caller), Some("fault")),
-            Ok(Err(refused)) => (refusal(&visit, &refused), Some(caller), Some(refused.cause())),
-            Ok(Ok(response)) => (response, Some(caller), None),
+            Err(fault) => (fault_response(&visit, &fault), Some(caller), Some(told(Failed))),
+            Ok(Err(refused)) => (refusal(&visit, &refused), Some(caller), Some(told(refused))),
+            Ok(Ok(mut response)) => {
+                let refused = response.extensions_mut().remove::<domain_api::Told>().map(told);
+                (response, Some(caller), refused)
+            }
         },
     };
     let call = Call {
@@ -82,13 +86,19 @@ async fn guarded(mut visit: Visit, parts: Parts, body: Body) -> Response {
         path: parts.uri.path(),
         status: response.status().as_u16(),
         caller: caller.as_ref(),
-        refused,
+        refused: refused.as_deref().map(|refused| -> &dyn Refusal { refused }),
     };
     let response = match visit.instance.tell_call(visit.now, &visit.visitor, &call) {
         Ok(()) => response,
         Err(fault) => fault_response(&visit, &fault),
     };
     cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, render::no_store(response))
+}
+
+type Told = Box<dyn Refusal + Send>;
+
+fn told(refusal: impl Refusal + Send + 'static) -> Told {
+    Box::new(refusal)
 }
 
 async fn enter(visit: &mut Visit, method: &Method, headers: &HeaderMap) -> Result<Result<Caller, Refused>, Fault> {
@@ -111,7 +121,10 @@ fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Refused> {
     if let Some(key) = KEY_HEADERS.iter().find_map(|name| headers.get(name)) {
         return match key.to_str() {
             Ok(key) if is_reference_token(key) => Ok(Presented::new(key)),
-            _ => Err(Refused::Guard(GuardRefusal::Token(TokenRefusal::Malformed))),
+            _ => {
+                let length = key.as_bytes().len();
+                Err(Refused::Guard(GuardRefusal::Token(TokenRefusal::Malformed { length })))
+            }
         };
     }
     bearer::token(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)).map_err(|error| match error {
@@ -150,13 +163,27 @@ async fn answer(
     domain_api::handle(&instance.domain, actor, &asked, &mut *visit.dice).await.map(Ok)
 }
 
-impl Refused {
-    const fn cause(&self) -> &'static str {
+impl Refusal for Refused {
+    fn cause(&self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",
             Self::BadCredential(_) => "malformed_credential",
             Self::Guard(refusal) => refusal.cause(),
             Self::Body(_) => "unreadable_body",
+        }
+    }
+
+    fn details(&self) -> Details {
+        match self {
+            Self::NoCredential => Details::new("the call shows a credential", "RFC 6750 §3.1")
+                .expected("Authorization", "Bearer …; or X-Api-Key, or Api-Key"),
+            Self::BadCredential(what) => {
+                Details::new("the call shows one credential, well-formed", "RFC 6750 §2, §3.1").sent("problem", what)
+            }
+            Self::Guard(refusal) => refusal.details(),
+            Self::Body(problem) => {
+                Details::new("the body can be read", "docs/api.md").sent("problem", problem.description())
+            }
         }
     }
 }
@@ -185,7 +212,7 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
             refusal.description().to_owned(),
             Some(challenge("invalid_token", refusal.description(), None)),
         ),
-        Refused::Guard(GuardRefusal::WrongAudience) => {
+        Refused::Guard(GuardRefusal::WrongAudience { .. }) => {
             let what = "the token is not for this API: ask for one of its scopes";
             let challenge = challenge("invalid_token", what, None);
             (StatusCode::UNAUTHORIZED, "AuthenticationException", what.to_owned(), Some(challenge))
@@ -195,9 +222,9 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
             let challenge = challenge("insufficient_scope", what, None);
             (StatusCode::FORBIDDEN, "AuthorizationException", what.to_owned(), Some(challenge))
         }
-        Refused::Guard(GuardRefusal::InsufficientScope(scope)) => {
-            let what = format!("the token does not have the scope {scope}");
-            let challenge = challenge("insufficient_scope", &what, Some(scope));
+        Refused::Guard(GuardRefusal::InsufficientScope { needed, .. }) => {
+            let what = format!("the token does not have the scope {needed}");
+            let challenge = challenge("insufficient_scope", &what, Some(needed));
             (StatusCode::FORBIDDEN, "AuthorizationException", what, Some(challenge))
         }
         Refused::Guard(GuardRefusal::NoSeat(no_seat)) => {

@@ -17,6 +17,7 @@ use axum::routing::{get, options, post};
 use flows::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::audit::AuditKind;
+use model::why::{Details, Refusal, Unreadable};
 
 use crate::cors::{self, Readers};
 use crate::documents::Document;
@@ -117,14 +118,14 @@ fn problem(
 
 /// The page was open too long, or another site posted to us.
 pub(crate) fn form_expired(visit: &mut Visit) -> Response {
-    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, "form_not_ours", "") {
+    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &FormNotOurs) {
         return render::fault_page(visit, &fault);
     }
     error_page(visit, StatusCode::FORBIDDEN, problem(visit.words().problems.expired, "invalid_request"))
 }
 
 pub(crate) fn malformed(visit: &mut Visit, description: &str) -> Response {
-    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, "malformed_request", description) {
+    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(description)) {
         return render::fault_page(visit, &fault);
     }
     let (title, message, what_to_do) = visit.words().problems.unreadable;
@@ -132,9 +133,25 @@ pub(crate) fn malformed(visit: &mut Visit, description: &str) -> Response {
     error_page(visit, StatusCode::BAD_REQUEST, (title, &message, what_to_do, "invalid_request"))
 }
 
-fn tell_refused(visit: &mut Visit, kind: AuditKind, cause: &'static str, description: &str) -> Result<(), Fault> {
+fn tell_refused(visit: &mut Visit, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    instance.tell_refused(&mut visit.moment(), &visitor, (kind, cause), description)
+    instance.tell_refused(&mut visit.moment(), &visitor, (kind, refusal))
+}
+
+fn unreadable(problem: &str) -> Unreadable<'_> {
+    Unreadable { cause: "malformed_request", problem }
+}
+
+struct FormNotOurs;
+
+impl Refusal for FormNotOurs {
+    fn cause(&self) -> &'static str {
+        "form_not_ours"
+    }
+
+    fn details(&self) -> Details {
+        Details::new("the form brings back what this browser was given with it, from this site", "RFC 6749 §10.12")
+    }
 }
 
 /// A form is believed when it brings back what this browser was given, and the browser does not say that it comes from

@@ -21,11 +21,17 @@ use crate::visit::Gate;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// RFC 6797 §6.1: a browser that was here comes back by https only. A year, and for this host alone: what else lives under
+/// the domain is nothing that we know.
+static HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Draws request ids: the time, a random number per process, and a count. Unique, never secret.
 pub(crate) struct Reception {
     pub(crate) gate: Arc<Gate>,
     process: u64,
     count: AtomicU64,
+    /// Some instance lives under https.
+    any_https: bool,
 }
 
 /// A request's id, the one reading of the clock that it gets, and the other end of its connection.
@@ -34,18 +40,27 @@ pub(crate) struct Arrival {
     pub(crate) id: RequestId,
     pub(crate) now: Timestamp,
     pub(crate) peer: IpAddr,
+    /// The instance that it is for lives under https.
+    pub(crate) is_https: bool,
 }
 
 impl Reception {
     pub(crate) fn new(gate: Arc<Gate>) -> Self {
         let mut process = [0; 8];
         gate.house.world().dice().fill(&mut process);
-        Self { gate, process: u64::from_le_bytes(process), count: AtomicU64::new(0) }
+        let any_https = gate.house.instances().iter().any(|instance| instance.root.is_https());
+        Self { gate, process: u64::from_le_bytes(process), count: AtomicU64::new(0), any_https }
     }
 
-    pub(crate) fn receive(&self, peer: IpAddr) -> Arrival {
+    /// Never said where the root URL is http (RFC 6797 §7.2).
+    fn is_https(&self, request: &Request) -> bool {
+        self.any_https && self.gate.instance_of(request).is_some_and(|instance| instance.root.is_https())
+    }
+
+    pub(crate) fn receive(&self, request: &Request, peer: IpAddr) -> Arrival {
         let now = self.gate.house.world().now();
-        Arrival { id: RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed)), now, peer }
+        let id = RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed));
+        Arrival { id, now, peer, is_https: self.is_https(request) }
     }
 }
 
@@ -68,6 +83,9 @@ pub(crate) async fn around<Answering: Future<Output = Response>>(
     headers.insert(REQUEST_ID, HeaderValue::from_bytes(&id.digits()).expect("digits are visible ASCII"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    if arrival.is_https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
+    }
     log(id, (&method, uri.path()), response.status(), started);
     response
 }

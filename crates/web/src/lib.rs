@@ -65,7 +65,7 @@ impl Doors {
 
 impl Answer for Doors {
     fn answer(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send + 'static {
-        let (doors, arrival) = (self.clone(), self.reception.receive(peer.ip()));
+        let (doors, arrival) = (self.clone(), self.reception.receive(&request, peer.ip()));
         // Boxed once here, it is not copied by every layer that hands it on.
         Box::pin(layer::around(arrival, request, move |request| doors.open(arrival, request)))
     }

@@ -11,6 +11,7 @@ use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::Dice;
 use model::domain::{Field, Kind, Refusal, SETS, Shape, Style, Value, check_options};
+use model::why::Details;
 use odata::{EntityId, ErrorBody, Json, Query, Resource, Url, context, format_instant, next_link, push_json_string};
 
 use crate::render;
@@ -97,7 +98,47 @@ impl Refused {
         if let Self::Method { allowed } = self {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         }
+        response.extensions_mut().insert(Told { cause: body.kind, details: self.details(body.format) });
         response
+    }
+
+    /// For the audit: never the values, which are the business's.
+    fn details(&self, format: &'static str) -> Details {
+        match self {
+            Self::Asked(Refusal::Forbidden { set, access }) => {
+                Details::new("the user's role permits it", "docs/api.md")
+                    .sent("set", set)
+                    .sent("access", format!("{access:?}").to_lowercase())
+            }
+            Self::Asked(Refusal::Unreadable(_) | Refusal::Unsupported(_)) => {
+                Details::new("the API can read the URL and the body, and supports them", "docs/api.md")
+            }
+            Self::Asked(_) => {
+                Details::new("the model allows what is asked for", "docs/api.md").expected("message", format)
+            }
+            Self::Method { allowed } => {
+                Details::new("the resource has this method", "RFC 9110 §15.5.6").expected("method", allowed)
+            }
+            Self::NotAcceptable => Details::new("JSON is accepted", "RFC 9110 §15.5.7"),
+            Self::MediaType => Details::new("the body is JSON", "RFC 9110 §15.5.16"),
+        }
+    }
+}
+
+/// What the audit is told of a refusal of the API's; it travels with the answer.
+#[derive(Clone)]
+pub(crate) struct Told {
+    cause: &'static str,
+    details: Details,
+}
+
+impl model::why::Refusal for Told {
+    fn cause(&self) -> &'static str {
+        self.cause
+    }
+
+    fn details(&self) -> Details {
+        self.details.clone()
     }
 }
 

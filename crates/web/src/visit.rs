@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -35,6 +35,11 @@ pub struct Gate {
 impl Gate {
     pub fn new(house: Arc<House>, proxies: TrustedProxies) -> Arc<Self> {
         Arc::new(Self { documents: Documents::default(), house, proxies })
+    }
+
+    /// Whom a request is for.
+    pub(crate) fn instance_of(&self, request: &Request) -> Option<&Arc<Instance>> {
+        host(request.uri(), request.headers()).ok().and_then(|host| self.house.instance(host))
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Error {
     pub reference: &'static str,
     pub error: &'static str,
     pub status: &'static str,
+    /// A link, where there is no such page.
+    pub home: &'static str,
     pub give_reference: &'static str,
 }
 

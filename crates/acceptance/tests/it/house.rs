@@ -2,8 +2,10 @@
 
 mod api;
 mod audit;
+mod audit_chain;
 mod consent;
 mod errors;
+mod hanging_up;
 mod instances;
 mod keys;
 mod kills;
@@ -13,3 +15,4 @@ mod profile;
 mod reference_tokens;
 mod sessions;
 mod sign_in;
+mod why;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use acceptance::{Answer, TestHouse, Tokens};
 use serde_json::{Value, json};
 
-use crate::{FIRST, NATIVE, PORTAL, SERVICE, assert_refused};
+use crate::{FIRST, NATIVE, OFF, PORTAL, SERVICE, assert_refused};
 
 const INTROSPECTION: &str = "/id/connect/introspect";
 
@@ -77,6 +77,9 @@ async fn a_name_alone_is_no_authorization_to_ask() {
     let named = [("client_id", NATIVE), ("token", token.as_str())];
     assert_refused(&house.client().post(INTROSPECTION, &named).await, 401, "invalid_client");
     assert_refused(&ask(&house, (FIRST, "wrong"), &token).await, 401, "invalid_client");
+    assert_refused(&ask(&house, (OFF, "off-secret"), &token).await, 401, "invalid_client");
+    assert_refused(&ask(&house, (NATIVE, "any"), &token).await, 401, "invalid_client");
+    assert_refused(&ask(&house, ("nobody", "any"), &token).await, 401, "invalid_client");
     let nothing = [("client_id", FIRST), ("client_secret", "first-secret")];
     assert_refused(&house.client().post(INTROSPECTION, &nothing).await, 400, "invalid_request");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use acceptance::{Created, server};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,9 +15,8 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
 use serde_json::Value;
-use store::{Batch, Database, DatabaseUrl, Store, statement};
+use store::{Database, DatabaseUrl, Store};
 use tempfile::TempDir;
-use uuid::Uuid;
 use web::server::{Answer as _, TrustedProxies};
 use web::{Doors, Gate, SystemDice};
 
@@ -43,39 +43,14 @@ impl World for Clock {
 /// A database that goes away with the value.
 enum Place {
     File(TempDir),
-    Server { server: String, name: String },
+    Server(Created),
 }
 
 impl Place {
     fn url(&self) -> String {
         match self {
             Self::File(directory) => format!("sqlite:{}", directory.path().join("house.db").display()),
-            Self::Server { server, name } => {
-                let (start, _) = server.rsplit_once('/').expect("a URL with a database");
-                format!("{start}/{name}")
-            }
-        }
-    }
-}
-
-async fn administer(server: &str, sql: String) {
-    let database = Database::open(&DatabaseUrl::parse(server).expect("a URL")).await.expect("the server answers");
-    let done = database.commit(Batch::new().with(statement(sql, vec![]))).await;
-    let _committed = done.expect("a superuser may create and drop databases");
-    database.close().await;
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Self::Server { server, name } = self {
-            let (server, sql) = (server.clone(), format!("DROP DATABASE {name} WITH (FORCE)"));
-            let dropped = std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                runtime.block_on(administer(&server, sql));
-            });
-            if dropped.join().is_err() {
-                eprintln!("a database of a test is left on the server");
-            }
+            Self::Server(database) => database.url(),
         }
     }
 }
@@ -121,15 +96,7 @@ impl Town {
 
     /// `None` where there is no server to test on.
     pub(crate) async fn on_postgres() -> Option<Self> {
-        let Ok(server) = std::env::var("GATEHOUSE_TEST_POSTGRES") else {
-            let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-            assert!(!in_ci, "GATEHOUSE_TEST_POSTGRES names the server to test on");
-            println!("skipped: GATEHOUSE_TEST_POSTGRES is not set");
-            return None;
-        };
-        let name = format!("gh_{}", Uuid::new_v4().simple());
-        administer(&server, format!("CREATE DATABASE {name}")).await;
-        Some(Self::found(Place::Server { server, name }).await)
+        Some(Self::found(Place::Server(Created::new(&server()?, None).await)).await)
     }
 
     async fn found(place: Place) -> Self {
@@ -202,6 +169,15 @@ impl Town {
         database.close().await;
         assert_eq!(live, counted, "every live session has a seat, once");
         live
+    }
+
+    /// How many rows a question finds.
+    pub(crate) async fn rows(&self, sql: &'static str) -> usize {
+        let database = self.database().await;
+        let id = database.instances().await.expect("no fault")[0].id;
+        let rows = Store::new(database.clone(), id).query(sql, vec![]).await.expect("no fault");
+        database.close().await;
+        rows.len()
     }
 
     /// Reasons for which sessions were closed, in order.

@@ -109,6 +109,17 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
         }
         UserCommand::Disable { target, login } => set_user_enabled(&target, &login, false, environment).await?,
         UserCommand::Enable { target, login } => set_user_enabled(&target, &login, true, environment).await?,
+        UserCommand::Erase { target, login, yes } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            if !yes {
+                confirm_erasing(&login)?;
+            }
+            let id = granted(office.erase_user(&login, &mut moment!(dice)).await)?;
+            let text = format!("{login} is erased; what they did stays told, by the id {id}.");
+            print(&target.output, &json!({ "id": id.to_string() }), &text)?;
+            desk.database.close().await;
+        }
         UserCommand::List { target } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
@@ -191,6 +202,20 @@ fn tell_link(output: &Output, said: Value, (handed, link): (&HandedOver, &Issued
             print(output, &with(said, name, json!(url)), &text)
         }
     }
+}
+
+/// A person types the login once more; a program says `--yes`.
+fn confirm_erasing(login: &str) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        bail!("erasing cannot be undone: say --yes");
+    }
+    eprint!("Erasing {login} cannot be undone. Type the login to go on: ");
+    let mut line = String::new();
+    std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("nothing was typed")?;
+    if line.trim_end_matches(['\r', '\n']) != login {
+        bail!("nothing was erased");
+    }
+    Ok(())
 }
 
 async fn set_user_enabled(target: &Target, login: &str, enabled: bool, environment: Environment<'_>) -> Result<()> {

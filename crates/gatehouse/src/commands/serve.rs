@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use flows::{House, MasterKey, Site};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -13,7 +13,8 @@ use web::{Doors, Gate};
 
 use super::{SystemWorld, open, provisions};
 use crate::cli::Installation;
-use crate::config::Environment;
+use crate::config::{Config, Environment};
+use crate::problem::Problem;
 use crate::{logging, signals, tls};
 
 /// What letters get that wait when the server stops.
@@ -29,6 +30,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     // As bound: with port 0 the operating system chose it.
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let database = open(&provisions).await?;
+    check_made(&config, &flows::admin::instances(&database).await.context("the database failed")?)?;
     let sites = config
         .instances
         .iter()
@@ -58,6 +60,19 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Every instance of the configuration must have been made, because it has keys and an administrator.
+fn check_made(config: &Config, made: &[String]) -> Result<()> {
+    let missing = config.instances.iter().map(|instance| instance.name.as_str());
+    let problems: Vec<String> = missing
+        .filter(|name| !made.iter().any(|known| known == name))
+        .map(|name| {
+            let what = format!("instance {name} is configured, and was not made yet");
+            Problem::new(what, format!("run `gatehouse instance create {name}`, with the same --config")).to_string()
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }
 }
 
 pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {

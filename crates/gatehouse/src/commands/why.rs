@@ -31,6 +31,7 @@ fn entry(event: &AuditedEvent) -> Value {
         "reason": event.reason,
         "application": event.application,
         "user": event.user,
+        "login": event.login,
         "actor": event.actor,
         "token": event.token,
         "session": event.session,
@@ -49,6 +50,7 @@ fn describe(event: &AuditedEvent) -> String {
     let known = [
         ("application", &event.application),
         ("user", &event.user),
+        ("login", &event.login),
         ("actor", &event.actor),
         ("token", &event.token),
         ("session", &event.session),
@@ -66,15 +68,59 @@ fn describe(event: &AuditedEvent) -> String {
     text
 }
 
+/// What the check was, what was sent and expected, and whatever else the event knows.
 fn describe_detail(detail: &Value, text: &mut String) {
     let Some(members) = detail.as_object() else { return };
-    for (name, value) in members.iter().filter(|(name, _)| *name != "registered") {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let own = ["check", "rule", "sent", "expected"];
+    let mut say = |name: &str, value: &str| {
         let _infallible = write!(text, "\n  {name:12} {value}");
+    };
+    for (name, label) in [("check", "not so"), ("rule", "because of")] {
+        if let Some(value) = detail[name].as_str() {
+            say(label, value);
+        }
     }
-    for registered in detail["registered"].as_array().into_iter().flatten() {
-        let uri = registered["uri"].as_str().unwrap_or_default();
-        let at = usize::try_from(registered["differs_at"].as_u64().unwrap_or_default()).unwrap_or_default();
-        let _infallible = write!(text, "\n  {:12} {uri}\n  {:12} {}^ differs here", "registered", "", " ".repeat(at));
+    for side in ["sent", "expected"] {
+        for fact in detail[side].as_array().into_iter().flatten() {
+            let [name, value] = ["name", "value"].map(|member| fact[member].as_str().unwrap_or_default());
+            say(side, &format!("{name}: {value}"));
+            if let Some(at) = fact["differs_at"].as_u64().and_then(|at| usize::try_from(at).ok()) {
+                say("", &format!("{}^ differs here", " ".repeat(name.chars().count() + 2 + at)));
+            }
+        }
+    }
+    for (name, value) in members.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
+        say(name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_marked_below_the_character() {
+        let detail = json!({
+            "check": "the address is registered", "rule": "RFC 6749 §3.1.2.3",
+            "sent": [{ "name": "redirect_uri", "value": "https://a/cB" }],
+            "expected": [{ "name": "redirect_uri", "value": "https://a/cb", "differs_at": 11 }],
+            "status": 400,
+        });
+        let mut text = String::new();
+        describe_detail(&detail, &mut text);
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "  not so       the address is registered",
+                "  because of   RFC 6749 §3.1.2.3",
+                "  sent         redirect_uri: https://a/cB",
+                "  expected     redirect_uri: https://a/cb",
+                "                                        ^ differs here",
+                "  status       400",
+            ]
+        );
+        let caret = lines[4].find('^').expect("a mark");
+        assert_eq!((&lines[2][caret..=caret], &lines[3][caret..=caret]), ("B", "b"));
     }
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 use store::{DatabaseUrl, DatabaseUrlError};
 use zeroize::Zeroizing;
 
-const MAX_INSTANCE_NAME: usize = 64;
+/// As [`flows::admin::create_instance`] takes it.
+const MAX_INSTANCE_NAME: usize = 63;
 
 /// Something written as a text in the file.
 pub(super) struct Parsed<T>(pub(super) T);

@@ -89,7 +89,7 @@ fn a_wrong_value_is_refused_with_its_line_and_what_to_write() {
         ("[master_key]", "default_instance = \"prod\"\n[master_key]", "line 3", "no instance `prod`"),
         ("[master_key]", "[log]\nlevel = \"loud\"\n[master_key]", "line 4", "`trace`"),
         ("environment = \"KEY\"", "environment = \"KEY\"\nfile = \"master.key\"", "line 3", "exactly 1"),
-        ("\"testdb\"", "\"test db\"", "line 6", "1 to 64"),
+        ("\"testdb\"", "\"test db\"", "line 6", "1 to 63"),
         ("https://erp.example.com/", "http://erp.example.com/", "line 7", "https://"),
         ("https://erp.example.com/", "https://erp.example.com/id", "line 7", "nothing more"),
         ("Alias.example.com", "alias.example.com:8080", "line 8", "no port"),

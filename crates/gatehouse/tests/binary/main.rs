@@ -12,6 +12,7 @@ mod support;
 
 mod accounts;
 mod applications;
+mod audit;
 mod demo;
 mod faults;
 mod hosts;

@@ -140,4 +140,6 @@ fn a_server_does_not_start_before_its_instances_are_made() {
     let installation = Installation::new();
     let said = installation.run(&["serve"]).refused();
     assert!(said.contains("run `gatehouse instance create erp`"), "{said}");
+    assert!(said.contains("instance erp is configured, and was not made yet"), "{said}");
+    assert!(!said.contains("internal failure"), "nothing of ours failed: {said}");
 }

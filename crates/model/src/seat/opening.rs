@@ -127,9 +127,13 @@ mod tests {
         let full = sight(2, NOW, None);
         let mut opening = Opening::new(NOW, &who, SLACK);
         assert_eq!(opening.step(&full), Step::CloseDue);
-        assert_eq!(opening.step(&full), Step::Refuse(NoSeat { seats: 2, free_at: NOW }), "it closed nothing");
+        assert_eq!(
+            opening.step(&full),
+            Step::Refuse(NoSeat { seats: 2, live: 2, kept: 0, free_at: NOW }),
+            "it closed nothing"
+        );
         let later = NOW.plus(IDLE);
-        let refused = Step::Refuse(NoSeat { seats: 2, free_at: later });
+        let refused = Step::Refuse(NoSeat { seats: 2, live: 2, kept: 0, free_at: later });
         assert_eq!(Opening::new(NOW, &who, SLACK).step(&sight(2, later, None)), refused);
     }
 

@@ -1,31 +1,23 @@
+//! Events on their way into the chain: rows that were committed with a change, and blocks of lines that tell of none.
+
 use std::time::Duration;
 
-use model::audit::{AuditEvent, RequestId};
-use model::{Timestamp, UserId};
-use serde_json::Value;
+use model::audit::{AuditEvent, RequestId, StoredEvent};
+use model::{InstanceId, Timestamp, UserId};
 use uuid::Uuid;
 
-use super::damaged;
-use crate::{Fault, Row, Statement, Store, values};
+use super::with_one_for_each;
+use crate::{Database, Fault, Row, Statement, Store, statement, values};
 
-/// An event as it was kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredEvent {
-    pub at: Timestamp,
-    pub kind: String,
-    pub outcome: String,
-    pub reason: String,
-    pub actor: Option<String>,
-    pub application: Option<String>,
-    /// The id of the user.
-    pub user: Option<String>,
-    pub token: Option<String>,
-    pub session: Option<String>,
-    pub address: Option<String>,
-    pub user_agent: Option<String>,
-    pub request: Option<String>,
-    /// JSON.
-    pub detail: Option<String>,
+/// The columns that [`read`] expects, in its order.
+macro_rules! select_events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, at, kind, outcome, reason, actor, application, user_id, token, session, login, address, \
+             user_agent, request, detail FROM audit_events ",
+            $rest
+        )
+    };
 }
 
 /// The first UUID version 7 of a millisecond.
@@ -39,8 +31,8 @@ impl Store {
         let visitor = event.visitor.as_ref();
         self.bound(
             "INSERT INTO audit_events (instance, id, at, kind, outcome, reason, actor, application, user_id, token, \
-             session, address, user_agent, request, detail) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             session, address, user_agent, request, detail, login) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             values![
                 id,
                 event.at.micros(),
@@ -55,7 +47,8 @@ impl Store {
                 visitor.map(|visitor| visitor.address.to_string()),
                 visitor.and_then(|visitor| visitor.user_agent.as_deref()),
                 visitor.map(|visitor| visitor.request.to_string()),
-                event.detail.as_deref()
+                event.detail.as_deref(),
+                event.login.as_deref()
             ],
         )
         .expect(1)
@@ -75,36 +68,70 @@ impl Store {
         .expect(1)
     }
 
-    /// The events of one request, in their order. Ids begin with a time, and so bound the search.
+    /// The oldest rows that wait for their seal.
+    pub async fn unsealed_events(&self, limit: u32) -> Result<Vec<StoredEvent>, Fault> {
+        let sql = select_events!("WHERE instance = $1 ORDER BY id LIMIT $2");
+        self.rows(sql, values![limit]).await?.iter().map(read).collect()
+    }
+
+    /// The oldest blocks that wait for their seal: id, first time, lines.
+    pub async fn unsealed_blocks(&self, limit: u32) -> Result<Vec<(String, Timestamp, String)>, Fault> {
+        let sql = "SELECT id, first_at, events FROM audit_blocks WHERE instance = $1 ORDER BY id LIMIT $2";
+        let rows = self.rows(sql, values![limit]).await?;
+        rows.iter().map(|row| Ok((row.text(0)?, row.time(1)?, row.text(2)?))).collect()
+    }
+
+    /// Guarded: each of them still waits. Two that seal at once cannot both take an event.
+    pub fn take_unsealed_events(&self, ids: &[&str]) -> Vec<Statement> {
+        const START: &str = "DELETE FROM audit_events WHERE instance = $1 AND id IN ";
+        with_one_for_each(START, ids)
+            .map(|(sql, ids)| {
+                let params = ids.iter().map(|id| (*id).into()).collect();
+                statement(sql, self.with_instance(params)).expect(ids.len() as u64)
+            })
+            .collect()
+    }
+
+    /// Guarded: it still waits.
+    pub fn take_unsealed_block(&self, id: &str) -> Statement {
+        self.bound("DELETE FROM audit_blocks WHERE instance = $1 AND id = $2", values![id]).expect(1)
+    }
+
+    /// The events of one request, in their order. Ids begin with a time, and so bound the search. What identifies a
+    /// person is in those that wait for their seal only.
     pub async fn audit_events_of(&self, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
-        const BEFORE: Duration = Duration::from_secs(1);
-        // The longest a request is given, and a block may wait.
-        const AFTER: Duration = Duration::from_mins(2);
-        let (from, until) = (request.at().minus(BEFORE), request.at().plus(AFTER));
+        let (from, until) = around(request);
         let reference = request.to_string();
-        let mut events = self.audit_between(from, until).await?;
+        let mut events = self.waiting_between(from, until).await?;
         events.retain(|event| event.request.as_deref() == Some(reference.as_str()));
         Ok(events)
     }
 
-    /// Every event, oldest first.
+    /// Every event, oldest first; without what identifies a person where it is sealed.
     pub async fn audit_trail(&self) -> Result<Vec<StoredEvent>, Fault> {
-        self.audit_between(Timestamp(0), Timestamp(i64::MAX)).await
+        let mut events = self.waiting_between(Timestamp(0), Timestamp(i64::MAX)).await?;
+        let mut after = 0;
+        loop {
+            let seals = self.seals_after(after, 64).await?;
+            let Some(last) = seals.last() else { break };
+            after = last.number;
+            let lines = seals.iter().flat_map(|seal| seal.events.lines());
+            events.extend(lines.filter_map(|line| StoredEvent::parse(line).map(|(event, _)| event)));
+        }
+        events.sort_by_key(|event| event.at);
+        Ok(events)
     }
 
-    async fn audit_between(&self, from: Timestamp, until: Timestamp) -> Result<Vec<StoredEvent>, Fault> {
-        let rows = "SELECT at, kind, outcome, reason, actor, application, user_id, token, session, address, user_agent, \
-                    request, detail FROM audit_events WHERE instance = $1 AND id >= $2 AND id < $3 ORDER BY id";
-        let blocks = "SELECT events FROM audit_blocks WHERE instance = $1 AND id >= $2 AND id < $3 ORDER BY id";
+    /// Events that wait for their seal. Lines get their id here: the block's, and their number in it.
+    async fn waiting_between(&self, from: Timestamp, until: Timestamp) -> Result<Vec<StoredEvent>, Fault> {
+        let rows = select_events!("WHERE instance = $1 AND id >= $2 AND id < $3 ORDER BY id");
+        let blocks = "SELECT id, first_at, events FROM audit_blocks \
+                      WHERE instance = $1 AND id >= $2 AND id < $3 ORDER BY id";
         let bounds = || values![least_id(from), least_id(until)];
-        let mut events = Vec::new();
-        for row in self.rows(rows, bounds()).await? {
-            events.push(StoredEvent::from_row(&row)?);
-        }
+        let mut events: Vec<StoredEvent> =
+            self.rows(rows, bounds()).await?.iter().map(read).collect::<Result<_, Fault>>()?;
         for block in self.rows(blocks, bounds()).await? {
-            for line in block.text(0)?.lines() {
-                events.push(StoredEvent::from_line(line)?);
-            }
+            events.extend(lines_of(&block.text(0)?, block.time(1)?, &block.text(2)?));
         }
         // Stable: what one request did stays in its order.
         events.sort_by_key(|event| event.at);
@@ -112,42 +139,53 @@ impl Store {
     }
 }
 
-impl StoredEvent {
-    fn from_row(row: &Row) -> Result<Self, Fault> {
-        Ok(Self {
-            at: row.time(0)?,
-            kind: row.text(1)?,
-            outcome: row.text(2)?,
-            reason: row.text(3)?,
-            actor: row.opt_text(4)?,
-            application: row.opt_text(5)?,
-            user: row.opt_text(6)?,
-            token: row.opt_text(7)?,
-            session: row.opt_text(8)?,
-            address: row.opt_text(9)?,
-            user_agent: row.opt_text(10)?,
-            request: row.opt_text(11)?,
-            detail: row.opt_text(12)?,
-        })
-    }
+/// The events of a block. Their ids are the block's, with the number of the line.
+pub fn lines_of(id: &str, first_at: Timestamp, lines: &str) -> Vec<StoredEvent> {
+    let event = |line: &str| match StoredEvent::parse(line) {
+        Some((event, _)) => event,
+        None => StoredEvent::unreadable(first_at, line),
+    };
+    lines
+        .lines()
+        .enumerate()
+        .map(|(number, line)| StoredEvent { id: format!("{id}.{number}"), ..event(line) })
+        .collect()
+}
 
-    fn from_line(line: &str) -> Result<Self, Fault> {
-        let line: Value = serde_json::from_str(line).map_err(Fault::failed)?;
-        let text = |name: &str| line[name].as_str().map(str::to_owned);
-        Ok(Self {
-            at: Timestamp(line["at"].as_i64().ok_or_else(|| damaged("an event has a time"))?),
-            kind: text("kind").ok_or_else(|| damaged("an event has a kind"))?,
-            outcome: text("outcome").ok_or_else(|| damaged("an event has an outcome"))?,
-            reason: text("reason").unwrap_or_default(),
-            actor: text("actor"),
-            application: text("application"),
-            user: text("user"),
-            token: text("token"),
-            session: text("session"),
-            address: text("address"),
-            user_agent: text("user_agent"),
-            request: text("request"),
-            detail: line.get("detail").map(Value::to_string),
-        })
+/// When the events of a request may have been written.
+pub(super) fn around(request: RequestId) -> (Timestamp, Timestamp) {
+    const BEFORE: Duration = Duration::from_secs(1);
+    // The longest a request is given, and a block may wait.
+    const AFTER: Duration = Duration::from_mins(2);
+    (request.at().minus(BEFORE), request.at().plus(AFTER))
+}
+
+impl Database {
+    /// Instances with events that wait for their seal. A look at the oldest: what waits behind very many others is seen
+    /// once those are sealed.
+    pub async fn instances_with_unsealed_events(&self) -> Result<Vec<InstanceId>, Fault> {
+        let sql = "SELECT instance FROM (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \
+                   UNION SELECT instance FROM audit_blocks";
+        self.query(sql, vec![]).await?.iter().map(|row| row.uuid(0).map(InstanceId)).collect()
     }
+}
+
+fn read(row: &Row) -> Result<StoredEvent, Fault> {
+    Ok(StoredEvent {
+        id: row.text(0)?,
+        at: row.time(1)?,
+        kind: row.text(2)?,
+        outcome: row.text(3)?,
+        reason: row.text(4)?,
+        actor: row.opt_text(5)?,
+        application: row.opt_text(6)?,
+        user: row.opt_text(7)?,
+        token: row.opt_text(8)?,
+        session: row.opt_text(9)?,
+        login: row.opt_text(10)?,
+        address: row.opt_text(11)?,
+        user_agent: row.opt_text(12)?,
+        request: row.opt_text(13)?,
+        detail: row.opt_text(14)?,
+    })
 }

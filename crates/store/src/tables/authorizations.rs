@@ -1,4 +1,4 @@
-use model::authorization::{IssuedCode, RefreshFamily};
+use model::authorization::{End, IssuedCode, RefreshFamily};
 use model::claims::Epochs;
 use model::{
     ApplicationId, Authorization, AuthorizationId, AuthorizationState, Generation, SessionId, Timestamp, UserId,
@@ -28,7 +28,10 @@ fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Fault> {
             proven: row.flag(14)?,
             refresh_until: row.opt_time(15)?,
         }),
-        "ended" => AuthorizationState::Ended,
+        "ended" => AuthorizationState::Ended(End {
+            at: row.opt_time(18)?.unwrap_or_default(),
+            reason: row.opt_text(19)?.unwrap_or_default(),
+        }),
         _ => return Err(damaged("an authorization's state does not read back")),
     };
     Ok(Authorization {
@@ -51,8 +54,8 @@ impl Store {
         id: AuthorizationId,
     ) -> Result<Option<(Authorization, Digest<oauth::secret::AuthorizationCode>)>, Fault> {
         let sql = "SELECT state, application, user_id, session, scope, auth_time, amr, code_digest, code_expires_at, \
-                   redirect_uri, nonce, challenge, generation, rotated_at, proven, refresh_until, application_epoch, user_epoch \
-                   FROM authorizations WHERE instance = $1 AND id = $2";
+                   redirect_uri, nonce, challenge, generation, rotated_at, proven, refresh_until, application_epoch, user_epoch, \
+                   ended_at, end_reason FROM authorizations WHERE instance = $1 AND id = $2";
         let Some(row) = self.row(sql, values![id.0]).await? else { return Ok(None) };
         let digest = Digest::try_from(row.bytes(7)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?;
         Ok(Some((read(id, &row)?, digest)))

@@ -11,16 +11,18 @@ mod instances;
 mod keys;
 mod links;
 mod reference_tokens;
+mod seals;
 mod standing;
 mod users;
 
 pub use api_sessions::{ApiSessionRow, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen};
 pub use applications::NewSecret;
-pub use audit::StoredEvent;
+pub use audit::lines_of;
 pub use changes::{Change, ChangeKind};
 pub use consents::Connection;
 pub use instances::StoredInstance;
 pub use keys::StoredKey;
+pub use seals::{MOST_PEOPLE_ASKED, StoredAuditKey};
 pub use standing::TokenNames;
 pub use users::NewUser;
 
@@ -47,6 +49,21 @@ impl Store {
         params.insert(0, Value::from(self.instance().0));
         params
     }
+}
+
+/// Sizes of the lists that a statement takes, so that few texts are prepared.
+const LIST_SIZES: [usize; 3] = [256, 16, 1];
+
+/// `start` with a list of as many parameters as there are values, `$2` and on; in as few statements as the sizes allow.
+fn with_one_for_each<'a, T>(start: &'static str, values: &'a [T]) -> impl Iterator<Item = (String, &'a [T])> {
+    let mut rest = values;
+    std::iter::from_fn(move || {
+        let size = LIST_SIZES.into_iter().find(|size| *size <= rest.len())?;
+        let (now, later) = rest.split_at(size);
+        rest = later;
+        let marks: Vec<String> = (2..size + 2).map(|mark| format!("${mark}")).collect();
+        Some((format!("{start}({})", marks.join(", ")), now))
+    })
 }
 
 /// A row of ours that does not read back is a fault: somebody else wrote it.

@@ -1,3 +1,4 @@
+use model::audit::chain::Hash;
 use model::domain::Permissions;
 use model::mail::EmailAddress;
 use model::user::PasswordHash;
@@ -75,12 +76,14 @@ impl Store {
         self.rows(sql, vec![]).await?.iter().map(read).collect()
     }
 
-    /// Guarded: a login that was ever given out is not given out again.
+    /// Guarded: a login that was ever given out is not given out again, also after the person was erased.
     pub fn insert_user(&self, user: &NewUser<'_>, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO users (instance, id, login, login_folded, user_type, is_admin, enabled, name, email, \
              email_verified, role, password_hash, epoch, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13) ON CONFLICT DO NOTHING",
+             SELECT i.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13 FROM instances i WHERE i.id = $1 \
+             AND NOT EXISTS (SELECT 1 FROM users e WHERE e.instance = $1 AND e.login_folded = $14) \
+             ON CONFLICT DO NOTHING",
             values![
                 user.id.0,
                 user.login.as_str(),
@@ -93,10 +96,50 @@ impl Store {
                 user.email.as_ref().is_some_and(|email| email.verified),
                 user.role,
                 user.password.map(PasswordHash::as_phc),
-                now.micros()
+                now.micros(),
+                self.erased_login(user.login)
             ],
         )
         .expect(1)
+    }
+
+    /// What stands in the place of an erased login, so that it can be told from one that is free. No login looks like it.
+    fn erased_login(&self, login: &Login) -> String {
+        let said = format!("gatehouse-erased-login\n{}\n{}", self.instance(), login.folded());
+        format!("\u{2020}{}", Hash::of(said.as_bytes()))
+    }
+
+    /// Takes away what identifies the person, here and in the audit, and all that they held; ends what they opened.
+    /// Guarded by the epoch that was read. The row stays, because what the person did is told by its id.
+    pub fn erase_user(&self, user: &User, now: Timestamp) -> Vec<Statement> {
+        let id = user.id.0;
+        let of_user = |sql: &'static str| self.bound(sql, values![id]);
+        let of_user_at = |sql: &'static str| self.bound(sql, values![id, now.micros()]);
+        vec![
+            self.bound(
+                "UPDATE users SET login = $4, login_folded = $5, name = '', email = NULL, email_verified = 0, \
+                 locale = NULL, role = NULL, password_hash = NULL, is_admin = 0, enabled = 0, epoch = epoch + 1, \
+                 updated_at = $6 WHERE instance = $1 AND id = $2 AND epoch = $3",
+                values![id, user.epoch, format!("erased-{id}"), self.erased_login(&user.login), now.micros()],
+            )
+            .expect(1),
+            of_user("DELETE FROM links WHERE instance = $1 AND user_id = $2"),
+            of_user("DELETE FROM set_up_links WHERE instance = $1 AND user_id = $2"),
+            of_user("DELETE FROM consents WHERE instance = $1 AND user_id = $2"),
+            of_user("UPDATE api_sessions SET address = '' WHERE instance = $1 AND user_id = $2"),
+            of_user_at(
+                "UPDATE identity_sessions SET ended_at = $3 WHERE instance = $1 AND user_id = $2 AND ended_at IS NULL",
+            ),
+            of_user_at(
+                "UPDATE authorizations SET state = 'ended', ended_at = $3, end_reason = 'user_erased' \
+                 WHERE instance = $1 AND user_id = $2 AND state <> 'ended'",
+            ),
+            of_user_at(
+                "UPDATE reference_tokens SET description = '', revoked_at = COALESCE(revoked_at, $3), \
+                 revoke_reason = COALESCE(revoke_reason, 'user_erased') WHERE instance = $1 AND user_id = $2",
+            ),
+            self.erase_audit_person(user.id),
+        ]
     }
 
     /// Guarded: a name is given once.

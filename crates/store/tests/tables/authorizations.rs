@@ -75,7 +75,7 @@ async fn family(store: &Store, number: u128) -> (i64, Timestamp, bool, Option<Ti
 }
 
 async fn has_ended(store: &Store, number: u128) -> bool {
-    matches!(read(store, number).await.expect("the row is there").state, AuthorizationState::Ended)
+    matches!(read(store, number).await.expect("the row is there").state, AuthorizationState::Ended(_))
 }
 
 async fn a_code_reads_back_as_issued_with_and_without_its_options(place: Place) {
@@ -220,11 +220,11 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     assert_eq!(holds(MUCH_LATER, LATER).await, []);
 
     done(&house.there, house.there.end_authorizations_between((user, application), "withdrawn", LATER)).await;
-    assert!(!matches!(read(store, 1).await.expect("there").state, AuthorizationState::Ended));
+    assert!(!matches!(read(store, 1).await.expect("there").state, AuthorizationState::Ended(_)));
     done(store, store.end_authorizations_between((user, application), "withdrawn", LATER)).await;
     for (number, is_ended) in [(1, true), (2, true), (3, true), (4, false), (5, false)] {
         let state = read(store, number).await.expect("there").state;
-        assert_eq!(matches!(state, AuthorizationState::Ended), is_ended, "{number}");
+        assert_eq!(matches!(state, AuthorizationState::Ended(_)), is_ended, "{number}");
     }
     let ended = async |store: &Store, reason, since| {
         let mut ended = store.authorizations_of_user_ended_since(user, (reason, since)).await.expect("no fault");

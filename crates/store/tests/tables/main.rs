@@ -10,6 +10,7 @@
 mod common;
 
 mod applications;
+mod audit;
 mod authorizations;
 mod house;
 mod links;

@@ -84,11 +84,11 @@ fn target_page(visit: &Visit, refusal: &TargetRefusal) -> Response {
         TargetRefusal::Malformed(error) => format!("{} {error}.", words.malformed).into(),
         TargetRefusal::UnknownApplication => Cow::Borrowed(words.unknown),
         TargetRefusal::ApplicationDisabled => words.disabled.into(),
-        TargetRefusal::RedirectUriNotRegistered => words.not_registered.into(),
+        TargetRefusal::RedirectUriNotRegistered { .. } => words.not_registered.into(),
     };
     let code = match refusal {
         TargetRefusal::UnknownApplication | TargetRefusal::ApplicationDisabled => "unauthorized_client",
-        TargetRefusal::Malformed(_) | TargetRefusal::RedirectUriNotRegistered => "invalid_request",
+        TargetRefusal::Malformed(_) | TargetRefusal::RedirectUriNotRegistered { .. } => "invalid_request",
     };
     error_page(visit, StatusCode::BAD_REQUEST, (words.title, &message, words.what_to_do, code))
 }

@@ -6,12 +6,13 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::links::LinkRefusal;
 use http::{HeaderMap, StatusCode};
-use model::link::{LinkCode, LinkPurpose};
+use model::audit::AuditKind;
+use model::link::{LinkCode, LinkPurpose, LinkSpent};
 use model::user::Password;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem};
+use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem, tell_refused};
 use crate::body;
 use crate::pages::{ConfirmEmail, EmailConfirmed, SetUp, SetUpDone};
 use crate::render;
@@ -28,7 +29,12 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
 async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>, error: Option<&str>) -> Response {
     let (purpose, user) = match visit.instance.link(code, visit.now).await {
         Ok(Some(found)) => found,
-        Ok(None) => return link_spent(visit),
+        Ok(None) => {
+            return match tell_refused(visit, AuditKind::SignIn, &LinkSpent) {
+                Ok(()) => link_spent(visit),
+                Err(fault) => render::fault_page(visit, &fault),
+            };
+        }
         Err(fault) => return render::fault_page(visit, &fault),
     };
     let action = format!("/id{}", purpose.page());

@@ -34,7 +34,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Shown, TokenError> {
 }
 
 fn unreadable(visit: &mut Visit, error: &TokenError) -> Response {
-    match super::tell_refused(visit, AuditKind::TokenRefused, "malformed_request", &error.description) {
+    match super::tell_refused(visit, AuditKind::TokenRefused, &super::unreadable(&error.description)) {
         Ok(()) => token_error(visit, error),
         Err(fault) => render::fault_json(visit, &fault),
     }

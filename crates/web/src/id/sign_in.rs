@@ -138,9 +138,6 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
             let response = onwards(visit, way, &browser).await?;
             Ok(render::with_cookie(response, &names.set(names.session, cookie.expose())))
         }
-        Err(SignInRefusal::Wrong) => {
-            page(visit, headers, way, Said { login, error: Some(visit.words().sign_in.wrong), ..Said::default() }).await
-        }
         Err(SignInRefusal::Throttled(wait)) => {
             let seconds = wait.as_secs() + 1;
             let notice = (visit.words().sign_in.wait)(seconds);
@@ -148,6 +145,14 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
             let mut response = page(visit, headers, way, said).await?;
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             Ok(response)
+        }
+        Err(
+            SignInRefusal::UnknownUser
+            | SignInRefusal::WrongPassword
+            | SignInRefusal::UserDisabled { .. }
+            | SignInRefusal::NotForSignIn(_),
+        ) => {
+            page(visit, headers, way, Said { login, error: Some(visit.words().sign_in.wrong), ..Said::default() }).await
         }
     }
 }

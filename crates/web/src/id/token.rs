@@ -4,13 +4,14 @@ use axum::body::Body;
 use axum::response::Response;
 use flows::guard::GuardRefusal;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use model::audit::AuditKind::TokenRefused;
+use model::audit::AuditKind::{TokenRefused, UserInfo};
+use model::why::Unreadable;
 use oauth::bearer::{self, BearerError};
 use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented};
 use oauth::token::{ErrorBody, TokenError, TokenErrorCode, TokenRequest};
 
-use super::is_post;
+use super::{is_post, tell_refused, unreadable};
 use crate::body::{self, BodyError};
 use crate::cors::{self, Readers};
 use crate::render;
@@ -26,7 +27,7 @@ async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Respons
     let params = match body::form(headers, body).await {
         Ok(params) => params,
         Err(error) => {
-            if let Err(fault) = super::tell_refused(visit, TokenRefused, "malformed_request", &error.description()) {
+            if let Err(fault) = tell_refused(visit, TokenRefused, &unreadable(&error.description())) {
                 return render::fault_json(visit, &fault);
             }
             let status = match error {
@@ -43,7 +44,7 @@ async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Respons
     let (credentials, request) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            return match super::tell_refused(visit, TokenRefused, "malformed_request", &error.description) {
+            return match tell_refused(visit, TokenRefused, &unreadable(&error.description)) {
                 Ok(()) => token_error(visit, &error),
                 Err(fault) => render::fault_json(visit, &fault),
             };
@@ -81,7 +82,13 @@ pub(super) async fn user_info(mut visit: Visit, method: Method, headers: HeaderM
                 Err(fault) => render::fault_json(&visit, &fault),
             }
         }
-        Err(error) => bearer_error(&visit, error),
+        Err(error) => {
+            let refusal = Unreadable { cause: cause_of(error), problem: &error.to_string() };
+            match tell_refused(&mut visit, UserInfo, &refusal) {
+                Ok(()) => bearer_error(&visit, error),
+                Err(fault) => render::fault_json(&visit, &fault),
+            }
+        }
     };
     cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
 }
@@ -106,16 +113,23 @@ async fn shown_token(method: &Method, headers: &HeaderMap, body: Body) -> Result
 
 fn refused(visit: &Visit, refusal: &GuardRefusal) -> Response {
     let (status, error, description, scope) = match refusal {
-        GuardRefusal::InsufficientScope(scope) => {
-            (StatusCode::FORBIDDEN, "insufficient_scope", "the token does not have the scope openid", Some(*scope))
+        GuardRefusal::InsufficientScope { needed, .. } => {
+            (StatusCode::FORBIDDEN, "insufficient_scope", "the token does not have the scope openid", Some(*needed))
         }
         GuardRefusal::Token(refusal) => (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description(), None),
-        GuardRefusal::WrongAudience | GuardRefusal::NotForCommunityUsers | GuardRefusal::NoSeat(_) => {
+        GuardRefusal::WrongAudience { .. } | GuardRefusal::NotForCommunityUsers | GuardRefusal::NoSeat(_) => {
             (StatusCode::UNAUTHORIZED, "invalid_token", "the token is not for this endpoint", None)
         }
     };
     let challenge = bearer::challenge(&visit.instance.issuer, Some((error, description)), scope);
     challenged(status, &challenge, &ErrorBody { error, error_description: description })
+}
+
+pub(crate) const fn cause_of(error: BearerError) -> &'static str {
+    match error {
+        BearerError::Missing | BearerError::OtherScheme => "no_credential",
+        BearerError::Malformed | BearerError::TooLong => "malformed_credential",
+    }
 }
 
 fn bearer_error(visit: &Visit, error: BearerError) -> Response {

@@ -54,6 +54,7 @@ pub(super) static WORDS: Words = Words {
         reference: "Номер за справка",
         error: "Грешка",
         status: "статус",
+        home: "Към началната страница",
         give_reference: "Дайте номера за справка на администратора си. По него се вижда какво е изпратено и какво се е очаквало.",
     },
     problems: Problems {

@@ -54,6 +54,7 @@ pub(super) static WORDS: Words = Words {
         reference: "Reference id",
         error: "Error",
         status: "status",
+        home: "To the first page",
         give_reference: "Give the reference id to your administrator. It leads to what was sent and what was expected.",
     },
     problems: Problems {

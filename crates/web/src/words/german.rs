@@ -56,6 +56,7 @@ pub(super) static WORDS: Words = Words {
         reference: "Referenznummer",
         error: "Fehler",
         status: "Status",
+        home: "Zur Startseite",
         give_reference: "Geben Sie die Referenznummer Ihrem Administrator. Sie führt zu dem, was gesendet und was erwartet wurde.",
     },
     problems: Problems {

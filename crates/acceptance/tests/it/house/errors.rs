@@ -21,9 +21,9 @@ async fn an_error_page_says_what_to_do_and_gives_a_reference_that_the_audit_know
     assert_eq!((row.reason.as_str(), row.application.as_str()), ("redirect_uri_not_registered", FIRST));
     let detail = row.columns.last().expect("a detail");
     let detail: serde_json::Value = serde_json::from_str(detail).expect("JSON");
-    assert_eq!(detail["sent"], uri);
-    let registered = detail["registered"].as_array().expect("a list");
-    let nearest = registered.iter().find(|one| one["uri"] == app.redirect_uri).expect("it is listed");
+    assert_eq!(detail["sent"], serde_json::json!([{ "name": "redirect_uri", "value": uri }]));
+    let registered = detail["expected"].as_array().expect("a list");
+    let nearest = registered.iter().find(|one| one["value"] == app.redirect_uri).expect("it is listed");
     assert_eq!(nearest["differs_at"], 29, "where the two part: {detail}");
 }
 

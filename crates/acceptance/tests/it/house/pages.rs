@@ -96,3 +96,27 @@ async fn the_account_page_greets_who_is_signed_in() {
     assert_eq!(alice.submit(&page, "csrf", &[]).await.page(), "signed-out");
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
 }
+
+/// RFC 6797 §7.2: said under https, and never under http.
+#[tokio::test]
+async fn a_house_under_https_tells_browsers_to_stay_there() {
+    let (plain, secure) = (TestHouse::open().await, TestHouse::under_https().await);
+    for path in ["/", "/id/account/login", "/id", "/nothing", "/api/domain/odata/", "/id/connect/userinfo", "/healthz"]
+    {
+        let answer = secure.client().get(path).await;
+        assert_eq!(
+            answer.header("strict-transport-security"),
+            "max-age=31536000",
+            "{path}: this host, not its neighbours"
+        );
+        assert_eq!(plain.client().get(path).await.header("strict-transport-security"), "", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_there_leads_to_the_first_one() {
+    let house = TestHouse::open().await;
+    assert_eq!(house.client().get("/nothing").await.attributes("#home", "href"), ["/"]);
+    let other = house.client().get("/id/connect/authorize").await;
+    assert!(other.attributes("#home", "href").is_empty(), "whom an application sent here goes back to it");
+}

@@ -212,3 +212,16 @@ async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_live
     let trail = house.audit().await;
     assert_eq!(trail.iter().filter(|row| row.kind == "token-revoked" && row.reason == "leaked").count(), 2);
 }
+
+/// RFC 7009 §2.1: a token of another client is none of this client's business, and no word tells whether it lives.
+#[tokio::test]
+async fn an_application_cannot_revoke_a_key_of_another() {
+    let house = TestHouse::open().await;
+    let (_, value) = alices(&house).await;
+    let fields = [("client_id", "my.trusted.app/first"), ("client_secret", "first-secret"), ("token", value.as_str())];
+    let answer = house.client().post("/id/connect/revocation", &fields).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
+    assert_eq!(house.client().call_api(&value).await.status, 200);
+    let trail = house.audit().await;
+    assert!(trail.iter().all(|row| row.kind != "token-revoked"));
+}

@@ -1,0 +1,146 @@
+//! Whatever happens to the house, its audit is a chain without a gap, and a person can be erased from it.
+
+use std::time::Duration;
+
+use acceptance::{TestHouse, on_both};
+
+use crate::FIRST;
+
+on_both! {
+    the_main_job_is_sealed_and_signed
+    an_erased_person_can_do_nothing_and_is_named_nowhere
+    an_audit_that_is_old_enough_goes_and_the_rest_is_whole
+    events_that_nobody_sealed_are_sealed_by_the_next_start
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+async fn the_main_job_is_sealed_and_signed(house: TestHouse) {
+    let app = house.app(FIRST);
+    let tokens = app.sign_in(&mut house.browser("alice"), "openid read offline_access").await;
+    assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
+    house.advance(Duration::from_mins(1));
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    assert!(verdict.events > 5 && verdict.signed == verdict.newest, "{} {}", verdict.signed, verdict.newest);
+
+    // Nothing new: nothing to sign.
+    house.advance(Duration::from_mins(1));
+    house.seal().await;
+    assert_eq!(house.verify_audit().await.newest, verdict.newest);
+    let sealed = house.audit().await;
+    let call = sealed.iter().find(|row| row.kind == "api-call").expect("it was told");
+    assert!(call.columns.iter().any(|column| column == "192.0.2.1"), "{call:?}");
+}
+
+async fn an_erased_person_can_do_nothing_and_is_named_nowhere(house: TestHouse) {
+    let app = house.app(FIRST);
+    let mut alice = house.browser("alice");
+    let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
+    assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
+    house.seal().await;
+    // Told after the last seal, so that both what is sealed and what waits have to be erased.
+    assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
+
+    let mut dice = house.dice();
+    let id = house.office().await.erase_user("alice", &mut house.moment(&mut dice)).await;
+    let id = id.expect("the database answers").expect("she is there").to_string();
+    house.catch_up().await;
+    assert_eq!(app.client.call_api(&tokens.access).await.status, 401);
+    assert_eq!(app.client.user_info(&tokens.access).await.status, 401);
+    assert_eq!(app.refresh(tokens.refresh()).await.status, 400);
+    let page = alice.open(&app.asks("openid read").path()).await;
+    assert_eq!(page.page(), "sign-in", "her sign-in is over");
+    assert_eq!(alice.enter(&page).await.page(), "sign-in", "she cannot sign in again");
+
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && verdict.erased > 3, "{} {:?}", verdict.erased, verdict.findings);
+    let trail = house.audit().await;
+    let hers: Vec<_> = trail.iter().filter(|row| row.user == id).collect();
+    assert!(hers.iter().any(|row| row.kind == "sign-in") && hers.iter().any(|row| row.kind == "api-call"));
+    for row in &hers {
+        assert!(row.columns.iter().all(|column| column != "192.0.2.1" && !column.contains("alice")), "{row:?}");
+    }
+    let erasure = hers.iter().find(|row| row.columns.iter().any(|column| column.contains("erase-user")));
+    assert_eq!(erasure.expect("it is told").kind, "admin-change");
+}
+
+async fn an_audit_that_is_old_enough_goes_and_the_rest_is_whole(house: TestHouse) {
+    let mut dice = house.dice();
+    let setting = ("audit_retention_days", "2");
+    let set = house.office().await.change_setting(setting, &mut house.moment(&mut dice)).await;
+    set.expect("the database answers").expect("a good setting");
+    house.catch_up().await;
+    house.seal().await;
+    house.advance(DAY);
+    house.enable_user("bob", false).await;
+    house.seal().await;
+    let before = house.verify_audit().await;
+
+    house.advance(DAY);
+    house.tidy().await;
+    house.seal().await;
+    let young = house.verify_audit().await;
+    assert!(young.is_whole() && young.events >= before.events, "nothing is old enough");
+
+    house.advance(2 * DAY);
+    house.enable_user("bob", true).await;
+    house.seal().await;
+    house.tidy().await;
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole(), "{:?}", verdict.findings);
+    assert!(verdict.seals < verdict.newest.unsigned_abs(), "the oldest are gone");
+    let trail = house.audit().await;
+    let pruned = trail.iter().find(|row| row.kind == "audit-pruned").expect("it is told");
+    assert!(pruned.columns.iter().any(|column| column.contains("\"through\":")), "{pruned:?}");
+    assert!(!trail.iter().any(|row| row.columns.iter().any(|column| column.contains("create-instance"))));
+    assert!(trail.iter().any(|row| row.columns.iter().any(|column| column.contains("enable-user"))));
+}
+
+async fn events_that_nobody_sealed_are_sealed_by_the_next_start(house: TestHouse) {
+    house.seal().await;
+    let node = house.another_node().await;
+    // What the command line writes beside a server that is gone.
+    house.house.close().await;
+    node.close().await;
+    let house = house.restarted().await;
+    let mut dice = house.dice();
+    let done = house.office().await.set_user_enabled("bob", false, &mut house.moment(&mut dice)).await;
+    done.expect("the database answers").expect("he is there");
+    let house = house.restarted().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    let trail = house.audit().await;
+    assert!(trail.iter().any(|row| row.columns.iter().any(|column| column.contains("disable-user"))));
+}
+
+/// Both look at the same events in every round; who comes second finds them taken.
+async fn nodes_that_seal_at_once_put_each_event_into_one_seal(house: TestHouse) {
+    const ROUNDS: usize = 30;
+    let (other, client) = (house.another_node().await, house.client());
+    for _ in 0..ROUNDS {
+        client.call_api("nonsense").await;
+        house.enable_user("bob", true).await;
+        house.beat().await;
+        let (one, two) = tokio::join!(house.house.seal(), other.seal());
+        one.and(two).expect("the database answers");
+    }
+    other.close().await;
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole(), "{:?}", verdict.findings);
+    let trail = house.audit().await;
+    let calls = trail.iter().filter(|row| row.kind == "api-call").count();
+    let changes = trail.iter().filter(|row| row.columns.iter().any(|column| column.contains("enable-user"))).count();
+    assert_eq!((calls, changes), (ROUNDS, ROUNDS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_nodes_that_seal_at_once_put_each_event_into_one_seal() {
+    if let Some(place) = acceptance::Place::postgres().await {
+        nodes_that_seal_at_once_put_each_event_into_one_seal(TestHouse::on(place).await).await;
+    }
+}

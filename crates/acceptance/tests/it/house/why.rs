@@ -1,0 +1,360 @@
+//! "Why was this refused?": the reference that every door gives leads to the check that failed, what was sent and what
+//! was expected, and never to a secret.
+
+use std::time::Duration;
+
+use acceptance::{Answer, Browser, TestHouse, Tokens, on_both};
+use flows::reference_tokens::TokenDraft;
+use http::Method;
+use model::reference_token::{ReferenceTokenKind, Wish};
+use oauth::scope::Scope;
+use serde_json::{Value, json};
+
+use crate::{FIRST, NATIVE, OFF, PORTAL, READER, SERVICE};
+
+on_both! {
+    a_wrong_verifier_is_told_by_the_challenge_it_would_match
+}
+
+/// The refusal that an answer's reference leads to.
+async fn why(house: &TestHouse, answer: &Answer) -> Value {
+    house.beat().await;
+    let reference = answer.header("x-request-id");
+    let events = house.office().await.why(reference).await.expect("no fault");
+    let events = events.unwrap_or_else(|refusal| panic!("{refusal}: {answer:?}"));
+    let event = events.iter().rfind(|event| event.outcome == "refused").unwrap_or_else(|| panic!("{events:?}"));
+    let mut told: Value = serde_json::from_str(event.detail.as_deref().expect("details")).expect("JSON");
+    for member in ["check", "rule"] {
+        assert!(told[member].as_str().is_some_and(|text| !text.is_empty()), "{}: {told}", event.reason);
+    }
+    told["cause"] = json!(event.reason);
+    told["application"] = json!(event.application);
+    told
+}
+
+fn fact<'a>(told: &'a Value, side: &str, name: &str) -> &'a str {
+    let facts = told[side].as_array().unwrap_or_else(|| panic!("nothing {side}: {told}"));
+    let found = facts.iter().find(|fact| fact["name"] == name).unwrap_or_else(|| panic!("no {name}: {told}"));
+    found["value"].as_str().expect("a text")
+}
+
+async fn a_wrong_verifier_is_told_by_the_challenge_it_would_match(house: TestHouse) {
+    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let code = app.code(&mut alice, "read").await;
+    let wrong = "a".repeat(43);
+    let told = why(&house, &app.redeem_with(&code, &[("code_verifier", &wrong)]).await).await;
+    assert_eq!((&told["cause"], &told["rule"]), (&json!("verifier_wrong"), &json!("RFC 7636 §4.6")));
+    assert_eq!(fact(&told, "sent", "code_challenge"), "ZtNPunH49FD35FWYhT5Tv8I7vRKQJ8uxMaL0_9eHjNA");
+    assert_eq!(fact(&told, "expected", "code_challenge"), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    assert_eq!(told["expected"][0]["differs_at"], 0);
+    assert!(!told.to_string().contains(&wrong), "{told}");
+}
+
+#[tokio::test]
+async fn the_authorization_endpoint_says_what_was_asked_and_what_is_registered() {
+    let house = TestHouse::open().await;
+    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let usual = app.asks("read");
+    let ask = async |asked: acceptance::Asked| why(&house, &house.client().get(&asked.path()).await).await;
+    for (asked, cause, side, name, value) in [
+        (usual.clone().without("client_id"), "malformed_target", "sent", "problem", "client_id is missing"),
+        (
+            usual.clone().with("redirect_uri", "https://x/"),
+            "redirect_uri_not_registered",
+            "sent",
+            "redirect_uri",
+            "https://x/",
+        ),
+        (usual.clone().with("response_type", "token"), "malformed_request", "sent", "response_type", "token"),
+        (
+            usual.clone().with("code_challenge_method", "plain"),
+            "pkce_refused",
+            "sent",
+            "code_challenge_method",
+            "plain",
+        ),
+        (usual.clone().with("scope", "sec"), "scope_not_registered", "sent", "scope", "sec"),
+        (usual.clone().with("prompt", "none"), "login_required", "expected", "signed in", "somebody"),
+        (house.app(PORTAL).asks("read").with("scope", "nonsense"), "scope_not_registered", "sent", "scope", "nonsense"),
+    ] {
+        let told = ask(asked).await;
+        assert_eq!(told["cause"], cause, "{told}");
+        assert_eq!(fact(&told, side, name), value, "{told}");
+    }
+    let unknown = ask(usual.clone().with("client_id", "nobody")).await;
+    assert_eq!((&unknown["cause"], &unknown["application"]), (&json!("unknown_application"), &json!("nobody")));
+    assert_eq!(
+        ask(house.app(OFF).asks("read").with("redirect_uri", "x")).await["rule"],
+        "IsEnabled of the application"
+    );
+    let public = house.app(NATIVE).asks("read").without("code_challenge").without("code_challenge_method");
+    assert_eq!(ask(public).await["rule"], "RFC 9700 §2.1.1");
+    assert!(fact(&ask(usual.clone().with("scope", "sec")).await, "expected", "scope").contains("read"));
+
+    // The application sees no header of the redirect, and its developer gets the reference all the same.
+    let refused = house.client().get(&usual.clone().with("scope", "sec").path()).await;
+    let description = refused.callback()["error_description"].clone();
+    assert!(description.contains(&format!("(reference {})", refused.header("x-request-id"))), "{description}");
+
+    app.sign_in(&mut alice, "read").await;
+    let silent = alice.open(&app.asks("read update").with("prompt", "none").path()).await;
+    let told = why(&house, &silent).await;
+    assert_eq!((fact(&told, "sent", "scope"), fact(&told, "expected", "consented")), ("read update", "read"));
+    house.advance(Duration::from_mins(5));
+    let too_old = alice.open(&app.asks("read").with("prompt", "none").with("max_age", "60").path()).await;
+    assert_eq!(fact(&why(&house, &too_old).await, "sent", "max_age"), "60");
+    let page = alice.open(&app.asks("read update").path()).await;
+    let denied = why(&house, &alice.deny(&page).await).await;
+    assert_eq!((&denied["cause"], fact(&denied, "sent", "scope")), (&json!("consent_refused"), "read update"));
+    let carol = house.browser("carol").authorize(&app.asks("read")).await;
+    assert_eq!(fact(&why(&house, &carol).await, "sent", "user type"), "ExternalCommunityUser");
+}
+
+#[tokio::test]
+async fn the_token_endpoint_says_what_was_shown_and_when() {
+    let house = TestHouse::open().await;
+    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let asked = async |answer: Answer| {
+        assert!(answer.status.is_client_error(), "{answer:?}");
+        why(&house, &answer).await
+    };
+    let told = asked(app.with_secret(Some("wrong-secret")).service_token("").await).await;
+    assert_eq!((&told["cause"], fact(&told, "expected", "live secrets")), (&json!("wrong_secret"), "1"));
+    assert_eq!(asked(app.with_secret(None).service_token("").await).await["cause"], "secret_missing");
+    assert_eq!(
+        asked(house.app(NATIVE).with_secret(Some("any")).refresh("x").await).await["cause"],
+        "secret_from_public_application"
+    );
+    let told = asked(app.token(&[("grant_type", "password")]).await).await;
+    assert_eq!(fact(&told, "sent", "problem"), "this grant_type is not supported");
+
+    let mut dice = house.dice();
+    let ends = house.now().plus(Duration::from_mins(1));
+    let added =
+        house.office().await.add_secret(FIRST, ("for a minute", Some(ends)), &mut house.moment(&mut dice)).await;
+    let added = added.expect("no fault").expect("it is Confidential").expose().to_owned();
+    house.catch_up().await;
+    house.advance(Duration::from_mins(2));
+    let told = asked(app.with_secret(Some(&added)).service_token("").await).await;
+    assert_eq!((&told["cause"], fact(&told, "sent", "secret")), (&json!("secret_expired"), "for a minute"));
+    assert_eq!(
+        (fact(&told, "sent", "at"), fact(&told, "expected", "before")),
+        ("2030-03-17T17:48:40Z", "2030-03-17T17:47:40Z")
+    );
+
+    let code = app.code(&mut alice, "read offline_access").await;
+    let told = asked(app.redeem_with(&code, &[("redirect_uri", "http://localhost:3000/signin-Callback")]).await).await;
+    assert_eq!(told["expected"][0]["differs_at"], 29, "{told}");
+    assert_eq!(asked(app.redeem_with(&code, &[("code_verifier", "")]).await).await["rule"], "RFC 7636 §4.5");
+    let portal = house.app(PORTAL);
+    assert_eq!(asked(portal.redeem(&code).await).await["cause"], "code_of_another_application");
+    assert_eq!(fact(&asked(app.redeem("x").await).await, "sent", "code"), "1 bytes, not kept");
+    let tokens = Tokens::read(&app.redeem(&code).await);
+    let told = asked(app.refresh_with(tokens.refresh(), "sec").await).await;
+    assert_eq!((fact(&told, "sent", "scope"), fact(&told, "expected", "scope")), ("sec", "read offline_access"));
+    let told = asked(app.redeem(&code).await).await;
+    assert_eq!(
+        (&told["cause"], fact(&told, "expected", "newest refresh token of the first use")),
+        (&json!("code_reused"), "1")
+    );
+    let told = asked(app.refresh(tokens.refresh()).await).await;
+    assert_eq!((&told["cause"], fact(&told, "expected", "ended by")), (&json!("authorization_ended"), "code_reused"));
+    assert_eq!(fact(&asked(app.refresh("x").await).await, "sent", "refresh_token"), "1 bytes, not kept");
+
+    let code = app.code(&mut alice, "read").await;
+    house.advance(Duration::from_mins(1));
+    let told = asked(app.redeem(&code).await).await;
+    assert_eq!((&told["cause"], fact(&told, "sent", "at")), (&json!("code_expired"), "2030-03-17T17:49:40Z"));
+    let code = app.code(&mut alice, "read").await;
+    house.enable_user("alice", false).await;
+    let told = asked(app.redeem(&code).await).await;
+    assert_eq!(
+        (&told["cause"], fact(&told, "expected", "user disabled or changed last")),
+        (&json!("user_disabled"), "2030-03-17T17:49:40Z")
+    );
+
+    let told = asked(house.app(READER).service_token("update").await).await;
+    assert!(fact(&told, "expected", "scope").starts_with("read or any of openid"), "{told}");
+    assert_eq!(asked(app.service_token("").await).await["cause"], "service_not_allowed");
+    house.enable_user("svc.integration", false).await;
+    assert_eq!(asked(house.app(SERVICE).service_token("").await).await["cause"], "system_user_not_active");
+}
+
+#[tokio::test]
+async fn the_api_and_userinfo_say_what_became_of_the_token() {
+    let house = TestHouse::open().await;
+    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let client = house.client();
+    let tokens = app.sign_in(&mut alice, "openid read").await;
+    let call = async |token: &str| why(&house, &client.call_api(token).await).await;
+    let service = Tokens::read(&house.app(SERVICE).service_token("update").await).access;
+    let told = call(&service).await;
+    assert_eq!((fact(&told, "sent", "scope"), fact(&told, "expected", "scope")), ("update", "read"));
+    assert_eq!(
+        (&told["method"], &told["path"], &told["status"]),
+        (&json!("GET"), &json!("/api/domain/odata/Crm_Customers"), &json!(403))
+    );
+    let elsewhere = Tokens::read(&house.app_at_other(SERVICE).service_token("").await).access;
+    assert_eq!(call(&elsewhere).await["cause"], "token_key_unknown");
+    let (start, end) = tokens.access.split_at(tokens.access.len() - 10);
+    let broken = format!("{start}{}{}", if end.starts_with('A') { 'B' } else { 'A' }, &end[1..]);
+    assert_eq!(call(&broken).await["cause"], "token_signature_wrong");
+    assert_eq!(fact(&call("x").await, "sent", "token"), "1 bytes, not kept");
+    let unknown = format!("enrt_{}ABCD", "0".repeat(60));
+    assert_eq!(fact(&call(&unknown).await, "sent", "ends in"), "ABCD");
+    let identity_only = app.sign_in(&mut house.browser("bob"), "openid").await.access;
+    let told = call(&identity_only).await;
+    assert!(fact(&told, "sent", "aud").ends_with("/id/resources"), "{told}");
+    assert_eq!(fact(&told, "expected", "aud"), "DomainAPI");
+    let carol = house.app(PORTAL).sign_in(&mut house.browser("carol"), "read").await.access;
+    assert_eq!(call(&carol).await["cause"], "community_user");
+    for bare in [client.get("/api/domain/odata/Crm_Customers").await, client.get("/id/connect/userinfo").await] {
+        assert_eq!(why(&house, &bare).await["cause"], "no_credential");
+    }
+    let forbidden = client.ask(&Method::DELETE, &format!("/api/domain/odata/Crm_Customers({})", uuid::Uuid::nil()));
+    let told = why(
+        &house,
+        &forbidden.bearer(&Tokens::read(&house.app(SERVICE).service_token("update").await).access).send().await,
+    )
+    .await;
+    assert!(told["status"].as_u64().is_some_and(|status| status >= 400), "{told}");
+
+    let of_alice = acceptance::jwt::claims(&tokens.access);
+    let page = alice.open(&format!("/id/connect/endsession?id_token_hint={}", tokens.id())).await;
+    assert_eq!(page.page(), "signed-out");
+    let told = call(&tokens.access).await;
+    assert_eq!((&told["cause"], fact(&told, "expected", "ended by")), (&json!("token_ended"), "its sign-in ended"));
+    assert_eq!(
+        (fact(&told, "sent", "token"), fact(&told, "sent", "application")),
+        (of_alice["jti"].as_str().expect("a jti"), FIRST)
+    );
+    assert_eq!(why(&house, &client.user_info(&tokens.access).await).await["cause"], "token_ended");
+    house.advance(Duration::from_hours(2));
+    let told = call(&tokens.access).await;
+    assert_eq!(
+        (fact(&told, "sent", "at"), fact(&told, "expected", "before")),
+        ("2030-03-17T19:46:40Z", "2030-03-17T18:46:40Z")
+    );
+    let fresh = Tokens::read(&house.app(READER).service_token("").await).access;
+    house.enable_app(READER, false).await;
+    assert_eq!(call(&fresh).await["cause"], "application_disabled");
+}
+
+#[tokio::test]
+async fn a_full_house_says_how_full_it_was() {
+    let house = TestHouse::open().await;
+    for _ in 0..4 {
+        let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+        assert_eq!(house.client().call_api(&token).await.status, 200);
+    }
+    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let told = why(&house, &house.client().call_api(&token).await).await;
+    assert_eq!(told["cause"], "no_seat_free");
+    let [seats, taken, kept] =
+        ["seats", "taken", "kept for reserved accounts"].map(|name| fact(&told, "expected", name));
+    assert_eq!((seats, taken, kept), ("5", "4", "1"));
+    assert_eq!(fact(&told, "expected", "next free at, if nobody calls"), "2030-03-17T18:06:40Z");
+}
+
+#[tokio::test]
+async fn keys_pages_and_the_other_endpoints_say_why_too() {
+    let house = TestHouse::open().await;
+    let client = house.client();
+    let mut dice = house.dice();
+    let scope = Scope::parse("read").expect("a scope");
+    let wish = Wish {
+        kind: ReferenceTokenKind::Personal,
+        description: "a script",
+        scope: &scope,
+        expires_at: Some(house.now().plus(Duration::from_mins(1))),
+    };
+    let draft = TokenDraft { application: "my.trusted.app/scripts", login: Some("alice"), wish };
+    let (token, value) = house
+        .office()
+        .await
+        .issue_token(&draft, &mut house.moment(&mut dice))
+        .await
+        .expect("no fault")
+        .expect("issued");
+    assert_eq!(client.call_api(value.expose()).await.status, 200);
+    house.advance(Duration::from_mins(1));
+    let told = why(&house, &client.call_api(value.expose()).await).await;
+    assert_eq!(
+        (&told["cause"], fact(&told, "sent", "token")),
+        (&json!("token_expired"), token.id.to_string().as_str())
+    );
+    house
+        .office()
+        .await
+        .revoke_token(token.id, &mut house.moment(&mut dice))
+        .await
+        .expect("no fault")
+        .expect("revoked");
+    house.catch_up().await;
+    let told = why(&house, &client.call_api(value.expose()).await).await;
+    assert_eq!(fact(&told, "expected", "ended by"), "the token was revoked");
+    assert!(!told.to_string().contains(&value.expose()[5..]), "never the value");
+
+    for path in ["/id/connect/introspect", "/id/connect/revocation"] {
+        let wrong = client.post(path, &[("client_id", FIRST), ("client_secret", "wrong"), ("token", "x")]).await;
+        assert_eq!(why(&house, &wrong).await["cause"], "wrong_secret", "{path}");
+        let nothing = client.post(path, &[("client_id", FIRST), ("client_secret", "first-secret")]).await;
+        assert_eq!(fact(&why(&house, &nothing).await, "sent", "problem"), "token is missing", "{path}");
+    }
+
+    let mut alice = house.browser("alice");
+    let tokens = house.app(FIRST).sign_in(&mut alice, "openid").await;
+    let asked =
+        format!("/id/connect/endsession?id_token_hint={}&post_logout_redirect_uri=https://evil.example/", tokens.id());
+    let told = why(&house, &alice.open(&asked).await).await;
+    assert_eq!(
+        (&told["cause"], &told["application"]),
+        (&json!("post_logout_redirect_uri_not_registered"), &json!(FIRST))
+    );
+    assert_eq!(fact(&told, "sent", "post_logout_redirect_uri"), "https://evil.example/");
+
+    assert_eq!(why(&house, &client.get("/id/account/set-up?code=x").await).await["cause"], "link_spent");
+    let foreign = client.post("/id/account/login", &[("login", "alice"), ("password", "x"), ("csrf", "x")]).await;
+    assert_eq!(why(&house, &foreign).await["cause"], "form_not_ours");
+    let mut mistyped = Browser { password: "a wrong password".to_owned(), ..house.browser("bob") };
+    for cause in ["wrong_password"; 5].into_iter().chain(["throttled"]) {
+        let answer = mistyped.sign_in().await;
+        let told = why(&house, &answer).await;
+        assert_eq!(told["cause"], cause, "{told}");
+        if cause == "throttled" {
+            assert_eq!(fact(&told, "expected", "seconds to wait"), answer.header("retry-after"));
+        }
+    }
+    assert_eq!(why(&house, &house.browser("nobody").sign_in().await).await["cause"], "unknown_user");
+    let unreadable = client.get("/id/connect/authorize?state=%FF").await;
+    assert_eq!(why(&house, &unreadable).await["cause"], "malformed_request");
+    assert!(house.office().await.why("0").await.expect("no fault").is_err());
+    assert!(house.office().await.why(&"0".repeat(32)).await.expect("no fault").is_err());
+}
+
+#[tokio::test]
+async fn an_inactive_token_is_told_with_its_reason_to_the_administrator_only() {
+    let house = TestHouse::open().await;
+    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read offline_access").await;
+    let newer = Tokens::read(&house.app(FIRST).refresh(tokens.refresh()).await);
+    let ask = async |token: &str| {
+        let fields = [("client_id", PORTAL), ("client_secret", "portal-secret"), ("token", token)];
+        house.client().post("/id/connect/introspect", &fields).await
+    };
+    let own = async |token: &str| {
+        let fields = [("client_id", FIRST), ("client_secret", "first-secret"), ("token", token)];
+        house.client().post("/id/connect/introspect", &fields).await
+    };
+    for (answer, because) in [
+        (ask(&newer.access).await, "token_of_another_application"),
+        (ask(newer.refresh()).await, "refresh_token_of_another_application"),
+        (own(tokens.refresh()).await, "refresh_token_spent"),
+        (own("x").await, "token_malformed"),
+    ] {
+        assert_eq!(answer.json(), json!({ "active": false }));
+        house.beat().await;
+        let events = house.office().await.why(answer.header("x-request-id")).await.expect("no fault").expect("known");
+        let detail: Value = serde_json::from_str(events[0].detail.as_deref().expect("a detail")).expect("JSON");
+        assert_eq!(detail, json!({ "active": false, "because": because }));
+    }
+}

@@ -1,0 +1,277 @@
+//! Reading the chain: page by page for an export, by a reference, and to see whether it is whole.
+
+use model::audit::chain::{Hash, Seal};
+use model::audit::verify::{Finding, Named, Signed, Verifier};
+use model::audit::{Person, RequestId, StoredEvent, person_of};
+use model::{Moment, Timestamp};
+use oauth::jose::Jwk;
+use store::Store;
+
+use super::checkpoints::{self, CheckpointKeys};
+use super::people::{Known, open_people};
+use super::sealer::Sealer;
+use crate::admin::{AdminRefusal, Office};
+use crate::{Answer, Fault, MasterKey};
+
+/// Seals that are read at once: some mebibytes at most.
+const PAGE: u32 = 8;
+
+/// Findings that are listed; the others are counted.
+const MOST_FINDINGS: usize = 1000;
+
+/// The audit of one instance, under the operator's hand.
+pub struct Book<'a> {
+    store: &'a Store,
+    master: &'a MasterKey,
+}
+
+/// An event of the chain.
+pub struct BookEvent<'a> {
+    /// In its seal, from 0.
+    pub place: usize,
+    /// As it stands in the chain, byte for byte.
+    pub line: &'a str,
+    pub hash: Hash,
+    /// With what identifies a person, where that is known.
+    pub event: StoredEvent,
+    pub person: Option<Known>,
+}
+
+/// Which part of the chain is meant; times are of the events.
+#[derive(Clone, Debug)]
+pub struct Span {
+    pub since: Timestamp,
+    /// Not included.
+    pub until: Timestamp,
+}
+
+/// Some seals in a row, with the people in them.
+pub struct Pages {
+    pub seals: Vec<Seal>,
+    people: std::collections::HashMap<Hash, Known>,
+}
+
+impl Pages {
+    /// The events of one of the seals. A line that does not read back is left out: verifying tells of it.
+    pub fn events<'s>(&'s self, seal: &'s Seal) -> impl Iterator<Item = BookEvent<'s>> {
+        seal.events.lines().enumerate().filter_map(|(place, line)| {
+            let (event, digest) = StoredEvent::parse(line)?;
+            let person = digest.map(|digest| self.people.get(&digest).cloned().unwrap_or(Known::Edited));
+            let known = match &person {
+                Some(Known::Text(text)) => Person::read(text),
+                _ => None,
+            };
+            let event = event.with_person(known.unwrap_or_default());
+            Some(BookEvent { place, line, hash: Hash::of(line.as_bytes()), event, person })
+        })
+    }
+}
+
+async fn open_pages(store: &Store, seals: Vec<Seal>) -> Result<Pages, Fault> {
+    let people = open_people(store, &seals).await?;
+    Ok(Pages { seals, people })
+}
+
+/// The events of one request, in their order.
+pub(crate) async fn events_of(store: &Store, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
+    // Those that wait first: an event that is sealed in between is found twice rather than never.
+    let mut events = store.audit_events_of(request).await?;
+    let pages = open_pages(store, store.seals_of(request).await?).await?;
+    let reference = request.to_string();
+    for sealed in pages.seals.iter().flat_map(|seal| pages.events(seal)) {
+        let is_new = events.iter().all(|event| event.id != sealed.event.id);
+        if is_new && sealed.event.request.as_deref() == Some(reference.as_str()) {
+            events.push(sealed.event);
+        }
+    }
+    events.sort_by_key(|event| event.at);
+    Ok(events)
+}
+
+/// Everything that is sealed, oldest first.
+pub async fn sealed_trail(store: &Store) -> Result<Vec<StoredEvent>, Fault> {
+    let (mut events, mut after) = (Vec::new(), 0);
+    loop {
+        let pages = open_pages(store, store.seals_after(after, PAGE).await?).await?;
+        let Some(last) = pages.seals.last() else { break };
+        after = last.number;
+        events.extend(pages.seals.iter().flat_map(|seal| pages.events(seal)).map(|sealed| sealed.event));
+    }
+    events.sort_by_key(|event| event.at);
+    Ok(events)
+}
+
+/// What verifying found.
+pub struct Verdict {
+    pub seals: u64,
+    pub events: u64,
+    /// Events whose person was erased.
+    pub erased: u64,
+    /// The newest seal, and the newest that a signature covers.
+    pub newest: i64,
+    pub signed: i64,
+    /// Whether events wait for their seal.
+    pub waiting: bool,
+    pub findings: Vec<Finding>,
+    /// Findings beyond those listed.
+    pub more: usize,
+}
+
+impl Verdict {
+    pub fn is_whole(&self) -> bool {
+        self.findings.is_empty() && self.more == 0
+    }
+
+    fn bound(&mut self) {
+        self.more += self.findings.len().saturating_sub(MOST_FINDINGS);
+        self.findings.truncate(MOST_FINDINGS);
+    }
+}
+
+impl Office<'_> {
+    pub fn book<'b>(&'b self, master: &'b MasterKey) -> Book<'b> {
+        Book { store: &self.store, master }
+    }
+}
+
+impl Book<'_> {
+    /// Everything committed until now is in the chain afterwards, and signed: also what no server is there to seal.
+    pub async fn seal(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        Sealer::open(self.store, self.master, moment).await?.finish(moment).await
+    }
+
+    /// The newest checkpoint, to be kept where nobody of the house can change it.
+    pub async fn checkpoint(&self) -> Result<Option<String>, Fault> {
+        Ok(self.store.newest_checkpoint().await?.map(|(_, _, jws)| jws))
+    }
+
+    /// What checkpoints are signed with, for whoever checks without us.
+    pub async fn keys(&self) -> Result<Vec<Jwk>, Fault> {
+        Ok(CheckpointKeys::load(self.store, self.master).await?.public().to_vec())
+    }
+
+    /// Checkpoints are signed by a new key from now on; those of the old one stay good.
+    pub async fn renew_key(&self, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
+        // The old key vouches for everything up to here, and for the event that names the new one.
+        self.seal(moment).await?;
+        if !checkpoints::renew(self.store, self.master, moment).await? {
+            return Ok(Err(AdminRefusal::Overtaken));
+        }
+        self.seal(moment).await.map(Ok)
+    }
+
+    pub fn instance(&self) -> String {
+        self.store.instance().to_string()
+    }
+
+    /// The numbers of the first seal with events of a span, and of the first signed one after its last; none where there
+    /// are no events.
+    pub async fn range(&self, span: &Span) -> Result<Option<(i64, i64)>, Fault> {
+        let Some((first, last)) = self.store.seals_within(span.since, span.until).await? else { return Ok(None) };
+        Ok(Some((first, self.store.signed_from(last).await?.unwrap_or(last))))
+    }
+
+    /// The seals from a number on, to another; empty when there are none left.
+    pub async fn pages(&self, from: i64, to: i64) -> Result<Pages, Fault> {
+        let mut seals = self.store.seals_after(from - 1, PAGE).await?;
+        seals.retain(|seal| seal.number <= to);
+        open_pages(self.store, seals).await
+    }
+
+    /// The signed checkpoints of a part of the chain.
+    pub async fn checkpoints(&self, from: i64, to: i64) -> Result<Vec<String>, Fault> {
+        Ok(self.store.checkpoints(from, to).await?.into_iter().map(|(_, jws)| jws).collect())
+    }
+
+    /// Reads the whole chain, in bounded memory. `elsewhere` is a checkpoint that was kept outside of the house.
+    pub async fn verify(
+        &self,
+        elsewhere: Option<&str>,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Answer<Verdict, AdminRefusal> {
+        let keys = CheckpointKeys::load(self.store, self.master).await?;
+        let elsewhere = match elsewhere.map(|jws| keys.read(jws)) {
+            Some(None) => {
+                let problem = "this checkpoint was not signed by this instance's house".to_owned();
+                return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+            }
+            kept => kept.flatten(),
+        };
+        // Before the seals: what is signed meanwhile is not missed at the end.
+        let newest_signed = self.store.newest_checkpoint().await?.map_or(0, |(number, _, _)| number);
+        let mut check = Check { book: self, keys, elsewhere, verdict: Verdict::new() };
+        let mut verifier = Verifier::new(*self.store.instance());
+        loop {
+            let pages = open_pages(self.store, self.store.seals_after(verifier.newest(), PAGE).await?).await?;
+            if pages.seals.is_empty() {
+                break;
+            }
+            check.pages(&mut verifier, &pages).await?;
+            progress(verifier.seals, verifier.events);
+        }
+        let newest_signed = newest_signed.max(elsewhere.map_or(0, |signed| signed.seal));
+        let mut verdict = check.verdict;
+        verifier.finish(newest_signed, &mut verdict.findings);
+        verdict.bound();
+        (verdict.seals, verdict.events) = (verifier.seals, verifier.events);
+        (verdict.newest, verdict.signed) = (verifier.newest(), verifier.signed());
+        let waiting = self.store.unsealed_events(1).await?.len() + self.store.unsealed_blocks(1).await?.len();
+        verdict.waiting = waiting > 0;
+        Ok(Ok(verdict))
+    }
+}
+
+impl Verdict {
+    fn new() -> Self {
+        Self { seals: 0, events: 0, erased: 0, newest: 0, signed: 0, waiting: false, findings: Vec::new(), more: 0 }
+    }
+}
+
+/// One run over the chain.
+struct Check<'a> {
+    book: &'a Book<'a>,
+    keys: CheckpointKeys,
+    elsewhere: Option<Signed>,
+    verdict: Verdict,
+}
+
+impl Check<'_> {
+    async fn pages(&mut self, verifier: &mut Verifier, pages: &Pages) -> Result<(), Fault> {
+        let (Some(first), Some(last)) = (pages.seals.first(), pages.seals.last()) else { return Ok(()) };
+        let mut signed: Vec<Signed> = self.elsewhere.into_iter().collect();
+        for (number, jws) in self.book.store.checkpoints(first.number - 1, last.number).await? {
+            match self.keys.read(&jws).filter(|checkpoint| checkpoint.seal == number) {
+                Some(checkpoint) => signed.push(checkpoint),
+                // The number before the first was told of with the page before.
+                None if number >= first.number || verifier.seals == 0 => {
+                    self.verdict.findings.push(Finding::CheckpointForged { seal: number });
+                }
+                None => {}
+            }
+        }
+        for seal in &pages.seals {
+            verifier.seal(seal, &signed, &mut self.verdict.findings);
+            self.people(seal, pages);
+        }
+        self.verdict.bound();
+        Ok(())
+    }
+
+    fn people(&mut self, seal: &Seal, pages: &Pages) {
+        for line in seal.events.lines() {
+            let Some(digest) = person_of(line) else { continue };
+            let finding = match pages.people.get(&digest) {
+                Some(Known::Text(_)) => continue,
+                Some(Known::Erased) => {
+                    self.verdict.erased += 1;
+                    continue;
+                }
+                Some(Known::Edited) => Finding::PersonEdited,
+                None => Finding::PersonRemoved,
+            };
+            let Some((event, _)) = StoredEvent::parse(line) else { continue };
+            let named = Named { seal: seal.number, id: event.id, kind: event.kind, at: event.at.micros() };
+            self.verdict.findings.push(finding(named));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Checkpoints: signatures over the newest seal, and so over all before it.
+//!
+//! They have a key of their own. The keys that sign tokens are deleted two days after their successor took over, because
+//! no token lives longer; a checkpoint must be checked after years. So this key is kept for good, also when it was
+//! replaced, and its public half is part of every export.
+
+use std::collections::HashMap;
+
+use model::audit::chain::{CHECKPOINT_TYPE, Checkpoint, Hash, Head};
+use model::audit::verify::Signed;
+use model::{Moment, Timestamp};
+use oauth::jose::{Algorithm, Jwk, SigningKey, UnverifiedJws, VerifyingKey};
+use store::{Batch, Change, ChangeKind, Outcome, Store};
+
+use super::Trail;
+use crate::{Fault, MasterKey};
+
+const PURPOSE: &str = "audit key";
+
+/// The key that signs now.
+pub(crate) struct CheckpointKey(SigningKey);
+
+impl CheckpointKey {
+    pub(super) async fn load(store: &Store, master: &MasterKey) -> Result<Option<Self>, Fault> {
+        let current = store.audit_keys().await?.into_iter().find(|key| key.replaced_at.is_none());
+        current.map(|key| parse(store, master, &key.sealed).map(Self)).transpose()
+    }
+
+    pub(super) async fn load_or_make(
+        store: &Store,
+        master: &MasterKey,
+        moment: &mut Moment<'_>,
+    ) -> Result<Self, Fault> {
+        if let Some(key) = Self::load(store, master).await? {
+            return Ok(key);
+        }
+        // A failed guard: another node made it.
+        let _made = replace(store, master, None, moment).await?;
+        Self::load(store, master).await?.ok_or_else(|| Fault::failed("there is no key for the audit"))
+    }
+
+    fn kid(&self) -> &str {
+        self.0.kid()
+    }
+
+    /// What a checkpoint says, if this key signed it.
+    pub(super) fn read(&self, store: &Store, jws: &str) -> Option<Signed> {
+        let key = VerifyingKey::from_jwk(&self.0.public_jwk()).ok()?;
+        read(&store.instance().to_string(), jws, |kid| (kid == self.kid()).then_some(&key))
+    }
+
+    pub(super) fn sign(&self, store: &Store, head: &Head, now: Timestamp, pruned: bool) -> Result<String, Fault> {
+        let checkpoint = Checkpoint {
+            instance: store.instance().to_string(),
+            seal: head.number,
+            hash: head.hash.to_string(),
+            iat: now.seconds(),
+            pruned,
+        };
+        let claims = serde_json::to_vec(&checkpoint).map_err(Fault::failed)?;
+        self.0.sign(CHECKPOINT_TYPE, &claims).map_err(Fault::failed)
+    }
+}
+
+fn parse(store: &Store, master: &MasterKey, sealed: &[u8]) -> Result<SigningKey, Fault> {
+    let pkcs8 = master.open(*store.instance(), PURPOSE, sealed)?;
+    SigningKey::from_pkcs8(Algorithm::Es256, &pkcs8).map_err(Fault::failed)
+}
+
+/// Guarded by the key that was read. The event of it is in the chain that the old key signs last.
+async fn replace(
+    store: &Store,
+    master: &MasterKey,
+    old: Option<&CheckpointKey>,
+    moment: &mut Moment<'_>,
+) -> Result<Outcome, Fault> {
+    let (key, pkcs8) = SigningKey::generate(Algorithm::Es256).map_err(Fault::failed)?;
+    let sealed = master.seal(*store.instance(), PURPOSE, &pkcs8);
+    let now = moment.now;
+    let mut batch = Batch::from(store.replace_audit_key(old.map(CheckpointKey::kid), (key.kid(), sealed), now));
+    batch.push(Trail::new(store, moment.dice, now).key_rotated("made for the audit", key.kid()));
+    batch.extend(store.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now));
+    store.commit(batch).await
+}
+
+/// A new key for checkpoints, for when the old one may be known to somebody. `false`: another node was first.
+pub(super) async fn renew(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<bool, Fault> {
+    let old = CheckpointKey::load(store, master).await?;
+    Ok(matches!(replace(store, master, old.as_ref(), moment).await?, Outcome::Committed))
+}
+
+/// Every key that a checkpoint of the instance was ever signed with. A row that the master key does not open was put there
+/// by somebody else, and is no key.
+pub(super) struct CheckpointKeys {
+    instance: String,
+    keys: HashMap<String, VerifyingKey>,
+    public: Vec<Jwk>,
+}
+
+impl CheckpointKeys {
+    pub(super) async fn load(store: &Store, master: &MasterKey) -> Result<Self, Fault> {
+        let mut all = Self { instance: store.instance().to_string(), keys: HashMap::new(), public: Vec::new() };
+        for stored in store.audit_keys().await? {
+            let Ok(key) = parse(store, master, &stored.sealed) else { continue };
+            let public = key.public_jwk();
+            let verifying = VerifyingKey::from_jwk(&public).map_err(Fault::failed)?;
+            all.keys.insert(key.kid().to_owned(), verifying);
+            all.public.push(public);
+        }
+        Ok(all)
+    }
+
+    /// For whoever checks without us.
+    pub(super) fn public(&self) -> &[Jwk] {
+        &self.public
+    }
+
+    /// What a checkpoint says, if the house of this instance signed it.
+    pub(super) fn read(&self, jws: &str) -> Option<Signed> {
+        read(&self.instance, jws, |kid| self.keys.get(kid))
+    }
+}
+
+fn read<'k>(instance: &str, jws: &str, key: impl FnOnce(&str) -> Option<&'k VerifyingKey>) -> Option<Signed> {
+    let jws = UnverifiedJws::parse(jws.trim()).ok()?;
+    let key = key(jws.header.kid.as_deref()?)?;
+    let claims = jws.verify(key, &[CHECKPOINT_TYPE]).ok()?;
+    let checkpoint: Checkpoint = serde_json::from_slice(&claims).ok()?;
+    let hash = Hash::parse(&checkpoint.hash)?;
+    (checkpoint.instance == instance).then_some(Signed { seal: checkpoint.seal, hash, pruned: checkpoint.pruned })
+}

@@ -1,0 +1,232 @@
+//! The audit as a chain of seals (`docs/audit.md` has the form byte for byte). A seal lists its events by their hashes,
+//! and names the seal before by its hash, so that one signature over the newest covers all.
+
+use std::fmt;
+
+use oauth::secret::sha256;
+use serde::{Deserialize, Serialize};
+
+use super::StoredEvent;
+use crate::{InstanceId, Timestamp};
+
+/// SHA-256, in hexadecimal where it is written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// What the first seal has before it.
+    pub const NONE: Self = Self([0; 32]);
+
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha256(bytes))
+    }
+
+    /// 64 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The newest seal, which the next one names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The first seal has number 1.
+    pub number: i64,
+    pub hash: Hash,
+    pub at: Timestamp,
+}
+
+impl Head {
+    /// Before the first seal.
+    pub const NONE: Self = Self { number: 0, hash: Hash::NONE, at: Timestamp(i64::MIN) };
+}
+
+/// A seal as it is kept; whether it is still what was written is for [`super::verify`] to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    pub number: i64,
+    pub at: Timestamp,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub count: i64,
+    pub previous: String,
+    pub hash: String,
+    /// A line for each event: an [`Entry`].
+    pub contents: String,
+    /// A line for each event.
+    pub events: String,
+    /// A line for each person.
+    pub people: String,
+}
+
+/// What a seal says of an event, so that one that is gone has still a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub id: &'a str,
+    pub at: Timestamp,
+    pub kind: &'a str,
+    pub hash: Hash,
+}
+
+impl<'a> Entry<'a> {
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let (id, at, kind, hash) = (words.next()?, words.next()?, words.next()?, words.next()?);
+        let read = Self { id, at: Timestamp(at.parse().ok()?), kind, hash: Hash::parse(hash)? };
+        words.next().is_none().then_some(read)
+    }
+}
+
+impl fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {}", self.id, self.at.micros(), self.kind, self.hash)
+    }
+}
+
+/// What is hashed of a seal: a line each, every line ended by a line feed.
+pub fn seal_hash(instance: InstanceId, head: (i64, Timestamp), previous: &str, (count, contents): (i64, Hash)) -> Hash {
+    let (number, at) = (head.0, head.1.micros());
+    Hash::of(format!("gatehouse-seal-1\n{instance}\n{number}\n{at}\n{previous}\n{count}\n{contents}\n").as_bytes())
+}
+
+impl Seal {
+    /// Seals events behind the head, in the order of their times; what has the same time stays in the order it came in.
+    /// The clock may step back, seals do not.
+    ///
+    /// `people` are those that the digests name.
+    pub fn new(
+        instance: InstanceId,
+        head: &Head,
+        now: Timestamp,
+        mut events: Vec<(StoredEvent, Option<Hash>)>,
+        people: String,
+    ) -> Self {
+        events.sort_by_key(|(event, _)| event.at);
+        let (number, at, previous) = (head.number + 1, now.max(head.at), head.hash.to_string());
+        let (mut contents, mut lines) = (String::new(), String::new());
+        let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+        let first_at = events.first().map_or(at, |(event, _)| event.at);
+        let last_at = events.last().map_or(at, |(event, _)| event.at);
+        for (event, person) in events {
+            let (id, at, kind) = (event.id.clone(), event.at, event.kind.clone());
+            let line = event.chained(person);
+            let entry = Entry { id: &id, at, kind: &kind, hash: Hash::of(line.as_bytes()) };
+            contents.push_str(&entry.to_string());
+            contents.push('\n');
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        let hash = seal_hash(instance, (number, at), &previous, (count, Hash::of(contents.as_bytes())));
+        Self { number, at, first_at, last_at, count, previous, hash: hash.to_string(), contents, events: lines, people }
+    }
+
+    /// The hash that what is kept has, whatever stands in `hash`.
+    pub fn actual_hash(&self, instance: InstanceId) -> Hash {
+        let contents = Hash::of(self.contents.as_bytes());
+        seal_hash(instance, (self.number, self.at), &self.previous, (self.count, contents))
+    }
+
+    pub fn bytes(&self) -> i64 {
+        i64::try_from(self.contents.len() + self.events.len() + self.people.len()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What identifies a person in the events of one seal, each once: a line of [`Seal::people`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PersonLine {
+    /// The digest by which events name it, of what [`super::Person::text`] wrote.
+    pub person: String,
+    /// Whose data it is, and under whose key it is sealed. Without a user it is nobody's, and in plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Base64 of the sealed text, or the text. Absent: the user had been erased before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// What a checkpoint signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub instance: String,
+    pub seal: i64,
+    pub hash: String,
+    /// Seconds, RFC 7519 §4.1.6.
+    pub iat: i64,
+    /// This seal and all before it were deleted because of their age.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pruned: bool,
+}
+
+/// The `typ` of a checkpoint.
+pub const CHECKPOINT_TYPE: &str = "audit-checkpoint+jwt";
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(id: &str, at: i64) -> (StoredEvent, Option<Hash>) {
+        let event = StoredEvent {
+            id: id.to_owned(),
+            at: Timestamp(at),
+            kind: "sign-in".to_owned(),
+            outcome: "done".to_owned(),
+            ..StoredEvent::default()
+        };
+        (event, None)
+    }
+
+    #[test]
+    fn hashes_read_back_and_nothing_else_does() {
+        let hash = Hash::of(b"abc");
+        assert_eq!(hash.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Hash::parse(&hash.to_string()), Some(hash));
+        for bad in ["", &"0".repeat(63), &"0".repeat(65), &"G".repeat(64), &"A".repeat(64), &"é".repeat(32)] {
+            assert_eq!(Hash::parse(bad), None, "{bad}");
+        }
+    }
+
+    /// The form of `docs/audit.md`; written out, so that it cannot change unnoticed.
+    #[test]
+    fn a_seal_is_what_the_document_says() {
+        let instance = InstanceId(Uuid::from_u128(1));
+        let head = Head { number: 4, hash: Hash::of(b"before"), at: Timestamp(90) };
+        let seal =
+            Seal::new(instance, &head, Timestamp(80), vec![event("b", 7), event("a", 5), event("c", 7)], String::new());
+        assert_eq!((seal.number, seal.at, seal.first_at, seal.last_at), (5, Timestamp(90), Timestamp(5), Timestamp(7)));
+        let line = |id: &str, at: i64| format!(r#"{{"id":"{id}","at":{at},"kind":"sign-in","outcome":"done"}}"#);
+        let lines = [line("a", 5), line("b", 7), line("c", 7)];
+        assert_eq!(seal.events, lines.join("\n") + "\n");
+        let entry = |id: &str, at: i64| format!("{id} {at} sign-in {}\n", Hash::of(line(id, at).as_bytes()));
+        assert_eq!(seal.contents, [entry("a", 5), entry("b", 7), entry("c", 7)].concat());
+        let said = format!(
+            "gatehouse-seal-1\n00000000-0000-0000-0000-000000000001\n5\n90\n{}\n3\n{}\n",
+            Hash::of(b"before"),
+            Hash::of(seal.contents.as_bytes())
+        );
+        assert_eq!(seal.hash, Hash::of(said.as_bytes()).to_string());
+        assert_eq!(seal.actual_hash(instance).to_string(), seal.hash);
+        assert_ne!(seal.actual_hash(InstanceId(Uuid::from_u128(2))).to_string(), seal.hash, "bound to its instance");
+    }
+}

@@ -1,0 +1,228 @@
+//! An event as it is kept: a row or a line while it waits for its seal, a line of the chain afterwards.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::chain::Hash;
+use crate::Timestamp;
+
+/// An event as it was kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Within its instance. Of an event that was noted as a line: the block's id and the line's number.
+    pub id: String,
+    pub at: Timestamp,
+    pub kind: String,
+    pub outcome: String,
+    pub reason: String,
+    pub actor: Option<String>,
+    pub application: Option<String>,
+    /// The id of the user.
+    pub user: Option<String>,
+    pub token: Option<String>,
+    pub session: Option<String>,
+    /// These three identify a person; gone once the person was erased.
+    pub login: Option<String>,
+    pub address: Option<String>,
+    pub user_agent: Option<String>,
+    pub request: Option<String>,
+    /// JSON.
+    pub detail: Option<String>,
+}
+
+/// What identifies a person in an event. In the chain stands its digest only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Person {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
+
+impl Person {
+    pub fn is_nobody(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The text that the digest in the chain is of. The salt keeps an erased person from being guessed.
+    pub fn text(&self, salt: [u8; 16]) -> String {
+        let salted = Salted { salt: format!("{:032x}", u128::from_be_bytes(salt)), person: self.clone() };
+        serde_json::to_string(&salted).expect("texts are JSON")
+    }
+
+    /// Reads what [`Self::text`] writes.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str::<Salted>(text).ok().map(|salted| salted.person)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Salted {
+    salt: String,
+    #[serde(flatten)]
+    person: Person,
+}
+
+/// Every member that a line may have, in the order in which the chain writes them. What identifies a person stands in
+/// lines that are not sealed yet, and never in the chain.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(default)]
+    id: String,
+    at: i64,
+    kind: String,
+    outcome: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    application: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(default, skip_serializing)]
+    login: Option<String>,
+    #[serde(default, skip_serializing)]
+    address: Option<String>,
+    #[serde(default, skip_serializing)]
+    user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    detail: Option<Value>,
+}
+
+/// The digest of the person that a line of the chain names.
+pub fn person_of(line: &str) -> Option<Hash> {
+    #[derive(Deserialize)]
+    struct Naming<'a> {
+        person: Option<&'a str>,
+    }
+    serde_json::from_str::<Naming<'_>>(line).ok()?.person.and_then(Hash::parse)
+}
+
+impl StoredEvent {
+    /// A line of a block, or of the chain; with the digest of the person, which only the chain has.
+    pub fn parse(line: &str) -> Option<(Self, Option<Hash>)> {
+        let line: Line = serde_json::from_str(line).ok()?;
+        let digest = line.person.as_deref().and_then(Hash::parse);
+        let event = Self {
+            id: line.id,
+            at: Timestamp(line.at),
+            kind: line.kind,
+            outcome: line.outcome,
+            reason: line.reason,
+            actor: line.actor,
+            application: line.application,
+            user: line.user,
+            token: line.token,
+            session: line.session,
+            login: line.login,
+            address: line.address,
+            user_agent: line.user_agent,
+            request: line.request,
+            detail: line.detail.map(|detail| detail.to_string()),
+        };
+        Some((event, digest))
+    }
+
+    /// What identifies a person is taken out of the event.
+    pub fn take_person(&mut self) -> Person {
+        Person { login: self.login.take(), address: self.address.take(), user_agent: self.user_agent.take() }
+    }
+
+    #[must_use]
+    pub fn with_person(self, Person { login, address, user_agent }: Person) -> Self {
+        Self { login, address, user_agent, ..self }
+    }
+
+    /// A line of a block that does not read back: it is sealed as it is, so that one bad line never holds the chain up.
+    pub fn unreadable(at: Timestamp, line: &str) -> Self {
+        Self {
+            at,
+            kind: "unreadable".to_owned(),
+            outcome: "refused".to_owned(),
+            reason: "not_an_event".to_owned(),
+            detail: Some(Value::from(line).to_string()),
+            ..Self::default()
+        }
+    }
+
+    /// The line of the chain, without its end: compact JSON, members in a fixed order, absent ones left out.
+    pub fn chained(self, person: Option<Hash>) -> String {
+        // What is no JSON is kept as a text.
+        let detail = self.detail.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text)));
+        let line = Line {
+            id: self.id,
+            at: self.at.micros(),
+            kind: self.kind,
+            outcome: self.outcome,
+            reason: self.reason,
+            actor: self.actor,
+            application: self.application,
+            user: self.user,
+            token: self.token,
+            session: self.session,
+            login: None,
+            address: None,
+            user_agent: None,
+            request: self.request,
+            person: person.map(|digest| digest.to_string()),
+            detail,
+        };
+        serde_json::to_string(&line).expect("texts and numbers are JSON")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_chain_names_nobody() {
+        let line = r#"{"at":5,"kind":"sign-in","outcome":"done","user":"u","login":"eve","address":"192.0.2.1","user_agent":"x","detail":{"b":1,"a":[]}}"#;
+        let (mut event, digest) = StoredEvent::parse(line).expect("a line");
+        assert_eq!((event.login.as_deref(), event.address.as_deref(), digest), (Some("eve"), Some("192.0.2.1"), None));
+        event.id = "1.0".to_owned();
+        let person = event.take_person();
+        assert_eq!(event.clone().with_person(person.clone()).take_person(), person);
+        let person = Hash::of(person.text([7; 16]).as_bytes());
+        let chained = event.clone().chained(Some(person));
+        assert_eq!(
+            chained,
+            format!(
+                r#"{{"id":"1.0","at":5,"kind":"sign-in","outcome":"done","user":"u","person":"{person}","detail":{{"b":1,"a":[]}}}}"#
+            )
+        );
+        let (read, digest) = StoredEvent::parse(&chained).expect("a line");
+        assert_eq!((read, digest), (event, Some(person)));
+        assert_eq!((person_of(&chained), person_of(line)), (Some(person), None));
+    }
+
+    #[test]
+    fn a_person_reads_back_and_the_salt_decides_the_text() {
+        let person = Person { address: Some("::1".to_owned()), ..Person::default() };
+        let text = person.text([1; 16]);
+        assert_eq!(text, r#"{"salt":"01010101010101010101010101010101","address":"::1"}"#);
+        assert_eq!(Person::read(&text), Some(person.clone()));
+        assert_ne!(text, person.text([2; 16]));
+        assert!(Person::default().is_nobody() && !person.is_nobody());
+        assert_eq!(Person::read("{}"), None, "without a salt it is none of ours");
+    }
+
+    #[test]
+    fn what_is_no_event_is_kept_as_it_is() {
+        assert!(StoredEvent::parse("{\"at\":1").is_none());
+        let (kept, _) =
+            StoredEvent::parse(&StoredEvent::unreadable(Timestamp(1), "{\"at\n").chained(None)).expect("a line");
+        assert_eq!((kept.kind.as_str(), kept.detail.as_deref()), ("unreadable", Some(r#""{\"at\n""#)));
+    }
+}

@@ -1,0 +1,209 @@
+//! Why a bearer token, or the call that came with it, was not let in (RFC 6750 §3.1, `sessions.md`).
+
+use crate::seat::NoSeat;
+use crate::standing::Gone;
+use crate::why::{Details, Refusal, when};
+use crate::{Timestamp, UserType};
+
+/// Why a bearer token is not accepted: `invalid_token` (RFC 6750 §3.1), each with its cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenRefusal {
+    /// What was shown has this many bytes.
+    Malformed {
+        length: usize,
+    },
+    /// No reference token of this instance; its last digits, which lists of tokens show too.
+    Unknown {
+        tail: String,
+    },
+    UnknownKey {
+        kid: Option<String>,
+    },
+    BadSignature {
+        kid: String,
+    },
+    NotAnAccessToken,
+    WrongIssuer {
+        sent: String,
+        expected: String,
+    },
+    /// It is what it says it is, and does not stand.
+    Fallen(Box<Fallen>),
+}
+
+/// A token whose word is believed, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallen {
+    /// The `jti`, or the id of a reference token.
+    pub token: String,
+    /// `ApplicationUri`, or its id.
+    pub application: String,
+    pub end: TokenEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenEnd {
+    NotYetValid { from: Timestamp, now: Timestamp },
+    Expired { at: Timestamp, now: Timestamp },
+    Gone(Gone),
+    Killed { what: Killed, at: Option<Timestamp> },
+}
+
+/// What a token lost its life by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Killed {
+    /// Revoked by itself.
+    Token,
+    /// The authorization that it descends from: revoked, reused, or its consent withdrawn.
+    Authorization,
+    /// The person signed out, or an administrator ended the session.
+    SignIn,
+    /// One of them, elsewhere: the database says so, and memory had not heard.
+    Something,
+}
+
+impl Killed {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "the token was revoked",
+            Self::Authorization => "its authorization ended",
+            Self::SignIn => "its sign-in ended",
+            Self::Something => "what it descends from ended",
+        }
+    }
+}
+
+impl TokenRefusal {
+    pub fn description(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. }
+            | Self::Unknown { .. }
+            | Self::UnknownKey { .. }
+            | Self::BadSignature { .. }
+            | Self::NotAnAccessToken
+            | Self::WrongIssuer { .. } => "the token is not an access token of this instance",
+            Self::Fallen(fallen) => match fallen.end {
+                TokenEnd::NotYetValid { .. } => "the token is not valid yet: check the clocks",
+                TokenEnd::Expired { .. } => "the token has expired: get a new one",
+                TokenEnd::Gone(_) | TokenEnd::Killed { .. } => "the token has been revoked: sign in again",
+            },
+        }
+    }
+
+    pub fn fallen(token: impl Into<String>, application: impl Into<String>, end: TokenEnd) -> Self {
+        Self::Fallen(Box::new(Fallen { token: token.into(), application: application.into(), end }))
+    }
+}
+
+impl Refusal for TokenRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "token_malformed",
+            Self::Unknown { .. } => "token_unknown",
+            Self::UnknownKey { .. } => "token_key_unknown",
+            Self::BadSignature { .. } => "token_signature_wrong",
+            Self::NotAnAccessToken => "not_an_access_token",
+            Self::WrongIssuer { .. } => "token_of_another_issuer",
+            Self::Fallen(fallen) => match fallen.end {
+                TokenEnd::NotYetValid { .. } => "token_not_yet_valid",
+                TokenEnd::Expired { .. } => "token_expired",
+                TokenEnd::Gone(gone) => gone.cause(),
+                TokenEnd::Killed { .. } => "token_ended",
+            },
+        }
+    }
+
+    fn details(&self) -> Details {
+        const VALIDATION: &str = "RFC 9068 §4";
+        match self {
+            Self::Malformed { length } => Details::new("the token is a JWT, or a reference token", "RFC 9068 §2.1")
+                .hidden("token", *length)
+                .expected("reference token", "enrt_ and 64 upper-case hexadecimal digits"),
+            Self::Unknown { tail } => {
+                Details::new("the reference token was issued by this instance", "docs/tokens.md, Reference tokens")
+                    .sent("ends in", tail)
+            }
+            Self::UnknownKey { kid } => Details::new("the token is signed by a key of this instance", VALIDATION)
+                .sent("kid", kid.as_deref().unwrap_or("(none)"))
+                .expected("kid", "one of jwks_uri"),
+            Self::BadSignature { kid } => {
+                Details::new("the signature is good, and typ is at+jwt", VALIDATION).sent("kid", kid)
+            }
+            Self::NotAnAccessToken => Details::new("the claims are those of an access token", "RFC 9068 §2.2"),
+            Self::WrongIssuer { sent, expected } => Details::new("the token was issued by this instance", VALIDATION)
+                .sent("iss", sent)
+                .expected_exactly("iss", expected),
+            Self::Fallen(fallen) => fallen.details(),
+        }
+    }
+}
+
+impl Fallen {
+    fn details(&self) -> Details {
+        let details = match self.end {
+            TokenEnd::NotYetValid { from, now } => {
+                Details::new("the token is valid already", "RFC 7519 §4.1.5").at("not before", from, now)
+            }
+            TokenEnd::Expired { at, now } => {
+                Details::new("the token has not expired", "RFC 7519 §4.1.4").at("before", at, now)
+            }
+            TokenEnd::Gone(gone) => gone.details(),
+            TokenEnd::Killed { what, at } => {
+                let details = Details::new("nothing ended the token", "docs/tokens.md, What kills")
+                    .expected("ended by", what.as_str());
+                match at {
+                    Some(at) => details.expected("ended at", when(at)),
+                    None => details,
+                }
+            }
+        };
+        details.sent("token", &self.token).sent("application", &self.application)
+    }
+}
+
+/// Why a call did not reach the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuardRefusal {
+    Token(TokenRefusal),
+    WrongAudience {
+        sent: Vec<String>,
+        expected: String,
+    },
+    /// A Community user's token identifies, and opens no API.
+    NotForCommunityUsers,
+    InsufficientScope {
+        needed: &'static str,
+        granted: String,
+    },
+    NoSeat(NoSeat),
+}
+
+impl Refusal for GuardRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Token(refusal) => refusal.cause(),
+            Self::WrongAudience { .. } => "token_for_another_audience",
+            Self::NotForCommunityUsers => "community_user",
+            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::NoSeat(no_seat) => no_seat.cause(),
+        }
+    }
+
+    fn details(&self) -> Details {
+        match self {
+            Self::Token(refusal) => refusal.details(),
+            Self::WrongAudience { sent, expected } => Details::new("the token is for this API", "RFC 9068 §4")
+                .sent("aud", sent.join(" "))
+                .expected("aud", expected),
+            Self::NotForCommunityUsers => Details::new("the APIs are open to users of this kind", "docs/tokens.md")
+                .sent("user type", UserType::ExternalCommunity.as_str())
+                .expected("user type", UserType::Internal.as_str()),
+            Self::InsufficientScope { needed, granted } => {
+                Details::new("the token has the scope, and it is registered for its application", "RFC 6750 §3.1")
+                    .sent("scope", granted)
+                    .expected("scope", needed)
+            }
+            Self::NoSeat(no_seat) => no_seat.details(),
+        }
+    }
+}

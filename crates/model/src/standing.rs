@@ -1,0 +1,126 @@
+//! Do the application and the user whom a token, a code or a refresh family names still stand?
+
+use std::borrow::Borrow;
+
+use crate::claims::Epochs;
+use crate::why::{Details, when};
+use crate::{Timestamp, TrustedApplication, User, UserType};
+
+/// What became of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    ApplicationUnknown,
+    ApplicationDisabled,
+    /// It was switched off since, and on again.
+    ApplicationChanged,
+    UserUnknown,
+    UserDisabled {
+        since: Timestamp,
+    },
+    /// A new password since, or disabled and enabled again.
+    UserChanged {
+        at: Timestamp,
+    },
+    /// The application does not sign in, or have keys for, users of this kind any more.
+    UserNotAdmitted(UserType),
+}
+
+impl Gone {
+    pub const fn cause(self) -> &'static str {
+        match self {
+            Self::ApplicationUnknown => "application_unknown",
+            Self::ApplicationDisabled => "application_disabled",
+            Self::ApplicationChanged => "application_changed",
+            Self::UserUnknown => "user_unknown",
+            Self::UserDisabled { .. } => "user_disabled",
+            Self::UserChanged { .. } => "user_changed",
+            Self::UserNotAdmitted(_) => "user_not_admitted",
+        }
+    }
+
+    pub fn details(self) -> Details {
+        const EPOCH: &str = "docs/tokens.md, What kills";
+        match self {
+            Self::ApplicationUnknown => Details::new("the application is registered", "RFC 6749 §2.2"),
+            Self::ApplicationDisabled => Details::new("the application is switched on", "IsEnabled of the application"),
+            Self::ApplicationChanged => Details::new("the application was not switched off since", EPOCH),
+            Self::UserUnknown => Details::new("the user is there", EPOCH),
+            Self::UserDisabled { since } => {
+                Details::new("the user is enabled", EPOCH).expected("user disabled or changed last", when(since))
+            }
+            Self::UserChanged { at } => {
+                Details::new("the user has the same password since, and was not disabled", EPOCH)
+                    .expected("user changed last", when(at))
+            }
+            Self::UserNotAdmitted(user_type) => {
+                Details::new("the application is for users of this kind", "ImpersonateAs…Allowed, AccessTokens")
+                    .sent("user type", user_type.as_str())
+            }
+        }
+    }
+}
+
+/// The application, while it is switched on and, where one is given, of this epoch.
+pub fn application<A: Borrow<TrustedApplication>>(known: Option<A>, epoch: Option<i64>) -> Result<A, Gone> {
+    let known = known.ok_or(Gone::ApplicationUnknown)?;
+    let application: &TrustedApplication = known.borrow();
+    match application {
+        _ if !application.enabled => Err(Gone::ApplicationDisabled),
+        _ if epoch.is_some_and(|epoch| epoch != application.epoch) => Err(Gone::ApplicationChanged),
+        _ => Ok(known),
+    }
+}
+
+/// The user, while enabled and, where one is given, of this epoch.
+pub fn user<U: Borrow<User>>(known: Option<U>, epoch: Option<i64>) -> Result<U, Gone> {
+    let known = known.ok_or(Gone::UserUnknown)?;
+    let user: &User = known.borrow();
+    match user {
+        _ if !user.enabled => Err(Gone::UserDisabled { since: user.updated_at }),
+        _ if epoch.is_some_and(|epoch| epoch != user.epoch) => Err(Gone::UserChanged { at: user.updated_at }),
+        _ => Ok(known),
+    }
+}
+
+/// The user of an authorization, while the application signs such users in and nothing happened to either since.
+pub fn signed_in<U: Borrow<User>>(
+    known: Option<U>,
+    application: &TrustedApplication,
+    epochs: Epochs,
+) -> Result<U, Gone> {
+    self::application(Some(application), Some(epochs.0))?;
+    let known = user(known, Some(epochs.1))?;
+    let person: &User = known.borrow();
+    if application.admits(person) { Ok(known) } else { Err(Gone::UserNotAdmitted(person.user_type)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::application::tests::{PUBLIC, application as registered};
+    use crate::authorize::tests::user as somebody;
+
+    use super::*;
+
+    #[test]
+    fn whatever_happened_since_is_told_apart() {
+        let (mut app, mut alice) = (registered(PUBLIC, "read"), somebody(UserType::Internal));
+        let fall = |app: &TrustedApplication, user: Option<&User>| signed_in(user, app, Epochs(0, 0)).err();
+        assert_eq!(fall(&app, Some(&alice)), None);
+        assert_eq!(fall(&app, None), Some(Gone::UserUnknown));
+        assert_eq!(
+            fall(&app, Some(&somebody(UserType::ExternalCommunity))),
+            Some(Gone::UserNotAdmitted(UserType::ExternalCommunity))
+        );
+        alice.epoch = 1;
+        alice.updated_at = Timestamp(7);
+        assert_eq!(fall(&app, Some(&alice)), Some(Gone::UserChanged { at: Timestamp(7) }));
+        alice.enabled = false;
+        assert_eq!(fall(&app, Some(&alice)), Some(Gone::UserDisabled { since: Timestamp(7) }));
+        app.epoch = 1;
+        assert_eq!(fall(&app, Some(&alice)), Some(Gone::ApplicationChanged));
+        app.enabled = false;
+        assert_eq!(fall(&app, Some(&alice)), Some(Gone::ApplicationDisabled));
+        assert_eq!(application(None::<&TrustedApplication>, None).err(), Some(Gone::ApplicationUnknown));
+        assert_eq!(user(Some(&somebody(UserType::Internal)), None).err(), None, "no epoch, none to differ");
+    }
+}

@@ -1,0 +1,181 @@
+//! Why something was refused, for the administrator who is asked: the check that failed, what was sent, and what was
+//! expected.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use crate::Timestamp;
+
+/// A refusal that the audit is told of. Its functions match on every variant, so that none is told without its details.
+pub trait Refusal {
+    /// The exact cause, one word for programs.
+    fn cause(&self) -> &'static str;
+
+    fn details(&self) -> Details;
+}
+
+/// Of a value, in characters: outsiders send them.
+const LONGEST: usize = 512;
+
+/// Of the values on either side.
+const MOST: usize = 16;
+
+/// What stands behind a refusal. Never holds a secret: of one, [`Details::hidden`] tells the length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Details {
+    /// What was not so, as a sentence that is true of a request that is let through.
+    pub check: &'static str,
+    /// Where it is written that it must be so: a specification's section, or what of the register says it.
+    pub rule: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<Fact>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expected: Vec<Fact>,
+}
+
+/// One value with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    pub name: &'static str,
+    pub value: String,
+    /// Where it parts from what was sent under the same name, in characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs_at: Option<usize>,
+}
+
+impl Details {
+    pub const fn new(check: &'static str, rule: &'static str) -> Self {
+        Self { check, rule, sent: Vec::new(), expected: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn sent(mut self, name: &'static str, value: impl Display) -> Self {
+        push(&mut self.sent, name, clean(&value.to_string()));
+        self
+    }
+
+    /// Something secret, of this many bytes.
+    #[must_use]
+    pub fn hidden(self, name: &'static str, length: usize) -> Self {
+        self.sent(name, format_args!("{length} bytes, not kept"))
+    }
+
+    #[must_use]
+    pub fn expected(mut self, name: &'static str, value: impl Display) -> Self {
+        push(&mut self.expected, name, clean(&value.to_string()));
+        self
+    }
+
+    /// Expected character for character: marked where it parts from what was sent under this name.
+    #[must_use]
+    pub fn expected_exactly(mut self, name: &'static str, value: impl Display) -> Self {
+        let value = clean(&value.to_string());
+        let sent = self.sent.iter().find(|fact| fact.name == name);
+        let differs_at = sent.map(|sent| first_difference(&sent.value, &value));
+        if let Some(fact) = push(&mut self.expected, name, value) {
+            fact.differs_at = differs_at;
+        }
+        self
+    }
+
+    /// When something was, and when it was tried.
+    #[must_use]
+    pub fn at(self, name: &'static str, at: Timestamp, now: Timestamp) -> Self {
+        self.sent("at", when(now)).expected(name, when(at))
+    }
+}
+
+fn push<'a>(facts: &'a mut Vec<Fact>, name: &'static str, value: String) -> Option<&'a mut Fact> {
+    if facts.len() >= MOST {
+        return None;
+    }
+    facts.push(Fact { name, value, differs_at: None });
+    facts.last_mut()
+}
+
+/// One line that no terminal obeys: without control characters, and without those that turn the direction of text.
+fn clean(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut clean: String =
+        text.chars().take(LONGEST).map(|c| if obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        clean.push('…');
+    }
+    clean
+}
+
+fn first_difference(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count()
+}
+
+/// As people read a time: RFC 3339, in UTC.
+pub fn when(at: Timestamp) -> String {
+    odata::format_instant(at.micros())
+}
+
+/// A request that could not be read far enough to be decided on.
+pub struct Unreadable<'a> {
+    pub cause: &'static str,
+    pub problem: &'a str,
+}
+
+impl Refusal for Unreadable<'_> {
+    fn cause(&self) -> &'static str {
+        self.cause
+    }
+
+    fn details(&self) -> Details {
+        Details::new("the request can be read", "RFC 6749 §3.1, §3.2, Appendix B").sent("problem", self.problem)
+    }
+}
+
+/// What the house could not do, though nothing was wrong with the request.
+pub struct Failed;
+
+impl Refusal for Failed {
+    fn cause(&self) -> &'static str {
+        "fault"
+    }
+
+    fn details(&self) -> Details {
+        Details::new("nothing fails on our side", "the log says more, under the same reference")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_expected_exactly_is_marked_where_it_parts() {
+        let details = Details::new("a", "b")
+            .sent("uri", "https://a.example/cbé/x")
+            .expected_exactly("uri", "https://a.example/cbé/y")
+            .expected_exactly("other", "z");
+        let marks: Vec<_> = details.expected.iter().map(|fact| fact.differs_at).collect();
+        assert_eq!(marks, [Some(22), None]);
+        let json = serde_json::to_string(&details).expect("strings");
+        assert_eq!(
+            json,
+            r#"{"check":"a","rule":"b","sent":[{"name":"uri","value":"https://a.example/cbé/x"}],"expected":[{"name":"uri","value":"https://a.example/cbé/y","differs_at":22},{"name":"other","value":"z"}]}"#
+        );
+    }
+
+    #[test]
+    fn what_outsiders_send_is_cut_and_obeyed_by_no_terminal() {
+        let details = Details::new("a", "b").sent("x", "a\n\u{1b}[2J\u{202e}z").sent("long", "é".repeat(600));
+        assert_eq!(details.sent[0].value, "a\u{fffd}\u{fffd}[2J\u{fffd}z");
+        assert_eq!(details.sent[1].value.chars().count(), 513);
+        let many = (0..40).fold(Details::new("a", "b"), |details, number| details.expected("n", number));
+        assert_eq!(many.expected.len(), 16);
+        assert_eq!(Details::new("a", "b").hidden("code", 64).sent[0].value, "64 bytes, not kept");
+    }
+
+    #[test]
+    fn times_are_read_by_people() {
+        assert_eq!(when(Timestamp::from_seconds(1_900_000_000)), "2030-03-17T17:46:40Z");
+    }
+}

@@ -1,0 +1,257 @@
+//! The chain of the audit, its checkpoints and its people; and what erasing a person leaves.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use model::audit::chain::{Head, Seal};
+use model::audit::{AuditEvent, AuditKind, RequestId, StoredEvent, Visitor};
+use model::link::LinkPurpose;
+use model::{InstanceId, Timestamp};
+use store::{Batch, Outcome, Store, lines_of};
+use uuid::Uuid;
+
+use crate::common::Place;
+use crate::{LATER, MUCH_LATER, NOW, done, house, login, on_both, refused, somebody, user_id};
+
+on_both! {
+    the_next_seal_is_put_behind_the_newest_once
+    what_waits_is_taken_by_one_only
+    seals_are_found_by_number_time_and_request
+    old_seals_go_and_a_checkpoint_stays_in_their_place
+    a_person_has_one_key_until_it_is_erased
+    a_checkpoint_key_is_replaced_by_one_of_two
+    an_erased_user_leaves_an_id_and_takes_the_login_along
+    every_table_about_users_is_known_to_erasing
+}
+
+fn visitor(request: RequestId) -> Visitor {
+    Visitor { address: [192, 0, 2, 1].into(), user_agent: None, request }
+}
+
+fn id(number: u128) -> Uuid {
+    // Version 7, so that it has the time in front.
+    let mut bytes = [0; 10];
+    bytes[6..].copy_from_slice(&u32::try_from(number).expect("a small number").to_be_bytes());
+    let millis = u64::try_from(NOW.micros() / 1000).expect("after 1970");
+    uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
+}
+
+fn sealed(store: &Store, head: &Head, at: Timestamp) -> Seal {
+    let request = RequestId::new(at, 1, 7).to_string();
+    let event = StoredEvent { id: id(1).to_string(), at, request: Some(request), ..StoredEvent::default() };
+    Seal::new(*store.instance(), head, at, vec![(event, None)], "{}\n".to_owned())
+}
+
+fn head(seal: &Seal, instance: InstanceId) -> Head {
+    Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at }
+}
+
+/// Three seals, at three times.
+async fn chain(store: &Store) -> Vec<Seal> {
+    let mut seals: Vec<Seal> = Vec::new();
+    for at in [NOW, LATER, MUCH_LATER] {
+        let before = seals.last().map_or(Head::NONE, |seal| head(seal, *store.instance()));
+        let seal = sealed(store, &before, at);
+        done(store, store.insert_seal(&seal)).await;
+        seals.push(seal);
+    }
+    seals
+}
+
+async fn the_next_seal_is_put_behind_the_newest_once(place: Place) {
+    let house = house(&place).await;
+    let (here, there) = (&house.here, &house.there);
+    assert_eq!(here.audit_head().await.expect("no fault"), Head::NONE);
+    let seals = chain(here).await;
+    assert_eq!(here.audit_head().await.expect("no fault"), head(&seals[2], *here.instance()));
+    refused(here, here.insert_seal(&seals[2])).await;
+    assert_eq!(here.seals_after(0, 10).await.expect("no fault"), seals);
+    assert_eq!(there.audit_head().await.expect("no fault"), Head::NONE, "a chain is of one instance");
+}
+
+async fn what_waits_is_taken_by_one_only(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let event = AuditEvent::done(NOW, AuditKind::SignIn, &visitor(RequestId::new(NOW, 1, 1)));
+    // More than one statement takes at once.
+    let batch: Vec<_> = (0..300).map(|number| store.insert_audit_event(id(number), &event)).collect();
+    assert_eq!(store.commit(batch.into()).await.expect("no fault"), Outcome::Committed);
+    done(store, store.insert_audit_block(id(999), (NOW, LATER), "x\n".to_owned())).await;
+    let waiting = async || store.database().instances_with_unsealed_events().await.expect("no fault");
+    assert_eq!(waiting().await, [*store.instance()]);
+    assert_eq!(store.unsealed_events(10).await.expect("no fault").len(), 10);
+    let events = store.unsealed_events(1000).await.expect("no fault");
+    assert_eq!(events.len(), 300);
+    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids, (0..300).map(|number| id(number).to_string()).collect::<Vec<_>>(), "the oldest first");
+
+    done(store, store.take_unsealed_events(&ids[..1]).remove(0)).await;
+    let all: Batch = store.take_unsealed_events(&ids).into();
+    assert!(matches!(store.commit(all).await.expect("no fault"), Outcome::GuardFailed { .. }), "one is gone");
+    let theirs: Batch = house.there.take_unsealed_events(&ids[1..]).into();
+    assert!(
+        matches!(store.commit(theirs).await.expect("no fault"), Outcome::GuardFailed { .. }),
+        "of another instance"
+    );
+    let others: Batch = store.take_unsealed_events(&ids[1..]).into();
+    assert_eq!(store.commit(others).await.expect("no fault"), Outcome::Committed);
+    assert!(store.unsealed_events(10).await.expect("no fault").is_empty());
+
+    let blocks = store.unsealed_blocks(10).await.expect("no fault");
+    assert_eq!(blocks, [(id(999).to_string(), NOW, "x\n".to_owned())]);
+    let lines = lines_of(&blocks[0].0, blocks[0].1, &blocks[0].2);
+    assert_eq!(
+        (lines[0].kind.as_str(), lines[0].at, lines[0].id.as_str()),
+        ("unreadable", NOW, &*format!("{}.0", id(999)))
+    );
+    done(store, store.take_unsealed_block(&blocks[0].0)).await;
+    refused(store, store.take_unsealed_block(&blocks[0].0)).await;
+    assert!(waiting().await.is_empty());
+}
+
+async fn seals_are_found_by_number_time_and_request(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let seals = chain(store).await;
+    let numbers = |seals: Vec<Seal>| seals.iter().map(|seal| seal.number).collect::<Vec<_>>();
+    assert_eq!(numbers(store.seals_after(1, 1).await.expect("no fault")), [2]);
+    assert_eq!(numbers(store.seals_before(3, 2).await.expect("no fault")), [2, 1]);
+    let within = async |since, until| store.seals_within(since, until).await.expect("no fault");
+    assert_eq!(within(NOW, MUCH_LATER).await, Some((1, 2)));
+    assert_eq!(within(Timestamp(0), NOW).await, None);
+    let of = store.seals_of(RequestId::new(LATER, 1, 7)).await.expect("no fault");
+    assert_eq!(of, [seals[1].clone()]);
+    assert!(store.seals_of(RequestId::new(LATER, 1, 8)).await.expect("no fault").is_empty());
+    assert!(house.there.seals_of(RequestId::new(LATER, 1, 7)).await.expect("no fault").is_empty());
+    assert_eq!(store.audit_trail().await.expect("no fault").len(), 3);
+}
+
+async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
+    let house = house(&place).await;
+    let (store, there) = (&house.here, &house.there);
+    let seals = chain(store).await;
+    chain(there).await;
+    assert_eq!(store.newest_checkpoint().await.expect("no fault"), None);
+    done(store, store.insert_checkpoint(1, NOW, "first")).await;
+    done(store, store.insert_checkpoint(1, LATER, "second")).await;
+    done(store, store.insert_checkpoint(3, LATER, "third")).await;
+    let all = async || store.checkpoints(0, 9).await.expect("no fault");
+    assert_eq!(all().await, [(1, "first".to_owned()), (3, "third".to_owned())], "the first of a number stays");
+    assert_eq!(store.newest_checkpoint().await.expect("no fault"), Some((3, LATER, "third".to_owned())));
+    assert_eq!(store.signed_from(2).await.expect("no fault"), Some(3));
+    assert_eq!(store.signed_from(4).await.expect("no fault"), None);
+
+    let old = store.old_seals(MUCH_LATER.plus(Duration::from_secs(1)), 10).await.expect("no fault");
+    let sizes: Vec<_> = seals[..2].iter().map(|seal| (seal.number, seal.hash.clone(), 1, seal.bytes())).collect();
+    assert_eq!(old, sizes, "never the newest of all");
+    assert_eq!(store.old_seals(LATER, 10).await.expect("no fault").len(), 1);
+    let pruning: Batch = store.prune_seals((2, 3), (LATER, "pruned")).into();
+    assert!(matches!(store.commit(pruning).await.expect("no fault"), Outcome::GuardFailed { .. }), "there are but two");
+    let pruning: Batch = store.prune_seals((2, 2), (LATER, "pruned")).into();
+    assert_eq!(store.commit(pruning).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(all().await, [(2, "pruned".to_owned()), (3, "third".to_owned())]);
+    assert_eq!(store.seals_after(0, 10).await.expect("no fault"), seals[2..]);
+    assert_eq!(there.seals_after(0, 10).await.expect("no fault").len(), 3, "of another instance");
+}
+
+async fn a_person_has_one_key_until_it_is_erased(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let (alice, bob) = (user_id(1), user_id(2));
+    done(store, store.insert_audit_person(alice, &[1; 32])).await;
+    refused(store, store.insert_audit_person(alice, &[2; 32])).await;
+    let keys = async || store.audit_people(&[alice, bob]).await.expect("no fault");
+    assert_eq!(keys().await, [(alice, Some(vec![1; 32]))]);
+    done(store, store.erase_audit_person(alice)).await;
+    // Also of somebody of whom nothing was ever sealed.
+    done(store, store.erase_audit_person(bob)).await;
+    assert_eq!(BTreeSet::from_iter(keys().await), BTreeSet::from([(alice, None), (bob, None)]));
+    refused(store, store.insert_audit_person(bob, &[3; 32])).await;
+    assert!(house.there.audit_people(&[alice]).await.expect("no fault").is_empty());
+}
+
+async fn a_checkpoint_key_is_replaced_by_one_of_two(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let replace = async |old: Option<&str>, kid: &str| {
+        let batch = store.replace_audit_key(old, (kid, vec![7]), NOW);
+        store.commit(batch.into()).await.expect("no fault")
+    };
+    let failed = |outcome| matches!(outcome, Outcome::GuardFailed { .. });
+    assert_eq!(replace(None, "one").await, Outcome::Committed);
+    assert!(failed(replace(None, "two").await), "there is one");
+    assert_eq!(replace(Some("one"), "two").await, Outcome::Committed);
+    assert!(failed(replace(Some("one"), "three").await), "somebody was first");
+    let keys = store.audit_keys().await.expect("no fault");
+    let known: BTreeSet<_> = keys.iter().map(|key| (key.kid.as_str(), key.replaced_at, key.sealed.clone())).collect();
+    assert_eq!(known, BTreeSet::from([("one", Some(NOW), vec![7]), ("two", None, vec![7])]));
+}
+
+async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let eve = somebody(store, 1, "Eve").await;
+    done(store, store.insert_link(&[1; 32], &LinkPurpose::PasswordReset, &eve, MUCH_LATER)).await;
+    let erase = async |user: &model::User| store.commit(store.erase_user(user, LATER).into()).await.expect("no fault");
+    assert!(matches!(erase(&model::User { epoch: 7, ..eve.clone() }).await, Outcome::GuardFailed { .. }));
+    assert_eq!(erase(&eve).await, Outcome::Committed);
+
+    let left = store.user(eve.id).await.expect("no fault").expect("the row stays");
+    assert_eq!(left.login.as_str(), format!("erased-{}", eve.id));
+    assert_eq!((left.name.as_str(), left.email, left.locale), ("", None, None));
+    assert_eq!((left.enabled, left.is_admin, left.epoch), (false, false, eve.epoch + 1));
+    for gone in ["eve", left.login.as_str()] {
+        assert!(store.user_by_login(&login(gone)).await.expect("no fault").is_none(), "{gone}");
+    }
+    let links = store.query("SELECT 1 FROM links WHERE kind <> ''", vec![]).await.expect("no fault");
+    assert!(links.is_empty());
+    assert_eq!(store.audit_people(&[eve.id]).await.expect("no fault"), [(eve.id, None)]);
+    for again in ["eve", "EVE"] {
+        let (login, id) = (login(again), user_id(9));
+        let again = store::NewUser {
+            id,
+            login: &login,
+            user_type: model::UserType::Internal,
+            is_admin: false,
+            enabled: true,
+            name: "",
+            email: None,
+            role: None,
+            password: None,
+        };
+        refused(store, store.insert_user(&again, NOW)).await;
+    }
+    // The login is another person's in another instance.
+    somebody(&house.there, 2, "eve").await;
+}
+
+/// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
+async fn every_table_about_users_is_known_to_erasing(place: Place) {
+    /// Touched by `Store::erase_user`.
+    const ERASED: [&str; 8] = [
+        "api_sessions",
+        "audit_people",
+        "authorizations",
+        "consents",
+        "identity_sessions",
+        "links",
+        "reference_tokens",
+        "set_up_links",
+    ];
+    /// Here the id stands for the person, and nothing else does: events that wait are sealed without what identifies
+    /// them.
+    const BY_REFERENCE: [&str; 1] = ["audit_events"];
+    let Some(path) = place.path().map(std::path::Path::to_owned) else { return };
+    let database = place.migrated().await;
+    let tables = database
+        .query(
+            "SELECT DISTINCT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c \
+             WHERE m.type = 'table' AND c.name = 'user_id' ORDER BY m.name",
+            vec![],
+        )
+        .await
+        .expect("no fault");
+    let tables: BTreeSet<String> = tables.iter().map(|row| row.text(0).expect("a name")).collect();
+    let known: BTreeSet<String> = ERASED.into_iter().chain(BY_REFERENCE).map(str::to_owned).collect();
+    assert_eq!(tables, known, "of {}", path.display());
+}
