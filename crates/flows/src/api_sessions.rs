@@ -5,6 +5,7 @@ mod looks;
 mod waiting;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -34,7 +35,9 @@ const FLUSHED_ALONE: usize = 100;
 
 /// A session as calls see it: its sliding timer is one store into memory.
 pub(crate) struct LiveSession {
-    id: ApiSessionId,
+    pub(crate) id: ApiSessionId,
+    /// From where it was opened.
+    pub(crate) address: Option<IpAddr>,
     user: UserId,
     timer: SlidingTimer,
     applications: Mutex<Applications>,
@@ -124,6 +127,7 @@ impl ApiSessions {
         }
         let session = Arc::new(LiveSession {
             id: row.id,
+            address: row.address.parse().ok(),
             user: row.user,
             timer: SlidingTimer::new(row.last_call, row.final_end),
             applications: Mutex::new(Applications { known: row.applications, unwritten: Vec::new() }),
@@ -208,10 +212,10 @@ impl Instance {
         key: &SessionKey,
         application: ApplicationId,
         now: Timestamp,
-    ) -> Option<ApiSessionId> {
+    ) -> Option<Arc<LiveSession>> {
         let live = self.api_sessions.find(key, now).filter(|_| self.feed.memory_holds())?;
         self.api_sessions.called(&live, application, now);
-        Some(live.id)
+        Some(live)
     }
 
     /// The session of a call whose key is not known: the live one, or a new one if a seat is free. The database decides.
@@ -358,6 +362,7 @@ impl Instance {
         let most = if self.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
         self.flush_some_sessions(moment.now, most).await?;
         self.audit.write_down(&self.store, moment).await?;
+        self.audit.seal_calls(&self.sealer, moment.now).await?;
         self.proven.flush(&self.store).await?;
         self.used.flush(&self.store, moment.now).await.map(drop)
     }

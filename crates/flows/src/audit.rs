@@ -7,7 +7,10 @@ mod people;
 mod retention;
 mod sealer;
 
-use model::audit::{AuditEvent, AuditKind, AuditOutcome};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use model::audit::{AnsweredCall, AuditEvent, AuditKind, AuditOutcome, Calls};
 use model::{Dice, Moment, Timestamp};
 use parking_lot::Mutex;
 use store::{Fault, Statement, Store};
@@ -61,10 +64,17 @@ pub(crate) fn house_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
 /// Events that may wait to be written, in bytes of text. A database that is away longer is told of by refusing.
 const MOST_WAITING: usize = 16 * 1024 * 1024;
 
-/// Where events go that tell of no change (refusals, client-credentials tokens, API calls): lines in memory, until the
-/// next beat writes them together as one block.
+/// Where events go that tell of no change: lines in memory, until the next beat writes them together. Most tell of calls
+/// that were let in; these are sealed as they stand. The others (refusals, client-credentials tokens) wait for their seal
+/// as a block.
 #[derive(Default)]
-pub(crate) struct Notebook(Mutex<Page>);
+pub(crate) struct Notebook {
+    notes: Mutex<Page>,
+    calls: Mutex<Vec<Arc<Calls>>>,
+}
+
+/// Calls that one seal holds at most, in bytes of text, about.
+const ENOUGH_CALLS: usize = 1024 * 1024;
 
 #[derive(Default)]
 struct Page {
@@ -76,7 +86,7 @@ struct Page {
 impl Notebook {
     /// What cannot be told of is not answered: a full notebook is a fault.
     pub(crate) fn put(&self, event: &AuditEvent) -> Result<(), Fault> {
-        let mut page = self.0.lock();
+        let mut page = self.notes.lock();
         if page.lines.len() > MOST_WAITING {
             return Err(Fault::unavailable("the audit cannot be written"));
         }
@@ -89,9 +99,39 @@ impl Notebook {
         Ok(())
     }
 
+    /// As [`Self::put`], for what is put here most often.
+    pub(crate) fn put_call(&self, call: &AnsweredCall<'_>) -> Result<(), Fault> {
+        let mut pages = self.calls.lock();
+        if pages.len() * ENOUGH_CALLS > MOST_WAITING {
+            return Err(Fault::unavailable("the audit cannot be written"));
+        }
+        match pages.last_mut().and_then(Arc::get_mut) {
+            Some(page) if page.bytes() < ENOUGH_CALLS => page.add(call),
+            _ => {
+                let mut page = Calls::beginning_with(call.request);
+                page.add(call);
+                pages.push(Arc::new(page));
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls go into the chain. What cannot be sealed goes back before what was noted meanwhile.
+    pub(crate) async fn seal_calls(&self, sealer: &Sealer, now: Timestamp) -> Result<(), Fault> {
+        let mut pages: VecDeque<_> = std::mem::take(&mut *self.calls.lock()).into();
+        while let Some(page) = pages.front() {
+            if let Err(fault) = sealer.seal_calls(page, now).await {
+                self.calls.lock().splice(0..0, pages);
+                return Err(fault);
+            }
+            pages.pop_front();
+        }
+        Ok(())
+    }
+
     /// What cannot be written goes back before what was noted meanwhile.
     pub(crate) async fn write_down(&self, store: &Store, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        let page = std::mem::take(&mut *self.0.lock());
+        let page = std::mem::take(&mut *self.notes.lock());
         if page.lines.is_empty() {
             return Ok(());
         }
@@ -101,7 +141,7 @@ impl Notebook {
             pieces(&text).into_iter().map(|piece| store.insert_audit_block(moment.id(), times, piece.to_owned()));
         let written = store.commit(blocks.collect::<Vec<_>>().into()).await;
         if written.is_err() {
-            let mut newer = self.0.lock();
+            let mut newer = self.notes.lock();
             let mut lines = text.into_bytes();
             lines.append(&mut newer.lines);
             newer.lines = lines;
@@ -144,7 +184,7 @@ mod tests {
             .detail(&serde_json::json!({ "path": "/a\nb" }));
         notebook.put(&event).expect("there is room");
         notebook.put(&event).expect("there is room");
-        let text = String::from_utf8(notebook.0.lock().lines.clone()).expect("JSON is UTF-8");
+        let text = String::from_utf8(notebook.notes.lock().lines.clone()).expect("JSON is UTF-8");
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
         assert_eq!(lines.len(), 2);
@@ -166,7 +206,7 @@ mod tests {
     #[test]
     fn a_full_notebook_refuses_instead_of_losing() {
         let notebook = Notebook::default();
-        notebook.0.lock().lines = vec![b' '; MOST_WAITING + 1];
+        notebook.notes.lock().lines = vec![b' '; MOST_WAITING + 1];
         let refused = notebook.put(&house_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
     }

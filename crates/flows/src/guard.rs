@@ -1,11 +1,12 @@
 //! The door of the APIs: credential, audience, scope, seat, in this order; nothing before "seat" opens a session.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::application::PROTOCOL_SCOPES;
-use model::audit::{AuditEvent, AuditKind, AuditOutcome, Visitor};
+use model::audit::{AnsweredCall, AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::{AccessToken, Holder, user_info};
 use model::domain::Permissions;
 pub use model::guard::{GuardRefusal, TokenRefusal};
@@ -38,6 +39,8 @@ pub struct Caller {
     pub user: Arc<User>,
     pub application: Arc<TrustedApplication>,
     pub session: ApiSessionId,
+    /// From where the session was opened, if that was before this call.
+    opened_from: Option<IpAddr>,
 }
 
 impl Caller {
@@ -142,8 +145,9 @@ impl Instance {
             return Ok(Err(standing.lacks(scope)));
         }
         let key = standing.session_key();
-        let session = if let Some(known) = self.known_session(&key, standing.application.id, moment.now) {
-            known
+        let (session, opened_from) = if let Some(known) = self.known_session(&key, standing.application.id, moment.now)
+        {
+            (known.id, known.address)
         } else {
             let calling = Calling {
                 key,
@@ -154,12 +158,12 @@ impl Instance {
             };
             // Boxed, as all that is large and rare on the way of a call.
             match Box::pin(self.session_for(&calling, moment, visitor)).await? {
-                Ok(session) => session,
+                Ok(session) => (session, None),
                 Err(refusal) => return Ok(Err(refusal)),
             }
         };
         self.note_use(&standing, moment.now);
-        Ok(Ok(Caller { user: standing.user, application: standing.application, session }))
+        Ok(Ok(Caller { user: standing.user, application: standing.application, session, opened_from }))
     }
 
     /// Noted in memory, written in batches: a call costs no durable write.
@@ -201,6 +205,22 @@ impl Instance {
 
     /// One event for one answered call. Its path is without the query, which may hold anything.
     pub fn tell_call(&self, now: Timestamp, visitor: &Visitor, call: &Call<'_>) -> Result<(), Fault> {
+        // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
+        let path = call.path.get(..512).unwrap_or(call.path);
+        if let (None, Some(caller)) = (call.refused, call.caller)
+            && caller.opened_from == Some(visitor.address)
+        {
+            return self.audit.put_call(&AnsweredCall {
+                at: now,
+                application: caller.application.uri.as_str(),
+                user: caller.user.id,
+                session: caller.session,
+                request: visitor.request,
+                method: call.method,
+                path,
+                status: call.status,
+            });
+        }
         let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
         if let Some(refusal) = call.refused {
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
@@ -208,8 +228,6 @@ impl Instance {
         if let Some(caller) = call.caller {
             event = event.application(caller.application.uri.as_str()).user(caller.user.id).session(caller.session);
         }
-        // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
-        let path = call.path.get(..512).unwrap_or(call.path);
         let detail = CallDetail { method: call.method, path, status: call.status };
         let detail = match call.refused {
             None => serde_json::to_string(&detail),

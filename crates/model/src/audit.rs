@@ -1,5 +1,6 @@
 //! What the audit remembers (`identity.md` §5). An event never holds a token, code, secret, password or cookie.
 
+mod calls;
 pub mod chain;
 mod stored;
 pub mod verify;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use uuid::Uuid;
 
+pub use self::calls::{AnsweredCall, Calls};
 pub use self::stored::{Person, StoredEvent, person_of};
 use crate::why::Refusal;
 use crate::{Timestamp, UserId};
@@ -66,7 +68,17 @@ pub struct Visitor {
     pub request: RequestId,
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Two lower-case digits for each byte. Written for every call: formatting one by one costs ten times as much.
+fn hexadecimal<const BYTES: usize, const DIGITS: usize>(bytes: [u8; BYTES]) -> [u8; DIGITS] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    const { assert!(DIGITS == 2 * BYTES) };
+    let mut digits = [0; DIGITS];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    digits
+}
 
 /// The id a request goes by in its answer, the log and the audit; people quote it as the reference of a refusal. It
 /// begins with the time, so that what it refers to is found by time.
@@ -89,12 +101,7 @@ impl RequestId {
 
     /// As people and headers quote it: 32 hexadecimal digits.
     pub fn digits(self) -> [u8; 32] {
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
-        }
-        digits
+        hexadecimal(self.0.to_be_bytes())
     }
 
     /// To the millisecond.

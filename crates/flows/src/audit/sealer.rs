@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::audit::StoredEvent;
 use model::audit::chain::{Head, Seal};
+use model::audit::{Calls, StoredEvent};
 use model::{Moment, Timestamp};
 use parking_lot::Mutex;
 use store::{Batch, Outcome, Store, lines_of};
@@ -20,6 +20,8 @@ const MOST_ROWS: u32 = 2048;
 const MOST_BLOCKS: u32 = 4;
 /// Seals that one beat makes of one instance: others want to be sealed too.
 const MOST_SEALS: usize = 16;
+/// Tries to seal this process's own calls, until the next beat tries again.
+const MOST_TRIES: usize = 8;
 /// Beats to stay away for after another node was first: it will be again.
 const REST: u32 = 4;
 /// How often the newest seal is signed, while there is news.
@@ -30,6 +32,8 @@ pub(crate) struct Sealer {
     people: People,
     key: ArcSwap<CheckpointKey>,
     state: Mutex<State>,
+    /// One at a time in this process: who comes second would only have to look again.
+    sealing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +65,7 @@ impl Sealer {
             people: People::new(),
             key: ArcSwap::from_pointee(key),
             state: Mutex::new(State { rest: 0, head, signed, signed_at }),
+            sealing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -112,7 +117,25 @@ impl Sealer {
         self.sign(moment.now).await
     }
 
+    /// Puts calls into a seal of their own. They name nobody, so there is nothing to take out of them; and they have waited
+    /// nowhere but in memory, so the head is the only guard.
+    pub(crate) async fn seal_calls(&self, calls: &Arc<Calls>, now: Timestamp) -> Result<(), Fault> {
+        let _alone = self.sealing.lock().await;
+        for _ in 0..MOST_TRIES {
+            let head = self.head().await?;
+            let (instance, calls) = (*self.store.instance(), Arc::clone(calls));
+            let seal = aside(move || Seal::of_calls(instance, &head, now, &calls)).await?;
+            let sealed = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
+            if self.store.commit(Batch::from(vec![self.store.insert_seal(&seal)])).await? == Outcome::Committed {
+                self.state.lock().head = sealed;
+                return Ok(());
+            }
+        }
+        Err(Fault::unavailable("other nodes sealed the audit each time"))
+    }
+
     async fn attempt(&self, moment: &mut Moment<'_>) -> Result<Attempt, Fault> {
+        let _alone = self.sealing.lock().await;
         let rows = self.store.unsealed_events(MOST_ROWS).await?;
         let blocks = self.store.unsealed_blocks(MOST_BLOCKS).await?;
         if rows.is_empty() && blocks.is_empty() {

@@ -1,12 +1,12 @@
 //! The audit as a chain of seals (`docs/audit.md` has the form byte for byte). A seal lists its events by their hashes,
 //! and names the seal before by its hash, so that one signature over the newest covers all.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use oauth::secret::sha256;
 use serde::{Deserialize, Serialize};
 
-use super::StoredEvent;
+use super::{AuditKind, Calls, StoredEvent, hexadecimal};
 use crate::{InstanceId, Timestamp};
 
 /// SHA-256, in hexadecimal where it is written.
@@ -19,6 +19,10 @@ impl Hash {
 
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha256(bytes))
+    }
+
+    fn digits(&self) -> [u8; 64] {
+        hexadecimal(self.0)
     }
 
     /// 64 lower-case hexadecimal digits.
@@ -37,7 +41,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
     }
 }
 
@@ -138,6 +142,24 @@ impl Seal {
         }
         let hash = seal_hash(instance, (number, at), &previous, (count, Hash::of(contents.as_bytes())));
         Self { number, at, first_at, last_at, count, previous, hash: hash.to_string(), contents, events: lines, people }
+    }
+
+    /// Seals calls behind the head, as they stand.
+    pub fn of_calls(instance: InstanceId, head: &Head, now: Timestamp, calls: &Calls) -> Self {
+        let (number, at, previous) = (head.number + 1, now.max(head.at), head.hash.to_string());
+        let kind = AuditKind::ApiCall.as_str();
+        let (mut contents, mut count) = (String::with_capacity(calls.bytes()), 0);
+        let (mut first_at, mut last_at) = (Timestamp(i64::MAX), Timestamp(i64::MIN));
+        for ((id, place), at, line) in calls.events() {
+            let hash = Hash::of(line.as_bytes()).digits();
+            let hash = std::str::from_utf8(&hash).expect("digits are ASCII");
+            writeln!(contents, "{id}.{place} {} {kind} {hash}", at.micros()).expect("a text takes everything");
+            (first_at, last_at) = (first_at.min(at), last_at.max(at));
+            count += 1;
+        }
+        let hash = seal_hash(instance, (number, at), &previous, (count, Hash::of(contents.as_bytes())));
+        let (hash, events, people) = (hash.to_string(), calls.lines().to_owned(), String::new());
+        Self { number, at, first_at, last_at, count, previous, hash, contents, events, people }
     }
 
     /// The hash that what is kept has, whatever stands in `hash`.

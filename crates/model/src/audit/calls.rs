@@ -1,0 +1,155 @@
+//! Answered calls of the API. They are by far the most of all events, so each is written once, as the chain keeps it.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{AuditKind, AuditOutcome, RequestId};
+use crate::{ApiSessionId, Timestamp, UserId};
+
+/// A call that was let in. Nothing in it identifies a person: from where, and with what, tells the opening of its session.
+pub struct AnsweredCall<'a> {
+    pub at: Timestamp,
+    /// `ApplicationUri`.
+    pub application: &'a str,
+    pub user: UserId,
+    pub session: ApiSessionId,
+    pub request: RequestId,
+    pub method: &'a str,
+    /// Without the query, which may hold anything.
+    pub path: &'a str,
+    pub status: u16,
+}
+
+/// Calls in the order in which they were answered, on their way into one seal.
+pub struct Calls {
+    /// Of the events together: each has it, with its number.
+    id: String,
+    lines: Vec<u8>,
+    /// When each call came, and where its line ends, without the line feed.
+    ends: Vec<(Timestamp, usize)>,
+}
+
+impl Calls {
+    /// For a first call: a request's id is nobody else's, so it does for the events too.
+    pub fn beginning_with(request: RequestId) -> Self {
+        Self { id: Uuid::from_u128(request.0).to_string(), lines: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Of text.
+    pub fn bytes(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn add(&mut self, call: &AnsweredCall<'_>) {
+        call.write(&self.id, self.ends.len(), &mut self.lines);
+        self.ends.push((call.at, self.lines.len()));
+        self.lines.push(b'\n');
+    }
+
+    /// Each with its end; of all, the lines.
+    pub fn lines(&self) -> &str {
+        std::str::from_utf8(&self.lines).expect("JSON is UTF-8")
+    }
+
+    /// The id and the time of each, and its line.
+    pub fn events(&self) -> impl Iterator<Item = ((&str, usize), Timestamp, &str)> {
+        let (lines, mut begin) = (self.lines(), 0);
+        self.ends.iter().enumerate().map(move |(number, (at, end))| {
+            let line = &lines[begin..*end];
+            begin = end + 1;
+            ((self.id.as_str(), number), *at, line)
+        })
+    }
+}
+
+impl AnsweredCall<'_> {
+    /// As [`super::StoredEvent::chained`] writes events, without its end.
+    fn write(&self, id: &str, number: usize, line: &mut Vec<u8>) {
+        let mut hyphens = [0; 36];
+        line.extend_from_slice(b"{\"id\":\"");
+        line.extend_from_slice(id.as_bytes());
+        line.push(b'.');
+        push(line, &number);
+        line.extend_from_slice(b"\",\"at\":");
+        push(line, &self.at.micros());
+        for (name, text) in [("kind", AuditKind::ApiCall.as_str()), ("outcome", AuditOutcome::Done.as_str())] {
+            member(line, name, text);
+        }
+        member(line, "application", self.application);
+        member(line, "user", self.user.0.hyphenated().encode_lower(&mut hyphens));
+        member(line, "session", self.session.0.hyphenated().encode_lower(&mut hyphens));
+        member(line, "request", std::str::from_utf8(&self.request.digits()).expect("digits are ASCII"));
+        line.extend_from_slice(b",\"detail\":{\"method\":");
+        push(line, self.method);
+        member(line, "path", self.path);
+        line.extend_from_slice(b",\"status\":");
+        push(line, &self.status);
+        line.extend_from_slice(b"}}");
+    }
+}
+
+fn member(line: &mut Vec<u8>, name: &str, text: &str) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    push(line, text);
+}
+
+fn push<T: Serialize + ?Sized>(line: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(line, value).expect("texts and numbers are JSON");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::StoredEvent;
+    use super::super::chain::{Head, Seal};
+    use super::super::verify::{Finding, Verifier};
+    use super::*;
+    use crate::InstanceId;
+
+    fn calls(paths: &[&str]) -> Calls {
+        let request = |number| RequestId::new(Timestamp::from_seconds(1_795_255_032), 7, number);
+        let mut calls = Calls::beginning_with(request(0));
+        for (number, path) in (0..).zip(paths) {
+            calls.add(&AnsweredCall {
+                at: Timestamp(1000 - i64::try_from(number).expect("few")),
+                application: "my.trusted.app/first",
+                user: UserId(Uuid::from_u128(1)),
+                session: ApiSessionId(Uuid::from_u128(2)),
+                request: request(number),
+                method: "GET",
+                path,
+                status: 200,
+            });
+        }
+        calls
+    }
+
+    #[test]
+    fn a_call_is_the_line_that_the_chain_would_make_of_it_whatever_its_path() {
+        let calls = calls(&["/api/domain/odata/", "/api/\"\\\n\u{1}é"]);
+        let mut seen = 0;
+        for ((id, number), at, line) in calls.events() {
+            let (event, person) = StoredEvent::parse(line).expect("a line");
+            assert_eq!((event.id.as_str(), event.at, person), (format!("{id}.{number}").as_str(), at, None));
+            assert_eq!(event.chained(None), line);
+            seen += 1;
+        }
+        assert_eq!((seen, calls.lines().lines().count()), (2, 2));
+    }
+
+    #[test]
+    fn a_seal_of_calls_is_whole_until_one_of_them_is_edited() {
+        let instance = InstanceId(Uuid::from_u128(9));
+        let seal = Seal::of_calls(instance, &Head::NONE, Timestamp(2000), &calls(&["/a", "/b", "/c"]));
+        assert_eq!((seal.count, seal.first_at, seal.last_at), (3, Timestamp(998), Timestamp(1000)));
+        let findings = |seal: &Seal| {
+            let mut found = Vec::new();
+            Verifier::new(instance).seal(seal, &[], &mut found);
+            found
+        };
+        assert_eq!(findings(&seal), []);
+        let edited = Seal { events: seal.events.replace("/b", "/x"), ..seal };
+        assert!(matches!(&findings(&edited)[..], [Finding::EventEdited(event)] if event.id.ends_with(".1")));
+    }
+}
