@@ -97,6 +97,11 @@ impl TestHouse {
         self.client_at(0)
     }
 
+    /// At `testdb`, by another node.
+    pub fn client_of(&self, node: &Arc<House>) -> Client {
+        Client { doors: Doors::new(Gate::new(Arc::clone(node), TrustedProxies::default())), ..self.client() }
+    }
+
     fn client_at(&self, instance: usize) -> Client {
         let peer = ([192, 0, 2, 1], 50_000).into();
         Client { doors: self.doors.clone(), root: self.roots[instance].clone(), peer }

@@ -36,13 +36,13 @@ pub(crate) struct Documents(RwLock<HashMap<String, Arc<Prepared>>>);
 
 impl Documents {
     pub(crate) fn of(&self, instance: &Instance) -> Arc<Prepared> {
-        let keys = Arc::clone(&instance.keys());
+        let keys = instance.keys();
         if let Some(known) = self.0.read().get(&instance.name).filter(|known| Arc::ptr_eq(&known.keys, &keys)) {
             return Arc::clone(known);
         }
         let discovery = serde_json::to_vec(&metadata(instance, &keys)).expect("metadata is strings and flags");
         let jwks = Document::new(Bytes::copy_from_slice(&keys.jwks()));
-        let prepared = Arc::new(Prepared { discovery: Document::new(discovery), jwks, keys });
+        let prepared = Arc::new(Prepared { discovery: Document::new(discovery), jwks, keys: Arc::clone(&keys) });
         self.0.write().insert(instance.name.clone(), Arc::clone(&prepared));
         prepared
     }

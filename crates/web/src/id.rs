@@ -11,7 +11,7 @@ mod token;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, options, post};
 use flows::Fault;
@@ -25,7 +25,7 @@ use crate::layer;
 use crate::pages::{self, ErrorPage};
 use crate::render;
 use crate::site;
-use crate::visit::{Gate, Headers, Visit};
+use crate::visit::{Gate, Headers, Visit, host};
 use crate::words::Problem;
 
 pub(crate) fn router() -> Router<Arc<Gate>> {
@@ -45,10 +45,10 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .layer(axum::middleware::from_fn(layer::to_the_end));
     Router::new()
         .merge(changing)
-        .route("/.well-known/oauth-authorization-server/id", get(discovery).options(preflight_anybody))
-        .route("/id/.well-known/oauth-authorization-server", get(discovery).options(preflight_anybody))
-        .route("/id/.well-known/openid-configuration", get(discovery).options(preflight_anybody))
-        .route("/id/.well-known/openid-configuration/jwks", get(jwks).options(preflight_anybody))
+        .route(DISCOVERY[0], get(discovery).options(preflight_anybody))
+        .route(DISCOVERY[1], get(discovery).options(preflight_anybody))
+        .route(DISCOVERY[2], get(discovery).options(preflight_anybody))
+        .route(JWKS, get(jwks).options(preflight_anybody))
         .route("/id/connect/userinfo", get(token::user_info).post(token::user_info).options(preflight))
         .route("/id", get(async || render::redirect(&Method::GET, site::ACCOUNT)))
         .route("/id/", get(async || render::redirect(&Method::GET, site::ACCOUNT)))
@@ -57,16 +57,35 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(pages::favicon().0, get(async || asset(pages::favicon().1, "image/svg+xml")))
 }
 
+const DISCOVERY: [&str; 3] = [
+    "/id/.well-known/openid-configuration",
+    "/id/.well-known/oauth-authorization-server",
+    "/.well-known/oauth-authorization-server/id",
+];
+const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
+
+/// The two documents that everybody reads, for those who ask in the usual way; the router has them for the others.
+pub(crate) fn prepared(gate: &Gate, request: &Request) -> Option<Response> {
+    let path = request.uri().path();
+    let is_jwks = path == JWKS;
+    if request.method() != Method::GET || !(is_jwks || DISCOVERY.contains(&path)) {
+        return None;
+    }
+    let instance = gate.house.instance(host(request.uri(), request.headers()).ok()?)?;
+    let prepared = gate.documents.of(instance);
+    Some(document(request.headers(), if is_jwks { &prepared.jwks } else { &prepared.discovery }))
+}
+
 async fn discovery(State(gate): State<Arc<Gate>>, visit: Visit, Headers(headers): Headers) -> Response {
-    document(&visit, &headers, &gate.documents.of(&visit.instance).discovery)
+    document(&headers, &gate.documents.of(&visit.instance).discovery)
 }
 
 async fn jwks(State(gate): State<Arc<Gate>>, visit: Visit, Headers(headers): Headers) -> Response {
-    document(&visit, &headers, &gate.documents.of(&visit.instance).jwks)
+    document(&headers, &gate.documents.of(&visit.instance).jwks)
 }
 
 /// Clients may keep it for minutes: a key is published a day before it signs.
-fn document(visit: &Visit, headers: &HeaderMap, document: &Document) -> Response {
+fn document(headers: &HeaderMap, document: &Document) -> Response {
     let unchanged = headers.get(header::IF_NONE_MATCH) == Some(&document.tag);
     let mut response = if unchanged {
         let mut response = Response::new(axum::body::Body::empty());
@@ -78,7 +97,7 @@ fn document(visit: &Visit, headers: &HeaderMap, document: &Document) -> Response
     let said = response.headers_mut();
     said.insert(header::ETAG, document.tag.clone());
     said.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
-    cors::share(visit, headers, Readers::Anybody, response)
+    cors::share_with_anybody(response)
 }
 
 async fn preflight_anybody(visit: Visit, headers: HeaderMap) -> Response {

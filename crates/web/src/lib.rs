@@ -47,7 +47,8 @@ impl Doors {
         Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(Reception::new(gate)) }
     }
 
-    /// The API's fixed segments are matched in any case, and its calls are the most: the router is for the rest.
+    /// The router is for what is not asked for all the time: calls of the API, whose fixed segments are matched in any
+    /// case, and the documents that clients look up.
     async fn open(mut self, arrival: Arrival, mut request: Request) -> Response {
         if api::is_api_path(request.uri().path()) {
             let (parts, body) = request.into_parts();
@@ -56,6 +57,9 @@ impl Doors {
                 Ok(visit) => Box::pin(api::call(visit, parts, body)).await,
                 Err(refused) => refused,
             };
+        }
+        if let Some(document) = id::prepared(&self.reception.gate, &request) {
+            return document;
         }
         request.extensions_mut().insert(arrival);
         let Ok(response) = self.router.call(request).await;

@@ -152,10 +152,10 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 … to any request message that lacks a Host header field and to any
 /// request message that contains more than one Host header field line or a Host header field with an invalid value."
-struct BadHost;
+pub(crate) struct BadHost;
 
 /// RFC 9110 §7.2; for HTTP/2 and absolute targets the authority there. Without the port.
-fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
+pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
     let mut lines = headers.get_all(header::HOST).iter();
     let authority = match (uri.authority(), lines.next(), lines.next()) {
         (_, _, Some(_)) | (None, None, _) => return Err(BadHost),

@@ -8,6 +8,7 @@ use crate::FIRST;
 
 on_both! {
     the_main_job_is_sealed_and_signed
+    a_call_names_its_address_only_where_that_is_not_its_sessions
     an_erased_person_can_do_nothing_and_is_named_nowhere
     an_audit_that_is_old_enough_goes_and_the_rest_is_whole
     events_that_nobody_sealed_are_sealed_by_the_next_start
@@ -32,6 +33,23 @@ async fn the_main_job_is_sealed_and_signed(house: TestHouse) {
     let sealed = house.audit().await;
     let call = sealed.iter().find(|row| row.kind == "api-call").expect("it was told");
     assert!(call.columns.iter().any(|column| column == "192.0.2.1"), "{call:?}");
+}
+
+async fn a_call_names_its_address_only_where_that_is_not_its_sessions(house: TestHouse) {
+    let app = house.app(FIRST);
+    let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
+    assert_eq!(app.client.call_api(&tokens.access).await.status, 200, "opens the session");
+    for _ in 0..3 {
+        assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
+    }
+    assert_eq!(app.client.from("198.51.100.7:40000").call_api(&tokens.access).await.status, 200);
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    let trail = house.audit().await;
+    let calls: Vec<_> = trail.iter().filter(|row| row.kind == "api-call").collect();
+    let from = |address: &str| calls.iter().filter(|row| row.columns.iter().any(|column| column == address)).count();
+    assert_eq!((calls.len(), from("192.0.2.1"), from("198.51.100.7")), (5, 1, 1));
 }
 
 async fn an_erased_person_can_do_nothing_and_is_named_nowhere(house: TestHouse) {
@@ -136,6 +154,38 @@ async fn nodes_that_seal_at_once_put_each_event_into_one_seal(house: TestHouse) 
     let calls = trail.iter().filter(|row| row.kind == "api-call").count();
     let changes = trail.iter().filter(|row| row.columns.iter().any(|column| column.contains("enable-user"))).count();
     assert_eq!((calls, changes), (ROUNDS, ROUNDS));
+}
+
+/// Each seals calls of its own, behind whatever head there is by then.
+async fn nodes_that_seal_calls_at_once_lose_none(house: TestHouse) {
+    const ROUNDS: usize = 30;
+    let other = house.another_node().await;
+    let app = house.app(FIRST);
+    let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
+    let clients = [app.client.clone(), house.client_of(&other)];
+    for client in &clients {
+        assert_eq!(client.call_api(&tokens.access).await.status, 200);
+    }
+    for _ in 0..ROUNDS {
+        for client in &clients {
+            assert_eq!(client.call_api(&tokens.access).await.status, 200);
+        }
+        let (one, two) = tokio::join!(house.house.beat(), other.beat());
+        one.and(two).expect("the database answers");
+    }
+    other.close().await;
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole(), "{:?}", verdict.findings);
+    let trail = house.audit().await;
+    assert_eq!(trail.iter().filter(|row| row.kind == "api-call").count(), 2 * (ROUNDS + 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_nodes_that_seal_calls_at_once_lose_none() {
+    if let Some(place) = acceptance::Place::postgres().await {
+        nodes_that_seal_calls_at_once_lose_none(TestHouse::on(place).await).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
