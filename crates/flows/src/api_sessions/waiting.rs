@@ -87,6 +87,7 @@ mod tests {
     fn session(number: u128) -> Arc<LiveSession> {
         Arc::new(LiveSession {
             id: ApiSessionId(Uuid::from_u128(number)),
+            address: None,
             user: UserId(Uuid::nil()),
             timer: SlidingTimer::new(Timestamp(0), None),
             applications: Mutex::new(Applications::default()),

@@ -250,9 +250,9 @@ async fn a_full_house_says_how_full_it_was() {
     let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
     let told = why(&house, &house.client().call_api(&token).await).await;
     assert_eq!(told["cause"], "no_seat_free");
-    let [seats, taken, kept] =
+    let [seats, live, kept] =
         ["seats", "taken", "kept for reserved accounts"].map(|name| fact(&told, "expected", name));
-    assert_eq!((seats, taken, kept), ("5", "4", "1"));
+    assert_eq!((seats, live, kept), ("5", "4", "1"));
     assert_eq!(fact(&told, "expected", "next free at, if nobody calls"), "2030-03-17T18:06:40Z");
 }
 
