@@ -61,7 +61,8 @@ fn audited_addresses(installation: &Installation) -> Vec<String> {
     look(&format!("sqlite:{}", installation.path("house.db").display()), async |database| {
         let mut addresses = Vec::new();
         for instance in database.instances().await.expect("no fault") {
-            let events = Store::new(database.clone(), instance.id).audit_trail().await.expect("no fault");
+            let store = Store::new(database.clone(), instance.id);
+            let events = flows::audit::sealed_trail(&store).await.expect("no fault");
             let issued = events.into_iter().filter(|event| event.kind == "token-issued");
             addresses.extend(issued.map(|event| event.address.expect("an address")));
         }

@@ -103,7 +103,7 @@ fn the_configuration_of_the_current_folder_is_used_unless_another_is_named() {
     here(&["instance", "create", "erp"]).done();
     assert_eq!(installation.json(&["instance", "list"]), json!(["erp"]), "its paths begin at its folder");
     assert!(here(&["--version"]).done().starts_with("gatehouse "));
-    assert!(here(&["--help"]).done().contains("Exit codes: 0 done, 1 refused or failed, 2 wrong usage."));
+    assert!(here(&["--help"]).done().contains("Exit codes: 0 done, 1 refused or failed, 2 wrong usage"));
 }
 
 #[test]
