@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::guard::{Killed, TokenEnd};
+use model::legacy::LegacyRefusal;
 use model::seat::{
     Admission, Extension, FUTURE, Licences, NoSeat, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer, Step,
     ends_at,
@@ -190,6 +191,14 @@ pub(crate) struct Calling<'a> {
     pub(crate) application: ApplicationId,
     pub(crate) application_uri: &'a str,
     pub(crate) token: TokenNames,
+    /// The one session that the credential is good for; with any other, or none, it opens nothing.
+    pub(crate) continues: Option<ApiSessionId>,
+}
+
+impl Calling<'_> {
+    fn is_for(&self, session: ApiSessionId) -> bool {
+        self.continues.is_none_or(|only| only == session)
+    }
 }
 
 /// What became of an attempt to open.
@@ -206,16 +215,39 @@ impl Instance {
         self.api_sessions.live.read().len()
     }
 
-    /// The live session of a key, called with once more.
+    /// The live session of a key, called with once more; with `only`, if it is that one.
     pub(crate) fn known_session(
         &self,
         key: &SessionKey,
+        only: Option<ApiSessionId>,
         application: ApplicationId,
         now: Timestamp,
     ) -> Option<Arc<LiveSession>> {
         let live = self.api_sessions.find(key, now).filter(|_| self.feed.memory_holds())?;
+        if only.is_some_and(|only| only != live.id) {
+            return None;
+        }
         self.api_sessions.called(&live, application, now);
         Some(live)
+    }
+
+    /// As [`Self::session_for`], for a credential that is good for one session only.
+    pub(crate) async fn continue_session(
+        &self,
+        calling: &Calling<'_>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Answer<ApiSessionId, GuardRefusal> {
+        const OVER: GuardRefusal = GuardRefusal::Legacy(LegacyRefusal::SessionOver);
+        let row = in_time(self.store.live_api_session(&calling.key)).await?;
+        if row.is_none_or(|row| !calling.is_for(row.id)) {
+            return Ok(Err(OVER));
+        }
+        match self.session_for(calling, moment, visitor).await? {
+            // Another one of the same key began just now.
+            Ok(id) if !calling.is_for(id) => Ok(Err(OVER)),
+            answer => Ok(answer),
+        }
     }
 
     /// The session of a call whose key is not known: the live one, or a new one if a seat is free. The database decides.
@@ -242,6 +274,9 @@ impl Instance {
                     {
                         return Ok(Ok(id));
                     }
+                }
+                Step::Open(_) | Step::Refuse(_) if calling.continues.is_some() => {
+                    return Ok(Err(GuardRefusal::Legacy(LegacyRefusal::SessionOver)));
                 }
                 Step::Open(admission) => match self.open_session(calling, admission, moment, visitor).await? {
                     Attempt::Opened(id) => return Ok(Ok(id)),
@@ -364,7 +399,8 @@ impl Instance {
         self.audit.write_down(&self.store, moment).await?;
         self.audit.seal_calls(&self.sealer, moment.now).await?;
         self.proven.flush(&self.store).await?;
-        self.used.flush(&self.store, moment.now).await.map(drop)
+        self.used.flush(&self.store, moment.now).await?;
+        self.legacy_uses.flush(&self.store).await
     }
 
     /// The same, and nothing is left.

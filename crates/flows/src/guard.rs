@@ -40,7 +40,7 @@ pub struct Caller {
     pub application: Arc<TrustedApplication>,
     pub session: ApiSessionId,
     /// From where the session was opened, if that was before this call.
-    opened_from: Option<IpAddr>,
+    pub(crate) opened_from: Option<IpAddr>,
 }
 
 impl Caller {
@@ -145,8 +145,8 @@ impl Instance {
             return Ok(Err(standing.lacks(scope)));
         }
         let key = standing.session_key();
-        let (session, opened_from) = if let Some(known) = self.known_session(&key, standing.application.id, moment.now)
-        {
+        let known = self.known_session(&key, None, standing.application.id, moment.now);
+        let (session, opened_from) = if let Some(known) = known {
             (known.id, known.address)
         } else {
             let calling = Calling {
@@ -155,6 +155,7 @@ impl Instance {
                 user: &standing.user,
                 application: standing.application.id,
                 application_uri: standing.application.uri.as_str(),
+                continues: None,
             };
             // Boxed, as all that is large and rare on the way of a call.
             match Box::pin(self.session_for(&calling, moment, visitor)).await? {
@@ -259,7 +260,7 @@ impl Instance {
     }
 
     /// From memory, while that may be believed.
-    async fn user_as_known(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
+    pub(crate) async fn user_as_known(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
         if !self.feed.memory_holds() {
             self.users.forget(id);
         } else if let Some(known) = self.users.known(id) {

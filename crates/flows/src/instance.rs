@@ -31,6 +31,7 @@ use crate::forgotten::Questions;
 use crate::guard::in_time;
 pub use crate::keys::KeyRing;
 use crate::keys::{self, algorithms};
+use crate::legacy::{KnownPasswords, LegacyUses};
 use crate::mail::Outbox;
 use crate::memory::{Kills, Remembered, VerifiedTokens};
 use crate::proven::Proven;
@@ -52,7 +53,7 @@ pub struct Register {
 }
 
 impl Register {
-    fn new(applications: Vec<TrustedApplication>) -> Self {
+    pub(crate) fn new(applications: Vec<TrustedApplication>) -> Self {
         let mut register = Self::default();
         for application in applications {
             let application = Arc::new(application);
@@ -116,6 +117,8 @@ pub struct Instance {
     pub(crate) users: Remembered<UserId, User>,
     pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
     pub(crate) used: LastUsed,
+    pub(crate) legacy_uses: LegacyUses,
+    pub(crate) known_passwords: KnownPasswords,
     pub(crate) kills: Kills,
     pub(crate) verified: VerifiedTokens,
     pub(crate) api_sessions: ApiSessions,
@@ -184,6 +187,8 @@ impl Instance {
             users: Remembered::new(),
             reference_tokens: Remembered::new(),
             used: LastUsed::default(),
+            legacy_uses: LegacyUses::default(),
+            known_passwords: KnownPasswords::new(&moment.dice.secret()),
             kills,
             verified: VerifiedTokens::new(),
             api_sessions: ApiSessions::load(&store, moment).await?,
@@ -259,6 +264,7 @@ impl Instance {
             ChangeKind::User => {
                 let user = UserId(change.subject);
                 self.users.forget(user);
+                self.known_passwords.forget(user);
                 self.api_sessions.forget_user(user);
             }
             ChangeKind::Person => self.users.forget(UserId(change.subject)),

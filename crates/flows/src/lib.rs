@@ -16,6 +16,7 @@ pub mod guard;
 pub mod house;
 pub mod instance;
 mod keys;
+pub mod legacy;
 pub mod links;
 pub mod mail;
 mod memory;

@@ -84,6 +84,7 @@ pub(crate) enum Purpose {
     Form,
     Interaction,
     PersonForm,
+    ErpSession,
 }
 
 impl RootSecret {

@@ -134,6 +134,9 @@ impl Office<'_> {
             self.store.update_settings(&changed, &as_written),
             self.event("change-setting", &told, moment),
         ];
+        if settings.legacy_schemes && !changed.legacy_schemes {
+            batch.extend(killing(&self.store, Closing::OfLegacySchemes, "legacy_switched_off", moment));
+        }
         let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
         batch.extend(self.store.announce(change, moment.now));
         Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| changed))
@@ -158,6 +161,6 @@ impl Office<'_> {
 fn sign_in(key: &SessionKey) -> Option<SessionId> {
     match key {
         SessionKey::SignIn(sign_in) => Some(*sign_in),
-        SessionKey::Service(_) | SessionKey::Reference(_) => None,
+        SessionKey::Service(_) | SessionKey::Reference(_) | SessionKey::Basic(..) | SessionKey::ErpLogin(..) => None,
     }
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
+use model::throttle::Failures;
 use model::user::{Password, PasswordHash};
 use model::{IdentitySession, InstanceSettings, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
@@ -29,6 +30,19 @@ pub struct Browser {
 
 /// How often the use of our own pages is written down.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
+
+/// Whose password it was.
+pub(crate) struct Proven {
+    pub(crate) user: User,
+    /// The hash that is kept, and a better one to put in its place.
+    pub(crate) better_hash: Option<(PasswordHash, PasswordHash)>,
+}
+
+/// Why a password let nobody in, and whose it was thought to be.
+pub(crate) struct Denied {
+    pub(crate) refusal: SignInRefusal,
+    pub(crate) user: Option<UserId>,
+}
 
 /// One person's IPv6 addresses are as many as they like, within a /64 (RFC 4291 §2.5.4).
 fn network(address: IpAddr) -> IpAddr {
@@ -54,21 +68,42 @@ impl Attempt {
 impl FailureHistory {
     /// How long to wait, or the attempt counts.
     fn count(&mut self, attempt: &Attempt, now: Timestamp, settings: &InstanceSettings) -> Option<Duration> {
-        let mut account = attempt.account.as_ref().map(|key| self.accounts.get(key).copied().unwrap_or_default());
-        let mut network = self.addresses.get(&attempt.network).copied().unwrap_or_default();
-        let wait = account
-            .and_then(|history| history.wait(now, settings.free_failures_per_account))
-            .max(network.wait(now, settings.free_failures_per_address));
-        if wait.is_some() {
-            return wait;
+        let mut tried = Tried::of(attempt, self);
+        if let Some(wait) = tried.wait(now, settings) {
+            return Some(wait);
         }
-        network.add(now);
-        self.addresses.insert(attempt.network, network);
-        if let Some((key, history)) = attempt.account.clone().zip(account.as_mut()) {
+        tried.network.add(now);
+        self.addresses.insert(attempt.network, tried.network);
+        if let Some((key, history)) = attempt.account.clone().zip(tried.account.as_mut()) {
             history.add(now);
             self.accounts.insert(key, *history);
         }
         None
+    }
+}
+
+/// What was tried before under the same account and from the same network.
+struct Tried {
+    account: Option<Failures>,
+    network: Failures,
+}
+
+impl Tried {
+    fn of(attempt: &Attempt, failures: &mut FailureHistory) -> Self {
+        let account = attempt.account.as_ref().map(|key| failures.accounts.get(key).copied().unwrap_or_default());
+        Self { account, network: failures.addresses.get(&attempt.network).copied().unwrap_or_default() }
+    }
+
+    fn wait(&self, now: Timestamp, settings: &InstanceSettings) -> Option<Duration> {
+        self.account
+            .and_then(|history| history.wait(now, settings.free_failures_per_account))
+            .max(self.network.wait(now, settings.free_failures_per_address))
+    }
+}
+
+impl Denied {
+    pub(crate) const fn throttled(wait: Duration) -> Self {
+        Self { refusal: SignInRefusal::Throttled(wait), user: None }
     }
 }
 
@@ -105,33 +140,50 @@ impl Instance {
         (login, password): (&str, &Presented<Password>),
         previous: Option<&Browser>,
     ) -> Answer<(Browser, Presented<SessionCookie>), SignInRefusal> {
+        match self.prove(moment, visitor, (login, password), User::check_sign_in).await? {
+            Ok(Proven { user, better_hash }) => {
+                self.open_identity_session(moment, visitor, Arc::new(user), previous, better_hash).await.map(Ok)
+            }
+            Err(denied) => {
+                let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &denied.refusal);
+                event.user = denied.user;
+                self.audit.put(&event)?;
+                Ok(Err(denied.refusal))
+            }
+        }
+    }
+
+    /// Compares a password, whichever door it is shown at: throttled, in the same time for everybody, and forgiven only
+    /// if it is right and `may` lets the user in. Tells the audit nothing.
+    pub(crate) async fn prove(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (login, password): (&str, &Presented<Password>),
+        may: impl Fn(&User) -> Result<(), SignInRefusal>,
+    ) -> Answer<Proven, Denied> {
         let login = Login::parse(login);
         let attempt = Attempt::new(login.as_ref(), visitor.address);
         if let Some(wait) = self.count_attempt(&attempt, moment.now) {
-            return self.refuse_sign_in(moment, visitor, None, SignInRefusal::Throttled(wait));
+            return Ok(Err(Denied::throttled(wait)));
         }
         let known = match &login {
             Some(login) => self.store.user_by_login(login).await?,
             None => None,
         };
         let verdict = self.check_password(known.as_ref(), password, moment).await?;
-        let (user, better_hash) = match (known, verdict) {
-            (Some((user, _)), Verdict::Right) if user.may_sign_in() => (user, None),
-            (Some((user, Some(old))), Verdict::RightButWeak(better)) if user.may_sign_in() => {
-                (user, Some((old, better)))
-            }
-            (known, verdict) => {
-                let refusal = match (&known, verdict) {
-                    (None, _) => SignInRefusal::UnknownUser,
-                    (Some(_), Verdict::Wrong) => SignInRefusal::WrongPassword,
-                    (Some((user, _)), _) if !user.enabled => SignInRefusal::UserDisabled { since: user.updated_at },
-                    (Some((user, _)), _) => SignInRefusal::NotForSignIn(user.user_type),
-                };
-                return self.refuse_sign_in(moment, visitor, known.map(|(user, _)| user.id), refusal);
-            }
+        let denied = |refusal, user| Ok(Err(Denied { refusal, user }));
+        let Some((user, kept)) = known else { return denied(SignInRefusal::UnknownUser, None) };
+        let better_hash = match verdict {
+            Verdict::Wrong => return denied(SignInRefusal::WrongPassword, Some(user.id)),
+            Verdict::Right => None,
+            Verdict::RightButWeak(better) => kept.map(|kept| (kept, better)),
         };
+        if let Err(refusal) = may(&user) {
+            return denied(refusal, Some(user.id));
+        }
         self.forgive(&attempt);
-        self.open_identity_session(moment, visitor, Arc::new(user), previous, better_hash).await.map(Ok)
+        Ok(Ok(Proven { user, better_hash }))
     }
 
     async fn check_password(
@@ -200,6 +252,12 @@ impl Instance {
         self.questions_asked.lock().count(&Attempt::new(login, address), now, &self.settings())
     }
 
+    /// How long the next try of this login from this address would have to wait. Counts nothing.
+    pub(crate) fn must_wait(&self, login: &str, address: IpAddr, now: Timestamp) -> Option<Duration> {
+        let attempt = Attempt::new(Login::parse(login).as_ref(), address);
+        Tried::of(&attempt, &mut self.failures.lock()).wait(now, &self.settings())
+    }
+
     /// The password was right: the account begins anew here, and the network has one failure less.
     fn forgive(&self, attempt: &Attempt) {
         let mut failures = self.failures.lock();
@@ -209,18 +267,5 @@ impl Instance {
         let mut network = failures.addresses.get(&attempt.network).copied().unwrap_or_default();
         network.take_back();
         failures.addresses.insert(attempt.network, network);
-    }
-
-    fn refuse_sign_in<T>(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        user: Option<UserId>,
-        refusal: SignInRefusal,
-    ) -> Answer<T, SignInRefusal> {
-        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &refusal);
-        event.user = user;
-        self.audit.put(&event)?;
-        Ok(Err(refusal))
     }
 }

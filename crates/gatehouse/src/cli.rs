@@ -49,6 +49,9 @@ pub enum Command {
     /// Export the audit, and see whether anybody changed it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// See what is used, before changing it
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Say why something was refused, by the reference that was shown
     Why {
         #[command(flatten)]
@@ -311,8 +314,8 @@ pub struct Which {
     pub app: Option<String>,
 }
 
-const SETTING_HELP: &str =
-    "For example seats=5, seats=null (unlimited), 'reserved_seats=[\"admin\"]' or after_logout=reactivate";
+const SETTING_HELP: &str = "For example seats=5, seats=null (unlimited), 'reserved_seats=[\"admin\"]', after_logout=reactivate, \
+     legacy_schemes=true or legacy_sunset=2027-03-01";
 
 fn setting(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("write SETTING=VALUE")?;
@@ -375,6 +378,15 @@ pub enum TokenCommand {
         target: Target,
         /// Its id, as `token list` shows it
         id: uuid::Uuid,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ReportCommand {
+    /// Who still uses Basic and ErpLogin, through which application
+    Legacy {
+        #[command(flatten)]
+        target: Target,
     },
 }
 

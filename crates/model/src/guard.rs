@@ -1,5 +1,6 @@
 //! Why a bearer token, or the call that came with it, was not let in (RFC 6750 §3.1, `sessions.md`).
 
+use crate::legacy::LegacyRefusal;
 use crate::seat::NoSeat;
 use crate::standing::Gone;
 use crate::why::{Details, Refusal, when};
@@ -176,6 +177,7 @@ pub enum GuardRefusal {
         granted: String,
     },
     NoSeat(NoSeat),
+    Legacy(LegacyRefusal),
 }
 
 impl Refusal for GuardRefusal {
@@ -186,6 +188,7 @@ impl Refusal for GuardRefusal {
             Self::NotForCommunityUsers => "community_user",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::NoSeat(no_seat) => no_seat.cause(),
+            Self::Legacy(refusal) => refusal.cause(),
         }
     }
 
@@ -204,6 +207,7 @@ impl Refusal for GuardRefusal {
                     .expected("scope", needed)
             }
             Self::NoSeat(no_seat) => no_seat.details(),
+            Self::Legacy(refusal) => refusal.details(),
         }
     }
 }

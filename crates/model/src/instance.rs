@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::legacy::Sunset;
 use crate::{Login, SessionLifetimes};
 
 /// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.
@@ -90,8 +92,12 @@ pub struct InstanceSettings {
     pub reserved_seats: Vec<String>,
     pub after_logout: AfterLogout,
     pub reference_tokens_must_expire: bool,
+    /// May Basic and ErpLogin be used at all?
     pub legacy_schemes: bool,
+    /// `ApplicationUri` of the application that calls where a legacy client names none.
     pub default_legacy_application: Option<String>,
+    /// From this day on the legacy schemes are refused.
+    pub legacy_sunset: Option<Sunset>,
     /// Days that the audit is kept; `None` is for good.
     pub audit_retention_days: Option<u32>,
 }
@@ -114,6 +120,7 @@ impl Default for InstanceSettings {
             reference_tokens_must_expire: false,
             legacy_schemes: false,
             default_legacy_application: None,
+            legacy_sunset: None,
             audit_retention_days: None,
         }
     }
@@ -173,6 +180,9 @@ impl InstanceSettings {
         if self.seats.is_some_and(|seats| reserved > seats as usize) {
             return Err(format!("reserved_seats: {reserved} accounts cannot each be sure of one of fewer seats"));
         }
+        if self.default_legacy_application.as_ref().is_some_and(|uri| uri.parse::<ClientId>().is_err()) {
+            return Err("default_legacy_application: write an ApplicationUri".to_owned());
+        }
         Ok(())
     }
 
@@ -221,6 +231,9 @@ mod tests {
         let kept = five.with("reserved_seats", "admin").expect("one account");
         assert_eq!(kept.reserved_seats, ["admin"]);
         assert_eq!(kept.with("reserved_seats", r#"["admin","root"]"#).expect("two").reserved_accounts().len(), 2);
+        let ending = five.with("legacy_sunset", "2027-03-01").expect("a day");
+        assert_eq!(ending.legacy_sunset.map(|day| day.to_string()).as_deref(), Some("2027-03-01"));
+        assert_eq!(ending.with("legacy_sunset", "null").expect("none").legacy_sunset, None);
         for (name, value) in [
             ("seat", "5"),
             ("seats", "-1"),
@@ -229,6 +242,8 @@ mod tests {
             ("reserved_seats", r#"["admin","Admin"]"#),
             ("reserved_seats", r#"[" x"]"#),
             ("reserved_seats", r#"["a","b","c","d","e","f"]"#),
+            ("legacy_sunset", "soon"),
+            ("default_legacy_application", ""),
         ] {
             assert!(five.with(name, value).is_err(), "{name}={value}");
         }

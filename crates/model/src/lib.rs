@@ -12,6 +12,7 @@ mod ids;
 pub mod instance;
 pub mod keys;
 pub mod language;
+pub mod legacy;
 pub mod link;
 pub mod mail;
 mod moment;

@@ -9,7 +9,7 @@ mod timer;
 use std::time::Duration;
 
 use crate::why::{Details, Refusal, when};
-use crate::{Login, ReferenceTokenId, SessionId, Timestamp};
+use crate::{ApplicationId, Login, ReferenceTokenId, SessionId, Timestamp, UserId};
 
 pub use opening::{Opening, OwnRow, Sight, Step};
 pub use timer::{Extension, SlidingTimer};
@@ -36,6 +36,10 @@ pub enum SessionKey {
     Service(String),
     /// A reference token's id.
     Reference(ReferenceTokenId),
+    /// Basic: the application and the user.
+    Basic(ApplicationId, UserId),
+    /// ErpLogin: the same credentials, as long as they are good, are the same session.
+    ErpLogin(ApplicationId, UserId),
 }
 
 impl SessionKey {
@@ -44,6 +48,8 @@ impl SessionKey {
             Self::SignIn(sid) => format!("sid:{sid}"),
             Self::Service(jti) => format!("jti:{jti}"),
             Self::Reference(id) => format!("ref:{id}"),
+            Self::Basic(application, user) => format!("basic:{application}.{user}"),
+            Self::ErpLogin(application, user) => format!("erp:{application}.{user}"),
         }
     }
 
@@ -52,6 +58,8 @@ impl SessionKey {
             ("sid", sid) => Some(Self::SignIn(SessionId(uuid::Uuid::try_parse(sid).ok()?))),
             ("jti", jti) => Some(Self::Service(jti.to_owned())),
             ("ref", id) => Some(Self::Reference(ReferenceTokenId(uuid::Uuid::try_parse(id).ok()?))),
+            ("basic", pair) => parse_pair(pair).map(|(application, user)| Self::Basic(application, user)),
+            ("erp", pair) => parse_pair(pair).map(|(application, user)| Self::ErpLogin(application, user)),
             _ => None,
         }
     }
@@ -59,10 +67,15 @@ impl SessionKey {
     /// When a session opened now is closed even if busy; `None` is never.
     pub fn final_end(&self, opened_at: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::SignIn(_) | Self::Reference(_) => None,
+            Self::SignIn(_) | Self::Reference(_) | Self::Basic(..) | Self::ErpLogin(..) => None,
             Self::Service(_) => Some(opened_at.plus(SERVICE_LIFETIME)),
         }
     }
+}
+
+fn parse_pair(text: &str) -> Option<(ApplicationId, UserId)> {
+    let (application, user) = text.split_once('.')?;
+    Some((ApplicationId(uuid::Uuid::try_parse(application).ok()?), UserId(uuid::Uuid::try_parse(user).ok()?)))
 }
 
 /// One licence slot. A session has one, always; there is no session without.
@@ -238,11 +251,16 @@ mod tests {
         assert_eq!(ends_at(at(55), service.final_end(at(0))), at(60));
         let reference = SessionKey::Reference(ReferenceTokenId(Uuid::nil()));
         assert_eq!(ends_at(at(300), reference.final_end(at(0))), at(320), "no absolute end");
-        for key in [person, service, reference] {
+        let (app, user) = (ApplicationId(Uuid::from_u128(1)), UserId(Uuid::from_u128(2)));
+        let (basic, erp) = (SessionKey::Basic(app, user), SessionKey::ErpLogin(app, user));
+        assert_eq!(ends_at(at(300), basic.final_end(at(0))), at(320));
+        assert_eq!(ends_at(at(300), erp.final_end(at(0))), at(320));
+        for key in [person, service, reference, basic, erp] {
             assert_eq!(SessionKey::parse(&key.as_text()), Some(key));
         }
         assert_eq!(SessionKey::parse("sid:nobody"), None);
         assert_eq!(SessionKey::parse("x:1"), None);
+        assert_eq!(SessionKey::parse(&format!("basic:{}", Uuid::nil())), None, "of nobody");
         for seat in [Seat::Shared, Seat::Reserved] {
             assert_eq!(Seat::parse(seat.as_str()), Some(seat));
         }

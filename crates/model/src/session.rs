@@ -34,6 +34,10 @@ pub enum SignInRefusal {
     },
     /// Nobody signs in as a user of this kind.
     NotForSignIn(UserType),
+    /// Through this application, by a password alone.
+    NotAdmitted(UserType),
+    /// A password alone is not enough for this user, and no more can be shown where it was.
+    SecondFactor,
     /// Too many wrong passwords lately: wait this long.
     Throttled(Duration),
 }
@@ -45,6 +49,8 @@ impl Refusal for SignInRefusal {
             Self::WrongPassword => "wrong_password",
             Self::UserDisabled { .. } => "user_disabled",
             Self::NotForSignIn(_) => "user_may_not_sign_in",
+            Self::NotAdmitted(_) => "user_type_not_admitted",
+            Self::SecondFactor => "second_factor",
             Self::Throttled(_) => "throttled",
         }
     }
@@ -61,6 +67,11 @@ impl Refusal for SignInRefusal {
             Self::NotForSignIn(user_type) => {
                 Details::new("people sign in as this kind of user", SIGNING_IN).sent("user type", user_type.as_str())
             }
+            Self::NotAdmitted(user_type) => {
+                Details::new("the application admits this kind of user", "ImpersonateAs…Allowed of its record")
+                    .sent("user type", user_type.as_str())
+            }
+            Self::SecondFactor => Details::new("the user has no second factor", "docs/api.md, Old clients"),
             Self::Throttled(wait) => Details::new("few wrong passwords came from here lately", SIGNING_IN)
                 .expected("seconds to wait", wait.as_secs() + 1),
         }

@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Permissions;
+use crate::session::SignInRefusal;
 use crate::{Timestamp, UserId};
 
 /// `identity.md` §1: what kind of user this is decides how it may sign in and what its tokens open.
@@ -103,7 +104,16 @@ impl User {
 
     /// Nobody signs in as a System User, nor as somebody disabled.
     pub fn may_sign_in(&self) -> bool {
-        self.enabled && self.user_type != UserType::SystemNoLogin
+        self.check_sign_in().is_ok()
+    }
+
+    /// The same, with the reason.
+    pub fn check_sign_in(&self) -> Result<(), SignInRefusal> {
+        match self.user_type {
+            _ if !self.enabled => Err(SignInRefusal::UserDisabled { since: self.updated_at }),
+            UserType::SystemNoLogin => Err(SignInRefusal::NotForSignIn(self.user_type)),
+            UserType::Internal | UserType::ExternalCommunity => Ok(()),
+        }
     }
 }
 

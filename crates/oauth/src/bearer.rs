@@ -1,5 +1,6 @@
 //! Bearer tokens in `Authorization`, and the answer when they do not do (RFC 6750 §2.1, §3).
 
+use crate::basic::split_scheme;
 use crate::secret::{AccessToken, Presented};
 
 /// Of a token, in bytes.
@@ -20,14 +21,10 @@ pub enum BearerError {
 /// The token in the value of an `Authorization` header, if there was one; the scheme's case does not matter (RFC 9110 §11.1).
 pub fn token(authorization: Option<&[u8]>) -> Result<Presented<AccessToken>, BearerError> {
     let value = authorization.ok_or(BearerError::Missing)?;
-    let (scheme, rest) = match value.iter().position(|&byte| byte == b' ') {
-        Some(space) => value.split_at(space),
-        None => (value, &[][..]),
-    };
+    let (scheme, token) = split_scheme(value);
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return Err(BearerError::OtherScheme);
     }
-    let token = rest.trim_ascii();
     if token.len() > LONGEST_TOKEN {
         return Err(BearerError::TooLong);
     }
@@ -58,7 +55,7 @@ pub fn challenge(realm: &str, error: Option<(&str, &str)>, scope: Option<&str>) 
 }
 
 /// RFC 6750 §3 forbids `"` and `\` in these values even escaped; they and everything unprintable become `?`.
-fn quotable(text: &str) -> String {
+pub(crate) fn quotable(text: &str) -> String {
     let allowed = |character: char| matches!(character, ' '..='~') && character != '"' && character != '\\';
     text.chars().map(|character| if allowed(character) { character } else { '?' }).collect()
 }

@@ -4,6 +4,7 @@
 //! a file or a socket; the only randomness is inside key generation and the randomised signatures.
 
 pub mod authorize;
+pub mod basic;
 pub mod bearer;
 pub mod client;
 pub mod jose;

@@ -18,7 +18,7 @@ pub use batch::{Batch, Outcome, Statement, statement};
 pub use database::{Database, DatabaseUrl, DatabaseUrlError, Store};
 pub use fault::{Fault, FaultKind};
 pub use tables::{
-    ApiSessionRow, Change, ChangeKind, Closing, Connection, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, NewApiSession,
-    NewSecret, NewUser, SeatsSeen, StoredAuditKey, StoredInstance, StoredKey, TokenNames, lines_of,
+    ApiSessionRow, Change, ChangeKind, Closing, Connection, LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED,
+    NewApiSession, NewSecret, NewUser, SeatsSeen, StoredAuditKey, StoredInstance, StoredKey, TokenNames, lines_of,
 };
 pub use value::{Row, Value};

@@ -231,6 +231,14 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     open(&store, ADMIN, &key, T0).await;
     assert_eq!(close(&store, Closing::OfServiceToken(SERVICE_TOKEN), T0).await, 1);
     assert_eq!(close(&store, Closing::OfReferenceToken(KEY), T0).await, 1);
+
+    let (basic, erp) = (SessionKey::Basic(APP, ALICE), SessionKey::ErpLogin(APP, ALICE));
+    for key in [&basic, &erp, &sign_in(6)] {
+        open(&store, ALICE, key, T0).await;
+    }
+    assert_eq!(close(&store, Closing::OfLegacySchemes, T0).await, 2);
+    assert!(store.live_api_session(&erp).await.expect("no fault").is_none());
+    assert!(store.live_api_session(&sign_in(6)).await.expect("no fault").is_some(), "no legacy session");
 }
 
 async fn a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node(place: Place) {

@@ -1,20 +1,24 @@
 //! `{root}/api`: the guard before the Domain API. Answers are JSON, also when they refuse; nothing here redirects.
 
+mod credential;
+mod legacy;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
 use flows::domain::Actor;
-use flows::guard::{Call, Caller, GuardRefusal, TokenRefusal};
+use flows::guard::{Call, Caller, GuardRefusal};
+use flows::legacy::PasswordShown;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::claims::DOMAIN_API;
-use model::reference_token::is_reference_token;
+use model::legacy::LegacyScheme;
 use model::why::{Details, Failed, Refusal};
-use oauth::bearer::{self, BearerError};
-use oauth::secret::{AccessToken, Presented};
+use oauth::{basic, bearer};
 use odata::ErrorBody;
 
+use self::credential::{Credential, credential};
 use crate::body::{self, BodyError};
 use crate::cors::{self, Readers};
 use crate::layer;
@@ -24,12 +28,11 @@ use crate::site::service_root;
 use crate::visit::Visit;
 
 const PREFIX: &str = "/api/domain/odata";
+const LOGIN: &str = "/api/domain/login";
+const LOGOUT: &str = "/api/domain/logout";
 
 /// The largest entity that may be written.
 const LARGEST_BODY: usize = 1024 * 1024;
-
-/// Headers that carry a credential beside `Authorization`.
-const KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
 
 pub(crate) fn is_api_path(path: &str) -> bool {
     let rest = path.get(..4).filter(|start| start.eq_ignore_ascii_case("/api")).and_then(|_| path.get(4..));
@@ -43,6 +46,30 @@ fn below_service_root(path: &str) -> Option<&str> {
     rest.filter(|_| start.eq_ignore_ascii_case(PREFIX))
 }
 
+/// What an address below `/api` is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Data,
+    Login,
+    Logout,
+}
+
+impl Door {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            _ if path.eq_ignore_ascii_case(LOGIN) => Some(Self::Login),
+            _ if path.eq_ignore_ascii_case(LOGOUT) => Some(Self::Logout),
+            _ => below_service_root(path).map(|_| Self::Data),
+        }
+    }
+}
+
+/// Who was let in, if anybody was, and what became of the call.
+struct Outcome {
+    caller: Option<Caller>,
+    answer: Result<Result<Response, Refused>, Fault>,
+}
+
 /// Why the guard did not let a call through.
 enum Refused {
     /// RFC 6750 §3.1: no credentials, no error code.
@@ -51,6 +78,8 @@ enum Refused {
     BadCredential(&'static str),
     Guard(GuardRefusal),
     Body(BodyError),
+    /// Of ErpLogin: not what a login is made of.
+    BadLogin(&'static str),
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
@@ -58,29 +87,47 @@ pub(crate) async fn call(visit: Visit, parts: Parts, body: Body) -> Response {
     if parts.method == Method::OPTIONS {
         return cors::preflight(&visit, &parts.headers, Readers::RegisteredOrigins);
     }
-    if below_service_root(parts.uri.path()).is_none() {
-        return cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, nothing_here());
-    }
+    let answerable = match Door::at(parts.uri.path()) {
+        None => Err(nothing_here()),
+        Some(Door::Login | Door::Logout) if parts.method != Method::POST => Err(legacy::only_post()),
+        Some(door) => Ok(door),
+    };
+    let door = match answerable {
+        Ok(door) => door,
+        Err(response) => return cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, response),
+    };
     if matches!(parts.method, Method::GET | Method::HEAD) {
-        guarded(visit, parts, body).await
+        guarded(visit, door, parts, body).await
     } else {
-        layer::finish(guarded(visit, parts, body)).await
+        layer::finish(guarded(visit, door, parts, body)).await
     }
 }
 
-async fn guarded(mut visit: Visit, parts: Parts, body: Body) -> Response {
-    let (response, caller, refused) = match enter(&mut visit, &parts.method, &parts.headers).await {
-        Err(fault) => (fault_response(&visit, &fault), None, Some(told(Failed))),
-        Ok(Err(refused)) => (refusal(&visit, &refused), None, Some(told(refused))),
-        Ok(Ok(caller)) => match answer(&mut visit, &caller, &parts, body).await {
-            Err(fault) => (fault_response(&visit, &fault), Some(caller), Some(told(Failed))),
-            Ok(Err(refused)) => (refusal(&visit, &refused), Some(caller), Some(told(refused))),
-            Ok(Ok(mut response)) => {
-                let refused = response.extensions_mut().remove::<domain_api::Told>().map(told);
-                (response, Some(caller), refused)
-            }
-        },
+async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Response {
+    let shown = credential(&parts.headers);
+    let is_legacy = door != Door::Data || shown.as_ref().is_ok_and(Credential::is_legacy);
+    let Outcome { caller, answer } = match door {
+        // Old clients' ways are boxed: their futures are large, and a token's call should not carry them along.
+        Door::Login => Box::pin(legacy::login(&mut visit, body)).await,
+        Door::Data | Door::Logout => call_with(&mut visit, door, shown, &parts, body).await,
     };
+    let (mut response, refused) = match answer {
+        Err(fault) => (fault_response(&visit, &fault), Some(told(Failed))),
+        Ok(Err(refused)) => {
+            let mut response = refusal(&visit, &refused);
+            if door == Door::Data && asks_for_basic(&visit, &parts.headers, &refused) {
+                challenge_beside(&mut response, &basic::challenge(&visit.instance.issuer));
+            }
+            (response, Some(told(refused)))
+        }
+        Ok(Ok(mut response)) => {
+            let refused = response.extensions_mut().remove::<domain_api::Told>().map(told);
+            (response, refused)
+        }
+    };
+    if is_legacy {
+        legacy::announce_sunset(&visit, &mut response);
+    }
     let call = Call {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -101,37 +148,63 @@ fn told(refusal: impl Refusal + Send + 'static) -> Told {
     Box::new(refusal)
 }
 
-async fn enter(visit: &mut Visit, method: &Method, headers: &HeaderMap) -> Result<Result<Caller, Refused>, Fault> {
-    let token = match credential(headers) {
-        Ok(token) => token,
-        Err(refused) => return Ok(Err(refused)),
+async fn call_with(
+    visit: &mut Visit,
+    door: Door,
+    shown: Result<Credential, Refused>,
+    parts: &Parts,
+    body: Body,
+) -> Outcome {
+    let entered = match shown {
+        Err(refused) => Ok(Err(refused)),
+        Ok(credential) if door == Door::Logout => Box::pin(legacy::enter_to_leave(visit, &credential)).await,
+        Ok(credential) => enter(visit, &credential, &parts.method).await,
     };
-    let needed = (DOMAIN_API, domain_api::required_scope(method));
+    let caller = match entered {
+        Ok(Ok(caller)) => caller,
+        Ok(Err(refused)) => return Outcome { caller: None, answer: Ok(Err(refused)) },
+        Err(fault) => return Outcome { caller: None, answer: Err(fault) },
+    };
+    let answer = match door {
+        Door::Data => answer(visit, &caller, parts, body).await,
+        Door::Login | Door::Logout => Ok(Ok(legacy::left())),
+    };
+    Outcome { caller: Some(caller), answer }
+}
+
+async fn enter(visit: &mut Visit, credential: &Credential, method: &Method) -> Result<Result<Caller, Refused>, Fault> {
+    let scope = domain_api::required_scope(method);
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let answer = instance.enter(&mut visit.moment(), &visitor, &token, needed).await?;
+    let mut moment = visit.moment();
+    let answer = match credential {
+        Credential::Token(token) => instance.enter(&mut moment, &visitor, token, (DOMAIN_API, scope)).await?,
+        Credential::Basic(basic, application) => {
+            let shown = PasswordShown {
+                scheme: LegacyScheme::Basic,
+                login: &basic.name,
+                password: &basic.password,
+                application: application.as_deref(),
+            };
+            Box::pin(instance.enter_by_password(&mut moment, &visitor, &shown, scope)).await?
+        }
+        Credential::ErpSession(session) => {
+            Box::pin(instance.enter_by_erp_session(&mut moment, &visitor, session, Some(scope))).await?
+        }
+    };
     Ok(answer.map_err(Refused::Guard))
 }
 
-fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Refused> {
-    let shown = headers.get_all(header::AUTHORIZATION).iter().count()
-        + KEY_HEADERS.iter().map(|name| headers.get_all(name).iter().count()).sum::<usize>();
-    if shown > 1 {
-        return Err(Refused::BadCredential("send one credential, in one header"));
+/// Clients that wait to be asked are asked. A browser would ask the person in front of it, in a window that no page of
+/// ours explains: it is recognised by its fetch metadata.
+fn asks_for_basic(visit: &Visit, headers: &HeaderMap, refused: &Refused) -> bool {
+    match refused {
+        _ if headers.contains_key("sec-fetch-site") => false,
+        Refused::Guard(GuardRefusal::Legacy(refusal)) => refusal.is_wrong_password(),
+        Refused::NoCredential => {
+            credential::application(headers).is_ok_and(|named| visit.instance.offers_basic(named.as_deref(), visit.now))
+        }
+        _ => false,
     }
-    if let Some(key) = KEY_HEADERS.iter().find_map(|name| headers.get(name)) {
-        return match key.to_str() {
-            Ok(key) if is_reference_token(key) => Ok(Presented::new(key)),
-            _ => {
-                let length = key.as_bytes().len();
-                Err(Refused::Guard(GuardRefusal::Token(TokenRefusal::Malformed { length })))
-            }
-        };
-    }
-    bearer::token(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)).map_err(|error| match error {
-        BearerError::Missing | BearerError::OtherScheme => Refused::NoCredential,
-        BearerError::Malformed => Refused::BadCredential("the access token is malformed"),
-        BearerError::TooLong => Refused::BadCredential("the access token is too long"),
-    })
 }
 
 async fn answer(
@@ -170,6 +243,7 @@ impl Refusal for Refused {
             Self::BadCredential(_) => "malformed_credential",
             Self::Guard(refusal) => refusal.cause(),
             Self::Body(_) => "unreadable_body",
+            Self::BadLogin(_) => "malformed_login",
         }
     }
 
@@ -183,6 +257,9 @@ impl Refusal for Refused {
             Self::Guard(refusal) => refusal.details(),
             Self::Body(problem) => {
                 Details::new("the body can be read", "docs/api.md").sent("problem", problem.description())
+            }
+            Self::BadLogin(what) => {
+                Details::new("the login has its members", "docs/api.md, Old clients").sent("problem", what)
             }
         }
     }
@@ -237,6 +314,8 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             return response;
         }
+        Refused::Guard(GuardRefusal::Legacy(refusal)) => return legacy::refusal(realm, refusal),
+        Refused::BadLogin(what) => (StatusCode::BAD_REQUEST, "ArgumentException", (*what).to_owned(), None),
         Refused::Body(problem) => {
             let status = match problem {
                 BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -246,10 +325,17 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
         }
     };
     let mut response = error(status, kind, message);
-    if let Some(Ok(challenge)) = challenge.map(HeaderValue::try_from) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    if let Some(challenge) = challenge {
+        challenge_beside(&mut response, &challenge);
     }
     response
+}
+
+/// One more way to come in (RFC 9110 §11.6.1).
+fn challenge_beside(response: &mut Response, challenge: &str) {
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+    }
 }
 
 /// The error body of the documented API: `code` is a number, in refusals of the guard too.
@@ -282,5 +368,9 @@ mod tests {
         assert_eq!(below_service_root("/api/domain/odata"), Some(""));
         assert_eq!(below_service_root("/api/domain/odatas"), None);
         assert_eq!(below_service_root("/api/domain"), None);
+        assert!(
+            Door::at("/API/Domain/Login") == Some(Door::Login) && Door::at("/api/domain/Logout") == Some(Door::Logout)
+        );
+        assert!(Door::at("/api/domain/login/").is_none() && Door::at("/api/domain/loginx").is_none());
     }
 }

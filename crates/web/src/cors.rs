@@ -14,8 +14,9 @@ pub(crate) enum Readers {
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept-Language, TransactionId, Prefer, X-Api-Key, Api-Key, \
-                               OData-Version, OData-MaxVersion";
-const EXPOSED_HEADERS: &str = "OData-Version, Location, OData-EntityId, WWW-Authenticate, Retry-After, X-Request-Id";
+                               X-Application-Uri, OData-Version, OData-MaxVersion";
+const EXPOSED_HEADERS: &str =
+    "OData-Version, Location, OData-EntityId, WWW-Authenticate, Retry-After, Sunset, X-Request-Id";
 const PREFLIGHT_SECONDS: &str = "600";
 
 fn allowed_origin(visit: &Visit, headers: &HeaderMap, readers: Readers) -> Option<HeaderValue> {

@@ -9,6 +9,7 @@ mod hanging_up;
 mod instances;
 mod keys;
 mod kills;
+mod legacy;
 mod links;
 mod pages;
 mod profile;

@@ -69,6 +69,26 @@ async fn a_kill_reaches_the_other_node_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erp_session_is_one_on_every_node_and_dies_on_every_node() {
+    let Some((town, first, second)) = two_nodes().await else { return };
+    let (left, right) = tokio::join!(first.erp_login("alice"), second.erp_login("alice"));
+    assert_eq!(left, right, "whichever node was asked");
+    assert_eq!(town.live().await, 1);
+    for node in [&first, &second] {
+        assert_eq!(node.call_as(&left).await.status, 200);
+    }
+    town.set("legacy_schemes", "false").await;
+    let killed = Instant::now();
+    for node in [&first, &second] {
+        while node.call_as(&left).await.status != 401 {
+            assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(town.live().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_closes_no_session_of_a_shared_database() {
     let Some((town, first, second)) = two_nodes().await else { return };
     let token = first.token().await;

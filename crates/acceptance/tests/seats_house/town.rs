@@ -209,10 +209,22 @@ impl Node {
     }
 
     pub(crate) async fn call(&self, token: &str) -> Answer {
+        self.call_as(&format!("Bearer {token}")).await
+    }
+
+    pub(crate) async fn call_as(&self, authorization: &str) -> Answer {
         let request = Request::get("/api/domain/odata/Crm_Customers?$top=1")
             .header(header::HOST, "localhost")
-            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+            .header(header::AUTHORIZATION, authorization);
         self.send(request.body(Body::empty()).expect("a request")).await
+    }
+
+    /// ErpLogin; what the client sends from then on.
+    pub(crate) async fn erp_login(&self, login: &str) -> String {
+        let body = serde_json::json!({ "user": login, "pass": password_of(login), "app": "legacy.client" });
+        let request = Request::post("/api/domain/login").header(header::HOST, "localhost");
+        let answer = self.send(request.body(Body::from(body.to_string())).expect("a request")).await;
+        answer.json()["authorization"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
     }
 
     pub(crate) async fn status(&self, token: &str) -> u16 {

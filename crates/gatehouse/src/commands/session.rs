@@ -52,6 +52,8 @@ const fn kind(key: &SessionKey) -> &'static str {
         SessionKey::SignIn(_) => "person",
         SessionKey::Service(_) => "service",
         SessionKey::Reference(_) => "key",
+        SessionKey::Basic(..) => "basic",
+        SessionKey::ErpLogin(..) => "erp",
     }
 }
 

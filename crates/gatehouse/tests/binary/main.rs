@@ -17,6 +17,7 @@ mod demo;
 mod faults;
 mod hosts;
 mod killed;
+mod legacy;
 mod postgres;
 mod refusals;
 mod secrets;

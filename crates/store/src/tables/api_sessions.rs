@@ -74,6 +74,8 @@ pub enum Closing {
     OfReferenceToken(ReferenceTokenId),
     /// By the `jti`.
     OfServiceToken(Uuid),
+    /// Opened by Basic or ErpLogin.
+    OfLegacySchemes,
     /// Every session that the application uses.
     UsedBy(ApplicationId),
     /// Sessions that no application uses any more.
@@ -95,6 +97,7 @@ impl Closing {
             Self::OfSignIn(sid) => of_key(&SessionKey::SignIn(sid)),
             Self::OfReferenceToken(id) => of_key(&SessionKey::Reference(id)),
             Self::OfServiceToken(jti) => of_key(&SessionKey::Service(jti.simple().to_string())),
+            Self::OfLegacySchemes => ("(s.key LIKE 'basic:%' OR s.key LIKE 'erp:%')", vec![]),
             Self::UsedBy(application) => ("s.applications LIKE $2", values![format!("%{}%", application.0)]),
             Self::Unused => ("s.applications = ''", vec![]),
         }

@@ -13,6 +13,7 @@ mod applications;
 mod audit;
 mod authorizations;
 mod house;
+mod legacy_uses;
 mod links;
 mod people;
 mod sessions;

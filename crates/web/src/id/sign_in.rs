@@ -150,7 +150,9 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
             SignInRefusal::UnknownUser
             | SignInRefusal::WrongPassword
             | SignInRefusal::UserDisabled { .. }
-            | SignInRefusal::NotForSignIn(_),
+            | SignInRefusal::NotForSignIn(_)
+            | SignInRefusal::NotAdmitted(_)
+            | SignInRefusal::SecondFactor,
         ) => {
             page(visit, headers, way, Said { login, error: Some(visit.words().sign_in.wrong), ..Said::default() }).await
         }

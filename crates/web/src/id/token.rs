@@ -117,7 +117,10 @@ fn refused(visit: &Visit, refusal: &GuardRefusal) -> Response {
             (StatusCode::FORBIDDEN, "insufficient_scope", "the token does not have the scope openid", Some(*needed))
         }
         GuardRefusal::Token(refusal) => (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description(), None),
-        GuardRefusal::WrongAudience { .. } | GuardRefusal::NotForCommunityUsers | GuardRefusal::NoSeat(_) => {
+        GuardRefusal::WrongAudience { .. }
+        | GuardRefusal::NotForCommunityUsers
+        | GuardRefusal::NoSeat(_)
+        | GuardRefusal::Legacy(_) => {
             (StatusCode::UNAUTHORIZED, "invalid_token", "the token is not for this endpoint", None)
         }
     };

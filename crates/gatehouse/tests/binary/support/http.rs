@@ -71,6 +71,11 @@ impl Site {
         self.ask("POST", path, &[headers, &[content]].concat(), &form(fields))
     }
 
+    pub(crate) fn post_json(self, path: &str, body: &Value) -> Answer {
+        let content = [("Content-Type", "application/json")];
+        self.ask("POST", path, &content, &body.to_string()).expect("an answer")
+    }
+
     fn ask(self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
         let mut connection = self.connect()?;
         connection.write_all(self.head(method, path, headers, body.len()).as_bytes())?;

@@ -1,0 +1,98 @@
+//! The legacy schemes, for clients older than the house (`identity.md` §3.5).
+
+mod basic;
+mod erp_login;
+mod refusals;
+
+use acceptance::{Answer, Client, TestHouse};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flows::admin::Office;
+use http::Method;
+use model::{Administrator, Moment};
+use serde_json::{Value, json};
+
+const LEGACY: &str = "legacy.client";
+const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers?$top=1";
+const PASSWORD: &str = "ecila-Demo1";
+
+fn basic(login: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{login}:{password}")))
+}
+
+fn alice() -> String {
+    basic("alice", PASSWORD)
+}
+
+async fn call(client: &Client, authorization: &str) -> Answer {
+    client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization).send().await
+}
+
+/// Through an application that the request names.
+async fn call_through(client: &Client, application: &str, authorization: &str) -> Answer {
+    let ask = client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization);
+    ask.header("x-application-uri", application).send().await
+}
+
+async fn post(client: &Client, path: &str, body: String) -> Answer {
+    client.ask(&Method::POST, path).body("application/json", body).send().await
+}
+
+async fn login(client: &Client, user: &str, pass: &str, app: &str) -> Answer {
+    let body = json!({ "user": user, "pass": pass, "app": app, "lang": "en" });
+    post(client, "/api/domain/login", body.to_string()).await
+}
+
+/// What the client sends as `Authorization` from then on.
+#[track_caller]
+fn session(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["authorization"].as_str().expect("a text").to_owned()
+}
+
+async fn alices_session(client: &Client) -> String {
+    session(&login(client, "alice", PASSWORD, LEGACY).await)
+}
+
+async fn set(house: &TestHouse, name: &str, value: &str) {
+    let mut dice = house.dice();
+    let changed = house.office().await.change_setting((name, value), &mut house.moment(&mut dice)).await;
+    changed.expect("no fault").expect("a good setting");
+    house.catch_up().await;
+}
+
+/// At `demodb`, where the demo leaves the legacy schemes off.
+async fn switch_on_at_other(house: &TestHouse) {
+    let administrator = Administrator::operator();
+    let demodb = house.house.instances().iter().find(|instance| instance.name == "demodb").expect("there");
+    let office = Office::for_instance(demodb, &administrator);
+    for (name, value) in [("legacy_schemes", "true"), ("default_legacy_application", LEGACY)] {
+        let mut dice = house.dice();
+        let mut moment: Moment<'_> = house.moment(&mut dice);
+        office.change_setting((name, value), &mut moment).await.expect("no fault").expect("a good setting");
+    }
+    house.catch_up().await;
+}
+
+/// An application for which people may use the legacy schemes.
+fn old_client(uri: &str, scope: &str) -> Value {
+    json!({
+        "ApplicationUri": uri, "Name": "An old client", "ClientType": "Confidential", "Scope": scope,
+        "ImpersonateAsInternalUserAllowed": true, "BasicAuthenticationAllowed": true,
+    })
+}
+
+async fn seats_used(house: &TestHouse) -> u64 {
+    house.office().await.sessions().await.expect("sessions can be read").0.used
+}
+
+#[track_caller]
+fn assert_unauthorized(answer: &Answer, said: &str) {
+    assert_eq!(answer.status, 401, "{}", answer.text());
+    let error = &answer.json()["error"];
+    assert_eq!(error["type"], "AuthenticationException");
+    let message = error["message"].as_str().expect("a text");
+    assert!(message.contains(said), "{message:?} should say {said:?}");
+    let challenge = answer.header("www-authenticate");
+    assert!(challenge.starts_with("Bearer realm=\"http://"), "there is a better way: {challenge}");
+}

@@ -1,0 +1,432 @@
+//! The legacy schemes at the door of the APIs (`identity.md` §3.5): Basic, and ErpLogin with its sessions.
+
+mod known_passwords;
+mod report;
+mod uses;
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::claims::Epochs;
+use model::guard::GuardRefusal;
+use model::legacy::{Attempted, LegacyRefusal, LegacyScheme, check_application, check_open, check_person};
+use model::seat::SessionKey;
+use model::user::Password;
+use model::{
+    ApiSessionId, ApplicationId, InstanceSettings, Moment, Timestamp, TrustedApplication, User, UserId, UserType,
+};
+use oauth::client::ClientId;
+use oauth::secret::Presented;
+use store::{Batch, TokenNames};
+use uuid::Uuid;
+
+pub(crate) use self::known_passwords::KnownPasswords;
+pub use self::report::{ApplicationUse, LegacyReport, MOST_USERS_REPORTED};
+pub(crate) use self::uses::LegacyUses;
+use crate::api_sessions::Calling;
+use crate::guard::{Caller, in_time};
+use crate::instance::{Instance, Register};
+use crate::seal::Purpose;
+use crate::sign_in::Denied;
+use crate::{Answer, Fault};
+
+/// Marks what follows `ErpSession` in `Authorization`: a credential, derived like a refresh token and kept nowhere, so
+/// that the same login gets the same one again.
+pub enum ErpSession {}
+
+/// A person's password as a legacy client shows it.
+pub struct PasswordShown<'a> {
+    pub scheme: LegacyScheme,
+    pub login: &'a str,
+    pub password: &'a Presented<Password>,
+    /// The application that calls, if it is named.
+    pub application: Option<&'a str>,
+}
+
+/// What a legacy credential stands for today.
+struct LegacyStanding {
+    scheme: LegacyScheme,
+    application: Arc<TrustedApplication>,
+    user: Arc<User>,
+    /// The session that an `ErpSession` names.
+    session: Option<ApiSessionId>,
+}
+
+/// What an `ErpSession` says, under the instance's code of authenticity.
+#[derive(Clone, Copy)]
+struct Named {
+    session: ApiSessionId,
+    application: ApplicationId,
+    user: UserId,
+    epochs: Epochs,
+}
+
+/// Not let in, and whose password it was thought to be.
+struct TurnedAway {
+    refusal: LegacyRefusal,
+    user: Option<UserId>,
+}
+
+impl From<LegacyRefusal> for TurnedAway {
+    fn from(refusal: LegacyRefusal) -> Self {
+        Self { refusal, user: None }
+    }
+}
+
+impl From<Denied> for TurnedAway {
+    fn from(denied: Denied) -> Self {
+        Self { refusal: LegacyRefusal::Password(denied.refusal), user: denied.user }
+    }
+}
+
+/// Two-step sign-in has not been built: nobody has a second factor. Whoever builds it answers here, from memory.
+const fn has_second_factor(_user: &User) -> bool {
+    false
+}
+
+impl Named {
+    const BYTES: usize = 64;
+
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let ids = [self.session.0, self.application.0, self.user.0];
+        for (place, id) in bytes.chunks_exact_mut(16).zip(ids) {
+            place.copy_from_slice(id.as_bytes());
+        }
+        bytes[48..56].copy_from_slice(&self.epochs.0.to_be_bytes());
+        bytes[56..].copy_from_slice(&self.epochs.1.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let id = |at: usize| Uuid::from_slice(&bytes[at..at + 16]).expect("an id has 16 bytes");
+        let epoch = |at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().expect("an epoch has 8 bytes"));
+        Self {
+            session: ApiSessionId(id(0)),
+            application: ApplicationId(id(16)),
+            user: UserId(id(32)),
+            epochs: Epochs(epoch(48), epoch(56)),
+        }
+    }
+}
+
+impl LegacyStanding {
+    fn key(&self) -> SessionKey {
+        match self.scheme {
+            LegacyScheme::Basic => SessionKey::Basic(self.application.id, self.user.id),
+            LegacyScheme::ErpLogin => SessionKey::ErpLogin(self.application.id, self.user.id),
+        }
+    }
+
+    fn names(&self) -> TokenNames {
+        TokenNames {
+            user: (self.user.id, Some(self.user.epoch)),
+            application: (self.application.id, self.application.epoch),
+            authorization: None,
+            sign_in: None,
+            service_token: None,
+            reference_token: None,
+        }
+    }
+}
+
+impl Instance {
+    /// A call with Basic credentials: credential, scope, seat, as for a token.
+    pub async fn enter_by_password(
+        self: &Arc<Self>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &PasswordShown<'_>,
+        scope: &'static str,
+    ) -> Answer<Caller, GuardRefusal> {
+        match self.standing_by_password(moment, visitor, shown).await? {
+            Ok(standing) => self.let_in(standing, Some(scope), moment, visitor).await,
+            Err(refusal) => Ok(Err(GuardRefusal::Legacy(refusal))),
+        }
+    }
+
+    /// A call with an `ErpSession`. Without a scope it asks for nothing but that the session lives.
+    pub async fn enter_by_erp_session(
+        self: &Arc<Self>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &Presented<ErpSession>,
+        scope: Option<&'static str>,
+    ) -> Answer<Caller, GuardRefusal> {
+        match self.standing_by_erp_session(shown, moment.now).await? {
+            Ok(standing) => self.let_in(standing, scope, moment, visitor).await,
+            Err(refusal) => Ok(Err(GuardRefusal::Legacy(refusal))),
+        }
+    }
+
+    /// ErpLogin: opens an API session, with its seat, and answers what names it. The same credentials, while the session
+    /// lives, are answered the same.
+    pub async fn erp_login(
+        self: &Arc<Self>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &PasswordShown<'_>,
+    ) -> Answer<(Caller, Presented<ErpSession>), GuardRefusal> {
+        let standing = match self.standing_by_password(moment, visitor, shown).await? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(GuardRefusal::Legacy(refusal))),
+        };
+        let caller = match self.let_in(standing, None, moment, visitor).await? {
+            Ok(caller) => caller,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let named = Named {
+            session: caller.session,
+            application: caller.application.id,
+            user: caller.user.id,
+            epochs: Epochs::of(&caller.application, &caller.user),
+        };
+        Ok(Ok((caller, self.erp_session(named))))
+    }
+
+    /// Would a password be looked at, if this application's client sent one? For whoever asks how to come in.
+    pub fn offers_basic(&self, application: Option<&str>, now: Timestamp) -> bool {
+        let (settings, register) = (self.settings(), self.register());
+        check_open(now, &settings).is_ok() && calling_application(application, &settings, &register).is_ok()
+    }
+
+    async fn let_in(
+        self: &Arc<Self>,
+        standing: LegacyStanding,
+        scope: Option<&'static str>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Answer<Caller, GuardRefusal> {
+        if standing.user.user_type == UserType::ExternalCommunity {
+            return Ok(Err(GuardRefusal::NotForCommunityUsers));
+        }
+        if !self.feed.memory_holds() && !in_time(self.store.token_stands(&standing.names())).await? {
+            return Ok(Err(GuardRefusal::Legacy(LegacyRefusal::SessionOver)));
+        }
+        let granted = standing.application.default_api_scopes();
+        if let Some(needed) = scope.filter(|scope| !granted.contains(scope)) {
+            return Ok(Err(GuardRefusal::InsufficientScope { needed, granted: granted.to_string() }));
+        }
+        let (key, only) = (standing.key(), standing.session);
+        let known = self.known_session(&key, only, standing.application.id, moment.now);
+        let (session, opened_from) = if let Some(known) = known {
+            (known.id, known.address)
+        } else {
+            match self.unknown_session(key, &standing, moment, visitor).await? {
+                Ok(session) => (session, None),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        };
+        self.legacy_uses.note((standing.application.id, standing.scheme, standing.user.id), moment.now);
+        Ok(Ok(Caller { user: standing.user, application: standing.application, session, opened_from }))
+    }
+
+    async fn unknown_session(
+        &self,
+        key: SessionKey,
+        standing: &LegacyStanding,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Answer<ApiSessionId, GuardRefusal> {
+        let calling = Calling {
+            key,
+            token: standing.names(),
+            user: &standing.user,
+            application: standing.application.id,
+            application_uri: standing.application.uri.as_str(),
+            continues: standing.session,
+        };
+        match standing.session {
+            None => self.session_for(&calling, moment, visitor).await,
+            Some(_) => self.continue_session(&calling, moment, visitor).await,
+        }
+    }
+
+    /// Settings and register: from memory, while that may be believed.
+    async fn rules(&self) -> Result<(Arc<InstanceSettings>, Arc<Register>), Fault> {
+        if self.feed.memory_holds() {
+            return Ok((Arc::clone(&self.settings()), Arc::clone(&self.register())));
+        }
+        let settings = in_time(self.store.settings()).await?;
+        let register = Register::new(in_time(self.store.applications()).await?);
+        Ok((Arc::new(settings), Arc::new(register)))
+    }
+
+    async fn standing_by_password(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &PasswordShown<'_>,
+    ) -> Answer<LegacyStanding, LegacyRefusal> {
+        let (settings, register) = self.rules().await?;
+        let application = check_open(moment.now, &settings)
+            .and_then(|()| calling_application(shown.application, &settings, &register));
+        let answer = match application {
+            Ok(application) => {
+                let person = self.person(&application, shown, moment, visitor).await?;
+                person.map(|user| LegacyStanding { scheme: shown.scheme, application, user, session: None })
+            }
+            Err(refusal) => Err(refusal.into()),
+        };
+        answer.map_or_else(
+            |away| {
+                self.tell_legacy_refused(&away, shown, moment.now, visitor)?;
+                Ok(Err(away.refusal))
+            },
+            |standing| Ok(Ok(standing)),
+        )
+    }
+
+    /// Whose password it is. One that was right a moment ago costs no Argon2 ([`KnownPasswords`]); the throttle comes
+    /// first either way, so that remembering lets nobody guess faster than at the page.
+    async fn person(
+        &self,
+        application: &TrustedApplication,
+        shown: &PasswordShown<'_>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Answer<Arc<User>, TurnedAway> {
+        /// Overtaken this often by whoever changes the user.
+        const TRIES: usize = 4;
+        let (tag, now) = (self.known_passwords.tag(application.id, shown), moment.now);
+        for _ in 0..TRIES {
+            if let Some(wait) = self.must_wait(shown.login, visitor.address, now) {
+                return Ok(Err(Denied::throttled(wait).into()));
+            }
+            let known = if let Some(known) = self.known_passwords.get(tag, now) {
+                known
+            } else {
+                let proving = self.prove_to(application, shown, moment, visitor);
+                // Boxed: it is large, and most calls never come here.
+                match Box::pin(self.known_passwords.learn((tag, now), proving)).await? {
+                    Ok(known) => known,
+                    Err(away) => return Ok(Err(away)),
+                }
+            };
+            let user = self.user_as_known(known.user).await?.filter(|user| {
+                user.epoch == known.epoch && check_person(user, application, has_second_factor(user)).is_ok()
+            });
+            match user {
+                Some(user) => return Ok(Ok(user)),
+                None => self.known_passwords.forget_tag(tag),
+            }
+        }
+        Err(Fault::unavailable("the user is being changed at this moment"))
+    }
+
+    /// The full comparison, as at the page.
+    async fn prove_to(
+        &self,
+        application: &TrustedApplication,
+        shown: &PasswordShown<'_>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+    ) -> Answer<User, TurnedAway> {
+        let may = |user: &User| check_person(user, application, has_second_factor(user));
+        let proven = match self.prove(moment, visitor, (shown.login, shown.password), may).await? {
+            Ok(proven) => proven,
+            Err(denied) => return Ok(Err(denied.into())),
+        };
+        let user = proven.user;
+        if let Some((old, better)) = proven.better_hash {
+            let batch = Batch::new().with(self.store.rehash_password(user.id, &old, &better));
+            // Not replaced if the password was set anew meanwhile; then the epoch tells.
+            let _replaced = self.store.commit(batch).await?;
+        }
+        // Memory may not have heard yet of a change that the password was just compared after.
+        self.users.forget(user.id);
+        let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor)
+            .user(user.id)
+            .application(application.uri.as_str())
+            .detail(&serde_json::json!({ "scheme": shown.scheme.as_str() }));
+        self.audit.put(&event)?;
+        Ok(Ok(user))
+    }
+
+    fn tell_legacy_refused(
+        &self,
+        away: &TurnedAway,
+        shown: &PasswordShown<'_>,
+        now: Timestamp,
+        visitor: &Visitor,
+    ) -> Result<(), Fault> {
+        let attempted = Attempted { scheme: shown.scheme, refusal: &away.refusal };
+        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, &attempted);
+        event.user = away.user;
+        let settings = self.settings();
+        let named = shown.application.or(settings.default_legacy_application.as_deref());
+        event.application = named.and_then(|uri| uri.parse::<ClientId>().ok()).map(|uri| uri.as_str().to_owned());
+        self.audit.put(&event)
+    }
+
+    fn erp_session(&self, named: Named) -> Presented<ErpSession> {
+        let bytes = named.to_bytes();
+        let tag = self.secret.sign(Purpose::ErpSession, &[&bytes]);
+        Presented::new(format!("{}.{tag}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    fn read_erp_session(&self, shown: &Presented<ErpSession>) -> Option<Named> {
+        let (named, tag) = shown.expose().split_once('.')?;
+        let bytes: [u8; Named::BYTES] = URL_SAFE_NO_PAD.decode(named).ok()?.try_into().ok()?;
+        self.secret.verify(Purpose::ErpSession, &[&bytes], tag).then(|| Named::from_bytes(&bytes))
+    }
+
+    async fn standing_by_erp_session(
+        &self,
+        shown: &Presented<ErpSession>,
+        now: Timestamp,
+    ) -> Answer<LegacyStanding, LegacyRefusal> {
+        let (settings, register) = self.rules().await?;
+        if let Err(refusal) = check_open(now, &settings) {
+            return Ok(Err(refusal));
+        }
+        let Some(named) = self.read_erp_session(shown) else {
+            return Ok(Err(LegacyRefusal::UnknownSession { length: shown.expose().len() }));
+        };
+        let application = register.by_id(named.application);
+        if let Err(refusal) = check_application(application.map(AsRef::as_ref)) {
+            return Ok(Err(refusal));
+        }
+        let user = self.user_as_known(named.user).await?;
+        let Some((application, user)) = application.cloned().zip(user) else {
+            return Ok(Err(LegacyRefusal::SessionOver));
+        };
+        let stands = named.epochs == Epochs::of(&application, &user)
+            && check_person(&user, &application, has_second_factor(&user)).is_ok();
+        let scheme = LegacyScheme::ErpLogin;
+        let standing = LegacyStanding { scheme, application, user, session: Some(named.session) };
+        Ok(if stands { Ok(standing) } else { Err(LegacyRefusal::SessionOver) })
+    }
+}
+
+/// The application that is named, else the instance's default, if it may use the schemes.
+fn calling_application(
+    named: Option<&str>,
+    settings: &InstanceSettings,
+    register: &Register,
+) -> Result<Arc<TrustedApplication>, LegacyRefusal> {
+    let uri = named.or(settings.default_legacy_application.as_deref()).ok_or(LegacyRefusal::NoApplication)?;
+    let application = uri.parse::<ClientId>().ok().and_then(|uri| register.by_uri(&uri));
+    check_application(application.map(AsRef::as_ref))?;
+    application.cloned().ok_or(LegacyRefusal::UnknownApplication)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_erp_session_says_reads_back_as_written() {
+        let named = Named {
+            session: ApiSessionId(Uuid::from_u128(1)),
+            application: ApplicationId(Uuid::from_u128(2 << 100)),
+            user: UserId(Uuid::from_u128(3)),
+            epochs: Epochs(4, i64::MAX),
+        };
+        let read = Named::from_bytes(&named.to_bytes());
+        assert_eq!((read.session, read.application, read.user), (named.session, named.application, named.user));
+        assert_eq!(read.epochs, named.epochs);
+    }
+}

@@ -1,0 +1,335 @@
+//! The legacy schemes (`identity.md` §3.5): a person's own password on API calls, by Basic or by ErpLogin, for clients
+//! that are older than the house. Off unless the instance and the application say otherwise, and never for long.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::session::SignInRefusal;
+use crate::why::{Details, Refusal};
+use crate::{ApplicationId, InstanceSettings, Timestamp, TrustedApplication, User, UserId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LegacyScheme {
+    /// RFC 7617: name and password with every call.
+    Basic,
+    /// Name and password once, for the id of an API session.
+    ErpLogin,
+}
+
+impl LegacyScheme {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Basic => "Basic",
+            Self::ErpLogin => "ErpLogin",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Basic, Self::ErpLogin].into_iter().find(|scheme| scheme.as_str() == text)
+    }
+}
+
+/// The first day, in UTC, on which the legacy schemes are refused; written `yyyy-mm-dd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sunset(Date);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a day as yyyy-mm-dd")]
+pub struct NotADay;
+
+impl Sunset {
+    /// From this moment on they are refused.
+    pub fn begins(self) -> Timestamp {
+        let midnight = self.0.to_zoned(TimeZone::UTC);
+        midnight.map_or(Timestamp(i64::MAX), |midnight| Timestamp(midnight.timestamp().as_microsecond()))
+    }
+}
+
+impl TryFrom<String> for Sunset {
+    type Error = NotADay;
+
+    fn try_from(text: String) -> Result<Self, NotADay> {
+        let day: Date = text.parse().map_err(|_| NotADay)?;
+        // The one form: the library reads others too.
+        if day.to_string() == text { Ok(Self(day)) } else { Err(NotADay) }
+    }
+}
+
+impl From<Sunset> for String {
+    fn from(sunset: Sunset) -> Self {
+        sunset.to_string()
+    }
+}
+
+impl fmt::Display for Sunset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a legacy credential did not open the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LegacyRefusal {
+    /// At this instance.
+    SwitchedOff,
+    /// Their day has come.
+    Over(Sunset),
+    /// None is named, and the instance has no default.
+    NoApplication,
+    UnknownApplication,
+    /// By its `ApplicationUri`, here and below.
+    ApplicationDisabled(String),
+    /// `BasicAuthenticationAllowed` is not set.
+    ApplicationForbids(String),
+    /// All but the throttle are one and the same to whoever asks.
+    Password(SignInRefusal),
+    /// No ErpSession of this instance; what was shown has this many bytes.
+    UnknownSession {
+        length: usize,
+    },
+    /// The ErpSession is over, or the user or the application was changed since it began.
+    SessionOver,
+}
+
+impl LegacyRefusal {
+    /// What is wrong and what to do, without telling a stranger who or what is registered here.
+    pub fn description(&self) -> String {
+        match self {
+            Self::SwitchedOff => "Basic and ErpLogin are switched off here: get an access token instead.".to_owned(),
+            Self::Over(day) => format!("Basic and ErpLogin ended here on {day}: get an access token instead."),
+            Self::NoApplication => {
+                "Name the application that calls, in X-Application-Uri or in the login's app.".to_owned()
+            }
+            Self::UnknownApplication | Self::ApplicationDisabled(_) | Self::ApplicationForbids(_) => {
+                "This application may not use Basic or ErpLogin: get an access token instead.".to_owned()
+            }
+            Self::Password(SignInRefusal::Throttled(wait)) => {
+                let seconds = wait.as_secs() + 1;
+                format!("Too many wrong passwords lately. Wait {seconds} seconds and try again.")
+            }
+            Self::Password(_) => "The login or the password is wrong, or may not be used in this way.".to_owned(),
+            Self::UnknownSession { .. } => "This is not an ErpSession of this instance: log in.".to_owned(),
+            Self::SessionOver => "The session is over: log in again.".to_owned(),
+        }
+    }
+
+    /// How long to wait, if that is all that is wrong.
+    pub const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Password(SignInRefusal::Throttled(wait)) => Some(*wait),
+            _ => None,
+        }
+    }
+
+    /// Would another login and password do?
+    pub const fn is_wrong_password(&self) -> bool {
+        matches!(self, Self::Password(_)) && self.wait().is_none()
+    }
+}
+
+impl Refusal for LegacyRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::SwitchedOff => "legacy_switched_off",
+            Self::Over(_) => "legacy_sunset",
+            Self::NoApplication => "no_application_named",
+            Self::UnknownApplication => "unknown_application",
+            Self::ApplicationDisabled(_) => "application_disabled",
+            Self::ApplicationForbids(_) => "application_forbids_legacy",
+            Self::Password(refusal) => refusal.cause(),
+            Self::UnknownSession { .. } => "erp_session_unknown",
+            Self::SessionOver => "erp_session_over",
+        }
+    }
+
+    fn details(&self) -> Details {
+        const OLD_CLIENTS: &str = "docs/api.md, Old clients";
+        const SETTING: &str = "setting of the instance";
+        match self {
+            Self::SwitchedOff => {
+                Details::new("the legacy schemes are switched on", SETTING).expected("legacy_schemes", "true")
+            }
+            Self::Over(day) => {
+                Details::new("the day of their end has not come", SETTING).expected("legacy_sunset", day)
+            }
+            Self::NoApplication => Details::new("the application that calls is known", OLD_CLIENTS)
+                .expected("X-Application-Uri, or app", "an ApplicationUri, or the setting default_legacy_application"),
+            Self::UnknownApplication => Details::new("the application is registered", OLD_CLIENTS),
+            Self::ApplicationDisabled(uri) => {
+                Details::new("the application is enabled", "IsEnabled of its record").sent("application", uri)
+            }
+            Self::ApplicationForbids(uri) => Details::new(
+                "people may use a password through the application",
+                "BasicAuthenticationAllowed of its record",
+            )
+            .sent("application", uri)
+            .expected("BasicAuthenticationAllowed", "true"),
+            Self::Password(refusal) => refusal.details(),
+            Self::UnknownSession { length } => {
+                Details::new("the ErpSession was answered by this instance", OLD_CLIENTS).hidden("ErpSession", *length)
+            }
+            Self::SessionOver => {
+                Details::new("the session lives, and user and application are as when it began", OLD_CLIENTS)
+            }
+        }
+    }
+}
+
+/// The same, with the scheme that was tried, for the audit.
+pub struct Attempted<'a> {
+    pub scheme: LegacyScheme,
+    pub refusal: &'a LegacyRefusal,
+}
+
+impl Refusal for Attempted<'_> {
+    fn cause(&self) -> &'static str {
+        self.refusal.cause()
+    }
+
+    fn details(&self) -> Details {
+        self.refusal.details().sent("scheme", self.scheme.as_str())
+    }
+}
+
+/// Are the schemes in use at this instance, at this time?
+pub fn check_open(now: Timestamp, settings: &InstanceSettings) -> Result<(), LegacyRefusal> {
+    match settings.legacy_sunset {
+        _ if !settings.legacy_schemes => Err(LegacyRefusal::SwitchedOff),
+        Some(day) if now >= day.begins() => Err(LegacyRefusal::Over(day)),
+        _ => Ok(()),
+    }
+}
+
+/// May the application use them?
+pub fn check_application(application: Option<&TrustedApplication>) -> Result<&TrustedApplication, LegacyRefusal> {
+    match application {
+        None => Err(LegacyRefusal::UnknownApplication),
+        Some(application) if !application.enabled => {
+            Err(LegacyRefusal::ApplicationDisabled(application.uri.as_str().to_owned()))
+        }
+        Some(application) if !application.basic_authentication_allowed => {
+            Err(LegacyRefusal::ApplicationForbids(application.uri.as_str().to_owned()))
+        }
+        Some(application) => Ok(application),
+    }
+}
+
+/// May this person come in by the password alone? A second factor that a client cannot ask for must not be gone around.
+pub fn check_person(
+    user: &User,
+    application: &TrustedApplication,
+    has_second_factor: bool,
+) -> Result<(), SignInRefusal> {
+    user.check_sign_in()?;
+    if !application.admits(user) {
+        return Err(SignInRefusal::NotAdmitted(user.user_type));
+    }
+    if has_second_factor { Err(SignInRefusal::SecondFactor) } else { Ok(()) }
+}
+
+/// How much one user used one scheme through one application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegacyUse {
+    pub application: ApplicationId,
+    pub scheme: LegacyScheme,
+    pub user: UserId,
+    /// Requests that were let in.
+    pub uses: u64,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::application::tests::{PUBLIC, application};
+    use crate::domain::Permissions;
+    use crate::{Login, UserType};
+
+    fn day(text: &str) -> Sunset {
+        text.to_owned().try_into().expect("a day")
+    }
+
+    #[test]
+    fn a_sunset_is_a_day_and_begins_with_it_in_utc() {
+        assert_eq!(day("1970-01-02").begins(), Timestamp::from_seconds(24 * 3600));
+        assert_eq!(String::from(day("2027-03-01")), "2027-03-01");
+        for bad in ["", "2027", "2027-02-30", "20270301", "2027-03-01T00:00", "2027-03-01Z", "2027-W09-1", "tomorrow"] {
+            assert_eq!(Sunset::try_from(bad.to_owned()), Err(NotADay), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_schemes_are_closed_unless_switched_on_and_from_their_sunset_on() {
+        let on = InstanceSettings { legacy_schemes: true, ..InstanceSettings::default() };
+        let ending = InstanceSettings { legacy_sunset: Some(day("1970-01-02")), ..on.clone() };
+        let at = |settings: &InstanceSettings, seconds| check_open(Timestamp::from_seconds(seconds), settings);
+        assert_eq!(at(&InstanceSettings::default(), 0), Err(LegacyRefusal::SwitchedOff));
+        assert_eq!(at(&on, i64::MAX), Ok(()));
+        assert_eq!(at(&ending, 24 * 3600 - 1), Ok(()));
+        assert_eq!(at(&ending, 24 * 3600), Err(LegacyRefusal::Over(day("1970-01-02"))));
+    }
+
+    #[test]
+    fn an_application_uses_them_only_if_its_record_says_so() {
+        let mut app = application(PUBLIC, "read");
+        let refusal = |app: Option<&TrustedApplication>| check_application(app).err();
+        assert_eq!(refusal(None), Some(LegacyRefusal::UnknownApplication));
+        assert_eq!(refusal(Some(&app)), Some(LegacyRefusal::ApplicationForbids(app.uri.as_str().to_owned())));
+        app.basic_authentication_allowed = true;
+        assert_eq!(refusal(Some(&app)), None);
+        app.enabled = false;
+        assert_eq!(refusal(Some(&app)), Some(LegacyRefusal::ApplicationDisabled(app.uri.as_str().to_owned())));
+        let told = |refusal: LegacyRefusal| refusal.description();
+        assert_eq!(told(LegacyRefusal::UnknownApplication), told(LegacyRefusal::ApplicationForbids("a".into())));
+        assert_eq!(told(LegacyRefusal::UnknownApplication), told(LegacyRefusal::ApplicationDisabled("a".into())));
+    }
+
+    #[test]
+    fn a_password_alone_opens_for_people_of_the_right_kind_without_a_second_factor() {
+        let app = application(PUBLIC, "read");
+        let person = |user_type, enabled| User {
+            id: UserId(Uuid::nil()),
+            login: Login::parse("alice").expect("valid"),
+            user_type,
+            is_admin: false,
+            enabled,
+            name: "Alice".into(),
+            email: None,
+            locale: None,
+            permissions: Permissions::default(),
+            epoch: 0,
+            updated_at: Timestamp(0),
+        };
+        let alice = person(UserType::Internal, true);
+        assert_eq!(check_person(&alice, &app, false), Ok(()));
+        let refused = |user: &User, has_second_factor| {
+            let refusal = check_person(user, &app, has_second_factor).expect_err("refused");
+            (refusal.cause(), LegacyRefusal::Password(refusal).description())
+        };
+        let told = [
+            refused(&alice, true),
+            refused(&person(UserType::Internal, false), false),
+            refused(&person(UserType::SystemNoLogin, true), false),
+            refused(&person(UserType::ExternalCommunity, true), false),
+        ];
+        let causes = told.each_ref().map(|(cause, _)| *cause);
+        assert_eq!(causes, ["second_factor", "user_disabled", "user_may_not_sign_in", "user_type_not_admitted"]);
+        assert!(told.iter().all(|(_, text)| *text == told[0].1), "a stranger hears one text");
+    }
+
+    #[test]
+    fn schemes_read_back_as_written() {
+        for scheme in [LegacyScheme::Basic, LegacyScheme::ErpLogin] {
+            assert_eq!(LegacyScheme::parse(scheme.as_str()), Some(scheme));
+        }
+        assert_eq!(LegacyScheme::parse("basic"), None);
+    }
+}

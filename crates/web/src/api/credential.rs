@@ -1,0 +1,95 @@
+//! What a call shows of whom it comes from: one credential, in one header.
+
+use flows::guard::{GuardRefusal, TokenRefusal};
+use flows::legacy::ErpSession;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use model::reference_token::is_reference_token;
+use model::user::Password;
+use oauth::basic::{self, Basic, BasicError};
+use oauth::bearer::{self, BearerError};
+use oauth::secret::{AccessToken, Presented};
+
+use super::Refused;
+
+/// Headers that carry a credential beside `Authorization`.
+const KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
+
+/// Names the application that calls by Basic, which itself has no room for it.
+const APPLICATION: &str = "x-application-uri";
+
+const LONGEST_ERP_SESSION: usize = 256;
+
+pub(super) enum Credential {
+    Token(Presented<AccessToken>),
+    /// With the application that is named.
+    Basic(Basic<Password>, Option<String>),
+    ErpSession(Presented<ErpSession>),
+}
+
+impl Credential {
+    pub(super) fn is_legacy(&self) -> bool {
+        !matches!(self, Self::Token(_))
+    }
+}
+
+pub(super) fn credential(headers: &HeaderMap) -> Result<Credential, Refused> {
+    let shown = headers.get_all(header::AUTHORIZATION).iter().count()
+        + KEY_HEADERS.iter().map(|name| headers.get_all(name).iter().count()).sum::<usize>();
+    if shown > 1 {
+        return Err(Refused::BadCredential("send one credential, in one header"));
+    }
+    if let Some(key) = KEY_HEADERS.iter().find_map(|name| headers.get(name)) {
+        return match key.to_str() {
+            Ok(key) if is_reference_token(key) => Ok(Credential::Token(Presented::new(key))),
+            _ => {
+                let length = key.as_bytes().len();
+                Err(Refused::Guard(GuardRefusal::Token(TokenRefusal::Malformed { length })))
+            }
+        };
+    }
+    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    match bearer::token(authorization) {
+        Ok(token) => Ok(Credential::Token(token)),
+        Err(BearerError::OtherScheme) => legacy(authorization.unwrap_or_default(), headers),
+        Err(BearerError::Missing) => Err(Refused::NoCredential),
+        Err(BearerError::Malformed) => Err(Refused::BadCredential("the access token is malformed")),
+        Err(BearerError::TooLong) => Err(Refused::BadCredential("the access token is too long")),
+    }
+}
+
+fn legacy(authorization: &[u8], headers: &HeaderMap) -> Result<Credential, Refused> {
+    let (scheme, rest) = basic::split_scheme(authorization);
+    if scheme.eq_ignore_ascii_case(b"ErpSession") {
+        return match std::str::from_utf8(rest) {
+            Ok(session) if (1..=LONGEST_ERP_SESSION).contains(&session.len()) => {
+                Ok(Credential::ErpSession(Presented::new(session)))
+            }
+            _ => Err(Refused::BadCredential("the ErpSession is malformed")),
+        };
+    }
+    match basic::parse(authorization) {
+        Ok(basic) => Ok(Credential::Basic(basic, application(headers)?)),
+        Err(BasicError::OtherScheme) => Err(Refused::NoCredential),
+        Err(BasicError::TooLong) => Err(Refused::BadCredential("the Basic credentials are too long")),
+        Err(BasicError::NotBase64) => Err(Refused::BadCredential("the Basic credentials are not base64")),
+        Err(BasicError::NoColon) => Err(Refused::BadCredential("there is no colon in the Basic credentials")),
+        Err(BasicError::NotUtf8) => Err(Refused::BadCredential("send the Basic credentials in UTF-8")),
+        Err(BasicError::ControlCharacter) => {
+            Err(Refused::BadCredential("there is a control character in the Basic credentials"))
+        }
+    }
+}
+
+/// The application that is named, if one is.
+pub(super) fn application(headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    const WHAT: &str = "name one application in X-Application-Uri, in printable ASCII";
+    let mut named = headers.get_all(APPLICATION).iter();
+    match (named.next(), named.next()) {
+        (None, _) => Ok(None),
+        (Some(uri), None) => {
+            let uri = uri.to_str().map_err(|_| Refused::BadCredential(WHAT))?.trim();
+            Ok(Some(uri.to_owned()).filter(|uri| !uri.is_empty()))
+        }
+        (Some(_), Some(_)) => Err(Refused::BadCredential(WHAT)),
+    }
+}

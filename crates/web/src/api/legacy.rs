@@ -1,0 +1,118 @@
+//! ErpLogin (`domain-api.md` §1.9), and what refusals and answers of the legacy schemes look like.
+
+use axum::body::Body;
+use axum::response::Response;
+use flows::Fault;
+use flows::guard::Caller;
+use flows::legacy::PasswordShown;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use jiff::fmt::rfc2822::DateTimePrinter;
+use model::legacy::{LegacyRefusal, LegacyScheme};
+use model::user::Password;
+use oauth::bearer;
+use oauth::secret::Presented;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::credential::Credential;
+use super::{Outcome, Refused, challenge_beside, error};
+use crate::body;
+use crate::render;
+use crate::visit::Visit;
+
+const LARGEST_LOGIN: usize = 8 * 1024;
+
+/// The members that count. The language (`lang`, of older clients `ln`) is read by nobody: every text is in English.
+/// Others that old clients send are passed over.
+#[derive(Deserialize)]
+struct LoginBody {
+    user: Option<String>,
+    pass: Option<String>,
+    app: Option<String>,
+}
+
+pub(super) async fn login(visit: &mut Visit, body: Body) -> Outcome {
+    match read_login(body).await {
+        Err(refused) => Outcome { caller: None, answer: Ok(Err(refused)) },
+        Ok((login, password, application)) => {
+            let shown = PasswordShown {
+                scheme: LegacyScheme::ErpLogin,
+                login: &login,
+                password: &password,
+                application: application.as_deref(),
+            };
+            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+            match instance.erp_login(&mut visit.moment(), &visitor, &shown).await {
+                Err(fault) => Outcome { caller: None, answer: Err(fault) },
+                Ok(Err(refusal)) => Outcome { caller: None, answer: Ok(Err(Refused::Guard(refusal))) },
+                Ok(Ok((caller, session))) => {
+                    // Old clients cut the text at its first colon: one member, no blanks, no colon in the id.
+                    let text = json!({ "authorization": format!("ErpSession {}", session.expose()) });
+                    let answer = Ok(Ok(render::json(StatusCode::OK, &text)));
+                    Outcome { caller: Some(caller), answer }
+                }
+            }
+        }
+    }
+}
+
+async fn read_login(body: Body) -> Result<(String, Presented<Password>, Option<String>), Refused> {
+    let bytes = body::read(body, LARGEST_LOGIN).await.map_err(Refused::Body)?;
+    let login: LoginBody = serde_json::from_slice(&bytes)
+        .map_err(|_| Refused::BadLogin("Send a JSON object with the texts user, pass and app, each once."))?;
+    let (Some(user), Some(pass)) = (login.user, login.pass) else {
+        return Err(Refused::BadLogin("The login needs the members user and pass."));
+    };
+    Ok((user, Presented::new(pass), login.app.filter(|app| !app.is_empty())))
+}
+
+/// Only who has a live ErpSession can log out of it, which asks for no scope.
+pub(super) async fn enter_to_leave(
+    visit: &mut Visit,
+    credential: &Credential,
+) -> Result<Result<Caller, Refused>, Fault> {
+    let Credential::ErpSession(session) = credential else {
+        return Ok(Err(Refused::NoCredential));
+    };
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let answer = instance.enter_by_erp_session(&mut visit.moment(), &visitor, session, None).await?;
+    Ok(answer.map_err(Refused::Guard))
+}
+
+/// Logging out frees nothing: the session is left to its idle timer, because others may have been answered the same id.
+pub(super) fn left() -> Response {
+    render::json(StatusCode::OK, &json!({}))
+}
+
+pub(super) fn only_post() -> Response {
+    let mut response =
+        error(StatusCode::METHOD_NOT_ALLOWED, "NotSupportedException", "Use POST at this address.".to_owned());
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+    response
+}
+
+/// 401 with the challenge of what would do instead (RFC 9110 §15.5.2), or 429.
+pub(super) fn refusal(realm: &str, refusal: &LegacyRefusal) -> Response {
+    let status = match refusal.wait() {
+        Some(_) => StatusCode::TOO_MANY_REQUESTS,
+        None => StatusCode::UNAUTHORIZED,
+    };
+    let mut response = error(status, "AuthenticationException", refusal.description());
+    if let Some(wait) = refusal.wait() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    } else {
+        challenge_beside(&mut response, &bearer::challenge(realm, None, None));
+    }
+    response
+}
+
+/// RFC 8594 §3: when the schemes will end, where that has been decided.
+pub(super) fn announce_sunset(visit: &Visit, response: &mut Response) {
+    const SUNSET: HeaderName = HeaderName::from_static("sunset");
+    let Some(day) = visit.instance.settings().legacy_sunset else { return };
+    let begins = jiff::Timestamp::from_microsecond(day.begins().micros()).ok();
+    let text = begins.and_then(|begins| DateTimePrinter::new().timestamp_to_rfc9110_string(&begins).ok());
+    if let Some(Ok(value)) = text.map(HeaderValue::try_from) {
+        response.headers_mut().insert(SUNSET, value);
+    }
+}
