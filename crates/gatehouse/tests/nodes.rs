@@ -233,7 +233,8 @@ async fn of_sixty_four_racing_first_calls_on_three_nodes_one_gets_the_last_seat_
         let answers = racing.join_all().await;
         let (winners, losers) = answers.iter().partition::<Vec<u16>, _>(|status| is_in(**status));
         assert_eq!(winners.len(), 1, "round {round}: {answers:?}");
-        assert!(losers.iter().all(|status| *status == 429), "round {round}: {answers:?}");
+        // Where the database cannot answer so many in time, some are told to come back.
+        assert!(losers.iter().all(|status| matches!(status, 429 | 503)), "round {round}: {answers:?}");
         assert_eq!(cluster.live().await, 1);
         let ended = cluster.run(&["session", "end", "--app", "robot"]);
         assert_eq!(ended["ended"], 1);

@@ -239,8 +239,8 @@ async fn every_table_about_users_is_known_to_erasing(place: Place) {
         "set_up_links",
     ];
     /// Here the id stands for the person, and nothing else does: events that wait are sealed without what identifies
-    /// them.
-    const BY_REFERENCE: [&str; 1] = ["audit_events"];
+    /// them, uses of legacy schemes are numbers and times.
+    const BY_REFERENCE: [&str; 2] = ["audit_events", "legacy_uses"];
     let Some(path) = place.path().map(std::path::Path::to_owned) else { return };
     let database = place.migrated().await;
     let tables = database
