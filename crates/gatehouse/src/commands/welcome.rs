@@ -54,15 +54,9 @@ pub(super) fn text(port: u16) -> String {
          # The refresh token brings new ones\n\
          curl -s {root}/id/connect/token -u portal.example.com:portal-secret -d grant_type=refresh_token \
          -d \"refresh_token=$(echo \"$TOKENS\" | {refresh})\"\n\n\
-         # An old client: the password with every call, or once for a session\n\
-         curl -s -u alice:ecila-Demo1 '{root}/api/domain/odata/Crm_Customers?$top=1'\n\
-         SESSION=$(curl -s {root}/api/domain/login -d '{{\"user\":\"alice\",\"pass\":\"ecila-Demo1\",\
-         \"app\":\"legacy.client\"}}' | {session})\n\
-         curl -s -H \"Authorization: $SESSION\" '{root}/api/domain/odata/Crm_Customers?$top=1'\n\n\
          Ctrl-C ends the demo.\n\n",
         access = field("access_token"),
         refresh = field("refresh_token"),
-        session = field("authorization"),
     );
     text
 }
