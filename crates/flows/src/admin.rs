@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
 use model::audit::{AuditEvent, AuditKind, RequestId};
 use model::domain::Permissions;
+use model::keys::KeyTimes;
 use model::record::{ApplicationRecord, Registration};
 use model::user::{Password, PasswordHash};
 use model::{
@@ -18,6 +19,7 @@ use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Ou
 use crate::api_sessions::killing;
 use crate::audit::{Trail, house_event};
 use crate::instance::{Instance, ROOT_SECRET};
+use crate::keys::KeyRing;
 use crate::{Answer, Fault, MasterKey, Passwords, keys};
 
 /// At least this many characters (NIST SP 800-63B §5.1.1.2).
@@ -99,6 +101,14 @@ pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result
         master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
     }
     Ok(())
+}
+
+/// The signing keys of an instance, each opened and parsed: for who examines an installation.
+pub async fn examine_keys(database: &Database, master: &MasterKey, instance: &str) -> Result<Vec<KeyTimes>, Fault> {
+    let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
+    let stored = found.ok_or_else(|| Fault::failed("there is no such instance"))?;
+    let ring = KeyRing::load(&Store::new(database.clone(), stored.id), master).await?;
+    Ok(ring.times().cloned().collect())
 }
 
 /// A login as an administrator writes it.

@@ -19,7 +19,8 @@ use model::seat::{
 use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
 use parking_lot::{Mutex, RwLock};
 use store::{
-    ApiSessionRow, Batch, Change, ChangeKind, Closing, NewApiSession, Outcome, SeatsSeen, Statement, Store, TokenNames,
+    ApiSessionRow, Batch, Change, ChangeKind, ClosedApiSession, Closing, NewApiSession, Outcome, SeatsSeen, Statement,
+    Store, TokenNames,
 };
 use uuid::Uuid;
 
@@ -28,6 +29,7 @@ use self::waiting::Waiting;
 use crate::audit::Trail;
 use crate::guard::{GuardRefusal, TokenRefusal, in_time};
 use crate::instance::Instance;
+use crate::meters::Meters;
 use crate::{Answer, Fault};
 
 /// Timers that a beat writes down where nobody else goes by them: a crowd of sessions is written down in turns. Nodes
@@ -79,8 +81,10 @@ struct ClosedLately {
 impl ClosedLately {
     const MOST: usize = 10_000;
 
-    fn add(&mut self, id: ApiSessionId) {
-        if self.known.insert(id) {
+    /// Whether it is news.
+    fn add(&mut self, id: ApiSessionId) -> bool {
+        let is_news = self.known.insert(id);
+        if is_news {
             self.in_order.push_back(id);
         }
         if self.in_order.len() > Self::MOST
@@ -88,6 +92,7 @@ impl ClosedLately {
         {
             self.known.remove(&oldest);
         }
+        is_news
     }
 }
 
@@ -155,11 +160,14 @@ impl ApiSessions {
         }
     }
 
-    fn forget(&self, closed: &[(ApiSessionId, SessionKey)]) {
+    /// Each closing is counted once, however often it is heard of.
+    fn forget(&self, closed: &[ClosedApiSession], meters: &Meters) {
         let mut live = self.live.write();
         let mut closed_lately = self.closed_lately.lock();
-        for (id, key) in closed {
-            closed_lately.add(*id);
+        for ClosedApiSession { id, key, reason } in closed {
+            if closed_lately.add(*id) {
+                meters.closed(reason);
+            }
             if live.get(key).is_some_and(|known| known.id == *id) {
                 live.remove(key);
             }
@@ -341,6 +349,7 @@ impl Instance {
             Outcome::GuardFailed { statement: TOKEN_GUARD } => Ok(Attempt::TokenEnded),
             Outcome::GuardFailed { .. } => Ok(Attempt::Overtaken),
             Outcome::Committed => {
+                self.meters.sessions_opened.add(1);
                 self.api_sessions.learn(opened(&new, calling));
                 Ok(Attempt::Opened(new.id))
             }
@@ -353,6 +362,7 @@ impl Instance {
         no_seat: NoSeat,
         (now, visitor): (Timestamp, &Visitor),
     ) -> Result<(), Fault> {
+        self.meters.sessions_refused.add("no_seat_free");
         let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, &no_seat)
             .user(calling.user.id)
             .application(calling.application_uri);
@@ -376,7 +386,7 @@ impl Instance {
     }
 
     pub(crate) async fn forget_closed(&self, close_id: Uuid) -> Result<(), Fault> {
-        self.api_sessions.forget(&self.store.api_sessions_closed(close_id).await?);
+        self.api_sessions.forget(&self.store.api_sessions_closed(close_id).await?, &self.meters);
         Ok(())
     }
 

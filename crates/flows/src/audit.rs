@@ -20,6 +20,8 @@ pub use self::book::{Book, BookEvent, Pages, Span, Verdict, sealed_trail};
 pub use self::people::Known;
 pub(crate) use self::sealer::Sealer;
 
+use crate::meters::Fill;
+
 /// Writes events into the batch of the change that they tell of.
 pub(crate) struct Trail<'a> {
     store: &'a Store,
@@ -127,6 +129,12 @@ impl Notebook {
             pages.pop_front();
         }
         Ok(())
+    }
+
+    /// What waits, in bytes of text.
+    pub(crate) fn fill(&self) -> Fill {
+        let calls: usize = self.calls.lock().iter().map(|page| page.bytes()).sum();
+        Fill { waiting: self.notes.lock().lines.len() + calls, most: MOST_WAITING }
     }
 
     /// What cannot be written goes back before what was noted meanwhile.

@@ -63,12 +63,18 @@ impl Instance {
             }
         };
         match answer {
-            Ok(response) => Ok(Ok(response)),
+            Ok(response) => {
+                self.meters.tokens_issued.add(request.grant_type());
+                Ok(Ok(response))
+            }
             // Reuse kills; its event was committed with the kill.
             Err(
                 refusal @ (ExchangeRefusal::Code(RedeemRefusal::Reused { .. })
                 | ExchangeRefusal::Refresh(RefreshRefusal::Reused { .. })),
-            ) => Ok(Err(refusal)),
+            ) => {
+                self.meters.tokens_refused.add(refusal.cause());
+                Ok(Err(refusal))
+            }
             Err(refusal) => self.refuse_token(moment, visitor, credentials, refusal),
         }
     }
@@ -93,6 +99,7 @@ impl Instance {
         credentials: &ClientCredentials,
         refusal: ExchangeRefusal,
     ) -> Answer<T, ExchangeRefusal> {
+        self.meters.tokens_refused.add(refusal.cause());
         let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, &refusal)
             .application(credentials.client_id().as_str());
         self.audit.put(&event)?;

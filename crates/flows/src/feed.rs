@@ -41,6 +41,11 @@ impl Feed {
         }
     }
 
+    /// Since when memory has not followed; nothing where it need not.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        (!self.alone).then(|| Duration::from_millis(self.behind(Instant::now())))
+    }
+
     /// May memory answer?
     pub(crate) fn memory_holds(&self) -> bool {
         self.alone || self.held(Instant::now())

@@ -224,6 +224,7 @@ impl Instance {
         }
         let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
         if let Some(refusal) = call.refused {
+            self.meters.calls_refused.add(refusal.cause());
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
         }
         if let Some(caller) = call.caller {

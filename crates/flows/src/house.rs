@@ -38,6 +38,7 @@ pub struct House {
     world: Arc<dyn World>,
     feed: Arc<Feed>,
     outbox: Arc<Outbox>,
+    passwords: Arc<Passwords>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -94,6 +95,7 @@ impl House {
             world,
             feed: shared.feed,
             outbox: shared.outbox,
+            passwords: shared.passwords,
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
@@ -124,6 +126,22 @@ impl House {
     /// to administrators.
     pub fn open_outbox(&self) -> Letters {
         self.outbox.open()
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// Can the database be asked? For readiness.

@@ -34,6 +34,7 @@ use crate::keys::{self, algorithms};
 use crate::legacy::{KnownPasswords, LegacyUses};
 use crate::mail::Outbox;
 use crate::memory::{Kills, Remembered, VerifiedTokens};
+use crate::meters::Meters;
 use crate::proven::Proven;
 use crate::reference_tokens::LastUsed;
 use crate::seal::RootSecret;
@@ -131,6 +132,7 @@ pub struct Instance {
     pub(crate) questions_asked: Mutex<FailureHistory>,
     pub(crate) questions: Questions,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) meters: Meters,
     pub(crate) audit: Notebook,
     pub(crate) sealer: Sealer,
     pub(crate) passwords: Arc<Passwords>,
@@ -199,6 +201,7 @@ impl Instance {
             questions_asked: Mutex::default(),
             questions: shared.questions.clone(),
             outbox: Arc::clone(&shared.outbox),
+            meters: Meters::default(),
             audit: Notebook::default(),
             sealer: Sealer::open(&store, &shared.master, moment).await?,
             passwords: Arc::clone(&shared.passwords),

@@ -61,7 +61,7 @@ impl KeyRing {
         self.verifying(kid).is_some()
     }
 
-    fn times(&self) -> impl Iterator<Item = &KeyTimes> {
+    pub(crate) fn times(&self) -> impl Iterator<Item = &KeyTimes> {
         self.keys.iter().map(|key| &key.times)
     }
 

@@ -20,6 +20,7 @@ pub mod legacy;
 pub mod links;
 pub mod mail;
 mod memory;
+pub mod meters;
 mod passwords;
 pub mod profile;
 mod proven;

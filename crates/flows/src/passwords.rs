@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::Fault;
+use crate::meters::Fill;
 
 /// OWASP Password Storage Cheat Sheet: Argon2id with 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -84,6 +85,11 @@ impl Passwords {
     pub async fn hash(&self, password: &Presented<Password>, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
         let password = Zeroizing::new(password.expose().as_bytes().to_vec());
         self.run(move || hash(&password, &salt)).await
+    }
+
+    /// Those that are hashed, and those that wait for it.
+    pub(crate) fn fill(&self) -> Fill {
+        Fill { waiting: self.waiting.load(Ordering::Relaxed), most: MOST_WAITING }
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {

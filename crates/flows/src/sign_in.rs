@@ -11,6 +11,7 @@ use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
 use model::throttle::Failures;
 use model::user::{Password, PasswordHash};
+use model::why::Refusal as _;
 use model::{IdentitySession, InstanceSettings, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
 use store::{Batch, Outcome};
@@ -145,6 +146,7 @@ impl Instance {
                 self.open_identity_session(moment, visitor, Arc::new(user), previous, better_hash).await.map(Ok)
             }
             Err(denied) => {
+                self.meters.sign_ins.add(denied.refusal.cause());
                 let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &denied.refusal);
                 event.user = denied.user;
                 self.audit.put(&event)?;
@@ -233,7 +235,10 @@ impl Instance {
         let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor).user(user.id).session(id);
         batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
         match self.store.commit(batch).await? {
-            Outcome::Committed => Ok((Browser { user, session }, cookie)),
+            Outcome::Committed => {
+                self.meters.sign_ins.add("done");
+                Ok((Browser { user, session }, cookie))
+            }
             // The old session ended, or another tab renewed it: this one begins on its own.
             Outcome::GuardFailed { .. } if again.is_some() => {
                 Box::pin(self.open_identity_session(moment, visitor, user, None, None)).await

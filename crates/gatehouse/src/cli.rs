@@ -49,6 +49,9 @@ pub enum Command {
     /// Export the audit, and see whether anybody changed it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Examine the installation: what is wrong, and how to mend it; changes nothing
+    #[command(after_help = "Exit codes: 0 no problem (warnings may be), 1 a problem, 2 wrong usage.")]
+    Doctor(Doctor),
     /// See what is used, before changing it
     #[command(subcommand)]
     Report(ReportCommand),
@@ -84,6 +87,17 @@ pub struct Installation {
 pub enum ConfigCommand {
     /// Say whether the server could start with this configuration, and if not, why
     Check(Installation),
+}
+
+#[derive(Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub installation: Installation,
+    /// Also ask every root URL from here, as a browser would
+    #[arg(long)]
+    pub reach: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// How results are printed.

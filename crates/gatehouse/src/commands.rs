@@ -5,6 +5,7 @@ mod audit;
 mod consent;
 mod demo;
 mod desk;
+mod doctor;
 mod report;
 mod serve;
 mod session;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::Consent(command) => runtime()?.block_on(consent::run(command, environment)),
         Command::Token(command) => runtime()?.block_on(token::run(command, environment)),
         Command::Audit(command) => runtime()?.block_on(audit::run(command, environment)),
+        Command::Doctor(doctor) => runtime()?.block_on(doctor::run(doctor, environment)),
         Command::Report(command) => runtime()?.block_on(report::run(command, environment)),
         Command::Why { target, reference } => runtime()?.block_on(why::run(&target, &reference, environment)),
     }

@@ -15,6 +15,7 @@ use crate::logging::LogSettings;
 use crate::post::Post;
 use crate::problem::Problem;
 use crate::tls::{Certificate, TlsFiles};
+use crate::traces::Collector;
 
 mod key;
 mod mail;
@@ -41,6 +42,10 @@ pub struct Config {
     master_key: SecretSource,
     tls: Option<TlsFiles>,
     pub mail: Option<MailSettings>,
+    /// Where figures are shown.
+    pub metrics: Option<SocketAddr>,
+    pub traces: Option<TraceSettings>,
+    path: PathBuf,
 }
 
 /// Where one instance is found.
@@ -90,7 +95,50 @@ impl Config {
             Problem::at(path, text, span, error.message(), "docs/configuration.md explains every key")
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        document.settle(folder).map_err(|mistake| Problem::at(path, text, mistake.span, &mistake.what, mistake.mend))
+        document
+            .settle(path, folder)
+            .map_err(|mistake| Problem::at(path, text, mistake.span, &mistake.what, mistake.mend))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn tls(&self) -> Option<&TlsFiles> {
+        self.tls.as_ref()
+    }
+
+    pub fn database(&self, environment: Environment<'_>) -> Result<DatabaseUrl, Problem> {
+        self.database.fetch(environment)
+    }
+
+    pub fn master_key(&self, environment: Environment<'_>) -> Result<MasterKey, Problem> {
+        self.master_key.fetch_master_key(environment)
+    }
+
+    /// The file of an embedded database that the configuration names.
+    pub fn database_file(&self) -> Option<PathBuf> {
+        match &self.database {
+            Database::Here(url) => url.file().map(Path::to_owned),
+            Database::InEnvironment { .. } => None,
+        }
+    }
+
+    /// Is the file itself a secret? The URL of a database server holds a password.
+    pub fn holds_password(&self) -> bool {
+        matches!(&self.database, Database::Here(url) if url.file().is_none())
+    }
+
+    /// Files that nobody else should read, and what they are.
+    pub fn secret_files(&self) -> Vec<(PathBuf, &'static str)> {
+        let password = self.mail.as_ref().and_then(|mail| mail.username.as_ref()).map(|(_, source)| source);
+        let sources = [(Some(&self.master_key), "the master key"), (password, "the password for the mail server")];
+        let named = sources.into_iter().filter_map(|(source, what)| match source {
+            Some(SecretSource::File(path)) => Some((path.clone(), what)),
+            _ => None,
+        });
+        let private_key = self.tls.iter().map(|files| (files.private_key.clone(), "the certificate's private key"));
+        named.chain(private_key).collect()
     }
 
     /// Fetches what the file refers to: all problems at once, for `config check` and before serving alike.
@@ -148,10 +196,33 @@ struct Document {
     master_key: SecretSource,
     tls: Option<TlsFiles>,
     mail: Option<Spanned<mail::Table>>,
+    metrics: Option<MetricsTable>,
+    traces: Option<TraceSettings>,
     #[serde(default)]
     log: LogSettings,
     #[serde(rename = "instance")]
     instances: Spanned<Vec<InstanceTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsTable {
+    listen: Parsed<SocketAddr>,
+}
+
+/// `[traces]`: where spans go, and of how many requests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceSettings {
+    #[serde(rename = "otlp", deserialize_with = "parsed::parse")]
+    pub collector: Collector,
+    /// Of the traces that begin here, from 0 to 1.
+    #[serde(default = "all", deserialize_with = "parsed::share")]
+    pub sample: f64,
+}
+
+const fn all() -> f64 {
+    1.0
 }
 
 #[derive(Deserialize)]
@@ -171,7 +242,7 @@ struct Mistake {
 }
 
 impl Document {
-    fn settle(self, folder: &Path) -> Result<Config, Mistake> {
+    fn settle(self, path: &Path, folder: &Path) -> Result<Config, Mistake> {
         let listen = distinct_addresses(self.listen)?;
         let instances = distinct_instances(self.instances)?;
         let default_instance = self.default_instance.map(|name| known(name, &instances)).transpose()?;
@@ -197,6 +268,9 @@ impl Document {
             master_key: self.master_key.within(folder),
             tls: self.tls.map(|files| files.within(folder)),
             mail,
+            metrics: self.metrics.map(|metrics| metrics.listen.0),
+            traces: self.traces,
+            path: path.to_owned(),
         })
     }
 }

@@ -3,8 +3,11 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod doctor;
+mod http_client;
 pub mod logging;
 pub mod post;
 pub mod problem;
 pub mod signals;
 pub mod tls;
+pub mod traces;

@@ -16,6 +16,15 @@ impl Problem {
         Self { what: what.into(), mend: mend.into() }
     }
 
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do next.
+    pub fn mend(&self) -> &str {
+        &self.mend
+    }
+
     /// `what` is wrong at `span` (bytes) of the file's `text`; shown with the line and a caret.
     pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, what: &str, mend: &str) -> Self {
         let start = text.floor_char_boundary(span.start);

@@ -15,6 +15,7 @@ pub mod language;
 pub mod legacy;
 pub mod link;
 pub mod mail;
+pub mod meter;
 mod moment;
 pub mod record;
 pub mod reference_token;

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::InstanceId;
 use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
+use crate::figures::Figures;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
 use crate::{Batch, Fault, Outcome, Row, Value};
@@ -62,6 +63,16 @@ impl DatabaseUrl {
     }
 }
 
+impl DatabaseUrl {
+    /// Where an embedded database lives.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Sqlite(path) => Some(path),
+            Place::Postgres(_) => None,
+        }
+    }
+}
+
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -84,7 +95,7 @@ impl fmt::Debug for DatabaseUrl {
 #[derive(Clone)]
 pub struct Database(Arc<Driver>);
 
-enum Driver {
+pub(crate) enum Driver {
     Sqlite(Sqlite),
     Postgres(Postgres),
 }
@@ -147,10 +158,20 @@ impl Database {
 
     /// Durable commits made, and batches committed in them, since opening.
     pub fn commits(&self) -> (u64, u64) {
+        let figures = self.figures();
+        (figures.commits, figures.batches)
+    }
+
+    /// See [`Figures`].
+    pub fn figures(&self) -> Figures<'_> {
         match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.commits(),
-            Driver::Postgres(postgres) => postgres.commits(),
+            Driver::Sqlite(sqlite) => sqlite.figures(),
+            Driver::Postgres(postgres) => postgres.figures(),
         }
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.0
     }
 
     /// Finishes what was accepted, then lets go of the database; later calls find it unavailable.

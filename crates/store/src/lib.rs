@@ -8,6 +8,8 @@ mod batch;
 mod database;
 pub mod domain;
 mod fault;
+mod figures;
+mod look;
 mod migrate;
 mod postgres;
 mod sqlite;
@@ -17,8 +19,11 @@ mod value;
 pub use batch::{Batch, Outcome, Statement, statement};
 pub use database::{Database, DatabaseUrl, DatabaseUrlError, Store};
 pub use fault::{Fault, FaultKind};
+pub use figures::Figures;
+pub use look::Look;
 pub use tables::{
-    ApiSessionRow, Change, ChangeKind, Closing, Connection, LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED,
-    NewApiSession, NewSecret, NewUser, SeatsSeen, StoredAuditKey, StoredInstance, StoredKey, TokenNames, lines_of,
+    ApiSessionRow, Change, ChangeKind, ClosedApiSession, Closing, Connection, LegacyTotal, MOST_KEYS_ASKED,
+    MOST_PEOPLE_ASKED, NewApiSession, NewSecret, NewUser, SeatsSeen, StoredAuditKey, StoredInstance, StoredKey,
+    TokenNames, lines_of,
 };
 pub use value::{Row, Value};

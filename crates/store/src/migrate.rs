@@ -34,6 +34,11 @@ fn runner() -> Runner {
     embedded::migrations::runner().set_grouped(true).set_abort_missing(false)
 }
 
+/// The newest version that this program knows.
+pub(crate) fn newest() -> i64 {
+    runner().get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
+}
+
 /// Blocks. The caller holds the lock of the file.
 pub(crate) fn sqlite(connection: &mut rusqlite::Connection) -> Result<(), Fault> {
     runner().run(connection).map_err(Fault::failed)?;

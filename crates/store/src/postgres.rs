@@ -3,12 +3,12 @@
 mod address;
 mod connection;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -17,6 +17,7 @@ use self::address::Dialler;
 use self::connection::Connected;
 pub(crate) use self::connection::fault;
 use crate::batch::{Batch, Outcome, Sql, Statement};
+use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
 use crate::{Fault, migrate};
 
@@ -43,7 +44,7 @@ struct Shared {
     idle: Mutex<Vec<Connected>>,
     readers: [tokio::sync::Mutex<Option<Arc<Connected>>>; READERS],
     turn: AtomicUsize,
-    committed: AtomicU64,
+    commits: Commits,
 }
 
 impl Postgres {
@@ -57,7 +58,7 @@ impl Postgres {
             idle: Mutex::default(),
             readers: Default::default(),
             turn: AtomicUsize::new(0),
-            committed: AtomicU64::new(0),
+            commits: Commits::default(),
         };
         shared.reader().await?;
         Ok(Self(Arc::new(shared)))
@@ -86,9 +87,9 @@ impl Postgres {
         reader.query(&sql, &params).await
     }
 
-    pub(crate) fn commits(&self) -> (u64, u64) {
-        let committed = self.0.committed.load(Ordering::Relaxed);
-        (committed, committed)
+    pub(crate) fn figures(&self) -> Figures<'_> {
+        let free = self.0.batches.available_permits();
+        self.0.commits.figures((QUEUE as usize).saturating_sub(free))
     }
 
     pub(crate) async fn close(&self) {
@@ -148,6 +149,7 @@ impl Shared {
 
     async fn commit(&self, statements: &[Statement]) -> Result<Outcome, Fault> {
         let (writer, _permit) = self.writer().await?;
+        let begun = Instant::now();
         let mut answer = writer.send(statements).await;
         for _ in 1..ATTEMPTS {
             match &answer {
@@ -159,7 +161,7 @@ impl Shared {
             self.idle().push(writer);
         }
         if matches!(answer, Ok(Outcome::Committed)) {
-            self.committed.fetch_add(1, Ordering::Relaxed);
+            self.commits.add(1, begun.elapsed());
         }
         answer.map_err(fault)
     }

@@ -7,7 +7,6 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 use self::connection::{Access, Connected};
 use self::writer::Writer;
 use crate::batch::{Batch, Outcome, Sql};
+use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
 use crate::{Fault, migrate};
 
@@ -36,19 +36,13 @@ enum Read {
     Stop,
 }
 
-#[derive(Default)]
-struct Counters {
-    commits: AtomicU64,
-    batches: AtomicU64,
-}
-
 pub(crate) struct Sqlite {
     path: PathBuf,
     writes: Sender<Write>,
     reads: Sender<Read>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<JoinHandle<()>>>,
-    counters: Arc<Counters>,
+    commits: Arc<Commits>,
 }
 
 impl Sqlite {
@@ -60,10 +54,10 @@ impl Sqlite {
         create(&path).map_err(Fault::failed)?;
         // Two processes that switch a new file to WAL at the same time meet a lock no timeout waits for.
         let _lock = lock_beside(&path).map_err(Fault::failed)?;
-        let counters = Arc::new(Counters::default());
+        let commits = Arc::<Commits>::default();
 
         let (writes, queue) = flume::bounded(QUEUE);
-        let owner = Writer::open(&path, Arc::clone(&counters))?;
+        let owner = Writer::open(&path, Arc::clone(&commits))?;
         let owner = spawn("store-writer", move || owner.serve(&queue))?;
 
         let (reads, queue) = flume::bounded(QUEUE);
@@ -75,7 +69,7 @@ impl Sqlite {
         });
         let readers = readers.collect::<Result<_, Fault>>()?;
 
-        Ok(Self { path, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), counters })
+        Ok(Self { path, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), commits })
     }
 
     pub(crate) async fn migrate(&self) -> Result<(), Fault> {
@@ -102,9 +96,8 @@ impl Sqlite {
         ask(&self.writes, Write::Version).await
     }
 
-    pub(crate) fn commits(&self) -> (u64, u64) {
-        let Counters { commits, batches } = &*self.counters;
-        (commits.load(Ordering::Relaxed), batches.load(Ordering::Relaxed))
+    pub(crate) fn figures(&self) -> Figures<'_> {
+        self.commits.figures(self.writes.len())
     }
 
     /// Readers first, so that the writer's connection is the last one and takes the log away with it.

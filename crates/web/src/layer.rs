@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -16,7 +16,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use model::Timestamp;
 use model::audit::RequestId;
 
+use crate::metrics::Route;
 use crate::render;
+use crate::traces::{Begun, Tracer};
 use crate::visit::Gate;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -64,9 +66,9 @@ impl Reception {
     }
 }
 
-/// Answers by `handle`, and says what every answer says.
+/// Answers by `handle`, says what every answer says, and notes how long it took.
 pub(crate) async fn around<Answering: Future<Output = Response>>(
-    arrival: Arrival,
+    (reception, arrival): (Arc<Reception>, Arrival),
     request: Request,
     handle: impl FnOnce(Request) -> Answering,
 ) -> Response {
@@ -74,6 +76,8 @@ pub(crate) async fn around<Answering: Future<Output = Response>>(
     let started = Instant::now();
     let method = request.method().clone();
     let uri = request.uri().clone();
+    let gate = &reception.gate;
+    let span = gate.tracer.as_ref().and_then(|tracer| begin_span(tracer, gate, (arrival, &request)));
     let answered = AssertUnwindSafe(handle(request)).catch_unwind().await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request = %id, "a handler panicked: this is a bug");
@@ -86,14 +90,31 @@ pub(crate) async fn around<Answering: Future<Output = Response>>(
     if arrival.is_https {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
     }
-    log(id, (&method, uri.path()), response.status(), started);
+    let took = started.elapsed();
+    gate.latencies.add(Route::of(uri.path()), response.status(), took);
+    if let Some((tracer, (begun, instance))) = gate.tracer.as_ref().zip(span) {
+        tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
+    }
+    log(id, (&method, uri.path()), response.status(), took);
     response
+}
+
+/// The span of a request that is traced, and the instance that it is for.
+fn begin_span(
+    tracer: &Tracer,
+    gate: &Gate,
+    (arrival, request): (Arrival, &Request),
+) -> Option<(Begun, Option<Arc<str>>)> {
+    let mut dice = gate.house.world().dice();
+    let begun = tracer.begin(request.headers(), (arrival.peer, &gate.proxies), &mut *dice)?;
+    let instance = gate.instance_of(request).map(|instance| instance.name.as_str().into());
+    Some((begun, instance))
 }
 
 /// Refusals are told at `info`; what went well is told by the audit, and here at `debug`. Queries and fragments may hold
 /// codes and tokens: only the path is ever written.
-fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, started: Instant) {
-    let micros = || u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, took: Duration) {
+    let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let status = status.as_u16();
     if status >= 400 {
         tracing::info!(request = %id, %method, path, status, micros = micros(), "refused");

@@ -6,6 +6,7 @@ mod cors;
 mod documents;
 mod id;
 mod layer;
+pub mod metrics;
 pub mod odata;
 pub mod pages;
 mod person;
@@ -13,6 +14,7 @@ mod profile;
 mod render;
 pub mod server;
 mod site;
+pub mod traces;
 mod visit;
 pub mod words;
 
@@ -71,7 +73,8 @@ impl Answer for Doors {
     fn answer(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send + 'static {
         let (doors, arrival) = (self.clone(), self.reception.receive(&request, peer.ip()));
         // Boxed once here, it is not copied by every layer that hands it on.
-        Box::pin(layer::around(arrival, request, move |request| doors.open(arrival, request)))
+        let reception = Arc::clone(&self.reception);
+        Box::pin(layer::around((reception, arrival), request, move |request| doors.open(arrival, request)))
     }
 }
 

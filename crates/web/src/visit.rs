@@ -21,8 +21,10 @@ use oauth::secret::Presented;
 
 use crate::documents::Documents;
 use crate::layer::Arrival;
+use crate::metrics::Latencies;
 use crate::render;
 use crate::server::TrustedProxies;
+use crate::traces::Tracer;
 use crate::words::{self, Words};
 
 /// What all requests share.
@@ -30,11 +32,18 @@ pub struct Gate {
     pub house: Arc<House>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) documents: Documents,
+    pub(crate) latencies: Latencies,
+    pub(crate) tracer: Option<Tracer>,
 }
 
 impl Gate {
     pub fn new(house: Arc<House>, proxies: TrustedProxies) -> Arc<Self> {
-        Arc::new(Self { documents: Documents::default(), house, proxies })
+        Self::traced(house, proxies, None)
+    }
+
+    /// With traces of some requests.
+    pub fn traced(house: Arc<House>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
+        Arc::new(Self { documents: Documents::default(), latencies: Latencies::default(), house, proxies, tracer })
     }
 
     /// Whom a request is for.
@@ -152,10 +161,10 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// RFC 9112 §3.2: "A server MUST respond with a 400 … to any request message that lacks a Host header field and to any
 /// request message that contains more than one Host header field line or a Host header field with an invalid value."
-pub(crate) struct BadHost;
+struct BadHost;
 
 /// RFC 9110 §7.2; for HTTP/2 and absolute targets the authority there. Without the port.
-pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
     let mut lines = headers.get_all(header::HOST).iter();
     let authority = match (uri.authority(), lines.next(), lines.next()) {
         (_, _, Some(_)) | (None, None, _) => return Err(BadHost),

@@ -5,6 +5,7 @@ mod audit;
 mod audit_chain;
 mod consent;
 mod errors;
+mod figures;
 mod hanging_up;
 mod instances;
 mod keys;

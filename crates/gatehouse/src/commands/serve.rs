@@ -7,17 +7,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use flows::{House, MasterKey, Site};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use web::server::{Limits, Security, TrustedProxies, serve};
+use web::traces::Tracer;
 use web::{Doors, Gate};
 
 use super::{SystemWorld, open, provisions};
 use crate::cli::Installation;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, TraceSettings};
 use crate::problem::Problem;
 use crate::{logging, signals, tls};
 
-/// What letters get that wait when the server stops.
+/// What letters get that wait when the server stops, and spans.
 const LAST_POST: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(installation: &Installation, environment: Environment<'_>) -> Result<()> {
@@ -29,6 +31,8 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let listeners = bind(&config.listen).await?;
     // As bound: with port 0 the operating system chose it.
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let figures = bind(config.metrics.as_slice()).await?;
+    let metrics = figures.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let database = open(&provisions).await?;
     check_made(&config, &flows::admin::instances(&database).await.context("the database failed")?)?;
     let sites = config
@@ -51,8 +55,28 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
         }
     };
     let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
-    tracing::info!(version = web::VERSION, ?listen, instances = config.instances.len(), "ready");
-    answer(&house, config.trusted_proxies, (listeners, security), stop).await;
+    let (tracer, exporting) = config.traces.map(trace).unzip();
+    let gate = Gate::traced(Arc::clone(&house), config.trusted_proxies, tracer);
+    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    let showing = tokio::spawn(serve(
+        figures,
+        web::metrics::router(Arc::clone(&gate)),
+        Security::Plain,
+        Limits::default(),
+        async move { drop(stopped.await) },
+    ));
+    tracing::info!(version = web::VERSION, ?listen, ?metrics, instances = config.instances.len(), "ready");
+    serve(listeners, Doors::new(Arc::clone(&gate)), security, Limits::default(), stop).await;
+    house.close().await;
+    drop(stopping);
+    let _shown = showing.await;
+    // The last owner of the tracer: its spans end here.
+    drop(gate);
+    if let Some(exporting) = exporting
+        && timeout(LAST_POST, exporting).await.is_err()
+    {
+        tracing::error!("the collector of traces is too slow: the last spans are not exported");
+    }
     if let Some(delivering) = delivering
         && timeout(LAST_POST, delivering).await.is_err()
     {
@@ -73,6 +97,12 @@ fn check_made(config: &Config, made: &[String]) -> Result<()> {
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }
+}
+
+/// Decides which requests are traced, and exports their spans.
+fn trace(settings: TraceSettings) -> (Tracer, JoinHandle<()>) {
+    let (tracer, spans) = Tracer::new(settings.sample);
+    (tracer, tokio::spawn(settings.collector.export(spans)))
 }
 
 pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {

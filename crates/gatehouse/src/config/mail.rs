@@ -100,7 +100,7 @@ pub(super) fn settle(table: Spanned<Table>, folder: &Path) -> Result<MailSetting
 
 impl MailSettings {
     /// Fetches what it refers to; connects nowhere.
-    pub(super) fn post(&self, environment: Environment<'_>) -> Result<Post, Problem> {
+    pub fn post(&self, environment: Environment<'_>) -> Result<Post, Problem> {
         let login = self.username.as_ref().map(|(name, source)| login(name, source, environment)).transpose()?;
         Post::new(self, login)
     }

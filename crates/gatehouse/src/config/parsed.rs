@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer};
 use store::{DatabaseUrl, DatabaseUrlError};
 use zeroize::Zeroizing;
 
+use crate::traces::Collector;
+
 /// As [`flows::admin::create_instance`] takes it.
 const MAX_INSTANCE_NAME: usize = 63;
 
@@ -25,6 +27,24 @@ impl<'de, T: Grammar> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         T::parse(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// For a field that holds the value itself.
+pub(super) fn parse<'de, T: Grammar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Parsed::deserialize(deserializer).map(|parsed| parsed.0)
+}
+
+/// A number from 0 to 1.
+pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let share = f64::deserialize(deserializer)?;
+    let fits = (0.0..=1.0).contains(&share);
+    fits.then_some(share).ok_or_else(|| D::Error::custom("a share is a number from 0 to 1, like 0.05"))
+}
+
+impl Grammar for Collector {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::new(text).map_err(str::to_owned)
     }
 }
 

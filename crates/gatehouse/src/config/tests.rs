@@ -259,3 +259,23 @@ fn a_mail_section_that_cannot_work_is_refused_with_its_line() {
     let problems = with_mail("username = \"gate\"\npassword = { environment = \"SMTP\" }").expect("good").check(&a_key);
     assert!(problems.expect_err("not set")[0].to_string().contains("SMTP"));
 }
+
+#[test]
+fn figures_and_traces_are_off_unless_asked_for() {
+    let config = parse(SMALL).expect("good");
+    assert!(config.metrics.is_none() && config.traces.is_none());
+    let section = |text: &str| with("[master_key]", &format!("{text}\n[master_key]"));
+    let config = section("[metrics]\nlisten = \"127.0.0.1:9464\"").expect("good");
+    assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().expect("an address")));
+    let config = section("[traces]\notlp = \"http://127.0.0.1:4318\"\nsample = 0.05").expect("good");
+    assert_eq!(config.traces.map(|traces| traces.sample), Some(0.05));
+    for (text, hint) in [
+        ("[metrics]\nlisten = \"9464\"", "127.0.0.1:8080"),
+        ("[traces]\notlp = \"127.0.0.1:4318\"", "http://127.0.0.1:4318"),
+        ("[traces]\notlp = \"http://x\"\nsample = 2.0", "from 0 to 1"),
+        ("[traces]\notlp = \"http://x\"\nsampel = 1.0", "`sampel`"),
+    ] {
+        let told = section(text).expect_err(text).to_string();
+        assert!(told.contains(hint), "{told}");
+    }
+}

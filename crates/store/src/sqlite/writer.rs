@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use flume::Receiver;
 use rusqlite::ErrorCode;
+use tokio::time::Instant;
 
 use super::connection::{Access, Connected, code, fault};
-use super::{Counters, Reply, Write, survive};
+use super::{Reply, Write, survive};
 use crate::Fault;
 use crate::batch::{Batch, Outcome, Sql, Statement};
+use crate::figures::Commits;
 
 /// Batches that share one commit at most.
 const GROUP: usize = 256;
@@ -62,14 +63,14 @@ impl Iterator for Arrivals<'_> {
 
 pub(super) struct Writer {
     connected: Connected,
-    counters: Arc<Counters>,
+    commits: Arc<Commits>,
     seen: i64,
 }
 
 impl Writer {
-    pub(super) fn open(path: &Path, counters: Arc<Counters>) -> Result<Self, Fault> {
+    pub(super) fn open(path: &Path, commits: Arc<Commits>) -> Result<Self, Fault> {
         let connected = Connected::open(path, Access::Write)?;
-        let mut writer = Self { connected, counters, seen: 0 };
+        let mut writer = Self { connected, commits, seen: 0 };
         writer.changed_elsewhere()?;
         Ok(writer)
     }
@@ -108,6 +109,7 @@ impl Writer {
 
     /// One transaction, a savepoint for each batch. An error here is everybody's.
     fn commit(&mut self, arrivals: &mut Arrivals<'_>) -> Result<Vec<Result<Outcome, Fault>>, Fault> {
+        let begun = Instant::now();
         let mut answers = Vec::new();
         let mut next = arrivals.next();
         if next.is_some() {
@@ -120,8 +122,7 @@ impl Writer {
         let committed = answers.iter().filter(|answer| matches!(answer, Ok(Outcome::Committed))).count();
         if committed > 0 {
             self.connected.control("COMMIT")?;
-            self.counters.commits.fetch_add(1, Ordering::Relaxed);
-            self.counters.batches.fetch_add(committed as u64, Ordering::Relaxed);
+            self.commits.add(committed as u64, begun.elapsed());
         } else if !answers.is_empty() {
             self.connected.control("ROLLBACK")?;
         }

@@ -3,6 +3,7 @@
 //! Every opening and every closing begins with that row, whose lock puts them in order: a kill that comes second sees
 //! the session that was opened, an opening that comes second finds the version moved.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -155,6 +156,25 @@ impl Database {
     }
 }
 
+/// A session that was closed, and why.
+pub struct ClosedApiSession {
+    pub id: ApiSessionId,
+    pub key: SessionKey,
+    pub reason: String,
+}
+
+impl Database {
+    /// Live sessions of every instance.
+    pub async fn seats_used(&self) -> Result<HashMap<InstanceId, u64>, Fault> {
+        let rows = self.query("SELECT instance, live FROM seats", vec![]).await?;
+        let used = |row: &Row| {
+            let live = u64::try_from(row.int(1)?).map_err(Fault::failed)?;
+            Ok((InstanceId(row.uuid(0)?), live))
+        };
+        rows.iter().map(used).collect()
+    }
+}
+
 impl Store {
     /// One statement, so that everything in the answer was true at one moment.
     pub async fn seats_seen(&self, keys: &[String], reserved: &[Login]) -> Result<SeatsSeen, Fault> {
@@ -235,12 +255,16 @@ impl Store {
     }
 
     /// What was closed together.
-    pub async fn api_sessions_closed(&self, close_id: Uuid) -> Result<Vec<(ApiSessionId, SessionKey)>, Fault> {
-        let sql = "SELECT id, key FROM api_sessions WHERE instance = $1 AND close_id = $2";
+    pub async fn api_sessions_closed(&self, close_id: Uuid) -> Result<Vec<ClosedApiSession>, Fault> {
+        let sql = "SELECT id, key, close_reason FROM api_sessions WHERE instance = $1 AND close_id = $2";
         let rows = self.rows(sql, values![close_id]).await?;
         let key =
             |row: &Row| SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"));
-        rows.iter().map(|row| Ok((ApiSessionId(row.uuid(0)?), key(row)?))).collect()
+        let closed = |row: &Row| {
+            let reason = row.opt_text(2)?.unwrap_or_default();
+            Ok(ClosedApiSession { id: ApiSessionId(row.uuid(0)?), key: key(row)?, reason })
+        };
+        rows.iter().map(closed).collect()
     }
 
     pub fn insert_seats(&self) -> Statement {

@@ -16,7 +16,7 @@ mod seals;
 mod standing;
 mod users;
 
-pub use api_sessions::{ApiSessionRow, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen};
+pub use api_sessions::{ApiSessionRow, ClosedApiSession, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen};
 pub use applications::NewSecret;
 pub use audit::lines_of;
 pub use changes::{Change, ChangeKind};

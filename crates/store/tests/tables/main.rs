@@ -15,6 +15,7 @@ mod authorizations;
 mod house;
 mod legacy_uses;
 mod links;
+mod look;
 mod people;
 mod sessions;
 

@@ -32,7 +32,11 @@ impl TrustedProxies {
         address
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub fn networks(&self) -> &[IpNet] {
+        &self.0
+    }
+
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }

@@ -1,0 +1,108 @@
+//! What the house counts of itself, for whoever watches it. Nothing here names a person, an app or an address.
+
+use std::time::Duration;
+
+use model::meter::{Count, Tally};
+
+use crate::house::House;
+use crate::{Fault, Instance};
+
+/// The counts of one instance, made by this process since it started.
+#[derive(Default)]
+pub struct Meters {
+    /// By outcome: `done`, or the cause of the refusal.
+    pub sign_ins: Tally,
+    /// By grant.
+    pub tokens_issued: Tally,
+    /// By cause.
+    pub tokens_refused: Tally,
+    pub sessions_opened: Count,
+    /// By cause.
+    pub sessions_refused: Tally,
+    /// By reason; each node counts all closings that it hears of, whoever closed.
+    pub sessions_closed: Tally,
+    /// By cause.
+    pub calls_refused: Tally,
+}
+
+/// Why sessions are closed: a reason in the database that is none of these is counted as `other`.
+const CLOSE_REASONS: [&str; 8] = [
+    "timer",
+    "restart",
+    "sign_out",
+    "ended_by_administrator",
+    "user_changed",
+    "application_disabled",
+    "token_revoked",
+    "consent_withdrawn",
+];
+
+impl Meters {
+    pub(crate) fn closed(&self, reason: &str) {
+        let known = CLOSE_REASONS.iter().find(|known| **known == reason);
+        self.sessions_closed.add(known.unwrap_or(&"other"));
+    }
+}
+
+/// How full the places are where work waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill {
+    pub waiting: usize,
+    pub most: usize,
+}
+
+/// The seats of one instance, as the database says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatFigures {
+    /// `None` is unlimited.
+    pub total: Option<u32>,
+    pub used: u64,
+    /// Accounts that are guaranteed one.
+    pub reserved: usize,
+}
+
+impl Instance {
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// Audit events that wait to be written, in bytes.
+    pub fn notebook(&self) -> Fill {
+        self.audit.fill()
+    }
+}
+
+impl House {
+    /// The seats of each instance, in the order of [`House::instances`]; one question to the database.
+    pub async fn seats(&self) -> Result<Vec<SeatFigures>, Fault> {
+        let used = self.database().seats_used().await?;
+        let seats = self.instances().iter().map(|instance| {
+            let settings = instance.settings();
+            SeatFigures {
+                total: settings.seats,
+                used: used.get(instance.store.instance()).copied().unwrap_or_default(),
+                reserved: settings.reserved_accounts().len(),
+            }
+        });
+        Ok(seats.collect())
+    }
+
+    pub fn store_figures(&self) -> store::Figures<'_> {
+        self.database().figures()
+    }
+
+    /// Passwords that are compared or wait for it.
+    pub fn password_queue(&self) -> Fill {
+        self.passwords().fill()
+    }
+
+    /// For how long memory has not followed the change feed; nothing where nobody else changes the database.
+    pub fn feed_age(&self) -> Option<Duration> {
+        self.feed().age()
+    }
+
+    /// Letters that were sent, and letters that never will be.
+    pub fn letters(&self) -> (u64, u64) {
+        self.outbox().counts()
+    }
+}

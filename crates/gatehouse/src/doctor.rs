@@ -1,0 +1,106 @@
+//! Examines an installation: what is wrong with it, and how to mend it. Changes nothing.
+
+mod database;
+mod files;
+mod network;
+mod tls;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::{Config, Environment};
+use crate::problem::Problem;
+
+/// How a finding is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Ok,
+    /// It works, and may stop working, or is not as safe as it could be.
+    Warning,
+    /// It does not work.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    pub level: Level,
+    /// What was looked at: `database`, `keys`, …
+    pub area: &'static str,
+    pub what: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Ok => "OK",
+            Level::Warning => "warning",
+            Level::Problem => "PROBLEM",
+        };
+        write!(f, "{level:8} {:9} {}", self.area, self.what)?;
+        match &self.mend {
+            Some(mend) => write!(f, "\n{:19}→ {mend}", ""),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the doctor writes down.
+#[derive(Default)]
+pub struct Report(pub Vec<Finding>);
+
+impl Report {
+    fn ok(&mut self, area: &'static str, what: impl Into<String>) {
+        self.0.push(Finding { level: Level::Ok, area, what: what.into(), mend: None });
+    }
+
+    fn warning(&mut self, area: &'static str, what: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding { level: Level::Warning, area, what: what.into(), mend: Some(mend.into()) });
+    }
+
+    fn problem(&mut self, area: &'static str, what: impl Into<String>, mend: impl Into<String>) {
+        self.0.push(Finding { level: Level::Problem, area, what: what.into(), mend: Some(mend.into()) });
+    }
+
+    fn refused(&mut self, area: &'static str, problem: &Problem) {
+        self.problem(area, problem.what(), problem.mend());
+    }
+
+    pub fn worst(&self) -> Level {
+        self.0.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
+    }
+
+    pub fn problems(&self) -> usize {
+        self.0.iter().filter(|finding| finding.level == Level::Problem).count()
+    }
+}
+
+/// Looks at everything; `reach` asks the root URLs from here, as a browser would.
+pub async fn examine(config: &Config, environment: Environment<'_>, reach: bool) -> Report {
+    let mut report = Report::default();
+    report.ok("config", "the configuration is understood");
+    files::look(config, &mut report);
+    database::look(config, environment, &mut report).await;
+    tls::look(config, &mut report);
+    network::mail(config, environment, &mut report).await;
+    network::proxies(config, &mut report);
+    if reach {
+        network::roots(config, &mut report).await;
+    }
+    report
+}
+
+/// As people read it.
+fn days(span: Duration) -> String {
+    match span.as_secs() / (24 * 3600) {
+        0 => format!("{} hours", span.as_secs() / 3600),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}

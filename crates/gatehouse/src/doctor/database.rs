@@ -1,0 +1,219 @@
+//! The database, its clock, and the keys that are sealed in it.
+
+use std::time::Duration;
+
+use flows::admin::{check_master_key, examine_keys, instances};
+use flows::{Database, DatabaseUrl, MasterKey, World as _};
+use model::Timestamp;
+use model::keys::{KeyTimes, SIGNING_PERIOD, signing};
+use tokio::time::{Instant, timeout};
+
+use super::{Report, days};
+use crate::commands::SystemWorld;
+use crate::config::{Config, Environment};
+
+const AREA: &str = "database";
+
+/// A database that has not answered by then does not.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A sign-in commits a few times: slower than this, people notice.
+const SLOW_COMMIT: Duration = Duration::from_millis(100);
+/// Several nodes count on clocks that agree so well.
+const CLOCKS_AGREE: Duration = Duration::from_millis(100);
+/// Beyond this, fresh tokens are refused.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+
+pub(super) async fn look(config: &Config, environment: Environment<'_>, report: &mut Report) {
+    let url = config.database(environment).map_err(|problem| report.refused(AREA, &problem)).ok();
+    let master = config.master_key(environment);
+    let master = master.map(|key| MasterKey::new(key.bytes())).map_err(|problem| report.refused("keys", &problem)).ok();
+    let Some(url) = url else { return };
+    if url.file().is_some_and(|file| !file.exists()) {
+        let mend = "run `gatehouse instance create NAME`: it makes the file and an instance in it";
+        return report.problem(AREA, format!("there is no {url:?} yet"), mend);
+    }
+    match timeout(PATIENCE, Database::open(&url)).await {
+        Ok(Ok(database)) => {
+            if connected(&url, &database, report).await {
+                keys(config, &database, master.as_ref(), report).await;
+            }
+            database.close().await;
+        }
+        Ok(Err(fault)) => report.problem(AREA, format!("{url:?} cannot be opened: {}", told(&fault)), MEND),
+        Err(_) => report.problem(AREA, format!("{url:?} does not answer"), MEND),
+    }
+}
+
+const MEND: &str = "check `database` in the configuration, and that the server runs and lets this user in";
+
+/// A fault with its causes.
+fn told(fault: &flows::Fault) -> String {
+    let mut text = fault.to_string();
+    let mut source = std::error::Error::source(fault);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Whether its tables can be read.
+async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) -> bool {
+    let asked = SystemWorld.now();
+    let look = match timeout(PATIENCE, database.look()).await {
+        Ok(Ok(look)) => look,
+        Ok(Err(fault)) => {
+            report.problem(AREA, format!("{url:?} cannot be read: {}", told(&fault)), MEND);
+            return false;
+        }
+        Err(_) => {
+            report.problem(AREA, format!("{url:?} does not answer"), MEND);
+            return false;
+        }
+    };
+    let software = &look.software;
+    if let Some(theirs) = look.clock {
+        clock(theirs, (asked, SystemWorld.now()), report);
+    }
+    match look.applied {
+        None => {
+            let mend = "run `gatehouse instance create NAME`: it makes the tables and an instance in them";
+            report.problem(AREA, format!("{software} answers, and has no tables of Gatehouse"), mend);
+            return false;
+        }
+        Some(applied) if applied < look.known => report.warning(
+            AREA,
+            format!("{software} answers; its tables are at version {applied} of {}", look.known),
+            "the next start of the server brings them up to date; back up first",
+        ),
+        Some(applied) if applied > look.known => report.warning(
+            AREA,
+            format!(
+                "{software} answers; its tables are at version {applied}, newer than this program's {}",
+                look.known
+            ),
+            "use the program that the server runs",
+        ),
+        Some(applied) => report.ok(AREA, format!("{software} answers; its tables are at version {applied}")),
+    }
+    write(database, report).await;
+    true
+}
+
+async fn write(database: &Database, report: &mut Report) {
+    let begun = Instant::now();
+    match timeout(PATIENCE, database.try_write()).await {
+        Ok(Ok(_)) => {
+            let took = begun.elapsed();
+            let what = format!("a durable commit took {:.1} ms", took.as_secs_f64() * 1000.0);
+            if took > SLOW_COMMIT {
+                report.warning(AREA, what, "use a faster disk, or one that is less busy: each sign-in waits for a few");
+            } else {
+                report.ok(AREA, what);
+            }
+        }
+        Ok(Err(fault)) => {
+            let mend =
+                "let this user write to the database (and its folder, for SQLite), and see that the disk is not full";
+            report.problem(AREA, format!("nothing can be written: {}", told(&fault)), mend);
+        }
+        Err(_) => {
+            let mend = "look for who holds a lock on it: a backup, or another program";
+            report.problem(AREA, "a commit does not end", mend);
+        }
+    }
+}
+
+fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &mut Report) {
+    // It answered somewhere between: what it can be off by at least.
+    let apart = asked.since(theirs).max(theirs.since(answered));
+    let what = format!("this machine's clock and the database's are {} ms apart", apart.as_millis());
+    let mend = "keep both machines' clocks right with NTP (chrony, systemd-timesyncd)";
+    if apart > CLOCKS_DIFFER {
+        report.problem("clock", what, mend);
+    } else if apart > CLOCKS_AGREE {
+        report.warning("clock", format!("{what}; several nodes need 100 ms"), mend);
+    } else {
+        report.ok("clock", what);
+    }
+}
+
+async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, report: &mut Report) {
+    let known = match instances(database).await {
+        Ok(known) => known,
+        Err(fault) => return report.problem(AREA, format!("no instance can be read: {}", told(&fault)), MEND),
+    };
+    for instance in &config.instances {
+        if !known.contains(&instance.name) {
+            let what = format!("instance {} is in the configuration and not in the database", instance.name);
+            report.problem(AREA, what, format!("run: gatehouse instance create {}", instance.name));
+        }
+    }
+    for name in known.iter().filter(|name| !config.instances.iter().any(|instance| instance.name == **name)) {
+        let what = format!("instance {name} is in the database and not in the configuration: nobody can reach it");
+        report.warning(AREA, what, "add an [[instance]] with its name and url");
+    }
+    let Some(master) = master else { return };
+    if check_master_key(database, master).await.is_err() {
+        let mend = "find the key that the database was made with; without it its instances have to be made anew";
+        return report.problem("keys", "the master key is not the one of this database", mend);
+    }
+    report.ok("keys", "the master key opens the database's secrets");
+    for name in config.instances.iter().map(|instance| &instance.name).filter(|name| known.contains(name)) {
+        match examine_keys(database, master, name).await {
+            Ok(times) => signing_keys(name, &times, SystemWorld.now(), report),
+            Err(fault) => {
+                let mend = "restore the database from a backup: a signing key in it is damaged";
+                report.problem("keys", format!("{name}: a signing key does not open: {}", told(&fault)), mend);
+            }
+        }
+    }
+}
+
+/// Keys rotate by themselves; one that is overdue says that no server runs.
+fn signing_keys(instance: &str, times: &[KeyTimes], now: Timestamp, report: &mut Report) {
+    let mut algorithms: Vec<_> = times.iter().map(|key| key.algorithm).collect();
+    algorithms.sort_unstable_by_key(|algorithm| algorithm.as_str());
+    algorithms.dedup();
+    for algorithm in algorithms {
+        let Some(key) = signing(times, algorithm, now) else { continue };
+        let name = algorithm.as_str();
+        let (age, ends) = (now.since(key.signs_from), key.signs_from.plus(SIGNING_PERIOD));
+        if ends < now {
+            let what = format!("{instance}: the {name} key signs for {} and should have been replaced", days(age));
+            report.warning("keys", what, "start the server: it replaces keys by itself, a day after it noticed");
+        } else {
+            let rest = days(ends.since(now));
+            report.ok(
+                "keys",
+                format!("{instance}: the {name} key signs for {}, its next takes over in {rest}", days(age)),
+            );
+        }
+    }
+    if times.is_empty() {
+        let mend = "start the server: it makes keys by itself";
+        report.problem("keys", format!("{instance} has no signing key"), mend);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    fn level(theirs: i64, asked: i64, answered: i64) -> Level {
+        let at = |millis: i64| Timestamp(millis * 1000);
+        let mut report = Report::default();
+        clock(at(theirs), (at(asked), at(answered)), &mut report);
+        report.worst()
+    }
+
+    #[test]
+    fn a_clock_is_off_only_by_what_the_question_cannot_explain() {
+        assert_eq!(level(1050, 1000, 1100), Level::Ok);
+        assert_eq!(level(2000, 1000, 4000), Level::Ok, "a slow answer says nothing about the clock");
+        assert_eq!(level(1400, 1000, 1200), Level::Warning);
+        assert_eq!(level(700, 1000, 1010), Level::Warning);
+        assert_eq!(level(7000, 1000, 1001), Level::Problem);
+    }
+}

@@ -1,0 +1,87 @@
+//! Mail server, proxies, and the way in from outside.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Report;
+use crate::config::{Config, Environment, MailSecurity};
+use crate::http_client;
+
+/// A server that has not answered by then does not.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: &mut Report) {
+    const AREA: &str = "mail";
+    let Some(settings) = &config.mail else {
+        return report.ok(AREA, "no [mail] section: links are shown to administrators");
+    };
+    let post = match settings.post(environment) {
+        Ok(post) => post,
+        Err(problem) => return report.refused(AREA, &problem),
+    };
+    let server = format!("{}:{}", settings.host, settings.port);
+    let login = if settings.username.is_some() { ", and the login is accepted" } else { "" };
+    let mend = "check [mail]: host, port, `tls`, the login; and that this machine may connect there";
+    match timeout(PATIENCE, post.greet()).await {
+        Ok(Ok(())) if settings.security == MailSecurity::None => {
+            let what = format!("{server} answers; letters with their links go there unencrypted");
+            report.warning(AREA, what, "use tls = \"starttls\" or \"tls\" unless the server is on this machine");
+        }
+        Ok(Ok(())) => report.ok(AREA, format!("{server} answers over TLS{login}")),
+        Ok(Err(undelivered)) => report.problem(AREA, format!("{server}: {undelivered}"), mend),
+        Err(_) => report.problem(AREA, format!("{server} does not answer"), mend),
+    }
+}
+
+/// A list that trusts strangers lets them choose the address that they are throttled and audited under.
+pub(super) fn proxies(config: &Config, report: &mut Report) {
+    const AREA: &str = "proxies";
+    let networks = config.trusted_proxies.networks();
+    if networks.is_empty() {
+        return report.ok(AREA, "no proxy is trusted: every address is that of the connection");
+    }
+    let mend = "list the addresses of your own proxies only: whoever is trusted says whose address it is";
+    let mut sane = true;
+    for network in networks {
+        let (first, last) = (network.network(), network.broadcast());
+        if is_private(first) && is_private(last) {
+            continue;
+        }
+        sane = false;
+        if network.prefix_len() < if first.is_ipv4() { 8 } else { 16 } {
+            report.problem(AREA, format!("{network} trusts a large part of the Internet"), mend);
+        } else {
+            report.warning(AREA, format!("{network} is a public network"), mend);
+        }
+    }
+    if sane {
+        report.ok(AREA, format!("{} trusted, all on private networks", networks.len()));
+    }
+}
+
+fn is_private(address: std::net::IpAddr) -> bool {
+    match address {
+        // RFC 1918, RFC 3927, RFC 6598.
+        std::net::IpAddr::V4(v4) => {
+            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
+            v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared
+        }
+        std::net::IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+/// Each instance by the address that browsers use.
+pub(super) async fn roots(config: &Config, report: &mut Report) {
+    const AREA: &str = "reach";
+    for instance in &config.instances {
+        let url = format!("{}/readyz", instance.root.as_str());
+        let mend = "see that the server runs, that the name leads here, and that the proxy passes requests on";
+        match timeout(PATIENCE, http_client::get(&url)).await {
+            Ok(Ok(status)) if status.is_success() => report.ok(AREA, format!("{url} answers")),
+            Ok(Ok(status)) => report.problem(AREA, format!("{url} answers {status}"), mend),
+            Ok(Err(error)) => report.problem(AREA, format!("{url} cannot be reached: {error:#}"), mend),
+            Err(_) => report.problem(AREA, format!("{url} does not answer"), mend),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The few requests that this program makes itself: to a collector of traces, and to its own address for the doctor. One
+//! connection each, no redirects, no proxies.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+/// More of an answer is not read.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+pub(crate) async fn get(url: &str) -> Result<StatusCode> {
+    let url = Url::parse(url).context("not a URL")?;
+    ask(&url, Request::builder().method(Method::GET), Bytes::new()).await
+}
+
+pub(crate) async fn post_json(url: &Url, body: Vec<u8>) -> Result<StatusCode> {
+    let request = Request::builder().method(Method::POST).header(header::CONTENT_TYPE, "application/json");
+    ask(url, request, body.into()).await
+}
+
+async fn ask(url: &Url, request: hyper::http::request::Builder, body: Bytes) -> Result<StatusCode> {
+    let host = url.host_str().context("the URL names no host")?.trim_matches(['[', ']']).to_owned();
+    let port = url.port_or_known_default().context("the URL names no port")?;
+    let request = request
+        .uri(url.path())
+        .header(header::HOST, url.authority())
+        .header(header::USER_AGENT, concat!("gatehouse/", env!("CARGO_PKG_VERSION")))
+        .body(Full::new(body))?;
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    if url.scheme() == "https" {
+        let stream = TlsConnector::from(Arc::new(tls())).connect(ServerName::try_from(host)?, stream).await?;
+        return exchange(stream, request).await;
+    }
+    exchange(stream, request).await
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let answered = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        // Read, so that the other side is not cut off while it answers.
+        let _ignored = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+        Ok(status)
+    };
+    let status = answered.await;
+    connection.abort();
+    status
+}
+
+fn tls() -> ClientConfig {
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has suites for the usual versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}

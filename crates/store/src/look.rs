@@ -1,0 +1,52 @@
+//! A look at a database by somebody who examines an installation: it changes nothing.
+
+use model::Timestamp;
+
+use crate::database::Driver;
+use crate::{Database, Fault, FaultKind, Outcome, migrate, statement};
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// `SQLite 3.54.1`, `PostgreSQL 15.18`.
+    pub software: String,
+    /// The newest migration that was applied; nothing in a database without tables of ours.
+    pub applied: Option<i64>,
+    /// The newest that this program knows.
+    pub known: i64,
+    /// The database's own clock, where that is another one.
+    pub clock: Option<Timestamp>,
+}
+
+impl Database {
+    pub async fn look(&self) -> Result<Look, Fault> {
+        let (name, version, clock) = match self.driver() {
+            Driver::Sqlite(_) => ("SQLite", "SELECT sqlite_version()", None),
+            Driver::Postgres(_) => (
+                "PostgreSQL",
+                "SELECT current_setting('server_version')",
+                Some("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT"),
+            ),
+        };
+        let first = |rows: Vec<crate::Row>| rows.into_iter().next().ok_or_else(|| Fault::failed("no row"));
+        let version = first(self.query(version, vec![]).await?)?.text(0)?;
+        let clock = match clock {
+            Some(sql) => Some(Timestamp(first(self.query(sql, vec![]).await?)?.int(0)?)),
+            None => None,
+        };
+        let applied = match self.query("SELECT MAX(version) FROM refinery_schema_history", vec![]).await {
+            Ok(rows) => first(rows)?.opt_int(0)?,
+            // There is no such table.
+            Err(fault) if fault.kind() == FaultKind::Failed => None,
+            Err(fault) => return Err(fault),
+        };
+        Ok(Look { software: format!("{name} {version}"), applied, known: migrate::newest(), clock })
+    }
+
+    /// A durable commit that leaves everything as it was. Needs tables.
+    pub async fn try_write(&self) -> Result<Outcome, Fault> {
+        let sql = "UPDATE refinery_schema_history SET name = name \
+                   WHERE version = (SELECT MAX(version) FROM refinery_schema_history)";
+        self.commit(vec![statement(sql, vec![]).expect(1)].into()).await
+    }
+}

@@ -1,0 +1,70 @@
+//! What the store tells of itself: to the doctor, and as figures.
+
+use std::collections::HashMap;
+
+use model::meter::Spread;
+use model::seat::Seat;
+use store::Outcome;
+
+use crate::common::Place;
+use crate::{NOW, done, house};
+
+crate::on_both! {
+    a_look_tells_the_software_the_tables_and_the_clock
+    a_write_is_tried_and_changes_nothing
+    commits_are_counted_and_measured
+    seats_are_counted_for_all_instances_at_once
+}
+
+async fn a_look_tells_the_software_the_tables_and_the_clock(place: Place) {
+    let empty = place.open().await;
+    let before = empty.look().await.expect("no fault");
+    assert_eq!(before.applied, None, "no tables yet");
+    assert!(empty.try_write().await.is_err(), "and nothing to write to");
+    empty.migrate().await.expect("no fault");
+    let look = empty.look().await.expect("no fault");
+    assert_eq!(look.applied, Some(look.known));
+    assert!(look.known >= 11);
+    let (name, version) = look.software.split_once(' ').expect("a name and a version");
+    assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+    assert_eq!((name == "SQLite", look.clock.is_none()), (empty.is_embedded(), empty.is_embedded()));
+    assert!(look.clock.is_none_or(|clock| clock > NOW.minus(std::time::Duration::from_hours(24 * 3650))));
+}
+
+async fn a_write_is_tried_and_changes_nothing(place: Place) {
+    let house = house(&place).await;
+    let database = house.here.database();
+    let sql = "SELECT version, name, checksum FROM refinery_schema_history ORDER BY version";
+    let before = database.query(sql, vec![]).await.expect("no fault");
+    assert_eq!(database.try_write().await.expect("no fault"), Outcome::Committed);
+    assert_eq!(format!("{:?}", database.query(sql, vec![]).await.expect("no fault")), format!("{before:?}"));
+}
+
+fn total(spread: &Spread) -> u64 {
+    spread.buckets.iter().map(|(_, count)| count).sum()
+}
+
+async fn commits_are_counted_and_measured(place: Place) {
+    let house = house(&place).await;
+    let database = house.here.database();
+    let before = database.figures();
+    let (commits, batches, measured) = (before.commits, before.batches, total(&before.latency.read()));
+    done(&house.here, house.here.insert_role("Sales", &model::domain::Permissions::default())).await;
+    let after = database.figures();
+    assert_eq!((after.commits - commits, after.batches - batches), (1, 1));
+    assert_eq!(total(&after.latency.read()) - measured, 1);
+    assert_eq!(total(&after.sizes.read()), after.commits);
+    assert_eq!(after.sizes.read().sum, after.batches);
+    assert!(after.latency.read().sum > 0, "it took some time");
+}
+
+async fn seats_are_counted_for_all_instances_at_once(place: Place) {
+    let house = house(&place).await;
+    for store in [&house.here, &house.there] {
+        done(store, store.insert_seats()).await;
+    }
+    let admission = model::seat::Admission { seat: Seat::Shared, version: 0, below: None };
+    done(&house.here, house.here.take_seat(admission)).await;
+    let used = house.here.database().seats_used().await.expect("no fault");
+    assert_eq!(used, HashMap::from([(*house.here.instance(), 1), (*house.there.instance(), 0)]));
+}

@@ -1,0 +1,349 @@
+//! `GET /metrics` on an address of its own: the house's figures as text that Prometheus reads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use flows::meters::SeatFigures;
+use http::{HeaderValue, StatusCode, header};
+use model::meter::{Count, Histogram, LATENCIES, Spread, Tally};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::render;
+use crate::site::VERSION;
+use crate::visit::Gate;
+
+macro_rules! routes {
+    ($($variant:ident => $name:literal),+ $(,)?) => {
+        /// What a request is for: few enough to tell apart in figures, and nothing that a stranger can invent.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Route { $($variant),+ }
+
+        impl Route {
+            const ALL: &[Self] = &[$(Self::$variant),+];
+
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+    };
+}
+
+routes! {
+    Token => "token",
+    Authorize => "authorize",
+    UserInfo => "userinfo",
+    Revocation => "revocation",
+    Introspection => "introspection",
+    EndSession => "endsession",
+    Discovery => "discovery",
+    Page => "page",
+    Profile => "profile",
+    Manage => "manage",
+    Api => "api",
+    Health => "health",
+    Other => "other",
+}
+
+impl Route {
+    pub(crate) fn of(path: &str) -> Self {
+        let below = |folder: &str| {
+            let (start, rest) = path.split_at_checked(folder.len()).unwrap_or_default();
+            start.eq_ignore_ascii_case(folder) && (rest.is_empty() || rest.starts_with('/')) && !start.is_empty()
+        };
+        match path {
+            "/id/connect/token" => Self::Token,
+            "/id/connect/authorize" => Self::Authorize,
+            "/id/connect/userinfo" => Self::UserInfo,
+            "/id/connect/revocation" | "/id/tokens/leaked" => Self::Revocation,
+            "/id/connect/introspect" => Self::Introspection,
+            "/id/connect/endsession" => Self::EndSession,
+            "/healthz" | "/readyz" => Self::Health,
+            "/" | "/id" | "/id/" => Self::Page,
+            _ if below("/api") => Self::Api,
+            _ if below("/id/account") => Self::Page,
+            _ if below("/profile") => Self::Profile,
+            _ if below("/manage") => Self::Manage,
+            _ if below("/tools") || below("/sys") || below("/.well-known") || below("/id/.well-known") => {
+                Self::Discovery
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Digits that a status begins with.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// How long answers took, by route and class of status.
+pub(crate) struct Latencies(Vec<[Histogram; CLASSES.len()]>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(Route::ALL.iter().map(|_| std::array::from_fn(|_| Histogram::new(LATENCIES))).collect())
+    }
+}
+
+impl Latencies {
+    pub(crate) fn add(&self, route: Route, status: StatusCode, took: Duration) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        self.0[route as usize][class].add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+/// `/metrics` and nothing else: for a listener that only the operator's network reaches.
+pub fn router(gate: Arc<Gate>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(gate)
+}
+
+async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
+    // Without the database everything else is still told.
+    let seats = gate.house.seats().await.unwrap_or_default();
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Figures { gate, seats }));
+    let mut body = String::with_capacity(64 * 1024);
+    if text::encode(&mut body, &registry).is_err() {
+        return render::text(StatusCode::INTERNAL_SERVER_ERROR, "the figures cannot be written\n");
+    }
+    let mut response = render::no_store(render::text(StatusCode::OK, body));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+struct Figures {
+    gate: Arc<Gate>,
+    seats: Vec<SeatFigures>,
+}
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        page.family(("gatehouse_build", "The version that runs"), None, MetricType::Info, |m| {
+            m.0.encode_info(&[("version", VERSION)])
+        })?;
+        self.seats(&mut page)?;
+        self.sessions(&mut page)?;
+        self.tokens(&mut page)?;
+        self.store(&mut page)?;
+        self.queues(&mut page)?;
+        let unit = Unit::Seconds;
+        page.family(("gatehouse_request_duration", "Time to an answer"), Some(&unit), MetricType::Histogram, |m| {
+            for (route, histograms) in Route::ALL.iter().zip(&self.gate.latencies.0) {
+                for (class, histogram) in CLASSES.iter().zip(histograms) {
+                    m.seconds(&[("route", route.name()), ("status", *class)], &histogram.read())?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Figures {
+    fn seats(&self, page: &mut Page<'_>) -> fmt::Result {
+        let instances = || self.gate.house.instances().iter().zip(&self.seats);
+        page.gauge("gatehouse_seats_total", "Licence seats; none where they are unlimited", |m| {
+            let mut limited = instances().filter_map(|(instance, seats)| Some((instance, seats.total?)));
+            limited.try_for_each(|(i, total)| m.value(&[("instance", &*i.name)], u64::from(total)))
+        })?;
+        page.gauge("gatehouse_seats_used", "Seats that live API sessions hold", |m| {
+            instances().try_for_each(|(i, seats)| m.value(&[("instance", &*i.name)], seats.used))
+        })?;
+        page.gauge("gatehouse_seats_reserved", "Accounts that are guaranteed a seat", |m| {
+            instances().try_for_each(|(i, seats)| m.value(&[("instance", &*i.name)], seats.reserved as u64))
+        })
+    }
+
+    fn sessions(&self, page: &mut Page<'_>) -> fmt::Result {
+        let instances = || self.gate.house.instances().iter();
+        page.counter("gatehouse_api_sessions_opened", "API sessions opened here", |m| {
+            instances().try_for_each(|i| m.count(&[("instance", &*i.name)], &i.meters().sessions_opened))
+        })?;
+        page.counter("gatehouse_api_sessions_refused", "API sessions not opened, by cause", |m| {
+            instances().try_for_each(|i| m.tally(&i.name, "cause", &i.meters().sessions_refused))
+        })?;
+        page.counter("gatehouse_api_sessions_closed", "API sessions closed by whichever node, by reason", |m| {
+            instances().try_for_each(|i| m.tally(&i.name, "reason", &i.meters().sessions_closed))
+        })?;
+        page.counter("gatehouse_api_calls_refused", "API calls that were not let in or not done, by cause", |m| {
+            instances().try_for_each(|i| m.tally(&i.name, "cause", &i.meters().calls_refused))
+        })
+    }
+
+    fn tokens(&self, page: &mut Page<'_>) -> fmt::Result {
+        let instances = || self.gate.house.instances().iter();
+        page.counter("gatehouse_tokens_issued", "Answers of the token endpoint with a token, by grant", |m| {
+            instances().try_for_each(|i| m.tally(&i.name, "grant", &i.meters().tokens_issued))
+        })?;
+        page.counter("gatehouse_tokens_refused", "Answers of the token endpoint without one, by cause", |m| {
+            instances().try_for_each(|i| m.tally(&i.name, "cause", &i.meters().tokens_refused))
+        })?;
+        page.counter("gatehouse_sign_ins", "Tries to sign in, by outcome", |m| {
+            instances().try_for_each(|i| m.tally(&i.name, "outcome", &i.meters().sign_ins))
+        })
+    }
+
+    fn store(&self, page: &mut Page<'_>) -> fmt::Result {
+        let figures = self.gate.house.store_figures();
+        page.gauge("gatehouse_store_writes_waiting", "Changes that wait to be committed, or are being", |m| {
+            m.value(&NO_LABELS, figures.waiting as u64)
+        })?;
+        page.counter("gatehouse_store_commits", "Durable commits", |m| m.number(&NO_LABELS, figures.commits))?;
+        page.counter("gatehouse_store_changes", "Changes that were committed", |m| {
+            m.number(&NO_LABELS, figures.batches)
+        })?;
+        page.family(
+            ("gatehouse_store_commit_changes", "Changes that shared one commit"),
+            None,
+            MetricType::Histogram,
+            |m| m.spread(&NO_LABELS, &figures.sizes.read(), 1.0),
+        )?;
+        let unit = Unit::Seconds;
+        page.family(
+            ("gatehouse_store_commit_duration", "Time of one commit"),
+            Some(&unit),
+            MetricType::Histogram,
+            |m| m.seconds(&NO_LABELS, &figures.latency.read()),
+        )
+    }
+
+    fn queues(&self, page: &mut Page<'_>) -> fmt::Result {
+        let house = &self.gate.house;
+        let passwords = house.password_queue();
+        page.gauge("gatehouse_passwords_waiting", "Passwords that are hashed or wait for it", |m| {
+            m.value(&NO_LABELS, passwords.waiting as u64)
+        })?;
+        page.gauge("gatehouse_passwords_waiting_limit", "When so many wait, the next is told to come back", |m| {
+            m.value(&NO_LABELS, passwords.most as u64)
+        })?;
+        let unit = Unit::Bytes;
+        page.family(
+            ("gatehouse_audit_waiting", "Audit events in memory that are not written yet"),
+            Some(&unit),
+            MetricType::Gauge,
+            |m| {
+                house
+                    .instances()
+                    .iter()
+                    .try_for_each(|i| m.value(&[("instance", &*i.name)], i.notebook().waiting as u64))
+            },
+        )?;
+        if let Some(age) = house.feed_age() {
+            let unit = Unit::Seconds;
+            page.family(
+                ("gatehouse_feed_age", "Since memory last followed what other nodes changed"),
+                Some(&unit),
+                MetricType::Gauge,
+                |m| m.0.encode_gauge(&age.as_secs_f64()),
+            )?;
+        }
+        let (sent, lost) = house.letters();
+        page.counter("gatehouse_letters", "Mail to people, by outcome", |m| {
+            m.number(&[("outcome", "sent")], sent)?;
+            m.number(&[("outcome", "lost")], lost)
+        })?;
+        let spans_lost = self.gate.tracer.as_ref().map_or(0, crate::traces::Tracer::dropped);
+        page.counter("gatehouse_spans_dropped", "Spans that were sampled and not exported", |m| {
+            m.number(&NO_LABELS, spans_lost)
+        })
+    }
+}
+
+const NO_LABELS: [(&str, &str); 0] = [];
+
+/// The text in the making.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn gauge(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Metric<'_>) -> fmt::Result) -> fmt::Result {
+        self.family((name, help), None, MetricType::Gauge, fill)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Metric<'_>) -> fmt::Result) -> fmt::Result {
+        self.family((name, help), None, MetricType::Counter, fill)
+    }
+
+    fn family(
+        &mut self,
+        (name, help): (&str, &str),
+        unit: Option<&Unit>,
+        kind: MetricType,
+        fill: impl FnOnce(&mut Metric<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        fill(&mut Metric(self.0.encode_descriptor(name, help, unit, kind)?))
+    }
+}
+
+struct Metric<'a>(MetricEncoder<'a>);
+
+impl Metric<'_> {
+    fn value(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    fn number(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn count(&mut self, labels: &impl EncodeLabelSet, count: &Count) -> fmt::Result {
+        self.number(labels, count.read())
+    }
+
+    fn tally(&mut self, instance: &str, by: &str, tally: &Tally) -> fmt::Result {
+        let counts = tally.read();
+        counts.into_iter().try_for_each(|(name, count)| self.number(&[("instance", instance), (by, name)], count))
+    }
+
+    /// Of microseconds.
+    fn seconds(&mut self, labels: &impl EncodeLabelSet, spread: &Spread) -> fmt::Result {
+        self.spread(labels, spread, 1e-6)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "figures need no 53 bits")]
+    fn spread(&mut self, labels: &impl EncodeLabelSet, spread: &Spread, unit: f64) -> fmt::Result {
+        let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound as f64 * unit);
+        let buckets: Vec<(f64, u64)> = spread.buckets.iter().map(|(most, count)| (bound(*most), *count)).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = spread.sum as f64 * unit;
+        self.0.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_known_by_its_path_and_strangers_invent_none() {
+        for (path, route) in [
+            ("/id/connect/token", Route::Token),
+            ("/id/account/login", Route::Page),
+            ("/", Route::Page),
+            ("/api", Route::Api),
+            ("/API/domain/OData/Crm_Customers", Route::Api),
+            ("/apis", Route::Other),
+            ("/profile/me", Route::Profile),
+            ("/.well-known/openid-configuration", Route::Discovery),
+            ("/id/.well-known/openid-configuration/jwks", Route::Discovery),
+            ("/readyz", Route::Health),
+            ("/id/connect/tokens", Route::Other),
+            ("", Route::Other),
+            ("/\u{e9}", Route::Other),
+        ] {
+            assert_eq!(Route::of(path), route, "{path}");
+        }
+    }
+}
