@@ -87,9 +87,9 @@ impl Passwords {
         self.run(move || hash(&password, &salt)).await
     }
 
-    /// Those that are hashed, and those that wait for it.
+    /// Those that wait to be hashed.
     pub(crate) fn fill(&self) -> Fill {
-        Fill { waiting: self.waiting.load(Ordering::Relaxed), most: MOST_WAITING }
+        Fill { waiting: self.queue.len(), most: MOST_WAITING }
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {

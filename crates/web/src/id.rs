@@ -25,7 +25,7 @@ use crate::layer;
 use crate::pages::{self, ErrorPage};
 use crate::render;
 use crate::site;
-use crate::visit::{Gate, Headers, Visit, host};
+use crate::visit::{Gate, Headers, Visit};
 use crate::words::Problem;
 
 pub(crate) fn router() -> Router<Arc<Gate>> {
@@ -71,7 +71,7 @@ pub(crate) fn prepared(gate: &Gate, request: &Request) -> Option<Response> {
     if request.method() != Method::GET || !(is_jwks || DISCOVERY.contains(&path)) {
         return None;
     }
-    let instance = gate.house.instance(host(request.uri(), request.headers()).ok()?)?;
+    let instance = gate.instance_of(request)?;
     let prepared = gate.documents.of(instance);
     Some(document(request.headers(), if is_jwks { &prepared.jwks } else { &prepared.discovery }))
 }
