@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::Effort;
 use crate::installation::{Binary, Installation};
-use crate::load;
+use crate::load::{self, Pace};
 use crate::population;
 use crate::process::Server;
 use crate::requests::{SERVICE_DOCUMENT, Shown, get};
@@ -115,9 +115,9 @@ async fn together(
     calls: usize,
 ) -> Result<Round> {
     let mut round =
-        Round { bare: one(bare, at_small, calls).await?, small: one(small, at_small, calls).await?, in_use: vec![] };
+        Round { bare: one(bare, at_small, Pace::Full(calls)).await?, small: one(small, at_small, Pace::Full(calls)).await?, in_use: vec![] };
     for requests in in_use {
-        round.in_use.push(one(house, requests, calls.max(requests.len())).await?);
+        round.in_use.push(one(house, requests, Pace::Full(calls.max(requests.len()))).await?);
     }
     Ok(round)
 }

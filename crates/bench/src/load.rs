@@ -14,6 +14,32 @@ pub(crate) const CONNECTIONS: usize = 32;
 /// No answer that is measured here comes near it.
 const LARGEST: usize = 256 * 1024;
 
+/// How much is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// So many requests: every connection sends its next one when the last is answered, so that the cores are full.
+    Full(usize),
+    /// So many requests a second for so long, each sent when it is due.
+    Steady(u32, Duration),
+}
+
+impl Pace {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Full(_) => "all there is".to_owned(),
+            Self::Steady(per_second, _) => format!("{per_second}/s"),
+        }
+    }
+
+    /// The same for less long.
+    pub(crate) fn part(self, of: u32) -> Self {
+        match self {
+            Self::Full(count) => Self::Full((count / of as usize).max(1)),
+            Self::Steady(per_second, span) => Self::Steady(per_second, span / of),
+        }
+    }
+}
+
 /// What one run of requests took.
 pub(crate) struct Run {
     pub(crate) requests: usize,
@@ -22,8 +48,16 @@ pub(crate) struct Run {
     pub(crate) latencies: Vec<u32>,
 }
 
-/// Sends `count` requests over all connections. Connection `i` sends every [`CONNECTIONS`]-th text from the `i`-th on,
-/// one after the other, over and over.
+/// Sends requests over all connections. Connection `i` sends every [`CONNECTIONS`]-th text from the `i`-th on, one after the
+/// other, over and over.
+pub(crate) async fn at(pace: Pace, address: SocketAddr, texts: &Arc<[Arc<[u8]>]>) -> Result<Run> {
+    match pace {
+        Pace::Full(count) => run(address, texts, count).await,
+        Pace::Steady(per_second, span) => steady(address, texts, per_second, span).await,
+    }
+}
+
+/// As [`Pace::Full`] says.
 pub(crate) async fn run(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, count: usize) -> Result<Run> {
     let each = count.div_ceil(CONNECTIONS);
     let mut connections = Vec::with_capacity(CONNECTIONS);
@@ -36,7 +70,7 @@ pub(crate) async fn run(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, count: us
         let texts = Arc::clone(texts);
         tasks.spawn(async move {
             let mut latencies = Vec::with_capacity(each);
-            let mut own = (number % texts.len()..texts.len()).step_by(CONNECTIONS).cycle();
+            let mut own = own(&texts, number);
             for _ in 0..each {
                 let text = own.next().context("every connection has a text")?;
                 let sent = Instant::now();
@@ -53,9 +87,14 @@ pub(crate) async fn run(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, count: us
     Ok(Run { requests: latencies.len(), elapsed: begun.elapsed(), latencies })
 }
 
-/// Sends a request whenever one is due, over as many connections as there are; none waits for another's answer, and one
-/// that must wait because its connection's last one is not answered has its time run from when it was due.
-pub(crate) async fn steady(address: SocketAddr, text: &Arc<[u8]>, per_second: u32, span: Duration) -> Result<Run> {
+/// As [`Pace::Steady`] says. A request that must wait because its connection's last one is not answered has its time run from
+/// when it was due.
+async fn steady(
+    address: SocketAddr,
+    texts: &Arc<[Arc<[u8]>]>,
+    per_second: u32,
+    span: Duration,
+) -> Result<Run> {
     let apart = Duration::from_secs(1) / per_second;
     let between = apart * u32::try_from(CONNECTIONS)?;
     let mut connections = Vec::with_capacity(CONNECTIONS);
@@ -65,16 +104,18 @@ pub(crate) async fn steady(address: SocketAddr, text: &Arc<[u8]>, per_second: u3
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
     for (mut connection, number) in connections.into_iter().zip(0..) {
-        let text = Arc::clone(text);
+        let texts = Arc::clone(texts);
         tasks.spawn(async move {
             let mut latencies = Vec::new();
             let mut due = begun + apart * number;
             let mut free = begun;
+            let mut own = own(&texts, number as usize);
             while due < begun + span {
                 tokio::time::sleep_until(due.into()).await;
                 // A timer that is late is no delay of the server's.
                 let sent = if free > due { due } else { Instant::now() };
-                connection.ask(&text).await?;
+                let text = own.next().context("every connection has a text")?;
+                connection.ask(&texts[text]).await?;
                 free = Instant::now();
                 latencies.push(u32::try_from(free.duration_since(sent).as_micros())?);
                 due += between;
@@ -87,6 +128,11 @@ pub(crate) async fn steady(address: SocketAddr, text: &Arc<[u8]>, per_second: u3
         latencies.extend(done??);
     }
     Ok(Run { requests: latencies.len(), elapsed: begun.elapsed(), latencies })
+}
+
+/// Which texts this connection sends, one after the other, over and over.
+fn own(texts: &[Arc<[u8]>], connection: usize) -> impl Iterator<Item = usize> + use<> {
+    (connection % texts.len()..texts.len()).step_by(CONNECTIONS).cycle()
 }
 
 /// One answer's body; anything but 200 is an error.

@@ -30,6 +30,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::installation::Binary;
+use crate::load::Pace;
 use crate::report::{Chapter, Report};
 
 /// The server's own.
@@ -99,6 +100,10 @@ pub(crate) struct Effort {
 impl Effort {
     fn of(self, count: usize) -> usize {
         if self.quick { (count / 10).max(1) } else { count }
+    }
+
+    fn pace(self, pace: Pace) -> Pace {
+        if self.quick { pace.part(10) } else { pace }
     }
 }
 

@@ -89,6 +89,7 @@ impl Served {
         let (ratio, goal) = self.compared();
         vec![
             self.name.to_owned(),
+            self.pace.name(),
             spread(self.cpu, 1),
             spread(self.bare_cpu, 1),
             spread(ratio, 2),
@@ -104,6 +105,7 @@ impl Served {
         let (ratio, goal) = self.compared();
         json!({
             "shape": self.name,
+            "asked_for": self.pace.name(),
             "cpu_us": self.cpu.json(),
             "bare_cpu_us": self.bare_cpu.json(),
             "of_bare": self.of_bare.json(),
@@ -173,7 +175,8 @@ impl Durable {
     }
 }
 
-const SERVED: [&str; 9] = ["shape", "CPU µs", "bare CPU µs", "ratio", "at least", "", "requests/s", "p50 µs", "p99 µs"];
+const SERVED: [&str; 10] =
+    ["shape", "asked for", "CPU µs", "bare CPU µs", "ratio", "at least", "", "requests/s", "p50 µs", "p99 µs"];
 
 fn served(served: &[Served]) -> String {
     table(&SERVED, &served.iter().map(Served::row).collect::<Vec<_>>())

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::Effort;
 use crate::installation::{Binary, Installation};
-use crate::load::{self, CONNECTIONS};
+use crate::load::{self, CONNECTIONS, Pace};
 use crate::population;
 use crate::process::{Server, thread_cpu};
 use crate::requests::{SERVICE_DOCUMENT, Shown, TOKEN, client_credentials, get};
@@ -36,12 +36,13 @@ struct Shape {
     bar: Bar,
     path: &'static str,
     requests: Requests,
-    count: usize,
+    pace: Pace,
 }
 
 /// A shape as measured. CPU and latencies in microseconds.
 pub(crate) struct Served {
     pub(crate) name: &'static str,
+    pub(crate) pace: Pace,
     pub(crate) bar: Bar,
     pub(crate) cpu: Spread,
     pub(crate) bare_cpu: Spread,
@@ -93,15 +94,15 @@ async fn rounds(house: &Server, shapes: &[Shape], effort: Effort) -> Result<Vec<
     let mut rounds: Vec<Vec<Round>> = shapes.iter().map(|_| Vec::new()).collect();
     for round in 0..=effort.rounds {
         for ((shape, bare), rounds) in shapes.iter().zip(&bare).zip(&mut rounds) {
-            eprint!("\rround {round} of {}: {:45}", effort.rounds, shape.name);
+            eprint!("\rround {round} of {}: {:45} {:12}", effort.rounds, shape.name, shape.pace.name());
             // The first round warms caches, pools and tables, and is not counted.
-            let count = if round == 0 { shape.count / 4 } else { shape.count };
+            let pace = if round == 0 { shape.pace.part(4) } else { shape.pace };
             let signing = match shape.bar {
                 Bar::OfSigning(_) => Some(signing_cpu()?),
                 _ => None,
             };
-            let bare = one(bare, &shape.requests, count).await?;
-            let served = one(house, &shape.requests, count).await?;
+            let bare = one(bare, &shape.requests, pace).await?;
+            let served = one(house, &shape.requests, pace).await?;
             if round > 0 {
                 rounds.push(Round { served, bare, signing });
             }
@@ -144,8 +145,22 @@ const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 /// Shared by connections: see [`load::run`].
 pub(crate) type Requests = Arc<[Arc<[u8]>]>;
 
-fn shape(name: &'static str, bar: Bar, path: &'static str, (requests, count): (Requests, usize)) -> Shape {
-    Shape { name, bar, path, requests, count }
+/// Every server is asked as often at this pace, whatever it could do.
+const STEADY: Pace = Pace::Steady(8000, Duration::from_secs(2));
+
+/// What is compared with the bare handler is measured at a steady pace, too: a server that answers more requests a second
+/// finds more of them at each wake-up.
+fn shape(
+    (name, bar, path): (&'static str, Bar, &'static str),
+    requests: Requests,
+    (count, effort): (usize, Effort),
+) -> Vec<Shape> {
+    let shape = |pace| Shape { name, bar, path, requests: Arc::clone(&requests), pace: effort.pace(pace) };
+    let full = shape(Pace::Full(count));
+    match bar {
+        Bar::OfBare(_) => vec![shape(STEADY), full],
+        Bar::OfSigning(_) | Bar::None => vec![full],
+    }
 }
 
 /// The main job: tokens, calls with them, and the documents that clients read.
@@ -157,16 +172,17 @@ async fn main_job(address: SocketAddr, apps: &Applications, effort: Effort) -> R
     let document = |path| same(get(address, path, Shown::Nothing));
     let calls: Requests = of_tokens(SERVICE_DOCUMENT);
     let customers: Requests = of_tokens(&format!("{CUSTOMERS}?$top=10"));
-    let times = |requests: Requests, count| (requests, effort.of(count));
-    Ok(vec![
-        shape("guarded call: service document", Bar::OfBare(0.60), SERVICE_DOCUMENT, times(calls, 40_000)),
-        shape("guarded call: ten customers", Bar::None, CUSTOMERS, times(customers, 10_000)),
-        shape("client credentials, ES256", Bar::OfBare(0.18), TOKEN, times(credentials(&apps.es256), 20_000)),
-        shape("client credentials, EdDSA", Bar::OfBare(0.22), TOKEN, times(credentials(&apps.eddsa), 20_000)),
-        shape("client credentials, RS256", Bar::OfSigning(0.75), TOKEN, times(credentials(&apps.rs256), 4_000)),
-        shape("discovery", Bar::OfBare(0.90), DISCOVERY, times(document(DISCOVERY), 60_000)),
-        shape("key set", Bar::OfBare(0.90), JWKS, times(document(JWKS), 60_000)),
-    ])
+    let shapes = [
+        (("guarded call: service document", Bar::OfBare(0.60), SERVICE_DOCUMENT), calls, 40_000),
+        (("guarded call: ten customers", Bar::None, CUSTOMERS), customers, 10_000),
+        (("client credentials, ES256", Bar::OfBare(0.18), TOKEN), credentials(&apps.es256), 20_000),
+        (("client credentials, EdDSA", Bar::OfBare(0.22), TOKEN), credentials(&apps.eddsa), 20_000),
+        (("client credentials, RS256", Bar::OfSigning(0.75), TOKEN), credentials(&apps.rs256), 4_000),
+        (("discovery", Bar::OfBare(0.90), DISCOVERY), document(DISCOVERY), 60_000),
+        (("key set", Bar::OfBare(0.90), JWKS), document(JWKS), 60_000),
+    ];
+    let shapes = shapes.into_iter().flat_map(|(what, requests, count)| shape(what, requests, (count, effort)));
+    Ok(shapes.collect())
 }
 
 /// The same guarded call, by what it shows.
@@ -181,12 +197,15 @@ async fn by_credential(
     let access: Requests = tokens.iter().map(|token| call(Shown::Bearer(token))).collect();
     let bearer: Requests = keys.iter().map(|key| call(Shown::Bearer(key))).collect();
     let api_key: Requests = keys.iter().map(|key| call(Shown::ApiKey(key))).collect();
-    let count = effort.of(40_000);
-    Ok(vec![
-        shape("guarded call: access token", Bar::OfBare(0.60), SERVICE_DOCUMENT, (access, count)),
-        shape("guarded call: reference token", Bar::OfBare(0.60), SERVICE_DOCUMENT, (bearer, count)),
-        shape("guarded call: reference token, `X-Api-Key`", Bar::OfBare(0.60), SERVICE_DOCUMENT, (api_key, count)),
-    ])
+    let shapes = [
+        ("guarded call: access token", access),
+        ("guarded call: reference token", bearer),
+        ("guarded call: reference token, `X-Api-Key`", api_key),
+    ];
+    let shapes = shapes.into_iter().flat_map(|(name, requests)| {
+        shape((name, Bar::OfBare(0.60), SERVICE_DOCUMENT), requests, (40_000, effort))
+    });
+    Ok(shapes.collect())
 }
 
 /// One for each connection.
@@ -215,9 +234,9 @@ struct Round {
     signing: Option<f64>,
 }
 
-pub(crate) async fn one(server: &Server, requests: &Requests, count: usize) -> Result<One> {
+pub(crate) async fn one(server: &Server, requests: &Requests, pace: Pace) -> Result<One> {
     let before = server.cpu()?;
-    let mut run = load::run(server.address, requests, count).await?;
+    let mut run = load::at(pace, server.address, requests).await?;
     tokio::time::sleep(SETTLE).await;
     let cpu = server.cpu()?.since(&before);
     Ok(One {
@@ -245,6 +264,7 @@ fn summary(shape: &Shape, rounds: &[Round]) -> Served {
     let signed = matches!(shape.bar, Bar::OfSigning(_));
     Served {
         name: shape.name,
+        pace: shape.pace,
         bar: shape.bar,
         cpu: of(&|round| round.served.cpu),
         bare_cpu: of(&|round| round.bare.cpu),

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::Effort;
 use crate::installation::{Binary, Installation};
-use crate::load::{self, Connection, Run};
+use crate::load::{self, Connection, Pace};
 use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
 use crate::served::Requests;
 use crate::stats::{Spread, percentile};
@@ -22,15 +22,6 @@ const LOGIN: &str = "/id/account/login";
 /// Any value of this length is a browser's own.
 const FORM_COOKIE: &str = "cookie: gatehouse-form=01234567890123456789012345678901\r\n";
 const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
-
-/// How much of the token path's work is asked for.
-#[derive(Clone, Copy)]
-pub(crate) enum Pace {
-    /// So many requests a second, each sent when it is due.
-    Steady(u32),
-    /// Every connection sends its next request when the last is answered: the cores are full without any storm.
-    Full(usize),
-}
 
 /// A path at a pace, as measured; latencies in microseconds.
 pub(crate) struct Weather {
@@ -61,9 +52,9 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
     let mut rounds = Vec::new();
     for round in 0..=effort.rounds {
         eprint!("\rround {round} of {}: a storm of sign-ins   ", effort.rounds);
-        let quiet = all(house.address, &shapes, effort).await?;
+        let quiet = all(house.address, &shapes).await?;
         let clouds = Clouds::gather(house.address, round).await?;
-        let storm = all(house.address, &shapes, effort).await?;
+        let storm = all(house.address, &shapes).await?;
         let per_second = clouds.pass().await?;
         // The first round warms pools and tables, and is not counted.
         if round > 0 {
@@ -96,11 +87,12 @@ async fn shapes(address: SocketAddr, effort: Effort) -> Result<Vec<Shape>> {
     let token = answer["access_token"].as_str().context("a token was given")?;
     let call = get(address, SERVICE_DOCUMENT, Shown::Bearer(token));
     let shape = |path, request: &Arc<[u8]>, pace| Shape { path, pace, requests: Arc::new([Arc::clone(request)]) };
+    let steady = effort.pace(Pace::Steady(500, Duration::from_secs(2)));
     Ok(vec![
-        shape("client credentials", &ask, Pace::Steady(500)),
-        shape("guarded call", &call, Pace::Steady(500)),
-        shape("client credentials", &ask, Pace::Full(effort.of(20_000))),
-        shape("guarded call", &call, Pace::Full(effort.of(40_000))),
+        shape("client credentials", &ask, steady),
+        shape("guarded call", &call, steady),
+        shape("client credentials", &ask, effort.pace(Pace::Full(20_000))),
+        shape("guarded call", &call, effort.pace(Pace::Full(40_000))),
     ])
 }
 
@@ -115,14 +107,10 @@ struct Round {
     per_second: f64,
 }
 
-async fn all(address: SocketAddr, shapes: &[Shape], effort: Effort) -> Result<Vec<Felt>> {
-    let span = Duration::from_millis(if effort.quick { 500 } else { 2000 });
+async fn all(address: SocketAddr, shapes: &[Shape]) -> Result<Vec<Felt>> {
     let mut all = Vec::with_capacity(shapes.len());
     for shape in shapes {
-        let Run { mut latencies, .. } = match shape.pace {
-            Pace::Steady(per_second) => load::steady(address, &shape.requests[0], per_second, span).await?,
-            Pace::Full(count) => load::run(address, &shape.requests, count).await?,
-        };
+        let mut latencies = load::at(shape.pace, address, &shape.requests).await?.latencies;
         all.push(Felt { p50: percentile(&mut latencies, 50), p99: percentile(&mut latencies, 99) });
     }
     Ok(all)

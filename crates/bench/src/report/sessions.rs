@@ -6,7 +6,7 @@ use super::{Chapter, NO_POSTGRES, spread, table, verdict};
 use crate::crowd::{Crowd, InUse};
 use crate::kills::Felt;
 use crate::seats::Openings;
-use crate::storm::{Pace, Storm, Weather};
+use crate::storm::{Storm, Weather};
 
 /// A kill reaches every node within a second.
 const LONGEST_KILL: f64 = 1000.0;
@@ -174,13 +174,6 @@ impl InUse {
 }
 
 impl Weather {
-    fn pace(&self) -> String {
-        match self.pace {
-            Pace::Steady(per_second) => format!("{per_second}/s"),
-            Pace::Full(_) => "all there is".to_owned(),
-        }
-    }
-
     fn is_met(&self) -> bool {
         self.times.median <= MOST_TIMES
     }
@@ -188,7 +181,7 @@ impl Weather {
     fn row(&self) -> Vec<String> {
         vec![
             self.path.to_owned(),
-            self.pace(),
+            self.pace.name(),
             spread(self.quiet.0, 0),
             spread(self.quiet.1, 0),
             spread(self.storm.0, 0),
@@ -202,7 +195,7 @@ impl Weather {
     fn json(&self) -> Value {
         json!({
             "path": self.path,
-            "asked_for": self.pace(),
+            "asked_for": self.pace.name(),
             "without": { "p50_us": self.quiet.0.json(), "p99_us": self.quiet.1.json() },
             "storm": { "p50_us": self.storm.0.json(), "p99_us": self.storm.1.json() },
             "times": self.times.json(),
