@@ -112,6 +112,8 @@ pub struct Instance {
     pub name: String,
     pub root: RootUrl,
     pub issuer: String,
+    /// See [`RootUrl::service_root`].
+    pub service_root: String,
     pub domain: Domain,
     pub(crate) store: Store,
     pub(crate) secret: RootSecret,
@@ -183,6 +185,7 @@ impl Instance {
         Ok(Self {
             name: stored.name,
             issuer: root.issuer(),
+            service_root: root.service_root(),
             root,
             domain: Domain::new(store.clone()),
             secret: RootSecret::new(&secret),

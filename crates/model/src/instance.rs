@@ -40,6 +40,11 @@ impl RootUrl {
         format!("{}/id", self.0)
     }
 
+    /// Where the OData API begins, with its slash at the end: clients use it as a base address.
+    pub fn service_root(&self) -> String {
+        format!("{}/api/domain/odata/", self.0)
+    }
+
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }

@@ -24,7 +24,6 @@ use crate::cors::{self, Readers};
 use crate::layer;
 use crate::odata as domain_api;
 use crate::render;
-use crate::site::service_root;
 use crate::visit::Visit;
 
 const PREFIX: &str = "/api/domain/odata";
@@ -223,16 +222,15 @@ async fn answer(
     };
     let permissions = caller.permissions();
     let actor = Actor { permissions: &permissions, login: caller.user.login.as_str(), now: visit.now };
-    let root = service_root(&visit.instance);
+    let instance = visit.instance.clone();
     let asked = domain_api::Asked {
         method: &parts.method,
         path: below_service_root(parts.uri.path()).unwrap_or_default(),
         query: parts.uri.query().unwrap_or_default(),
         headers: &parts.headers,
         body: &body,
-        service_root: &root,
+        service_root: &instance.service_root,
     };
-    let instance = visit.instance.clone();
     domain_api::handle(&instance.domain, actor, &asked, &mut *visit.dice).await.map(Ok)
 }
 

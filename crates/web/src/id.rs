@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, options, post};
+use axum::routing::{get, post};
 use flows::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::audit::AuditKind;
@@ -28,10 +28,12 @@ use crate::site;
 use crate::visit::{Gate, Headers, Visit};
 use crate::words::Problem;
 
+pub(crate) use self::token::tokens;
+
 pub(crate) fn router() -> Router<Arc<Gate>> {
     let changing = Router::new()
         .route("/id/connect/authorize", get(authorize::get).post(authorize::post))
-        .route("/id/connect/token", post(token::token).merge(options(preflight)))
+        .route(TOKEN, post(token::token).options(preflight))
         .route("/id/connect/revocation", post(revocation::revoke).options(preflight))
         .route("/id/connect/introspect", post(revocation::introspect))
         .route("/id/tokens/leaked", post(revocation::leaked))
@@ -57,12 +59,18 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(pages::favicon().0, get(async || asset(pages::favicon().1, "image/svg+xml")))
 }
 
+const TOKEN: &str = "/id/connect/token";
 const DISCOVERY: [&str; 3] = [
     "/id/.well-known/openid-configuration",
     "/id/.well-known/oauth-authorization-server",
     "/.well-known/oauth-authorization-server/id",
 ];
 const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
+
+/// RFC 6749 §3.2; asked so often that it goes before the router, which answers the other methods.
+pub(crate) fn asks_for_tokens(request: &Request) -> bool {
+    request.method() == Method::POST && request.uri().path() == TOKEN
+}
 
 /// The two documents that everybody reads, for those who ask in the usual way; the router has them for the others.
 pub(crate) fn prepared(gate: &Gate, request: &Request) -> Option<Response> {

@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use model::Timestamp;
 use model::audit::RequestId;
 
@@ -59,44 +59,70 @@ impl Reception {
         self.any_https && self.gate.instance_of(request).is_some_and(|instance| instance.root.is_https())
     }
 
-    pub(crate) fn receive(&self, request: &Request, peer: IpAddr) -> Arrival {
+    fn receive(&self, request: &Request, peer: IpAddr) -> Arrival {
         let now = self.gate.house.world().now();
         let id = RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed));
         Arrival { id, now, peer, is_https: self.is_https(request) }
     }
 }
 
-/// Answers by `handle`, says what every answer says, and notes how long it took.
-pub(crate) async fn around<Answering: Future<Output = Response>>(
-    (reception, arrival): (Arc<Reception>, Arrival),
-    request: Request,
-    handle: impl FnOnce(Request) -> Answering,
-) -> Response {
-    let id = arrival.id;
-    let started = Instant::now();
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-    let gate = &reception.gate;
-    let span = gate.tracer.as_ref().and_then(|tracer| begin_span(tracer, gate, (arrival, &request)));
-    let answered = AssertUnwindSafe(handle(request)).catch_unwind().await;
-    let mut response = answered.unwrap_or_else(|_| {
-        tracing::error!(request = %id, "a handler panicked: this is a bug");
-        render::no_store(render::text(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.\n"))
-    });
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, HeaderValue::from_bytes(&id.digits()).expect("digits are visible ASCII"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    if arrival.is_https {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
+/// One request, from its arrival to what is said of its answer.
+pub(crate) struct Exchange {
+    reception: Arc<Reception>,
+    arrival: Arrival,
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    /// Of a request that is traced; with the instance that it is for.
+    span: Option<(Begun, Option<Arc<str>>)>,
+}
+
+impl Exchange {
+    pub(crate) fn begin(reception: &Arc<Reception>, request: &Request, peer: IpAddr) -> Self {
+        let arrival = reception.receive(request, peer);
+        let gate = &reception.gate;
+        Self {
+            started: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            span: gate.tracer.as_ref().and_then(|tracer| begin_span(tracer, gate, (arrival, request))),
+            reception: Arc::clone(reception),
+            arrival,
+        }
     }
-    let took = started.elapsed();
-    gate.latencies.add(Route::of(uri.path()), response.status(), took);
-    if let Some((tracer, (begun, instance))) = gate.tracer.as_ref().zip(span) {
-        tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
+
+    pub(crate) const fn arrival(&self) -> Arrival {
+        self.arrival
     }
-    log(id, (&method, uri.path()), response.status(), took);
-    response
+
+    /// Says what every answer says, and notes how long it took.
+    pub(crate) fn end(self, mut response: Response) -> Response {
+        let Self { reception, arrival, started, method, uri, span } = self;
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, HeaderValue::from_bytes(&arrival.id.digits()).expect("digits are visible ASCII"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        if arrival.is_https {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
+        }
+        let (gate, took) = (&reception.gate, started.elapsed());
+        gate.latencies.add(Route::of(uri.path()), response.status(), took);
+        if let Some((tracer, (begun, instance))) = gate.tracer.as_ref().zip(span) {
+            tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
+        }
+        log(arrival.id, (&method, uri.path()), response.status(), took);
+        response
+    }
+
+    /// Ends with what `answering` comes to.
+    pub(crate) async fn through(self, answering: impl Future<Output = Response>) -> Response {
+        let answered = AssertUnwindSafe(answering).catch_unwind().await;
+        let response = answered.unwrap_or_else(|_| {
+            tracing::error!(request = %self.arrival.id, "a handler panicked: this is a bug");
+            render::no_store(render::text(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.\n"))
+        });
+        self.end(response)
+    }
 }
 
 /// The span of a request that is traced, and the instance that it is for.

@@ -18,19 +18,22 @@ pub mod traces;
 mod visit;
 pub mod words;
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::StatusCode;
 use tower::Service as _;
 
 pub use site::VERSION;
 pub use visit::{Gate, SystemDice};
 
-use crate::layer::{Arrival, Reception};
+use crate::layer::{Exchange, Reception};
 use crate::pages::ErrorPage;
 use crate::server::Answer;
 use crate::visit::Visit;
@@ -48,33 +51,32 @@ impl Doors {
             Router::new().merge(site::router()).merge(id::router()).merge(profile::router()).fallback(nothing_here);
         Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(Reception::new(gate)) }
     }
-
-    /// The router is for what is not asked for all the time: calls of the API, whose fixed segments are matched in any
-    /// case, and the documents that clients look up.
-    async fn open(mut self, arrival: Arrival, mut request: Request) -> Response {
-        if api::is_api_path(request.uri().path()) {
-            let (parts, body) = request.into_parts();
-            return match Visit::of(&self.reception.gate, arrival, &parts) {
-                // Boxed for itself: other doors need not carry its state.
-                Ok(visit) => Box::pin(api::call(visit, parts, body)).await,
-                Err(refused) => refused,
-            };
-        }
-        if let Some(document) = id::prepared(&self.reception.gate, &request) {
-            return document;
-        }
-        request.extensions_mut().insert(arrival);
-        let Ok(response) = self.router.call(request).await;
-        response
-    }
 }
 
 impl Answer for Doors {
-    fn answer(&self, request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send + 'static {
-        let (doors, arrival) = (self.clone(), self.reception.receive(&request, peer.ip()));
-        // Boxed once here, it is not copied by every layer that hands it on.
-        let reception = Arc::clone(&self.reception);
-        Box::pin(layer::around((reception, arrival), request, move |request| doors.open(arrival, request)))
+    /// The router is for what is not asked for all the time. Calls of the API, whose fixed segments are matched in any case,
+    /// tokens, and the documents that clients look up, go before it. Each way is boxed for itself: none carries the state of
+    /// another, and what is boxed once is not copied by every layer that hands it on.
+    fn answer(&self, mut request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send + 'static {
+        let (gate, exchange) = (&self.reception.gate, Exchange::begin(&self.reception, &request, peer.ip()));
+        if let Some(document) = id::prepared(gate, &request) {
+            return Either::Left(ready(exchange.end(document)));
+        }
+        let is_call = api::is_api_path(request.uri().path());
+        if is_call || id::asks_for_tokens(&request) {
+            let (parts, body) = request.into_parts();
+            return match Visit::of(gate, exchange.arrival(), &parts) {
+                Ok(visit) if is_call => Either::Right(exchange.through(api::call(visit, parts, body)).boxed()),
+                Ok(visit) => {
+                    let answering = layer::finish(id::tokens(visit, parts.headers, body));
+                    Either::Right(exchange.through(answering).boxed())
+                }
+                Err(refused) => Either::Left(ready(exchange.end(refused))),
+            };
+        }
+        request.extensions_mut().insert(exchange.arrival());
+        let answering = self.router.clone().call(request).map(|Ok(response)| response);
+        Either::Right(exchange.through(answering).boxed())
     }
 }
 

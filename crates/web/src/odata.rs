@@ -386,7 +386,7 @@ fn service_document(query: &Query, format: Format, root: &str) -> Answered {
     let mut out = String::with_capacity(128 + root.len() + ENTITY_SETS.len());
     let mut object = Object::open(&mut out);
     if format.metadata == Metadata::Minimal {
-        object.text("@odata.context", &format!("{root}$metadata"));
+        object.text("@odata.context", &[root, "$metadata"].concat());
     }
     object.name("value").push_str(&ENTITY_SETS);
     object.close();

@@ -18,11 +18,6 @@ use crate::words::{Pair, Words};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Where the OData API of an instance begins, with its slash at the end: clients use it as a base address.
-pub(crate) fn service_root(instance: &Instance) -> String {
-    format!("{}/api/domain/odata/", instance.root.as_str())
-}
-
 pub(crate) fn router() -> Router<Arc<Gate>> {
     Router::new()
         .route("/", get(landing))
@@ -103,7 +98,7 @@ async fn auto_discovery(visit: Visit, headers: HeaderMap) -> Response {
     let sites: Vec<_> = sites(instance)
         .into_iter()
         .map(|site| {
-            let properties = (site.kind == "DomainAPI").then(|| json!({ "ODataServiceRoot": service_root(instance) }));
+            let properties = (site.kind == "DomainAPI").then(|| json!({ "ODataServiceRoot": instance.service_root }));
             json!({
                 "Type": site.kind,
                 "Status": if site.works { "Working" } else { "NotWorking" },
@@ -129,7 +124,7 @@ async fn server_info(visit: Visit) -> Response {
     let info = json!({
         "version": VERSION,
         "downloads": {},
-        "internalApi": { "domainApi": service_root(&visit.instance), "identity": visit.instance.issuer },
+        "internalApi": { "domainApi": visit.instance.service_root, "identity": visit.instance.issuer },
     });
     render::json(StatusCode::OK, &info)
 }

@@ -15,11 +15,11 @@ use super::checkpoints::CheckpointKey;
 use super::people::{People, take_out};
 use crate::{Fault, MasterKey};
 
-/// Rows that one seal takes at most, and blocks, each of about a mebibyte at most.
+/// Rows that one seal takes at most, and blocks, each of about a mebibyte at most: as events they take many times as much.
 const MOST_ROWS: u32 = 2048;
-const MOST_BLOCKS: u32 = 4;
+const MOST_BLOCKS: u32 = 1;
 /// Seals that one beat makes of one instance: others want to be sealed too.
-const MOST_SEALS: usize = 16;
+const MOST_SEALS: usize = 64;
 /// Tries to seal this process's own calls, until the next beat tries again.
 const MOST_TRIES: usize = 8;
 /// Beats to stay away for after another node was first: it will be again.

@@ -66,19 +66,19 @@ impl AnsweredCall<'_> {
     /// As [`super::StoredEvent::chained`] writes events, without its end.
     fn write(&self, id: &str, number: usize, line: &mut Vec<u8>) {
         let mut hyphens = [0; 36];
+        line.reserve(512 + self.application.len() + self.path.len());
         line.extend_from_slice(b"{\"id\":\"");
         line.extend_from_slice(id.as_bytes());
         line.push(b'.');
         push(line, &number);
         line.extend_from_slice(b"\",\"at\":");
         push(line, &self.at.micros());
-        for (name, text) in [("kind", AuditKind::ApiCall.as_str()), ("outcome", AuditOutcome::Done.as_str())] {
-            member(line, name, text);
-        }
+        plain(line, "kind", AuditKind::ApiCall.as_str().as_bytes());
+        plain(line, "outcome", AuditOutcome::Done.as_str().as_bytes());
         member(line, "application", self.application);
-        member(line, "user", self.user.0.hyphenated().encode_lower(&mut hyphens));
-        member(line, "session", self.session.0.hyphenated().encode_lower(&mut hyphens));
-        member(line, "request", std::str::from_utf8(&self.request.digits()).expect("digits are ASCII"));
+        plain(line, "user", self.user.0.hyphenated().encode_lower(&mut hyphens).as_bytes());
+        plain(line, "session", self.session.0.hyphenated().encode_lower(&mut hyphens).as_bytes());
+        plain(line, "request", &self.request.digits());
         line.extend_from_slice(b",\"detail\":{\"method\":");
         push(line, self.method);
         member(line, "path", self.path);
@@ -93,6 +93,13 @@ fn member(line: &mut Vec<u8>, name: &str, text: &str) {
     line.extend_from_slice(name.as_bytes());
     line.extend_from_slice(b"\":");
     push(line, text);
+}
+
+/// Of a text in which nothing needs an escape.
+fn plain(line: &mut Vec<u8>, name: &str, text: &[u8]) {
+    for part in [b",\"", name.as_bytes(), b"\":\"", text, b"\""] {
+        line.extend_from_slice(part);
+    }
 }
 
 fn push<T: Serialize + ?Sized>(line: &mut Vec<u8>, value: &T) {

@@ -17,8 +17,12 @@ use crate::cors::{self, Readers};
 use crate::render;
 use crate::visit::{Headers, Visit};
 
+pub(super) async fn token(visit: Visit, Headers(headers): Headers, body: Body) -> Response {
+    tokens(visit, headers, body).await
+}
+
 /// RFC 6749 §3.2.
-pub(super) async fn token(mut visit: Visit, Headers(headers): Headers, body: Body) -> Response {
+pub(crate) async fn tokens(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
     let response = exchange(&mut visit, &headers, body).await;
     cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
 }
