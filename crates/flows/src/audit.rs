@@ -159,9 +159,9 @@ impl Notebook {
     }
 }
 
-/// Whole lines, in pieces of about a mebibyte: what waited for long is still read little by little.
+/// Whole lines, in pieces of about 256 KiB: what waited for long is still read little by little.
 fn pieces(lines: &str) -> Vec<&str> {
-    const ENOUGH: usize = 1024 * 1024;
+    const ENOUGH: usize = 256 * 1024;
     let (mut pieces, mut rest) = (Vec::new(), lines);
     while let Some(end) = rest.as_bytes().get(ENOUGH..).and_then(|more| more.iter().position(|byte| *byte == b'\n')) {
         let (piece, more) = rest.split_at(ENOUGH + end + 1);

@@ -58,8 +58,15 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
     }
 }
 
+/// Threads for what computes for long: RSA signatures, seals. More of them than cores only hold memory.
+const ASIDE: usize = 8;
+
 fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the asynchronous runtime does not start")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(ASIDE)
+        .build()
+        .context("the asynchronous runtime does not start")
 }
 
 /// The configuration and everything it refers to, or every problem at once.

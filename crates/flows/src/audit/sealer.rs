@@ -15,8 +15,8 @@ use super::checkpoints::CheckpointKey;
 use super::people::{People, take_out};
 use crate::{Fault, MasterKey};
 
-/// Rows that one seal takes at most, and blocks, each of about a mebibyte at most: as events they take many times as much.
-const MOST_ROWS: u32 = 2048;
+/// Rows that one seal takes at most, and blocks, each of about 256 KiB: as events they take many times as much.
+const MOST_ROWS: u32 = 1024;
 const MOST_BLOCKS: u32 = 1;
 /// Seals that one beat makes of one instance: others want to be sealed too.
 const MOST_SEALS: usize = 64;
