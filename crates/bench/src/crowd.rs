@@ -114,8 +114,11 @@ async fn together(
     (house, in_use): (&Server, &[Requests]),
     calls: usize,
 ) -> Result<Round> {
-    let mut round =
-        Round { bare: one(bare, at_small, Pace::Full(calls)).await?, small: one(small, at_small, Pace::Full(calls)).await?, in_use: vec![] };
+    let mut round = Round {
+        bare: one(bare, at_small, Pace::Full(calls)).await?,
+        small: one(small, at_small, Pace::Full(calls)).await?,
+        in_use: vec![],
+    };
     for requests in in_use {
         round.in_use.push(one(house, requests, Pace::Full(calls.max(requests.len()))).await?);
     }

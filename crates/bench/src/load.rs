@@ -89,12 +89,7 @@ pub(crate) async fn run(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, count: us
 
 /// As [`Pace::Steady`] says. A request that must wait because its connection's last one is not answered has its time run from
 /// when it was due.
-async fn steady(
-    address: SocketAddr,
-    texts: &Arc<[Arc<[u8]>]>,
-    per_second: u32,
-    span: Duration,
-) -> Result<Run> {
+async fn steady(address: SocketAddr, texts: &Arc<[Arc<[u8]>]>, per_second: u32, span: Duration) -> Result<Run> {
     let apart = Duration::from_secs(1) / per_second;
     let between = apart * u32::try_from(CONNECTIONS)?;
     let mut connections = Vec::with_capacity(CONNECTIONS);

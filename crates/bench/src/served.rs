@@ -202,9 +202,9 @@ async fn by_credential(
         ("guarded call: reference token", bearer),
         ("guarded call: reference token, `X-Api-Key`", api_key),
     ];
-    let shapes = shapes.into_iter().flat_map(|(name, requests)| {
-        shape((name, Bar::OfBare(0.60), SERVICE_DOCUMENT), requests, (40_000, effort))
-    });
+    let shapes = shapes
+        .into_iter()
+        .flat_map(|(name, requests)| shape((name, Bar::OfBare(0.60), SERVICE_DOCUMENT), requests, (40_000, effort)));
     Ok(shapes.collect())
 }
 

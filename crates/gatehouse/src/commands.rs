@@ -13,6 +13,8 @@ mod token;
 mod welcome;
 mod why;
 
+use std::num::NonZero;
+
 use anyhow::{Context as _, Result, bail};
 use flows::{Database, World};
 use model::{Dice, Timestamp};
@@ -58,13 +60,11 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
     }
 }
 
-/// Threads for what computes for long: RSA signatures, seals. More of them than cores only hold memory.
-const ASIDE: usize = 8;
-
+/// As many threads for what computes for long (RSA signatures, seals) as there are cores: more would only hold memory.
 fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(ASIDE)
+        .max_blocking_threads(std::thread::available_parallelism().map_or(1, NonZero::get))
         .build()
         .context("the asynchronous runtime does not start")
 }

@@ -126,7 +126,7 @@ impl Sealer {
             let (instance, calls) = (*self.store.instance(), Arc::clone(calls));
             let seal = aside(move || Seal::of_calls(instance, &head, now, &calls)).await?;
             let sealed = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
-            if self.store.commit(Batch::from(vec![self.store.insert_seal(&seal)])).await? == Outcome::Committed {
+            if self.store.commit(Batch::from(vec![self.store.insert_seal(seal)])).await? == Outcome::Committed {
                 self.state.lock().head = sealed;
                 return Ok(());
             }
@@ -154,13 +154,12 @@ impl Sealer {
             Seal::new(instance, &head, now, events, people)
         });
         let seal = seal.await?;
+        let sealed = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
         // The new seal first: who comes second learns it before anything else is done.
-        let mut batch = Batch::from(vec![self.store.insert_seal(&seal)]);
+        let mut batch = Batch::from(vec![self.store.insert_seal(seal)]);
         batch.extend(new_keys.into_iter().chain(taking_rows).chain(taking_blocks));
         Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => {
-                Attempt::Sealed(Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at })
-            }
+            Outcome::Committed => Attempt::Sealed(sealed),
             Outcome::GuardFailed { .. } => Attempt::Overtaken,
         })
     }

@@ -56,7 +56,8 @@ impl Store {
     }
 
     /// Guarded: nobody else put a seal behind the same head.
-    pub fn insert_seal(&self, seal: &Seal) -> Statement {
+    pub fn insert_seal(&self, seal: Seal) -> Statement {
+        let bytes = seal.bytes();
         self.bound(
             "INSERT INTO audit_seals (instance, number, at, first_at, last_at, events_count, bytes, previous, hash, \
              contents, events, people) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
@@ -67,12 +68,12 @@ impl Store {
                 seal.first_at.micros(),
                 seal.last_at.micros(),
                 seal.count,
-                seal.bytes(),
-                seal.previous.as_str(),
-                seal.hash.as_str(),
-                seal.contents.as_str(),
-                seal.events.as_str(),
-                seal.people.as_str()
+                bytes,
+                seal.previous,
+                seal.hash,
+                seal.contents,
+                seal.events,
+                seal.people
             ],
         )
         .expect(1)

@@ -52,7 +52,7 @@ async fn chain(store: &Store) -> Vec<Seal> {
     for at in [NOW, LATER, MUCH_LATER] {
         let before = seals.last().map_or(Head::NONE, |seal| head(seal, *store.instance()));
         let seal = sealed(store, &before, at);
-        done(store, store.insert_seal(&seal)).await;
+        done(store, store.insert_seal(seal.clone())).await;
         seals.push(seal);
     }
     seals
@@ -64,7 +64,7 @@ async fn the_next_seal_is_put_behind_the_newest_once(place: Place) {
     assert_eq!(here.audit_head().await.expect("no fault"), Head::NONE);
     let seals = chain(here).await;
     assert_eq!(here.audit_head().await.expect("no fault"), head(&seals[2], *here.instance()));
-    refused(here, here.insert_seal(&seals[2])).await;
+    refused(here, here.insert_seal(seals[2].clone())).await;
     assert_eq!(here.seals_after(0, 10).await.expect("no fault"), seals);
     assert_eq!(there.audit_head().await.expect("no fault"), Head::NONE, "a chain is of one instance");
 }
