@@ -148,9 +148,11 @@ fn placeholders(from: usize, count: usize) -> String {
 }
 
 impl Database {
-    /// Instances with a session whose timers are over at this time.
+    /// Instances with a session whose timers are over at this time. A look at those that were over first, by their index: a
+    /// plain `DISTINCT` goes through all live sessions, whether or not one is due.
     pub async fn instances_with_due_sessions(&self, now: Timestamp) -> Result<Vec<InstanceId>, Fault> {
-        let sql = "SELECT DISTINCT instance FROM api_sessions WHERE closed_at IS NULL AND ends_at <= $1";
+        let sql = "SELECT DISTINCT instance FROM (SELECT instance FROM api_sessions \
+                   WHERE closed_at IS NULL AND ends_at <= $1 ORDER BY ends_at LIMIT 10000) AS due";
         let rows = self.query(sql, values![now.micros()]).await?;
         rows.iter().map(|row| row.uuid(0).map(InstanceId)).collect()
     }
