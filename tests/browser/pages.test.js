@@ -23,6 +23,11 @@ async function enter(page, login) {
   await page.locator('input[name=password]').press('Enter');
 }
 
+async function profile(page, section) {
+  await page.goto(`${ROOT}/profile/${section}`);
+  await enter(page, 'alice');
+}
+
 /** Each page, by its `data-page` and what is special about it, and the way to it. */
 const WAYS = {
   landing: (page) => page.goto(ROOT),
@@ -53,10 +58,27 @@ const WAYS = {
     await page.goto(`${ROOT}/profile`);
     await enter(page, 'alice');
   },
-  async 'profile-language'(page) {
-    await WAYS.profile(page);
-    await page.goto(`${ROOT}/profile/language`);
+  'profile-password': (page) => profile(page, 'password'),
+  'profile-tokens': (page) => profile(page, 'tokens'),
+  async 'profile-token-new'(page) {
+    await WAYS['profile-tokens'](page);
+    await page.locator('.sites a').first().click();
   },
+  async 'profile-token-made'(page) {
+    await WAYS['profile-token-new'](page);
+    await page.locator('#description').fill('nightly export');
+    await page.locator('input[name=scope]').first().check();
+    await page.locator('main button.primary').click();
+  },
+  async 'profile-apps'(page) {
+    await WAYS.consent(page);
+    await page.locator('button[name=decision][value=allow]').click();
+    await backAt(page, '/signin-callback');
+    await page.goto(`${ROOT}/profile/apps`);
+  },
+  'profile-sessions': (page) => profile(page, 'sessions'),
+  'profile-picture': (page) => profile(page, 'picture'),
+  'profile-language': (page) => profile(page, 'language'),
   error: (page) => page.goto(authorizeUrl({ redirect_uri: 'https://elsewhere.example.com/' })),
   async 'sign-out'(page) {
     await WAYS.account(page);
@@ -158,4 +180,45 @@ test('no page of the server may stand in a frame of another', async () => {
   const page = await chromium.window();
   const answer = await page.goto(authorizeUrl());
   assert.match(answer.headers()['content-security-policy'], /frame-ancestors 'none'/);
+});
+
+test('a token is made and revoked by keyboard alone, without JavaScript', async () => {
+  const page = await chromium.window({ javaScriptEnabled: false });
+  await profile(page, 'tokens');
+  await pageCalled(page, 'profile-tokens').waitFor();
+  await tabTo(page, '.sites a');
+  await page.keyboard.press('Enter');
+  await pageCalled(page, 'profile-token-new').waitFor();
+  await tabTo(page, '#description');
+  await page.keyboard.type('by keyboard');
+  await tabTo(page, 'input[name=scope]');
+  await page.keyboard.press('Space');
+  await tabTo(page, 'main button.primary');
+  await page.keyboard.press('Enter');
+  await pageCalled(page, 'profile-token-made').waitFor();
+  const value = await page.locator('#value').innerText();
+  assert.match(value, /^enrt_[0-9A-F]{64}$/);
+  assert.ok(!page.url().includes(value));
+  const call = () => fetch(`${ROOT}/api/domain/odata/Crm_Customers?$top=1`, { headers: { 'x-api-key': value } });
+  assert.equal((await call()).status, 200);
+  await page.goto(`${ROOT}/profile/tokens`);
+  const row = page.locator('.things li', { hasText: 'by keyboard' });
+  await row.locator('button').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('[role=status]').waitFor();
+  assert.equal((await call()).status, 401);
+});
+
+test('a picture is chosen, shown and removed without JavaScript', async () => {
+  const page = await chromium.window({ javaScriptEnabled: false });
+  await profile(page, 'picture');
+  await pageCalled(page, 'profile-picture').waitFor();
+  const portrait = await page.locator('.portrait').screenshot();
+  await page.locator('#picture').setInputFiles({ name: 'me.png', mimeType: 'image/png', buffer: await page.screenshot() });
+  await page.locator('main button.primary').click();
+  await page.locator('button[name=remove]').waitFor();
+  assert.notDeepEqual(await page.locator('.portrait').screenshot(), portrait);
+  await page.locator('button[name=remove]').click();
+  await page.locator('[role=status]').waitFor();
+  assert.equal(await page.locator('button[name=remove]').count(), 0);
 });

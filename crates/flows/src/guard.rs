@@ -168,7 +168,7 @@ impl Instance {
     }
 
     /// Noted in memory, written in batches: a call costs no durable write.
-    fn note_use(&self, standing: &Standing, now: Timestamp) {
+    pub(crate) fn note_use(&self, standing: &Standing, now: Timestamp) {
         match &standing.credential {
             Credential::Reference(token) => self.used.note(token.id, now),
             Credential::Jwt(verified) => {

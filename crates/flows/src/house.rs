@@ -62,6 +62,7 @@ impl House {
             questions,
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
+            drawing: crate::profile::places(),
             feed: Arc::new(Feed::new(database.is_embedded())),
             node: world.dice().id(world.now()),
             database: database.clone(),

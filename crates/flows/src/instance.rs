@@ -21,6 +21,7 @@ use oauth::client::{ClientCredentials, ClientId};
 use parking_lot::Mutex;
 use quick_cache::unsync::Cache;
 use store::{Change, ChangeKind, Store, StoredInstance};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::api_sessions::ApiSessions;
@@ -69,6 +70,10 @@ impl Register {
 
     pub fn by_uri(&self, uri: &ClientId) -> Option<&Arc<TrustedApplication>> {
         self.by_uri.get(uri)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<TrustedApplication>> {
+        self.by_id.values()
     }
 
     pub fn by_id(&self, id: ApplicationId) -> Option<&Arc<TrustedApplication>> {
@@ -138,6 +143,7 @@ pub struct Instance {
     pub(crate) audit: Notebook,
     pub(crate) sealer: Sealer,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) drawing: Arc<Semaphore>,
     master: Arc<MasterKey>,
     settings: ArcSwap<InstanceSettings>,
     register: ArcSwap<Register>,
@@ -149,6 +155,8 @@ pub struct Instance {
 pub(crate) struct Shared {
     pub(crate) master: Arc<MasterKey>,
     pub(crate) passwords: Arc<Passwords>,
+    /// The places of those who decode pictures.
+    pub(crate) drawing: Arc<Semaphore>,
     pub(crate) database: store::Database,
     pub(crate) feed: Arc<Feed>,
     pub(crate) node: Uuid,
@@ -208,6 +216,7 @@ impl Instance {
             audit: Notebook::default(),
             sealer: Sealer::open(&store, &shared.master, moment).await?,
             passwords: Arc::clone(&shared.passwords),
+            drawing: Arc::clone(&shared.drawing),
             master: Arc::clone(&shared.master),
             settings: ArcSwap::from_pointee(settings),
             register: ArcSwap::from_pointee(Register::new(applications)),

@@ -30,6 +30,7 @@ mod seal;
 pub mod sessions;
 pub mod sign_in;
 pub mod sign_out;
+pub mod strength;
 
 pub use house::{House, Site, World};
 pub use instance::Instance;

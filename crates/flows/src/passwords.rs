@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::Fault;
 use crate::meters::Fill;
+use crate::strength::{Weakness, weakness};
 
 /// OWASP Password Storage Cheat Sheet: Argon2id with 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -90,6 +91,16 @@ impl Passwords {
     /// Those that wait to be hashed.
     pub(crate) fn fill(&self) -> Fill {
         Fill { waiting: self.queue.len(), most: MOST_WAITING }
+    }
+
+    /// What is wrong with a password that somebody chose; `about` is what others know of them.
+    pub async fn weakness(&self, chosen: &Presented<Password>, about: Vec<String>) -> Result<Option<Weakness>, Fault> {
+        let chosen = Zeroizing::new(chosen.expose().to_owned());
+        self.run(move || {
+            let about: Vec<&str> = about.iter().map(String::as_str).collect();
+            weakness(&chosen, &about)
+        })
+        .await
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {

@@ -1,4 +1,10 @@
-//! What people change of themselves (`identity.md` §3.7).
+//! What people see and change of themselves (`identity.md` §3.7).
+
+mod password;
+mod pictures;
+mod sign_ins;
+mod tokens;
+mod who;
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::{Language, Moment, User};
@@ -9,12 +15,23 @@ use crate::instance::Instance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
+pub use password::PasswordRefusal;
+pub(crate) use pictures::places;
+pub use pictures::{LARGEST_PICTURE, PictureRefusal, PictureSize};
+pub use sign_ins::SignInView;
+pub use tokens::{MOST_OWN_TOKENS, OwnToken, OwnTokenDraft, OwnTokenRefusal, RECENTLY, is_recent};
+pub use who::WhoRefusal;
+
 /// Looks at what somebody else changed meanwhile, before the person is asked to try again.
 const MOST_LOOKS: usize = 4;
 
 /// Somebody else changed the same thing again and again, or the account was closed meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overtaken;
+
+/// There is no such thing, or it is somebody else's: which of the two is nobody's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotYours;
 
 impl Instance {
     /// The language that pages speak to this person; without one they follow the browser.

@@ -9,7 +9,7 @@ use model::reference_token::{
     IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, draw, is_reference_token,
     masked,
 };
-use model::{Moment, ReferenceTokenId, Timestamp};
+use model::{Moment, ReferenceTokenId, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Digest, Presented};
 use parking_lot::RwLock;
 use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
@@ -83,6 +83,33 @@ impl LastUsed {
     }
 }
 
+/// A token as it was wished for, and its value, which is nowhere else.
+pub(crate) fn new_token(
+    wish: &Wish<'_>,
+    (application, holder): (&TrustedApplication, &User),
+    created_by: &str,
+    moment: &mut Moment<'_>,
+) -> (ReferenceToken, Presented<ReferenceTokenValue>) {
+    let value = draw(moment.dice);
+    let tail = value.expose().get(value.expose().len() - 4..).unwrap_or_default().to_owned();
+    let token = ReferenceToken {
+        id: ReferenceTokenId(moment.id()),
+        kind: wish.kind,
+        digest: value.digest(),
+        tail,
+        application: application.id,
+        user: holder.id,
+        description: wish.description.trim().to_owned(),
+        scope: wish.scope.clone(),
+        created_by: created_by.to_owned(),
+        created_at: moment.now,
+        expires_at: wish.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    (token, value)
+}
+
 /// What an administrator asks a token for.
 pub struct TokenDraft<'a> {
     pub application: &'a str,
@@ -116,23 +143,7 @@ impl Office<'_> {
         if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
             return Ok(Err(invalid(refusal)));
         }
-        let value = draw(moment.dice);
-        let tail = value.expose().get(value.expose().len() - 4..).unwrap_or_default().to_owned();
-        let token = ReferenceToken {
-            id: ReferenceTokenId(moment.id()),
-            kind: draft.wish.kind,
-            digest: value.digest(),
-            tail,
-            application: application.id,
-            user: holder.id,
-            description: draft.wish.description.trim().to_owned(),
-            scope: draft.wish.scope.clone(),
-            created_by: self.actor().to_owned(),
-            created_at: moment.now,
-            expires_at: draft.wish.expires_at,
-            last_used_at: None,
-            revoked_at: None,
-        };
+        let (token, value) = new_token(&draft.wish, (&application, &holder), self.actor(), moment);
         let batch =
             vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
         Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| (token, value)))

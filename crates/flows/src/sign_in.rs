@@ -29,6 +29,22 @@ pub struct Browser {
     pub session: IdentitySession,
 }
 
+impl Browser {
+    /// The same sign-in under a new cookie, in a new epoch of the user: it goes on where all others end.
+    pub(crate) fn renewed(
+        &self,
+        moment: &mut Moment<'_>,
+        user_epoch: i64,
+    ) -> (IdentitySession, Presented<SessionCookie>) {
+        let cookie = new_cookie(self.session.id, moment);
+        (IdentitySession { secret: cookie.digest(), user_epoch, ..self.session.clone() }, cookie)
+    }
+}
+
+fn new_cookie(id: SessionId, moment: &mut Moment<'_>) -> Presented<SessionCookie> {
+    Presented::new(format!("{}.{}", id.0.simple(), URL_SAFE_NO_PAD.encode(moment.dice.secret())))
+}
+
 /// How often the use of our own pages is written down.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
 
@@ -145,13 +161,7 @@ impl Instance {
             Ok(Proven { user, better_hash }) => {
                 self.open_identity_session(moment, visitor, Arc::new(user), previous, better_hash).await.map(Ok)
             }
-            Err(denied) => {
-                self.meters.sign_ins.add(denied.refusal.cause());
-                let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &denied.refusal);
-                event.user = denied.user;
-                self.audit.put(&event)?;
-                Ok(Err(denied.refusal))
-            }
+            Err(denied) => self.turn_away(moment.now, visitor, &denied).map(Err),
         }
     }
 
@@ -188,6 +198,28 @@ impl Instance {
         Ok(Ok(Proven { user, better_hash }))
     }
 
+    /// A person who is signed in types the password again, before something that a found browser must not do.
+    pub(crate) async fn confirm_password(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (user, password): (&User, &Presented<Password>),
+    ) -> Answer<(), SignInRefusal> {
+        match self.prove(moment, visitor, (user.login.as_str(), password), User::check_sign_in).await? {
+            Ok(_) => Ok(Ok(())),
+            Err(denied) => self.turn_away(moment.now, visitor, &denied).map(Err),
+        }
+    }
+
+    /// Counted, and told to the audit.
+    fn turn_away(&self, now: Timestamp, visitor: &Visitor, denied: &Denied) -> Result<SignInRefusal, Fault> {
+        self.meters.sign_ins.add(denied.refusal.cause());
+        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, &denied.refusal);
+        event.user = denied.user;
+        self.audit.put(&event)?;
+        Ok(denied.refusal)
+    }
+
     async fn check_password(
         &self,
         known: Option<&(User, Option<PasswordHash>)>,
@@ -212,8 +244,7 @@ impl Instance {
     ) -> Result<(Browser, Presented<SessionCookie>), Fault> {
         let again = previous.filter(|browser| browser.user.id == user.id);
         let id = again.map_or_else(|| SessionId(moment.id()), |browser| browser.session.id);
-        let secret = moment.dice.secret();
-        let cookie = Presented::new(format!("{}.{}", id.0.simple(), URL_SAFE_NO_PAD.encode(secret)));
+        let cookie = new_cookie(id, moment);
         let session = IdentitySession {
             id,
             secret: cookie.digest(),
@@ -229,6 +260,7 @@ impl Instance {
             None => self.store.insert_identity_session(&session),
             Some(browser) => self.store.renew_identity_session(&session, &browser.session.secret),
         });
+        batch.push(self.store.signed_in_from(id, visitor));
         if let Some((old, better)) = better_hash {
             batch.push(self.store.rehash_password(user.id, &old, &better));
         }

@@ -78,7 +78,12 @@ impl Instance {
         self.register().by_uri(&client_id).filter(|application| application.enabled).cloned()
     }
 
-    async fn end_sign_in(&self, moment: &mut Moment<'_>, visitor: &Visitor, session: SessionId) -> Result<(), Fault> {
+    pub(crate) async fn end_sign_in(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        session: SessionId,
+    ) -> Result<(), Fault> {
         let now = moment.now;
         let Some(known) = self.store.identity_session(session).await? else { return Ok(()) };
         let event = AuditEvent::done(now, AuditKind::SignOut, visitor).user(known.user).session(session);

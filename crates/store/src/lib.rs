@@ -23,7 +23,7 @@ pub use figures::Figures;
 pub use look::Look;
 pub use tables::{
     ApiSessionRow, Change, ChangeKind, ClosedApiSession, Closing, Connection, LegacyTotal, MOST_KEYS_ASKED,
-    MOST_PEOPLE_ASKED, NewApiSession, NewSecret, NewUser, SeatsSeen, StoredAuditKey, StoredInstance, StoredKey,
-    TokenNames, lines_of,
+    MOST_PEOPLE_ASKED, NewApiSession, NewSecret, NewUser, SeatsSeen, SignInRow, StoredAuditKey, StoredInstance,
+    StoredKey, TokenNames, lines_of,
 };
 pub use value::{Row, Value};

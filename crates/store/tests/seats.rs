@@ -320,6 +320,18 @@ async fn a_token_stands_until_anything_it_names_has_ended(place: Place) {
     assert!(!stands(&token).await);
 }
 
+async fn a_persons_own_tokens_are_theirs_and_not_revoked(place: Place) {
+    let store = house(&place).await;
+    done(&store, vec![a_key(&store)]).await;
+    let of = async |user| store.personal_tokens(user, 10).await.expect("no fault").len();
+    assert_eq!((of(ALICE).await, of(UserId(Uuid::from_u128(99))).await), (1, 0));
+    done(&store, vec![statement("UPDATE reference_tokens SET kind = 'service'", vec![])]).await;
+    assert_eq!(of(ALICE).await, 0, "a service's is nobody's own");
+    done(&store, vec![statement("UPDATE reference_tokens SET kind = 'personal'", vec![])]).await;
+    done(&store, vec![store.revoke_reference_token(KEY, "test", T0)]).await;
+    assert_eq!(of(ALICE).await, 0, "revoked");
+}
+
 fn a_key(store: &Store) -> Statement {
     statement(
         "INSERT INTO reference_tokens (instance, id, digest, kind, application, user_id, tail, description, scope, \
@@ -359,4 +371,5 @@ on_both! {
     a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node
     a_token_stands_until_anything_it_names_has_ended
     settings_are_changed_by_who_read_them_last
+    a_persons_own_tokens_are_theirs_and_not_revoked
 }

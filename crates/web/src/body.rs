@@ -15,6 +15,7 @@ pub(crate) enum BodyError {
     /// The connection broke, or was too slow.
     Unfinished,
     NotAForm,
+    NotMultipart,
     Params(ParamError),
 }
 
@@ -24,6 +25,7 @@ impl BodyError {
             Self::TooLarge => "the body is too large".to_owned(),
             Self::Unfinished => "the body did not arrive whole".to_owned(),
             Self::NotAForm => "send application/x-www-form-urlencoded".to_owned(),
+            Self::NotMultipart => "send multipart/form-data".to_owned(),
             Self::Params(error) => error.to_string(),
         }
     }
@@ -35,6 +37,42 @@ pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, BodyError> {
         Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
         Err(_) => Err(BodyError::Unfinished),
     }
+}
+
+/// A form with a file.
+pub(crate) struct Parts(Vec<(String, Bytes)>);
+
+impl Parts {
+    pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// `None` when absent, empty or not text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.bytes(name).and_then(|value| std::str::from_utf8(value).ok()).filter(|value| !value.is_empty())
+    }
+}
+
+/// Fields of one form; a browser sends as many as the page has.
+const MOST_PARTS: usize = 8;
+
+/// `multipart/form-data` (RFC 7578) of at most so many bytes. A file's name and type are not read: only its content
+/// says what it is.
+pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> Result<Parts, BodyError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let boundary = multer::parse_boundary(content_type).map_err(|_| BodyError::NotMultipart)?;
+    let whole = read(body, limit).await?;
+    let stream = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(whole)));
+    let mut multipart = multer::Multipart::new(stream, boundary);
+    let mut parts = Vec::new();
+    while let Some(field) = multipart.next_field().await.map_err(|_| BodyError::NotMultipart)? {
+        if parts.len() == MOST_PARTS {
+            return Err(BodyError::NotMultipart);
+        }
+        let name = field.name().unwrap_or_default().to_owned();
+        parts.push((name, field.bytes().await.map_err(|_| BodyError::NotMultipart)?));
+    }
+    Ok(Parts(parts))
 }
 
 /// RFC 6749 Appendix B.

@@ -1,6 +1,6 @@
 //! `{root}/id`: the authorization server and OpenID Provider.
 
-mod authorize;
+pub(crate) mod authorize;
 mod end_session;
 mod forgotten;
 mod links;

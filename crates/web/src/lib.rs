@@ -81,6 +81,10 @@ impl Answer for Doors {
 }
 
 async fn nothing_here(visit: Visit) -> Response {
+    no_such_page(&visit)
+}
+
+fn no_such_page(visit: &Visit) -> Response {
     let (title, message, what_to_do) = visit.words().problems.no_page;
     let page = ErrorPage {
         words: visit.words(),

@@ -8,6 +8,7 @@
 //! every visible field is its name.
 
 pub mod profile;
+pub mod tokens;
 
 use std::sync::LazyLock;
 

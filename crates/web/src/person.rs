@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
+use flows::Instance;
 use flows::sign_in::Browser;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
+use model::audit::Visitor;
 use oauth::params::Params;
 
 use crate::body;
@@ -46,6 +48,11 @@ impl Person {
     /// What this person's forms must bring back: bound to the sign-in, so that it dies with it.
     pub(crate) fn csrf(&self) -> String {
         self.visit.instance.person_token(&self.browser)
+    }
+
+    /// What a flow is called with.
+    pub(crate) fn parts(&self) -> (Arc<Instance>, Visitor, Browser) {
+        (Arc::clone(&self.visit.instance), self.visit.visitor.clone(), self.browser.clone())
     }
 
     /// A form that this person sent from a page of ours, or the page that says why it is not believed.

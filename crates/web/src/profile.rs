@@ -1,26 +1,44 @@
 //! `{root}/profile`: what people see and change of themselves.
 
+mod apps;
+mod device;
+mod initials;
 mod language;
+mod me;
 mod overview;
+pub(crate) mod password;
+mod picture;
+mod sessions;
+mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
-use http::Method;
+use http::{HeaderMap, Method};
 
+use crate::cors::{self, Readers};
 use crate::layer;
 use crate::pages::profile::{Frame, Said, Section};
 use crate::person::Person;
 use crate::render;
-use crate::visit::Gate;
+use crate::visit::{Gate, Visit};
 
 pub(crate) fn router() -> Router<Arc<Gate>> {
     Router::new()
         .route(Section::Overview.path(), get(overview::show))
         .route("/profile/", get(overview::show))
+        .route(Section::Password.path(), get(password::show).post(password::change))
+        .route(Section::Tokens.path(), get(tokens::show).post(tokens::change))
+        .route(Section::Apps.path(), get(apps::show).post(apps::change))
+        .route(Section::Sessions.path(), get(sessions::show).post(sessions::change))
+        .route(Section::Picture.path(), get(picture::show).post(picture::change))
         .route(Section::Language.path(), get(language::show).post(language::change))
+        .route("/profile/me", get(me::me).options(preflight))
+        .route("/profile/me/picture", get(me::large).options(preflight))
+        .route("/profile/me/picture/128", get(me::medium).options(preflight))
+        .route("/profile/me/picture/64", get(me::small).options(preflight))
         .layer(axum::middleware::from_fn(layer::to_the_end))
 }
 
@@ -50,4 +68,13 @@ fn said(person: &Person, query: Option<&str>) -> Said<'static> {
         Some(DONE) => Said::Done(person.visit.words().profile.saved),
         _ => Said::Nothing,
     }
+}
+
+/// What a form names is not there, or is somebody else's.
+fn gone(visit: &Visit) -> Response {
+    crate::no_such_page(visit)
+}
+
+async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
+    cors::preflight(&visit, &headers, Readers::RegisteredOrigins)
 }

@@ -27,6 +27,11 @@ pub struct Words {
     pub landing: Landing,
     pub profile: Profile,
     pub overview: Overview,
+    pub password: PasswordWords,
+    pub tokens: TokensWords,
+    pub apps: AppsWords,
+    pub sessions: SessionsWords,
+    pub picture: PictureWords,
     pub language: LanguageWords,
 }
 
@@ -206,6 +211,11 @@ pub struct Landing {
 pub struct Profile {
     pub title: &'static str,
     pub overview: &'static str,
+    pub password: &'static str,
+    pub tokens: &'static str,
+    pub apps: &'static str,
+    pub sessions: &'static str,
+    pub picture: &'static str,
     pub language: &'static str,
     /// After something was changed.
     pub saved: &'static str,
@@ -230,4 +240,86 @@ pub struct LanguageWords {
     pub lead: &'static str,
     pub as_browser: &'static str,
     pub save: &'static str,
+}
+
+pub struct PasswordWords {
+    pub lead: &'static str,
+    pub current: &'static str,
+    pub wrong: &'static str,
+    pub same: &'static str,
+    pub too_short: &'static str,
+    pub too_long: &'static str,
+    pub common: &'static str,
+    pub about_you: &'static str,
+    pub guessable: fn(&str) -> String,
+}
+
+pub struct TokensWords {
+    pub lead: &'static str,
+    pub none: &'static str,
+    pub expired: &'static str,
+    pub created: &'static str,
+    pub expires: &'static str,
+    pub expires_never: &'static str,
+    pub last_used: &'static str,
+    pub never_used: &'static str,
+    pub revoke: &'static str,
+    pub new: &'static str,
+    pub no_application: &'static str,
+    pub choose: &'static str,
+    pub description: &'static str,
+    pub description_hint: &'static str,
+    pub scopes: &'static str,
+    pub expiry: &'static str,
+    pub never: &'static str,
+    pub days: fn(u32) -> String,
+    pub make: &'static str,
+    pub prove: &'static str,
+    pub sign_in_again: &'static str,
+    pub made: &'static str,
+    pub once: &'static str,
+    pub try_it: &'static str,
+    pub done: &'static str,
+    pub incomplete: &'static str,
+    pub no_scope: &'static str,
+    pub no_description: &'static str,
+    pub must_expire: &'static str,
+    pub not_allowed: &'static str,
+    pub not_lately: &'static str,
+    pub too_many: &'static str,
+    pub signed_out: &'static str,
+}
+
+pub struct AppsWords {
+    pub lead: &'static str,
+    pub none: &'static str,
+    pub since: &'static str,
+    pub connected: &'static str,
+    pub withdraw: &'static str,
+    pub meaning: &'static str,
+}
+
+pub struct SessionsWords {
+    pub lead: &'static str,
+    pub browser_on: fn(&str, &str) -> String,
+    pub unknown_device: &'static str,
+    pub this_one: &'static str,
+    pub address: &'static str,
+    pub since: &'static str,
+    pub last_used: &'static str,
+    pub used_by: &'static str,
+    pub end: &'static str,
+    pub end_others: &'static str,
+}
+
+pub struct PictureWords {
+    pub yours: &'static str,
+    pub file: &'static str,
+    pub hint: &'static str,
+    pub save: &'static str,
+    pub remove: &'static str,
+    pub too_large: &'static str,
+    pub unknown_format: &'static str,
+    pub too_many_pixels: &'static str,
+    pub damaged: &'static str,
 }

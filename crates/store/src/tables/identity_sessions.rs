@@ -1,27 +1,66 @@
+use model::audit::Visitor;
 use model::session::SessionCookie;
 use model::{IdentitySession, SessionId, Timestamp, UserId};
 use oauth::secret::Digest;
 
 use super::damaged;
-use crate::{Fault, Statement, Store, values};
+use crate::{Fault, Row, Statement, Store, values};
+
+/// A sign-in with where it was last proved from.
+#[derive(Clone, Debug)]
+pub struct SignInRow {
+    pub session: IdentitySession,
+    /// Empty where nobody wrote it down.
+    pub address: String,
+    pub user_agent: String,
+}
+
+/// The columns that [`read`] expects, in its order.
+macro_rules! select_sign_ins {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, secret, user_id, auth_time, amr, created_at, last_seen, user_epoch, address, user_agent \
+             FROM identity_sessions WHERE instance = $1 AND ended_at IS NULL ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<SignInRow, Fault> {
+    let session = IdentitySession {
+        id: SessionId(row.uuid(0)?),
+        secret: Digest::<SessionCookie>::try_from(row.bytes(1)?.as_slice())
+            .map_err(|_| damaged("a digest has 32 bytes"))?,
+        user: UserId(row.uuid(2)?),
+        auth_time: row.time(3)?,
+        amr: row.text(4)?.split_ascii_whitespace().map(str::to_owned).collect(),
+        created_at: row.time(5)?,
+        last_seen: row.time(6)?,
+        user_epoch: row.int(7)?,
+    };
+    Ok(SignInRow { session, address: row.text(8)?, user_agent: row.text(9)? })
+}
 
 impl Store {
     /// A sign-in that has not been ended; its timers are the caller's to judge.
     pub async fn identity_session(&self, id: SessionId) -> Result<Option<IdentitySession>, Fault> {
-        let sql = "SELECT secret, user_id, auth_time, amr, created_at, last_seen, user_epoch FROM identity_sessions \
-                   WHERE instance = $1 AND id = $2 AND ended_at IS NULL";
-        let Some(row) = self.row(sql, values![id.0]).await? else { return Ok(None) };
-        Ok(Some(IdentitySession {
-            id,
-            secret: Digest::<SessionCookie>::try_from(row.bytes(0)?.as_slice())
-                .map_err(|_| damaged("a digest has 32 bytes"))?,
-            user: UserId(row.uuid(1)?),
-            auth_time: row.time(2)?,
-            amr: row.text(3)?.split_ascii_whitespace().map(str::to_owned).collect(),
-            created_at: row.time(4)?,
-            last_seen: row.time(5)?,
-            user_epoch: row.int(6)?,
-        }))
+        let row = self.row(select_sign_ins!("AND id = $2"), values![id.0]).await?;
+        row.map(|row| read(&row).map(|row| row.session)).transpose()
+    }
+
+    /// A person's sign-ins that have not been ended, the one used last first; their timers are the caller's to judge.
+    pub async fn identity_sessions_of(&self, user: UserId, limit: u32) -> Result<Vec<SignInRow>, Fault> {
+        let sql = select_sign_ins!("AND user_id = $2 ORDER BY last_seen DESC, id LIMIT $3");
+        self.rows(sql, values![user.0, limit]).await?.iter().map(read).collect()
+    }
+
+    /// Goes with the statement that makes or renews the sign-in, in its batch.
+    pub fn signed_in_from(&self, id: SessionId, visitor: &Visitor) -> Statement {
+        self.bound(
+            "UPDATE identity_sessions SET address = $3, user_agent = $4 WHERE instance = $1 AND id = $2",
+            values![id.0, visitor.address.to_string(), visitor.user_agent.as_deref().unwrap_or_default()],
+        )
+        .expect(1)
     }
 
     pub fn insert_identity_session(&self, session: &IdentitySession) -> Statement {

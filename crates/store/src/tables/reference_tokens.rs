@@ -52,6 +52,14 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// A person's own tokens that were not revoked, expired ones too; the newest first, at most so many.
+    pub async fn personal_tokens(&self, user: UserId, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
+        let sql = select_tokens!(
+            "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL ORDER BY created_at DESC, id LIMIT $3"
+        );
+        self.rows(sql, values![user.0, limit]).await?.iter().map(read).collect()
+    }
+
     pub fn insert_reference_token(&self, token: &ReferenceToken) -> Statement {
         self.bound(
             "INSERT INTO reference_tokens (instance, id, digest, kind, application, user_id, tail, description, scope, \

@@ -127,9 +127,11 @@ impl Store {
             of_user("DELETE FROM set_up_links WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM consents WHERE instance = $1 AND user_id = $2"),
             of_user("UPDATE api_sessions SET address = '' WHERE instance = $1 AND user_id = $2"),
+            of_user("UPDATE identity_sessions SET address = '', user_agent = '' WHERE instance = $1 AND user_id = $2"),
             of_user_at(
                 "UPDATE identity_sessions SET ended_at = $3 WHERE instance = $1 AND user_id = $2 AND ended_at IS NULL",
             ),
+            self.remove_pictures(user.id),
             of_user_at(
                 "UPDATE authorizations SET state = 'ended', ended_at = $3, end_reason = 'user_erased' \
                  WHERE instance = $1 AND user_id = $2 AND state <> 'ended'",

@@ -192,6 +192,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     let store = &house.here;
     let eve = somebody(store, 1, "Eve").await;
     done(store, store.insert_link(&[1; 32], &LinkPurpose::PasswordReset, &eve, MUCH_LATER)).await;
+    done(store, store.put_picture(eve.id, 64, vec![1])).await;
     let erase = async |user: &model::User| store.commit(store.erase_user(user, LATER).into()).await.expect("no fault");
     assert!(matches!(erase(&model::User { epoch: 7, ..eve.clone() }).await, Outcome::GuardFailed { .. }));
     assert_eq!(erase(&eve).await, Outcome::Committed);
@@ -203,6 +204,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     for gone in ["eve", left.login.as_str()] {
         assert!(store.user_by_login(&login(gone)).await.expect("no fault").is_none(), "{gone}");
     }
+    assert_eq!(store.picture(eve.id, 64).await.expect("no fault"), None);
     let links = store.query("SELECT 1 FROM links WHERE kind <> ''", vec![]).await.expect("no fault");
     assert!(links.is_empty());
     assert_eq!(store.audit_people(&[eve.id]).await.expect("no fault"), [(eve.id, None)]);
@@ -228,13 +230,14 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
 async fn every_table_about_users_is_known_to_erasing(place: Place) {
     /// Touched by `Store::erase_user`.
-    const ERASED: [&str; 8] = [
+    const ERASED: [&str; 9] = [
         "api_sessions",
         "audit_people",
         "authorizations",
         "consents",
         "identity_sessions",
         "links",
+        "pictures",
         "reference_tokens",
         "set_up_links",
     ];

@@ -17,6 +17,7 @@ crate::on_both! {
     a_stronger_hash_replaces_only_the_hash_that_was_read
     disabling_raises_the_epoch_and_counts_on_the_one_that_was_read
     a_language_is_chosen_without_ending_anything_and_counts_on_what_was_read
+    a_picture_is_kept_in_each_size_and_the_last_one_stands
     consent_is_remembered_for_one_user_and_one_application
     consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application
 }
@@ -180,4 +181,23 @@ async fn a_language_is_chosen_without_ending_anything_and_counts_on_what_was_rea
     refused(&house.there, house.there.set_locale(&after, None, MUCH_LATER)).await;
     done(&house.here, house.here.set_locale(&after, None, MUCH_LATER)).await;
     assert_eq!(user(&house.here, 1).await.locale, None);
+}
+
+async fn a_picture_is_kept_in_each_size_and_the_last_one_stands(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    somebody(&house.here, 2, "bob").await;
+    let of = async |store: &Store, size| store.picture(user_id(1), size).await.expect("no fault");
+    assert_eq!(of(&house.here, 64).await, None);
+    done(&house.here, house.here.put_picture(user_id(1), 64, vec![1, 0, 255])).await;
+    done(&house.here, house.here.put_picture(user_id(1), 128, vec![2])).await;
+    done(&house.here, house.here.put_picture(user_id(2), 64, vec![3])).await;
+    done(&house.here, house.here.put_picture(user_id(1), 64, vec![4])).await;
+    assert_eq!((of(&house.here, 64).await, of(&house.here, 128).await), (Some(vec![4]), Some(vec![2])));
+    assert_eq!(of(&house.there, 64).await, None);
+    done(&house.there, house.there.remove_pictures(user_id(1))).await;
+    assert_eq!(of(&house.here, 64).await, Some(vec![4]));
+    done(&house.here, house.here.remove_pictures(user_id(1))).await;
+    assert_eq!((of(&house.here, 64).await, of(&house.here, 128).await), (None, None));
+    assert!(house.here.picture(user_id(2), 64).await.expect("no fault").is_some(), "each their own");
 }

@@ -1,5 +1,6 @@
 //! Sign-ins of browsers.
 
+use model::audit::{RequestId, Visitor};
 use model::session::SessionCookie;
 use model::{IdentitySession, SessionId, Timestamp};
 use oauth::secret::{Digest, Presented};
@@ -14,6 +15,7 @@ crate::on_both! {
     a_sign_in_is_renewed_only_with_the_secret_that_was_shown
     a_sign_in_slides_forwards_only
     a_sign_in_ends_once
+    a_person_has_living_sign_ins_with_where_they_were_proved_from
     a_sweep_deletes_only_sign_ins_that_are_over
 }
 
@@ -111,4 +113,32 @@ async fn a_sweep_deletes_only_sign_ins_that_are_over(place: Place) {
     assert!(house.here.sessions_ended_since(NOW).await.expect("no fault").is_empty());
     assert!(read(&house.here, old).await.is_none());
     assert!(read(&house.here, live).await.is_some());
+}
+
+async fn a_person_has_living_sign_ins_with_where_they_were_proved_from(place: Place) {
+    let house = house(&place).await;
+    somebody(&house.here, 1, "alice").await;
+    somebody(&house.here, 2, "bob").await;
+    for number in 1..=3 {
+        done(&house.here, house.here.insert_identity_session(&sign_in(number, "s", NOW))).await;
+    }
+    done(
+        &house.here,
+        house.here.insert_identity_session(&IdentitySession { user: user_id(2), ..sign_in(4, "s", NOW) }),
+    )
+    .await;
+    done(&house.here, house.here.end_identity_session(sid(2), LATER)).await;
+    done(&house.here, house.here.touch_identity_session(sid(3), LATER)).await;
+    let visitor = Visitor {
+        address: [192, 0, 2, 7].into(),
+        user_agent: Some("Firefox".into()),
+        request: RequestId::new(NOW, 1, 1),
+    };
+    done(&house.here, house.here.signed_in_from(sid(3), &visitor)).await;
+    refused(&house.there, house.there.signed_in_from(sid(3), &visitor)).await;
+    let rows = house.here.identity_sessions_of(user_id(1), 10).await.expect("no fault");
+    let seen: Vec<_> = rows.iter().map(|row| (row.session.id, row.address.as_str(), row.user_agent.as_str())).collect();
+    assert_eq!(seen, [(sid(3), "192.0.2.7", "Firefox"), (sid(1), "", "")], "the one used last first");
+    assert_eq!(house.here.identity_sessions_of(user_id(1), 1).await.expect("no fault").len(), 1);
+    assert!(house.there.identity_sessions_of(user_id(1), 10).await.expect("no fault").is_empty());
 }

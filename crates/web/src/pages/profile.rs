@@ -10,16 +10,27 @@ use crate::words::Words;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     Overview,
+    Password,
+    Tokens,
+    Apps,
+    Sessions,
+    Picture,
     Language,
 }
 
 impl Section {
     /// In the order of the menu.
-    pub const ALL: [Self; 2] = [Self::Overview, Self::Language];
+    pub const ALL: [Self; 7] =
+        [Self::Overview, Self::Password, Self::Tokens, Self::Apps, Self::Sessions, Self::Picture, Self::Language];
 
     pub const fn path(self) -> &'static str {
         match self {
             Self::Overview => "/profile",
+            Self::Password => "/profile/password",
+            Self::Tokens => "/profile/tokens",
+            Self::Apps => "/profile/apps",
+            Self::Sessions => "/profile/sessions",
+            Self::Picture => "/profile/picture",
             Self::Language => "/profile/language",
         }
     }
@@ -27,6 +38,11 @@ impl Section {
     const fn name(self, words: &Words) -> &'static str {
         match self {
             Self::Overview => words.profile.overview,
+            Self::Password => words.profile.password,
+            Self::Tokens => words.profile.tokens,
+            Self::Apps => words.profile.apps,
+            Self::Sessions => words.profile.sessions,
+            Self::Picture => words.profile.picture,
             Self::Language => words.profile.language,
         }
     }
@@ -56,10 +72,10 @@ pub enum Said<'a> {
 }
 
 /// One line of the menu.
-struct Entry {
-    path: &'static str,
-    name: &'static str,
-    is_here: bool,
+pub(super) struct Entry {
+    pub(super) path: &'static str,
+    pub(super) name: &'static str,
+    pub(super) is_here: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -70,7 +86,7 @@ impl<'a> Frame<'a> {
 }
 
 impl Frame<'_> {
-    fn menu(&self) -> impl Iterator<Item = Entry> {
+    pub(super) fn menu(&self) -> impl Iterator<Item = Entry> {
         Section::ALL.into_iter().map(|section| Entry {
             path: section.path(),
             name: section.name(self.words),
@@ -78,21 +94,21 @@ impl Frame<'_> {
         })
     }
 
-    const fn refused(&self) -> Option<&str> {
+    pub(super) const fn refused(&self) -> Option<&str> {
         match self.said {
             Said::Refused(why) => Some(why),
             Said::Nothing | Said::Done(_) => None,
         }
     }
 
-    const fn done(&self) -> Option<&str> {
+    pub(super) const fn done(&self) -> Option<&str> {
         match self.said {
             Said::Done(what) => Some(what),
             Said::Nothing | Said::Refused(_) => None,
         }
     }
 
-    const fn title(&self) -> &'static str {
+    pub(super) const fn title(&self) -> &'static str {
         self.section.name(self.words)
     }
 }
@@ -147,4 +163,63 @@ impl LanguagePage<'_> {
     fn is_chosen(&self, language: Language) -> bool {
         self.chosen == Some(language)
     }
+}
+
+/// `data-page="profile-password"`. Posts `current`, `password`, `repeat`, `csrf`.
+#[derive(Template)]
+#[template(path = "profile/password.html")]
+pub struct PasswordPage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+}
+
+/// A place where a person is signed in.
+pub struct SessionLine {
+    pub id: String,
+    pub device: String,
+    /// Empty where it is not known.
+    pub address: String,
+    pub since: When,
+    pub last_used: When,
+    /// Names of the applications that call the APIs with it now.
+    pub applications: Vec<String>,
+    pub is_this: bool,
+}
+
+/// `data-page="profile-sessions"`. Posts `end=<id>`, or `others=1`, and `csrf`.
+#[derive(Template)]
+#[template(path = "profile/sessions.html")]
+pub struct Sessions<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub lines: &'a [SessionLine],
+}
+
+/// An application that a person let in.
+pub struct AppLine {
+    pub id: String,
+    pub name: String,
+    pub uri: String,
+    /// What it may do, in words.
+    pub allowed: Vec<&'static str>,
+    pub since: Option<When>,
+    pub holds_tokens: bool,
+}
+
+/// `data-page="profile-apps"`. Posts `withdraw=<id>`, `csrf`.
+#[derive(Template)]
+#[template(path = "profile/apps.html")]
+pub struct Apps<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub lines: &'a [AppLine],
+}
+
+/// `data-page="profile-picture"`. Posts a file `picture`, or `remove=1`, and `csrf`, as `multipart/form-data`.
+#[derive(Template)]
+#[template(path = "profile/picture.html")]
+pub struct PicturePage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub is_chosen: bool,
 }

@@ -75,7 +75,7 @@ fn every_form_is_posted_with_its_csrf_value() {
             forms += 1;
         }
     }
-    assert_eq!(forms, 16);
+    assert_eq!(forms, 28);
 }
 
 #[test]

@@ -31,8 +31,7 @@ pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -
         Err(page) => return page,
     };
     let language = form.get("language").and_then(Language::of_tag);
-    let (instance, visitor) = (person.visit.instance.clone(), person.visit.visitor.clone());
-    let browser = person.browser.clone();
+    let (instance, visitor, browser) = person.parts();
     match instance.choose_language(&mut person.visit.moment(), &visitor, (&browser, language)).await {
         Ok(Ok(())) => done(Section::Language),
         Ok(Err(_)) => page(&person, Said::Refused(person.visit.words().profile.overtaken)),

@@ -42,6 +42,11 @@ async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script() {
         ("/id/connect/authorize", "error"),
         ("/nothing", "error"),
         ("/profile", "profile"),
+        ("/profile/password", "profile-password"),
+        ("/profile/tokens", "profile-tokens"),
+        ("/profile/apps", "profile-apps"),
+        ("/profile/sessions", "profile-sessions"),
+        ("/profile/picture", "profile-picture"),
         ("/profile/language", "profile-language"),
     ] {
         let answer = alice.open(path).await;

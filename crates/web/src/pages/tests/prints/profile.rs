@@ -4,6 +4,7 @@ use model::{Email, Language, Timestamp};
 
 use super::Press;
 use crate::pages::profile::*;
+use crate::pages::tokens::*;
 use crate::words::{self, Words};
 
 const WORDS: fn() -> &'static Words = || words::of(Language::English);
@@ -44,4 +45,110 @@ pub(super) fn print(press: &mut Press) {
     let said = Said::Refused(press.ink("error", "Somebody else changed this."));
     let frame_of_language = frame(press, Section::Language).saying(said);
     press.print("profile-language.error", &LanguagePage { frame: frame_of_language, chosen: None, ..page });
+    print_forms(press);
+    print_lists(press);
+    print_tokens(press);
+}
+
+fn print_forms(press: &mut Press) {
+    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password) };
+    press.print("profile-password", &page);
+    let said = Said::Refused(press.ink("error", "The password until now is not right."));
+    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password).saying(said) };
+    press.print("profile-password.error", &page);
+    let page = PicturePage { words: WORDS(), frame: frame(press, Section::Picture), is_chosen: true };
+    press.print("profile-picture", &page);
+    let said = Said::Refused(press.ink("error", "The file is damaged."));
+    let page = PicturePage { words: WORDS(), frame: frame(press, Section::Picture).saying(said), is_chosen: false };
+    press.print("profile-picture.error", &page);
+}
+
+fn print_lists(press: &mut Press) {
+    let at = When(Timestamp::from_seconds(1_795_255_032));
+    let lines = [
+        SessionLine {
+            id: press.ink("id", "0193f2c4").to_owned(),
+            device: press.ink("device", "Firefox on Linux").to_owned(),
+            address: press.ink("address", "192.0.2.1").to_owned(),
+            since: at,
+            last_used: at,
+            applications: vec![press.ink("application", "My First App").to_owned()],
+            is_this: true,
+        },
+        SessionLine {
+            id: "0193f2c5".to_owned(),
+            device: "Safari on iPhone".to_owned(),
+            address: String::new(),
+            since: at,
+            last_used: at,
+            applications: Vec::new(),
+            is_this: false,
+        },
+    ];
+    let page = Sessions { words: WORDS(), frame: frame(press, Section::Sessions), lines: &lines };
+    press.print("profile-sessions", &page);
+    let lines = [AppLine {
+        id: press.ink("id", "0193f2c4").to_owned(),
+        name: press.ink("application", "My First App").to_owned(),
+        uri: press.ink("uri", "my.trusted.app/first").to_owned(),
+        allowed: vec!["Read data", "Change data"],
+        since: Some(at),
+        holds_tokens: true,
+    }];
+    let page = Apps { words: WORDS(), frame: frame(press, Section::Apps), lines: &lines };
+    press.print("profile-apps", &page);
+    let bare = Apps { words: WORDS(), frame: frame(press, Section::Apps), lines: &[] };
+    press.texts.retain(|text| *text != "csrf");
+    press.print("profile-apps.bare", &bare);
+}
+
+fn print_tokens(press: &mut Press) {
+    let at = When(Timestamp::from_seconds(1_795_255_032));
+    let application = |press: &mut Press| TokenApplication {
+        id: press.ink("application-id", "0193f2c4").to_owned(),
+        name: press.ink("application", "Scripts"),
+        uri: press.ink("uri", "my.trusted.app/scripts"),
+    };
+    let lines = [TokenLine {
+        id: press.ink("id", "0193f2c4").to_owned(),
+        masked: press.ink("masked", "enrt_…7960").to_owned(),
+        description: press.ink("description", "nightly export").to_owned(),
+        application: press.ink("application", "Scripts").to_owned(),
+        scope: press.ink("scope", "read").to_owned(),
+        created: at,
+        expires: Some(at),
+        is_expired: true,
+        last_used: Some(at),
+    }];
+    let applications = [application(press)];
+    let page =
+        Tokens { words: WORDS(), frame: frame(press, Section::Tokens), lines: &lines, applications: &applications };
+    press.print("profile-tokens", &page);
+    let scopes = [ScopeChoice { name: "read", title: "Read data", description: "See it.", is_chosen: true }];
+    let expiries = [Expiry { value: "30".to_owned(), name: "30 days".to_owned(), is_chosen: true }];
+    let description = press.ink("description", "nightly export");
+    let form = NewTokenForm { description, scopes: &scopes, expiries: &expiries };
+    let page = NewToken {
+        words: WORDS(),
+        frame: frame(press, Section::Tokens),
+        application: application(press),
+        form: Some(form),
+        sign_in_url: "/id/account/login",
+    };
+    press.print("profile-token-new", &page);
+    let said = Said::Refused(press.ink("error", "Choose at least one thing."));
+    let form = NewTokenForm { description: "", scopes: &scopes, expiries: &expiries };
+    let frame_of_error = frame(press, Section::Tokens).saying(said);
+    let page = NewToken { frame: frame_of_error, application: application(press), form: Some(form), ..page };
+    press.print("profile-token-new.error", &page);
+    let page = TokenMade {
+        words: WORDS(),
+        frame: frame(press, Section::Tokens),
+        value: press.ink("value", "enrt_0123"),
+        description: press.ink("description", "nightly export"),
+        expires: Some(at),
+        call: press.ink("call", "http://localhost:8080/api/domain/odata/Crm_Customers?$top=1"),
+    };
+    press.texts.retain(|text| *text != "csrf");
+    press.print("profile-token-made", &page);
 }

@@ -1,0 +1,76 @@
+//! A person chooses another password.
+
+use std::time::Duration;
+
+use model::Moment;
+use model::audit::Visitor;
+use model::session::SessionCookie;
+use model::user::Password;
+use oauth::secret::Presented;
+use store::{Batch, Change, ChangeKind, Closing, Outcome};
+
+use crate::Answer;
+use crate::api_sessions::killing;
+use crate::instance::Instance;
+use crate::sign_in::{Browser, SignInRefusal};
+use crate::strength::Weakness;
+
+/// Why a password was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordRefusal {
+    /// The one that was typed is not the one until now.
+    Wrong,
+    /// Too many wrong ones lately: wait this long.
+    Throttled(Duration),
+    /// The new one is the old one.
+    Same,
+    Weak(Weakness),
+    /// Somebody changed the account meanwhile.
+    Overtaken,
+}
+
+impl Instance {
+    /// Every other sign-in and every token that a sign-in gave ends; the one that asks goes on under a new cookie.
+    pub async fn change_password(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        browser: &Browser,
+        (current, new): (&Presented<Password>, &Presented<Password>),
+    ) -> Answer<Presented<SessionCookie>, PasswordRefusal> {
+        match self.confirm_password(moment, visitor, (&browser.user, current)).await? {
+            Ok(()) => {}
+            Err(SignInRefusal::Throttled(wait)) => return Ok(Err(PasswordRefusal::Throttled(wait))),
+            Err(_) => return Ok(Err(PasswordRefusal::Wrong)),
+        }
+        let Some(user) = self.still(browser).await? else { return Ok(Err(PasswordRefusal::Overtaken)) };
+        if current.expose() == new.expose() {
+            return Ok(Err(PasswordRefusal::Same));
+        }
+        let address = user.email.as_ref().map(|email| email.address.clone()).unwrap_or_default();
+        let about = vec![user.login.as_str().to_owned(), user.name.clone(), address];
+        if let Some(weakness) = self.passwords.weakness(new, about).await? {
+            return Ok(Err(PasswordRefusal::Weak(weakness)));
+        }
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        let hash = self.passwords.hash(new, salt).await?;
+        let (renewed, cookie) = browser.renewed(moment, user.epoch + 1);
+        let change = Change { kind: ChangeKind::User, subject: user.id.0 };
+        let detail = serde_json::json!({ "what": "password" });
+        // The seats' row first, as everywhere.
+        let mut batch = Batch::new().with(self.store.move_seats());
+        batch.push(self.store.set_password(&user, &hash, moment.now));
+        batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
+        batch.push(self.told(moment, visitor, browser, &detail));
+        batch.extend(killing(&self.store, Closing::OfUser(user.id), "user_changed", moment));
+        batch.extend(self.store.announce(change, moment.now));
+        match self.store.commit(batch).await? {
+            Outcome::Committed => {
+                self.apply(change, moment).await?;
+                Ok(Ok(cookie))
+            }
+            Outcome::GuardFailed { .. } => Ok(Err(PasswordRefusal::Overtaken)),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A person's own reference tokens (`identity.md` §3.4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::application::{API_SCOPES, ReferenceTokenPolicy};
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::reference_token::{
+    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue,
+};
+use model::why::{Details, Refusal};
+use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp, TrustedApplication, UserType};
+use oauth::scope::Scope;
+use oauth::secret::Presented;
+use store::{Batch, Outcome};
+
+use super::NotYours;
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::reference_tokens::new_token;
+use crate::sign_in::Browser;
+use crate::{Answer, Fault};
+
+/// Living or expired, not revoked ones: more than a person could tell apart.
+pub const MOST_OWN_TOKENS: u32 = 100;
+
+/// A token outlives its maker's presence, so only who proved who they are this lately makes one.
+pub const RECENTLY: Duration = Duration::from_mins(10);
+
+/// What a person asks a token for.
+pub struct OwnTokenDraft<'a> {
+    pub application: ApplicationId,
+    pub description: &'a str,
+    pub scope: &'a Scope,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why a person got no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnTokenRefusal {
+    /// Signed in too long ago.
+    NotLately,
+    TooMany,
+    UnknownApplication,
+    Rule(IssueRefusal),
+    /// The sign-in has ended meanwhile.
+    SignedOut,
+}
+
+impl Refusal for OwnTokenRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::NotLately => "signed_in_too_long_ago",
+            Self::TooMany => "too_many_tokens",
+            Self::UnknownApplication => "unknown_application",
+            Self::Rule(_) => "not_allowed",
+            Self::SignedOut => "signed_out",
+        }
+    }
+
+    fn details(&self) -> Details {
+        let new = |check| Details::new(check, "docs/profile.md, Access tokens");
+        match self {
+            Self::NotLately => new("the person signed in lately").expected("minutes", RECENTLY.as_secs() / 60),
+            Self::TooMany => new("the person has room for another token").expected("tokens", MOST_OWN_TOKENS),
+            Self::UnknownApplication => new("the application is registered and enabled"),
+            Self::Rule(rule) => new("the token is one that may be made").sent("problem", rule),
+            Self::SignedOut => new("the sign-in has not ended"),
+        }
+    }
+}
+
+/// A token and whose application it is for.
+pub struct OwnToken {
+    pub token: ReferenceToken,
+    /// `None` when it was deleted.
+    pub application: Option<Arc<TrustedApplication>>,
+}
+
+impl Instance {
+    /// The newest first; what memory knows of their use is written down within a beat.
+    pub async fn own_tokens(&self, browser: &Browser) -> Result<Vec<OwnToken>, Fault> {
+        let register = self.register();
+        let tokens = self.store.personal_tokens(browser.user.id, MOST_OWN_TOKENS).await?;
+        let own = |token: ReferenceToken| OwnToken { application: register.by_id(token.application).cloned(), token };
+        Ok(tokens.into_iter().map(own).collect())
+    }
+
+    /// The applications that this person may make tokens for, by name.
+    pub fn applications_for_tokens(&self, browser: &Browser) -> Vec<Arc<TrustedApplication>> {
+        let may = |application: &TrustedApplication| match application.access_tokens {
+            ReferenceTokenPolicy::None => false,
+            ReferenceTokenPolicy::AdministratorsOnly => browser.user.is_admin,
+            ReferenceTokenPolicy::AuthenticatedUsers => true,
+        };
+        let has_scope =
+            |application: &TrustedApplication| API_SCOPES.iter().any(|name| application.scope.contains(name));
+        if browser.user.user_type != UserType::Internal {
+            return Vec::new();
+        }
+        let register = self.register();
+        let all =
+            register.all().filter(|application| application.enabled && may(application) && has_scope(application));
+        let mut known: Vec<_> = all.cloned().collect();
+        known.sort_by(|a, b| (&a.name, a.uri.as_str()).cmp(&(&b.name, b.uri.as_str())));
+        known
+    }
+
+    /// The value is answered once.
+    pub async fn issue_own_token(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (browser, draft): (&Browser, &OwnTokenDraft<'_>),
+    ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), OwnTokenRefusal> {
+        let (application, wish) = match self.check_own_token(moment.now, browser, draft).await? {
+            Ok(checked) => checked,
+            Err(refusal) => {
+                let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, &refusal);
+                self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
+                return Ok(Err(refusal));
+            }
+        };
+        let by = browser.user.login.as_str();
+        let (token, value) = new_token(&wish, (&application, &browser.user), by, moment);
+        let event = AuditEvent::done(moment.now, AuditKind::TokenIssued, visitor)
+            .application(application.uri.as_str())
+            .user(browser.user.id)
+            .session(browser.session.id)
+            .token(token.id.to_string())
+            .detail(&serde_json::json!({ "what": "personal", "scope": token.scope.to_string() }));
+        let batch = Batch::from(vec![
+            self.store.touch_identity_session(browser.session.id, moment.now),
+            self.store.insert_reference_token(&token),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ]);
+        Ok(match self.store.commit(batch).await? {
+            Outcome::Committed => Ok((token, value)),
+            Outcome::GuardFailed { .. } => Err(OwnTokenRefusal::SignedOut),
+        })
+    }
+
+    async fn check_own_token<'a>(
+        &self,
+        now: Timestamp,
+        browser: &Browser,
+        draft: &OwnTokenDraft<'a>,
+    ) -> Answer<(Arc<TrustedApplication>, Wish<'a>), OwnTokenRefusal> {
+        if !is_recent(browser, now) {
+            return Ok(Err(OwnTokenRefusal::NotLately));
+        }
+        let register = self.register();
+        let Some(application) = register.by_id(draft.application).filter(|application| application.enabled) else {
+            return Ok(Err(OwnTokenRefusal::UnknownApplication));
+        };
+        let wish = Wish {
+            kind: ReferenceTokenKind::Personal,
+            description: draft.description,
+            scope: draft.scope,
+            expires_at: draft.expires_at,
+        };
+        let conditions = (browser.user.is_admin, self.settings().reference_tokens_must_expire);
+        if let Err(refusal) = check_issue(now, application, &browser.user, &wish, conditions) {
+            return Ok(Err(OwnTokenRefusal::Rule(refusal)));
+        }
+        let known = self.store.personal_tokens(browser.user.id, MOST_OWN_TOKENS).await?;
+        if u32::try_from(known.len()).is_ok_and(|known| known >= MOST_OWN_TOKENS) {
+            return Ok(Err(OwnTokenRefusal::TooMany));
+        }
+        Ok(Ok((Arc::clone(application), wish)))
+    }
+
+    /// Dead on the next call.
+    pub async fn revoke_own_token(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (browser, id): (&Browser, ReferenceTokenId),
+    ) -> Answer<(), NotYours> {
+        let known = self.store.reference_token_by_id(id).await?;
+        let is_own = |token: &ReferenceToken| {
+            token.user == browser.user.id && token.kind == ReferenceTokenKind::Personal && token.revoked_at.is_none()
+        };
+        match known.filter(is_own) {
+            Some(token) => self.revoke_reference_token(moment, visitor, &token, "owner").await.map(|_| Ok(())),
+            None => Ok(Err(NotYours)),
+        }
+    }
+}
+
+/// Whether the person proved who they are lately enough for what outlives the sign-in.
+pub fn is_recent(browser: &Browser, now: Timestamp) -> bool {
+    now < browser.session.auth_time.plus(RECENTLY)
+}

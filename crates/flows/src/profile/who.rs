@@ -1,0 +1,69 @@
+//! Whose token it is: for applications that show people who they are (`identity.md` §3.7).
+
+use std::sync::Arc;
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::claims::Holder;
+use model::reference_token::ReferenceTokenKind;
+use model::why::{Details, Refusal};
+use model::{Moment, User};
+use oauth::secret::{AccessToken, Presented};
+
+use crate::Answer;
+use crate::guard::{Credential, TokenRefusal};
+use crate::instance::Instance;
+
+/// Why a token tells of nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WhoRefusal {
+    Token(TokenRefusal),
+    /// It is a service's, and acts as no person.
+    NotAPerson,
+}
+
+impl Refusal for WhoRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Token(refusal) => refusal.cause(),
+            Self::NotAPerson => "not_a_person",
+        }
+    }
+
+    fn details(&self) -> Details {
+        match self {
+            Self::Token(refusal) => refusal.details(),
+            Self::NotAPerson => Details::new("the token acts as a person", "docs/profile.md, GET /profile/me"),
+        }
+    }
+}
+
+impl Instance {
+    /// The person that a token was given for, or whose own it is. Opens no session and takes no seat.
+    pub async fn person_of(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &Presented<AccessToken>,
+    ) -> Answer<Arc<User>, WhoRefusal> {
+        let answer = match self.standing(shown, moment.now).await? {
+            Err(refusal) => Err(WhoRefusal::Token(refusal)),
+            Ok(standing) => {
+                let is_person = match &standing.credential {
+                    Credential::Jwt(verified) => matches!(verified.token.holder, Holder::User { .. }),
+                    Credential::Reference(token) => token.kind == ReferenceTokenKind::Personal,
+                };
+                if is_person {
+                    self.note_use(&standing, moment.now);
+                    Ok(standing.user)
+                } else {
+                    Err(WhoRefusal::NotAPerson)
+                }
+            }
+        };
+        if let Err(refusal) = &answer {
+            let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, refusal);
+            self.audit.put(&event)?;
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,103 @@
+//! How hard a password is to guess, estimated offline.
+//!
+//! The estimate is zxcvbn's (Wheeler, USENIX Security 2016): the number of guesses that somebody needs who knows how
+//! people make passwords. It holds, among other lists, the 30 000 passwords met most often in leaks; who chooses one of
+//! them, as it is, reversed or with the usual letters exchanged, is told so.
+
+use zxcvbn::Score;
+use zxcvbn::matching::patterns::MatchPattern;
+
+use crate::admin::SHORTEST_PASSWORD;
+use crate::passwords::LONGEST_PASSWORD;
+
+/// What is estimated: the work grows faster than the length, and more characters only add to a strength.
+const LOOKED_AT: usize = 64;
+
+/// The least that is accepted: 10⁸ guesses, which Argon2id makes a matter of weeks for whoever has stolen the hash.
+const LEAST: Score = Score::Three;
+
+/// What is wrong with a password that a person chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    TooShort,
+    /// Longer than anybody types; hashing it is work that a stranger orders.
+    TooLong,
+    /// Among the passwords that are met most often in leaks, or a word of the lists that are tried with them.
+    Common,
+    /// As the person is called, or nearly.
+    AboutYou,
+    /// Guessed within so many powers of ten of guesses.
+    Guessable(u32),
+}
+
+/// `about` is what others know of the person: login, name, address.
+pub(crate) fn weakness(shown: &str, about: &[&str]) -> Option<Weakness> {
+    if shown.chars().count() < SHORTEST_PASSWORD {
+        return Some(Weakness::TooShort);
+    }
+    if shown.len() > LONGEST_PASSWORD {
+        return Some(Weakness::TooLong);
+    }
+    let looked_at: String = shown.chars().take(LOOKED_AT).collect();
+    let parts = about.iter().flat_map(|text| text.split([' ', '@', '.'])).chain(about.iter().copied());
+    let about: Vec<&str> = parts.filter(|part| part.chars().count() > 2).collect();
+    let estimate = zxcvbn::zxcvbn(&looked_at, &about);
+    if estimate.score() >= LEAST {
+        return None;
+    }
+    let listed = match estimate.sequence() {
+        [whole] => match &whole.pattern {
+            MatchPattern::Dictionary(found) => Some(&found.matched_word),
+            _ => None,
+        },
+        _ => None,
+    };
+    Some(match listed {
+        Some(word) if about.iter().any(|known| known.to_lowercase() == *word) => Weakness::AboutYou,
+        Some(_) => Weakness::Common,
+        None => Weakness::Guessable(tens(estimate.guesses())),
+    })
+}
+
+/// Powers of ten, rounded down.
+fn tens(guesses: u64) -> u32 {
+    guesses.checked_ilog10().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(password: &str) -> Option<Weakness> {
+        weakness(password, &["alice", "Alice Archer", "alice@example.com"])
+    }
+
+    #[test]
+    fn a_password_of_the_lists_is_refused_however_it_is_dressed_up() {
+        for common in ["password", "Password", "drowssap", "p@ssw0rd", "qwertyuiop", "1qaz2wsx", "trustno1", "iloveyou"]
+        {
+            assert_eq!(of(common), Some(Weakness::Common), "{common}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_others_guess_is_refused() {
+        for guessable in ["aaaaaaaaaaaa", "abcdefgh", "20011224", "password1", "Summer2026"] {
+            assert!(matches!(of(guessable), Some(Weakness::Guessable(_) | Weakness::Common)), "{guessable}");
+        }
+        assert_eq!(of("Alice Archer"), Some(Weakness::AboutYou));
+        assert!(of("alicearcher").is_some());
+        assert_eq!(of("short"), Some(Weakness::TooShort));
+        assert_eq!(of("äöüäöüä"), Some(Weakness::TooShort), "characters count, not bytes");
+        assert_eq!(of(&"correct horse ".repeat(100)), Some(Weakness::TooLong));
+    }
+
+    #[test]
+    fn a_good_password_passes_in_any_alphabet_and_length() {
+        for good in
+            ["lantern-otter-quill", "много дълга парола за мен", "k7$Vq2!mZp", &"correct horse battery ".repeat(20)]
+        {
+            assert_eq!(of(good), None, "{good}");
+        }
+    }
+}

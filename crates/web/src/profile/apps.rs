@@ -1,0 +1,63 @@
+//! The applications that a person let in, and showing them out.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::Fault;
+use http::{HeaderMap, StatusCode};
+use model::ApplicationId;
+use uuid::Uuid;
+
+use super::{done, frame, gone, said};
+use crate::id::authorize::scope_words;
+use crate::pages::profile::{AppLine, Apps, Said, Section, When};
+use crate::person::Person;
+use crate::render;
+
+pub(super) async fn show(mut person: Person, RawQuery(query): RawQuery) -> Response {
+    let said = said(&person, query.as_deref());
+    page(&mut person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+async fn page(person: &mut Person, said: Said<'_>) -> Result<Response, Fault> {
+    let (instance, _, browser) = person.parts();
+    let connections = instance.connections(browser.user.id, &person.visit.moment()).await?;
+    let (words, register) = (person.visit.words(), instance.register());
+    let lines: Vec<AppLine> = connections
+        .into_iter()
+        .filter_map(|connection| {
+            let application = register.by_id(connection.application)?;
+            let (scope, since) = connection.consent.unzip();
+            let allowed = |name: &str| scope_words(name, &words.scopes).0;
+            Some(AppLine {
+                id: application.id.to_string(),
+                name: application.name.clone(),
+                uri: application.uri.as_str().to_owned(),
+                allowed: scope.iter().flat_map(|scope| scope.iter().map(allowed)).collect(),
+                since: since.map(When),
+                holds_tokens: connection.holds_tokens,
+            })
+        })
+        .collect();
+    let csrf = person.csrf();
+    let page = Apps { words, frame: frame(person, Section::Apps, &csrf).saying(said), lines: &lines };
+    Ok(render::page(StatusCode::OK, &page, None))
+}
+
+/// `withdraw=<application's id>`.
+pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let form = match person.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let (instance, visitor, browser) = person.parts();
+    let register = instance.register();
+    let asked = form.get("withdraw").and_then(|id| Uuid::try_parse(id).ok());
+    let Some(application) = asked.and_then(|id| register.by_id(ApplicationId(id))) else { return gone(&person.visit) };
+    let who = (browser.user.id, &**application);
+    match instance.withdraw_consent(&mut person.visit.moment(), &visitor, who).await {
+        Ok(Ok(())) => done(Section::Apps),
+        Ok(Err(_)) => gone(&person.visit),
+        Err(fault) => render::fault_page(&person.visit, &fault),
+    }
+}

@@ -1,0 +1,158 @@
+//! `/profile/me`: who somebody is, for applications; and the picture, for everybody's `<img>`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use flows::Fault;
+use flows::profile::{PictureSize, WhoRefusal};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use model::User;
+use oauth::bearer::{self, BearerError};
+use oauth::token::ErrorBody;
+use serde_json::{Value, json};
+
+use super::initials;
+use crate::cors::{self, Readers};
+use crate::pages::profile::Section;
+use crate::render;
+use crate::visit::{Visit, entity_tag};
+
+/// Why nobody is told of.
+enum Refused {
+    /// RFC 6750 §3.1: no credentials, no error code.
+    Nobody,
+    Malformed,
+    Who(WhoRefusal),
+}
+
+/// The person whom the token is for; without a token, who is signed in at the browser.
+async fn who(visit: &mut Visit, headers: &HeaderMap) -> Result<Result<Arc<User>, Refused>, Fault> {
+    let shown = match headers.get_all(header::AUTHORIZATION).iter().count() {
+        0 => {
+            let browser = visit.browser(headers).await?;
+            return Ok(browser.map(|browser| browser.user).ok_or(Refused::Nobody));
+        }
+        1 => bearer::token(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)),
+        _ => Err(BearerError::Malformed),
+    };
+    let token = match shown {
+        Ok(token) => token,
+        Err(BearerError::Missing | BearerError::OtherScheme) => return Ok(Err(Refused::Nobody)),
+        Err(BearerError::Malformed | BearerError::TooLong) => return Ok(Err(Refused::Malformed)),
+    };
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    Ok(instance.person_of(&mut visit.moment(), &visitor, &token).await?.map_err(Refused::Who))
+}
+
+pub(super) async fn me(mut visit: Visit, headers: HeaderMap) -> Response {
+    let response = match who(&mut visit, &headers).await {
+        Ok(Ok(user)) => render::json(StatusCode::OK, &about(&visit, &user)),
+        Ok(Err(refused)) => refusal(&visit, &refused),
+        Err(fault) => render::fault_json(&visit, &fault),
+    };
+    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+}
+
+/// `identity.md` §3.7. What this system does not know of a person is null.
+fn about(visit: &Visit, user: &User) -> Value {
+    let root = visit.instance.root.as_str();
+    let page = |section: Section| format!("{root}{}", section.path());
+    json!({
+        "id": user.id.0,
+        "login": user.login.as_str(),
+        "name": user.name,
+        "email": user.email.as_ref().map(|email| &email.address),
+        "phoneNumber": null,
+        "isAdmin": user.is_admin,
+        "isActive": user.enabled,
+        "userType": user.user_type.as_str(),
+        "preferredLanguage": user.locale,
+        "pictureUrl": format!("{root}/profile/me/picture/64"),
+        "largePictureUrl": format!("{root}/profile/me/picture"),
+        "person": null,
+        "domain": null,
+        "instance": { "database": visit.instance.name, "url": root },
+        "links": {
+            "profile": page(Section::Overview),
+            "changePassword": page(Section::Password),
+            "accessTokens": page(Section::Tokens),
+            "devices": page(Section::Sessions),
+        },
+    })
+}
+
+pub(super) async fn small(visit: Visit, headers: HeaderMap) -> Response {
+    picture(visit, headers, PictureSize::Small).await
+}
+
+pub(super) async fn medium(visit: Visit, headers: HeaderMap) -> Response {
+    picture(visit, headers, PictureSize::Medium).await
+}
+
+pub(super) async fn large(visit: Visit, headers: HeaderMap) -> Response {
+    picture(visit, headers, PictureSize::Large).await
+}
+
+async fn picture(mut visit: Visit, headers: HeaderMap, size: PictureSize) -> Response {
+    let drawn = async {
+        let user = match who(&mut visit, &headers).await? {
+            Ok(user) => user,
+            Err(refused) => return Ok(render::no_store(refusal(&visit, &refused))),
+        };
+        let (bytes, content_type) = match visit.instance.picture(user.id, size).await? {
+            Some(png) => (png, "image/png"),
+            None => (initials::svg(&user, size.pixels()).into_bytes(), "image/svg+xml"),
+        };
+        Ok(image(&headers, bytes, content_type))
+    };
+    let response = match drawn.await {
+        Ok(response) => response,
+        Err(fault) => render::fault_json(&visit, &fault),
+    };
+    cors::share(&visit, &headers, Readers::RegisteredOrigins, response)
+}
+
+/// Nothing but a picture, whatever opens it: no script runs and nothing is fetched, should it be opened by itself.
+fn image(headers: &HeaderMap, bytes: Vec<u8>, content_type: &'static str) -> Response {
+    let tag = HeaderValue::try_from(entity_tag(&bytes)).expect("a tag is base64url in quotes");
+    let unchanged = headers.get(header::IF_NONE_MATCH) == Some(&tag);
+    let mut response = Response::new(if unchanged { Body::empty() } else { Body::from(bytes) });
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let said = response.headers_mut();
+    said.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    said.insert(header::ETAG, tag);
+    said.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    said.insert(header::VARY, HeaderValue::from_static("Cookie, Authorization"));
+    said.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    response
+}
+
+fn refusal(visit: &Visit, refused: &Refused) -> Response {
+    let realm = &visit.instance.issuer;
+    let (status, error, what) = match refused {
+        Refused::Nobody => {
+            let body = ErrorBody { error: "invalid_request", error_description: "sign in, or send an access token" };
+            return challenged(StatusCode::UNAUTHORIZED, &bearer::challenge(realm, None, None), &body);
+        }
+        Refused::Malformed => {
+            (StatusCode::BAD_REQUEST, "invalid_request", "the access token is malformed or sent twice")
+        }
+        Refused::Who(WhoRefusal::NotAPerson) => {
+            (StatusCode::FORBIDDEN, "access_denied", "the token is a service's, and acts as no person")
+        }
+        Refused::Who(WhoRefusal::Token(refusal)) => (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description()),
+    };
+    let body = ErrorBody { error, error_description: what };
+    challenged(status, &bearer::challenge(realm, Some((error, what)), None), &body)
+}
+
+fn challenged(status: StatusCode, challenge: &str, body: &ErrorBody<'_>) -> Response {
+    let mut response = render::json(status, body);
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}

@@ -1,0 +1,70 @@
+//! A person's picture: chosen, replaced, removed.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::Fault;
+use flows::profile::{LARGEST_PICTURE, PictureRefusal, PictureSize};
+use http::{HeaderMap, StatusCode};
+
+use super::{done, frame, said};
+use crate::body::{self, BodyError};
+use crate::pages::profile::{PicturePage, Said, Section};
+use crate::person::Person;
+use crate::render;
+use crate::words::Words;
+
+/// Beside the file: the other field, and what stands between them.
+const ROOM_FOR_FIELDS: usize = 8 * 1024;
+
+pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+    let said = said(&person, query.as_deref());
+    page(&person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+async fn page(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
+    let picture = person.visit.instance.picture(person.browser.user.id, PictureSize::Small).await?;
+    let csrf = person.csrf();
+    let frame = frame(person, Section::Picture, &csrf).saying(said);
+    let page = PicturePage { words: person.visit.words(), frame, is_chosen: picture.is_some() };
+    Ok(render::page(StatusCode::OK, &page, None))
+}
+
+/// A file in `picture`; or `remove=1`.
+pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let form = match body::multipart(&headers, body, LARGEST_PICTURE + ROOM_FOR_FIELDS).await {
+        Ok(form) => form,
+        Err(BodyError::TooLarge) => return refused(&person, PictureRefusal::TooLarge).await,
+        Err(error) => return crate::id::malformed(&mut person.visit, &error.description()),
+    };
+    if !person.sent(&headers, form.text("csrf")) {
+        return crate::id::form_expired(&mut person.visit);
+    }
+    let (instance, visitor, browser) = person.parts();
+    let changed = if form.text("remove").is_some() {
+        instance.remove_picture(&mut person.visit.moment(), &visitor, &browser).await
+    } else {
+        let file = form.bytes("picture").unwrap_or_default().to_vec();
+        instance.choose_picture(&mut person.visit.moment(), &visitor, (&browser, file)).await
+    };
+    match changed {
+        Ok(Ok(())) => done(Section::Picture),
+        Ok(Err(refusal)) => refused(&person, refusal).await,
+        Err(fault) => render::fault_page(&person.visit, &fault),
+    }
+}
+
+async fn refused(person: &Person, refusal: PictureRefusal) -> Response {
+    let said = Said::Refused(text(refusal, person.visit.words()));
+    page(person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+const fn text(refusal: PictureRefusal, words: &Words) -> &'static str {
+    match refusal {
+        PictureRefusal::TooLarge => words.picture.too_large,
+        PictureRefusal::UnknownFormat => words.picture.unknown_format,
+        PictureRefusal::TooManyPixels => words.picture.too_many_pixels,
+        PictureRefusal::Damaged => words.picture.damaged,
+        PictureRefusal::SignedOut => words.profile.overtaken,
+    }
+}

@@ -1,0 +1,68 @@
+//! Where a person is signed in, and ending it.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::Fault;
+use http::{HeaderMap, Method, StatusCode};
+use model::SessionId;
+use uuid::Uuid;
+
+use super::device::Device;
+use super::{done, frame, gone, said};
+use crate::pages::profile::{Said, Section, SessionLine, Sessions, When};
+use crate::person::Person;
+use crate::render;
+
+pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+    let said = said(&person, query.as_deref());
+    page(&person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+async fn page(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
+    let words = person.visit.words();
+    let views = person.visit.instance.sign_ins(&person.browser, person.visit.now).await?;
+    let lines: Vec<SessionLine> = views
+        .into_iter()
+        .map(|view| SessionLine {
+            id: view.session.id.to_string(),
+            device: Device::of(&view.user_agent).name(words),
+            address: view.address,
+            since: When(view.session.auth_time),
+            last_used: When(view.last_used),
+            applications: view.applications,
+            is_this: view.is_this,
+        })
+        .collect();
+    let csrf = person.csrf();
+    let page = Sessions { words, frame: frame(person, Section::Sessions, &csrf).saying(said), lines: &lines };
+    Ok(render::page(StatusCode::OK, &page, None))
+}
+
+/// `end=<id>` ends one; `others=1` ends all but this one.
+pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let form = match person.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let (instance, visitor, browser) = person.parts();
+    let one = form.get("end").and_then(|id| Uuid::try_parse(id).ok()).map(SessionId);
+    let answer = if let Some(id) = one {
+        let ended = instance.end_own_sign_in(&mut person.visit.moment(), &visitor, (&browser, id)).await;
+        ended.map(|ended| ended.map(|()| id == browser.session.id).ok())
+    } else if form.get("others").is_some() {
+        let ended = instance.end_other_sign_ins(&mut person.visit.moment(), &visitor, &browser).await;
+        ended.map(|_| Some(false))
+    } else {
+        Ok(None)
+    };
+    match answer {
+        Ok(Some(true)) => {
+            let names = person.visit.cookie_names();
+            render::with_cookie(render::redirect(&Method::POST, "/id/account/login"), &names.clear(names.session))
+        }
+        Ok(Some(false)) => done(Section::Sessions),
+        Ok(None) => gone(&person.visit),
+        Err(fault) => render::fault_page(&person.visit, &fault),
+    }
+}

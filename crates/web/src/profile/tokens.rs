@@ -1,0 +1,220 @@
+//! A person's own access tokens: the list, the form, and the value that is shown once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::Fault;
+use flows::profile::{OwnTokenDraft, OwnTokenRefusal, is_recent};
+use form_urlencoded::Serializer;
+use http::{HeaderMap, StatusCode};
+use model::application::API_SCOPES;
+use model::reference_token::{IssueRefusal, masked};
+use model::{ApplicationId, ReferenceTokenId, Timestamp, TrustedApplication};
+use oauth::params::Params;
+use oauth::scope::Scope;
+use uuid::Uuid;
+
+use super::{DONE, done, frame, gone};
+use crate::id::authorize::scope_words;
+use crate::pages::profile::{Said, Section, When};
+use crate::pages::tokens::{
+    Expiry, NewToken, NewTokenForm, ScopeChoice, TokenApplication, TokenLine, TokenMade, Tokens,
+};
+use crate::person::{Person, RETURN};
+use crate::render;
+use crate::words::Words;
+
+/// Days that a token may live, as the form offers them.
+const LIFETIMES: [u32; 4] = [7, 30, 90, 365];
+const USUAL_LIFETIME: u32 = 30;
+
+/// What the form was filled in with; once more on the page, when something was wrong with it.
+#[derive(Default)]
+struct Entered {
+    description: String,
+    scopes: Vec<String>,
+    days: Option<u32>,
+}
+
+pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let said = if query == DONE { Said::Done(person.visit.words().profile.saved) } else { Said::Nothing };
+    let params = Params::parse(query.as_bytes()).ok();
+    let asked = params.as_ref().and_then(|params| params.get("for")).and_then(|id| Uuid::try_parse(id).ok());
+    let shown = match asked.map(|id| application(&person, ApplicationId(id))) {
+        Some(Some(application)) => Ok(form(&person, &application, &Entered::default(), Said::Nothing)),
+        Some(None) => Ok(gone(&person.visit)),
+        None => list(&person, said).await,
+    };
+    shown.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+/// One that this person may make tokens for.
+fn application(person: &Person, id: ApplicationId) -> Option<Arc<TrustedApplication>> {
+    let all = person.visit.instance.applications_for_tokens(&person.browser);
+    all.into_iter().find(|application| application.id == id)
+}
+
+async fn list(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
+    let (words, instance) = (person.visit.words(), &person.visit.instance);
+    let tokens = instance.own_tokens(&person.browser).await?;
+    let lines: Vec<TokenLine> = tokens
+        .into_iter()
+        .map(|own| TokenLine {
+            id: own.token.id.to_string(),
+            masked: masked(&own.token.tail),
+            application: own.application.map(|application| application.name.clone()).unwrap_or_default(),
+            scope: own.token.scope.to_string(),
+            created: When(own.token.created_at),
+            expires: own.token.expires_at.map(When),
+            is_expired: !own.token.is_live(person.visit.now),
+            last_used: own.token.last_used_at.map(When),
+            description: own.token.description,
+        })
+        .collect();
+    let applications = instance.applications_for_tokens(&person.browser);
+    let applications: Vec<TokenApplication<'_>> = applications
+        .iter()
+        .map(|application| TokenApplication {
+            id: application.id.to_string(),
+            name: &application.name,
+            uri: application.uri.as_str(),
+        })
+        .collect();
+    let csrf = person.csrf();
+    let frame = frame(person, Section::Tokens, &csrf).saying(said);
+    Ok(render::page(StatusCode::OK, &Tokens { words, frame, lines: &lines, applications: &applications }, None))
+}
+
+fn form(person: &Person, application: &TrustedApplication, entered: &Entered, said: Said<'_>) -> Response {
+    let words = person.visit.words();
+    let names = API_SCOPES.into_iter().filter(|name| application.scope.contains(name));
+    let scopes: Vec<ScopeChoice<'_>> = names
+        .map(|name| {
+            let (title, description) = scope_words(name, &words.scopes);
+            ScopeChoice { name, title, description, is_chosen: entered.scopes.iter().any(|chosen| chosen == name) }
+        })
+        .collect();
+    let usual = entered.days.unwrap_or(USUAL_LIFETIME);
+    let days = LIFETIMES.into_iter().map(Some).chain((!must_expire(person)).then_some(None));
+    let expiries: Vec<Expiry> = days
+        .map(|days| Expiry {
+            value: days.map_or_else(|| "never".to_owned(), |days| days.to_string()),
+            name: days.map_or_else(|| words.tokens.never.to_owned(), |days| (words.tokens.days)(days)),
+            is_chosen: days == Some(usual),
+        })
+        .collect();
+    let csrf = person.csrf();
+    let id = application.id.to_string();
+    let back = format!("{}?for={id}", Section::Tokens.path());
+    let login = person.browser.user.login.as_str();
+    let again = Serializer::new(String::new()).append_pair(RETURN, &back).append_pair("login_hint", login).finish();
+    let again = format!("/id/account/login?{again}");
+    let page = NewToken {
+        words,
+        frame: frame(person, Section::Tokens, &csrf).saying(said),
+        application: TokenApplication { id, name: &application.name, uri: application.uri.as_str() },
+        form: is_recent(&person.browser, person.visit.now).then_some(NewTokenForm {
+            description: &entered.description,
+            scopes: &scopes,
+            expiries: &expiries,
+        }),
+        sign_in_url: &again,
+    };
+    render::page(StatusCode::OK, &page, None)
+}
+
+fn must_expire(person: &Person) -> bool {
+    person.visit.instance.settings().reference_tokens_must_expire
+}
+
+/// `revoke=<id>`, or the form of a new one.
+pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let sent = match person.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let changed = match sent.get("revoke") {
+        Some(id) => revoke(&mut person, id).await,
+        None => make(&mut person, &sent).await,
+    };
+    changed.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+async fn revoke(person: &mut Person, id: &str) -> Result<Response, Fault> {
+    let Ok(id) = Uuid::try_parse(id) else { return Ok(gone(&person.visit)) };
+    let (instance, visitor, browser) = person.parts();
+    let id = ReferenceTokenId(id);
+    let revoked = instance.revoke_own_token(&mut person.visit.moment(), &visitor, (&browser, id)).await?;
+    Ok(match revoked {
+        Ok(()) => done(Section::Tokens),
+        Err(_) => gone(&person.visit),
+    })
+}
+
+async fn make(person: &mut Person, sent: &Params) -> Result<Response, Fault> {
+    let asked = sent.get("application").and_then(|id| Uuid::try_parse(id).ok());
+    let Some(application) = asked.and_then(|id| application(person, ApplicationId(id))) else {
+        return Ok(gone(&person.visit));
+    };
+    let entered = Entered {
+        description: sent.get("description").unwrap_or_default().to_owned(),
+        scopes: sent.iter().filter(|(name, _)| *name == "scope").map(|(_, value)| value.to_owned()).collect(),
+        days: sent.get("expires").and_then(|days| days.parse().ok()).filter(|days| LIFETIMES.contains(days)),
+    };
+    let words = person.visit.words();
+    let never = sent.get("expires") == Some("never");
+    let (Ok(scope), true) = (Scope::parse(&entered.scopes.join(" ")), never || entered.days.is_some()) else {
+        return Ok(form(person, &application, &entered, Said::Refused(words.tokens.incomplete)));
+    };
+    let draft = OwnTokenDraft {
+        application: application.id,
+        description: &entered.description,
+        scope: &scope,
+        expires_at: entered.days.map(|days| after(person.visit.now, days)),
+    };
+    let (instance, visitor, browser) = person.parts();
+    let issued = instance.issue_own_token(&mut person.visit.moment(), &visitor, (&browser, &draft)).await?;
+    Ok(match issued {
+        Ok((token, value)) => {
+            let csrf = person.csrf();
+            let page = TokenMade {
+                words,
+                frame: frame(person, Section::Tokens, &csrf),
+                value: value.expose(),
+                description: &token.description,
+                expires: token.expires_at.map(When),
+                call: &format!("{}Crm_Customers?$top=1", person.visit.instance.root.service_root()),
+            };
+            render::page(StatusCode::CREATED, &page, None)
+        }
+        Err(refusal) => form(person, &application, &entered, Said::Refused(text(&refusal, words))),
+    })
+}
+
+fn after(now: Timestamp, days: u32) -> Timestamp {
+    now.plus(Duration::from_hours(24) * days)
+}
+
+fn text(refusal: &OwnTokenRefusal, words: &'static Words) -> &'static str {
+    let words = &words.tokens;
+    match refusal {
+        OwnTokenRefusal::NotLately => words.not_lately,
+        OwnTokenRefusal::TooMany => words.too_many,
+        OwnTokenRefusal::SignedOut => words.signed_out,
+        OwnTokenRefusal::UnknownApplication => words.not_allowed,
+        OwnTokenRefusal::Rule(rule) => match rule {
+            IssueRefusal::NoScope => words.no_scope,
+            IssueRefusal::NoDescription => words.no_description,
+            IssueRefusal::ExpiryRequired | IssueRefusal::AlreadyExpired => words.must_expire,
+            IssueRefusal::PolicyForbids
+            | IssueRefusal::AdministratorsOnly
+            | IssueRefusal::NoSystemUser
+            | IssueRefusal::WrongKindOfUser
+            | IssueRefusal::ScopeNotAllowed(_) => words.not_allowed,
+        },
+    }
+}
