@@ -152,10 +152,10 @@ const STEADY: Pace = Pace::Steady(8000, Duration::from_secs(2));
 /// finds more of them at each wake-up.
 fn shape(
     (name, bar, path): (&'static str, Bar, &'static str),
-    requests: Requests,
+    requests: &Requests,
     (count, effort): (usize, Effort),
 ) -> Vec<Shape> {
-    let shape = |pace| Shape { name, bar, path, requests: Arc::clone(&requests), pace: effort.pace(pace) };
+    let shape = |pace| Shape { name, bar, path, requests: Arc::clone(requests), pace: effort.pace(pace) };
     let full = shape(Pace::Full(count));
     match bar {
         Bar::OfBare(_) => vec![shape(STEADY), full],
@@ -181,7 +181,7 @@ async fn main_job(address: SocketAddr, apps: &Applications, effort: Effort) -> R
         (("discovery", Bar::OfBare(0.90), DISCOVERY), document(DISCOVERY), 60_000),
         (("key set", Bar::OfBare(0.90), JWKS), document(JWKS), 60_000),
     ];
-    let shapes = shapes.into_iter().flat_map(|(what, requests, count)| shape(what, requests, (count, effort)));
+    let shapes = shapes.into_iter().flat_map(|(what, requests, count)| shape(what, &requests, (count, effort)));
     Ok(shapes.collect())
 }
 
@@ -204,7 +204,7 @@ async fn by_credential(
     ];
     let shapes = shapes
         .into_iter()
-        .flat_map(|(name, requests)| shape((name, Bar::OfBare(0.60), SERVICE_DOCUMENT), requests, (40_000, effort)));
+        .flat_map(|(name, requests)| shape((name, Bar::OfBare(0.60), SERVICE_DOCUMENT), &requests, (40_000, effort)));
     Ok(shapes.collect())
 }
 

@@ -218,7 +218,11 @@ mod tests {
         let refused = passwords.hash(&shown("any"), [1; 16]).await.expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
         drop(busy);
-        passwords.queue.send_async(Box::new(|| {})).await.expect("the threads live");
+        // The last of the queue: when it runs, all before it have left the queue.
+        let (done, last) = oneshot::channel();
+        let tell = Box::new(move || done.send(()).expect("the test waits"));
+        passwords.queue.send_async(tell).await.expect("the threads live");
+        last.await.expect("it was run");
         passwords.hash(&shown("any"), [1; 16]).await.expect("there is room again");
     }
 
