@@ -88,7 +88,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
     let crowd = Crowd {
         sessions,
         tokens,
-        small_of_bare: Spread::of(rounds.iter().map(|round| round.bare.cpu / round.small.cpu)),
+        small_of_bare: Spread::of(rounds.iter().map(|round| round.bare.cpu / round.pairs[0].0.cpu)),
         in_use: (0..in_use.len()).map(|place| summary(in_use[place].len(), place, &rounds)).collect(),
         opened_per_second,
         started,
@@ -104,8 +104,8 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
 
 struct Round {
     bare: One,
-    small: One,
-    in_use: Vec<One>,
+    /// Each beside a measurement of the small server: a machine that is shared gets slower while it works.
+    pairs: Vec<(One, One)>,
 }
 
 async fn together(
@@ -114,13 +114,10 @@ async fn together(
     (house, in_use): (&Server, &[Requests]),
     calls: usize,
 ) -> Result<Round> {
-    let mut round = Round {
-        bare: one(bare, at_small, Pace::Full(calls)).await?,
-        small: one(small, at_small, Pace::Full(calls)).await?,
-        in_use: vec![],
-    };
+    let mut round = Round { bare: one(bare, at_small, Pace::Full(calls)).await?, pairs: vec![] };
     for requests in in_use {
-        round.in_use.push(one(house, requests, Pace::Full(calls.max(requests.len()))).await?);
+        let pace = Pace::Full(calls.max(requests.len()));
+        round.pairs.push((one(small, at_small, pace).await?, one(house, requests, pace).await?));
     }
     Ok(round)
 }
@@ -136,10 +133,10 @@ fn summary(tokens: usize, place: usize, rounds: &[Round]) -> InUse {
     let of = |value: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(value));
     InUse {
         tokens,
-        cpu: of(&|round| round.in_use[place].cpu),
-        of_bare: of(&|round| round.bare.cpu / round.in_use[place].cpu),
-        of_small: of(&|round| round.small.cpu / round.in_use[place].cpu),
-        p50: of(&|round| round.in_use[place].p50),
-        p99: of(&|round| round.in_use[place].p99),
+        cpu: of(&|round| round.pairs[place].1.cpu),
+        of_bare: of(&|round| round.bare.cpu / round.pairs[place].1.cpu),
+        of_small: of(&|round| round.pairs[place].0.cpu / round.pairs[place].1.cpu),
+        p50: of(&|round| round.pairs[place].1.p50),
+        p99: of(&|round| round.pairs[place].1.p99),
     }
 }

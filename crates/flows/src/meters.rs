@@ -26,7 +26,7 @@ pub struct Meters {
 }
 
 /// Why sessions are closed: a reason in the database that is none of these is counted as `other`.
-const CLOSE_REASONS: [&str; 8] = [
+const CLOSE_REASONS: [&str; 9] = [
     "timer",
     "restart",
     "sign_out",
@@ -35,6 +35,7 @@ const CLOSE_REASONS: [&str; 8] = [
     "application_disabled",
     "token_revoked",
     "consent_withdrawn",
+    "user_erased",
 ];
 
 impl Meters {

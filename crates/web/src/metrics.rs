@@ -223,7 +223,7 @@ impl Figures {
     fn queues(&self, page: &mut Page<'_>) -> fmt::Result {
         let house = &self.gate.house;
         let passwords = house.password_queue();
-        page.gauge("gatehouse_passwords_waiting", "Passwords that are hashed or wait for it", |m| {
+        page.gauge("gatehouse_passwords_waiting", "Passwords that wait to be hashed", |m| {
             m.value(&NO_LABELS, passwords.waiting as u64)
         })?;
         page.gauge("gatehouse_passwords_waiting_limit", "When so many wait, the next is told to come back", |m| {

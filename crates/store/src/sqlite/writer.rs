@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flume::Receiver;
 use rusqlite::ErrorCode;
@@ -17,9 +18,17 @@ use crate::figures::Commits;
 /// Batches that share one commit at most.
 const GROUP: usize = 256;
 
+/// More than these in the last group, and the next waits a little until it is three times as large: on a quick disk a commit is
+/// over before many have arrived, and costs as much as making their batches.
+const CROWD: usize = 16;
+const NAP: Duration = Duration::from_micros(250);
+const MOST_NAPS: u32 = 8;
+
 /// The batches of one group as they arrive, and who waits for what.
 struct Arrivals<'a> {
     first: Option<Write>,
+    /// How often the group may still wait for others.
+    naps: u32,
     queue: &'a Receiver<Write>,
     commits: Vec<Reply<Outcome>>,
     versions: Vec<Reply<bool>>,
@@ -27,19 +36,26 @@ struct Arrivals<'a> {
 }
 
 impl<'a> Arrivals<'a> {
-    fn new(first: Write, queue: &'a Receiver<Write>) -> Self {
-        Self { first: Some(first), queue, commits: Vec::new(), versions: Vec::new(), go_on: true }
+    fn new(first: Write, queue: &'a Receiver<Write>, last_group: usize) -> Self {
+        let naps = if last_group > CROWD { MOST_NAPS } else { 0 };
+        Self { first: Some(first), naps, queue, commits: Vec::new(), versions: Vec::new(), go_on: true }
     }
 
-    /// Nobody waits for who is not here yet. But where there is a crowd, those who lack only a core to arrive are let in
-    /// first: a commit costs more than the turn that is given away.
+    /// Nobody waits for who is not here yet. But where there are several, those who lack only a core to arrive are let in
+    /// first: a commit costs more than the turn that is given away. And where there is a crowd, for as long as more come.
     fn arrived(&mut self) -> Option<Write> {
         let at_once = self.first.take().or_else(|| self.queue.try_recv().ok());
-        if at_once.is_none() && self.commits.len() > 1 {
+        if at_once.is_some() || self.commits.len() < 2 {
+            return at_once;
+        }
+        if self.naps == 0 || self.commits.len() >= 3 * CROWD {
             std::thread::yield_now();
             return self.queue.try_recv().ok();
         }
-        at_once
+        std::thread::sleep(NAP);
+        let after_a_nap = self.queue.try_recv().ok();
+        self.naps = if after_a_nap.is_some() { self.naps - 1 } else { 0 };
+        after_a_nap
     }
 }
 
@@ -65,12 +81,14 @@ pub(super) struct Writer {
     connected: Connected,
     commits: Arc<Commits>,
     seen: i64,
+    /// How many batches the last group had.
+    last_group: usize,
 }
 
 impl Writer {
     pub(super) fn open(path: &Path, commits: Arc<Commits>) -> Result<Self, Fault> {
         let connected = Connected::open(path, Access::Write)?;
-        let mut writer = Self { connected, commits, seen: 0 };
+        let mut writer = Self { connected, commits, seen: 0, last_group: 0 };
         writer.changed_elsewhere()?;
         Ok(writer)
     }
@@ -88,11 +106,12 @@ impl Writer {
         let Ok(first) = queue.recv() else {
             return false;
         };
-        let mut arrivals = Arrivals::new(first, queue);
+        let mut arrivals = Arrivals::new(first, queue, self.last_group);
         let answers = survive(|| self.commit(&mut arrivals));
         if answers.is_err() {
             self.abandon();
         }
+        self.last_group = arrivals.commits.len();
         for (position, reply) in arrivals.commits.into_iter().enumerate() {
             let answer = match &answers {
                 Ok(answers) => answers[position].clone(),
