@@ -60,11 +60,12 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
     }
 }
 
-/// As many threads for what computes for long (RSA signatures, seals) as there are cores: more would only hold memory.
+/// As many threads for what computes for long (RSA signatures, seals, pictures) as there are cores: more would only hold
+/// memory. But two at least, so that a picture keeps no signature waiting.
 fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(std::thread::available_parallelism().map_or(1, NonZero::get))
+        .max_blocking_threads(std::thread::available_parallelism().map_or(2, NonZero::get).max(2))
         .build()
         .context("the asynchronous runtime does not start")
 }

@@ -67,7 +67,7 @@ impl Reception {
 }
 
 /// One request, from its arrival to what is said of its answer.
-pub(crate) struct Exchange {
+pub(crate) struct Stay {
     reception: Arc<Reception>,
     arrival: Arrival,
     started: Instant,
@@ -77,7 +77,7 @@ pub(crate) struct Exchange {
     span: Option<(Begun, Option<Arc<str>>)>,
 }
 
-impl Exchange {
+impl Stay {
     pub(crate) fn begin(reception: &Arc<Reception>, request: &Request, peer: IpAddr) -> Self {
         let arrival = reception.receive(request, peer);
         let gate = &reception.gate;

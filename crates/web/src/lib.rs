@@ -33,7 +33,7 @@ use tower::Service as _;
 pub use site::VERSION;
 pub use visit::{Gate, SystemDice};
 
-use crate::layer::{Exchange, Reception};
+use crate::layer::{Reception, Stay};
 use crate::pages::ErrorPage;
 use crate::server::Answer;
 use crate::visit::Visit;
@@ -58,25 +58,25 @@ impl Answer for Doors {
     /// tokens, and the documents that clients look up, go before it. Each way is boxed for itself: none carries the state of
     /// another, and what is boxed once is not copied by every layer that hands it on.
     fn answer(&self, mut request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send + 'static {
-        let (gate, exchange) = (&self.reception.gate, Exchange::begin(&self.reception, &request, peer.ip()));
+        let (gate, stay) = (&self.reception.gate, Stay::begin(&self.reception, &request, peer.ip()));
         if let Some(document) = id::prepared(gate, &request) {
-            return Either::Left(ready(exchange.end(document)));
+            return Either::Left(ready(stay.end(document)));
         }
         let is_call = api::is_api_path(request.uri().path());
         if is_call || id::asks_for_tokens(&request) {
             let (parts, body) = request.into_parts();
-            return match Visit::of(gate, exchange.arrival(), &parts) {
-                Ok(visit) if is_call => Either::Right(exchange.through(api::call(visit, parts, body)).boxed()),
+            return match Visit::of(gate, stay.arrival(), &parts) {
+                Ok(visit) if is_call => Either::Right(stay.through(api::call(visit, parts, body)).boxed()),
                 Ok(visit) => {
                     let answering = layer::finish(id::tokens(visit, parts.headers, body));
-                    Either::Right(exchange.through(answering).boxed())
+                    Either::Right(stay.through(answering).boxed())
                 }
-                Err(refused) => Either::Left(ready(exchange.end(refused))),
+                Err(refused) => Either::Left(ready(stay.end(refused))),
             };
         }
-        request.extensions_mut().insert(exchange.arrival());
+        request.extensions_mut().insert(stay.arrival());
         let answering = self.router.clone().call(request).map(|Ok(response)| response);
-        Either::Right(exchange.through(answering).boxed())
+        Either::Right(stay.through(answering).boxed())
     }
 }
 

@@ -58,8 +58,9 @@ const LONGEST_SIDE: u32 = 16_384;
 /// Bytes that decoding may take.
 const MOST_MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Pictures that are decoded at once: each takes a core and up to [`MOST_MEMORY`]. More are told to come back.
-const AT_ONCE: usize = 2;
+/// Pictures that are decoded at once: each takes up to [`MOST_MEMORY`], and one of the threads on which tokens are signed with
+/// RSA, of which there are two at least. More are told to come back.
+const AT_ONCE: usize = 1;
 
 /// The places of those who decode.
 pub(crate) fn places() -> Arc<Semaphore> {

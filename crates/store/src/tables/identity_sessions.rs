@@ -100,12 +100,13 @@ impl Store {
         .expect(1)
     }
 
-    /// Slides the idle timer. Guarded: nothing new comes from a sign-in that has ended, and the row stays locked until
-    /// what does come is committed.
+    /// Slides the idle timer. Guarded: nothing new comes from a sign-in that has ended, nor from one that its user's new
+    /// password or new state killed, and the row stays locked until what does come is committed.
     pub fn touch_identity_session(&self, id: SessionId, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE identity_sessions SET last_seen = CASE WHEN last_seen < $3 THEN $3 ELSE last_seen END \
-             WHERE instance = $1 AND id = $2 AND ended_at IS NULL",
+             WHERE instance = $1 AND id = $2 AND ended_at IS NULL AND user_epoch = (SELECT u.epoch FROM users u \
+             WHERE u.instance = identity_sessions.instance AND u.id = identity_sessions.user_id)",
             values![id.0, now.micros()],
         )
         .expect(1)

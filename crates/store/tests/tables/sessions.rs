@@ -2,18 +2,19 @@
 
 use model::audit::{RequestId, Visitor};
 use model::session::SessionCookie;
-use model::{IdentitySession, SessionId, Timestamp};
+use model::{IdentitySession, SessionId, Timestamp, User};
 use oauth::secret::{Digest, Presented};
 use store::Store;
 use uuid::Uuid;
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody, user_id};
+use crate::{LATER, MUCH_LATER, NOW, done, house, phc, refused, somebody, user_id};
 
 crate::on_both! {
     a_sign_in_reads_back_as_written
     a_sign_in_is_renewed_only_with_the_secret_that_was_shown
     a_sign_in_slides_forwards_only
+    nothing_comes_of_a_sign_in_that_a_new_password_killed
     a_sign_in_ends_once
     a_person_has_living_sign_ins_with_where_they_were_proved_from
     a_sweep_deletes_only_sign_ins_that_are_over
@@ -25,6 +26,11 @@ const fn sid(number: u128) -> SessionId {
 
 fn secret(text: &str) -> Digest<SessionCookie> {
     Presented::<SessionCookie>::new(text).digest()
+}
+
+/// A sign-in that nothing has killed.
+fn of(user: &User, number: u128) -> IdentitySession {
+    IdentitySession { user_epoch: user.epoch, ..sign_in(number, "s", NOW) }
 }
 
 fn sign_in(number: u128, shown: &str, created_at: Timestamp) -> IdentitySession {
@@ -72,14 +78,24 @@ async fn a_sign_in_is_renewed_only_with_the_secret_that_was_shown(place: Place) 
 
 async fn a_sign_in_slides_forwards_only(place: Place) {
     let house = house(&place).await;
-    somebody(&house.here, 1, "alice").await;
-    done(&house.here, house.here.insert_identity_session(&sign_in(1, "s", NOW))).await;
+    let alice = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.insert_identity_session(&of(&alice, 1))).await;
     done(&house.here, house.here.touch_identity_session(sid(1), MUCH_LATER)).await;
     done(&house.here, house.here.touch_identity_session(sid(1), LATER)).await;
     refused(&house.there, house.there.touch_identity_session(sid(1), Timestamp(MUCH_LATER.0 + 1))).await;
     assert_eq!(read(&house.here, 1).await.expect("there").last_seen, MUCH_LATER);
     done(&house.here, house.here.end_identity_session(sid(1), MUCH_LATER)).await;
     refused(&house.here, house.here.touch_identity_session(sid(1), MUCH_LATER)).await;
+}
+
+async fn nothing_comes_of_a_sign_in_that_a_new_password_killed(place: Place) {
+    let house = house(&place).await;
+    let alice = somebody(&house.here, 1, "alice").await;
+    done(&house.here, house.here.insert_identity_session(&of(&alice, 1))).await;
+    done(&house.here, house.here.touch_identity_session(sid(1), LATER)).await;
+    done(&house.here, house.here.set_password(&alice, &phc("new"), LATER)).await;
+    refused(&house.here, house.here.touch_identity_session(sid(1), MUCH_LATER)).await;
+    assert_eq!(read(&house.here, 1).await.expect("there").last_seen, LATER);
 }
 
 async fn a_sign_in_ends_once(place: Place) {
@@ -117,10 +133,10 @@ async fn a_sweep_deletes_only_sign_ins_that_are_over(place: Place) {
 
 async fn a_person_has_living_sign_ins_with_where_they_were_proved_from(place: Place) {
     let house = house(&place).await;
-    somebody(&house.here, 1, "alice").await;
+    let alice = somebody(&house.here, 1, "alice").await;
     somebody(&house.here, 2, "bob").await;
     for number in 1..=3 {
-        done(&house.here, house.here.insert_identity_session(&sign_in(number, "s", NOW))).await;
+        done(&house.here, house.here.insert_identity_session(&of(&alice, number))).await;
     }
     done(
         &house.here,

@@ -17,6 +17,7 @@ use crate::cors::{self, Readers};
 use crate::render;
 use crate::visit::{Headers, Visit};
 
+/// Only names the method for whoever asks with another one: token requests go before the router.
 pub(super) async fn token(visit: Visit, Headers(headers): Headers, body: Body) -> Response {
     tokens(visit, headers, body).await
 }

@@ -187,7 +187,7 @@ async fn make(person: &mut Person, sent: &Params) -> Result<Response, Fault> {
                 value: value.expose(),
                 description: &token.description,
                 expires: token.expires_at.map(When),
-                call: &format!("{}Crm_Customers?$top=1", person.visit.instance.root.service_root()),
+                call: &format!("{}Crm_Customers?$top=1", person.visit.instance.service_root),
             };
             render::page(StatusCode::CREATED, &page, None)
         }
