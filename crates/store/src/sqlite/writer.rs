@@ -18,16 +18,19 @@ use crate::figures::Commits;
 /// Batches that share one commit at most.
 const GROUP: usize = 256;
 
-/// More than these in the last group, and the next waits a little until it is three times as large: on a quick disk a commit is
-/// over before many have arrived, and costs as much as making their batches.
-const CROWD: usize = 16;
+/// With more callers than these, a group waits a little until it is as large as [`Writer::expected`] says: on a quick disk a
+/// commit is over before many have arrived, and costs as much as making their batches.
+const CROWD: usize = 32;
 const NAP: Duration = Duration::from_micros(250);
-const MOST_NAPS: u32 = 8;
+const MOST_NAPS: u32 = 16;
+/// Naps that may bring nobody, one after the other: those who come may lack a core.
+const EMPTY_NAPS: u32 = 2;
 
 /// The batches of one group as they arrive, and who waits for what.
 struct Arrivals<'a> {
     first: Option<Write>,
-    /// How often the group may still wait for others.
+    /// How many it waits for, and for how long at most.
+    expected: usize,
     naps: u32,
     queue: &'a Receiver<Write>,
     commits: Vec<Reply<Outcome>>,
@@ -36,9 +39,8 @@ struct Arrivals<'a> {
 }
 
 impl<'a> Arrivals<'a> {
-    fn new(first: Write, queue: &'a Receiver<Write>, last_group: usize) -> Self {
-        let naps = if last_group > CROWD { MOST_NAPS } else { 0 };
-        Self { first: Some(first), naps, queue, commits: Vec::new(), versions: Vec::new(), go_on: true }
+    fn new(first: Write, queue: &'a Receiver<Write>, expected: usize) -> Self {
+        Self { first: Some(first), expected, naps: MOST_NAPS, queue, commits: Vec::new(), versions: Vec::new(), go_on: true }
     }
 
     /// Nobody waits for who is not here yet. But where there are several, those who lack only a core to arrive are let in
@@ -48,14 +50,19 @@ impl<'a> Arrivals<'a> {
         if at_once.is_some() || self.commits.len() < 2 {
             return at_once;
         }
-        if self.naps == 0 || self.commits.len() >= 3 * CROWD {
+        if self.commits.len() >= self.expected {
             std::thread::yield_now();
             return self.queue.try_recv().ok();
         }
-        std::thread::sleep(NAP);
-        let after_a_nap = self.queue.try_recv().ok();
-        self.naps = if after_a_nap.is_some() { self.naps - 1 } else { 0 };
-        after_a_nap
+        for _ in 0..EMPTY_NAPS.min(self.naps) {
+            std::thread::sleep(NAP);
+            self.naps -= 1;
+            if let Ok(after_a_nap) = self.queue.try_recv() {
+                return Some(after_a_nap);
+            }
+        }
+        self.naps = 0;
+        None
     }
 }
 
@@ -81,14 +88,14 @@ pub(super) struct Writer {
     connected: Connected,
     commits: Arc<Commits>,
     seen: i64,
-    /// How many batches the last group had.
-    last_group: usize,
+    /// How many batches the last two groups had.
+    last_groups: [usize; 2],
 }
 
 impl Writer {
     pub(super) fn open(path: &Path, commits: Arc<Commits>) -> Result<Self, Fault> {
         let connected = Connected::open(path, Access::Write)?;
-        let mut writer = Self { connected, commits, seen: 0, last_group: 0 };
+        let mut writer = Self { connected, commits, seen: 0, last_groups: [0; 2] };
         writer.changed_elsewhere()?;
         Ok(writer)
     }
@@ -101,17 +108,23 @@ impl Writer {
         }
     }
 
+    /// How many batches make a group worth its commit. Who asks again when answered is in one of two successive groups.
+    fn expected(&self) -> usize {
+        let callers = self.last_groups[0] + self.last_groups[1];
+        if callers > CROWD { callers * 3 / 4 } else { 0 }
+    }
+
     /// Applies what comes until nothing waits, commits it at once, answers all. Whether to go on.
     fn serve_group(&mut self, queue: &Receiver<Write>) -> bool {
         let Ok(first) = queue.recv() else {
             return false;
         };
-        let mut arrivals = Arrivals::new(first, queue, self.last_group);
+        let mut arrivals = Arrivals::new(first, queue, self.expected());
         let answers = survive(|| self.commit(&mut arrivals));
         if answers.is_err() {
             self.abandon();
         }
-        self.last_group = arrivals.commits.len();
+        self.last_groups = [arrivals.commits.len(), self.last_groups[0]];
         for (position, reply) in arrivals.commits.into_iter().enumerate() {
             let answer = match &answers {
                 Ok(answers) => answers[position].clone(),
