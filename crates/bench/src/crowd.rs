@@ -17,18 +17,23 @@ use crate::stats::Spread;
 const TOKENS: usize = 1_000_000;
 /// Each session is another person's, opened by a reference token of theirs.
 const SESSIONS: usize = 100_000;
-/// Requests of a measurement.
-const CALLS: usize = 40_000;
-/// How many tokens are in use at the same time: each is used once before any is used again.
-const IN_USE: [usize; 3] = [1, 10_000, SESSIONS];
+/// How many tokens are in use at the same time, and at which pace: each is used once before any is used again.
+const IN_USE: [(usize, Pace); 4] = [
+    (1, Pace::Steady(8000, Duration::from_secs(4))),
+    (1, Pace::Full(80_000)),
+    (10_000, Pace::Full(80_000)),
+    (SESSIONS, Pace::Full(SESSIONS)),
+];
 /// How long the servers are watched while nobody calls.
 const QUIET: Duration = Duration::from_secs(3);
 
 /// So many tokens in use, beside a server with one session and one token. CPU and latencies in microseconds.
 pub(crate) struct InUse {
     pub(crate) tokens: usize,
+    pub(crate) pace: Pace,
     pub(crate) cpu: Spread,
     pub(crate) of_bare: Spread,
+    pub(crate) small_of_bare: Spread,
     /// CPU of the call at the small server by CPU here.
     pub(crate) of_small: Spread,
     pub(crate) p50: Spread,
@@ -38,7 +43,6 @@ pub(crate) struct InUse {
 pub(crate) struct Crowd {
     pub(crate) sessions: usize,
     pub(crate) tokens: usize,
-    pub(crate) small_of_bare: Spread,
     pub(crate) in_use: Vec<InUse>,
     /// Sessions opened a second, over HTTP.
     pub(crate) opened_per_second: f64,
@@ -74,11 +78,15 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
     let (live, _) = house.resident()?;
     let resting = (resting(&small).await?, resting(&house).await?);
 
-    let in_use: Vec<Requests> = IN_USE.iter().map(|count| Arc::from(&everybody[..(*count).min(sessions)])).collect();
+    let in_use = IN_USE
+        .map(|(count, pace)| Shape { requests: Arc::from(&everybody[..count.min(sessions)]), pace: effort.pace(pace) });
     let mut rounds = Vec::new();
     for round in 0..=effort.rounds {
         eprint!("\rround {round} of {}: calls among {sessions} sessions   ", effort.rounds);
-        let measured = together(&bare, (&small, &at_small), (&house, &in_use), effort.of(CALLS)).await?;
+        let mut measured = Vec::new();
+        for shape in &in_use {
+            measured.push(together(&bare, (&small, &at_small), (&house, shape)).await?);
+        }
         // The first round warms caches, and is not counted.
         if round > 0 {
             rounds.push(measured);
@@ -88,8 +96,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
     let crowd = Crowd {
         sessions,
         tokens,
-        small_of_bare: Spread::of(rounds.iter().map(|round| round.bare.cpu / round.pairs[0].0.cpu)),
-        in_use: (0..in_use.len()).map(|place| summary(in_use[place].len(), place, &rounds)).collect(),
+        in_use: in_use.iter().enumerate().map(|(place, shape)| summary(shape, place, &rounds)).collect(),
         opened_per_second,
         started,
         live,
@@ -102,24 +109,28 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
     Ok(crowd)
 }
 
-struct Round {
+struct Shape {
+    requests: Requests,
+    pace: Pace,
+}
+
+/// Measured one after the other: a machine that is shared gets slower while it works.
+struct Together {
     bare: One,
-    /// Each beside a measurement of the small server: a machine that is shared gets slower while it works.
-    pairs: Vec<(One, One)>,
+    small: One,
+    house: One,
 }
 
 async fn together(
     bare: &Server,
     (small, at_small): (&Server, &Requests),
-    (house, in_use): (&Server, &[Requests]),
-    calls: usize,
-) -> Result<Round> {
-    let mut round = Round { bare: one(bare, at_small, Pace::Full(calls)).await?, pairs: vec![] };
-    for requests in in_use {
-        let pace = Pace::Full(calls.max(requests.len()));
-        round.pairs.push((one(small, at_small, pace).await?, one(house, requests, pace).await?));
-    }
-    Ok(round)
+    (house, shape): (&Server, &Shape),
+) -> Result<Together> {
+    Ok(Together {
+        bare: one(bare, at_small, shape.pace).await?,
+        small: one(small, at_small, shape.pace).await?,
+        house: one(house, &shape.requests, shape.pace).await?,
+    })
 }
 
 /// What beats and sweeps cost while nobody calls: milliseconds of a core in each second.
@@ -129,14 +140,16 @@ async fn resting(server: &Server) -> Result<f64> {
     Ok(server.cpu()?.since(&before).as_secs_f64() * 1e3 / QUIET.as_secs_f64())
 }
 
-fn summary(tokens: usize, place: usize, rounds: &[Round]) -> InUse {
-    let of = |value: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(value));
+fn summary(shape: &Shape, place: usize, rounds: &[Vec<Together>]) -> InUse {
+    let of = |value: &dyn Fn(&Together) -> f64| Spread::of(rounds.iter().map(|round| value(&round[place])));
     InUse {
-        tokens,
-        cpu: of(&|round| round.pairs[place].1.cpu),
-        of_bare: of(&|round| round.bare.cpu / round.pairs[place].1.cpu),
-        of_small: of(&|round| round.pairs[place].0.cpu / round.pairs[place].1.cpu),
-        p50: of(&|round| round.pairs[place].1.p50),
-        p99: of(&|round| round.pairs[place].1.p99),
+        tokens: shape.requests.len(),
+        pace: shape.pace,
+        cpu: of(&|measured| measured.house.cpu),
+        of_bare: of(&|measured| measured.bare.cpu / measured.house.cpu),
+        small_of_bare: of(&|measured| measured.bare.cpu / measured.small.cpu),
+        of_small: of(&|measured| measured.small.cpu / measured.house.cpu),
+        p50: of(&|measured| measured.house.p50),
+        p99: of(&|measured| measured.house.p99),
     }
 }

@@ -75,18 +75,19 @@ impl Chapter {
 
     pub(crate) fn crowd(crowd: &Crowd) -> Self {
         let (sessions, tokens) = (crowd.sessions, crowd.tokens);
-        let head = ["tokens in use", "CPU µs", "of bare", "of 1 session", "at least", "", "p50 µs", "p99 µs"];
-        let small = vec![
-            "1 session, 1 token".to_owned(),
-            String::new(),
-            spread(crowd.small_of_bare, 2),
-            String::new(),
-            String::new(),
-            String::new(),
-            String::new(),
-            String::new(),
+        let head = [
+            "tokens in use",
+            "asked for",
+            "CPU µs",
+            "of bare",
+            "1 session of bare",
+            "of 1 session",
+            "at least",
+            "",
+            "p50 µs",
+            "p99 µs",
         ];
-        let rows: Vec<_> = std::iter::once(small).chain(crowd.in_use.iter().map(InUse::row)).collect();
+        let rows: Vec<_> = crowd.in_use.iter().map(InUse::row).collect();
         let mib = |kib: u32| format!("{:.0} MiB", f64::from(kib) / 1024.0);
         let ms = |ms: f64| format!("{ms:.1} ms");
         let sizes: Vec<_> = [
@@ -108,7 +109,6 @@ impl Chapter {
         let json = json!({
             "sessions": sessions,
             "tokens": tokens,
-            "one_session_of_bare": crowd.small_of_bare.json(),
             "in_use": crowd.in_use.iter().map(InUse::json).collect::<Vec<_>>(),
             "resident_kib": {
                 "started": crowd.started, "live": crowd.live, "used": crowd.used, "one_session": crowd.small,
@@ -150,8 +150,10 @@ impl InUse {
     fn row(&self) -> Vec<String> {
         vec![
             self.tokens.to_string(),
+            self.pace.name(),
             spread(self.cpu, 1),
             spread(self.of_bare, 2),
+            spread(self.small_of_bare, 2),
             spread(self.of_small, 2),
             format!("{UNCHANGED:.2}"),
             verdict(self.is_met()).to_owned(),
@@ -163,8 +165,10 @@ impl InUse {
     fn json(&self) -> Value {
         json!({
             "tokens": self.tokens,
+            "asked_for": self.pace.name(),
             "cpu_us": self.cpu.json(),
             "of_bare": self.of_bare.json(),
+            "one_session_of_bare": self.small_of_bare.json(),
             "of_one_session": self.of_small.json(),
             "met": self.is_met(),
             "p50_us": self.p50.json(),

@@ -40,7 +40,15 @@ struct Arrivals<'a> {
 
 impl<'a> Arrivals<'a> {
     fn new(first: Write, queue: &'a Receiver<Write>, expected: usize) -> Self {
-        Self { first: Some(first), expected, naps: MOST_NAPS, queue, commits: Vec::new(), versions: Vec::new(), go_on: true }
+        Self {
+            first: Some(first),
+            expected,
+            naps: MOST_NAPS,
+            queue,
+            commits: Vec::new(),
+            versions: Vec::new(),
+            go_on: true,
+        }
     }
 
     /// Nobody waits for who is not here yet. But where there are several, those who lack only a core to arrive are let in
