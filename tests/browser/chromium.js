@@ -1,4 +1,5 @@
 // Debian's Chromium against the running demo: `GATEHOUSE_URL` is the root URL of its instance `testdb`.
+import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { chromium } from 'playwright-core';
 import { createSpa } from '../../examples/spa/serve.js';
@@ -76,4 +77,17 @@ export function authorizeUrl(more = {}) {
     ...more,
   });
   return url.href;
+}
+
+/** What an authenticator app shows that was given `key` (RFC 6238), `steps` half minutes from now. */
+export function codeOf(key, steps = 0) {
+  const bits = [...key.replaceAll(' ', '')]
+    .map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0'))
+    .join('');
+  const secret = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const tag = createHmac('sha1', secret).update(counter).digest();
+  const number = tag.readUInt32BE(tag[19] & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, '0');
 }

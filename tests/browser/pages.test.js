@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
-import { authorizeUrl, backAt, ISSUER, launch, pageCalled, passwordOf, ROOT, signIn } from './chromium.js';
+import { authorizeUrl, backAt, codeOf, ISSUER, launch, pageCalled, passwordOf, ROOT, signIn } from './chromium.js';
 
 const PICTURES = process.env.GATEHOUSE_PICTURES;
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -26,6 +26,24 @@ async function enter(page, login) {
 async function profile(page, section) {
   await page.goto(`${ROOT}/profile/${section}`);
   await enter(page, 'alice');
+}
+
+/** The administrator's cookies, once two-step sign-in is set up; whoever signs in anew has the second step before them. */
+let twoStep;
+async function inTwoSteps(page, section) {
+  if (!twoStep) {
+    const first = await chromium.window();
+    await first.goto(`${ROOT}/profile/two-step/app`);
+    await enter(first, 'admin');
+    await first.locator('input[name=code]').fill(codeOf(await first.locator('#secret').innerText()));
+    await first.locator('input[name=password]').fill(passwordOf('admin'));
+    await first.locator('main form button').click();
+    await pageCalled(first, 'profile-recovery-codes').waitFor();
+    twoStep = await first.context().cookies();
+    await first.context().close();
+  }
+  await page.context().addCookies(twoStep);
+  await page.goto(`${ROOT}/profile/${section}`);
 }
 
 /** Each page, by its `data-page` and what is special about it, and the way to it. */
@@ -79,6 +97,27 @@ const WAYS = {
   'profile-sessions': (page) => profile(page, 'sessions'),
   'profile-picture': (page) => profile(page, 'picture'),
   'profile-language': (page) => profile(page, 'language'),
+  'profile-two-step': (page) => profile(page, 'two-step'),
+  'profile-two-step-app': (page) => profile(page, 'two-step/app'),
+  'profile-two-step-passkey': (page) => profile(page, 'two-step/passkey'),
+  'profile-two-step on': (page) => inTwoSteps(page, 'two-step'),
+  'profile-two-step-confirm': (page) => inTwoSteps(page, 'two-step/confirm?what=app'),
+  async 'profile-recovery-codes'(page) {
+    await inTwoSteps(page, 'two-step/confirm?what=codes');
+    await page.locator('input[name=password]').fill(passwordOf('admin'));
+    await page.locator('main form button').click();
+  },
+  async 'second-step'(page) {
+    await inTwoSteps(page, 'two-step');
+    await page.context().clearCookies();
+    await page.goto(authorizeUrl());
+    await enter(page, 'admin');
+  },
+  async 'second-step by recovery code'(page) {
+    await WAYS['second-step'](page);
+    await page.locator('a[href^="/id/account/recovery-code"]').click();
+    await page.locator('#recovery_code').waitFor();
+  },
   error: (page) => page.goto(authorizeUrl({ redirect_uri: 'https://elsewhere.example.com/' })),
   async 'sign-out'(page) {
     await WAYS.account(page);

@@ -76,6 +76,12 @@ impl Answer {
         Some(found.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
+    /// The text of everything that the selector finds.
+    pub fn every(&self, selector: &str) -> Vec<String> {
+        let html = Html::parse_document(self.text());
+        html.select(&select(selector)).map(|found| found.text().collect()).collect()
+    }
+
     /// One attribute of everything that the selector finds.
     pub fn attributes(&self, selector: &str, attribute: &str) -> Vec<String> {
         let html = Html::parse_document(self.text());

@@ -23,6 +23,8 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("refinery", &["store"]),
     ("tokio", &["store", "flows", "web", "gatehouse"]),
     ("clap", &["gatehouse"]),
+    ("totp-rs", &["model"]),
+    ("webauthn-rs", &["flows"]),
 ];
 
 /// They judge, measure or show the product, and may name everything; nothing of the product names them.

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
-use flows::sign_in::Browser;
+use flows::sign_in::{Browser, SignIn};
 use flows::{Database, DatabaseUrl, House, Instance, MasterKey, Passwords, Site, World};
 use model::audit::{RequestId, Visitor};
 use model::{Dice, Moment, RootUrl, Timestamp};
@@ -71,10 +71,10 @@ impl Tenant {
         let house = House::open(database.clone(), master, vec![site], Some(DEMO.name()), Arc::new(RealWorld)).await?;
         let instance = Arc::clone(house.instances().first().context("one was opened")?);
         let password = Presented::new(password_of("alice"));
-        let (browser, _) = instance
-            .sign_in(&mut moment, &visitor(), ("alice", &password), None)
-            .await?
-            .map_err(|refusal| anyhow!("{refusal:?}"))?;
+        let signed_in = instance.sign_in(&mut moment, &visitor(), ("alice", &password), ("", None)).await?;
+        let SignIn::Done(browser, _) = signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? else {
+            bail!("alice of the demo has no second factor");
+        };
         Ok(Arc::new(Self { house, instance, database, browser }))
     }
 

@@ -36,6 +36,7 @@ use crate::legacy::{KnownPasswords, LegacyUses};
 use crate::mail::Outbox;
 use crate::memory::{Kills, Remembered, VerifiedTokens};
 use crate::meters::Meters;
+use crate::passkeys::RelyingParty;
 use crate::proven::Proven;
 use crate::reference_tokens::LastUsed;
 use crate::seal::RootSecret;
@@ -98,6 +99,8 @@ impl Register {
 /// Wrong passwords, per account and per address. Bounded: the oldest histories give way, so that a storm of made-up
 /// names does not fill the memory.
 pub(crate) struct FailureHistory {
+    /// Codes of the second step, wherever they came from: whoever gets that far knows the password.
+    pub(crate) second_steps: Cache<UserId, Failures>,
     /// By account and network: an attacker elsewhere must not hold the door against the person.
     pub(crate) accounts: Cache<(String, IpAddr), Failures>,
     pub(crate) addresses: Cache<IpAddr, Failures>,
@@ -106,7 +109,7 @@ pub(crate) struct FailureHistory {
 impl Default for FailureHistory {
     fn default() -> Self {
         const MOST: usize = 50_000;
-        Self { accounts: Cache::new(MOST), addresses: Cache::new(MOST) }
+        Self { second_steps: Cache::new(MOST), accounts: Cache::new(MOST), addresses: Cache::new(MOST) }
     }
 }
 
@@ -144,7 +147,8 @@ pub struct Instance {
     pub(crate) sealer: Sealer,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) drawing: Arc<Semaphore>,
-    master: Arc<MasterKey>,
+    pub(crate) relying_party: Option<RelyingParty>,
+    pub(crate) master: Arc<MasterKey>,
     settings: ArcSwap<InstanceSettings>,
     register: ArcSwap<Register>,
     keys: ArcSwap<KeyRing>,
@@ -191,6 +195,7 @@ impl Instance {
             kills.token(id, moment.now);
         }
         Ok(Self {
+            relying_party: RelyingParty::new(&stored.name, &root),
             name: stored.name,
             issuer: root.issuer(),
             service_root: root.service_root(),
@@ -328,6 +333,7 @@ impl Instance {
             self.store.sweep_revoked_tokens(dead_before),
             self.store.sweep_api_sessions(dead_before),
             self.store.sweep_identity_sessions(dead_before, oldest_sign_in),
+            self.store.sweep_spent_challenges(now),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
         match self.settings().audit_retention_days {

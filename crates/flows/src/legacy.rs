@@ -81,11 +81,6 @@ impl From<Denied> for TurnedAway {
     }
 }
 
-/// Two-step sign-in has not been built: nobody has a second factor. Whoever builds it answers here, from memory.
-const fn has_second_factor(_user: &User) -> bool {
-    false
-}
-
 impl Named {
     const BYTES: usize = 64;
 
@@ -305,9 +300,10 @@ impl Instance {
                     Err(away) => return Ok(Err(away)),
                 }
             };
-            let user = self.user_as_known(known.user).await?.filter(|user| {
-                user.epoch == known.epoch && check_person(user, application, has_second_factor(user)).is_ok()
-            });
+            let user = self
+                .user_as_known(known.user)
+                .await?
+                .filter(|user| user.epoch == known.epoch && check_person(user, application).is_ok());
             match user {
                 Some(user) => return Ok(Ok(user)),
                 None => self.known_passwords.forget_tag(tag),
@@ -324,7 +320,7 @@ impl Instance {
         moment: &mut Moment<'_>,
         visitor: &Visitor,
     ) -> Answer<User, TurnedAway> {
-        let may = |user: &User| check_person(user, application, has_second_factor(user));
+        let may = |user: &User| check_person(user, application);
         let proven = match self.prove(moment, visitor, (shown.login, shown.password), may).await? {
             Ok(proven) => proven,
             Err(denied) => return Ok(Err(denied.into())),
@@ -393,8 +389,7 @@ impl Instance {
         let Some((application, user)) = application.cloned().zip(user) else {
             return Ok(Err(LegacyRefusal::SessionOver));
         };
-        let stands = named.epochs == Epochs::of(&application, &user)
-            && check_person(&user, &application, has_second_factor(&user)).is_ok();
+        let stands = named.epochs == Epochs::of(&application, &user) && check_person(&user, &application).is_ok();
         let scheme = LegacyScheme::ErpLogin;
         let standing = LegacyStanding { scheme, application, user, session: Some(named.session) };
         Ok(if stands { Ok(standing) } else { Err(LegacyRefusal::SessionOver) })

@@ -63,7 +63,7 @@ impl Instance {
     }
 
     /// The person as the database knows them now, if they are still who signed in.
-    async fn still(&self, browser: &Browser) -> Result<Option<User>, Fault> {
+    pub(crate) async fn still(&self, browser: &Browser) -> Result<Option<User>, Fault> {
         let user = self.store.user(browser.user.id).await?;
         Ok(user.filter(|user| user.may_sign_in() && user.epoch == browser.session.user_epoch))
     }

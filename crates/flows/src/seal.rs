@@ -85,6 +85,9 @@ pub(crate) enum Purpose {
     Interaction,
     PersonForm,
     ErpSession,
+    FirstStep,
+    Ceremony,
+    AuthenticatorApp,
 }
 
 impl RootSecret {

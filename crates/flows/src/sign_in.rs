@@ -10,16 +10,18 @@ use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
 use model::throttle::Failures;
+use model::two_step::Proof;
 use model::user::{Password, PasswordHash};
-use model::why::Refusal as _;
+use model::why::Refusal;
 use model::{IdentitySession, InstanceSettings, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
-use store::{Batch, Outcome};
+use store::{Batch, Outcome, Statement};
 use uuid::Uuid;
 
 use crate::audit::Trail;
 use crate::instance::{FailureHistory, Instance};
 use crate::passwords::{LONGEST_PASSWORD, Verdict};
+use crate::second_step::FirstStep;
 use crate::{Answer, Fault};
 
 /// A person signed in at this browser.
@@ -48,6 +50,21 @@ fn new_cookie(id: SessionId, moment: &mut Moment<'_>) -> Presented<SessionCookie
 /// How often the use of our own pages is written down.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
 
+/// What a right password led to.
+pub enum SignIn {
+    Done(Browser, Presented<SessionCookie>),
+    /// The person has a second factor: on to [`Instance::second_step`], with a proof of the first.
+    SecondStep(Presented<FirstStep>),
+}
+
+/// What a new sign-in rests on.
+pub(crate) struct Opening {
+    pub(crate) user: Arc<User>,
+    pub(crate) proof: Proof,
+    /// Guarded: each must take effect, or nobody is signed in.
+    pub(crate) spends: Vec<Statement>,
+}
+
 /// Whose password it was.
 pub(crate) struct Proven {
     pub(crate) user: User,
@@ -62,7 +79,7 @@ pub(crate) struct Denied {
 }
 
 /// One person's IPv6 addresses are as many as they like, within a /64 (RFC 4291 §2.5.4).
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
@@ -149,20 +166,58 @@ impl Instance {
     }
 
     /// `identity.md` §4. The person who signs in again keeps the `sid`, so that no second seat is taken; the cookie is
-    /// new either way.
+    /// new either way. `form` is the page's form token, to which a first step is bound.
     pub async fn sign_in(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         (login, password): (&str, &Presented<Password>),
-        previous: Option<&Browser>,
-    ) -> Answer<(Browser, Presented<SessionCookie>), SignInRefusal> {
-        match self.prove(moment, visitor, (login, password), User::check_sign_in).await? {
-            Ok(Proven { user, better_hash }) => {
-                self.open_identity_session(moment, visitor, Arc::new(user), previous, better_hash).await.map(Ok)
-            }
-            Err(denied) => self.turn_away(moment.now, visitor, &denied).map(Err),
+        (form, previous): (&str, Option<&Browser>),
+    ) -> Answer<SignIn, SignInRefusal> {
+        let Proven { user, better_hash } =
+            match self.prove(moment, visitor, (login, password), User::check_sign_in).await? {
+                Ok(proven) => proven,
+                Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
+            };
+        let rehash = better_hash.map(|(old, better)| self.store.rehash_password(user.id, &old, &better));
+        let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
+        let overtaken = || Fault::unavailable("the password was set anew meanwhile");
+        if user.has_second_factor {
+            let Outcome::Committed = self.store.commit(spends.into()).await? else { return Err(overtaken()) };
+            let event = AuditEvent::done(moment.now, AuditKind::FirstStep, visitor).user(user.id);
+            self.audit.put(&event)?;
+            return Ok(Ok(SignIn::SecondStep(self.first_step(form, &user, moment.now))));
         }
+        let opening = Opening { user, proof: Proof::Password, spends };
+        let opened = self.open_identity_session(moment, visitor, &opening, previous).await?;
+        opened.map(|(browser, cookie)| Ok(SignIn::Done(browser, cookie))).ok_or_else(overtaken)
+    }
+
+    /// A person who is signed in types the password again, before something that a found browser must not do.
+    pub(crate) async fn confirm_password(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (user, password): (&User, &Presented<Password>),
+    ) -> Answer<(), SignInRefusal> {
+        match self.prove(moment, visitor, (user.login.as_str(), password), User::check_sign_in).await? {
+            Ok(_) => Ok(Ok(())),
+            Err(denied) => self.refuse_sign_in(moment, visitor, Some(user.id), denied.refusal),
+        }
+    }
+
+    pub(crate) fn refuse_sign_in<T, R: Refusal>(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        user: Option<UserId>,
+        refusal: R,
+    ) -> Answer<T, R> {
+        self.meters.sign_ins.add(refusal.cause());
+        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &refusal);
+        event.user = user;
+        self.audit.put(&event)?;
+        Ok(Err(refusal))
     }
 
     /// Compares a password, whichever door it is shown at: throttled, in the same time for everybody, and forgiven only
@@ -198,28 +253,6 @@ impl Instance {
         Ok(Ok(Proven { user, better_hash }))
     }
 
-    /// A person who is signed in types the password again, before something that a found browser must not do.
-    pub(crate) async fn confirm_password(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (user, password): (&User, &Presented<Password>),
-    ) -> Answer<(), SignInRefusal> {
-        match self.prove(moment, visitor, (user.login.as_str(), password), User::check_sign_in).await? {
-            Ok(_) => Ok(Ok(())),
-            Err(denied) => self.turn_away(moment.now, visitor, &denied).map(Err),
-        }
-    }
-
-    /// Counted, and told to the audit.
-    fn turn_away(&self, now: Timestamp, visitor: &Visitor, denied: &Denied) -> Result<SignInRefusal, Fault> {
-        self.meters.sign_ins.add(denied.refusal.cause());
-        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, &denied.refusal);
-        event.user = denied.user;
-        self.audit.put(&event)?;
-        Ok(denied.refusal)
-    }
-
     async fn check_password(
         &self,
         known: Option<&(User, Option<PasswordHash>)>,
@@ -234,48 +267,47 @@ impl Instance {
         self.passwords.verify(known.and_then(|(_, hash)| hash.as_ref()), password, salt).await
     }
 
-    async fn open_identity_session(
+    /// `None` when somebody was first to spend what the sign-in rests on.
+    pub(crate) async fn open_identity_session(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        user: Arc<User>,
+        Opening { user, proof, spends }: &Opening,
         previous: Option<&Browser>,
-        better_hash: Option<(PasswordHash, PasswordHash)>,
-    ) -> Result<(Browser, Presented<SessionCookie>), Fault> {
-        let again = previous.filter(|browser| browser.user.id == user.id);
-        let id = again.map_or_else(|| SessionId(moment.id()), |browser| browser.session.id);
-        let cookie = new_cookie(id, moment);
-        let session = IdentitySession {
-            id,
-            secret: cookie.digest(),
-            user: user.id,
-            auth_time: moment.now,
-            amr: vec!["pwd".to_owned()],
-            created_at: moment.now,
-            last_seen: moment.now,
-            user_epoch: user.epoch,
-        };
-        let mut batch = Batch::new();
-        batch.push(match again {
-            None => self.store.insert_identity_session(&session),
-            Some(browser) => self.store.renew_identity_session(&session, &browser.session.secret),
-        });
-        batch.push(self.store.signed_in_from(id, visitor));
-        if let Some((old, better)) = better_hash {
-            batch.push(self.store.rehash_password(user.id, &old, &better));
-        }
-        let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor).user(user.id).session(id);
-        batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
-        match self.store.commit(batch).await? {
-            Outcome::Committed => {
-                self.meters.sign_ins.add("done");
-                Ok((Browser { user, session }, cookie))
+    ) -> Result<Option<(Browser, Presented<SessionCookie>)>, Fault> {
+        let mut again = previous.filter(|browser| browser.user.id == user.id);
+        loop {
+            let id = again.map_or_else(|| SessionId(moment.id()), |browser| browser.session.id);
+            let cookie = new_cookie(id, moment);
+            let session = IdentitySession {
+                id,
+                secret: cookie.digest(),
+                user: user.id,
+                auth_time: moment.now,
+                amr: proof.amr(),
+                created_at: moment.now,
+                last_seen: moment.now,
+                user_epoch: user.epoch,
+            };
+            let mut batch = Batch::from(spends.clone());
+            batch.push(match again {
+                None => self.store.insert_identity_session(&session),
+                Some(browser) => self.store.renew_identity_session(&session, &browser.session.secret),
+            });
+            batch.push(self.store.signed_in_from(id, visitor));
+            let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor).user(user.id).session(id);
+            let event = event.detail(&serde_json::json!({ "proved": proof.as_str() }));
+            batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
+            match self.store.commit(batch).await? {
+                Outcome::Committed => {
+                    self.meters.sign_ins.add("done");
+                    return Ok(Some((Browser { user: Arc::clone(user), session }, cookie)));
+                }
+                Outcome::GuardFailed { statement } if statement < spends.len() => return Ok(None),
+                // The old session ended, or another tab renewed it: this one begins on its own.
+                Outcome::GuardFailed { .. } if again.take().is_some() => {}
+                Outcome::GuardFailed { .. } => return Err(Fault::failed("two sign-ins with one id")),
             }
-            // The old session ended, or another tab renewed it: this one begins on its own.
-            Outcome::GuardFailed { .. } if again.is_some() => {
-                Box::pin(self.open_identity_session(moment, visitor, user, None, None)).await
-            }
-            Outcome::GuardFailed { .. } => Err(Fault::unavailable("the password was set anew meanwhile")),
         }
     }
 

@@ -215,6 +215,12 @@ pub enum UserCommand {
         target: Target,
         login: String,
     },
+    /// Take a user's authenticator app, passkeys and recovery codes away: for somebody who lost them; ends all sign-ins
+    ResetSecondFactor {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+    },
     /// Disable a user: ends all sign-ins and tokens at once
     Disable {
         #[command(flatten)]

@@ -33,6 +33,8 @@ macro_rules! kinds {
 
 kinds! {
     SignIn => "sign-in",
+    FirstStep => "first-step",
+    TwoStepChange => "two-step-change",
     SignOut => "sign-out",
     PasswordReset => "password-reset",
     EmailChange => "email-change",

@@ -52,3 +52,7 @@ id!(
     /// A [`crate::reference_token::ReferenceToken`]; what the audit and the session's key say instead of its value.
     ReferenceTokenId
 );
+id!(
+    /// A passkey that a person registered; not the credential id that the authenticator chose.
+    PasskeyId
+);

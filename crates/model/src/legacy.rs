@@ -220,16 +220,12 @@ pub fn check_application(application: Option<&TrustedApplication>) -> Result<&Tr
 }
 
 /// May this person come in by the password alone? A second factor that a client cannot ask for must not be gone around.
-pub fn check_person(
-    user: &User,
-    application: &TrustedApplication,
-    has_second_factor: bool,
-) -> Result<(), SignInRefusal> {
+pub fn check_person(user: &User, application: &TrustedApplication) -> Result<(), SignInRefusal> {
     user.check_sign_in()?;
     if !application.admits(user) {
         return Err(SignInRefusal::NotAdmitted(user.user_type));
     }
-    if has_second_factor { Err(SignInRefusal::SecondFactor) } else { Ok(()) }
+    if user.has_second_factor { Err(SignInRefusal::SecondFactor) } else { Ok(()) }
 }
 
 /// How much one user used one scheme through one application.
@@ -306,19 +302,20 @@ mod tests {
             locale: None,
             permissions: Permissions::default(),
             epoch: 0,
+            has_second_factor: false,
             updated_at: Timestamp(0),
         };
         let alice = person(UserType::Internal, true);
-        assert_eq!(check_person(&alice, &app, false), Ok(()));
-        let refused = |user: &User, has_second_factor| {
-            let refusal = check_person(user, &app, has_second_factor).expect_err("refused");
+        assert_eq!(check_person(&alice, &app), Ok(()));
+        let refused = |user: &User| {
+            let refusal = check_person(user, &app).expect_err("refused");
             (refusal.cause(), LegacyRefusal::Password(refusal).description())
         };
         let told = [
-            refused(&alice, true),
-            refused(&person(UserType::Internal, false), false),
-            refused(&person(UserType::SystemNoLogin, true), false),
-            refused(&person(UserType::ExternalCommunity, true), false),
+            refused(&User { has_second_factor: true, ..alice.clone() }),
+            refused(&person(UserType::Internal, false)),
+            refused(&person(UserType::SystemNoLogin, true)),
+            refused(&person(UserType::ExternalCommunity, true)),
         ];
         let causes = told.each_ref().map(|(cause, _)| *cause);
         assert_eq!(causes, ["second_factor", "user_disabled", "user_may_not_sign_in", "user_type_not_admitted"]);

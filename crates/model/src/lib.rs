@@ -23,12 +23,15 @@ pub mod seat;
 pub mod session;
 pub mod standing;
 pub mod throttle;
+pub mod two_step;
 pub mod user;
 pub mod why;
 
 pub use application::{AuthenticatedClient, ClientType, TrustedApplication};
 pub use authorization::{Authorization, AuthorizationState, Generation};
-pub use ids::{ApiSessionId, ApplicationId, AuthorizationId, InstanceId, ReferenceTokenId, SessionId, UserId};
+pub use ids::{
+    ApiSessionId, ApplicationId, AuthorizationId, InstanceId, PasskeyId, ReferenceTokenId, SessionId, UserId,
+};
 pub use instance::{AfterLogout, InstanceSettings, RootUrl};
 pub use language::Language;
 pub use moment::{Dice, Moment, Timestamp};

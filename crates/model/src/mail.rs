@@ -137,6 +137,15 @@ impl Letter<'_> {
         self.write("email-changing", "Your e-mail address is about to change", &body)
     }
 
+    /// `what` is a sentence's beginning: "A passkey was added".
+    pub fn two_step_changed(self, what: &str) -> Message {
+        let body = format!(
+            "{what} for your login {}. You see how you sign in on your profile, under two-step sign-in.\n\nIf that was not you, change your password and tell your administrator at once.",
+            self.login()
+        );
+        self.write("two-step-changed", "Your two-step sign-in was changed", &body)
+    }
+
     /// `masked` is how lists show the token: never its value.
     pub fn token_leaked(self, masked: &str, description: &str) -> Message {
         let body = format!(

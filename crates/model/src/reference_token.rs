@@ -191,6 +191,7 @@ mod tests {
             locale: None,
             permissions: Permissions::default(),
             epoch: 0,
+            has_second_factor: false,
             updated_at: Timestamp(0),
         }
     }

@@ -84,6 +84,8 @@ pub struct User {
     pub permissions: Permissions,
     /// Raised by everything that must kill the user's tokens: disabling, a new password.
     pub epoch: i64,
+    /// An authenticator app or a passkey: a password alone does not sign this person in.
+    pub has_second_factor: bool,
     pub updated_at: Timestamp,
 }
 

@@ -5,6 +5,7 @@ mod end_session;
 mod forgotten;
 mod links;
 mod revocation;
+mod second_step;
 mod sign_in;
 mod token;
 
@@ -39,6 +40,9 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route("/id/tokens/leaked", post(revocation::leaked))
         .route("/id/connect/endsession", get(end_session::get).post(end_session::post))
         .route("/id/account/login", get(sign_in::show).post(sign_in::submit))
+        .route("/id/account/passkey", post(second_step::submit_passkey))
+        .route(second_step::PATH, get(second_step::show).post(second_step::submit))
+        .route(second_step::RECOVERY_PATH, get(second_step::show_recovery).post(second_step::submit_recovery))
         .route("/id/account/consent", get(authorize::show_consent).post(authorize::submit_consent))
         .route("/id/account/set-up", get(links::show).post(links::choose_password))
         .route("/id/account/reset-password", get(links::show).post(links::choose_password))
@@ -56,6 +60,10 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route("/id/", get(async || render::redirect(&Method::GET, site::ACCOUNT)))
         .route(site::ACCOUNT, get(sign_in::account))
         .route(pages::stylesheet().0, get(async || asset(pages::stylesheet().1, "text/css; charset=utf-8")))
+        .route(
+            pages::passkeys_script().0,
+            get(async || asset(pages::passkeys_script().1, "text/javascript; charset=utf-8")),
+        )
         .route(pages::favicon().0, get(async || asset(pages::favicon().1, "image/svg+xml")))
 }
 

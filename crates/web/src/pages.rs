@@ -1,14 +1,15 @@
 //! The pages people see: sign-in, consent, errors, sign-out, set-up (`identity.md` §3.1, §3.6, §4).
 //!
 //! A page is a value: a handler fills the fields and renders it, and every text is escaped on the way out. No page
-//! needs a script, and none carries a style of its own, so `default-src 'none'; style-src 'self'; img-src 'self'`
-//! with `form-action` is the whole policy they need. Pages hold CSRF values and codes, so none can be printed (`Debug`).
+//! needs a script (a passkey does, and those pages have other ways), and none carries a script or a style of its own,
+//! so `default-src 'none'; style-src 'self'; img-src 'self'` with `form-action` is the whole policy they need. Pages hold CSRF values and codes, so none can be printed (`Debug`).
 //!
 //! What tests and clients may hold on to: `<body data-page="…">`, the names of fields and buttons, and that the id of
 //! every visible field is its name.
 
 pub mod profile;
 pub mod tokens;
+pub mod two_step;
 
 use std::sync::LazyLock;
 
@@ -16,9 +17,11 @@ use askama::Template;
 use aws_lc_rs::digest;
 use http::StatusCode;
 
+use self::two_step::PasskeyForm;
 use crate::words::Words;
 
 static STYLESHEET: &[u8] = include_bytes!("../assets/gatehouse.css");
+static PASSKEYS: &[u8] = include_bytes!("../assets/passkeys.js");
 static FAVICON: &[u8] = include_bytes!("../assets/favicon.svg");
 
 /// The style sheet (`text/css`): its path, which changes with every byte of it and so may be cached for ever, and its
@@ -32,6 +35,12 @@ pub fn stylesheet() -> (&'static str, &'static [u8]) {
 pub fn favicon() -> (&'static str, &'static [u8]) {
     static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(FAVICON, "svg"));
     (&PATH, FAVICON)
+}
+
+/// What asks the browser for a passkey (`text/javascript`), as [`stylesheet`].
+pub fn passkeys_script() -> (&'static str, &'static [u8]) {
+    static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(PASSKEYS, "js"));
+    (&PATH, PASSKEYS)
 }
 
 /// `/id/assets/gatehouse-<first 64 bits of SHA-256>.<extension>`.
@@ -62,6 +71,8 @@ pub struct SignIn<'a> {
     pub signed_in_as: Option<&'a str>,
     /// Where people go who forgot their password.
     pub forgotten_url: &'a str,
+    /// Where the instance's address allows passkeys.
+    pub passkey: Option<PasskeyForm<'a>>,
 }
 
 /// Which field of [`SignIn`] has the keyboard when the page opens.

@@ -10,6 +10,7 @@ pub(crate) mod password;
 mod picture;
 mod sessions;
 mod tokens;
+mod two_step;
 
 use std::sync::Arc;
 
@@ -35,6 +36,10 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(Section::Sessions.path(), get(sessions::show).post(sessions::change))
         .route(Section::Picture.path(), get(picture::show).post(picture::change))
         .route(Section::Language.path(), get(language::show).post(language::change))
+        .route(Section::TwoStep.path(), get(two_step::show))
+        .route(two_step::APP, get(two_step::show_app).post(two_step::add_app))
+        .route(two_step::PASSKEY, get(two_step::show_passkey).post(two_step::add_passkey))
+        .route(two_step::CONFIRM, get(two_step::show_confirm).post(two_step::confirm))
         .route("/profile/me", get(me::me).options(preflight))
         .route("/profile/me/picture", get(me::large).options(preflight))
         .route("/profile/me/picture/128", get(me::medium).options(preflight))

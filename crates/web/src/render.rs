@@ -49,12 +49,21 @@ pub(crate) fn json_bytes(bytes: Bytes) -> Response {
 
 /// A page: no script, no frame, styles of our own, forms to ourselves and to where `form_target` leads.
 pub(crate) fn page(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
+    page_under("", status, page, form_target)
+}
+
+/// A page that runs a script of ours, which is a file; none in the page itself.
+pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
+    page_under("script-src 'self'; ", status, page, form_target)
+}
+
+fn page_under(scripts: &str, status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
     let html = page.render().expect("templates are checked when compiled");
     let mut response = no_store(typed(status, "text/html; charset=utf-8", html));
     let target = form_target.map(|uri| format!(" {}", oauth::redirect::form_action_source(uri))).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{target}; frame-ancestors 'none'; \
-         base-uri 'none'"
+        "default-src 'none'; {scripts}style-src 'self'; img-src 'self'; form-action 'self'{target}; \
+         frame-ancestors 'none'; base-uri 'none'"
     );
     let headers = response.headers_mut();
     headers.insert(

@@ -9,6 +9,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flows::forms::FormCookie;
+use flows::second_step::FirstStep;
 use flows::sign_in::Browser;
 use flows::{Fault, House, Instance};
 use http::request::Parts;
@@ -112,6 +113,11 @@ impl Visit {
         cookie(headers, self.cookie_names().session).map(Presented::new)
     }
 
+    /// The browser's proof that the password was right, where a second step follows.
+    pub(crate) fn step_cookie(&self, headers: &HeaderMap) -> Option<Presented<FirstStep>> {
+        cookie(headers, self.cookie_names().step).map(Presented::new)
+    }
+
     /// The browser's form cookie, and whether it must be given one.
     pub(crate) fn form_cookie(&mut self, headers: &HeaderMap) -> (Presented<FormCookie>, bool) {
         match cookie(headers, self.cookie_names().form).filter(|value| value.len() >= 32) {
@@ -128,6 +134,7 @@ impl Visit {
 pub(crate) struct CookieNames {
     pub(crate) session: &'static str,
     pub(crate) form: &'static str,
+    pub(crate) step: &'static str,
     pub(crate) attributes: &'static str,
 }
 
@@ -135,11 +142,16 @@ pub(crate) struct CookieNames {
 const SECURE: CookieNames = CookieNames {
     session: "__Host-gatehouse",
     form: "__Host-gatehouse-form",
+    step: "__Host-gatehouse-step",
     attributes: "; Path=/; HttpOnly; SameSite=Lax; Secure",
 };
 
-const PLAIN: CookieNames =
-    CookieNames { session: "gatehouse", form: "gatehouse-form", attributes: "; Path=/; HttpOnly; SameSite=Lax" };
+const PLAIN: CookieNames = CookieNames {
+    session: "gatehouse",
+    form: "gatehouse-form",
+    step: "gatehouse-step",
+    attributes: "; Path=/; HttpOnly; SameSite=Lax",
+};
 
 impl CookieNames {
     pub(crate) fn set(&self, name: &str, value: &str) -> String {

@@ -5,8 +5,11 @@
 mod bulgarian;
 mod english;
 mod german;
+mod two_step;
 
 use model::Language;
+
+pub use two_step::TwoStep;
 
 pub struct Words {
     /// BCP 47, for `<html lang>`.
@@ -33,6 +36,7 @@ pub struct Words {
     pub sessions: SessionsWords,
     pub picture: PictureWords,
     pub language: LanguageWords,
+    pub two_step: TwoStep,
 }
 
 /// A name, and a sentence about it.

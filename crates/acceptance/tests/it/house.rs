@@ -17,4 +17,5 @@ mod profile;
 mod reference_tokens;
 mod sessions;
 mod sign_in;
+mod two_step;
 mod why;

@@ -107,6 +107,14 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             print(&target.output, &json!({ "login": login }), &text)?;
             desk.database.close().await;
         }
+        UserCommand::ResetSecondFactor { target, login } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            granted(office.reset_second_factor(&login, &mut moment!(dice)).await)?;
+            let text = format!("{login} signs in by password alone again; every sign-in and token has ended.");
+            print(&target.output, &json!({ "login": login }), &text)?;
+            desk.database.close().await;
+        }
         UserCommand::Disable { target, login } => set_user_enabled(&target, &login, false, environment).await?,
         UserCommand::Enable { target, login } => set_user_enabled(&target, &login, true, environment).await?,
         UserCommand::Erase { target, login, yes } => {

@@ -24,6 +24,8 @@ fn every_refusal_says_why_and_changes_nothing() {
         (&["user", "set-password", "admin"], "short\n", "at least 8 characters"),
         (&["user", "set-password", "admin"], "", "at least 8 characters"),
         (&["user", "set-password", "admin"], &long, "at most 1024 bytes"),
+        (&["user", "reset-second-factor", "nobody"], "", "there is no user nobody"),
+        (&["user", "reset-second-factor", "admin"], "", "there is no second factor of admin"),
         (&["user", "disable", "nobody"], "", "there is no user nobody"),
         (&["user", "enable", "nobody"], "", "there is no user nobody"),
         (&["app", "create", "-"], RECORD, "application a exists already"),

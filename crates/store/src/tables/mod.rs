@@ -14,6 +14,7 @@ mod links;
 mod pictures;
 mod reference_tokens;
 mod seals;
+mod second_factors;
 mod standing;
 mod users;
 
@@ -27,6 +28,7 @@ pub use instances::StoredInstance;
 pub use keys::StoredKey;
 pub use legacy_uses::LegacyTotal;
 pub use seals::{MOST_PEOPLE_ASKED, StoredAuditKey};
+pub use second_factors::{AuthenticatorApp, StoredPasskey};
 pub use standing::TokenNames;
 pub use users::NewUser;
 

@@ -25,7 +25,10 @@ macro_rules! select_users {
     ($rest:literal) => {
         concat!(
             "SELECT u.id, u.login, u.user_type, u.is_admin, u.enabled, u.name, u.email, u.email_verified, u.locale, \
-             u.epoch, u.updated_at, r.permits, u.password_hash \
+             u.epoch, u.updated_at, r.permits, u.password_hash, CASE WHEN \
+             EXISTS (SELECT 1 FROM authenticator_apps t WHERE t.instance = u.instance AND t.user_id = u.id) \
+             OR EXISTS (SELECT 1 FROM passkeys p WHERE p.instance = u.instance AND p.user_id = u.id) \
+             THEN 1 ELSE 0 END \
              FROM users u LEFT JOIN roles r ON r.instance = u.instance AND r.name = u.role WHERE u.instance = $1 ",
             $rest
         )
@@ -49,6 +52,7 @@ fn read(row: &Row) -> Result<User, Fault> {
         locale: row.opt_text(8)?,
         permissions,
         epoch: row.int(9)?,
+        has_second_factor: row.flag(13)?,
         updated_at: row.time(10)?,
     })
 }
@@ -115,7 +119,7 @@ impl Store {
         let id = user.id.0;
         let of_user = |sql: &'static str| self.bound(sql, values![id]);
         let of_user_at = |sql: &'static str| self.bound(sql, values![id, now.micros()]);
-        vec![
+        let mut erasing = vec![
             self.bound(
                 "UPDATE users SET login = $4, login_folded = $5, name = '', email = NULL, email_verified = 0, \
                  locale = NULL, role = NULL, password_hash = NULL, is_admin = 0, enabled = 0, epoch = epoch + 1, \
@@ -141,7 +145,9 @@ impl Store {
                  revoke_reason = COALESCE(revoke_reason, 'user_erased') WHERE instance = $1 AND user_id = $2",
             ),
             self.erase_audit_person(user.id),
-        ]
+        ];
+        erasing.extend(self.delete_second_factors(user.id));
+        erasing
     }
 
     /// Guarded: a name is given once.

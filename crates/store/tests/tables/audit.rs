@@ -6,7 +6,9 @@ use std::time::Duration;
 use model::audit::chain::{Head, Seal};
 use model::audit::{AuditEvent, AuditKind, RequestId, StoredEvent, Visitor};
 use model::link::LinkPurpose;
+use model::two_step::RecoveryCode;
 use model::{InstanceId, Timestamp};
+use oauth::secret::Presented;
 use store::{Batch, Outcome, Store, lines_of};
 use uuid::Uuid;
 
@@ -193,6 +195,8 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     let eve = somebody(store, 1, "Eve").await;
     done(store, store.insert_link(&[1; 32], &LinkPurpose::PasswordReset, &eve, MUCH_LATER)).await;
     done(store, store.put_picture(eve.id, 64, vec![1])).await;
+    done(store, store.insert_authenticator_app(eve.id, (vec![1], 1), NOW)).await;
+    done(store, store.insert_recovery_code(eve.id, Presented::<RecoveryCode>::new("code").digest())).await;
     let erase = async |user: &model::User| store.commit(store.erase_user(user, LATER).into()).await.expect("no fault");
     assert!(matches!(erase(&model::User { epoch: 7, ..eve.clone() }).await, Outcome::GuardFailed { .. }));
     assert_eq!(erase(&eve).await, Outcome::Committed);
@@ -205,6 +209,8 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
         assert!(store.user_by_login(&login(gone)).await.expect("no fault").is_none(), "{gone}");
     }
     assert_eq!(store.picture(eve.id, 64).await.expect("no fault"), None);
+    assert!(store.authenticator_app(eve.id).await.expect("no fault").is_none());
+    assert_eq!(store.recovery_codes_left(eve.id).await.expect("no fault"), 0);
     let links = store.query("SELECT 1 FROM links WHERE kind <> ''", vec![]).await.expect("no fault");
     assert!(links.is_empty());
     assert_eq!(store.audit_people(&[eve.id]).await.expect("no fault"), [(eve.id, None)]);
@@ -230,14 +236,17 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
 async fn every_table_about_users_is_known_to_erasing(place: Place) {
     /// Touched by `Store::erase_user`.
-    const ERASED: [&str; 9] = [
+    const ERASED: [&str; 12] = [
         "api_sessions",
         "audit_people",
+        "authenticator_apps",
         "authorizations",
         "consents",
         "identity_sessions",
         "links",
+        "passkeys",
         "pictures",
+        "recovery_codes",
         "reference_tokens",
         "set_up_links",
     ];

@@ -17,6 +17,7 @@ mod legacy_uses;
 mod links;
 mod look;
 mod people;
+mod second_factors;
 mod sessions;
 
 use common::Place;

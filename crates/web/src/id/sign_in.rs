@@ -1,21 +1,25 @@
 //! The sign-in page, on its own or on the way to an application.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::authorize::Target;
-use flows::sign_in::{Browser, SignInRefusal};
+use flows::sign_in::{Browser, SignIn as SignedIn, SignInRefusal};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::authorize::may_continue;
+use model::session::SessionCookie;
 use model::user::Password;
 use oauth::authorize::AuthorizationRequest;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
 use super::authorize::{proceed, target};
-use super::{form_expired, form_is_ours, form_page, malformed};
+use super::{form_expired, form_is_ours, form_page, malformed, second_step};
 use crate::body;
+use crate::pages::two_step::PasskeyForm;
 use crate::pages::{Account, SignIn};
 use crate::person::{RETURN, way_back};
 use crate::render;
@@ -23,21 +27,34 @@ use crate::site;
 use crate::visit::Visit;
 
 /// Where the sign-in leads: to an application's request, or to a page of ours.
-struct Way {
-    params: Params,
-    target: Option<Target>,
+pub(super) struct Way {
+    pub(super) params: Params,
+    pub(super) target: Option<Target>,
+}
+
+impl Way {
+    /// The path, with the application's request behind it.
+    pub(super) fn along(&self, path: &str) -> String {
+        let query = self.params.to_query();
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+    }
+
+    /// Where the page's forms may lead in the end.
+    pub(super) fn form_target(&self) -> Option<&str> {
+        self.target.as_ref().map(|target| target.redirect_uri.as_str())
+    }
 }
 
 /// What the page says beyond the form.
 #[derive(Default)]
-struct Said<'a> {
-    login: &'a str,
-    error: Option<&'a str>,
-    notice: Option<&'a str>,
-    status: StatusCode,
+pub(super) struct Said<'a> {
+    pub(super) login: &'a str,
+    pub(super) error: Option<&'a str>,
+    pub(super) notice: Option<&'a str>,
+    pub(super) status: StatusCode,
 }
 
-fn way(visit: &mut Visit, query: Option<&str>) -> Result<Result<Way, Response>, Fault> {
+pub(super) fn way(visit: &mut Visit, query: Option<&str>) -> Result<Result<Way, Response>, Fault> {
     let params = match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => params,
         Err(error) => return Ok(Err(malformed(visit, &error.to_string()))),
@@ -72,16 +89,18 @@ async fn continuing(visit: &Visit, headers: &HeaderMap, way: &Way) -> Result<Opt
     Ok(browser.filter(|browser| may_continue(visit.now, &asked, &browser.session)))
 }
 
-async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said: Said<'_>) -> Result<Response, Fault> {
+pub(super) async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said: Said<'_>) -> Result<Response, Fault> {
     let continuing = continuing(visit, headers, way).await?;
     if let Some(browser) = &continuing {
         visit.speak_to(&browser.user);
     }
-    let query = way.params.to_query();
-    let action = if query.is_empty() { "/id/account/login".to_owned() } else { format!("/id/account/login?{query}") };
+    let (action, passkey_action) = (way.along("/id/account/login"), way.along("/id/account/passkey"));
     let application_name = way.target.as_ref().map(|target| target.application.name.as_str());
-    let form_target = way.target.as_ref().map(|target| target.redirect_uri.as_str());
     Ok(form_page(visit, headers, |visit, csrf| {
+        let passkey = match visit.instance.passkey_challenge(csrf, visit.now) {
+            Ok(passkey) => passkey,
+            Err(fault) => return render::fault_page(visit, &fault),
+        };
         let page = SignIn {
             words: visit.words(),
             instance_name: &visit.instance.name,
@@ -93,8 +112,14 @@ async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said: Said<'_>)
             notice: said.notice,
             signed_in_as: continuing.as_ref().map(|browser| browser.user.login.as_str()),
             forgotten_url: "/id/account/forgotten",
+            passkey: passkey.as_ref().map(|passkey| PasskeyForm {
+                action: &passkey_action,
+                label: visit.words().two_step.sign_in_by_passkey,
+                options: &passkey.options,
+                state: &passkey.state,
+            }),
         };
-        render::page(said.status, &page, form_target)
+        render::page_with_script(said.status, &page, way.form_target())
     }))
 }
 
@@ -129,22 +154,21 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, RawQuery(query)
 async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Params) -> Result<Response, Fault> {
     let login = form.get("login").unwrap_or_default();
     let password = Presented::<Password>::new(form.get("password").unwrap_or_default());
+    let csrf = form.get("csrf").unwrap_or_default();
     let previous = visit.browser(headers).await?;
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let answer = instance.sign_in(&mut visit.moment(), &visitor, (login, &password), previous.as_ref()).await?;
+    let answer = instance.sign_in(&mut visit.moment(), &visitor, (login, &password), (csrf, previous.as_ref())).await?;
     match answer {
-        Ok((browser, cookie)) => {
+        Ok(SignedIn::Done(browser, cookie)) => signed_in(visit, way, (&browser, &cookie)).await,
+        Ok(SignedIn::SecondStep(first_step)) => {
             let names = visit.cookie_names();
-            let response = onwards(visit, way, &browser).await?;
-            Ok(render::with_cookie(response, &names.set(names.session, cookie.expose())))
+            let response = render::redirect(&Method::POST, &way.along(second_step::PATH));
+            Ok(render::with_cookie(response, &names.set(names.step, first_step.expose())))
         }
         Err(SignInRefusal::Throttled(wait)) => {
-            let seconds = wait.as_secs() + 1;
-            let notice = (visit.words().sign_in.wait)(seconds);
+            let notice = (visit.words().sign_in.wait)(seconds(wait));
             let said = Said { login, notice: Some(&notice), status: StatusCode::TOO_MANY_REQUESTS, ..Said::default() };
-            let mut response = page(visit, headers, way, said).await?;
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            Ok(response)
+            Ok(after_wait(page(visit, headers, way, said).await?, wait))
         }
         Err(
             SignInRefusal::UnknownUser
@@ -157,6 +181,28 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
             page(visit, headers, way, Said { login, error: Some(visit.words().sign_in.wrong), ..Said::default() }).await
         }
     }
+}
+
+/// Whole seconds, so that whoever waits them has waited long enough.
+pub(super) fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + 1
+}
+
+pub(super) fn after_wait(mut response: Response, wait: Duration) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    response
+}
+
+/// Onwards, with the new cookie; what proved a first step is of no use any more.
+pub(super) async fn signed_in(
+    visit: &mut Visit,
+    way: &Way,
+    (browser, cookie): (&Browser, &Presented<SessionCookie>),
+) -> Result<Response, Fault> {
+    let names = visit.cookie_names();
+    let response = onwards(visit, way, browser).await?;
+    let response = render::with_cookie(response, &names.set(names.session, cookie.expose()));
+    Ok(render::with_cookie(response, &names.clear(names.step)))
 }
 
 /// To the application's next page or answer; else to the page of ours that the person came from.

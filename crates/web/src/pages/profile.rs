@@ -11,6 +11,7 @@ use crate::words::Words;
 pub enum Section {
     Overview,
     Password,
+    TwoStep,
     Tokens,
     Apps,
     Sessions,
@@ -20,13 +21,22 @@ pub enum Section {
 
 impl Section {
     /// In the order of the menu.
-    pub const ALL: [Self; 7] =
-        [Self::Overview, Self::Password, Self::Tokens, Self::Apps, Self::Sessions, Self::Picture, Self::Language];
+    pub const ALL: [Self; 8] = [
+        Self::Overview,
+        Self::Password,
+        Self::TwoStep,
+        Self::Tokens,
+        Self::Apps,
+        Self::Sessions,
+        Self::Picture,
+        Self::Language,
+    ];
 
     pub const fn path(self) -> &'static str {
         match self {
             Self::Overview => "/profile",
             Self::Password => "/profile/password",
+            Self::TwoStep => "/profile/two-step",
             Self::Tokens => "/profile/tokens",
             Self::Apps => "/profile/apps",
             Self::Sessions => "/profile/sessions",
@@ -39,6 +49,7 @@ impl Section {
         match self {
             Self::Overview => words.profile.overview,
             Self::Password => words.profile.password,
+            Self::TwoStep => words.two_step.menu,
             Self::Tokens => words.profile.tokens,
             Self::Apps => words.profile.apps,
             Self::Sessions => words.profile.sessions,

@@ -1,7 +1,7 @@
 use super::{
     Account, AppsWords, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview,
     PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words,
+    TokensWords, Words, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -268,4 +268,5 @@ pub(super) static WORDS: Words = Words {
         as_browser: "Както казва браузърът ми",
         save: "Запази",
     },
+    two_step: two_step::BULGARIAN,
 };

@@ -1,7 +1,7 @@
 use super::{
     Account, AppsWords, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview,
     PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words,
+    TokensWords, Words, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -275,4 +275,5 @@ pub(super) static WORDS: Words = Words {
         as_browser: "Wie mein Browser es sagt",
         save: "Speichern",
     },
+    two_step: two_step::GERMAN,
 };

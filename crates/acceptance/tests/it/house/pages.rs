@@ -13,18 +13,23 @@ fn assert_well_kept(answer: &Answer, form_target: &str) {
         assert!(policy.contains(part), "{name}: {policy}");
     }
     assert!(policy.contains(&format!("form-action 'self'{form_target};")), "{name}: {policy}");
-    assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("script-src"), "{name}: {policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{name}: {policy}");
     assert_eq!(answer.header("x-frame-options"), "DENY", "{name}");
     assert_eq!(answer.header("referrer-policy"), "same-origin", "{name}");
     assert_eq!(answer.header("x-content-type-options"), "nosniff", "{name}");
     assert_eq!(answer.header("cache-control"), "no-store", "{name}");
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{name}");
+    // A script is a file of ours, and only pages that name it may run it.
+    let scripts = answer.attributes("script", "src");
+    assert!(scripts.iter().all(|path| path.starts_with("/id/assets/")), "{name}: {scripts:?}");
+    assert_eq!(answer.every("script"), vec![""; scripts.len()], "{name}: no script in the page itself");
+    assert_eq!(policy.contains("script-src 'self';"), !scripts.is_empty(), "{name}: {policy}");
     let text = answer.text();
-    assert!(!text.contains("<script") && !text.contains(" style=") && !text.contains(" onclick="), "{name}: no script");
+    assert!(!text.contains(" style=") && !text.contains(" onclick="), "{name}");
 }
 
 #[tokio::test]
-async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script() {
+async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script_but_ours() {
     let house = TestHouse::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let callback = " http://localhost:3000";
@@ -65,7 +70,9 @@ async fn what_pages_refer_to_is_there_and_may_be_kept_for_ever() {
     let page = house.client().get("/id/account/login").await;
     let references = page.attributes("link", "href");
     assert_eq!(references.len(), 2);
-    for path in references {
+    let scripts = page.attributes("script", "src");
+    assert_eq!(scripts.len(), 1);
+    for path in references.into_iter().chain(scripts) {
         let asset = house.client().get(&path).await;
         assert_eq!(asset.status, 200, "{path}");
         assert!(asset.header("cache-control").contains("immutable"), "{path}");
@@ -80,11 +87,11 @@ async fn what_people_send_comes_back_as_text_only() {
     let answer = alice.sign_in().await;
     assert_eq!(answer.page(), "sign-in");
     assert_eq!(answer.attributes("#login", "value"), [nasty], "what was typed is still there");
-    assert!(!answer.text().contains("<script"));
+    assert!(!answer.text().contains("<script>"));
     let app = house.app(FIRST);
     let page = house.browser("alice").open(&app.asks("read").with("state", nasty).path()).await;
     assert_eq!(page.page(), "sign-in");
-    assert!(!page.text().contains("<script"));
+    assert!(!page.text().contains("<script>"));
 }
 
 #[tokio::test]

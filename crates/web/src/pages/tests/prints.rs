@@ -2,6 +2,7 @@
 
 use model::Language;
 
+use crate::pages::two_step::*;
 use crate::pages::*;
 use crate::words;
 
@@ -42,6 +43,7 @@ impl Press {
 pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
     let mut press = Press { hostile, texts: Vec::new(), rendered: Vec::new() };
     print_sign_in(&mut press);
+    print_second_step(&mut press);
     print_consent(&mut press);
     print_error(&mut press);
     print_sign_out(&mut press);
@@ -64,6 +66,7 @@ fn print_sign_in(press: &mut Press) {
         notice: None,
         signed_in_as: None,
         forgotten_url: "/id/account/forgotten",
+        passkey: Some(passkey(press)),
     };
     press.print("sign-in", &page);
     let page = SignIn {
@@ -79,6 +82,41 @@ fn print_sign_in(press: &mut Press) {
     press.print("sign-in.notice", &page);
     let page = SignIn { login: "", notice: None, signed_in_as: Some(press.ink("signed-in-as", "alice")), ..page };
     press.print("sign-in.select", &page);
+}
+
+fn passkey(press: &mut Press) -> PasskeyForm<'static> {
+    PasskeyForm {
+        action: press.ink("passkey action", "/id/account/passkey?return=4f1c"),
+        label: press.ink("passkey label", "Use a passkey"),
+        options: press.ink("options", r#"{"publicKey":{}}"#),
+        state: press.ink("state", "1900000000.e30.c2ln"),
+    }
+}
+
+fn print_second_step(press: &mut Press) {
+    let page = |press: &mut Press, field| SecondStepPage {
+        words: words::of(Language::English),
+        instance_name: press.ink("instance", "testdb"),
+        login: press.ink("login", "alice"),
+        action: press.ink("action", "/id/account/second-step?return=4f1c"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        field,
+        passkey: None,
+        error: None,
+        notice: None,
+        other_way: None,
+        begin_anew_url: press.ink("anew", "/id/account/login"),
+    };
+    let first = page(press, Some(CodeField::App));
+    let passkey = passkey(press);
+    let other_way = Some((press.ink("other", "/id/account/recovery-code"), press.ink("words", "Use a recovery code")));
+    press.print("second-step", &SecondStepPage { passkey: Some(passkey), other_way, ..first });
+    let refused = page(press, Some(CodeField::App));
+    let error = Some(press.ink("error", "This code is not right, or it was used already."));
+    press.print("second-step.error", &SecondStepPage { error, ..refused });
+    let recovery = page(press, Some(CodeField::Recovery));
+    let notice = Some(press.ink("notice", "Too many wrong codes lately. Please wait 8 seconds and try again."));
+    press.print("second-step.recovery", &SecondStepPage { notice, ..recovery });
 }
 
 fn print_consent(press: &mut Press) {

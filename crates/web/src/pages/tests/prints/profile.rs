@@ -1,10 +1,11 @@
 //! The profile site.
 
-use model::{Email, Language, Timestamp};
+use model::{Email, Language, PasskeyId, Timestamp};
 
 use super::Press;
 use crate::pages::profile::*;
 use crate::pages::tokens::*;
+use crate::pages::two_step::*;
 use crate::words::{self, Words};
 
 const WORDS: fn() -> &'static Words = || words::of(Language::English);
@@ -22,6 +23,7 @@ fn frame(press: &mut Press, section: Section) -> Frame<'static> {
 }
 
 pub(super) fn print(press: &mut Press) {
+    print_two_step(press);
     let since = When(Timestamp::from_seconds(1_795_255_032));
     let email = Email { address: press.ink("email", "alice@example.com").to_owned(), verified: true };
     let mut page = Overview {
@@ -151,4 +153,66 @@ fn print_tokens(press: &mut Press) {
     };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-token-made", &page);
+}
+
+fn print_two_step(press: &mut Press) {
+    let day = When(Timestamp::from_seconds(1_795_255_032));
+    let lines = [
+        PasskeyLine {
+            id: PasskeyId(uuid::Uuid::from_u128(7)),
+            name: press.ink("passkey", "Laptop"),
+            added: day,
+            last_used: Some(day),
+        },
+        PasskeyLine { id: PasskeyId(uuid::Uuid::from_u128(8)), name: "Blue key", added: day, last_used: None },
+    ];
+    let mut page = TwoStepPage {
+        words: WORDS(),
+        frame: frame(press, Section::TwoStep),
+        is_on: true,
+        app_since: Some(day),
+        passkeys: &lines,
+        knows_passkeys: true,
+        recovery_codes_left: 7,
+    };
+    press.texts.retain(|text| *text != "csrf");
+    press.print("profile-two-step", &page);
+    page = TwoStepPage { is_on: false, app_since: None, passkeys: &[], frame: frame(press, Section::TwoStep), ..page };
+    press.texts.retain(|text| *text != "csrf");
+    press.print("profile-two-step.off", &page);
+
+    let said = Said::Refused(press.ink("error", "This is not the code that the app shows."));
+    let page = AppPage {
+        words: WORDS(),
+        frame: frame(press, Section::TwoStep).saying(said),
+        picture: r#"<svg role="img" aria-label="QR code"></svg>"#,
+        uri: press.ink("uri", "otpauth://totp/testdb:alice?secret=GEZDGNBVGY3TQOJQ"),
+        secret: press.ink("secret", "GEZD GNBV GY3T QOJQ"),
+        offer: press.ink("offer", "1900000000.GEZD.c2ln"),
+        is_first: true,
+    };
+    press.print("profile-two-step-app.error", &page);
+    let said = Said::Refused(press.ink("error", "This passkey could not be added."));
+    let page = PasskeyPage {
+        words: WORDS(),
+        frame: frame(press, Section::TwoStep).saying(said),
+        options: press.ink("options", r#"{"publicKey":{}}"#),
+        state: press.ink("state", "1900000000.e30.c2ln"),
+        name: press.ink("name", "Laptop"),
+        is_first: false,
+    };
+    press.print("profile-two-step-passkey.error", &page);
+    let page = ConfirmPage {
+        words: WORDS(),
+        frame: frame(press, Section::TwoStep),
+        what: press.ink("what", "app"),
+        title: press.ink("title", "Remove the authenticator app?"),
+        meaning: press.ink("meaning", "Its codes will not sign you in any more."),
+        button: press.ink("button", "Remove"),
+    };
+    press.print("profile-two-step-confirm", &page);
+    let codes = [press.ink("code", "000G-40R4-0M30-E27Z"), "ZZZZ-ZZZZ-ZZZZ-ZZZZ"];
+    let page = RecoveryCodesPage { words: WORDS(), frame: frame(press, Section::TwoStep), codes: &codes };
+    press.texts.retain(|text| *text != "csrf");
+    press.print("profile-recovery-codes", &page);
 }

@@ -1,0 +1,59 @@
+//! Two-step sign-in (`identity.md` §3.7, §4).
+
+mod apps;
+mod passkeys;
+mod recovery;
+mod setting_up;
+
+use std::time::Duration;
+
+use acceptance::{Answer, Browser, Device, TestHouse, app_code};
+
+/// A step of an authenticator app: a code was used, and here is the next.
+const STEP: Duration = Duration::from_secs(30);
+
+/// A person whose authenticator app is set up.
+struct WithApp {
+    key: String,
+    recovery_codes: Vec<String>,
+}
+
+impl WithApp {
+    fn code(&self, house: &TestHouse) -> String {
+        app_code(&self.key, house.now())
+    }
+}
+
+/// Signs in by password alone and sets an app up; its first code is spent.
+async fn set_up_app(house: &TestHouse, browser: &mut Browser) -> WithApp {
+    browser.sign_in().await;
+    let page = browser.open("/profile/two-step/app").await;
+    let key = page.words("#secret").expect("the key to type");
+    let (code, password) = (app_code(&key, house.now()), browser.password.clone());
+    let shown = browser.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
+    assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
+    WithApp { key, recovery_codes: shown.every(".codes code") }
+}
+
+/// Adds a passkey to whoever is signed in.
+async fn add_passkey(browser: &mut Browser, device: &mut Device, name: &str) -> Answer {
+    let page = browser.open("/profile/two-step/passkey").await;
+    let answer = device.create(&options(&page));
+    let password = browser.password.clone();
+    browser.submit(&page, "answer", &[("answer", &answer), ("name", name), ("password", &password)]).await
+}
+
+/// What a page's script is given.
+fn options(page: &Answer) -> String {
+    page.attributes("form[data-passkey]", "data-options").pop().expect("the page asks for a passkey")
+}
+
+/// Sends what the device says to a page's challenge.
+async fn touch(browser: &mut Browser, page: &Answer, device: &mut Device) -> Answer {
+    let answer = device.sign(&options(page));
+    browser.submit(page, "answer", &[("answer", &answer)]).await
+}
+
+async fn enter_code(browser: &mut Browser, page: &Answer, code: &str) -> Answer {
+    browser.submit(page, "code", &[("code", code)]).await
+}

@@ -1,0 +1,86 @@
+//! Recovery codes, and what an administrator can do for whoever has none.
+
+use acceptance::{Browser, TestHouse};
+
+use super::{STEP, enter_code, set_up_app};
+
+acceptance::on_both! {
+    a_recovery_code_signs_in_once
+    of_many_uses_of_one_recovery_code_at_once_one_signs_in
+    an_administrator_takes_the_second_step_away_from_whoever_lost_everything
+}
+
+async fn enter(browser: &mut Browser, code: &str) -> String {
+    browser.sign_in().await;
+    let page = browser.open("/id/account/recovery-code").await;
+    assert_eq!(page.page(), "second-step");
+    browser.submit(&page, "recovery_code", &[("recovery_code", code)]).await.page()
+}
+
+async fn a_recovery_code_signs_in_once(house: TestHouse) {
+    let alice = set_up_app(&house, &mut house.browser("alice")).await;
+    let bob = set_up_app(&house, &mut house.browser("bob")).await;
+    assert_eq!(alice.recovery_codes.len(), 10);
+    let second = house.browser("alice").sign_in().await;
+    assert_eq!(second.attributes(".links a", "href")[0], "/id/account/recovery-code", "the page leads there");
+    let code = &alice.recovery_codes[3];
+    assert_eq!(enter(&mut house.browser("bob"), code).await, "second-step", "somebody else's");
+    let mut browser = house.browser("alice");
+    assert_eq!(enter(&mut browser, &code.to_lowercase().replace('-', " ")).await, "account");
+    let page = browser.open("/profile/two-step").await;
+    assert!(page.text().contains("9 codes left"), "{}", page.text());
+    assert_eq!(enter(&mut house.browser("alice"), code).await, "second-step", "used");
+    for bad in ["", "x", "0000-0000-0000-0000", &bob.recovery_codes[0]] {
+        assert_eq!(enter(&mut house.browser("alice"), bad).await, "second-step", "{bad:?}");
+    }
+    let audit = house.audit().await;
+    assert_eq!(audit.iter().filter(|row| row.reason == "wrong_recovery_code").count(), 6);
+    let told: Vec<&String> = audit.iter().flat_map(|row| &row.columns).collect();
+    for secret in alice.recovery_codes.iter().chain([&alice.key]) {
+        assert!(!told.iter().any(|column| column.contains(secret.as_str())), "no secret is told");
+    }
+}
+
+async fn of_many_uses_of_one_recovery_code_at_once_one_signs_in(house: TestHouse) {
+    let alice = set_up_app(&house, &mut house.browser("alice")).await;
+    let mut tries = Vec::new();
+    for _ in 0..5 {
+        let mut browser = house.browser("alice");
+        browser.sign_in().await;
+        let page = browser.open("/id/account/recovery-code").await;
+        let code = alice.recovery_codes[0].clone();
+        tries.push(tokio::spawn(async move {
+            browser.submit(&page, "recovery_code", &[("recovery_code", &code)]).await.page()
+        }));
+    }
+    let mut signed_in = 0;
+    for one in tries {
+        signed_in += usize::from(one.await.expect("no panic") == "account");
+    }
+    assert_eq!(signed_in, 1);
+}
+
+async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everything(house: TestHouse) {
+    let mut before = house.browser("alice");
+    set_up_app(&house, &mut before).await;
+    let reset = async |login: &str| {
+        let mut dice = house.dice();
+        house.office().await.reset_second_factor(login, &mut house.moment(&mut dice)).await.expect("no fault")
+    };
+    assert!(reset("bob").await.is_err(), "there is nothing to take away");
+    assert!(reset("nobody").await.is_err());
+    reset("alice").await.expect("it is taken away");
+    house.catch_up().await;
+    assert_eq!(before.open("/id/account").await.page(), "sign-in", "what was lost may have been found");
+    let mut alice = house.browser("alice");
+    assert_eq!(alice.sign_in().await.page(), "account", "the password alone");
+    assert!(alice.open("/profile/two-step").await.text().contains(r#"<span class="badge">off</span>"#));
+    let again = set_up_app(&house, &mut house.browser("alice")).await;
+    assert_eq!(again.recovery_codes.len(), 10, "the old codes went too");
+    house.advance(STEP);
+    let page = alice.sign_in().await;
+    assert_eq!(enter_code(&mut alice, &page, &again.code(&house)).await.page(), "account");
+    let audit = house.audit().await;
+    let told = |row: &&acceptance::AuditRow| row.columns.iter().any(|column| column.contains("reset-second-factor"));
+    assert_eq!(audit.iter().filter(told).count(), 1);
+}

@@ -1,0 +1,250 @@
+//! The pages where people set two-step sign-in up.
+
+use std::time::Duration;
+
+use acceptance::{Device, TestHouse, app_code};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+
+use super::{STEP, add_passkey, enter_code, options, set_up_app};
+use crate::FIRST;
+
+acceptance::on_both! {
+    turning_it_on_ends_everything_else_and_keeps_this_sign_in
+    taking_the_last_factor_away_turns_it_off
+}
+
+async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(house: TestHouse) {
+    let app = house.app(FIRST);
+    let (mut here, mut elsewhere) = (house.browser("alice"), house.browser("alice"));
+    let tokens = app.sign_in(&mut elsewhere, "read offline_access").await;
+    assert_eq!(house.client().call_api(&tokens.access).await.status, 200);
+    here.sign_in().await;
+    let before = here.jar["gatehouse"].clone();
+    let alice = set_up_app(&house, &mut here).await;
+    assert_ne!(here.jar["gatehouse"], before, "a new cookie");
+    assert_eq!(here.open("/profile/two-step").await.page(), "profile-two-step", "this sign-in goes on");
+    assert_eq!(elsewhere.open("/id/account").await.page(), "sign-in", "the other has ended");
+    assert_eq!(house.client().call_api(&tokens.access).await.status, 401);
+    assert_eq!(app.refresh(tokens.refresh()).await.refusal().1, "invalid_grant");
+    // A further factor ends nothing.
+    house.advance(STEP);
+    let page = elsewhere.sign_in().await;
+    enter_code(&mut elsewhere, &page, &alice.code(&house)).await;
+    let added = add_passkey(&mut here, &mut Device::new("http://localhost:8080"), "Laptop").await;
+    assert_eq!(added.page(), "profile-two-step", "{}", added.text());
+    assert_eq!(elsewhere.open("/id/account").await.page(), "account");
+}
+
+async fn taking_the_last_factor_away_turns_it_off(house: TestHouse) {
+    let mut alice = house.browser("alice");
+    set_up_app(&house, &mut alice).await;
+    add_passkey(&mut alice, &mut Device::new("http://localhost:8080"), "Laptop").await;
+    let password = alice.password.clone();
+    for (is_last, codes) in [(false, "10 codes left"), (true, "")] {
+        let page = alice.open("/profile/two-step").await;
+        let remove = page.attributes(".line a", "href");
+        let question = alice.open(&remove[0]).await;
+        assert_eq!(question.page(), "profile-two-step-confirm");
+        assert_eq!(question.text().contains("your password alone"), is_last);
+        let wrong = alice.submit(&question, "what", &[("password", "wrong")]).await;
+        assert_eq!(wrong.page(), "profile-two-step-confirm");
+        let done = alice.submit(&wrong, "what", &[("password", &password)]).await;
+        assert_eq!(done.page(), "profile-two-step", "{}", done.text());
+        assert!(done.text().contains(codes));
+        assert_ne!(done.text().contains("codes left"), is_last);
+        let gone = alice.submit(&question, "what", &[("password", &password)]).await;
+        assert_eq!(gone.page(), "profile-two-step", "it is not there any more");
+        assert!(gone.words("#error").is_some());
+    }
+    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "the password alone");
+    let audit = house.audit().await;
+    let told: Vec<(&str, &str)> = audit
+        .iter()
+        .filter(|row| row.kind == "two-step-change")
+        .map(|row| (row.outcome.as_str(), row.reason.as_str()))
+        .collect();
+    assert_eq!(told.iter().filter(|(outcome, _)| *outcome == "done").count(), 4);
+    assert_eq!(told.iter().filter(|told| **told == ("refused", "overtaken")).count(), 2);
+}
+
+#[tokio::test]
+async fn nothing_changes_without_the_password() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let page = alice.open("/profile/two-step/app").await;
+    let code = app_code(&page.words("#secret").expect("a key"), house.now());
+    for wrong in ["", "wrong"] {
+        let refused = alice.submit(&page, "offer", &[("code", &code), ("password", wrong)]).await;
+        assert_eq!(refused.page(), "profile-two-step-app");
+        assert_eq!(refused.words("#error").as_deref(), Some("This is not your password. Try again."));
+    }
+    let device = &mut Device::new("http://localhost:8080");
+    let asked = alice.open("/profile/two-step/passkey").await;
+    let made = device.create(&options(&asked));
+    let refused = alice.submit(&asked, "answer", &[("answer", &made), ("name", "x"), ("password", "wrong")]).await;
+    assert_eq!(refused.page(), "profile-two-step-passkey");
+    for _ in 0..2 {
+        alice.submit(&page, "offer", &[("code", &code), ("password", "wrong")]).await;
+    }
+    let password = alice.password.clone();
+    let held = alice.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
+    assert!(held.words("#error").is_some_and(|error| error.contains("Too many wrong passwords")), "throttled as ever");
+    assert_eq!(house.browser("alice").sign_in().await.page(), "sign-in", "here too: it is the same account");
+    house.advance(Duration::from_mins(10));
+    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was turned on");
+}
+
+#[tokio::test]
+async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let page = alice.open("/profile/two-step/app").await;
+    let key = page.words("#secret").expect("a key");
+    assert_eq!(page.attributes(".picture svg", "role"), ["img"], "a QR code");
+    assert!(page.attributes("main a", "href")[0].starts_with("otpauth://totp/testdb:alice?secret="));
+    let password = alice.password.clone();
+    let again = alice.submit(&page, "offer", &[("code", "000000"), ("password", &password)]).await;
+    assert_eq!(again.words("#secret").as_deref(), Some(key.as_str()), "the app has it already");
+    assert!(again.words("#error").is_some_and(|error| error.contains("not the code")));
+    let other = alice.open("/profile/two-step/app").await;
+    assert_ne!(other.words("#secret").as_deref(), Some(key.as_str()), "a key is offered once");
+    house.advance(Duration::from_mins(30));
+    let code = app_code(&key, house.now());
+    let late = alice.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
+    assert_eq!(late.page(), "profile-two-step-app");
+    assert_ne!(late.words("#secret").as_deref(), Some(key.as_str()));
+    assert!(late.words("#error").is_some_and(|error| error.contains("too old")));
+}
+
+#[tokio::test]
+async fn an_offer_of_somebody_else_is_nobodys() {
+    let house = TestHouse::open().await;
+    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    alice.sign_in().await;
+    bob.sign_in().await;
+    let of_bob = bob.open("/profile/two-step/app").await;
+    let key = of_bob.words("#secret").expect("a key");
+    let offer = of_bob.form("offer").field("offer").expect("an offer").to_owned();
+    let (code, password) = (app_code(&key, house.now()), alice.password.clone());
+    let page = alice.open("/profile/two-step/app").await;
+    for offer in [offer.as_str(), "", "x", "1.2.3"] {
+        let fields = [("offer", offer), ("code", code.as_str()), ("password", &password)];
+        assert_eq!(alice.submit(&page, "offer", &fields).await.page(), "profile-two-step-app", "{offer:?}");
+    }
+    assert_eq!(house.browser("alice").sign_in().await.page(), "account");
+}
+
+#[tokio::test]
+async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    let first = set_up_app(&house, &mut alice).await;
+    assert_eq!(alice.open("/profile/two-step/app").await.page(), "profile-two-step", "there is one");
+    let page = alice.open("/profile/two-step/confirm?what=codes").await;
+    let password = alice.password.clone();
+    let shown = alice.submit(&page, "what", &[("password", &password)]).await;
+    assert_eq!(shown.page(), "profile-recovery-codes");
+    let codes = shown.every(".codes code");
+    assert!(codes.len() == 10 && codes.iter().all(|code| !first.recovery_codes.contains(code)));
+    for (code, page) in [(&first.recovery_codes[0], "second-step"), (&codes[0], "account")] {
+        let mut browser = house.browser("alice");
+        browser.sign_in().await;
+        let asked = browser.open("/id/account/recovery-code").await;
+        assert_eq!(browser.submit(&asked, "recovery_code", &[("recovery_code", code)]).await.page(), page);
+    }
+}
+
+#[tokio::test]
+async fn nobody_takes_away_what_is_somebody_elses() {
+    let house = TestHouse::open().await;
+    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    set_up_app(&house, &mut alice).await;
+    add_passkey(&mut alice, &mut Device::new("http://localhost:8080"), "Alice’s").await;
+    let remove = alice.open("/profile/two-step").await.attributes(".lines a", "href").remove(0);
+    bob.sign_in().await;
+    assert_eq!(bob.open(&remove).await.page(), "profile-two-step", "led back to his own");
+    set_up_app(&house, &mut bob).await;
+    let question = bob.open("/profile/two-step/confirm?what=app").await;
+    let (_, id) = remove.split_once("what=").expect("the address names it");
+    let password = bob.password.clone();
+    let refused = bob.submit(&question, "what", &[("what", id), ("password", &password)]).await;
+    assert!(refused.words("#error").is_some());
+    for nonsense in ["", "x", "users"] {
+        let page = bob.submit(&question, "what", &[("what", nonsense), ("password", &password)]).await;
+        assert_eq!(page.page(), "profile-two-step", "{nonsense:?}");
+    }
+    assert!(alice.open("/profile/two-step").await.text().contains("Alice’s"), "still hers");
+}
+
+#[tokio::test]
+async fn who_is_without_a_second_factor_has_no_recovery_codes() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let page = alice.open("/profile/two-step").await;
+    assert!(!page.text().contains("what=codes"));
+    assert_eq!(alice.open("/profile/two-step/confirm?what=codes").await.page(), "profile-two-step");
+    let csrf = alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned();
+    let password = alice.password.clone();
+    let fields = [("what", "codes"), ("password", password.as_str()), ("csrf", &csrf)];
+    assert!(alice.post("/profile/two-step/confirm", &fields).await.words("#error").is_some());
+}
+
+#[tokio::test]
+async fn the_pages_speak_the_persons_language() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    set_up_app(&house, &mut alice).await;
+    for (query, title) in [("ui_locales=de", "Noch ein Schritt"), ("ui_locales=bg", "Още една стъпка")] {
+        let mut browser = house.browser("alice");
+        let app = house.app(FIRST);
+        let page = browser.open(&format!("{}&{query}", app.asks("read").path())).await;
+        let second = browser.enter(&page).await;
+        assert_eq!(second.words("h1").as_deref(), Some(title));
+    }
+}
+
+#[tokio::test]
+async fn every_change_is_told_by_letter_and_no_refusal_is() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let mut alice = house.browser("alice");
+    set_up_app(&house, &mut alice).await;
+    let password = alice.password.clone();
+    let question = alice.open("/profile/two-step/confirm?what=app").await;
+    for password in ["wrong", &password] {
+        alice.submit(&question, "what", &[("password", password)]).await;
+    }
+    house.house.close().await;
+    for told in ["An authenticator app was added", "The authenticator app was removed"] {
+        let letter = letters.next().await.expect("a letter");
+        assert_eq!((letter.to.as_str(), letter.about), ("alice@example.com", "two-step-changed"));
+        assert!(letter.text.contains(told), "{}", letter.text);
+    }
+    assert!(letters.next().await.is_none());
+}
+
+/// `identity.md` §3.5: where a password is all that can be shown, whoever has a second factor is refused.
+#[tokio::test]
+async fn an_old_client_that_knows_the_password_only_is_refused_from_the_next_call_on() {
+    let house = TestHouse::open().await;
+    let call = async || {
+        let credentials = STANDARD.encode("alice:ecila-Demo1");
+        let client = house.client();
+        let ask = client.ask(&Method::GET, "/api/domain/odata/Crm_Customers?$top=1");
+        ask.header("authorization", &format!("Basic {credentials}")).send().await.status.as_u16()
+    };
+    assert_eq!(call().await, 200);
+    let mut alice = house.browser("alice");
+    set_up_app(&house, &mut alice).await;
+    assert_eq!(call().await, 401, "also where it was let in a moment ago");
+    let question = alice.open("/profile/two-step/confirm?what=app").await;
+    let password = alice.password.clone();
+    alice.submit(&question, "what", &[("password", &password)]).await;
+    assert_eq!(call().await, 200);
+    assert!(house.audit().await.iter().any(|row| row.reason == "second_factor"));
+}

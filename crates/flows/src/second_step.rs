@@ -1,0 +1,245 @@
+//! The second step of a sign-in, and signing in by a passkey alone (`identity.md` §3.7, §4).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::audit::Visitor;
+use model::session::SessionCookie;
+pub use model::two_step::SecondStepRefusal;
+use model::two_step::{CodeRefusal, Proof, TotpSecret, code_as_typed, recovery_code_as_typed};
+use model::{Moment, Timestamp, User, UserId};
+use oauth::secret::Presented;
+use store::{AuthenticatorApp, Statement};
+use uuid::Uuid;
+
+use crate::instance::Instance;
+use crate::passkeys::{About, Ceremony, Judged, PasskeyRefusal};
+use crate::seal::Purpose;
+use crate::sign_in::{Browser, Opening, network};
+use crate::{Answer, Fault};
+
+/// How long a person may look for the phone.
+pub const FIRST_STEP_LIFETIME: Duration = Duration::from_mins(10);
+
+/// Somebody may be first that often before a passkey is refused.
+const MOST_LOOKS: usize = 4;
+
+/// Marks the proof that somebody knew the password: `user.made_at.tag`. Good for [`FIRST_STEP_LIFETIME`], at the browser
+/// whose form it was, until the person's epoch rises.
+pub enum FirstStep {}
+
+/// What the page of the second step offers.
+pub struct SecondStep {
+    pub login: String,
+    pub by_app: bool,
+    pub by_passkey: Option<Ceremony>,
+    pub by_recovery_code: bool,
+}
+
+/// What a person shows at the second step.
+#[derive(Clone, Copy)]
+pub enum Shown<'a> {
+    Code(&'a str),
+    RecoveryCode(&'a str),
+    Passkey { state: &'a str, answer: &'a str },
+}
+
+impl Instance {
+    pub(crate) fn first_step(&self, form: &str, user: &User, now: Timestamp) -> Presented<FirstStep> {
+        let made_at = now.seconds().to_string();
+        let epoch = user.epoch.to_be_bytes();
+        let tag = self.secret.sign(Purpose::FirstStep, &first_step_parts(form, user, &epoch, &made_at));
+        Presented::new(format!("{}.{made_at}.{tag}", user.id.0.simple()))
+    }
+
+    /// Who took the first step, if that may be gone on from.
+    async fn first_step_of(
+        &self,
+        form: &str,
+        shown: &Presented<FirstStep>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<User>>, Fault> {
+        let mut parts = shown.expose().splitn(3, '.');
+        let (Some(user), Some(made_at), Some(tag)) = (parts.next(), parts.next(), parts.next()) else {
+            return Ok(None);
+        };
+        let is_fresh =
+            made_at.parse().is_ok_and(|seconds| now < Timestamp::from_seconds(seconds).plus(FIRST_STEP_LIFETIME));
+        let Some(id) = Uuid::try_parse(user).ok().filter(|_| is_fresh) else { return Ok(None) };
+        let Some(user) = self.store.user(UserId(id)).await? else { return Ok(None) };
+        let epoch = user.epoch.to_be_bytes();
+        let is_ours = self.secret.verify(Purpose::FirstStep, &first_step_parts(form, &user, &epoch, made_at), tag);
+        Ok((is_ours && user.may_sign_in() && user.has_second_factor).then(|| Arc::new(user)))
+    }
+
+    /// What the person may show now; nothing if the first step must be taken anew.
+    pub async fn second_step(
+        &self,
+        form: &str,
+        first_step: &Presented<FirstStep>,
+        now: Timestamp,
+    ) -> Result<Option<SecondStep>, Fault> {
+        let Some(user) = self.first_step_of(form, first_step, now).await? else { return Ok(None) };
+        let passkeys = self.store.passkeys(user.id).await?;
+        let by_passkey = match passkeys.as_slice() {
+            [] => None,
+            allowed => self.challenge(About::SecondStep(user.id), form, Some(allowed), now)?,
+        };
+        Ok(Some(SecondStep {
+            login: user.login.as_str().to_owned(),
+            by_app: self.store.authenticator_app(user.id).await?.is_some(),
+            by_passkey,
+            by_recovery_code: self.store.recovery_codes_left(user.id).await? > 0,
+        }))
+    }
+
+    /// Codes are throttled for each person, wherever they are tried: whoever gets here knows the password. A passkey
+    /// cannot be guessed, and is not.
+    pub async fn take_second_step(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (form, first_step, shown): (&str, &Presented<FirstStep>, Shown<'_>),
+        previous: Option<&Browser>,
+    ) -> Answer<(Browser, Presented<SessionCookie>), SecondStepRefusal> {
+        let Some(user) = self.first_step_of(form, first_step, moment.now).await? else {
+            return self.refuse_sign_in(moment, visitor, None, SecondStepRefusal::FirstStepStale);
+        };
+        if !matches!(shown, Shown::Passkey { .. })
+            && let Some(wait) = self.count_code(user.id, visitor.address, moment.now)
+        {
+            return self.refuse_sign_in(moment, visitor, Some(user.id), SecondStepRefusal::Throttled(wait));
+        }
+        let (proof, if_spent, judged) = match shown {
+            Shown::Passkey { state, answer } => {
+                let about = (About::SecondStep(user.id), form);
+                let done = self.open_by_passkey(moment, visitor, (about, (state, answer)), previous).await?;
+                return Ok(done.map_err(SecondStepRefusal::Passkey));
+            }
+            Shown::Code(code) => {
+                (Proof::Code, SecondStepRefusal::CodeUsed, self.judge_code(&user, code, moment.now).await?)
+            }
+            Shown::RecoveryCode(code) => {
+                (Proof::RecoveryCode, SecondStepRefusal::WrongRecoveryCode, self.judge_recovery_code(&user, code))
+            }
+        };
+        let spend = match judged {
+            Ok(spend) => spend,
+            Err(refusal) => return self.refuse_sign_in(moment, visitor, Some(user.id), refusal),
+        };
+        let opening = Opening { user, proof, spends: vec![spend] };
+        let Some(opened) = self.open_identity_session(moment, visitor, &opening, previous).await? else {
+            return self.refuse_sign_in(moment, visitor, Some(opening.user.id), if_spent);
+        };
+        self.forgive_codes(opening.user.id, visitor.address);
+        Ok(Ok(opened))
+    }
+
+    /// Signs in by a passkey alone: it made sure of its user, so it is two factors in one.
+    pub async fn sign_in_by_passkey(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (form, state, answer): (&str, &str, &str),
+        previous: Option<&Browser>,
+    ) -> Answer<(Browser, Presented<SessionCookie>), PasskeyRefusal> {
+        self.open_by_passkey(moment, visitor, ((About::SignIn, form), (state, answer)), previous).await
+    }
+
+    async fn open_by_passkey(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (about, answer): ((About, &str), (&str, &str)),
+        previous: Option<&Browser>,
+    ) -> Answer<(Browser, Presented<SessionCookie>), PasskeyRefusal> {
+        let mut refusal = (PasskeyRefusal::Answered, None);
+        for _ in 0..MOST_LOOKS {
+            let Judged { passkey, synced, spends } = match self.judge_passkey(about, answer, moment.now).await? {
+                Ok(judged) => judged,
+                Err(refused) => {
+                    refusal = (refused, None);
+                    break;
+                }
+            };
+            let Some(user) = self.store.user(passkey.user).await?.filter(User::may_sign_in) else {
+                refusal = (PasskeyRefusal::Unknown, Some(passkey.user));
+                break;
+            };
+            let after_password = matches!(about.0, About::SecondStep(_));
+            let proof = Proof::Passkey { synced, after_password };
+            let opening = Opening { user: Arc::new(user), proof, spends: spends.into() };
+            if let Some(opened) = self.open_identity_session(moment, visitor, &opening, previous).await? {
+                return Ok(Ok(opened));
+            }
+            // Either this challenge was answered, or another answer of the same passkey was first.
+            refusal = (PasskeyRefusal::Answered, Some(passkey.user));
+        }
+        let (refusal, user) = refusal;
+        self.refuse_sign_in(moment, visitor, user, refusal)
+    }
+
+    /// What spends the code; its guard fails if somebody is first.
+    async fn judge_code(
+        &self,
+        user: &User,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<Result<Statement, SecondStepRefusal>, Fault> {
+        let Some(app) = self.store.authenticator_app(user.id).await? else { return Ok(Err(SecondStepRefusal::NoApp)) };
+        let secret = self.open_totp_secret(user.id, &app)?;
+        Ok(match secret.check(&code_as_typed(code), now, Some(app.last_step)) {
+            Ok(step) => Ok(self.store.use_authenticator_step(user.id, step)),
+            Err(CodeRefusal::Used) => Err(SecondStepRefusal::CodeUsed),
+            Err(CodeRefusal::Wrong) => Err(SecondStepRefusal::WrongCode),
+        })
+    }
+
+    /// Whether it is one of the person's is for the guard to say.
+    fn judge_recovery_code(&self, user: &User, code: &str) -> Result<Statement, SecondStepRefusal> {
+        let code = recovery_code_as_typed(code).ok_or(SecondStepRefusal::WrongRecoveryCode)?;
+        Ok(self.store.use_recovery_code(user.id, code.digest()))
+    }
+
+    pub(crate) fn open_totp_secret(&self, user: UserId, app: &AuthenticatorApp) -> Result<TotpSecret, Fault> {
+        let secret = self.master.open(*self.store.instance(), &totp_purpose(user), &app.sealed_secret)?;
+        TotpSecret::from_bytes(&secret).ok_or_else(|| Fault::failed("an authenticator app's secret has 20 bytes"))
+    }
+
+    /// As for passwords: looked at and counted under one lock.
+    fn count_code(&self, user: UserId, address: IpAddr, now: Timestamp) -> Option<Duration> {
+        let (settings, network) = (self.settings(), network(address));
+        let mut failures = self.failures.lock();
+        let mut codes = failures.second_steps.get(&user).copied().unwrap_or_default();
+        let mut around = failures.addresses.get(&network).copied().unwrap_or_default();
+        let wait = codes
+            .wait(now, settings.free_failures_per_account)
+            .max(around.wait(now, settings.free_failures_per_address));
+        if wait.is_none() {
+            codes.add(now);
+            around.add(now);
+            failures.second_steps.insert(user, codes);
+            failures.addresses.insert(network, around);
+        }
+        wait
+    }
+
+    fn forgive_codes(&self, user: UserId, address: IpAddr) {
+        let network = network(address);
+        let mut failures = self.failures.lock();
+        failures.second_steps.remove(&user);
+        let mut around = failures.addresses.get(&network).copied().unwrap_or_default();
+        around.take_back();
+        failures.addresses.insert(network, around);
+    }
+}
+
+/// Sealed for one person: moved to another's row, a secret does not open.
+pub(crate) fn totp_purpose(user: UserId) -> String {
+    format!("authenticator app of {user}")
+}
+
+fn first_step_parts<'a>(form: &'a str, user: &'a User, epoch: &'a [u8], made_at: &'a str) -> [&'a [u8]; 4] {
+    [form.as_bytes(), user.id.0.as_bytes(), epoch, made_at.as_bytes()]
+}

@@ -1,0 +1,362 @@
+//! How a person sets up two-step sign-in, and an administrator helps somebody who lost the means to it.
+
+use std::time::Duration;
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::session::SessionCookie;
+pub use model::two_step::TwoStepRefusal;
+use model::two_step::{
+    CodeRefusal, LONGEST_PASSKEY_NAME, MOST_PASSKEYS, RECOVERY_CODES, RecoveryCode, TotpSecret, code_as_typed,
+    recovery_code,
+};
+use model::user::Password;
+use model::{Moment, PasskeyId, Timestamp, User};
+use oauth::secret::Presented;
+use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, StoredPasskey};
+
+use crate::admin::{AdminRefusal, Office, ending_user};
+use crate::api_sessions::killing;
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::passkeys::{About, Ceremony, Made};
+use crate::seal::Purpose;
+use crate::second_step::totp_purpose;
+use crate::sign_in::Browser;
+use crate::{Answer, Fault};
+
+/// How long the picture for an authenticator app is good.
+pub const OFFER_LIFETIME: Duration = Duration::from_mins(30);
+
+/// A passkey as its owner sees it.
+pub struct PasskeyView {
+    pub id: PasskeyId,
+    pub name: String,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// What a person has set up.
+pub struct TwoStep {
+    pub app_since: Option<Timestamp>,
+    pub passkeys: Vec<PasskeyView>,
+    pub recovery_codes_left: usize,
+}
+
+impl TwoStep {
+    pub fn is_on(&self) -> bool {
+        self.app_since.is_some() || !self.passkeys.is_empty()
+    }
+}
+
+/// A secret that an authenticator app may take over. It is kept nowhere until a code proves that an app has it.
+pub struct AppOffer {
+    /// For a QR code.
+    pub uri: Presented<AppOffer>,
+    /// To type by hand, in groups of four.
+    pub secret: Presented<AppOffer>,
+    /// Comes back with the first code.
+    pub offer: Presented<AppOffer>,
+}
+
+/// What a person wants changed.
+#[derive(Clone, Copy)]
+pub enum TwoStepChange<'a> {
+    AddApp { offer: &'a Presented<AppOffer>, code: &'a str },
+    RemoveApp,
+    AddPasskey { state: &'a str, answer: &'a str, name: &'a str },
+    RemovePasskey(PasskeyId),
+    NewRecoveryCodes,
+}
+
+impl TwoStepChange<'_> {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::AddApp { .. } => "authenticator-app-added",
+            Self::RemoveApp => "authenticator-app-removed",
+            Self::AddPasskey { .. } => "passkey-added",
+            Self::RemovePasskey(_) => "passkey-removed",
+            Self::NewRecoveryCodes => "recovery-codes-made",
+        }
+    }
+
+    /// For the letter about it.
+    const fn told(self) -> &'static str {
+        match self {
+            Self::AddApp { .. } => "An authenticator app was added",
+            Self::RemoveApp => "The authenticator app was removed",
+            Self::AddPasskey { .. } => "A passkey was added",
+            Self::RemovePasskey(_) => "A passkey was removed",
+            Self::NewRecoveryCodes => "New recovery codes were made",
+        }
+    }
+}
+
+/// What a change brought.
+pub struct Changed {
+    /// To show, once; none where the old ones go on.
+    pub recovery_codes: Vec<Presented<RecoveryCode>>,
+    /// The browser's new cookie, where everything opened before has ended.
+    pub cookie: Option<Presented<SessionCookie>>,
+}
+
+/// What a change is made of.
+struct Planned {
+    /// The first is guarded: it must be the one that does it.
+    statements: Vec<Statement>,
+    adds: bool,
+    /// What a failed guard of these statements means.
+    if_guarded: TwoStepRefusal,
+}
+
+impl Instance {
+    pub async fn two_step(&self, browser: &Browser) -> Result<TwoStep, Fault> {
+        let user = browser.user.id;
+        let view = |passkey: StoredPasskey| PasskeyView {
+            id: passkey.id,
+            name: passkey.name,
+            created_at: passkey.created_at,
+            last_used_at: passkey.last_used_at,
+        };
+        Ok(TwoStep {
+            app_since: self.store.authenticator_app(user).await?.map(|app| app.created_at),
+            passkeys: self.store.passkeys(user).await?.into_iter().map(view).collect(),
+            recovery_codes_left: self.store.recovery_codes_left(user).await?,
+        })
+    }
+
+    pub fn offer_app(&self, moment: &mut Moment<'_>, browser: &Browser, form: &str) -> AppOffer {
+        let mut bytes = [0; 20];
+        moment.dice.fill(&mut bytes);
+        self.app_offer(&TotpSecret::new(bytes), browser, (form, moment.now))
+    }
+
+    /// The same offer once more, after a mistyped code.
+    pub fn repeat_offer(
+        &self,
+        offer: &Presented<AppOffer>,
+        browser: &Browser,
+        (form, now): (&str, Timestamp),
+    ) -> Option<AppOffer> {
+        let secret = self.offered(offer, browser, (form, now))?;
+        Some(AppOffer { offer: Presented::new(offer.expose()), ..self.app_offer(&secret, browser, (form, now)) })
+    }
+
+    fn app_offer(&self, secret: &TotpSecret, browser: &Browser, (form, now): (&str, Timestamp)) -> AppOffer {
+        let (made_at, text) = (now.seconds().to_string(), secret.to_base32());
+        let tag = self.secret.sign(Purpose::AuthenticatorApp, &offer_parts(browser, form, &made_at, &text));
+        let groups: Vec<&str> = (0..text.len()).step_by(4).filter_map(|start| text.get(start..start + 4)).collect();
+        AppOffer {
+            uri: Presented::new(secret.uri(&self.name, browser.user.login.as_str())),
+            secret: Presented::new(groups.join(" ")),
+            offer: Presented::new(format!("{made_at}.{text}.{tag}")),
+        }
+    }
+
+    fn offered(
+        &self,
+        offer: &Presented<AppOffer>,
+        browser: &Browser,
+        (form, now): (&str, Timestamp),
+    ) -> Option<TotpSecret> {
+        let (made_at, rest) = offer.expose().split_once('.')?;
+        let (text, tag) = rest.split_once('.')?;
+        let is_fresh = now < Timestamp::from_seconds(made_at.parse().ok()?).plus(OFFER_LIFETIME);
+        let is_ours = self.secret.verify(Purpose::AuthenticatorApp, &offer_parts(browser, form, made_at, text), tag);
+        TotpSecret::from_base32(text).filter(|_| is_fresh && is_ours)
+    }
+
+    /// What the browser's script needs to make a passkey; nothing where the instance's address does not allow any.
+    pub async fn offer_passkey(
+        &self,
+        browser: &Browser,
+        form: &str,
+        now: Timestamp,
+    ) -> Result<Option<Ceremony>, Fault> {
+        let user = &browser.user;
+        let known = self.store.passkeys(user.id).await?;
+        self.registration((user.id, user.login.as_str(), &user.name), (registering(browser), form), &known, now)
+    }
+
+    /// Every change asks for the password, so that a browser left open is not enough. The first factor that a person
+    /// adds ends everything that was opened by the password alone, but this sign-in.
+    pub async fn change_two_step(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (browser, form): (&Browser, &str),
+        (change, password): (TwoStepChange<'_>, &Presented<Password>),
+    ) -> Answer<Changed, TwoStepRefusal> {
+        let Some(user) = self.still(browser).await? else { return Ok(Err(TwoStepRefusal::Overtaken)) };
+        if let Err(refusal) = self.confirm_password(moment, visitor, (&user, password)).await? {
+            return Ok(Err(TwoStepRefusal::Password(refusal)));
+        }
+        let planned = match self.plan(moment, (browser, form), &user, change).await? {
+            Ok(planned) => planned,
+            Err(refusal) => return self.refuse_change(moment, visitor, &user, refusal),
+        };
+        let turns_on = planned.adds && !user.has_second_factor;
+        let mut batch = Batch::new();
+        batch.push(if turns_on { self.store.raise_user_epoch(&user) } else { self.store.hold_user(&user) });
+        batch.extend(planned.statements);
+        let recovery_codes = self.renew_recovery_codes(moment, &user, change, &mut batch).await?;
+        let event = AuditEvent::done(moment.now, AuditKind::TwoStepChange, visitor)
+            .user(user.id)
+            .session(browser.session.id)
+            .detail(&serde_json::json!({ "what": change.what() }));
+        batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
+        let mut cookie = None;
+        if turns_on {
+            let (renewed, secret) = browser.renewed(moment, user.epoch + 1);
+            batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
+            batch.extend(killing(&self.store, Closing::OfUser(user.id), "two_step_on", moment));
+            cookie = Some(secret);
+        }
+        let changed = Change { kind: ChangeKind::User, subject: user.id.0 };
+        batch.extend(self.store.announce(changed, moment.now));
+        match self.store.commit(batch).await? {
+            Outcome::Committed => {
+                self.apply(changed, moment).await?;
+                self.write_to(&user, |letter| letter.two_step_changed(change.told()));
+                Ok(Ok(Changed { recovery_codes, cookie }))
+            }
+            Outcome::GuardFailed { statement: 1 } => self.refuse_change(moment, visitor, &user, planned.if_guarded),
+            Outcome::GuardFailed { .. } => self.refuse_change(moment, visitor, &user, TwoStepRefusal::Overtaken),
+        }
+    }
+
+    async fn plan(
+        &self,
+        moment: &mut Moment<'_>,
+        (browser, form): (&Browser, &str),
+        user: &User,
+        change: TwoStepChange<'_>,
+    ) -> Result<Result<Planned, TwoStepRefusal>, Fault> {
+        let planned = |statements, adds, if_guarded| Ok(Ok(Planned { statements, adds, if_guarded }));
+        match change {
+            TwoStepChange::AddApp { offer, code } => {
+                let Some(secret) = self.offered(offer, browser, (form, moment.now)) else {
+                    return Ok(Err(TwoStepRefusal::OfferStale));
+                };
+                let step = match secret.check(&code_as_typed(code), moment.now, None) {
+                    Ok(step) => step,
+                    Err(CodeRefusal::Wrong | CodeRefusal::Used) => return Ok(Err(TwoStepRefusal::WrongCode)),
+                };
+                let sealed = self.master.seal(*self.store.instance(), &totp_purpose(user.id), secret.as_bytes());
+                let insert = self.store.insert_authenticator_app(user.id, (sealed, step), moment.now);
+                planned(vec![insert], true, TwoStepRefusal::Overtaken)
+            }
+            TwoStepChange::RemoveApp => {
+                let delete = self.store.delete_authenticator_app(user.id).expect(1);
+                let needless = self.store.delete_needless_recovery_codes(user.id);
+                planned(vec![delete, needless], false, TwoStepRefusal::Overtaken)
+            }
+            TwoStepChange::AddPasskey { state, answer, name } => {
+                let Some(name) = passkey_name(name) else { return Ok(Err(TwoStepRefusal::PasskeyName)) };
+                if self.store.passkeys(user.id).await?.len() >= MOST_PASSKEYS {
+                    return Ok(Err(TwoStepRefusal::TooManyPasskeys));
+                }
+                let about = (registering(browser), form);
+                let Made { credential, record, spend } =
+                    match self.judge_registration(about, (state, answer), moment.now)? {
+                        Ok(made) => made,
+                        Err(refusal) => return Ok(Err(TwoStepRefusal::Passkey(refusal))),
+                    };
+                let new = StoredPasskey {
+                    id: PasskeyId(moment.id()),
+                    user: user.id,
+                    credential,
+                    name,
+                    record,
+                    created_at: moment.now,
+                    last_used_at: None,
+                };
+                planned(vec![self.store.insert_passkey(&new), spend], true, TwoStepRefusal::PasskeyTaken)
+            }
+            TwoStepChange::RemovePasskey(id) => {
+                let delete = self.store.delete_passkey(user.id, id);
+                let needless = self.store.delete_needless_recovery_codes(user.id);
+                planned(vec![delete, needless], false, TwoStepRefusal::Overtaken)
+            }
+            TwoStepChange::NewRecoveryCodes if !user.has_second_factor => Ok(Err(TwoStepRefusal::NotOn)),
+            TwoStepChange::NewRecoveryCodes => {
+                planned(vec![self.store.delete_recovery_codes(user.id)], false, TwoStepRefusal::Overtaken)
+            }
+        }
+    }
+
+    /// With the first factor, and when a person asks for new ones.
+    async fn renew_recovery_codes(
+        &self,
+        moment: &mut Moment<'_>,
+        user: &User,
+        change: TwoStepChange<'_>,
+        batch: &mut Batch,
+    ) -> Result<Vec<Presented<RecoveryCode>>, Fault> {
+        let wanted = match change {
+            TwoStepChange::NewRecoveryCodes => true,
+            TwoStepChange::AddApp { .. } | TwoStepChange::AddPasskey { .. } => {
+                self.store.recovery_codes_left(user.id).await? == 0
+            }
+            TwoStepChange::RemoveApp | TwoStepChange::RemovePasskey(_) => false,
+        };
+        if !wanted {
+            return Ok(Vec::new());
+        }
+        let draw = |_| {
+            let mut bytes = [0; 10];
+            moment.dice.fill(&mut bytes);
+            recovery_code(bytes)
+        };
+        let codes: Vec<_> = (0..RECOVERY_CODES).map(draw).collect();
+        batch.extend(codes.iter().map(|code| self.store.insert_recovery_code(user.id, code.digest())));
+        Ok(codes)
+    }
+
+    fn refuse_change<T>(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        user: &User,
+        refusal: TwoStepRefusal,
+    ) -> Answer<T, TwoStepRefusal> {
+        let event = AuditEvent::refused(moment.now, AuditKind::TwoStepChange, visitor, &refusal).user(user.id);
+        self.audit.put(&event)?;
+        Ok(Err(refusal))
+    }
+}
+
+impl Office<'_> {
+    /// For somebody who lost phone, passkeys and codes: the password alone signs in again. Ends every sign-in and token,
+    /// because what was lost may have been found.
+    pub async fn reset_second_factor(&self, login: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if !user.has_second_factor {
+            return Ok(Err(AdminRefusal::Unknown(format!("second factor of {login}: nothing is to be reset"))));
+        }
+        let mut batch = vec![
+            self.store().raise_user_epoch(&user),
+            self.event_about("reset-second-factor", (user.id, &user.login), moment),
+        ];
+        batch.extend(self.store().delete_second_factors(user.id));
+        batch.extend(ending_user(self.store(), user.id, moment));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+}
+
+fn registering(browser: &Browser) -> About {
+    About::Register(browser.user.id, browser.session.secret)
+}
+
+/// Bound to the sign-in: an offer dies with it.
+fn offer_parts<'a>(browser: &'a Browser, form: &'a str, made_at: &'a str, secret: &'a str) -> [&'a [u8]; 4] {
+    [browser.session.secret.as_bytes(), form.as_bytes(), made_at.as_bytes(), secret.as_bytes()]
+}
+
+fn passkey_name(text: &str) -> Option<String> {
+    let name = text.trim();
+    let fits = (1..=LONGEST_PASSKEY_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    fits.then(|| name.to_owned())
+}

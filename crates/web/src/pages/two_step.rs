@@ -1,0 +1,142 @@
+//! Two-step sign-in: its second step, and where people set it up.
+
+use askama::Template;
+use model::PasskeyId;
+
+use super::profile::{Frame, When};
+use super::{favicon, passkeys_script, stylesheet};
+use crate::words::Words;
+
+/// A form that the script shows, and sends with what the authenticator said. Posts `state`, `answer`, `csrf`.
+pub struct PasskeyForm<'a> {
+    pub action: &'a str,
+    pub label: &'a str,
+    /// JSON for the script.
+    pub options: &'a str,
+    pub state: &'a str,
+}
+
+/// Which code the page of the second step asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum CodeField {
+    App,
+    Recovery,
+}
+
+impl CodeField {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::App => "code",
+            Self::Recovery => "recovery_code",
+        }
+    }
+
+    const fn label(self, words: &Words) -> &'static str {
+        match self {
+            Self::App => words.two_step.code,
+            Self::Recovery => words.two_step.recovery_code,
+        }
+    }
+
+    const fn hint(self, words: &Words) -> &'static str {
+        match self {
+            Self::App => words.two_step.code_hint,
+            Self::Recovery => words.two_step.recovery_code_hint,
+        }
+    }
+}
+
+/// `data-page="second-step"`: for whoever has a second factor, after the password. Posts the `field` and `csrf`.
+#[derive(Template)]
+#[template(path = "second-step.html")]
+pub struct SecondStepPage<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub login: &'a str,
+    pub action: &'a str,
+    pub csrf: &'a str,
+    pub field: Option<CodeField>,
+    pub passkey: Option<PasskeyForm<'a>>,
+    pub error: Option<&'a str>,
+    pub notice: Option<&'a str>,
+    /// Address and text of the link to the other codes.
+    pub other_way: Option<(&'a str, &'a str)>,
+    pub begin_anew_url: &'a str,
+}
+
+/// A passkey in its owner's list.
+pub struct PasskeyLine<'a> {
+    pub id: PasskeyId,
+    pub name: &'a str,
+    pub added: When,
+    pub last_used: Option<When>,
+}
+
+/// `data-page="profile-two-step"`: what is set up.
+#[derive(Template)]
+#[template(path = "profile/two-step.html")]
+pub struct TwoStepPage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub is_on: bool,
+    pub app_since: Option<When>,
+    pub passkeys: &'a [PasskeyLine<'a>],
+    /// Whether the instance's address allows any.
+    pub knows_passkeys: bool,
+    pub recovery_codes_left: usize,
+}
+
+impl TwoStepPage<'_> {
+    fn codes_left(&self) -> String {
+        (self.words.two_step.codes_left)(self.recovery_codes_left)
+    }
+}
+
+/// `data-page="profile-two-step-app"`. Posts `offer`, `code`, `password`, `csrf`.
+#[derive(Template)]
+#[template(path = "profile/two-step-app.html")]
+pub struct AppPage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    /// The QR code, as SVG of our own making.
+    pub picture: &'a str,
+    /// What is in it, for an app on this very device.
+    pub uri: &'a str,
+    pub secret: &'a str,
+    pub offer: &'a str,
+    /// Whether everything else ends with it.
+    pub is_first: bool,
+}
+
+/// `data-page="profile-two-step-passkey"`. Posts `name`, `password`, `state`, `answer`, `csrf`.
+#[derive(Template)]
+#[template(path = "profile/two-step-passkey.html")]
+pub struct PasskeyPage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub options: &'a str,
+    pub state: &'a str,
+    pub name: &'a str,
+    pub is_first: bool,
+}
+
+/// `data-page="profile-two-step-confirm"`. Posts `what`, `password`, `csrf`.
+#[derive(Template)]
+#[template(path = "profile/two-step-confirm.html")]
+pub struct ConfirmPage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub what: &'a str,
+    pub title: &'a str,
+    pub meaning: &'a str,
+    pub button: &'a str,
+}
+
+/// `data-page="profile-recovery-codes"`: shown once.
+#[derive(Template)]
+#[template(path = "profile/recovery-codes.html")]
+pub struct RecoveryCodesPage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub codes: &'a [&'a str],
+}

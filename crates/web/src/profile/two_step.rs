@@ -1,0 +1,291 @@
+//! Where people set up two-step sign-in.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::Fault;
+use flows::sign_in::SignInRefusal;
+use flows::two_step::{AppOffer, Changed, TwoStep, TwoStepChange, TwoStepRefusal};
+use http::{HeaderMap, Method, StatusCode};
+use model::PasskeyId;
+use model::user::Password;
+use oauth::params::Params;
+use oauth::secret::Presented;
+use qrcode::QrCode;
+use qrcode::render::svg;
+use uuid::Uuid;
+
+use super::{done, frame, said};
+use crate::pages::profile::{Said, Section, When};
+use crate::pages::two_step::{AppPage, ConfirmPage, PasskeyLine, PasskeyPage, RecoveryCodesPage, TwoStepPage};
+use crate::person::Person;
+use crate::render;
+
+pub(super) const APP: &str = "/profile/two-step/app";
+pub(super) const PASSKEY: &str = "/profile/two-step/passkey";
+pub(super) const CONFIRM: &str = "/profile/two-step/confirm";
+
+fn rendered(person: &Person, done: Result<Response, Fault>) -> Response {
+    done.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+fn back() -> Response {
+    render::redirect(&Method::GET, Section::TwoStep.path())
+}
+
+pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+    let shown = overview(&person, said(&person, query.as_deref())).await;
+    rendered(&person, shown)
+}
+
+async fn overview(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
+    let two_step = person.visit.instance.two_step(&person.browser).await?;
+    let lines: Vec<PasskeyLine<'_>> = two_step
+        .passkeys
+        .iter()
+        .map(|passkey| PasskeyLine {
+            id: passkey.id,
+            name: &passkey.name,
+            added: When(passkey.created_at),
+            last_used: passkey.last_used_at.map(When),
+        })
+        .collect();
+    let csrf = person.csrf();
+    let page = TwoStepPage {
+        words: person.visit.words(),
+        frame: frame(person, Section::TwoStep, &csrf).saying(said),
+        is_on: two_step.is_on(),
+        app_since: two_step.app_since.map(When),
+        passkeys: &lines,
+        knows_passkeys: person.visit.instance.knows_passkeys(),
+        recovery_codes_left: two_step.recovery_codes_left,
+    };
+    Ok(render::page(StatusCode::OK, &page, None))
+}
+
+pub(super) async fn show_app(mut person: Person) -> Response {
+    let shown = app_page(&mut person, None, Said::Nothing).await;
+    rendered(&person, shown)
+}
+
+/// With a new offer, or with the one that was shown before and is still good.
+async fn app_page(person: &mut Person, before: Option<AppOffer>, said: Said<'_>) -> Result<Response, Fault> {
+    let instance = person.visit.instance.clone();
+    let two_step = instance.two_step(&person.browser).await?;
+    if two_step.app_since.is_some() {
+        return Ok(back());
+    }
+    let csrf = person.csrf();
+    let offer = before.unwrap_or_else(|| instance.offer_app(&mut person.visit.moment(), &person.browser, &csrf));
+    let page = AppPage {
+        words: person.visit.words(),
+        frame: frame(person, Section::TwoStep, &csrf).saying(said),
+        picture: &picture(offer.uri.expose(), person.visit.words().two_step.picture),
+        uri: offer.uri.expose(),
+        secret: offer.secret.expose(),
+        offer: offer.offer.expose(),
+        is_first: !two_step.is_on(),
+    };
+    Ok(render::page(StatusCode::OK, &page, None))
+}
+
+/// One path of squares. The text in it is ours, and its name is of our words.
+fn picture(text: &str, name: &str) -> String {
+    let code = QrCode::new(text).expect("an address of a few hundred bytes fits");
+    let drawn = code.render::<svg::Color<'_>>().quiet_zone(false).min_dimensions(200, 200).build();
+    let drawing = drawn.find("<svg").map_or("", |start| &drawn[start + 4..]);
+    format!("<svg role=\"img\" aria-label=\"{name}\"{drawing}")
+}
+
+/// The password that every change asks for.
+fn password(form: &Params) -> Presented<Password> {
+    Presented::new(form.get("password").unwrap_or_default())
+}
+
+pub(super) async fn add_app(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let form = match person.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let offer = Presented::<AppOffer>::new(form.get("offer").unwrap_or_default());
+    let change = TwoStepChange::AddApp { offer: &offer, code: form.get("code").unwrap_or_default() };
+    let shown = async {
+        let refusal = match commit(&mut person, change, &password(&form)).await? {
+            Ok(page) => return Ok(page),
+            Err(refusal) => refusal,
+        };
+        let before = person.visit.instance.repeat_offer(&offer, &person.browser, (&person.csrf(), person.visit.now));
+        let why = why(&person, refusal);
+        app_page(&mut person, before, Said::Refused(&why)).await
+    }
+    .await;
+    rendered(&person, shown)
+}
+
+pub(super) async fn show_passkey(person: Person) -> Response {
+    let shown = passkey_page(&person, "", Said::Nothing).await;
+    rendered(&person, shown)
+}
+
+async fn passkey_page(person: &Person, name: &str, said: Said<'_>) -> Result<Response, Fault> {
+    let (instance, csrf) = (&person.visit.instance, person.csrf());
+    let Some(offer) = instance.offer_passkey(&person.browser, &csrf, person.visit.now).await? else {
+        return Ok(back());
+    };
+    let page = PasskeyPage {
+        words: person.visit.words(),
+        frame: frame(person, Section::TwoStep, &csrf).saying(said),
+        options: &offer.options,
+        state: &offer.state,
+        name,
+        is_first: !instance.two_step(&person.browser).await?.is_on(),
+    };
+    Ok(render::page_with_script(StatusCode::OK, &page, None))
+}
+
+pub(super) async fn add_passkey(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let form = match person.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let field = |name| form.get(name).unwrap_or_default();
+    let change = TwoStepChange::AddPasskey { state: field("state"), answer: field("answer"), name: field("name") };
+    let shown = async {
+        match commit(&mut person, change, &password(&form)).await? {
+            Ok(page) => Ok(page),
+            Err(refusal) => {
+                let why = why(&person, refusal);
+                passkey_page(&person, field("name"), Said::Refused(&why)).await
+            }
+        }
+    }
+    .await;
+    rendered(&person, shown)
+}
+
+/// What is to be confirmed, as the address and the form name it: `app`, `codes`, or the id of a passkey.
+fn meant(what: &str) -> Option<TwoStepChange<'static>> {
+    match what {
+        "app" => Some(TwoStepChange::RemoveApp),
+        "codes" => Some(TwoStepChange::NewRecoveryCodes),
+        id => Uuid::try_parse(id).ok().map(|id| TwoStepChange::RemovePasskey(PasskeyId(id))),
+    }
+}
+
+pub(super) async fn show_confirm(person: Person, RawQuery(query): RawQuery) -> Response {
+    let params = Params::parse(query.unwrap_or_default().as_bytes()).ok();
+    let what = params.as_ref().and_then(|params| params.get("what")).unwrap_or_default();
+    let shown = confirm_page(&person, what, Said::Nothing).await;
+    rendered(&person, shown)
+}
+
+/// What is not this person's, or not there any more, leads back to what is.
+async fn confirm_page(person: &Person, what: &str, said: Said<'_>) -> Result<Response, Fault> {
+    let two_step = person.visit.instance.two_step(&person.browser).await?;
+    let Some((title, meaning)) = meant(what).and_then(|change| question(person, &two_step, change)) else {
+        return Ok(back());
+    };
+    let words = person.visit.words();
+    let csrf = person.csrf();
+    let page = ConfirmPage {
+        words,
+        frame: frame(person, Section::TwoStep, &csrf).saying(said),
+        what,
+        title: &title,
+        meaning: &meaning,
+        button: if what == "codes" { words.two_step.new_codes } else { words.two_step.remove },
+    };
+    Ok(render::page(StatusCode::OK, &page, None))
+}
+
+/// Title and meaning.
+fn question(person: &Person, two_step: &TwoStep, change: TwoStepChange<'_>) -> Option<(String, String)> {
+    let words = &person.visit.words().two_step;
+    let is_last = two_step.passkeys.len() + usize::from(two_step.app_since.is_some()) == 1;
+    let removing =
+        |meaning: &str| if is_last { format!("{meaning} {}", words.last_factor) } else { meaning.to_owned() };
+    match change {
+        TwoStepChange::RemoveApp => {
+            two_step.app_since.map(|_| (words.remove_app.to_owned(), removing(words.remove_app_meaning)))
+        }
+        TwoStepChange::RemovePasskey(id) => {
+            let passkey = two_step.passkeys.iter().find(|passkey| passkey.id == id)?;
+            Some(((words.remove_passkey)(&passkey.name), removing(words.remove_passkey_meaning)))
+        }
+        TwoStepChange::NewRecoveryCodes => {
+            two_step.is_on().then(|| (words.renew_codes.to_owned(), words.renew_codes_meaning.to_owned()))
+        }
+        TwoStepChange::AddApp { .. } | TwoStepChange::AddPasskey { .. } => None,
+    }
+}
+
+pub(super) async fn confirm(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+    let form = match person.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let what = form.get("what").unwrap_or_default();
+    let Some(change) = meant(what) else { return render::redirect(&Method::POST, Section::TwoStep.path()) };
+    let shown = async {
+        match commit(&mut person, change, &password(&form)).await? {
+            Ok(page) => Ok(page),
+            Err(TwoStepRefusal::Overtaken | TwoStepRefusal::NotOn) => {
+                overview(&person, Said::Refused(person.visit.words().profile.overtaken)).await
+            }
+            Err(refusal) => {
+                let why = why(&person, refusal);
+                confirm_page(&person, what, Said::Refused(&why)).await
+            }
+        }
+    }
+    .await;
+    rendered(&person, shown)
+}
+
+/// The page with the recovery codes, if there are new ones; else back by GET.
+async fn commit(
+    person: &mut Person,
+    change: TwoStepChange<'_>,
+    password: &Presented<Password>,
+) -> Result<Result<Response, TwoStepRefusal>, Fault> {
+    let (instance, visitor) = (person.visit.instance.clone(), person.visit.visitor.clone());
+    let (browser, csrf) = (person.browser.clone(), person.csrf());
+    let wanted = (change, password);
+    let changed = instance.change_two_step(&mut person.visit.moment(), &visitor, (&browser, &csrf), wanted).await?;
+    let Changed { recovery_codes, cookie } = match changed {
+        Ok(changed) => changed,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let response = if recovery_codes.is_empty() {
+        done(Section::TwoStep)
+    } else {
+        let codes: Vec<&str> = recovery_codes.iter().map(Presented::expose).collect();
+        let page = RecoveryCodesPage {
+            words: person.visit.words(),
+            frame: frame(person, Section::TwoStep, ""),
+            codes: &codes,
+        };
+        render::page(StatusCode::OK, &page, None)
+    };
+    let names = person.visit.cookie_names();
+    Ok(Ok(match cookie {
+        Some(cookie) => render::with_cookie(response, &names.set(names.session, cookie.expose())),
+        None => response,
+    }))
+}
+
+fn why(person: &Person, refusal: TwoStepRefusal) -> String {
+    let words = person.visit.words();
+    let text = match refusal {
+        TwoStepRefusal::Password(SignInRefusal::Throttled(wait)) => return (words.sign_in.wait)(wait.as_secs() + 1),
+        TwoStepRefusal::Password(_) => words.two_step.wrong_password,
+        TwoStepRefusal::OfferStale => words.two_step.offer_stale,
+        TwoStepRefusal::WrongCode => words.two_step.wrong_first_code,
+        TwoStepRefusal::Passkey(_) => words.two_step.passkey_refused,
+        TwoStepRefusal::PasskeyTaken => words.two_step.known_passkey,
+        TwoStepRefusal::PasskeyName => words.two_step.passkey_name,
+        TwoStepRefusal::TooManyPasskeys => words.two_step.too_many_passkeys,
+        TwoStepRefusal::NotOn | TwoStepRefusal::Overtaken => words.profile.overtaken,
+    };
+    text.to_owned()
+}
