@@ -118,6 +118,10 @@ const WAYS = {
     await page.locator('a[href^="/id/account/recovery-code"]').click();
     await page.locator('#recovery_code').waitFor();
   },
+  async 'admin-api'(page) {
+    await page.goto(`${ROOT}/manage/api/v1`);
+    await page.locator('details').evaluateAll((parts) => parts.forEach((part) => { part.open = true; }));
+  },
   error: (page) => page.goto(authorizeUrl({ redirect_uri: 'https://elsewhere.example.com/' })),
   async 'sign-out'(page) {
     await WAYS.account(page);

@@ -166,6 +166,13 @@ impl TestHouse {
         House::open(database, master, vec![site], None, self.world.clone()).await.expect("the house opens")
     }
 
+    /// What `testdb` keeps.
+    pub async fn store(&self) -> Store {
+        let instances = self.database.instances().await.expect("instances can be read");
+        let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
+        Store::new(self.database.clone(), testdb.id)
+    }
+
     /// Whether the audit of `testdb` is what was written.
     pub async fn verify_audit(&self) -> Verdict {
         let (office, master) = (self.office().await, MasterKey::new(&MASTER_KEY));
@@ -180,8 +187,17 @@ impl TestHouse {
 
     /// An administrator of `testdb`, as at the command line beside a running server.
     pub async fn office(&self) -> Office<'_> {
-        let office = Office::open(&self.database, &self.administrator, "testdb").await;
-        office.expect("the database answers").expect("testdb is there")
+        self.office_at("testdb").await
+    }
+
+    /// Likewise of `demodb`.
+    pub async fn office_at_other(&self) -> Office<'_> {
+        self.office_at("demodb").await
+    }
+
+    async fn office_at(&self, instance: &str) -> Office<'_> {
+        let office = Office::open(&self.database, &self.administrator, instance).await;
+        office.expect("the database answers").expect("the demo has it")
     }
 
     /// One reading of clock and dice, for the flows of administrators.
@@ -225,6 +241,34 @@ impl TestHouse {
         done.expect("the database answers").expect("a good record");
         self.catch_up().await;
         App { client: self.client(), uri, secret: secret.map(str::to_owned), redirect_uri }
+    }
+
+    /// The application of the admin API that its document registers: at `testdb`, for `admin`.
+    pub async fn manager(&self) -> App {
+        self.manager_of(&self.office().await, self.client()).await
+    }
+
+    /// Likewise at `demodb`.
+    pub async fn manager_at_other(&self) -> App {
+        self.manager_of(&self.office_at_other().await, self.other_client()).await
+    }
+
+    async fn manager_of(&self, office: &Office<'_>, client: Client) -> App {
+        let (uri, secret, redirect_uri) = ("manager", "manager-secret", "http://localhost:3000/manager-callback");
+        if office.application(uri).await.expect("the database answers").is_err() {
+            let admin = office.user_by_name("admin").await.expect("the database answers").expect("the demo has one");
+            let record = serde_json::json!({
+                "ApplicationUri": uri, "Name": "Manager", "ClientType": "Confidential", "Scope": "manage",
+                "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": [redirect_uri],
+                "SystemUserAllowed": true, "SystemUser": admin.user.id.0, "AccessTokens": "AdministratorsOnly",
+            });
+            let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
+            let (mut dice, secret) = (self.dice(), Presented::new(secret));
+            let made = office.create_application(record, Some(&secret), &mut self.moment(&mut dice)).await;
+            made.expect("the database answers").expect("a good record");
+            self.catch_up().await;
+        }
+        App { client, uri: uri.to_owned(), secret: Some(secret.to_owned()), redirect_uri: redirect_uri.to_owned() }
     }
 
     /// Everything that the audit of `testdb` holds, oldest first. The house is closed, so that nothing is still on its way.

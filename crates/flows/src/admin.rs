@@ -3,8 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
-use model::audit::{AuditEvent, AuditKind, RequestId};
-use model::domain::Permissions;
+use model::audit::{AuditEvent, AuditKind, RequestId, Visitor};
 use model::keys::KeyTimes;
 use model::record::{ApplicationRecord, Registration};
 use model::user::{Password, PasswordHash};
@@ -47,6 +46,7 @@ impl std::fmt::Display for AdminRefusal {
 }
 
 pub use model::audit::StoredEvent as AuditedEvent;
+pub use store::{ApiSessionRow, Role, TokensOf, UserRow};
 
 /// A new person or service account.
 pub struct UserDraft<'a> {
@@ -64,6 +64,8 @@ pub struct UserDraft<'a> {
 pub struct Office<'a> {
     pub(crate) store: Store,
     administrator: &'a Administrator,
+    /// Who asks from outside, for the audit.
+    visitor: Option<&'a Visitor>,
 }
 
 /// Makes an instance: its secret, its settings, its first keys.
@@ -82,7 +84,7 @@ pub async fn create_instance(
     let id = InstanceId(moment.id());
     let store = Store::new(database.clone(), id);
     let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
-    let office = Office { store: store.clone(), administrator };
+    let office = Office { store: store.clone(), administrator, visitor: None };
     let batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
@@ -133,23 +135,15 @@ impl<'a> Office<'a> {
     ) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         Ok(match found {
-            Some(stored) => Ok(Self { store: Store::new(database.clone(), stored.id), administrator }),
+            Some(stored) => Ok(Self { store: Store::new(database.clone(), stored.id), administrator, visitor: None }),
             None => Err(AdminRefusal::Unknown(format!("instance {instance}"))),
         })
     }
 
-    pub fn for_instance(instance: &Instance, administrator: &'a Administrator) -> Self {
-        Self { store: instance.store.clone(), administrator }
-    }
-
-    pub async fn create_role(
-        &self,
-        name: &str,
-        permissions: &Permissions,
-        moment: &mut Moment<'_>,
-    ) -> Answer<(), AdminRefusal> {
-        let batch = vec![self.store.insert_role(name, permissions), self.event("create-role", name, moment)];
-        self.commit(batch, AdminRefusal::Taken(format!("role {name}"))).await
+    /// For somebody who asks over the network. Private to the flows, which know that the administrator is of this
+    /// instance.
+    pub(crate) fn for_visitor(instance: &Instance, administrator: &'a Administrator, visitor: &'a Visitor) -> Self {
+        Self { store: instance.store.clone(), administrator, visitor: Some(visitor) }
     }
 
     pub async fn create_user(
@@ -179,6 +173,10 @@ impl<'a> Office<'a> {
             Ok(login) => login,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let problems = model::user::person_problems(draft.name, None);
+        if !problems.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
         if let Some(role) = draft.role
             && !self.store.has_role(role).await?
         {
@@ -196,8 +194,9 @@ impl<'a> Office<'a> {
             role: draft.role,
             password: hash,
         };
-        let batch =
-            vec![self.store.insert_user(&user, moment.now), self.event_about("create-user", (id, &login), moment)];
+        let mut batch: Vec<Statement> = draft.role.map(|role| self.store.hold_role(role)).into_iter().collect();
+        batch.push(self.store.insert_user(&user, moment.now));
+        batch.push(self.event_about("create-user", (id, &login), moment));
         Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}"))).await?.map(|()| id))
     }
 
@@ -284,8 +283,7 @@ impl<'a> Office<'a> {
     pub async fn application(&self, uri: &str) -> Answer<TrustedApplication, AdminRefusal> {
         let unknown = || AdminRefusal::Unknown(format!("application {uri}"));
         let Ok(wanted) = uri.parse::<ClientId>() else { return Ok(Err(unknown())) };
-        let found = self.store.applications().await?.into_iter().find(|application| application.uri == wanted);
-        Ok(found.ok_or_else(unknown))
+        Ok(self.store.application_by_uri(&wanted).await?.ok_or_else(unknown))
     }
 
     /// The kill switch: takes effect at once, also for tokens already issued.
@@ -307,38 +305,13 @@ impl<'a> Office<'a> {
             self.event(what, application.uri.as_str(), moment),
         ];
         if ends_tokens {
-            // Off the lists under the seats' lock: no session can be opened through it meanwhile.
-            batch.extend([self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
-            batch.extend(killing(&self.store, Closing::Unused, "application_disabled", moment));
+            batch.extend(self.leaving(&application, moment));
         }
         batch.extend(self.announce_register(moment));
         Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| application))
     }
 
-    /// A further secret beside the live ones, so that a secret can be replaced without downtime.
-    pub async fn add_secret(
-        &self,
-        uri: &str,
-        (label, expires_at): (&str, Option<Timestamp>),
-        moment: &mut Moment<'_>,
-    ) -> Answer<Presented<ClientSecret>, AdminRefusal> {
-        let application = match self.application(uri).await? {
-            Ok(application) => application,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if !matches!(application.client_type, model::ClientType::Confidential { .. }) {
-            let problem = format!("{uri} is not Confidential: only a Confidential application has secrets");
-            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
-        }
-        let shown = draw_secret(moment);
-        let secret = new_secret(shown.digest(), label, expires_at, moment);
-        let mut batch =
-            vec![self.insert_secret(application.id, &secret, moment.now), self.event("add-secret", uri, moment)];
-        batch.extend(self.announce_register(moment));
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| shown))
-    }
-
-    fn insert_secret(&self, application: ApplicationId, secret: &Secret, now: Timestamp) -> Statement {
+    pub(crate) fn insert_secret(&self, application: ApplicationId, secret: &Secret, now: Timestamp) -> Statement {
         let new = NewSecret {
             id: &secret.id,
             application,
@@ -361,7 +334,7 @@ impl<'a> Office<'a> {
         Ok(found.map(|(user, hash)| (user, hash.is_some())).ok_or_else(unknown))
     }
 
-    async fn hash(
+    pub(crate) async fn hash(
         &self,
         passwords: &Passwords,
         password: &Presented<Password>,
@@ -375,7 +348,7 @@ impl<'a> Office<'a> {
         passwords.hash(password, salt).await.map(Ok)
     }
 
-    fn announce_register(&self, moment: &Moment<'_>) -> [Statement; 2] {
+    pub(crate) fn announce_register(&self, moment: &Moment<'_>) -> [Statement; 2] {
         self.store.announce(Change { kind: ChangeKind::Register, subject: self.store.instance().0 }, moment.now)
     }
 
@@ -408,15 +381,31 @@ impl<'a> Office<'a> {
 
     /// An event about anything but a user: a subject names no person.
     pub(crate) fn event(&self, what: &'static str, subject: &str, moment: &mut Moment<'_>) -> Statement {
-        let event = house_event(moment.now, AuditKind::AdminChange)
-            .detail(&serde_json::json!({ "what": what, "subject": subject }));
-        self.tell(&event, moment)
+        self.event_with(&serde_json::json!({ "what": what, "subject": subject }), moment)
     }
 
-    /// With who did it.
+    /// With what it was before and what it is now, as far as that differs. Neither may hold a secret, nor name a person.
+    pub(crate) fn change_event<T: serde::Serialize>(
+        &self,
+        (what, subject): (&'static str, &str),
+        (before, after): (&T, &T),
+        moment: &mut Moment<'_>,
+    ) -> Statement {
+        let value = |of: &T| serde_json::to_value(of).expect("what administrators write is JSON");
+        let (before, after) = model::audit::differing(value(before), value(after));
+        let detail = serde_json::json!({ "what": what, "subject": subject, "before": before, "after": after });
+        self.event_with(&detail, moment)
+    }
+
+    pub(crate) fn event_with(&self, detail: &serde_json::Value, moment: &mut Moment<'_>) -> Statement {
+        self.tell(&house_event(moment.now, AuditKind::AdminChange).detail(detail), moment)
+    }
+
+    /// With who did it, and from where.
     pub(crate) fn tell(&self, event: &AuditEvent, moment: &mut Moment<'_>) -> Statement {
         let actor = Some(self.administrator.actor().to_owned().into());
-        Trail::new(&self.store, moment.dice, moment.now).event(&AuditEvent { actor, ..event.clone() })
+        let event = AuditEvent { actor, visitor: self.visitor.cloned(), ..event.clone() };
+        Trail::new(&self.store, moment.dice, moment.now).event(&event)
     }
 
     /// What a reference stands for: the events of the request that it was shown to.
@@ -454,7 +443,7 @@ pub(crate) fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) 
     ending
 }
 
-fn new_secret(
+pub(crate) fn new_secret(
     digest: Digest<ClientSecret>,
     label: &str,
     expires_at: Option<Timestamp>,

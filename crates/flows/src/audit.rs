@@ -3,6 +3,7 @@
 
 mod book;
 mod checkpoints;
+mod list;
 mod people;
 mod retention;
 mod sealer;
@@ -17,6 +18,7 @@ use store::{Fault, Statement, Store};
 
 pub(crate) use self::book::events_of;
 pub use self::book::{Book, BookEvent, Pages, Span, Verdict, sealed_trail};
+pub use self::list::{Listed, Place, Wanted};
 pub use self::people::Known;
 pub(crate) use self::sealer::Sealer;
 

@@ -68,7 +68,7 @@ pub(crate) enum Credential {
 
 impl Standing {
     /// A reference token is for the instance's APIs, whichever they are.
-    fn is_for(&self, audience: &str) -> bool {
+    pub(crate) fn is_for(&self, audience: &str) -> bool {
         match &self.credential {
             Credential::Jwt(verified) => verified.token.is_for(audience),
             Credential::Reference(_) => true,
@@ -83,18 +83,18 @@ impl Standing {
         }
     }
 
-    fn audience(&self) -> Vec<String> {
+    pub(crate) fn audience(&self) -> Vec<String> {
         match &self.credential {
             Credential::Jwt(verified) => verified.token.audience.clone(),
             Credential::Reference(_) => Vec::new(),
         }
     }
 
-    fn lacks(&self, needed: &'static str) -> GuardRefusal {
+    pub(crate) fn lacks(&self, needed: &'static str) -> GuardRefusal {
         GuardRefusal::InsufficientScope { needed, granted: self.scope().to_string() }
     }
 
-    fn has(&self, scope: &str) -> bool {
+    pub(crate) fn has(&self, scope: &str) -> bool {
         let granted = match &self.credential {
             Credential::Jwt(verified) => &verified.token.scope,
             Credential::Reference(token) => &token.scope,

@@ -288,6 +288,7 @@ impl Instance {
                 self.api_sessions.forget_user(user);
             }
             ChangeKind::Person => self.users.forget(UserId(change.subject)),
+            ChangeKind::Roles => self.users.forget_where(|_| true),
             ChangeKind::AuthorizationEnded => {
                 self.kills.authorization(model::AuthorizationId(change.subject), moment.now);
             }

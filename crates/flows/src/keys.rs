@@ -154,7 +154,7 @@ pub(crate) async fn rotate(
     Ok(changed)
 }
 
-async fn create(
+pub(crate) async fn create(
     store: &Store,
     master: &MasterKey,
     algorithm: Algorithm,

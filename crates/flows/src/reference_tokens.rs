@@ -12,7 +12,7 @@ use model::reference_token::{
 use model::{Moment, ReferenceTokenId, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Digest, Presented};
 use parking_lot::RwLock;
-use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
+use store::{Batch, Change, ChangeKind, Closing, Outcome, Store, TokensOf};
 
 use crate::admin::{AdminRefusal, Office};
 use crate::api_sessions::killing;
@@ -151,7 +151,22 @@ impl Office<'_> {
 
     /// The newest first.
     pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
-        self.store().reference_tokens(limit).await
+        self.store().reference_tokens_before(None, TokensOf::Everybody, limit).await
+    }
+
+    /// The next tokens behind an id, the newest first.
+    pub async fn tokens_before(
+        &self,
+        id: Option<ReferenceTokenId>,
+        of: TokensOf,
+        limit: u32,
+    ) -> Result<Vec<ReferenceToken>, Fault> {
+        self.store().reference_tokens_before(id, of, limit).await
+    }
+
+    pub async fn token(&self, id: ReferenceTokenId) -> Answer<ReferenceToken, AdminRefusal> {
+        let found = self.store().reference_token_by_id(id).await?;
+        Ok(found.ok_or_else(|| AdminRefusal::Unknown(format!("token {id}"))))
     }
 
     /// Dead on the next call.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::seat::SessionKey;
-use model::{AfterLogout, ApiSessionId, InstanceSettings, Moment, SessionId, User};
+use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, User};
 use store::{ApiSessionRow, Change, ChangeKind, Closing, Outcome, Statement};
 
 use crate::admin::{AdminRefusal, Office};
@@ -39,6 +39,21 @@ pub enum Ending<'a> {
     OfApplication(&'a str),
 }
 
+/// Settings, and the text that a change of them is guarded by.
+pub struct SettingsRead {
+    pub settings: InstanceSettings,
+    as_written: String,
+    pub version: i64,
+}
+
+impl SettingsRead {
+    fn new(settings: InstanceSettings, as_written: String) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, as_written.as_bytes());
+        let head = digest.as_ref().first_chunk().expect("a SHA-256 digest has 32 bytes");
+        Self { settings, as_written, version: i64::from_be_bytes(*head) }
+    }
+}
+
 impl Office<'_> {
     /// Live sessions as they were last written down, the newest first; at most [`MOST_SHOWN`].
     pub async fn sessions(&self) -> Result<(SeatsView, Vec<SessionView>), Fault> {
@@ -53,6 +68,35 @@ impl Office<'_> {
         let sessions = self.store.live_api_sessions(MOST_SHOWN).await?;
         let seats = SeatsView { seats: settings.seats, used, reserved: settings.reserved_accounts().len() };
         Ok((seats, sessions.into_iter().map(view).collect()))
+    }
+
+    /// The next live sessions behind an id, the newest first; of one user, if one is given.
+    pub async fn sessions_before(
+        &self,
+        id: Option<ApiSessionId>,
+        login: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ApiSessionRow>, Fault> {
+        let user = match login {
+            None => None,
+            Some(login) => match self.find_user(login).await? {
+                Ok(user) => Some(user.id),
+                Err(_) => return Ok(Vec::new()),
+            },
+        };
+        self.store.live_api_sessions_before(id, user, limit).await
+    }
+
+    /// The seats, and which of the accounts that are guaranteed one hold it now.
+    pub async fn seats(&self) -> Result<(SeatsView, Vec<(Login, bool)>), Fault> {
+        let reserved = self.store.settings().await?.reserved_accounts();
+        let seen = self.store.seats_seen(&[], &reserved).await?;
+        let seats = SeatsView { seats: seen.settings.seats, used: seen.live, reserved: reserved.len() };
+        let holds = |login: Login| {
+            let holds = seen.holders.contains(&login);
+            (login, holds)
+        };
+        Ok((seats, reserved.into_iter().map(holds).collect()))
     }
 
     /// Ends sessions at once; their seats are free before this returns. Where `after_logout` refuses, a person's
@@ -117,44 +161,75 @@ impl Office<'_> {
         self.store.settings().await
     }
 
+    /// The settings as they are written, and a number that tells this writing from any other.
+    pub async fn settings_as_read(&self) -> Result<SettingsRead, Fault> {
+        let (settings, as_written) = self.store.settings_as_written().await?;
+        Ok(SettingsRead::new(settings, as_written))
+    }
+
+    /// `current` as it was read; every node goes by the change within a second, and an opening on any of them at once.
+    pub async fn change_settings(
+        &self,
+        current: &SettingsRead,
+        patch: serde_json::Map<String, serde_json::Value>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<SettingsRead, AdminRefusal> {
+        let changed = match current.settings.patched(patch) {
+            Ok(changed) => changed,
+            Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
+        };
+        let told = (self.told(&current.settings).await?, self.told(&changed).await?);
+        let event = self.change_event(("change-settings", "settings"), (&told.0, &told.1), moment);
+        match self.write_settings(current, &changed, event, moment).await? {
+            Ok(()) => self.settings_as_read().await.map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
     /// One setting, by name; every node goes by it within a second, and an opening on any of them at once.
     pub async fn change_setting(
         &self,
         (name, value): (&str, &str),
         moment: &mut Moment<'_>,
     ) -> Answer<InstanceSettings, AdminRefusal> {
-        let (settings, as_written) = self.store.settings_as_written().await?;
-        let changed = match settings.with(name, value) {
+        let current = self.settings_as_read().await?;
+        let changed = match current.settings.with(name, value) {
             Ok(changed) => changed,
             Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
         };
-        let told = self.told(&changed, (name, value)).await?;
-        let mut batch = vec![
-            self.store.move_seats(),
-            self.store.update_settings(&changed, &as_written),
-            self.event("change-setting", &told, moment),
-        ];
-        if settings.legacy_schemes && !changed.legacy_schemes {
-            batch.extend(killing(&self.store, Closing::OfLegacySchemes, "legacy_switched_off", moment));
-        }
-        let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
-        batch.extend(self.store.announce(change, moment.now));
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| changed))
+        let told = if name == "reserved_seats" { &self.told(&changed).await?[name].to_string() } else { value };
+        let event = self.event("change-setting", &format!("{name}={told}"), moment);
+        Ok(self.write_settings(&current, &changed, event, moment).await?.map(|()| changed))
     }
 }
 
 impl Office<'_> {
-    /// A setting as the audit tells it: people by their ids.
-    async fn told(&self, settings: &InstanceSettings, (name, value): (&str, &str)) -> Result<String, Fault> {
-        if name != "reserved_seats" {
-            return Ok(format!("{name}={value}"));
+    async fn write_settings(
+        &self,
+        current: &SettingsRead,
+        changed: &InstanceSettings,
+        event: Statement,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let mut batch = vec![self.store.move_seats(), self.store.update_settings(changed, &current.as_written), event];
+        if current.settings.legacy_schemes && !changed.legacy_schemes {
+            batch.extend(killing(&self.store, Closing::OfLegacySchemes, "legacy_switched_off", moment));
         }
+        let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
+        batch.extend(self.store.announce(change, moment.now));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+
+    /// Settings as the audit tells them: people by their ids.
+    async fn told(&self, settings: &InstanceSettings) -> Result<serde_json::Value, Fault> {
         let mut accounts = Vec::new();
         for login in settings.reserved_accounts() {
             let known = self.store.user_by_login(&login).await?;
             accounts.push(known.map_or_else(|| "nobody yet".to_owned(), |(user, _)| user.id.to_string()));
         }
-        Ok(format!("{name}={}", serde_json::json!(accounts)))
+        let mut told = serde_json::to_value(settings).expect("settings are strings and numbers");
+        told["reserved_seats"] = serde_json::json!(accounts);
+        Ok(told)
     }
 }
 

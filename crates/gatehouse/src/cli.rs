@@ -49,6 +49,17 @@ pub enum Command {
     /// Export the audit, and see whether anybody changed it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make, change and delete roles: what users may do on the APIs
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// See the signing keys, and rotate them by hand
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Print what makes a shell complete these commands
+    Completion {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     /// Examine the installation: what is wrong, and how to mend it; changes nothing
     #[command(after_help = "Exit codes: 0 no problem (warnings may be), 1 a problem, 2 wrong usage.")]
     Doctor(Doctor),
@@ -242,10 +253,107 @@ pub enum UserCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Show a user
+    Show {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+    },
+    /// Change what is known of a user, or what they may do; from the next call on
+    Set {
+        #[command(flatten)]
+        target: Target,
+        login: String,
+        #[command(flatten)]
+        changes: UserChanges,
+    },
     /// List the users
     List {
         #[command(flatten)]
         target: Target,
+    },
+}
+
+/// What changes about a user; the rest stays.
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub struct UserChanges {
+    #[arg(long)]
+    pub name: Option<String>,
+    /// An empty one takes the address away
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// An empty one takes the role away
+    #[arg(long)]
+    pub role: Option<String>,
+    #[arg(long, value_name = "YES")]
+    pub administrator: Option<bool>,
+}
+
+#[derive(Subcommand)]
+pub enum RoleCommand {
+    /// Make a role
+    Create {
+        #[command(flatten)]
+        target: Target,
+        name: String,
+        #[command(flatten)]
+        patterns: Patterns,
+    },
+    /// Say anew what a role permits; from the next call on
+    Set {
+        #[command(flatten)]
+        target: Target,
+        name: String,
+        #[command(flatten)]
+        patterns: Patterns,
+    },
+    /// Delete a role that nobody has
+    Delete {
+        #[command(flatten)]
+        target: Target,
+        name: String,
+    },
+    /// List the roles and what they permit
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Entity sets by name, or by the beginning of names and a `*`.
+#[derive(Args)]
+pub struct Patterns {
+    /// What may be read, for example 'Crm_*'; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub read: Vec<String>,
+    /// What may be created, changed and deleted; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub update: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub enum KeyCommand {
+    /// List the signing keys
+    List {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Publish a successor now; it signs a day later, and nothing breaks
+    Rotate {
+        #[command(flatten)]
+        target: Target,
+        /// ES256, RS256, PS256 or `EdDSA`
+        algorithm: String,
+    },
+    /// Replace all keys of an algorithm at once: every token that they signed dies. Shows what would break without --yes
+    Replace {
+        #[command(flatten)]
+        target: Target,
+        algorithm: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -425,6 +533,31 @@ pub enum AppCommand {
         #[command(flatten)]
         target: Target,
         /// Its `ApplicationUri`
+        #[arg(value_name = "URI")]
+        uri: String,
+    },
+    /// Write an application's record anew; what is not said is as it is by default
+    Replace {
+        #[command(flatten)]
+        target: Target,
+        /// File with the record; `-` is standard input
+        #[arg(value_name = "FILE")]
+        record: PathBuf,
+    },
+    /// Remove a secret; the last one stays
+    RemoveSecret {
+        #[command(flatten)]
+        target: Target,
+        #[arg(value_name = "URI")]
+        uri: String,
+        /// Its id, as `app secrets` shows it
+        #[arg(value_name = "ID")]
+        secret: String,
+    },
+    /// List an application's secrets; what they say was shown when they were made
+    Secrets {
+        #[command(flatten)]
+        target: Target,
         #[arg(value_name = "URI")]
         uri: String,
     },

@@ -6,16 +6,21 @@ mod consent;
 mod demo;
 mod desk;
 mod doctor;
+mod key;
+mod register;
 mod report;
+mod role;
 mod serve;
 mod session;
 mod token;
+mod user;
 mod welcome;
 mod why;
 
 use std::num::NonZero;
 
 use anyhow::{Context as _, Result, bail};
+use clap::CommandFactory as _;
 use flows::{Database, World};
 use model::{Dice, Timestamp};
 use tokio::runtime::Runtime;
@@ -49,6 +54,12 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         }
         Command::Instance(command) => runtime()?.block_on(admin::instance(command, environment)),
         Command::User(command) => runtime()?.block_on(admin::user(command, environment)),
+        Command::Role(command) => runtime()?.block_on(role::run(command, environment)),
+        Command::Key(command) => runtime()?.block_on(key::run(command, environment)),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "gatehouse", &mut std::io::stdout());
+            Ok(())
+        }
         Command::Session(command) => runtime()?.block_on(session::session(command, environment)),
         Command::App(command) => runtime()?.block_on(admin::application(command, environment)),
         Command::Consent(command) => runtime()?.block_on(consent::run(command, environment)),

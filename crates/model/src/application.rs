@@ -15,8 +15,14 @@ pub const PROTOCOL_SCOPES: [&str; 6] = ["openid", "profile", "email", "phone", "
 /// The legacy marker: accepted from every application, grants nothing by itself.
 pub const LEGACY_SCOPE: &str = "DomainApi";
 
+/// The scope of the admin API; whoever shows it must be an administrator besides.
+pub const MANAGE_SCOPE: &str = "manage";
+
 /// Scopes of the instance's APIs.
-pub const API_SCOPES: [&str; 3] = ["read", "update", "sec"];
+pub const API_SCOPES: [&str; 4] = ["read", "update", "sec", MANAGE_SCOPE];
+
+/// Given only to who asks for them by name.
+const ONLY_BY_NAME: [&str; 2] = ["sec", MANAGE_SCOPE];
 
 /// The register entry of an OAuth client (`identity.md` §2). Its `ApplicationUri` is the `client_id`.
 #[derive(Clone, Debug)]
@@ -225,6 +231,22 @@ impl TrustedApplication {
         proof.map(|()| AuthenticatedClient(self))
     }
 
+    /// The live and expired secrets; none but a Confidential application has any.
+    pub fn secrets(&self) -> &[Secret] {
+        match &self.client_type {
+            ClientType::Confidential { secrets } => secrets,
+            ClientType::Public { .. } | ClientType::None => &[],
+        }
+    }
+
+    /// Do tokens of today lose what they stand on when the record becomes `next`? It was switched off, or its services
+    /// act as somebody else.
+    pub fn outlived_by(&self, next: &Self) -> bool {
+        let switched_off = self.enabled && !next.enabled;
+        let other_service = self.service != ServiceAccess::Off && self.service != next.service;
+        switched_off || other_service
+    }
+
     /// A browser-facing application that is enabled; it proves itself by its redirect URI (RFC 6749 §3.1.2).
     pub fn accepts_redirect(&self, presented: &str) -> bool {
         self.redirect_uris.iter().any(|registered| registered.accepts(presented))
@@ -256,9 +278,9 @@ impl TrustedApplication {
         matches!(self.client_type, ClientType::Public { .. })
     }
 
-    /// The API scopes given when none are named: all registered ones but `sec`, which is only given by name.
+    /// The API scopes given when none are named: all registered ones but those that are given by name only.
     pub fn default_api_scopes(&self) -> Scope {
-        self.scope.filter(|token| API_SCOPES.contains(&token) && token != "sec")
+        self.scope.filter(|token| API_SCOPES.contains(&token) && !ONLY_BY_NAME.contains(&token))
     }
 
     /// May this user sign in here?
@@ -325,7 +347,7 @@ impl ScopeNotAllowed {
 }
 
 /// `identity.md` §3.1 (6): each asked scope must be registered or a protocol scope; none asked, or no API scope but the
-/// legacy marker, means the registered API scopes without `sec`.
+/// legacy marker, means the registered API scopes but those given by name only.
 pub fn grant_scope(application: &TrustedApplication, asked: Option<&Scope>) -> Result<Scope, ScopeNotAllowed> {
     let Some(asked) = asked.filter(|scope| !scope.is_empty()) else {
         return Ok(application.default_api_scopes());
@@ -424,6 +446,10 @@ pub(crate) mod tests {
         let secret = || confidential("s", None);
         assert_eq!(granted(secret(), "read update sec", None), Ok("read update".into()), "sec only by name");
         assert_eq!(granted(secret(), "read update sec", Some("sec")), Ok("sec".into()));
+        assert_eq!(granted(secret(), "read manage", None), Ok("read".into()), "manage only by name");
+        assert_eq!(granted(secret(), "read manage", Some("DomainApi")), Ok("read".into()));
+        assert_eq!(granted(secret(), "read manage", Some("manage")), Ok("manage".into()));
+        assert_eq!(granted(secret(), "read", Some("manage")), Err("manage".into()));
         assert_eq!(granted(secret(), "read update", Some("DomainApi")), Ok("read update".into()));
         assert_eq!(granted(secret(), "read update", Some("DomainApi read")), Ok("read".into()));
         assert_eq!(granted(secret(), "read", Some("openid profile")), Ok("openid profile".into()));

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
-
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::calls::{AnsweredCall, Calls};
@@ -20,8 +20,8 @@ use crate::{Timestamp, UserId};
 
 macro_rules! kinds {
     ($($variant:ident => $text:literal),+ $(,)?) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum AuditKind { $($variant),+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+        pub enum AuditKind { $(#[serde(rename = $text)] $variant),+ }
 
         impl AuditKind {
             pub const fn as_str(self) -> &'static str {
@@ -124,7 +124,8 @@ impl std::fmt::Display for RequestId {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum AuditOutcome {
     Done,
     Refused,
@@ -282,9 +283,33 @@ impl AuditEvent {
     }
 }
 
+/// The members in which two objects differ, before and after; what both lack or share is left out.
+pub fn differing(
+    mut before: serde_json::Value,
+    mut after: serde_json::Value,
+) -> (serde_json::Value, serde_json::Value) {
+    if let (Some(old), Some(new)) = (before.as_object_mut(), after.as_object_mut()) {
+        let same = |(name, value): (&String, &serde_json::Value)| (new.get(name) == Some(value)).then(|| name.clone());
+        let names: Vec<String> = old.iter().filter_map(same).collect();
+        for name in names {
+            old.remove(&name);
+            new.remove(&name);
+        }
+    }
+    (before, after)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_is_told_by_what_differs() {
+        use serde_json::json;
+        let (before, after) = differing(json!({"a": 1, "b": [2], "c": 3}), json!({"a": 1, "b": [], "d": 4}));
+        assert_eq!((before, after), (json!({"b": [2], "c": 3}), json!({"b": [], "d": 4})));
+        assert_eq!(differing(json!({"a": 1}), json!({"a": 1})), (json!({}), json!({})));
+    }
 
     #[test]
     fn a_reference_tells_when_and_reads_back_as_a_person_types_it() {

@@ -1,5 +1,6 @@
 //! What tokens say (`identity.md` §3.3, OpenID Connect Core §2, §5.3).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use oauth::client::ClientId;
@@ -7,13 +8,16 @@ use oauth::scope::Scope;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::application::API_SCOPES;
+use crate::application::{API_SCOPES, MANAGE_SCOPE};
 use crate::{
     Authorization, AuthorizationId, Generation, SessionId, Timestamp, TrustedApplication, User, UserId, UserType,
 };
 
 /// The audience that opens the instance's OData API.
 pub const DOMAIN_API: &str = "DomainAPI";
+
+/// The audience that opens the admin API.
+pub const ADMIN_API: &str = "AdminAPI";
 
 /// Who issues, and how this instance likes its tokens.
 pub struct Issuing<'a> {
@@ -109,9 +113,13 @@ impl Descent {
 
 /// `aud`: the APIs the granted scopes reach, none for a Community user, and the issuer's own resources.
 fn audience(issuing: &Issuing<'_>, scope: &Scope, user_type: UserType) -> Vec<String> {
-    let reaches_api = user_type != UserType::ExternalCommunity && scope.iter().any(|token| API_SCOPES.contains(&token));
-    let api = reaches_api.then(|| DOMAIN_API.to_owned());
-    api.into_iter().chain([format!("{}/resources", issuing.issuer)]).collect()
+    let reaches = |token: &str| match token {
+        _ if user_type == UserType::ExternalCommunity => None,
+        MANAGE_SCOPE => Some(ADMIN_API),
+        _ => API_SCOPES.contains(&token).then_some(DOMAIN_API),
+    };
+    let apis: BTreeSet<&str> = scope.iter().filter_map(reaches).collect();
+    apis.into_iter().rev().map(str::to_owned).chain([format!("{}/resources", issuing.issuer)]).collect()
 }
 
 fn claims<Who: Serialize>(

@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use oauth::client::ClientId;
 use oauth::jose::Algorithm;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::legacy::Sunset;
+use crate::record::AlgorithmName;
 use crate::{Login, SessionLifetimes};
 
 /// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.
@@ -61,7 +63,7 @@ impl RootUrl {
 }
 
 /// What a user's access token that is still valid may do after its sign-in was ended, by the person or for them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AfterLogout {
     /// Nothing: 401.
@@ -75,11 +77,13 @@ pub enum AfterLogout {
 const MOST_RESERVED: usize = 100;
 
 /// What an administrator may set for an instance. Absent members mean the default.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct InstanceSettings {
+    #[schemars(with = "AlgorithmName")]
     pub access_token_algorithm: Algorithm,
+    #[schemars(with = "AlgorithmName")]
     pub id_token_algorithm: Algorithm,
     pub access_token_seconds: u64,
     /// RFC 9068's space-delimited string instead of the array that the documented system writes.
@@ -167,10 +171,39 @@ impl InstanceSettings {
         Ok(changed)
     }
 
+    /// These settings with some members changed (RFC 7396): one that is null is as by default again. Or everything that
+    /// is wrong with that.
+    pub fn patched(&self, patch: serde_json::Map<String, serde_json::Value>) -> Result<Self, Vec<String>> {
+        let mut settings = serde_json::to_value(self).expect("settings are strings and numbers");
+        let known = settings.as_object_mut().expect("settings are a structure");
+        let unknown: Vec<String> = patch.keys().filter(|name| !known.contains_key(*name)).cloned().collect();
+        if !unknown.is_empty() {
+            return Err(unknown.into_iter().map(|name| format!("{name}: there is no such setting")).collect());
+        }
+        for (name, value) in patch {
+            if value.is_null() {
+                known.remove(&name);
+            } else {
+                known.insert(name, value);
+            }
+        }
+        let changed: Self = serde_json::from_value(settings).map_err(|error| vec![error.to_string()])?;
+        changed.check().map_err(|problem| vec![problem])?;
+        Ok(changed)
+    }
+
     /// What cannot be promised is refused when it is written.
     fn check(&self) -> Result<(), String> {
         if let Some(bad) = self.reserved_seats.iter().find(|login| Login::parse(login).is_none()) {
             return Err(format!("reserved_seats: {bad:?} is not a login"));
+        }
+        let spans = [
+            ("access_token_seconds", self.access_token_seconds, 60..=86_400),
+            ("session_seconds", self.session_seconds, 60..=31_536_000),
+            ("session_idle_seconds", self.session_idle_seconds, 60..=31_536_000),
+        ];
+        if let Some((name, _, span)) = spans.iter().find(|(_, seconds, span)| !span.contains(seconds)) {
+            return Err(format!("{name}: choose {} to {}", span.start(), span.end()));
         }
         let reserved = self.reserved_accounts().len();
         if reserved != self.reserved_seats.len() {
@@ -255,6 +288,32 @@ mod tests {
         assert!(kept.with("seats", "0").is_err(), "one is kept");
         assert_eq!(kept.with("audit_retention_days", "365").expect("a year").audit_retention_days, Some(365));
         assert!(kept.with("audit_retention_days", "0").is_err(), "then there would be none");
+    }
+
+    #[test]
+    fn settings_are_patched_by_name_and_null_is_the_default() {
+        let patch = |text: &str| match serde_json::from_str(text) {
+            Ok(serde_json::Value::Object(members)) => members,
+            other => panic!("{text}: {other:?}"),
+        };
+        let settings = InstanceSettings { seats: Some(5), ..InstanceSettings::default() };
+        let changed = settings.patched(patch(r#"{"seats": null, "access_token_seconds": 600}"#)).expect("good");
+        assert_eq!((changed.seats, changed.access_token_seconds), (None, 600));
+        let back = changed.patched(patch(r#"{"access_token_seconds": null}"#)).expect("good");
+        assert_eq!(back.access_token_seconds, 3600);
+        for bad in [
+            r#"{"seat": 5, "colour": 1}"#,
+            r#"{"seats": "many"}"#,
+            r#"{"seats": -1}"#,
+            r#"{"access_token_seconds": 59}"#,
+            r#"{"access_token_seconds": 86401}"#,
+            r#"{"session_seconds": 0}"#,
+            r#"{"session_idle_seconds": 31536001}"#,
+            r#"{"seats": 0, "reserved_seats": ["admin"]}"#,
+        ] {
+            assert!(settings.patched(patch(bad)).is_err(), "{bad}");
+        }
+        assert_eq!(settings.patched(patch(r#"{"seat": 5, "colour": 1}"#)).err().map(|all| all.len()), Some(2));
     }
 
     #[test]

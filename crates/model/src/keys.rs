@@ -70,6 +70,34 @@ pub fn duties(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Vec<Ke
     duties
 }
 
+/// Why a key is not made by hand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RotationRefusal {
+    #[error("nothing is signed with this algorithm")]
+    NotUsed,
+    #[error("a successor is published already and takes over by itself")]
+    SuccessorWaits,
+}
+
+/// When the successor signs that an administrator asks for: as with a rotation that is due, only after every cached copy
+/// of the published set has it.
+pub fn rotation(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Result<Timestamp, RotationRefusal> {
+    let mut mine = keys.iter().filter(|key| key.algorithm == algorithm && key.retired_at.is_none()).peekable();
+    if mine.peek().is_none() {
+        return Err(RotationRefusal::NotUsed);
+    }
+    if mine.any(|key| key.signs_from > now) {
+        return Err(RotationRefusal::SuccessorWaits);
+    }
+    Ok(now.plus(PUBLISHED_BEFORE_USE))
+}
+
+/// The keys that go at once when one of an algorithm may be in wrong hands: all of it, because they were kept together.
+pub fn compromised(keys: &[KeyTimes], algorithm: Algorithm) -> Result<Vec<&KeyTimes>, RotationRefusal> {
+    let mine: Vec<&KeyTimes> = keys.iter().filter(|key| key.algorithm == algorithm).collect();
+    if mine.is_empty() { Err(RotationRefusal::NotUsed) } else { Ok(mine) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +131,20 @@ mod tests {
         let retired = [key("a", 0, Some(90)), key("b", 90, None)];
         assert_eq!(on_day(&retired, 91), []);
         assert_eq!(on_day(&retired, 92), [KeyDuty::Delete { kid: "a".into() }]);
+    }
+
+    #[test]
+    fn a_key_is_made_by_hand_where_none_waits() {
+        let at = |day: i64| Timestamp::from_seconds(day * DAY);
+        let rotated = |keys: &[KeyTimes], algorithm| rotation(keys, algorithm, at(10));
+        let one = [key("a", 0, None)];
+        assert_eq!(rotated(&one, Algorithm::Es256), Ok(at(11)));
+        assert_eq!(rotated(&one, Algorithm::Rs256), Err(RotationRefusal::NotUsed));
+        let waits = [key("a", 0, None), key("b", 11, None)];
+        assert_eq!(rotated(&waits, Algorithm::Es256), Err(RotationRefusal::SuccessorWaits));
+        let all = [key("a", 0, Some(5)), key("b", 5, None), key("c", 11, None)];
+        assert_eq!(compromised(&all, Algorithm::Es256).map(|keys| keys.len()), Ok(3));
+        assert_eq!(compromised(&all, Algorithm::Rs256), Err(RotationRefusal::NotUsed));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::SignInRefusal;
@@ -34,8 +35,9 @@ impl LegacyScheme {
 }
 
 /// The first day, in UTC, on which the legacy schemes are refused; written `yyyy-mm-dd`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("format" = "date"))]
 pub struct Sunset(Date);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

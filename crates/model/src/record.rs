@@ -6,6 +6,7 @@ use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use oauth::redirect::RedirectUri;
 use oauth::scope::Scope;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
@@ -15,14 +16,14 @@ use crate::application::{
 };
 use crate::{ApplicationId, TrustedApplication, User, UserId};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RecordClientType {
     Public,
     Confidential,
     None,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RecordAccessTokens {
     #[default]
     None,
@@ -30,7 +31,7 @@ pub enum RecordAccessTokens {
     AdministratorsOnly,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a documented attribute")]
 pub struct ApplicationRecord {
@@ -66,13 +67,30 @@ pub struct ApplicationRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AlgorithmName>")]
     pub access_token_algorithm: Option<Algorithm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AlgorithmName>")]
     pub id_token_algorithm: Option<Algorithm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms_url: Option<String>,
+}
+
+/// A JWS algorithm by its name (RFC 7518 §3.1), for the description of records and settings.
+#[derive(JsonSchema)]
+#[schemars(rename = "Algorithm")]
+#[expect(dead_code, reason = "stands for the names alone")]
+pub(crate) enum AlgorithmName {
+    #[schemars(rename = "ES256")]
+    Es256,
+    #[schemars(rename = "RS256")]
+    Rs256,
+    #[schemars(rename = "PS256")]
+    Ps256,
+    #[schemars(rename = "EdDSA")]
+    EdDsa,
 }
 
 const fn yes() -> bool {
@@ -107,7 +125,8 @@ impl ApplicationRecord {
         let post_logout_uris = problems.uris("ImpersonateLogoutUrl", &self.impersonate_logout_url);
         let scope = problems.take("Scope", Scope::parse(&self.scope)).unwrap_or_default();
         for token in scope.iter().filter(|token| !is_registrable(token)) {
-            problems.say(format!("Scope: {token} is unknown; use read, update, sec, offline_access or DomainApi"));
+            problems
+                .say(format!("Scope: {token} is unknown; use read, update, sec, manage, offline_access or DomainApi"));
         }
         let sign_in = SignIn {
             internal: self.impersonate_as_internal_user_allowed,
@@ -154,6 +173,19 @@ impl ApplicationRecord {
             version: registration.version,
         };
         Ok(Accepted { application, warnings })
+    }
+
+    /// What `next` would change that stays as it was registered: tokens know the application by its `ApplicationUri`,
+    /// and its `ClientType` says whether it has secrets.
+    pub fn fixed_in(&self, next: &Self) -> Vec<String> {
+        let mut problems = Problems(Vec::new());
+        if self.application_uri != next.application_uri {
+            problems.say(format!("ApplicationUri: stays {}; register another application", self.application_uri));
+        }
+        if self.client_type != next.client_type {
+            problems.say(format!("ClientType: stays {:?}; register another application", self.client_type));
+        }
+        problems.0
     }
 
     fn client_type(&self, secrets: Vec<Secret>, problems: &mut Problems) -> ClientType {

@@ -1,13 +1,15 @@
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Permissions;
+use crate::mail::EmailAddress;
 use crate::session::SignInRefusal;
 use crate::{Timestamp, UserId};
 
 /// `identity.md` §1: what kind of user this is decides how it may sign in and what its tokens open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UserType {
     #[serde(rename = "InternalUser")]
     Internal,
@@ -95,6 +97,124 @@ pub struct Email {
     pub verified: bool,
 }
 
+/// A user as administrators write it, by the names that the profile's JSON has too (`identity.md` §3.7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PersonRecord {
+    pub name: String,
+    pub email: Option<String>,
+    #[serde(default)]
+    pub email_verified: bool,
+    #[serde(default)]
+    pub is_admin: bool,
+    /// Switching a user off ends all sign-ins and tokens at once.
+    #[serde(default = "yes")]
+    pub is_active: bool,
+    pub role: Option<String>,
+    /// BCP 47.
+    pub preferred_language: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl PersonRecord {
+    pub fn of(user: &User, role: Option<&str>) -> Self {
+        Self {
+            name: user.name.clone(),
+            email: user.email.as_ref().map(|email| email.address.clone()),
+            email_verified: user.email.as_ref().is_some_and(|email| email.verified),
+            is_admin: user.is_admin,
+            is_active: user.enabled,
+            role: role.map(str::to_owned),
+            preferred_language: user.locale.clone(),
+        }
+    }
+
+    pub fn to_email(&self) -> Option<Email> {
+        self.email.clone().map(|address| Email { address, verified: self.email_verified })
+    }
+
+    /// The role is not part of a [`User`], only what it permits is.
+    pub fn put_into(&self, user: &mut User) {
+        user.name.clone_from(&self.name);
+        user.email = self.to_email();
+        user.is_admin = self.is_admin;
+        user.enabled = self.is_active;
+        user.locale.clone_from(&self.preferred_language);
+    }
+
+    /// What is wrong with making `before` this; `own` when it is the administrator's own record, which must leave
+    /// somebody to take it back.
+    pub fn problems(&self, before: &Self, own: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        if own && before.is_admin && !self.is_admin {
+            problems.push("isAdmin: nobody takes it from themselves; ask another administrator".to_owned());
+        }
+        if own && !self.is_active {
+            problems.push("isActive: nobody switches themselves off; ask another administrator".to_owned());
+        }
+        if self.email.is_none() && self.email_verified {
+            problems.push("emailVerified: there is no address".to_owned());
+        }
+        let tag = |text: &str| text.len() <= 35 && text.split('-').all(is_subtag);
+        if self.preferred_language.as_deref().is_some_and(|text| !tag(text)) {
+            problems.push("preferredLanguage: a language tag like en or de-AT".to_owned());
+        }
+        problems
+    }
+
+    /// A change for the audit, before and after: of what identifies the person, only that it changed.
+    pub fn change_told(before: &Self, after: &Self) -> (serde_json::Value, serde_json::Value) {
+        let value = |of: &Self| serde_json::to_value(of).expect("a record is strings and flags");
+        let (mut before, mut after) = crate::audit::differing(value(before), value(after));
+        for told in [&mut before, &mut after] {
+            for name in ["name", "email"] {
+                if let Some(said) = told.get_mut(name) {
+                    *said = "…".into();
+                }
+            }
+        }
+        (before, after)
+    }
+
+    /// Do tokens that say the old go on telling the truth? Not when their holder was switched off, nor when they say
+    /// `is_admin` of somebody who is not.
+    pub fn outlived_by(&self, next: &Self) -> bool {
+        (self.is_active && !next.is_active) || (self.is_admin && !next.is_admin)
+    }
+}
+
+/// BCP 47 (RFC 5646 §2.1): 1 to 8 letters or digits.
+fn is_subtag(text: &str) -> bool {
+    (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// What is wrong with what people read and write to; the texts say what to do.
+pub fn person_problems(name: &str, email: Option<&Email>) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !is_line(name, 200) {
+        problems.push("name: 1 to 200 characters, without line breaks".to_owned());
+    }
+    if email.is_some_and(|email| EmailAddress::parse(&email.address).is_none()) {
+        problems.push("email: write name@host, at most 254 characters".to_owned());
+    }
+    problems
+}
+
+/// A role's name is shown in lists and written into paths.
+pub fn role_name_problem(name: &str) -> Option<String> {
+    let good = is_line(name, 64) && name.trim() == name && !name.contains(['/', '\\']);
+    (!good).then(|| "name: 1 to 64 characters, without slashes, line breaks, or blanks at its ends".to_owned())
+}
+
+/// One line that says something.
+pub(crate) fn is_line(text: &str, most: usize) -> bool {
+    let length = text.chars().count();
+    (1..=most).contains(&length) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+}
+
 /// A user that is enabled and whom an application may act as or sign in: only [`User::active`] makes one.
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveUser<'a>(&'a User);
@@ -135,6 +255,12 @@ impl Administrator {
     /// The command line of the installation's operator.
     pub fn operator() -> Self {
         Self { actor: "operator".to_owned() }
+    }
+
+    /// A user whose credential was checked, if they administer the instance that they are of.
+    pub fn of(user: ActiveUser<'_>) -> Option<Self> {
+        // By id: the audit keeps no person's name.
+        user.get().is_admin.then(|| Self { actor: user.get().id.to_string() })
     }
 
     /// Who the audit says it was.
@@ -178,6 +304,23 @@ mod tests {
         for good in ["a", "svc.integration", "alice@example.com", "DOMAIN\\bob", &"a".repeat(128)] {
             assert!(Login::parse(good).is_some(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn a_change_of_a_person_is_told_without_the_person() {
+        let before = PersonRecord {
+            name: "Alice".to_owned(),
+            email: Some("alice@example.com".to_owned()),
+            email_verified: true,
+            is_admin: false,
+            is_active: true,
+            role: None,
+            preferred_language: None,
+        };
+        let after = PersonRecord { name: "Eve".to_owned(), is_admin: true, ..before.clone() };
+        let (old, new) = PersonRecord::change_told(&before, &after);
+        assert_eq!(old, serde_json::json!({"name": "…", "isAdmin": false}));
+        assert_eq!(new, serde_json::json!({"name": "…", "isAdmin": true}));
     }
 
     #[test]

@@ -60,9 +60,19 @@ fn metadata(instance: &Instance, keys: &KeyRing) -> ServerMetadata {
         revocation_endpoint: Some(at("/connect/revocation")),
         introspection_endpoint: Some(at("/connect/introspect")),
         end_session_endpoint: Some(at("/connect/endsession")),
-        scopes_supported: ["openid", "profile", "email", "offline_access", "read", "update", "sec", "DomainApi"]
-            .map(str::to_owned)
-            .to_vec(),
+        scopes_supported: [
+            "openid",
+            "profile",
+            "email",
+            "offline_access",
+            "read",
+            "update",
+            "sec",
+            "manage",
+            "DomainApi",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         response_types_supported: vec!["code"],
         response_modes_supported: vec!["query"],
         grant_types_supported: vec!["authorization_code", "client_credentials", "refresh_token"],

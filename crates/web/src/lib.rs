@@ -6,6 +6,7 @@ mod cors;
 mod documents;
 mod id;
 mod layer;
+mod manage;
 pub mod metrics;
 pub mod odata;
 pub mod pages;
@@ -47,8 +48,12 @@ pub struct Doors {
 
 impl Doors {
     pub fn new(gate: Arc<Gate>) -> Self {
-        let router =
-            Router::new().merge(site::router()).merge(id::router()).merge(profile::router()).fallback(nothing_here);
+        let router = Router::new()
+            .merge(site::router())
+            .merge(id::router())
+            .merge(profile::router())
+            .merge(manage::router())
+            .fallback(nothing_here);
         Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(Reception::new(gate)) }
     }
 }

@@ -101,6 +101,7 @@ pub struct Scopes {
     pub read: Pair,
     pub update: Pair,
     pub sec: Pair,
+    pub manage: Pair,
     pub other: Pair,
 }
 

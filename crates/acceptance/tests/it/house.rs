@@ -1,5 +1,6 @@
 //! What the house promises beyond the specifications, a file per subject.
 
+mod admin_api;
 mod api;
 mod audit;
 mod audit_chain;

@@ -2,7 +2,7 @@
 
 use model::audit::chain::{Hash, Seal};
 use model::audit::verify::{Finding, Named, Signed, Verifier};
-use model::audit::{Person, RequestId, StoredEvent, person_of};
+use model::audit::{RequestId, StoredEvent, person_of};
 use model::{Moment, Timestamp};
 use oauth::jose::Jwk;
 use store::Store;
@@ -57,10 +57,7 @@ impl Pages {
         seal.events.lines().enumerate().filter_map(|(place, line)| {
             let (event, digest) = StoredEvent::parse(line)?;
             let person = digest.map(|digest| self.people.get(&digest).cloned().unwrap_or(Known::Edited));
-            let known = match &person {
-                Some(Known::Text(text)) => Person::read(text),
-                _ => None,
-            };
+            let known = person.as_ref().and_then(Known::person);
             let event = event.with_person(known.unwrap_or_default());
             Some(BookEvent { place, line, hash: Hash::of(line.as_bytes()), event, person })
         })

@@ -157,6 +157,15 @@ pub enum Known {
     Edited,
 }
 
+impl Known {
+    pub(super) fn person(&self) -> Option<Person> {
+        match self {
+            Self::Text(text) => Person::read(text),
+            Self::Erased | Self::Edited => None,
+        }
+    }
+}
+
 /// The people of some seals, by digest.
 pub(super) async fn open_people(store: &Store, seals: &[Seal]) -> Result<HashMap<Hash, Known>, Fault> {
     let lines = seals.iter().flat_map(|seal| seal.people.lines());

@@ -218,7 +218,7 @@ impl Sealer {
 }
 
 /// A few thousand events take some tens of milliseconds: requests must not wait behind them.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(Fault::failed)
 }
 

@@ -128,6 +128,10 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             print(&target.output, &json!({ "id": id.to_string() }), &text)?;
             desk.database.close().await;
         }
+        UserCommand::Show { target, login } => super::user::show(&target, &login, environment).await?,
+        UserCommand::Set { target, login, changes } => {
+            super::user::change(&target, &login, changes, environment).await?;
+        }
         UserCommand::List { target } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
@@ -270,6 +274,13 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             let record = serde_json::to_value(granted(office.application(&uri).await)?.to_record())?;
             print(&target.output, &record, &serde_json::to_string_pretty(&record)?)?;
         }
+        AppCommand::Replace { target, record } => {
+            super::register::replace(&target, read_record(&record)?, environment).await?;
+        }
+        AppCommand::RemoveSecret { target, uri, secret } => {
+            super::register::remove_secret(&target, &uri, &secret, environment).await?;
+        }
+        AppCommand::Secrets { target, uri } => super::register::secrets(&target, &uri, environment).await?,
         AppCommand::Disable { target, uri } => set_application_enabled(&target, &uri, false, environment).await?,
         AppCommand::Enable { target, uri } => set_application_enabled(&target, &uri, true, environment).await?,
         AppCommand::AddSecret { target, uri, label, expires_in } => {

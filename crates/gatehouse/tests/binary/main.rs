@@ -11,6 +11,7 @@ mod common;
 mod support;
 
 mod accounts;
+mod administration;
 mod applications;
 mod audit;
 mod demo;

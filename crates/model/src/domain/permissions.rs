@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -6,10 +7,18 @@ pub enum Access {
     Update,
 }
 
+const MOST_PATTERNS: usize = 200;
+
+/// A name of the model (OData CSDL §15.2), shortened by a star or not at all.
+fn is_pattern(text: &str) -> bool {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    text.len() <= 128 && !text.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 /// What a user's roles allow on entity sets; scopes are another matter, and both must agree (`domain-api.md` §4.2).
 ///
 /// A pattern is a set's current name, or the beginning of names and a `*`. To update is not to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Permissions {
     pub read: Vec<String>,
@@ -31,6 +40,20 @@ impl Permissions {
             Some(start) => set.starts_with(start),
             None => set == pattern,
         })
+    }
+
+    /// What cannot be kept: too much of it, or no pattern. The texts say what to do.
+    pub fn problems(&self) -> Vec<String> {
+        let both = [("read", &self.read), ("update", &self.update)];
+        let problems = both.into_iter().filter_map(|(what, patterns)| {
+            let bad = patterns.iter().find(|pattern| !is_pattern(pattern));
+            match bad {
+                _ if patterns.len() > MOST_PATTERNS => Some(format!("{what}: at most {MOST_PATTERNS} patterns")),
+                Some(bad) => Some(format!("{what}: {bad:?} is no set's name, nor the beginning of names and a *")),
+                None => None,
+            }
+        });
+        problems.collect()
     }
 
     /// What several roles allow together.

@@ -13,7 +13,7 @@ use model::{
 };
 use uuid::Uuid;
 
-use super::damaged;
+use super::{before, damaged};
 use crate::{Database, Fault, Row, Statement, Store, Value, statement, values};
 
 /// A live session as it was last written down.
@@ -122,6 +122,10 @@ macro_rules! select_sessions {
         )
     };
 }
+
+pub(super) const SESSIONS_BEFORE: &str = select_sessions!("AND s.id < $2 ORDER BY s.id DESC LIMIT $3");
+pub(super) const SESSIONS_OF_USER: &str =
+    select_sessions!("AND s.user_id = $2 AND s.id < $3 ORDER BY s.id DESC LIMIT $4");
 
 fn read(row: &Row) -> Result<ApiSessionRow, Fault> {
     let applications = row.text(11)?;
@@ -238,6 +242,21 @@ impl Store {
     pub async fn live_api_sessions(&self, most: u32) -> Result<Vec<ApiSessionRow>, Fault> {
         let sql = select_sessions!("ORDER BY s.opened_at DESC, s.id LIMIT $2");
         self.rows(sql, values![most]).await?.iter().map(read).collect()
+    }
+
+    /// The next live sessions behind an id, the newest first, at most so many; of one user, if one is given.
+    pub async fn live_api_sessions_before(
+        &self,
+        id: Option<ApiSessionId>,
+        user: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<ApiSessionRow>, Fault> {
+        let before = before(id.map(|id| id.0));
+        let rows = match user {
+            None => self.rows(SESSIONS_BEFORE, values![before, limit]).await?,
+            Some(user) => self.rows(SESSIONS_OF_USER, values![user.0, before, limit]).await?,
+        };
+        rows.iter().map(read).collect()
     }
 
     /// The live sessions that a closing would close.

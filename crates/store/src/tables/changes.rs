@@ -27,6 +27,8 @@ change_kinds! {
     User => "user",
     /// What is known of a user changed, and nothing of theirs ended.
     Person => "person",
+    /// What users may do, whoever they are.
+    Roles => "roles",
     Keys => "keys",
     Settings => "settings",
     AuthorizationEnded => "authorization-ended",

@@ -13,6 +13,7 @@ mod legacy_uses;
 mod links;
 mod pictures;
 mod reference_tokens;
+mod roles;
 mod seals;
 mod second_factors;
 mod standing;
@@ -27,10 +28,26 @@ pub use identity_sessions::SignInRow;
 pub use instances::StoredInstance;
 pub use keys::StoredKey;
 pub use legacy_uses::LegacyTotal;
+pub use reference_tokens::TokensOf;
+pub use roles::Role;
 pub use seals::{MOST_PEOPLE_ASKED, StoredAuditKey};
 pub use second_factors::{AuthenticatorApp, StoredPasskey};
 pub use standing::TokenNames;
-pub use users::NewUser;
+pub use users::{NewUser, UserRow};
+
+/// The lists that grow without end, so that tests can ask the databases how they read them: by an index, in its order.
+pub const LISTS: [&str; 10] = [
+    applications::APPLICATIONS_AFTER,
+    applications::SECRETS_OF,
+    users::USERS_AFTER,
+    roles::ROLES_AFTER,
+    reference_tokens::TOKENS_BEFORE,
+    reference_tokens::TOKENS_OF_APPLICATION,
+    reference_tokens::TOKENS_OF_USER,
+    api_sessions::SESSIONS_BEFORE,
+    api_sessions::SESSIONS_OF_USER,
+    seals::SEALS_BEFORE,
+];
 
 use model::Timestamp;
 use uuid::Uuid;
@@ -70,6 +87,11 @@ fn with_one_for_each<'a, T>(start: &'static str, values: &'a [T]) -> impl Iterat
         let marks: Vec<String> = (2..size + 2).map(|mark| format!("${mark}")).collect();
         Some((format!("{start}({})", marks.join(", ")), now))
     })
+}
+
+/// Where a list of ids, the newest first, goes on; without a place, from its beginning. No id is as great as this text.
+fn before(id: Option<Uuid>) -> String {
+    id.map_or_else(|| "z".to_owned(), |id| id.to_string())
 }
 
 /// A row of ours that does not read back is a fault: somebody else wrote it.

@@ -4,7 +4,7 @@ use oauth::scope::Scope;
 use oauth::secret::Digest;
 use uuid::Uuid;
 
-use super::damaged;
+use super::{before, damaged};
 use crate::{Fault, Row, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.
@@ -16,6 +16,19 @@ macro_rules! select_tokens {
             $rest
         )
     };
+}
+
+pub(super) const TOKENS_BEFORE: &str = select_tokens!("AND id < $2 ORDER BY id DESC LIMIT $3");
+pub(super) const TOKENS_OF_APPLICATION: &str =
+    select_tokens!("AND application = $2 AND id < $3 ORDER BY id DESC LIMIT $4");
+pub(super) const TOKENS_OF_USER: &str = select_tokens!("AND user_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4");
+
+/// Whose tokens a list shows.
+#[derive(Clone, Copy, Debug)]
+pub enum TokensOf {
+    Everybody,
+    Application(ApplicationId),
+    User(UserId),
 }
 
 fn read(row: &Row) -> Result<ReferenceToken, Fault> {
@@ -45,10 +58,21 @@ impl Store {
         self.row(select_tokens!("AND id = $2"), values![id.0]).await?.as_ref().map(read).transpose()
     }
 
-    /// The newest first, at most so many.
-    pub async fn reference_tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
-        let rows =
-            self.rows(select_tokens!("ORDER BY created_at DESC, id LIMIT $2"), values![i64::from(limit)]).await?;
+    /// The next tokens behind an id, the newest first, at most so many; of one application or one user, if one is given.
+    pub async fn reference_tokens_before(
+        &self,
+        id: Option<ReferenceTokenId>,
+        of: TokensOf,
+        limit: u32,
+    ) -> Result<Vec<ReferenceToken>, Fault> {
+        let before = before(id.map(|id| id.0));
+        let rows = match of {
+            TokensOf::Everybody => self.rows(TOKENS_BEFORE, values![before, limit]).await?,
+            TokensOf::Application(application) => {
+                self.rows(TOKENS_OF_APPLICATION, values![application.0, before, limit]).await?
+            }
+            TokensOf::User(user) => self.rows(TOKENS_OF_USER, values![user.0, before, limit]).await?,
+        };
         rows.iter().map(read).collect()
     }
 

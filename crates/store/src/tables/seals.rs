@@ -31,6 +31,8 @@ macro_rules! select_seals {
     };
 }
 
+pub(super) const SEALS_BEFORE: &str = select_seals!("number < $2 ORDER BY number DESC LIMIT $3");
+
 fn read(row: &Row) -> Result<Seal, Fault> {
     Ok(Seal {
         number: row.int(0)?,
@@ -96,8 +98,7 @@ impl Store {
 
     /// The newest seals before a number.
     pub async fn seals_before(&self, number: i64, limit: u32) -> Result<Vec<Seal>, Fault> {
-        let sql = select_seals!("number < $2 ORDER BY number DESC LIMIT $3");
-        self.rows(sql, values![number, limit]).await?.iter().map(read).collect()
+        self.rows(SEALS_BEFORE, values![number, limit]).await?.iter().map(read).collect()
     }
 
     /// Seals that hold events of a request.

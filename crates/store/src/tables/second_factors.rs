@@ -200,7 +200,7 @@ impl Store {
     /// Ends what was opened before. Guarded by the epoch that was read.
     pub fn raise_user_epoch(&self, user: &User) -> Statement {
         self.bound(
-            "UPDATE users SET epoch = epoch + 1 WHERE instance = $1 AND id = $2 AND epoch = $3",
+            "UPDATE users SET epoch = epoch + 1, version = version + 1 WHERE instance = $1 AND id = $2 AND epoch = $3",
             values![user.id.0, user.epoch],
         )
         .expect(1)

@@ -20,7 +20,17 @@ pub struct NewUser<'a> {
     pub password: Option<&'a PasswordHash>,
 }
 
-/// The columns that [`read`] expects, in its order.
+/// A user as the register keeps it, for administrators.
+#[derive(Clone, Debug)]
+pub struct UserRow {
+    pub user: User,
+    pub role: Option<String>,
+    pub has_password: bool,
+    /// Raised by every change: what the next one is guarded by.
+    pub version: i64,
+}
+
+/// The columns that [`read`] and [`read_row`] expect, in its order.
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
@@ -28,12 +38,14 @@ macro_rules! select_users {
              u.epoch, u.updated_at, r.permits, u.password_hash, CASE WHEN \
              EXISTS (SELECT 1 FROM authenticator_apps t WHERE t.instance = u.instance AND t.user_id = u.id) \
              OR EXISTS (SELECT 1 FROM passkeys p WHERE p.instance = u.instance AND p.user_id = u.id) \
-             THEN 1 ELSE 0 END \
+             THEN 1 ELSE 0 END, u.role, u.version \
              FROM users u LEFT JOIN roles r ON r.instance = u.instance AND r.name = u.role WHERE u.instance = $1 ",
             $rest
         )
     };
 }
+
+pub(super) const USERS_AFTER: &str = select_users!("AND u.login_folded > $2 ORDER BY u.login_folded LIMIT $3");
 
 fn read(row: &Row) -> Result<User, Fault> {
     let permissions = match row.opt_text(11)? {
@@ -57,6 +69,15 @@ fn read(row: &Row) -> Result<User, Fault> {
     })
 }
 
+fn read_row(row: &Row) -> Result<UserRow, Fault> {
+    Ok(UserRow {
+        user: read(row)?,
+        role: row.opt_text(14)?,
+        has_password: row.opt_text(12)?.is_some(),
+        version: row.int(15)?,
+    })
+}
+
 impl Store {
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Fault> {
         self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read).transpose()
@@ -70,6 +91,39 @@ impl Store {
 
     pub async fn users(&self) -> Result<Vec<User>, Fault> {
         self.rows(select_users!("ORDER BY u.login_folded"), vec![]).await?.iter().map(read).collect()
+    }
+
+    pub async fn user_row(&self, id: UserId) -> Result<Option<UserRow>, Fault> {
+        self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read_row).transpose()
+    }
+
+    /// The next users behind a folded login, in the order of logins, at most so many.
+    pub async fn users_after(&self, login: &str, limit: u32) -> Result<Vec<UserRow>, Fault> {
+        self.rows(USERS_AFTER, values![login, limit]).await?.iter().map(read_row).collect()
+    }
+
+    /// What an administrator writes. Guarded by the version that was read; `ends_tokens` raises the epoch.
+    pub fn update_user(&self, row: &UserRow, ends_tokens: bool, now: Timestamp) -> Statement {
+        let (user, email) = (&row.user, row.user.email.as_ref());
+        self.bound(
+            "UPDATE users SET name = $4, email = $5, email_verified = $6, is_admin = $7, enabled = $8, role = $9, \
+             locale = $10, epoch = epoch + $11, version = version + 1, updated_at = $12 \
+             WHERE instance = $1 AND id = $2 AND version = $3",
+            values![
+                user.id.0,
+                row.version,
+                user.name.as_str(),
+                email.map(|email| email.address.as_str()),
+                email.is_some_and(|email| email.verified),
+                user.is_admin,
+                user.enabled,
+                row.role.as_deref(),
+                user.locale.as_deref(),
+                ends_tokens,
+                now.micros()
+            ],
+        )
+        .expect(1)
     }
 
     /// The users that applications act as.
@@ -123,7 +177,7 @@ impl Store {
             self.bound(
                 "UPDATE users SET login = $4, login_folded = $5, name = '', email = NULL, email_verified = 0, \
                  locale = NULL, role = NULL, password_hash = NULL, is_admin = 0, enabled = 0, epoch = epoch + 1, \
-                 updated_at = $6 WHERE instance = $1 AND id = $2 AND epoch = $3",
+                 version = version + 1, updated_at = $6 WHERE instance = $1 AND id = $2 AND epoch = $3",
                 values![id, user.epoch, format!("erased-{id}"), self.erased_login(&user.login), now.micros()],
             )
             .expect(1),
@@ -150,25 +204,10 @@ impl Store {
         erasing
     }
 
-    /// Guarded: a name is given once.
-    pub fn insert_role(&self, name: &str, permissions: &Permissions) -> Statement {
-        let permits = serde_json::to_string(permissions).expect("patterns are strings");
-        self.bound(
-            "INSERT INTO roles (instance, name, permits) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            values![name, permits],
-        )
-        .expect(1)
-    }
-
-    pub async fn has_role(&self, name: &str) -> Result<bool, Fault> {
-        let row = self.row("SELECT 1 FROM roles WHERE instance = $1 AND name = $2", values![name]).await?;
-        Ok(row.is_some())
-    }
-
     /// A new password ends what was opened with the old one, so the epoch rises. Guarded by the epoch that was read.
     pub fn set_password(&self, user: &User, hash: &PasswordHash, now: Timestamp) -> Statement {
         self.bound(
-            "UPDATE users SET password_hash = $4, epoch = epoch + 1, updated_at = $5 \
+            "UPDATE users SET password_hash = $4, epoch = epoch + 1, version = version + 1, updated_at = $5 \
              WHERE instance = $1 AND id = $2 AND epoch = $3",
             values![user.id.0, user.epoch, hash.as_phc(), now.micros()],
         )
@@ -187,7 +226,7 @@ impl Store {
     /// Guarded by the epoch that was read; disabling raises it.
     pub fn set_user_enabled(&self, user: &User, enabled: bool, now: Timestamp) -> Statement {
         self.bound(
-            "UPDATE users SET enabled = $4, epoch = epoch + 1, updated_at = $5 \
+            "UPDATE users SET enabled = $4, epoch = epoch + 1, version = version + 1, updated_at = $5 \
              WHERE instance = $1 AND id = $2 AND epoch = $3",
             values![user.id.0, user.epoch, enabled, now.micros()],
         )
@@ -197,7 +236,7 @@ impl Store {
     /// Ends nothing, so the epoch stays. Guarded by the time of the last change that was read.
     pub fn set_locale(&self, user: &User, locale: Option<&str>, now: Timestamp) -> Statement {
         self.bound(
-            "UPDATE users SET locale = $5, updated_at = $6 \
+            "UPDATE users SET locale = $5, version = version + 1, updated_at = $6 \
              WHERE instance = $1 AND id = $2 AND epoch = $3 AND updated_at = $4",
             values![user.id.0, user.epoch, user.updated_at.micros(), locale, now.micros()],
         )
@@ -213,7 +252,7 @@ impl Store {
     /// The address is confirmed. Guarded by the epoch that was read.
     pub fn set_email(&self, user: &User, address: &EmailAddress, now: Timestamp) -> Statement {
         self.bound(
-            "UPDATE users SET email = $4, email_verified = 1, updated_at = $5 \
+            "UPDATE users SET email = $4, email_verified = 1, version = version + 1, updated_at = $5 \
              WHERE instance = $1 AND id = $2 AND epoch = $3",
             values![user.id.0, user.epoch, address.as_str(), now.micros()],
         )

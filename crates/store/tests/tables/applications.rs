@@ -18,7 +18,7 @@ crate::on_both! {
     a_secret_belongs_to_an_application_that_exists
 }
 
-fn application(uri: &str, number: u128, system_user: Option<&User>, change: &Value) -> TrustedApplication {
+pub(crate) fn application(uri: &str, number: u128, system_user: Option<&User>, change: &Value) -> TrustedApplication {
     let mut record = json!({
         "ApplicationUri": uri, "Name": "Mine", "ClientType": "Public", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://app.example.com/cb"],
@@ -45,11 +45,15 @@ fn digest(secret: &str) -> Digest<ClientSecret> {
     Presented::<ClientSecret>::new(secret).digest()
 }
 
-fn secret<'a>(id: &'a str, application: &TrustedApplication, expires_at: Option<Timestamp>) -> NewSecret<'a> {
+pub(crate) fn secret<'a>(
+    id: &'a str,
+    application: &TrustedApplication,
+    expires_at: Option<Timestamp>,
+) -> NewSecret<'a> {
     NewSecret { id, application: application.id, label: "label", digest: digest(id), expires_at }
 }
 
-async fn register(store: &Store) -> Vec<TrustedApplication> {
+pub(crate) async fn register(store: &Store) -> Vec<TrustedApplication> {
     store.applications().await.expect("no fault")
 }
 

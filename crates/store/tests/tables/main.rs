@@ -5,16 +5,17 @@
     reason = "tests are told by the environment where PostgreSQL is, and wait with an end"
 )]
 
-#[expect(dead_code, reason = "this helper has more than this file needs")]
 #[path = "../common/mod.rs"]
 mod common;
 
+mod administration;
 mod applications;
 mod audit;
 mod authorizations;
 mod house;
 mod legacy_uses;
 mod links;
+mod lists;
 mod look;
 mod people;
 mod second_factors;

@@ -180,6 +180,7 @@ pub(crate) fn scope_words(name: &str, words: &Scopes) -> Pair {
         "read" => words.read,
         "update" => words.update,
         "sec" => words.sec,
+        "manage" => words.manage,
         _ => words.other,
     }
 }

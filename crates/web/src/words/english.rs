@@ -48,6 +48,7 @@ pub(super) static WORDS: Words = Words {
         read: ("Read data", "See the business data that you may see."),
         update: ("Change data", "Create, change and delete the business data that you may change."),
         sec: ("Manage security", "See and change users, roles and trusted applications."),
+        manage: ("Administer this system", "Everything an administrator may do here, in your name."),
         other: ("Use a special permission", "Ask your administrator what it allows."),
     },
     error: Error {

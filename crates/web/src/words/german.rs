@@ -50,6 +50,7 @@ pub(super) static WORDS: Words = Words {
         read: ("Daten lesen", "Die Geschäftsdaten sehen, die Sie sehen dürfen."),
         update: ("Daten ändern", "Die Geschäftsdaten anlegen, ändern und löschen, die Sie ändern dürfen."),
         sec: ("Sicherheit verwalten", "Benutzer, Rollen und vertraute Anwendungen sehen und ändern."),
+        manage: ("Dieses System verwalten", "In Ihrem Namen alles tun, was Administratoren hier dürfen."),
         other: ("Eine besondere Berechtigung nutzen", "Fragen Sie Ihren Administrator, was sie erlaubt."),
     },
     error: Error {

@@ -7,9 +7,8 @@ mod refusals;
 use acceptance::{Answer, Client, TestHouse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flows::admin::Office;
 use http::Method;
-use model::{Administrator, Moment};
+use model::Moment;
 use serde_json::{Value, json};
 
 const LEGACY: &str = "legacy.client";
@@ -63,9 +62,7 @@ async fn set(house: &TestHouse, name: &str, value: &str) {
 
 /// At `demodb`, where the demo leaves the legacy schemes off.
 async fn switch_on_at_other(house: &TestHouse) {
-    let administrator = Administrator::operator();
-    let demodb = house.house.instances().iter().find(|instance| instance.name == "demodb").expect("there");
-    let office = Office::for_instance(demodb, &administrator);
+    let office = house.office_at_other().await;
     for (name, value) in [("legacy_schemes", "true"), ("default_legacy_application", LEGACY)] {
         let mut dice = house.dice();
         let mut moment: Moment<'_> = house.moment(&mut dice);

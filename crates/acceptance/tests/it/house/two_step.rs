@@ -13,7 +13,7 @@ use acceptance::{Answer, Browser, Device, TestHouse, app_code};
 const STEP: Duration = Duration::from_secs(30);
 
 /// A person whose authenticator app is set up.
-struct WithApp {
+pub(super) struct WithApp {
     key: String,
     recovery_codes: Vec<String>,
 }
@@ -25,7 +25,7 @@ impl WithApp {
 }
 
 /// Signs in by password alone and sets an app up; its first code is spent.
-async fn set_up_app(house: &TestHouse, browser: &mut Browser) -> WithApp {
+pub(super) async fn set_up_app(house: &TestHouse, browser: &mut Browser) -> WithApp {
     browser.sign_in().await;
     let page = browser.open("/profile/two-step/app").await;
     let key = page.words("#secret").expect("the key to type");

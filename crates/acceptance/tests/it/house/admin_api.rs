@@ -1,0 +1,137 @@
+//! The admin API (`docs/admin-api.md`): who may, what is refused, and that two administrators do not overwrite each other.
+
+mod audit;
+mod door;
+mod operating;
+mod races;
+mod register;
+mod users;
+
+use acceptance::{Answer, Client, TestHouse, Tokens};
+use http::Method;
+use serde_json::{Value, json};
+
+const ROOT: &str = "/manage/api/v1";
+
+/// An id of nothing and nobody.
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+/// An administrator's program: asks the admin API with a token.
+struct Office {
+    client: Client,
+    token: String,
+}
+
+impl Office {
+    /// As the demo's `admin`, with nobody signed in.
+    async fn of(house: &TestHouse) -> Self {
+        let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+        Self { client: house.client(), token }
+    }
+
+    async fn of_the_other(house: &TestHouse) -> Self {
+        let token = Tokens::read(&house.manager_at_other().await.service_token("manage").await).access;
+        Self { client: house.other_client(), token }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.client.ask(&Method::GET, &format!("{ROOT}{path}")).bearer(&self.token).send().await
+    }
+
+    /// With `If-Match`, unless it is empty, and with a body, unless it is null.
+    async fn send(&self, method: &Method, path: &str, if_match: &str, body: &Value) -> Answer {
+        let mut ask = self.client.ask(method, &format!("{ROOT}{path}")).bearer(&self.token);
+        if !if_match.is_empty() {
+            ask = ask.header("if-match", if_match);
+        }
+        if !body.is_null() {
+            ask = ask.body("application/json", body.to_string());
+        }
+        ask.send().await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(&Method::POST, path, "", body).await
+    }
+
+    async fn put(&self, path: &str, if_match: &str, body: &Value) -> Answer {
+        self.send(&Method::PUT, path, if_match, body).await
+    }
+
+    async fn patch(&self, path: &str, if_match: &str, body: &Value) -> Answer {
+        self.send(&Method::PATCH, path, if_match, body).await
+    }
+
+    async fn delete(&self, path: &str, if_match: &str) -> Answer {
+        self.send(&Method::DELETE, path, if_match, &Value::Null).await
+    }
+
+    /// The path and the tag of an application.
+    async fn application(&self, uri: &str) -> (String, String) {
+        let list = self.get(&format!("/applications?uri={}", uri.replace('/', "%2F"))).await;
+        self.found("/applications", &list).await
+    }
+
+    /// The path and the tag of a user.
+    async fn user(&self, login: &str) -> (String, String) {
+        let list = self.get(&format!("/users?login={login}")).await;
+        self.found("/users", &list).await
+    }
+
+    async fn found(&self, all: &str, list: &Answer) -> (String, String) {
+        let id = list.json()["items"][0]["id"].as_str().expect("it is there").to_owned();
+        let path = format!("{all}/{id}");
+        let tag = self.get(&path).await.header("etag").to_owned();
+        (path, tag)
+    }
+}
+
+/// A refusal in the form of RFC 9457, with a reference that the answer's header has too.
+#[track_caller]
+fn assert_problem(answer: &Answer, status: u16, kind: &str) -> String {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    let problem = answer.json();
+    assert_eq!(problem["type"], format!("urn:gatehouse:problem:{kind}"), "{problem}");
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["reference"], answer.header("x-request-id"));
+    problem["detail"].as_str().expect("it says what to do").to_owned()
+}
+
+/// What is refused as it is written, in its words.
+#[track_caller]
+fn assert_invalid(answer: &Answer) -> String {
+    let detail = assert_problem(answer, 422, "invalid");
+    assert!(!answer.json()["problems"].as_array().expect("one by one").is_empty());
+    detail
+}
+
+#[track_caller]
+fn assert_ok(answer: &Answer) -> Value {
+    assert!(answer.status.is_success(), "{} {}", answer.status, answer.text());
+    if answer.body.is_empty() { json!(null) } else { answer.json() }
+}
+
+/// Where the new thing is, below the root.
+#[track_caller]
+fn assert_created(answer: &Answer) -> String {
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.location().strip_prefix(ROOT).expect("below the root").to_owned()
+}
+
+/// Every method and path of the document, with something in the place of its variables.
+async fn every_operation(house: &TestHouse) -> Vec<(Method, String)> {
+    let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        let path = path.replace("{id}", NOBODY).replace("{name}", "Sales");
+        let path = path.replace("{secretId}", NOBODY).replace("{application}", NOBODY);
+        let path = path.replace("{reference}", &"0".repeat(32));
+        assert!(!path.contains('{'), "the tests know every variable: {path}");
+        for method in methods.as_object().expect("methods").keys() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+            operations.push((method, path.clone()));
+        }
+    }
+    operations
+}

@@ -1,0 +1,190 @@
+//! The list of events.
+
+use std::time::Duration;
+
+use acceptance::{TestHouse, on_both};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::audit::StoredEvent;
+use model::audit::chain::{Head, Seal};
+use serde_json::{Value, json};
+use store::{Batch, Outcome, Store};
+
+use super::{Office, assert_ok, assert_problem};
+use crate::{FIRST, SERVICE};
+
+on_both! {
+    the_audit_is_listed_the_newest_first_and_page_by_page
+    the_audit_is_asked_for_what_is_wanted
+    an_erased_person_is_not_named_in_the_list
+    what_is_rare_is_found_in_several_looks
+}
+
+type Is<'a> = &'a dyn Fn(&Value) -> bool;
+
+/// All that a list answers, page by page; fails on a page that is larger than asked for.
+async fn walk(office: &Office, query: &str, limit: usize) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = assert_ok(&office.get(&format!("/audit?limit={limit}&{query}{cursor}")).await);
+        let some = page["items"].as_array().expect("items");
+        assert!(some.len() <= limit);
+        items.extend(some.iter().cloned());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return items,
+        }
+    }
+}
+
+/// Somebody signs in, a service is refused, an application is changed: each in a seal of its own, and nothing is on its
+/// way into the chain any more.
+async fn with_some_history(house: TestHouse) -> TestHouse {
+    house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
+    let house = house.restarted().await;
+    house.advance(Duration::from_mins(1));
+    let refused = house.app(SERVICE).with_secret(Some("wrong")).service_token("read").await;
+    assert_eq!(refused.status, 401);
+    let house = house.restarted().await;
+    house.advance(Duration::from_mins(1));
+    let office = Office::of(&house).await;
+    let (path, tag) = office.application(SERVICE).await;
+    assert_ok(&office.patch(&path, &tag, &json!({"Name": "Other"})).await);
+    house.restarted().await
+}
+
+/// What the tests ask is told too, in front of what was there.
+#[track_caller]
+fn assert_behind_what_is_new(listed: &[Value], expected: &[Value], what: &str) {
+    assert!(listed.ends_with(expected), "{what}: {listed:#?}\nends not with\n{expected:#?}");
+    let (new, _) = listed.split_at(listed.len() - expected.len());
+    assert!(new.iter().all(|event| !expected.contains(event)), "{what}: none is told twice");
+}
+
+async fn the_audit_is_listed_the_newest_first_and_page_by_page(house: TestHouse) {
+    let house = Box::pin(with_some_history(house)).await;
+    let office = Office::of(&house).await;
+    let whole = walk(&office, "", 200).await;
+    assert!(whole.len() > 20);
+    for limit in [1, 2, whole.len()] {
+        assert_behind_what_is_new(&walk(&office, "", limit).await, &whole, "page by page");
+    }
+    let times: Vec<&str> = whole.iter().map(|event| event["at"].as_str().expect("a time")).collect();
+    assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
+
+    // What is added stands in front, and shifts no page.
+    let first = assert_ok(&office.get("/audit?limit=3").await);
+    let house = house.restarted().await;
+    let (office, there) = (Office::of(&house).await, Office::of_the_other(&house).await);
+    let rest = format!("cursor={}", first["next"].as_str().expect("more"));
+    let mut items = first["items"].as_array().expect("items").clone();
+    items.extend(walk(&office, &rest, 200).await);
+    assert_behind_what_is_new(&items, &whole, "goes on where it was");
+    assert!(walk(&office, "", 200).await.len() > items.len());
+
+    let theirs = walk(&there, "", 200).await;
+    assert!(theirs.iter().any(|event| event["kind"] == "admin-change"));
+    assert!(theirs.iter().all(|event| !whole.contains(event)), "each instance has its own");
+    assert!(theirs.iter().all(|event| event["kind"] != "sign-in"));
+}
+
+async fn the_audit_is_asked_for_what_is_wanted(house: TestHouse) {
+    let house = Box::pin(with_some_history(house)).await;
+    let office = Office::of(&house).await;
+    let whole = walk(&office, "", 200).await;
+    let (alice, _) = office.user("alice").await;
+    let alice = alice.strip_prefix("/users/").expect("an id").to_owned();
+    let signed_in = whole.iter().find(|event| event["kind"] == "sign-in").expect("she did");
+    assert_eq!((&signed_in["user"], &signed_in["outcome"]), (&json!(alice), &json!("done")));
+    assert_eq!(signed_in["address"], "192.0.2.1");
+    let refused = whole.iter().find(|event| event["reason"] == "wrong_secret").expect("it was");
+    let time = refused["at"].as_str().expect("a time").to_owned();
+    let at = |event: &Value| event["at"].as_str().expect("a time").to_owned();
+    let is = |event: &Value, name: &str, value: &str| event[name] == value;
+    let wanted: [(String, Is<'_>); 7] = [
+        ("kind=sign-in".to_owned(), &|event| is(event, "kind", "sign-in")),
+        ("outcome=refused".to_owned(), &|event| is(event, "outcome", "refused")),
+        ("application=my.trusted.app%2Fservice".to_owned(), &|event| is(event, "application", SERVICE)),
+        (format!("user={alice}"), &|event| is(event, "user", &alice)),
+        (format!("since={time}"), &|event| at(event) >= time),
+        (format!("until={time}"), &|event| at(event) < time),
+        (format!("since={time}&until={time}"), &|_| false),
+    ];
+    for (query, is_wanted) in wanted {
+        let expected: Vec<Value> = whole.iter().filter(|event| is_wanted(event)).cloned().collect();
+        assert_eq!(expected.is_empty(), query.matches(&time).count() == 2, "{query}");
+        assert!(expected.len() < whole.len(), "{query}");
+        for limit in [1, 200] {
+            let listed = walk(&office, &query, limit).await;
+            assert!(listed.iter().all(is_wanted), "{query}: {listed:?}");
+            assert_behind_what_is_new(&listed, &expected, &query);
+        }
+    }
+    let changes = walk(&office, "kind=admin-change", 200).await;
+    let change = changes.iter().find(|event| event["detail"]["what"] == "change-application").expect("it is told");
+    assert_eq!(change["detail"]["after"], json!({"Name": "Other"}));
+
+    let cursor = |text: &str| format!("cursor={}", URL_SAFE_NO_PAD.encode(text));
+    let bad = ["kind=nonsense", "outcome=perhaps", "since=yesterday", "user=alice", "order=oldest"].map(str::to_owned);
+    for query in bad.into_iter().chain(["1", "1.2", "1.2.x", "1.2.-3", "1.2.3.4"].map(cursor)) {
+        assert_problem(&office.get(&format!("/audit?{query}")).await, 400, "malformed");
+    }
+    let (most, least) = (format!("{}.{}.{}", i64::MAX, i64::MAX, usize::MAX), format!("{}.{}.0", i64::MIN, i64::MIN));
+    for query in [most, least].map(|text| cursor(&text)) {
+        assert_eq!(assert_ok(&office.get(&format!("/audit?{query}")).await)["items"], json!([]), "{query}");
+    }
+}
+
+async fn an_erased_person_is_not_named_in_the_list(house: TestHouse) {
+    let house = Box::pin(with_some_history(house)).await;
+    let office = Office::of(&house).await;
+    let (alice, _) = office.user("alice").await;
+    let of_alice = format!("user={}", &alice["/users/".len()..]);
+    let before = walk(&office, &of_alice, 200).await;
+    let told = |name: &str, value: &str| before.iter().any(|event| event[name] == value);
+    assert!(told("login", "alice") && told("address", "192.0.2.1"), "{before:?}");
+    let mut dice = house.dice();
+    let erased = house.office().await.erase_user("alice", &mut house.moment(&mut dice)).await;
+    erased.expect("the database answers").expect("she is there");
+    let after = walk(&office, &of_alice, 200).await;
+    assert!(after.len() >= before.len(), "what she did stays told");
+    let is_nobody = |event: &Value| ["login", "address", "user_agent"].iter().all(|name| event.get(name).is_none());
+    assert!(after.iter().all(is_nobody), "{after:?}");
+}
+
+/// More seals than one look reads.
+async fn what_is_rare_is_found_in_several_looks(house: TestHouse) {
+    house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
+    let house = house.restarted().await;
+    let office = Office::of(&house).await;
+    fill(&house.store().await, house.now()).await;
+    let first = assert_ok(&office.get("/audit?kind=sign-in").await);
+    assert_eq!(first["items"], json!([]), "not found yet");
+    assert!(first["next"].is_string());
+    let found = walk(&office, "kind=sign-in", 50).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["address"], "192.0.2.1");
+}
+
+/// Behind whatever head there is: the house seals what it is asked meanwhile.
+async fn fill(store: &Store, now: model::Timestamp) {
+    let (instance, mut filled) = (*store.instance(), 0);
+    while filled < 3 {
+        let mut head = store.audit_head().await.expect("the database answers");
+        let mut batch = Batch::new();
+        for number in 0..500 {
+            let event = StoredEvent {
+                id: format!("{}.{number}", head.number),
+                at: now,
+                kind: "api-call".to_owned(),
+                outcome: "done".to_owned(),
+                ..StoredEvent::default()
+            };
+            let seal = Seal::new(instance, &head, now, vec![(event, None)], String::new());
+            head = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
+            batch.push(store.insert_seal(seal));
+        }
+        let outcome = store.commit(batch).await.expect("the database answers");
+        filled += usize::from(outcome == Outcome::Committed);
+    }
+}

@@ -1,0 +1,231 @@
+//! Who may use the admin API, and what cannot be read.
+
+use acceptance::{TestHouse, Tokens};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{NOBODY, Office, ROOT, assert_created, assert_ok, assert_problem, every_operation};
+use crate::FIRST;
+
+#[tokio::test]
+async fn an_administrator_works_without_a_session_and_without_a_seat() {
+    let house = TestHouse::open().await;
+    let office = Office::of(&house).await;
+    let signed_in = house.manager().await.sign_in(&mut house.browser("admin"), "openid manage").await;
+    let personal = Office { token: signed_in.access, client: house.client() };
+    for office in [&office, &personal] {
+        let answer = office.get("/applications").await;
+        let list = assert_ok(&answer);
+        assert_eq!(list["items"].as_array().map(Vec::len), Some(10));
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    let (seats, _) = house.office().await.sessions().await.expect("sessions can be read");
+    assert_eq!(seats.used, 0);
+    let trail = house.audit().await;
+    let calls: Vec<_> = trail.iter().filter(|row| row.kind == "api-call").collect();
+    assert_eq!(calls.len(), 2);
+    assert!(calls.iter().all(|call| call.application == "manager" && call.outcome == "done"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn who_is_no_administrator_is_refused_by_every_operation() {
+    let house = TestHouse::open().await;
+    let system = json!({
+        "ApplicationUri": "robot", "Name": "Robot", "ClientType": "Confidential", "Scope": "manage read",
+        "SystemUserAllowed": true, "SystemUser": Office::of(&house).await.get("/users?login=svc.reader").await
+            .json()["items"][0]["id"],
+    });
+    let robot = house.register(system, Some("robot-secret")).await;
+    let alice = house.manager().await.sign_in(&mut house.browser("alice"), "manage").await.access;
+    let of_robot = Tokens::read(&robot.service_token("manage").await).access;
+    let without_scope = house.app(FIRST).sign_in(&mut house.browser("admin"), "openid read").await.access;
+    let elsewhere = Office::of_the_other(&house).await.token;
+    let operations = every_operation(&house).await;
+    assert!(operations.len() >= 15, "the document tells of everything");
+    let client = house.client();
+    for (method, path) in operations {
+        let ask = || client.ask(&method, &format!("{ROOT}{path}")).header("if-match", "*");
+        let what = format!("{method} {path}");
+        for (token, status, kind) in [
+            ("", 401, "unauthorized"),
+            ("nonsense", 401, "unauthorized"),
+            (elsewhere.as_str(), 401, "unauthorized"),
+            (without_scope.as_str(), 401, "unauthorized"),
+            (alice.as_str(), 403, "not-an-administrator"),
+            (of_robot.as_str(), 403, "not-an-administrator"),
+        ] {
+            let asked = if token.is_empty() { ask() } else { ask().bearer(token) };
+            let answer = asked.body("application/json", "{}").send().await;
+            assert_eq!(answer.status, status, "{what}: {}", answer.text());
+            assert_problem(&answer, status, kind);
+            assert!(answer.header("www-authenticate").starts_with("Bearer realm="), "{what}");
+        }
+        let twice = ask().bearer(&alice).header("x-api-key", &alice).send().await;
+        assert_eq!(twice.status, 400, "{what}: two credentials");
+    }
+}
+
+/// A key is for every API of the instance, so that of the two only the scope tells them apart.
+#[tokio::test]
+async fn a_key_needs_the_scope_and_opens_nothing_else_with_it() {
+    let house = TestHouse::open().await;
+    let office = Office::of(&house).await;
+    let (admin, _) = office.user("admin").await;
+    let record = json!({
+        "ApplicationUri": "robot", "Name": "Robot", "ClientType": "Confidential", "Scope": "read manage",
+        "SystemUserAllowed": true, "SystemUser": admin["/users/".len()..], "AccessTokens": "AdministratorsOnly",
+    });
+    let robot = office.post("/applications", &record).await;
+    let path = assert_created(&robot);
+    let key = async |scope: &str| {
+        let wish = json!({"application": "robot", "description": "nightly", "scope": scope});
+        let value = assert_ok(&office.post("/tokens", &wish).await)["value"].clone();
+        Office { client: house.client(), token: value.as_str().expect("shown once").to_owned() }
+    };
+    let (reads, manages) = (key("read").await, key("manage").await);
+    let refused = reads.get("/seats").await;
+    assert!(assert_problem(&refused, 403, "insufficient-scope").contains("manage"));
+    assert!(refused.header("www-authenticate").contains("error=\"insufficient_scope\""));
+    assert_ok(&manages.get("/seats").await);
+    let ask = || office.client.ask(&Method::GET, &format!("{ROOT}/seats"));
+    assert_ok(&ask().header("x-api-key", &manages.token).send().await);
+    assert_problem(&ask().header("api-key", "enrt_nonsense").send().await, 401, "unauthorized");
+    assert_eq!(house.client().call_api(&manages.token).await.status, 403, "the data has scopes of its own");
+    assert_eq!(house.client().call_api(&office.token).await.status, 401, "and an audience");
+    assert_ok(&office.patch(&path, "*", &json!({"Scope": "read"})).await);
+    assert_problem(&manages.get("/seats").await, 403, "insufficient-scope");
+}
+
+#[tokio::test]
+async fn what_can_be_overwritten_is_not_changed_without_its_version() {
+    let house = TestHouse::open().await;
+    let office = Office::of(&house).await;
+    let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
+    let mut asked = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, told) in methods.as_object().expect("methods") {
+            let needs = told["parameters"].as_array().into_iter().flatten().any(|one| one["name"] == "If-Match");
+            if needs {
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+                let path = path.replace("{id}", NOBODY).replace("{name}", "Sales");
+                assert_problem(&office.send(&method, &path, "", &json!({})).await, 428, "if-match-missing");
+                asked += 1;
+            }
+        }
+    }
+    assert_eq!(asked, 6, "applications and roles by two methods, users and settings by one");
+}
+
+/// A person who is no administrator any more is none on the next call, whatever the token says.
+#[tokio::test]
+async fn who_loses_administration_loses_it_on_the_next_call() {
+    let house = TestHouse::open().await;
+    let office = Office::of(&house).await;
+    let (alice, tag) = office.user("alice").await;
+    assert_ok(&office.patch(&alice, &tag, &json!({"isAdmin": true})).await);
+    let token = house.manager().await.sign_in(&mut house.browser("alice"), "manage").await.access;
+    let of_alice = Office { client: house.client(), token };
+    assert_ok(&of_alice.get("/roles").await);
+    assert_ok(&office.patch(&alice, "*", &json!({"isAdmin": false})).await);
+    assert_problem(&of_alice.get("/roles").await, 401, "unauthorized");
+}
+
+#[tokio::test]
+async fn nothing_of_another_instance_is_found() {
+    let house = TestHouse::open().await;
+    let (here, there) = (Office::of(&house).await, Office::of_the_other(&house).await);
+    let (application, tag) = there.application(FIRST).await;
+    let (user, tag_of_user) = there.user("alice").await;
+    for (path, tag) in [(&application, &tag), (&user, &tag_of_user)] {
+        assert_problem(&here.get(path).await, 404, "not-found");
+        for if_match in [tag.as_str(), "*"] {
+            assert_problem(&here.patch(path, if_match, &json!({})).await, 404, "not-found");
+        }
+    }
+    let secret = json!({"label": "mine"});
+    assert_problem(&here.post(&format!("{application}/secrets"), &secret).await, 404, "not-found");
+    let theirs = there.get(&application).await.json()["secrets"][0]["id"].as_str().expect("an id").to_owned();
+    assert_problem(&here.delete(&format!("{application}/secrets/{theirs}"), "").await, 404, "not-found");
+    let (own, _) = here.application(FIRST).await;
+    assert_problem(&here.delete(&format!("{own}/secrets/{theirs}"), "").await, 404, "not-found");
+    assert_problem(&here.delete(&format!("{user}/second-factor"), "").await, 404, "not-found");
+    for links in ["invitations", "reset-links"] {
+        assert_problem(&here.post(&format!("{user}/{links}"), &Value::Null).await, 404, "not-found");
+    }
+    assert_problem(&here.get(&format!("{user}/consents")).await, 404, "not-found");
+    let consent = format!("{user}/consents/{}", &application["/applications/".len()..]);
+    assert_problem(&here.delete(&consent, "").await, 404, "not-found");
+    let password = json!({"password": "long-enough-1"});
+    assert_problem(&here.put(&format!("{user}/password"), "", &password).await, 404, "not-found");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_by_name() {
+    let house = TestHouse::open().await;
+    let office = Office::of(&house).await;
+    for (query, named) in [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=ten", "invalid digit"),
+        ("limit=2&limit=2", "limit"),
+        ("order=name", "order"),
+        ("cursor=%21", "cursor"),
+        ("uri=a%00b", "uri"),
+    ] {
+        let told = assert_problem(&office.get(&format!("/applications?{query}")).await, 400, "malformed");
+        assert!(told.contains(named), "{query}: {told}");
+    }
+    for (body, status, kind, named) in [
+        ("", 400, "malformed", "EOF"),
+        ("[", 400, "malformed", "EOF"),
+        ("[]", 422, "invalid", "expected struct"),
+        (r#"{"name":"A","permissions":{"read":[],"update":[]},"colour":1}"#, 422, "invalid", "colour"),
+        (r#"{"name":"A","permissions":{"read":[]}}"#, 422, "invalid", "update"),
+        (r#"{"name":"A\u0000","permissions":{"read":[],"update":[]}}"#, 422, "invalid", "U+0000"),
+        (r#"{"name":"A","permissions":{"read":["a b"],"update":[]}}"#, 422, "invalid", "a b"),
+        (r#"{"name":" A","permissions":{"read":[],"update":[]}}"#, 422, "invalid", "name"),
+        (r#"{"name":"Sales","permissions":{"read":[],"update":[]}}"#, 409, "taken", "Sales"),
+    ] {
+        let ask = office.client.ask(&Method::POST, &format!("{ROOT}/roles")).bearer(&office.token);
+        let told = assert_problem(&ask.body("application/json; charset=utf-8", body).send().await, status, kind);
+        assert!(told.contains(named), "{body}: {told}");
+    }
+    let ask = |kind: &str, body: Vec<u8>| {
+        office.client.ask(&Method::POST, &format!("{ROOT}/roles")).bearer(&office.token).body(kind, body).send()
+    };
+    assert_problem(&ask("text/plain", b"{}".to_vec()).await, 415, "not-json");
+    assert_problem(&ask("application/json", vec![0xff]).await, 400, "malformed");
+    assert_problem(&ask("application/json", vec![b' '; 256 * 1024 + 1]).await, 413, "too-large");
+    assert_problem(&office.get("/applications/1").await, 404, "not-found");
+    assert_problem(&office.get("/nothing").await, 404, "not-found");
+    let wrong = office.send(&Method::DELETE, "/users", "", &Value::Null).await;
+    assert_problem(&wrong, 405, "method-not-allowed");
+    assert_eq!(wrong.header("allow"), "GET, POST");
+}
+
+#[tokio::test]
+async fn the_document_is_for_everybody_to_read_as_json_and_as_a_page() {
+    let house = TestHouse::open().await;
+    let client = house.client();
+    let answer = client.get(&format!("{ROOT}/openapi.json")).await;
+    let document = answer.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let text = answer.text();
+    for (_, path) in
+        text.match_indices("\"$ref\":\"#/components/schemas/").map(|(at, found)| (at, &text[at + found.len()..]))
+    {
+        let name = path.split('"').next().expect("quoted");
+        assert!(document["components"]["schemas"].get(name).is_some(), "{name} is described");
+    }
+    let tag = answer.header("etag").to_owned();
+    let again = client.ask(&Method::GET, &format!("{ROOT}/openapi.json")).header("if-none-match", &tag).send().await;
+    assert_eq!(again.status, 304);
+    let page = client.get(ROOT).await;
+    assert_eq!(page.page(), "admin-api");
+    for methods in document["paths"].as_object().expect("paths").values() {
+        for told in methods.as_object().expect("methods").values() {
+            let id = told["operationId"].as_str().expect("an id");
+            assert!(page.words(&format!("#{id}")).is_some(), "{id} is on the page");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The door of the admin API: an access token with its scope, of somebody who administers the instance. No API session is
+//! opened and no seat is taken.
+
+use std::sync::Arc;
+
+use model::application::MANAGE_SCOPE;
+use model::audit::{AuditEvent, AuditKind, AuditOutcome, Visitor};
+use model::claims::ADMIN_API;
+use model::why::{Details, Refusal};
+use model::{Administrator, Moment, Timestamp, TrustedApplication, User, UserId};
+use oauth::secret::{self, Presented};
+
+use crate::admin::Office;
+use crate::guard::GuardRefusal;
+use crate::instance::Instance;
+use crate::{Answer, Fault, MasterKey, Passwords};
+
+/// Why somebody does not administer the instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManageRefusal {
+    Guard(GuardRefusal),
+    /// The id of the user whom the token acts as.
+    NotAnAdministrator(UserId),
+}
+
+impl Refusal for ManageRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Guard(refusal) => refusal.cause(),
+            Self::NotAnAdministrator(_) => "not_an_administrator",
+        }
+    }
+
+    fn details(&self) -> Details {
+        match self {
+            Self::Guard(refusal) => refusal.details(),
+            Self::NotAnAdministrator(user) => {
+                Details::new("the token acts as an administrator of this instance", "docs/admin-api.md, Who may")
+                    .sent("user", user)
+            }
+        }
+    }
+}
+
+/// An administrator who asks over the network; only [`Instance::manager`] makes one, for that instance alone.
+pub struct Manager {
+    instance: Arc<Instance>,
+    administrator: Administrator,
+    pub user: Arc<User>,
+    pub application: Arc<TrustedApplication>,
+    visitor: Visitor,
+}
+
+impl Manager {
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    pub fn passwords(&self) -> &Passwords {
+        &self.instance.passwords
+    }
+
+    /// What the instance's keys are sealed under.
+    pub fn master(&self) -> &MasterKey {
+        &self.instance.master
+    }
+
+    pub fn office(&self) -> Office<'_> {
+        Office::for_visitor(&self.instance, &self.administrator, &self.visitor)
+    }
+}
+
+/// An answered call of the admin API, for the audit.
+pub struct ManageCall<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub status: u16,
+    pub manager: Option<&'a Manager>,
+    pub refused: Option<&'a dyn Refusal>,
+}
+
+impl Instance {
+    pub async fn manager(
+        self: &Arc<Self>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        shown: &Presented<secret::AccessToken>,
+    ) -> Answer<Manager, ManageRefusal> {
+        let standing = match self.standing(shown, moment.now).await? {
+            Ok(standing) => standing,
+            Err(refusal) => return Ok(Err(ManageRefusal::Guard(GuardRefusal::Token(refusal)))),
+        };
+        if !standing.is_for(ADMIN_API) {
+            let refusal = GuardRefusal::WrongAudience { sent: standing.audience(), expected: ADMIN_API.to_owned() };
+            return Ok(Err(ManageRefusal::Guard(refusal)));
+        }
+        if !standing.has(MANAGE_SCOPE) {
+            return Ok(Err(ManageRefusal::Guard(standing.lacks(MANAGE_SCOPE))));
+        }
+        let Some(administrator) = standing.user.active().and_then(Administrator::of) else {
+            return Ok(Err(ManageRefusal::NotAnAdministrator(standing.user.id)));
+        };
+        self.note_use(&standing, moment.now);
+        Ok(Ok(Manager {
+            instance: Arc::clone(self),
+            administrator,
+            user: standing.user,
+            application: standing.application,
+            visitor: visitor.clone(),
+        }))
+    }
+
+    /// How far the change feed has come, for [`Instance::settle`].
+    pub async fn newest_change(&self) -> Result<i64, Fault> {
+        self.store.newest_change().await
+    }
+
+    /// Memory follows what was changed behind this number, before the answer is sent. What is older, this process did
+    /// itself or follows by its beat.
+    pub async fn settle(&self, since: i64, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        for (_, change) in self.store.changes_after(since).await? {
+            self.apply(change, moment).await?;
+        }
+        Ok(())
+    }
+
+    /// One event for one answered call. Its path is without the query.
+    pub fn tell_managed(&self, now: Timestamp, visitor: &Visitor, call: &ManageCall<'_>) -> Result<(), Fault> {
+        let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
+        if let Some(refusal) = call.refused {
+            (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
+        }
+        if let Some(manager) = call.manager {
+            event = event.application(manager.application.uri.as_str()).user(manager.user.id);
+        }
+        // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
+        let path = call.path.get(..512).unwrap_or(call.path);
+        let mut detail = serde_json::json!({ "method": call.method, "path": path, "status": call.status });
+        if let Some(refusal) = call.refused {
+            let why = serde_json::to_value(refusal.details()).expect("details are strings and numbers");
+            let members = why.as_object().into_iter().flatten();
+            detail
+                .as_object_mut()
+                .expect("it was made one")
+                .extend(members.map(|(name, value)| (name.clone(), value.clone())));
+        }
+        self.audit.put(&event.detail(&detail))
+    }
+}

@@ -1,0 +1,160 @@
+//! The register of Trusted Applications under an administrator's hand.
+
+use model::application::Secret;
+use model::record::{ApplicationRecord, Registration};
+use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
+use oauth::secret::{ClientSecret, Presented};
+use store::{Closing, Fault, Statement};
+
+use crate::Answer;
+use crate::admin::{AdminRefusal, Office, draw_secret, new_secret};
+use crate::api_sessions::killing;
+
+/// More live secrets than one replacement after another needs.
+const MOST_SECRETS: usize = 10;
+
+impl Office<'_> {
+    pub async fn application_by_id(&self, id: ApplicationId) -> Answer<TrustedApplication, AdminRefusal> {
+        Ok(self.store.application(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("application {id}"))))
+    }
+
+    /// The next applications behind an `ApplicationUri`.
+    pub async fn applications_after(&self, uri: &str, limit: u32) -> Result<Vec<TrustedApplication>, Fault> {
+        self.store.applications_after(uri, limit).await
+    }
+
+    /// `current` as it was read, under another record. What may no longer be ends at once.
+    pub async fn change_application(
+        &self,
+        current: &TrustedApplication,
+        record: ApplicationRecord,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(TrustedApplication, Vec<String>), AdminRefusal> {
+        let before = current.to_record();
+        let fixed = before.fixed_in(&record);
+        if !fixed.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(fixed)));
+        }
+        let system_user = match record.system_user {
+            Some(user) => self.store.user(UserId(user)).await?,
+            None => None,
+        };
+        let registration = Registration {
+            id: current.id,
+            secrets: current.secrets().to_vec(),
+            epoch: current.epoch,
+            version: current.version,
+        };
+        let accepted = match record.check(registration, system_user.as_ref()) {
+            Ok(accepted) => accepted,
+            Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
+        };
+        let mut application = accepted.application;
+        let ends_tokens = current.outlived_by(&application);
+        let mut batch = vec![
+            self.store.update_application(&application, ends_tokens),
+            self.change_event(
+                ("change-application", application.uri.as_str()),
+                (&before, &application.to_record()),
+                moment,
+            ),
+        ];
+        if ends_tokens {
+            batch.extend(self.leaving(&application, moment));
+        }
+        batch.extend(self.announce_register(moment));
+        let done = self.commit(batch, AdminRefusal::Overtaken).await?;
+        application.version += 1;
+        application.epoch += i64::from(ends_tokens);
+        Ok(done.map(|()| (application, accepted.warnings)))
+    }
+
+    /// Off the lists under the seats' lock: no session can be opened through the application meanwhile.
+    pub(crate) fn leaving(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Vec<Statement> {
+        let mut leaving = vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)];
+        leaving.extend(killing(&self.store, Closing::Unused, "application_disabled", moment));
+        leaving
+    }
+
+    /// A further secret beside the live ones, so that a secret can be replaced without downtime.
+    pub async fn add_secret(
+        &self,
+        uri: &str,
+        what: (&str, Option<Timestamp>),
+        moment: &mut Moment<'_>,
+    ) -> Answer<Presented<ClientSecret>, AdminRefusal> {
+        let application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        Ok(self.add_secret_to(&application, what, moment).await?.map(|(_, shown)| shown))
+    }
+
+    /// `application` as it was read. The secret is answered once.
+    pub async fn add_secret_to(
+        &self,
+        application: &TrustedApplication,
+        (label, expires_at): (&str, Option<Timestamp>),
+        moment: &mut Moment<'_>,
+    ) -> Answer<(Secret, Presented<ClientSecret>), AdminRefusal> {
+        let uri = application.uri.as_str();
+        let mut problems = Vec::new();
+        if !matches!(application.client_type, ClientType::Confidential { .. }) {
+            problems.push(format!("{uri} is not Confidential: only a Confidential application has secrets"));
+        }
+        if application.secrets().len() >= MOST_SECRETS {
+            problems.push(format!("{uri} has {MOST_SECRETS} secrets: remove one that is not used any more first"));
+        }
+        if !(1..=100).contains(&label.trim().chars().count()) || label.chars().any(char::is_control) {
+            problems.push("label: 1 to 100 characters that say what the secret is for".to_owned());
+        }
+        if expires_at.is_some_and(|end| end < moment.now) {
+            problems.push("the expiry lies in the past".to_owned());
+        }
+        if !problems.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
+        let shown = draw_secret(moment);
+        let secret = new_secret(shown.digest(), label.trim(), expires_at, moment);
+        let mut batch = vec![
+            self.store.touch_application(application),
+            self.insert_secret(application.id, &secret, moment.now),
+            self.secret_event("add-secret", uri, &secret, moment),
+        ];
+        batch.extend(self.announce_register(moment));
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| (secret, shown)))
+    }
+
+    /// `application` as it was read. Whoever still shows the secret is refused from now on; the last one stays.
+    pub async fn remove_secret(
+        &self,
+        application: &TrustedApplication,
+        id: &str,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let secrets = application.secrets();
+        let Some(secret) = secrets.iter().find(|secret| secret.id == id) else {
+            return Ok(Err(AdminRefusal::Unknown(format!("secret {id} of {}", application.uri))));
+        };
+        if secrets.len() == 1 {
+            let problem = "this is the only secret: add the one that takes its place first".to_owned();
+            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+        }
+        let mut batch = vec![
+            self.store.touch_application(application),
+            self.store.delete_secret(application.id, id),
+            self.secret_event("remove-secret", application.uri.as_str(), secret, moment),
+        ];
+        batch.extend(self.announce_register(moment));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+
+    /// Which secret, never what it says.
+    fn secret_event(&self, what: &'static str, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
+        let detail = serde_json::json!({
+            "what": what, "subject": uri, "secret": secret.id, "label": secret.label,
+            "expires_at": secret.expires_at.map(Timestamp::seconds),
+        });
+        self.event_with(&detail, moment)
+    }
+}

@@ -1,0 +1,74 @@
+//! Roles: what users may do on the APIs.
+
+use model::Moment;
+use model::domain::Permissions;
+use store::{Change, ChangeKind, Fault, Role};
+
+use crate::Answer;
+use crate::admin::{AdminRefusal, Office};
+
+impl Office<'_> {
+    pub async fn create_role(
+        &self,
+        name: &str,
+        permissions: &Permissions,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let mut problems = model::user::role_name_problem(name).into_iter().collect::<Vec<_>>();
+        problems.extend(permissions.problems());
+        if !problems.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
+        let batch = vec![
+            self.store.insert_role(name, permissions),
+            self.change_event(("create-role", name), (&Permissions::default(), permissions), moment),
+        ];
+        self.commit(batch, AdminRefusal::Taken(format!("role {name}"))).await
+    }
+
+    pub async fn role(&self, name: &str) -> Answer<Role, AdminRefusal> {
+        Ok(self.store.role(name).await?.ok_or_else(|| AdminRefusal::Unknown(format!("role {name}"))))
+    }
+
+    /// The next roles behind a name.
+    pub async fn roles_after(&self, name: &str, limit: u32) -> Result<Vec<Role>, Fault> {
+        self.store.roles_after(name, limit).await
+    }
+
+    /// `role` as it was read; who has it may do otherwise from the next call on.
+    pub async fn change_role(
+        &self,
+        role: &Role,
+        permissions: Permissions,
+        moment: &mut Moment<'_>,
+    ) -> Answer<Role, AdminRefusal> {
+        let problems = permissions.problems();
+        if !problems.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
+        let changed = Role { permissions, ..role.clone() };
+        let mut batch = vec![
+            self.store.update_role(&changed),
+            self.change_event(("change-role", &role.name), (&role.permissions, &changed.permissions), moment),
+        ];
+        let change = Change { kind: ChangeKind::Roles, subject: self.store.instance().0 };
+        batch.extend(self.store.announce(change, moment.now));
+        let done = self.commit(batch, AdminRefusal::Overtaken).await?;
+        Ok(done.map(|()| Role { version: role.version + 1, ..changed }))
+    }
+
+    /// `role` as it was read. One that somebody has stays.
+    pub async fn delete_role(&self, role: &Role, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
+        if self.store.role_is_used(&role.name).await? {
+            let problem = format!("role {} is somebody's: give its users another one first", role.name);
+            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+        }
+        let mut batch = self.store.delete_role(role).to_vec();
+        batch.push(self.change_event(
+            ("delete-role", &role.name),
+            (&role.permissions, &Permissions::default()),
+            moment,
+        ));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+}

@@ -1,0 +1,91 @@
+//! `gatehouse key`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
+
+use anyhow::{Result, anyhow};
+use flows::World as _;
+use flows::signing_keys::{KeyView, ReplacementView};
+use model::{Moment, Timestamp};
+use oauth::jose::Algorithm;
+use serde_json::{Value, json};
+use web::SystemDice;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, moment, print};
+use crate::cli::KeyCommand;
+use crate::config::Environment;
+
+pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    match command {
+        KeyCommand::List { target } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let now = SystemWorld.now();
+            let keys = office.keys(now).await?;
+            let list: Vec<Value> = keys.iter().map(entry).collect();
+            let lines: Vec<String> = keys.iter().map(|key| line(key, now)).collect();
+            print(&target.output, &json!(list), &lines.join("\n"))?;
+        }
+        KeyCommand::Rotate { target, algorithm } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let key = granted(office.rotate_key(&desk.master, parse(&algorithm)?, &mut moment!(dice)).await)?;
+            let json = json!({ "kid": key.kid, "signsFrom": key.signs_from.seconds() });
+            let text = format!("Key {} is published, and signs in a day; nothing breaks.", key.kid);
+            print(&target.output, &json, &text)?;
+            desk.database.close().await;
+        }
+        KeyCommand::Replace { target, algorithm, yes } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let algorithm = parse(&algorithm)?;
+            if !yes {
+                let preview = granted(office.preview_replacement(algorithm).await)?;
+                return print(&target.output, &preview_entry(&preview), &preview_text(&preview));
+            }
+            let key = granted(office.replace_keys(&desk.master, algorithm, &mut moment!(dice)).await)?;
+            let text = format!("Key {} signs now; the others are gone, with every token that they signed.", key.kid);
+            print(&target.output, &json!({ "kid": key.kid }), &text)?;
+            desk.database.close().await;
+        }
+    }
+    Ok(())
+}
+
+fn parse(algorithm: &str) -> Result<Algorithm> {
+    algorithm.parse().map_err(|_| anyhow!("{algorithm} is no algorithm of ours: ES256, RS256, PS256 or EdDSA"))
+}
+
+fn entry(key: &KeyView) -> Value {
+    json!({
+        "kid": key.times.kid, "algorithm": key.times.algorithm.as_str(), "state": key.state.as_str(),
+        "signsFrom": key.times.signs_from.seconds(), "until": key.until.seconds(),
+    })
+}
+
+fn line(key: &KeyView, now: Timestamp) -> String {
+    const DAY: u64 = 24 * 3600;
+    let days = key.until.since(now).as_secs() / DAY;
+    format!("{}  {:6} {:10} {days} days left", key.times.kid, key.times.algorithm.as_str(), key.state.as_str())
+}
+
+fn preview_entry(preview: &ReplacementView) -> Value {
+    json!({
+        "algorithm": preview.algorithm.as_str(), "removed": preview.removed,
+        "accessTokensOf": preview.access_tokens_of, "idTokensOf": preview.id_tokens_of,
+        "liveSessions": preview.live_sessions,
+    })
+}
+
+fn preview_text(preview: &ReplacementView) -> String {
+    let named = |uris: &[String]| if uris.is_empty() { "no application".to_owned() } else { uris.join(", ") };
+    format!(
+        "{} keys of {} would go, and with them\n  every access token of {}\n  every ID token of {}\n\
+         {} API sessions are live; their applications refresh, or people sign in again.\n\
+         Nothing was done yet: repeat it with --yes.",
+        preview.removed.len(),
+        preview.algorithm.as_str(),
+        named(&preview.access_tokens_of),
+        named(&preview.id_tokens_of),
+        preview.live_sessions
+    )
+}

@@ -1,0 +1,65 @@
+//! `gatehouse app`: changing records, and secrets.
+
+use anyhow::Result;
+use flows::World as _;
+use model::record::ApplicationRecord;
+use model::{Moment, Timestamp};
+use serde_json::{Value, json};
+use web::SystemDice;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, moment, print};
+use crate::cli::Target;
+use crate::config::Environment;
+
+pub(super) async fn replace(target: &Target, record: ApplicationRecord, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    let current = granted(office.application(&record.application_uri).await)?;
+    let (changed, warnings) = granted(office.change_application(&current, record, &mut moment!(dice)).await)?;
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
+    let json = json!({ "record": changed.to_record(), "warnings": warnings });
+    print(&target.output, &json, &format!("{} is written anew.", changed.uri))?;
+    desk.database.close().await;
+    Ok(())
+}
+
+pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment<'_>) -> Result<()> {
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    let application = granted(office.application(uri).await)?;
+    let now = SystemWorld.now();
+    let lines: Vec<String> = application
+        .secrets()
+        .iter()
+        .map(|secret| {
+            let state = if secret.expires_at.is_some_and(|end| end <= now) { "expired" } else { "live" };
+            format!("{}  {state:7}  {}", secret.id, secret.label)
+        })
+        .collect();
+    let list: Vec<Value> = application
+        .secrets()
+        .iter()
+        .map(|secret| {
+            json!({
+                "id": secret.id, "label": secret.label, "createdAt": secret.created_at.seconds(),
+                "expiresAt": secret.expires_at.map(Timestamp::seconds),
+            })
+        })
+        .collect();
+    print(&target.output, &json!(list), &lines.join("\n"))
+}
+
+pub(super) async fn remove_secret(target: &Target, uri: &str, id: &str, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    let application = granted(office.application(uri).await)?;
+    granted(office.remove_secret(&application, id, &mut moment!(dice)).await)?;
+    print(&target.output, &json!({ "application": uri, "secret": id }), &format!("Secret {id} of {uri} is removed."))?;
+    desk.database.close().await;
+    Ok(())
+}

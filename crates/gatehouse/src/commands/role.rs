@@ -1,0 +1,77 @@
+//! `gatehouse role`: what users may do on the APIs.
+
+use anyhow::Result;
+use flows::World as _;
+use flows::admin::Role;
+use model::Moment;
+use model::domain::Permissions;
+use serde_json::{Value, json};
+use web::SystemDice;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, moment, print};
+use crate::cli::{Patterns, RoleCommand};
+use crate::config::Environment;
+
+/// Roles that one look brings.
+const AT_ONCE: u32 = 500;
+
+pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    match command {
+        RoleCommand::Create { target, name, patterns } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            granted(office.create_role(&name, &permissions(patterns), &mut moment!(dice)).await)?;
+            print(&target.output, &json!({ "name": name }), &format!("Role {name} is made."))?;
+            desk.database.close().await;
+        }
+        RoleCommand::Set { target, name, patterns } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let role = granted(office.role(&name).await)?;
+            let changed = granted(office.change_role(&role, permissions(patterns), &mut moment!(dice)).await)?;
+            print(&target.output, &entry(&changed), &line(&changed))?;
+            desk.database.close().await;
+        }
+        RoleCommand::Delete { target, name } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let role = granted(office.role(&name).await)?;
+            granted(office.delete_role(&role, &mut moment!(dice)).await)?;
+            print(&target.output, &json!({ "name": name }), &format!("Role {name} is deleted."))?;
+            desk.database.close().await;
+        }
+        RoleCommand::List { target } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let mut roles: Vec<Role> = Vec::new();
+            loop {
+                let last = roles.last().map(|role| role.name.clone()).unwrap_or_default();
+                let more = office.roles_after(&last, AT_ONCE).await?;
+                if more.is_empty() {
+                    break;
+                }
+                roles.extend(more);
+            }
+            let list: Vec<Value> = roles.iter().map(entry).collect();
+            let lines: Vec<String> = roles.iter().map(line).collect();
+            print(&target.output, &json!(list), &lines.join("\n"))?;
+        }
+    }
+    Ok(())
+}
+
+fn permissions(patterns: Patterns) -> Permissions {
+    Permissions { read: patterns.read, update: patterns.update }
+}
+
+fn entry(role: &Role) -> Value {
+    json!({ "name": role.name, "permissions": role.permissions })
+}
+
+fn line(role: &Role) -> String {
+    let told = |patterns: &[String]| if patterns.is_empty() { "nothing".to_owned() } else { patterns.join(" ") };
+    let Permissions { read, update } = &role.permissions;
+    format!("{:24} reads {}, updates {}", role.name, told(read), told(update))
+}

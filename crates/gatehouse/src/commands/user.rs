@@ -1,0 +1,76 @@
+//! `gatehouse user show` and `set`.
+
+use anyhow::Result;
+use flows::World as _;
+use flows::admin::UserRow;
+use model::Moment;
+use model::user::PersonRecord;
+use serde_json::{Value, json};
+use web::SystemDice;
+
+use super::SystemWorld;
+use super::desk::{Desk, granted, moment, print};
+use crate::cli::{Target, UserChanges};
+use crate::config::Environment;
+
+pub(super) async fn show(target: &Target, login: &str, environment: Environment<'_>) -> Result<()> {
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    let row = granted(office.user_by_name(login).await)?;
+    print(&target.output, &entry(&row), &text(&row))
+}
+
+pub(super) async fn change(
+    target: &Target,
+    login: &str,
+    changes: UserChanges,
+    environment: Environment<'_>,
+) -> Result<()> {
+    let mut dice = SystemDice;
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    let current = granted(office.user_by_name(login).await)?;
+    let mut record = PersonRecord::of(&current.user, current.role.as_deref());
+    let UserChanges { name, email, role, administrator } = changes;
+    record.name = name.unwrap_or(record.name);
+    record.is_admin = administrator.unwrap_or(record.is_admin);
+    if let Some(address) = email {
+        record.email_verified &= record.email.as_deref() == Some(address.as_str());
+        record.email = Some(address).filter(|address| !address.is_empty());
+    }
+    if let Some(role) = role {
+        record.role = Some(role).filter(|role| !role.is_empty());
+    }
+    let row = granted(office.change_user(&current, record, None, &mut moment!(dice)).await)?;
+    print(&target.output, &entry(&row), &text(&row))?;
+    desk.database.close().await;
+    Ok(())
+}
+
+fn entry(row: &UserRow) -> Value {
+    let mut entry = json!(PersonRecord::of(&row.user, row.role.as_deref()));
+    entry["id"] = json!(row.user.id.0);
+    entry["login"] = json!(row.user.login.as_str());
+    entry["userType"] = json!(row.user.user_type);
+    entry["hasPassword"] = json!(row.has_password);
+    entry
+}
+
+fn text(row: &UserRow) -> String {
+    let user = &row.user;
+    let email = user.email.as_ref().map_or("none".to_owned(), |email| {
+        format!("{}{}", email.address, if email.verified { ", verified" } else { ", not verified" })
+    });
+    let lines = [
+        ("login", user.login.to_string()),
+        ("id", user.id.to_string()),
+        ("name", user.name.clone()),
+        ("type", user.user_type.as_str().to_owned()),
+        ("e-mail", email),
+        ("role", row.role.clone().unwrap_or_else(|| "none".to_owned())),
+        ("administrator", if user.is_admin { "yes" } else { "no" }.to_owned()),
+        ("password", if row.has_password { "set" } else { "never set" }.to_owned()),
+        ("state", if user.enabled { "enabled" } else { "disabled" }.to_owned()),
+    ];
+    lines.map(|(name, value)| format!("{name:14} {value}")).join("\n")
+}

@@ -1,0 +1,184 @@
+//! `{root}/manage/api/v1`: administrators' work for programs (`docs/admin-api.md`), by the flows that the command line has
+//! too. Answers are JSON; nothing here redirects, and no page of another origin may read it.
+
+mod applications;
+mod audit;
+mod consents;
+mod document;
+mod input;
+mod keys;
+mod operation;
+mod output;
+mod problem;
+mod refusals;
+mod roles;
+mod sessions;
+mod settings;
+mod tokens;
+mod users;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use flows::guard::TokenRefusal;
+use flows::manage::{ManageCall, Manager};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, header};
+use model::Dice;
+use model::reference_token::is_reference_token;
+use model::why::{Failed, Refusal};
+use oauth::bearer::{self, BearerError};
+use oauth::secret::{AccessToken, Presented};
+
+use self::operation::{Asked, Desk, Operation, Outcome, Refused};
+use self::problem::Problem;
+use crate::visit::{Gate, Visit};
+use crate::{body, layer};
+
+pub(crate) const PREFIX: &str = "/manage/api/v1";
+
+/// Room for the largest record.
+const LARGEST_BODY: usize = 256 * 1024;
+
+/// Everything that can be asked, in the order of the document.
+static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+    let parts = [
+        applications::operations(),
+        users::operations(),
+        roles::operations(),
+        consents::operations(),
+        tokens::operations(),
+        sessions::operations(),
+        keys::operations(),
+        settings::operations(),
+        audit::operations(),
+        refusals::operations(),
+    ];
+    parts.into_iter().flatten().collect()
+});
+
+pub(crate) fn router() -> Router<Arc<Gate>> {
+    let mut paths: Vec<&'static str> = OPERATIONS.iter().map(|operation| operation.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let described = Router::new()
+        .route(PREFIX, axum::routing::get(document::page))
+        .route(&format!("{PREFIX}/"), axum::routing::get(document::page))
+        .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(document::open_api))
+        .route(&format!("{PREFIX}/{{*rest}}"), any(nothing_here));
+    paths.into_iter().fold(described, |router, path| {
+        let answer = move |State(gate), visit, params, request| call(path, (gate, visit), params, request);
+        router.route(&format!("{PREFIX}{path}"), any(answer))
+    })
+}
+
+async fn nothing_here(visit: Visit) -> Response {
+    Problem::NotFound("There is nothing at this address.".to_owned()).response(&visit)
+}
+
+/// Reading may be given up with its connection; a change is made and told of to the end.
+async fn call(
+    path: &'static str,
+    (gate, visit): (Arc<Gate>, Visit),
+    params: RawPathParams,
+    request: Request,
+) -> Response {
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let here = || OPERATIONS.iter().filter(|operation| operation.path == path);
+    let Some(operation) = here().find(|operation| operation.method == *method) else {
+        let allowed: Vec<&str> = here().map(|operation| operation.method.as_str()).collect();
+        return problem::method_not_allowed(&visit, &allowed.join(", "));
+    };
+    let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let (parts, body) = request.into_parts();
+    let dice = gate.house.world().dice();
+    if operation.method == Method::GET {
+        guarded(visit, (operation, dice), params, (parts, body)).await
+    } else {
+        layer::finish(guarded(visit, (operation, dice), params, (parts, body))).await
+    }
+}
+
+async fn guarded(
+    mut visit: Visit,
+    (operation, dice): (&'static Operation, Box<dyn Dice>),
+    params: BTreeMap<String, String>,
+    (parts, body): (Parts, Body),
+) -> Response {
+    let (manager, answer) = match admit(&mut visit, &parts.headers).await {
+        Err(refused) => (None, Err(refused)),
+        Ok(manager) => {
+            let manager = Arc::new(manager);
+            let desk = Desk { manager: Arc::clone(&manager), now: visit.now, dice };
+            let answer = perform(&mut visit, desk, operation, (params, &parts, body)).await;
+            (Some(manager), answer)
+        }
+    };
+    let (response, refused): (Response, Option<Box<dyn Refusal + Send>>) = match answer {
+        Ok(response) => (response, None),
+        Err(Refused::Fault(fault)) => (problem::fault(&visit, &fault), Some(Box::new(Failed))),
+        Err(Refused::Problem(problem)) => (problem.response(&visit), Some(Box::new(problem))),
+    };
+    let call = ManageCall {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        status: response.status().as_u16(),
+        manager: manager.as_deref(),
+        refused: refused.as_deref().map(|refused| -> &dyn Refusal { refused }),
+    };
+    match visit.instance.tell_managed(visit.now, &visit.visitor, &call) {
+        Ok(()) => response,
+        Err(fault) => problem::fault(&visit, &fault),
+    }
+}
+
+async fn admit(visit: &mut Visit, headers: &HeaderMap) -> Outcome<Manager> {
+    let token = credential(headers)?;
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let answer = instance.manager(&mut visit.moment(), &visitor, &token).await?;
+    answer.map_err(|refusal| Problem::Manage(refusal).into())
+}
+
+/// An access token or a reference token, in one header.
+fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Problem> {
+    const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
+    let names = [header::AUTHORIZATION.as_str(), KEY_HEADERS[0], KEY_HEADERS[1]];
+    if names.iter().map(|name| headers.get_all(*name).iter().count()).sum::<usize>() > 1 {
+        return Err(Problem::BadCredential("send one credential, in one header"));
+    }
+    let malformed = |length| Problem::from(TokenRefusal::Malformed { length });
+    if let Some(key) = KEY_HEADERS.iter().find_map(|name| headers.get(*name)) {
+        let shown = key.to_str().ok().filter(|key| is_reference_token(key));
+        return shown.map(Presented::new).ok_or_else(|| malformed(key.len()));
+    }
+    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    bearer::token(authorization).map_err(|error| match error {
+        BearerError::Missing | BearerError::OtherScheme => Problem::NoCredential,
+        BearerError::Malformed | BearerError::TooLong => malformed(authorization.map_or(0, <[u8]>::len)),
+    })
+}
+
+async fn perform(
+    visit: &mut Visit,
+    desk: Desk,
+    operation: &Operation,
+    (path, parts, body): (BTreeMap<String, String>, &Parts, Body),
+) -> Outcome<Response> {
+    let body = body::read(body, LARGEST_BODY).await.map_err(Problem::from)?;
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let asked = Asked { path, query, headers: parts.headers.clone(), body };
+    let answer = (operation.run)(desk, &asked)?;
+    if operation.method == Method::GET {
+        return answer.await;
+    }
+    let instance = visit.instance.clone();
+    let before = instance.newest_change().await?;
+    let answer = answer.await;
+    instance.settle(before, &mut visit.moment()).await?;
+    answer
+}

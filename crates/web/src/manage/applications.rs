@@ -1,0 +1,190 @@
+//! `/applications`: the register of Trusted Applications, and their secrets.
+
+use flows::admin::draw_secret;
+use http::Method;
+use model::application::Secret;
+use model::record::{ApplicationRecord, RecordClientType};
+use model::{ApplicationId, TrustedApplication};
+use oauth::secret::Presented;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::input::{Cursor, Id, IfMatch, Json, Limit, Patch, Query, SecretId};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Created, Done, Found, Page, Time};
+use super::problem::Problem;
+
+pub(super) fn operations() -> Vec<Operation> {
+    const ALL: &str = "/applications";
+    const ONE: &str = "/applications/{id}";
+    const SECRETS: &str = "/applications/{id}/secrets";
+    vec![
+        operation(Method::GET, ALL, ("listApplications", "List the applications, by their ApplicationUri"), list),
+        operation(Method::POST, ALL, ("createApplication", "Register an application"), create),
+        operation(Method::GET, ONE, ("getApplication", "Read an application"), get),
+        operation(Method::PUT, ONE, ("replaceApplication", "Write an application's record anew"), replace),
+        operation(Method::PATCH, ONE, ("patchApplication", "Change an application's record"), patch),
+        operation(Method::POST, SECRETS, ("addSecret", "Add a secret beside the live ones"), add_secret),
+        operation(
+            Method::DELETE,
+            "/applications/{id}/secrets/{secretId}",
+            ("removeSecret", "Remove a secret; the last one stays"),
+            remove_secret,
+        ),
+    ]
+}
+
+/// An application as the register keeps it.
+#[derive(Serialize, JsonSchema)]
+struct Application {
+    id: Uuid,
+    record: ApplicationRecord,
+    /// Live and expired ones; what they say is shown once, when they are made.
+    secrets: Vec<SecretEntry>,
+    /// What to think about; only with the answer to a change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct SecretEntry {
+    id: String,
+    label: String,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+}
+
+/// A new application; a Confidential one with its first secret.
+#[derive(Serialize, JsonSchema)]
+struct NewApplication {
+    application: Application,
+    /// Shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct NewSecret {
+    id: String,
+    /// Shown this once.
+    secret: String,
+}
+
+/// A secret to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SecretWish {
+    /// What it is for.
+    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"))]
+    label: String,
+    /// Without it, never.
+    #[serde(default)]
+    expires_at: Option<Time>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    limit: Limit,
+    #[serde(default)]
+    cursor: Cursor,
+    /// Only the application of this `ApplicationUri`.
+    uri: Option<String>,
+}
+
+fn secret_entry(secret: &Secret) -> SecretEntry {
+    SecretEntry {
+        id: secret.id.clone(),
+        label: secret.label.clone(),
+        created_at: secret.created_at.into(),
+        expires_at: secret.expires_at.map(Time::from),
+    }
+}
+
+fn show(application: &TrustedApplication, warnings: Vec<String>) -> Application {
+    Application {
+        id: application.id.0,
+        record: application.to_record(),
+        secrets: application.secrets().iter().map(secret_entry).collect(),
+        warnings,
+    }
+}
+
+async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<super::output::Plain<Page<Application>>> {
+    let (office, _) = desk.open();
+    let rows = match &asked.uri {
+        Some(uri) => office.application(uri).await?.into_iter().collect(),
+        None => office.applications_after(&asked.cursor.0, asked.limit.0 + 1).await?,
+    };
+    let key = |row: &TrustedApplication| row.uri.as_str().to_owned();
+    Ok(super::output::Plain(Page::of(rows, asked.limit, key, |row| show(&row, Vec::new()))))
+}
+
+async fn create(mut desk: Desk, Json(record): Json<ApplicationRecord>) -> Outcome<Created<NewApplication>> {
+    let (office, mut moment) = desk.open();
+    let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
+    let (application, warnings) = office.create_application(record, secret.as_ref(), &mut moment).await??;
+    Ok(Created {
+        at: format!("/applications/{}", application.id),
+        version: Some(application.version),
+        thing: NewApplication {
+            application: show(&application, warnings),
+            secret: secret.as_ref().map(Presented::expose).map(str::to_owned),
+        },
+    })
+}
+
+async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Found<Application>> {
+    let (office, _) = desk.open();
+    let application = office.application_by_id(ApplicationId(id)).await??;
+    Ok(Found(application.version, show(&application, Vec::new())))
+}
+
+async fn replace(
+    desk: Desk,
+    (Id(id), expected, Json(record)): (Id, IfMatch, Json<ApplicationRecord>),
+) -> Outcome<Found<Application>> {
+    change(desk, (id, expected), |_| Ok(record)).await
+}
+
+async fn patch(
+    desk: Desk,
+    (Id(id), expected, changes): (Id, IfMatch, Patch<ApplicationRecord>),
+) -> Outcome<Found<Application>> {
+    change(desk, (id, expected), |current| changes.apply(&current)).await
+}
+
+async fn change(
+    mut desk: Desk,
+    (id, expected): (Uuid, IfMatch),
+    next: impl FnOnce(ApplicationRecord) -> Result<ApplicationRecord, Problem>,
+) -> Outcome<Found<Application>> {
+    let (office, mut moment) = desk.open();
+    let current = office.application_by_id(ApplicationId(id)).await??;
+    expected.check(current.version)?;
+    let record = next(current.to_record())?;
+    let (changed, warnings) = office.change_application(&current, record, &mut moment).await??;
+    Ok(Found(changed.version, show(&changed, warnings)))
+}
+
+async fn add_secret(mut desk: Desk, (Id(id), Json(wish)): (Id, Json<SecretWish>)) -> Outcome<Created<NewSecret>> {
+    let (office, mut moment) = desk.open();
+    let application = office.application_by_id(ApplicationId(id)).await??;
+    let what = (wish.label.as_str(), wish.expires_at.map(|time| time.0));
+    let (secret, shown) = office.add_secret_to(&application, what, &mut moment).await??;
+    Ok(Created {
+        at: format!("/applications/{id}"),
+        version: None,
+        thing: NewSecret { id: secret.id, secret: shown.expose().to_owned() },
+    })
+}
+
+async fn remove_secret(mut desk: Desk, (Id(id), SecretId(secret)): (Id, SecretId)) -> Outcome<Done> {
+    let (office, mut moment) = desk.open();
+    let application = office.application_by_id(ApplicationId(id)).await??;
+    office.remove_secret(&application, &secret.to_string(), &mut moment).await??;
+    Ok(Done)
+}

@@ -1,0 +1,134 @@
+//! `/audit`: what happened, the newest first.
+
+use flows::admin::AuditedEvent;
+use flows::audit::{Place, Wanted};
+use http::Method;
+use model::UserId;
+use model::audit::{AuditKind, AuditOutcome};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::input::{Cursor, Limit, Query};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Page, Plain, Time};
+use super::problem::Problem;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![operation(Method::GET, "/audit", ("listEvents", "List what happened, the newest first"), list)]
+}
+
+/// An event of the audit.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct EventEntry {
+    id: String,
+    at: Time,
+    kind: String,
+    /// `done` or `refused`.
+    outcome: String,
+    /// The exact cause of a refusal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    /// `ApplicationUri`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<String>,
+    /// Id of the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// The user's login, until the person is erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
+    /// Id of the token, never the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    /// What only this kind has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<serde_json::Value>,
+}
+
+impl From<AuditedEvent> for EventEntry {
+    fn from(event: AuditedEvent) -> Self {
+        Self {
+            id: event.id,
+            at: event.at.into(),
+            kind: event.kind,
+            outcome: event.outcome,
+            reason: event.reason,
+            actor: event.actor,
+            application: event.application,
+            user: event.user,
+            login: event.login,
+            token: event.token,
+            session: event.session,
+            address: event.address,
+            user_agent: event.user_agent,
+            request: event.request,
+            detail: event.detail.and_then(|text| serde_json::from_str(&text).ok()),
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    limit: Limit,
+    #[serde(default)]
+    cursor: Cursor,
+    /// Only events from this time on.
+    since: Option<Time>,
+    /// Only events before this time.
+    until: Option<Time>,
+    /// Only events of this kind.
+    kind: Option<AuditKind>,
+    /// Only what was done, or only what was refused.
+    outcome: Option<AuditOutcome>,
+    /// Only events of this application, by its `ApplicationUri`.
+    application: Option<String>,
+    /// Only events about this user, by id.
+    user: Option<Uuid>,
+}
+
+/// A cursor is three numbers with dots.
+fn place(cursor: &Cursor) -> Result<Option<Place>, Problem> {
+    if cursor.0.is_empty() {
+        return Ok(None);
+    }
+    let read = || {
+        let mut numbers = cursor.0.split('.');
+        let (first, seal, event) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let place = Place { first: first.parse().ok()?, seal: seal.parse().ok()?, event: event.parse().ok()? };
+        numbers.next().is_none().then_some(place)
+    };
+    read().map(Some).ok_or_else(Cursor::unknown)
+}
+
+fn cursor(Place { first, seal, event }: Place) -> String {
+    Cursor::to_text(&format!("{first}.{seal}.{event}"))
+}
+
+async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<EventEntry>>> {
+    let from = place(&asked.cursor)?;
+    let wanted = Wanted {
+        since: asked.since.map(|time| time.0),
+        until: asked.until.map(|time| time.0),
+        kind: asked.kind,
+        outcome: asked.outcome,
+        application: asked.application,
+        user: asked.user.map(UserId),
+    };
+    let (office, _) = desk.open();
+    let listed = office.events_before(&wanted, from, asked.limit.0 as usize).await?;
+    let items = listed.events.into_iter().map(EventEntry::from).collect();
+    Ok(Plain(Page { items, next: listed.next.map(cursor) }))
+}

@@ -1,0 +1,73 @@
+//! `/users/{id}/consents`: the applications that may act for a user.
+
+use http::Method;
+use model::{ApplicationId, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::input::{Application, Id};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Done, Plain, Time};
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        operation(
+            Method::GET,
+            "/users/{id}/consents",
+            ("listConsents", "List the applications that may act for a user"),
+            list,
+        ),
+        operation(
+            Method::DELETE,
+            "/users/{id}/consents/{application}",
+            ("withdrawConsent", "Withdraw a consent; all that came of it dies at once"),
+            withdraw,
+        ),
+    ]
+}
+
+/// An application that may act for the user: by consent, by tokens that it holds, or both.
+#[derive(Serialize, JsonSchema)]
+struct ConsentEntry {
+    /// Id of the application.
+    application: Uuid,
+    application_uri: String,
+    /// What the user agreed to; absent where nobody asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    granted_at: Option<Time>,
+    /// It holds a code or tokens that may be alive.
+    holds_tokens: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Consents {
+    items: Vec<ConsentEntry>,
+}
+
+async fn list(mut desk: Desk, Id(id): Id) -> Outcome<Plain<Consents>> {
+    let (office, moment) = desk.open();
+    let login = office.user_by_id(UserId(id)).await??.user.login;
+    let connections = office.connections(login.as_str(), &moment).await??;
+    let items = connections.into_iter().map(|(application, connection)| {
+        let (scope, granted_at) = connection.consent.unzip();
+        ConsentEntry {
+            application: application.id.0,
+            application_uri: application.uri.as_str().to_owned(),
+            scope: scope.map(|scope| scope.to_string()),
+            granted_at: granted_at.map(Time::from),
+            holds_tokens: connection.holds_tokens,
+        }
+    });
+    Ok(Plain(Consents { items: items.collect() }))
+}
+
+async fn withdraw(mut desk: Desk, (Id(id), Application(application)): (Id, Application)) -> Outcome<Done> {
+    let (office, mut moment) = desk.open();
+    let login = office.user_by_id(UserId(id)).await??.user.login;
+    let application = office.application_by_id(ApplicationId(application)).await??;
+    office.withdraw_consent(login.as_str(), application.uri.as_str(), &mut moment).await??;
+    Ok(Done)
+}

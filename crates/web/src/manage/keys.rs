@@ -1,0 +1,130 @@
+//! `/keys`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
+
+use flows::signing_keys::{KeyState, KeyView, ReplacementView};
+use http::Method;
+use model::keys::KeyTimes;
+use oauth::jose::Algorithm;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::input::{Json, Query};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Plain, Time};
+use super::problem::Problem;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        operation(Method::GET, "/keys", ("listKeys", "List the signing keys, the oldest first"), list),
+        operation(
+            Method::POST,
+            "/keys/rotation",
+            ("rotateKey", "Publish a successor now; it signs a day later, and nothing breaks"),
+            rotate,
+        ),
+        operation(
+            Method::GET,
+            "/keys/replacement",
+            ("previewReplacement", "Say what an emergency replacement would break, and do nothing"),
+            preview,
+        ),
+        operation(
+            Method::POST,
+            "/keys/replacement",
+            ("replaceKeys", "Replace the keys of an algorithm at once: every token that they signed dies"),
+            replace,
+        ),
+    ]
+}
+
+/// A signing key; nothing of it is secret.
+#[derive(Serialize, JsonSchema)]
+struct KeyEntry {
+    kid: String,
+    algorithm: &'static str,
+    /// `published`, `signing` or `retired`.
+    state: &'static str,
+    signs_from: Time,
+    /// When it goes by itself; of a signing key, when its successor takes over.
+    until: Time,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Keys {
+    items: Vec<KeyEntry>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct NewKey {
+    kid: String,
+    algorithm: &'static str,
+    signs_from: Time,
+}
+
+/// Which keys are meant.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    /// One that the instance signs with.
+    #[schemars(regex(pattern = "^(ES256|RS256|PS256|EdDSA)$"))]
+    algorithm: String,
+}
+
+impl Which {
+    fn algorithm(&self) -> Result<Algorithm, Problem> {
+        let unknown = |_| Problem::invalid("algorithm", &"ES256, RS256, PS256 or EdDSA");
+        self.algorithm.parse().map_err(unknown)
+    }
+}
+
+/// What would break.
+#[derive(Serialize, JsonSchema)]
+struct Replacement {
+    algorithm: &'static str,
+    /// The keys that go.
+    removed: Vec<String>,
+    /// Applications whose access tokens die, at most 100 of them; they refresh, or sign in again.
+    access_tokens_of: Vec<String>,
+    /// Likewise for ID tokens, which then serve as no hint for signing out.
+    id_tokens_of: Vec<String>,
+    /// API sessions that are live now.
+    live_sessions: u64,
+}
+
+fn show(view: KeyView) -> KeyEntry {
+    KeyEntry {
+        kid: view.times.kid,
+        algorithm: view.times.algorithm.as_str(),
+        state: KeyState::as_str(view.state),
+        signs_from: view.times.signs_from.into(),
+        until: view.until.into(),
+    }
+}
+
+fn made(key: KeyTimes) -> Plain<NewKey> {
+    Plain(NewKey { kid: key.kid, algorithm: key.algorithm.as_str(), signs_from: key.signs_from.into() })
+}
+
+async fn list(mut desk: Desk, (): ()) -> Outcome<Plain<Keys>> {
+    let (office, moment) = desk.open();
+    Ok(Plain(Keys { items: office.keys(moment.now).await?.into_iter().map(show).collect() }))
+}
+
+async fn rotate(mut desk: Desk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
+    let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
+    let (office, mut moment) = desk.open();
+    Ok(made(office.rotate_key(manager.master(), algorithm, &mut moment).await??))
+}
+
+async fn preview(mut desk: Desk, Query(which): Query<Which>) -> Outcome<Plain<Replacement>> {
+    let algorithm = which.algorithm()?;
+    let (office, _) = desk.open();
+    let ReplacementView { algorithm, removed, access_tokens_of, id_tokens_of, live_sessions } =
+        office.preview_replacement(algorithm).await??;
+    Ok(Plain(Replacement { algorithm: algorithm.as_str(), removed, access_tokens_of, id_tokens_of, live_sessions }))
+}
+
+async fn replace(mut desk: Desk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
+    let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
+    let (office, mut moment) = desk.open();
+    Ok(made(office.replace_keys(manager.master(), algorithm, &mut moment).await??))
+}

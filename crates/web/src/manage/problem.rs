@@ -1,0 +1,256 @@
+//! Refusals of the admin API, as RFC 9457 shapes them.
+
+use axum::body::Body;
+use axum::response::Response;
+use flows::Fault;
+use flows::admin::AdminRefusal;
+use flows::guard::{GuardRefusal, TokenRefusal};
+use flows::manage::ManageRefusal;
+use http::{HeaderValue, StatusCode, header};
+use model::application::MANAGE_SCOPE;
+use model::why::{Details, Refusal};
+use oauth::bearer;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::body::BodyError;
+use crate::render;
+use crate::visit::Visit;
+
+/// What the caller did that cannot be done.
+#[derive(Debug)]
+pub(super) enum Problem {
+    NoCredential,
+    BadCredential(&'static str),
+    Manage(ManageRefusal),
+    NotFound(String),
+    /// A parameter, header or member, by its name.
+    Malformed(String),
+    TooLarge,
+    NotJson,
+    IfMatchMissing,
+    IfMatchFailed,
+    Admin(AdminRefusal),
+}
+
+/// `application/problem+json` (RFC 9457 §3).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct ProblemBody {
+    /// Tells kinds of problems apart for programs.
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    /// What happened, and what to do about it.
+    detail: String,
+    /// Everything that is wrong, one by one, where more than one thing may be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
+    /// Under which the audit knows this request.
+    reference: String,
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::TooLarge,
+            other => Self::Malformed(other.description()),
+        }
+    }
+}
+
+impl Problem {
+    /// What a member of the body says is not there, so it is not the address that is wrong.
+    pub(super) fn of_a_member(refusal: AdminRefusal) -> Self {
+        Self::Admin(match refusal {
+            AdminRefusal::Unknown(what) => AdminRefusal::Invalid(vec![format!("there is no {what}")]),
+            other => other,
+        })
+    }
+
+    pub(super) fn invalid(member: &str, what: &impl std::fmt::Display) -> Self {
+        Self::Admin(AdminRefusal::Invalid(vec![format!("{member}: {what}")]))
+    }
+
+    fn is_about_the_token(&self) -> bool {
+        matches!(self, Self::NoCredential)
+            || matches!(
+                self,
+                Self::Manage(ManageRefusal::Guard(GuardRefusal::Token(_) | GuardRefusal::WrongAudience { .. }))
+            )
+    }
+
+    /// For the audit.
+    const fn cause_elsewhere(&self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::BadCredential(_) => "malformed_credential",
+            Self::Manage(_) => "not_let_in",
+            Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => "not_found",
+            Self::Malformed(_) | Self::NotJson => "malformed_request",
+            Self::TooLarge => "unreadable_body",
+            Self::IfMatchMissing => "precondition_required",
+            Self::IfMatchFailed => "precondition_failed",
+            Self::Admin(AdminRefusal::Overtaken) => "overtaken",
+            Self::Admin(AdminRefusal::Taken(_)) => "taken",
+            Self::Admin(AdminRefusal::Invalid(_)) => "invalid",
+        }
+    }
+
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            _ if self.is_about_the_token() => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "The access token is missing or not accepted")
+            }
+            Self::BadCredential(_) | Self::Malformed(_) => {
+                (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read")
+            }
+            Self::NoCredential | Self::Manage(ManageRefusal::Guard(_)) => {
+                (StatusCode::FORBIDDEN, "insufficient-scope", "The token does not have the scope of this API")
+            }
+            Self::Manage(ManageRefusal::NotAnAdministrator(_)) => {
+                (StatusCode::FORBIDDEN, "not-an-administrator", "Only administrators of this instance may do this")
+            }
+            Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => {
+                (StatusCode::NOT_FOUND, "not-found", "There is nothing of this name")
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON"),
+            Self::IfMatchMissing => {
+                (StatusCode::PRECONDITION_REQUIRED, "if-match-missing", "Say which version you have changed")
+            }
+            Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => {
+                (StatusCode::PRECONDITION_FAILED, "changed-meanwhile", "Somebody else changed it meanwhile")
+            }
+            Self::Admin(AdminRefusal::Taken(_)) => {
+                (StatusCode::CONFLICT, "taken", "There is something of this name already")
+            }
+            Self::Admin(AdminRefusal::Invalid(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "This cannot be kept as it is written")
+            }
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NoCredential => "Send an access token: Authorization: Bearer ….".to_owned(),
+            Self::BadCredential(what) => (*what).to_owned(),
+            Self::Manage(ManageRefusal::Guard(GuardRefusal::Token(refusal))) => refusal.description().to_owned(),
+            Self::Manage(ManageRefusal::Guard(_)) => {
+                format!("Ask for the scope {MANAGE_SCOPE} by name.")
+            }
+            Self::Manage(ManageRefusal::NotAnAdministrator(_)) => {
+                "The user whom the token acts as does not administer this instance.".to_owned()
+            }
+            Self::NotFound(what) | Self::Malformed(what) => what.clone(),
+            Self::TooLarge => format!("At most {} KiB are read.", super::LARGEST_BODY / 1024),
+            Self::NotJson => "Send application/json, or application/merge-patch+json with PATCH.".to_owned(),
+            Self::IfMatchMissing => {
+                "Send If-Match with the ETag that you read, or If-Match: * to change whatever is there.".to_owned()
+            }
+            Self::IfMatchFailed => "Read it again, and repeat your change with its new ETag.".to_owned(),
+            Self::Admin(AdminRefusal::Invalid(problems)) => problems.join("; "),
+            Self::Admin(refusal) => refusal.to_string(),
+        }
+    }
+
+    pub(super) fn response(&self, visit: &Visit) -> Response {
+        let (status, kind, title) = self.kind();
+        let detail = self.detail();
+        let mut response = problem(visit, status, (kind, title), detail, self.problems());
+        let is_about_the_token = status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
+        if is_about_the_token && let Ok(challenge) = HeaderValue::try_from(self.challenge(&visit.instance.issuer)) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
+    fn problems(&self) -> Vec<String> {
+        match self {
+            Self::Admin(AdminRefusal::Invalid(problems)) => problems.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// RFC 6750 §3.
+    fn challenge(&self, realm: &str) -> String {
+        let error = match self {
+            Self::NoCredential => return bearer::challenge(realm, None, None),
+            _ if self.is_about_the_token() => "invalid_token",
+            _ => "insufficient_scope",
+        };
+        bearer::challenge(realm, Some((error, &self.detail())), Some(MANAGE_SCOPE))
+    }
+}
+
+fn problem(
+    visit: &Visit,
+    status: StatusCode,
+    (kind, title): (&str, &'static str),
+    detail: String,
+    problems: Vec<String>,
+) -> Response {
+    let body = ProblemBody {
+        kind: format!("urn:gatehouse:problem:{kind}"),
+        title,
+        status: status.as_u16(),
+        detail,
+        problems,
+        reference: visit.reference(),
+    };
+    let bytes = serde_json::to_vec(&body).expect("a problem is strings and a number");
+    let mut response = render::no_store(Response::new(Body::from(bytes)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+/// Logged once, here.
+pub(super) fn fault(visit: &Visit, fault: &Fault) -> Response {
+    let status = render::fault_status(visit, fault);
+    let what = ("fault", "Something went wrong on our side");
+    let detail = "Nothing was lost. Try again in a moment; if it happens again, tell the reference.".to_owned();
+    render::retry_later(problem(visit, status, what, detail, Vec::new()))
+}
+
+pub(super) fn method_not_allowed(visit: &Visit, allowed: &str) -> Response {
+    let what = ("method-not-allowed", "This cannot be done here");
+    let detail = format!("Here one can use {allowed}.");
+    let mut response = problem(visit, StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+impl From<TokenRefusal> for Problem {
+    fn from(refusal: TokenRefusal) -> Self {
+        Self::Manage(ManageRefusal::Guard(GuardRefusal::Token(refusal)))
+    }
+}
+
+impl Refusal for Problem {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Manage(refusal) => refusal.cause(),
+            other => other.cause_elsewhere(),
+        }
+    }
+
+    /// Bodies hold people's names and secrets: of them, only what kind of thing was wrong.
+    fn details(&self) -> Details {
+        let check = match self {
+            Self::Manage(refusal) => return refusal.details(),
+            Self::NoCredential => "the call shows a credential",
+            Self::BadCredential(_) => "the call shows one credential, well-formed",
+            Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => "what is named is there",
+            Self::Malformed(_) | Self::NotJson | Self::TooLarge => "the request can be read",
+            Self::IfMatchMissing => "the version that is changed is named",
+            Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => "nobody else changed it meanwhile",
+            Self::Admin(AdminRefusal::Taken(_)) => "the name is free",
+            Self::Admin(AdminRefusal::Invalid(_)) => "what is written can be kept",
+        };
+        Details::new(check, "docs/admin-api.md")
+    }
+}

@@ -1,0 +1,31 @@
+//! `/refusals`: why something was refused, by the reference that was shown.
+
+use http::Method;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::audit::EventEntry;
+use super::input::Reference;
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::Plain;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![operation(
+        Method::GET,
+        "/refusals/{reference}",
+        ("getRefusal", "Say why something was refused, by the reference that was shown"),
+        get,
+    )]
+}
+
+/// What the audit knows of one request, in its order.
+#[derive(Serialize, JsonSchema)]
+struct Events {
+    items: Vec<EventEntry>,
+}
+
+async fn get(mut desk: Desk, Reference(reference): Reference) -> Outcome<Plain<Events>> {
+    let (office, _) = desk.open();
+    let events = office.why(&reference).await??;
+    Ok(Plain(Events { items: events.into_iter().map(EventEntry::from).collect() }))
+}

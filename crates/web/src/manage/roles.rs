@@ -1,0 +1,72 @@
+//! `/roles`: what users may do on the APIs.
+
+use http::Method;
+use model::domain::Permissions;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::input::{IfMatch, Json, Listing, Name, Query};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Created, Done, Found, Page, Plain};
+
+pub(super) fn operations() -> Vec<Operation> {
+    const ONE: &str = "/roles/{name}";
+    vec![
+        operation(Method::GET, "/roles", ("listRoles", "List the roles, by name"), list),
+        operation(Method::POST, "/roles", ("createRole", "Make a role"), create),
+        operation(Method::GET, ONE, ("getRole", "Read a role"), get),
+        operation(Method::PUT, ONE, ("replaceRole", "Say anew what a role permits"), replace),
+        operation(Method::DELETE, ONE, ("deleteRole", "Delete a role that nobody has"), delete),
+    ]
+}
+
+/// A role: sets by their names, or by the beginning of names and a `*`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Role {
+    #[schemars(length(min = 1, max = 64))]
+    name: String,
+    permissions: Permissions,
+}
+
+fn show(role: flows::admin::Role) -> Role {
+    Role { name: role.name, permissions: role.permissions }
+}
+
+async fn list(mut desk: Desk, Query(asked): Query<Listing>) -> Outcome<Plain<Page<Role>>> {
+    let (office, _) = desk.open();
+    let rows = office.roles_after(&asked.cursor.0, asked.limit.0 + 1).await?;
+    Ok(Plain(Page::of(rows, asked.limit, |role| role.name.clone(), show)))
+}
+
+async fn create(mut desk: Desk, Json(role): Json<Role>) -> Outcome<Created<Role>> {
+    let (office, mut moment) = desk.open();
+    office.create_role(&role.name, &role.permissions, &mut moment).await??;
+    let name = percent_encoding::utf8_percent_encode(&role.name, percent_encoding::NON_ALPHANUMERIC);
+    Ok(Created { at: format!("/roles/{name}"), version: Some(1), thing: role })
+}
+
+async fn get(mut desk: Desk, Name(name): Name) -> Outcome<Found<Role>> {
+    let (office, _) = desk.open();
+    let role = office.role(&name).await??;
+    Ok(Found(role.version, show(role)))
+}
+
+async fn replace(
+    mut desk: Desk,
+    (Name(name), expected, Json(permissions)): (Name, IfMatch, Json<Permissions>),
+) -> Outcome<Found<Role>> {
+    let (office, mut moment) = desk.open();
+    let current = office.role(&name).await??;
+    expected.check(current.version)?;
+    let changed = office.change_role(&current, permissions, &mut moment).await??;
+    Ok(Found(changed.version, show(changed)))
+}
+
+async fn delete(mut desk: Desk, (Name(name), expected): (Name, IfMatch)) -> Outcome<Done> {
+    let (office, mut moment) = desk.open();
+    let current = office.role(&name).await??;
+    expected.check(current.version)?;
+    office.delete_role(&current, &mut moment).await??;
+    Ok(Done)
+}

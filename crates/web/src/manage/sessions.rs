@@ -1,0 +1,166 @@
+//! `/sessions` and `/seats`: who is using the APIs.
+
+use flows::admin::{AdminRefusal, ApiSessionRow};
+use flows::instance::Register;
+use flows::sessions::Ending;
+use http::Method;
+use model::ApiSessionId;
+use model::seat::SessionKey;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::input::{Cursor, Id, Json, Limit, Query};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Done, Page, Plain, Time};
+use super::problem::Problem;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        operation(Method::GET, "/sessions", ("listSessions", "List the live API sessions, the newest first"), list),
+        operation(Method::POST, "/sessions/end", ("endSessions", "End all sessions of a user or an application"), end),
+        operation(
+            Method::DELETE,
+            "/sessions/{id}",
+            ("endSession", "End a session; its seat is free afterwards"),
+            end_one,
+        ),
+        operation(Method::GET, "/seats", ("getSeats", "Read how many licence seats are taken"), seats),
+    ]
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    /// Opened by a person's access token.
+    Person,
+    /// Opened by a service's access token.
+    Service,
+    /// Opened by a reference token.
+    Key,
+    /// Opened by a password, the legacy way.
+    Legacy,
+}
+
+/// A live API session, as it was last written down: at most a second ago.
+#[derive(Serialize, JsonSchema)]
+struct SessionEntry {
+    id: Uuid,
+    kind: Kind,
+    /// Id of the user whom it acts as.
+    user: Uuid,
+    login: String,
+    /// `ApplicationUri`s of those that use it.
+    applications: Vec<String>,
+    /// `shared` or `reserved`.
+    seat: &'static str,
+    opened_at: Time,
+    last_call: Time,
+    calls: u64,
+    address: String,
+    /// When it closes unless it is called.
+    ends_at: Time,
+}
+
+/// Whose sessions end: one of the two.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Whose {
+    /// Login of the user.
+    #[serde(default)]
+    user: Option<String>,
+    /// `ApplicationUri` of the application.
+    #[serde(default)]
+    application: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Ended {
+    /// How many sessions ended.
+    ended: usize,
+}
+
+/// The licence seats of the instance.
+#[derive(Serialize, JsonSchema)]
+struct Seats {
+    /// Null is unlimited.
+    total: Option<u32>,
+    used: u64,
+    /// Accounts that are guaranteed a seat.
+    reserved: Vec<Reserved>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Reserved {
+    login: String,
+    holds_a_seat: bool,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    limit: Limit,
+    #[serde(default)]
+    cursor: Cursor,
+    /// Only those of this user, by login.
+    user: Option<String>,
+}
+
+fn show(session: &ApiSessionRow, register: &Register) -> SessionEntry {
+    let uri = |id: &model::ApplicationId| register.by_id(*id).map(|known| known.uri.as_str().to_owned());
+    SessionEntry {
+        id: session.id.0,
+        kind: match session.key {
+            SessionKey::SignIn(_) => Kind::Person,
+            SessionKey::Service(_) => Kind::Service,
+            SessionKey::Reference(_) => Kind::Key,
+            SessionKey::Basic(..) | SessionKey::ErpLogin(..) => Kind::Legacy,
+        },
+        user: session.user.0,
+        login: session.login.as_str().to_owned(),
+        applications: session.applications.iter().filter_map(uri).collect(),
+        seat: session.seat.as_str(),
+        opened_at: session.opened_at.into(),
+        last_call: session.last_call.into(),
+        calls: session.calls,
+        address: session.address.clone(),
+        ends_at: session.ends_at.into(),
+    }
+}
+
+async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<SessionEntry>>> {
+    let register = desk.manager.instance().register();
+    let after = asked.cursor.id()?.map(ApiSessionId);
+    let (office, _) = desk.open();
+    let rows = office.sessions_before(after, asked.user.as_deref(), asked.limit.0 + 1).await?;
+    Ok(Plain(Page::of(rows, asked.limit, |row| row.id.to_string(), |row| show(&row, &register))))
+}
+
+async fn end(mut desk: Desk, Json(whose): Json<Whose>) -> Outcome<Plain<Ended>> {
+    let ending = match (&whose.user, &whose.application) {
+        (Some(login), None) => Ending::OfUser(login),
+        (None, Some(uri)) => Ending::OfApplication(uri),
+        _ => {
+            let problem = "user, application: send one of them".to_owned();
+            return Err(AdminRefusal::Invalid(vec![problem]).into());
+        }
+    };
+    let (office, mut moment) = desk.open();
+    let ended = office.end_sessions(ending, &mut moment).await?.map_err(Problem::of_a_member)?;
+    Ok(Plain(Ended { ended }))
+}
+
+async fn end_one(mut desk: Desk, Id(id): Id) -> Outcome<Done> {
+    let (office, mut moment) = desk.open();
+    office.end_sessions(Ending::One(ApiSessionId(id)), &mut moment).await??;
+    Ok(Done)
+}
+
+async fn seats(mut desk: Desk, (): ()) -> Outcome<Plain<Seats>> {
+    let (office, _) = desk.open();
+    let (seats, reserved) = office.seats().await?;
+    let reserved =
+        reserved.into_iter().map(|(login, holds_a_seat)| Reserved { login: login.to_string(), holds_a_seat });
+    Ok(Plain(Seats { total: seats.seats, used: seats.used, reserved: reserved.collect() }))
+}

@@ -1,0 +1,32 @@
+//! `/settings`: what an administrator may set for the instance.
+
+use http::Method;
+use model::InstanceSettings;
+
+use super::input::{IfMatch, Patch};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::Found;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        operation(Method::GET, "/settings", ("getSettings", "Read the settings"), get),
+        operation(Method::PATCH, "/settings", ("patchSettings", "Change settings; null is the default"), patch),
+    ]
+}
+
+async fn get(mut desk: Desk, (): ()) -> Outcome<Found<InstanceSettings>> {
+    let (office, _) = desk.open();
+    let read = office.settings_as_read().await?;
+    Ok(Found(read.version, read.settings))
+}
+
+async fn patch(
+    mut desk: Desk,
+    (expected, patch): (IfMatch, Patch<InstanceSettings>),
+) -> Outcome<Found<InstanceSettings>> {
+    let (office, mut moment) = desk.open();
+    let current = office.settings_as_read().await?;
+    expected.check(current.version)?;
+    let changed = office.change_settings(&current, patch.into_members(), &mut moment).await??;
+    Ok(Found(changed.version, changed.settings))
+}

@@ -1,0 +1,164 @@
+//! `/tokens`: reference tokens (API keys), masked. Service tokens are issued here; people make their own.
+
+use flows::admin::TokensOf;
+use flows::reference_tokens::TokenDraft;
+use http::Method;
+use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
+use model::{ReferenceTokenId, UserId};
+use oauth::scope::Scope;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::input::{Cursor, Id, Json, Limit, Query};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Created, Done, Page, Plain, Time};
+use super::problem::Problem;
+
+pub(super) fn operations() -> Vec<Operation> {
+    const ONE: &str = "/tokens/{id}";
+    vec![
+        operation(Method::GET, "/tokens", ("listTokens", "List reference tokens, the newest first"), list),
+        operation(Method::POST, "/tokens", ("issueToken", "Issue a service token of an application"), issue),
+        operation(Method::GET, ONE, ("getToken", "Read what a reference token is for"), get),
+        operation(Method::DELETE, ONE, ("revokeToken", "Revoke a reference token: dead on its next call"), revoke),
+    ]
+}
+
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum TokenKind {
+    /// Acts as a person.
+    Personal,
+    /// Acts as an application's System User.
+    Service,
+}
+
+/// A reference token; its value was shown once.
+#[derive(Serialize, JsonSchema)]
+struct TokenEntry {
+    id: Uuid,
+    kind: TokenKind,
+    /// Masked: its last four digits.
+    value: String,
+    /// Id of the application that it is for.
+    application: Uuid,
+    /// Id of the user whom it acts as.
+    user: Uuid,
+    description: String,
+    scope: String,
+    /// `operator`, or the id or login of a user.
+    created_by: String,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Time>,
+}
+
+/// A service token to be issued.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TokenWish {
+    /// `ApplicationUri` of the application whose System User it acts as.
+    application: String,
+    #[schemars(length(min = 1, max = 200))]
+    description: String,
+    /// Separated by blanks; within the application's Scope.
+    scope: String,
+    /// Without it, never, where the instance allows that.
+    #[serde(default)]
+    expires_at: Option<Time>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct NewToken {
+    token: TokenEntry,
+    /// Shown this once.
+    value: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    limit: Limit,
+    #[serde(default)]
+    cursor: Cursor,
+    /// Only those of this application, by its id.
+    application: Option<Uuid>,
+    /// Only those that act as this user, by their id.
+    user: Option<Uuid>,
+}
+
+fn show(token: &ReferenceToken) -> TokenEntry {
+    TokenEntry {
+        id: token.id.0,
+        kind: match token.kind {
+            ReferenceTokenKind::Personal => TokenKind::Personal,
+            ReferenceTokenKind::Service => TokenKind::Service,
+        },
+        value: masked(&token.tail),
+        application: token.application.0,
+        user: token.user.0,
+        description: token.description.clone(),
+        scope: token.scope.to_string(),
+        created_by: token.created_by.clone(),
+        created_at: token.created_at.into(),
+        expires_at: token.expires_at.map(Time::from),
+        last_used_at: token.last_used_at.map(Time::from),
+        revoked_at: token.revoked_at.map(Time::from),
+    }
+}
+
+async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<TokenEntry>>> {
+    let of = match (asked.application, asked.user) {
+        (None, None) => TokensOf::Everybody,
+        (Some(application), None) => TokensOf::Application(model::ApplicationId(application)),
+        (None, Some(user)) => TokensOf::User(UserId(user)),
+        (Some(_), Some(_)) => {
+            return Err(Problem::Malformed("send application or user, not both".to_owned()).into());
+        }
+    };
+    let after = asked.cursor.id()?.map(ReferenceTokenId);
+    let (office, _) = desk.open();
+    let rows = office.tokens_before(after, of, asked.limit.0 + 1).await?;
+    Ok(Plain(Page::of(rows, asked.limit, |token| token.id.to_string(), |token| show(&token))))
+}
+
+async fn issue(mut desk: Desk, Json(new): Json<TokenWish>) -> Outcome<Created<NewToken>> {
+    let scope = Scope::parse(&new.scope).map_err(|error| Problem::invalid("scope", &error))?;
+    let (office, mut moment) = desk.open();
+    let wish = Wish {
+        kind: ReferenceTokenKind::Service,
+        description: &new.description,
+        scope: &scope,
+        expires_at: new.expires_at.map(|time| time.0),
+    };
+    let draft = TokenDraft { application: &new.application, login: None, wish };
+    let issued = office.issue_token(&draft, &mut moment).await?;
+    let (token, value) = issued.map_err(Problem::of_a_member)?;
+    Ok(Created {
+        at: format!("/tokens/{}", token.id),
+        version: None,
+        thing: NewToken { token: show(&token), value: value.expose().to_owned() },
+    })
+}
+
+async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Plain<TokenEntry>> {
+    let (office, _) = desk.open();
+    Ok(Plain(show(&office.token(ReferenceTokenId(id)).await??)))
+}
+
+/// Revoked is revoked, however often it is asked for.
+async fn revoke(mut desk: Desk, Id(id): Id) -> Outcome<Done> {
+    let (office, mut moment) = desk.open();
+    let token = office.token(ReferenceTokenId(id)).await??;
+    if token.revoked_at.is_none() {
+        // A refusal: somebody else revoked it meanwhile.
+        let _revoked = office.revoke_token(token.id, &mut moment).await?;
+    }
+    Ok(Done)
+}

@@ -1,0 +1,236 @@
+//! `/users`: people and service accounts.
+
+use flows::admin::{AdminRefusal, UserDraft, UserRow, parse_login};
+use flows::links::{HandedOver, IssuedLink};
+use flows::manage::Manager;
+use http::Method;
+use model::user::{Password, PersonRecord, person_problems};
+use model::{Email, Login, Timestamp, UserId, UserType};
+use oauth::secret::Presented;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::input::{Cursor, Id, IfMatch, Json, Limit, Patch, Query};
+use super::operation::{Desk, Operation, Outcome, operation};
+use super::output::{Created, Done, Found, Page, Plain, Time};
+use super::problem::Problem;
+
+pub(super) fn operations() -> Vec<Operation> {
+    const ONE: &str = "/users/{id}";
+    vec![
+        operation(Method::GET, "/users", ("listUsers", "List the users, by login"), list),
+        operation(Method::POST, "/users", ("createUser", "Make a user"), create),
+        operation(Method::GET, ONE, ("getUser", "Read a user"), get),
+        operation(Method::PATCH, ONE, ("patchUser", "Change a user"), patch),
+        operation(
+            Method::PUT,
+            "/users/{id}/password",
+            ("setPassword", "Set a password; ends all sign-ins and tokens of the user"),
+            set_password,
+        ),
+        operation(
+            Method::DELETE,
+            "/users/{id}/second-factor",
+            (
+                "resetSecondFactor",
+                "Take app, passkeys and recovery codes away; ends all sign-ins and tokens of the user",
+            ),
+            reset_second_factor,
+        ),
+        operation(
+            Method::POST,
+            "/users/{id}/invitations",
+            ("inviteUser", "Make a one-time link by which a new person chooses a password"),
+            invite,
+        ),
+        operation(
+            Method::POST,
+            "/users/{id}/reset-links",
+            ("resetPassword", "Make a one-time link by which a person chooses another password"),
+            reset,
+        ),
+    ]
+}
+
+/// A user as the register keeps it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct UserEntry {
+    id: Uuid,
+    login: String,
+    user_type: UserType,
+    has_password: bool,
+    has_second_factor: bool,
+    updated_at: Time,
+    #[serde(flatten)]
+    record: PersonRecord,
+}
+
+/// A user to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewUser {
+    /// 1 to 128 printable ASCII characters without blanks at the ends; never given out again.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[!-~]([ -~]*[!-~])?$"))]
+    login: String,
+    user_type: UserType,
+    /// What people see; without it, the login.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 200))]
+    name: Option<String>,
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    is_admin: bool,
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default = "yes")]
+    is_active: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    /// 8 characters to 1024 bytes.
+    #[schemars(length(min = 8, max = 1024))]
+    password: String,
+}
+
+/// A link that is good once: mailed, or to be handed over.
+#[derive(Serialize, JsonSchema)]
+struct Link {
+    /// Where it was mailed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mailed_to: Option<String>,
+    /// The link, where no mail goes to the user: give it to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    expires_at: Time,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(default)]
+    limit: Limit,
+    #[serde(default)]
+    cursor: Cursor,
+    /// Only the user of this login, in any case.
+    login: Option<String>,
+}
+
+fn show(row: &UserRow) -> UserEntry {
+    UserEntry {
+        id: row.user.id.0,
+        login: row.user.login.as_str().to_owned(),
+        user_type: row.user.user_type,
+        has_password: row.has_password,
+        has_second_factor: row.user.has_second_factor,
+        updated_at: row.user.updated_at.into(),
+        record: PersonRecord::of(&row.user, row.role.as_deref()),
+    }
+}
+
+async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<UserEntry>>> {
+    let (office, _) = desk.open();
+    let rows = match asked.login.as_deref() {
+        Some(login) => office.user_by_name(login).await?.into_iter().collect(),
+        None => office.users_after(&asked.cursor.0, asked.limit.0 + 1).await?,
+    };
+    Ok(Plain(Page::of(rows, asked.limit, |row| row.user.login.folded(), |row| show(&row))))
+}
+
+async fn create(mut desk: Desk, Json(new): Json<NewUser>) -> Outcome<Created<UserEntry>> {
+    let manager = desk.manager.clone();
+    let (office, mut moment) = desk.open();
+    parse_login(&new.login)?;
+    let name = new.name.as_deref().unwrap_or(&new.login);
+    let email = new.email.map(|address| Email { address, verified: false });
+    let problems = person_problems(name, email.as_ref());
+    if !problems.is_empty() {
+        return Err(AdminRefusal::Invalid(problems).into());
+    }
+    let draft = UserDraft {
+        login: &new.login,
+        user_type: new.user_type,
+        is_admin: new.is_admin,
+        name,
+        email,
+        role: new.role.as_deref(),
+        password: None,
+        enabled: new.is_active,
+    };
+    let made = office.create_user(manager.passwords(), draft, &mut moment).await?;
+    let id = made.map_err(Problem::of_a_member)?;
+    let row = office.user_by_id(id).await??;
+    Ok(Created { at: format!("/users/{id}"), version: Some(row.version), thing: show(&row) })
+}
+
+async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Found<UserEntry>> {
+    let (office, _) = desk.open();
+    let row = office.user_by_id(UserId(id)).await??;
+    Ok(Found(row.version, show(&row)))
+}
+
+async fn patch(
+    mut desk: Desk,
+    (Id(id), expected, patch): (Id, IfMatch, Patch<PersonRecord>),
+) -> Outcome<Found<UserEntry>> {
+    let own = desk.manager.user.id;
+    let (office, mut moment) = desk.open();
+    let current = office.user_by_id(UserId(id)).await??;
+    expected.check(current.version)?;
+    let before = PersonRecord::of(&current.user, current.role.as_deref());
+    let says_verified = patch.mentions("emailVerified");
+    let mut record = patch.apply(&before)?;
+    // What was verified was the other address.
+    record.email_verified &= says_verified || record.email == before.email;
+    let changed = office.change_user(&current, record, Some(own), &mut moment).await??;
+    Ok(Found(changed.version, show(&changed)))
+}
+
+async fn set_password(mut desk: Desk, (Id(id), Json(new)): (Id, Json<NewPassword>)) -> Outcome<Done> {
+    let manager = desk.manager.clone();
+    let (office, mut moment) = desk.open();
+    let login: Login = office.user_by_id(UserId(id)).await??.user.login;
+    let password = Presented::<Password>::new(new.password);
+    office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
+    Ok(Done)
+}
+
+async fn reset_second_factor(mut desk: Desk, Id(id): Id) -> Outcome<Done> {
+    let (office, mut moment) = desk.open();
+    let login = office.user_by_id(UserId(id)).await??.user.login;
+    office.reset_second_factor(login.as_str(), &mut moment).await??;
+    Ok(Done)
+}
+
+async fn invite(mut desk: Desk, Id(id): Id) -> Outcome<Created<Link>> {
+    let manager = desk.manager.clone();
+    let (office, mut moment) = desk.open();
+    let login = office.user_by_id(UserId(id)).await??.user.login;
+    let link = office.invite(login.as_str(), &mut moment).await??;
+    Ok(handed_over(&manager, &link, moment.now))
+}
+
+async fn reset(mut desk: Desk, Id(id): Id) -> Outcome<Created<Link>> {
+    let manager = desk.manager.clone();
+    let (office, mut moment) = desk.open();
+    let login = office.user_by_id(UserId(id)).await??.user.login;
+    let link = office.reset_link(login.as_str(), &mut moment).await??;
+    Ok(handed_over(&manager, &link, moment.now))
+}
+
+fn handed_over(manager: &Manager, link: &IssuedLink, now: Timestamp) -> Created<Link> {
+    let (mailed_to, url) = match manager.instance().hand_over(link) {
+        HandedOver::Mailed(address) => (Some(address.as_str().to_owned()), None),
+        HandedOver::Shown(url) => (None, Some(url)),
+    };
+    let thing = Link { mailed_to, url, expires_at: now.plus(link.life.span()).into() };
+    Created { at: format!("/users/{}", link.user.id), version: None, thing }
+}
