@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::audit::AuditKind;
 use model::{Timestamp, UserType};
 use uuid::Uuid;
 
@@ -147,6 +148,15 @@ pub enum InstanceCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Show the settings
+    Show {
+        #[command(flatten)]
+        installation: Installation,
+        /// Name of the instance
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
     /// List the instances in the database
     List {
         #[command(flatten)]
@@ -286,6 +296,12 @@ pub struct UserChanges {
     /// An empty one takes the role away
     #[arg(long)]
     pub role: Option<String>,
+    /// Somebody has made sure that the address is theirs
+    #[arg(long, value_name = "YES")]
+    pub email_verified: Option<bool>,
+    /// Language tag, for example de; an empty one goes by the browser again
+    #[arg(long, value_name = "TAG")]
+    pub language: Option<String>,
     #[arg(long, value_name = "YES")]
     pub administrator: Option<bool>,
 }
@@ -403,6 +419,13 @@ pub enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// List what happened, the newest first
+    List {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        filter: AuditFilter,
+    },
     /// Say whether an event was edited, removed, inserted or moved, and which; exit code 3 if so
     Verify {
         #[command(flatten)]
@@ -421,6 +444,35 @@ pub enum AuditCommand {
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// Which events are listed.
+#[derive(Args)]
+pub struct AuditFilter {
+    /// From this time on, as 2026-11-21 or 2026-11-21T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<Timestamp>,
+    /// Only events of this kind, for example admin-change
+    #[arg(long, value_parser = kind)]
+    pub kind: Option<AuditKind>,
+    /// Only what was refused
+    #[arg(long)]
+    pub refused: bool,
+    /// Only events of this application
+    #[arg(long, value_name = "URI")]
+    pub app: Option<String>,
+    /// Only events about this user; by id, who was erased
+    #[arg(long, value_name = "LOGIN|ID")]
+    pub user: Option<String>,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+fn kind(text: &str) -> Result<AuditKind, serde_json::Error> {
+    serde_json::from_value(text.into())
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {
@@ -497,6 +549,12 @@ pub enum TokenCommand {
     List {
         #[command(flatten)]
         target: Target,
+        /// Only those of this application
+        #[arg(long, value_name = "URI", conflicts_with = "user")]
+        app: Option<String>,
+        /// Only those that act as this user
+        #[arg(long, value_name = "LOGIN")]
+        user: Option<String>,
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },

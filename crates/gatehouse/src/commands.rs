@@ -12,11 +12,13 @@ mod report;
 mod role;
 mod serve;
 mod session;
+mod table;
 mod token;
 mod user;
 mod welcome;
 mod why;
 
+use std::io::Write as _;
 use std::num::NonZero;
 
 use anyhow::{Context as _, Result, bail};
@@ -57,8 +59,9 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::Role(command) => runtime()?.block_on(role::run(command, environment)),
         Command::Key(command) => runtime()?.block_on(key::run(command, environment)),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "gatehouse", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gatehouse", &mut script);
+            std::io::stdout().write_all(&script).context("the result cannot be printed")
         }
         Command::Session(command) => runtime()?.block_on(session::session(command, environment)),
         Command::App(command) => runtime()?.block_on(admin::application(command, environment)),

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
+use super::table::table;
 use crate::cli::{AppCommand, InstanceCommand, Output, Target, UserCommand};
 use crate::config::Environment;
 
@@ -68,6 +69,14 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
             print(&output, &serde_json::to_value(changed)?, &format!("{setting} of {name} is set."))?;
             desk.database.close().await;
+        }
+        InstanceCommand::Show { installation, name, output } => {
+            let desk = Desk::open(&installation, environment).await?;
+            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let settings = serde_json::to_value(office.settings().await?)?;
+            let rows =
+                settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);
+            print(&output, &settings, &table(["setting", "value"], rows))?;
         }
         InstanceCommand::List { installation, output } => {
             let desk = Desk::open(&installation, environment).await?;
@@ -136,13 +145,13 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let users = office.users().await?;
-            let lines: Vec<String> = users
-                .iter()
-                .map(|user| {
-                    let state = if user.enabled { "" } else { "  disabled" };
-                    format!("{:24} {:22} {}{state}", user.login.as_str(), user.user_type.as_str(), user.name)
-                })
-                .collect();
+            let rows = users.iter().map(|user| {
+                let state = if user.enabled { "enabled" } else { "disabled" };
+                let (login, kind) = (user.login.as_str().to_owned(), user.user_type.as_str().to_owned());
+                let administers = if user.is_admin { "yes" } else { "no" }.to_owned();
+                [login, kind, administers, state.to_owned(), user.name.clone()]
+            });
+            let text = table(["login", "type", "administrator", "state", "name"], rows);
             let list: Vec<Value> = users
                 .iter()
                 .map(|user| {
@@ -152,7 +161,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
                     })
                 })
                 .collect();
-            print(&target.output, &json!(list), &lines.join("\n"))?;
+            print(&target.output, &json!(list), &text)?;
         }
     }
     Ok(())
@@ -299,14 +308,13 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             let (_, office) = desk.office(&target).await?;
             let records: Vec<ApplicationRecord> =
                 office.applications().await?.iter().map(model::TrustedApplication::to_record).collect();
-            let lines: Vec<String> = records
-                .iter()
-                .map(|record| {
-                    let state = if record.is_enabled { "" } else { "  disabled" };
-                    format!("{:32} {:?}  {}{state}", record.application_uri, record.client_type, record.name)
-                })
-                .collect();
-            print(&target.output, &json!(records), &lines.join("\n"))?;
+            let rows = records.iter().map(|record| {
+                let state = if record.is_enabled { "enabled" } else { "disabled" };
+                let kind = format!("{:?}", record.client_type);
+                [record.application_uri.clone(), kind, state.to_owned(), record.name.clone()]
+            });
+            let text = table(["application", "type", "state", "name"], rows);
+            print(&target.output, &json!(records), &text)?;
         }
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! `gatehouse audit`: the chain as a file, and whether it is whole.
 
+mod list;
+
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, IsTerminal as _, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -30,6 +32,7 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
             let wanted = Wanted { span, kinds: kind, format };
             export(&target, &wanted, out.as_deref(), environment).await
         }
+        AuditCommand::List { target, filter } => list::run(&target, filter, environment).await,
         AuditCommand::Verify { target, checkpoint } => verify(&target, checkpoint.as_deref(), environment).await,
         AuditCommand::Checkpoint { target } => {
             let desk = Desk::open(&target.installation, environment).await?;

@@ -9,6 +9,7 @@ use web::SystemDice;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
+use super::table::table;
 use crate::cli::ConsentCommand;
 use crate::config::Environment;
 
@@ -20,8 +21,7 @@ pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -
             let (_, office) = desk.office(&target).await?;
             let known = granted(office.connections(&user, &moment!(dice)).await)?;
             let list: Vec<Value> = known.iter().map(entry).collect();
-            let lines: Vec<String> = known.iter().map(line).collect();
-            let text = if lines.is_empty() { format!("{user} allowed nothing.") } else { lines.join("\n") };
+            let text = table(["application", "agreed to", "holds tokens"], known.iter().map(row));
             print(&target.output, &json!(list), &text)
         }
         ConsentCommand::Withdraw { target, user, app } => {
@@ -48,9 +48,9 @@ fn entry((application, connection): &(TrustedApplication, Connection)) -> Value 
     })
 }
 
-fn line((application, connection): &(TrustedApplication, Connection)) -> String {
+fn row((application, connection): &(TrustedApplication, Connection)) -> [String; 3] {
     let consent = connection.consent.as_ref();
-    let allowed = consent.map_or_else(|| "(is not asked about)".to_owned(), |(scope, _)| scope.to_string());
-    let held = if connection.holds_tokens { "  holds tokens" } else { "" };
-    format!("{}  {allowed}{held}", application.uri)
+    let agreed = consent.map_or_else(|| "is not asked".to_owned(), |(scope, _)| scope.to_string());
+    let holds = if connection.holds_tokens { "yes" } else { "no" };
+    [application.uri.to_string(), agreed, holds.to_owned()]
 }

@@ -10,6 +10,7 @@ use web::SystemDice;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
+use super::table::table;
 use crate::cli::KeyCommand;
 use crate::config::Environment;
 
@@ -22,8 +23,8 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
             let now = SystemWorld.now();
             let keys = office.keys(now).await?;
             let list: Vec<Value> = keys.iter().map(entry).collect();
-            let lines: Vec<String> = keys.iter().map(|key| line(key, now)).collect();
-            print(&target.output, &json!(list), &lines.join("\n"))?;
+            let text = table(["key", "algorithm", "state", "days left"], keys.iter().map(|key| row(key, now)));
+            print(&target.output, &json!(list), &text)?;
         }
         KeyCommand::Rotate { target, algorithm } => {
             let desk = Desk::open(&target.installation, environment).await?;
@@ -62,10 +63,10 @@ fn entry(key: &KeyView) -> Value {
     })
 }
 
-fn line(key: &KeyView, now: Timestamp) -> String {
+fn row(key: &KeyView, now: Timestamp) -> [String; 4] {
     const DAY: u64 = 24 * 3600;
-    let days = key.until.since(now).as_secs() / DAY;
-    format!("{}  {:6} {:10} {days} days left", key.times.kid, key.times.algorithm.as_str(), key.state.as_str())
+    let (algorithm, state) = (key.times.algorithm.as_str().to_owned(), key.state.as_str().to_owned());
+    [key.times.kid.clone(), algorithm, state, (key.until.since(now).as_secs() / DAY).to_string()]
 }
 
 fn preview_entry(preview: &ReplacementView) -> Value {

@@ -9,6 +9,7 @@ use web::SystemDice;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
+use super::table::table;
 use crate::cli::Target;
 use crate::config::Environment;
 
@@ -32,14 +33,12 @@ pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment
     let (_, office) = desk.office(target).await?;
     let application = granted(office.application(uri).await)?;
     let now = SystemWorld.now();
-    let lines: Vec<String> = application
-        .secrets()
-        .iter()
-        .map(|secret| {
-            let state = if secret.expires_at.is_some_and(|end| end <= now) { "expired" } else { "live" };
-            format!("{}  {state:7}  {}", secret.id, secret.label)
-        })
-        .collect();
+    let rows = application.secrets().iter().map(|secret| {
+        let state = if secret.expires_at.is_some_and(|end| end <= now) { "expired" } else { "live" };
+        let expires = secret.expires_at.map_or_else(|| "never".to_owned(), Timestamp::rfc3339);
+        [secret.id.clone(), state.to_owned(), expires, secret.label.clone()]
+    });
+    let text = table(["secret", "state", "expires", "label"], rows);
     let list: Vec<Value> = application
         .secrets()
         .iter()
@@ -50,7 +49,7 @@ pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment
             })
         })
         .collect();
-    print(&target.output, &json!(list), &lines.join("\n"))
+    print(&target.output, &json!(list), &text)
 }
 
 pub(super) async fn remove_secret(target: &Target, uri: &str, id: &str, environment: Environment<'_>) -> Result<()> {

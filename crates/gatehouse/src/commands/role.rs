@@ -10,6 +10,7 @@ use web::SystemDice;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
+use super::table::table;
 use crate::cli::{Patterns, RoleCommand};
 use crate::config::Environment;
 
@@ -31,7 +32,7 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
             let (_, office) = desk.office(&target).await?;
             let role = granted(office.role(&name).await)?;
             let changed = granted(office.change_role(&role, permissions(patterns), &mut moment!(dice)).await)?;
-            print(&target.output, &entry(&changed), &line(&changed))?;
+            print(&target.output, &entry(&changed), &format!("Role {name} is changed."))?;
             desk.database.close().await;
         }
         RoleCommand::Delete { target, name } => {
@@ -55,8 +56,7 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
                 roles.extend(more);
             }
             let list: Vec<Value> = roles.iter().map(entry).collect();
-            let lines: Vec<String> = roles.iter().map(line).collect();
-            print(&target.output, &json!(list), &lines.join("\n"))?;
+            print(&target.output, &json!(list), &table(["role", "reads", "updates"], roles.iter().map(row)))?;
         }
     }
     Ok(())
@@ -70,8 +70,7 @@ fn entry(role: &Role) -> Value {
     json!({ "name": role.name, "permissions": role.permissions })
 }
 
-fn line(role: &Role) -> String {
+fn row(role: &Role) -> [String; 3] {
     let told = |patterns: &[String]| if patterns.is_empty() { "nothing".to_owned() } else { patterns.join(" ") };
-    let Permissions { read, update } = &role.permissions;
-    format!("{:24} reads {}, updates {}", role.name, told(read), told(update))
+    [role.name.clone(), told(&role.permissions.read), told(&role.permissions.update)]
 }

@@ -10,6 +10,7 @@ use web::SystemDice;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, print};
+use super::table::table;
 use crate::cli::{SessionCommand, Which};
 use crate::config::Environment;
 
@@ -76,20 +77,20 @@ fn as_json(view: &SessionView, now: Timestamp) -> Value {
 
 fn as_text(seats: SeatsView, sessions: &[SessionView], now: Timestamp) -> String {
     let total = seats.seats.map_or_else(|| "unlimited seats".to_owned(), |seats| format!("{seats} seats"));
-    let mut lines = vec![format!("{} of {total} taken, {} accounts reserved", seats.used, seats.reserved)];
-    lines.extend(sessions.iter().map(|view| {
+    let head = format!("{} of {total} taken, {} accounts reserved", seats.used, seats.reserved);
+    let columns = ["session", "user", "kind", "seat", "calls", "minutes left", "address", "applications"];
+    let row = |view: &SessionView| {
         let session = &view.session;
-        format!(
-            "{}  {:20} {:7} {:8} {} calls, {} min left, {}  {}",
-            session.id,
-            session.login.as_str(),
-            kind(&session.key),
-            session.seat.as_str(),
-            session.calls,
-            session.ends_at.since(now).as_secs() / 60,
-            session.address,
-            view.applications.join(" ")
-        )
-    }));
-    lines.join("\n")
+        [
+            session.id.to_string(),
+            session.login.as_str().to_owned(),
+            kind(&session.key).to_owned(),
+            session.seat.as_str().to_owned(),
+            session.calls.to_string(),
+            (session.ends_at.since(now).as_secs() / 60).to_string(),
+            session.address.clone(),
+            view.applications.join(" "),
+        ]
+    };
+    if sessions.is_empty() { head } else { format!("{head}\n\n{}", table(columns, sessions.iter().map(row))) }
 }

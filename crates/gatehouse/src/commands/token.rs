@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use flows::World as _;
+use flows::admin::TokensOf;
 use flows::reference_tokens::TokenDraft;
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
 use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp};
@@ -14,6 +15,7 @@ use web::SystemDice;
 
 use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
+use super::table::table;
 use crate::cli::TokenCommand;
 use crate::config::Environment;
 
@@ -40,16 +42,22 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
             print(&target.output, &shown, &text)?;
             desk.database.close().await;
         }
-        TokenCommand::List { target, limit } => {
+        TokenCommand::List { target, app, user, limit } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let names: HashMap<ApplicationId, String> =
                 office.applications().await?.into_iter().map(|app| (app.id, app.uri.to_string())).collect();
-            let tokens = office.tokens(limit).await?;
+            let of = match (app, user) {
+                (Some(uri), _) => TokensOf::Application(granted(office.application(&uri).await)?.id),
+                (None, Some(login)) => TokensOf::User(granted(office.user_by_name(&login).await)?.user.id),
+                (None, None) => TokensOf::Everybody,
+            };
+            let tokens = office.tokens_before(None, of, limit).await?;
             let now = SystemWorld.now();
-            let lines: Vec<String> = tokens.iter().map(|token| line(token, &names, now)).collect();
             let list: Vec<Value> = tokens.iter().map(|token| entry(token, &names)).collect();
-            print(&target.output, &json!(list), &lines.join("\n"))?;
+            let columns = ["id", "value", "state", "kind", "application", "description"];
+            let text = table(columns, tokens.iter().map(|token| row(token, &names, now)));
+            print(&target.output, &json!(list), &text)?;
         }
         TokenCommand::Revoke { target, id } => {
             let desk = Desk::open(&target.installation, environment).await?;
@@ -72,10 +80,15 @@ fn state(token: &ReferenceToken, now: Timestamp) -> &'static str {
     }
 }
 
-fn line(token: &ReferenceToken, names: &HashMap<ApplicationId, String>, now: Timestamp) -> String {
-    let application = names.get(&token.application).map_or("?", String::as_str);
-    let (value, state, kind) = (masked(&token.tail), state(token, now), token.kind.as_str());
-    format!("{}  {value}  {state:7}  {kind:8}  {application}  {}", token.id, token.description)
+fn row(token: &ReferenceToken, names: &HashMap<ApplicationId, String>, now: Timestamp) -> [String; 6] {
+    [
+        token.id.to_string(),
+        masked(&token.tail),
+        state(token, now).to_owned(),
+        token.kind.as_str().to_owned(),
+        names.get(&token.application).cloned().unwrap_or_default(),
+        token.description.clone(),
+    ]
 }
 
 fn entry(token: &ReferenceToken, names: &HashMap<ApplicationId, String>) -> Value {

@@ -31,12 +31,16 @@ pub(super) async fn change(
     let (_, office) = desk.office(target).await?;
     let current = granted(office.user_by_name(login).await)?;
     let mut record = PersonRecord::of(&current.user, current.role.as_deref());
-    let UserChanges { name, email, role, administrator } = changes;
+    let UserChanges { name, email, role, email_verified, language, administrator } = changes;
     record.name = name.unwrap_or(record.name);
     record.is_admin = administrator.unwrap_or(record.is_admin);
     if let Some(address) = email {
         record.email_verified &= record.email.as_deref() == Some(address.as_str());
         record.email = Some(address).filter(|address| !address.is_empty());
+    }
+    record.email_verified = email_verified.unwrap_or(record.email_verified);
+    if let Some(tag) = language {
+        record.preferred_language = Some(tag).filter(|tag| !tag.is_empty());
     }
     if let Some(role) = role {
         record.role = Some(role).filter(|role| !role.is_empty());
@@ -53,6 +57,7 @@ fn entry(row: &UserRow) -> Value {
     entry["login"] = json!(row.user.login.as_str());
     entry["userType"] = json!(row.user.user_type);
     entry["hasPassword"] = json!(row.has_password);
+    entry["hasSecondFactor"] = json!(row.user.has_second_factor);
     entry
 }
 
@@ -68,8 +73,10 @@ fn text(row: &UserRow) -> String {
         ("type", user.user_type.as_str().to_owned()),
         ("e-mail", email),
         ("role", row.role.clone().unwrap_or_else(|| "none".to_owned())),
+        ("language", user.locale.clone().unwrap_or_else(|| "as the browser says".to_owned())),
         ("administrator", if user.is_admin { "yes" } else { "no" }.to_owned()),
         ("password", if row.has_password { "set" } else { "never set" }.to_owned()),
+        ("second factor", if user.has_second_factor { "set up" } else { "none" }.to_owned()),
         ("state", if user.enabled { "enabled" } else { "disabled" }.to_owned()),
     ];
     lines.map(|(name, value)| format!("{name:14} {value}")).join("\n")

@@ -23,8 +23,9 @@ fn detail(event: &AuditedEvent) -> Option<Value> {
     event.detail.as_deref().and_then(|text| serde_json::from_str(text).ok())
 }
 
-fn entry(event: &AuditedEvent) -> Value {
+pub(super) fn entry(event: &AuditedEvent) -> Value {
     json!({
+        "id": event.id,
         "at": event.at.seconds(),
         "kind": event.kind,
         "outcome": event.outcome,
@@ -37,6 +38,7 @@ fn entry(event: &AuditedEvent) -> Value {
         "session": event.session,
         "address": event.address,
         "userAgent": event.user_agent,
+        "request": event.request,
         "detail": detail(event),
     })
 }

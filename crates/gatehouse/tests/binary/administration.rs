@@ -26,10 +26,20 @@ fn a_role_is_made_given_changed_and_deleted() {
     assert_eq!((&set["role"], &set["name"], &set["isAdmin"]), (&Value::Null, &json!("Bob"), &json!(true)));
     assert!(installation.run(&["user", "set", "bob", "--role", "Nobody"]).refused().contains("no role Nobody"));
     assert!(installation.run(&["user", "show", "nobody"]).refused().contains("no user nobody"));
+    let set = ["user", "set", "bob", "--email", "bob@example.com", "--email-verified", "true", "--language", "bg"];
+    let set = installation.json(&set);
+    assert_eq!((&set["emailVerified"], &set["preferredLanguage"]), (&json!(true), &json!("bg")));
+    let moved = installation.json(&["user", "set", "bob", "--email", "bob@example.net", "--language", ""]);
+    assert_eq!(
+        (&moved["emailVerified"], &moved["preferredLanguage"]),
+        (&json!(false), &Value::Null),
+        "another address"
+    );
+    installation.run(&["user", "set", "bob"]).wrong_usage();
     installation.run(&["role", "delete", "Sales"]).done();
     assert!(installation.run(&["role", "delete", "Sales"]).refused().contains("no role Sales"));
     let listed = installation.run(&["role", "list"]).done();
-    assert!(listed.contains("reads Crm_*, updates nothing") && listed.lines().count() == 1, "{listed}");
+    assert_eq!(listed, "ROLE    READS  UPDATES\nViewer  Crm_*  nothing\n");
 }
 
 #[test]
@@ -80,6 +90,83 @@ fn a_record_is_written_anew_and_a_secret_removed() {
     installation.run(&["app", "remove-secret", "two", &first]).done();
     let left = installation.json(&["app", "secrets", "two"]);
     assert_eq!((left.as_array().map(Vec::len), &left[0]["label"]), (Some(1), &json!("added")));
+}
+
+#[test]
+fn settings_are_shown_as_they_are() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let before = installation.json(&["instance", "show", "erp"]);
+    assert_eq!((&before["seats"], &before["after_logout"]), (&Value::Null, &json!("refuse")));
+    installation.run(&["instance", "set", "erp", "seats=3"]).done();
+    assert_eq!(installation.json(&["instance", "show", "erp"])["seats"], 3);
+    let shown = installation.run(&["instance", "show", "erp"]).done();
+    assert!(shown.lines().any(|line| line.split_whitespace().eq(["seats", "3"])), "{shown}");
+    assert!(installation.run(&["instance", "show", "nowhere"]).refused().contains("no instance nowhere"));
+}
+
+#[test]
+fn the_audit_is_listed_the_newest_first_and_by_what_is_wanted() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let eve = text(&installation.json(&["user", "create", "eve"])["id"]);
+    installation.run(&["role", "create", "Sales"]).done();
+    installation.run(&["user", "disable", "eve"]).done();
+    let list = |arguments: &[&str]| -> Vec<String> {
+        let told = installation.json(&[&["audit", "list"][..], arguments].concat());
+        let events = told.as_array().expect("a list").iter();
+        events.map(|event| event["detail"]["what"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(
+        list(&["--kind", "admin-change", "--limit", "4"]),
+        ["disable-user", "create-role", "create-set-up-link", "create-user"]
+    );
+    for who in ["eve", "EVE", &eve] {
+        assert_eq!(
+            list(&["--user", who, "--kind", "admin-change"]),
+            ["disable-user", "create-set-up-link", "create-user"],
+            "{who}"
+        );
+    }
+    assert_eq!(list(&["--refused"]), [""; 0]);
+    assert_eq!(list(&["--app", "nobody"]), [""; 0]);
+    assert_eq!(list(&["--until", "2001-01-01"]), [""; 0]);
+    assert!(list(&["--since", "2001-01-01"]).len() > 3);
+    let shown = installation.run(&["audit", "list", "--kind", "admin-change", "--limit", "1"]).done();
+    let [head, event] = shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+    assert!(head.starts_with("TIME") && event.contains("admin-change") && event.contains("eve"), "{shown}");
+    installation.run(&["user", "erase", "eve", "--yes"]).done();
+    assert!(installation.run(&["audit", "list", "--user", "eve"]).refused().contains("no user eve"));
+    assert!(list(&["--user", &eve]).contains(&"create-user".to_owned()), "what was done stays told");
+    assert!(!installation.run(&["audit", "list"]).done().contains("eve"));
+    for bad in [["--kind", "nonsense"], ["--since", "yesterday"], ["--limit", "0"]] {
+        installation.run(&[&["audit", "list"][..], &bad[..]].concat()).wrong_usage();
+    }
+}
+
+#[test]
+fn tokens_are_listed_of_an_application_or_of_a_user() {
+    let installation = Installation::new();
+    installation.create_erp();
+    installation.json(&["user", "create", "eve"]);
+    for (uri, policy) in [("one", "AuthenticatedUsers"), ("two", "AuthenticatedUsers")] {
+        let record = json!({
+            "ApplicationUri": uri, "Name": uri, "ClientType": "Public", "Scope": "read", "AccessTokens": policy,
+        });
+        installation.create_app(&record);
+        for login in ["eve", "admin"] {
+            let issue = ["token", "issue", uri, "--user", login, "--description", "x", "--scope", "read"];
+            installation.json(&issue);
+        }
+    }
+    let count = |arguments: &[&str]| {
+        let list = installation.json(&[&["token", "list"][..], arguments].concat());
+        list.as_array().expect("a list").len()
+    };
+    assert_eq!((count(&[]), count(&["--app", "one"]), count(&["--user", "eve"])), (4, 2, 2));
+    assert_eq!(count(&["--user", "eve", "--limit", "1"]), 1);
+    assert!(installation.run(&["token", "list", "--app", "none"]).refused().contains("no application none"));
+    installation.run(&["token", "list", "--app", "one", "--user", "eve"]).wrong_usage();
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_record_comes_from_a_file_or_standard_input_and_is_shown_as_it_went_in() {
     let uris: Vec<_> = listed.as_array().expect("a list").iter().map(|one| text(&one["ApplicationUri"])).collect();
     assert_eq!(uris, ["my.app/spa", "my.app/two"]);
     let listed = installation.run(&["app", "list"]).done();
-    assert!(listed.lines().count() == 2 && !listed.contains("disabled"), "{listed}");
+    assert!(listed.lines().count() == 3 && !listed.contains("disabled"), "{listed}");
     assert!(!listed.contains(&text(&made["secret"])), "a secret is shown once");
 }
 

@@ -67,6 +67,11 @@ impl Ran {
         assert!(self.stderr.starts_with("gatehouse: "), "{self:?}");
         self.stderr
     }
+
+    /// It did not understand what was typed.
+    pub(crate) fn wrong_usage(self) {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(2), ""), "{self:?}");
+    }
 }
 
 /// What a stream of the process has said so far.

@@ -1,0 +1,71 @@
+//! `gatehouse audit list`: what happened last.
+
+use anyhow::{Context as _, Result};
+use flows::World as _;
+use flows::admin::{AuditedEvent, Office};
+use flows::audit::Wanted;
+use model::audit::AuditOutcome;
+use model::{Moment, UserId};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use web::SystemDice;
+
+use crate::cli::{AuditFilter, Target};
+use crate::commands::SystemWorld;
+use crate::commands::desk::{Desk, granted, moment, print};
+use crate::commands::table::table;
+use crate::commands::why;
+use crate::config::Environment;
+
+pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Environment<'_>) -> Result<()> {
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    // Commands without a server beside them leave what they did to whoever looks next.
+    let mut dice = SystemDice;
+    office.book(&desk.master).seal(&mut moment!(dice)).await.context("the database failed")?;
+    let limit = usize::try_from(filter.limit)?;
+    let wanted = wanted(filter, &office).await?;
+    let (mut events, mut place) = (Vec::new(), None);
+    // What is rare is looked for in several looks.
+    while events.len() < limit {
+        let listed = office.events_before(&wanted, place, limit - events.len()).await?;
+        events.extend(listed.events);
+        place = listed.next;
+        if place.is_none() {
+            break;
+        }
+    }
+    let list: Vec<Value> = events.iter().map(why::entry).collect();
+    let names = ["time", "kind", "outcome", "reason", "application", "who", "reference"];
+    print(&target.output, &json!(list), &table(names, events.iter().map(row)))?;
+    desk.database.close().await;
+    Ok(())
+}
+
+async fn wanted(filter: AuditFilter, office: &Office<'_>) -> Result<Wanted> {
+    let AuditFilter { since, until, kind, refused, app, user, limit: _ } = filter;
+    let user = match user {
+        None => None,
+        // Who was erased has an id, and no login.
+        Some(text) => match Uuid::try_parse(&text) {
+            Ok(id) => Some(UserId(id)),
+            Err(_) => Some(granted(office.user_by_name(&text).await)?.user.id),
+        },
+    };
+    let outcome = refused.then_some(AuditOutcome::Refused);
+    Ok(Wanted { since, until, kind, outcome, application: app, user })
+}
+
+fn row(event: &AuditedEvent) -> [String; 7] {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let who = event.login.as_ref().or(event.user.as_ref()).or(event.actor.as_ref());
+    [
+        event.at.rfc3339(),
+        event.kind.clone(),
+        event.outcome.clone(),
+        event.reason.clone(),
+        text(&event.application),
+        who.cloned().unwrap_or_default(),
+        text(&event.request),
+    ]
+}

@@ -1,0 +1,35 @@
+//! Lists for people.
+
+/// Rows below the names of their columns, each column as wide as it must be. A control character would be the terminal's
+/// to obey, so it is shown as one that stands for what cannot be.
+pub(super) fn table<const N: usize>(names: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let printable = |text: String| text.replace(char::is_control, "\u{fffd}");
+    let head = names.map(str::to_uppercase);
+    let rows: Vec<[String; N]> = std::iter::once(head).chain(rows.into_iter().map(|row| row.map(printable))).collect();
+    if rows.len() == 1 {
+        return "There are none.".to_owned();
+    }
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn columns_are_as_wide_as_they_must_be_and_nothing_speaks_to_the_terminal() {
+        let rows = [["бoб", "", "x"], ["a\u{1b}[2J", "long", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(["login", "b", "c"], rows), "LOGIN  B     C\nбoб          x\na\u{fffd}[2J  long");
+        assert_eq!(table(["login"], []), "There are none.");
+    }
+}
