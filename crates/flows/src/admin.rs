@@ -306,8 +306,9 @@ impl<'a> Office<'a> {
         ];
         if ends_tokens {
             batch.extend(self.leaving(&application, moment));
+        } else {
+            batch.extend(self.announce_register(moment));
         }
-        batch.extend(self.announce_register(moment));
         Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| application))
     }
 

@@ -61,17 +61,20 @@ impl Office<'_> {
         ];
         if ends_tokens {
             batch.extend(self.leaving(&application, moment));
+        } else {
+            batch.extend(self.announce_register(moment));
         }
-        batch.extend(self.announce_register(moment));
         let done = self.commit(batch, AdminRefusal::Overtaken).await?;
         application.version += 1;
         application.epoch += i64::from(ends_tokens);
         Ok(done.map(|()| (application, accepted.warnings)))
     }
 
-    /// Off the lists under the seats' lock: no session can be opened through the application meanwhile.
+    /// Off the lists under the seats' lock: no session can be opened through the application meanwhile. The register goes
+    /// first, so that a node that sees a session closed makes no token for the application any more.
     pub(crate) fn leaving(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Vec<Statement> {
         let mut leaving = vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)];
+        leaving.extend(self.announce_register(moment));
         leaving.extend(killing(&self.store, Closing::Unused, "application_disabled", moment));
         leaving
     }
