@@ -1,5 +1,5 @@
-//! The door of the admin API: an access token with its scope, of somebody who administers the instance. No API session is
-//! opened and no seat is taken.
+//! The doors for administrators: an access token with the API's scope, or a sign-in at the browser, of somebody who
+//! administers the instance. No API session is opened and no seat is taken.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use oauth::secret::{self, Presented};
 use crate::admin::Office;
 use crate::guard::GuardRefusal;
 use crate::instance::Instance;
+use crate::sign_in::Browser;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
 /// Why somebody does not administer the instance.
@@ -35,8 +36,7 @@ impl Refusal for ManageRefusal {
         match self {
             Self::Guard(refusal) => refusal.details(),
             Self::NotAnAdministrator(user) => {
-                Details::new("the token acts as an administrator of this instance", "docs/admin-api.md, Who may")
-                    .sent("user", user)
+                Details::new("who asks administers this instance", "docs/admin-api.md, Who may").sent("user", user)
             }
         }
     }
@@ -47,7 +47,8 @@ pub struct Manager {
     instance: Arc<Instance>,
     administrator: Administrator,
     pub user: Arc<User>,
-    pub application: Arc<TrustedApplication>,
+    /// Through which the administrator came; none where it was by a page.
+    pub application: Option<Arc<TrustedApplication>>,
     visitor: Visitor,
 }
 
@@ -105,7 +106,30 @@ impl Instance {
             instance: Arc::clone(self),
             administrator,
             user: standing.user,
-            application: standing.application,
+            application: Some(standing.application),
+            visitor: visitor.clone(),
+        }))
+    }
+
+    /// Whoever is signed in at the browser, if they administer the instance; that they do not is told to the audit.
+    pub fn manager_at(
+        self: &Arc<Self>,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        browser: &Browser,
+    ) -> Answer<Manager, ManageRefusal> {
+        let Some(administrator) = browser.user.active().and_then(Administrator::of) else {
+            let refusal = ManageRefusal::NotAnAdministrator(browser.user.id);
+            let event =
+                AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, &refusal).user(browser.user.id);
+            self.audit.put(&event)?;
+            return Ok(Err(refusal));
+        };
+        Ok(Ok(Manager {
+            instance: Arc::clone(self),
+            administrator,
+            user: Arc::clone(&browser.user),
+            application: None,
             visitor: visitor.clone(),
         }))
     }
@@ -131,7 +155,10 @@ impl Instance {
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
         }
         if let Some(manager) = call.manager {
-            event = event.application(manager.application.uri.as_str()).user(manager.user.id);
+            event = event.user(manager.user.id);
+            if let Some(application) = &manager.application {
+                event = event.application(application.uri.as_str());
+            }
         }
         // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
         let path = call.path.get(..512).unwrap_or(call.path);

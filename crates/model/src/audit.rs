@@ -24,6 +24,8 @@ macro_rules! kinds {
         pub enum AuditKind { $(#[serde(rename = $text)] $variant),+ }
 
         impl AuditKind {
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }

@@ -9,6 +9,7 @@ pub mod domain;
 pub mod exchange;
 pub mod guard;
 mod ids;
+pub mod install;
 pub mod instance;
 pub mod keys;
 pub mod language;

@@ -159,6 +159,11 @@ pub(crate) fn form_expired(visit: &mut Visit) -> Response {
     error_page(visit, StatusCode::FORBIDDEN, problem(visit.words().problems.expired, "invalid_request"))
 }
 
+/// Whoever is signed in may not see this.
+pub(crate) fn for_administrators(visit: &Visit) -> Response {
+    error_page(visit, StatusCode::FORBIDDEN, problem(visit.words().problems.not_an_administrator, "access_denied"))
+}
+
 pub(crate) fn malformed(visit: &mut Visit, description: &str) -> Response {
     if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(description)) {
         return render::fault_page(visit, &fault);

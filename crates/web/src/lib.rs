@@ -7,6 +7,7 @@ mod documents;
 mod id;
 mod layer;
 mod manage;
+mod manager;
 pub mod metrics;
 pub mod odata;
 pub mod pages;
@@ -53,6 +54,7 @@ impl Doors {
             .merge(id::router())
             .merge(profile::router())
             .merge(manage::router())
+            .merge(manager::router())
             .fallback(nothing_here);
         Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(Reception::new(gate)) }
     }

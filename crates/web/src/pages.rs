@@ -7,6 +7,7 @@
 //! What tests and clients may hold on to: `<body data-page="…">`, the names of fields and buttons, and that the id of
 //! every visible field is its name.
 
+pub mod manager;
 pub mod profile;
 pub mod tokens;
 pub mod two_step;

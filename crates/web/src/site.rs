@@ -67,7 +67,7 @@ pub(crate) fn sites(instance: &Instance) -> Vec<SiteEntry> {
         entry("ID", "/id", Some(ACCOUNT), true),
         entry("DomainAPI", "/api", None, true),
         entry("UserProfile", "/profile", Some("/profile"), true),
-        entry("InstanceManager", "/manage", Some("/manage"), false),
+        entry("InstanceManager", "/manage", Some("/manage"), true),
     ]
 }
 

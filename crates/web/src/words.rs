@@ -118,6 +118,7 @@ pub struct Error {
 /// What error pages say.
 pub struct Problems {
     pub no_page: Problem,
+    pub not_an_administrator: Problem,
     pub expired: Problem,
     pub unreadable: Problem,
     pub spent: Problem,

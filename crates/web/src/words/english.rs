@@ -60,6 +60,11 @@ pub(super) static WORDS: Words = Words {
         give_reference: "Give the reference id to your administrator. It leads to what was sent and what was expected.",
     },
     problems: Problems {
+        not_an_administrator: (
+            "This is for administrators",
+            "The account that you are signed in with does not administer this instance.",
+            "Sign in with another account, or ask an administrator to do it for you.",
+        ),
         no_page: (
             "There is no such page",
             "The address leads nowhere on this system.",

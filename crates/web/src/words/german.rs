@@ -62,6 +62,11 @@ pub(super) static WORDS: Words = Words {
         give_reference: "Geben Sie die Referenznummer Ihrem Administrator. Sie führt zu dem, was gesendet und was erwartet wurde.",
     },
     problems: Problems {
+        not_an_administrator: (
+            "Das ist für Administratoren",
+            "Das Konto, mit dem Sie angemeldet sind, verwaltet diese Instanz nicht.",
+            "Melden Sie sich mit einem anderen Konto an, oder bitten Sie einen Administrator darum.",
+        ),
         no_page: (
             "Diese Seite gibt es nicht",
             "Die Adresse führt in diesem System nirgendwohin.",

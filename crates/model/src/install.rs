@@ -1,0 +1,204 @@
+//! Install links (`identity.md` §3.8): an application's vendor writes down in an address what is to be registered.
+
+use oauth::params::Params;
+use url::Url;
+
+use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType};
+
+/// What an install link asks for.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    pub record: ApplicationRecord,
+}
+
+/// A value that is one of these, in any case.
+fn one_of<T: Copy>(params: &Params, name: &str, known: &[(&str, T)], problems: &mut Vec<String>) -> Option<T> {
+    let text = params.get(name)?;
+    let found = known.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
+    if found.is_none() {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        problems.push(format!("{name}: one of {}", words.join(", ")));
+    }
+    found
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Impersonate {
+    None,
+    Internal,
+    All,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Service {
+    None,
+    ClientCredentials,
+    ReferenceToken,
+}
+
+impl Installation {
+    /// Or everything that is wrong with the link.
+    pub fn parse(params: &Params) -> Result<Self, Vec<String>> {
+        const FLAG: [(&str, bool); 4] = [("true", true), ("1", true), ("false", false), ("0", false)];
+        let mut problems: Vec<String> =
+            params.repeated().map(|name| format!("{name}: write it once")).into_iter().collect();
+        let uri = params.get("applicationUri").unwrap_or_default();
+        if uri.is_empty() {
+            problems.push("applicationUri: the link must say which application it is".to_owned());
+        }
+        let client_types = [("Public", RecordClientType::Public), ("Confidential", RecordClientType::Confidential)];
+        let client_type = one_of(params, "clientType", &client_types, &mut problems);
+        let impersonations =
+            [("none", Impersonate::None), ("internal", Impersonate::Internal), ("all", Impersonate::All)];
+        let impersonate = one_of(params, "impersonate", &impersonations, &mut problems);
+        let services = [
+            ("none", Service::None),
+            ("clientCredentials", Service::ClientCredentials),
+            ("referenceToken", Service::ReferenceToken),
+        ];
+        let service = one_of(params, "serviceAccess", &services, &mut problems).unwrap_or(Service::None);
+        let policies = [
+            ("none", RecordAccessTokens::None),
+            ("authenticatedUsers", RecordAccessTokens::AuthenticatedUsers),
+            ("administratorsOnly", RecordAccessTokens::AdministratorsOnly),
+        ];
+        let policy = one_of(params, "referenceTokens", &policies, &mut problems).unwrap_or_default();
+        let asks_for_secret = one_of(params, "requestSecret", &FLAG, &mut problems).unwrap_or_default();
+        let client_type = client_type.unwrap_or(RecordClientType::Confidential);
+        let redirect_uri = params.get("redirectUri");
+        let impersonate =
+            impersonate.unwrap_or(if redirect_uri.is_some() { Impersonate::Internal } else { Impersonate::None });
+        if client_type == RecordClientType::Public {
+            problems.extend(wrong_with_public(redirect_uri, impersonate, service, asks_for_secret));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let record = ApplicationRecord {
+            application_uri: uri.to_owned(),
+            name: params.get("applicationName").unwrap_or(uri).to_owned(),
+            client_type,
+            impersonate_login_url: redirect_uri.map(str::to_owned).into_iter().collect(),
+            impersonate_logout_url: vec![],
+            impersonate_as_internal_user_allowed: impersonate != Impersonate::None,
+            impersonate_as_community_user_allowed: impersonate == Impersonate::All,
+            system_user_allowed: service != Service::None,
+            system_user: None,
+            scope: params.get("scope").unwrap_or("read").to_owned(),
+            // A service token is a reference token: somebody must be able to issue it.
+            access_tokens: match (service, policy) {
+                (Service::ReferenceToken, RecordAccessTokens::None) => RecordAccessTokens::AdministratorsOnly,
+                (_, policy) => policy,
+            },
+            basic_authentication_allowed: false,
+            public_refresh_allowed: false,
+            require_consent: true,
+            is_enabled: true,
+            allowed_cors_origins: vec![],
+            access_token_seconds: None,
+            access_token_algorithm: None,
+            id_token_algorithm: None,
+            policy_url: None,
+            terms_url: None,
+        };
+        Ok(Self { record })
+    }
+
+    /// What is about to be registered, in plain words.
+    pub fn in_words(&self) -> Vec<String> {
+        let record = &self.record;
+        let mut words = Vec::new();
+        words.push(match record.client_type {
+            RecordClientType::Public => "It runs where no secret can be kept, and gets none.".to_owned(),
+            _ => "It keeps a secret, which is shown to you once when it is registered.".to_owned(),
+        });
+        words.push(match (record.impersonate_as_internal_user_allowed, record.impersonate_as_community_user_allowed) {
+            (false, _) => "It signs nobody in.".to_owned(),
+            (true, false) => "It may sign in the people who work here, and act for them.".to_owned(),
+            (true, true) => "It may sign in everybody, people from outside too, and act for them.".to_owned(),
+        });
+        if let Some(uri) = record.impersonate_login_url.first() {
+            words.push(format!("People who sign in are sent to {uri}, with what it needs to act for them."));
+        }
+        if record.system_user_allowed {
+            words.push("It may call the APIs on its own, as the System User that you choose.".to_owned());
+        }
+        words.extend(match record.access_tokens {
+            RecordAccessTokens::None => None,
+            RecordAccessTokens::AdministratorsOnly => {
+                Some("Administrators may issue long-lived tokens for it.".to_owned())
+            }
+            RecordAccessTokens::AuthenticatedUsers => {
+                Some("Anyone who is signed in may make long-lived tokens for it.".to_owned())
+            }
+        });
+        words.push(format!("The most it may do on the APIs: {}.", record.scope));
+        words
+    }
+}
+
+fn wrong_with_public(
+    redirect_uri: Option<&str>,
+    impersonate: Impersonate,
+    service: Service,
+    asks_for_secret: bool,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut say = |when: bool, problem: &str| problems.extend(when.then(|| problem.to_owned()));
+    say(
+        redirect_uri.is_none_or(|uri| Url::parse(uri).is_err()),
+        "redirectUri: a Public application needs an absolute one",
+    );
+    say(impersonate == Impersonate::None, "impersonate: a Public application signs people in; internal or all");
+    say(asks_for_secret, "requestSecret: a Public application keeps no secret");
+    say(service != Service::None, "serviceAccess: a Public application cannot prove itself; none");
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str) -> Result<Installation, String> {
+        let params = Params::parse(query.as_bytes()).expect("it is readable");
+        Installation::parse(&params).map_err(|problems| problems.join("; "))
+    }
+
+    #[test]
+    fn a_link_says_what_is_registered() {
+        let all = "applicationUri=vendor.app&applicationName=Vendor&clientType=confidential&redirectUri=https://a.example/cb\
+                   &impersonate=ALL&requestSecret=true&serviceAccess=referenceToken&scope=read%20update";
+        let record = parse(all).expect("a good link").record;
+        assert_eq!((record.application_uri.as_str(), record.name.as_str()), ("vendor.app", "Vendor"));
+        assert_eq!(record.client_type, RecordClientType::Confidential);
+        assert!(record.impersonate_as_community_user_allowed && record.system_user_allowed);
+        assert_eq!(record.access_tokens, RecordAccessTokens::AdministratorsOnly, "or nobody could issue the token");
+        assert_eq!(record.scope, "read update");
+        let least = parse("applicationUri=x").expect("a good link").record;
+        assert!(!least.impersonate_as_internal_user_allowed && !least.system_user_allowed);
+        assert_eq!((least.name.as_str(), least.scope.as_str()), ("x", "read"));
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_followed_says_why() {
+        let public = "applicationUri=x&clientType=Public&redirectUri=https://a.example/cb&impersonate=internal";
+        assert!(parse(public).is_ok());
+        for (query, problem) in [
+            ("applicationName=x", "applicationUri"),
+            ("applicationUri=x&clientType=Public&impersonate=internal", "redirectUri"),
+            ("applicationUri=x&clientType=Public&redirectUri=/cb&impersonate=internal", "redirectUri"),
+            ("applicationUri=x&clientType=Public&redirectUri=https://a.example/&impersonate=none", "impersonate"),
+            (&format!("{public}&requestSecret=true"), "requestSecret"),
+            (&format!("{public}&serviceAccess=clientCredentials"), "serviceAccess"),
+            ("applicationUri=x&clientType=Secret", "clientType"),
+            ("applicationUri=x&impersonate=some", "impersonate"),
+            ("applicationUri=x&serviceAccess=yes", "serviceAccess"),
+            ("applicationUri=x&referenceTokens=all", "referenceTokens"),
+            ("applicationUri=x&requestSecret=maybe", "requestSecret"),
+            ("applicationUri=x&applicationUri=y", "applicationUri: write it once"),
+        ] {
+            let said = parse(query).expect_err(query);
+            assert!(said.contains(problem), "{query}: {said}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `{root}/manage`: the instance manager, for administrators at a browser (`identity.md` §3.8). What its pages do, the
+//! admin API and the command line do by the same flows.
+
+mod applications;
+mod audit;
+mod dashboard;
+mod install;
+mod keys;
+mod legacy;
+mod refusals;
+mod roles;
+mod sessions;
+mod settings;
+mod tokens;
+mod users;
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use axum::routing::get;
+use flows::Fault;
+use flows::admin::{AdminRefusal, Office};
+use flows::manage::Manager;
+use form_urlencoded::Serializer;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use model::{Language, Moment, Timestamp};
+use oauth::params::Params;
+use uuid::Uuid;
+
+use crate::layer;
+use crate::pages::manager::{Content, Page, Said, Section};
+use crate::person::Person;
+use crate::render;
+use crate::visit::Gate;
+use crate::words;
+
+/// Rows of a list on one page.
+const ROWS: usize = 50;
+/// How many are read: one more than is shown says whether there are more.
+const READ: u32 = 51;
+
+pub(crate) fn router() -> Router<Arc<Gate>> {
+    Router::new()
+        .route(Section::Dashboard.path(), get(dashboard::show))
+        .route("/manage/", get(dashboard::show))
+        .route(Section::Applications.path(), get(applications::list))
+        .route("/manage/apps/new", get(applications::blank).post(applications::create))
+        .route("/manage/apps/install", get(install::show).post(install::install))
+        .route("/manage/apps/uninstall", get(install::show_removal).post(install::uninstall))
+        .route("/manage/apps/{id}", get(applications::show).post(applications::change))
+        .route(Section::Users.path(), get(users::list))
+        .route("/manage/users/new", get(users::blank).post(users::create))
+        .route("/manage/users/{id}", get(users::show).post(users::change))
+        .route(Section::Roles.path(), get(roles::show).post(roles::change))
+        .route(Section::Sessions.path(), get(sessions::show).post(sessions::end))
+        .route(Section::Tokens.path(), get(tokens::show).post(tokens::change))
+        .route(Section::Keys.path(), get(keys::show).post(keys::change))
+        .route(Section::Audit.path(), get(audit::show))
+        .route(Section::Refusals.path(), get(refusals::show))
+        .route(Section::Legacy.path(), get(legacy::show))
+        .route(Section::Settings.path(), get(settings::show).post(settings::change))
+        .layer(axum::middleware::from_fn(layer::to_the_end))
+}
+
+/// An administrator at a page.
+struct AtDesk {
+    person: Person,
+    manager: Arc<Manager>,
+}
+
+/// A form that the administrator sent, and how far the change feed had come before it was acted upon.
+struct Sent {
+    form: Params,
+    since: i64,
+}
+
+type Answered = Result<Response, Fault>;
+
+impl FromRequestParts<Arc<Gate>> for AtDesk {
+    type Rejection = Response;
+
+    /// Strangers sign in first; who is no administrator is told so.
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
+        let mut person = Person::from_request_parts(parts, gate).await?;
+        let (instance, visitor, browser) = person.parts();
+        match instance.manager_at(&mut person.visit.moment(), &visitor, &browser) {
+            Ok(Ok(manager)) => Ok(Self { person, manager: Arc::new(manager) }),
+            Ok(Err(_)) => Err(crate::id::for_administrators(&person.visit)),
+            Err(fault) => Err(render::fault_page(&person.visit, &fault)),
+        }
+    }
+}
+
+impl AtDesk {
+    fn open(&mut self) -> (Office<'_>, Moment<'_>) {
+        (self.manager.office(), self.person.visit.moment())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.person.visit.now
+    }
+
+    /// Reads the form that is to change something.
+    async fn begin(&mut self, headers: &HeaderMap, body: Body) -> Result<Sent, Response> {
+        let form = self.person.form(headers, body).await?;
+        match self.manager.instance().newest_change().await {
+            Ok(since) => Ok(Sent { form, since }),
+            Err(fault) => Err(render::fault_page(&self.person.visit, &fault)),
+        }
+    }
+
+    /// Memory follows what was changed before the answer is sent.
+    async fn end(mut self, since: i64, answer: Answered) -> Response {
+        let instance = Arc::clone(self.manager.instance());
+        let settled = instance.settle(since, &mut self.person.visit.moment()).await;
+        self.answer(settled.and(answer))
+    }
+
+    fn answer(&self, answer: Answered) -> Response {
+        answer.unwrap_or_else(|fault| render::fault_page(&self.person.visit, &fault))
+    }
+
+    fn page(&self, section: Section, content: Content, said: Said) -> Response {
+        let status = match &said {
+            Said::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Said::Nothing | Said::Done(_) => StatusCode::OK,
+        };
+        self.page_with(status, section, content, said)
+    }
+
+    fn page_with(&self, status: StatusCode, section: Section, content: Content, said: Said) -> Response {
+        let (visit, browser) = (&self.person.visit, &self.person.browser);
+        let page = Page {
+            words: words::of(Language::English),
+            instance_name: &visit.instance.name,
+            user_name: &browser.user.name,
+            login: browser.user.login.as_str(),
+            section,
+            csrf: &self.person.csrf(),
+            said,
+            content,
+        };
+        render::page(status, &page, None)
+    }
+
+    /// What the address or a form names is not there.
+    fn gone(&self) -> Response {
+        crate::no_such_page(&self.person.visit)
+    }
+}
+
+/// Back to a page by GET, so that loading it again repeats nothing.
+fn done(path: impl Display) -> Response {
+    render::redirect(&Method::POST, &format!("{path}?{DONE}"))
+}
+
+const DONE: &str = "done";
+
+/// What a page says when it was reached through [`done`].
+fn said(query: Option<&str>) -> Said {
+    if query == Some(DONE) { Said::Done("Saved.") } else { Said::Nothing }
+}
+
+/// What was asked for; an address that does not read asks for nothing.
+fn asked(query: Option<&str>) -> Params {
+    let read = Params::parse(query.unwrap_or_default().as_bytes());
+    read.unwrap_or_else(|_| Params::parse(b"").expect("nothing is readable"))
+}
+
+fn refused(refusal: AdminRefusal) -> Said {
+    Said::Refused(match refusal {
+        AdminRefusal::Invalid(problems) => problems,
+        other => vec![other.to_string()],
+    })
+}
+
+/// Somebody changed it since the page was made.
+fn overtaken() -> Said {
+    refused(AdminRefusal::Overtaken)
+}
+
+fn id(text: Option<&str>) -> Option<Uuid> {
+    text.and_then(|text| Uuid::try_parse(text).ok())
+}
+
+/// The number that a form was made with, of what it changes.
+fn version(form: &Params) -> Option<i64> {
+    form.get("version").and_then(|text| text.parse().ok())
+}
+
+fn is_checked(form: &Params, name: &str) -> bool {
+    form.get(name).is_some()
+}
+
+/// One thing a line.
+fn lines(form: &Params, name: &str) -> Vec<String> {
+    let text = form.get(name).unwrap_or_default();
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+fn several(form: &Params, name: &str) -> Vec<String> {
+    form.iter().filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).collect()
+}
+
+/// An address with a query.
+fn at(path: &str, query: &[(&str, &str)]) -> String {
+    let mut text = Serializer::new(String::new());
+    text.extend_pairs(query);
+    format!("{path}?{}", text.finish())
+}
+
+/// The rows of this page, and the key of the next page's first predecessor if there is one.
+fn paged<T>(mut rows: Vec<T>, key: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+    let more = rows.len() > ROWS;
+    rows.truncate(ROWS);
+    let last = if more { rows.last().map(key) } else { None };
+    (rows, last)
+}
+
+/// The end of a day that a form names, in UTC.
+fn day(form: &Params, name: &str) -> Result<Option<Timestamp>, String> {
+    let Some(text) = form.get(name) else { return Ok(None) };
+    let read = text.trim().parse::<jiff::civil::Date>().and_then(jiff::civil::Date::tomorrow).and_then(|day| {
+        let midnight = day.to_zoned(jiff::tz::TimeZone::UTC)?;
+        Ok(Timestamp(midnight.timestamp().as_microsecond()))
+    });
+    read.map(Some).map_err(|_| format!("{name}: write a day like 2027-01-31"))
+}

@@ -1,0 +1,607 @@
+//! `/manage/apps`: the register of Trusted Applications, and their secrets.
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery};
+use axum::response::Response;
+use flows::Fault;
+use flows::admin::{AdminRefusal, draw_secret};
+use http::{HeaderMap, StatusCode};
+use model::application::{API_SCOPES, Secret};
+use model::record::{ApplicationRecord, RecordAccessTokens, RecordClientType};
+use model::{ApplicationId, Timestamp, TrustedApplication, UserId};
+use oauth::client::ClientId;
+use oauth::params::Params;
+use oauth::secret::{ClientSecret, Presented};
+
+use super::{
+    Answered, AtDesk, READ, Sent, asked, at, done, id, is_checked, lines, overtaken, paged, refused, said, several,
+    version,
+};
+use crate::pages::manager::{Button, Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Applications;
+
+pub(super) async fn list(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
+    let (find, after) = (asked.get("find").unwrap_or_default().trim(), asked.get("after"));
+    let (office, _) = at_desk.open();
+    let mut rows = Vec::new();
+    if after.is_none() && !find.is_empty() {
+        // What begins with the text stands behind it, but for the text itself.
+        rows.extend(office.application(find).await?.ok());
+    }
+    rows.extend(office.applications_after(after.unwrap_or(find), READ).await?);
+    rows.retain(|application| application.uri.as_str().starts_with(find));
+    let (rows, behind) = paged(rows, |application| application.uri.as_str().to_owned());
+    let line = |application: &TrustedApplication| Row {
+        cells: vec![
+            Cell::text(&application.name)
+                .link(format!("{}/{}", HERE.path(), application.id))
+                .badge((!application.enabled).then_some("disabled")),
+            Cell::code(application.uri.as_str()),
+            Cell::text(format!("{:?}", application.to_record().client_type)),
+            Cell::code(application.scope.to_string()),
+        ],
+        button: None,
+    };
+    let list = List {
+        caption: "Trusted Applications",
+        columns: vec!["Name", "ApplicationUri", "Type", "Scope"],
+        rows: rows.iter().map(line).collect(),
+        empty: "No application has such an ApplicationUri.",
+        next: behind.map(|behind| at(HERE.path(), &[("find", find), ("after", &behind)])),
+        to: String::new(),
+    };
+    let search = Form {
+        to: HERE.path().to_owned(),
+        is_question: true,
+        hidden: vec![],
+        fields: vec![Field::line("find", "ApplicationUri", "Or how it begins.", find)],
+        button: "Find",
+        is_grave: false,
+    };
+    let content = Content {
+        name: "manage-apps",
+        title: "Trusted Applications".to_owned(),
+        lead: "What may sign people in, or call the APIs.".to_owned(),
+        links: vec![Link::new("/manage/apps/new", "Register an application")],
+        parts: vec![Part::Form(search), Part::List(list)],
+    };
+    Ok(at_desk.page(HERE, content, Said::Nothing))
+}
+
+/// What an application is, for somebody who does not know the words of OAuth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Web,
+    Browser,
+    Native,
+    Service,
+    Hybrid,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::Web, Self::Browser, Self::Native, Self::Service, Self::Hybrid];
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Browser => "spa",
+            Self::Native => "native",
+            Self::Service => "service",
+            Self::Hybrid => "hybrid",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Web => "Web application: signs people in, runs on a server that keeps a secret",
+            Self::Browser => "Single-page application: runs in the browser, where no secret can be kept",
+            Self::Native => "Desktop, mobile or console application: on people's devices, no secret",
+            Self::Service => "Service: calls the APIs on its own, nobody signs in",
+            Self::Hybrid => "Web application that also calls the APIs on its own",
+        }
+    }
+
+    fn of(text: Option<&str>) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| Some(kind.key()) == text)
+    }
+
+    const fn has_secret(self) -> bool {
+        matches!(self, Self::Web | Self::Service | Self::Hybrid)
+    }
+
+    /// What is usual for it.
+    fn record(self) -> ApplicationRecord {
+        let signs_in = self != Self::Service;
+        ApplicationRecord {
+            application_uri: String::new(),
+            name: String::new(),
+            client_type: if self.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public },
+            impersonate_login_url: if self == Self::Native { vec!["http://127.0.0.1/".to_owned()] } else { vec![] },
+            impersonate_logout_url: vec![],
+            impersonate_as_internal_user_allowed: signs_in,
+            impersonate_as_community_user_allowed: false,
+            system_user_allowed: !signs_in || self == Self::Hybrid,
+            system_user: None,
+            scope: "read".to_owned(),
+            access_tokens: RecordAccessTokens::None,
+            basic_authentication_allowed: false,
+            public_refresh_allowed: self == Self::Native,
+            require_consent: true,
+            is_enabled: true,
+            allowed_cors_origins: vec![],
+            access_token_seconds: None,
+            access_token_algorithm: None,
+            id_token_algorithm: None,
+            policy_url: None,
+            terms_url: None,
+        }
+    }
+}
+
+pub(super) async fn blank(at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    match Kind::of(asked(query.as_deref()).get("kind")) {
+        Some(kind) => registration(&at_desk, kind, (&kind.record(), ""), Said::Nothing),
+        None => kinds(&at_desk),
+    }
+}
+
+fn kinds(at_desk: &AtDesk) -> Response {
+    let links = Kind::ALL.map(|kind| Link::new(at("/manage/apps/new", &[("kind", kind.key())]), kind.text()));
+    let content = Content {
+        name: "manage-app-kinds",
+        title: "Register an application".to_owned(),
+        lead: "What kind of application is it? Everything can be changed on the next page.".to_owned(),
+        links: links.into(),
+        parts: vec![],
+    };
+    at_desk.page(HERE, content, Said::Nothing)
+}
+
+fn registration(
+    at_desk: &AtDesk,
+    kind: Kind,
+    (record, system_user): (&ApplicationRecord, &str),
+    said: Said,
+) -> Response {
+    let mut entries = vec![
+        Field::line(
+            "uri",
+            "ApplicationUri",
+            "The client_id that the application is configured with; it cannot be changed later.",
+            &record.application_uri,
+        )
+        .required(),
+    ];
+    entries.extend(fields(record, system_user));
+    let form = Form {
+        to: "/manage/apps/new".to_owned(),
+        is_question: false,
+        hidden: vec![("kind", kind.key().to_owned())],
+        fields: entries,
+        button: "Register",
+        is_grave: false,
+    };
+    let content = Content {
+        name: "manage-app-new",
+        title: "Register an application".to_owned(),
+        lead: kind.text().to_owned(),
+        links: vec![Link::new("/manage/apps/new", "Another kind")],
+        parts: vec![Part::Form(form)],
+    };
+    at_desk.page(HERE, content, said)
+}
+
+const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
+
+fn algorithm(name: &'static str, label: &'static str, chosen: Option<oauth::jose::Algorithm>) -> Field {
+    let usual = [(String::new(), "As the instance".to_owned())];
+    let named = ALGORITHMS.map(|name| (name.to_owned(), name.to_owned()));
+    Field::choice(name, label, usual.into_iter().chain(named), chosen.map_or("", |chosen| chosen.as_str()))
+}
+
+/// What of a record can be written down; a Public application has no part in what needs a secret.
+fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field> {
+    let scope = |name| record.scope.split(' ').any(|known| known == name);
+    let is_public = record.client_type == RecordClientType::Public;
+    let mut fields = vec![
+        Field::line("name", "Name", "People see it when they consent.", &record.name).required(),
+        Field::lines(
+            "redirect_uris",
+            "Redirect URIs (ImpersonateLoginUrl)",
+            "One a line, compared letter by letter. http:// only for loopback addresses; without a port any port fits.",
+            &record.impersonate_login_url,
+        ),
+        Field::lines(
+            "post_logout_uris",
+            "Post-logout URIs (ImpersonateLogoutUrl)",
+            "One a line: where people may be sent after signing out.",
+            &record.impersonate_logout_url,
+        ),
+        Field::check(
+            "internal",
+            "Internal users may sign in",
+            "ImpersonateAsInternalUserAllowed",
+            record.impersonate_as_internal_user_allowed,
+        ),
+        Field::check(
+            "community",
+            "Community users may sign in",
+            "ImpersonateAsCommunityUserAllowed: their tokens identify them and open no API",
+            record.impersonate_as_community_user_allowed,
+        ),
+        Field::several(
+            "scope",
+            "Scope: the most it may ever be granted",
+            API_SCOPES.into_iter().chain(["offline_access", "DomainApi"]).map(|name| (name, name, scope(name))),
+        ),
+    ];
+    if is_public {
+        fields.push(Field::check(
+            "public_refresh",
+            "Refresh tokens without a secret",
+            "PublicRefreshAllowed: for 24 hours, rotating",
+            record.public_refresh_allowed,
+        ));
+    } else {
+        fields.extend([
+            Field::check(
+                "service",
+                "May call the APIs on its own",
+                "SystemUserAllowed: client credentials and service tokens, as the System User below",
+                record.system_user_allowed,
+            ),
+            Field::line("system_user", "System User", "The login of the user that it acts as.", system_user),
+            Field::check(
+                "basic",
+                "Legacy sign-in with passwords",
+                "BasicAuthenticationAllowed: only while the instance allows it",
+                record.basic_authentication_allowed,
+            ),
+        ]);
+    }
+    fields.extend(rare_fields(record));
+    fields
+}
+
+fn rare_fields(record: &ApplicationRecord) -> Vec<Field> {
+    let policies = [
+        ("None", "Nobody"),
+        ("AdministratorsOnly", "Administrators"),
+        ("AuthenticatedUsers", "Anyone who is signed in, for themselves"),
+    ];
+    let policies = policies.map(|(value, text)| (value.to_owned(), text.to_owned()));
+    let seconds = record.access_token_seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    vec![
+        Field::choice(
+            "access_tokens",
+            "Who may issue reference tokens (AccessTokens)",
+            policies,
+            format!("{:?}", record.access_tokens),
+        ),
+        Field::check("consent", "People are asked for consent", "RequireConsent", record.require_consent),
+        Field::lines(
+            "origins",
+            "Origins of browsers that may read answers (AllowedCorsOrigins)",
+            "One a line; left empty, those of the redirect URIs.",
+            &record.allowed_cors_origins,
+        ),
+        Field::line("seconds", "Seconds that an access token lives", "Left empty, as the instance.", seconds),
+        algorithm("access_algorithm", "Signature of access tokens", record.access_token_algorithm),
+        algorithm("id_algorithm", "Signature of ID tokens", record.id_token_algorithm),
+        Field::line("policy_url", "Privacy policy", "Linked from the consent page.", text(&record.policy_url)),
+        Field::line("terms_url", "Terms of service", "Linked from the consent page.", text(&record.terms_url)),
+        Field::check("enabled", "Enabled", "IsEnabled: switched off, everything of it ends at once", record.is_enabled),
+    ]
+}
+
+/// The record as the form says it, but for the System User's id; and what does not read.
+fn entered(form: &Params, (uri, client_type): (&str, RecordClientType)) -> (ApplicationRecord, Vec<String>) {
+    let mut problems = Vec::new();
+    let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let seconds = text("seconds").and_then(|seconds| {
+        let read = seconds.parse().ok();
+        problems.extend(read.is_none().then(|| "AccessTokenSeconds: write a number".to_owned()));
+        read
+    });
+    let mut algorithm = |name: &str| {
+        let named = form.get(name)?;
+        let known = named.parse().ok();
+        problems.extend(known.is_none().then(|| format!("{named}: no such algorithm")));
+        known
+    };
+    let record = ApplicationRecord {
+        application_uri: uri.to_owned(),
+        name: text("name").unwrap_or_default(),
+        client_type,
+        impersonate_login_url: lines(form, "redirect_uris"),
+        impersonate_logout_url: lines(form, "post_logout_uris"),
+        impersonate_as_internal_user_allowed: is_checked(form, "internal"),
+        impersonate_as_community_user_allowed: is_checked(form, "community"),
+        system_user_allowed: is_checked(form, "service"),
+        system_user: None,
+        scope: several(form, "scope").join(" "),
+        access_tokens: match form.get("access_tokens") {
+            Some("AuthenticatedUsers") => RecordAccessTokens::AuthenticatedUsers,
+            Some("AdministratorsOnly") => RecordAccessTokens::AdministratorsOnly,
+            _ => RecordAccessTokens::None,
+        },
+        basic_authentication_allowed: is_checked(form, "basic"),
+        public_refresh_allowed: is_checked(form, "public_refresh"),
+        require_consent: is_checked(form, "consent"),
+        is_enabled: is_checked(form, "enabled"),
+        allowed_cors_origins: lines(form, "origins"),
+        access_token_seconds: seconds,
+        access_token_algorithm: algorithm("access_algorithm"),
+        id_token_algorithm: algorithm("id_algorithm"),
+        policy_url: text("policy_url"),
+        terms_url: text("terms_url"),
+    };
+    (record, problems)
+}
+
+/// Finds whom the record is to act as.
+pub(super) async fn with_system_user(
+    at_desk: &mut AtDesk,
+    mut record: ApplicationRecord,
+    login: &str,
+) -> Result<(ApplicationRecord, Vec<String>), Fault> {
+    if login.is_empty() || !record.system_user_allowed {
+        return Ok((record, vec![]));
+    }
+    let (office, _) = at_desk.open();
+    Ok(match office.user_by_name(login).await? {
+        Ok(row) => {
+            record.system_user = Some(row.user.id.0);
+            (record, vec![])
+        }
+        Err(refusal) => (record, vec![format!("SystemUser: {refusal}")]),
+    })
+}
+
+pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = created(&mut at_desk, &sent.form).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let Some(kind) = Kind::of(form.get("kind")) else { return Ok(at_desk.gone()) };
+    let (uri, login) = (form.get("uri").unwrap_or_default().trim(), form.get("system_user").unwrap_or_default().trim());
+    let client_type = if kind.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
+    let (record, mut problems) = entered(form, (uri, client_type));
+    let (record, unknown) = with_system_user(at_desk, record, login).await?;
+    problems.extend(unknown);
+    if !problems.is_empty() {
+        return Ok(registration(at_desk, kind, (&record, login), Said::Refused(problems)));
+    }
+    Ok(match register(at_desk, record.clone()).await? {
+        Ok((application, secret, warnings)) => registered(at_desk, &application, secret.as_ref(), warnings),
+        Err(refusal) => registration(at_desk, kind, (&record, login), refused(refusal)),
+    })
+}
+
+type Registered = (TrustedApplication, Option<Presented<ClientSecret>>, Vec<String>);
+
+/// A Confidential application gets its first secret with it.
+pub(super) async fn register(
+    at_desk: &mut AtDesk,
+    record: ApplicationRecord,
+) -> Result<Result<Registered, AdminRefusal>, Fault> {
+    let (office, mut moment) = at_desk.open();
+    let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
+    let made = office.create_application(record, secret.as_ref(), &mut moment).await?;
+    Ok(made.map(|(application, warnings)| (application, secret, warnings)))
+}
+
+/// The page that shows what the developer needs, once.
+pub(super) fn registered(
+    at_desk: &AtDesk,
+    application: &TrustedApplication,
+    secret: Option<&Presented<ClientSecret>>,
+    warnings: Vec<String>,
+) -> Response {
+    let mut parts: Vec<Part> = warnings.into_iter().map(|warning| Part::Text(format!("Note: {warning}."))).collect();
+    parts.extend(secret.map(|secret| Part::Once { what: "The client secret", value: secret.expose().to_owned() }));
+    parts.push(Part::Heading("What its developer needs"));
+    let issuer = &at_desk.person.visit.instance.issuer;
+    parts.push(Part::Facts(vec![
+        ("Issuer", Cell::code(issuer)),
+        ("Discovery", Cell::code(format!("{issuer}/.well-known/openid-configuration"))),
+        ("client_id", Cell::code(application.uri.as_str())),
+        ("Scope", Cell::code(application.scope.to_string())),
+    ]));
+    let content = Content {
+        name: "manage-app-registered",
+        title: format!("{} is registered", application.name),
+        lead: String::new(),
+        links: vec![Link::new(format!("{}/{}", HERE.path(), application.id), "Its page")],
+        parts,
+    };
+    at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing)
+}
+
+pub(super) async fn show(mut at_desk: AtDesk, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let answer = shown(&mut at_desk, &text, said(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+async fn shown(at_desk: &mut AtDesk, text: &str, said: Said) -> Answered {
+    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
+    let (office, _) = at_desk.open();
+    let Ok(application) = office.application_by_id(ApplicationId(id)).await? else { return Ok(at_desk.gone()) };
+    let login = system_user(at_desk, &application.to_record()).await?;
+    Ok(overview(at_desk, &application, (&application.to_record(), &login), said))
+}
+
+/// Login of the System User.
+async fn system_user(at_desk: &mut AtDesk, record: &ApplicationRecord) -> Result<String, Fault> {
+    let Some(user) = record.system_user else { return Ok(String::new()) };
+    let (office, _) = at_desk.open();
+    let row = office.user_by_id(UserId(user)).await?;
+    Ok(row.map(|row| row.user.login.to_string()).unwrap_or_default())
+}
+
+fn overview(
+    at_desk: &AtDesk,
+    application: &TrustedApplication,
+    (record, system_user): (&ApplicationRecord, &str),
+    said: Said,
+) -> Response {
+    let here = format!("{}/{}", HERE.path(), application.id);
+    let (uri, id) = (application.uri.as_str(), application.id.to_string());
+    let mut parts = vec![
+        Part::Facts(vec![
+            ("ApplicationUri", Cell::code(uri).badge((!application.enabled).then_some("disabled"))),
+            ("ClientType", Cell::text(format!("{:?}", record.client_type))),
+        ]),
+        Part::Form(Form {
+            to: here.clone(),
+            is_question: false,
+            hidden: vec![("do", "save".to_owned()), ("version", application.version.to_string())],
+            fields: fields(record, system_user),
+            button: "Save",
+            is_grave: false,
+        }),
+    ];
+    if record.client_type == RecordClientType::Confidential {
+        parts.extend(secrets(application.secrets(), &here, at_desk.now()));
+    }
+    let content = Content {
+        name: "manage-app",
+        title: application.name.clone(),
+        lead: String::new(),
+        links: vec![
+            Link::new(at(Section::Tokens.path(), &[("application", &id)]), "Its reference tokens"),
+            Link::new(at(Section::Audit.path(), &[("application", uri)]), "Its part of the audit"),
+        ],
+        parts,
+    };
+    at_desk.page(HERE, content, said)
+}
+
+fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<Part> {
+    let line = |secret: &Secret| Row {
+        cells: vec![
+            Cell::text(&secret.label).badge(secret.expires_at.is_some_and(|end| end <= now).then_some("expired")),
+            Cell::time(When(secret.created_at)),
+            secret.expires_at.map_or_else(|| Cell::text("never"), |end| Cell::time(When(end))),
+        ],
+        button: Some(Button {
+            does: "remove-secret",
+            id: secret.id.clone(),
+            text: "Remove",
+            about: secret.label.clone(),
+        }),
+    };
+    let list = List {
+        caption: "Secrets",
+        columns: vec!["For what", "Made", "Expires", "Remove"],
+        rows: secrets.iter().map(line).collect(),
+        empty: "None.",
+        next: None,
+        to: here.to_owned(),
+    };
+    let expires = Field { input: Input::Day, ..Field::line("expires", "Expires", "Left empty, never.", "") };
+    let form = Form {
+        to: here.to_owned(),
+        is_question: false,
+        hidden: vec![("do", "add-secret".to_owned())],
+        fields: vec![Field::line("label", "For what", "The server or team that gets it.", "").required(), expires],
+        button: "Add a secret",
+        is_grave: false,
+    };
+    vec![Part::Heading("Secrets"), Part::List(list), Part::Form(form)]
+}
+
+pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = changed(&mut at_desk, &text, &sent).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> Answered {
+    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
+    let (office, _) = at_desk.open();
+    let Ok(application) = office.application_by_id(ApplicationId(id)).await? else { return Ok(at_desk.gone()) };
+    match form.get("do") {
+        Some("save") => save(at_desk, &application, form).await,
+        Some("add-secret") => add_secret(at_desk, &application, form).await,
+        Some("remove-secret") => {
+            let (office, mut moment) = at_desk.open();
+            let removed = office.remove_secret(&application, form.get("id").unwrap_or_default(), &mut moment).await?;
+            again(at_desk, &application, removed).await
+        }
+        _ => Ok(at_desk.gone()),
+    }
+}
+
+/// Back to the application's page, or the page with what was wrong.
+async fn again(at_desk: &mut AtDesk, application: &TrustedApplication, answer: Result<(), AdminRefusal>) -> Answered {
+    match answer {
+        Ok(()) => Ok(done(format_args!("{}/{}", HERE.path(), application.id))),
+        Err(refusal) => shown(at_desk, &application.id.to_string(), refused(refusal)).await,
+    }
+}
+
+async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Params) -> Answered {
+    if version(form) != Some(application.version) {
+        return shown(at_desk, &application.id.to_string(), overtaken()).await;
+    }
+    let uri: &ClientId = &application.uri;
+    let login = form.get("system_user").unwrap_or_default().trim();
+    let (record, mut problems) = entered(form, (uri.as_str(), application.to_record().client_type));
+    let (record, unknown) = with_system_user(at_desk, record, login).await?;
+    problems.extend(unknown);
+    if !problems.is_empty() {
+        return Ok(overview(at_desk, application, (&record, login), Said::Refused(problems)));
+    }
+    let (office, mut moment) = at_desk.open();
+    match office.change_application(application, record.clone(), &mut moment).await? {
+        Ok(_) => again(at_desk, application, Ok(())).await,
+        Err(AdminRefusal::Overtaken) => shown(at_desk, &application.id.to_string(), overtaken()).await,
+        Err(refusal) => Ok(overview(at_desk, application, (&record, login), refused(refusal))),
+    }
+}
+
+async fn add_secret(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Params) -> Answered {
+    let label = form.get("label").unwrap_or_default();
+    let expires = match super::day(form, "expires") {
+        Ok(expires) => expires,
+        Err(problem) => return shown(at_desk, &application.id.to_string(), Said::Refused(vec![problem])).await,
+    };
+    let (office, mut moment) = at_desk.open();
+    Ok(match office.add_secret_to(application, (label, expires), &mut moment).await? {
+        Ok((secret, shown)) => {
+            let here = format!("{}/{}", HERE.path(), application.id);
+            let content = Content {
+                name: "manage-secret-made",
+                title: format!("A secret for {}", application.name),
+                lead: secret.label,
+                links: vec![Link::new(here, "Back to the application")],
+                parts: vec![
+                    Part::Once { what: "The client secret", value: shown.expose().to_owned() },
+                    Part::Text(
+                        "The secrets that were there go on working: remove the old one when nobody shows it any more."
+                            .to_owned(),
+                    ),
+                ],
+            };
+            at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing)
+        }
+        Err(refusal) => return again(at_desk, application, Err(refusal)).await,
+    })
+}

@@ -1,0 +1,166 @@
+//! `/manage/audit`: what happened, the newest first.
+
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::admin::AuditedEvent;
+use flows::audit::{Place, Wanted};
+use model::UserId;
+use model::audit::{AuditKind, AuditOutcome};
+use oauth::params::Params;
+use serde_json::Value;
+
+use super::{Answered, AtDesk, ROWS, asked, at, day, id};
+use crate::pages::manager::{Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Audit;
+const QUESTIONS: [&str; 6] = ["since", "until", "kind", "outcome", "application", "user"];
+
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
+    let (wanted, problems) = wanted(at_desk, asked).await?;
+    let from = asked.get("from").and_then(place);
+    let (office, _) = at_desk.open();
+    let found = if problems.is_empty() { Some(office.events_before(&wanted, from, ROWS).await?) } else { None };
+    let (events, next) = found.map(|found| (found.events, found.next)).unwrap_or_default();
+    let next = next.map(|Place { first, seal, event }| {
+        let from = format!("{first}.{seal}.{event}");
+        let same = QUESTIONS.into_iter().filter_map(|name| Some((name, asked.get(name)?)));
+        let query: Vec<(&str, &str)> = same.chain([("from", from.as_str())]).collect();
+        at(HERE.path(), &query)
+    });
+    let list = List {
+        caption: "Events, the newest first",
+        columns: vec!["When", "What", "Outcome", "Application", "About", "By", "From", "More"],
+        rows: events.iter().map(line).collect(),
+        empty: "No such event among those that were looked at.",
+        next,
+        to: String::new(),
+    };
+    let content = Content {
+        name: "manage-audit",
+        title: "Audit".to_owned(),
+        lead: "What happened, once it is sealed: within a second.".to_owned(),
+        links: vec![Link::new(Section::Refusals.path(), "Look up a reference")],
+        parts: vec![
+            Part::Form(questions(asked)),
+            Part::List(list),
+            Part::Text(
+                "gatehouse audit export and gatehouse audit verify write the whole chain down and check that nobody \
+                 changed it."
+                    .to_owned(),
+            ),
+        ],
+    };
+    let said = if problems.is_empty() { Said::Nothing } else { Said::Refused(problems) };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+fn questions(asked: &Params) -> Form {
+    let text = |name: &str| asked.get(name).unwrap_or_default().to_owned();
+    let any = || std::iter::once((String::new(), "Any".to_owned()));
+    let kinds = AuditKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), kind.as_str().to_owned()));
+    let outcomes = [AuditOutcome::Done, AuditOutcome::Refused];
+    let outcomes = outcomes.map(|outcome| (outcome.as_str().to_owned(), outcome.as_str().to_owned()));
+    let day = |name, label| Field { input: Input::Day, ..Field::line(name, label, "", text(name)) };
+    Form {
+        to: HERE.path().to_owned(),
+        is_question: true,
+        hidden: vec![],
+        fields: vec![
+            Field::choice("kind", "What", any().chain(kinds), text("kind")),
+            Field::choice("outcome", "Outcome", any().chain(outcomes), text("outcome")),
+            Field::line("application", "ApplicationUri", "", text("application")),
+            Field::line("user", "Login of whom it is about", "", text("user")),
+            day("since", "After this day (UTC)"),
+            day("until", "Up to the end of this day (UTC)"),
+        ],
+        button: "Show",
+        is_grave: false,
+    }
+}
+
+/// And what of the question does not read.
+async fn wanted(at_desk: &mut AtDesk, asked: &Params) -> Result<(Wanted, Vec<String>), flows::Fault> {
+    let mut problems = Vec::new();
+    let mut time = |name| match day(asked, name) {
+        Ok(time) => time,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    let (since, until) = (time("since"), time("until"));
+    let kind = asked.get("kind").and_then(|text| AuditKind::ALL.iter().copied().find(|kind| kind.as_str() == text));
+    let outcomes = [AuditOutcome::Done, AuditOutcome::Refused];
+    let outcome = asked.get("outcome").and_then(|text| outcomes.into_iter().find(|outcome| outcome.as_str() == text));
+    let mut user = None;
+    if let Some(text) = asked.get("user").map(str::trim) {
+        let (office, _) = at_desk.open();
+        match (id(Some(text)), office.user_by_name(text).await?) {
+            (Some(id), _) => user = Some(UserId(id)),
+            (None, Ok(row)) => user = Some(row.user.id),
+            (None, Err(refusal)) => problems.push(refusal.to_string()),
+        }
+    }
+    let application = asked.get("application").map(|uri| uri.trim().to_owned());
+    Ok((Wanted { since, until, kind, outcome, application, user }, problems))
+}
+
+/// Three numbers with dots.
+fn place(text: &str) -> Option<Place> {
+    let mut numbers = text.split('.');
+    let (first, seal, event) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    Some(Place { first: first.parse().ok()?, seal: seal.parse().ok()?, event: event.parse().ok()? })
+}
+
+pub(super) fn line(event: &AuditedEvent) -> Row {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let about = event.login.clone().or_else(|| event.user.clone()).unwrap_or_default();
+    let about = match &event.user {
+        Some(id) => Cell::text(about).link(format!("{}/{id}", Section::Users.path())),
+        None => Cell::text(about),
+    };
+    let more = match &event.request {
+        Some(reference) => {
+            Cell::text("all of the request").link(at(Section::Refusals.path(), &[("reference", reference)]))
+        }
+        None => Cell::text(summary(event)),
+    };
+    Row {
+        cells: vec![
+            Cell::time(When(event.at)),
+            Cell::text(format!("{}{}", event.kind, what(event))),
+            Cell::text(if event.reason.is_empty() {
+                event.outcome.clone()
+            } else {
+                format!("{}: {}", event.outcome, event.reason)
+            }),
+            Cell::code(text(&event.application)),
+            about,
+            Cell::text(text(&event.actor)),
+            Cell::code(text(&event.address)),
+            more,
+        ],
+        button: None,
+    }
+}
+
+pub(super) fn detail(event: &AuditedEvent) -> Option<Value> {
+    event.detail.as_deref().and_then(|text| serde_json::from_str(text).ok())
+}
+
+/// Of an administrator's change, which one.
+fn what(event: &AuditedEvent) -> String {
+    let known = detail(event).and_then(|detail| detail["what"].as_str().map(str::to_owned));
+    known.map(|what| format!(": {what}")).unwrap_or_default()
+}
+
+fn summary(event: &AuditedEvent) -> String {
+    let subject = detail(event).and_then(|detail| detail["subject"].as_str().map(str::to_owned));
+    subject.unwrap_or_default()
+}

@@ -1,0 +1,97 @@
+//! `/manage`: how the instance is, at a glance.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use flows::audit::Wanted;
+use flows::signing_keys::KeyState;
+use model::Timestamp;
+use model::audit::AuditOutcome;
+
+use super::{Answered, AtDesk, audit, sessions};
+use crate::pages::manager::{Cell, Content, Link, List, Part, Row, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Dashboard;
+/// Secrets that expire within this are worth a look.
+const SOON: Duration = Duration::from_hours(24 * 30);
+const RECENT: usize = 10;
+
+pub(super) async fn show(mut at_desk: AtDesk) -> Response {
+    let answer = glance(&mut at_desk).await;
+    at_desk.answer(answer)
+}
+
+async fn glance(at_desk: &mut AtDesk) -> Answered {
+    let now = at_desk.now();
+    let secrets = expiring(at_desk, now);
+    let (office, _) = at_desk.open();
+    let (seats, _) = office.seats().await?;
+    let keys = office.keys(now).await?;
+    let wanted = Wanted { outcome: Some(AuditOutcome::Refused), ..Wanted::default() };
+    let refusals = office.events_before(&wanted, None, RECENT).await?.events;
+    let signing = keys.iter().filter(|key| key.state == KeyState::Signing);
+    let next = signing.map(|key| key.until).min();
+    let events = List {
+        caption: "The last refusals",
+        columns: vec!["When", "What", "Outcome", "Application", "About", "By", "From", "More"],
+        rows: refusals.iter().map(audit::line).collect(),
+        empty: "Nothing was refused lately.",
+        next: None,
+        to: String::new(),
+    };
+    let content = Content {
+        name: "manage",
+        title: "Dashboard".to_owned(),
+        lead: sessions::summary(&seats),
+        links: vec![
+            Link::new(Section::Sessions.path(), "Who has the seats"),
+            Link::new("/manage/apps/new", "Register an application"),
+            Link::new("/manage/users/new", "Make a user"),
+        ],
+        parts: vec![
+            Part::Facts(vec![(
+                "The next signing key signs from",
+                next.map_or_else(|| Cell::text("–"), |at| Cell::time(When(at))).link(Section::Keys.path()),
+            )]),
+            Part::Heading("Secrets that expire within 30 days"),
+            Part::List(secrets),
+            Part::Heading("The last refusals"),
+            Part::List(events),
+        ],
+    };
+    Ok(at_desk.page(HERE, content, Said::Nothing))
+}
+
+fn expiring(at_desk: &AtDesk, now: Timestamp) -> List {
+    let register = at_desk.manager.instance().register();
+    let mut ends: Vec<_> = register
+        .all()
+        .filter(|application| application.enabled)
+        .flat_map(|application| {
+            let soon = application
+                .secrets()
+                .iter()
+                .filter(|secret| secret.expires_at.is_some_and(|end| end <= now.plus(SOON)));
+            soon.map(move |secret| (secret.expires_at, application, secret))
+        })
+        .collect();
+    ends.sort_by_key(|(end, ..)| *end);
+    ends.truncate(RECENT);
+    let rows = ends.into_iter().map(|(end, application, secret)| Row {
+        cells: vec![
+            Cell::text(&application.name).link(format!("{}/{}", Section::Applications.path(), application.id)),
+            Cell::text(&secret.label),
+            end.map_or_else(|| Cell::text("–"), |end| Cell::time(When(end))),
+        ],
+        button: None,
+    });
+    List {
+        caption: "Secrets that expire within 30 days",
+        columns: vec!["Application", "Secret", "Expires"],
+        rows: rows.collect(),
+        empty: "None.",
+        next: None,
+        to: String::new(),
+    }
+}

@@ -1,0 +1,170 @@
+//! `/manage/apps/install` and `/manage/apps/uninstall`: links that an application's vendor gives to administrators.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use model::TrustedApplication;
+use model::install::Installation;
+use oauth::params::Params;
+
+use super::applications::{register, registered, with_system_user};
+use super::{Answered, AtDesk, asked, done, refused};
+use crate::pages::manager::{Cell, Content, Field, Form, Link, Part, Said, Section};
+
+const HERE: Section = Section::Applications;
+
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let answer = question(&mut at_desk, &query, Said::Nothing).await;
+    at_desk.answer(answer)
+}
+
+/// The link is sent along with the answer, and read once more.
+async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
+    let installation = match Installation::parse(&asked(Some(link))) {
+        Ok(installation) => installation,
+        Err(problems) => return Ok(broken(at_desk, "This link cannot be followed", problems)),
+    };
+    let record = &installation.record;
+    let (office, _) = at_desk.open();
+    if let Ok(known) = office.application(&record.application_uri).await? {
+        return Ok(known_already(at_desk, &known));
+    }
+    let mut fields = Vec::new();
+    if record.system_user_allowed {
+        fields.push(
+            Field::line(
+                "system_user",
+                "System User",
+                "The login of the user that it acts as: usually a service account.",
+                "",
+            )
+            .required(),
+        );
+    }
+    let mut parts: Vec<Part> = installation.in_words().into_iter().map(Part::Text).collect();
+    parts.push(Part::Facts(vec![
+        ("ApplicationUri", Cell::code(&record.application_uri)),
+        ("Type", Cell::text(format!("{:?}", record.client_type))),
+        ("Scope", Cell::code(&record.scope)),
+    ]));
+    parts.push(Part::Form(Form {
+        to: "/manage/apps/install".to_owned(),
+        is_question: false,
+        hidden: vec![("link", link.to_owned())],
+        fields,
+        button: "Register it",
+        is_grave: false,
+    }));
+    let content = Content {
+        name: "manage-install",
+        title: format!("Register {}?", record.name),
+        lead: "A link asks you to let this application in. Nothing has been done yet.".to_owned(),
+        links: vec![Link::new(HERE.path(), "No, back to the applications")],
+        parts,
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+fn broken(at_desk: &AtDesk, title: &str, problems: Vec<String>) -> Response {
+    let content = Content {
+        name: "manage-install-broken",
+        title: title.to_owned(),
+        lead: "Ask whoever gave it to you for another one.".to_owned(),
+        links: vec![Link::new(HERE.path(), "Applications")],
+        parts: vec![],
+    };
+    at_desk.page_with(StatusCode::BAD_REQUEST, HERE, content, Said::Refused(problems))
+}
+
+fn known_already(at_desk: &AtDesk, known: &TrustedApplication) -> Response {
+    let content = Content {
+        name: "manage-install-known",
+        title: format!("{} is registered already", known.name),
+        lead: "Nothing was changed.".to_owned(),
+        links: vec![Link::new(format!("{}/{}", HERE.path(), known.id), "Its page")],
+        parts: vec![],
+    };
+    at_desk.page(HERE, content, Said::Nothing)
+}
+
+pub(super) async fn install(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = installed(&mut at_desk, &sent.form).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn installed(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let link = form.get("link").unwrap_or_default();
+    let Ok(Installation { record }) = Installation::parse(&asked(Some(link))) else {
+        return question(at_desk, link, Said::Nothing).await;
+    };
+    let login = form.get("system_user").unwrap_or_default().trim();
+    let (record, problems) = with_system_user(at_desk, record, login).await?;
+    if !problems.is_empty() {
+        return question(at_desk, link, Said::Refused(problems)).await;
+    }
+    match register(at_desk, record).await? {
+        Ok((application, secret, warnings)) => Ok(registered(at_desk, &application, secret.as_ref(), warnings)),
+        Err(refusal) => question(at_desk, link, refused(refusal)).await,
+    }
+}
+
+pub(super) async fn show_removal(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let uri = asked(query.as_deref()).get("applicationUri").unwrap_or_default().to_owned();
+    let answer = removal(&mut at_desk, &uri, Said::Nothing).await;
+    at_desk.answer(answer)
+}
+
+async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
+    let (office, _) = at_desk.open();
+    let application = match office.application(uri).await? {
+        Ok(application) => application,
+        Err(refusal) => return Ok(broken(at_desk, "There is nothing to switch off", vec![refusal.to_string()])),
+    };
+    let content = Content {
+        name: "manage-uninstall",
+        title: format!("Switch {} off?", application.name),
+        lead: "Everything that it was given ends at once: sign-ins through it, tokens, sessions. Its record stays, so that \
+               the audit goes on telling what it did."
+            .to_owned(),
+        links: vec![Link::new(HERE.path(), "No, back to the applications")],
+        parts: vec![
+            Part::Facts(vec![(
+                "ApplicationUri",
+                Cell::code(application.uri.as_str()).badge((!application.enabled).then_some("disabled")),
+            )]),
+            Part::Form(Form {
+                to: "/manage/apps/uninstall".to_owned(),
+                is_question: false,
+                hidden: vec![("uri", application.uri.as_str().to_owned())],
+                fields: vec![],
+                button: "Switch it off",
+                is_grave: true,
+            }),
+        ],
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+pub(super) async fn uninstall(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = uninstalled(&mut at_desk, &sent.form).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn uninstalled(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let uri = form.get("uri").unwrap_or_default();
+    let (office, mut moment) = at_desk.open();
+    match office.set_application_enabled(uri, false, &mut moment).await? {
+        Ok(application) => Ok(done(format_args!("{}/{}", HERE.path(), application.id))),
+        Err(refusal) => removal(at_desk, uri, refused(refusal)).await,
+    }
+}

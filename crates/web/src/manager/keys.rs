@@ -1,0 +1,155 @@
+//! `/manage/keys`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::signing_keys::{KeyState, KeyView, ReplacementView};
+use http::HeaderMap;
+use model::Timestamp;
+use oauth::jose::Algorithm;
+
+use super::{Answered, AtDesk, asked, at, done, refused, said};
+use crate::pages::manager::{Cell, Content, Form, Link, List, Part, Row, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Keys;
+
+/// All, or with `replace=<algorithm>` what an emergency replacement would break.
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let asked = asked(query.as_deref());
+    let answer = match asked.get("replace").map(str::parse::<Algorithm>) {
+        Some(Ok(algorithm)) => preview(&mut at_desk, algorithm).await,
+        Some(Err(_)) => Ok(at_desk.gone()),
+        None => list(&mut at_desk, said(query.as_deref())).await,
+    };
+    at_desk.answer(answer)
+}
+
+async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
+    let (office, moment) = at_desk.open();
+    let now = moment.now;
+    let keys = office.keys(now).await?;
+    let mut algorithms: Vec<Algorithm> = Vec::new();
+    for key in &keys {
+        if !algorithms.contains(&key.times.algorithm) {
+            algorithms.push(key.times.algorithm);
+        }
+    }
+    let list = List {
+        caption: "Signing keys, the oldest first",
+        columns: vec!["Algorithm", "Key id", "State", "Signs from", "Age", "Until"],
+        rows: keys.iter().map(|key| line(key, now)).collect(),
+        empty: "There is no key.",
+        next: None,
+        to: String::new(),
+    };
+    let mut parts = vec![Part::List(list)];
+    for algorithm in &algorithms {
+        parts.push(Part::Form(act(
+            "rotate",
+            *algorithm,
+            match algorithm {
+                Algorithm::Es256 => "Rotate ES256 now",
+                Algorithm::Rs256 => "Rotate RS256 now",
+                Algorithm::Ps256 => "Rotate PS256 now",
+                Algorithm::EdDsa => "Rotate EdDSA now",
+            },
+            false,
+        )));
+    }
+    parts.push(Part::Text(
+        "Rotating breaks nothing: the successor is published at once and signs when every copy of the key set has it."
+            .to_owned(),
+    ));
+    let replace = |algorithm: &Algorithm| {
+        let name = algorithm.as_str();
+        Link::new(at(HERE.path(), &[("replace", name)]), format!("A {name} key is in wrong hands: what would break?"))
+    };
+    let content = Content {
+        name: "manage-keys",
+        title: "Signing keys".to_owned(),
+        lead: "They rotate by themselves, every 90 days.".to_owned(),
+        links: algorithms.iter().map(replace).collect(),
+        parts,
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+fn act(does: &str, algorithm: Algorithm, button: &'static str, is_grave: bool) -> Form {
+    Form {
+        to: HERE.path().to_owned(),
+        is_question: false,
+        hidden: vec![("do", does.to_owned()), ("algorithm", algorithm.as_str().to_owned())],
+        fields: vec![],
+        button,
+        is_grave,
+    }
+}
+
+fn line(key: &KeyView, now: Timestamp) -> Row {
+    let days = now.since(key.times.signs_from).as_secs() / 86_400;
+    Row {
+        cells: vec![
+            Cell::text(key.times.algorithm.as_str()),
+            Cell::code(&key.times.kid),
+            Cell::text(KeyState::as_str(key.state)),
+            Cell::time(When(key.times.signs_from)),
+            Cell::text(if key.times.signs_from > now { "–".to_owned() } else { format!("{days} days") }),
+            Cell::time(When(key.until)),
+        ],
+        button: None,
+    }
+}
+
+async fn preview(at_desk: &mut AtDesk, algorithm: Algorithm) -> Answered {
+    let (office, _) = at_desk.open();
+    let view = match office.preview_replacement(algorithm).await? {
+        Ok(view) => view,
+        Err(refusal) => return list(at_desk, refused(refusal)).await,
+    };
+    let ReplacementView { removed, access_tokens_of, id_tokens_of, live_sessions, .. } = view;
+    let all = |names: Vec<String>| Cell::code(if names.is_empty() { "none".to_owned() } else { names.join(" ") });
+    let content = Content {
+        name: "manage-key-replacement",
+        title: format!("Replace the {} keys now?", algorithm.as_str()),
+        lead: "For keys that may be in wrong hands. A new key signs at once; everything that the old ones signed dies."
+            .to_owned(),
+        links: vec![Link::new(HERE.path(), "No, back to the keys")],
+        parts: vec![
+            Part::Facts(vec![
+                ("Keys that go", all(removed)),
+                ("Access tokens die of", all(access_tokens_of)),
+                ("ID tokens are no hint for signing out any more of", all(id_tokens_of)),
+                ("Live sessions", Cell::text(live_sessions.to_string())),
+            ]),
+            Part::Form(act("replace", algorithm, "Replace them now", true)),
+        ],
+    };
+    Ok(at_desk.page(HERE, content, Said::Nothing))
+}
+
+pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = match sent.form.get("algorithm").map(str::parse::<Algorithm>) {
+        Some(Ok(algorithm)) => changed(&mut at_desk, sent.form.get("do"), algorithm).await,
+        _ => Ok(at_desk.gone()),
+    };
+    at_desk.end(sent.since, answer).await
+}
+
+async fn changed(at_desk: &mut AtDesk, does: Option<&str>, algorithm: Algorithm) -> Answered {
+    let manager = at_desk.manager.clone();
+    let (office, mut moment) = at_desk.open();
+    let made = match does {
+        Some("rotate") => office.rotate_key(manager.master(), algorithm, &mut moment).await?,
+        Some("replace") => office.replace_keys(manager.master(), algorithm, &mut moment).await?,
+        _ => return Ok(at_desk.gone()),
+    };
+    match made {
+        Ok(_) => Ok(done(HERE.path())),
+        Err(refusal) => list(at_desk, refused(refusal)).await,
+    }
+}

@@ -1,0 +1,93 @@
+//! `/manage/refusals`: why something was refused, by the reference that was shown.
+
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::admin::AuditedEvent;
+use serde_json::Value;
+
+use super::{Answered, AtDesk, asked, audit, refused};
+use crate::pages::manager::{Cell, Content, Field, Form, Part, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Refusals;
+
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let answer = looked_up(&mut at_desk, asked(query.as_deref()).get("reference")).await;
+    at_desk.answer(answer)
+}
+
+async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
+    let search = Form {
+        to: HERE.path().to_owned(),
+        is_question: true,
+        hidden: vec![],
+        fields: vec![
+            Field::line(
+                "reference",
+                "Reference",
+                "The 32 digits on the error page, or in the x-request-id of an answer.",
+                reference.unwrap_or_default(),
+            )
+            .required(),
+        ],
+        button: "Look up",
+        is_grave: false,
+    };
+    let mut parts = vec![Part::Form(search)];
+    let mut said = Said::Nothing;
+    if let Some(reference) = reference {
+        let (office, _) = at_desk.open();
+        match office.why(reference).await? {
+            Ok(events) => parts.extend(events.iter().flat_map(told)),
+            Err(refusal) => said = refused(refusal),
+        }
+    }
+    let content = Content {
+        name: "manage-refusals",
+        title: HERE.name().to_owned(),
+        lead: "Every refusal has a reference: here is the check that failed, what was sent, and what was expected."
+            .to_owned(),
+        links: vec![],
+        parts,
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+/// One event as facts; where two texts differ is marked.
+fn told(event: &AuditedEvent) -> [Part; 2] {
+    let outcome =
+        if event.reason.is_empty() { event.outcome.clone() } else { format!("{}: {}", event.outcome, event.reason) };
+    let mut facts =
+        vec![("What", Cell::text(&event.kind)), ("Outcome", Cell::text(outcome)), ("When", Cell::time(When(event.at)))];
+    let detail = audit::detail(event).unwrap_or(Value::Null);
+    for (name, label) in [("check", "It should be that"), ("rule", "As says")] {
+        facts.extend(detail[name].as_str().map(|text| (label, Cell::text(text))));
+    }
+    for (side, label) in [("sent", "Sent"), ("expected", "Expected")] {
+        for fact in detail[side].as_array().into_iter().flatten() {
+            let [name, value] = ["name", "value"].map(|member| fact[member].as_str().unwrap_or_default());
+            let differs = fact["differs_at"].as_u64().and_then(|at| usize::try_from(at).ok());
+            let text = format!("{name}: {value}");
+            let differs_at = differs.map(|at| name.chars().count() + 2 + at);
+            facts.push((label, Cell { differs_at, ..Cell::code(text) }));
+        }
+    }
+    let rest = detail.as_object().into_iter().flatten();
+    let own = ["check", "rule", "sent", "expected"];
+    for (name, value) in rest.filter(|(name, _)| !own.contains(&name.as_str())) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        facts.push(("More", Cell::code(format!("{name}: {value}"))));
+    }
+    let known = [
+        ("Application", &event.application),
+        ("Login", &event.login),
+        ("User", &event.user),
+        ("By", &event.actor),
+        ("Token", &event.token),
+        ("Session", &event.session),
+        ("From", &event.address),
+        ("Browser", &event.user_agent),
+    ];
+    facts.extend(known.into_iter().filter_map(|(label, value)| Some((label, Cell::code(value.as_deref()?)))));
+    [Part::Heading(if event.outcome == "refused" { "Refused" } else { "Done" }), Part::Facts(facts)]
+}

@@ -1,0 +1,142 @@
+//! `/manage/roles`: what users may do on the APIs.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::admin::Role;
+use http::HeaderMap;
+use model::domain::Permissions;
+use oauth::params::Params;
+
+use super::{Answered, AtDesk, DONE, READ, asked, at, done, lines, overtaken, paged, refused, version};
+use crate::pages::manager::{Cell, Content, Field, Form, Link, List, Part, Row, Said, Section};
+
+const HERE: Section = Section::Roles;
+
+/// All, or the one that `role` names.
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let asked = asked(query.as_deref());
+    let said = if query.as_deref() == Some(DONE) { Said::Done("Saved.") } else { Said::Nothing };
+    let answer = if let Some(name) = asked.get("role") {
+        one(&mut at_desk, name, Said::Nothing).await
+    } else {
+        let blank = Role { name: String::new(), permissions: Permissions::default(), version: 0 };
+        all(&mut at_desk, (asked.get("after"), &blank), said).await
+    };
+    at_desk.answer(answer)
+}
+
+const HINT: &str = "Names of entity sets, one a line; a * at the end stands for the rest: Crm_*";
+
+fn fields(permissions: &Permissions) -> [Field; 2] {
+    [
+        Field::lines("read", "May read", HINT, &permissions.read),
+        Field::lines("update", "May change", "Likewise. To change is not to read.", &permissions.update),
+    ]
+}
+
+async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said: Said) -> Answered {
+    let (office, _) = at_desk.open();
+    let (rows, behind) = paged(office.roles_after(after.unwrap_or_default(), READ).await?, |role| role.name.clone());
+    let line = |role: &Role| Row {
+        cells: vec![
+            Cell::text(&role.name).link(at(HERE.path(), &[("role", &role.name)])),
+            Cell::code(role.permissions.read.join(" ")),
+            Cell::code(role.permissions.update.join(" ")),
+        ],
+        button: None,
+    };
+    let list = List {
+        caption: "Roles",
+        columns: vec!["Name", "May read", "May change"],
+        rows: rows.iter().map(line).collect(),
+        empty: "There is no role yet.",
+        next: behind.map(|behind| at(HERE.path(), &[("after", &behind)])),
+        to: String::new(),
+    };
+    let name = Field::line("name", "Name", "1 to 64 characters.", &entered.name).required();
+    let form = Form {
+        to: HERE.path().to_owned(),
+        is_question: false,
+        hidden: vec![("do", "create".to_owned())],
+        fields: std::iter::once(name).chain(fields(&entered.permissions)).collect(),
+        button: "Make the role",
+        is_grave: false,
+    };
+    let content = Content {
+        name: "manage-roles",
+        title: "Roles".to_owned(),
+        lead: "A role says what its users may do on the APIs, on top of what a token's scope allows.".to_owned(),
+        links: vec![],
+        parts: vec![Part::List(list), Part::Heading("A new role"), Part::Form(form)],
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+async fn one(at_desk: &mut AtDesk, name: &str, said: Said) -> Answered {
+    let (office, _) = at_desk.open();
+    match office.role(name).await? {
+        Ok(role) => Ok(overview(at_desk, &role, &role.permissions, said)),
+        Err(_) => Ok(at_desk.gone()),
+    }
+}
+
+fn overview(at_desk: &AtDesk, role: &Role, permissions: &Permissions, said: Said) -> Response {
+    let form = |does: &str, fields: Vec<Field>, button, is_grave| {
+        let hidden = vec![("do", does.to_owned()), ("role", role.name.clone()), ("version", role.version.to_string())];
+        Part::Form(Form { to: HERE.path().to_owned(), is_question: false, hidden, fields, button, is_grave })
+    };
+    let content = Content {
+        name: "manage-role",
+        title: role.name.clone(),
+        lead: "A change counts from the next call on.".to_owned(),
+        links: vec![Link::new(HERE.path(), "All roles")],
+        parts: vec![
+            form("save", fields(permissions).into(), "Save", false),
+            form("delete", vec![], "Delete the role", true),
+        ],
+    };
+    at_desk.page(HERE, content, said)
+}
+
+pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let permissions = Permissions { read: lines(&sent.form, "read"), update: lines(&sent.form, "update") };
+    let answer = match sent.form.get("do") {
+        Some("create") => create(&mut at_desk, &sent.form, permissions).await,
+        Some(does @ ("save" | "delete")) => changed(&mut at_desk, does, &sent.form, permissions).await,
+        _ => Ok(at_desk.gone()),
+    };
+    at_desk.end(sent.since, answer).await
+}
+
+async fn create(at_desk: &mut AtDesk, form: &Params, permissions: Permissions) -> Answered {
+    let name = form.get("name").unwrap_or_default().trim();
+    let (office, mut moment) = at_desk.open();
+    match office.create_role(name, &permissions, &mut moment).await? {
+        Ok(()) => Ok(done(HERE.path())),
+        Err(refusal) => {
+            let entered = Role { name: name.to_owned(), permissions, version: 0 };
+            all(at_desk, (None, &entered), refused(refusal)).await
+        }
+    }
+}
+
+async fn changed(at_desk: &mut AtDesk, does: &str, form: &Params, permissions: Permissions) -> Answered {
+    let (office, mut moment) = at_desk.open();
+    let Ok(role) = office.role(form.get("role").unwrap_or_default()).await? else { return Ok(at_desk.gone()) };
+    if version(form) != Some(role.version) {
+        return one(at_desk, &role.name, overtaken()).await;
+    }
+    let answer = match does {
+        "delete" => office.delete_role(&role, &mut moment).await?,
+        _ => office.change_role(&role, permissions.clone(), &mut moment).await?.map(|_| ()),
+    };
+    Ok(match answer {
+        Ok(()) => done(HERE.path()),
+        Err(refusal) => overview(at_desk, &role, &permissions, refused(refusal)),
+    })
+}

@@ -1,0 +1,165 @@
+//! `/manage/sessions`: the seats, and who has them.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::admin::{AdminRefusal, ApiSessionRow};
+use flows::instance::Register;
+use flows::sessions::{Ending, SeatsView};
+use http::HeaderMap;
+use model::seat::SessionKey;
+use model::{ApiSessionId, ApplicationId, Login, Timestamp};
+use oauth::params::Params;
+
+use super::{Answered, AtDesk, DONE, READ, asked, at, done, id, paged, refused};
+use crate::pages::manager::{Button, Cell, Content, Field, Form, List, Part, Row, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Sessions;
+
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let said = if query.as_deref() == Some(DONE) { Said::Done("Ended: the seats are free.") } else { Said::Nothing };
+    let answer = board(&mut at_desk, &asked(query.as_deref()), said).await;
+    at_desk.answer(answer)
+}
+
+async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
+    let (user, before) = (asked.get("user").map(str::trim), id(asked.get("before")).map(ApiSessionId));
+    let (register, now) = (at_desk.manager.instance().register(), at_desk.now());
+    let (office, _) = at_desk.open();
+    let (seats, reserved) = office.seats().await?;
+    let rows = office.sessions_before(before, user, READ).await?;
+    let (rows, behind) = paged(rows, |row| row.id.to_string());
+    let next = behind.map(|behind| at(HERE.path(), &[("user", user.unwrap_or_default()), ("before", &behind)]));
+    let list = List {
+        caption: "Live sessions, the newest first",
+        columns: vec!["User", "Applications", "By", "Since", "Last call", "Calls", "From", "Seat", "Time left", "End"],
+        rows: rows.iter().map(|row| line(row, &register, now)).collect(),
+        empty: "No session is live.",
+        next,
+        to: HERE.path().to_owned(),
+    };
+    let search = Form {
+        to: HERE.path().to_owned(),
+        is_question: true,
+        hidden: vec![],
+        fields: vec![Field::line(
+            "user",
+            "Login",
+            "Only this user's sessions; left empty, all.",
+            user.unwrap_or_default(),
+        )],
+        button: "Show",
+        is_grave: false,
+    };
+    let end = |does: &'static str, field, button| {
+        Part::Form(Form {
+            to: HERE.path().to_owned(),
+            is_question: false,
+            hidden: vec![("do", does.to_owned())],
+            fields: vec![field],
+            button,
+            is_grave: true,
+        })
+    };
+    let content = Content {
+        name: "manage-sessions",
+        title: "Seats and sessions".to_owned(),
+        lead: summary(&seats),
+        links: vec![],
+        parts: vec![
+            Part::Facts(facts(&seats, &reserved)),
+            Part::Form(search),
+            Part::List(list),
+            Part::Heading("End many at once"),
+            end("end-user", Field::line("login", "Login", "", "").required(), "End all sessions of the user"),
+            end(
+                "end-app",
+                Field::line("uri", "ApplicationUri", "", "").required(),
+                "End all sessions of the application",
+            ),
+        ],
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+pub(super) fn summary(seats: &SeatsView) -> String {
+    match seats.seats {
+        Some(total) => format!("{} of {total} seats are taken.", seats.used),
+        None => format!("{} seats are taken; there is no limit.", seats.used),
+    }
+}
+
+fn facts(seats: &SeatsView, reserved: &[(Login, bool)]) -> Vec<(&'static str, Cell)> {
+    let total = seats.seats.map_or_else(|| "unlimited".to_owned(), |total| total.to_string());
+    let holder = |(login, holds): &(Login, bool)| format!("{login}{}", if *holds { "" } else { " (free)" });
+    let reserved: Vec<String> = reserved.iter().map(holder).collect();
+    vec![
+        ("Seats", Cell::text(total).link(Section::Settings.path())),
+        ("Taken", Cell::text(seats.used.to_string())),
+        ("Reserved for", Cell::text(if reserved.is_empty() { "nobody".to_owned() } else { reserved.join(", ") })),
+    ]
+}
+
+fn line(row: &ApiSessionRow, register: &Register, now: Timestamp) -> Row {
+    let uri = |id: &ApplicationId| register.by_id(*id).map(|known| known.uri.as_str().to_owned());
+    let applications: Vec<String> = row.applications.iter().filter_map(uri).collect();
+    let by = match row.key {
+        SessionKey::SignIn(_) => "sign-in",
+        SessionKey::Service(_) => "service token",
+        SessionKey::Reference(_) => "reference token",
+        SessionKey::Basic(..) => "Basic",
+        SessionKey::ErpLogin(..) => "ErpLogin",
+    };
+    let login = row.login.as_str();
+    Row {
+        cells: vec![
+            Cell::text(login).link(format!("{}/{}", Section::Users.path(), row.user)),
+            Cell::code(applications.join(" ")),
+            Cell::text(by),
+            Cell::time(When(row.opened_at)),
+            Cell::time(When(row.last_call)),
+            Cell::text(row.calls.to_string()),
+            Cell::code(&row.address),
+            Cell::text(row.seat.as_str()),
+            Cell::text(format!("{} min", row.ends_at.since(now).as_secs().div_ceil(60))),
+        ],
+        button: Some(Button {
+            does: "end",
+            id: row.id.to_string(),
+            text: "End",
+            about: format!("the session of {login}"),
+        }),
+    }
+}
+
+pub(super) async fn end(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = ended(&mut at_desk, &sent.form).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn ended(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let text = |name: &str| form.get(name).unwrap_or_default().trim();
+    let ending = match form.get("do") {
+        Some("end") => match id(form.get("id")) {
+            Some(id) => Ending::One(ApiSessionId(id)),
+            None => return Ok(at_desk.gone()),
+        },
+        Some("end-user") => Ending::OfUser(text("login")),
+        Some("end-app") => Ending::OfApplication(text("uri")),
+        _ => return Ok(at_desk.gone()),
+    };
+    let (office, mut moment) = at_desk.open();
+    match (office.end_sessions(ending, &mut moment).await?, ending) {
+        // One that ended by itself meanwhile is where the administrator wanted it.
+        (Ok(_), _) | (Err(AdminRefusal::Unknown(_)), Ending::One(_)) => Ok(done(HERE.path())),
+        (Err(refusal), _) => {
+            let nothing = Params::parse(b"").expect("nothing is readable");
+            board(at_desk, &nothing, refused(refusal)).await
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `/manage/settings`: what an administrator may set for the instance.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::admin::AdminRefusal;
+use http::HeaderMap;
+use oauth::params::Params;
+use serde_json::{Map, Value};
+
+use super::{Answered, AtDesk, done, is_checked, lines, overtaken, refused, said, version};
+use crate::pages::manager::{Content, Field, Form, Part, Said, Section};
+
+const HERE: Section = Section::Settings;
+
+/// How a setting is written down.
+#[derive(Clone, Copy)]
+enum Kind {
+    Flag,
+    Number,
+    Text,
+    Lines,
+    One(&'static [&'static str]),
+}
+
+/// Name, label, hint.
+type Entry = (&'static str, Kind, &'static str, &'static str);
+
+const ALGORITHMS: Kind = Kind::One(&["ES256", "RS256", "PS256", "EdDSA"]);
+
+/// All settings, in the order of the page.
+const ENTRIES: [Entry; 17] = [
+    ("seats", Kind::Number, "Licence seats", "Left empty, there is no limit."),
+    ("reserved_seats", Kind::Lines, "Reserved seats", "Logins that are each guaranteed one, one a line."),
+    ("after_logout", Kind::One(&["refuse", "reactivate"]), "Tokens of who signed out", ""),
+    ("access_token_seconds", Kind::Number, "Seconds that an access token lives", ""),
+    ("access_token_algorithm", ALGORITHMS, "Signature of access tokens", ""),
+    ("id_token_algorithm", ALGORITHMS, "Signature of ID tokens", ""),
+    ("scope_as_string", Kind::Flag, "Scope as a string", "As RFC 9068 says, and not the list of the documented system"),
+    ("service_token_sub", Kind::Flag, "A sub in service tokens", "As RFC 9068 says; the documented system has none"),
+    ("session_seconds", Kind::Number, "Seconds that a sign-in lasts", ""),
+    ("session_idle_seconds", Kind::Number, "Seconds that a sign-in lasts without use", ""),
+    ("free_failures_per_account", Kind::Number, "Wrong passwords without waiting, for an account", "In ten minutes."),
+    ("free_failures_per_address", Kind::Number, "Wrong passwords without waiting, from an address", "In ten minutes."),
+    ("reference_tokens_must_expire", Kind::Flag, "Reference tokens must expire", "New ones only"),
+    ("legacy_schemes", Kind::Flag, "Basic and ErpLogin", "Only for applications that allow them"),
+    ("default_legacy_application", Kind::Text, "Application of legacy clients that name none", "An ApplicationUri."),
+    ("legacy_sunset", Kind::Text, "Basic and ErpLogin are refused from", "A day like 2027-01-31; left empty, never."),
+    ("audit_retention_days", Kind::Number, "Days that the audit is kept", "Left empty, for good."),
+];
+
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let answer = page(&mut at_desk, None, said(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+/// With what was entered, where that was not taken.
+async fn page(at_desk: &mut AtDesk, entered: Option<&Map<String, Value>>, said: Said) -> Answered {
+    let (office, _) = at_desk.open();
+    let current = office.settings_as_read().await?;
+    let mut values = serde_json::to_value(&current.settings).expect("settings are strings and numbers");
+    for (name, value) in entered.into_iter().flatten() {
+        values[name] = value.clone();
+    }
+    let form = Form {
+        to: HERE.path().to_owned(),
+        is_question: false,
+        hidden: vec![("version", current.version.to_string())],
+        fields: ENTRIES.iter().map(|entry| field(entry, &values[entry.0])).collect(),
+        button: "Save",
+        is_grave: false,
+    };
+    let content = Content {
+        name: "manage-settings",
+        title: "Settings".to_owned(),
+        lead: "Of this instance. Every node goes by a change within a second.".to_owned(),
+        links: vec![],
+        parts: vec![Part::Form(form)],
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+fn field(&(name, kind, label, hint): &Entry, value: &Value) -> Field {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match kind {
+        Kind::Flag => Field::check(name, label, hint, value.as_bool().unwrap_or_default()),
+        Kind::Number | Kind::Text => Field::line(name, label, hint, text),
+        Kind::Lines => {
+            let lines: Vec<String> =
+                value.as_array().into_iter().flatten().filter_map(|line| line.as_str().map(str::to_owned)).collect();
+            Field::lines(name, label, hint, &lines)
+        }
+        Kind::One(options) => {
+            let options = options.iter().map(|option| ((*option).to_owned(), (*option).to_owned()));
+            Field::choice(name, label, options, text)
+        }
+    }
+}
+
+/// What was entered, as the settings' JSON says it; nothing is the default.
+fn entered(form: &Params) -> Map<String, Value> {
+    let value = |&(name, kind, ..): &Entry| {
+        let text = form.get(name).map(str::trim).filter(|text| !text.is_empty());
+        match kind {
+            Kind::Flag => is_checked(form, name).into(),
+            Kind::Lines => lines(form, name).into(),
+            // What is no number is refused as what it is.
+            Kind::Number => {
+                text.map_or(Value::Null, |text| text.parse::<u64>().map_or_else(|_| text.into(), Value::from))
+            }
+            Kind::Text | Kind::One(_) => text.map_or(Value::Null, Value::from),
+        }
+    };
+    ENTRIES.iter().map(|entry| (entry.0.to_owned(), value(entry))).collect()
+}
+
+pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = changed(&mut at_desk, &sent.form).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn changed(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let (office, mut moment) = at_desk.open();
+    let current = office.settings_as_read().await?;
+    if version(form) != Some(current.version) {
+        return page(at_desk, None, overtaken()).await;
+    }
+    let entered = entered(form);
+    match office.change_settings(&current, entered.clone(), &mut moment).await? {
+        Ok(_) => Ok(done(HERE.path())),
+        Err(AdminRefusal::Overtaken) => page(at_desk, None, overtaken()).await,
+        Err(refusal) => page(at_desk, Some(&entered), refused(refusal)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::InstanceSettings;
+
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_setting() {
+        let settings = serde_json::to_value(InstanceSettings::default()).expect("settings are strings and numbers");
+        let mut known: Vec<&str> = settings.as_object().expect("a structure").keys().map(String::as_str).collect();
+        let mut shown: Vec<&str> = ENTRIES.iter().map(|entry| entry.0).collect();
+        known.sort_unstable();
+        shown.sort_unstable();
+        assert_eq!(shown, known);
+    }
+
+    #[test]
+    fn what_a_page_shows_comes_back_as_it_was() {
+        let settings = InstanceSettings::default();
+        let values = serde_json::to_value(&settings).expect("settings are strings and numbers");
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for entry in &ENTRIES {
+            let field = field(entry, &values[entry.0]);
+            if !matches!(field.input, crate::pages::manager::Input::Check(false)) {
+                form.append_pair(field.name, &field.value);
+            }
+        }
+        let form = Params::parse(form.finish().as_bytes()).expect("it is readable");
+        let again = settings.patched(entered(&form)).expect("good settings");
+        assert_eq!(serde_json::to_value(again).expect("settings are strings and numbers"), values);
+    }
+}

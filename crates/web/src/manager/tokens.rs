@@ -1,0 +1,173 @@
+//! `/manage/tokens`: reference tokens, masked. Service tokens are issued here; people make their own.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::admin::TokensOf;
+use flows::instance::Register;
+use flows::reference_tokens::TokenDraft;
+use http::{HeaderMap, StatusCode};
+use model::application::API_SCOPES;
+use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
+use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
+use oauth::params::Params;
+use oauth::scope::Scope;
+
+use super::{Answered, AtDesk, DONE, READ, asked, at, done, id, paged, refused, several};
+use crate::pages::manager::{Button, Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Tokens;
+
+pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let said = if query.as_deref() == Some(DONE) { Said::Done("Revoked.") } else { Said::Nothing };
+    let nothing = Params::parse(b"").expect("nothing is readable");
+    let answer = listed(&mut at_desk, &asked(query.as_deref()), &nothing, said).await;
+    at_desk.answer(answer)
+}
+
+async fn listed(at_desk: &mut AtDesk, asked: &Params, entered: &Params, said: Said) -> Answered {
+    let (application, user) = (asked.get("application").unwrap_or_default(), asked.get("user").unwrap_or_default());
+    let of = match (id(Some(application)), id(Some(user))) {
+        (Some(application), _) => TokensOf::Application(ApplicationId(application)),
+        (None, Some(user)) => TokensOf::User(UserId(user)),
+        (None, None) => TokensOf::Everybody,
+    };
+    let (register, now) = (at_desk.manager.instance().register(), at_desk.now());
+    let (office, _) = at_desk.open();
+    let rows = office.tokens_before(id(asked.get("before")).map(ReferenceTokenId), of, READ).await?;
+    let (rows, behind) = paged(rows, |token| token.id.to_string());
+    let list = List {
+        caption: "Reference tokens, the newest first",
+        columns: vec!["For what", "Value", "Kind", "Application", "Scope", "Made", "Expires", "Last used", "Revoke"],
+        rows: rows.iter().map(|token| line(token, &register, now)).collect(),
+        empty: "There is no token.",
+        next: behind
+            .map(|behind| at(HERE.path(), &[("application", application), ("user", user), ("before", &behind)])),
+        to: HERE.path().to_owned(),
+    };
+    let chosen = id(Some(application)).and_then(|id| register.by_id(ApplicationId(id))).map(|known| known.uri.as_str());
+    let content = Content {
+        name: "manage-tokens",
+        title: "Reference tokens".to_owned(),
+        lead: "API keys that were made by hand: personal ones act as a person, service ones as an application's System User."
+            .to_owned(),
+        links: if matches!(of, TokensOf::Everybody) { vec![] } else { vec![Link::new(HERE.path(), "All tokens")] },
+        parts: vec![
+            Part::List(list),
+            Part::Heading("Issue a service token"),
+            Part::Form(wish(entered, chosen.unwrap_or_default())),
+        ],
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+fn wish(entered: &Params, application: &str) -> Form {
+    let text = |name: &str| entered.get(name).unwrap_or_default().to_owned();
+    let scopes = several(entered, "scope");
+    let uri = entered.get("uri").unwrap_or(application);
+    Form {
+        to: HERE.path().to_owned(),
+        is_question: false,
+        hidden: vec![("do", "issue".to_owned())],
+        fields: vec![
+            Field::line("uri", "ApplicationUri", "Its AccessTokens and its System User must allow it.", uri).required(),
+            Field::line("description", "For what", "Who or what will show the token.", text("description")).required(),
+            Field::several(
+                "scope",
+                "What it may do",
+                API_SCOPES.map(|name| (name, name, scopes.iter().any(|chosen| chosen == name))),
+            ),
+            Field { input: Input::Day, ..Field::line("expires", "Expires", "Left empty, never.", text("expires")) },
+        ],
+        button: "Issue",
+        is_grave: false,
+    }
+}
+
+fn line(token: &ReferenceToken, register: &Register, now: Timestamp) -> Row {
+    let badge = match token.revoked_at {
+        Some(_) => Some("revoked"),
+        None => (!token.is_live(now)).then_some("expired"),
+    };
+    let kind = match token.kind {
+        ReferenceTokenKind::Personal => "personal",
+        ReferenceTokenKind::Service => "service",
+    };
+    let time = |at: Option<Timestamp>, none: &str| at.map_or_else(|| Cell::text(none), |at| Cell::time(When(at)));
+    let uri = register.by_id(token.application).map(|known| known.uri.as_str().to_owned()).unwrap_or_default();
+    Row {
+        cells: vec![
+            Cell::text(&token.description).badge(badge),
+            Cell::code(masked(&token.tail)),
+            Cell::text(kind).link(format!("{}/{}", Section::Users.path(), token.user)),
+            Cell::code(uri).link(format!("{}/{}", Section::Applications.path(), token.application)),
+            Cell::code(token.scope.to_string()),
+            Cell::time(When(token.created_at)),
+            time(token.expires_at, "never"),
+            time(token.last_used_at, "never"),
+        ],
+        button: (token.revoked_at.is_none()).then(|| Button {
+            does: "revoke",
+            id: token.id.to_string(),
+            text: "Revoke",
+            about: token.description.clone(),
+        }),
+    }
+}
+
+pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = match sent.form.get("do") {
+        Some("issue") => issue(&mut at_desk, &sent.form).await,
+        Some("revoke") => revoke(&mut at_desk, &sent.form).await,
+        _ => Ok(at_desk.gone()),
+    };
+    at_desk.end(sent.since, answer).await
+}
+
+async fn revoke(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let Some(id) = id(form.get("id")) else { return Ok(at_desk.gone()) };
+    let (office, mut moment) = at_desk.open();
+    let Ok(token) = office.token(ReferenceTokenId(id)).await? else { return Ok(at_desk.gone()) };
+    // A refusal: somebody else revoked it before.
+    let _revoked = office.revoke_token(token.id, &mut moment).await?;
+    Ok(done(HERE.path()))
+}
+
+async fn issue(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let nothing = Params::parse(b"").expect("nothing is readable");
+    let expires = match super::day(form, "expires") {
+        Ok(expires) => expires,
+        Err(problem) => return listed(at_desk, &nothing, form, Said::Refused(vec![problem])).await,
+    };
+    let Ok(scope) = Scope::parse(&several(form, "scope").join(" ")) else { return Ok(at_desk.gone()) };
+    let wish = Wish {
+        kind: ReferenceTokenKind::Service,
+        description: form.get("description").unwrap_or_default(),
+        scope: &scope,
+        expires_at: expires,
+    };
+    let draft = TokenDraft { application: form.get("uri").unwrap_or_default().trim(), login: None, wish };
+    let (office, mut moment) = at_desk.open();
+    match office.issue_token(&draft, &mut moment).await? {
+        Ok((token, value)) => {
+            let call = &at_desk.person.visit.instance.service_root;
+            let content = Content {
+                name: "manage-token-made",
+                title: "A service token".to_owned(),
+                lead: token.description,
+                links: vec![Link::new(HERE.path(), "Back to the tokens")],
+                parts: vec![
+                    Part::Once { what: "The token", value: value.expose().to_owned() },
+                    Part::Text(format!("It calls {call} as Authorization: Bearer, or in X-Api-Key.")),
+                ],
+            };
+            Ok(at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing))
+        }
+        Err(refusal) => listed(at_desk, &nothing, form, refused(refusal)).await,
+    }
+}

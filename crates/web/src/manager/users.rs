@@ -1,0 +1,339 @@
+//! `/manage/users`: people and service accounts.
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery};
+use axum::response::Response;
+use flows::Fault;
+use flows::admin::{AdminRefusal, UserDraft, UserRow};
+use flows::links::{HandedOver, IssuedLink};
+use flows::sessions::Ending;
+use http::{HeaderMap, StatusCode};
+use model::user::{PersonRecord, person_problems};
+use model::{Email, UserId, UserType};
+use oauth::params::Params;
+
+use super::{Answered, AtDesk, READ, Sent, asked, at, done, id, is_checked, overtaken, paged, refused, said, version};
+use crate::pages::manager::{Cell, Content, Field, Form, Link, List, Part, Row, Said, Section};
+use crate::pages::profile::When;
+
+const HERE: Section = Section::Users;
+
+pub(super) async fn list(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
+    // Logins are kept in order as they are compared.
+    let find = asked.get("find").unwrap_or_default().trim().to_ascii_lowercase();
+    let after = asked.get("after");
+    let (office, _) = at_desk.open();
+    let mut rows = Vec::new();
+    if after.is_none() && !find.is_empty() {
+        rows.extend(office.user_by_name(&find).await?.ok());
+    }
+    rows.extend(office.users_after(after.unwrap_or(&find), READ).await?);
+    rows.retain(|row| row.user.login.folded().starts_with(&find));
+    let (rows, behind) = paged(rows, |row| row.user.login.folded());
+    let line = |row: &UserRow| Row {
+        cells: vec![
+            Cell::text(row.user.login.as_str()).link(format!("{}/{}", HERE.path(), row.user.id)).badge(badge(row)),
+            Cell::text(&row.user.name),
+            Cell::text(row.user.user_type.as_str()),
+            Cell::text(row.role.as_deref().unwrap_or("–")),
+            Cell::text(row.user.email.as_ref().map_or("–", |email| email.address.as_str())),
+        ],
+        button: None,
+    };
+    let list = List {
+        caption: "Users",
+        columns: vec!["Login", "Name", "Type", "Role", "E-mail"],
+        rows: rows.iter().map(line).collect(),
+        empty: "Nobody has such a login.",
+        next: behind.map(|behind| at(HERE.path(), &[("find", &find), ("after", &behind)])),
+        to: String::new(),
+    };
+    let search = Form {
+        to: HERE.path().to_owned(),
+        is_question: true,
+        hidden: vec![],
+        fields: vec![Field::line("find", "Login", "Or how it begins; case does not count.", &find)],
+        button: "Find",
+        is_grave: false,
+    };
+    let content = Content {
+        name: "manage-users",
+        title: "Users".to_owned(),
+        lead: "People, and the accounts that services act as.".to_owned(),
+        links: vec![Link::new("/manage/users/new", "Make a user")],
+        parts: vec![Part::Form(search), Part::List(list)],
+    };
+    Ok(at_desk.page(HERE, content, Said::Nothing))
+}
+
+fn badge(row: &UserRow) -> Option<&'static str> {
+    match (row.user.enabled, row.user.is_admin) {
+        (false, _) => Some("disabled"),
+        (true, true) => Some("administrator"),
+        (true, false) => None,
+    }
+}
+
+async fn roles(at_desk: &mut AtDesk, chosen: Option<&str>) -> Result<Field, Fault> {
+    let (office, _) = at_desk.open();
+    let known = office.roles_after("", 1000).await?;
+    let none = [(String::new(), "None: the APIs answer 403".to_owned())];
+    let options = none.into_iter().chain(known.into_iter().map(|role| (role.name.clone(), role.name)));
+    Ok(Field::choice("role", "Role: what the user may do on the APIs", options, chosen.unwrap_or_default()))
+}
+
+pub(super) async fn blank(mut at_desk: AtDesk) -> Response {
+    let nothing = Params::parse(b"internal=1").expect("it is readable");
+    let answer = registration(&mut at_desk, &nothing, Said::Nothing).await;
+    at_desk.answer(answer)
+}
+
+async fn registration(at_desk: &mut AtDesk, entered: &Params, said: Said) -> Answered {
+    let text = |name: &str| entered.get(name).unwrap_or_default().to_owned();
+    let types = [
+        (UserType::Internal, "A person who works here (InternalUser)"),
+        (UserType::ExternalCommunity, "A person from outside (ExternalCommunityUser): reaches no API"),
+        (UserType::SystemNoLogin, "A service account (SystemUserNoLogin): nobody signs in as it"),
+    ];
+    let types = types.map(|(kind, text)| (kind.as_str().to_owned(), text.to_owned()));
+    let fields = vec![
+        Field::line(
+            "login",
+            "Login",
+            "1 to 128 printable ASCII characters; never given to another user again.",
+            text("login"),
+        )
+        .required(),
+        Field::line("name", "Name", "What people see; without it, the login.", text("name")),
+        Field::line("email", "E-mail", "Where the invitation goes.", text("email")),
+        Field::choice("type", "Type", types, text("type")),
+        roles(at_desk, entered.get("role")).await?,
+        Field::check("admin", "Administrator", "May do everything on these pages", is_checked(entered, "admin")),
+    ];
+    let form = Form {
+        to: "/manage/users/new".to_owned(),
+        is_question: false,
+        hidden: vec![],
+        fields,
+        button: "Make the user",
+        is_grave: false,
+    };
+    let content = Content {
+        name: "manage-user-new",
+        title: "Make a user".to_owned(),
+        lead: "On the next page you can send an invitation, by which the person chooses a password.".to_owned(),
+        links: vec![],
+        parts: vec![Part::Form(form)],
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = created(&mut at_desk, &sent.form).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
+    let login = form.get("login").unwrap_or_default().trim();
+    let name = form.get("name").map(str::trim).filter(|name| !name.is_empty()).unwrap_or(login);
+    let email = form.get("email").map(|address| Email { address: address.trim().to_owned(), verified: false });
+    let Some(user_type) = form.get("type").and_then(UserType::parse) else { return Ok(at_desk.gone()) };
+    let mut problems = person_problems(name, email.as_ref());
+    if let Err(refusal) = flows::admin::parse_login(login) {
+        problems.insert(0, refusal.to_string());
+    }
+    if !problems.is_empty() {
+        return registration(at_desk, form, Said::Refused(problems)).await;
+    }
+    let draft = UserDraft {
+        login,
+        user_type,
+        is_admin: is_checked(form, "admin"),
+        name,
+        email,
+        role: form.get("role"),
+        password: None,
+        enabled: true,
+    };
+    let manager = at_desk.manager.clone();
+    let (office, mut moment) = at_desk.open();
+    match office.create_user(manager.passwords(), draft, &mut moment).await? {
+        Ok(id) => Ok(done(format_args!("{}/{id}", HERE.path()))),
+        Err(refusal) => registration(at_desk, form, refused(refusal)).await,
+    }
+}
+
+pub(super) async fn show(mut at_desk: AtDesk, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let answer = shown(&mut at_desk, &text, said(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+async fn shown(at_desk: &mut AtDesk, text: &str, said: Said) -> Answered {
+    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
+    let (office, _) = at_desk.open();
+    let Ok(row) = office.user_by_id(UserId(id)).await? else { return Ok(at_desk.gone()) };
+    let record = PersonRecord::of(&row.user, row.role.as_deref());
+    overview(at_desk, &row, &record, said).await
+}
+
+async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, said: Said) -> Answered {
+    let here = format!("{}/{}", HERE.path(), row.user.id);
+    let login = row.user.login.as_str();
+    let role = roles(at_desk, record.role.as_deref()).await?;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let form = Form {
+        to: here.clone(),
+        is_question: false,
+        hidden: vec![("do", "save".to_owned()), ("version", row.version.to_string())],
+        fields: vec![
+            Field::line("name", "Name", "", &record.name).required(),
+            Field::line("email", "E-mail", "", text(&record.email)),
+            Field::check("verified", "The address is the user's", "email_verified", record.email_verified),
+            role,
+            Field::check("admin", "Administrator", "May do everything on these pages", record.is_admin),
+            Field::line("language", "Language", "A tag like en or de-AT.", text(&record.preferred_language)),
+            Field::check("enabled", "Enabled", "Switched off, all sign-ins and tokens end at once", record.is_active),
+        ],
+        button: "Save",
+        is_grave: false,
+    };
+    let mut parts = vec![
+        Part::Facts(vec![
+            ("Login", Cell::code(login).badge(badge(row))),
+            ("Type", Cell::text(row.user.user_type.as_str())),
+            ("Id", Cell::code(row.user.id.to_string())),
+            ("Password", Cell::text(if row.has_password { "chosen" } else { "none yet" })),
+            ("Changed", Cell::time(When(row.user.updated_at))),
+        ]),
+        Part::Form(form),
+    ];
+    let act = |does: &'static str, button, is_grave| {
+        Part::Form(Form {
+            to: here.clone(),
+            is_question: false,
+            hidden: vec![("do", does.to_owned())],
+            fields: vec![],
+            button,
+            is_grave,
+        })
+    };
+    if row.user.may_sign_in() {
+        parts.push(Part::Heading("Password"));
+        parts.push(if row.has_password {
+            act("reset", "Make a link to choose another password", true)
+        } else {
+            act("invite", "Invite to choose a password", true)
+        });
+    }
+    parts.push(Part::Heading("Sessions"));
+    parts.push(act("end-sessions", "End all API sessions of the user", true));
+    let id = row.user.id.to_string();
+    let content = Content {
+        name: "manage-user",
+        title: row.user.name.clone(),
+        lead: String::new(),
+        links: vec![
+            Link::new(at(Section::Sessions.path(), &[("user", login)]), "Live sessions"),
+            Link::new(at(Section::Tokens.path(), &[("user", &id)]), "Reference tokens"),
+            Link::new(at(Section::Audit.path(), &[("user", login)]), "Part of the audit"),
+        ],
+        parts,
+    };
+    Ok(at_desk.page(HERE, content, said))
+}
+
+pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = changed(&mut at_desk, &text, &sent).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> Answered {
+    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
+    let (office, mut moment) = at_desk.open();
+    let Ok(row) = office.user_by_id(UserId(id)).await? else { return Ok(at_desk.gone()) };
+    let login = row.user.login.as_str();
+    match form.get("do") {
+        Some("save") => save(at_desk, &row, form).await,
+        Some("invite") => {
+            let link = office.invite(login, &mut moment).await?;
+            hand_over(at_desk, text, link).await
+        }
+        Some("reset") => {
+            let link = office.reset_link(login, &mut moment).await?;
+            hand_over(at_desk, text, link).await
+        }
+        Some("end-sessions") => {
+            let ended = office.end_sessions(Ending::OfUser(login), &mut moment).await?;
+            again(at_desk, text, ended.map(|_| ())).await
+        }
+        _ => Ok(at_desk.gone()),
+    }
+}
+
+async fn again(at_desk: &mut AtDesk, id: &str, answer: Result<(), AdminRefusal>) -> Answered {
+    match answer {
+        Ok(()) => Ok(done(format_args!("{}/{id}", HERE.path()))),
+        Err(refusal) => shown(at_desk, id, refused(refusal)).await,
+    }
+}
+
+async fn save(at_desk: &mut AtDesk, row: &UserRow, form: &Params) -> Answered {
+    let id = row.user.id.to_string();
+    if version(form) != Some(row.version) {
+        return shown(at_desk, &id, overtaken()).await;
+    }
+    let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let record = PersonRecord {
+        name: text("name").unwrap_or_default(),
+        email: text("email"),
+        email_verified: is_checked(form, "verified"),
+        is_admin: is_checked(form, "admin"),
+        is_active: is_checked(form, "enabled"),
+        role: text("role"),
+        preferred_language: text("language"),
+    };
+    let own = at_desk.manager.user.id;
+    let (office, mut moment) = at_desk.open();
+    match office.change_user(row, record.clone(), Some(own), &mut moment).await? {
+        Ok(_) => again(at_desk, &id, Ok(())).await,
+        Err(AdminRefusal::Overtaken) => shown(at_desk, &id, overtaken()).await,
+        Err(refusal) => overview(at_desk, row, &record, refused(refusal)).await,
+    }
+}
+
+/// Mailed; or shown, to be given to the person.
+async fn hand_over(at_desk: &mut AtDesk, id: &str, link: Result<IssuedLink, AdminRefusal>) -> Answered {
+    let link = match link {
+        Ok(link) => link,
+        Err(refusal) => return shown(at_desk, id, refused(refusal)).await,
+    };
+    let until = When(at_desk.now().plus(link.life.span())).shown();
+    let part = match at_desk.manager.instance().hand_over(&link) {
+        HandedOver::Mailed(address) => Part::Text(format!(
+            "A letter with the link is on its way to {}. It is good until {until}.",
+            address.as_str()
+        )),
+        HandedOver::Shown(url) => Part::Once { what: "A one-time link for the person", value: url },
+    };
+    let content = Content {
+        name: "manage-link",
+        title: format!("A link for {}", link.user.name),
+        lead: format!("Whoever has it chooses the password, once, until {until}."),
+        links: vec![Link::new(format!("{}/{id}", HERE.path()), "Back to the user")],
+        parts: vec![part],
+    };
+    Ok(at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing))
+}

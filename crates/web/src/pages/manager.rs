@@ -1,0 +1,305 @@
+//! The pages of the instance manager (`identity.md` §3.8): each is a title and parts, of which there are few kinds.
+
+use askama::Template;
+
+use super::profile::When;
+use super::{favicon, stylesheet};
+use crate::words::Words;
+
+/// A page of the site, as the menu lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Dashboard,
+    Applications,
+    Users,
+    Roles,
+    Sessions,
+    Tokens,
+    Keys,
+    Audit,
+    Refusals,
+    Legacy,
+    Settings,
+}
+
+impl Section {
+    /// In the order of the menu.
+    pub const ALL: [Self; 11] = [
+        Self::Dashboard,
+        Self::Applications,
+        Self::Users,
+        Self::Roles,
+        Self::Sessions,
+        Self::Tokens,
+        Self::Keys,
+        Self::Audit,
+        Self::Refusals,
+        Self::Legacy,
+        Self::Settings,
+    ];
+
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Dashboard => "/manage",
+            Self::Applications => "/manage/apps",
+            Self::Users => "/manage/users",
+            Self::Roles => "/manage/roles",
+            Self::Sessions => "/manage/sessions",
+            Self::Tokens => "/manage/tokens",
+            Self::Keys => "/manage/keys",
+            Self::Audit => "/manage/audit",
+            Self::Refusals => "/manage/refusals",
+            Self::Legacy => "/manage/legacy",
+            Self::Settings => "/manage/settings",
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dashboard => "Dashboard",
+            Self::Applications => "Applications",
+            Self::Users => "Users",
+            Self::Roles => "Roles",
+            Self::Sessions => "Seats and sessions",
+            Self::Tokens => "Reference tokens",
+            Self::Keys => "Signing keys",
+            Self::Audit => "Audit",
+            Self::Refusals => "Why was it refused?",
+            Self::Legacy => "Legacy sign-in",
+            Self::Settings => "Settings",
+        }
+    }
+}
+
+/// What became of the form that was sent, if one was.
+#[derive(Clone, Debug, Default)]
+pub enum Said {
+    #[default]
+    Nothing,
+    Done(&'static str),
+    /// Everything that was wrong.
+    Refused(Vec<String>),
+}
+
+/// What a page of the site is about.
+pub struct Content {
+    /// `data-page`.
+    pub name: &'static str,
+    pub title: String,
+    /// One sentence below the title, or empty.
+    pub lead: String,
+    /// Where one goes from here.
+    pub links: Vec<Link>,
+    pub parts: Vec<Part>,
+}
+
+pub struct Link {
+    pub to: String,
+    pub text: String,
+}
+
+impl Link {
+    pub fn new(to: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { to: to.into(), text: text.into() }
+    }
+}
+
+pub enum Part {
+    Heading(&'static str),
+    Text(String),
+    /// A secret or a link that is shown this once.
+    Once {
+        what: &'static str,
+        value: String,
+    },
+    Facts(Vec<(&'static str, Cell)>),
+    Form(Form),
+    List(List),
+}
+
+/// What stands at one place of a list.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    pub text: String,
+    pub link: Option<String>,
+    /// Names and values that programs know.
+    pub is_code: bool,
+    /// A word that stands out behind it.
+    pub badge: Option<&'static str>,
+    /// For the `datetime` attribute.
+    pub time: Option<String>,
+    /// In characters, where it begins to differ from what it is compared with.
+    pub differs_at: Option<usize>,
+}
+
+impl Cell {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    pub fn code(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_code: true, ..Self::default() }
+    }
+
+    pub fn time(when: When) -> Self {
+        Self { text: when.shown(), time: Some(when.exact()), ..Self::default() }
+    }
+
+    /// What is the same, and what is not.
+    fn parted(&self) -> (&str, &str) {
+        let at = self.differs_at.and_then(|count| self.text.char_indices().nth(count)).map(|(at, _)| at);
+        self.text.split_at(at.unwrap_or(self.text.len()))
+    }
+
+    #[must_use]
+    pub fn link(self, to: impl Into<String>) -> Self {
+        Self { link: Some(to.into()), ..self }
+    }
+
+    #[must_use]
+    pub fn badge(self, badge: Option<&'static str>) -> Self {
+        Self { badge, ..self }
+    }
+}
+
+pub struct List {
+    /// For screen readers.
+    pub caption: &'static str,
+    pub columns: Vec<&'static str>,
+    pub rows: Vec<Row>,
+    /// What is said where there is no row.
+    pub empty: &'static str,
+    /// The page with the rows that follow.
+    pub next: Option<String>,
+    /// Where the buttons of rows are sent.
+    pub to: String,
+}
+
+pub struct Row {
+    pub cells: Vec<Cell>,
+    pub button: Option<Button>,
+}
+
+/// Posts `do` and `id`.
+pub struct Button {
+    pub does: &'static str,
+    pub id: String,
+    pub text: &'static str,
+    /// What it is done to, for screen readers.
+    pub about: String,
+}
+
+pub struct Form {
+    pub to: String,
+    /// A question changes nothing and is asked by GET.
+    pub is_question: bool,
+    /// Sent along.
+    pub hidden: Vec<(&'static str, String)>,
+    pub fields: Vec<Field>,
+    pub button: &'static str,
+    /// What it does cannot be taken back.
+    pub is_grave: bool,
+}
+
+pub struct Field {
+    /// Name and id.
+    pub name: &'static str,
+    pub label: &'static str,
+    /// Or empty.
+    pub hint: &'static str,
+    pub value: String,
+    pub input: Input,
+}
+
+impl Field {
+    pub fn line(name: &'static str, label: &'static str, hint: &'static str, value: impl Into<String>) -> Self {
+        Self { name, label, hint, value: value.into(), input: Input::Line }
+    }
+
+    pub fn lines(name: &'static str, label: &'static str, hint: &'static str, value: &[String]) -> Self {
+        Self { name, label, hint, value: value.join("\n"), input: Input::Lines }
+    }
+
+    pub fn check(name: &'static str, label: &'static str, hint: &'static str, is_checked: bool) -> Self {
+        Self { name, label, hint, value: String::new(), input: Input::Check(is_checked) }
+    }
+
+    pub fn choice(
+        name: &'static str,
+        label: &'static str,
+        options: impl IntoIterator<Item = (String, String)>,
+        value: impl Into<String>,
+    ) -> Self {
+        let options = options.into_iter().map(|(value, text)| Choice { value, text }).collect();
+        Self { name, label, hint: "", value: value.into(), input: Input::Choice(options) }
+    }
+
+    /// Of which any number may be chosen.
+    pub fn several(
+        name: &'static str,
+        label: &'static str,
+        options: impl IntoIterator<Item = (&'static str, &'static str, bool)>,
+    ) -> Self {
+        let options = options.into_iter().map(|(value, text, is_chosen)| Several { value, text, is_chosen }).collect();
+        Self { name, label, hint: "", value: String::new(), input: Input::Several(options) }
+    }
+
+    #[must_use]
+    pub fn required(self) -> Self {
+        Self { input: Input::Required, ..self }
+    }
+}
+
+pub enum Input {
+    Line,
+    /// A line that says something.
+    Required,
+    Lines,
+    /// A day, as browsers let one choose it.
+    Day,
+    Check(bool),
+    Choice(Vec<Choice>),
+    Several(Vec<Several>),
+}
+
+pub struct Choice {
+    pub value: String,
+    pub text: String,
+}
+
+pub struct Several {
+    pub value: &'static str,
+    pub text: &'static str,
+    pub is_chosen: bool,
+}
+
+/// `data-page="manage-…"`.
+#[derive(Template)]
+#[template(path = "manager/page.html")]
+pub struct Page<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub user_name: &'a str,
+    pub login: &'a str,
+    pub section: Section,
+    /// What forms bring back.
+    pub csrf: &'a str,
+    pub said: Said,
+    pub content: Content,
+}
+
+impl Page<'_> {
+    fn problems(&self) -> &[String] {
+        match &self.said {
+            Said::Refused(problems) => problems,
+            Said::Nothing | Said::Done(_) => &[],
+        }
+    }
+
+    fn done(&self) -> Option<&'static str> {
+        match self.said {
+            Said::Done(what) => Some(what),
+            Said::Nothing | Said::Refused(_) => None,
+        }
+    }
+}
