@@ -1,19 +1,12 @@
 // The pages as people meet them: without JavaScript, by keyboard, on a phone, in the dark.
 import assert from 'node:assert/strict';
-import { mkdir, readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { authorizeUrl, backAt, codeOf, ISSUER, launch, pageCalled, passwordOf, ROOT, signIn } from './chromium.js';
-
-const PICTURES = process.env.GATEHOUSE_PICTURES;
-const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const SIZES = { desktop: { width: 1024, height: 768 }, phone: { width: 390, height: 844 } };
-const SCHEMES = ['light', 'dark'];
+import { looksGood } from './looks.js';
 
 let chromium;
 before(async () => {
   chromium = await launch();
-  if (PICTURES) await mkdir(PICTURES, { recursive: true });
 });
 after(() => chromium.close());
 
@@ -133,33 +126,8 @@ const WAYS = {
   },
 };
 
-async function refusalsOfAxe(page) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
-}
-
-const backgroundOf = (page) =>
-  page.evaluate(() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).backgroundColor);
-
 for (const [name, walk] of Object.entries(WAYS)) {
-  test(`the page "${name}" is accessible and fits, on desktop and phone, in light and dark`, async () => {
-    const backgrounds = new Set();
-    for (const [size, viewport] of Object.entries(SIZES)) {
-      for (const colorScheme of SCHEMES) {
-        const page = await chromium.window({ viewport, colorScheme });
-        await walk(page);
-        await pageCalled(page, name.split(' ')[0]).waitFor();
-        assert.deepEqual(await refusalsOfAxe(page), [], `${size} ${colorScheme}`);
-        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-        assert.ok(wide <= viewport.width, `${size}: ${wide} px wide`);
-        backgrounds.add(await backgroundOf(page));
-        if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name.replaceAll(' ', '-')}-${size}-${colorScheme}.png`, fullPage: true });
-        await page.context().close();
-      }
-    }
-    assert.equal(backgrounds.size, SCHEMES.length, 'light and dark look different');
-  });
+  test(`the page "${name}" is accessible and fits, on desktop and phone, in light and dark`, () => looksGood(chromium, name, walk));
 }
 
 /** Presses Tab until the element that `selector` names has the focus. */

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use scraper::{Html, Selector};
+use scraper::{ElementRef, Html, Selector};
 use serde_json::Value;
 use url::Url;
 
@@ -25,6 +25,21 @@ impl Form {
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// What a browser sends of a field that nobody touches.
+fn filled_in(field: ElementRef<'_>) -> Option<(String, String)> {
+    let name = field.attr("name")?.to_owned();
+    let value = match (field.value().name(), field.attr("type")) {
+        ("textarea", _) => field.text().collect::<String>().trim_start_matches('\n').to_owned(),
+        ("select", _) => {
+            let option = |what: &str| field.select(&select(what)).next()?.attr("value").map(str::to_owned);
+            option("option[selected]").or_else(|| option("option"))?
+        }
+        (_, Some("checkbox" | "radio")) if field.attr("checked").is_none() => return None,
+        _ => field.attr("value").unwrap_or_default().to_owned(),
+    };
+    Some((name, value))
 }
 
 fn select(selector: &str) -> Selector {
@@ -90,16 +105,21 @@ impl Answer {
 
     /// The form that has a field or a button of this name.
     pub fn form(&self, with: &str) -> Form {
-        let html = Html::parse_document(self.text());
-        let named = select(&format!("[name=\"{with}\"]"));
-        let form = html.select(&select("form")).find(|form| form.select(&named).next().is_some());
-        let form = form.unwrap_or_else(|| panic!("no form has {with}: {}", self.text()));
-        let value = |input: scraper::ElementRef<'_>| {
-            Some((input.attr("name")?.to_owned(), input.attr("value").unwrap_or_default().to_owned()))
-        };
+        self.form_with(&format!("[name=\"{with}\"]"))
+    }
+
+    /// The form that sends this along.
+    pub fn form_that(&self, name: &str, value: &str) -> Form {
+        self.form_with(&format!("[name=\"{name}\"][value=\"{value}\"]"))
+    }
+
+    fn form_with(&self, selector: &str) -> Form {
+        let (html, inside) = (Html::parse_document(self.text()), select(selector));
+        let form = html.select(&select("form")).find(|form| form.select(&inside).next().is_some());
+        let form = form.unwrap_or_else(|| panic!("no form has {selector}: {}", self.text()));
         Form {
             action: form.attr("action").expect("forms say where to").to_owned(),
-            fields: form.select(&select("input")).filter_map(value).collect(),
+            fields: form.select(&select("input, select, textarea")).filter_map(filled_in).collect(),
         }
     }
 

@@ -13,6 +13,7 @@ mod keys;
 mod kills;
 mod legacy;
 mod links;
+mod manager;
 mod pages;
 mod profile;
 mod reference_tokens;

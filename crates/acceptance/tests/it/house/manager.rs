@@ -1,0 +1,86 @@
+//! The instance manager (`identity.md` §3.8): who may, what its pages do, and what they refuse.
+
+mod applications;
+mod door;
+mod install;
+mod operating;
+mod people;
+
+use acceptance::{Answer, Browser, TestHouse};
+
+/// Every page, with an id of something where one is needed.
+async fn every_page(admin: &mut Browser) -> Vec<String> {
+    let mut pages: Vec<String> = [
+        "",
+        "/",
+        "/apps",
+        "/apps/new",
+        "/apps/new?kind=web",
+        "/apps/install?applicationUri=new.app",
+        "/users",
+        "/users/new",
+        "/apps/uninstall?applicationUri=my.trusted.app/first",
+        "/roles",
+        "/sessions",
+        "/tokens",
+        "/keys",
+        "/audit",
+        "/keys?replace=ES256",
+        "/refusals",
+        "/legacy",
+        "/settings",
+    ]
+    .map(|page| format!("/manage{page}"))
+    .into();
+    for list in ["/manage/apps", "/manage/users", "/manage/roles"] {
+        pages.push(first_of(&admin.open(list).await));
+    }
+    pages
+}
+
+/// Where the first line of a list leads.
+fn first_of(list: &Answer) -> String {
+    list.attributes("tbody a", "href").into_iter().next().expect("a line")
+}
+
+async fn administrator(house: &TestHouse) -> Browser {
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    admin
+}
+
+/// The page of the application or user whose list begins with what is looked for.
+async fn found(admin: &mut Browser, list: &str, find: &str) -> Answer {
+    let list = admin.open(&format!("/manage/{list}?find={find}")).await;
+    admin.open(&first_of(&list)).await
+}
+
+/// Sends the form that posts `do` of this value.
+async fn act(admin: &mut Browser, page: &Answer, does: &str, entered: &[(&str, &str)]) -> Answer {
+    let form = page.form_that("do", does);
+    let kept = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let kept = kept.filter(|(name, _)| entered.iter().all(|(entered, _)| entered != name));
+    let fields: Vec<_> = kept.chain(entered.iter().copied()).collect();
+    admin.post(&form.action, &fields).await
+}
+
+#[track_caller]
+fn assert_refused(page: &Answer, name: &str, why: &str) {
+    assert_eq!((page.status.as_u16(), page.page().as_str()), (422, name), "{}", page.text());
+    let said = page.words("[role=alert]").expect("a reason");
+    assert!(said.contains(why), "{said}");
+}
+
+#[track_caller]
+fn assert_done(page: &Answer, name: &str) {
+    assert_eq!((page.status.as_u16(), page.page().as_str()), (200, name), "{}", page.text());
+    assert!(page.words("[role=status]").is_some(), "{}", page.text());
+}
+
+/// What is shown once.
+#[track_caller]
+fn shown(page: &Answer, name: &str) -> String {
+    assert_eq!((page.status.as_u16(), page.page().as_str()), (201, name), "{}", page.text());
+    assert_eq!(page.header("cache-control"), "no-store");
+    page.words("#value").expect("the value")
+}

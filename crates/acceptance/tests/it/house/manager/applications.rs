@@ -1,0 +1,141 @@
+//! The register, by its pages.
+
+use acceptance::{TestHouse, Tokens};
+
+use super::{act, administrator, assert_done, assert_refused, found, shown};
+use crate::FIRST;
+
+#[tokio::test]
+async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_shown() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let kinds = admin.open("/manage/apps/new").await;
+    assert_eq!(kinds.attributes(".ways a", "href").len(), 5);
+    let form = admin.open("/manage/apps/new?kind=service").await;
+    let refused = admin.submit(&form, "uri", &[("uri", "nightly"), ("name", "Nightly")]).await;
+    assert_refused(&refused, "manage-app-new", "SystemUser");
+    let made = admin.submit(&refused, "uri", &[("system_user", "svc.reader")]).await;
+    let secret = shown(&made, "manage-app-registered");
+    let service = house.app("nightly").with_secret(Some(&secret));
+    let token = Tokens::read(&service.service_token("read").await).access;
+    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let again = admin.submit(&form, "uri", &[("uri", "nightly"), ("name", "N"), ("system_user", "svc.reader")]).await;
+    assert_refused(&again, "manage-app-new", "exists already");
+    let nobody = admin.submit(&form, "uri", &[("uri", "n2"), ("name", "N"), ("system_user", "nobody")]).await;
+    assert_refused(&nobody, "manage-app-new", "SystemUser: there is no user nobody");
+}
+
+#[tokio::test]
+async fn every_kind_is_a_record_that_can_be_registered() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    for kind in ["web", "spa", "native", "service", "hybrid"] {
+        let form = admin.open(&format!("/manage/apps/new?kind={kind}")).await;
+        let mut entered =
+            vec![("uri", kind), ("name", kind), ("redirect_uris", "https://app.example/cb\nhttps://app.example/two")];
+        if ["service", "hybrid"].contains(&kind) {
+            entered.push(("system_user", "svc.reader"));
+        }
+        let made = admin.submit(&form, "uri", &entered).await;
+        assert_eq!(made.page(), "manage-app-registered", "{kind}: {}", made.text());
+        let record = house.office().await.application(kind).await.expect("no fault").expect("there").to_record();
+        assert_eq!(record.impersonate_login_url.len(), 2, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_touches_is_saved_as_it_was() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let list = admin.open("/manage/apps").await;
+    let office = house.office().await;
+    for path in list.attributes("tbody a", "href") {
+        let id = path.rsplit('/').next().and_then(|id| id.parse().ok()).expect("an id");
+        let id = model::ApplicationId(id);
+        let before = office.application_by_id(id).await.expect("no fault").expect("there");
+        let page = admin.open(&path).await;
+        assert_done(&act(&mut admin, &page, "save", &[]).await, "manage-app");
+        let after = office.application_by_id(id).await.expect("no fault").expect("there");
+        let json = |application: &model::TrustedApplication| {
+            let mut record = serde_json::to_value(application.to_record()).expect("it writes");
+            let mut scope: Vec<String> =
+                record["Scope"].as_str().expect("a text").split(' ').map(str::to_owned).collect();
+            scope.sort_unstable();
+            record["Scope"] = scope.into();
+            record
+        };
+        assert_eq!(json(&after), json(&before));
+    }
+}
+
+#[tokio::test]
+async fn of_two_administrators_the_second_is_told_what_the_first_did() {
+    let house = TestHouse::open().await;
+    let (mut first, mut second) = (administrator(&house).await, administrator(&house).await);
+    let page = found(&mut first, "apps", FIRST).await;
+    let stale = found(&mut second, "apps", FIRST).await;
+    assert_done(&act(&mut first, &page, "save", &[("name", "Renamed")]).await, "manage-app");
+    let late = act(&mut second, &stale, "save", &[("name", "Otherwise")]).await;
+    assert_refused(&late, "manage-app", "somebody else changed it meanwhile");
+    assert_eq!(late.words("h1").as_deref(), Some("Renamed"), "the page shows what it is now");
+}
+
+#[tokio::test]
+async fn a_bad_record_is_refused_with_every_reason_and_what_was_entered_stays() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = found(&mut admin, "apps", FIRST).await;
+    let bad = [("redirect_uris", "http://elsewhere.example/"), ("seconds", "7"), ("policy_url", "javascript:alert(1)")];
+    let refused = act(&mut admin, &page, "save", &bad).await;
+    for why in ["ImpersonateLoginUrl", "AccessTokenSeconds", "PolicyUrl"] {
+        assert_refused(&refused, "manage-app", why);
+    }
+    assert_eq!(refused.form("redirect_uris").field("redirect_uris"), Some("http://elsewhere.example/"));
+    for (name, value, why) in [("seconds", "many", "write a number"), ("access_algorithm", "none", "no such algorithm")]
+    {
+        assert_refused(&act(&mut admin, &page, "save", &[(name, value)]).await, "manage-app", why);
+    }
+}
+
+#[tokio::test]
+async fn switching_an_application_off_ends_its_tokens() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
+    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let page = found(&mut admin, "apps", FIRST).await;
+    let form = page.form_that("do", "save");
+    let fields: Vec<(&str, &str)> = form
+        .fields
+        .iter()
+        .filter(|(name, _)| name != "enabled")
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_done(&admin.post(&form.action, &fields).await, "manage-app");
+    assert_eq!(house.client().call_api(&token).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_secret_is_replaced_without_downtime() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = found(&mut admin, "apps", "my.trusted.app/service").await;
+    let only = page.attributes("[name=id]", "value").remove(0);
+    assert_refused(&act(&mut admin, &page, "remove-secret", &[("id", &only)]).await, "manage-app", "the only secret");
+    assert_refused(&act(&mut admin, &page, "add-secret", &[("label", " ")]).await, "manage-app", "label");
+    let late = act(&mut admin, &page, "add-secret", &[("label", "x"), ("expires", "2020-01-01")]).await;
+    assert_refused(&late, "manage-app", "past");
+    let odd = act(&mut admin, &page, "add-secret", &[("label", "x"), ("expires", "soon")]).await;
+    assert_refused(&odd, "manage-app", "write a day");
+    let made = act(&mut admin, &page, "add-secret", &[("label", "second server")]).await;
+    let secret = shown(&made, "manage-secret-made");
+    let service = house.app("my.trusted.app/service");
+    let renewed = service.with_secret(Some(&secret));
+    assert_eq!(service.service_token("read").await.status, 200);
+    assert_eq!(renewed.service_token("read").await.status, 200);
+    let page = found(&mut admin, "apps", "my.trusted.app/service").await;
+    assert!(page.words("main").expect("a page").contains("second server"));
+    assert_done(&act(&mut admin, &page, "remove-secret", &[("id", &only)]).await, "manage-app");
+    assert_eq!(service.service_token("read").await.status, 401, "from now on");
+    assert_eq!(renewed.service_token("read").await.status, 200);
+}

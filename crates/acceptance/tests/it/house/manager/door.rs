@@ -1,0 +1,131 @@
+//! Who may open the pages, and who may not.
+
+use acceptance::TestHouse;
+use http::Method;
+
+use super::{act, administrator, every_page, found};
+use crate::assert_error_page;
+
+#[tokio::test]
+async fn every_page_opens_for_an_administrator_and_takes_no_seat() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    for path in every_page(&mut admin).await {
+        let page = admin.open(&path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text());
+        assert!(page.page().starts_with("manage"), "{path}: {}", page.page());
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("script"), "{path}: {policy}");
+        assert_eq!(page.header("cache-control"), "no-store");
+    }
+    let (seats, _) = house.office().await.sessions().await.expect("sessions can be read");
+    assert_eq!(seats.used, 0);
+}
+
+#[tokio::test]
+async fn strangers_are_sent_to_sign_in_and_back() {
+    let house = TestHouse::open().await;
+    let pages = every_page(&mut administrator(&house).await).await;
+    for path in pages {
+        for method in [Method::GET, Method::POST] {
+            let answer = house.browser("admin").step(&method, &path, &[]).await;
+            let sent = answer.location().starts_with("/id/account/login") || answer.status == 405;
+            assert!(sent, "{method} {path}: {} {}", answer.status, answer.text());
+        }
+    }
+    let mut admin = house.browser("admin");
+    let sign_in = admin.open("/manage/keys").await;
+    assert_eq!(admin.enter(&sign_in).await.page(), "manage-keys");
+}
+
+#[tokio::test]
+async fn who_is_no_administrator_is_refused_by_every_page_and_form() {
+    let house = TestHouse::open().await;
+    let pages = every_page(&mut administrator(&house).await).await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let count = pages.len();
+    for path in pages {
+        assert_error_page(&alice.step(&Method::GET, &path, &[]).await, 403, "access_denied");
+        let posted = alice.step(&Method::POST, &path, &[("do", "save")]).await;
+        assert!(posted.status == 403 || posted.status == 405, "{path}: {}", posted.status);
+    }
+    house.beat().await;
+    let trail = house.audit().await;
+    let told = trail.iter().filter(|row| row.kind == "admin-change" && row.reason == "not_an_administrator");
+    assert!(told.count() >= count, "each attempt is told");
+}
+
+#[tokio::test]
+async fn an_administrator_of_another_instance_is_a_stranger_here() {
+    let house = TestHouse::open().await;
+    let mut other = house.browser_at_other("admin");
+    other.sign_in().await;
+    assert_eq!(other.open("/manage/apps").await.page(), "manage-apps", "at home");
+    let here = other.open("/manage/apps").await;
+    let id = super::first_of(&here);
+    let mut admin = administrator(&house).await;
+    let answer = admin.open(&id).await;
+    assert_eq!(answer.status, 404, "what the other instance has is not here");
+}
+
+#[tokio::test]
+async fn a_form_is_believed_only_with_what_the_page_gave_it() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = found(&mut admin, "users", "alice").await;
+    let form = page.form_that("do", "save");
+    let fields: Vec<(&str, &str)> = form
+        .fields
+        .iter()
+        .filter(|(name, _)| name != "csrf")
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(admin.step(&Method::POST, &form.action, &fields).await.status, 403, "without");
+    let mut second = house.browser("admin");
+    second.sign_in().await;
+    let other = found(&mut second, "users", "alice").await.form_that("do", "save");
+    let with_other = |mut fields: Vec<(&'static str, String)>| {
+        fields.push(("csrf", other.field("csrf").expect("a value").to_owned()));
+        fields
+    };
+    let stolen = with_other(vec![("do", "save".to_owned()), ("name", "Eve".to_owned())]);
+    let stolen: Vec<(&str, &str)> = stolen.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(admin.step(&Method::POST, &form.action, &stolen).await.status, 403, "of another sign-in");
+    let alice = house.office().await.user_by_name("alice").await.expect("no fault").expect("there");
+    assert_eq!(alice.user.name, "Alice Archer");
+}
+
+#[tokio::test]
+async fn markup_in_any_text_is_text() {
+    const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'";
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let user = found(&mut admin, "users", "alice").await;
+    act(&mut admin, &user, "save", &[("name", HOSTILE)]).await;
+    let app = found(&mut admin, "apps", "my.trusted.app/first").await;
+    act(&mut admin, &app, "save", &[("name", HOSTILE)]).await;
+    let app = found(&mut admin, "apps", "my.trusted.app/first").await;
+    act(&mut admin, &app, "add-secret", &[("label", HOSTILE)]).await;
+    let roles = admin.open("/manage/roles").await;
+    act(&mut admin, &roles, "create", &[("name", HOSTILE), ("read", HOSTILE)]).await;
+    let mut seen = 0;
+    let mut pages = every_page(&mut admin).await;
+    pages.extend([
+        format!("/manage/users?find={HOSTILE}").replace('"', "%22").replace(['<', '>', ' '], "%3C"),
+        "/manage/refusals?reference=%3Cscript%3E".to_owned(),
+        "/manage/apps/install?applicationUri=%3Cscript%3E&applicationName=%3Cscript%3E".to_owned(),
+    ]);
+    for path in pages.iter().chain(&[first_page(&mut admin, "users").await, first_page(&mut admin, "apps").await]) {
+        let page = admin.open(path).await;
+        assert!(!page.text().contains("<script") && !page.text().contains("<img src=x"), "{path}");
+        seen += usize::from(page.text().contains("&#60;script&#62;"));
+    }
+    assert!(seen >= 4, "the text is shown as it is: {seen}");
+}
+
+async fn first_page(admin: &mut acceptance::Browser, list: &str) -> String {
+    let find = if list == "users" { "alice" } else { "my.trusted.app/first" };
+    let list = admin.open(&format!("/manage/{list}?find={find}")).await;
+    super::first_of(&list)
+}

@@ -1,0 +1,80 @@
+//! Install links: what a vendor writes into an address, an administrator sees in plain words and agrees to.
+
+use acceptance::{TestHouse, Tokens};
+use http::Method;
+
+use super::{administrator, assert_refused, shown};
+use crate::FIRST;
+
+const LINK: &str = "/manage/apps/install?applicationUri=vendor.app&applicationName=Vendor&clientType=Confidential\
+                    &redirectUri=https%3A%2F%2Fvendor.example%2Fcb&impersonate=internal&requestSecret=true\
+                    &serviceAccess=clientCredentials&scope=read";
+
+#[tokio::test]
+async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
+    let house = TestHouse::open().await;
+    let mut admin = house.browser("admin");
+    let sign_in = admin.open(LINK).await;
+    let page = admin.enter(&sign_in).await;
+    assert_eq!(page.page(), "manage-install", "the whole link survives the sign-in: {}", page.text());
+    let text = page.words("main").expect("a page");
+    for part in ["Register Vendor?", "https://vendor.example/cb", "System User", "read"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let office = house.office().await;
+    assert!(office.application("vendor.app").await.expect("no fault").is_err(), "nothing has been done yet");
+    assert_refused(
+        &admin.submit(&page, "link", &[("system_user", "nobody")]).await,
+        "manage-install",
+        "no user nobody",
+    );
+    assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "SystemUser");
+    let made = admin.submit(&page, "link", &[("system_user", "svc.reader")]).await;
+    let secret = shown(&made, "manage-app-registered");
+    let vendor = house.app("vendor.app").with_secret(Some(&secret));
+    let token = Tokens::read(&vendor.service_token("read").await).access;
+    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let again = admin.open(LINK).await;
+    assert_eq!(again.page(), "manage-install-known");
+}
+
+#[tokio::test]
+async fn a_link_that_cannot_be_followed_registers_nothing() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    for (query, why) in [
+        ("", "applicationUri"),
+        ("applicationUri=v&clientType=Public&impersonate=internal", "redirectUri"),
+        ("applicationUri=v&clientType=Public&redirectUri=https://v.example/&impersonate=none", "impersonate"),
+        (
+            "applicationUri=v&clientType=Public&redirectUri=https://v.example/&impersonate=all&requestSecret=1",
+            "requestSecret",
+        ),
+    ] {
+        let page = admin.open(&format!("/manage/apps/install?{query}")).await;
+        assert_eq!((page.status.as_u16(), page.page().as_str()), (400, "manage-install-broken"), "{query}");
+        assert!(page.words("[role=alert]").expect("a reason").contains(why), "{query}");
+    }
+    let page = admin.open("/manage/apps/install?applicationUri=v&redirectUri=http://elsewhere.example/").await;
+    assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "ImpersonateLoginUrl");
+    let posted = admin.step(&Method::POST, "/manage/apps/install", &[("link", "applicationUri=v")]).await;
+    assert_eq!(posted.status, 403, "another site's form");
+    let office = house.office().await;
+    assert!(office.application("v").await.expect("no fault").is_err());
+}
+
+#[tokio::test]
+async fn a_link_switches_an_application_off() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
+    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let page = admin.open(&format!("/manage/apps/uninstall?applicationUri={FIRST}")).await;
+    assert_eq!(page.page(), "manage-uninstall");
+    assert_eq!(house.client().call_api(&token).await.status, 200, "nothing has been done yet");
+    let done = admin.submit(&page, "uri", &[]).await;
+    assert_eq!(done.page(), "manage-app");
+    assert_eq!(house.client().call_api(&token).await.status, 401);
+    let none = admin.open("/manage/apps/uninstall?applicationUri=none").await;
+    assert_eq!((none.status.as_u16(), none.page().as_str()), (400, "manage-install-broken"));
+}

@@ -1,0 +1,136 @@
+//! Sessions, tokens, keys, settings, audit and refusals, by their pages.
+
+use acceptance::{TestHouse, Tokens};
+
+use super::{act, administrator, assert_done, assert_refused, shown};
+use crate::{FIRST, SERVICE};
+
+#[tokio::test]
+async fn the_board_shows_who_has_a_seat_and_ends_it() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
+    assert_eq!(house.client().call_api(&token).await.status, 200);
+    house.beat().await;
+    let board = admin.open("/manage/sessions").await;
+    let text = board.words("main").expect("a page");
+    for part in ["1 of 5 seats", "alice", FIRST, "sign-in", "shared", "20 min"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let filtered = admin.open("/manage/sessions?user=bob").await;
+    assert!(filtered.words("main").expect("a page").contains("No session is live"));
+    let id = board.attributes("[name=id]", "value").remove(0);
+    assert_done(&act(&mut admin, &board, "end", &[("id", &id)]).await, "manage-sessions");
+    assert_eq!(house.client().call_api(&token).await.status, 401);
+    assert_done(&act(&mut admin, &board, "end", &[("id", &id)]).await, "manage-sessions");
+    let service = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    assert_eq!(house.client().call_api(&service).await.status, 200);
+    assert_done(&act(&mut admin, &board, "end-app", &[("uri", SERVICE)]).await, "manage-sessions");
+    let (seats, _) = house.office().await.sessions().await.expect("sessions can be read");
+    assert_eq!(seats.used, 0);
+    let nobody = act(&mut admin, &board, "end-user", &[("login", "nobody")]).await;
+    assert_refused(&nobody, "manage-sessions", "there is no user nobody");
+}
+
+#[tokio::test]
+async fn a_service_token_is_issued_shown_once_and_revoked() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = admin.open("/manage/tokens").await;
+    let wish = [("uri", SERVICE), ("description", "warehouse"), ("scope", "read")];
+    let none = act(&mut admin, &page, "issue", &wish[..2]).await;
+    assert_refused(&none, "manage-tokens", "scope");
+    let odd = act(&mut admin, &page, "issue", &[wish[0], wish[1], wish[2], ("expires", "never")]).await;
+    assert_refused(&odd, "manage-tokens", "write a day");
+    let value = shown(&act(&mut admin, &page, "issue", &wish).await, "manage-token-made");
+    assert_eq!(house.client().call_api(&value).await.status, 200);
+    let list = admin.open("/manage/tokens").await;
+    assert!(list.text().contains("warehouse") && !list.text().contains(&value));
+    let id = list.attributes("[name=id]", "value").remove(0);
+    assert_done(&act(&mut admin, &list, "revoke", &[("id", &id)]).await, "manage-tokens");
+    assert_eq!(house.client().call_api(&value).await.status, 401);
+    assert_done(&act(&mut admin, &list, "revoke", &[("id", &id)]).await, "manage-tokens");
+    assert_refused(
+        &act(&mut admin, &page, "issue", &[("uri", "none"), wish[1], wish[2]]).await,
+        "manage-tokens",
+        "none",
+    );
+}
+
+#[tokio::test]
+async fn keys_are_rotated_and_replaced_with_a_look_at_what_breaks() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
+    assert_eq!(house.client().call_api(&token).await.status, 200);
+    let page = admin.open("/manage/keys").await;
+    let before = page.attributes("tbody tr", "class").len() + page.text().matches("<tr>").count();
+    let form = [("algorithm", "ES256")];
+    assert_done(&act(&mut admin, &page, "rotate", &form).await, "manage-keys");
+    let page = admin.open("/manage/keys").await;
+    assert_eq!(page.text().matches("<tr>").count(), before + 1);
+    assert_refused(&act(&mut admin, &page, "rotate", &form).await, "manage-keys", "");
+    assert_eq!(house.client().call_api(&token).await.status, 200, "rotating breaks nothing");
+    let preview = admin.open("/manage/keys?replace=ES256").await;
+    assert!(preview.words("main").expect("a page").contains(FIRST));
+    assert_done(&act(&mut admin, &preview, "replace", &[]).await, "manage-keys");
+    assert_eq!(house.client().call_api(&token).await.status, 401, "what the old keys signed is dead");
+    assert_eq!(admin.open("/manage/keys?replace=none").await.status, 404);
+}
+
+#[tokio::test]
+async fn settings_are_saved_and_bad_ones_refused() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = admin.open("/manage/settings").await;
+    let saved = admin.submit(&page, "seats", &[("seats", "7"), ("reserved_seats", "admin\nbob")]).await;
+    assert_done(&saved, "manage-settings");
+    let settings = house.office().await.settings().await.expect("no fault");
+    assert_eq!((settings.seats, settings.reserved_seats.len()), (Some(7), 2));
+    let stale = admin.submit(&page, "seats", &[("seats", "8")]).await;
+    assert_refused(&stale, "manage-settings", "somebody else changed it");
+    let now = admin.open("/manage/settings").await;
+    for (name, value, why) in [
+        ("seats", "1", "reserved_seats"),
+        ("seats", "many", "u32"),
+        ("access_token_seconds", "5", "access_token_seconds"),
+        ("legacy_sunset", "soon", ""),
+        ("access_token_algorithm", "none", ""),
+    ] {
+        let refused = admin.submit(&now, "seats", &[(name, value)]).await;
+        assert_refused(&refused, "manage-settings", why);
+    }
+    let unlimited = admin.submit(&now, "seats", &[("seats", "")]).await;
+    assert_done(&unlimited, "manage-settings");
+    assert_eq!(house.office().await.settings().await.expect("no fault").seats, None);
+}
+
+#[tokio::test]
+async fn the_audit_is_filtered_and_a_refusal_explained() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let asked = house.app(FIRST).asks("read").with("redirect_uri", "https://elsewhere.example/").path();
+    let refused = house.browser("alice").open(&asked).await;
+    let reference = refused.header("x-request-id").to_owned();
+    house.beat().await;
+    house.seal().await;
+    let page = admin.open(&format!("/manage/refusals?reference={reference}")).await;
+    let text = page.words("main").expect("a page");
+    assert!(text.contains("https://elsewhere.example/") && text.contains("authorize"), "{text}");
+    assert!(page.words("mark").is_some(), "where it differs");
+    let list = admin.open("/manage/audit?outcome=refused").await;
+    assert!(list.attributes("tbody a", "href").iter().any(|link| link.contains(&reference)));
+    let none = admin.open("/manage/audit?kind=token-reused").await;
+    assert!(none.words("main").expect("a page").contains("No such event"));
+    assert_refused(&admin.open("/manage/audit?user=nobody").await, "manage-audit", "there is no user nobody");
+    assert_refused(&admin.open("/manage/audit?since=soon").await, "manage-audit", "write a day");
+    assert_refused(&admin.open("/manage/refusals?reference=1").await, "manage-refusals", "32 hexadecimal digits");
+    let unknown = admin.open("/manage/refusals?reference=00000000000000000000000000000000").await;
+    assert_refused(&unknown, "manage-refusals", "there is no event");
+    let mut pages = 0;
+    let mut at = "/manage/audit?application=".to_owned();
+    while let Some(next) = admin.open(&at).await.attributes("a[rel=next]", "href").into_iter().next() {
+        (at, pages) = (next, pages + 1);
+        assert!(pages < 20, "it comes to an end");
+    }
+}
