@@ -8,6 +8,7 @@ use axum::response::Response;
 use axum::routing::get;
 use flows::Instance;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use model::User;
 use serde_json::json;
 
 use crate::cors::{self, Readers};
@@ -50,6 +51,11 @@ pub(crate) struct SiteEntry {
 }
 
 impl SiteEntry {
+    /// Whether this person finds anything there.
+    pub(crate) fn is_for(&self, user: &User) -> bool {
+        user.is_admin || self.kind != "InstanceManager"
+    }
+
     fn words(&self, words: &Words) -> Pair {
         match self.kind {
             "ID" => words.landing.id,

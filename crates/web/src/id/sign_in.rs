@@ -221,7 +221,8 @@ pub(super) async fn account(visit: Visit, headers: HeaderMap) -> Response {
         Ok(None) => render::redirect(&Method::GET, "/id/account/login"),
         Ok(Some(browser)) => {
             let visit = visit.speaking_to(&browser.user);
-            let sites = site::sites(&visit.instance);
+            let mut sites = site::sites(&visit.instance);
+            sites.retain(|site| site.is_for(&browser.user));
             let page = Account {
                 words: visit.words(),
                 instance_name: &visit.instance.name,

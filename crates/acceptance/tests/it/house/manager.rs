@@ -6,7 +6,7 @@ mod install;
 mod operating;
 mod people;
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Answer, Browser, TestHouse, Tokens};
 
 /// Every page, with an id of something where one is needed.
 async fn every_page(admin: &mut Browser) -> Vec<String> {
@@ -62,6 +62,13 @@ async fn act(admin: &mut Browser, page: &Answer, does: &str, entered: &[(&str, &
     let kept = kept.filter(|(name, _)| entered.iter().all(|(entered, _)| entered != name));
     let fields: Vec<_> = kept.chain(entered.iter().copied()).collect();
     admin.post(&form.action, &fields).await
+}
+
+/// A token of an application that was registered here, by its secret.
+async fn service_token(house: &TestHouse, uri: &str, secret: &str) -> String {
+    let asked =
+        [("grant_type", "client_credentials"), ("client_id", uri), ("client_secret", secret), ("scope", "read")];
+    Tokens::read(&house.client().post("/id/connect/token", &asked).await).access
 }
 
 #[track_caller]

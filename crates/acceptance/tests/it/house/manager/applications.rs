@@ -1,8 +1,8 @@
 //! The register, by its pages.
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::TestHouse;
 
-use super::{act, administrator, assert_done, assert_refused, found, shown};
+use super::{act, administrator, assert_done, assert_refused, found, service_token, shown};
 use crate::FIRST;
 
 #[tokio::test]
@@ -16,8 +16,7 @@ async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_s
     assert_refused(&refused, "manage-app-new", "SystemUser");
     let made = admin.submit(&refused, "uri", &[("system_user", "svc.reader")]).await;
     let secret = shown(&made, "manage-app-registered");
-    let service = house.app("nightly").with_secret(Some(&secret));
-    let token = Tokens::read(&service.service_token("read").await).access;
+    let token = service_token(&house, "nightly", &secret).await;
     assert_eq!(house.client().call_api(&token).await.status, 200);
     let again = admin.submit(&form, "uri", &[("uri", "nightly"), ("name", "N"), ("system_user", "svc.reader")]).await;
     assert_refused(&again, "manage-app-new", "exists already");

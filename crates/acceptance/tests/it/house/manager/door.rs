@@ -57,6 +57,16 @@ async fn who_is_no_administrator_is_refused_by_every_page_and_form() {
 }
 
 #[tokio::test]
+async fn only_administrators_are_shown_the_way() {
+    let house = TestHouse::open().await;
+    for (login, is_shown) in [("admin", true), ("alice", false)] {
+        let account = house.browser(login).sign_in().await;
+        assert_eq!(account.page(), "account");
+        assert_eq!(account.attributes("a[href='/manage']", "href").len(), usize::from(is_shown), "{login}");
+    }
+}
+
+#[tokio::test]
 async fn an_administrator_of_another_instance_is_a_stranger_here() {
     let house = TestHouse::open().await;
     let mut other = house.browser_at_other("admin");

@@ -1,9 +1,9 @@
 //! Install links: what a vendor writes into an address, an administrator sees in plain words and agrees to.
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::TestHouse;
 use http::Method;
 
-use super::{administrator, assert_refused, shown};
+use super::{administrator, assert_refused, service_token, shown};
 use crate::FIRST;
 
 const LINK: &str = "/manage/apps/install?applicationUri=vendor.app&applicationName=Vendor&clientType=Confidential\
@@ -31,8 +31,7 @@ async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
     assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "SystemUser");
     let made = admin.submit(&page, "link", &[("system_user", "svc.reader")]).await;
     let secret = shown(&made, "manage-app-registered");
-    let vendor = house.app("vendor.app").with_secret(Some(&secret));
-    let token = Tokens::read(&vendor.service_token("read").await).access;
+    let token = service_token(&house, "vendor.app", &secret).await;
     assert_eq!(house.client().call_api(&token).await.status, 200);
     let again = admin.open(LINK).await;
     assert_eq!(again.page(), "manage-install-known");
