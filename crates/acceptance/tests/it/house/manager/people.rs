@@ -14,8 +14,8 @@ async fn a_person_is_made_invited_and_signs_in() {
     for why in ["printable ASCII", "name@host"] {
         assert_refused(&bad, "manage-user-new", why);
     }
-    let taken = admin.submit(&form, "type", &[("login", "ALICE")]).await;
-    assert_refused(&taken, "manage-user-new", "exists already");
+    let known = admin.submit(&form, "type", &[("login", "ALICE")]).await;
+    assert_refused(&known, "manage-user-new", "exists already");
     let made = admin.submit(&form, "type", &[("login", "erin"), ("name", "Erin Example"), ("role", "Viewer")]).await;
     assert_done(&made, "manage-user");
     let link = shown(&act(&mut admin, &made, "invite", &[]).await, "manage-link");
