@@ -69,6 +69,7 @@ const WAYS = {
     await page.goto(`${ROOT}/profile`);
     await enter(page, 'alice');
   },
+  'profile-email': (page) => profile(page, 'email'),
   'profile-password': (page) => profile(page, 'password'),
   'profile-tokens': (page) => profile(page, 'tokens'),
   async 'profile-token-new'(page) {

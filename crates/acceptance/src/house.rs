@@ -4,11 +4,12 @@ use std::time::Duration;
 use flows::admin::Office;
 use flows::audit::Verdict;
 use flows::{Database, House, MasterKey, Site, World as _};
+use model::mail::EmailAddress;
 use model::record::ApplicationRecord;
-use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
+use model::{Administrator, Dice, Login, Moment, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
-use store::Store;
+use store::{Batch, Change, ChangeKind, Outcome, Store};
 use web::server::TrustedProxies;
 use web::{Doors, Gate};
 
@@ -228,6 +229,20 @@ impl TestHouse {
         let password = Presented::new(password);
         let done = self.office().await.set_password(&passwords, login, &password, &mut self.moment(&mut dice)).await;
         done.expect("the database answers").expect("a good password");
+        self.catch_up().await;
+    }
+
+    /// Somebody who may gives the user another address.
+    pub async fn set_email(&self, login: &str, address: &str) {
+        let instances = self.database.instances().await.expect("instances can be read");
+        let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
+        let store = Store::new(self.database.clone(), testdb.id);
+        let login = Login::parse(login).expect("a login");
+        let (user, _) = store.user_by_login(&login).await.expect("the database answers").expect("the user is there");
+        let address = EmailAddress::parse(address).expect("an address");
+        let mut batch = Batch::new().with(store.set_email(&user, &address, self.now()));
+        batch.extend(store.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, self.now()));
+        assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
         self.catch_up().await;
     }
 

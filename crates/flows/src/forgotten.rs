@@ -96,7 +96,7 @@ impl Instance {
             Some(ResetUnsent::NoAddress)
         } else if !self.sends_mail() {
             Some(ResetUnsent::NoMail)
-        } else if self.store.live_links(&LinkPurpose::PasswordReset, user.id, moment.now).await? >= MOST_RESETS {
+        } else if self.store.live_links(LinkPurpose::PasswordReset, user.id, moment.now).await? >= MOST_RESETS {
             Some(ResetUnsent::LinksStillLive(MOST_RESETS))
         } else {
             None

@@ -331,6 +331,7 @@ impl Instance {
             self.store.sweep_authorizations(dead_before),
             self.store.sweep_changes(dead_before),
             self.store.sweep_links(now),
+            self.store.sweep_email_changes(now),
             self.store.sweep_revoked_tokens(dead_before),
             self.store.sweep_api_sessions(dead_before),
             self.store.sweep_identity_sessions(dead_before, oldest_sign_in),

@@ -7,6 +7,7 @@ pub mod authorize;
 pub mod consents;
 pub mod demo;
 pub mod domain;
+pub mod email;
 mod erase;
 pub mod exchange;
 mod feed;

@@ -1,4 +1,4 @@
-//! What is done by one-time links: choosing a password, confirming an address.
+//! What is done by one-time links: choosing a password.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,6 @@ use store::{Batch, Change, ChangeKind, Outcome, Statement, Store};
 use crate::admin::{AdminRefusal, Office, ending_user, password_problem};
 use crate::audit::Trail;
 use crate::instance::Instance;
-use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
 /// A link that was made, and is shown or sent once.
@@ -27,12 +26,11 @@ pub struct IssuedLink {
 impl IssuedLink {
     /// The letter that brings it to the user; `None` where no mail reaches the user.
     pub fn letter(&self, instance: &str, url: &str) -> Option<Message> {
-        let to = self.purpose.address().cloned().or_else(|| self.user.mailbox())?;
+        let to = self.user.mailbox()?;
         let letter = Letter { to, instance, user: &self.user };
         Some(match self.purpose {
             LinkPurpose::SetUp => letter.invitation(url, self.life),
             LinkPurpose::PasswordReset => letter.password_reset(url, self.life),
-            LinkPurpose::EmailConfirmation(_) => letter.email_confirmation(url, self.life),
         })
     }
 }
@@ -54,18 +52,9 @@ pub enum LinkRefusal {
     Password(String),
 }
 
-/// Why an address is not asked to confirm itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmailRefusal {
-    NotAnAddress,
-    /// So many confirmations of this user are open.
-    TooMany,
-    /// The house sends no mail: an administrator changes the address.
-    NoMail,
+pub(crate) fn new_code(moment: &mut Moment<'_>) -> Presented<LinkCode> {
+    Presented::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()))
 }
-
-/// Confirmations of one person that may be open at once.
-const MOST_CONFIRMATIONS: u64 = 3;
 
 /// The link, and the statement that makes it good.
 pub(crate) fn draw_link(
@@ -74,8 +63,8 @@ pub(crate) fn draw_link(
     (purpose, life): (LinkPurpose, LinkLife),
     moment: &mut Moment<'_>,
 ) -> (IssuedLink, Statement) {
-    let code = Presented::<LinkCode>::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()));
-    let insert = store.insert_link(code.digest().as_bytes(), &purpose, &user, moment.now.plus(life.span()));
+    let code = new_code(moment);
+    let insert = store.insert_link(code.digest().as_bytes(), purpose, &user, moment.now.plus(life.span()));
     (IssuedLink { user, purpose, life, code }, insert)
 }
 
@@ -113,17 +102,16 @@ impl Office<'_> {
         if purpose == LinkPurpose::SetUp && has_password {
             return invalid(format!("{login} has a password already: make a link to reset it instead"));
         }
-        let event = self.event_about(created(&purpose), (user.id, &user.login), moment);
+        let event = self.event_about(created(purpose), (user.id, &user.login), moment);
         let (link, insert) = draw_link(self.store(), user, (purpose, life), moment);
         Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken).await?.map(|()| link))
     }
 }
 
-const fn created(purpose: &LinkPurpose) -> &'static str {
+const fn created(purpose: LinkPurpose) -> &'static str {
     match purpose {
         LinkPurpose::SetUp => "create-set-up-link",
         LinkPurpose::PasswordReset => "create-reset-link",
-        LinkPurpose::EmailConfirmation(_) => "create-confirmation-link",
     }
 }
 
@@ -165,8 +153,7 @@ impl Instance {
         visitor: &Visitor,
         (code, password): (&Presented<LinkCode>, &Presented<Password>),
     ) -> Answer<User, LinkRefusal> {
-        let found = self.link(code, moment.now).await?;
-        let Some((purpose, user)) = found.filter(|(purpose, _)| purpose.sets_password()) else {
+        let Some((purpose, user)) = self.link(code, moment.now).await? else {
             return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
         };
         if let Some(problem) = password_problem(password) {
@@ -194,70 +181,13 @@ impl Instance {
         Ok(Ok(user))
     }
 
-    fn refuse_link<T>(&self, moment: &Moment<'_>, visitor: &Visitor, kind: AuditKind) -> Answer<T, LinkRefusal> {
+    pub(crate) fn refuse_link<T>(
+        &self,
+        moment: &Moment<'_>,
+        visitor: &Visitor,
+        kind: AuditKind,
+    ) -> Answer<T, LinkRefusal> {
         self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, &LinkSpent))?;
         Ok(Err(LinkRefusal::Spent))
-    }
-
-    /// The person at the browser wants to be known by another address: it is asked to confirm itself, and the old one is
-    /// told.
-    pub async fn ask_for_email(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, address): (&Browser, &str),
-    ) -> Answer<EmailAddress, EmailRefusal> {
-        let Some(address) = EmailAddress::parse(address.trim()) else { return Ok(Err(EmailRefusal::NotAnAddress)) };
-        if !self.sends_mail() {
-            return Ok(Err(EmailRefusal::NoMail));
-        }
-        // As it is now: memory may be a beat behind, and the link is bound to the epoch.
-        let Some(user) = self.store.user(browser.user.id).await? else {
-            return Err(Fault::failed("the user at the browser is gone"));
-        };
-        let purpose = LinkPurpose::EmailConfirmation(address.clone());
-        if self.store.live_links(&purpose, user.id, moment.now).await? >= MOST_CONFIRMATIONS {
-            return Ok(Err(EmailRefusal::TooMany));
-        }
-        let event = AuditEvent::done(moment.now, AuditKind::EmailChange, visitor)
-            .user(user.id)
-            .detail(&serde_json::json!({ "what": "asked" }));
-        let (link, insert) = draw_link(&self.store, user, (purpose, LinkLife::HandedOver), moment);
-        let batch = vec![insert, Trail::new(&self.store, moment.dice, moment.now).event(&event)];
-        if let Outcome::GuardFailed { .. } = self.store.commit(batch.into()).await? {
-            return Err(Fault::failed("two links with one code"));
-        }
-        let _by_mail = self.hand_over(&link);
-        if link.user.mailbox().is_some_and(|old| old != address) {
-            self.write_to(&link.user, Letter::email_changing);
-        }
-        Ok(Ok(address))
-    }
-
-    /// Whoever used the link reads the address's mail: it is the user's now.
-    pub async fn confirm_email(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        code: &Presented<LinkCode>,
-    ) -> Answer<EmailAddress, LinkRefusal> {
-        let Some((LinkPurpose::EmailConfirmation(address), user)) = self.link(code, moment.now).await? else {
-            return self.refuse_link(moment, visitor, AuditKind::EmailChange);
-        };
-        let event = AuditEvent::done(moment.now, AuditKind::EmailChange, visitor)
-            .user(user.id)
-            .detail(&serde_json::json!({ "what": "confirmed" }));
-        let change = Change { kind: ChangeKind::User, subject: user.id.0 };
-        let mut batch = Batch::from(vec![
-            self.store.use_link(code.digest().as_bytes()),
-            self.store.set_email(&user, &address, moment.now),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
-        ]);
-        batch.extend(self.store.announce(change, moment.now));
-        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
-            return self.refuse_link(moment, visitor, AuditKind::EmailChange);
-        }
-        self.apply(change, moment).await?;
-        Ok(Ok(address))
     }
 }

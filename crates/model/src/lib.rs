@@ -6,6 +6,7 @@ pub mod authorization;
 pub mod authorize;
 pub mod claims;
 pub mod domain;
+pub mod email_change;
 pub mod exchange;
 pub mod guard;
 mod ids;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use oauth::secret::Presented;
 
 use crate::RootUrl;
-use crate::mail::EmailAddress;
 use crate::why::{Details, Refusal};
 
 /// Marks the one-time value in a link.
@@ -17,56 +16,36 @@ pub enum LinkCode {}
 pub const MOST_RESETS: u64 = 3;
 
 /// What a link is good for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkPurpose {
     /// A new person chooses a first password.
     SetUp,
     /// Somebody who forgot a password chooses a new one.
     PasswordReset,
-    /// The address becomes the user's, because whoever reads its mail used the link.
-    EmailConfirmation(EmailAddress),
 }
 
 impl LinkPurpose {
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(self) -> &'static str {
         match self {
             Self::SetUp => "set-up",
             Self::PasswordReset => "password-reset",
-            Self::EmailConfirmation(_) => "email-confirmation",
         }
     }
 
-    pub const fn address(&self) -> Option<&EmailAddress> {
-        match self {
-            Self::SetUp | Self::PasswordReset => None,
-            Self::EmailConfirmation(address) => Some(address),
-        }
-    }
-
-    /// What [`Self::kind`] and [`Self::address`] were.
-    pub fn read(kind: &str, address: Option<&str>) -> Option<Self> {
-        match (kind, address) {
-            ("set-up", None) => Some(Self::SetUp),
-            ("password-reset", None) => Some(Self::PasswordReset),
-            ("email-confirmation", Some(address)) => EmailAddress::parse(address).map(Self::EmailConfirmation),
-            _ => None,
-        }
-    }
-
-    pub const fn sets_password(&self) -> bool {
-        matches!(self, Self::SetUp | Self::PasswordReset)
+    /// What [`Self::kind`] was.
+    pub fn read(kind: &str) -> Option<Self> {
+        [Self::SetUp, Self::PasswordReset].into_iter().find(|purpose| purpose.kind() == kind)
     }
 
     /// Where it is used, below the issuer.
-    pub const fn page(&self) -> &'static str {
+    pub const fn page(self) -> &'static str {
         match self {
             Self::SetUp => "/account/set-up",
             Self::PasswordReset => "/account/reset-password",
-            Self::EmailConfirmation(_) => "/account/confirm-email",
         }
     }
 
-    pub fn url(&self, root: &RootUrl, code: &Presented<LinkCode>) -> String {
+    pub fn url(self, root: &RootUrl, code: &Presented<LinkCode>) -> String {
         format!("{}{}?code={}", root.issuer(), self.page(), code.expose())
     }
 }
@@ -165,19 +144,10 @@ mod tests {
 
     #[test]
     fn a_purpose_reads_back_as_written_and_nothing_else_does() {
-        let address = EmailAddress::parse("eve@example.com").expect("an address");
-        for purpose in [LinkPurpose::SetUp, LinkPurpose::PasswordReset, LinkPurpose::EmailConfirmation(address)] {
-            let address = purpose.address().map(EmailAddress::as_str);
-            assert_eq!(LinkPurpose::read(purpose.kind(), address), Some(purpose.clone()));
+        for purpose in [LinkPurpose::SetUp, LinkPurpose::PasswordReset] {
+            assert_eq!(LinkPurpose::read(purpose.kind()), Some(purpose));
         }
-        for (kind, address) in [
-            ("set-up", Some("eve@example.com")),
-            ("email-confirmation", None),
-            ("email-confirmation", Some("eve")),
-            ("", None),
-        ] {
-            assert_eq!(LinkPurpose::read(kind, address), None, "{kind} {address:?}");
-        }
+        assert_eq!(LinkPurpose::read(""), None);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Letter<'_> {
     /// To the new address.
     pub fn email_confirmation(self, link: &str, life: LinkLife) -> Message {
         let body = format!(
-            "the login {} of {} is to be known by this e-mail address. Confirm it here. The link works once, for {}:\n\n{link}\n\nIf you do not know what this is about, do nothing.",
+            "the login {} of {} is to be known by this e-mail address. Confirm or refuse that here. The link works once, for {}:\n\n{link}\n\nIf you do not know what this is about, refuse it, or do nothing.",
             self.login(),
             self.instance,
             life.text(),
@@ -128,11 +128,12 @@ impl Letter<'_> {
         self.write("email-confirmation", "Confirm your e-mail address", &body)
     }
 
-    /// To the address that was known until now.
-    pub fn email_changing(self) -> Message {
+    /// To the address that was known until now, which has to agree too.
+    pub fn email_changing(self, new: &EmailAddress, link: &str, life: LinkLife) -> Message {
         let body = format!(
-            "somebody who is signed in as {} asked for another e-mail address. It is used from when it is confirmed there; until then this one stays.\n\nIf that was not you, change your password and tell your administrator.",
-            self.login()
+            "somebody who is signed in as {} asked that letters go to another address instead of this one:\n\n    {new}\n\nThat happens when both addresses have agreed. Agree or refuse here. The link works once, for {}:\n\n{link}\n\nIf you do nothing, this address stays. If it was not you who asked, refuse, change your password and tell your administrator.",
+            self.login(),
+            life.text(),
         );
         self.write("email-changing", "Your e-mail address is about to change", &body)
     }

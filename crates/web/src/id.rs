@@ -1,6 +1,7 @@
 //! `{root}/id`: the authorization server and OpenID Provider.
 
 pub(crate) mod authorize;
+mod email;
 mod end_session;
 mod forgotten;
 mod links;
@@ -46,7 +47,7 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route("/id/account/consent", get(authorize::show_consent).post(authorize::submit_consent))
         .route("/id/account/set-up", get(links::show).post(links::choose_password))
         .route("/id/account/reset-password", get(links::show).post(links::choose_password))
-        .route("/id/account/confirm-email", get(links::show).post(links::confirm_email))
+        .route(email::PATH, get(email::show).post(email::answer))
         .route("/id/account/forgotten", get(forgotten::show).post(forgotten::submit))
         .layer(axum::middleware::from_fn(layer::to_the_end));
     Router::new()

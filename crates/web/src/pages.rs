@@ -7,6 +7,7 @@
 //! What tests and clients may hold on to: `<body data-page="…">`, the names of fields and buttons, and that the id of
 //! every visible field is its name.
 
+pub mod email;
 pub mod manager;
 pub mod profile;
 pub mod tokens;
@@ -260,29 +261,6 @@ pub struct ForgottenSent<'a> {
     pub words: &'static Words,
     pub instance_name: &'a str,
     pub sign_in_url: &'a str,
-}
-
-/// `data-page="confirm-email"`: whoever reads the address's mail says yes. Posts `code`, `csrf`.
-#[derive(Template)]
-#[template(path = "confirm-email.html")]
-pub struct ConfirmEmail<'a> {
-    pub words: &'static Words,
-    pub instance_name: &'a str,
-    pub login: &'a str,
-    pub address: &'a str,
-    pub action: &'a str,
-    pub csrf: &'a str,
-    /// The one-time code from the link.
-    pub code: &'a str,
-}
-
-/// `data-page="email-confirmed"`.
-#[derive(Template)]
-#[template(path = "email-confirmed.html")]
-pub struct EmailConfirmed<'a> {
-    pub words: &'static Words,
-    pub instance_name: &'a str,
-    pub address: &'a str,
 }
 
 /// `data-page="landing"`: the root of an instance (`identity.md` §3.6).

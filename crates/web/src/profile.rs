@@ -2,6 +2,7 @@
 
 mod apps;
 mod device;
+mod email;
 mod initials;
 mod language;
 mod me;
@@ -30,6 +31,7 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
     Router::new()
         .route(Section::Overview.path(), get(overview::show))
         .route("/profile/", get(overview::show))
+        .route(Section::Email.path(), get(email::show).post(email::change))
         .route(Section::Password.path(), get(password::show).post(password::change))
         .route(Section::Tokens.path(), get(tokens::show).post(tokens::change))
         .route(Section::Apps.path(), get(apps::show).post(apps::change))

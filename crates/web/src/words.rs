@@ -3,12 +3,14 @@
 //! Grouped as the pages are. A message with something in it is a function, because languages put it in different places.
 
 mod bulgarian;
+mod email;
 mod english;
 mod german;
 mod two_step;
 
 use model::Language;
 
+pub use email::EmailWords;
 pub use two_step::TwoStep;
 
 pub struct Words {
@@ -26,7 +28,7 @@ pub struct Words {
     pub account: Account,
     pub set_up: SetUp,
     pub forgotten: Forgotten,
-    pub confirm_email: ConfirmEmail,
+    pub email: EmailWords,
     pub landing: Landing,
     pub profile: Profile,
     pub overview: Overview,
@@ -191,17 +193,6 @@ pub struct Forgotten {
     /// The same whether or not anything was sent.
     pub sent: &'static str,
     pub nothing_there: &'static str,
-}
-
-pub struct ConfirmEmail {
-    pub title: &'static str,
-    /// Of a login and an address.
-    pub question: fn(&str, &str) -> String,
-    pub button: &'static str,
-    pub not_yours: &'static str,
-    pub done_title: &'static str,
-    /// Of an instance and an address.
-    pub done: fn(&str, &str) -> String,
 }
 
 /// The sites of an instance.

@@ -1,7 +1,6 @@
 //! One-time links, by the digest of their code.
 
 use model::link::LinkPurpose;
-use model::mail::EmailAddress;
 use model::{Timestamp, User, UserId};
 
 use super::damaged;
@@ -12,38 +11,30 @@ impl Store {
     pub fn insert_link(
         &self,
         digest: &[u8; 32],
-        purpose: &LinkPurpose,
+        purpose: LinkPurpose,
         user: &User,
         expires_at: Timestamp,
     ) -> Statement {
         self.bound(
-            "INSERT INTO links (instance, digest, kind, user_id, user_epoch, address, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            values![
-                *digest,
-                purpose.kind(),
-                user.id.0,
-                user.epoch,
-                purpose.address().map(EmailAddress::as_str),
-                expires_at.micros()
-            ],
+            "INSERT INTO links (instance, digest, kind, user_id, user_epoch, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            values![*digest, purpose.kind(), user.id.0, user.epoch, expires_at.micros()],
         )
         .expect(1)
     }
 
     /// What a link is for and whose it is, while it is good.
     pub async fn link(&self, digest: &[u8; 32], now: Timestamp) -> Result<Option<(LinkPurpose, UserId)>, Fault> {
-        let sql = "SELECT l.kind, l.address, l.user_id FROM links l \
+        let sql = "SELECT l.kind, l.user_id FROM links l \
                    JOIN users u ON u.instance = l.instance AND u.id = l.user_id AND u.epoch = l.user_epoch \
                    WHERE l.instance = $1 AND l.digest = $2 AND l.expires_at > $3";
         let Some(row) = self.row(sql, values![*digest, now.micros()]).await? else { return Ok(None) };
-        let purpose = LinkPurpose::read(&row.text(0)?, row.opt_text(1)?.as_deref());
-        let purpose = purpose.ok_or_else(|| damaged("a link does not read back"))?;
-        Ok(Some((purpose, UserId(row.uuid(2)?))))
+        let purpose = LinkPurpose::read(&row.text(0)?).ok_or_else(|| damaged("a link does not read back"))?;
+        Ok(Some((purpose, UserId(row.uuid(1)?))))
     }
 
     /// How many links of this kind the user has that have not expired.
-    pub async fn live_links(&self, purpose: &LinkPurpose, user: UserId, now: Timestamp) -> Result<u64, Fault> {
+    pub async fn live_links(&self, purpose: LinkPurpose, user: UserId, now: Timestamp) -> Result<u64, Fault> {
         let sql = "SELECT count(*) FROM links WHERE instance = $1 AND user_id = $2 AND kind = $3 AND expires_at > $4";
         let row = self.row(sql, values![user.0, purpose.kind(), now.micros()]).await?;
         row.map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or(0)))
@@ -52,6 +43,12 @@ impl Store {
     /// One use: the guard fails for the second.
     pub fn use_link(&self, digest: &[u8; 32]) -> Statement {
         self.bound("DELETE FROM links WHERE instance = $1 AND digest = $2", values![*digest]).expect(1)
+    }
+
+    /// All of this kind that the user has.
+    pub fn end_links(&self, purpose: LinkPurpose, user: UserId) -> Statement {
+        let sql = "DELETE FROM links WHERE instance = $1 AND user_id = $2 AND kind = $3";
+        self.bound(sql, values![user.0, purpose.kind()])
     }
 
     /// A small batch of the dead.

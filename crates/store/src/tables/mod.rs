@@ -6,6 +6,7 @@ mod audit;
 mod authorizations;
 mod changes;
 mod consents;
+mod email_changes;
 mod identity_sessions;
 mod instances;
 mod keys;

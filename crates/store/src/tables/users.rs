@@ -182,6 +182,7 @@ impl Store {
             )
             .expect(1),
             of_user("DELETE FROM links WHERE instance = $1 AND user_id = $2"),
+            of_user("DELETE FROM email_changes WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM set_up_links WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM consents WHERE instance = $1 AND user_id = $2"),
             of_user("UPDATE api_sessions SET address = '' WHERE instance = $1 AND user_id = $2"),
@@ -249,12 +250,18 @@ impl Store {
         self.rows(sql, values![address.folded(), most]).await?.iter().map(read).collect()
     }
 
-    /// The address is confirmed. Guarded by the epoch that was read.
+    /// The address is confirmed. Guarded by the epoch and the address that were read.
     pub fn set_email(&self, user: &User, address: &EmailAddress, now: Timestamp) -> Statement {
         self.bound(
             "UPDATE users SET email = $4, email_verified = 1, version = version + 1, updated_at = $5 \
-             WHERE instance = $1 AND id = $2 AND epoch = $3",
-            values![user.id.0, user.epoch, address.as_str(), now.micros()],
+             WHERE instance = $1 AND id = $2 AND epoch = $3 AND email IS NOT DISTINCT FROM $6",
+            values![
+                user.id.0,
+                user.epoch,
+                address.as_str(),
+                now.micros(),
+                user.email.as_ref().map(|email| email.address.as_str())
+            ],
         )
         .expect(1)
     }

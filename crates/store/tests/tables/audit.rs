@@ -13,6 +13,7 @@ use store::{Batch, Outcome, Store, lines_of};
 use uuid::Uuid;
 
 use crate::common::Place;
+use crate::email_changes::email_change;
 use crate::{LATER, MUCH_LATER, NOW, done, house, login, on_both, refused, somebody, user_id};
 
 on_both! {
@@ -193,8 +194,9 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     let house = house(&place).await;
     let store = &house.here;
     let eve = somebody(store, 1, "Eve").await;
-    done(store, store.insert_link(&[1; 32], &LinkPurpose::PasswordReset, &eve, MUCH_LATER)).await;
+    done(store, store.insert_link(&[1; 32], LinkPurpose::PasswordReset, &eve, MUCH_LATER)).await;
     done(store, store.put_picture(eve.id, 64, vec![1])).await;
+    done(store, store.put_email_change(&email_change(&eve, "eve@home.example", [Some(1), Some(2)]))).await;
     done(store, store.insert_authenticator_app(eve.id, (vec![1], 1), NOW)).await;
     done(store, store.insert_recovery_code(eve.id, Presented::<RecoveryCode>::new("code").digest())).await;
     let erase = async |user: &model::User| store.commit(store.erase_user(user, LATER).into()).await.expect("no fault");
@@ -209,6 +211,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
         assert!(store.user_by_login(&login(gone)).await.expect("no fault").is_none(), "{gone}");
     }
     assert_eq!(store.picture(eve.id, 64).await.expect("no fault"), None);
+    assert_eq!(store.email_change(eve.id).await.expect("no fault"), None);
     assert!(store.authenticator_app(eve.id).await.expect("no fault").is_none());
     assert_eq!(store.recovery_codes_left(eve.id).await.expect("no fault"), 0);
     let links = store.query("SELECT 1 FROM links WHERE kind <> ''", vec![]).await.expect("no fault");
@@ -236,12 +239,13 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
 async fn every_table_about_users_is_known_to_erasing(place: Place) {
     /// Touched by `Store::erase_user`.
-    const ERASED: [&str; 12] = [
+    const ERASED: [&str; 13] = [
         "api_sessions",
         "audit_people",
         "authenticator_apps",
         "authorizations",
         "consents",
+        "email_changes",
         "identity_sessions",
         "links",
         "passkeys",

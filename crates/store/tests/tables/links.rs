@@ -6,14 +6,15 @@ use model::{Email, Timestamp, User, UserId};
 use store::{Batch, Outcome, Store};
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, commit, done, house, phc, refused, somebody, user, user_id};
+use crate::{LATER, MUCH_LATER, NOW, done, house, phc, refused, somebody, user, user_id};
 
 crate::on_both! {
     a_link_is_good_once_and_until_it_expires
     a_link_dies_with_the_epoch_of_its_user
     the_dead_are_swept_and_the_living_are_counted
+    links_of_one_kind_and_person_end_together
     people_are_found_by_their_address_in_any_case
-    an_address_is_confirmed_on_the_epoch_that_was_read
+    an_address_is_confirmed_on_the_epoch_and_the_address_that_were_read
 }
 
 const DIGEST: [u8; 32] = [9; 32];
@@ -29,11 +30,8 @@ fn address(text: &str) -> EmailAddress {
 async fn a_link_is_good_once_and_until_it_expires(place: Place) {
     let house = house(&place).await;
     let alice = somebody(&house.here, 1, "alice").await;
-    done(&house.here, house.here.insert_link(&DIGEST, &LinkPurpose::PasswordReset, &alice, LATER)).await;
-    let purpose = LinkPurpose::EmailConfirmation(address("alice@example.com"));
-    done(&house.here, house.here.insert_link(&[7; 32], &purpose, &alice, LATER)).await;
+    done(&house.here, house.here.insert_link(&DIGEST, LinkPurpose::PasswordReset, &alice, LATER)).await;
     assert_eq!(good(&house.here, DIGEST, NOW).await, Some((LinkPurpose::PasswordReset, alice.id)));
-    assert_eq!(good(&house.here, [7; 32], NOW).await, Some((purpose, alice.id)));
     assert_eq!(good(&house.here, DIGEST, LATER).await, None, "expired");
     assert_eq!(good(&house.here, [8; 32], NOW).await, None, "never made");
     assert_eq!(good(&house.there, DIGEST, NOW).await, None, "of another instance");
@@ -54,7 +52,7 @@ async fn a_link_is_good_once_and_until_it_expires(place: Place) {
 async fn a_link_dies_with_the_epoch_of_its_user(place: Place) {
     let house = house(&place).await;
     let alice = somebody(&house.here, 1, "alice").await;
-    done(&house.here, house.here.insert_link(&DIGEST, &LinkPurpose::SetUp, &alice, MUCH_LATER)).await;
+    done(&house.here, house.here.insert_link(&DIGEST, LinkPurpose::SetUp, &alice, MUCH_LATER)).await;
     done(&house.here, house.here.set_user_enabled(&alice, false, NOW)).await;
     assert_eq!(good(&house.here, DIGEST, NOW).await, None);
     let alice = user(&house.here, 1).await;
@@ -67,19 +65,36 @@ async fn the_dead_are_swept_and_the_living_are_counted(place: Place) {
     let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
     let reset = LinkPurpose::PasswordReset;
     for (number, user, expires_at) in [(1, &alice, LATER), (2, &alice, MUCH_LATER), (3, &bob, MUCH_LATER)] {
-        done(&house.here, house.here.insert_link(&[number; 32], &reset, user, expires_at)).await;
+        done(&house.here, house.here.insert_link(&[number; 32], reset, user, expires_at)).await;
     }
-    let live = async |purpose: &LinkPurpose, user: &User, now| {
+    let live = async |purpose: LinkPurpose, user: &User, now| {
         house.here.live_links(purpose, user.id, now).await.expect("no fault")
     };
-    assert_eq!(live(&reset, &alice, NOW).await, 2);
-    assert_eq!(live(&reset, &alice, LATER).await, 1);
-    assert_eq!(live(&LinkPurpose::SetUp, &alice, NOW).await, 0);
-    assert_eq!(live(&reset, &user(&house.here, 2).await, NOW).await, 1);
+    assert_eq!(live(reset, &alice, NOW).await, 2);
+    assert_eq!(live(reset, &alice, LATER).await, 1);
+    assert_eq!(live(LinkPurpose::SetUp, &alice, NOW).await, 0);
+    assert_eq!(live(reset, &user(&house.here, 2).await, NOW).await, 1);
     done(&house.there, house.there.sweep_links(MUCH_LATER)).await;
     done(&house.here, house.here.sweep_links(MUCH_LATER)).await;
-    assert_eq!(live(&reset, &alice, Timestamp(0)).await, 1, "one of two had expired");
+    assert_eq!(live(reset, &alice, Timestamp(0)).await, 1, "one of two had expired");
     assert!(good(&house.here, [2; 32], NOW).await.is_some());
+}
+
+async fn links_of_one_kind_and_person_end_together(place: Place) {
+    let house = house(&place).await;
+    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    let (reset, set_up) = (LinkPurpose::PasswordReset, LinkPurpose::SetUp);
+    for (number, user, purpose) in [(1, &alice, reset), (2, &alice, reset), (3, &alice, set_up), (4, &bob, reset)] {
+        done(&house.here, house.here.insert_link(&[number; 32], purpose, user, LATER)).await;
+    }
+    done(&house.there, house.there.end_links(reset, alice.id)).await;
+    assert!(good(&house.here, [1; 32], NOW).await.is_some(), "not of that instance");
+    done(&house.here, house.here.end_links(reset, alice.id)).await;
+    let mut left = Vec::new();
+    for number in 1..=4 {
+        left.extend(good(&house.here, [number; 32], NOW).await);
+    }
+    assert_eq!(left, [(set_up, alice.id), (reset, bob.id)]);
 }
 
 async fn people_are_found_by_their_address_in_any_case(place: Place) {
@@ -100,14 +115,17 @@ async fn people_are_found_by_their_address_in_any_case(place: Place) {
     assert_eq!(found(&house.there, "bob@example.com", 5).await, [], "of another instance");
 }
 
-async fn an_address_is_confirmed_on_the_epoch_that_was_read(place: Place) {
+async fn an_address_is_confirmed_on_the_epoch_and_the_address_that_were_read(place: Place) {
     let house = house(&place).await;
     let before = somebody(&house.here, 1, "alice").await;
     done(&house.here, house.here.set_email(&before, &address("alice@example.com"), LATER)).await;
     let after = user(&house.here, 1).await;
     assert_eq!(after.email, Some(Email { address: "alice@example.com".to_owned(), verified: true }));
     assert_eq!((after.epoch, after.updated_at), (before.epoch, LATER), "nothing ends");
-    done(&house.here, house.here.set_user_enabled(&after, false, LATER)).await;
-    let late = commit(&house.here, house.here.set_email(&after, &address("eve@example.com"), LATER)).await;
-    assert_eq!(late, Outcome::GuardFailed { statement: 0 });
+    refused(&house.here, house.here.set_email(&before, &address("eve@example.com"), LATER)).await;
+    done(&house.here, house.here.set_email(&after, &address("alice@home.example"), LATER)).await;
+    refused(&house.here, house.here.set_email(&after, &address("eve@example.com"), LATER)).await;
+    let newest = user(&house.here, 1).await;
+    done(&house.here, house.here.set_user_enabled(&newest, false, LATER)).await;
+    refused(&house.here, house.here.set_email(&newest, &address("eve@example.com"), LATER)).await;
 }

@@ -12,6 +12,7 @@ mod administration;
 mod applications;
 mod audit;
 mod authorizations;
+mod email_changes;
 mod house;
 mod legacy_uses;
 mod links;

@@ -1,5 +1,4 @@
-//! Pages that a one-time link opens: choosing a password, confirming an address. Opening one uses nothing up: mail
-//! programs open links too.
+//! The page that a one-time link opens to choose a password. Opening it uses nothing up: mail programs open links too.
 
 use axum::body::Body;
 use axum::extract::RawQuery;
@@ -14,7 +13,7 @@ use oauth::secret::Presented;
 
 use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem, tell_refused};
 use crate::body;
-use crate::pages::{ConfirmEmail, EmailConfirmed, SetUp, SetUpDone};
+use crate::pages::{SetUp, SetUpDone};
 use crate::render;
 use crate::visit::Visit;
 
@@ -41,33 +40,18 @@ async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>
     form_page(visit, headers, |visit, csrf| {
         let (words, code) = (visit.words(), code.expose());
         let (instance_name, login) = (&*visit.instance.name, user.login.as_str());
-        let reset = match &purpose {
-            LinkPurpose::SetUp => false,
-            LinkPurpose::PasswordReset => true,
-            LinkPurpose::EmailConfirmation(address) => {
-                let page = ConfirmEmail {
-                    words,
-                    instance_name,
-                    login,
-                    address: address.as_str(),
-                    action: &action,
-                    csrf,
-                    code,
-                };
-                return render::page(StatusCode::OK, &page, None);
-            }
-        };
+        let reset = purpose == LinkPurpose::PasswordReset;
         let page = SetUp { words, instance_name, login, reset, action: &action, csrf, code, error };
         render::page(StatusCode::OK, &page, None)
     })
 }
 
-fn link_spent(visit: &Visit) -> Response {
+pub(super) fn link_spent(visit: &Visit) -> Response {
     error_page(visit, StatusCode::GONE, problem(visit.words().problems.spent, "invalid_request"))
 }
 
-/// The form of either page, if it is ours.
-async fn form(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
+/// The form of a page that a link opened, if it is ours.
+pub(super) async fn form(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
     let form = match body::form(headers, body).await {
         Ok(form) => form,
         Err(error) => return Err(malformed(visit, &error.description())),
@@ -95,24 +79,6 @@ pub(super) async fn choose_password(mut visit: Visit, headers: HeaderMap, body: 
         }
         Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
         Ok(Err(LinkRefusal::Password(problem))) => page(&mut visit, &headers, &code, Some(&problem)).await,
-        Err(fault) => render::fault_page(&visit, &fault),
-    }
-}
-
-pub(super) async fn confirm_email(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
-    let form = match form(&mut visit, &headers, body).await {
-        Ok(form) => form,
-        Err(page) => return page,
-    };
-    let code = Presented::<LinkCode>::new(form.get("code").unwrap_or_default());
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    match instance.confirm_email(&mut visit.moment(), &visitor, &code).await {
-        Ok(Ok(address)) => {
-            let page =
-                EmailConfirmed { words: visit.words(), instance_name: &visit.instance.name, address: address.as_str() };
-            render::page(StatusCode::OK, &page, None)
-        }
-        Ok(Err(_)) => link_spent(&visit),
         Err(fault) => render::fault_page(&visit, &fault),
     }
 }

@@ -10,6 +10,7 @@ use crate::words::Words;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     Overview,
+    Email,
     Password,
     TwoStep,
     Tokens,
@@ -21,8 +22,9 @@ pub enum Section {
 
 impl Section {
     /// In the order of the menu.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Overview,
+        Self::Email,
         Self::Password,
         Self::TwoStep,
         Self::Tokens,
@@ -35,6 +37,7 @@ impl Section {
     pub const fn path(self) -> &'static str {
         match self {
             Self::Overview => "/profile",
+            Self::Email => "/profile/email",
             Self::Password => "/profile/password",
             Self::TwoStep => "/profile/two-step",
             Self::Tokens => "/profile/tokens",
@@ -48,6 +51,7 @@ impl Section {
     const fn name(self, words: &Words) -> &'static str {
         match self {
             Self::Overview => words.profile.overview,
+            Self::Email => words.email.menu,
             Self::Password => words.profile.password,
             Self::TwoStep => words.two_step.menu,
             Self::Tokens => words.profile.tokens,

@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview,
-    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
+    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
+    Words, email, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -150,16 +150,7 @@ pub(super) static WORDS: Words = Words {
         sent: "Ако има такова потребителско име и знаем имейл адреса му, връзката вече пътува натам. Тя важи един час.",
         nothing_there: "Няма нищо след няколко минути? Погледнете в спама, проверете какво сте въвели или попитайте администратора си.",
     },
-    confirm_email: ConfirmEmail {
-        title: "Потвърдете имейл адреса си",
-        question: |login, address| format!("Да бъде ли {address} отсега нататък адресът на {login}?"),
-        button: "Потвърди този адрес",
-        not_yours: "Ако това не е вашето потребителско име, затворете страницата: нищо няма да се промени.",
-        done_title: "Адресът ви е потвърден",
-        done: |instance, address| {
-            format!("Отсега нататък {instance} пише на {address}. Можете да затворите страницата.")
-        },
-    },
+    email: email::BULGARIAN,
     landing: Landing {
         where_to: "Накъде искате да продължите?",
         id: ("Вход", "Вашият профил в системата и входът за приложенията."),

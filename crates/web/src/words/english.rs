@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview,
-    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
+    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
+    Words, email, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -150,14 +150,7 @@ pub(super) static WORDS: Words = Words {
         sent: "If there is a login like that and we know its e-mail address, a link is on its way there. It works for one hour.",
         nothing_there: "Nothing there after a few minutes? Look among the spam, check what you typed, or ask your administrator.",
     },
-    confirm_email: ConfirmEmail {
-        title: "Confirm your e-mail address",
-        question: |login, address| format!("Should the login {login} be known by {address} from now on?"),
-        button: "Confirm this address",
-        not_yours: "If this is not your login, close this page: nothing changes.",
-        done_title: "Your address is confirmed",
-        done: |instance, address| format!("From now on {instance} writes to {address}. You can close this page."),
-    },
+    email: email::ENGLISH,
     landing: Landing {
         where_to: "Where would you like to go?",
         id: ("Sign in", "Your account at this system, and the door for applications."),

@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, ConfirmEmail, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview,
-    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
+    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
+    Words, email, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -155,16 +155,7 @@ pub(super) static WORDS: Words = Words {
         sent: "Wenn es diesen Anmeldenamen gibt und wir seine E-Mail-Adresse kennen, ist ein Link dorthin unterwegs. Er gilt eine Stunde.",
         nothing_there: "Nach einigen Minuten noch nichts da? Sehen Sie beim Spam nach, prüfen Sie Ihre Eingabe, oder fragen Sie Ihren Administrator.",
     },
-    confirm_email: ConfirmEmail {
-        title: "Bestätigen Sie Ihre E-Mail-Adresse",
-        question: |login, address| format!("Soll zum Anmeldenamen {login} von nun an {address} gehören?"),
-        button: "Diese Adresse bestätigen",
-        not_yours: "Ist das nicht Ihr Anmeldename, schließen Sie diese Seite: Nichts ändert sich.",
-        done_title: "Ihre Adresse ist bestätigt",
-        done: |instance, address| {
-            format!("Von nun an schreibt {instance} an {address}. Sie können diese Seite schließen.")
-        },
-    },
+    email: email::GERMAN,
     landing: Landing {
         where_to: "Wohin möchten Sie?",
         id: ("Anmelden", "Ihr Konto in diesem System, und die Tür für Anwendungen."),

@@ -1,15 +1,14 @@
-//! One-time links: invitations, forgotten passwords, addresses; and the letters that carry them.
+//! One-time links: invitations and forgotten passwords; and the letters that carry them.
 
 use std::time::Duration;
 
 use acceptance::{Answer, Browser, TestHouse};
 use flows::admin::UserDraft;
-use flows::links::{EmailRefusal, HandedOver};
+use flows::links::HandedOver;
 use flows::mail::Letters;
 use http::Method;
 use model::mail::Message;
 use model::{Email, UserType};
-use oauth::secret::Presented;
 
 use crate::{FIRST, assert_error_page};
 
@@ -17,13 +16,13 @@ const FORGOTTEN: &str = "/id/account/forgotten";
 const NEW: &str = "a brand new password";
 
 /// A whole minute on a busy machine; only a failing test waits so long.
-async fn letter(letters: &mut Letters) -> Message {
+pub(super) async fn letter(letters: &mut Letters) -> Message {
     let next = tokio::time::timeout(Duration::from_mins(1), letters.next()).await;
     next.expect("a letter is on its way").expect("the house is open")
 }
 
 /// The link in a letter, without what stands before its path.
-fn link_in(letter: &Message) -> String {
+pub(super) fn link_in(letter: &Message) -> String {
     let line = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
     line["http://localhost:8080".len()..].to_owned()
 }
@@ -33,13 +32,13 @@ async fn ask(browser: &mut Browser, login: &str) -> Answer {
     browser.submit(&page, "login", &[("login", login)]).await
 }
 
-async fn choose(browser: &mut Browser, link: &str, password: &str) -> Answer {
+pub(super) async fn choose(browser: &mut Browser, link: &str, password: &str) -> Answer {
     let page = browser.open(link).await;
     assert_eq!(page.page(), "set-up", "{}", page.text());
     browser.submit(&page, "password", &[("password", password), ("repeat", password)]).await
 }
 
-async fn invite(house: &TestHouse, login: &str, email: Option<&str>) -> HandedOver {
+pub(super) async fn invite(house: &TestHouse, login: &str, email: Option<&str>) -> HandedOver {
     let mut dice = house.dice();
     let mut moment = house.moment(&mut dice);
     let draft = UserDraft {
@@ -226,53 +225,4 @@ async fn links_are_made_only_for_whom_they_can_help() {
     house.enable_user("alice", false).await;
     house.enable_user("alice", true).await;
     assert_error_page(&house.browser("alice").open(&path).await, 410, "invalid_request");
-}
-
-#[tokio::test]
-async fn an_address_changes_when_it_is_confirmed_and_the_old_one_is_told() {
-    let house = TestHouse::open().await;
-    let mut letters = house.house.open_outbox();
-    let mut alice = house.browser("alice");
-    alice.sign_in().await;
-    let instance = house.house.instances()[0].clone();
-    let cookie = Presented::new(alice.jar["gatehouse"].clone());
-    let browser = instance.browser(&cookie, house.now()).await.expect("no fault").expect("signed in");
-    let mut dice = house.dice();
-    let visitor = model::audit::Visitor {
-        address: [192, 0, 2, 1].into(),
-        user_agent: None,
-        request: model::audit::RequestId::new(house.now(), 1, 1),
-    };
-    let mut wish = async |address: &str| {
-        let asked = instance.ask_for_email(&mut house.moment(&mut dice), &visitor, (&browser, address)).await;
-        asked.expect("no fault")
-    };
-    assert_eq!(wish("alice at home").await, Err(EmailRefusal::NotAnAddress));
-    assert!(wish("alice@home.example").await.is_ok());
-    let (to_new, to_old) = (letter(&mut letters).await, letter(&mut letters).await);
-    assert_eq!((to_new.to.as_str(), to_old.to.as_str()), ("alice@home.example", "alice@example.com"));
-    assert_eq!((to_new.about, to_old.about), ("email-confirmation", "email-changing"));
-    assert!(!to_old.text.contains("code="), "the old address cannot confirm");
-    assert!(wish("alice@home.example").await.is_ok() && wish("alice@home.example").await.is_ok());
-    assert_eq!(wish("alice@home.example").await, Err(EmailRefusal::TooMany));
-
-    // Whoever reads the mail confirms, signed in or not.
-    let mut reader = house.browser("alice");
-    let page = reader.open(&link_in(&to_new)).await;
-    assert_eq!(page.page(), "confirm-email");
-    assert!(page.text().contains("alice@home.example"));
-    let forged = reader.step(&Method::POST, "/id/account/confirm-email", &[("csrf", "x"), ("code", "x")]).await;
-    assert_error_page(&forged, 403, "invalid_request");
-    let form = page.form("code");
-    let [code, csrf] = ["code", "csrf"].map(|name| form.field(name).expect("a form of ours").to_owned());
-    let as_password = [("csrf", &*csrf), ("code", &code), ("password", NEW), ("repeat", NEW)];
-    let misused = reader.post("/id/account/reset-password", &as_password).await;
-    assert_error_page(&misused, 410, "invalid_request");
-    let confirmed = reader.post("/id/account/confirm-email", &[("csrf", &csrf), ("code", &code)]).await;
-    assert_eq!(confirmed.page(), "email-confirmed", "{}", confirmed.text());
-    let users = house.office().await.users().await.expect("no fault");
-    let email = users.into_iter().find(|user| user.login.as_str() == "alice").and_then(|user| user.email);
-    assert_eq!(email, Some(Email { address: "alice@home.example".to_owned(), verified: true }));
-    assert_error_page(&reader.open(&link_in(&to_new)).await, 410, "invalid_request");
-    assert_eq!(alice.open("/id/account").await.page(), "account", "nothing ends");
 }

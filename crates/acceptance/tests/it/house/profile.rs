@@ -1,6 +1,7 @@
 //! The profile site: what people see and change of themselves (`identity.md` §3.7).
 
 mod apps;
+mod email;
 mod language;
 mod me;
 mod password;
@@ -11,8 +12,9 @@ mod tokens;
 use acceptance::{Browser, TestHouse};
 use http::Method;
 
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 11] = [
     ("/profile", "profile"),
+    ("/profile/email", "profile-email"),
     ("/profile/password", "profile-password"),
     ("/profile/tokens", "profile-tokens"),
     ("/profile/apps", "profile-apps"),

@@ -1,7 +1,9 @@
 //! Every page in each of its states, with the texts a person would see or with texts that try to break out of it.
 
 use model::Language;
+use model::email_change::Side;
 
+use crate::pages::email::*;
 use crate::pages::two_step::*;
 use crate::pages::*;
 use crate::words;
@@ -236,20 +238,27 @@ fn print_links(press: &mut Press) {
     let (instance_name, sign_in_url) = (page.instance_name, page.sign_in_url);
     press.print("forgotten.no-mail", &Forgotten { sends_mail: false, notice: None, ..page });
     press.print("forgotten-sent", &ForgottenSent { words: page.words, instance_name, sign_in_url });
-    let page = ConfirmEmail {
+    for (name, side) in [("confirm-email", Side::New), ("confirm-email.old", Side::Old)] {
+        let page = ConfirmEmail {
+            words: words::of(Language::English),
+            instance_name: press.ink("instance", "testdb"),
+            side,
+            login: press.ink("login", "alice"),
+            address: press.ink("address", "alice@example.com"),
+            action: press.ink("action", "/id/account/confirm-email"),
+            csrf: press.ink("csrf", "9b2e7c"),
+            code: press.ink("code", "K7QF"),
+        };
+        press.print(name, &page);
+    }
+    let page = EmailAnswered {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
-        login: press.ink("login", "alice"),
-        address: press.ink("address", "alice@example.com"),
-        action: press.ink("action", "/id/account/confirm-email"),
-        csrf: press.ink("csrf", "9b2e7c"),
-        code: press.ink("code", "K7QF"),
+        title: press.ink("title", "Nothing changes"),
+        meaning: press.ink("meaning", "The address stays as it was."),
+        password_url: Some(press.ink("url", "/profile/password")),
     };
-    press.print("confirm-email", &page);
-    press.print(
-        "email-confirmed",
-        &EmailConfirmed { words: page.words, instance_name: page.instance_name, address: page.address },
-    );
+    press.print("email-answered", &page);
 }
 
 fn print_sites(press: &mut Press) {

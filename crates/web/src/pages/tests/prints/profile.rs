@@ -3,6 +3,7 @@
 use model::{Email, Language, PasskeyId, Timestamp};
 
 use super::Press;
+use crate::pages::email::*;
 use crate::pages::profile::*;
 use crate::pages::tokens::*;
 use crate::pages::two_step::*;
@@ -24,6 +25,7 @@ fn frame(press: &mut Press, section: Section) -> Frame<'static> {
 
 pub(super) fn print(press: &mut Press) {
     print_two_step(press);
+    print_email(press);
     let since = When(Timestamp::from_seconds(1_795_255_032));
     let email = Email { address: press.ink("email", "alice@example.com").to_owned(), verified: true };
     let mut page = Overview {
@@ -50,6 +52,27 @@ pub(super) fn print(press: &mut Press) {
     print_forms(press);
     print_lists(press);
     print_tokens(press);
+}
+
+fn print_email(press: &mut Press) {
+    let email = Email { address: press.ink("email", "alice@example.com").to_owned(), verified: false };
+    let asked = [(press.ink("new", "alice@home.example"), true), (press.ink("old", "alice@work.example"), false)];
+    let until = When(Timestamp::from_seconds(1_795_255_032));
+    let mut page = EmailPage {
+        words: WORDS(),
+        frame: frame(press, Section::Email),
+        email: Some(&email),
+        waiting: Some(Waiting { asked: &asked, until }),
+        way: Way::SignInAgain(press.ink("again", "/id/account/login?return=x")),
+    };
+    press.print("profile-email", &page);
+    let said = Said::Refused(press.ink("error", "This is no address that mail can go to."));
+    let way = Way::Ask(press.ink("typed", "alice at home"));
+    page = EmailPage { frame: frame(press, Section::Email).saying(said), email: None, waiting: None, way, ..page };
+    press.print("profile-email.error", &page);
+    page = EmailPage { frame: frame(press, Section::Email), way: Way::NoMail, ..page };
+    press.texts.retain(|text| *text != "csrf");
+    press.print("profile-email.no-mail", &page);
 }
 
 fn print_forms(press: &mut Press) {

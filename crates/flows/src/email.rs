@@ -1,0 +1,208 @@
+//! A person changes the e-mail address that the house knows them by. Both addresses are asked by letter, and the change
+//! happens when both have said yes.
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::email_change::{ANSWER_LIFE, answer_url, asked_besides};
+pub use model::email_change::{EmailChange, EmailRefusal, Side};
+use model::link::{LinkCode, LinkPurpose};
+use model::mail::{EmailAddress, Letter};
+use model::{Moment, Timestamp, User};
+use oauth::secret::Presented;
+use serde_json::json;
+use store::{Batch, Change, ChangeKind, Outcome, Statement};
+
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::links::{LinkRefusal, new_code};
+use crate::profile::{Overtaken, is_recent};
+use crate::sign_in::Browser;
+use crate::{Answer, Fault};
+
+/// The other address may answer at the same moment.
+const MOST_LOOKS: usize = 4;
+
+/// What a link asks whom.
+pub struct EmailQuestion {
+    pub change: EmailChange,
+    pub side: Side,
+    pub user: User,
+}
+
+/// What an answer led to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum EmailAnswer {
+    /// It is known, and the other address has not answered yet.
+    Waiting,
+    Changed,
+    Declined,
+}
+
+impl Instance {
+    /// What the person at the browser asked for, while it waits for answers.
+    pub async fn email_change(&self, browser: &Browser, now: Timestamp) -> Result<Option<EmailChange>, Fault> {
+        let Some(user) = self.still(browser).await? else { return Ok(None) };
+        Ok(self.store.email_change(user.id).await?.filter(|change| change.stands(&user, now)))
+    }
+
+    /// Whoever asks again has changed their mind: links of before are good no longer. What is answered does not depend
+    /// on whose the new address is.
+    pub async fn ask_for_email(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (browser, address): (&Browser, &str),
+    ) -> Answer<EmailAddress, EmailRefusal> {
+        let (user, new) = match self.check_email(moment.now, visitor, (browser, address)).await? {
+            Ok(checked) => checked,
+            Err(refusal) => return self.refuse_email(moment.now, visitor, (browser, refusal)),
+        };
+        let old = asked_besides(&user, &new);
+        let code_of_new = new_code(moment);
+        let besides = old.map(|address| (address, new_code(moment)));
+        let change = EmailChange {
+            user: user.id,
+            user_epoch: user.epoch,
+            old: user.email.as_ref().map(|email| email.address.clone()),
+            new: new.clone(),
+            old_code: besides.as_ref().map(|(_, code)| code.digest()),
+            new_code: Some(code_of_new.digest()),
+            expires_at: moment.now.plus(ANSWER_LIFE.span()),
+        };
+        let batch = vec![
+            self.store.touch_identity_session(browser.session.id, moment.now),
+            self.store.put_email_change(&change),
+            self.email_event(moment, visitor, &user, &json!({ "what": "asked" })),
+        ];
+        if let Outcome::GuardFailed { .. } = self.store.commit(batch.into()).await? {
+            return self.refuse_email(moment.now, visitor, (browser, EmailRefusal::Overtaken));
+        }
+        let write = |to: EmailAddress| Letter { to, instance: &self.name, user: &user };
+        let url = |code: &Presented<LinkCode>| answer_url(&self.root, code);
+        let mut all_sent = self.outbox.put(write(new.clone()).email_confirmation(&url(&code_of_new), ANSWER_LIFE));
+        if let Some((address, code)) = besides {
+            all_sent &= self.outbox.put(write(address).email_changing(&new, &url(&code), ANSWER_LIFE));
+        }
+        if all_sent { Ok(Ok(new)) } else { Err(Fault::unavailable("too many letters wait to be sent")) }
+    }
+
+    async fn check_email(
+        &self,
+        now: Timestamp,
+        visitor: &Visitor,
+        (browser, address): (&Browser, &str),
+    ) -> Answer<(User, EmailAddress), EmailRefusal> {
+        if !self.sends_mail() {
+            return Ok(Err(EmailRefusal::NoMail));
+        }
+        if !is_recent(browser, now) {
+            return Ok(Err(EmailRefusal::NotLately));
+        }
+        let Some(address) = EmailAddress::parse(address.trim()) else { return Ok(Err(EmailRefusal::NotAnAddress)) };
+        let Some(user) = self.still(browser).await? else { return Ok(Err(EmailRefusal::Overtaken)) };
+        if user.email.as_ref().is_some_and(|known| known.verified && known.address == address.as_str()) {
+            return Ok(Err(EmailRefusal::Known));
+        }
+        // Letters go to whomever the person names: counted with those about forgotten passwords.
+        Ok(match self.count_question(Some(&user.login), visitor.address, now) {
+            Some(wait) => Err(EmailRefusal::Throttled(wait)),
+            None => Ok((user, address)),
+        })
+    }
+
+    fn refuse_email<T>(
+        &self,
+        now: Timestamp,
+        visitor: &Visitor,
+        (browser, refusal): (&Browser, EmailRefusal),
+    ) -> Answer<T, EmailRefusal> {
+        let event = AuditEvent::refused(now, AuditKind::EmailChange, visitor, &refusal);
+        self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
+        Ok(Err(refusal))
+    }
+
+    /// The person at the browser has changed their mind. Nothing to withdraw is as good as withdrawn.
+    pub async fn withdraw_email(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        browser: &Browser,
+    ) -> Answer<(), Overtaken> {
+        for _ in 0..MOST_LOOKS {
+            let Some(user) = self.still(browser).await? else { return Ok(Err(Overtaken)) };
+            let Some(change) = self.store.email_change(user.id).await? else { return Ok(Ok(())) };
+            let event = self.email_event(moment, visitor, &user, &json!({ "what": "withdrawn" }));
+            let batch = vec![self.store.end_email_change(&change), event];
+            if self.store.commit(batch.into()).await? == Outcome::Committed {
+                return Ok(Ok(()));
+            }
+        }
+        Ok(Err(Overtaken))
+    }
+
+    /// What a link asks, while it is good. Looking uses nothing up.
+    pub async fn email_question(
+        &self,
+        code: &Presented<LinkCode>,
+        now: Timestamp,
+    ) -> Result<Option<EmailQuestion>, Fault> {
+        let code = code.digest();
+        let Some(change) = self.store.email_change_by_code(&code).await? else { return Ok(None) };
+        let Some(side) = change.side(&code) else { return Ok(None) };
+        let user = self.store.user(change.user).await?.filter(|user| change.stands(user, now));
+        Ok(user.map(|user| EmailQuestion { change, side, user }))
+    }
+
+    /// Whoever used the link reads that address's mail, and need not be signed in. One no ends it; the last yes changes
+    /// the address.
+    pub async fn answer_email(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (code, agrees): (&Presented<LinkCode>, bool),
+    ) -> Answer<(EmailQuestion, EmailAnswer), LinkRefusal> {
+        for _ in 0..MOST_LOOKS {
+            let Some(question) = self.email_question(code, moment.now).await? else { break };
+            let EmailQuestion { change, side, user } = &question;
+            let next = if agrees { change.agreed(*side) } else { None };
+            let (what, answer, mut batch) = match next {
+                Some(next) => ("agreed", EmailAnswer::Waiting, vec![self.store.advance_email_change(change, &next)]),
+                None if agrees => ("changed", EmailAnswer::Changed, self.changing_email(&question, moment.now)),
+                None => ("declined", EmailAnswer::Declined, vec![self.store.end_email_change(change)]),
+            };
+            batch.push(self.email_event(moment, visitor, user, &json!({ "what": what, "by": side.as_str() })));
+            if self.store.commit(Batch::from(batch)).await? == Outcome::Committed {
+                if answer == EmailAnswer::Changed {
+                    self.apply(of_user(user), moment).await?;
+                }
+                return Ok(Ok((question, answer)));
+            }
+        }
+        self.refuse_link(moment, visitor, AuditKind::EmailChange)
+    }
+
+    /// A reset link that waits in the old mailbox must not outlast it.
+    fn changing_email(&self, EmailQuestion { change, user, .. }: &EmailQuestion, now: Timestamp) -> Vec<Statement> {
+        let mut batch = vec![
+            self.store.set_email(user, &change.new, now),
+            self.store.end_email_change(change),
+            self.store.end_links(LinkPurpose::PasswordReset, user.id),
+        ];
+        batch.extend(self.store.announce(of_user(user), now));
+        batch
+    }
+
+    fn email_event(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        user: &User,
+        detail: &serde_json::Value,
+    ) -> Statement {
+        let event = AuditEvent::done(moment.now, AuditKind::EmailChange, visitor).user(user.id).detail(detail);
+        Trail::new(&self.store, moment.dice, moment.now).event(&event)
+    }
+}
+
+fn of_user(user: &User) -> Change {
+    Change { kind: ChangeKind::User, subject: user.id.0 }
+}

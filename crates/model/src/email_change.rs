@@ -1,0 +1,204 @@
+//! A person wishes to be known by another e-mail address. Both addresses are asked: the new one, because it may be
+//! mistyped or somebody else's; the old one, because whoever is at the browser may not be the person.
+
+use std::time::Duration;
+
+use oauth::secret::{Digest, Presented};
+
+use crate::link::{LinkCode, LinkLife};
+use crate::mail::EmailAddress;
+use crate::why::{Details, Refusal};
+use crate::{RootUrl, Timestamp, User, UserId};
+
+/// How long both have to answer.
+pub const ANSWER_LIFE: LinkLife = LinkLife::HandedOver;
+
+/// Where an address answers.
+pub fn answer_url(root: &RootUrl, code: &Presented<LinkCode>) -> String {
+    format!("{}/account/confirm-email?code={}", root.issuer(), code.expose())
+}
+
+/// Which of the two addresses answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Old,
+    New,
+}
+
+impl Side {
+    /// For the audit.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+        }
+    }
+}
+
+/// One for each person: who asks again has changed their mind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailChange {
+    pub user: UserId,
+    /// It dies with whatever else of the user dies.
+    pub user_epoch: i64,
+    /// By what the user was known when it was asked: the change is of that, and of nothing else.
+    pub old: Option<String>,
+    pub new: EmailAddress,
+    /// The code that the old address has to answer by; none once it has said yes, or where it is not asked.
+    pub old_code: Option<Digest<LinkCode>>,
+    /// The same of the new address.
+    pub new_code: Option<Digest<LinkCode>>,
+    pub expires_at: Timestamp,
+}
+
+impl EmailChange {
+    /// Is it still about this user as they are now?
+    pub fn stands(&self, user: &User, now: Timestamp) -> bool {
+        let old = user.email.as_ref().map(|email| email.address.as_str());
+        now < self.expires_at
+            && user.may_sign_in()
+            && self.user == user.id
+            && self.user_epoch == user.epoch
+            && self.old.as_deref() == old
+    }
+
+    /// Whose code it is.
+    pub fn side(&self, code: &Digest<LinkCode>) -> Option<Side> {
+        if self.old_code.as_ref() == Some(code) {
+            Some(Side::Old)
+        } else if self.new_code.as_ref() == Some(code) {
+            Some(Side::New)
+        } else {
+            None
+        }
+    }
+
+    /// What is still waited for once this side has said yes; nothing when everybody has, so that the address changes.
+    #[must_use]
+    pub fn agreed(&self, side: Side) -> Option<Self> {
+        let next = match side {
+            Side::Old => Self { old_code: None, ..self.clone() },
+            Side::New => Self { new_code: None, ..self.clone() },
+        };
+        (next.old_code.is_some() || next.new_code.is_some()).then_some(next)
+    }
+}
+
+/// The address that has to agree to its being replaced: the one that mail reaches, unless it is the new one.
+pub fn asked_besides(user: &User, new: &EmailAddress) -> Option<EmailAddress> {
+    user.mailbox().filter(|old| old.folded() != new.folded())
+}
+
+/// Why nobody was asked about another address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailRefusal {
+    NotAnAddress,
+    /// The user is known by it already, and it is confirmed.
+    Known,
+    /// Signed in too long ago.
+    NotLately,
+    /// Asked too often: wait this long.
+    Throttled(Duration),
+    /// The house sends no mail: an administrator changes the address.
+    NoMail,
+    /// The sign-in has ended, or somebody changed the account meanwhile.
+    Overtaken,
+}
+
+impl Refusal for EmailRefusal {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::NotAnAddress => "not_an_address",
+            Self::Known => "known_address",
+            Self::NotLately => "signed_in_too_long_ago",
+            Self::Throttled(_) => "throttled",
+            Self::NoMail => "no_mail",
+            Self::Overtaken => "overtaken",
+        }
+    }
+
+    fn details(&self) -> Details {
+        const EMAIL: &str = "docs/profile.md, E-mail address";
+        match self {
+            Self::NotAnAddress => Details::new("the text is an address that mail can go to", EMAIL),
+            Self::Known => Details::new("the address is another than the one until now", EMAIL),
+            Self::NotLately => Details::new("the person signed in lately", EMAIL),
+            Self::Throttled(wait) => {
+                Details::new("few letters were asked for lately", EMAIL).expected("seconds to wait", wait.as_secs() + 1)
+            }
+            Self::NoMail => Details::new("the house sends mail", "docs/configuration.md, mail"),
+            Self::Overtaken => Details::new("sign-in and account are as they were", EMAIL),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authorize::tests::user as anybody;
+    use crate::{Email, UserType};
+
+    fn user() -> User {
+        anybody(UserType::Internal)
+    }
+
+    fn address(text: &str) -> EmailAddress {
+        EmailAddress::parse(text).expect("an address")
+    }
+
+    fn code(text: &str) -> Digest<LinkCode> {
+        Presented::new(text).digest()
+    }
+
+    fn known_by(text: Option<&str>) -> User {
+        User { email: text.map(|text| Email { address: text.to_owned(), verified: true }), ..user() }
+    }
+
+    fn change() -> EmailChange {
+        EmailChange {
+            user: user().id,
+            user_epoch: user().epoch,
+            old: Some("old@example.com".to_owned()),
+            new: address("new@example.com"),
+            old_code: Some(code("old")),
+            new_code: Some(code("new")),
+            expires_at: Timestamp(10),
+        }
+    }
+
+    #[test]
+    fn the_address_changes_when_both_have_agreed_in_any_order() {
+        let asked = change();
+        assert_eq!((asked.side(&code("old")), asked.side(&code("new"))), (Some(Side::Old), Some(Side::New)));
+        assert_eq!(asked.side(&code("other")), None);
+        for (first, second) in [(Side::Old, Side::New), (Side::New, Side::Old)] {
+            let waiting = asked.agreed(first).expect("the other has not answered");
+            assert_eq!(waiting.agreed(first), Some(waiting.clone()), "no side answers for the other");
+            assert_eq!(waiting.agreed(second), None);
+        }
+        let old_is_not_asked = EmailChange { old_code: None, ..asked };
+        assert_eq!(old_is_not_asked.agreed(Side::New), None);
+    }
+
+    #[test]
+    fn a_change_is_about_the_user_as_they_were() {
+        let (change, now) = (change(), Timestamp(9));
+        let alice = known_by(Some("old@example.com"));
+        assert!(change.stands(&alice, now));
+        assert!(!change.stands(&alice, Timestamp(10)), "expired");
+        assert!(!change.stands(&known_by(Some("third@example.com")), now));
+        assert!(!change.stands(&known_by(None), now));
+        assert!(!change.stands(&User { epoch: alice.epoch + 1, ..alice.clone() }, now));
+        assert!(!change.stands(&User { enabled: false, ..alice.clone() }, now));
+        assert!(!change.stands(&User { id: UserId(uuid::Uuid::from_u128(99)), ..alice }, now));
+    }
+
+    #[test]
+    fn the_old_address_is_asked_where_there_is_one_that_mail_reaches() {
+        let asked = |old, new| asked_besides(&known_by(old), &address(new)).map(|old| old.to_string());
+        assert_eq!(asked(Some("old@example.com"), "new@example.com").as_deref(), Some("old@example.com"));
+        assert_eq!(asked(Some("Old@Example.com"), "old@example.com"), None, "the same mailbox");
+        assert_eq!(asked(Some("by the door"), "new@example.com"), None);
+        assert_eq!(asked(None, "new@example.com"), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Wishes to be known by another e-mail address, one for each person, while the addresses are asked.
+
+use model::email_change::EmailChange;
+use model::link::LinkCode;
+use model::mail::EmailAddress;
+use model::{Timestamp, UserId};
+use oauth::secret::Digest;
+
+use super::damaged;
+use crate::{Fault, Row, Statement, Store, values};
+
+/// The columns that [`read`] expects, in its order.
+macro_rules! select_changes {
+    ($rest:literal) => {
+        concat!(
+            "SELECT user_id, user_epoch, old_address, new_address, old_digest, new_digest, expires_at \
+             FROM email_changes WHERE instance = $1 ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row) -> Result<EmailChange, Fault> {
+    let digest = |bytes: Option<Vec<u8>>| match bytes {
+        Some(bytes) => Digest::<LinkCode>::try_from(bytes.as_slice()).map(Some).map_err(Fault::failed),
+        None => Ok(None),
+    };
+    Ok(EmailChange {
+        user: UserId(row.uuid(0)?),
+        user_epoch: row.int(1)?,
+        old: row.opt_text(2)?,
+        new: EmailAddress::parse(&row.text(3)?).ok_or_else(|| damaged("an address does not read back"))?,
+        old_code: digest(row.opt_bytes(4)?)?,
+        new_code: digest(row.opt_bytes(5)?)?,
+        expires_at: row.time(6)?,
+    })
+}
+
+fn bytes(code: Option<&Digest<LinkCode>>) -> Option<[u8; 32]> {
+    code.map(|code| *code.as_bytes())
+}
+
+impl Store {
+    /// What this person asked for last, expired or not.
+    pub async fn email_change(&self, user: UserId) -> Result<Option<EmailChange>, Fault> {
+        let row = self.row(select_changes!("AND user_id = $2"), values![user.0]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// The change that one side answers by this code, expired or not.
+    pub async fn email_change_by_code(&self, code: &Digest<LinkCode>) -> Result<Option<EmailChange>, Fault> {
+        let sql = select_changes!("AND (old_digest = $2 OR new_digest = $2)");
+        let row = self.row(sql, values![*code.as_bytes()]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// In the place of what the person asked for before, whose codes are good no longer.
+    pub fn put_email_change(&self, change: &EmailChange) -> Statement {
+        self.bound(
+            "INSERT INTO email_changes \
+             (instance, user_id, user_epoch, old_address, new_address, old_digest, new_digest, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (instance, user_id) DO UPDATE SET \
+             user_epoch = excluded.user_epoch, old_address = excluded.old_address, \
+             new_address = excluded.new_address, old_digest = excluded.old_digest, \
+             new_digest = excluded.new_digest, expires_at = excluded.expires_at",
+            values![
+                change.user.0,
+                change.user_epoch,
+                change.old.as_deref(),
+                change.new.as_str(),
+                bytes(change.old_code.as_ref()),
+                bytes(change.new_code.as_ref()),
+                change.expires_at.micros()
+            ],
+        )
+        .expect(1)
+    }
+
+    /// A side has agreed. Guarded by the answers that were read.
+    pub fn advance_email_change(&self, before: &EmailChange, after: &EmailChange) -> Statement {
+        self.bound(
+            "UPDATE email_changes SET old_digest = $5, new_digest = $6 WHERE instance = $1 AND user_id = $2 \
+             AND old_digest IS NOT DISTINCT FROM $3 AND new_digest IS NOT DISTINCT FROM $4",
+            values![
+                before.user.0,
+                bytes(before.old_code.as_ref()),
+                bytes(before.new_code.as_ref()),
+                bytes(after.old_code.as_ref()),
+                bytes(after.new_code.as_ref())
+            ],
+        )
+        .expect(1)
+    }
+
+    /// It is done, or will not be. Guarded by the answers that were read.
+    pub fn end_email_change(&self, change: &EmailChange) -> Statement {
+        self.bound(
+            "DELETE FROM email_changes WHERE instance = $1 AND user_id = $2 \
+             AND old_digest IS NOT DISTINCT FROM $3 AND new_digest IS NOT DISTINCT FROM $4",
+            values![change.user.0, bytes(change.old_code.as_ref()), bytes(change.new_code.as_ref())],
+        )
+        .expect(1)
+    }
+
+    /// A small batch of the dead.
+    pub fn sweep_email_changes(&self, before: Timestamp) -> Statement {
+        self.bound(
+            "DELETE FROM email_changes WHERE instance = $1 AND user_id IN \
+             (SELECT user_id FROM email_changes WHERE instance = $1 AND expires_at < $2 LIMIT 500)",
+            values![before.micros()],
+        )
+    }
+}

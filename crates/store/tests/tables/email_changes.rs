@@ -1,0 +1,122 @@
+//! Wishes to be known by another address, while the addresses are asked.
+
+use model::User;
+use model::email_change::{EmailChange, Side};
+use model::link::LinkCode;
+use model::mail::EmailAddress;
+use oauth::secret::Digest;
+use store::{Batch, Outcome, Store};
+
+use crate::common::Place;
+use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody, user};
+
+crate::on_both! {
+    a_change_reads_back_by_its_person_and_by_either_code
+    whoever_asks_again_has_changed_their_mind
+    an_answer_counts_on_the_answers_that_were_read
+    of_two_answers_at_once_one_looks_again
+    changes_that_have_expired_are_swept
+}
+
+fn code(number: u8) -> Digest<LinkCode> {
+    Digest::from_bytes([number; 32])
+}
+
+/// With the codes of the old and of the new address.
+pub(crate) fn email_change(user: &User, new: &str, [old_code, new_code]: [Option<u8>; 2]) -> EmailChange {
+    EmailChange {
+        user: user.id,
+        user_epoch: user.epoch,
+        old: user.email.as_ref().map(|email| email.address.clone()),
+        new: EmailAddress::parse(new).expect("an address"),
+        old_code: old_code.map(code),
+        new_code: new_code.map(code),
+        expires_at: LATER,
+    }
+}
+
+async fn by_code(store: &Store, number: u8) -> Option<EmailChange> {
+    store.email_change_by_code(&code(number)).await.expect("no fault")
+}
+
+async fn of(store: &Store, user: &User) -> Option<EmailChange> {
+    store.email_change(user.id).await.expect("no fault")
+}
+
+async fn a_change_reads_back_by_its_person_and_by_either_code(place: Place) {
+    let house = house(&place).await;
+    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    somebody(&house.there, 1, "alice").await;
+    let change = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
+    done(&house.here, house.here.put_email_change(&change)).await;
+    let bare = EmailChange { old: None, ..email_change(&bob, "bob@home.example", [None, Some(3)]) };
+    done(&house.here, house.here.put_email_change(&bare)).await;
+    assert_eq!(
+        (of(&house.here, &alice).await, of(&house.here, &bob).await),
+        (Some(change.clone()), Some(bare.clone()))
+    );
+    assert_eq!((by_code(&house.here, 1).await, by_code(&house.here, 2).await), (Some(change.clone()), Some(change)));
+    assert_eq!((by_code(&house.here, 3).await, by_code(&house.here, 4).await), (Some(bare), None));
+    assert_eq!((of(&house.there, &alice).await, by_code(&house.there, 1).await), (None, None), "of another instance");
+}
+
+async fn whoever_asks_again_has_changed_their_mind(place: Place) {
+    let here = house(&place).await.here;
+    let alice = somebody(&here, 1, "alice").await;
+    let first = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
+    done(&here, here.put_email_change(&first)).await;
+    let second = email_change(&alice, "alice@work.example", [Some(3), Some(4)]);
+    done(&here, here.put_email_change(&second)).await;
+    assert_eq!(of(&here, &alice).await, Some(second.clone()));
+    assert_eq!((by_code(&here, 1).await, by_code(&here, 2).await), (None, None), "the links of before are dead");
+    refused(&here, here.end_email_change(&first)).await;
+    done(&here, here.end_email_change(&second)).await;
+    assert_eq!(of(&here, &alice).await, None);
+}
+
+async fn an_answer_counts_on_the_answers_that_were_read(place: Place) {
+    let house = house(&place).await;
+    let alice = somebody(&house.here, 1, "alice").await;
+    somebody(&house.there, 1, "alice").await;
+    let asked = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
+    done(&house.here, house.here.put_email_change(&asked)).await;
+    let waiting = asked.agreed(Side::Old).expect("the new one has not answered");
+    refused(&house.there, house.there.advance_email_change(&asked, &waiting)).await;
+    done(&house.here, house.here.advance_email_change(&asked, &waiting)).await;
+    assert_eq!(of(&house.here, &alice).await, Some(waiting.clone()));
+    assert_eq!(by_code(&house.here, 1).await, None, "each link is good once");
+    refused(&house.here, house.here.advance_email_change(&asked, &waiting)).await;
+    refused(&house.here, house.here.end_email_change(&asked)).await;
+    refused(&house.there, house.there.end_email_change(&waiting)).await;
+    done(&house.here, house.here.end_email_change(&waiting)).await;
+    refused(&house.here, house.here.end_email_change(&waiting)).await;
+}
+
+/// Both have read that nobody has agreed. The second must not wait for an answer that was given.
+async fn of_two_answers_at_once_one_looks_again(place: Place) {
+    let here = house(&place).await.here;
+    let alice = somebody(&here, 1, "alice").await;
+    let asked = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
+    done(&here, here.put_email_change(&asked)).await;
+    let [old, new] = [Side::Old, Side::New].map(|side| asked.agreed(side).expect("one is left"));
+    done(&here, here.advance_email_change(&asked, &old)).await;
+    refused(&here, here.advance_email_change(&asked, &new)).await;
+    let read = by_code(&here, 2).await.expect("it waits for this one");
+    assert_eq!(read.agreed(Side::New), None);
+    let last = || Batch::new().with(here.set_email(&alice, &read.new, NOW)).with(here.end_email_change(&read));
+    assert_eq!(here.commit(last()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(here.commit(last()).await.expect("no fault"), Outcome::GuardFailed { statement: 0 });
+    assert_eq!(user(&here, 1).await.email.map(|email| email.address).as_deref(), Some("alice@home.example"));
+}
+
+async fn changes_that_have_expired_are_swept(place: Place) {
+    let house = house(&place).await;
+    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    let late = EmailChange { expires_at: MUCH_LATER, ..email_change(&bob, "bob@home.example", [Some(3), Some(4)]) };
+    done(&house.here, house.here.put_email_change(&email_change(&alice, "a@home.example", [Some(1), Some(2)]))).await;
+    done(&house.here, house.here.put_email_change(&late)).await;
+    done(&house.there, house.there.sweep_email_changes(MUCH_LATER)).await;
+    assert!(of(&house.here, &alice).await.is_some());
+    done(&house.here, house.here.sweep_email_changes(MUCH_LATER)).await;
+    assert_eq!((of(&house.here, &alice).await, of(&house.here, &bob).await), (None, Some(late)));
+}

@@ -1,0 +1,85 @@
+//! Where both addresses answer whether the one is to become the other.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::email::{EmailAnswer, EmailQuestion, Side};
+use http::{HeaderMap, StatusCode};
+use model::audit::AuditKind;
+use model::link::{LinkCode, LinkSpent};
+use oauth::params::Params;
+use oauth::secret::Presented;
+
+use super::links::{form, link_spent};
+use super::{form_page, malformed, tell_refused};
+use crate::pages::email::{ConfirmEmail, EmailAnswered};
+use crate::pages::profile::Section;
+use crate::render;
+use crate::visit::Visit;
+
+pub(super) const PATH: &str = "/id/account/confirm-email";
+
+/// Opening it uses nothing up: mail programs open links too.
+pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let params = Params::parse(query.unwrap_or_default().as_bytes());
+    let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
+    let code = Presented::<LinkCode>::new(code);
+    let EmailQuestion { change, side, user } = match visit.instance.email_question(&code, visit.now).await {
+        Ok(Some(question)) => question,
+        Ok(None) => {
+            return match tell_refused(&mut visit, AuditKind::EmailChange, &LinkSpent) {
+                Ok(()) => link_spent(&visit),
+                Err(fault) => render::fault_page(&visit, &fault),
+            };
+        }
+        Err(fault) => return render::fault_page(&visit, &fault),
+    };
+    form_page(&mut visit, &headers, |visit, csrf| {
+        let page = ConfirmEmail {
+            words: visit.words(),
+            instance_name: &visit.instance.name,
+            side,
+            login: user.login.as_str(),
+            address: change.new.as_str(),
+            action: PATH,
+            csrf,
+            code: code.expose(),
+        };
+        render::page(StatusCode::OK, &page, None)
+    })
+}
+
+pub(super) async fn answer(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let form = match form(&mut visit, &headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let code = Presented::<LinkCode>::new(form.get("code").unwrap_or_default());
+    let agrees = match form.get("answer") {
+        Some("yes") => true,
+        Some("no") => false,
+        _ => return malformed(&mut visit, "answer is yes or no"),
+    };
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let (question, answer) = match instance.answer_email(&mut visit.moment(), &visitor, (&code, agrees)).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(_)) => return link_spent(&visit),
+        Err(fault) => return render::fault_page(&visit, &fault),
+    };
+    let words = visit.words();
+    let changed = (words.email.changed)(&instance.name, question.change.new.as_str());
+    let (title, meaning) = match answer {
+        EmailAnswer::Changed => (words.email.changed_title, changed.as_str()),
+        EmailAnswer::Waiting => (words.email.waiting_title, words.email.other_asked),
+        EmailAnswer::Declined => (words.email.declined_title, words.email.declined),
+    };
+    let is_alarming = answer == EmailAnswer::Declined && question.side == Side::Old;
+    let page = EmailAnswered {
+        words,
+        instance_name: &instance.name,
+        title,
+        meaning,
+        password_url: is_alarming.then_some(Section::Password.path()),
+    };
+    render::page(StatusCode::OK, &page, None)
+}

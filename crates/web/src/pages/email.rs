@@ -1,0 +1,90 @@
+//! A change of the e-mail address: where it is asked for, and where the addresses answer.
+
+use askama::Template;
+use model::Email;
+use model::email_change::Side;
+
+use super::profile::{Frame, When};
+use super::{favicon, stylesheet};
+use crate::words::Words;
+
+/// What is being waited for.
+pub struct Waiting<'a> {
+    /// Each address that is asked, and whether it has agreed.
+    pub asked: &'a [(&'a str, bool)],
+    pub until: When,
+}
+
+/// How a person gets another address.
+pub enum Way<'a> {
+    /// What the field holds: what was typed before.
+    Ask(&'a str),
+    /// The address of the sign-in page.
+    SignInAgain(&'a str),
+    NoMail,
+}
+
+/// `data-page="profile-email"`. Posts `email`, or `withdraw=1`, and `csrf`.
+#[derive(Template)]
+#[template(path = "profile/email.html")]
+pub struct EmailPage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    pub email: Option<&'a Email>,
+    pub waiting: Option<Waiting<'a>>,
+    pub way: Way<'a>,
+}
+
+/// `data-page="confirm-email"`: whoever reads an address's mail says yes or no. Posts `code`, `answer=yes` or
+/// `answer=no`, `csrf`.
+#[derive(Template)]
+#[template(path = "confirm-email.html")]
+pub struct ConfirmEmail<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub side: Side,
+    pub login: &'a str,
+    /// The new one.
+    pub address: &'a str,
+    pub action: &'a str,
+    pub csrf: &'a str,
+    /// The one-time code from the link.
+    pub code: &'a str,
+}
+
+impl ConfirmEmail<'_> {
+    const fn title(&self) -> &'static str {
+        match self.side {
+            Side::New => self.words.email.confirm_title,
+            Side::Old => self.words.email.replace_title,
+        }
+    }
+
+    fn question(&self) -> String {
+        let ask = match self.side {
+            Side::New => self.words.email.confirm,
+            Side::Old => self.words.email.replace,
+        };
+        ask(self.login, self.address)
+    }
+
+    /// Yes and no.
+    const fn answers(&self) -> (&'static str, &'static str) {
+        match self.side {
+            Side::New => (self.words.email.confirm_yes, self.words.email.confirm_no),
+            Side::Old => (self.words.email.replace_yes, self.words.email.replace_no),
+        }
+    }
+}
+
+/// `data-page="email-answered"`.
+#[derive(Template)]
+#[template(path = "email-answered.html")]
+pub struct EmailAnswered<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub title: &'a str,
+    pub meaning: &'a str,
+    /// For whoever did not ask for it: where to choose another password.
+    pub password_url: Option<&'a str>,
+}
