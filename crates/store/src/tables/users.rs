@@ -30,15 +30,16 @@ pub struct UserRow {
     pub version: i64,
 }
 
-/// The columns that [`read`] and [`read_row`] expect, in its order.
+/// The columns that [`read`] and [`read_row`] expect, in its order. `EXISTS` would let PostgreSQL read everybody's second
+/// factors for the sake of a page of users.
 macro_rules! select_users {
     ($rest:literal) => {
         concat!(
             "SELECT u.id, u.login, u.user_type, u.is_admin, u.enabled, u.name, u.email, u.email_verified, u.locale, \
-             u.epoch, u.updated_at, r.permits, u.password_hash, CASE WHEN \
-             EXISTS (SELECT 1 FROM authenticator_apps t WHERE t.instance = u.instance AND t.user_id = u.id) \
-             OR EXISTS (SELECT 1 FROM passkeys p WHERE p.instance = u.instance AND p.user_id = u.id) \
-             THEN 1 ELSE 0 END, u.role, u.version \
+             u.epoch, u.updated_at, r.permits, u.password_hash, COALESCE( \
+             (SELECT 1 FROM authenticator_apps t WHERE t.instance = u.instance AND t.user_id = u.id LIMIT 1), \
+             (SELECT 1 FROM passkeys p WHERE p.instance = u.instance AND p.user_id = u.id LIMIT 1), 0), \
+             u.role, u.version \
              FROM users u LEFT JOIN roles r ON r.instance = u.instance AND r.name = u.role WHERE u.instance = $1 ",
             $rest
         )

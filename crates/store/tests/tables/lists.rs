@@ -9,12 +9,20 @@ use crate::house;
 const MANY: i64 = 20_000;
 
 /// Tables with their columns, and what stands in these; `{id}` grows with the row, `{one}` is one of a hundred.
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 9] = [
     ("roles (instance, name, permits)", "'role' || {number}, '{}'"),
     (
         "users (instance, id, login, login_folded, user_type, is_admin, enabled, name, email_verified, epoch, \
          created_at, updated_at)",
         "{id}, 'user' || {number}, 'user' || {number}, 'InternalUser', 0, 1, 'x', 0, 0, 0, 0",
+    ),
+    (
+        "authenticator_apps (instance, user_id, sealed_secret, last_step, created_at)",
+        "{id}, CAST({number} AS BYTEA), 0, 0",
+    ),
+    (
+        "passkeys (instance, id, user_id, credential, name, record, created_at)",
+        "{id}, {id}, CAST({number} AS BYTEA), '', '', 0",
     ),
     ("applications (instance, id, uri, record, epoch, version, created_at)", "{id}, 'app' || {number}, '{}', 0, 1, 0"),
     (
