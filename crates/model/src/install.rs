@@ -77,29 +77,17 @@ impl Installation {
         let record = ApplicationRecord {
             application_uri: uri.to_owned(),
             name: params.get("applicationName").unwrap_or(uri).to_owned(),
-            client_type,
             impersonate_login_url: redirect_uri.map(str::to_owned).into_iter().collect(),
-            impersonate_logout_url: vec![],
             impersonate_as_internal_user_allowed: impersonate != Impersonate::None,
             impersonate_as_community_user_allowed: impersonate == Impersonate::All,
             system_user_allowed: service != Service::None,
-            system_user: None,
             scope: params.get("scope").unwrap_or("read").to_owned(),
             // A service token is a reference token: somebody must be able to issue it.
             access_tokens: match (service, policy) {
                 (Service::ReferenceToken, RecordAccessTokens::None) => RecordAccessTokens::AdministratorsOnly,
                 (_, policy) => policy,
             },
-            basic_authentication_allowed: false,
-            public_refresh_allowed: false,
-            require_consent: true,
-            is_enabled: true,
-            allowed_cors_origins: vec![],
-            access_token_seconds: None,
-            access_token_algorithm: None,
-            id_token_algorithm: None,
-            policy_url: None,
-            terms_url: None,
+            ..ApplicationRecord::blank(client_type)
         };
         Ok(Self { record })
     }

@@ -116,6 +116,33 @@ const ACCESS_TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=24 * 3600;
 const MOST_URIS: usize = 64;
 
 impl ApplicationRecord {
+    /// With nothing allowed but reading, after consent.
+    pub fn blank(client_type: RecordClientType) -> Self {
+        Self {
+            application_uri: String::new(),
+            name: String::new(),
+            client_type,
+            impersonate_login_url: vec![],
+            impersonate_logout_url: vec![],
+            impersonate_as_internal_user_allowed: false,
+            impersonate_as_community_user_allowed: false,
+            system_user_allowed: false,
+            system_user: None,
+            scope: "read".to_owned(),
+            access_tokens: RecordAccessTokens::None,
+            basic_authentication_allowed: false,
+            public_refresh_allowed: false,
+            require_consent: true,
+            is_enabled: true,
+            allowed_cors_origins: vec![],
+            access_token_seconds: None,
+            access_token_algorithm: None,
+            id_token_algorithm: None,
+            policy_url: None,
+            terms_url: None,
+        }
+    }
+
     /// Bad records are refused when written, with every reason at once. `system_user` is the user that the record names,
     /// as loaded.
     pub fn check(self, registration: Registration, system_user: Option<&User>) -> Result<Accepted, Vec<String>> {

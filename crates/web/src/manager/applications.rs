@@ -119,28 +119,13 @@ impl Kind {
     /// What is usual for it.
     fn record(self) -> ApplicationRecord {
         let signs_in = self != Self::Service;
+        let client_type = if self.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
         ApplicationRecord {
-            application_uri: String::new(),
-            name: String::new(),
-            client_type: if self.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public },
             impersonate_login_url: if self == Self::Native { vec!["http://127.0.0.1/".to_owned()] } else { vec![] },
-            impersonate_logout_url: vec![],
             impersonate_as_internal_user_allowed: signs_in,
-            impersonate_as_community_user_allowed: false,
             system_user_allowed: !signs_in || self == Self::Hybrid,
-            system_user: None,
-            scope: "read".to_owned(),
-            access_tokens: RecordAccessTokens::None,
-            basic_authentication_allowed: false,
             public_refresh_allowed: self == Self::Native,
-            require_consent: true,
-            is_enabled: true,
-            allowed_cors_origins: vec![],
-            access_token_seconds: None,
-            access_token_algorithm: None,
-            id_token_algorithm: None,
-            policy_url: None,
-            terms_url: None,
+            ..ApplicationRecord::blank(client_type)
         }
     }
 }
