@@ -216,6 +216,7 @@ async fn a_passkey_is_registered_once_and_has_a_name_that_fits() {
         let refused = add_passkey(&mut alice, &mut Device::new(HERE), name).await;
         assert_eq!(refused.page(), "profile-two-step-passkey", "{name:?}");
     }
+    house.advance(Duration::from_secs(1));
     let nasty = "<b onclick=\"x\">'&";
     let added = add_passkey(&mut alice, &mut Device::new(HERE), nasty).await;
     assert_eq!(added.page(), "profile-two-step", "{}", added.text());
