@@ -17,7 +17,8 @@ use crate::stats::Spread;
 const TOKENS: usize = 1_000_000;
 /// Each session is another person's, opened by a reference token of theirs.
 const SESSIONS: usize = 100_000;
-/// How many tokens are in use at the same time, and at which pace: each is used once before any is used again.
+/// How many tokens are in use at the same time, and at which pace: each is used once before any is used again. The first ones
+/// tell what it costs that the others are there; so they come first, when nothing is written down any more of the others' use.
 const IN_USE: [(usize, Pace); 4] = [
     (1, Pace::Steady(8000, Duration::from_secs(4))),
     (1, Pace::Full(80_000)),
@@ -26,6 +27,8 @@ const IN_USE: [(usize, Pace); 4] = [
 ];
 /// How long the servers are watched while nobody calls.
 const QUIET: Duration = Duration::from_secs(3);
+/// Within this the house has come to rest: 500 sessions and 500 last uses a second are written down.
+const REST: Duration = Duration::from_secs(300);
 
 /// So many tokens in use, beside a server with one session and one token. CPU and latencies in microseconds.
 pub(crate) struct InUse {
@@ -51,8 +54,9 @@ pub(crate) struct Crowd {
     pub(crate) live: u32,
     pub(crate) used: u32,
     pub(crate) small: u32,
-    /// Milliseconds of a core each second while nobody calls: the small server, this one.
-    pub(crate) resting: (f64, f64),
+    /// Milliseconds of a core each second while nobody calls: the small server, this one after all sessions were opened, and
+    /// once all that is written down.
+    pub(crate) resting: (f64, f64, f64),
 }
 
 pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
@@ -80,29 +84,31 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
 
     let in_use = IN_USE
         .map(|(count, pace)| Shape { requests: Arc::from(&everybody[..count.min(sessions)]), pace: effort.pace(pace) });
-    let mut rounds = Vec::new();
-    for round in 0..=effort.rounds {
-        eprint!("\rround {round} of {}: calls among {sessions} sessions   ", effort.rounds);
-        let mut measured = Vec::new();
-        for shape in &in_use {
-            measured.push(together(&bare, (&small, &at_small), (&house, shape)).await?);
+    let at_rest = rest(&house, resting.0).await?;
+    let mut measured = Vec::new();
+    for shape in &in_use {
+        let mut rounds = Vec::new();
+        for round in 0..=effort.rounds {
+            eprint!("\rround {round} of {}: {} tokens in use   ", effort.rounds, shape.requests.len());
+            let round_of_all = together(&bare, (&small, &at_small), (&house, shape)).await?;
+            // The first round warms caches, and is not counted.
+            if round > 0 {
+                rounds.push(round_of_all);
+            }
         }
-        // The first round warms caches, and is not counted.
-        if round > 0 {
-            rounds.push(measured);
-        }
+        measured.push(summary(shape, &rounds));
     }
     eprintln!();
     let crowd = Crowd {
         sessions,
         tokens,
-        in_use: in_use.iter().enumerate().map(|(place, shape)| summary(shape, place, &rounds)).collect(),
+        in_use: measured,
         opened_per_second,
         started,
         live,
         used: house.resident()?.0,
         small: small.resident()?.0,
-        resting,
+        resting: (resting.0, resting.1, at_rest),
     };
     small.stop()?;
     house.stop()?;
@@ -140,8 +146,19 @@ async fn resting(server: &Server) -> Result<f64> {
     Ok(server.cpu()?.since(&before).as_secs_f64() * 1e3 / QUIET.as_secs_f64())
 }
 
-fn summary(shape: &Shape, place: usize, rounds: &[Vec<Together>]) -> InUse {
-    let of = |value: &dyn Fn(&Together) -> f64| Spread::of(rounds.iter().map(|round| value(&round[place])));
+/// Waits until nothing is left to write down, and tells what the server takes then.
+async fn rest(server: &Server, small: f64) -> Result<f64> {
+    let begun = Instant::now();
+    loop {
+        let now = resting(server).await?;
+        if now < 2.0 * small || begun.elapsed() > REST {
+            return Ok(now);
+        }
+    }
+}
+
+fn summary(shape: &Shape, rounds: &[Together]) -> InUse {
+    let of = |value: &dyn Fn(&Together) -> f64| Spread::of(rounds.iter().map(value));
     InUse {
         tokens: shape.requests.len(),
         pace: shape.pace,

@@ -96,7 +96,8 @@ impl Chapter {
             ("resident after all rounds", mib(crowd.used)),
             ("resident after all rounds, 1 session", mib(crowd.small)),
             ("opened a second, over HTTP", format!("{:.0}", crowd.opened_per_second)),
-            ("CPU each second while nobody calls", ms(crowd.resting.1)),
+            ("CPU each second while nobody calls, all just opened", ms(crowd.resting.1)),
+            ("the same, at rest", ms(crowd.resting.2)),
             ("the same, 1 session", ms(crowd.resting.0)),
         ]
         .map(|(name, value)| vec![name.to_owned(), value])
@@ -114,7 +115,7 @@ impl Chapter {
                 "started": crowd.started, "live": crowd.live, "used": crowd.used, "one_session": crowd.small,
             },
             "opened_per_second": crowd.opened_per_second,
-            "resting_ms_per_second": { "one_session": crowd.resting.0, "all": crowd.resting.1 },
+            "resting_ms_per_second": { "one_session": crowd.resting.0, "all": crowd.resting.1, "at_rest": crowd.resting.2 },
         });
         Self { text, json: json!({ "crowd": json }) }
     }
