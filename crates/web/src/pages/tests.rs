@@ -192,6 +192,21 @@ fn the_style_sheet_fetches_nothing() {
     assert!(!css.contains("url(") && !css.contains("@import"));
 }
 
+/// A brace that is missing spoils every rule behind it, and no tool of ours says so.
+#[test]
+fn the_style_sheet_is_whole() {
+    let css = std::str::from_utf8(STYLESHEET).expect("the style sheet is text");
+    let depth = |depth: i32, character| match character {
+        '{' => depth + 1,
+        '}' => depth - 1,
+        _ => depth,
+    };
+    for rule in css.split("\n}\n").filter(|rule| !rule.contains("@media")) {
+        assert!(rule.chars().fold(0, depth) <= 1, "{rule}");
+    }
+    assert_eq!(css.chars().fold(0, depth), 0);
+}
+
 /// With `GATEHOUSE_PAGES` naming a folder, the pages are also written there, to be looked at in a browser.
 #[test]
 fn every_page_names_itself_and_links_the_style_sheet() {
