@@ -119,9 +119,9 @@ fn the_audit_is_listed_the_newest_first_and_by_what_is_wanted() {
     };
     // What one command does, it does at one moment, in no order.
     let together = ["create-set-up-link", "create-user"];
-    let mut last = list(&["--kind", "admin-change", "--limit", "4"]);
-    last[2..].sort_unstable();
-    assert_eq!(last, ["disable-user", "create-role", together[0], together[1]]);
+    let mut newest = list(&["--kind", "admin-change", "--limit", "4"]);
+    newest[2..].sort_unstable();
+    assert_eq!(newest, ["disable-user", "create-role", together[0], together[1]]);
     for who in ["eve", "EVE", &eve] {
         let mut about = list(&["--user", who, "--kind", "admin-change"]);
         about[1..].sort_unstable();
