@@ -28,7 +28,7 @@ const IN_USE: [(usize, Pace); 4] = [
 /// How long the servers are watched while nobody calls.
 const QUIET: Duration = Duration::from_secs(3);
 /// Within this the house has come to rest: 500 sessions and 500 last uses a second are written down.
-const REST: Duration = Duration::from_secs(300);
+const REST: Duration = Duration::from_mins(5);
 
 /// So many tokens in use, beside a server with one session and one token. CPU and latencies in microseconds.
 pub(crate) struct InUse {
