@@ -8,14 +8,9 @@ import { pageCalled } from './chromium.js';
 const PICTURES = process.env.GATEHOUSE_PICTURES;
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SIZES = { desktop: { width: 1024, height: 768 }, phone: { width: 390, height: 844 } };
-const EVERY = ['desktop light', 'desktop dark', 'phone light', 'phone dark'];
-/** For pages of one template: each size and each scheme is seen. */
-export const EACH = ['desktop light', 'phone dark'];
-
 if (PICTURES) await mkdir(PICTURES, { recursive: true });
 
 async function refusalsOfAxe(page) {
-  await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => globalThis.axe.run());
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
 }
@@ -24,20 +19,24 @@ const backgroundOf = (page) =>
   page.evaluate(() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).backgroundColor);
 
 /** On desktop and phone, in light and dark. The page's `data-page` is the first word of `name`; `walk` leads to it. */
-export async function looksGood(chromium, name, walk, screens = EVERY) {
+export async function looksGood(chromium, name, walk) {
+  const page = await chromium.window();
+  await walk(page);
+  await pageCalled(page, name.split(' ')[0]).waitFor();
+  await page.evaluate(AXE);
   const backgrounds = new Set();
-  for (const screen of screens) {
-    const [size, colorScheme] = screen.split(' ');
-    const viewport = SIZES[size];
-    const page = await chromium.window({ viewport, colorScheme });
-    await walk(page);
-    await pageCalled(page, name.split(' ')[0]).waitFor();
-    assert.deepEqual(await refusalsOfAxe(page), [], screen);
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-    assert.ok(wide <= viewport.width, `${screen}: ${wide} px wide`);
-    backgrounds.add(await backgroundOf(page));
-    if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name.replaceAll(' ', '-')}-${size}-${colorScheme}.png`, fullPage: true });
-    await page.context().close();
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme });
+      const screen = `${size}-${colorScheme}`;
+      assert.deepEqual(await refusalsOfAxe(page), [], screen);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(wide <= viewport.width, `${screen}: ${wide} px wide`);
+      backgrounds.add(await backgroundOf(page));
+      if (PICTURES) await page.screenshot({ path: `${PICTURES}/${name.replaceAll(' ', '-')}-${screen}.png`, fullPage: true });
+    }
   }
+  await page.context().close();
   assert.equal(backgrounds.size, 2, 'light and dark look different');
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, pageCalled, passwordOf, ROOT } from './chromium.js';
-import { EACH, looksGood } from './looks.js';
+import { looksGood } from './looks.js';
 
 let chromium;
 before(async () => {
@@ -70,7 +70,7 @@ const WAYS = {
 };
 
 for (const [name, walk] of Object.entries(WAYS)) {
-  test(`the page "${name}" is accessible and fits, on desktop and phone, in light and dark`, () => looksGood(chromium, name, walk, EACH));
+  test(`the page "${name}" is accessible and fits, on desktop and phone, in light and dark`, () => looksGood(chromium, name, walk));
 }
 
 test('an application is registered, found and switched off without JavaScript', async () => {

@@ -3,6 +3,7 @@
 use oauth::params::Params;
 use url::Url;
 
+use crate::application::MANAGE_SCOPE;
 use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType};
 
 /// What an install link asks for.
@@ -121,6 +122,11 @@ impl Installation {
             }
         });
         words.push(format!("The most it may do on the APIs: {}.", record.scope));
+        if record.scope.split(' ').any(|scope| scope == MANAGE_SCOPE) {
+            words.push(
+                "It may do everything that you may do on these pages, for any administrator who lets it.".to_owned(),
+            );
+        }
         words
     }
 }
@@ -165,6 +171,16 @@ mod tests {
         let least = parse("applicationUri=x").expect("a good link").record;
         assert!(!least.impersonate_as_internal_user_allowed && !least.system_user_allowed);
         assert_eq!((least.name.as_str(), least.scope.as_str()), ("x", "read"));
+    }
+
+    #[test]
+    fn what_may_administer_says_so() {
+        let says = |scope| {
+            let words = parse(&format!("applicationUri=x&scope={scope}")).expect("a good link").in_words();
+            words.iter().any(|line| line.contains("everything that you may do"))
+        };
+        assert!(says("manage") && says("read%20manage"));
+        assert!(!says("read%20update"));
     }
 
     #[test]

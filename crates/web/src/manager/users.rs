@@ -197,7 +197,12 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         fields: vec![
             Field::line("name", "Name", "", &record.name).required(),
             Field::line("email", "E-mail", "", text(&record.email)),
-            Field::check("verified", "The address is the user's", "email_verified", record.email_verified),
+            Field::check(
+                "verified",
+                "The address is the user's",
+                "email_verified; of a new address it must be said anew",
+                record.email_verified,
+            ),
             role,
             Field::check("admin", "Administrator", "May do everything on these pages", record.is_admin),
             Field::line("language", "Language", "A tag like en or de-AT.", text(&record.preferred_language)),
@@ -233,6 +238,10 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         } else {
             act("invite", "Invite to choose a password", true)
         });
+    }
+    if row.user.has_second_factor {
+        parts.push(Part::Heading("Two-step sign-in"));
+        parts.push(act("reset-second-factor", "Take the second step away: phone, passkeys and codes are lost", true));
     }
     parts.push(Part::Heading("Sessions"));
     parts.push(act("end-sessions", "End all API sessions of the user", true));
@@ -275,6 +284,10 @@ async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> 
             let link = office.reset_link(login, &mut moment).await?;
             hand_over(at_desk, text, link).await
         }
+        Some("reset-second-factor") => {
+            let reset = office.reset_second_factor(login, &mut moment).await?;
+            again(at_desk, text, reset).await
+        }
         Some("end-sessions") => {
             let ended = office.end_sessions(Ending::OfUser(login), &mut moment).await?;
             again(at_desk, text, ended.map(|_| ())).await
@@ -296,10 +309,14 @@ async fn save(at_desk: &mut AtDesk, row: &UserRow, form: &Params) -> Answered {
         return shown(at_desk, &id, overtaken()).await;
     }
     let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let before = row.user.email.as_ref();
+    let email = text("email");
+    // What was verified was the other address: of a new one it must be said anew.
+    let is_said = before.is_none_or(|before| !before.verified || Some(&before.address) == email.as_ref());
     let record = PersonRecord {
         name: text("name").unwrap_or_default(),
-        email: text("email"),
-        email_verified: is_checked(form, "verified"),
+        email_verified: is_checked(form, "verified") && is_said,
+        email,
         is_admin: is_checked(form, "admin"),
         is_active: is_checked(form, "enabled"),
         role: text("role"),

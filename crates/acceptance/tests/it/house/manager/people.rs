@@ -59,6 +59,77 @@ async fn a_change_of_a_user_counts_at_once_and_nobody_locks_themselves_out() {
 }
 
 #[tokio::test]
+async fn a_new_address_is_nobodys_until_that_is_said_of_it() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let office = house.office().await;
+    let email = async || office.user_by_name("alice").await.expect("no fault").expect("there").user.email.expect("one");
+    for (entered, verified) in [("alice@one.example", true), ("alice@two.example", false), ("alice@two.example", true)]
+    {
+        let page = found(&mut admin, "users", "alice").await;
+        assert_done(&act(&mut admin, &page, "save", &[("email", entered), ("verified", "1")]).await, "manage-user");
+        let known = email().await;
+        assert_eq!((known.address.as_str(), known.verified), (entered, verified));
+    }
+}
+
+#[tokio::test]
+async fn who_lost_the_second_step_is_let_in_by_an_administrator() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = found(&mut admin, "users", "alice").await;
+    assert!(page.attributes("[value=reset-second-factor]", "value").is_empty(), "there is none to take away");
+    let mut alice = house.browser("alice");
+    crate::house::two_step::set_up_app(&house, &mut alice).await;
+    let page = found(&mut admin, "users", "alice").await;
+    assert_done(&act(&mut admin, &page, "reset-second-factor", &[]).await, "manage-user");
+    assert_eq!(alice.open("/id/account").await.page(), "sign-in", "what was lost may have been found");
+    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "the password alone");
+    assert_refused(&act(&mut admin, &page, "reset-second-factor", &[]).await, "manage-user", "no second factor");
+}
+
+#[tokio::test]
+async fn lists_are_walked_to_their_end_and_searched_by_how_names_begin() {
+    const MORE: usize = 60;
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let (office, mut dice) = (house.office().await, house.dice());
+    let mut moment = house.moment(&mut dice);
+    for number in 0..MORE {
+        let name = format!("row{number:02}");
+        let role = model::domain::Permissions::new(&["Crm_*"], &[]);
+        office.create_role(&name, &role, &mut moment).await.expect("no fault").expect("made");
+        let mut record = model::record::ApplicationRecord::blank(model::record::RecordClientType::Public);
+        (record.application_uri, record.name) = (name.clone(), name);
+        office.create_application(record, None, &mut moment).await.expect("no fault").expect("made");
+    }
+    for (list, all) in [("/manage/roles", None), ("/manage/apps", None), ("/manage/apps?find=row", Some(MORE))] {
+        let (mut at, mut seen) = (list.to_owned(), Vec::new());
+        for page in 0.. {
+            let rows = admin.open(&at).await;
+            seen.extend(rows.attributes("tbody a", "href"));
+            match rows.attributes("a[rel=next]", "href").into_iter().next() {
+                Some(next) => at = next,
+                None => break assert!(page > 0, "{list} has more than one page"),
+            }
+        }
+        let count = seen.len();
+        assert!(count >= MORE && all.is_none_or(|all| all == count), "{list}: {count}");
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), count, "{list}: each once");
+    }
+    for (find, count) in [("row0", 10), ("row05", 1), ("row05x", 0)] {
+        let rows = admin.open(&format!("/manage/apps?find={find}")).await;
+        assert_eq!(rows.attributes("tbody a", "href").len(), count, "{find}");
+    }
+    for (find, count) in [("ALI", 1), ("alice", 1), ("svc.", 2), ("nobody", 0)] {
+        let rows = admin.open(&format!("/manage/users?find={find}")).await;
+        assert_eq!(rows.attributes("tbody a", "href").len(), count, "{find}");
+    }
+}
+
+#[tokio::test]
 async fn a_role_is_made_changed_and_deleted() {
     let house = TestHouse::open().await;
     let mut admin = administrator(&house).await;
