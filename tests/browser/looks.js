@@ -8,6 +8,7 @@ import { pageCalled } from './chromium.js';
 const PICTURES = process.env.GATEHOUSE_PICTURES;
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SIZES = { desktop: { width: 1024, height: 768 }, phone: { width: 390, height: 844 } };
+
 if (PICTURES) await mkdir(PICTURES, { recursive: true });
 
 async function refusalsOfAxe(page) {
@@ -20,7 +21,8 @@ const backgroundOf = (page) =>
 
 /** On desktop and phone, in light and dark. The page's `data-page` is the first word of `name`; `walk` leads to it. */
 export async function looksGood(chromium, name, walk) {
-  const page = await chromium.window();
+  // Colours that glide from one scheme to the other are neither.
+  const page = await chromium.window({ reducedMotion: 'reduce' });
   await walk(page);
   await pageCalled(page, name.split(' ')[0]).waitFor();
   await page.evaluate(AXE);
