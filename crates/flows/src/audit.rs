@@ -3,6 +3,7 @@
 
 mod book;
 mod checkpoints;
+mod export;
 mod list;
 mod people;
 mod retention;
@@ -18,6 +19,7 @@ use store::{Fault, Statement, Store};
 
 pub(crate) use self::book::events_of;
 pub use self::book::{Book, BookEvent, Pages, Span, Verdict, sealed_trail};
+pub use self::export::{Export, Format};
 pub use self::list::{Listed, Place, Wanted};
 pub use self::people::Known;
 pub(crate) use self::sealer::Sealer;

@@ -50,6 +50,25 @@ impl Instance {
         }
     }
 
+    /// The application leaves the person's API sessions, as if it had not called; one that no other uses closes, and its
+    /// seat is free. What it holds stays good, and its next call opens a session again.
+    pub async fn release_sessions(
+        &self,
+        moment: &mut Moment<'_>,
+        (user, application): (UserId, ApplicationId),
+    ) -> Result<(), Fault> {
+        self.flush_sessions(moment.now).await?;
+        let mut batch = vec![self.store.move_seats(), self.store.leave_sessions_of_user(application, user)];
+        batch.extend(killing(&self.store, Closing::Unused, "released", moment));
+        // Memory lists anew who uses the sessions, as it does where a consent went.
+        let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
+        batch.extend(self.store.announce(change, moment.now));
+        match self.store.commit(batch.into()).await? {
+            Outcome::Committed => self.follow(moment).await,
+            Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+        }
+    }
+
     /// What a user withdrew is dead in memory, and the user's sessions list anew who uses them.
     pub(crate) async fn apply_withdrawal(&self, user: UserId, moment: &Moment<'_>) -> Result<(), Fault> {
         // A feed that is read late, or by a clock that is behind, finds them too.

@@ -26,7 +26,7 @@ pub struct Meters {
 }
 
 /// Why sessions are closed: a reason in the database that is none of these is counted as `other`.
-const CLOSE_REASONS: [&str; 9] = [
+const CLOSE_REASONS: [&str; 10] = [
     "timer",
     "restart",
     "sign_out",
@@ -36,6 +36,7 @@ const CLOSE_REASONS: [&str; 9] = [
     "token_revoked",
     "consent_withdrawn",
     "user_erased",
+    "released",
 ];
 
 impl Meters {

@@ -1,10 +1,11 @@
 //! The register of Trusted Applications under an administrator's hand.
 
 use model::application::Secret;
-use model::record::{ApplicationRecord, Registration};
+use model::record::{ApplicationRecord, RecordClientType, Registration};
 use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
 use oauth::secret::{ClientSecret, Presented};
 use store::{Closing, Fault, Statement};
+use uuid::Uuid;
 
 use crate::Answer;
 use crate::admin::{AdminRefusal, Office, draw_secret, new_secret};
@@ -21,6 +22,41 @@ impl Office<'_> {
     /// The next applications behind an `ApplicationUri`.
     pub async fn applications_after(&self, uri: &str, limit: u32) -> Result<Vec<TrustedApplication>, Fault> {
         self.store.applications_after(uri, limit).await
+    }
+
+    /// What would be refused of a record, without writing anything; `current` is what it would change.
+    pub async fn problems_of(
+        &self,
+        record: ApplicationRecord,
+        current: Option<&TrustedApplication>,
+        moment: &mut Moment<'_>,
+    ) -> Result<Vec<String>, Fault> {
+        let fixed = current.map(|current| current.to_record().fixed_in(&record)).unwrap_or_default();
+        if !fixed.is_empty() {
+            return Ok(fixed);
+        }
+        let system_user = match record.system_user {
+            Some(user) => self.store.user(UserId(user)).await?,
+            None => None,
+        };
+        let registration = Registration {
+            id: current.map_or_else(|| ApplicationId(Uuid::nil()), |current| current.id),
+            secrets: match current {
+                Some(current) => current.secrets().to_vec(),
+                None if record.client_type == RecordClientType::Public => vec![],
+                // It gets its first secret when it is registered.
+                None => vec![new_secret(draw_secret(moment).digest(), "first", None, moment)],
+            },
+            epoch: 0,
+            version: 0,
+        };
+        let taken = match current {
+            None => self.application(&record.application_uri).await?.ok(),
+            Some(_) => None,
+        };
+        let mut problems = record.check(registration, system_user.as_ref()).err().unwrap_or_default();
+        problems.extend(taken.map(|taken| AdminRefusal::Taken(format!("application {}", taken.uri)).to_string()));
+        Ok(problems)
     }
 
     /// `current` as it was read, under another record. What may no longer be ends at once.

@@ -1,9 +1,10 @@
 //! The live view of API sessions, ending them, and the settings that they go by.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use model::seat::SessionKey;
-use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, User};
+use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
 use store::{ApiSessionRow, Change, ChangeKind, Closing, Outcome, Statement};
 
 use crate::admin::{AdminRefusal, Office};
@@ -12,6 +13,10 @@ use crate::{Answer, Fault};
 
 /// Sessions that one view shows.
 pub const MOST_SHOWN: u32 = 1000;
+
+/// What [`Office::seats_over_the_day`] tells of, and how many there are of it: closed sessions are kept for longer.
+pub const QUARTER: Duration = Duration::from_mins(15);
+const QUARTERS: u32 = 96;
 
 /// A session and whose application each is that uses it.
 pub struct SessionView {
@@ -97,6 +102,11 @@ impl Office<'_> {
             (login, holds)
         };
         Ok((seats, reserved.into_iter().map(holds).collect()))
+    }
+
+    /// How many seats were taken over the last day, at the end of each quarter of an hour; the last is now.
+    pub async fn seats_over_the_day(&self, now: Timestamp) -> Result<Vec<u64>, Fault> {
+        self.store.seats_over(now.minus(QUARTER * QUARTERS), (QUARTER, QUARTERS as usize)).await
     }
 
     /// Ends sessions at once; their seats are free before this returns. Where `after_logout` refuses, a person's

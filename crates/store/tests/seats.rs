@@ -151,6 +151,24 @@ async fn a_key_has_one_live_session(place: Place) {
     open(&store, ALICE, &key, T0).await;
 }
 
+async fn a_day_tells_how_many_seats_were_taken_when(place: Place) {
+    let store = house(&place).await;
+    let hour = Duration::from_hours(1);
+    let at = |minutes: u64| T0.plus(Duration::from_mins(minutes));
+    let over = async |from: Timestamp| store.seats_over(from, (hour, 4)).await.expect("no fault");
+    assert_eq!(over(T0).await, [0, 0, 0, 0]);
+    // Before the day and still live; within it and closed again; within it and live.
+    open(&store, ALICE, &sign_in(1), T0).await;
+    let first = open(&store, ALICE, &sign_in(2), at(10)).await;
+    open(&store, ADMIN, &sign_in(3), at(70)).await;
+    assert_eq!(close(&store, Closing::One(first), at(130)).await, 1);
+    let last = open(&store, ALICE, &sign_in(4), at(181)).await;
+    assert_eq!(over(at(1)).await, [2, 3, 2, 3]);
+    assert_eq!(over(at(60)).await, [3, 2, 3, 3], "what was there before counts");
+    assert_eq!(close(&store, Closing::One(last), at(900)).await, 1);
+    assert_eq!(over(at(1)).await, [2, 3, 2, 2], "a clock that runs ahead tells of now");
+}
+
 async fn one_look_tells_seats_holders_and_keys(place: Place) {
     let store = house(&place).await;
     open(&store, ALICE, &sign_in(1), T0).await;
@@ -366,6 +384,7 @@ async fn settings_are_changed_by_who_read_them_last(place: Place) {
 on_both! {
     a_seat_is_taken_only_as_it_was_admitted
     a_key_has_one_live_session
+    a_day_tells_how_many_seats_were_taken_when
     one_look_tells_seats_holders_and_keys
     closing_meets_exactly_what_it_means
     a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node

@@ -65,6 +65,10 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
             pages::passkeys_script().0,
             get(async || asset(pages::passkeys_script().1, "text/javascript; charset=utf-8")),
         )
+        .route(
+            pages::manager_script().0,
+            get(async || asset(pages::manager_script().1, "text/javascript; charset=utf-8")),
+        )
         .route(pages::favicon().0, get(async || asset(pages::favicon().1, "image/svg+xml")))
 }
 

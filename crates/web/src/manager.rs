@@ -53,6 +53,7 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route("/manage/apps/install", get(install::show).post(install::install))
         .route("/manage/apps/uninstall", get(install::show_removal).post(install::uninstall))
         .route("/manage/apps/{id}", get(applications::show).post(applications::change))
+        .route("/manage/apps/{id}/try", get(applications::trial::show).post(applications::trial::run))
         .route(Section::Users.path(), get(users::list))
         .route("/manage/users/new", get(users::blank).post(users::create))
         .route("/manage/users/{id}", get(users::show).post(users::change))
@@ -60,7 +61,8 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(Section::Sessions.path(), get(sessions::show).post(sessions::end))
         .route(Section::Tokens.path(), get(tokens::show).post(tokens::change))
         .route(Section::Keys.path(), get(keys::show).post(keys::change))
-        .route(Section::Audit.path(), get(audit::show))
+        .route(Section::Audit.path(), get(audit::show).post(audit::verify))
+        .route("/manage/audit/export", get(audit::export))
         .route(Section::Refusals.path(), get(refusals::show))
         .route(Section::Legacy.path(), get(legacy::show))
         .route(Section::Settings.path(), get(settings::show).post(settings::change))
@@ -145,7 +147,7 @@ impl AtDesk {
             said,
             content,
         };
-        render::page(status, &page, None)
+        if page.runs_script() { render::page_that_asks(status, &page) } else { render::page(status, &page, None) }
     }
 
     /// What the address or a form names is not there.

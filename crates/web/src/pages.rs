@@ -24,6 +24,7 @@ use crate::words::Words;
 
 static STYLESHEET: &[u8] = include_bytes!("../assets/gatehouse.css");
 static PASSKEYS: &[u8] = include_bytes!("../assets/passkeys.js");
+static MANAGER: &[u8] = include_bytes!("../assets/manager.js");
 static FAVICON: &[u8] = include_bytes!("../assets/favicon.svg");
 
 /// The style sheet (`text/css`): its path, which changes with every byte of it and so may be cached for ever, and its
@@ -43,6 +44,12 @@ pub fn favicon() -> (&'static str, &'static [u8]) {
 pub fn passkeys_script() -> (&'static str, &'static [u8]) {
     static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(PASSKEYS, "js"));
     (&PATH, PASSKEYS)
+}
+
+/// What looks again at pages of the instance manager, and checks its forms (`text/javascript`), as [`stylesheet`].
+pub fn manager_script() -> (&'static str, &'static [u8]) {
+    static PATH: LazyLock<String> = LazyLock::new(|| hashed_path(MANAGER, "js"));
+    (&PATH, MANAGER)
 }
 
 /// `/id/assets/gatehouse-<first 64 bits of SHA-256>.<extension>`.

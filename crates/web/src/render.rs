@@ -1,10 +1,15 @@
 //! How answers look: pages with their policy, redirects, JSON, and faults without detail.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use flows::audit::{Export, Format};
+use flows::manage::Manager;
 use flows::{Fault, FaultKind};
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -55,6 +60,30 @@ pub(crate) fn page(status: StatusCode, page: &impl Template, form_target: Option
 /// A page that runs a script of ours, which is a file; none in the page itself.
 pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
     page_under("script-src 'self'; ", status, page, form_target)
+}
+
+/// The audit as a file, sent while it is read.
+pub(crate) fn exported(manager: Arc<Manager>, export: Export, format: Format) -> Response {
+    let (content_type, ending) = match format {
+        Format::Jsonl => ("application/jsonl", "jsonl"),
+        Format::Csv => ("text/csv; charset=utf-8", "csv"),
+    };
+    // Names of instances are letters, digits, dots, hyphens and underscores.
+    let name = manager.instance().name.clone();
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"audit-{name}.{ending}\""));
+    let pieces = stream::try_unfold((manager, export, name), async |(manager, mut export, name)| {
+        let piece = export.next(&manager.office().book(manager.master()), &name).await?;
+        Ok::<_, Fault>(piece.map(|piece| (piece, (manager, export, name))))
+    });
+    let mut response = no_store(typed(StatusCode::OK, content_type, Body::from_stream(pieces)));
+    let disposition = disposition.unwrap_or(HeaderValue::from_static("attachment"));
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    response
+}
+
+/// As [`page_with_script`], of which the script asks us for more.
+pub(crate) fn page_that_asks(status: StatusCode, page: &impl Template) -> Response {
+    page_under("script-src 'self'; connect-src 'self'; ", status, page, None)
 }
 
 fn page_under(scripts: &str, status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use model::seat::{Admission, Extension, OwnRow, Seat, SessionKey};
 use model::{
@@ -126,6 +127,16 @@ macro_rules! select_sessions {
 pub(super) const SESSIONS_BEFORE: &str = select_sessions!("AND s.id < $2 ORDER BY s.id DESC LIMIT $3");
 pub(super) const SESSIONS_OF_USER: &str =
     select_sessions!("AND s.user_id = $2 AND s.id < $3 ORDER BY s.id DESC LIMIT $4");
+
+/// By how much the live sessions changed in each span of `$3` behind `$2`; and how many there are, before the first span.
+const SEATS_OVER: &str = "SELECT place, CAST(SUM(change) AS BIGINT) FROM ( \
+     SELECT -1 AS place, live AS change FROM seats WHERE instance = $1 \
+     UNION ALL SELECT (opened_at - $2) / $3, 1 FROM api_sessions \
+     WHERE instance = $1 AND closed_at IS NULL AND opened_at >= $2 \
+     UNION ALL SELECT (opened_at - $2) / $3, 1 FROM api_sessions \
+     WHERE instance = $1 AND closed_at >= $2 AND opened_at >= $2 \
+     UNION ALL SELECT (closed_at - $2) / $3, -1 FROM api_sessions WHERE instance = $1 AND closed_at >= $2 \
+     ) AS changes GROUP BY place";
 
 fn read(row: &Row) -> Result<ApiSessionRow, Fault> {
     let applications = row.text(11)?;
@@ -273,6 +284,26 @@ impl Store {
         let row = self.row(sql, vec![]).await?.ok_or_else(|| damaged("the instance has no seats"))?;
         let count = |column| u64::try_from(row.int(column)?).map_err(Fault::failed);
         Ok((count(1)?, count(0)?))
+    }
+
+    /// Live sessions at the end of each of so many spans of time behind `since`; the last is the present one.
+    pub async fn seats_over(&self, since: Timestamp, (span, spans): (Duration, usize)) -> Result<Vec<u64>, Fault> {
+        let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        let rows = self.rows(SEATS_OVER, values![since.micros(), micros]).await?;
+        let mut changes = vec![0; spans];
+        let mut now = 0;
+        for row in &rows {
+            match usize::try_from(row.int(0)?) {
+                Ok(place) => changes[place.min(spans - 1)] += row.int(1)?,
+                Err(_) => now = row.int(1)?,
+            }
+        }
+        let mut live: i64 = now - changes.iter().sum::<i64>();
+        let at_end = changes.into_iter().map(|change| {
+            live += change;
+            u64::try_from(live).unwrap_or_default()
+        });
+        Ok(at_end.collect())
     }
 
     /// What was closed together.

@@ -1,21 +1,31 @@
 //! `/audit`: what happened, the newest first.
 
 use flows::admin::AuditedEvent;
-use flows::audit::{Place, Wanted};
+use flows::audit::{Export, Format, Place, Span, Wanted};
 use http::Method;
-use model::UserId;
 use model::audit::{AuditKind, AuditOutcome};
+use model::{Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::input::{Cursor, Limit, Query};
 use super::operation::{Desk, Operation, Outcome, operation};
-use super::output::{Page, Plain, Time};
+use super::output::{File, Page, Plain, Time};
 use super::problem::Problem;
+use crate::render;
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![operation(Method::GET, "/audit", ("listEvents", "List what happened, the newest first"), list)]
+    vec![
+        operation(Method::GET, "/audit", ("listEvents", "List what happened, the newest first"), list),
+        operation(Method::GET, "/audit/export", ("exportEvents", "Read the chain as a file, the oldest first"), export),
+        operation(
+            Method::POST,
+            "/audit/verification",
+            ("verifyAudit", "Read the whole chain, and tell whether anybody changed it"),
+            verify,
+        ),
+    ]
 }
 
 /// An event of the audit.
@@ -131,4 +141,78 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
     let listed = office.events_before(&wanted, from, asked.limit.0 as usize).await?;
     let items = listed.events.into_iter().map(EventEntry::from).collect();
     Ok(Plain(Page { items, next: listed.next.map(cursor) }))
+}
+
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum FileFormat {
+    /// A line of JSON for each event, and what it takes to check them without us.
+    #[default]
+    Jsonl,
+    /// For spreadsheets.
+    Csv,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Exported {
+    #[serde(default)]
+    format: FileFormat,
+    /// Only events from this time on.
+    since: Option<Time>,
+    /// Only events before this time.
+    until: Option<Time>,
+    /// Only events of this kind.
+    kind: Option<AuditKind>,
+}
+
+async fn export(desk: Desk, Query(asked): Query<Exported>) -> Outcome<File> {
+    let span = Span {
+        since: asked.since.map_or(Timestamp(0), |time| time.0),
+        until: asked.until.map_or(Timestamp(i64::MAX), |time| time.0),
+    };
+    let format = match asked.format {
+        FileFormat::Jsonl => Format::Jsonl,
+        FileFormat::Csv => Format::Csv,
+    };
+    let kinds = asked.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
+    Ok(File(render::exported(desk.manager, Export::new(span, kinds, format), format)))
+}
+
+/// What reading the whole chain found.
+#[derive(Serialize, JsonSchema)]
+struct Verification {
+    /// Nothing was edited, removed, inserted or moved.
+    whole: bool,
+    seals: u64,
+    events: u64,
+    /// Events about persons who were erased.
+    erased: u64,
+    /// The newest seal.
+    newest: i64,
+    /// The newest seal that a signature covers.
+    signed: i64,
+    /// Whether events wait for their seal.
+    waiting: bool,
+    /// What was found, event by event.
+    findings: Vec<String>,
+    /// Findings beyond those listed.
+    more: usize,
+}
+
+async fn verify(mut desk: Desk, (): ()) -> Outcome<Plain<Verification>> {
+    let manager = desk.manager.clone();
+    let (office, _) = desk.open();
+    let verdict = office.book(manager.master()).verify(None, |_, _| {}).await??;
+    Ok(Plain(Verification {
+        whole: verdict.is_whole(),
+        seals: verdict.seals,
+        events: verdict.events,
+        erased: verdict.erased,
+        newest: verdict.newest,
+        signed: verdict.signed,
+        waiting: verdict.waiting,
+        findings: verdict.findings.iter().map(ToString::to_string).collect(),
+        more: verdict.more,
+    }))
 }

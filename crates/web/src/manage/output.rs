@@ -105,6 +105,21 @@ impl<T: Serialize + JsonSchema> Output for Created<T> {
     }
 }
 
+/// A file, as long as it may be.
+pub(super) struct File(pub(super) Response);
+
+impl Output for File {
+    fn response(self) -> Response {
+        self.0
+    }
+
+    fn describe(description: &mut Description<'_>) {
+        let text = json!({ "schema": { "type": "string" } });
+        let content = json!({ "application/jsonl": text, "text/csv": text });
+        description.answers.insert(200, json!({ "description": "The file.", "content": content }));
+    }
+}
+
 /// There is nothing to tell.
 pub(super) struct Done;
 

@@ -2,7 +2,7 @@
 
 use flows::admin::{AdminRefusal, ApiSessionRow};
 use flows::instance::Register;
-use flows::sessions::Ending;
+use flows::sessions::{Ending, QUARTER};
 use http::Method;
 use model::ApiSessionId;
 use model::seat::SessionKey;
@@ -26,6 +26,12 @@ pub(super) fn operations() -> Vec<Operation> {
             end_one,
         ),
         operation(Method::GET, "/seats", ("getSeats", "Read how many licence seats are taken"), seats),
+        operation(
+            Method::GET,
+            "/seats/history",
+            ("getSeatHistory", "Read how many licence seats were taken over the last day"),
+            history,
+        ),
     ]
 }
 
@@ -163,4 +169,26 @@ async fn seats(mut desk: Desk, (): ()) -> Outcome<Plain<Seats>> {
     let reserved =
         reserved.into_iter().map(|(login, holds_a_seat)| Reserved { login: login.to_string(), holds_a_seat });
     Ok(Plain(Seats { total: seats.seats, used: seats.used, reserved: reserved.collect() }))
+}
+
+/// How many seats were taken at a time.
+#[derive(Serialize, JsonSchema)]
+struct SeatsThen {
+    at: Time,
+    used: u64,
+}
+
+/// The last day, a quarter of an hour after another; the last entry is now.
+#[derive(Serialize, JsonSchema)]
+struct SeatHistory {
+    items: Vec<SeatsThen>,
+}
+
+async fn history(mut desk: Desk, (): ()) -> Outcome<Plain<SeatHistory>> {
+    let now = desk.now;
+    let (office, _) = desk.open();
+    let counts = office.seats_over_the_day(now).await?;
+    let ago = |place: usize| QUARTER * u32::try_from(counts.len() - 1 - place).unwrap_or_default();
+    let then = |(place, used): (usize, &u64)| SeatsThen { at: now.minus(ago(place)).into(), used: *used };
+    Ok(Plain(SeatHistory { items: counts.iter().enumerate().map(then).collect() }))
 }

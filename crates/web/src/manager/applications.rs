@@ -1,6 +1,7 @@
 //! `/manage/apps`: the register of Trusted Applications, and their secrets.
 
 mod form;
+pub(super) mod trial;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery};
@@ -14,11 +15,13 @@ use model::{ApplicationId, Timestamp, TrustedApplication, UserId};
 use oauth::client::ClientId;
 use oauth::params::Params;
 use oauth::secret::{ClientSecret, Presented};
+use serde_json::json;
 
 use self::form::{entered, fields};
 use super::{Answered, AtDesk, READ, Sent, asked, at, done, id, overtaken, paged, refused, said, version};
 use crate::pages::manager::{Button, Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
 use crate::pages::profile::When;
+use crate::render;
 
 const HERE: Section = Section::Applications;
 
@@ -64,11 +67,13 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         fields: vec![Field::line("find", "ApplicationUri", "Or how it begins.", find)],
         button: "Find",
         is_grave: false,
+        is_checked: false,
     };
     let content = Content {
         name: "manage-apps",
         title: "Trusted Applications".to_owned(),
         lead: "What may sign people in, or call the APIs.".to_owned(),
+        is_live: false,
         links: vec![Link::new("/manage/apps/new", "Register an application")],
         parts: vec![Part::Form(search), Part::List(list)],
     };
@@ -143,6 +148,7 @@ fn kinds(at_desk: &AtDesk) -> Response {
         name: "manage-app-kinds",
         title: "Register an application".to_owned(),
         lead: "What kind of application is it? Everything can be changed on the next page.".to_owned(),
+        is_live: false,
         links: links.into(),
         parts: vec![],
     };
@@ -172,11 +178,13 @@ fn registration(
         fields: entries,
         button: "Register",
         is_grave: false,
+        is_checked: true,
     };
     let content = Content {
         name: "manage-app-new",
         title: "Register an application".to_owned(),
         lead: kind.text().to_owned(),
+        is_live: false,
         links: vec![Link::new("/manage/apps/new", "Another kind")],
         parts: vec![Part::Form(form)],
     };
@@ -218,6 +226,9 @@ async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
     let (record, mut problems) = entered(form, (uri, client_type));
     let (record, unknown) = with_system_user(at_desk, record, login).await?;
     problems.extend(unknown);
+    if form.get("check").is_some() {
+        return checked(at_desk, (record, None), problems).await;
+    }
     if !problems.is_empty() {
         return Ok(registration(at_desk, kind, (&record, login), Said::Refused(problems)));
     }
@@ -261,6 +272,7 @@ pub(super) fn registered(
         name: "manage-app-registered",
         title: format!("{} is registered", application.name),
         lead: String::new(),
+        is_live: false,
         links: vec![Link::new(format!("{}/{}", HERE.path(), application.id), "Its page")],
         parts,
     };
@@ -272,10 +284,15 @@ pub(super) async fn show(mut at_desk: AtDesk, Path(text): Path<String>, RawQuery
     at_desk.answer(answer)
 }
 
-async fn shown(at_desk: &mut AtDesk, text: &str, said: Said) -> Answered {
-    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
+/// The application that an address names.
+async fn found(at_desk: &mut AtDesk, text: &str) -> Result<Option<TrustedApplication>, Fault> {
+    let Some(id) = id(Some(text)) else { return Ok(None) };
     let (office, _) = at_desk.open();
-    let Ok(application) = office.application_by_id(ApplicationId(id)).await? else { return Ok(at_desk.gone()) };
+    Ok(office.application_by_id(ApplicationId(id)).await?.ok())
+}
+
+async fn shown(at_desk: &mut AtDesk, text: &str, said: Said) -> Answered {
+    let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
     let login = system_user(at_desk, &application.to_record()).await?;
     Ok(overview(at_desk, &application, (&application.to_record(), &login), said))
 }
@@ -308,6 +325,7 @@ fn overview(
             fields: fields(record, system_user),
             button: "Save",
             is_grave: false,
+            is_checked: true,
         }),
     ];
     if record.client_type == RecordClientType::Confidential {
@@ -317,7 +335,9 @@ fn overview(
         name: "manage-app",
         title: application.name.clone(),
         lead: String::new(),
+        is_live: false,
         links: vec![
+            Link::new(format!("{here}/try"), "Try it"),
             Link::new(at(Section::Tokens.path(), &[("application", &id)]), "Its reference tokens"),
             Link::new(at(Section::Audit.path(), &[("application", uri)]), "Its part of the audit"),
         ],
@@ -356,6 +376,7 @@ fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<Part> {
         fields: vec![Field::line("label", "For what", "The server or team that gets it.", "").required(), expires],
         button: "Add a secret",
         is_grave: false,
+        is_checked: false,
     };
     vec![Part::Heading("Secrets"), Part::List(list), Part::Form(form)]
 }
@@ -370,9 +391,7 @@ pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, header
 }
 
 async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> Answered {
-    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
-    let (office, _) = at_desk.open();
-    let Ok(application) = office.application_by_id(ApplicationId(id)).await? else { return Ok(at_desk.gone()) };
+    let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
     match form.get("do") {
         Some("save") => save(at_desk, &application, form).await,
         Some("add-secret") => add_secret(at_desk, &application, form).await,
@@ -393,8 +412,19 @@ async fn again(at_desk: &mut AtDesk, application: &TrustedApplication, answer: R
     }
 }
 
+/// What would be refused of a record, for the script that asks while a form is filled in.
+async fn checked(
+    at_desk: &mut AtDesk,
+    (record, current): (ApplicationRecord, Option<&TrustedApplication>),
+    mut problems: Vec<String>,
+) -> Answered {
+    let (office, mut moment) = at_desk.open();
+    problems.extend(office.problems_of(record, current, &mut moment).await?);
+    Ok(render::no_store(render::json(StatusCode::OK, &json!({ "problems": problems }))))
+}
+
 async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Params) -> Answered {
-    if version(form) != Some(application.version) {
+    if form.get("check").is_none() && version(form) != Some(application.version) {
         return shown(at_desk, &application.id.to_string(), overtaken()).await;
     }
     let uri: &ClientId = &application.uri;
@@ -402,6 +432,9 @@ async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Par
     let (record, mut problems) = entered(form, (uri.as_str(), application.to_record().client_type));
     let (record, unknown) = with_system_user(at_desk, record, login).await?;
     problems.extend(unknown);
+    if form.get("check").is_some() {
+        return checked(at_desk, (record, Some(application)), problems).await;
+    }
     if !problems.is_empty() {
         return Ok(overview(at_desk, application, (&record, login), Said::Refused(problems)));
     }
@@ -427,6 +460,7 @@ async fn add_secret(at_desk: &mut AtDesk, application: &TrustedApplication, form
                 name: "manage-secret-made",
                 title: format!("A secret for {}", application.name),
                 lead: secret.label,
+                is_live: false,
                 links: vec![Link::new(here, "Back to the application")],
                 parts: vec![
                     Part::Once { what: "The client secret", value: shown.expose().to_owned() },

@@ -1,19 +1,26 @@
 //! `/manage/audit`: what happened, the newest first.
 
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::AuditedEvent;
-use flows::audit::{Place, Wanted};
-use model::UserId;
+use flows::audit::{Export, Format, Place, Span, Wanted};
+use http::HeaderMap;
+use model::audit::verify::Finding;
 use model::audit::{AuditKind, AuditOutcome};
+use model::{Timestamp, UserId};
 use oauth::params::Params;
 use serde_json::Value;
 
-use super::{Answered, AtDesk, ROWS, asked, at, day, id};
+use super::{Answered, AtDesk, ROWS, asked, at, day, id, refused};
 use crate::pages::manager::{Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
 use crate::pages::profile::When;
+use crate::render;
 
 const HERE: Section = Section::Audit;
+pub(super) const COLUMNS: [&str; 8] = ["When", "What", "Outcome", "Application", "About", "By", "From", "More"];
 const QUESTIONS: [&str; 6] = ["since", "until", "kind", "outcome", "application", "user"];
 
 pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
@@ -23,7 +30,7 @@ pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Resp
 
 async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     let (wanted, problems) = wanted(at_desk, asked).await?;
-    let from = asked.get("from").and_then(place);
+    let (from, until) = (asked.get("from").and_then(place), wanted.until);
     let (office, _) = at_desk.open();
     let found = if problems.is_empty() { Some(office.events_before(&wanted, from, ROWS).await?) } else { None };
     let (events, next) = found.map(|found| (found.events, found.next)).unwrap_or_default();
@@ -33,9 +40,14 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         let query: Vec<(&str, &str)> = same.chain([("from", from.as_str())]).collect();
         at(HERE.path(), &query)
     });
+    // A file has all of a time and kind, whoever it is about.
+    let exported = |format| {
+        let same = ["since", "until", "kind"].into_iter().filter_map(|name| Some((name, asked.get(name)?)));
+        at("/manage/audit/export", &same.chain([("format", format)]).collect::<Vec<_>>())
+    };
     let list = List {
         caption: "Events, the newest first",
-        columns: vec!["When", "What", "Outcome", "Application", "About", "By", "From", "More"],
+        columns: COLUMNS.into(),
         rows: events.iter().map(line).collect(),
         empty: "No such event among those that were looked at.",
         next,
@@ -45,19 +57,100 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         name: "manage-audit",
         title: "Audit".to_owned(),
         lead: "What happened, once it is sealed: within a second.".to_owned(),
-        links: vec![Link::new(Section::Refusals.path(), "Look up a reference")],
+        // The newest events come in at the top.
+        is_live: from.is_none() && until.is_none() && problems.is_empty(),
+        links: vec![
+            Link::new(Section::Refusals.path(), "Look up a reference"),
+            Link::new(exported("jsonl"), "Export as lines of JSON, which can be verified"),
+            Link::new(exported("csv"), "Export as a table (CSV)"),
+        ],
         parts: vec![
             Part::Form(questions(asked)),
             Part::List(list),
-            Part::Text(
-                "gatehouse audit export and gatehouse audit verify write the whole chain down and check that nobody \
-                 changed it."
-                    .to_owned(),
-            ),
+            Part::Heading("Did anybody change it?"),
+            Part::Form(Form {
+                to: HERE.path().to_owned(),
+                is_question: false,
+                hidden: vec![],
+                fields: vec![],
+                button: "Verify the whole chain",
+                is_grave: false,
+                is_checked: false,
+            }),
         ],
     };
     let said = if problems.is_empty() { Said::Nothing } else { Said::Refused(problems) };
     Ok(at_desk.page(HERE, content, said))
+}
+
+pub(super) async fn export(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+    let asked = asked(query.as_deref());
+    let (wanted, problems) = match wanted(&mut at_desk, &asked).await {
+        Ok(wanted) => wanted,
+        Err(fault) => return at_desk.answer(Err(fault)),
+    };
+    let format = match asked.get("format") {
+        Some("jsonl") => Format::Jsonl,
+        Some("csv") => Format::Csv,
+        _ => return at_desk.gone(),
+    };
+    if !problems.is_empty() {
+        return at_desk.gone();
+    }
+    let span = Span { since: wanted.since.unwrap_or(Timestamp(0)), until: wanted.until.unwrap_or(Timestamp(i64::MAX)) };
+    let kinds = wanted.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
+    render::exported(Arc::clone(&at_desk.manager), Export::new(span, kinds, format), format)
+}
+
+pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+    let sent = match at_desk.begin(&headers, body).await {
+        Ok(sent) => sent,
+        Err(page) => return page,
+    };
+    let answer = verified(&mut at_desk).await;
+    at_desk.end(sent.since, answer).await
+}
+
+async fn verified(at_desk: &mut AtDesk) -> Answered {
+    let manager = Arc::clone(&at_desk.manager);
+    let verdict = match manager.office().book(manager.master()).verify(None, |_, _| {}).await? {
+        Ok(verdict) => verdict,
+        Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal))),
+    };
+    let mut parts = vec![Part::Facts(vec![
+        ("Events", Cell::text(verdict.events.to_string())),
+        ("Of persons who were erased", Cell::text(verdict.erased.to_string())),
+        ("Seals", Cell::text(verdict.seals.to_string())),
+        ("Signed up to seal", Cell::text(format!("{} of {}", verdict.signed, verdict.newest))),
+    ])];
+    parts.push(Part::Text(if verdict.is_whole() {
+        "Nothing was edited, removed, inserted or moved.".to_owned()
+    } else {
+        format!("Somebody changed it: {} findings.", verdict.findings.len() + verdict.more)
+    }));
+    let finding = |finding: &Finding| Row { cells: vec![Cell::text(finding.to_string())], button: None };
+    parts.extend((!verdict.is_whole()).then(|| {
+        Part::List(List {
+            caption: "Findings",
+            columns: vec!["What was found"],
+            rows: verdict.findings.iter().map(finding).collect(),
+            empty: "",
+            next: None,
+            to: String::new(),
+        })
+    }));
+    Ok(at_desk.page(HERE, outcome(parts), Said::Nothing))
+}
+
+fn outcome(parts: Vec<Part>) -> Content {
+    Content {
+        name: "manage-audit-verified",
+        title: "Did anybody change the audit?".to_owned(),
+        lead: "Every event was hashed again, and every signature checked.".to_owned(),
+        is_live: false,
+        links: vec![Link::new(HERE.path(), "Back to the audit")],
+        parts,
+    }
 }
 
 fn questions(asked: &Params) -> Form {
@@ -81,6 +174,7 @@ fn questions(asked: &Params) -> Form {
         ],
         button: "Show",
         is_grave: false,
+        is_checked: false,
     }
 }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::response::Response;
+use flows::admin::AuditedEvent;
 use flows::audit::Wanted;
 use flows::signing_keys::KeyState;
 use model::Timestamp;
-use model::audit::AuditOutcome;
+use model::audit::{AuditKind, AuditOutcome};
 
 use super::{Answered, AtDesk, audit, sessions};
 use crate::pages::manager::{Cell, Content, Link, List, Part, Row, Said, Section};
@@ -27,16 +28,19 @@ async fn glance(at_desk: &mut AtDesk) -> Answered {
     let secrets = expiring(at_desk, now);
     let (office, _) = at_desk.open();
     let (seats, _) = office.seats().await?;
+    let over_the_day = sessions::chart(&seats, office.seats_over_the_day(now).await?);
     let keys = office.keys(now).await?;
     let wanted = Wanted { outcome: Some(AuditOutcome::Refused), ..Wanted::default() };
     let refusals = office.events_before(&wanted, None, RECENT).await?.events;
+    let wanted = Wanted { kind: Some(AuditKind::SignIn), ..Wanted::default() };
+    let sign_ins = office.events_before(&wanted, None, RECENT).await?.events;
     let signing = keys.iter().filter(|key| key.state == KeyState::Signing);
     let next = signing.map(|key| key.until).min();
-    let events = List {
-        caption: "The last refusals",
-        columns: vec!["When", "What", "Outcome", "Application", "About", "By", "From", "More"],
-        rows: refusals.iter().map(audit::line).collect(),
-        empty: "Nothing was refused lately.",
+    let events = |caption, events: &[AuditedEvent], empty| List {
+        caption,
+        columns: audit::COLUMNS.into(),
+        rows: events.iter().map(audit::line).collect(),
+        empty,
         next: None,
         to: String::new(),
     };
@@ -44,12 +48,14 @@ async fn glance(at_desk: &mut AtDesk) -> Answered {
         name: "manage",
         title: "Dashboard".to_owned(),
         lead: sessions::summary(&seats),
+        is_live: false,
         links: vec![
             Link::new(Section::Sessions.path(), "Who has the seats"),
             Link::new("/manage/apps/new", "Register an application"),
             Link::new("/manage/users/new", "Make a user"),
         ],
         parts: vec![
+            Part::Chart(over_the_day),
             Part::Facts(vec![(
                 "The next signing key signs from",
                 next.map_or_else(|| Cell::text("–"), |at| Cell::time(When(at))).link(Section::Keys.path()),
@@ -57,7 +63,9 @@ async fn glance(at_desk: &mut AtDesk) -> Answered {
             Part::Heading("Secrets that expire within 30 days"),
             Part::List(secrets),
             Part::Heading("The last refusals"),
-            Part::List(events),
+            Part::List(events("The last refusals", &refusals, "Nothing was refused lately.")),
+            Part::Heading("The last sign-ins"),
+            Part::List(events("The last sign-ins", &sign_ins, "Nobody signed in lately.")),
         ],
     };
     Ok(at_desk.page(HERE, content, Said::Nothing))

@@ -56,11 +56,13 @@ async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
         fields,
         button: "Register it",
         is_grave: false,
+        is_checked: false,
     }));
     let content = Content {
         name: "manage-install",
         title: format!("Register {}?", record.name),
         lead: "A link asks you to let this application in. Nothing has been done yet.".to_owned(),
+        is_live: false,
         links: vec![Link::new(HERE.path(), "No, back to the applications")],
         parts,
     };
@@ -72,6 +74,7 @@ fn broken(at_desk: &AtDesk, title: &str, problems: Vec<String>) -> Response {
         name: "manage-install-broken",
         title: title.to_owned(),
         lead: "Ask whoever gave it to you for another one.".to_owned(),
+        is_live: false,
         links: vec![Link::new(HERE.path(), "Applications")],
         parts: vec![],
     };
@@ -83,6 +86,7 @@ fn known_already(at_desk: &AtDesk, known: &TrustedApplication) -> Response {
         name: "manage-install-known",
         title: format!("{} is registered already", known.name),
         lead: "Nothing was changed.".to_owned(),
+        is_live: false,
         links: vec![Link::new(format!("{}/{}", HERE.path(), known.id), "Its page")],
         parts: vec![],
     };
@@ -132,6 +136,7 @@ async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
         lead: "Everything that it was given ends at once: sign-ins through it, tokens, sessions. Its record stays, so that \
                the audit goes on telling what it did."
             .to_owned(),
+        is_live: false,
         links: vec![Link::new(HERE.path(), "No, back to the applications")],
         parts: vec![
             Part::Facts(vec![(
@@ -145,6 +150,7 @@ async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
                 fields: vec![],
                 button: "Switch it off",
                 is_grave: true,
+                is_checked: false,
             }),
         ],
     };

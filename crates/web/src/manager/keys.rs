@@ -69,6 +69,7 @@ async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
         name: "manage-keys",
         title: "Signing keys".to_owned(),
         lead: "They rotate by themselves, every 90 days.".to_owned(),
+        is_live: false,
         links: algorithms.iter().map(replace).collect(),
         parts,
     };
@@ -83,6 +84,7 @@ fn act(does: &str, algorithm: Algorithm, button: &'static str, is_grave: bool) -
         fields: vec![],
         button,
         is_grave,
+        is_checked: false,
     }
 }
 
@@ -114,6 +116,7 @@ async fn preview(at_desk: &mut AtDesk, algorithm: Algorithm) -> Answered {
         title: format!("Replace the {} keys now?", algorithm.as_str()),
         lead: "For keys that may be in wrong hands. A new key signs at once; everything that the old ones signed dies."
             .to_owned(),
+        is_live: false,
         links: vec![Link::new(HERE.path(), "No, back to the keys")],
         parts: vec![
             Part::Facts(vec![

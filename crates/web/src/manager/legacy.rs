@@ -34,6 +34,7 @@ async fn report(at_desk: &mut AtDesk) -> Answered {
         title: HERE.name().to_owned(),
         lead: "Passwords that applications send with their calls: who must change before they are switched off."
             .to_owned(),
+        is_live: false,
         links: vec![Link::new(Section::Settings.path(), "Settings")],
         parts: vec![
             Part::Facts(vec![

@@ -32,6 +32,7 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
         ],
         button: "Look up",
         is_grave: false,
+        is_checked: false,
     };
     let mut parts = vec![Part::Form(search)];
     let mut said = Said::Nothing;
@@ -47,6 +48,7 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
         title: HERE.name().to_owned(),
         lead: "Every refusal has a reference: here is the check that failed, what was sent, and what was expected."
             .to_owned(),
+        is_live: false,
         links: vec![],
         parts,
     };

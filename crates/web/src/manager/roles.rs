@@ -62,11 +62,13 @@ async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said
         fields: std::iter::once(name).chain(fields(&entered.permissions)).collect(),
         button: "Make the role",
         is_grave: false,
+        is_checked: false,
     };
     let content = Content {
         name: "manage-roles",
         title: "Roles".to_owned(),
         lead: "A role says what its users may do on the APIs, on top of what a token's scope allows.".to_owned(),
+        is_live: false,
         links: vec![],
         parts: vec![Part::List(list), Part::Heading("A new role"), Part::Form(form)],
     };
@@ -84,12 +86,21 @@ async fn one(at_desk: &mut AtDesk, name: &str, said: Said) -> Answered {
 fn overview(at_desk: &AtDesk, role: &Role, permissions: &Permissions, said: Said) -> Response {
     let form = |does: &str, fields: Vec<Field>, button, is_grave| {
         let hidden = vec![("do", does.to_owned()), ("role", role.name.clone()), ("version", role.version.to_string())];
-        Part::Form(Form { to: HERE.path().to_owned(), is_question: false, hidden, fields, button, is_grave })
+        Part::Form(Form {
+            to: HERE.path().to_owned(),
+            is_question: false,
+            hidden,
+            fields,
+            button,
+            is_grave,
+            is_checked: false,
+        })
     };
     let content = Content {
         name: "manage-role",
         title: role.name.clone(),
         lead: "A change counts from the next call on.".to_owned(),
+        is_live: false,
         links: vec![Link::new(HERE.path(), "All roles")],
         parts: vec![
             form("save", fields(permissions).into(), "Save", false),

@@ -12,7 +12,7 @@ use model::{ApiSessionId, ApplicationId, Login, Timestamp};
 use oauth::params::Params;
 
 use super::{Answered, AtDesk, DONE, READ, asked, at, done, id, paged, refused};
-use crate::pages::manager::{Button, Cell, Content, Field, Form, List, Part, Row, Said, Section};
+use crate::pages::manager::{Button, Cell, Chart, Content, Field, Form, List, Part, Row, Said, Section};
 use crate::pages::profile::When;
 
 const HERE: Section = Section::Sessions;
@@ -29,6 +29,7 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
     let (office, _) = at_desk.open();
     let (seats, reserved) = office.seats().await?;
     let rows = office.sessions_before(before, user, READ).await?;
+    let over_the_day = chart(&seats, office.seats_over_the_day(now).await?);
     let (rows, behind) = paged(rows, |row| row.id.to_string());
     let next = behind.map(|behind| at(HERE.path(), &[("user", user.unwrap_or_default()), ("before", &behind)]));
     let list = List {
@@ -51,6 +52,7 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
         )],
         button: "Show",
         is_grave: false,
+        is_checked: false,
     };
     let end = |does: &'static str, field, button| {
         Part::Form(Form {
@@ -60,15 +62,18 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
             fields: vec![field],
             button,
             is_grave: true,
+            is_checked: false,
         })
     };
     let content = Content {
         name: "manage-sessions",
         title: "Seats and sessions".to_owned(),
         lead: summary(&seats),
+        is_live: true,
         links: vec![],
         parts: vec![
             Part::Facts(facts(&seats, &reserved)),
+            Part::Chart(over_the_day),
             Part::Form(search),
             Part::List(list),
             Part::Heading("End many at once"),
@@ -81,6 +86,18 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
         ],
     };
     Ok(at_desk.page(HERE, content, said))
+}
+
+/// The last day, in words and drawn.
+pub(super) fn chart(seats: &SeatsView, points: Vec<u64>) -> Chart {
+    let most = points.iter().max().copied().unwrap_or_default();
+    let said = match seats.seats {
+        Some(total) => format!(
+            "Over the last day, looked at every quarter of an hour, at most {most} of {total} seats were taken."
+        ),
+        None => format!("Over the last day, looked at every quarter of an hour, at most {most} seats were taken."),
+    };
+    Chart { said, points, limit: seats.seats.map(u64::from) }
 }
 
 pub(super) fn summary(seats: &SeatsView) -> String {

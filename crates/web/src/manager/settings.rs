@@ -69,11 +69,13 @@ async fn page(at_desk: &mut AtDesk, entered: Option<&Map<String, Value>>, said: 
         fields: ENTRIES.iter().map(|entry| field(entry, &values[entry.0])).collect(),
         button: "Save",
         is_grave: false,
+        is_checked: false,
     };
     let content = Content {
         name: "manage-settings",
         title: "Settings".to_owned(),
         lead: "Of this instance. Every node goes by a change within a second.".to_owned(),
+        is_live: false,
         links: vec![],
         parts: vec![Part::Form(form)],
     };

@@ -52,6 +52,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params, entered: &Params, said: Sa
         title: "Reference tokens".to_owned(),
         lead: "API keys that were made by hand: personal ones act as a person, service ones as an application's System User."
             .to_owned(),
+        is_live: false,
         links: if matches!(of, TokensOf::Everybody) { vec![] } else { vec![Link::new(HERE.path(), "All tokens")] },
         parts: vec![
             Part::List(list),
@@ -82,6 +83,7 @@ fn wish(entered: &Params, application: &str) -> Form {
         ],
         button: "Issue",
         is_grave: false,
+        is_checked: false,
     }
 }
 
@@ -160,6 +162,7 @@ async fn issue(at_desk: &mut AtDesk, form: &Params) -> Answered {
                 name: "manage-token-made",
                 title: "A service token".to_owned(),
                 lead: token.description,
+                is_live: false,
                 links: vec![Link::new(HERE.path(), "Back to the tokens")],
                 parts: vec![
                     Part::Once { what: "The token", value: value.expose().to_owned() },

@@ -9,11 +9,11 @@ use flows::links::{HandedOver, IssuedLink};
 use flows::sessions::Ending;
 use http::{HeaderMap, StatusCode};
 use model::user::{PersonRecord, person_problems};
-use model::{Email, UserId, UserType};
+use model::{ApplicationId, Email, UserId, UserType};
 use oauth::params::Params;
 
 use super::{Answered, AtDesk, READ, Sent, asked, at, done, id, is_checked, overtaken, paged, refused, said, version};
-use crate::pages::manager::{Cell, Content, Field, Form, Link, List, Part, Row, Said, Section};
+use crate::pages::manager::{Button, Cell, Content, Field, Form, Link, List, Part, Row, Said, Section};
 use crate::pages::profile::When;
 
 const HERE: Section = Section::Users;
@@ -60,11 +60,13 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         fields: vec![Field::line("find", "Login", "Or how it begins; case does not count.", &find)],
         button: "Find",
         is_grave: false,
+        is_checked: false,
     };
     let content = Content {
         name: "manage-users",
         title: "Users".to_owned(),
         lead: "People, and the accounts that services act as.".to_owned(),
+        is_live: false,
         links: vec![Link::new("/manage/users/new", "Make a user")],
         parts: vec![Part::Form(search), Part::List(list)],
     };
@@ -122,11 +124,13 @@ async fn registration(at_desk: &mut AtDesk, entered: &Params, said: Said) -> Ans
         fields,
         button: "Make the user",
         is_grave: false,
+        is_checked: false,
     };
     let content = Content {
         name: "manage-user-new",
         title: "Make a user".to_owned(),
         lead: "On the next page you can send an invitation, by which the person chooses a password.".to_owned(),
+        is_live: false,
         links: vec![],
         parts: vec![Part::Form(form)],
     };
@@ -210,6 +214,7 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         ],
         button: "Save",
         is_grave: false,
+        is_checked: false,
     };
     let mut parts = vec![
         Part::Facts(vec![
@@ -229,6 +234,7 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
             fields: vec![],
             button,
             is_grave,
+            is_checked: false,
         })
     };
     if row.user.may_sign_in() {
@@ -243,6 +249,8 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         parts.push(Part::Heading("Two-step sign-in"));
         parts.push(act("reset-second-factor", "Take the second step away: phone, passkeys and codes are lost", true));
     }
+    parts.push(Part::Heading("Connected applications"));
+    parts.push(Part::List(connected(at_desk, login, &here).await?));
     parts.push(Part::Heading("Sessions"));
     parts.push(act("end-sessions", "End all API sessions of the user", true));
     let id = row.user.id.to_string();
@@ -250,6 +258,7 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         name: "manage-user",
         title: row.user.name.clone(),
         lead: String::new(),
+        is_live: false,
         links: vec![
             Link::new(at(Section::Sessions.path(), &[("user", login)]), "Live sessions"),
             Link::new(at(Section::Tokens.path(), &[("user", &id)]), "Reference tokens"),
@@ -258,6 +267,37 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         parts,
     };
     Ok(at_desk.page(HERE, content, said))
+}
+
+/// The applications that may act for the user.
+async fn connected(at_desk: &mut AtDesk, login: &str, here: &str) -> Result<List, Fault> {
+    let (office, moment) = at_desk.open();
+    let connections = office.connections(login, &moment).await?.unwrap_or_default();
+    let rows = connections.iter().map(|(application, connection)| {
+        let (scope, granted_at) = connection.consent.as_ref().map(|(scope, at)| (scope.to_string(), *at)).unzip();
+        Row {
+            cells: vec![
+                Cell::text(&application.name).link(format!("{}/{}", Section::Applications.path(), application.id)),
+                scope.map_or_else(|| Cell::text("nobody asked"), Cell::code),
+                granted_at.map_or_else(|| Cell::text("–"), |at| Cell::time(When(at))),
+                Cell::text(if connection.holds_tokens { "may be alive" } else { "none" }),
+            ],
+            button: Some(Button {
+                does: "withdraw",
+                id: application.id.to_string(),
+                text: "Withdraw",
+                about: application.name.clone(),
+            }),
+        }
+    });
+    Ok(List {
+        caption: "Connected applications",
+        columns: vec!["Application", "Agreed to", "Since", "Tokens", "Withdraw"],
+        rows: rows.collect(),
+        empty: "None.",
+        next: None,
+        to: here.to_owned(),
+    })
 }
 
 pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
@@ -287,6 +327,13 @@ async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> 
         Some("reset-second-factor") => {
             let reset = office.reset_second_factor(login, &mut moment).await?;
             again(at_desk, text, reset).await
+        }
+        Some("withdraw") => {
+            let Some(application) = super::id(form.get("id")) else { return Ok(at_desk.gone()) };
+            let application = office.application_by_id(ApplicationId(application)).await?;
+            let Ok(application) = application else { return Ok(at_desk.gone()) };
+            let withdrawn = office.withdraw_consent(login, application.uri.as_str(), &mut moment).await?;
+            again(at_desk, text, withdrawn).await
         }
         Some("end-sessions") => {
             let ended = office.end_sessions(Ending::OfUser(login), &mut moment).await?;
@@ -349,6 +396,7 @@ async fn hand_over(at_desk: &mut AtDesk, id: &str, link: Result<IssuedLink, Admi
         name: "manage-link",
         title: format!("A link for {}", link.user.name),
         lead: format!("Whoever has it chooses the password, once, until {until}."),
+        is_live: false,
         links: vec![Link::new(format!("{}/{id}", HERE.path()), "Back to the user")],
         parts: vec![part],
     };

@@ -1,9 +1,11 @@
 //! The pages of the instance manager (`identity.md` §3.8): each is a title and parts, of which there are few kinds.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 
 use super::profile::When;
-use super::{favicon, stylesheet};
+use super::{favicon, manager_script, stylesheet};
 use crate::words::Words;
 
 /// A page of the site, as the menu lists them.
@@ -88,6 +90,8 @@ pub struct Content {
     pub title: String,
     /// One sentence below the title, or empty.
     pub lead: String,
+    /// It is looked at again every few seconds, where the browser runs scripts.
+    pub is_live: bool,
     /// Where one goes from here.
     pub links: Vec<Link>,
     pub parts: Vec<Part>,
@@ -115,6 +119,53 @@ pub enum Part {
     Facts(Vec<(&'static str, Cell)>),
     Form(Form),
     List(List),
+    Chart(Chart),
+    Step(Step),
+}
+
+/// How a count went over a day.
+pub struct Chart {
+    /// The same in words.
+    pub said: String,
+    /// At equal distances, the last is now.
+    pub points: Vec<u64>,
+    /// What it cannot be above.
+    pub limit: Option<u64>,
+}
+
+/// In the units of the drawing.
+const HEIGHT: u64 = 1000;
+
+impl Chart {
+    fn height(&self, count: u64) -> u64 {
+        let top = self.points.iter().copied().chain(self.limit).max().unwrap_or_default().max(1);
+        HEIGHT - count * HEIGHT / top
+    }
+
+    fn height_of_limit(&self) -> Option<u64> {
+        self.limit.map(|limit| self.height(limit))
+    }
+
+    /// The outline of the area below the counts, a step for each.
+    fn outline(&self) -> String {
+        let mut path = format!("M0,{HEIGHT}");
+        for (place, count) in self.points.iter().enumerate() {
+            let _infallible = write!(path, "V{}H{}", self.height(*count), place + 1);
+        }
+        path + &format!("V{HEIGHT}Z")
+    }
+}
+
+/// A request and its answer.
+pub struct Step {
+    pub title: &'static str,
+    pub went_well: bool,
+    pub request: String,
+    pub answer: String,
+    /// What it means, or empty.
+    pub note: String,
+    /// Where it is told why it was refused.
+    pub why: Option<String>,
 }
 
 /// What stands at one place of a list.
@@ -199,6 +250,9 @@ pub struct Form {
     pub button: &'static str,
     /// What it does cannot be taken back.
     pub is_grave: bool,
+    /// It is checked while it is filled in, where the browser runs scripts: sent with `check`, it is answered with what is
+    /// wrong, and nothing is done.
+    pub is_checked: bool,
 }
 
 pub struct Field {
@@ -255,6 +309,8 @@ pub enum Input {
     /// A line that says something.
     Required,
     Lines,
+    /// A line that nobody else should read.
+    Secret,
     /// A day, as browsers let one choose it.
     Day,
     Check(bool),
@@ -289,6 +345,12 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Whether there is something for the script to do.
+    pub fn runs_script(&self) -> bool {
+        let is_checked = |part: &Part| matches!(part, Part::Form(form) if form.is_checked);
+        self.content.is_live || self.content.parts.iter().any(is_checked)
+    }
+
     fn problems(&self) -> &[String] {
         match &self.said {
             Said::Refused(problems) => problems,

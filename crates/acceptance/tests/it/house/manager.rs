@@ -5,6 +5,7 @@ mod door;
 mod install;
 mod operating;
 mod people;
+mod trial;
 
 use acceptance::{Answer, Browser, TestHouse, Tokens};
 
@@ -35,6 +36,7 @@ async fn every_page(admin: &mut Browser) -> Vec<String> {
     for list in ["/manage/apps", "/manage/users", "/manage/roles"] {
         pages.push(first_of(&admin.open(list).await));
     }
+    pages.push(format!("{}/try", first_of(&admin.open("/manage/apps").await)));
     pages
 }
 

@@ -138,3 +138,29 @@ async fn a_secret_is_replaced_without_downtime() {
     assert_eq!(service.service_token("read").await.status, 401, "from now on");
     assert_eq!(renewed.service_token("read").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_form_is_checked_while_it_is_filled_in_and_nothing_is_done() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = found(&mut admin, "apps", FIRST).await;
+    let checked = |answer: &acceptance::Answer| {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["problems"].as_array().expect("a list").iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let good = act(&mut admin, &page, "save", &[("check", "1"), ("name", "Otherwise"), ("version", "0")]).await;
+    assert!(checked(&good).is_empty(), "{}", good.text());
+    let bad = [("check", "1"), ("redirect_uris", "http://elsewhere.example/"), ("seconds", "7")];
+    let problems = checked(&act(&mut admin, &page, "save", &bad).await);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains("ImpersonateLoginUrl"), "{problems:?}");
+    let form = admin.open("/manage/apps/new?kind=web").await;
+    let taken = [("check", "1"), ("uri", FIRST), ("name", "Again")];
+    let problems = checked(&admin.submit(&form, "uri", &taken).await);
+    assert!(problems.iter().any(|problem| problem.contains("exists already")), "{problems:?}");
+    let free = admin.submit(&form, "uri", &[taken[0], ("uri", "free"), taken[2]]).await;
+    assert!(checked(&free).is_empty(), "{}", free.text());
+    let office = house.office().await;
+    assert!(office.application("free").await.expect("no fault").is_err());
+    assert_ne!(office.application(FIRST).await.expect("no fault").expect("there").name, "Otherwise");
+}

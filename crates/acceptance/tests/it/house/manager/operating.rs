@@ -17,6 +17,8 @@ async fn the_board_shows_who_has_a_seat_and_ends_it() {
     for part in ["1 of 5 seats", "alice", FIRST, "sign-in", "shared", "20 min"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let most = "at most 1 of 5 seats were taken";
+    assert!(text.contains(most) && admin.open("/manage").await.text().contains(most), "{text}");
     let filtered = admin.open("/manage/sessions?user=bob").await;
     assert!(filtered.words("main").expect("a page").contains("No session is live"));
     let id = board.attributes("[name=id]", "value").remove(0);
@@ -69,7 +71,7 @@ async fn keys_are_rotated_and_replaced_with_a_look_at_what_breaks() {
     assert_done(&act(&mut admin, &page, "rotate", &form).await, "manage-keys");
     let page = admin.open("/manage/keys").await;
     assert_eq!(page.text().matches("<tr>").count(), before + 1);
-    assert_refused(&act(&mut admin, &page, "rotate", &form).await, "manage-keys", "ES256");
+    assert_refused(&act(&mut admin, &page, "rotate", &form).await, "manage-keys", "published already");
     assert_eq!(house.client().call_api(&token).await.status, 200, "rotating breaks nothing");
     let preview = admin.open("/manage/keys?replace=ES256").await;
     assert!(preview.words("main").expect("a page").contains(FIRST));
@@ -94,7 +96,7 @@ async fn settings_are_saved_and_bad_ones_refused() {
         ("seats", "1", "reserved_seats"),
         ("seats", "many", "u32"),
         ("access_token_seconds", "5", "access_token_seconds"),
-        ("legacy_sunset", "soon", "soon"),
+        ("legacy_sunset", "soon", "write a day"),
         ("access_token_algorithm", "none", "none"),
     ] {
         let refused = admin.submit(&now, "seats", &[(name, value)]).await;
@@ -127,6 +129,40 @@ async fn the_audit_is_filtered_and_a_refusal_explained() {
     assert_refused(&admin.open("/manage/refusals?reference=1").await, "manage-refusals", "32 hexadecimal digits");
     let unknown = admin.open("/manage/refusals?reference=00000000000000000000000000000000").await;
     assert_refused(&unknown, "manage-refusals", "there is no event");
+}
+
+#[tokio::test]
+async fn the_audit_is_a_file_and_it_shows_who_changed_it() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    house.seal().await;
+    let page = admin.open("/manage/audit").await;
+    let links = page.attributes(".ways a", "href");
+    let jsonl = admin.open(links.iter().find(|link| link.contains("format=jsonl")).expect("a link")).await;
+    assert_eq!((jsonl.status.as_u16(), jsonl.header("content-type")), (200, "application/jsonl"));
+    assert_eq!(jsonl.header("content-disposition"), "attachment; filename=\"audit-testdb.jsonl\"");
+    let events: Vec<serde_json::Value> =
+        jsonl.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(events[0]["format"], "gatehouse-audit-1");
+    let signed_in = events.iter().filter(|line| line["event"]["kind"] == "sign-in").count();
+    assert_eq!(signed_in, 1, "{}", jsonl.text());
+    let csv = admin.open("/manage/audit/export?format=csv&kind=sign-in").await;
+    assert_eq!(csv.text().lines().count(), 2, "{}", csv.text());
+    assert_eq!(admin.open("/manage/audit/export?format=xml").await.status, 404);
+    assert_eq!(admin.open("/manage/audit/export?format=csv&since=soon").await.status, 404);
+    let whole = admin.submit(&page, "csrf", &[]).await;
+    assert_eq!((whole.status.as_u16(), whole.page().as_str()), (200, "manage-audit-verified"));
+    assert!(whole.text().contains("Nothing was edited, removed, inserted or moved."), "{}", whole.text());
+    let store = house.store().await;
+    let forged = store::statement(
+        "UPDATE audit_seals SET events = REPLACE(events, 'sign-in', 'sign-on') WHERE instance = $1",
+        store::values![store.instance().0],
+    );
+    let done = store.commit(store::Batch::new().with(forged)).await.expect("no fault");
+    assert_eq!(done, store::Outcome::Committed);
+    let changed = admin.submit(&page, "csrf", &[]).await;
+    let text = changed.words("main").expect("a page");
+    assert!(text.contains("Somebody changed it") && text.contains("event edited"), "{text}");
 }
 
 #[tokio::test]

@@ -1,0 +1,214 @@
+//! The chain as a file: lines of JSON that can be verified without us, or a table.
+
+use std::fmt::Write as _;
+
+use model::audit::chain::{Hash, Seal};
+use serde_json::json;
+
+use super::book::{Book, BookEvent, Pages, Span};
+use super::people::Known;
+use crate::Fault;
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line of JSON for each event, and what it takes to check them without us.
+    Jsonl,
+    /// RFC 4180, for spreadsheets.
+    Csv,
+}
+
+/// An export on its way: read piece by piece, in bounded memory.
+pub struct Export {
+    span: Span,
+    /// None: all.
+    kinds: Vec<String>,
+    format: Format,
+    at: Place,
+    /// Written so far.
+    pub seals: u64,
+    pub events: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Head,
+    Seals { first: i64, next: i64, last: i64 },
+    End,
+}
+
+impl Export {
+    pub fn new(span: Span, kinds: Vec<String>, format: Format) -> Self {
+        Self { span, kinds, format, at: Place::Head, seals: 0, events: 0 }
+    }
+
+    /// The next piece of the file; nothing behind its end.
+    pub async fn next(&mut self, book: &Book<'_>, name: &str) -> Result<Option<String>, Fault> {
+        match self.at {
+            Place::Head => {
+                let range = book.range(&self.span).await?;
+                self.at = range.map_or(Place::End, |(first, last)| Place::Seals { first, next: first, last });
+                Ok(Some(match self.format {
+                    Format::Csv => format!("{}\n", CSV.join(",")),
+                    Format::Jsonl => {
+                        let (instance, keys) = (book.instance(), book.keys().await?);
+                        let head =
+                            json!({ "format": "gatehouse-audit-1", "instance": instance, "name": name, "keys": keys });
+                        format!("{head}\n")
+                    }
+                }))
+            }
+            Place::Seals { first, next, last } => {
+                let pages = book.pages(next, last).await?;
+                if let Some(newest) = pages.seals.last() {
+                    self.at = Place::Seals { first, next: newest.number + 1, last };
+                    return Ok(Some(self.written(&pages)));
+                }
+                self.at = Place::End;
+                self.checkpoints(book, (first, last)).await.map(Some)
+            }
+            Place::End => Ok(None),
+        }
+    }
+
+    async fn checkpoints(&self, book: &Book<'_>, (first, last): (i64, i64)) -> Result<String, Fault> {
+        if self.format == Format::Csv {
+            return Ok(String::new());
+        }
+        let mut text = String::new();
+        for jws in book.checkpoints(first - 1, last).await? {
+            let _infallible = writeln!(text, "{}", json!({ "checkpoint": jws }));
+        }
+        Ok(text)
+    }
+
+    fn written(&mut self, pages: &Pages) -> String {
+        let mut text = String::new();
+        for seal in &pages.seals {
+            let chosen: Vec<BookEvent<'_>> = pages.events(seal).filter(|event| self.has(event)).collect();
+            self.seals += 1;
+            self.events += chosen.len() as u64;
+            match self.format {
+                Format::Jsonl => jsonl(&mut text, seal, &chosen),
+                Format::Csv => {
+                    for event in &chosen {
+                        let _infallible = writeln!(text, "{}", csv_line(seal.number, event));
+                    }
+                }
+            }
+        }
+        text
+    }
+
+    fn has(&self, event: &BookEvent<'_>) -> bool {
+        let at = event.event.at;
+        let is_kind = self.kinds.is_empty() || self.kinds.contains(&event.event.kind);
+        is_kind && at >= self.span.since && at < self.span.until
+    }
+}
+
+fn jsonl(text: &mut String, seal: &Seal, chosen: &[BookEvent<'_>]) {
+    let mut head = json!({
+        "seal": seal.number, "at": seal.at.micros(), "previous": seal.previous, "count": seal.count,
+        "contents": Hash::of(seal.contents.as_bytes()).to_string(), "hash": seal.hash,
+    });
+    if !chosen.is_empty() {
+        head["entries"] = seal.contents.lines().collect();
+    }
+    let _infallible = writeln!(text, "{head}");
+    for event in chosen {
+        jsonl_event(text, seal.number, event);
+    }
+}
+
+/// The event stands last and as it is in the chain, so that its bytes can be cut out and hashed; so does the person.
+fn jsonl_event(text: &mut String, seal: i64, event: &BookEvent<'_>) {
+    let person = match &event.person {
+        None => String::new(),
+        Some(Known::Text(text)) => format!(",\"person\":{text}"),
+        Some(Known::Erased) => ",\"person\":\"erased\"".to_owned(),
+        Some(Known::Edited) => ",\"person\":\"edited\"".to_owned(),
+    };
+    let BookEvent { place, hash, line, .. } = event;
+    let _infallible =
+        writeln!(text, "{{\"of\":{seal},\"place\":{place},\"hash\":\"{hash}\"{person},\"event\":{line}}}");
+}
+
+const CSV: [&str; 18] = [
+    "seal",
+    "place",
+    "hash",
+    "id",
+    "time",
+    "kind",
+    "outcome",
+    "reason",
+    "actor",
+    "application",
+    "user",
+    "login",
+    "token",
+    "session",
+    "address",
+    "user_agent",
+    "request",
+    "detail",
+];
+
+fn csv_line(seal: i64, found: &BookEvent<'_>) -> String {
+    let event = &found.event;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let person = |value: &Option<String>| match &found.person {
+        Some(Known::Erased) => "erased".to_owned(),
+        _ => text(value),
+    };
+    let cells: [String; 18] = [
+        seal.to_string(),
+        found.place.to_string(),
+        found.hash.to_string(),
+        event.id.clone(),
+        event.at.rfc3339(),
+        event.kind.clone(),
+        event.outcome.clone(),
+        event.reason.clone(),
+        text(&event.actor),
+        text(&event.application),
+        text(&event.user),
+        person(&event.login),
+        text(&event.token),
+        text(&event.session),
+        person(&event.address),
+        person(&event.user_agent),
+        text(&event.request),
+        text(&event.detail),
+    ];
+    cells.map(|cell| csv_cell(&cell)).join(",")
+}
+
+/// RFC 4180. What a spreadsheet would take for a formula gets an apostrophe in front: an outsider may have sent it.
+fn csv_cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_never_a_formula_and_never_two_cells() {
+        for (text, cell) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+            ("=1+1", "'=1+1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("+1,-1", "\"'+1,-1\""),
+            ("a\nb", "\"a\nb\""),
+            ("", ""),
+        ] {
+            assert_eq!(csv_cell(text), cell);
+        }
+    }
+}
