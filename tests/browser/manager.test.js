@@ -32,6 +32,20 @@ async function first(page, path) {
   await page.locator('tbody a').first().click();
 }
 
+/** A service gets a token and calls the API with it: each token is a session of its own. */
+async function takeSeat() {
+  const body = new URLSearchParams({
+    grant_type: 'client_credentials',
+    client_id: 'my.trusted.app/service',
+    client_secret: 'service-secret',
+    scope: 'read',
+  });
+  const issued = await fetch(`${ROOT}/id/connect/token`, { method: 'POST', body });
+  const { access_token: token } = await issued.json();
+  const called = await fetch(`${ROOT}/api/domain/odata/`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal(called.status, 200);
+}
+
 const INSTALL =
   '/manage/apps/install?applicationUri=vendor.app&applicationName=Vendor&clientType=Confidential' +
   '&redirectUri=https%3A%2F%2Fvendor.example%2Fcb&impersonate=internal&serviceAccess=clientCredentials&scope=read';
@@ -50,6 +64,14 @@ const WAYS = {
     await page.locator('main form button').click();
     await page.locator('[role=alert]').waitFor();
   },
+  async 'manage-app-try'(page) {
+    await open(page, '/manage/apps?find=my.trusted.app/first');
+    await page.locator('tbody a').first().click();
+    await page.locator('.ways a', { hasText: 'Try it' }).click();
+    await page.locator('input[name=agrees]').check();
+    await page.locator('main form button').click();
+    await page.locator('.step').last().waitFor();
+  },
   'manage-install': (page) => open(page, INSTALL),
   'manage-install-broken': (page) => open(page, '/manage/apps/install?clientType=Public'),
   'manage-uninstall': (page) => open(page, '/manage/apps/uninstall?applicationUri=my.trusted.app/first'),
@@ -63,6 +85,10 @@ const WAYS = {
   'manage-keys': (page) => open(page, '/manage/keys'),
   'manage-key-replacement': (page) => open(page, '/manage/keys?replace=ES256'),
   'manage-audit': (page) => open(page, '/manage/audit'),
+  async 'manage-audit-verified'(page) {
+    await open(page, '/manage/audit');
+    await page.locator('main form[method=post] button').click();
+  },
   'manage-refusals': (page) => open(page, '/manage/refusals'),
   'manage-legacy': (page) => open(page, '/manage/legacy'),
   'manage-settings': (page) => open(page, '/manage/settings'),
@@ -90,6 +116,45 @@ test('an application is registered, found and switched off without JavaScript', 
   await page.locator('main form button.primary').first().click();
   await page.locator('[role=status]').waitFor();
   assert.match(await page.locator('main').innerText(), /disabled/);
+});
+
+test('the flow of an application is run and shown, each step with its request and answer', async () => {
+  const page = await chromium.window({ javaScriptEnabled: false });
+  await WAYS['manage-app-try'](page);
+  const steps = await page.locator('.step h3').allInnerTexts();
+  assert.ok(steps.length >= 8 && steps.every((step) => step.endsWith('done')), steps.join('\n'));
+  assert.match(await page.locator('main').innerText(), /Everything went well/);
+  assert.match(await page.locator('.step pre').nth(2).innerText(), /^GET \/id\/connect\/authorize\n {2}\?client_id=my\.trusted\.app/);
+});
+
+test('the board shows who takes a seat while one looks at it, and holds still when asked', async () => {
+  const page = await chromium.window();
+  await open(page, '/manage/sessions');
+  const rows = page.locator('tbody tr');
+  const before = await rows.count();
+  await page.locator('#user').fill('half a nam');
+  await takeSeat();
+  await rows.nth(before).waitFor();
+  assert.equal(await page.locator('#user').inputValue(), 'half a nam', 'what somebody is typing stays');
+  await page.getByRole('button', { name: 'Hold still' }).click();
+  await takeSeat();
+  await page.waitForTimeout(4000);
+  assert.equal(await rows.count(), before + 1);
+});
+
+test('a form says what would be refused while it is filled in', async () => {
+  const page = await chromium.window();
+  await open(page, '/manage/apps/new?kind=web');
+  const problems = page.locator('.problems li');
+  await page.locator('#uri').fill('my.trusted.app/first');
+  await problems.filter({ hasText: 'exists already' }).waitFor();
+  await page.locator('#uri').fill('checked.app');
+  await page.locator('#name').fill('Checked');
+  await page.locator('#redirect_uris').fill('http://elsewhere.example/');
+  await problems.filter({ hasText: 'ImpersonateLoginUrl' }).waitFor();
+  assert.equal(await problems.count(), 1);
+  await page.locator('#redirect_uris').fill('https://elsewhere.example/');
+  await page.locator('.problems').waitFor({ state: 'hidden' });
 });
 
 test('a refused call is explained by its reference, with the difference marked', async () => {
