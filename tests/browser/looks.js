@@ -16,15 +16,44 @@ async function refusalsOfAxe(page) {
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`);
 }
 
+/** What Tab does not reach, and what does not show that it has the focus. */
+async function refusalsOfTheKeyboard(page) {
+  await page.evaluate(() => {
+    document.activeElement?.blur();
+    const all = document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]');
+    const radios = new Set();
+    globalThis.waiting = new Set([...all].filter((element) => {
+      if (element.disabled || !element.checkVisibility({ visibilityProperty: true })) return false;
+      // Of a group of radio buttons one is reached; arrows lead to the others.
+      if (element.type !== 'radio') return true;
+      return !radios.has(element.name) && radios.add(element.name);
+    }));
+    globalThis.plain = [];
+  });
+  const count = await page.evaluate(() => globalThis.waiting.size);
+  for (let presses = 0; presses < 3 * count + 10 && (await page.evaluate(() => globalThis.waiting.size)); presses += 1) {
+    await page.keyboard.press('Tab');
+    await page.evaluate(() => {
+      const element = document.activeElement;
+      const group = element.type === 'radio' ? [...globalThis.waiting].find((other) => other.name === element.name) : element;
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element);
+      const isSeen = (outlineStyle !== 'none' && parseFloat(outlineWidth) > 0) || boxShadow !== 'none';
+      if (globalThis.waiting.delete(group) && !isSeen) globalThis.plain.push(element.outerHTML);
+    });
+  }
+  return page.evaluate(() => [...[...globalThis.waiting].map((element) => element.outerHTML), ...globalThis.plain]);
+}
+
 const backgroundOf = (page) =>
   page.evaluate(() => getComputedStyle(document.body).backgroundColor + getComputedStyle(document.documentElement).backgroundColor);
 
-/** On desktop and phone, in light and dark. The page's `data-page` is the first word of `name`; `walk` leads to it. */
+/** By keyboard; on desktop and phone, in light and dark. The page's `data-page` is the first word of `name`; `walk` leads to it. */
 export async function looksGood(chromium, name, walk) {
   // Colours that glide from one scheme to the other are neither.
   const page = await chromium.window({ reducedMotion: 'reduce' });
   await walk(page);
   await pageCalled(page, name.split(' ')[0]).waitFor();
+  assert.deepEqual(await refusalsOfTheKeyboard(page), [], 'by keyboard');
   await page.evaluate(AXE);
   const backgrounds = new Set();
   for (const [size, viewport] of Object.entries(SIZES)) {

@@ -168,6 +168,12 @@ impl Connection {
         Ok(self.answer(text).await?.status)
     }
 
+    /// The answer's head, whatever its status.
+    pub(crate) async fn head_of(&mut self, text: &[u8]) -> Result<String> {
+        let head = self.answer(text).await?;
+        Ok(String::from_utf8(self.buffer[..head.body].to_vec())?)
+    }
+
     async fn answer(&mut self, text: &[u8]) -> Result<Head> {
         self.stream.write_all(text).await?;
         self.buffer.clear();

@@ -9,6 +9,7 @@ mod crowd;
 mod durable;
 mod installation;
 mod kills;
+mod lists;
 mod load;
 mod naive;
 mod population;
@@ -18,6 +19,7 @@ mod report;
 mod requests;
 mod seats;
 mod served;
+mod sign_in;
 mod starts;
 mod stats;
 mod storm;
@@ -86,6 +88,8 @@ enum Part {
     Kills,
     /// 100 000 live sessions and 1 000 000 reference tokens
     Crowd,
+    /// Pages of the instance manager with 1 000 000 lines in every list
+    Lists,
     /// The token path in a storm of sign-ins
     Storm,
 }
@@ -152,6 +156,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&
             None => Chapter::kills(&[]),
         },
         Part::Crowd => Chapter::crowd(&crowd::measure(binary, effort).await?),
+        Part::Lists => Chapter::lists(&lists::measure(binary, effort).await?),
         Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
     })
 }

@@ -15,12 +15,10 @@ use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection, Pace};
 use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
 use crate::served::Requests;
+use crate::sign_in::{FORM_COOKIE, LOGIN, csrf};
 use crate::stats::{Spread, percentile};
 
 const SIGN_INS: usize = 64;
-const LOGIN: &str = "/id/account/login";
-/// Any value of this length is a browser's own.
-const FORM_COOKIE: &str = "cookie: gatehouse-form=01234567890123456789012345678901\r\n";
 const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
 /// A path at a pace, as measured; latencies in microseconds.
@@ -139,7 +137,8 @@ impl Clouds {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let from = Ipv4Addr::from_bits(number);
                     let form = format!("csrf={csrf}&login=storm.{number}&password=wrong");
-                    let post = post(address, LOGIN, &form, &format!("{FORM_COOKIE}x-forwarded-for: {from}\r\n"));
+                    let post =
+                        post(address, LOGIN, &form, &format!("cookie: {FORM_COOKIE}\r\nx-forwarded-for: {from}\r\n"));
                     let status = connection.status(&post).await?;
                     ensure!(status == 200, "a wrong password was answered {status}");
                     compared += 1;
@@ -161,14 +160,4 @@ impl Clouds {
         }
         Ok(f64::from(compared) / self.begun.elapsed().as_secs_f64())
     }
-}
-
-/// What the form of this browser must bring back.
-async fn csrf(address: SocketAddr) -> Result<String> {
-    const BEFORE: &str = "name=\"csrf\" value=\"";
-    let text = format!("GET {LOGIN} HTTP/1.1\r\nhost: {address}\r\n{FORM_COOKIE}\r\n");
-    let page = String::from_utf8(load::once(address, text.as_bytes()).await?)?;
-    let (_, rest) = page.split_once(BEFORE).context("the sign-in page has a form")?;
-    let (csrf, _) = rest.split_once('"').context("the value ends")?;
-    Ok(csrf.to_owned())
 }

@@ -79,8 +79,9 @@ pub(crate) struct Notebook {
     calls: Mutex<Vec<Arc<Calls>>>,
 }
 
-/// Calls that one seal holds at most, in bytes of text, about.
-const ENOUGH_CALLS: usize = 1024 * 1024;
+/// Calls that one seal holds at most, in bytes of text, about: they are hashed, copied and written as one, so that what a
+/// full seal takes on its way is several times as much. A little less than what a text that doubles comes to.
+const ENOUGH_CALLS: usize = 512 * 1024 - 8 * 1024;
 
 #[derive(Default)]
 struct Page {

@@ -93,13 +93,12 @@ impl Office<'_> {
             Ok(user) => user,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let mut applications = self.applications().await?;
-        applications.sort_by_key(|application| application.id);
-        let known = connections(&self.store, user.id, moment).await?.into_iter().filter_map(|connection| {
-            let at = applications.binary_search_by_key(&connection.application, |known| known.id).ok()?;
-            Some((applications[at].clone(), connection))
-        });
-        Ok(Ok(known.collect()))
+        let mut known = Vec::new();
+        for connection in connections(&self.store, user.id, moment).await? {
+            let application = self.store.application(connection.application).await?;
+            known.extend(application.map(|application| (application, connection)));
+        }
+        Ok(Ok(known))
     }
 
     /// As [`Instance::withdraw_consent`], for somebody else.

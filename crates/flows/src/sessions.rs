@@ -14,8 +14,8 @@ use crate::{Answer, Fault};
 /// Sessions that one view shows.
 pub const MOST_SHOWN: u32 = 1000;
 
-/// What [`Office::seats_over_the_day`] tells of, and how many there are of it: closed sessions are kept for longer.
-pub const QUARTER: Duration = Duration::from_mins(15);
+/// A day in parts: closed sessions are kept for longer.
+const QUARTER: Duration = Duration::from_mins(15);
 const QUARTERS: u32 = 96;
 
 /// A session and whose application each is that uses it.
@@ -104,9 +104,11 @@ impl Office<'_> {
         Ok((seats, reserved.into_iter().map(holds).collect()))
     }
 
-    /// How many seats were taken over the last day, at the end of each quarter of an hour; the last is now.
-    pub async fn seats_over_the_day(&self, now: Timestamp) -> Result<Vec<u64>, Fault> {
-        self.store.seats_over(now.minus(QUARTER * QUARTERS), (QUARTER, QUARTERS as usize)).await
+    /// When how many seats were taken over the last day, a quarter of an hour after another; the last is now.
+    pub async fn seats_over_the_day(&self, now: Timestamp) -> Result<Vec<(Timestamp, u64)>, Fault> {
+        let since = now.minus(QUARTER * QUARTERS);
+        let counts = self.store.seats_over(since, (QUARTER, QUARTERS as usize)).await?;
+        Ok((1..=QUARTERS).map(|quarter| since.plus(QUARTER * quarter)).zip(counts).collect())
     }
 
     /// Ends sessions at once; their seats are free before this returns. Where `after_logout` refuses, a person's

@@ -216,6 +216,11 @@ pub enum SessionCommand {
         #[command(flatten)]
         target: Target,
     },
+    /// Tell how many seats were taken over the last day, every quarter of an hour
+    History {
+        #[command(flatten)]
+        target: Target,
+    },
     /// End sessions at once; their seats are free afterwards
     End {
         #[command(flatten)]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Chapter, NO_POSTGRES, spread, table, verdict};
 use crate::crowd::{Crowd, InUse};
 use crate::kills::Felt;
+use crate::lists::{Lists, Opened};
 use crate::seats::Openings;
 use crate::storm::{Storm, Weather};
 
@@ -118,6 +119,21 @@ impl Chapter {
             "resting_ms_per_second": { "one_session": crowd.resting.0, "all": crowd.resting.1, "at_rest": crowd.resting.2 },
         });
         Self { text, json: json!({ "crowd": json }) }
+    }
+
+    pub(crate) fn lists(lists: &Lists) -> Self {
+        let head = ["page of the manager", "ms, 200 lines", "ms", "times"];
+        let row = |one: &Opened| {
+            let times = format!("{:.1}", one.many.median / one.few.median);
+            vec![one.page.to_owned(), spread(one.few, 1), spread(one.many, 1), times]
+        };
+        let json = |one: &Opened| json!({ "page": one.page, "few_ms": one.few.json(), "many_ms": one.many.json() });
+        let rows: Vec<_> = lists.pages.iter().map(row).collect();
+        let pages: Vec<_> = lists.pages.iter().map(json).collect();
+        Self {
+            text: format!("{} lines in every list\n\n{}", lists.lines, table(&head, &rows)),
+            json: json!({ "lists": { "lines": lists.lines, "pages": pages } }),
+        }
     }
 
     pub(crate) fn storm(storm: &Storm) -> Self {

@@ -28,6 +28,16 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
             print(&target.output, &json, &as_text(seats, &sessions, now))?;
             desk.database.close().await;
         }
+        SessionCommand::History { target } => {
+            let desk = Desk::open(&target.installation, environment).await?;
+            let (_, office) = desk.office(&target).await?;
+            let counts = office.seats_over_the_day(now).await?;
+            let items: Vec<Value> =
+                counts.iter().map(|(at, used)| json!({ "at": at.seconds(), "used": used })).collect();
+            let rows = counts.iter().map(|(at, used)| [at.rfc3339(), used.to_string()]);
+            print(&target.output, &json!({ "items": items }), &table(["time", "seats taken"], rows))?;
+            desk.database.close().await;
+        }
         SessionCommand::End { target, which } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;

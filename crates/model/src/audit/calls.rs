@@ -20,6 +20,9 @@ pub struct AnsweredCall<'a> {
     pub status: u16,
 }
 
+/// Doubled again and again, it comes to whole mebibytes.
+const FIRST_ROOM: usize = 4096;
+
 /// Calls in the order in which they were answered, on their way into one seal.
 pub struct Calls {
     /// Of the events together: each has it, with its number.
@@ -32,7 +35,7 @@ pub struct Calls {
 impl Calls {
     /// For a first call: a request's id is nobody else's, so it does for the events too.
     pub fn beginning_with(request: RequestId) -> Self {
-        Self { id: Uuid::from_u128(request.0).to_string(), lines: Vec::new(), ends: Vec::new() }
+        Self { id: Uuid::from_u128(request.0).to_string(), lines: Vec::with_capacity(FIRST_ROOM), ends: Vec::new() }
     }
 
     /// Of text.

@@ -2,7 +2,7 @@
 
 use flows::admin::{AdminRefusal, ApiSessionRow};
 use flows::instance::Register;
-use flows::sessions::{Ending, QUARTER};
+use flows::sessions::Ending;
 use http::Method;
 use model::ApiSessionId;
 use model::seat::SessionKey;
@@ -188,7 +188,5 @@ async fn history(mut desk: Desk, (): ()) -> Outcome<Plain<SeatHistory>> {
     let now = desk.now;
     let (office, _) = desk.open();
     let counts = office.seats_over_the_day(now).await?;
-    let ago = |place: usize| QUARTER * u32::try_from(counts.len() - 1 - place).unwrap_or_default();
-    let then = |(place, used): (usize, &u64)| SeatsThen { at: now.minus(ago(place)).into(), used: *used };
-    Ok(Plain(SeatHistory { items: counts.iter().enumerate().map(then).collect() }))
+    Ok(Plain(SeatHistory { items: counts.into_iter().map(|(at, used)| SeatsThen { at: at.into(), used }).collect() }))
 }

@@ -89,7 +89,8 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
 }
 
 /// The last day, in words and drawn.
-pub(super) fn chart(seats: &SeatsView, points: Vec<u64>) -> Chart {
+pub(super) fn chart(seats: &SeatsView, counts: Vec<(Timestamp, u64)>) -> Chart {
+    let points: Vec<u64> = counts.into_iter().map(|(_, used)| used).collect();
     let most = points.iter().max().copied().unwrap_or_default();
     let said = match seats.seats {
         Some(total) => format!(
