@@ -41,7 +41,10 @@ async function refusalsOfTheKeyboard(page) {
       if (globalThis.waiting.delete(group) && !isSeen) globalThis.plain.push(element.outerHTML);
     });
   }
-  return page.evaluate(() => [...[...globalThis.waiting].map((element) => element.outerHTML), ...globalThis.plain]);
+  return page.evaluate(() => {
+    document.activeElement.blur();
+    return [...[...globalThis.waiting].map((element) => element.outerHTML), ...globalThis.plain];
+  });
 }
 
 const backgroundOf = (page) =>

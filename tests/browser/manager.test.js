@@ -51,7 +51,10 @@ const INSTALL =
   '&redirectUri=https%3A%2F%2Fvendor.example%2Fcb&impersonate=internal&serviceAccess=clientCredentials&scope=read';
 
 const WAYS = {
-  manage: (page) => open(page, '/manage'),
+  async manage(page) {
+    await takeSeat();
+    await open(page, '/manage');
+  },
   'manage-apps': (page) => open(page, '/manage/apps'),
   'manage-app': (page) => first(page, '/manage/apps'),
   'manage-app-kinds': (page) => open(page, '/manage/apps/new'),
@@ -121,7 +124,7 @@ test('an application is registered, found and switched off without JavaScript', 
 test('the flow of an application is run and shown, each step with its request and answer', async () => {
   const page = await chromium.window({ javaScriptEnabled: false });
   await WAYS['manage-app-try'](page);
-  const steps = await page.locator('.step h3').allInnerTexts();
+  const steps = await page.locator('.step h2').allInnerTexts();
   assert.ok(steps.length >= 8 && steps.every((step) => step.endsWith('done')), steps.join('\n'));
   assert.match(await page.locator('main').innerText(), /Everything went well/);
   assert.match(await page.locator('.step pre').nth(2).innerText(), /^GET \/id\/connect\/authorize\n {2}\?client_id=my\.trusted\.app/);

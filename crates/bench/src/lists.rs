@@ -3,15 +3,18 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use flows::{Database, DatabaseUrl, World as _};
+use model::record::{ApplicationRecord, RecordClientType};
+use store::{Batch, Outcome, Store, statement, values};
 
 use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection};
-use crate::population::{self, Middle};
 use crate::process::Server;
 use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get};
 use crate::sign_in::signed_in;
 use crate::stats::Spread;
+use crate::tenant::{DEMO, RealWorld};
 
 /// Of each list.
 const LINES: usize = 1_000_000;
@@ -54,6 +57,68 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Lists> {
     Ok(Lists { lines, pages: opened })
 }
 
+/// What ids of lines begin with; the number of the line follows.
+const ID: &str = "00000000-0000-7000-8000-";
+
+/// Tables with their columns, and what stands in them: `{number}` is that of the line in twelve digits.
+const TABLES: [(&str, &str); 5] = [
+    ("roles (instance, name, permits)", "'role.' || {number}, '{}'"),
+    (
+        "users (instance, id, login, login_folded, user_type, is_admin, enabled, name, email_verified, epoch, \
+         created_at, updated_at)",
+        "{id}, 'person.' || {number}, 'person.' || {number}, 'InternalUser', 0, 1, 'Somebody of Many', 0, 0, {now}, {now}",
+    ),
+    (
+        "applications (instance, id, uri, record, epoch, version, created_at)",
+        "{id}, 'vendor.' || {number}, REPLACE({record}, 'vendor.', 'vendor.' || {number}), 0, 1, {now}",
+    ),
+    (
+        "reference_tokens (instance, id, digest, kind, application, user_id, tail, description, scope, created_by, \
+         created_at)",
+        "{id}, CAST('00000000000000000000' || {number} AS BLOB), 'personal', {id}, {id}, 'ABCD', 'Export', 'read', 'person.' || {number}, {now}",
+    ),
+    (
+        "api_sessions (instance, id, key, user_id, seat, opened_at, last_call, ends_at, applications, address)",
+        "{id}, 'jti:' || {number}, {id}, 'shared', {now}, {now}, {now} + 86400000000, ' ' || {id}, '127.0.0.1'",
+    ),
+];
+
+async fn fill(url: &str, lines: usize) -> Result<()> {
+    let database = Database::open(&DatabaseUrl::parse(url)?).await?;
+    let instances = database.instances().await?;
+    let instance = instances.into_iter().find(|known| known.name == DEMO.name()).context("the demo is there")?;
+    let store = Store::new(database.clone(), instance.id);
+    let record = ApplicationRecord {
+        application_uri: "vendor.".to_owned(),
+        name: "One of Many".to_owned(),
+        ..ApplicationRecord::blank(RecordClientType::Public)
+    };
+    let record = format!("'{}'", serde_json::to_string(&record)?);
+    let number = "SUBSTR(CAST(1000000000000 + i AS TEXT), 2)";
+    let now = RealWorld.now().micros().to_string();
+    for (columns, values) in TABLES {
+        eprint!("\r{lines} lines: {columns}   ");
+        let values = values
+            .replace("{id}", &format!("'{ID}' || {{number}}"))
+            .replace("{record}", &record)
+            .replace("{number}", number)
+            .replace("{now}", &now);
+        let sql = format!(
+            "INSERT INTO {columns} WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {lines} - 1) \
+             SELECT $1, {values} FROM n"
+        );
+        let written = store.commit(Batch::new().with(statement(sql, values![store.instance().0]))).await?;
+        ensure!(written == Outcome::Committed, "the lines are new");
+    }
+    let counted = statement(
+        "UPDATE seats SET live = live + $2 WHERE instance = $1",
+        values![store.instance().0, i64::try_from(lines)?],
+    );
+    ensure!(store.commit(Batch::new().with(counted)).await? == Outcome::Committed, "the seats are there");
+    database.close().await;
+    Ok(())
+}
+
 /// So many calls are as many events.
 async fn call(server: &Server, count: usize) -> Result<()> {
     let answer = load::once(server.address, &client_credentials(server.address, SERVICE)).await?;
@@ -68,7 +133,6 @@ struct Desk<'a> {
     server: Server,
     cookie: String,
     lines: usize,
-    middle: Middle,
     /// Its data are there as long as it is.
     _installation: Installation<'a>,
 }
@@ -77,34 +141,33 @@ impl<'a> Desk<'a> {
     async fn open(binary: &'a Binary, lines: usize) -> Result<Self> {
         let installation = Installation::with_data(binary)?;
         let url = installation.database_url();
-        population::add(&url, lines, lines, 0).await?;
         let (server, _) = installation.serve()?;
-        // Beside the server: a start would close the sessions, and lists are read from the database in any case.
-        let middle = population::add_rest(&url, lines).await?;
         call(&server, lines).await?;
+        // Beside the server: a start would close the sessions, and lists are read from the database in any case.
+        fill(&url, lines).await?;
         let cookie = signed_in(server.address, "admin").await?;
-        Ok(Self { server, cookie, lines, middle, _installation: installation })
+        Ok(Self { server, cookie, lines, _installation: installation })
     }
 
     fn pages(&self) -> Vec<(&'static str, String)> {
-        let Middle { user, token, session } = &self.middle;
         let half = self.lines / 2;
+        let middle = format!("{ID}{half:012}");
         vec![
             ("dashboard", String::new()),
             ("applications", "/apps".to_owned()),
-            ("applications, from the middle", format!("/apps?after=vendor.{half:07}")),
-            ("applications, searched", format!("/apps?find=vendor.{:06}", half / 10)),
+            ("applications, from the middle", format!("/apps?after=vendor.{half:012}")),
+            ("applications, searched", format!("/apps?find=vendor.{:011}", half / 10)),
             ("users", "/users".to_owned()),
-            ("users, from the middle", format!("/users?after=person.{half}")),
-            ("users, searched", format!("/users?find=person.{}", half / 10)),
-            ("a user", format!("/users/{user}")),
+            ("users, from the middle", format!("/users?after=person.{half:012}")),
+            ("users, searched", format!("/users?find=person.{:011}", half / 10)),
+            ("a user", format!("/users/{middle}")),
             ("roles", "/roles".to_owned()),
-            ("roles, from the middle", format!("/roles?after=role.{half:07}")),
+            ("roles, from the middle", format!("/roles?after=role.{half:012}")),
             ("reference tokens", "/tokens".to_owned()),
-            ("reference tokens, from the middle", format!("/tokens?before={token}")),
-            ("reference tokens of a user", format!("/tokens?user={user}")),
+            ("reference tokens, from the middle", format!("/tokens?before={middle}")),
+            ("reference tokens of a user", format!("/tokens?user={middle}")),
             ("sessions", "/sessions".to_owned()),
-            ("sessions, from the middle", format!("/sessions?before={session}")),
+            ("sessions, from the middle", format!("/sessions?before={middle}")),
             ("audit", "/audit".to_owned()),
             ("audit, of a kind that is rare", "/audit?kind=key-rotated".to_owned()),
         ]

@@ -13,7 +13,7 @@ function follow() {
   stop.className = 'secondary small';
   stop.setAttribute('aria-pressed', 'false');
   stop.textContent = 'Hold still';
-  parts()[0].before(stop);
+  document.querySelector('[data-live]:not(.lead)').before(stop);
   let held = false;
   stop.addEventListener('click', () => {
     held = !held;

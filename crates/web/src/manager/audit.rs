@@ -1,10 +1,12 @@
 //! `/manage/audit`: what happened, the newest first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
+use flows::Fault;
 use flows::admin::AuditedEvent;
 use flows::audit::{Export, Format, Place, Span, Wanted};
 use http::HeaderMap;
@@ -33,7 +35,8 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     let (from, until) = (asked.get("from").and_then(place), wanted.until);
     let (office, _) = at_desk.open();
     let found = if problems.is_empty() { Some(office.events_before(&wanted, from, ROWS).await?) } else { None };
-    let (events, next) = found.map(|found| (found.events, found.next)).unwrap_or_default();
+    let (mut events, next) = found.map(|found| (found.events, found.next)).unwrap_or_default();
+    name_people(at_desk, &mut events).await?;
     let next = next.map(|Place { first, seal, event }| {
         let from = format!("{first}.{seal}.{event}");
         let same = QUESTIONS.into_iter().filter_map(|name| Some((name, asked.get(name)?)));
@@ -81,6 +84,24 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     };
     let said = if problems.is_empty() { Said::Nothing } else { Said::Refused(problems) };
     Ok(at_desk.page(HERE, content, said))
+}
+
+/// Events name people by their ids, but for those who tried to sign in; pages tell who it is.
+pub(super) async fn name_people(at_desk: &mut AtDesk, events: &mut [AuditedEvent]) -> Result<(), Fault> {
+    let (office, _) = at_desk.open();
+    let mut known: HashMap<String, Option<String>> = HashMap::new();
+    for event in events.iter_mut().filter(|event| event.login.is_none()) {
+        let Some(user) = event.user.clone() else { continue };
+        if !known.contains_key(&user) {
+            let row = match id(Some(&user)) {
+                Some(id) => office.user_by_id(UserId(id)).await?.ok(),
+                None => None,
+            };
+            known.insert(user.clone(), row.map(|row| row.user.login.to_string()));
+        }
+        event.login = known.get(&user).cloned().flatten();
+    }
+    Ok(())
 }
 
 pub(super) async fn export(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
@@ -179,7 +200,7 @@ fn questions(asked: &Params) -> Form {
 }
 
 /// And what of the question does not read.
-async fn wanted(at_desk: &mut AtDesk, asked: &Params) -> Result<(Wanted, Vec<String>), flows::Fault> {
+async fn wanted(at_desk: &mut AtDesk, asked: &Params) -> Result<(Wanted, Vec<String>), Fault> {
     let mut problems = Vec::new();
     let mut time = |name| match day(asked, name) {
         Ok(time) => time,

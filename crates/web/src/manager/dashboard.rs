@@ -31,9 +31,11 @@ async fn glance(at_desk: &mut AtDesk) -> Answered {
     let over_the_day = sessions::chart(&seats, office.seats_over_the_day(now).await?);
     let keys = office.keys(now).await?;
     let wanted = Wanted { outcome: Some(AuditOutcome::Refused), ..Wanted::default() };
-    let refusals = office.events_before(&wanted, None, RECENT).await?.events;
+    let mut refusals = office.events_before(&wanted, None, RECENT).await?.events;
     let wanted = Wanted { kind: Some(AuditKind::SignIn), ..Wanted::default() };
-    let sign_ins = office.events_before(&wanted, None, RECENT).await?.events;
+    let mut sign_ins = office.events_before(&wanted, None, RECENT).await?.events;
+    audit::name_people(at_desk, &mut refusals).await?;
+    audit::name_people(at_desk, &mut sign_ins).await?;
     let signing = keys.iter().filter(|key| key.state == KeyState::Signing);
     let next = signing.map(|key| key.until).min();
     let events = |caption, events: &[AuditedEvent], empty| List {

@@ -133,13 +133,14 @@ pub struct Chart {
     pub limit: Option<u64>,
 }
 
-/// In the units of the drawing.
+/// In the units of the drawing; the tallest is a little lower.
 const HEIGHT: u64 = 1000;
+const TALLEST: u64 = 900;
 
 impl Chart {
     fn height(&self, count: u64) -> u64 {
         let top = self.points.iter().copied().chain(self.limit).max().unwrap_or_default().max(1);
-        HEIGHT - count * HEIGHT / top
+        HEIGHT - count * TALLEST / top
     }
 
     fn height_of_limit(&self) -> Option<u64> {

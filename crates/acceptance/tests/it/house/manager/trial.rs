@@ -14,7 +14,7 @@ async fn trial(admin: &mut Browser, uri: &str) -> Answer {
 fn steps(page: &Answer) -> Vec<(String, bool)> {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (200, "manage-app-try"), "{}", page.text());
     assert!(!page.text().contains(".eyJ"), "no token is shown whole");
-    let titles = page.every(".step h3");
+    let titles = page.every(".step h2");
     let parted = titles.iter().map(|title| title.rsplit_once(' ').expect("a word behind it"));
     parted.map(|(title, badge)| (title.trim().to_owned(), badge == "done")).collect()
 }
