@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use flows::{Database, DatabaseUrl, World as _};
+use model::domain::Permissions;
 use model::record::{ApplicationRecord, RecordClientType};
 use store::{Batch, Outcome, Store, statement, values};
 
@@ -62,7 +63,7 @@ const ID: &str = "00000000-0000-7000-8000-";
 
 /// Tables with their columns, and what stands in them: `{number}` is that of the line in twelve digits.
 const TABLES: [(&str, &str); 5] = [
-    ("roles (instance, name, permits)", "'role.' || {number}, '{}'"),
+    ("roles (instance, name, permits)", "'role.' || {number}, {permits}"),
     (
         "users (instance, id, login, login_folded, user_type, is_admin, enabled, name, email_verified, epoch, \
          created_at, updated_at)",
@@ -94,6 +95,7 @@ async fn fill(url: &str, lines: usize) -> Result<()> {
         ..ApplicationRecord::blank(RecordClientType::Public)
     };
     let record = format!("'{}'", serde_json::to_string(&record)?);
+    let permits = format!("'{}'", serde_json::to_string(&Permissions::new(&["Crm_*"], &[]))?);
     let number = "SUBSTR(CAST(1000000000000 + i AS TEXT), 2)";
     let now = RealWorld.now().micros().to_string();
     for (columns, values) in TABLES {
@@ -101,6 +103,7 @@ async fn fill(url: &str, lines: usize) -> Result<()> {
         let values = values
             .replace("{id}", &format!("'{ID}' || {{number}}"))
             .replace("{record}", &record)
+            .replace("{permits}", &permits)
             .replace("{number}", number)
             .replace("{now}", &now);
         let sql = format!(

@@ -131,10 +131,7 @@ pub(super) const SESSIONS_OF_USER: &str =
 /// By how much the live sessions changed in each span of `$3` behind `$2`; and how many there are, before the first span.
 const SEATS_OVER: &str = "SELECT place, CAST(SUM(change) AS BIGINT) FROM ( \
      SELECT -1 AS place, live AS change FROM seats WHERE instance = $1 \
-     UNION ALL SELECT (opened_at - $2) / $3, 1 FROM api_sessions \
-     WHERE instance = $1 AND closed_at IS NULL AND opened_at >= $2 \
-     UNION ALL SELECT (opened_at - $2) / $3, 1 FROM api_sessions \
-     WHERE instance = $1 AND closed_at >= $2 AND opened_at >= $2 \
+     UNION ALL SELECT (opened_at - $2) / $3, 1 FROM api_sessions WHERE instance = $1 AND opened_at >= $2 \
      UNION ALL SELECT (closed_at - $2) / $3, -1 FROM api_sessions WHERE instance = $1 AND closed_at >= $2 \
      ) AS changes GROUP BY place";
 
