@@ -53,8 +53,6 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Lists> {
         opened.push(Opened { page, few: spread(|both| both.0), many: spread(|both| both.1) });
     }
     eprintln!();
-    few.server.stop()?;
-    many.server.stop()?;
     Ok(Lists { lines, pages: opened })
 }
 

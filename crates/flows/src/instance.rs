@@ -269,8 +269,10 @@ impl Instance {
     pub(crate) async fn apply(&self, change: Change, moment: &mut Moment<'_>) -> Result<(), Fault> {
         match change.kind {
             ChangeKind::Register => {
-                self.rotate_keys(moment.now, moment.dice).await?;
-                self.register.store(Arc::new(Register::new(self.store.applications().await?)));
+                // Keys first: whoever finds the application finds what its tokens are signed with.
+                let register = Register::new(self.store.applications().await?);
+                self.rotate_keys(&register, moment).await?;
+                self.register.store(Arc::new(register));
                 self.forget_dead_applications();
             }
             ChangeKind::Keys => {
@@ -279,7 +281,7 @@ impl Instance {
             }
             ChangeKind::Settings => {
                 self.settings.store(Arc::new(self.store.settings().await?));
-                self.rotate_keys(moment.now, moment.dice).await?;
+                self.rotate_keys(&self.register(), moment).await?;
             }
             ChangeKind::User => {
                 let user = UserId(change.subject);
@@ -313,9 +315,9 @@ impl Instance {
         Ok(())
     }
 
-    async fn rotate_keys(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
-        let algorithms = algorithms(&self.settings(), &self.store.applications().await?);
-        if keys::rotate(&self.store, &self.master, &algorithms, now, dice).await? {
+    async fn rotate_keys(&self, register: &Register, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        let algorithms = algorithms(&self.settings(), register.all().map(Arc::as_ref));
+        if keys::rotate(&self.store, &self.master, &algorithms, moment.now, moment.dice).await? {
             self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
         }
         Ok(())
@@ -323,7 +325,7 @@ impl Instance {
 
     /// What wants doing now and then: rotation, sweeping, forgetting.
     pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
-        self.rotate_keys(now, dice).await?;
+        self.rotate_keys(&self.register(), &mut Moment { now, dice }).await?;
         let dead_before = now.minus(LONGEST_TOKEN);
         self.kills.forget_before(dead_before);
         let oldest_sign_in = dead_before.minus(self.settings().session_lifetimes().absolute);

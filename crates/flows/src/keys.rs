@@ -101,9 +101,12 @@ pub(crate) async fn prepare(
 }
 
 /// The algorithms that an instance signs with; RS256 is always among them (OpenID Connect Discovery 1.0 §3).
-pub(crate) fn algorithms(settings: &InstanceSettings, applications: &[TrustedApplication]) -> Vec<Algorithm> {
+pub(crate) fn algorithms<'a>(
+    settings: &InstanceSettings,
+    applications: impl IntoIterator<Item = &'a TrustedApplication>,
+) -> Vec<Algorithm> {
     let mut algorithms = vec![Algorithm::Rs256];
-    let own = applications.iter().flat_map(|app| [app.access_token_algorithm, app.id_token_algorithm]).flatten();
+    let own = applications.into_iter().flat_map(|app| [app.access_token_algorithm, app.id_token_algorithm]).flatten();
     for algorithm in [settings.access_token_algorithm, settings.id_token_algorithm].into_iter().chain(own) {
         if !algorithms.contains(&algorithm) {
             algorithms.push(algorithm);
