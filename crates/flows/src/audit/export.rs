@@ -24,14 +24,14 @@ pub struct Export {
     /// None: all.
     kinds: Vec<String>,
     format: Format,
-    at: Place,
+    at: Stage,
     /// Written so far.
     pub seals: u64,
     pub events: u64,
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum Stage {
     Head,
     Seals { first: i64, next: i64, last: i64 },
     End,
@@ -39,15 +39,15 @@ enum Place {
 
 impl Export {
     pub fn new(span: Span, kinds: Vec<String>, format: Format) -> Self {
-        Self { span, kinds, format, at: Place::Head, seals: 0, events: 0 }
+        Self { span, kinds, format, at: Stage::Head, seals: 0, events: 0 }
     }
 
     /// The next piece of the file; nothing behind its end.
     pub async fn next(&mut self, book: &Book<'_>, name: &str) -> Result<Option<String>, Fault> {
         match self.at {
-            Place::Head => {
+            Stage::Head => {
                 let range = book.range(&self.span).await?;
-                self.at = range.map_or(Place::End, |(first, last)| Place::Seals { first, next: first, last });
+                self.at = range.map_or(Stage::End, |(first, last)| Stage::Seals { first, next: first, last });
                 Ok(Some(match self.format {
                     Format::Csv => format!("{}\n", CSV.join(",")),
                     Format::Jsonl => {
@@ -58,16 +58,16 @@ impl Export {
                     }
                 }))
             }
-            Place::Seals { first, next, last } => {
+            Stage::Seals { first, next, last } => {
                 let pages = book.pages(next, last).await?;
                 if let Some(newest) = pages.seals.last() {
-                    self.at = Place::Seals { first, next: newest.number + 1, last };
+                    self.at = Stage::Seals { first, next: newest.number + 1, last };
                     return Ok(Some(self.written(&pages)));
                 }
-                self.at = Place::End;
+                self.at = Stage::End;
                 self.checkpoints(book, (first, last)).await.map(Some)
             }
-            Place::End => Ok(None),
+            Stage::End => Ok(None),
         }
     }
 

@@ -29,7 +29,6 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
     let (office, _) = at_desk.open();
     let (seats, reserved) = office.seats().await?;
     let rows = office.sessions_before(before, user, READ).await?;
-    let over_the_day = chart(&seats, office.seats_over_the_day(now).await?);
     let (rows, behind) = paged(rows, |row| row.id.to_string());
     let next = behind.map(|behind| at(HERE.path(), &[("user", user.unwrap_or_default()), ("before", &behind)]));
     let list = List {
@@ -73,7 +72,6 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
         links: vec![],
         parts: vec![
             Part::Facts(facts(&seats, &reserved)),
-            Part::Chart(over_the_day),
             Part::Form(search),
             Part::List(list),
             Part::Heading("End many at once"),

@@ -8,7 +8,7 @@ use http::{Method, header};
 use oauth::params::Params;
 use serde_json::Value;
 
-use super::{By, Heard};
+use super::flow::{By, Heard};
 
 const SECRETS: [&str; 10] = [
     "client_secret",
@@ -23,8 +23,9 @@ const SECRETS: [&str; 10] = [
     "state",
 ];
 
+/// Never more than a quarter: what an administrator typed may be short.
 fn shortened(value: &str) -> String {
-    let head: String = value.chars().take(6).collect();
+    let head: String = value.chars().take(value.len().min(24) / 4).collect();
     format!("{head}… ({} characters)", value.len())
 }
 
@@ -114,5 +115,6 @@ mod tests {
         assert!(asked.contains("client_secret=xxxxxx… (43 characters)"), "{asked}");
         assert!(asked.contains("\n  &scope=read\n"), "{asked}");
         assert!(asked.ends_with("\nscope=read update"), "{asked}");
+        assert_eq!([shortened("mistyped"), shortened("abc")], ["mi… (8 characters)", "… (3 characters)"]);
     }
 }
