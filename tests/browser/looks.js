@@ -43,6 +43,8 @@ async function refusalsOfTheKeyboard(page) {
   }
   return page.evaluate(() => {
     document.activeElement.blur();
+    // What came into view for the focus goes back to where people find it.
+    document.querySelectorAll('.scroll').forEach((part) => part.scrollTo(0, 0));
     return [...[...globalThis.waiting].map((element) => element.outerHTML), ...globalThis.plain];
   });
 }
