@@ -13,11 +13,11 @@ export const APP = 'http://localhost:3000';
 export const passwordOf = (login) => `${[...login].reverse().join('')}-Demo1`;
 
 /**
- * A browser in which `http://localhost:3000`, where the demo's applications are registered, is the
- * single-page example on a free port: nothing listens on a fixed one.
+ * A browser in which `http://localhost:3000`, where the demo's applications are registered, is `app` on a free port,
+ * the single-page example by default: nothing listens on a fixed one.
  */
-export async function launch() {
-  const app = createSpa(ISSUER).listen(0, '127.0.0.1');
+export async function launch(app = createSpa(ISSUER)) {
+  app.listen(0, '127.0.0.1');
   await once(app, 'listening');
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',

@@ -5,7 +5,7 @@ use oauth::authorize::{AuthorizationRequest, AuthorizationTarget};
 use oauth::client::ClientCredentials;
 use oauth::jose::UnverifiedJws;
 use oauth::params::Params;
-use oauth::redirect::{RedirectUri, form_action_source, with_params};
+use oauth::redirect::{RedirectUri, with_params};
 use oauth::scope::Scope;
 use oauth::token::TokenRequest;
 use proptest::collection::vec;
@@ -85,7 +85,6 @@ proptest! {
             let adds_a_port = more.starts_with(':') && uri.as_str().starts_with("http://");
             prop_assert!(!uri.accepts(&longer) || adds_a_port, "{longer}");
             prop_assert!(!uri.accepts(&before));
-            prop_assert!(!form_action_source(uri.as_str()).contains([';', ' ', '\'', '"']));
             let answered = with_params(uri.as_str(), &[("state", &more)]);
             prop_assert!(answered.starts_with(uri.as_str()) && !answered.contains(['\r', '\n', ' ']));
         }

@@ -25,7 +25,7 @@ use crate::cors::{self, Readers};
 use crate::documents::Document;
 use crate::layer;
 use crate::pages::{self, ErrorPage};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::site;
 use crate::visit::{Gate, Headers, Visit};
 use crate::words::Problem;
@@ -146,7 +146,7 @@ fn error_page(
 ) -> Response {
     let reference = visit.reference();
     let error = ErrorPage { words: visit.words(), title, message, what_to_do, code, reference: &reference, status };
-    render::page(status, &error, None)
+    render::page(status, &error, FormTarget::Ourselves)
 }
 
 fn problem(

@@ -37,6 +37,7 @@ pub use visit::{Gate, SystemDice};
 
 use crate::layer::{Reception, Stay};
 use crate::pages::ErrorPage;
+use crate::render::FormTarget;
 use crate::server::Answer;
 use crate::visit::Visit;
 
@@ -102,5 +103,5 @@ fn no_such_page(visit: &Visit) -> Response {
         reference: &visit.reference(),
         status: StatusCode::NOT_FOUND,
     };
-    render::page(StatusCode::NOT_FOUND, &page, None)
+    render::page(StatusCode::NOT_FOUND, &page, FormTarget::Ourselves)
 }

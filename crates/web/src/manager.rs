@@ -35,7 +35,7 @@ use uuid::Uuid;
 use crate::layer;
 use crate::pages::manager::{Content, Page, Said, Section};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::visit::Gate;
 use crate::words;
 
@@ -147,7 +147,11 @@ impl AtDesk {
             said,
             content,
         };
-        if page.runs_script() { render::page_that_asks(status, &page) } else { render::page(status, &page, None) }
+        if page.runs_script() {
+            render::page_that_asks(status, &page)
+        } else {
+            render::page(status, &page, FormTarget::Ourselves)
+        }
     }
 
     /// What the address or a form names is not there.

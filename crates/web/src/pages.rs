@@ -2,7 +2,7 @@
 //!
 //! A page is a value: a handler fills the fields and renders it, and every text is escaped on the way out. No page
 //! needs a script (a passkey does, and those pages have other ways), and none carries a script or a style of its own,
-//! so `default-src 'none'; style-src 'self'; img-src 'self'` with `form-action` is the whole policy they need. Pages hold CSRF values and codes, so none can be printed (`Debug`).
+//! so `default-src 'none'; style-src 'self'; img-src 'self'` with `form-action` (`render::FormTarget`) is the whole policy they need. Pages hold CSRF values and codes, so none can be printed (`Debug`).
 //!
 //! What tests and clients may hold on to: `<body data-page="…">`, the names of fields and buttons, and that the id of
 //! every visible field is its name.

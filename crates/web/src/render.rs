@@ -52,13 +52,34 @@ pub(crate) fn json_bytes(bytes: Bytes) -> Response {
     typed(StatusCode::OK, "application/json", bytes)
 }
 
-/// A page: no script, no frame, styles of our own, forms to ourselves and to where `form_target` leads.
-pub(crate) fn page(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
+/// Where the forms of a page may end, redirects included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FormTarget {
+    Ourselves,
+    /// An application's redirect URI, and wherever the application sends the browser from there.
+    Application,
+}
+
+impl FormTarget {
+    /// Chromium checks every redirect that follows a form against `form-action` (CSP Level 3 §6.4.1), and an
+    /// application's callback may redirect anywhere: to another origin, to a private scheme. No list of sources names
+    /// that, so such a page sends none. It loses little: templates escape what strangers write, so that nobody injects a
+    /// form, and under `default-src 'none'` no script rewrites ours.
+    const fn directive(self) -> &'static str {
+        match self {
+            Self::Ourselves => "form-action 'self'; ",
+            Self::Application => "",
+        }
+    }
+}
+
+/// A page: no script, no frame, styles of our own, forms to `form_target`.
+pub(crate) fn page(status: StatusCode, page: &impl Template, form_target: FormTarget) -> Response {
     page_under("", status, page, form_target)
 }
 
 /// A page that runs a script of ours, which is a file; none in the page itself.
-pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
+pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_target: FormTarget) -> Response {
     page_under("script-src 'self'; ", status, page, form_target)
 }
 
@@ -83,16 +104,16 @@ pub(crate) fn exported(manager: Arc<Manager>, export: Export, format: Format) ->
 
 /// As [`page_with_script`], of which the script asks us for more.
 pub(crate) fn page_that_asks(status: StatusCode, page: &impl Template) -> Response {
-    page_under("script-src 'self'; connect-src 'self'; ", status, page, None)
+    page_under("script-src 'self'; connect-src 'self'; ", status, page, FormTarget::Ourselves)
 }
 
-fn page_under(scripts: &str, status: StatusCode, page: &impl Template, form_target: Option<&str>) -> Response {
+fn page_under(scripts: &str, status: StatusCode, page: &impl Template, form_target: FormTarget) -> Response {
     let html = page.render().expect("templates are checked when compiled");
     let mut response = no_store(typed(status, "text/html; charset=utf-8", html));
-    let target = form_target.map(|uri| format!(" {}", oauth::redirect::form_action_source(uri))).unwrap_or_default();
+    let form_action = form_target.directive();
     let policy = format!(
-        "default-src 'none'; {scripts}style-src 'self'; img-src 'self'; form-action 'self'{target}; \
-         frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; {scripts}style-src 'self'; img-src 'self'; {form_action}frame-ancestors 'none'; \
+         base-uri 'none'"
     );
     let headers = response.headers_mut();
     headers.insert(
@@ -155,7 +176,7 @@ pub(crate) fn fault_page(visit: &Visit, fault: &Fault) -> Response {
     let (title, message, what_to_do) = visit.words().problems.fault;
     let error =
         ErrorPage { words: visit.words(), title, message, what_to_do, code, reference: &visit.reference(), status };
-    retry_later(page(status, &error, None))
+    retry_later(page(status, &error, FormTarget::Ourselves))
 }
 
 /// To an application, as RFC 6749 §5.2 shapes errors.

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cors::{self, Readers};
 use crate::pages::{self, Landing};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::visit::{Gate, Visit};
 use crate::words::{Pair, Words};
 
@@ -95,7 +95,7 @@ async fn landing(visit: Visit) -> Response {
         sites: &as_lines(&sites, "/", visit.words()),
         version: VERSION,
     };
-    render::page(StatusCode::OK, &page, None)
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
 /// `identity.md` §3.6: member names and values are what clients of the documented system expect.

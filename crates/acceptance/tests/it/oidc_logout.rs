@@ -186,7 +186,7 @@ async fn a_confirmed_sign_out_returns_to_the_app_that_asked() {
     let page = alice.open(&path(&params)).await;
     assert_page(&page, "sign-out");
     assert!(page.text().contains("Single-page App"));
-    assert!(page.header("content-security-policy").contains("form-action 'self' http://localhost:3000;"));
+    assert!(!page.header("content-security-policy").contains("form-action"), "the application may redirect anywhere");
     let answer = alice.submit(&page, "csrf", &[]).await;
     assert_eq!(answer.location(), "http://localhost:3000/?state=s+t");
     assert!(!is_signed_in(&app, &mut alice).await);

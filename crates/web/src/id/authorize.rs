@@ -15,7 +15,7 @@ use oauth::scope::Scope;
 use super::{error_page, form_expired, form_is_ours, form_page, malformed};
 use crate::body;
 use crate::pages::{Consent, ScopeLine};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::visit::Visit;
 use crate::words::{Pair, Scopes};
 
@@ -165,7 +165,7 @@ fn consent_page(
             terms_url: application.terms_url.as_deref(),
             switch_url: Some(&switch_url),
         };
-        render::page(StatusCode::OK, &page, Some(&target.redirect_uri))
+        render::page(StatusCode::OK, &page, FormTarget::Application)
     })
 }
 

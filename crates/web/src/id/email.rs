@@ -14,7 +14,7 @@ use super::links::{form, link_spent};
 use super::{form_page, malformed, tell_refused};
 use crate::pages::email::{ConfirmEmail, EmailAnswered};
 use crate::pages::profile::Section;
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::visit::Visit;
 
 pub(super) const PATH: &str = "/id/account/confirm-email";
@@ -45,7 +45,7 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
             csrf,
             code: code.expose(),
         };
-        render::page(StatusCode::OK, &page, None)
+        render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     })
 }
 
@@ -81,5 +81,5 @@ pub(super) async fn answer(mut visit: Visit, headers: HeaderMap, body: Body) -> 
         meaning,
         password_url: is_alarming.then_some(Section::Password.path()),
     };
-    render::page(StatusCode::OK, &page, None)
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }

@@ -10,7 +10,7 @@ use oauth::params::Params;
 use super::{form_is_ours, form_page, malformed};
 use crate::body;
 use crate::pages::{SignOutConfirm, SignedOut};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::visit::Visit;
 
 /// The parameters that a confirmation brings back.
@@ -64,8 +64,9 @@ async fn sign_out(
             let user = browser.as_ref().map_or("", |browser| browser.user.login.as_str());
             let fields: Vec<(String, String)> =
                 CARRIED.iter().filter_map(|name| Some(((*name).to_owned(), params.get(name)?.to_owned()))).collect();
-            let form_target = params.get("post_logout_redirect_uri");
-            let registered = application.as_ref().zip(form_target).filter(|(app, uri)| app.accepts_post_logout(uri));
+            let back = application.as_ref().zip(params.get("post_logout_redirect_uri"));
+            let leads_back = back.is_some_and(|(application, uri)| application.accepts_post_logout(uri));
+            let form_target = if leads_back { FormTarget::Application } else { FormTarget::Ourselves };
             form_page(&mut visit, headers, |visit, csrf| {
                 let page = SignOutConfirm {
                     words: visit.words(),
@@ -76,7 +77,7 @@ async fn sign_out(
                     csrf,
                     fields: &fields,
                 };
-                render::page(StatusCode::OK, &page, registered.map(|(_, uri)| uri))
+                render::page(StatusCode::OK, &page, form_target)
             })
         }
         SignOut::Done { application, redirect } => {
@@ -89,7 +90,7 @@ async fn sign_out(
                     application_name: application.as_ref().map(|application| application.name.as_str()),
                     return_url: None,
                 };
-                render::page(StatusCode::OK, &page, None)
+                render::page(StatusCode::OK, &page, FormTarget::Ourselves)
             };
             let names = visit.cookie_names();
             match visit.session_cookie(headers) {

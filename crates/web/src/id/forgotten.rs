@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::{form_expired, form_is_ours, form_page, malformed};
 use crate::body;
 use crate::pages::{Forgotten, ForgottenSent};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::visit::Visit;
 
 const SIGN_IN: &str = "/id/account/login";
@@ -27,7 +27,7 @@ fn page(visit: &mut Visit, headers: &HeaderMap, (status, notice): (StatusCode, O
             notice,
             sign_in_url: SIGN_IN,
         };
-        render::page(status, &page, None)
+        render::page(status, &page, FormTarget::Ourselves)
     })
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> 
         Ok(None) => {
             let page =
                 ForgottenSent { words: visit.words(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
-            render::page(StatusCode::OK, &page, None)
+            render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }
         Ok(Some(wait)) => {
             let seconds = wait.as_secs() + 1;

@@ -14,7 +14,7 @@ use oauth::secret::Presented;
 use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem, tell_refused};
 use crate::body;
 use crate::pages::{SetUp, SetUpDone};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::visit::Visit;
 
 const SIGN_IN: &str = "/id/account/login";
@@ -42,7 +42,7 @@ async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>
         let (instance_name, login) = (&*visit.instance.name, user.login.as_str());
         let reset = purpose == LinkPurpose::PasswordReset;
         let page = SetUp { words, instance_name, login, reset, action: &action, csrf, code, error };
-        render::page(StatusCode::OK, &page, None)
+        render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     })
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn choose_password(mut visit: Visit, headers: HeaderMap, body: 
     match instance.choose_password(&mut visit.moment(), &visitor, (&code, &password)).await {
         Ok(Ok(_)) => {
             let page = SetUpDone { words: visit.words(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
-            render::page(StatusCode::OK, &page, None)
+            render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }
         Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
         Ok(Err(LinkRefusal::Password(problem))) => page(&mut visit, &headers, &code, Some(&problem)).await,

@@ -22,7 +22,7 @@ use crate::body;
 use crate::pages::two_step::PasskeyForm;
 use crate::pages::{Account, SignIn};
 use crate::person::{RETURN, way_back};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::site;
 use crate::visit::Visit;
 
@@ -40,8 +40,8 @@ impl Way {
     }
 
     /// Where the page's forms may lead in the end.
-    pub(super) fn form_target(&self) -> Option<&str> {
-        self.target.as_ref().map(|target| target.redirect_uri.as_str())
+    pub(super) const fn form_target(&self) -> FormTarget {
+        if self.target.is_some() { FormTarget::Application } else { FormTarget::Ourselves }
     }
 }
 
@@ -231,7 +231,7 @@ pub(super) async fn account(visit: Visit, headers: HeaderMap) -> Response {
                 sign_out_url: "/id/connect/endsession",
                 sites: &site::as_lines(&sites, site::ACCOUNT, visit.words()),
             };
-            render::page(StatusCode::OK, &page, None)
+            render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }
     }
 }

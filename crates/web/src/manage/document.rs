@@ -15,7 +15,7 @@ use super::operation::{Description, Operation};
 use super::problem::ProblemBody;
 use super::{OPERATIONS, PREFIX};
 use crate::pages::{favicon, stylesheet};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::site::VERSION;
 use crate::visit::{Visit, entity_tag};
 use crate::words::{self, Words};
@@ -172,7 +172,7 @@ pub(super) async fn page(visit: Visit) -> Response {
         groups: &GROUPS,
         schemas: &SCHEMAS,
     };
-    render::page(StatusCode::OK, &page, None)
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
 fn text(value: &Value) -> String {

@@ -12,7 +12,7 @@ use super::{done, frame, gone, said};
 use crate::id::authorize::scope_words;
 use crate::pages::profile::{AppLine, Apps, Said, Section, When};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 
 pub(super) async fn show(mut person: Person, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
@@ -41,7 +41,7 @@ async fn page(person: &mut Person, said: Said<'_>) -> Result<Response, Fault> {
         .collect();
     let csrf = person.csrf();
     let page = Apps { words, frame: frame(person, Section::Apps, &csrf).saying(said), lines: &lines };
-    Ok(render::page(StatusCode::OK, &page, None))
+    Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// `withdraw=<application's id>`.

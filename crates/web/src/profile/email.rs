@@ -14,7 +14,7 @@ use super::frame;
 use crate::pages::email::{EmailPage, Waiting, Way};
 use crate::pages::profile::{Said, Section, When};
 use crate::person::{Person, RETURN};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::words::Words;
 
 const WITHDRAWN: &str = "withdrawn";
@@ -54,7 +54,7 @@ async fn page(person: &Person, (typed, said): (&str, Said<'_>), status: StatusCo
         waiting: change.as_ref().map(|change| Waiting { asked: &asked, until: When(change.expires_at) }),
         way,
     };
-    Ok(render::page(status, &page, None))
+    Ok(render::page(status, &page, FormTarget::Ourselves))
 }
 
 fn sign_in_again(person: &Person) -> String {

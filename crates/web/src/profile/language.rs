@@ -9,7 +9,7 @@ use model::Language;
 use super::{done, frame, said};
 use crate::pages::profile::{LanguagePage, Said, Section};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 
 pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
     page(&person, said(&person, query.as_deref()))
@@ -22,7 +22,7 @@ fn page(person: &Person, said: Said<'_>) -> Response {
         frame: frame(person, Section::Language, &csrf).saying(said),
         chosen: person.browser.user.locale.as_deref().and_then(Language::of_tag),
     };
-    render::page(StatusCode::OK, &page, None)
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
 pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {

@@ -7,7 +7,7 @@ use model::UserType;
 use super::frame;
 use crate::pages::profile::{Overview, Section, When};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 
 pub(super) async fn show(person: Person) -> Response {
     let csrf = person.csrf();
@@ -23,5 +23,5 @@ pub(super) async fn show(person: Person) -> Response {
         is_admin: user.is_admin,
         since: When(person.browser.session.auth_time),
     };
-    render::page(StatusCode::OK, &page, None)
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }

@@ -12,7 +12,7 @@ use oauth::secret::Presented;
 use super::{done, frame, said};
 use crate::pages::profile::{PasswordPage, Said, Section};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::words::Words;
 
 pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
@@ -22,7 +22,7 @@ pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response 
 fn page(person: &Person, said: Said<'_>, status: StatusCode) -> Response {
     let csrf = person.csrf();
     let frame = frame(person, Section::Password, &csrf).saying(said);
-    render::page(status, &PasswordPage { words: person.visit.words(), frame }, None)
+    render::page(status, &PasswordPage { words: person.visit.words(), frame }, FormTarget::Ourselves)
 }
 
 pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {

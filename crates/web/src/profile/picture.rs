@@ -11,7 +11,7 @@ use super::{done, frame, said};
 use crate::body::{self, BodyError};
 use crate::pages::profile::{PicturePage, Said, Section};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::words::Words;
 
 /// Beside the file: the other field, and what stands between them.
@@ -27,7 +27,7 @@ async fn page(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
     let csrf = person.csrf();
     let frame = frame(person, Section::Picture, &csrf).saying(said);
     let page = PicturePage { words: person.visit.words(), frame, is_chosen: picture.is_some() };
-    Ok(render::page(StatusCode::OK, &page, None))
+    Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// A file in `picture`; or `remove=1`.

@@ -12,7 +12,7 @@ use super::device::Device;
 use super::{done, frame, gone, said};
 use crate::pages::profile::{Said, Section, SessionLine, Sessions, When};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 
 pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
@@ -36,7 +36,7 @@ async fn page(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
         .collect();
     let csrf = person.csrf();
     let page = Sessions { words, frame: frame(person, Section::Sessions, &csrf).saying(said), lines: &lines };
-    Ok(render::page(StatusCode::OK, &page, None))
+    Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// `end=<id>` ends one; `others=1` ends all but this one.

@@ -24,7 +24,7 @@ use crate::pages::tokens::{
     Expiry, NewToken, NewTokenForm, ScopeChoice, TokenApplication, TokenLine, TokenMade, Tokens,
 };
 use crate::person::{Person, RETURN};
-use crate::render;
+use crate::render::{self, FormTarget};
 use crate::words::Words;
 
 /// Days that a token may live, as the form offers them.
@@ -86,7 +86,11 @@ async fn list(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
         .collect();
     let csrf = person.csrf();
     let frame = frame(person, Section::Tokens, &csrf).saying(said);
-    Ok(render::page(StatusCode::OK, &Tokens { words, frame, lines: &lines, applications: &applications }, None))
+    Ok(render::page(
+        StatusCode::OK,
+        &Tokens { words, frame, lines: &lines, applications: &applications },
+        FormTarget::Ourselves,
+    ))
 }
 
 fn form(person: &Person, application: &TrustedApplication, entered: &Entered, said: Said<'_>) -> Response {
@@ -124,7 +128,7 @@ fn form(person: &Person, application: &TrustedApplication, entered: &Entered, sa
         }),
         sign_in_url: &again,
     };
-    render::page(StatusCode::OK, &page, None)
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
 fn must_expire(person: &Person) -> bool {
@@ -189,7 +193,7 @@ async fn make(person: &mut Person, sent: &Params) -> Result<Response, Fault> {
                 expires: token.expires_at.map(When),
                 call: &format!("{}Crm_Customers?$top=1", person.visit.instance.service_root),
             };
-            render::page(StatusCode::CREATED, &page, None)
+            render::page(StatusCode::CREATED, &page, FormTarget::Ourselves)
         }
         Err(refusal) => form(person, &application, &entered, Said::Refused(text(&refusal, words))),
     })

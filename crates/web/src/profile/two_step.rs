@@ -19,7 +19,7 @@ use super::{done, frame, said};
 use crate::pages::profile::{Said, Section, When};
 use crate::pages::two_step::{AppPage, ConfirmPage, PasskeyLine, PasskeyPage, RecoveryCodesPage, TwoStepPage};
 use crate::person::Person;
-use crate::render;
+use crate::render::{self, FormTarget};
 
 pub(super) const APP: &str = "/profile/two-step/app";
 pub(super) const PASSKEY: &str = "/profile/two-step/passkey";
@@ -60,7 +60,7 @@ async fn overview(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
         knows_passkeys: person.visit.instance.knows_passkeys(),
         recovery_codes_left: two_step.recovery_codes_left,
     };
-    Ok(render::page(StatusCode::OK, &page, None))
+    Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 pub(super) async fn show_app(mut person: Person) -> Response {
@@ -86,7 +86,7 @@ async fn app_page(person: &mut Person, before: Option<AppOffer>, said: Said<'_>)
         offer: offer.offer.expose(),
         is_first: !two_step.is_on(),
     };
-    Ok(render::page(StatusCode::OK, &page, None))
+    Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// One path of squares. The text in it is ours, and its name is of our words.
@@ -140,7 +140,7 @@ async fn passkey_page(person: &Person, name: &str, said: Said<'_>) -> Result<Res
         name,
         is_first: !instance.two_step(&person.browser).await?.is_on(),
     };
-    Ok(render::page_with_script(StatusCode::OK, &page, None))
+    Ok(render::page_with_script(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 pub(super) async fn add_passkey(mut person: Person, headers: HeaderMap, body: Body) -> Response {
@@ -195,7 +195,7 @@ async fn confirm_page(person: &Person, what: &str, said: Said<'_>) -> Result<Res
         meaning: &meaning,
         button: if what == "codes" { words.two_step.new_codes } else { words.two_step.remove },
     };
-    Ok(render::page(StatusCode::OK, &page, None))
+    Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// Title and meaning.
@@ -265,7 +265,7 @@ async fn commit(
             frame: frame(person, Section::TwoStep, ""),
             codes: &codes,
         };
-        render::page(StatusCode::OK, &page, None)
+        render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     };
     let names = person.visit.cookie_names();
     Ok(Ok(match cookie {
