@@ -83,13 +83,14 @@ const PLACES: [&str; 2] = ["/profile", "/manage"];
 const LONGEST_WAY_BACK: usize = 1024;
 
 /// The address of a page of ours: a path below one of [`PLACES`] and perhaps a query, of characters that mean nothing
-/// else to any browser.
+/// else to any browser. The path has no `%`: what is encoded there (a slash, dots) some decode and others do not.
 pub(crate) fn way_back(shown: &str) -> Option<&str> {
     let path = shown.split('?').next().unwrap_or_default();
     let below = |place: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%?&=+".contains(&byte);
     let fits = shown.len() <= LONGEST_WAY_BACK && shown.bytes().all(plain);
-    (fits && PLACES.into_iter().any(below) && !path.contains("//") && !path.contains("..")).then_some(shown)
+    (fits && PLACES.into_iter().any(below) && !path.contains("//") && !path.contains("..") && !path.contains('%'))
+        .then_some(shown)
 }
 
 #[cfg(test)]
@@ -115,6 +116,12 @@ mod tests {
             "profile",
             "/profile#x",
             "/profile/@evil",
+            "/profile/%2f/evil.example.com",
+            "/profile/%2F%2Fevil.example.com",
+            "/profile/%5cevil",
+            "/profile/%2e%2e/id/connect/endsession",
+            "/manage/%",
+            "%2fprofile",
             &format!("/profile/{}", "a".repeat(1024)),
         ] {
             assert_eq!(way_back(bad), None, "{bad:?}");
