@@ -4,17 +4,33 @@ import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { APP, authorizeUrl, codeOf, ISSUER, launch, pageCalled, passwordOf, ROOT } from './chromium.js';
 
+/** Opens a window, and waits for what that window's last page hands over. */
+const OPENER = `<title>Opener</title><button>Sign in</button><p></p><script>
+  document.querySelector('button').onclick = () => { window.popup = open(location.hash.slice(1), 'popup', 'popup'); };
+  onmessage = (event) => { document.querySelector('p').textContent = event.data; window.popup.close(); };
+</script>`;
+const HAND_OVER = '<title>Hand over</title><script>opener.postMessage(location.search, location.origin);</script>';
+
+const AHEAD = (url) => `<title>Ahead</title><link rel="prefetch" href="${url.replaceAll('&', '&amp;')}">`;
+
 /** At the registered addresses: on to another host, and from there to a third. */
 const application = createServer((request, response) => {
   const { port } = application.address();
   const { host } = request.headers;
-  const { pathname, search } = new URL(request.url, APP);
-  if (host === new URL(APP).host) {
+  const { pathname, search, searchParams } = new URL(request.url, APP);
+  const page = (html) => response.writeHead(200, { 'content-type': 'text/html' }).end(html);
+  if (pathname === '/opener') {
+    page(OPENER);
+  } else if (pathname === '/ahead') {
+    page(AHEAD(searchParams.get('url')));
+  } else if (searchParams.get('state') === 'popup') {
+    page(HAND_OVER);
+  } else if (host === new URL(APP).host) {
     response.writeHead(302, { location: `http://home.localhost:${port}${pathname}${search}` }).end();
   } else if (host.startsWith('home.')) {
     response.writeHead(303, { location: `http://127.0.0.1:${port}${pathname}${search}` }).end();
   } else {
-    response.writeHead(200, { 'content-type': 'text/html' }).end('<title>Home</title><p>Welcome home.');
+    page('<title>Home</title><p>Welcome home.');
   }
 });
 
@@ -151,4 +167,69 @@ test('the sign-out form', async () => {
   await pageCalled(page, 'sign-out').waitFor();
   await page.locator('main form button').click();
   assert.equal((await home(page, '/portal-out')).get('state'), 'out');
+});
+
+/** What the application's page is handed over by the window that it opened. */
+async function throughPopup(page, url, steps) {
+  await page.goto(`${APP}/opener#${url}`);
+  const [popup] = await Promise.all([page.waitForEvent('popup'), page.locator('button').click()]);
+  await steps(popup);
+  await page.locator('p:not(:empty)').waitFor();
+  if (!popup.isClosed()) await popup.waitForEvent('close');
+  return new URLSearchParams(await page.locator('p').innerText());
+}
+
+test('an application that opened a window for the sign-in hears of its end', async () => {
+  const page = await chromium.window();
+  const answer = await throughPopup(page, portal({ state: 'popup' }), async (popup) => {
+    await popup.locator('#forgotten').click();
+    await pageCalled(popup, 'forgotten').waitFor();
+    await popup.goBack();
+    await enter(popup, 'dave');
+    await popup.locator('[role=alert]').waitFor();
+    await enter(popup, 'alice');
+  });
+  assert.ok(answer.get('code'));
+});
+
+test('an application that opened a window for consent and for the sign-out hears of their end', async () => {
+  const page = await chromium.window();
+  const consented = await throughPopup(page, authorizeUrl({ prompt: 'consent', state: 'popup' }), async (popup) => {
+    await enter(popup, 'alice');
+    await popup.locator('button[name=decision][value=allow]').click();
+  });
+  assert.ok(consented.get('code'));
+  const leaving = new URLSearchParams({
+    client_id: PORTAL.client_id, post_logout_redirect_uri: `${APP}/portal-out`, state: 'popup',
+  });
+  const left = await throughPopup(page, `${ISSUER}/connect/endsession?${leaving}`, async (popup) => {
+    await popup.locator('main form button').click();
+  });
+  assert.equal(left.get('state'), 'popup');
+});
+
+test('a page of a person who is signed in is out of reach for the window that opened it', async () => {
+  const page = await chromium.window();
+  await page.goto(`${ROOT}/profile`);
+  await enter(page, 'alice');
+  await pageCalled(page, 'profile').waitFor();
+  await page.goto(`${APP}/opener#${ROOT}/profile`);
+  await page.locator('button').click();
+  await page.waitForFunction(() => window.popup.closed);
+});
+
+test('what a browser fetches ahead signs nobody out and issues no code', async () => {
+  const page = await chromium.window();
+  await page.goto(`${ISSUER}/account`);
+  await enter(page, 'alice');
+  await pageCalled(page, 'account').waitFor();
+  for (const url of [portal(), `${ISSUER}/connect/endsession`]) {
+    const ahead = page.waitForResponse((response) => response.url() === url);
+    await page.goto(`${APP}/ahead?${new URLSearchParams({ url })}`);
+    const answer = await ahead;
+    assert.match((await answer.request().allHeaders())['sec-purpose'], /prefetch/);
+    assert.equal(answer.status(), 503);
+  }
+  await page.goto(`${ISSUER}/account`);
+  await pageCalled(page, 'account').waitFor();
 });

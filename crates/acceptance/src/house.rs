@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use flows::admin::Office;
 use flows::audit::Verdict;
-use flows::{Database, House, MasterKey, Site, World as _};
+use flows::{Database, DefaultInstance, House, MasterKey, Site, World as _};
 use model::mail::EmailAddress;
 use model::record::ApplicationRecord;
 use model::{Administrator, Dice, Login, Moment, RootUrl, Timestamp};
@@ -17,6 +17,7 @@ use crate::place::MASTER_KEY;
 use crate::{App, Browser, Client, Held, Place, TestWorld};
 
 const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
+const DEFAULT: Option<DefaultInstance<'_>> = Some(DefaultInstance::OfEveryHost("testdb"));
 
 /// The demo's two instances, answering as they do behind a listener.
 pub struct TestHouse {
@@ -50,7 +51,7 @@ impl TestHouse {
     }
 
     pub async fn on(place: Place) -> Self {
-        Self::start(place, TestWorld::new(), HTTP_ROOTS, Some("testdb")).await
+        Self::start(place, TestWorld::new(), HTTP_ROOTS, DEFAULT).await
     }
 
     /// Nobody answers to unknown hosts.
@@ -58,13 +59,24 @@ impl TestHouse {
         Self::start(Place::sqlite().await, TestWorld::new(), HTTP_ROOTS, None).await
     }
 
+    /// As the demo: unknown hosts of this machine are answered, others are not.
+    pub async fn answering_loopback() -> Self {
+        let default = Some(DefaultInstance::OfLoopback("testdb"));
+        Self::start(Place::sqlite().await, TestWorld::new(), HTTP_ROOTS, default).await
+    }
+
     /// Both instances under https root URLs.
     pub async fn under_https() -> Self {
         let roots = ["https://testdb.example.test", "https://demodb.example.test"];
-        Self::start(Place::sqlite().await, TestWorld::new(), roots, Some("testdb")).await
+        Self::start(Place::sqlite().await, TestWorld::new(), roots, DEFAULT).await
     }
 
-    async fn start(place: Place, world: Arc<TestWorld>, roots: [&str; 2], default: Option<&str>) -> Self {
+    async fn start(
+        place: Place,
+        world: Arc<TestWorld>,
+        roots: [&str; 2],
+        default: Option<DefaultInstance<'_>>,
+    ) -> Self {
         let database = place.open().await;
         let site = |name: &str, root: &str| Site {
             name: name.to_owned(),
@@ -85,7 +97,7 @@ impl TestHouse {
     pub async fn restarted(self) -> Self {
         self.house.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
-        Self::start(self.place, self.world, roots, Some("testdb")).await
+        Self::start(self.place, self.world, roots, DEFAULT).await
     }
 
     /// See [`Place::hold_writers`].

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, anyhow, bail};
 use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
 use flows::sign_in::{Browser, SignIn};
-use flows::{Database, DatabaseUrl, House, Instance, MasterKey, Passwords, Site, World};
+use flows::{Database, DatabaseUrl, DefaultInstance, House, Instance, MasterKey, Passwords, Site, World};
 use model::audit::{RequestId, Visitor};
 use model::{Dice, Moment, RootUrl, Timestamp};
 use oauth::client::ClientCredentials;
@@ -68,7 +68,8 @@ impl Tenant {
         let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
         let root = RootUrl::parse("http://localhost").map_err(anyhow::Error::msg)?;
         let site = Site { name: DEMO.name().to_owned(), root, hosts: Vec::new() };
-        let house = House::open(database.clone(), master, vec![site], Some(DEMO.name()), Arc::new(RealWorld)).await?;
+        let default = DefaultInstance::OfEveryHost(DEMO.name());
+        let house = House::open(database.clone(), master, vec![site], Some(default), Arc::new(RealWorld)).await?;
         let instance = Arc::clone(house.instances().first().context("one was opened")?);
         let password = Presented::new(password_of("alice"));
         let signed_in = instance.sign_in(&mut moment, &visitor(), ("alice", &password), ("", None)).await?;

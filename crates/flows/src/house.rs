@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{InstanceId, Moment, RootUrl, Timestamp};
+use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
 use store::Database;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -27,20 +27,33 @@ pub struct Site {
     pub name: String,
     pub root: RootUrl,
     /// Further host names it answers to.
-    pub hosts: Vec<String>,
+    pub hosts: Vec<HostName>,
+}
+
+/// The instance that answers for hosts that no site claims.
+#[derive(Clone, Copy, Debug)]
+pub enum DefaultInstance<'a> {
+    OfEveryHost(&'a str),
+    /// A page of another site whose name is rebound to 127.0.0.1 still says that name, and is not answered.
+    OfLoopback(&'a str),
 }
 
 pub struct House {
     database: Database,
     instances: Vec<Arc<Instance>>,
-    by_host: HashMap<String, Arc<Instance>>,
-    default: Option<Arc<Instance>>,
+    by_host: HashMap<HostName, Arc<Instance>>,
+    default: Option<Fallback>,
     world: Arc<dyn World>,
     feed: Arc<Feed>,
     outbox: Arc<Outbox>,
     passwords: Arc<Passwords>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
+}
+
+struct Fallback {
+    instance: Arc<Instance>,
+    only_loopback: bool,
 }
 
 /// How often memory follows what changed elsewhere, timers are looked at, and sliding timers are written down.
@@ -53,7 +66,7 @@ impl House {
         database: Database,
         master: MasterKey,
         sites: Vec<Site>,
-        default: Option<&str>,
+        default: Option<DefaultInstance<'_>>,
         world: Arc<dyn World>,
     ) -> Result<Arc<Self>, Fault> {
         let (questions, asked) = questions();
@@ -83,11 +96,18 @@ impl House {
             let instance = Arc::new(Instance::load(known, site.root, &shared, &mut moment).await?);
             by_host.insert(instance.root.host(), Arc::clone(&instance));
             for host in site.hosts {
-                by_host.insert(host.to_ascii_lowercase(), Arc::clone(&instance));
+                by_host.insert(host, Arc::clone(&instance));
             }
             instances.push(instance);
         }
-        let default = default.and_then(|name| instances.iter().find(|instance| instance.name == name).cloned());
+        let default = default.and_then(|default| {
+            let (name, only_loopback) = match default {
+                DefaultInstance::OfEveryHost(name) => (name, false),
+                DefaultInstance::OfLoopback(name) => (name, true),
+            };
+            let instance = instances.iter().find(|instance| instance.name == name).cloned()?;
+            Some(Fallback { instance, only_loopback })
+        });
         let house = Arc::new(Self {
             database,
             instances,
@@ -116,11 +136,19 @@ impl House {
         &self.instances
     }
 
-    /// By host name, without the port and in any case; an unknown host goes to the default instance, if there is one.
+    /// By host name, without the port and in any spelling; a host that nobody claims goes to the default instance, if
+    /// there is one for it.
     pub fn instance(&self, host: &str) -> Option<&Arc<Instance>> {
-        let found = self.by_host.get(host);
-        let found = found.or_else(|| self.by_host.get(&host.to_ascii_lowercase()));
-        found.or(self.default.as_ref())
+        self.by_host.get(host).or_else(|| {
+            let host = HostName::of(host)?;
+            let default = || self.default.as_ref().filter(|default| !default.only_loopback || host.is_loopback());
+            self.by_host.get(&host).or_else(|| default().map(|default| &default.instance))
+        })
+    }
+
+    /// Does some instance name this host as its own?
+    pub fn is_claimed(&self, host: &HostName) -> bool {
+        self.by_host.contains_key(host)
     }
 
     /// From now on letters to people go to the answer, which ends when the house is closed. Without it links are given

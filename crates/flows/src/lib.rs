@@ -41,7 +41,7 @@ pub mod signing_keys;
 pub mod strength;
 pub mod two_step;
 
-pub use house::{House, Site, World};
+pub use house::{DefaultInstance, House, Site, World};
 pub use instance::Instance;
 pub use passwords::Passwords;
 pub use seal::MasterKey;

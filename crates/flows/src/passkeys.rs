@@ -83,7 +83,7 @@ impl RelyingParty {
         let origin = Url::parse(root.as_str()).ok()?;
         origin.domain()?;
         let host = root.host();
-        WebauthnBuilder::new(&host, &origin)
+        WebauthnBuilder::new(host.as_str(), &origin)
             .and_then(|builder| builder.rp_name(name).timeout(TOUCH).build())
             .ok()
             .map(Self)

@@ -53,8 +53,22 @@ impl Instance {
         Presented::new(format!("{}.{made_at}.{tag}", user.id.0.simple()))
     }
 
-    /// Who took the first step, if that may be gone on from.
+    /// Who took the first step, if that may be gone on from. A browser may show several proofs; stale ones are skipped.
     async fn first_step_of(
+        &self,
+        form: &str,
+        shown: &[Presented<FirstStep>],
+        now: Timestamp,
+    ) -> Result<Option<Arc<User>>, Fault> {
+        for shown in shown {
+            if let Some(user) = self.prover_of(form, shown, now).await? {
+                return Ok(Some(user));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn prover_of(
         &self,
         form: &str,
         shown: &Presented<FirstStep>,
@@ -77,10 +91,10 @@ impl Instance {
     pub async fn second_step(
         &self,
         form: &str,
-        first_step: &Presented<FirstStep>,
+        first_steps: &[Presented<FirstStep>],
         now: Timestamp,
     ) -> Result<Option<SecondStep>, Fault> {
-        let Some(user) = self.first_step_of(form, first_step, now).await? else { return Ok(None) };
+        let Some(user) = self.first_step_of(form, first_steps, now).await? else { return Ok(None) };
         let passkeys = self.store.passkeys(user.id).await?;
         let by_passkey = match passkeys.as_slice() {
             [] => None,
@@ -100,10 +114,10 @@ impl Instance {
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        (form, first_step, shown): (&str, &Presented<FirstStep>, Shown<'_>),
+        (form, first_steps, shown): (&str, &[Presented<FirstStep>], Shown<'_>),
         previous: Option<&Browser>,
     ) -> Answer<(Browser, Presented<SessionCookie>), SecondStepRefusal> {
-        let Some(user) = self.first_step_of(form, first_step, moment.now).await? else {
+        let Some(user) = self.first_step_of(form, first_steps, moment.now).await? else {
             return self.refuse_sign_in(moment, visitor, None, SecondStepRefusal::FirstStepStale);
         };
         if !matches!(shown, Shown::Passkey { .. })

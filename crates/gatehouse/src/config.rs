@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use model::RootUrl;
+use model::{HostName, RootUrl};
 use serde::Deserialize;
 use store::DatabaseUrl;
 use toml::Spanned;
@@ -23,7 +23,7 @@ mod parsed;
 
 pub use key::{MasterKey, SecretSource};
 pub use mail::{MailSecurity, MailSettings};
-use parsed::{DatabaseText, HostName, InstanceName, Parsed};
+use parsed::{DatabaseText, InstanceName, Parsed};
 
 /// Looks up an environment variable. An argument, because only `main` may read the real ones.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -42,8 +42,7 @@ pub struct Config {
     master_key: SecretSource,
     tls: Option<TlsFiles>,
     pub mail: Option<MailSettings>,
-    /// Where figures are shown.
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<MetricsSettings>,
     pub traces: Option<TraceSettings>,
     path: PathBuf,
 }
@@ -53,8 +52,8 @@ pub struct Config {
 pub struct Instance {
     pub name: String,
     pub root: RootUrl,
-    /// Lower case, without ports; the root's own host comes first.
-    pub hosts: Vec<String>,
+    /// The root's own host comes first.
+    pub hosts: Vec<HostName>,
 }
 
 #[derive(Debug)]
@@ -196,7 +195,7 @@ struct Document {
     master_key: SecretSource,
     tls: Option<TlsFiles>,
     mail: Option<Spanned<mail::Table>>,
-    metrics: Option<MetricsTable>,
+    metrics: Option<MetricsSettings>,
     traces: Option<TraceSettings>,
     #[serde(default)]
     log: LogSettings,
@@ -204,10 +203,15 @@ struct Document {
     instances: Spanned<Vec<InstanceTable>>,
 }
 
-#[derive(Deserialize)]
+/// `[metrics]`: where figures are shown.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MetricsTable {
-    listen: Parsed<SocketAddr>,
+pub struct MetricsSettings {
+    #[serde(deserialize_with = "parsed::parse")]
+    pub listen: SocketAddr,
+    /// Names by which they are asked for, beside addresses and those of the instances.
+    #[serde(default, deserialize_with = "parsed::several")]
+    pub hosts: Vec<HostName>,
 }
 
 /// `[traces]`: where spans go, and of how many requests.
@@ -268,7 +272,7 @@ impl Document {
             master_key: self.master_key.within(folder),
             tls: self.tls.map(|files| files.within(folder)),
             mail,
-            metrics: self.metrics.map(|metrics| metrics.listen.0),
+            metrics: self.metrics,
             traces: self.traces,
             path: path.to_owned(),
         })
@@ -298,7 +302,7 @@ fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<Instanc
         });
     }
     let mut names = HashSet::new();
-    let mut owners: HashMap<String, String> = HashMap::new();
+    let mut owners: HashMap<HostName, String> = HashMap::new();
     let mut instances = Vec::with_capacity(tables.len());
     for table in tables {
         let span = table.name.span();
@@ -309,7 +313,7 @@ fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<Instanc
         }
         let span = table.url.span();
         let root = table.url.into_inner().0;
-        let aliases = table.hosts.into_iter().map(|host| (host.span(), host.into_inner().0.0));
+        let aliases = table.hosts.into_iter().map(|host| (host.span(), host.into_inner().0));
         let mut hosts = Vec::new();
         for (span, host) in std::iter::once((span, root.host())).chain(aliases) {
             if let Some(owner) = owners.insert(host.clone(), name.clone()) {

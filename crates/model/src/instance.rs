@@ -4,11 +4,11 @@ use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
 use crate::legacy::Sunset;
 use crate::record::AlgorithmName;
-use crate::{Login, SessionLifetimes};
+use crate::{HostName, Login, SessionLifetimes};
 
 /// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +18,13 @@ impl RootUrl {
     /// `https`, or `http` on a loopback host; no path, query, fragment or user-info. The error says what to do.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| "is not an absolute URL like https://erp.example.com")?;
-        let loopback = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => return Err("has no host"),
-        };
-        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+        let text = url.host_str().ok_or("has no host")?;
+        let host = HostName::parse(text).map_err(|_| "must name one host exactly: there are no wildcards")?;
+        if text != host.as_str() {
+            // It would be part of the issuer, which clients compare byte for byte.
+            return Err("must name its host without the dot at the end");
+        }
+        if url.scheme() != "https" && !(url.scheme() == "http" && host.is_loopback()) {
             return Err("must begin with https:// (http:// only for loopback hosts)");
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
@@ -51,9 +51,9 @@ impl RootUrl {
         self.0.starts_with("https://")
     }
 
-    /// Lower case, without the port.
-    pub fn host(&self) -> String {
-        Url::parse(&self.0).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    pub fn host(&self) -> HostName {
+        let url = Url::parse(&self.0).ok();
+        url.as_ref().and_then(Url::host_str).and_then(HostName::of).expect("it was parsed with a host")
     }
 
     /// As a browser says it in `Origin` (RFC 6454 §6.2).
@@ -254,6 +254,10 @@ mod tests {
             "https://erp.example.com/#a",
             "https://me@erp.example.com",
             "ftp://localhost",
+            "https://erp.example.com.",
+            "http://localhost.",
+            "https://*.example.com",
+            "https://erp..example.com",
         ] {
             assert!(RootUrl::parse(bad).is_err(), "{bad}");
         }
@@ -320,6 +324,6 @@ mod tests {
     fn issuer_and_host_follow_from_the_root() {
         let root = RootUrl::parse("https://erp.example.com:8443").expect("valid");
         assert_eq!(root.issuer(), "https://erp.example.com:8443/id");
-        assert_eq!(root.host(), "erp.example.com");
+        assert_eq!(root.host().as_str(), "erp.example.com");
     }
 }

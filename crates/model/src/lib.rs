@@ -9,6 +9,7 @@ pub mod domain;
 pub mod email_change;
 pub mod exchange;
 pub mod guard;
+mod host;
 mod ids;
 pub mod install;
 pub mod instance;
@@ -31,6 +32,7 @@ pub mod why;
 
 pub use application::{AuthenticatedClient, ClientType, TrustedApplication};
 pub use authorization::{Authorization, AuthorizationState, Generation};
+pub use host::{HostName, HostNameError};
 pub use ids::{
     ApiSessionId, ApplicationId, AuthorizationId, InstanceId, PasskeyId, ReferenceTokenId, SessionId, UserId,
 };

@@ -23,7 +23,7 @@ use model::why::{Details, Refusal, Unreadable};
 
 use crate::cors::{self, Readers};
 use crate::documents::Document;
-use crate::layer;
+use crate::headers;
 use crate::pages::{self, ErrorPage};
 use crate::render::{self, FormTarget};
 use crate::site;
@@ -32,8 +32,9 @@ use crate::words::Problem;
 
 pub(crate) use self::token::tokens;
 
-pub(crate) fn router() -> Router<Arc<Gate>> {
-    let changing = Router::new()
+/// What does something, by whichever method.
+pub(crate) fn acting() -> Router<Arc<Gate>> {
+    Router::new()
         .route("/id/connect/authorize", get(authorize::get).post(authorize::post))
         .route(TOKEN, post(token::token).options(preflight))
         .route("/id/connect/revocation", post(revocation::revoke).options(preflight))
@@ -49,9 +50,11 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route("/id/account/reset-password", get(links::show).post(links::choose_password))
         .route(email::PATH, get(email::show).post(email::answer))
         .route("/id/account/forgotten", get(forgotten::show).post(forgotten::submit))
-        .layer(axum::middleware::from_fn(layer::to_the_end));
+}
+
+/// What only tells.
+pub(crate) fn router() -> Router<Arc<Gate>> {
     Router::new()
-        .merge(changing)
         .route(DISCOVERY[0], get(discovery).options(preflight_anybody))
         .route(DISCOVERY[1], get(discovery).options(preflight_anybody))
         .route(DISCOVERY[2], get(discovery).options(preflight_anybody))
@@ -107,7 +110,7 @@ async fn jwks(State(gate): State<Arc<Gate>>, visit: Visit, Headers(headers): Hea
 
 /// Clients may keep it for minutes: a key is published a day before it signs.
 fn document(headers: &HeaderMap, document: &Document) -> Response {
-    let unchanged = headers.get(header::IF_NONE_MATCH) == Some(&document.tag);
+    let unchanged = headers::has_already(headers, &document.tag);
     let mut response = if unchanged {
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -201,11 +204,12 @@ impl Refusal for FormNotOurs {
 
 /// A form is believed when it brings back what this browser was given, and the browser does not say that it comes from
 /// another site.
-fn form_is_ours(visit: &mut Visit, headers: &HeaderMap, shown: Option<&str>) -> bool {
+fn form_is_ours(visit: &Visit, headers: &HeaderMap, shown: Option<&str>) -> bool {
     let same_site =
         headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none" || site == "same-site");
-    let (cookie, is_new) = visit.form_cookie(headers);
-    same_site && !is_new && shown.is_some_and(|shown| visit.instance.is_form_token(&cookie, shown))
+    let goes_with =
+        |shown: &str| visit.form_cookies(headers).any(|cookie| visit.instance.is_form_token(&cookie, shown));
+    same_site && shown.is_some_and(goes_with)
 }
 
 /// A page with a form, and the cookie that the form belongs to.

@@ -13,9 +13,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use model::Timestamp;
 use model::audit::RequestId;
+use model::{HostName, Timestamp};
 
+use crate::headers;
 use crate::metrics::Route;
 use crate::render;
 use crate::traces::{Begun, Tracer};
@@ -42,8 +43,8 @@ pub(crate) struct Arrival {
     pub(crate) id: RequestId,
     pub(crate) now: Timestamp,
     pub(crate) peer: IpAddr,
-    /// The instance that it is for lives under https.
-    pub(crate) is_https: bool,
+    /// The browser is told to come back by https only.
+    pub(crate) is_https_only: bool,
 }
 
 impl Reception {
@@ -54,15 +55,19 @@ impl Reception {
         Self { gate, process: u64::from_le_bytes(process), count: AtomicU64::new(0), any_https }
     }
 
-    /// Never said where the root URL is http (RFC 6797 §7.2).
-    fn is_https(&self, request: &Request) -> bool {
-        self.any_https && self.gate.instance_of(request).is_some_and(|instance| instance.root.is_https())
+    /// Never where the root URL is http (RFC 6797 §7.2), nor for a loopback host: it would bind everything else that a
+    /// developer runs there, on any port.
+    fn is_https_only(&self, request: &Request) -> bool {
+        let is_elsewhere =
+            || headers::host_of(request).ok().and_then(HostName::of).is_some_and(|host| !host.is_loopback());
+        let is_https = || self.gate.instance_of(request).is_some_and(|instance| instance.root.is_https());
+        self.any_https && is_https() && is_elsewhere()
     }
 
     fn receive(&self, request: &Request, peer: IpAddr) -> Arrival {
         let now = self.gate.house.world().now();
         let id = RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed));
-        Arrival { id, now, peer, is_https: self.is_https(request) }
+        Arrival { id, now, peer, is_https_only: self.is_https_only(request) }
     }
 }
 
@@ -102,7 +107,7 @@ impl Stay {
         headers.insert(REQUEST_ID, HeaderValue::from_bytes(&arrival.id.digits()).expect("digits are visible ASCII"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-        if arrival.is_https {
+        if arrival.is_https_only {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
         }
         let (gate, took) = (&reception.gate, started.elapsed());
@@ -149,13 +154,47 @@ fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, took:
     }
 }
 
-/// What changes state runs to its end: a handler is dropped with its connection, and then the database would know of a
-/// change that memory does not.
-pub(crate) async fn to_the_end(request: Request, next: Next) -> Response {
-    finish(next.run(request)).await
+/// Around what acts, a GET included: it signs out, issues a code, notes that a person is there. So that only who means it
+/// causes it, a browser's guess is refused, and HEAD, which the router would answer by acting like GET, is no method
+/// here (RFC 9110 §9.2.1: a safe method does not act).
+pub(crate) async fn acting(mut request: Request, next: Next) -> Response {
+    if headers::is_prefetch(request.headers()) {
+        return render::no_store(render::text(StatusCode::SERVICE_UNAVAILABLE, "This is not fetched ahead of need.\n"));
+    }
+    if request.method() == Method::HEAD {
+        // Which no route has: the router answers 405 and lists the methods that the route has.
+        *request.method_mut() = Method::TRACE;
+    }
+    let response = finish(next.run(request)).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        render::no_store(without_head(response))
+    } else {
+        response
+    }
 }
 
-/// As [`to_the_end`], for any work.
+fn without_head(mut response: Response) -> Response {
+    let methods: Vec<_> =
+        headers::members(response.headers(), header::ALLOW).filter(|method| method != "HEAD").collect();
+    if let Ok(methods) = HeaderValue::try_from(methods.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
+
+/// Around pages of people who are signed in: no window of another site, which opened them or which they open, keeps hold
+/// of theirs. Pages on an application's way are not among them: it may have opened them in a window of its own, and wait
+/// for that window to come back.
+pub(crate) async fn alone(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(policy) = response.headers_mut().get_mut(render::OPENER_POLICY) {
+        *policy = HeaderValue::from_static("same-origin");
+    }
+    response
+}
+
+/// What changes state runs to its end: a handler is dropped with its connection, and then the database would know of a
+/// change that memory does not.
 pub(crate) async fn finish<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work).await {
         Ok(done) => done,

@@ -4,6 +4,7 @@ mod api;
 mod body;
 mod cors;
 mod documents;
+mod headers;
 mod id;
 mod layer;
 mod manage;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::from_fn;
 use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -50,13 +52,15 @@ pub struct Doors {
 
 impl Doors {
     pub fn new(gate: Arc<Gate>) -> Self {
+        let of_people = Router::new().merge(profile::router()).merge(manager::router()).layer(from_fn(layer::alone));
+        let acting = id::acting().merge(of_people).fallback(nothing_here).with_state(Arc::clone(&gate));
         let router = Router::new()
             .merge(site::router())
             .merge(id::router())
-            .merge(profile::router())
+            .merge(profile::documents())
             .merge(manage::router())
-            .merge(manager::router())
-            .fallback(nothing_here);
+            // As a service of its own, so that the layer comes before the choice of a method.
+            .fallback_service(Router::new().fallback_service(acting).layer(from_fn(layer::acting)));
         Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(Reception::new(gate)) }
     }
 }

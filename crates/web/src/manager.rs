@@ -32,7 +32,6 @@ use model::{Language, Moment, Timestamp};
 use oauth::params::Params;
 use uuid::Uuid;
 
-use crate::layer;
 use crate::pages::manager::{Content, Page, Said, Section};
 use crate::person::Person;
 use crate::render::{self, FormTarget};
@@ -66,7 +65,6 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(Section::Refusals.path(), get(refusals::show))
         .route(Section::Legacy.path(), get(legacy::show))
         .route(Section::Settings.path(), get(settings::show).post(settings::change))
-        .layer(axum::middleware::from_fn(layer::to_the_end))
 }
 
 /// An administrator at a page.

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use flows::meters::SeatFigures;
 use http::{HeaderValue, StatusCode, header};
+use model::HostName;
 use model::meter::{Count, Histogram, LATENCIES, Spread, Tally};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::headers;
 use crate::render;
 use crate::site::VERSION;
 use crate::visit::Gate;
@@ -98,9 +101,25 @@ impl Latencies {
     }
 }
 
-/// `/metrics` and nothing else: for a listener that only the operator's network reaches.
-pub fn router(gate: Arc<Gate>) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(gate)
+/// `/metrics` and nothing else: for a listener that only the operator's network reaches; `hosts` are its names.
+pub fn router(gate: Arc<Gate>, hosts: Vec<HostName>) -> Router {
+    let known = Arc::new((Arc::clone(&gate), hosts));
+    Router::new().route("/metrics", get(metrics)).with_state(gate).layer(from_fn_with_state(known, at_known_host))
+}
+
+/// A browser within that network, on a page of a stranger who had its name rebound to this address, still says that name
+/// (RFC 9110 §7.4). An address cannot be rebound.
+async fn at_known_host(State(known): State<Arc<(Arc<Gate>, Vec<HostName>)>>, request: Request, next: Next) -> Response {
+    let (gate, hosts) = &*known;
+    let is_known = |host: &HostName| {
+        host.address().is_some() || host.is_loopback() || hosts.contains(host) || gate.house.is_claimed(host)
+    };
+    let host = headers::host_of(&request).ok().and_then(HostName::of);
+    if host.is_some_and(|host| is_known(&host)) {
+        return next.run(request).await;
+    }
+    let what = "Ask by address, or list the name as [metrics] hosts in the configuration.\n";
+    render::no_store(render::text(StatusCode::MISDIRECTED_REQUEST, what))
 }
 
 async fn metrics(State(gate): State<Arc<Gate>>) -> Response {

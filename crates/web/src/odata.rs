@@ -14,6 +14,7 @@ use model::domain::{Field, Kind, Refusal, SETS, Shape, Style, Value, check_optio
 use model::why::Details;
 use odata::{EntityId, ErrorBody, Json, Query, Resource, Url, context, format_instant, next_link, push_json_string};
 
+use crate::headers;
 use crate::render;
 
 /// What of a request this door reads.
@@ -212,11 +213,11 @@ fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// The first range of `Accept` that takes JSON says how much metadata is wanted; `full` is more than there is.
 fn accepted(headers: &HeaderMap) -> Option<Metadata> {
-    let mut ranges = headers.get_all(ACCEPT).iter().map(|value| value.to_str().unwrap_or_default()).peekable();
-    if ranges.peek().is_none_or(|range| range.trim().is_empty()) {
+    let mut ranges = headers::members(headers, ACCEPT).peekable();
+    if ranges.peek().is_none_or(|range| range.is_empty()) {
         return Some(Metadata::Minimal);
     }
-    ranges.flat_map(|range| range.split(',')).find_map(|range| {
+    ranges.find_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let media = parts.next()?;
         if !["*/*", "application/*", "application/json"].iter().any(|json| media.eq_ignore_ascii_case(json)) {
@@ -347,8 +348,8 @@ fn read_write(asked: &Asked<'_>, query: &Query) -> Result<(Json, Format), Refuse
 }
 
 fn prefers_minimal(headers: &HeaderMap) -> bool {
-    let values = headers.get_all("Prefer").iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split([',', ';'])).any(|preference| preference.trim() == "return=minimal")
+    let is_minimal = |member: &str| member.split(';').any(|preference| preference.trim() == "return=minimal");
+    headers::members(headers, "Prefer").any(|member| is_minimal(&member))
 }
 
 fn answer(status: StatusCode, body: Body) -> Response {

@@ -21,12 +21,12 @@ use axum::routing::get;
 use http::{HeaderMap, Method};
 
 use crate::cors::{self, Readers};
-use crate::layer;
 use crate::pages::profile::{Frame, Said, Section};
 use crate::person::Person;
 use crate::render;
 use crate::visit::{Gate, Visit};
 
+/// Whoever opens one of its pages is not idle: each of them acts.
 pub(crate) fn router() -> Router<Arc<Gate>> {
     Router::new()
         .route(Section::Overview.path(), get(overview::show))
@@ -42,11 +42,15 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(two_step::APP, get(two_step::show_app).post(two_step::add_app))
         .route(two_step::PASSKEY, get(two_step::show_passkey).post(two_step::add_passkey))
         .route(two_step::CONFIRM, get(two_step::show_confirm).post(two_step::confirm))
+}
+
+/// What applications read.
+pub(crate) fn documents() -> Router<Arc<Gate>> {
+    Router::new()
         .route("/profile/me", get(me::me).options(preflight))
         .route("/profile/me/picture", get(me::large).options(preflight))
         .route("/profile/me/picture/128", get(me::medium).options(preflight))
         .route("/profile/me/picture/64", get(me::small).options(preflight))
-        .layer(axum::middleware::from_fn(layer::to_the_end))
 }
 
 /// What all pages of the site show around what they are about.

@@ -10,7 +10,7 @@ use flows::audit::{Export, Format};
 use flows::manage::Manager;
 use flows::{Fault, FaultKind};
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::pages::ErrorPage;
@@ -19,11 +19,24 @@ use crate::visit::Visit;
 /// Seconds after which something that failed for lack of a resource may be tried again.
 const RETRY_AFTER: &str = "1";
 
+/// HTML §7.1.3. An application that opened our page in a window may wait for it (`layer::alone` says where none does).
+pub(crate) const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+/// Fetch §3.7.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+
+/// Passkeys, and nothing else that a browser could give away.
+static PERMISSIONS: HeaderValue = HeaderValue::from_static(
+    "publickey-credentials-get=(self), publickey-credentials-create=(self), accelerometer=(), camera=(), \
+     display-capture=(), geolocation=(), gyroscope=(), hid=(), magnetometer=(), microphone=(), midi=(), payment=(), \
+     serial=(), usb=()",
+);
+
 /// With room for the headers that every answer has: a map that grows is filled again.
 pub(crate) fn response(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    *response.headers_mut() = HeaderMap::with_capacity(12);
+    *response.headers_mut() = HeaderMap::with_capacity(14);
     response
 }
 
@@ -121,6 +134,9 @@ fn page_under(scripts: &str, status: StatusCode, page: &impl Template, form_targ
         HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
     );
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("unsafe-none"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(PERMISSIONS_POLICY, PERMISSIONS.clone());
     response
 }
 

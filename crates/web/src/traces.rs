@@ -256,7 +256,7 @@ mod tests {
             id: model::audit::RequestId::new(Timestamp(0), 1, 1),
             now: Timestamp(0),
             peer: PROXY.into(),
-            is_https: false,
+            is_https_only: false,
         };
         for _ in 0..=MOST_WAITING {
             let begun = Begun { trace: [1; 16], id: [2; 8], parent: None };

@@ -17,6 +17,7 @@ mod manager;
 mod pages;
 mod profile;
 mod reference_tokens;
+mod requests;
 mod sessions;
 mod sign_in;
 mod two_step;

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flows::admin::Office;
 use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
-use flows::{House, MasterKey, Passwords, Site, World};
+use flows::{DefaultInstance, House, MasterKey, Passwords, Site, World};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
@@ -127,7 +127,13 @@ impl Town {
         let root = RootUrl::parse("http://localhost:1").expect("a root");
         let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let world = Arc::clone(&self.clock) as Arc<dyn World>;
-        let house = House::open(self.database().await, Self::master(), vec![site], Some("testdb"), world);
+        let house = House::open(
+            self.database().await,
+            Self::master(),
+            vec![site],
+            Some(DefaultInstance::OfEveryHost("testdb")),
+            world,
+        );
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(Arc::clone(&house), TrustedProxies::default()));
         Node { house, doors }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flows::demo::{DemoInstance, DemoPasswords, seed};
-use flows::{Database, DatabaseUrl, House, MasterKey, Passwords, Site, World as _};
+use flows::{Database, DatabaseUrl, DefaultInstance, House, MasterKey, Passwords, Site, World as _};
 use model::{Dice as _, Moment, RootUrl};
 use web::SystemDice;
 use web::server::{Security, TrustedProxies};
@@ -45,7 +45,8 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
         .map(|instance| Ok(Site { name: instance.name().to_owned(), root: root(instance, port)?, hosts: Vec::new() }))
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
-    let house = House::open(database, master, sites, Some(DemoInstance::TestDb.name()), Arc::new(SystemWorld)).await?;
+    let default = DefaultInstance::OfLoopback(DemoInstance::TestDb.name());
+    let house = House::open(database, master, sites, Some(default), Arc::new(SystemWorld)).await?;
     let mut out = std::io::stdout().lock();
     out.write_all(welcome::text(port).as_bytes())
         .and_then(|()| out.flush())

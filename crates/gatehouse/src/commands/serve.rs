@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flows::{House, MasterKey, Site};
+use flows::{DefaultInstance, House, MasterKey, Site};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -31,7 +31,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let listeners = bind(&config.listen).await?;
     // As bound: with port 0 the operating system chose it.
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let figures = bind(config.metrics.as_slice()).await?;
+    let figures = bind(config.metrics.as_ref().map(|metrics| metrics.listen).as_slice()).await?;
     let metrics = figures.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let database = open(&provisions).await?;
     check_made(&config, &flows::admin::instances(&database).await.context("the database failed")?)?;
@@ -45,7 +45,8 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
         })
         .collect();
     let master = MasterKey::new(provisions.master_key.bytes());
-    let house = House::open(database, master, sites, config.default_instance.as_deref(), Arc::new(SystemWorld)).await?;
+    let default = config.default_instance.as_deref().map(DefaultInstance::OfEveryHost);
+    let house = House::open(database, master, sites, default, Arc::new(SystemWorld)).await?;
     let security = match provisions.certificate {
         None => Security::Plain,
         Some(certificate) => {
@@ -60,7 +61,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
     let showing = tokio::spawn(serve(
         figures,
-        web::metrics::router(Arc::clone(&gate)),
+        web::metrics::router(Arc::clone(&gate), config.metrics.map(|metrics| metrics.hosts).unwrap_or_default()),
         Security::Plain,
         Limits::default(),
         async move { drop(stopped.await) },

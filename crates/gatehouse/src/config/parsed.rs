@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use ipnet::IpNet;
-use model::RootUrl;
+use model::{HostName, RootUrl};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use store::{DatabaseUrl, DatabaseUrlError};
@@ -33,6 +33,12 @@ impl<'de, T: Grammar> Deserialize<'de> for Parsed<T> {
 /// For a field that holds the value itself.
 pub(super) fn parse<'de, T: Grammar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Parsed::deserialize(deserializer).map(|parsed| parsed.0)
+}
+
+/// Likewise, for a list of values.
+pub(super) fn several<'de, T: Grammar, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let parsed = Vec::<Parsed<T>>::deserialize(deserializer)?;
+    Ok(parsed.into_iter().map(|parsed| parsed.0).collect())
 }
 
 /// A number from 0 to 1.
@@ -68,14 +74,9 @@ impl Grammar for RootUrl {
     }
 }
 
-/// As in a `Host` header, without a port.
-pub(super) struct HostName(pub(super) String);
-
 impl Grammar for HostName {
     fn parse(text: &str) -> Result<Self, String> {
-        url::Host::parse(text)
-            .map(|host| Self(host.to_string()))
-            .map_err(|_| "not a host name like alias.example.com (no scheme, no port)".to_owned())
+        Self::parse(text).map_err(|error| format!("no request can name the host `{}`: {error}", text.escape_debug()))
     }
 }
 

@@ -53,7 +53,8 @@ fn a_small_configuration_says_everything_needed() {
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().expect("an address")]);
     assert_eq!(config.instances[0].name, "testdb");
     assert_eq!(config.instances[0].root.as_str(), "https://erp.example.com");
-    assert_eq!(config.instances[0].hosts, ["erp.example.com", "alias.example.com"]);
+    let hosts: Vec<&str> = config.instances[0].hosts.iter().map(HostName::as_str).collect();
+    assert_eq!(hosts, ["erp.example.com", "alias.example.com"]);
     assert_eq!(config.default_instance, None);
     assert_eq!(config.log, LogSettings::default());
     let provisions = config.check(&a_key).expect("good");
@@ -93,7 +94,15 @@ fn a_wrong_value_is_refused_with_its_line_and_what_to_write() {
         ("https://erp.example.com/", "http://erp.example.com/", "line 7", "https://"),
         ("https://erp.example.com/", "https://erp.example.com/id", "line 7", "nothing more"),
         ("Alias.example.com", "alias.example.com:8080", "line 8", "no port"),
+        ("Alias.example.com", "*.example.com", "line 8", "`*.example.com`: there are no wildcards"),
+        ("Alias.example.com", "alias.example.com\", \"https://b.example.com", "line 8", "`https://b.example.com`"),
+        ("Alias.example.com", "a b", "line 8", "no blank"),
+        ("Alias.example.com", "b\u{fc}cher.example", "line 8", "xn--"),
+        ("Alias.example.com", "a..example.com", "line 8", "not a host name"),
         ("Alias.example.com", "ERP.example.com", "line 8", "instance `testdb`"),
+        ("Alias.example.com", "erp.example.com.", "line 8", "instance `testdb`"),
+        ("https://erp.example.com/", "https://*.example.com/", "line 7", "no wildcards"),
+        ("[master_key]", "[metrics]\nlisten = \"127.0.0.1:1\"\nhosts = [\"*\"]\n[master_key]", "line 5", "wildcards"),
     ] {
         let told = refusal(old, new);
         assert!(told.starts_with(&format!("etc/gatehouse.toml, {line}: ")), "{told}");
@@ -266,7 +275,9 @@ fn figures_and_traces_are_off_unless_asked_for() {
     assert!(config.metrics.is_none() && config.traces.is_none());
     let section = |text: &str| with("[master_key]", &format!("{text}\n[master_key]"));
     let config = section("[metrics]\nlisten = \"127.0.0.1:9464\"").expect("good");
-    assert_eq!(config.metrics, Some("127.0.0.1:9464".parse().expect("an address")));
+    let metrics = config.metrics.expect("a table");
+    assert_eq!(metrics.listen, "127.0.0.1:9464".parse().expect("an address"));
+    assert!(metrics.hosts.is_empty());
     let config = section("[traces]\notlp = \"http://127.0.0.1:4318\"\nsample = 0.05").expect("good");
     assert_eq!(config.traces.map(|traces| traces.sample), Some(0.05));
     for (text, hint) in [

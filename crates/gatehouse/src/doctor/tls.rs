@@ -45,7 +45,7 @@ pub(super) fn look(config: &Config, report: &mut Report) {
     let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(SystemWorld.now().seconds()).unwrap_or(0)));
     for instance in under_https {
         for host in &instance.hosts {
-            name(host, (own, intermediates), now, report);
+            name(host.as_str(), (own, intermediates), now, report);
         }
     }
 }

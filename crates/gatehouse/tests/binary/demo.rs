@@ -27,7 +27,13 @@ fn the_demo_shows_its_people_applications_and_data() {
         |host| Site { port: server.port, host }.get("/id/.well-known/openid-configuration", &[]).member("issuer");
     let root = format!("http://localhost:{}", server.port);
     assert_eq!(issuer("localhost"), format!("{root}/id"));
-    assert_eq!(issuer("127.0.0.1"), format!("{root}/id"), "any host that no instance claims");
+    for host in ["127.0.0.1", "127.1.2.3", "[::1]", "other.localhost"] {
+        assert_eq!(issuer(host), format!("{root}/id"), "{host}: of this machine, and no instance claims it");
+    }
+    for host in ["evil.example", "localhost.evil.example", "192.0.2.1"] {
+        let answer = Site { port: server.port, host }.get("/id/.well-known/openid-configuration", &[]);
+        assert_eq!(answer.status, 404, "{host}: a name of elsewhere that leads here was rebound");
+    }
     assert_eq!(issuer("demodb.localhost"), format!("http://demodb.localhost:{}/id", server.port));
     for said in [root.as_str(), &format!("http://demodb.localhost:{}", server.port), "ecila-Demo1", "curl "] {
         assert!(welcome.contains(said), "{said} is not in {welcome}");

@@ -27,11 +27,11 @@ pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): R
 pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
     match body::form(&headers, body).await {
         // The browser kept its cookie back, as it must on a POST from another site: asked again by GET, it brings it.
-        Ok(params) if visit.session_cookie(&headers).is_none() => {
+        Ok(params) if visit.session_cookies(&headers).next().is_none() => {
             render::redirect(&Method::POST, &format!("/id/connect/endsession?{}", params.to_query()))
         }
         Ok(params) => {
-            let confirmed = form_is_ours(&mut visit, &headers, params.get("csrf"));
+            let confirmed = form_is_ours(&visit, &headers, params.get("csrf"));
             sign_out(visit, &Method::POST, &headers, &params, confirmed).await
         }
         Err(error) => malformed(&mut visit, &error.description()),
@@ -93,7 +93,7 @@ async fn sign_out(
                 render::page(StatusCode::OK, &page, FormTarget::Ourselves)
             };
             let names = visit.cookie_names();
-            match visit.session_cookie(headers) {
+            match visit.session_cookies(headers).next() {
                 Some(_) => render::with_cookie(response, &names.clear(names.session)),
                 None => response,
             }

@@ -7,7 +7,6 @@ use flows::Fault;
 use flows::second_step::{SecondStepRefusal, Shown};
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
-use oauth::secret::Presented;
 
 use super::sign_in::{self, Said, Way, after_wait, seconds, signed_in, way};
 use super::{form_expired, form_is_ours, form_page, malformed};
@@ -64,13 +63,11 @@ async fn page(
     said: Said<'_>,
 ) -> Result<Response, Fault> {
     let (form_cookie, is_new) = visit.form_cookie(headers);
-    let first_step = visit.step_cookie(headers).filter(|_| !is_new);
-    let step = match &first_step {
-        Some(first_step) => {
-            let csrf = visit.instance.form_token(&form_cookie);
-            visit.instance.second_step(&csrf, first_step, visit.now).await?
-        }
-        None => None,
+    let step = if is_new {
+        None
+    } else {
+        let csrf = visit.instance.form_token(&form_cookie);
+        visit.instance.second_step(&csrf, &visit.step_cookies(headers), visit.now).await?
     };
     let begin_anew_url = way.along("/id/account/login");
     let Some(step) = step else { return Ok(render::redirect(&Method::GET, &begin_anew_url)) };
@@ -130,7 +127,7 @@ async fn submit_asked(
         Ok(form) => form,
         Err(error) => return malformed(&mut visit, &error.description()),
     };
-    if !form_is_ours(&mut visit, headers, form.get("csrf")) {
+    if !form_is_ours(&visit, headers, form.get("csrf")) {
         return form_expired(&mut visit);
     }
     let done = async {
@@ -159,10 +156,10 @@ async fn take(
         }
         Asking::AppOrPasskey => Shown::Code(field("code")),
     };
-    let first_step = visit.step_cookie(headers).unwrap_or_else(|| Presented::new(""));
+    let first_steps = visit.step_cookies(headers);
     let previous = visit.browser(headers).await?;
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let step = (field("csrf"), &first_step, shown);
+    let step = (field("csrf"), &*first_steps, shown);
     let refusal = match instance.take_second_step(&mut visit.moment(), &visitor, step, previous.as_ref()).await? {
         Ok((browser, cookie)) => return signed_in(visit, way, (&browser, &cookie)).await,
         Err(refusal) => refusal,
@@ -195,7 +192,7 @@ pub(super) async fn submit_passkey(
         Ok(form) => form,
         Err(error) => return malformed(&mut visit, &error.description()),
     };
-    if !form_is_ours(&mut visit, &headers, form.get("csrf")) {
+    if !form_is_ours(&visit, &headers, form.get("csrf")) {
         return form_expired(&mut visit);
     }
     let field = |name| form.get(name).unwrap_or_default();

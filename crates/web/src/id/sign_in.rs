@@ -128,7 +128,7 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, RawQuery(query)
         Ok(form) => form,
         Err(error) => return malformed(&mut visit, &error.description()),
     };
-    if !form_is_ours(&mut visit, &headers, form.get("csrf")) {
+    if !form_is_ours(&visit, &headers, form.get("csrf")) {
         return form_expired(&mut visit);
     }
     let done = async {

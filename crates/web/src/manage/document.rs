@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::operation::{Description, Operation};
 use super::problem::ProblemBody;
 use super::{OPERATIONS, PREFIX};
+use crate::headers;
 use crate::pages::{favicon, stylesheet};
 use crate::render::{self, FormTarget};
 use crate::site::VERSION;
@@ -101,7 +102,7 @@ pub(super) async fn open_api(headers: HeaderMap) -> Response {
     });
     let (bytes, tag) = &*BYTES;
     let mut response = render::json_bytes(bytes.clone());
-    if headers.get(header::IF_NONE_MATCH) == Some(tag) {
+    if headers::has_already(&headers, tag) {
         response = Response::new(axum::body::Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::initials;
 use crate::cors::{self, Readers};
+use crate::headers;
 use crate::pages::profile::Section;
 use crate::render;
 use crate::visit::{Visit, entity_tag};
@@ -116,7 +117,7 @@ async fn picture(mut visit: Visit, headers: HeaderMap, size: PictureSize) -> Res
 /// Nothing but a picture, whatever opens it: no script runs and nothing is fetched, should it be opened by itself.
 fn image(headers: &HeaderMap, bytes: Vec<u8>, content_type: &'static str) -> Response {
     let tag = HeaderValue::try_from(entity_tag(&bytes)).expect("a tag is base64url in quotes");
-    let unchanged = headers.get(header::IF_NONE_MATCH) == Some(&tag);
+    let unchanged = headers::has_already(headers, &tag);
     let mut response = Response::new(if unchanged { Body::empty() } else { Body::from(bytes) });
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;

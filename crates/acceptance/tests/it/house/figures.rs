@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use acceptance::TestHouse;
+use axum::body::Body;
 use flows::meters::Meters;
 use flows::sessions::Ending;
+use http::Request;
+use model::HostName;
 use model::meter::Tally;
+use web::Gate;
+use web::server::{Answer as _, TrustedProxies};
 
 use crate::{READER, SERVICE};
 
@@ -47,6 +52,37 @@ async fn each_session_is_counted_once_when_it_opens_and_once_by_its_reason_when_
     house.catch_up().await;
     assert_eq!(counted(&meters.sessions_closed, "timer"), 3);
     assert_eq!(house.house.seats().await.expect("no fault")[0].used, 0);
+}
+
+/// A page of a stranger whose name is rebound to this address says its own name still.
+#[tokio::test]
+async fn figures_are_shown_to_whoever_asks_by_an_address_or_a_known_name() {
+    let house = TestHouse::open().await;
+    let gate = Gate::new(house.house.clone(), TrustedProxies::default());
+    let hosts = ["figures.example.com"].map(|host| HostName::parse(host).expect("a host"));
+    let router = web::metrics::router(gate, hosts.into());
+    let ask = async |host: &str| {
+        let request = Request::builder().uri("/metrics").header("host", host).body(Body::empty());
+        router.answer(request.expect("a request"), ([192, 0, 2, 1], 50_000).into()).await.status().as_u16()
+    };
+    for known in [
+        "127.0.0.1:9464",
+        "localhost:9464",
+        "node.localhost",
+        "[::1]:9464",
+        "192.0.2.7:9464",
+        "[2001:db8::7]:9464",
+        "demodb.localhost",
+        "figures.example.com:9464",
+        "FIGURES.example.com.",
+    ] {
+        assert_eq!(ask(known).await, 200, "{known}");
+    }
+    for unknown in
+        ["evil.example", "evil.example:9464", "figures.example.com.evil.example", "7.evil.example", "", "a b"]
+    {
+        assert_eq!(ask(unknown).await, 421, "{unknown:?}");
+    }
 }
 
 #[tokio::test]

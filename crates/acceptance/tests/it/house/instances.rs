@@ -23,6 +23,9 @@ async fn an_instance_is_found_by_host_and_its_issuer_is_configuration() {
         ("LOCALHOST", testdb),
         ("demodb.localhost", demodb),
         ("DemoDB.localhost:9999", demodb),
+        ("demodb.localhost.", demodb),
+        ("DEMODB.LOCALHOST.:8080", demodb),
+        ("localhost.:8080", testdb),
         ("127.0.0.1", testdb),
         ("evil.example", testdb),
         ("demodb.localhost.evil.example", testdb),
@@ -48,7 +51,24 @@ async fn no_address_that_we_make_is_taken_from_the_request() {
 async fn without_a_default_an_unknown_host_finds_nothing() {
     let house = TestHouse::without_default().await;
     assert_eq!(issuer_at(&house, "localhost").await, "http://localhost:8080/id");
-    for host in ["127.0.0.1", "evil.example", "other.localhost"] {
+    for host in ["127.0.0.1", "evil.example", "other.localhost", "demodb.localhost.."] {
+        let client = house.client().asking_host(host);
+        for path in ["/id/.well-known/openid-configuration", "/id/account/login", "/api/domain/odata/Crm_Customers"] {
+            assert_eq!(client.get(path).await.status, 404, "{host}{path}");
+        }
+    }
+}
+
+/// `demo.md`: a page whose name is rebound to this machine still says its name.
+#[tokio::test]
+async fn a_default_for_loopback_answers_no_name_of_elsewhere() {
+    let house = TestHouse::answering_loopback().await;
+    for host in ["localhost", "other.localhost:8080", "a.b.localhost.", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080"] {
+        assert_eq!(issuer_at(&house, host).await, "http://localhost:8080/id", "{host}");
+    }
+    assert_eq!(issuer_at(&house, "demodb.localhost").await, "http://demodb.localhost:8080/id");
+    for host in ["evil.example", "localhost.evil.example", "notlocalhost", "192.0.2.1", "[::2]", "0.0.0.0", "128.0.0.1"]
+    {
         let client = house.client().asking_host(host);
         for path in ["/id/.well-known/openid-configuration", "/id/account/login", "/api/domain/odata/Crm_Customers"] {
             assert_eq!(client.get(path).await.status, 404, "{host}{path}");

@@ -25,6 +25,15 @@ fn assert_well_kept(answer: &Answer, form_target: FormTarget) {
     assert_eq!(forms, (form_target == Ourselves).then_some("form-action 'self'"), "{name}: {policy}");
     assert!(!policy.contains("unsafe") && !policy.contains('*'), "{name}: {policy}");
     assert_eq!(answer.header("x-frame-options"), "DENY", "{name}");
+    // An application may have opened what is on its way in a window, and waits for that window.
+    let alone = name.starts_with("profile") || name.starts_with("manage");
+    let opener_policy = if alone { "same-origin" } else { "unsafe-none" };
+    assert_eq!(answer.header("cross-origin-opener-policy"), opener_policy, "{name}");
+    assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{name}");
+    let permissions = answer.header("permissions-policy");
+    for part in ["publickey-credentials-get=(self)", "publickey-credentials-create=(self)", "camera=()", "usb=()"] {
+        assert!(permissions.contains(part), "{name}: {permissions}");
+    }
     assert_eq!(answer.header("referrer-policy"), "same-origin", "{name}");
     assert_eq!(answer.header("x-content-type-options"), "nosniff", "{name}");
     assert_eq!(answer.header("cache-control"), "no-store", "{name}");
@@ -135,6 +144,11 @@ async fn a_house_under_https_tells_browsers_to_stay_there() {
             "{path}: this host, not its neighbours"
         );
         assert_eq!(plain.client().get(path).await.header("strict-transport-security"), "", "{path}");
+    }
+    // RFC 6797 has no ports: everything else that runs on the machine would have to speak https.
+    for host in ["localhost:8443", "localhost.", "a.localhost", "127.0.0.1:8443", "[::1]"] {
+        let answer = secure.client().asking_host(host).get("/id/account/login").await;
+        assert_eq!((answer.status.as_u16(), answer.header("strict-transport-security")), (200, ""), "{host}");
     }
 }
 

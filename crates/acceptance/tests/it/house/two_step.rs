@@ -10,7 +10,7 @@ use std::time::Duration;
 use acceptance::{Answer, Browser, Device, TestHouse, app_code};
 
 /// A step of an authenticator app: a code was used, and here is the next.
-const STEP: Duration = Duration::from_secs(30);
+pub(super) const STEP: Duration = Duration::from_secs(30);
 
 /// A person whose authenticator app is set up.
 pub(super) struct WithApp {
@@ -19,7 +19,7 @@ pub(super) struct WithApp {
 }
 
 impl WithApp {
-    fn code(&self, house: &TestHouse) -> String {
+    pub(super) fn code(&self, house: &TestHouse) -> String {
         app_code(&self.key, house.now())
     }
 }
@@ -54,6 +54,6 @@ async fn touch(browser: &mut Browser, page: &Answer, device: &mut Device) -> Ans
     browser.submit(page, "answer", &[("answer", &answer)]).await
 }
 
-async fn enter_code(browser: &mut Browser, page: &Answer, code: &str) -> Answer {
+pub(super) async fn enter_code(browser: &mut Browser, page: &Answer, code: &str) -> Answer {
     browser.submit(page, "code", &[("code", code)]).await
 }
