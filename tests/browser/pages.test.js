@@ -1,5 +1,7 @@
 // The pages as people meet them: without JavaScript, by keyboard, on a phone, in the dark.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { authorizeUrl, backAt, codeOf, ISSUER, launch, pageCalled, passwordOf, ROOT, signIn } from './chromium.js';
 import { looksGood } from './looks.js';
@@ -156,6 +158,31 @@ test('a person signs in and consents without JavaScript, by keyboard alone', asy
   const back = await backAt(page, '/signin-callback');
   assert.equal(back.searchParams.get('state'), 'tests');
   assert.ok(back.searchParams.get('code'));
+});
+
+/** RFC 8252 §8.6: any program can listen where a native app does. */
+test('a native app gets a code from somebody signed in by a press of a button, although it was allowed before', async () => {
+  const app = createServer((_request, answer) => answer.end('back')).listen(0, '127.0.0.1');
+  await once(app, 'listening');
+  try {
+    const redirect_uri = `http://127.0.0.1:${app.address().port}/callback`;
+    const code_challenge = 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM';
+    const native = { client_id: 'my.trusted.app/native', redirect_uri, code_challenge, code_challenge_method: 'S256' };
+    const page = await chromium.window({ javaScriptEnabled: false });
+    await page.goto(authorizeUrl(native));
+    await signIn(page);
+    await page.waitForURL((url) => url.href.startsWith(redirect_uri) && url.searchParams.has('code'));
+    await page.goto(authorizeUrl(native));
+    await pageCalled(page, 'sign-in').waitFor();
+    assert.match(await page.locator('main').innerText(), /Field App/);
+    await tabTo(page, 'button[name=continue]');
+    await page.keyboard.press('Enter');
+    await page.waitForURL((url) => url.href.startsWith(redirect_uri) && url.searchParams.has('code'));
+    await page.goto(authorizeUrl({ ...native, prompt: 'none' }));
+    await page.waitForURL((url) => url.href.startsWith(redirect_uri) && url.searchParams.get('error') === 'interaction_required');
+  } finally {
+    app.close();
+  }
 });
 
 test('a wrong password is told on the page, to screen readers too, and the login is kept', async () => {

@@ -99,6 +99,11 @@ impl Browser {
         self.submit(consent_page, "decision", &[("decision", "deny")]).await
     }
 
+    /// Presses *Continue as …*.
+    pub async fn go_on(&mut self, sign_in_page: &Answer) -> Answer {
+        self.submit(sign_in_page, "continue", &[("continue", "1")]).await
+    }
+
     /// Signs in without an application.
     pub async fn sign_in(&mut self) -> Answer {
         let page = self.open("/id/account/login").await;
@@ -109,7 +114,9 @@ impl Browser {
     pub async fn authorize(&mut self, asked: &Asked) -> Answer {
         let mut answer = self.open(&asked.path()).await;
         if answer.page() == "sign-in" {
-            answer = self.enter(&answer).await;
+            let button = answer.words("button[name=continue]");
+            let is_known = button.is_some_and(|button| button == format!("Continue as {}", self.login));
+            answer = if is_known { self.go_on(&answer).await } else { self.enter(&answer).await };
         }
         if answer.page() == "consent" {
             answer = self.allow(&answer).await;

@@ -13,7 +13,7 @@ use model::{Authorization, AuthorizationId, AuthorizationState, Moment, TrustedA
 use oauth::authorize::{AuthorizationRequest, AuthorizationTarget, TargetError};
 use oauth::client::ClientId;
 use oauth::params::Params;
-use oauth::redirect::with_params;
+use oauth::redirect::{RedirectMatch, with_params};
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented};
 use store::{Batch, Outcome};
@@ -27,6 +27,7 @@ use crate::{Answer, Fault};
 pub struct Target {
     pub application: Arc<TrustedApplication>,
     pub redirect_uri: String,
+    pub redirect_match: RedirectMatch,
     pub state: Option<String>,
 }
 
@@ -78,22 +79,24 @@ impl Instance {
         let refusal = match &application {
             None => TargetRefusal::UnknownApplication,
             Some(application) if !application.enabled => TargetRefusal::ApplicationDisabled,
-            Some(application) if !application.accepts_redirect(&target.redirect_uri) => {
+            Some(application) => {
+                if let Some(redirect_match) = application.redirect_match(&target.redirect_uri) {
+                    return Ok(Ok(Target {
+                        application: Arc::clone(application),
+                        redirect_uri: target.redirect_uri,
+                        redirect_match,
+                        state: AuthorizationRequest::returnable_state(params).map(str::to_owned),
+                    }));
+                }
                 let registered = application.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect();
                 TargetRefusal::RedirectUriNotRegistered { sent: target.redirect_uri.clone(), registered }
-            }
-            Some(application) => {
-                return Ok(Ok(Target {
-                    application: Arc::clone(application),
-                    redirect_uri: target.redirect_uri,
-                    state: AuthorizationRequest::returnable_state(params).map(str::to_owned),
-                }));
             }
         };
         self.refuse_target(moment, visitor, Some(&target.client_id), refusal).map(Err)
     }
 
-    /// Checks 3 to 7, and the code. `for_this_request` says that the person has just signed in for it.
+    /// Checks 3 to 7, and the code. `for_this_request` says that the person has just signed in for it, or confirmed who
+    /// they are.
     pub async fn authorize(
         &self,
         moment: &mut Moment<'_>,
@@ -125,7 +128,8 @@ impl Instance {
                 .is_some_and(|hint| self.read_hint(hint).is_none_or(|hint| hint.sub != browser.user.login.as_str())),
             consented: &consented,
         });
-        match (next_step(moment.now, &target.application, &asked, &grantable, who), browser) {
+        let client = (&*target.application, target.redirect_match);
+        match (next_step(moment.now, client, &asked, &grantable, who), browser) {
             (Err(refusal), _) => self.refuse(moment, visitor, target, &refusal),
             (Ok(Step::Issue), Some(browser)) => {
                 let needed = target.application.require_consent;

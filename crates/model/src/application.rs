@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use oauth::client::{ClientCredentials, ClientId};
 use oauth::jose::Algorithm;
-use oauth::redirect::RedirectUri;
+use oauth::redirect::{RedirectMatch, RedirectUri};
 use oauth::scope::Scope;
 use oauth::secret::{ClientSecret, Digest, Presented};
 
@@ -247,9 +247,9 @@ impl TrustedApplication {
         switched_off || other_service
     }
 
-    /// A browser-facing application that is enabled; it proves itself by its redirect URI (RFC 6749 §3.1.2).
-    pub fn accepts_redirect(&self, presented: &str) -> bool {
-        self.redirect_uris.iter().any(|registered| registered.accepts(presented))
+    /// How the presented URI is registered, if it is (RFC 6749 §3.1.2); the surest of several matches.
+    pub fn redirect_match(&self, presented: &str) -> Option<RedirectMatch> {
+        self.redirect_uris.iter().filter_map(|registered| registered.matches(presented)).min()
     }
 
     pub fn accepts_post_logout(&self, presented: &str) -> bool {

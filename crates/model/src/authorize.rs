@@ -6,6 +6,7 @@ use std::time::Duration;
 use oauth::authorize::{AuthorizationError, AuthorizationErrorCode as Code, AuthorizationRequest, Prompt, TargetError};
 use oauth::params::Params;
 use oauth::pkce::{Challenge, PkceError};
+use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
 
 use crate::application::{ClientRefusal, ScopeNotAllowed, grant_scope};
@@ -125,6 +126,8 @@ pub enum AuthorizeRefusal {
     ConsentRefused {
         asked: Scope,
     },
+    /// The application could be another program: the person would have to confirm.
+    InteractionRequired(RedirectMatch),
     /// The application or the user changed between two looks.
     Overtaken,
 }
@@ -154,6 +157,7 @@ impl AuthorizeRefusal {
             Self::UserTypeNotAllowed { .. } | Self::ConsentRefused { .. } => Code::AccessDenied,
             Self::LoginRequired(_) => Code::LoginRequired,
             Self::ConsentRequired { .. } => Code::ConsentRequired,
+            Self::InteractionRequired(_) => Code::InteractionRequired,
             Self::Overtaken => Code::TemporarilyUnavailable,
         }
     }
@@ -170,6 +174,10 @@ impl AuthorizeRefusal {
             Self::LoginRequired(_) => "the user who is asked for is not signed in".into(),
             Self::ConsentRequired { .. } => "the user has not consented, and prompt=none forbids asking".into(),
             Self::ConsentRefused { .. } => "the user did not consent".into(),
+            Self::InteractionRequired(_) => {
+                "another program could receive this redirect_uri, so the user must confirm, and prompt=none forbids asking"
+                    .into()
+            }
             Self::Overtaken => "something changed meanwhile: start again".into(),
         }
     }
@@ -187,6 +195,7 @@ impl Refusal for AuthorizeRefusal {
             Self::LoginRequired(_) => "login_required",
             Self::ConsentRequired { .. } => "consent_required",
             Self::ConsentRefused { .. } => "consent_refused",
+            Self::InteractionRequired(_) => "interaction_required",
             Self::Overtaken => "overtaken",
         }
     }
@@ -226,6 +235,19 @@ impl Refusal for AuthorizeRefusal {
             }
             Self::ConsentRefused { asked } => {
                 Details::new("the person allows what is asked for", "RFC 6749 §4.1.2.1").sent("scope", asked)
+            }
+            Self::InteractionRequired(matched) => {
+                let registered = match matched {
+                    RedirectMatch::Exact => "byte for byte",
+                    RedirectMatch::AnyLoopbackPort => "on a loopback address without a port",
+                    RedirectMatch::PrivateScheme => "under a private-use scheme",
+                };
+                Details::new(
+                    "where prompt=none, no other program of the device can receive the answer of a Public application",
+                    "RFC 8252 §8.6, RFC 6749 §10.2, OpenID Connect Core §3.1.2.6",
+                )
+                .sent("redirect_uri registered", registered)
+                .expected("redirect_uri registered", "with https, or on a loopback address with its port")
             }
             Self::Overtaken => Details::new("nothing changes between two looks", "RFC 6749 §4.1.2.1"),
         }
@@ -312,7 +334,8 @@ pub fn check(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<G
 pub struct SignedIn<'a> {
     pub user: &'a User,
     pub session: &'a IdentitySession,
-    /// The person proved who they are for this very request, so `prompt=login` and `max_age` are met.
+    /// The person answered a page of this very request: signed in, so `prompt=login` and `max_age` are met, or confirmed
+    /// who they are.
     pub for_this_request: bool,
     /// Not the person that `id_token_hint` names (OpenID Connect Core §3.1.2.1).
     pub is_another: bool,
@@ -323,15 +346,17 @@ pub struct SignedIn<'a> {
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// The sign-in page; who [`may_continue`] is offered a button.
     SignIn,
     Consent,
     Issue,
 }
 
-/// Check 7: sign-in, user type, consent (OpenID Connect Core §3.1.2.3, §3.1.2.4).
+/// Check 7: sign-in, user type, consent (OpenID Connect Core §3.1.2.3, §3.1.2.4), and a confirmation where the application
+/// cannot be told from another program (RFC 8252 §8.6).
 pub fn next_step(
     now: Timestamp,
-    app: &TrustedApplication,
+    (app, redirect): (&TrustedApplication, RedirectMatch),
     asked: &AuthorizationRequest,
     grantable: &Grantable,
     who: Option<SignedIn<'_>>,
@@ -349,14 +374,14 @@ pub fn next_step(
         return Err(AuthorizeRefusal::UserTypeNotAllowed { user_type: who.user.user_type });
     }
     let agreed = !app.require_consent || grantable.scope.is_subset(who.consented);
-    match (agreed && !asked.prompt.consent, silent) {
-        (true, _) => Ok(Step::Issue),
-        (false, true) => {
-            let (asked, consented) = (grantable.scope.clone(), who.consented.clone());
-            Err(AuthorizeRefusal::ConsentRequired { asked, consented })
-        }
-        (false, false) => Ok(Step::Consent),
+    if asked.prompt.consent || !agreed {
+        let (asked, consented) = (grantable.scope.clone(), who.consented.clone());
+        return if silent { Err(AuthorizeRefusal::ConsentRequired { asked, consented }) } else { Ok(Step::Consent) };
     }
+    if app.is_public() && redirect.is_claimable() && !who.for_this_request {
+        return if silent { Err(AuthorizeRefusal::InteractionRequired(redirect)) } else { Ok(Step::SignIn) };
+    }
+    Ok(Step::Issue)
 }
 
 /// May the person go on as who they are, by a press of a button? Only where nothing but a choice was asked for.
@@ -470,7 +495,7 @@ pub(crate) mod tests {
                 is_another: query.contains("id_token_hint"),
                 consented: &consented,
             });
-            next_step(at, &app, &asked, &grantable, who)
+            next_step(at, (&app, RedirectMatch::Exact), &asked, &grantable, who)
         };
         let alice = Some((UserType::Internal, false));
         let just_now = Some((UserType::Internal, true));
@@ -500,5 +525,40 @@ pub(crate) mod tests {
         assert_eq!(step("scope=read&id_token_hint=another", alice, "read"), Ok(Step::SignIn));
         assert_eq!(step("scope=read&id_token_hint=another", just_now, "read"), Err(required(Another)));
         assert_eq!(step("scope=read&id_token_hint=another&prompt=none", alice, "read"), Err(required(Another)));
+    }
+
+    /// RFC 8252 §8.6: consent given once is not enough where another program could receive the code.
+    #[test]
+    fn a_public_application_that_could_be_another_program_gets_nothing_silently() {
+        use RedirectMatch::{AnyLoopbackPort, Exact, PrivateScheme};
+        let (public, secret) = (application(PUBLIC, "read"), application(confidential("s", None), "read"));
+        let mut without_consent = public.clone();
+        without_consent.require_consent = false;
+        let read = Scope::parse("read").expect("valid");
+        let (session, alice) = (session(), user(UserType::Internal));
+        let step = |app: &TrustedApplication, redirect, query: &str, (consented, for_this_request): (&str, bool)| {
+            let asked = asked(&format!("{CHALLENGE}&scope=read&{query}"));
+            let grantable = check(app, &asked).expect("allowed");
+            let consented = Scope::parse(consented).expect("valid");
+            let (user, session) = (&alice, &session);
+            let who = SignedIn { user, session, for_this_request, is_another: false, consented: &consented };
+            next_step(Timestamp::from_seconds(1100), (app, redirect), &asked, &grantable, Some(who))
+        };
+        for redirect in [AnyLoopbackPort, PrivateScheme] {
+            let confirm = Err(AuthorizeRefusal::InteractionRequired(redirect));
+            for app in [&public, &without_consent] {
+                assert_eq!(step(app, redirect, "", ("read", false)), Ok(Step::SignIn));
+                assert_eq!(step(app, redirect, "", ("read", true)), Ok(Step::Issue), "a page was answered");
+                assert_eq!(step(app, redirect, "prompt=none", ("read", false)), confirm);
+            }
+            assert_eq!(step(&public, redirect, "", ("", false)), Ok(Step::Consent), "the one page is enough");
+            let consent = AuthorizeRefusal::ConsentRequired { asked: read.clone(), consented: Scope::default() };
+            assert_eq!(step(&public, redirect, "prompt=none", ("", false)), Err(consent), "goes before");
+            let login = step(&public, redirect, "prompt=none&max_age=0", ("read", false));
+            assert!(matches!(login, Err(AuthorizeRefusal::LoginRequired(_))), "goes before: {login:?}");
+            assert_eq!(step(&secret, redirect, "", ("read", false)), Ok(Step::Issue), "its secret tells who it is");
+        }
+        assert_eq!(step(&public, Exact, "", ("read", false)), Ok(Step::Issue));
+        assert_eq!(step(&public, Exact, "prompt=none", ("read", false)), Ok(Step::Issue));
     }
 }

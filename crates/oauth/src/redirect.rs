@@ -13,6 +13,28 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RedirectUri(String);
 
+/// How a presented redirect URI matched a registered one, the surest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RedirectMatch {
+    /// `https`, or loopback `http` with its port: byte for byte.
+    Exact,
+    /// Loopback `http` registered without a port (RFC 8252 §7.3).
+    AnyLoopbackPort,
+    /// A private-use URI scheme (RFC 8252 §7.1): byte for byte.
+    PrivateScheme,
+}
+
+impl RedirectMatch {
+    /// Can another program of the same device receive the answer? Any may listen on a loopback port or register a scheme
+    /// (RFC 8252 §8.6).
+    pub const fn is_claimable(self) -> bool {
+        match self {
+            Self::Exact => false,
+            Self::AnyLoopbackPort | Self::PrivateScheme => true,
+        }
+    }
+}
+
 /// Why a URI may not be registered, and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
@@ -77,19 +99,21 @@ impl RedirectUri {
 
     /// Byte for byte (RFC 9700 §4.1.3), but a loopback `http` URI registered without a port matches any (RFC 8252 §7.3).
     /// Texts are compared, never parsed URIs: two parsers may disagree, one text cannot.
-    pub fn accepts(&self, presented: &str) -> bool {
-        self.0 == presented || self.accepts_with_port(presented).unwrap_or(false)
+    pub fn matches(&self, presented: &str) -> Option<RedirectMatch> {
+        let is_same = self.0 == presented;
+        if let Some((host, rest)) = self.without_port() {
+            return (is_same || adds_port(presented, host, rest)).then_some(RedirectMatch::AnyLoopbackPort);
+        }
+        let is_web = self.0.starts_with("https:") || self.0.starts_with("http:");
+        is_same.then_some(if is_web { RedirectMatch::Exact } else { RedirectMatch::PrivateScheme })
     }
 
-    /// `None` if this is no loopback URI without a port, or the other not the same with one.
-    fn accepts_with_port(&self, presented: &str) -> Option<bool> {
+    /// Host, and path with query, of a loopback `http` URI without a port.
+    fn without_port(&self) -> Option<(&'static str, &str)> {
         let after_scheme = self.0.strip_prefix("http://")?;
         let host = LOOPBACK.into_iter().find(|host| after_scheme.starts_with(host))?;
-        let path = after_scheme.strip_prefix(host).filter(|path| !path.starts_with(':'))?;
-        let after_host = presented.strip_prefix("http://")?.strip_prefix(host)?.strip_prefix(':')?;
-        let digits = after_host.bytes().take_while(u8::is_ascii_digit).count();
-        let (port, rest) = after_host.split_at(digits);
-        Some(is_port(port) && rest == path)
+        let rest = after_scheme.strip_prefix(host).filter(|rest| !rest.starts_with(':'))?;
+        Some((host, rest))
     }
 
     /// For CORS: the origin of an `http` or `https` URI as a browser writes it (RFC 6454 §6.2).
@@ -112,6 +136,15 @@ pub fn with_params(presented: &str, params: &[(&str, &str)]) -> String {
     }
     let start = uri.len();
     Serializer::for_suffix(uri, start).extend_pairs(params).finish()
+}
+
+/// Is this the loopback `http` URI of that host, path and query, with a port?
+fn adds_port(presented: &str, host: &str, rest: &str) -> bool {
+    let after_host = presented.strip_prefix("http://").and_then(|text| text.strip_prefix(host));
+    let Some(from_port) = after_host.and_then(|text| text.strip_prefix(':')) else { return false };
+    let digits = from_port.bytes().take_while(u8::is_ascii_digit).count();
+    let (port, after_port) = from_port.split_at(digits);
+    is_port(port) && after_port == rest
 }
 
 /// RFC 3986 §2: unreserved, reserved and `%`.
@@ -262,7 +295,33 @@ mod tests {
     }
 
     fn accepts(registered: &str, presented: &str) -> bool {
-        RedirectUri::parse(registered).expect("valid").accepts(presented)
+        RedirectUri::parse(registered).expect("valid").matches(presented).is_some()
+    }
+
+    /// RFC 8252 §8.6.
+    #[test]
+    fn a_match_says_whether_another_program_can_receive_the_answer() {
+        use RedirectMatch::{AnyLoopbackPort, Exact, PrivateScheme};
+        for (registered, presented, expected) in [
+            ("https://app.example.com/cb", "https://app.example.com/cb", Exact),
+            ("https://localhost/cb", "https://localhost/cb", Exact),
+            ("http://localhost:3000/cb", "http://localhost:3000/cb", Exact),
+            ("http://[::1]:3000/cb", "http://[::1]:3000/cb", Exact),
+            ("http://127.0.0.1/cb", "http://127.0.0.1/cb", AnyLoopbackPort),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:5000/cb", AnyLoopbackPort),
+            ("http://localhost/cb", "http://localhost/cb", AnyLoopbackPort),
+            ("http://localhost/cb", "http://localhost:5000/cb", AnyLoopbackPort),
+            ("http://[::1]/cb", "http://[::1]/cb", AnyLoopbackPort),
+            ("http://[::1]/cb", "http://[::1]:5000/cb", AnyLoopbackPort),
+            ("http://127.0.0.1", "http://127.0.0.1", AnyLoopbackPort),
+            ("com.example.app:/cb", "com.example.app:/cb", PrivateScheme),
+            ("com.example.app://localhost:80/cb", "com.example.app://localhost:80/cb", PrivateScheme),
+            ("http.example:/cb", "http.example:/cb", PrivateScheme),
+        ] {
+            let matched = RedirectUri::parse(registered).expect("valid").matches(presented);
+            assert_eq!(matched, Some(expected), "{registered} {presented}");
+            assert_eq!(expected.is_claimable(), expected != Exact);
+        }
     }
 
     /// RFC 9700 §4.1.3.

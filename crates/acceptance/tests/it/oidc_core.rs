@@ -161,7 +161,7 @@ async fn prompt_select_account_offers_the_person_at_the_browser_and_others() {
     let page = alice.open(&asked.path()).await;
     assert_eq!(page.page(), "sign-in");
     assert_eq!(page.words("button[name=continue]").as_deref(), Some("Continue as alice"));
-    let answer = alice.submit(&page, "continue", &[("continue", "1")]).await;
+    let answer = alice.go_on(&page).await;
     let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["auth_time"], jwt::claims(before.id())["auth_time"], "nobody proved anything");
     let page = alice.open(&asked.path()).await;

@@ -1,8 +1,9 @@
 //! OAuth 2.0 for Native Apps.
 
-use acceptance::{App, TestHouse, Tokens};
+use acceptance::{App, TestHouse, Tokens, jwt};
+use serde_json::json;
 
-use crate::{FIRST, NATIVE, assert_error_page};
+use crate::{FIRST, NATIVE, SPA, assert_error_page};
 
 #[tokio::test]
 async fn a_loopback_uri_registered_without_a_port_takes_any_port() {
@@ -70,4 +71,114 @@ async fn a_private_scheme_is_called_back() {
         let answer = alice.open(&app.asks("read").with("redirect_uri", uri).path()).await;
         assert_error_page(&answer, 400, "invalid_request");
     }
+}
+
+/// §8.6: consent that was given once would serve every program that listens on a port or claims the scheme.
+#[tokio::test]
+async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_button() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    let native = house.app(NATIVE);
+    let first = native.sign_in(&mut alice, "openid read").await;
+    house.advance(std::time::Duration::from_mins(1));
+    for uri in ["com.example.fieldapp:/callback", "http://127.0.0.1:51004/callback", "http://127.0.0.1/callback"] {
+        let app = App { redirect_uri: uri.to_owned(), ..native.clone() };
+        let page = alice.open(&app.asks("openid read").path()).await;
+        assert_eq!(page.page(), "sign-in", "{uri}");
+        assert_eq!(page.words("button[name=continue]").as_deref(), Some("Continue as alice"), "{uri}");
+        assert!(page.text().contains("Field App"), "who asks is told");
+        let answer = alice.go_on(&page).await;
+        let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+        for claim in ["sid", "auth_time"] {
+            assert_eq!(jwt::claims(tokens.id())[claim], jwt::claims(first.id())[claim], "{uri}: the sign-in is used");
+        }
+        // Pressed for that request, not for the next.
+        assert_eq!(alice.open(&app.asks("openid read").path()).await.page(), "sign-in", "{uri}");
+        let silent = alice.open(&app.asks("openid read").with("prompt", "none").path()).await;
+        assert_eq!(silent.callback_error(), "interaction_required", "{uri}");
+        assert_eq!(silent.callback()["state"], "state of the app");
+    }
+}
+
+/// OpenID Connect Core §3.1.2.6.
+#[tokio::test]
+async fn what_is_missing_first_is_told_first_where_no_page_may_be_shown() {
+    let house = TestHouse::open().await;
+    let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
+    let silent = app.asks("read").with("prompt", "none");
+    assert_eq!(alice.open(&silent.path()).await.callback_error(), "login_required");
+    alice.sign_in().await;
+    assert_eq!(alice.open(&silent.path()).await.callback_error(), "consent_required");
+    app.sign_in(&mut alice, "read").await;
+    let answer = alice.open(&silent.path()).await;
+    assert_eq!(answer.callback_error(), "interaction_required");
+    let trail = house.audit().await;
+    let refused = trail.iter().rfind(|row| row.kind == "authorize").expect("it is told");
+    assert_eq!((refused.reason.as_str(), refused.application.as_str()), ("interaction_required", NATIVE));
+}
+
+#[tokio::test]
+async fn a_page_that_was_answered_for_the_request_is_enough() {
+    let house = TestHouse::open().await;
+    let app = house.app(NATIVE);
+    let mut alice = house.browser("alice");
+    // Signed in for it, and agreed.
+    app.sign_in(&mut alice, "read").await;
+    // Agreed for it.
+    let consent = alice.open(&app.asks("read update").path()).await;
+    assert_eq!(consent.page(), "consent");
+    assert!(alice.allow(&consent).await.callback().contains_key("code"));
+    // Signed in for it; consent is remembered.
+    for asked in [app.asks("read"), app.asks("read").with("prompt", "login")] {
+        let mut elsewhere = house.browser("alice");
+        let page = elsewhere.open(&asked.path()).await;
+        assert!(elsewhere.enter(&page).await.callback().contains_key("code"));
+    }
+    // Nobody else is at the browser: the password of another person is a way on, too.
+    let page = alice.open(&app.asks("read").path()).await;
+    let mut bob = alice.taken_over_by("bob");
+    assert_eq!(bob.enter(&page).await.page(), "consent");
+}
+
+#[tokio::test]
+async fn only_a_public_app_at_an_address_that_others_can_claim_is_asked_about() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    let record = |uri: &str, public: bool| {
+        json!({
+            "ApplicationUri": uri, "Name": "Tool", "Scope": "read", "RequireConsent": false,
+            "ClientType": if public { "Public" } else { "Confidential" }, "ImpersonateAsInternalUserAllowed": true,
+            "ImpersonateLoginUrl": [
+                "http://127.0.0.1/cb", "http://127.0.0.1:7001/cb", "http://localhost/cb", "http://[::1]/cb",
+                "com.example.tool:/cb", "https://tool.example.com/cb",
+            ],
+        })
+    };
+    let public = house.register(record("tool", true), None).await;
+    let confidential = house.register(record("tool.server", false), Some("tool-secret-of-good-length")).await;
+    alice.sign_in().await;
+    for (uri, is_claimable) in [
+        ("http://127.0.0.1/cb", true),
+        ("http://127.0.0.1:7000/cb", true),
+        ("http://localhost/cb", true),
+        ("http://localhost:7000/cb", true),
+        ("http://[::1]/cb", true),
+        ("http://[::1]:7000/cb", true),
+        ("com.example.tool:/cb", true),
+        ("http://127.0.0.1:7001/cb", false),
+        ("https://tool.example.com/cb", false),
+    ] {
+        let app = App { redirect_uri: uri.to_owned(), ..public.clone() };
+        let answer = alice.open(&app.asks("read").path()).await;
+        assert_eq!(answer.page() == "sign-in", is_claimable, "{uri}: although the app needs no consent");
+        let silent = alice.open(&app.asks("read").with("prompt", "none").path()).await;
+        let error = silent.callback().get("error").cloned();
+        assert_eq!(error.as_deref(), is_claimable.then_some("interaction_required"), "{uri}");
+        let app = App { redirect_uri: uri.to_owned(), ..confidential.clone() };
+        let answer = alice.open(&app.asks("read").path()).await;
+        assert!(answer.callback().contains_key("code"), "{uri}: its secret tells the app from others");
+    }
+    let page_app = house.app(SPA);
+    page_app.sign_in(&mut alice, "read").await;
+    assert!(alice.open(&page_app.asks("read").path()).await.callback().contains_key("code"), "its port is registered");
 }

@@ -187,7 +187,10 @@ async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestHouse) {
         }
         Tokens::read(&app.refresh(successor).await);
         let silent: Asked = app.asks("read").with("prompt", "none");
-        assert!(alice.open(&silent.path()).await.callback().contains_key("code"), "{uri}: and so does the sign-in");
+        let answer = alice.open(&silent.path()).await.callback();
+        let error = answer.get("error").map(String::as_str);
+        // A native application gets nothing silently (RFC 8252 §8.6).
+        assert_eq!(error, (uri == NATIVE).then_some("interaction_required"), "{uri}: and so does the sign-in");
     }
 }
 

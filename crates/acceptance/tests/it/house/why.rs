@@ -100,6 +100,12 @@ async fn the_authorization_endpoint_says_what_was_asked_and_what_is_registered()
     let silent = alice.open(&app.asks("read update").with("prompt", "none").path()).await;
     let told = why(&house, &silent).await;
     assert_eq!((fact(&told, "sent", "scope"), fact(&told, "expected", "consented")), ("read update", "read"));
+    let native = house.app(NATIVE);
+    native.sign_in(&mut alice, "read").await;
+    let silent = alice.open(&native.asks("read").with("prompt", "none").path()).await;
+    let told = why(&house, &silent).await;
+    assert_eq!(told["cause"], "interaction_required");
+    assert_eq!(fact(&told, "sent", "redirect_uri registered"), "under a private-use scheme");
     house.advance(Duration::from_mins(5));
     let too_old = alice.open(&app.asks("read").with("prompt", "none").with("max_age", "60").path()).await;
     assert_eq!(fact(&why(&house, &too_old).await, "sent", "max_age"), "60");

@@ -3,7 +3,7 @@
 use acceptance::{Answer, Browser, TestHouse};
 
 use super::{administrator, first_of, found};
-use crate::{FIRST, SERVICE};
+use crate::{FIRST, NATIVE, SERVICE};
 
 async fn trial(admin: &mut Browser, uri: &str) -> Answer {
     let application = admin.open(&format!("/manage/apps?find={uri}")).await;
@@ -67,6 +67,20 @@ async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
     let application = house.office().await.application(FIRST).await.expect("no fault").expect("there");
     assert_eq!(application.secrets().len(), 1, "the secret of the run is gone");
     assert_eq!(admin.open("/manage").await.page(), "manage", "the administrator stays signed in");
+}
+
+/// RFC 8252 §8.6: the page is part of the flow of everybody.
+#[tokio::test]
+async fn a_native_app_is_tried_with_the_page_that_asks_whether_to_continue() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let page = trial(&mut admin, NATIVE).await;
+    let asked = admin.submit(&page, "flow", &[("agrees", "1")]).await;
+    assert!(titles(&asked).contains(&"The person agrees".to_owned()));
+    let again = admin.submit(&asked, "flow", &[]).await;
+    let titles = titles(&again);
+    assert_eq!(titles[2..4], ["The person is asked whether to continue", "The person continues"], "{titles:?}");
+    assert!(!titles.iter().any(|title| title.contains("consent")), "it is remembered");
 }
 
 #[tokio::test]

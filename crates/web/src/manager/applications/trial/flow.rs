@@ -211,6 +211,7 @@ impl Trial {
         ];
         let authorize = at("/id/connect/authorize", &query);
         let sent = self.must("The browser is sent to sign in", By::Browser, (Method::GET, &authorize), None).await?;
+        let sent = self.confirmed(sent).await?;
         let sent = self.consented(sent, wanted.agrees).await?;
         let code = self.code_of(&sent, wanted, state)?;
         let form = client.with(&[
@@ -237,13 +238,26 @@ impl Trial {
         self.used(client, wanted, (&access, refresh)).await
     }
 
-    /// Through the consent page, if the person is asked.
-    async fn consented(&mut self, sent: Heard, agrees: bool) -> Result<Heard, Ended> {
+    /// Through *Continue as*, if the person is asked.
+    async fn confirmed(&mut self, sent: Heard) -> Result<Heard, Ended> {
         let page = sent.location().to_owned();
-        if page.starts_with("/id/account/login") {
+        if !page.starts_with("/id/account/login") {
+            return Ok(sent);
+        }
+        let title = "The person is asked whether to continue";
+        let shown = self.must(title, By::Browser, (Method::GET, &page), None).await?;
+        let html = String::from_utf8_lossy(&shown.body);
+        if !html.contains("name=\"continue\"") {
             self.note(false, "You would have to sign in anew first.");
             return Err(Ended);
         }
+        let form = [("csrf", form_token(&html).ok_or(Ended)?), ("continue", "1")];
+        self.must("The person continues", By::Browser, (Method::POST, &page), Some(&form)).await
+    }
+
+    /// Through the consent page, if the person is asked.
+    async fn consented(&mut self, sent: Heard, agrees: bool) -> Result<Heard, Ended> {
+        let page = sent.location().to_owned();
         if !page.starts_with("/id/account/consent") {
             return Ok(sent);
         }
@@ -253,9 +267,7 @@ impl Trial {
             return Err(Ended);
         }
         let html = String::from_utf8_lossy(&shown.body);
-        let value = html.split_once("name=\"csrf\" value=\"").and_then(|(_, rest)| rest.split_once('"'));
-        let (csrf, _) = value.ok_or(Ended)?;
-        let form = [("csrf", csrf), ("decision", "allow")];
+        let form = [("csrf", form_token(&html).ok_or(Ended)?), ("decision", "allow")];
         self.must("The person agrees", By::Browser, (Method::POST, &page), Some(&form)).await
     }
 
@@ -333,6 +345,12 @@ impl Trial {
         }
         Ok(())
     }
+}
+
+/// What the first form of a page must bring back.
+fn form_token(html: &str) -> Option<&str> {
+    let (_, rest) = html.split_once("name=\"csrf\" value=\"")?;
+    rest.split_once('"').map(|(token, _)| token)
 }
 
 /// `name=value` of a `Set-Cookie` line.
