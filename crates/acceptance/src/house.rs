@@ -41,6 +41,9 @@ pub struct AuditRow {
     pub user: String,
     pub token: String,
     pub session: String,
+    pub address: String,
+    /// Of the request that was repeated.
+    pub earlier_address: String,
     /// Everything, also what has no member here.
     pub columns: Vec<String>,
 }
@@ -308,11 +311,15 @@ impl TestHouse {
         let rows = events.into_iter().map(|event| {
             let [application, user, token, session] =
                 [event.application, event.user, event.token, event.session].map(Option::unwrap_or_default);
-            let more = [event.actor, event.login, event.address, event.user_agent, event.request, event.detail];
+            let [address, earlier_address] =
+                [&event.address, &event.earlier_address].map(|text| text.clone().unwrap_or_default());
+            let who = [event.actor, event.login, event.address, event.user_agent];
+            let more = who.into_iter().chain([event.earlier_address, event.earlier_user_agent]);
+            let more = more.chain([event.request, event.detail]);
             let known = [&event.kind, &event.outcome, &event.reason, &application, &user, &token, &session];
-            let columns = known.into_iter().cloned().chain(more.into_iter().map(Option::unwrap_or_default)).collect();
+            let columns = known.into_iter().cloned().chain(more.map(Option::unwrap_or_default)).collect();
             let (kind, outcome, reason) = (event.kind, event.outcome, event.reason);
-            AuditRow { kind, outcome, reason, application, user, token, session, columns }
+            AuditRow { kind, outcome, reason, application, user, token, session, address, earlier_address, columns }
         });
         rows.collect()
     }

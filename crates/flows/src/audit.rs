@@ -62,6 +62,7 @@ pub(crate) fn house_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
         token: None,
         session: None,
         visitor: None,
+        earlier: None,
         login: None,
         detail: None,
     }

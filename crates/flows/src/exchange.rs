@@ -204,7 +204,7 @@ impl Instance {
                 Ok(rotation) => rotation,
                 Err(refusal @ RefreshRefusal::Reused { .. }) => {
                     let event = AuditEvent::refused(moment.now, AuditKind::TokenReused, visitor, &refusal);
-                    let event = about(event, client, &authorization);
+                    let event = about(event, client, &authorization).repeating(authorization.rotated_by());
                     self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
                     return Ok(Err(refusal));
                 }
@@ -214,23 +214,21 @@ impl Instance {
                 Ok(user) => user,
                 Err(gone) => return Ok(Err(RefreshRefusal::Gone(gone))),
             };
-            let event = about(AuditEvent::done(moment.now, AuditKind::TokenRefreshed, visitor), client, &authorization);
-            let newest = match rotation {
-                Rotation::Repeat => {
-                    self.audit.put(&event)?;
-                    shown.next()
-                }
+            let (change, kind, earlier) = match rotation {
                 Rotation::Advance => {
-                    let batch = Batch::from(vec![
-                        self.store.advance_family(id, shown, moment.now),
-                        Trail::new(&self.store, moment.dice, moment.now).event(&event),
-                    ]);
-                    match self.store.commit(batch).await? {
-                        Outcome::Committed => shown.next(),
-                        Outcome::GuardFailed { .. } => continue,
-                    }
+                    let by = (&visitor.origin(), moment.now);
+                    (self.store.advance_family(id, shown, by), AuditKind::TokenRefreshed, None)
+                }
+                Rotation::Repeat => {
+                    (self.store.expect_family_stands(id), AuditKind::TokenRepeated, authorization.rotated_by())
                 }
             };
+            let event = about(AuditEvent::done(moment.now, kind, visitor), client, &authorization).repeating(earlier);
+            let batch = Batch::from(vec![change, Trail::new(&self.store, moment.dice, moment.now).event(&event)]);
+            if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+                continue;
+            }
+            let newest = shown.next();
             let granted = asked.unwrap_or(&authorization.scope);
             let still_registered = still_registered(client.get(), granted);
             let tokens = Tokens { authorization: &authorization, user: &user, scope: &still_registered, nonce: None };

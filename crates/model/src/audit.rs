@@ -48,6 +48,7 @@ kinds! {
     CodeReused => "code-reused",
     TokenIssued => "token-issued",
     TokenRefreshed => "token-refreshed",
+    TokenRepeated => "token-repeated",
     TokenReused => "token-reused",
     TokenRefused => "token-refused",
     TokenRevoked => "token-revoked",
@@ -70,6 +71,19 @@ pub struct Visitor {
     /// Cut to 256 characters.
     pub user_agent: Option<Arc<str>>,
     pub request: RequestId,
+}
+
+/// Where a request came from. Identifies a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub address: IpAddr,
+    pub user_agent: Option<Arc<str>>,
+}
+
+impl Visitor {
+    pub fn origin(&self) -> Origin {
+        Origin { address: self.address, user_agent: self.user_agent.clone() }
+    }
 }
 
 /// Two lower-case digits for each byte. Written for every call: formatting one by one costs ten times as much.
@@ -159,8 +173,10 @@ pub struct AuditEvent {
     /// `sid` or the id of the API session.
     pub session: Option<String>,
     pub visitor: Option<Visitor>,
-    /// The login of the user that it is about, where a person is to read it. It identifies a person, as the visitor does:
-    /// the chain holds only a digest of it. Nothing that identifies a person stands anywhere else in an event.
+    /// Of the earlier request that this one repeats.
+    pub earlier: Option<Origin>,
+    /// The login of the user that it is about, where a person is to read it. It identifies a person, as visitor and earlier
+    /// origin do: the chain holds only a digest of them. Nothing that identifies a person stands anywhere else in an event.
     pub login: Option<String>,
     /// JSON on one line, for what only this kind has.
     pub detail: Option<String>,
@@ -191,13 +207,17 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    earlier_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier_user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestId>,
 }
 
 impl AuditEvent {
     /// One line of JSON, without its end, behind what is there.
     pub fn write_line(&self, text: &mut Vec<u8>) {
-        let visitor = self.visitor.as_ref();
+        let (visitor, earlier) = (self.visitor.as_ref(), self.earlier.as_ref());
         let line = Line {
             at: self.at.micros(),
             kind: self.kind.as_str(),
@@ -211,6 +231,8 @@ impl AuditEvent {
             login: self.login.as_deref(),
             address: visitor.map(|visitor| visitor.address),
             user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()),
+            earlier_address: earlier.map(|origin| origin.address),
+            earlier_user_agent: earlier.and_then(|origin| origin.user_agent.as_deref()),
             request: visitor.map(|visitor| visitor.request),
         };
         serde_json::to_writer(&mut *text, &line).expect("an event is strings and numbers");
@@ -235,6 +257,7 @@ impl AuditEvent {
             token: None,
             session: None,
             visitor: Some(visitor.clone()),
+            earlier: None,
             login: None,
             detail: None,
         }
@@ -275,6 +298,13 @@ impl AuditEvent {
     #[must_use]
     pub fn session(mut self, id: impl Into<Uuid>) -> Self {
         self.session = Some(id.into().to_string());
+        self
+    }
+
+    /// Where the request came from that this one repeats, if that is known.
+    #[must_use]
+    pub fn repeating(mut self, earlier: Option<&Origin>) -> Self {
+        self.earlier = earlier.cloned();
         self
     }
 

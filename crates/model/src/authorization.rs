@@ -6,6 +6,7 @@ use oauth::pkce::{Challenge, Verifier};
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Digest};
 
+use crate::audit::Origin;
 use crate::claims::Epochs;
 use crate::standing::Gone;
 use crate::why::{Details, Refusal, when};
@@ -53,6 +54,16 @@ pub enum AuthorizationState {
     Ended(End),
 }
 
+impl Authorization {
+    /// Where the newest refresh token was first asked for, if that is known.
+    pub fn rotated_by(&self) -> Option<&Origin> {
+        match &self.state {
+            AuthorizationState::Redeemed(family) => family.rotated_by.as_ref(),
+            AuthorizationState::Issued(_) | AuthorizationState::Ended(_) => None,
+        }
+    }
+}
+
 /// When an authorization ended, and what ended it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
@@ -84,6 +95,9 @@ pub struct IssuedCode {
 pub struct RefreshFamily {
     pub generation: Generation,
     pub rotated_at: Timestamp,
+    /// Where the newest generation was first asked for. Unknown for the first one, for rotations before this was kept, and
+    /// once the person is erased.
+    pub rotated_by: Option<Origin>,
     /// The newest generation reached the application: an access token of it was used.
     pub proven: bool,
     /// Absolute; `None` where `offline_access` was not granted.
@@ -416,6 +430,7 @@ mod tests {
         AuthorizationState::Redeemed(RefreshFamily {
             generation: Generation(generation),
             rotated_at: Timestamp::from_seconds(100),
+            rotated_by: None,
             proven,
             refresh_until: Some(Timestamp::from_seconds(1000)),
         })

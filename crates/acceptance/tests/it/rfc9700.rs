@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{App, Asked, TestHouse, Tokens, on_both};
+use acceptance::{App, Asked, Client, TestHouse, Tokens, on_both};
 use tokio::task::JoinSet;
 
 use crate::{FIRST, NATIVE, assert_error_page, assert_refused};
@@ -12,6 +12,7 @@ on_both! {
     a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen
     a_public_app_loses_its_family_by_late_reuse
     the_token_before_the_last_but_one_ends_its_whole_family_at_once
+    a_repeat_is_told_with_both_addresses
     what_proved_a_token_is_remembered_over_a_restart
     racing_uses_of_a_refresh_token_have_one_successor
     a_refresh_token_has_an_absolute_end
@@ -157,6 +158,46 @@ async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(house: 
     assert_eq!(house.client().call_api(&other.access).await.status, 200);
 }
 
+/// Whoever repeats, from wherever, by whatever node: the answer is given again, and the audit tells who had it first.
+async fn a_repeat_is_told_with_both_addresses(house: TestHouse) {
+    const HERE: &str = "192.0.2.1";
+    let node = house.another_node().await;
+    let (app, first, second) = rotated(&house, FIRST).await;
+    let from = |client: &Client, address: &str| App { client: client.from(&format!("{address}:443")), ..app.clone() };
+    let (there, by_other) = (from(&app.client, "198.51.100.7"), from(&house.client_of(&node), "203.0.113.9"));
+    for repeating in [&app, &there, &by_other] {
+        assert_eq!(Tokens::read(&repeating.refresh(first.refresh()).await).refresh(), second.refresh());
+    }
+    // Nobody has been seen with the newest: a Confidential application may have lost the answer.
+    house.advance(11 * SECOND);
+    assert_eq!(Tokens::read(&there.refresh(first.refresh()).await).refresh(), second.refresh());
+    // The next rotation is another's, and one that is refused is told likewise.
+    let third = Tokens::read(&there.refresh(second.refresh()).await);
+    Tokens::read(&app.refresh(second.refresh()).await);
+    assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
+    assert_dead(&app, &[&third]).await;
+    drop(node);
+    let trail = house.audit().await;
+    let told = |kind: &str| -> Vec<(String, String)> {
+        let rows = trail.iter().filter(|row| row.kind == kind && row.application == FIRST);
+        let mut pairs: Vec<_> = rows.map(|row| (row.address.clone(), row.earlier_address.clone())).collect();
+        pairs.sort();
+        pairs
+    };
+    let pair = |now: &str, before: &str| (now.to_owned(), before.to_owned());
+    let mut repeated = [
+        pair(HERE, HERE),
+        pair("198.51.100.7", HERE),
+        pair("203.0.113.9", HERE),
+        pair("198.51.100.7", HERE),
+        pair(HERE, "198.51.100.7"),
+    ];
+    repeated.sort();
+    assert_eq!(told("token-repeated"), repeated);
+    assert_eq!(told("token-refreshed"), [pair(HERE, ""), pair("198.51.100.7", "")], "no other rotation");
+    assert_eq!(told("token-reused"), [pair(HERE, "198.51.100.7")]);
+}
+
 async fn what_proved_a_token_is_remembered_over_a_restart(house: TestHouse) {
     let (app, first, second) = rotated(&house, FIRST).await;
     assert_eq!(app.client.user_info(&second.access).await.status, 200);
@@ -192,6 +233,9 @@ async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestHouse) {
         // A native application gets nothing silently (RFC 8252 §8.6).
         assert_eq!(error, (uri == NATIVE).then_some("interaction_required"), "{uri}: and so does the sign-in");
     }
+    let trail = house.audit().await;
+    let told = |kind: &str| trail.iter().filter(|row| row.kind == kind).count();
+    assert_eq!((told("token-refreshed"), told("token-repeated")), (4, 126), "each tells what it was");
 }
 
 async fn a_refresh_token_has_an_absolute_end(house: TestHouse) {

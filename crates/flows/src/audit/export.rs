@@ -134,7 +134,7 @@ fn jsonl_event(text: &mut String, seal: i64, event: &BookEvent<'_>) {
         writeln!(text, "{{\"of\":{seal},\"place\":{place},\"hash\":\"{hash}\"{person},\"event\":{line}}}");
 }
 
-const CSV: [&str; 18] = [
+const CSV: [&str; 20] = [
     "seal",
     "place",
     "hash",
@@ -153,6 +153,8 @@ const CSV: [&str; 18] = [
     "user_agent",
     "request",
     "detail",
+    "earlier_address",
+    "earlier_user_agent",
 ];
 
 fn csv_line(seal: i64, found: &BookEvent<'_>) -> String {
@@ -162,7 +164,7 @@ fn csv_line(seal: i64, found: &BookEvent<'_>) -> String {
         Some(Known::Erased) => "erased".to_owned(),
         _ => text(value),
     };
-    let cells: [String; 18] = [
+    let cells: [String; 20] = [
         seal.to_string(),
         found.place.to_string(),
         found.hash.to_string(),
@@ -181,6 +183,8 @@ fn csv_line(seal: i64, found: &BookEvent<'_>) -> String {
         person(&event.user_agent),
         text(&event.request),
         text(&event.detail),
+        person(&event.earlier_address),
+        person(&event.earlier_user_agent),
     ];
     cells.map(|cell| csv_cell(&cell)).join(",")
 }

@@ -38,6 +38,8 @@ pub(super) fn entry(event: &AuditedEvent) -> Value {
         "session": event.session,
         "address": event.address,
         "userAgent": event.user_agent,
+        "earlierAddress": event.earlier_address,
+        "earlierUserAgent": event.earlier_user_agent,
         "request": event.request,
         "detail": detail(event),
     })
@@ -57,6 +59,7 @@ fn describe(event: &AuditedEvent) -> String {
         ("token", &event.token),
         ("session", &event.session),
         ("address", &event.address),
+        ("earlier address", &event.earlier_address),
     ];
     for (name, value) in known {
         if let Some(value) = value {

@@ -21,10 +21,13 @@ pub struct StoredEvent {
     pub user: Option<String>,
     pub token: Option<String>,
     pub session: Option<String>,
-    /// These three identify a person; gone once the person was erased.
+    /// These five identify a person; gone once the person was erased.
     pub login: Option<String>,
     pub address: Option<String>,
     pub user_agent: Option<String>,
+    /// Of the earlier request that the event's own repeats.
+    pub earlier_address: Option<String>,
+    pub earlier_user_agent: Option<String>,
     pub request: Option<String>,
     /// JSON.
     pub detail: Option<String>,
@@ -39,6 +42,10 @@ pub struct Person {
     pub address: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_user_agent: Option<String>,
 }
 
 impl Person {
@@ -92,6 +99,10 @@ struct Line {
     address: Option<String>,
     #[serde(default, skip_serializing)]
     user_agent: Option<String>,
+    #[serde(default, skip_serializing)]
+    earlier_address: Option<String>,
+    #[serde(default, skip_serializing)]
+    earlier_user_agent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +139,8 @@ impl StoredEvent {
             login: line.login,
             address: line.address,
             user_agent: line.user_agent,
+            earlier_address: line.earlier_address,
+            earlier_user_agent: line.earlier_user_agent,
             request: line.request,
             detail: line.detail.map(|detail| detail.to_string()),
         };
@@ -136,12 +149,19 @@ impl StoredEvent {
 
     /// What identifies a person is taken out of the event.
     pub fn take_person(&mut self) -> Person {
-        Person { login: self.login.take(), address: self.address.take(), user_agent: self.user_agent.take() }
+        Person {
+            login: self.login.take(),
+            address: self.address.take(),
+            user_agent: self.user_agent.take(),
+            earlier_address: self.earlier_address.take(),
+            earlier_user_agent: self.earlier_user_agent.take(),
+        }
     }
 
     #[must_use]
-    pub fn with_person(self, Person { login, address, user_agent }: Person) -> Self {
-        Self { login, address, user_agent, ..self }
+    pub fn with_person(self, person: Person) -> Self {
+        let Person { login, address, user_agent, earlier_address, earlier_user_agent } = person;
+        Self { login, address, user_agent, earlier_address, earlier_user_agent, ..self }
     }
 
     /// A line of a block that does not read back: it is sealed as it is, so that one bad line never holds the chain up.
@@ -174,6 +194,8 @@ impl StoredEvent {
             login: None,
             address: None,
             user_agent: None,
+            earlier_address: None,
+            earlier_user_agent: None,
             request: self.request,
             person: person.map(|digest| digest.to_string()),
             detail,
@@ -188,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_line_of_the_chain_names_nobody() {
-        let line = r#"{"at":5,"kind":"sign-in","outcome":"done","user":"u","login":"eve","address":"192.0.2.1","user_agent":"x","detail":{"b":1,"a":[]}}"#;
+        let line = r#"{"at":5,"kind":"sign-in","outcome":"done","user":"u","login":"eve","address":"192.0.2.1","user_agent":"x","earlier_address":"192.0.2.2","earlier_user_agent":"y","detail":{"b":1,"a":[]}}"#;
         let (mut event, digest) = StoredEvent::parse(line).expect("a line");
         assert_eq!((event.login.as_deref(), event.address.as_deref(), digest), (Some("eve"), Some("192.0.2.1"), None));
         event.id = "1.0".to_owned();

@@ -14,7 +14,7 @@ macro_rules! select_events {
     ($rest:literal) => {
         concat!(
             "SELECT id, at, kind, outcome, reason, actor, application, user_id, token, session, login, address, \
-             user_agent, request, detail FROM audit_events ",
+             user_agent, request, detail, earlier_address, earlier_user_agent FROM audit_events ",
             $rest
         )
     };
@@ -28,11 +28,11 @@ fn least_id(at: Timestamp) -> Uuid {
 
 impl Store {
     pub fn insert_audit_event(&self, id: Uuid, event: &AuditEvent) -> Statement {
-        let visitor = event.visitor.as_ref();
+        let (visitor, earlier) = (event.visitor.as_ref(), event.earlier.as_ref());
         self.bound(
             "INSERT INTO audit_events (instance, id, at, kind, outcome, reason, actor, application, user_id, token, \
-             session, address, user_agent, request, detail, login) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             session, address, user_agent, request, detail, login, earlier_address, earlier_user_agent) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
             values![
                 id,
                 event.at.micros(),
@@ -48,7 +48,9 @@ impl Store {
                 visitor.and_then(|visitor| visitor.user_agent.as_deref()),
                 visitor.map(|visitor| visitor.request.to_string()),
                 event.detail.as_deref(),
-                event.login.as_deref()
+                event.login.as_deref(),
+                earlier.map(|origin| origin.address.to_string()),
+                earlier.and_then(|origin| origin.user_agent.as_deref())
             ],
         )
         .expect(1)
@@ -187,5 +189,7 @@ fn read(row: &Row) -> Result<StoredEvent, Fault> {
         user_agent: row.opt_text(12)?,
         request: row.opt_text(13)?,
         detail: row.opt_text(14)?,
+        earlier_address: row.opt_text(15)?,
+        earlier_user_agent: row.opt_text(16)?,
     })
 }

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use model::audit::Origin;
 use model::authorization::{End, IssuedCode, RefreshFamily};
 use model::claims::Epochs;
 use model::{
@@ -25,6 +28,7 @@ fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Fault> {
         "redeemed" => AuthorizationState::Redeemed(RefreshFamily {
             generation: Generation(row.int(12)?),
             rotated_at: row.time(13)?,
+            rotated_by: rotated_by(row)?,
             proven: row.flag(14)?,
             refresh_until: row.opt_time(15)?,
         }),
@@ -47,6 +51,12 @@ fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Fault> {
     })
 }
 
+fn rotated_by(row: &Row) -> Result<Option<Origin>, Fault> {
+    let Some(address) = row.opt_text(20)? else { return Ok(None) };
+    let address = address.parse().map_err(|_| damaged("an address does not read back"))?;
+    Ok(Some(Origin { address, user_agent: row.opt_text(21)?.map(Arc::from) }))
+}
+
 impl Store {
     /// The authorization with the digest of its code, whatever became of it.
     pub async fn authorization(
@@ -55,7 +65,7 @@ impl Store {
     ) -> Result<Option<(Authorization, Digest<oauth::secret::AuthorizationCode>)>, Fault> {
         let sql = "SELECT state, application, user_id, session, scope, auth_time, amr, code_digest, code_expires_at, \
                    redirect_uri, nonce, challenge, generation, rotated_at, proven, refresh_until, application_epoch, user_epoch, \
-                   ended_at, end_reason FROM authorizations WHERE instance = $1 AND id = $2";
+                   ended_at, end_reason, rotated_address, rotated_user_agent FROM authorizations WHERE instance = $1 AND id = $2";
         let Some(row) = self.row(sql, values![id.0]).await? else { return Ok(None) };
         let digest = Digest::try_from(row.bytes(7)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?;
         Ok(Some((read(id, &row)?, digest)))
@@ -98,13 +108,20 @@ impl Store {
     }
 
     /// Guarded by the generation that was read.
-    pub fn advance_family(&self, id: AuthorizationId, from: Generation, now: Timestamp) -> Statement {
+    pub fn advance_family(&self, id: AuthorizationId, from: Generation, (by, now): (&Origin, Timestamp)) -> Statement {
         self.bound(
-            "UPDATE authorizations SET generation = generation + 1, rotated_at = $4, proven = 0 \
+            "UPDATE authorizations SET generation = generation + 1, rotated_at = $4, rotated_address = $5, \
+             rotated_user_agent = $6, proven = 0 \
              WHERE instance = $1 AND id = $2 AND generation = $3 AND state = 'redeemed'",
-            values![id.0, from.0, now.micros()],
+            values![id.0, from.0, now.micros(), by.address.to_string(), by.user_agent.as_deref()],
         )
         .expect(1)
+    }
+
+    /// Guard: the family has not ended. Its generation may have moved on: what was shown was the last but one when it was read.
+    pub fn expect_family_stands(&self, id: AuthorizationId) -> Statement {
+        self.bound("SELECT 1 FROM authorizations WHERE instance = $1 AND id = $2 AND state = 'redeemed'", values![id.0])
+            .expect(1)
     }
 
     /// An access token of this generation was used; not guarded, because a later generation makes it moot.

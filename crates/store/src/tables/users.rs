@@ -191,6 +191,10 @@ impl Store {
             of_user_at(
                 "UPDATE identity_sessions SET ended_at = $3 WHERE instance = $1 AND user_id = $2 AND ended_at IS NULL",
             ),
+            of_user(
+                "UPDATE authorizations SET rotated_address = NULL, rotated_user_agent = NULL \
+                 WHERE instance = $1 AND user_id = $2",
+            ),
             self.remove_pictures(user.id),
             of_user_at(
                 "UPDATE authorizations SET state = 'ended', ended_at = $3, end_reason = 'user_erased' \

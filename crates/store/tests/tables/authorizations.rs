@@ -1,5 +1,6 @@
 //! One authorization, one row for life: code, family, end.
 
+use model::audit::Origin;
 use model::authorization::{IssuedCode, RefreshFamily};
 use model::claims::Epochs;
 use model::{
@@ -8,16 +9,18 @@ use model::{
 use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Presented;
-use store::Store;
+use store::{Outcome, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
-use crate::{LATER, MUCH_LATER, NOW, done, house, refused};
+use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody};
 
 crate::on_both! {
     a_code_reads_back_as_issued_with_and_without_its_options
     a_code_is_redeemed_once
     a_family_advances_only_from_the_generation_that_was_read
+    a_rotation_is_remembered_with_its_address_until_the_person_is_erased
+    a_repeat_is_for_a_family_that_stands
     a_generation_is_proven_until_the_next
     an_authorization_ends_once_with_its_first_reason_and_for_good
     a_sign_in_ends_all_that_descends_from_it
@@ -29,6 +32,10 @@ const S256: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 const fn id(number: u128) -> AuthorizationId {
     AuthorizationId(Uuid::from_u128(number))
+}
+
+fn by() -> Origin {
+    Origin { address: [192, 0, 2, 1].into(), user_agent: Some("Firefox".into()) }
 }
 
 fn issued(options: bool) -> IssuedCode {
@@ -67,7 +74,7 @@ async fn read(store: &Store, number: u128) -> Option<Authorization> {
 
 async fn family(store: &Store, number: u128) -> (i64, Timestamp, bool, Option<Timestamp>) {
     match read(store, number).await.expect("the row is there").state {
-        AuthorizationState::Redeemed(RefreshFamily { generation, rotated_at, proven, refresh_until }) => {
+        AuthorizationState::Redeemed(RefreshFamily { generation, rotated_at, proven, refresh_until, .. }) => {
             (generation.0, rotated_at, proven, refresh_until)
         }
         other => panic!("{other:?}"),
@@ -115,13 +122,50 @@ async fn a_code_is_redeemed_once(place: Place) {
 async fn a_family_advances_only_from_the_generation_that_was_read(place: Place) {
     let house = house(&place).await;
     issue(&house.here, 1, 9).await;
-    refused(&house.here, house.here.advance_family(id(1), Generation(0), LATER)).await;
+    refused(&house.here, house.here.advance_family(id(1), Generation(0), (&by(), LATER))).await;
     done(&house.here, house.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
-    done(&house.here, house.here.advance_family(id(1), Generation(1), LATER)).await;
-    refused(&house.here, house.here.advance_family(id(1), Generation(1), MUCH_LATER)).await;
-    refused(&house.here, house.here.advance_family(id(1), Generation(3), MUCH_LATER)).await;
-    refused(&house.there, house.there.advance_family(id(1), Generation(2), MUCH_LATER)).await;
+    done(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
+    refused(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), MUCH_LATER))).await;
+    refused(&house.here, house.here.advance_family(id(1), Generation(3), (&by(), MUCH_LATER))).await;
+    refused(&house.there, house.there.advance_family(id(1), Generation(2), (&by(), MUCH_LATER))).await;
     assert_eq!(family(&house.here, 1).await, (2, LATER, false, Some(MUCH_LATER)));
+}
+
+async fn a_rotation_is_remembered_with_its_address_until_the_person_is_erased(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let eve = somebody(store, 1, "eve").await;
+    let code = issued(true);
+    let hers = Authorization { user: eve.id, ..authorization(1, 9, &code) };
+    done(store, store.insert_authorization(&hers, &code)).await;
+    issue(store, 2, 9).await;
+    let rotated_by = async |number| read(store, number).await.expect("there").rotated_by().cloned();
+    for number in [1, 2] {
+        done(store, store.redeem_code(id(number), Some(MUCH_LATER), NOW)).await;
+        assert_eq!(rotated_by(number).await, None, "a code is no rotation");
+        done(store, store.advance_family(id(number), Generation(1), (&by(), LATER))).await;
+        assert_eq!(rotated_by(number).await, Some(by()));
+    }
+    let unnamed = Origin { address: [203, 0, 113, 9].into(), user_agent: None };
+    done(store, store.advance_family(id(2), Generation(2), (&unnamed, LATER))).await;
+    assert_eq!(rotated_by(2).await, Some(unnamed.clone()));
+    assert_eq!(store.commit(store.erase_user(&eve, LATER).into()).await.expect("no fault"), Outcome::Committed);
+    let sql = "SELECT id FROM authorizations WHERE rotated_address IS NOT NULL OR rotated_user_agent IS NOT NULL";
+    let left = store.query(sql, vec![]).await.expect("no fault");
+    let left: Vec<String> = left.iter().map(|row| row.text(0).expect("an id")).collect();
+    assert_eq!(left, [id(2).to_string()], "of somebody else");
+}
+
+async fn a_repeat_is_for_a_family_that_stands(place: Place) {
+    let house = house(&place).await;
+    issue(&house.here, 1, 9).await;
+    refused(&house.here, house.here.expect_family_stands(id(1))).await;
+    done(&house.here, house.here.redeem_code(id(1), Some(MUCH_LATER), NOW)).await;
+    refused(&house.there, house.there.expect_family_stands(id(1))).await;
+    done(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
+    done(&house.here, house.here.expect_family_stands(id(1))).await;
+    done(&house.here, house.here.end_authorization(id(1), "sign_out", LATER)).await;
+    refused(&house.here, house.here.expect_family_stands(id(1))).await;
 }
 
 async fn a_generation_is_proven_until_the_next(place: Place) {
@@ -132,7 +176,7 @@ async fn a_generation_is_proven_until_the_next(place: Place) {
     assert!(!family(&house.here, 1).await.2, "another generation proves nothing of this one");
     done(&house.here, house.here.prove_generation(id(1), Generation(1))).await;
     assert!(family(&house.here, 1).await.2);
-    done(&house.here, house.here.advance_family(id(1), Generation(1), LATER)).await;
+    done(&house.here, house.here.advance_family(id(1), Generation(1), (&by(), LATER))).await;
     assert!(!family(&house.here, 1).await.2, "the next one has proven nothing yet");
     done(&house.here, house.here.prove_generation(id(1), Generation(1))).await;
     assert!(!family(&house.here, 1).await.2, "an old token's use comes too late");
@@ -150,7 +194,7 @@ async fn an_authorization_ends_once_with_its_first_reason_and_for_good(place: Pl
     done(&house.there, house.there.end_authorization(id(3), "elsewhere", LATER)).await;
     assert!(has_ended(&house.here, 1).await && has_ended(&house.here, 2).await && !has_ended(&house.here, 3).await);
     refused(&house.here, house.here.redeem_code(id(1), None, LATER)).await;
-    refused(&house.here, house.here.advance_family(id(2), Generation(1), LATER)).await;
+    refused(&house.here, house.here.advance_family(id(2), Generation(1), (&by(), LATER))).await;
     let ended = async |store: &Store, since| store.authorizations_ended_since(since).await.expect("no fault");
     assert_eq!(ended(&house.here, LATER).await, [id(2)], "the second end did not move the first");
     assert_eq!(ended(&house.here, NOW).await.len(), 2);

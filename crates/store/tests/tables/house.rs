@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::audit::{AuditEvent, AuditKind, RequestId, StoredEvent, Visitor};
+use model::audit::{AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visitor};
 use model::keys::KeyTimes;
 use model::{InstanceSettings, Timestamp};
 use oauth::jose::Algorithm;
@@ -186,6 +186,7 @@ async fn audit_events_read_back_oldest_first(place: Place) {
         .detail(&serde_json::json!({ "a": 1 }));
     full.actor = Some(Cow::Borrowed("operator"));
     full.login = Some("eve".to_owned());
+    full.earlier = Some(Origin { address: [192, 0, 2, 7].into(), user_agent: Some("curl".into()) });
     let bare = AuditEvent { visitor: None, ..AuditEvent::done(NOW, AuditKind::KeyRotated, &visitor) };
     done(&house.here, house.here.insert_audit_event(id(1), &full)).await;
     done(&house.here, house.here.insert_audit_event(id(2), &bare)).await;
@@ -210,6 +211,8 @@ async fn audit_events_read_back_oldest_first(place: Place) {
     let (user, session) = (user_id(1).to_string(), Uuid::from_u128(2).to_string());
     assert_eq!(known.map(|text| text.as_deref()), ["operator", "my.app", &user, "jti", &session].map(Some));
     let known = [&trail[2].login, &trail[2].address, &trail[2].user_agent, &trail[2].request, &trail[2].detail];
+    let earlier = [&trail[2].earlier_address, &trail[2].earlier_user_agent];
+    assert_eq!(earlier.map(|text| text.as_deref()), ["192.0.2.7", "curl"].map(Some));
     let request = request.to_string();
     let expected = ["eve", "2001:db8::1", "Mozilla/5.0", &request, r#"{"a":1}"#].map(Some);
     assert_eq!(known.map(|text| text.as_deref()), expected);

@@ -59,6 +59,11 @@ pub(super) struct EventEntry {
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
+    /// Where the request came from that this one repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier_user_agent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<String>,
     /// What only this kind has.
@@ -82,6 +87,8 @@ impl From<AuditedEvent> for EventEntry {
             session: event.session,
             address: event.address,
             user_agent: event.user_agent,
+            earlier_address: event.earlier_address,
+            earlier_user_agent: event.earlier_user_agent,
             request: event.request,
             detail: event.detail.and_then(|text| serde_json::from_str(&text).ok()),
         }

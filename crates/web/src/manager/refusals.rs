@@ -89,6 +89,8 @@ fn told(event: &AuditedEvent) -> [Part; 2] {
         ("Session", &event.session),
         ("From", &event.address),
         ("Browser", &event.user_agent),
+        ("Before from", &event.earlier_address),
+        ("Browser before", &event.earlier_user_agent),
     ];
     facts.extend(known.into_iter().filter_map(|(label, value)| Some((label, Cell::code(value.as_deref()?)))));
     [Part::Heading(if event.outcome == "refused" { "Refused" } else { "Done" }), Part::Facts(facts)]
