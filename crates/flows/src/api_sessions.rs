@@ -13,14 +13,14 @@ use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::guard::{Killed, TokenEnd};
 use model::legacy::LegacyRefusal;
 use model::seat::{
-    Admission, Extension, FUTURE, Licences, NoSeat, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer, Step,
-    ends_at,
+    Admission, Extension, FUTURE, NoSeat, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer, Step, ends_at,
 };
+use model::why::Refusal as _;
 use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
 use parking_lot::{Mutex, RwLock};
 use store::{
-    ApiSessionRow, Batch, Change, ChangeKind, ClosedApiSession, Closing, NewApiSession, Outcome, SeatsSeen, Statement,
-    Store, TokenNames,
+    ApiSessionRow, AskingForSeat, Batch, Change, ChangeKind, ClosedApiSession, Closing, NewApiSession, Outcome,
+    SeatsSeen, Statement, Store, TokenNames,
 };
 use uuid::Uuid;
 
@@ -204,6 +204,10 @@ pub(crate) struct Calling<'a> {
 }
 
 impl Calling<'_> {
+    fn asking(&self) -> AskingForSeat {
+        AskingForSeat { key: self.key.as_text(), user: self.user.id, application: self.application }
+    }
+
     fn is_for(&self, session: ApiSessionId) -> bool {
         self.continues.is_none_or(|only| only == session)
     }
@@ -265,10 +269,11 @@ impl Instance {
         moment: &mut Moment<'_>,
         visitor: &Visitor,
     ) -> Answer<ApiSessionId, GuardRefusal> {
+        let asking = calling.asking();
         let mut opening = Opening::new(moment.now, &calling.user.login, self.feed.slack());
         loop {
-            let seen = self.api_sessions.looks.look(&self.store, &calling.key, || Arc::clone(&self.settings())).await?;
-            match opening.step(&sight(&seen, &seen.settings.reserved_accounts(), &calling.key)) {
+            let seen = self.api_sessions.looks.look(&self.store, &asking, || Arc::clone(&self.settings())).await?;
+            match opening.step(&sight(&seen, &seen.settings.reserved_accounts(), &asking)) {
                 Step::Join => {
                     if let Some(id) = self.join_session(calling, moment.now).await? {
                         return Ok(Ok(id));
@@ -339,13 +344,11 @@ impl Instance {
             .user(calling.user.id)
             .application(calling.application_uri)
             .session(new.id);
-        let batch = Batch::from(vec![
-            self.store.take_seat(admission),
-            self.store.expect_token_stands(&calling.token),
-            self.store.open_api_session(&new),
-            Trail::new(&self.store, moment.dice, now).event(&event),
-        ]);
-        match in_time(self.store.commit(batch)).await? {
+        let mut batch = vec![self.store.take_seat(admission), self.store.expect_token_stands(&calling.token)];
+        batch.extend(self.store.expect_room_under_ceilings(admission, new.user, new.application));
+        batch.push(self.store.open_api_session(&new));
+        batch.push(Trail::new(&self.store, moment.dice, now).event(&event));
+        match in_time(self.store.commit(batch.into())).await? {
             Outcome::GuardFailed { statement: TOKEN_GUARD } => Ok(Attempt::TokenEnded),
             Outcome::GuardFailed { .. } => Ok(Attempt::Overtaken),
             Outcome::Committed => {
@@ -362,7 +365,7 @@ impl Instance {
         no_seat: NoSeat,
         (now, visitor): (Timestamp, &Visitor),
     ) -> Result<(), Fault> {
-        self.meters.sessions_refused.add("no_seat_free");
+        self.meters.sessions_refused.add(no_seat.cause());
         let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, &no_seat)
             .user(calling.user.id)
             .application(calling.application_uri);
@@ -470,17 +473,18 @@ fn opened(new: &NewApiSession<'_>, calling: &Calling<'_>) -> ApiSessionRow {
     }
 }
 
-fn sight<'a>(seen: &'a SeatsSeen, reserved: &'a [model::Login], key: &SessionKey) -> Sight<'a> {
-    let key = key.as_text();
+fn sight<'a>(seen: &'a SeatsSeen, reserved: &'a [model::Login], asking: &AskingForSeat) -> Sight<'a> {
     Sight {
-        licences: Licences { seats: seen.settings.seats, reserved },
+        licences: seen.settings.licences(reserved),
         occupancy: Occupancy {
             version: seen.version,
             live: seen.live,
             holders: &seen.holders,
             earliest_end: seen.earliest_end,
+            of_user: seen.users.get(&asking.user).copied().unwrap_or_default(),
+            of_application: seen.applications.get(&asking.application).copied().unwrap_or_default(),
         },
-        own: seen.keys.iter().find(|(live, _)| *live == key).map(|(_, row)| *row),
+        own: seen.keys.iter().find(|(live, _)| *live == asking.key).map(|(_, row)| *row),
     }
 }
 

@@ -94,8 +94,9 @@ impl Office<'_> {
 
     /// The seats, and which of the accounts that are guaranteed one hold it now.
     pub async fn seats(&self) -> Result<(SeatsView, Vec<(Login, bool)>), Fault> {
-        let reserved = self.store.settings().await?.reserved_accounts();
-        let seen = self.store.seats_seen(&[], &reserved).await?;
+        let settings = self.store.settings().await?;
+        let reserved = settings.reserved_accounts();
+        let seen = self.store.seats_seen(&[], settings.licences(&reserved)).await?;
         let seats = SeatsView { seats: seen.settings.seats, used: seen.live, reserved: reserved.len() };
         let holds = |login: Login| {
             let holds = seen.holders.contains(&login);

@@ -245,8 +245,8 @@ pub struct Which {
     pub app: Option<String>,
 }
 
-const SETTING_HELP: &str = "For example seats=5, seats=null (unlimited), 'reserved_seats=[\"admin\"]', after_logout=reactivate, \
-     legacy_schemes=true or legacy_sunset=2027-03-01";
+const SETTING_HELP: &str = "For example seats=5, seats=null (unlimited), 'reserved_seats=[\"admin\"]', seats_per_user=2, \
+     seats_per_application=10, after_logout=reactivate, legacy_schemes=true or legacy_sunset=2027-03-01";
 
 fn setting(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("write SETTING=VALUE")?;

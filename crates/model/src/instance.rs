@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::legacy::Sunset;
 use crate::record::AlgorithmName;
+use crate::seat::Licences;
 use crate::{HostName, Login, SessionLifetimes};
 
 /// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.
@@ -99,6 +100,10 @@ pub struct InstanceSettings {
     pub seats: Option<u32>,
     /// Logins that are guaranteed a seat at all times.
     pub reserved_seats: Vec<String>,
+    /// The most seats of one user, reserved ones included; `None` is no ceiling.
+    pub seats_per_user: Option<u32>,
+    /// The most seats of one application; a session counts for the one that opened it. `None` is no ceiling.
+    pub seats_per_application: Option<u32>,
     pub after_logout: AfterLogout,
     pub reference_tokens_must_expire: bool,
     /// May Basic and ErpLogin be used at all?
@@ -125,6 +130,8 @@ impl Default for InstanceSettings {
             free_failures_per_address: 20,
             seats: None,
             reserved_seats: Vec::new(),
+            seats_per_user: None,
+            seats_per_application: None,
             after_logout: AfterLogout::Refuse,
             reference_tokens_must_expire: false,
             legacy_schemes: false,
@@ -152,6 +159,16 @@ impl InstanceSettings {
             }
         }
         accounts
+    }
+
+    /// `reserved` are the [reserved accounts](Self::reserved_accounts).
+    pub fn licences<'a>(&self, reserved: &'a [Login]) -> Licences<'a> {
+        Licences {
+            seats: self.seats,
+            per_user: self.seats_per_user,
+            per_application: self.seats_per_application,
+            reserved,
+        }
     }
 
     /// These settings with one of them changed, or what is wrong with that. The value is JSON; a bare word is a string,
@@ -211,6 +228,10 @@ impl InstanceSettings {
         }
         if reserved > MOST_RESERVED {
             return Err(format!("reserved_seats: at most {MOST_RESERVED} accounts"));
+        }
+        let ceilings = [("seats_per_user", self.seats_per_user), ("seats_per_application", self.seats_per_application)];
+        if let Some((name, _)) = ceilings.iter().find(|(_, most)| *most == Some(0)) {
+            return Err(format!("{name}: at least 1, or null for no limit"));
         }
         if self.audit_retention_days == Some(0) {
             return Err("audit_retention_days: at least 1, or null to keep the audit for good".to_owned());
@@ -291,6 +312,16 @@ mod tests {
         }
         assert!(kept.with("seats", "0").is_err(), "one is kept");
         assert_eq!(kept.with("audit_retention_days", "365").expect("a year").audit_retention_days, Some(365));
+        for ceiling in ["seats_per_user", "seats_per_application"] {
+            let changed = kept.with(ceiling, "2").expect("a ceiling");
+            assert_eq!(changed.with(ceiling, "null").expect("none").licences(&[]).per_user, None);
+            for bad in ["0", "-1", "many", "1.5"] {
+                assert!(kept.with(ceiling, bad).is_err(), "{ceiling}={bad}");
+            }
+        }
+        let both = kept.with("seats_per_user", "2").and_then(|changed| changed.with("seats_per_application", "3"));
+        let both = both.expect("two ceilings");
+        assert_eq!((both.licences(&[]).per_user, both.licences(&[]).per_application), (Some(2), Some(3)));
         assert!(kept.with("audit_retention_days", "0").is_err(), "then there would be none");
     }
 

@@ -111,11 +111,15 @@ pub fn is_due(now: Timestamp, row: OwnRow, slack: Duration) -> bool {
     now >= row.ends_at.plus(slack) || row.final_end.is_some_and(|end| now >= end)
 }
 
-/// What an instance has paid for.
+/// What an instance has paid for, and who may have how much of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Licences<'a> {
-    /// `None` is unlimited.
+    /// `None` is unlimited, as for the ceilings.
     pub seats: Option<u32>,
+    /// The most seats of one user.
+    pub per_user: Option<u32>,
+    /// The most seats of one application: sessions count for the one that opened them.
+    pub per_application: Option<u32>,
     /// Accounts that are guaranteed a seat, each once.
     pub reserved: &'a [Login],
 }
@@ -132,45 +136,113 @@ pub struct Occupancy<'a> {
     pub holders: &'a [Login],
     /// When the timers of the session that ends first end it.
     pub earliest_end: Option<Timestamp>,
+    /// The sessions of the caller's user; not looked at where there is no ceiling.
+    pub of_user: Share,
+    /// The sessions opened through the caller's application; not looked at where there is no ceiling.
+    pub of_application: Share,
 }
 
-/// A session may be opened while the version is still this one and fewer than `below` are live. Guarding both in the
-/// commit lets openings on many nodes go side by side: one that takes a shared seat never makes another wrong while
-/// the count is right.
+/// Live sessions under one ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    pub live: u64,
+    pub earliest_end: Option<Timestamp>,
+}
+
+impl Share {
+    fn beneath(self, most: Option<u32>, now: Timestamp) -> Result<Option<u64>, Filled> {
+        let Some(most) = most else { return Ok(None) };
+        if self.live < u64::from(most) {
+            return Ok(Some(u64::from(most)));
+        }
+        Err(Filled { most, live: self.live, free_at: self.earliest_end.unwrap_or(now) })
+    }
+}
+
+/// A session may be opened while the version is still this one and fewer than `below` are live, in all, of the user and
+/// through the application. Guarding that in the commit lets openings on many nodes go side by side: one that takes a
+/// shared seat never makes another wrong while the counts are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     pub seat: Seat,
     pub version: i64,
     pub below: Option<u64>,
+    pub user_below: Option<u64>,
+    pub application_below: Option<u64>,
 }
 
-/// No seat is free.
+/// No seat is free for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoSeat {
-    pub seats: u32,
+pub enum NoSeat {
+    /// The instance's are taken.
+    Licences {
+        seats: u32,
+        live: u64,
+        /// Seats that are kept for reserved accounts without a session.
+        kept: u64,
+        /// When the next live session's timers end it, if nobody calls with it.
+        free_at: Timestamp,
+    },
+    /// The user has as many as one user may have.
+    User(Filled),
+    /// The application has as many as one application may have.
+    Application(Filled),
+}
+
+/// A ceiling that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filled {
+    pub most: u32,
     pub live: u64,
-    /// Seats that are kept for reserved accounts without a session.
-    pub kept: u64,
-    /// When the next live session's timers end it, if nobody calls with it.
+    /// When the next session under it is ended by its timers, if nobody calls with it.
     pub free_at: Timestamp,
+}
+
+impl NoSeat {
+    pub const fn free_at(&self) -> Timestamp {
+        match self {
+            Self::Licences { free_at, .. } => *free_at,
+            Self::User(filled) | Self::Application(filled) => filled.free_at,
+        }
+    }
 }
 
 impl Refusal for NoSeat {
     fn cause(&self) -> &'static str {
-        "no_seat_free"
+        match self {
+            Self::Licences { .. } => "no_seat_free",
+            Self::User(_) => "no_seat_free_for_user",
+            Self::Application(_) => "no_seat_free_for_application",
+        }
     }
 
     fn details(&self) -> Details {
-        Details::new("a licence seat is free", "docs/tokens.md, API sessions and seats")
-            .expected("seats", self.seats)
-            .expected("taken", self.live)
-            .expected("kept for reserved accounts", self.kept)
-            .expected("next free at, if nobody calls", when(self.free_at))
+        let details = match self {
+            Self::Licences { seats, live, kept, .. } => {
+                Details::new("a licence seat is free", "docs/tokens.md, API sessions and seats")
+                    .expected("seats", seats)
+                    .expected("taken", live)
+                    .expected("kept for reserved accounts", kept)
+            }
+            Self::User(Filled { most, live, .. }) => {
+                Details::new("the user has fewer seats than one user may have", "seats_per_user of the settings")
+                    .expected("seats of one user, at most", most)
+                    .expected("taken by the user", live)
+            }
+            Self::Application(Filled { most, live, .. }) => Details::new(
+                "the application has fewer seats than one application may have",
+                "seats_per_application of the settings",
+            )
+            .expected("seats of one application, at most", most)
+            .expected("taken through the application", live),
+        };
+        details.expected("next free at, if nobody calls", when(self.free_at()))
     }
 }
 
 /// Is there a seat for one more session of this account? Others may use at most the seats that are not kept for
-/// reserved accounts without one; a reserved account's second session competes like any other.
+/// reserved accounts without one; a reserved account's second session competes like any other. The seat that is kept is
+/// within no application's ceiling, so that the account finds it whichever it uses.
 pub fn admit(
     now: Timestamp,
     licences: Licences<'_>,
@@ -179,15 +251,22 @@ pub fn admit(
 ) -> Result<Admission, NoSeat> {
     let holds = |login: &Login| occupancy.holders.contains(login);
     let claims_reserved = licences.reserved.contains(who) && !holds(who);
+    let user_below = occupancy.of_user.beneath(licences.per_user, now).map_err(NoSeat::User)?;
+    let application_below = if claims_reserved {
+        None
+    } else {
+        occupancy.of_application.beneath(licences.per_application, now).map_err(NoSeat::Application)?
+    };
     let seat = if claims_reserved { Seat::Reserved } else { Seat::Shared };
-    let version = occupancy.version;
-    let Some(seats) = licences.seats else { return Ok(Admission { seat, version, below: None }) };
+    let admission = Admission { seat, version: occupancy.version, below: None, user_below, application_below };
+    let Some(seats) = licences.seats else { return Ok(admission) };
     let kept = if claims_reserved { 0 } else { licences.reserved.iter().filter(|login| !holds(login)).count() as u64 };
     let below = u64::from(seats).saturating_sub(kept);
     if occupancy.live < below {
-        Ok(Admission { seat, version, below: Some(below) })
+        Ok(Admission { below: Some(below), ..admission })
     } else {
-        Err(NoSeat { seats, live: occupancy.live, kept, free_at: occupancy.earliest_end.unwrap_or(now) })
+        let free_at = occupancy.earliest_end.unwrap_or(now);
+        Err(NoSeat::Licences { seats, live: occupancy.live, kept, free_at })
     }
 }
 
@@ -197,6 +276,16 @@ mod tests {
 
     use super::*;
 
+    const UNLIMITED: Licences<'static> = Licences { seats: None, per_user: None, per_application: None, reserved: &[] };
+    const NOBODY: Occupancy<'static> = Occupancy {
+        version: 0,
+        live: 0,
+        holders: &[],
+        earliest_end: None,
+        of_user: Share { live: 0, earliest_end: None },
+        of_application: Share { live: 0, earliest_end: None },
+    };
+
     fn login(name: &str) -> Login {
         Login::parse(name).expect("valid")
     }
@@ -204,8 +293,9 @@ mod tests {
     fn admitted(seats: Option<u32>, live: u64, holders: &[&str], who: &str) -> Option<(Seat, Option<u64>)> {
         let reserved = [login("admin"), login("root")];
         let holders: Vec<Login> = holders.iter().map(|name| login(name)).collect();
-        let occupancy = Occupancy { version: 7, live, holders: &holders, earliest_end: None };
-        let admission = admit(Timestamp(0), Licences { seats, reserved: &reserved }, occupancy, &login(who)).ok()?;
+        let occupancy = Occupancy { version: 7, live, holders: &holders, ..NOBODY };
+        let licences = Licences { seats, reserved: &reserved, ..UNLIMITED };
+        let admission = admit(Timestamp(0), licences, occupancy, &login(who)).ok()?;
         assert_eq!(admission.version, 7, "guarded by what was seen");
         Some((admission.seat, admission.below))
     }
@@ -235,10 +325,35 @@ mod tests {
 
     #[test]
     fn a_refusal_says_when_a_seat_may_come_free() {
-        let occupancy = Occupancy { version: 0, live: 1, holders: &[], earliest_end: Some(Timestamp(9)) };
-        let licences = Licences { seats: Some(1), reserved: &[] };
+        let occupancy = Occupancy { live: 1, earliest_end: Some(Timestamp(9)), ..NOBODY };
+        let licences = Licences { seats: Some(1), ..UNLIMITED };
         let refusal = admit(Timestamp(5), licences, occupancy, &login("b"));
-        assert_eq!(refusal, Err(NoSeat { seats: 1, live: 1, kept: 0, free_at: Timestamp(9) }));
+        assert_eq!(refusal, Err(NoSeat::Licences { seats: 1, live: 1, kept: 0, free_at: Timestamp(9) }));
+    }
+
+    #[test]
+    fn a_ceiling_refuses_at_its_number_and_says_when_one_under_it_comes_free() {
+        let share = |live| Share { live, earliest_end: Some(Timestamp(9)) };
+        let filled = |most, live| Filled { most, live, free_at: Timestamp(9) };
+        let (alice, reserved) = (login("alice"), [login("admin")]);
+        let ask = |who: &Login, holders: &[Login], (of_user, of_application): (u64, u64)| {
+            let (of_user, of_application) = (share(of_user), share(of_application));
+            let occupancy = Occupancy { live: 4, holders, of_user, of_application, ..NOBODY };
+            let licences =
+                Licences { seats: Some(5), per_user: Some(2), per_application: Some(3), reserved: &reserved };
+            admit(Timestamp(5), licences, occupancy, who)
+        };
+        let admitted = ask(&alice, &reserved, (1, 2)).expect("under both");
+        assert_eq!((admitted.user_below, admitted.application_below, admitted.below), (Some(2), Some(3), Some(5)));
+        assert_eq!(ask(&alice, &reserved, (2, 2)), Err(NoSeat::User(filled(2, 2))));
+        assert_eq!(ask(&alice, &reserved, (7, 2)), Err(NoSeat::User(filled(2, 7))), "after it was lowered");
+        assert_eq!(ask(&alice, &reserved, (1, 3)), Err(NoSeat::Application(filled(3, 3))));
+        assert_eq!(ask(&alice, &reserved, (2, 3)), Err(NoSeat::User(filled(2, 2))), "the narrower is told");
+        assert_eq!(ask(&alice, &[], (2, 3)), Err(NoSeat::User(filled(2, 2))), "a full house or not");
+        let kept = ask(&reserved[0], &[], (0, 3)).expect("the seat that is kept");
+        assert_eq!((kept.seat, kept.application_below), (Seat::Reserved, None));
+        assert_eq!(ask(&reserved[0], &reserved, (1, 3)), Err(NoSeat::Application(filled(3, 3))), "its second competes");
+        assert_eq!(ask(&reserved[0], &reserved, (2, 0)), Err(NoSeat::User(filled(2, 2))), "its first counts");
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub use fault::{Fault, FaultKind};
 pub use figures::Figures;
 pub use look::Look;
 pub use tables::{
-    ApiSessionRow, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, LISTS, LegacyTotal,
-    MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, NewApiSession, NewSecret, NewUser, Role, SeatsSeen, SignInRow, StoredAuditKey,
-    StoredInstance, StoredKey, StoredPasskey, TokenNames, TokensOf, UserRow, lines_of,
+    ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, LISTS,
+    LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, NewApiSession, NewSecret, NewUser, Role, SeatsSeen, SignInRow,
+    StoredAuditKey, StoredInstance, StoredKey, StoredPasskey, TokenNames, TokensOf, UserRow, lines_of,
 };
 pub use value::{Row, Value};

@@ -9,18 +9,22 @@
 #[expect(dead_code, reason = "this helper has more than this file needs")]
 mod common;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use common::Place;
-use model::seat::{Admission, Extension, IDLE, Seat, SessionKey, ends_at};
+use model::seat::{Admission, Extension, IDLE, Licences, Seat, SessionKey, Share, ends_at};
 use model::session::SessionCookie;
 use model::{
     ApiSessionId, ApplicationId, AuthorizationId, IdentitySession, InstanceId, InstanceSettings, Login,
     ReferenceTokenId, SessionId, Timestamp, UserId, UserType,
 };
 use oauth::secret::Presented;
-use store::{Batch, Closing, NewApiSession, NewUser, Outcome, Statement, Store, TokenNames, statement, values};
+use store::{
+    AskingForSeat, Batch, Closing, NewApiSession, NewUser, Outcome, Statement, Store, TokenNames, statement, values,
+};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 const T0: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -97,12 +101,20 @@ fn opening(store: &Store, user: UserId, key: &SessionKey, opened_at: Timestamp) 
     (id, store.open_api_session(&new))
 }
 
+const fn licences(reserved: &[Login]) -> Licences<'_> {
+    Licences { seats: None, per_user: None, per_application: None, reserved }
+}
+
+fn asking(key: &SessionKey, user: UserId, application: ApplicationId) -> AskingForSeat {
+    AskingForSeat { key: key.as_text(), user, application }
+}
+
 const fn admission(seat: Seat, version: i64, below: Option<u64>) -> Admission {
-    Admission { seat, version, below }
+    Admission { seat, version, below, user_below: None, application_below: None }
 }
 
 async fn version(store: &Store) -> i64 {
-    store.seats_seen(&[String::new()], &[]).await.expect("no fault").version
+    store.seats_seen(&[], licences(&[])).await.expect("no fault").version
 }
 
 async fn open(store: &Store, user: UserId, key: &SessionKey, at: Timestamp) -> ApiSessionId {
@@ -173,15 +185,88 @@ async fn one_look_tells_seats_holders_and_keys(place: Place) {
     let store = house(&place).await;
     open(&store, ALICE, &sign_in(1), T0).await;
     open(&store, ADMIN, &SessionKey::Service("j".into()), Timestamp(T0.0 - 5)).await;
-    let keys: Vec<String> = (0..20).map(|n| sign_in(n).as_text()).collect();
-    let seen = store.seats_seen(&keys, &[login("ADMIN"), login("root")]).await.expect("no fault");
+    let keys: Vec<_> = (0..20).map(|n| asking(&sign_in(n), ALICE, APP)).collect();
+    let reserved = [login("ADMIN"), login("root")];
+    let seen = store.seats_seen(&keys, licences(&reserved)).await.expect("no fault");
     assert_eq!((seen.version, seen.live, seen.settings.seats), (0, 2, Some(2)));
     assert_eq!(seen.earliest_end, Some(Timestamp(T0.plus(IDLE).0 - 5)));
     assert_eq!(seen.holders, [login("admin")]);
     let live: Vec<&str> = seen.keys.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(live, [sign_in(1).as_text()]);
     let nobody = Store::new(store.database().clone(), InstanceId(Uuid::from_u128(8)));
-    assert!(nobody.seats_seen(&keys, &[]).await.is_err(), "another instance has no seats here");
+    assert!(nobody.seats_seen(&keys, licences(&[])).await.is_err(), "another instance has no seats here");
+}
+
+async fn one_look_tells_the_shares_of_those_who_have_a_ceiling(place: Place) {
+    let store = house(&place).await;
+    let first = open(&store, ALICE, &sign_in(1), T0).await;
+    open(&store, ALICE, &sign_in(2), Timestamp(T0.0 - 5)).await;
+    open(&store, ADMIN, &sign_in(3), Timestamp(T0.0 - 9)).await;
+    // Used by another application, and no longer by the one that opened it.
+    done(&store, vec![store.join_api_session(first, OTHER_APP), store.leave_api_sessions(APP)]).await;
+    close(&store, Closing::OfUser(ADMIN), T0).await;
+    let asked: Vec<_> =
+        [(ALICE, APP), (ADMIN, OTHER_APP)].map(|(user, app)| asking(&sign_in(9), user, app)).into_iter().collect();
+    let look = async |per_user, per_application| {
+        let licences = Licences { per_user, per_application, ..licences(&[]) };
+        let seen = store.seats_seen(&asked, licences).await.expect("no fault");
+        (seen.users, seen.applications)
+    };
+    let share = Share { live: 2, earliest_end: Some(Timestamp(T0.plus(IDLE).0 - 5)) };
+    assert_eq!(look(None, None).await, (HashMap::new(), HashMap::new()));
+    assert_eq!(look(Some(1), None).await, (HashMap::from([(ALICE, share)]), HashMap::new()));
+    assert_eq!(look(None, Some(9)).await, (HashMap::new(), HashMap::from([(APP, share)])));
+    assert_eq!(look(Some(1), Some(9)).await, (HashMap::from([(ALICE, share)]), HashMap::from([(APP, share)])));
+}
+
+async fn a_ceiling_is_guarded_by_what_is_live(place: Place) {
+    let store = house(&place).await;
+    let batch = |number: u128, user: UserId, user_below, application_below| {
+        let admission = Admission { user_below, application_below, ..admission(Seat::Shared, 0, None) };
+        let mut batch = vec![store.take_seat(admission)];
+        batch.extend(store.expect_room_under_ceilings(admission, user, APP));
+        batch.push(opening(&store, user, &sign_in(number), T0).1);
+        batch
+    };
+    let full = Outcome::GuardFailed { statement: 1 };
+    for number in [1, 2] {
+        done(&store, batch(number, ALICE, Some(2), Some(3))).await;
+    }
+    assert_eq!(commit(&store, batch(3, ALICE, Some(2), None)).await, full, "two of two");
+    assert_eq!(store.seats_taken().await.expect("no fault"), (2, 2), "the seat was given back with it");
+    done(&store, batch(3, ADMIN, Some(2), Some(3))).await;
+    assert_eq!(commit(&store, batch(4, ADMIN, None, Some(3))).await, full, "three of three");
+    assert_eq!(
+        commit(&store, batch(4, ADMIN, Some(2), Some(3))).await,
+        Outcome::GuardFailed { statement: 2 },
+        "each is guarded"
+    );
+    done(&store, batch(4, ADMIN, None, None)).await;
+}
+
+/// All were admitted when there was room for one more: the lock of the seats' row puts them in order.
+async fn no_ceiling_is_oversold_by_openings_at_once(place: Place) {
+    let store = house(&place).await;
+    let mut openings = JoinSet::new();
+    for number in 0..32_u128 {
+        let store = store.clone();
+        let (user_below, application_below) = if number % 2 == 0 { (Some(3), None) } else { (None, Some(5)) };
+        let admission = Admission { user_below, application_below, ..admission(Seat::Shared, 0, None) };
+        let user = if number % 2 == 0 { ALICE } else { ADMIN };
+        openings.spawn(async move {
+            let mut batch = vec![store.take_seat(admission)];
+            batch.extend(store.expect_room_under_ceilings(admission, user, APP));
+            batch.push(opening(&store, user, &sign_in(number), T0).1);
+            (user, commit(&store, batch).await == Outcome::Committed)
+        });
+    }
+    let opened: Vec<UserId> =
+        openings.join_all().await.into_iter().filter_map(|(user, done)| done.then_some(user)).collect();
+    let of_alice = opened.iter().filter(|user| **user == ALICE).count();
+    assert_eq!(of_alice, 3, "of sixteen");
+    assert!((2..=5).contains(&(opened.len() - of_alice)), "the application had room for five, hers among them");
+    let (live, counted) = store.seats_taken().await.expect("no fault");
+    assert_eq!((live, counted), (opened.len() as u64, opened.len() as u64));
 }
 
 async fn closing_meets_exactly_what_it_means(place: Place) {
@@ -386,6 +471,9 @@ on_both! {
     a_key_has_one_live_session
     a_day_tells_how_many_seats_were_taken_when
     one_look_tells_seats_holders_and_keys
+    one_look_tells_the_shares_of_those_who_have_a_ceiling
+    a_ceiling_is_guarded_by_what_is_live
+    no_ceiling_is_oversold_by_openings_at_once
     closing_meets_exactly_what_it_means
     a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node
     a_token_stands_until_anything_it_names_has_ended

@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
+use model::seat::{Filled, NoSeat};
 use model::why::{Details, Failed, Refusal};
 use oauth::{basic, bearer};
 use odata::ErrorBody;
@@ -263,6 +264,22 @@ impl Refusal for Refused {
     }
 }
 
+/// Which limit is reached, how much it is, and when a seat may come free.
+fn no_seat_message(no_seat: &NoSeat, seconds: u64) -> String {
+    let (reached, until) = match no_seat {
+        NoSeat::Licences { seats, .. } => (format!("All {seats} licence seats are taken."), "when somebody signs out"),
+        NoSeat::User(Filled { most, .. }) => (
+            format!("The user has reached the limit of licence seats for one user, which is {most}."),
+            "when one of the user's sessions is ended",
+        ),
+        NoSeat::Application(Filled { most, .. }) => (
+            format!("The application has reached the limit of licence seats for one application, which is {most}."),
+            "when one of its sessions is ended",
+        ),
+    };
+    format!("{reached} One may come free in {seconds} seconds, or earlier {until}.")
+}
+
 fn refusal(visit: &Visit, refused: &Refused) -> Response {
     let realm = &visit.instance.issuer;
     let challenge = |error: &str, description: &str, scope: Option<&str>| {
@@ -303,11 +320,8 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
             (StatusCode::FORBIDDEN, "AuthorizationException", what, Some(challenge))
         }
         Refused::Guard(GuardRefusal::NoSeat(no_seat)) => {
-            let seconds = no_seat.free_at.since(visit.now).as_secs() + 1;
-            let message = format!(
-                "All {} licence seats are taken. One may come free in {seconds} seconds, or earlier when somebody signs out.",
-                no_seat.seats
-            );
+            let seconds = no_seat.free_at().since(visit.now).as_secs() + 1;
+            let message = no_seat_message(no_seat, seconds);
             let mut response = error(StatusCode::TOO_MANY_REQUESTS, "MaximumLicenseCountExceeded", message);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             return response;

@@ -1,9 +1,11 @@
 //! Two nodes of one house on one PostgreSQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use flows::sessions::Ending;
 use model::seat::SLACK;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::town::{Node, Town};
@@ -43,6 +45,35 @@ async fn the_nodes_share_the_seats_and_the_timers() {
     assert_eq!(first.status(&tokens[0]).await, 200);
     assert_eq!(second.status(&fifth).await, 200);
     assert_eq!(town.live().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_windows_of_one_person_on_both_nodes_take_what_one_may_have() {
+    let Some((town, first, second)) = two_nodes().await else { return };
+    let (first, second) = (Arc::new(first), Arc::new(second));
+    town.set("seats", "null").await;
+    town.set("seats_per_user", "3").await;
+    town.set("seats_per_application", "5").await;
+    let mut calls = JoinSet::new();
+    for number in 0..24 {
+        let node = Arc::clone(if number % 2 == 0 { &first } else { &second });
+        let token = if number < 12 { first.token().await } else { first.person("alice").await.token };
+        calls.spawn(async move { (number < 12, node.status(&token).await) });
+    }
+    let answers = calls.join_all().await;
+    assert!(answers.iter().all(|(_, status)| [200, 429].contains(status)), "{answers:?}");
+    let count = |service| answers.iter().filter(|answer| **answer == (service, 200)).count();
+    assert_eq!((count(true), count(false)), (3, 3), "svc.integration is a user, too");
+    town.set("seats_per_user", "null").await;
+    let mut more = JoinSet::new();
+    for number in 0..12 {
+        let node = Arc::clone(if number % 2 == 0 { &first } else { &second });
+        let token = first.token().await;
+        more.spawn(async move { node.status(&token).await });
+    }
+    let opened = more.join_all().await.into_iter().filter(|status| *status == 200).count();
+    assert_eq!(opened, 2, "five of the application");
+    assert_eq!(town.live().await, 8);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -207,6 +207,84 @@ async fn a_node_that_has_not_heard_of_a_kill_opens_no_session_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_user_takes_as_many_seats_as_one_may_and_a_refusal_says_which_limit_it_is() {
+    let town = Town::on_sqlite().await;
+    town.set("seats_per_user", "2").await;
+    let node = town.node().await;
+    let windows = [node.person("alice").await, node.person("alice").await, node.person("alice").await];
+    for window in &windows[..2] {
+        assert_eq!(node.status(&window.token).await, 200);
+        town.pass(MINUTE);
+    }
+    let refused = node.call(&windows[2].token).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.header("retry-after")),
+        (429, "1081"),
+        "the first was called 2 min ago"
+    );
+    let error = &refused.json()["error"];
+    assert_eq!(error["type"], "MaximumLicenseCountExceeded");
+    let text = error["message"].as_str().expect("a text").to_owned();
+    assert!(text.contains("one user, which is 2.") && text.contains("in 1081 seconds"), "{text}");
+    let erp = node.erp_login_status("alice").await;
+    assert_eq!(erp, 429, "by whichever way");
+    for window in &windows[..2] {
+        assert_eq!(node.status(&window.token).await, 200, "what is open goes on");
+    }
+    assert_eq!(town.live().await, 2);
+    assert_eq!(node.status(&node.person("bob").await.token).await, 200, "each user has a limit of their own");
+    let admin = [node.person("admin").await, node.person("admin").await, node.person("admin").await];
+    let statuses = [node.status(&admin[0].token).await, node.status(&admin[1].token).await];
+    assert_eq!(statuses, [200, 200], "a reserved seat, and one of the others");
+    town.set("seats", "null").await;
+    assert_eq!(node.status(&admin[2].token).await, 429, "the reserved one counts");
+    node.sign_out(&windows[0]).await;
+    assert_eq!(node.status(&windows[2].token).await, 200, "one was ended");
+    town.set("seats_per_user", "1").await;
+    for window in &windows[1..] {
+        assert_eq!(node.status(&window.token).await, 200, "a lower limit ends nothing");
+    }
+    assert_eq!(node.status(&node.person("alice").await.token).await, 429, "though this node has not heard of it");
+    town.set("seats_per_user", "null").await;
+    assert_eq!(node.status(&node.person("alice").await.token).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_application_takes_as_many_seats_as_one_may() {
+    let town = Town::on_sqlite().await;
+    town.set("seats", "null").await;
+    town.set("seats_per_application", "2").await;
+    let node = town.node().await;
+    for _ in 0..2 {
+        let token = node.token().await;
+        assert_eq!(node.status(&token).await, 200);
+    }
+    let third = node.token().await;
+    let refused = node.call(&third).await;
+    assert_eq!(refused.status.as_u16(), 429, "every service token is a session");
+    let error = &refused.json()["error"];
+    assert_eq!(error["type"], "MaximumLicenseCountExceeded");
+    assert!(error["message"].as_str().expect("a text").contains("one application, which is 2."), "{error}");
+    assert_eq!(node.status(&node.service("my.trusted.app/reader").await).await, 200, "another application");
+    // A timer that ran out makes room under the limit at once.
+    town.pass(IDLE + SLACK);
+    assert_eq!(node.status(&third).await, 200);
+    assert_eq!(town.live().await, 1);
+
+    let portal = [node.person("alice").await, node.person("bob").await, node.person("admin").await];
+    let statuses = [node.status(&portal[0].token).await, node.status(&portal[1].token).await];
+    assert_eq!(statuses, [200, 200]);
+    let erp = node.erp_login("alice").await;
+    assert_eq!(node.call_as(&erp).await.status, 200, "of another application");
+    assert_eq!(node.status(&portal[2].token).await, 200, "the seat that is reserved is found through any");
+    assert_eq!(node.status(&node.person("admin").await.token).await, 429, "a second one is not kept");
+    node.sign_out(&portal[0]).await;
+    assert_eq!(node.status(&node.person("alice").await.token).await, 429, "the reserved one counts for the others");
+    node.sign_out(&portal[1]).await;
+    assert_eq!(node.status(&node.person("alice").await.token).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lowering_the_seats_kills_no_session_and_stops_new_ones_at_once() {
     let town = Town::on_sqlite().await;
     let node = town.node().await;

@@ -225,11 +225,19 @@ impl Node {
         self.send(request.body(Body::empty()).expect("a request")).await
     }
 
-    /// ErpLogin; what the client sends from then on.
-    pub(crate) async fn erp_login(&self, login: &str) -> String {
+    async fn ask_erp_login(&self, login: &str) -> Answer {
         let body = serde_json::json!({ "user": login, "pass": password_of(login), "app": "legacy.client" });
         let request = Request::post("/api/domain/login").header(header::HOST, "localhost");
-        let answer = self.send(request.body(Body::from(body.to_string())).expect("a request")).await;
+        self.send(request.body(Body::from(body.to_string())).expect("a request")).await
+    }
+
+    pub(crate) async fn erp_login_status(&self, login: &str) -> u16 {
+        self.ask_erp_login(login).await.status.as_u16()
+    }
+
+    /// ErpLogin; what the client sends from then on.
+    pub(crate) async fn erp_login(&self, login: &str) -> String {
+        let answer = self.ask_erp_login(login).await;
         answer.json()["authorization"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::seat::{Admission, Extension, FUTURE, OwnRow, Seat, ends_at, is_due};
+use model::seat::{Admission, Extension, FUTURE, Licences, OwnRow, Seat, Share, ends_at, is_due};
 use model::{Login, Timestamp};
 
 use crate::town::Key;
@@ -17,6 +17,7 @@ pub(crate) struct Row {
     pub(crate) last_call: Timestamp,
     pub(crate) timers: OwnRow,
     pub(crate) node: NodeId,
+    pub(crate) seat: Seat,
 }
 
 /// What the feed tells.
@@ -33,6 +34,8 @@ pub(crate) struct Database {
     pub(crate) live: BTreeMap<Key, Row>,
     pub(crate) seats: Option<u32>,
     pub(crate) reserved: Vec<Login>,
+    pub(crate) per_user: Option<u32>,
+    pub(crate) per_application: Option<u32>,
     pub(crate) feed: Vec<Change>,
     pub(crate) killed: BTreeMap<Key, Timestamp>,
     drawn: u64,
@@ -47,6 +50,8 @@ impl Database {
             live: BTreeMap::new(),
             seats,
             reserved: Vec::new(),
+            per_user: None,
+            per_application: None,
             feed: Vec::new(),
             killed: BTreeMap::new(),
             drawn: 0,
@@ -58,9 +63,34 @@ impl Database {
         self.reserved.iter().filter(holds).cloned().collect()
     }
 
-    /// `take_seat`, `expect_token_stands` and `open_api_session`, all or nothing.
+    pub(crate) fn of_account(&self, account: usize) -> Share {
+        self.share(|key, _| key.account == account)
+    }
+
+    pub(crate) fn of_application(&self, application: u32) -> Share {
+        self.share(|key, _| key.application() == application)
+    }
+
+    /// Seats that are within the application's ceiling: those that are kept for reserved accounts are not.
+    pub(crate) fn shared_of(&self, application: u32) -> u64 {
+        self.share(|key, row| key.application() == application && row.seat == Seat::Shared).live
+    }
+
+    pub(crate) fn licences(&self) -> Licences<'_> {
+        let Self { seats, per_user, per_application, reserved, .. } = self;
+        Licences { seats: *seats, per_user: *per_user, per_application: *per_application, reserved }
+    }
+
+    fn share(&self, counts: impl Fn(&Key, &Row) -> bool) -> Share {
+        let ends = self.live.iter().filter(|(key, row)| counts(key, row)).map(|(_, row)| row.timers.ends_at);
+        Share { live: ends.clone().count() as u64, earliest_end: ends.min() }
+    }
+
+    /// `take_seat`, `expect_token_stands`, `expect_room_under_ceilings` and `open_api_session`, all or nothing.
     pub(crate) fn open(&mut self, key: Key, admission: Admission, now: Timestamp, node: NodeId) -> Opened {
-        let room = admission.below.is_none_or(|below| self.counted < below);
+        let room = admission.below.is_none_or(|below| self.counted < below)
+            && admission.user_below.is_none_or(|below| self.of_account(key.account).live < below)
+            && admission.application_below.is_none_or(|below| self.of_application(key.application()).live < below);
         if self.killed.contains_key(&key) {
             return Opened::TokenEnded;
         }
@@ -72,7 +102,8 @@ impl Database {
         self.drawn += 1;
         let final_end = key.session().final_end(now);
         let timers = OwnRow { ends_at: ends_at(now, final_end), final_end };
-        self.live.insert(key, Row { id: self.drawn, opened_at: now, last_call: now, timers, node });
+        self.live
+            .insert(key, Row { id: self.drawn, opened_at: now, last_call: now, timers, node, seat: admission.seat });
         Opened::As(self.drawn)
     }
 
@@ -111,10 +142,11 @@ impl Database {
         self.feed.extend(closed.iter().map(|(key, id)| Change::Closed(*key, *id)));
     }
 
-    pub(crate) fn set(&mut self, seats: Option<u32>, reserved: Vec<Login>) {
+    pub(crate) fn set(&mut self, seats: Option<u32>, reserved: Vec<Login>, ceilings: (Option<u32>, Option<u32>)) {
         self.version += 1;
         self.seats = seats;
         self.reserved = reserved;
+        (self.per_user, self.per_application) = ceilings;
     }
 }
 

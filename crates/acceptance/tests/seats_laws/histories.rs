@@ -15,7 +15,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => any::<(u8, i8)>().prop_map(|(node, offset)| Event::Start { node, offset }),
         1 => Just(Event::DatabaseAway),
         2 => Just(Event::DatabaseBack),
-        2 => any::<(u8, u8)>().prop_map(|(seats, reserved)| Event::Seats { seats, reserved }),
+        2 => any::<(u8, u8, u8)>().prop_map(|(seats, reserved, ceilings)| Event::Seats { seats, reserved, ceilings }),
     ]
 }
 
@@ -71,6 +71,18 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Not of `sessions.md`: `seats_per_user` and `seats_per_application`.
+    #[test]
+    fn law_6_no_user_and_no_application_has_more_seats_than_one_may_have(
+        events in proptest::collection::vec(event(), 0..600)
+    ) {
+        keeps(6, &events)?;
+    }
+}
+
 /// The same numbers in every run.
 struct Numbers(u64);
 
@@ -96,7 +108,7 @@ impl Numbers {
             982..990 => Event::Start { node, offset: i8::from_le_bytes([which]) },
             990 => Event::DatabaseAway,
             991..994 => Event::DatabaseBack,
-            _ => Event::Seats { seats: node, reserved: account },
+            _ => Event::Seats { seats: node, reserved: account, ceilings: device },
         }
     }
 }
@@ -120,6 +132,7 @@ fn a_million_steps_of_callers_nodes_clocks_and_crashes_keep_every_law() {
         ("joined", seen.joined, 5_000),
         ("served from memory", seen.from_memory, 20_000),
         ("refused", seen.refused, 10_000),
+        ("refused by a ceiling", seen.refused_by_ceiling, 1_000),
         ("overtaken", seen.overtaken, 500),
         ("timed out", seen.timed_out, 1_000),
         ("killed", seen.killed, 2_000),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::seat::{Licences, Occupancy, admit};
+use model::seat::{Occupancy, Share, admit};
 use model::{Login, Timestamp};
 
 use crate::database::NodeId;
@@ -51,15 +51,50 @@ impl Town {
             }
             self.over = self.over.filter(|_| live > u64::from(seats)).map(|_| live);
         }
+        self.none_is_above_a_ceiling()?;
         self.reserved_find_their_seats()?;
         self.none_outlives_its_timers()
+    }
+
+    /// A ceiling that was lowered ends no session, and lets none be opened until there is room below it.
+    fn none_is_above_a_ceiling(&mut self) -> Result<(), Broken> {
+        let database = &self.database;
+        let (accounts, applications) = &mut self.under_ceilings;
+        let above = |live: u64, before: &mut u64, most: Option<u32>| {
+            let allowed = most.map_or(u64::MAX, u64::from).max(*before);
+            *before = live;
+            live > allowed
+        };
+        for (account, before) in accounts {
+            let live = database.of_account(*account).live;
+            if above(live, before, database.per_user) {
+                return Err(Broken(6, format!("{live} sessions of {account}, at most {:?}", database.per_user)));
+            }
+        }
+        for (application, before) in applications {
+            let live = database.shared_of(*application);
+            if above(live, before, database.per_application) {
+                let most = database.per_application;
+                return Err(Broken(6, format!("{live} sessions through {application}, at most {most:?}")));
+            }
+        }
+        Ok(())
     }
 
     fn reserved_find_their_seats(&self) -> Result<(), Broken> {
         let database = &self.database;
         let holders = database.holders(&LOGINS);
-        let occupancy = Occupancy { version: 0, live: database.counted, holders: &holders, earliest_end: None };
-        let licences = Licences { seats: database.seats, reserved: &database.reserved };
+        let everywhere_full = Share { live: u64::MAX, earliest_end: None };
+        let occupancy = Occupancy {
+            version: 0,
+            live: database.counted,
+            holders: &holders,
+            earliest_end: None,
+            // Who holds no seat has no session.
+            of_user: Share::default(),
+            of_application: everywhere_full,
+        };
+        let licences = database.licences();
         let waits = |login: &&Login| !holders.contains(login) && admit(self.time, licences, occupancy, login).is_err();
         match database.reserved.iter().find(waits) {
             Some(login) if self.promised => Err(Broken(2, format!("{login} finds no seat"))),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::seat::{Licences, Occupancy, Opening, SessionKey, Sight, Step};
+use model::seat::{NoSeat, Occupancy, Opening, SessionKey, Sight, Step};
 use model::{Login, SessionId, Timestamp};
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use crate::nodes::{BEAT, FUSE, Node, Stage, Work};
 
 pub(crate) const NODES: usize = 3;
 pub(crate) const ACCOUNTS: usize = 6;
+pub(crate) const APPLICATIONS: u32 = 3;
 
 /// Longer than any node needs to hear of something, while the database answers.
 pub(crate) const A_SECOND: Duration = Duration::from_secs(1);
@@ -34,6 +35,11 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// Which application the session is opened through.
+    pub(crate) const fn application(self) -> u32 {
+        self.number % APPLICATIONS
+    }
+
     pub(crate) fn session(self) -> SessionKey {
         if self.is_service {
             SessionKey::Service(self.number.to_string())
@@ -55,7 +61,7 @@ pub(crate) enum Event {
     Start { node: u8, offset: i8 },
     DatabaseAway,
     DatabaseBack,
-    Seats { seats: u8, reserved: u8 },
+    Seats { seats: u8, reserved: u8, ceilings: u8 },
 }
 
 /// A law that was broken, by its number in `sessions.md`, and how.
@@ -76,6 +82,9 @@ pub(crate) struct Town {
     away_since: Timestamp,
     pub(crate) over: Option<u64>,
     pub(crate) promised: bool,
+    /// Sessions under the ceilings of accounts and of applications at the last look: above a ceiling that was lowered they
+    /// become fewer only.
+    pub(crate) under_ceilings: (BTreeMap<usize, u64>, BTreeMap<u32, u64>),
     pub(crate) seen: Seen,
 }
 
@@ -86,6 +95,7 @@ pub(crate) struct Seen {
     pub(crate) joined: u64,
     pub(crate) from_memory: u64,
     pub(crate) refused: u64,
+    pub(crate) refused_by_ceiling: u64,
     pub(crate) overtaken: u64,
     pub(crate) timed_out: u64,
     pub(crate) killed: u64,
@@ -109,6 +119,7 @@ impl Town {
             away_since: time,
             over: None,
             promised: true,
+            under_ceilings: ((0..ACCOUNTS).map(|n| (n, 0)).collect(), (0..APPLICATIONS).map(|n| (n, 0)).collect()),
             seen: Seen::default(),
         }
     }
@@ -135,7 +146,7 @@ impl Town {
                 }
                 self.database.up = true;
             }
-            Event::Seats { seats, reserved } => self.set(seats, reserved),
+            Event::Seats { seats, reserved, ceilings } => self.set(seats, reserved, ceilings),
         }
         self.look_at_the_laws()
     }
@@ -256,6 +267,8 @@ impl Town {
             Stage::Look => {
                 let step = self.look(key, &mut opening);
                 self.seen.refused += u64::from(matches!(step, Step::Refuse(_)));
+                let by_ceiling = matches!(step, Step::Refuse(NoSeat::User(_) | NoSeat::Application(_)));
+                self.seen.refused_by_ceiling += u64::from(by_ceiling);
                 match step {
                     Step::Refuse(_) | Step::GiveUp => return Ok(()),
                     step => Stage::Act(step),
@@ -324,12 +337,14 @@ impl Town {
         let database = &self.database;
         let holders = database.holders(&LOGINS);
         opening.step(&Sight {
-            licences: Licences { seats: database.seats, reserved: &database.reserved },
+            licences: database.licences(),
             occupancy: Occupancy {
                 version: database.version,
                 live: database.counted,
                 holders: &holders,
                 earliest_end: database.live.values().map(|row| row.timers.ends_at).min(),
+                of_user: database.of_account(key.account),
+                of_application: database.of_application(key.application()),
             },
             own: database.live.get(&key).map(|row| row.timers),
         })
@@ -440,14 +455,16 @@ impl Town {
         }
     }
 
-    fn set(&mut self, seats: u8, reserved: u8) {
+    fn set(&mut self, seats: u8, reserved: u8, ceilings: u8) {
         if !self.database.up {
             return;
         }
         let seats = if seats % 16 == 15 { None } else { Some(u32::from(seats % 6)) };
         let most = seats.unwrap_or(u32::MAX).min(2) as usize;
         let reserved = LOGINS.iter().skip(reserved as usize % ACCOUNTS).take(most.min(reserved as usize / ACCOUNTS));
-        self.database.set(seats, reserved.cloned().collect());
+        // One time of eight, for each kind; one seat or two.
+        let ceiling = |bits: u8| (bits & 7 == 7).then(|| u32::from((bits >> 3) & 1) + 1);
+        self.database.set(seats, reserved.cloned().collect(), (ceiling(ceilings), ceiling(ceilings >> 4)));
         let live = self.database.live.len() as u64;
         self.over = seats.filter(|seats| live > u64::from(*seats)).map(|_| live);
         let kept = self.database.reserved.len() - self.database.holders(&LOGINS).len();

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use model::InstanceSettings;
-use model::seat::SessionKey;
+use model::seat::Licences;
 use parking_lot::Mutex;
-use store::{Fault, MOST_KEYS_ASKED, SeatsSeen, Store};
+use store::{AskingForSeat, Fault, MOST_KEYS_ASKED, SeatsSeen, Store};
 use tokio::sync::oneshot;
 
 use crate::guard::in_time;
@@ -18,7 +18,7 @@ const MOST_WAITING: usize = 16 * 1024;
 type Answer = Result<Arc<SeatsSeen>, Fault>;
 
 struct Waiting {
-    key: String,
+    asking: AskingForSeat,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -34,11 +34,11 @@ impl Looks {
     pub(super) async fn look(
         &self,
         store: &Store,
-        key: &SessionKey,
+        asking: &AskingForSeat,
         settings: impl Fn() -> Arc<InstanceSettings>,
     ) -> Answer {
         loop {
-            let mut answered = self.queue(key)?;
+            let mut answered = self.queue(asking)?;
             // Whoever has the turn answers others too, until it has its own answer. Dropped half-way, it drops those
             // it took on, who ask again.
             loop {
@@ -55,13 +55,13 @@ impl Looks {
         }
     }
 
-    fn queue(&self, key: &SessionKey) -> Result<oneshot::Receiver<Answer>, Fault> {
+    fn queue(&self, asking: &AskingForSeat) -> Result<oneshot::Receiver<Answer>, Fault> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.len() >= MOST_WAITING {
             return Err(Fault::unavailable("too many wait for a seat"));
         }
-        waiting.push(Waiting { key: key.as_text(), answer });
+        waiting.push(Waiting { asking: asking.clone(), answer });
         Ok(answered)
     }
 
@@ -74,8 +74,8 @@ impl Looks {
         if group.is_empty() {
             return;
         }
-        let keys: Vec<String> = group.iter().map(|one| one.key.clone()).collect();
-        let answer = in_time(seen(store, &keys, settings)).await.map(Arc::new);
+        let asking: Vec<AskingForSeat> = group.iter().map(|one| one.asking.clone()).collect();
+        let answer = in_time(seen(store, &asking, settings)).await.map(Arc::new);
         // A database that is away is away for those who wait, too.
         let sent_along = if answer.is_err() { std::mem::take(&mut *self.waiting.lock()) } else { Vec::new() };
         for one in group.into_iter().chain(sent_along) {
@@ -85,15 +85,19 @@ impl Looks {
     }
 }
 
-/// Asks again where the reserved accounts are others than memory believes.
-async fn seen(store: &Store, keys: &[String], settings: &InstanceSettings) -> Result<SeatsSeen, Fault> {
-    let mut reserved = settings.reserved_accounts();
+/// Asks again where reserved accounts or ceilings are others than memory believes.
+async fn seen(store: &Store, asking: &[AskingForSeat], settings: &InstanceSettings) -> Result<SeatsSeen, Fault> {
+    let mut believed = settings.clone();
     loop {
-        let seen = store.seats_seen(keys, &reserved).await?;
+        let reserved = believed.reserved_accounts();
+        let licences = believed.licences(&reserved);
+        let seen = store.seats_seen(asking, licences).await?;
         let meant = seen.settings.reserved_accounts();
-        if meant == reserved {
+        let meant = seen.settings.licences(&meant);
+        let ceilings = |licences: Licences<'_>| (licences.per_user, licences.per_application);
+        if meant.reserved == licences.reserved && ceilings(meant) == ceilings(licences) {
             return Ok(seen);
         }
-        reserved = meant;
+        believed = seen.settings;
     }
 }

@@ -69,7 +69,7 @@ impl<'a> Opening<'a> {
             Some(_) => Step::Join,
             None => match admit(self.now, sight.licences, sight.occupancy, self.who) {
                 Ok(admission) => Step::Open(admission),
-                Err(_) if !self.has_closed_due && self.frees_one(sight) => self.close_due(),
+                Err(no_seat) if !self.has_closed_due && self.frees_one(sight, no_seat) => self.close_due(),
                 Err(no_seat) => Step::Refuse(no_seat),
             },
         }
@@ -80,23 +80,30 @@ impl<'a> Opening<'a> {
         Step::CloseDue
     }
 
-    /// Whether a session is over that nobody has closed yet.
-    fn frees_one(&self, sight: &Sight<'_>) -> bool {
-        sight.occupancy.earliest_end.is_some_and(|end| end <= self.now)
+    /// Whether a session in the way is over that nobody has closed yet.
+    fn frees_one(&self, sight: &Sight<'_>, no_seat: NoSeat) -> bool {
+        sight.occupancy.live > 0 && no_seat.free_at() <= self.now
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{IDLE, SLACK};
+    use super::super::{Filled, IDLE, SLACK, Share};
     use super::*;
 
     const NOW: Timestamp = Timestamp(10_000_000_000);
 
     fn sight(live: u64, earliest_end: Timestamp, own: Option<OwnRow>) -> Sight<'static> {
         Sight {
-            licences: Licences { seats: Some(2), reserved: &[] },
-            occupancy: Occupancy { version: 1, live, holders: &[], earliest_end: Some(earliest_end) },
+            licences: Licences { seats: Some(2), per_user: None, per_application: None, reserved: &[] },
+            occupancy: Occupancy {
+                version: 1,
+                live,
+                holders: &[],
+                earliest_end: Some(earliest_end),
+                of_user: Share::default(),
+                of_application: Share::default(),
+            },
             own,
         }
     }
@@ -122,6 +129,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_ceiling_is_swept_only_where_a_session_under_it_is_over() {
+        let who = Login::parse("alice").expect("valid");
+        let at = |end| {
+            let full = sight(1, NOW, None);
+            let of_user = Share { live: 1, earliest_end: Some(end) };
+            let occupancy = Occupancy { of_user, ..full.occupancy };
+            Sight { licences: Licences { per_user: Some(1), ..full.licences }, occupancy, ..full }
+        };
+        let mut opening = Opening::new(NOW, &who, SLACK);
+        assert_eq!(opening.step(&at(NOW)), Step::CloseDue);
+        let later = NOW.plus(IDLE);
+        let refused = Step::Refuse(NoSeat::User(Filled { most: 1, live: 1, free_at: later }));
+        assert_eq!(Opening::new(NOW, &who, SLACK).step(&at(later)), refused, "what is over is somebody else's");
+    }
+
+    #[test]
     fn a_full_house_is_swept_once_before_anybody_is_refused() {
         let who = Login::parse("alice").expect("valid");
         let full = sight(2, NOW, None);
@@ -129,11 +152,11 @@ mod tests {
         assert_eq!(opening.step(&full), Step::CloseDue);
         assert_eq!(
             opening.step(&full),
-            Step::Refuse(NoSeat { seats: 2, live: 2, kept: 0, free_at: NOW }),
+            Step::Refuse(NoSeat::Licences { seats: 2, live: 2, kept: 0, free_at: NOW }),
             "it closed nothing"
         );
         let later = NOW.plus(IDLE);
-        let refused = Step::Refuse(NoSeat { seats: 2, live: 2, kept: 0, free_at: later });
+        let refused = Step::Refuse(NoSeat::Licences { seats: 2, live: 2, kept: 0, free_at: later });
         assert_eq!(Opening::new(NOW, &who, SLACK).step(&sight(2, later, None)), refused);
     }
 

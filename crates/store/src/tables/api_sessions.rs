@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use model::seat::{Admission, Extension, OwnRow, Seat, SessionKey};
+use model::seat::{Admission, Extension, Licences, OwnRow, Seat, SessionKey, Share};
 use model::{
     ApiSessionId, ApplicationId, InstanceId, InstanceSettings, Login, ReferenceTokenId, SessionId, Timestamp, UserId,
 };
@@ -59,6 +59,19 @@ pub struct SeatsSeen {
     pub holders: Vec<Login>,
     /// Of the keys asked about, those that have a live session.
     pub keys: Vec<(String, OwnRow)>,
+    /// Of the users asked about, those that have live sessions; where users have a ceiling.
+    pub users: HashMap<UserId, Share>,
+    /// Of the applications asked about, those that opened live sessions; where applications have a ceiling.
+    pub applications: HashMap<ApplicationId, Share>,
+}
+
+/// Who asks for a seat.
+#[derive(Clone, Debug)]
+pub struct AskingForSeat {
+    /// As text.
+    pub key: String,
+    pub user: UserId,
+    pub application: ApplicationId,
 }
 
 /// Which sessions are closed.
@@ -154,6 +167,53 @@ fn read(row: &Row) -> Result<ApiSessionRow, Fault> {
     })
 }
 
+fn share(row: &Row) -> Result<Share, Fault> {
+    Ok(Share { live: u64::try_from(row.int(3)?).map_err(Fault::failed)?, earliest_end: row.opt_time(4)? })
+}
+
+/// Text and parameters of one look at the seats: kind, name, and three numbers a row.
+fn look(asking: &[AskingForSeat], licences: Licences<'_>) -> (String, Vec<Value>) {
+    let size = KEYS_ASKED.into_iter().find(|size| asking.len() <= *size).unwrap_or(asking.len());
+    let mut params: Vec<Value> = Vec::new();
+    let mut list = |values: Vec<Value>, size: usize| {
+        let from = params.len();
+        let padding = values.last().cloned().unwrap_or(Value::Null);
+        params.extend(values);
+        params.resize(from + size, padding);
+        placeholders(from + 2, size)
+    };
+    let keys = list(asking.iter().map(|one| Value::from(&one.key)).collect(), size);
+    let mut sql = format!(
+        "SELECT '' AS what, i.settings AS name, s.version AS a, s.live AS b, (SELECT MIN(e.ends_at) \
+         FROM api_sessions e WHERE e.instance = $1 AND e.closed_at IS NULL) AS c \
+         FROM seats s JOIN instances i ON i.id = s.instance WHERE s.instance = $1 \
+         UNION ALL SELECT 'key', key, 0, ends_at, final_end FROM api_sessions \
+         WHERE instance = $1 AND closed_at IS NULL AND key IN ({keys})"
+    );
+    if !licences.reserved.is_empty() {
+        let logins = licences.reserved.iter().map(|login| Value::from(login.folded())).collect();
+        let _infallible = write!(
+            sql,
+            " UNION ALL SELECT 'holder', u.login, 0, 0, 0 FROM users u WHERE u.instance = $1 \
+             AND u.login_folded IN ({}) AND EXISTS (SELECT 1 FROM api_sessions h WHERE h.instance = u.instance \
+             AND h.user_id = u.id AND h.closed_at IS NULL)",
+            list(logins, licences.reserved.len())
+        );
+    }
+    let users = licences.per_user.map(|_| ("user", "user_id", asking.iter().map(|one| one.user.0.into()).collect()));
+    let applications = asking.iter().map(|one| one.application.0.into()).collect();
+    let applications = licences.per_application.map(|_| ("application", "opened_by", applications));
+    for (what, column, ids) in users.into_iter().chain(applications) {
+        let _infallible = write!(
+            sql,
+            " UNION ALL SELECT '{what}', {column}, 0, COUNT(*), MIN(ends_at) FROM api_sessions \
+             WHERE instance = $1 AND closed_at IS NULL AND {column} IN ({}) GROUP BY {column}",
+            list(ids, size)
+        );
+    }
+    (sql, params)
+}
+
 /// `$n, $n+1, …`
 fn placeholders(from: usize, count: usize) -> String {
     (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
@@ -190,40 +250,23 @@ impl Database {
 }
 
 impl Store {
-    /// One statement, so that everything in the answer was true at one moment.
-    pub async fn seats_seen(&self, keys: &[String], reserved: &[Login]) -> Result<SeatsSeen, Fault> {
-        let size = KEYS_ASKED.into_iter().find(|size| keys.len() <= *size).unwrap_or(keys.len());
-        let mut sql = format!(
-            "SELECT '' AS what, i.settings AS name, s.version AS a, s.live AS b, (SELECT MIN(e.ends_at) \
-             FROM api_sessions e WHERE e.instance = $1 AND e.closed_at IS NULL) AS c \
-             FROM seats s JOIN instances i ON i.id = s.instance WHERE s.instance = $1 \
-             UNION ALL SELECT 'key', key, 0, ends_at, final_end FROM api_sessions \
-             WHERE instance = $1 AND closed_at IS NULL AND key IN ({})",
-            placeholders(2, size)
-        );
-        let padding = std::iter::repeat_n(keys.last(), size - keys.len()).flatten();
-        let mut params: Vec<Value> = keys.iter().chain(padding).map(Value::from).collect();
-        params.resize(size, Value::Null);
-        if !reserved.is_empty() {
-            let _infallible = write!(
-                sql,
-                " UNION ALL SELECT 'holder', u.login, 0, 0, 0 FROM users u WHERE u.instance = $1 \
-                 AND u.login_folded IN ({}) AND EXISTS (SELECT 1 FROM api_sessions h WHERE h.instance = u.instance \
-                 AND h.user_id = u.id AND h.closed_at IS NULL)",
-                placeholders(2 + size, reserved.len())
-            );
-            params.extend(reserved.iter().map(|login| Value::from(login.folded())));
-        }
+    /// One statement, so that everything in the answer was true at one moment. Shares are counted where there are ceilings.
+    pub async fn seats_seen(&self, asking: &[AskingForSeat], licences: Licences<'_>) -> Result<SeatsSeen, Fault> {
+        let (sql, params) = look(asking, licences);
         let mut seen: Option<SeatsSeen> = None;
-        let (mut holders, mut live_keys) = (Vec::new(), Vec::new());
+        let (mut holders, mut keys) = (Vec::new(), Vec::new());
+        let (mut users, mut applications) = (HashMap::new(), HashMap::new());
         for row in self.query(sql, self.with_instance(params)).await? {
             match row.text(0)?.as_str() {
-                "key" => {
-                    let timers = OwnRow { ends_at: row.time(3)?, final_end: row.opt_time(4)? };
-                    live_keys.push((row.text(1)?, timers));
-                }
+                "key" => keys.push((row.text(1)?, OwnRow { ends_at: row.time(3)?, final_end: row.opt_time(4)? })),
                 "holder" => {
                     holders.push(Login::parse(&row.text(1)?).ok_or_else(|| damaged("a login does not read back"))?);
+                }
+                "user" => {
+                    users.insert(UserId(row.uuid(1)?), share(&row)?);
+                }
+                "application" => {
+                    applications.insert(ApplicationId(row.uuid(1)?), share(&row)?);
                 }
                 _ => {
                     seen = Some(SeatsSeen {
@@ -233,12 +276,14 @@ impl Store {
                         earliest_end: row.opt_time(4)?,
                         holders: Vec::new(),
                         keys: Vec::new(),
+                        users: HashMap::new(),
+                        applications: HashMap::new(),
                     });
                 }
             }
         }
         let seen = seen.ok_or_else(|| damaged("the instance has no seats"))?;
-        Ok(SeatsSeen { holders, keys: live_keys, ..seen })
+        Ok(SeatsSeen { holders, keys, users, applications, ..seen })
     }
 
     pub async fn live_api_session(&self, key: &SessionKey) -> Result<Option<ApiSessionRow>, Fault> {
@@ -337,11 +382,32 @@ impl Store {
         .expect(1)
     }
 
+    /// Guards behind [`Self::take_seat`], whose lock puts openings in order: user and application have fewer sessions than
+    /// they may. In a statement of their own, which sees what was committed before the lock was had.
+    pub fn expect_room_under_ceilings(
+        &self,
+        admission: Admission,
+        user: UserId,
+        application: ApplicationId,
+    ) -> Vec<Statement> {
+        const OF_USER: &str = "SELECT 1 WHERE (SELECT COUNT(*) FROM api_sessions \
+                               WHERE instance = $1 AND user_id = $2 AND closed_at IS NULL) < $3";
+        const OF_APPLICATION: &str = "SELECT 1 WHERE (SELECT COUNT(*) FROM api_sessions \
+                                      WHERE instance = $1 AND opened_by = $2 AND closed_at IS NULL) < $3";
+        let room = |sql, id: Uuid, below: u64| {
+            self.bound(sql, values![id, i64::try_from(below).unwrap_or(i64::MAX)]).expect(1)
+        };
+        let of_user = admission.user_below.map(|below| room(OF_USER, user.0, below));
+        let of_application = admission.application_below.map(|below| room(OF_APPLICATION, application.0, below));
+        of_user.into_iter().chain(of_application).collect()
+    }
+
     /// Guarded by the index of live keys: at most one live session per key.
     pub fn open_api_session(&self, session: &NewApiSession<'_>) -> Statement {
         self.bound(
             "INSERT INTO api_sessions (instance, id, key, user_id, seat, opened_at, last_call, ends_at, final_end, \
-             node, calls, address, applications) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, 1, $10, $11) \
+             node, calls, address, applications, opened_by) \
+             VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, 1, $10, $11, $12) \
              ON CONFLICT DO NOTHING",
             values![
                 session.id.0,
@@ -353,7 +419,8 @@ impl Store {
                 session.final_end.map(Timestamp::micros),
                 session.node,
                 session.address.to_string(),
-                format!(" {}", session.application.0)
+                format!(" {}", session.application.0),
+                session.application.0
             ],
         )
         .expect(1)

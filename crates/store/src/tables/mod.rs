@@ -20,7 +20,9 @@ mod second_factors;
 mod standing;
 mod users;
 
-pub use api_sessions::{ApiSessionRow, ClosedApiSession, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen};
+pub use api_sessions::{
+    ApiSessionRow, AskingForSeat, ClosedApiSession, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen,
+};
 pub use applications::NewSecret;
 pub use audit::lines_of;
 pub use changes::{Change, ChangeKind};

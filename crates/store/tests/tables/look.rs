@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use model::meter::Spread;
-use model::seat::Seat;
+use model::seat::{Admission, Seat};
 use store::Outcome;
 
 use crate::common::Place;
@@ -63,7 +63,8 @@ async fn seats_are_counted_for_all_instances_at_once(place: Place) {
     for store in [&house.here, &house.there] {
         done(store, store.insert_seats()).await;
     }
-    let admission = model::seat::Admission { seat: Seat::Shared, version: 0, below: None };
+    let admission =
+        Admission { seat: Seat::Shared, version: 0, below: None, user_below: None, application_below: None };
     done(&house.here, house.here.take_seat(admission)).await;
     let used = house.here.database().seats_used().await.expect("no fault");
     assert_eq!(used, HashMap::from([(*house.here.instance(), 1), (*house.there.instance(), 0)]));

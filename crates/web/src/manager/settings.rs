@@ -29,9 +29,21 @@ type Entry = (&'static str, Kind, &'static str, &'static str);
 const ALGORITHMS: Kind = Kind::One(&["ES256", "RS256", "PS256", "EdDSA"]);
 
 /// All settings, in the order of the page.
-const ENTRIES: [Entry; 17] = [
+const ENTRIES: [Entry; 19] = [
     ("seats", Kind::Number, "Licence seats", "Left empty, there is no limit."),
     ("reserved_seats", Kind::Lines, "Reserved seats", "Logins that are each guaranteed one, one a line."),
+    (
+        "seats_per_user",
+        Kind::Number,
+        "Seats of one user, at most",
+        "Reserved ones included, and those of services that act as the user. Left empty, there is no limit.",
+    ),
+    (
+        "seats_per_application",
+        Kind::Number,
+        "Seats of one application, at most",
+        "A session counts for the application that opened it. Left empty, there is no limit.",
+    ),
     ("after_logout", Kind::One(&["refuse", "reactivate"]), "Tokens of who signed out", ""),
     ("access_token_seconds", Kind::Number, "Seconds that an access token lives", ""),
     ("access_token_algorithm", ALGORITHMS, "Signature of access tokens", ""),

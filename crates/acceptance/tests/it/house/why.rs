@@ -263,6 +263,43 @@ async fn a_full_house_says_how_full_it_was() {
 }
 
 #[tokio::test]
+async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
+    let house = TestHouse::open().await;
+    let mut dice = house.dice();
+    for (setting, cause, [most, taken]) in [
+        ("seats_per_user", "no_seat_free_for_user", ["seats of one user, at most", "taken by the user"]),
+        (
+            "seats_per_application",
+            "no_seat_free_for_application",
+            ["seats of one application, at most", "taken through the application"],
+        ),
+    ] {
+        let set = house.office().await.change_setting((setting, "2"), &mut house.moment(&mut dice)).await;
+        set.expect("the database answers").expect("a good setting");
+        let mut statuses = Vec::new();
+        let mut last = None;
+        for _ in 0..3 {
+            let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+            let answer = house.client().call_api(&token).await;
+            statuses.push(answer.status.as_u16());
+            last = Some(answer);
+        }
+        assert_eq!(statuses, [200, 200, 429], "{setting}");
+        let told = why(&house, &last.expect("asked")).await;
+        assert_eq!(told["cause"], cause, "{told}");
+        assert_eq!((fact(&told, "expected", most), fact(&told, "expected", taken)), ("2", "2"), "{told}");
+        let free = house.now().plus(Duration::from_mins(20)).rfc3339();
+        assert_eq!(fact(&told, "expected", "next free at, if nobody calls"), free);
+        let set = house.office().await.change_setting((setting, "null"), &mut house.moment(&mut dice)).await;
+        set.expect("the database answers").expect("a good setting");
+        house.advance(Duration::from_mins(21));
+        house.beat().await;
+    }
+    let refused = house.house.instances()[0].meters().sessions_refused.read();
+    assert_eq!(refused, [("no_seat_free_for_user", 1), ("no_seat_free_for_application", 1)]);
+}
+
+#[tokio::test]
 async fn keys_pages_and_the_other_endpoints_say_why_too() {
     let house = TestHouse::open().await;
     let client = house.client();

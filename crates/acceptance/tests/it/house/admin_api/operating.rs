@@ -68,14 +68,25 @@ async fn settings_are_changed_by_whoever_read_them_last(house: TestHouse) {
     assert_eq!(assert_ok(&changed)["seats"], 2);
     assert_ne!(changed.header("etag"), tag);
     assert_problem(&office.patch("/settings", &tag, &json!({"seats": 7})).await, 412, "changed-meanwhile");
-    for bad in [json!({"seat": 1}), json!({"seats": 0}), json!({"access_token_seconds": 1}), json!({"seats": "many"})] {
+    for bad in [
+        json!({"seat": 1}),
+        json!({"seats": 0}),
+        json!({"access_token_seconds": 1}),
+        json!({"seats": "many"}),
+        json!({"seats_per_user": 0}),
+        json!({"seats_per_application": 0}),
+    ] {
         assert_invalid(&office.patch("/settings", "*", &bad).await);
     }
     // One seat is kept, one may be taken.
     let (first, second) = (service_token(&house, SERVICE).await, service_token(&house, SERVICE).await);
     assert_eq!(house.client().call_api(&first).await.status, 200);
     assert_eq!(house.client().call_api(&second).await.status, 429);
-    assert_ok(&office.patch("/settings", "*", &json!({"seats": null})).await);
+    let ceilings = json!({"seats": null, "seats_per_user": 1, "seats_per_application": 9});
+    let read = office.patch("/settings", "*", &ceilings).await;
+    assert_eq!((&assert_ok(&read)["seats_per_user"], &read.json()["seats_per_application"]), (&json!(1), &json!(9)));
+    assert_eq!(house.client().call_api(&second).await.status, 429, "the System User has one");
+    assert_ok(&office.patch("/settings", "*", &json!({"seats_per_user": null})).await);
     assert_eq!(house.client().call_api(&second).await.status, 200);
 }
 

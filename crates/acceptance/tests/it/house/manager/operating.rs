@@ -96,6 +96,8 @@ async fn settings_are_saved_and_bad_ones_refused() {
     for (name, value, why) in [
         ("seats", "1", "reserved_seats"),
         ("seats", "many", "u32"),
+        ("seats_per_user", "0", "seats_per_user: at least 1"),
+        ("seats_per_application", "0", "seats_per_application: at least 1"),
         ("access_token_seconds", "5", "access_token_seconds"),
         ("legacy_sunset", "soon", "write a day"),
         ("access_token_algorithm", "none", "none"),
