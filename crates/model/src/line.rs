@@ -2,9 +2,6 @@
 
 use std::borrow::Cow;
 
-/// A schema's pattern for what [`is_line`] accepts, but for its rule on joiners.
-pub const LINE_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffb]*\S[^\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffb]*$";
-
 /// What every refusal of a line says of its characters.
 pub const LINE_RULE: &str = "in one line, without control, invisible or direction-changing characters";
 
