@@ -11,6 +11,7 @@ mod client;
 mod device;
 mod house;
 pub mod jwt;
+pub mod notices;
 mod place;
 mod world;
 

@@ -1,9 +1,11 @@
 //! What administrators do. Every flow takes an [`Administrator`], and commits its event with its change.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
-use model::audit::{AuditEvent, AuditKind, RequestId, Visitor};
+use model::audit::{AuditEvent, AuditKind, AuditOutcome, RequestId, Visitor};
 use model::keys::KeyTimes;
 use model::record::{ApplicationRecord, Registration};
 use model::user::{Password, PasswordHash};
@@ -173,7 +175,7 @@ impl<'a> Office<'a> {
             Ok(login) => login,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let problems = model::user::person_problems(draft.name, None);
+        let problems = model::user::person_problems(draft.name, draft.email.as_ref());
         if !problems.is_empty() {
             return Ok(Err(AdminRefusal::Invalid(problems)));
         }
@@ -409,15 +411,29 @@ impl<'a> Office<'a> {
         Trail::new(&self.store, moment.dice, moment.now).event(&event)
     }
 
-    /// What a reference stands for: the events of the request that it was shown to.
-    pub async fn why(&self, reference: &str) -> Answer<Vec<AuditedEvent>, AdminRefusal> {
+    /// What a reference stands for: the events of the request that it was shown to. A refusal reaches the database with a
+    /// beat of the node that refused, so a reference that is younger is looked for again.
+    pub async fn why(&self, reference: &str, now: Timestamp) -> Answer<Vec<AuditedEvent>, AdminRefusal> {
+        /// Of an event on its way to the database: a beat (200 ms), and what a busy one takes.
+        const MAX_ON_ITS_WAY: Duration = Duration::from_secs(2);
+        const LOOK_AGAIN: Duration = Duration::from_millis(100);
         let unknown =
             || AdminRefusal::Unknown(format!("event with the reference {reference}; it may be of another instance"));
         let Some(request) = RequestId::parse(reference) else {
             let problem = "a reference is 32 hexadecimal digits".to_owned();
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         };
-        let events = crate::audit::events_of(&self.store, request).await?;
+        let is_young = request.at().since(now) < MAX_ON_ITS_WAY;
+        let mut waited = now.since(request.at());
+        let events = loop {
+            let events = crate::audit::events_of(&self.store, request).await?;
+            let is_told = events.iter().any(|event| event.outcome == AuditOutcome::Refused.as_str());
+            if is_told || !is_young || waited >= MAX_ON_ITS_WAY {
+                break events;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+            waited += LOOK_AGAIN;
+        };
         Ok(if events.is_empty() { Err(unknown()) } else { Ok(events) })
     }
 

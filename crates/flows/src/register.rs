@@ -1,6 +1,7 @@
 //! The register of Trusted Applications under an administrator's hand.
 
 use model::application::Secret;
+use model::line::{LINE_RULE, is_line};
 use model::record::{ApplicationRecord, RecordClientType, Registration};
 use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
 use oauth::secret::{ClientSecret, Presented};
@@ -144,8 +145,8 @@ impl Office<'_> {
         if application.secrets().len() >= MOST_SECRETS {
             problems.push(format!("{uri} has {MOST_SECRETS} secrets: remove one that is not used any more first"));
         }
-        if !(1..=100).contains(&label.trim().chars().count()) || label.chars().any(char::is_control) {
-            problems.push("label: 1 to 100 characters that say what the secret is for".to_owned());
+        if !is_line(label, 100) {
+            problems.push(format!("label: 1 to 100 characters {LINE_RULE}, that say what the secret is for"));
         }
         if expires_at.is_some_and(|end| end < moment.now) {
             problems.push("the expiry lies in the past".to_owned());

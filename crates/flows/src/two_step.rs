@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::line::is_line;
 use model::session::SessionCookie;
 pub use model::two_step::TwoStepRefusal;
 use model::two_step::{
@@ -357,6 +358,5 @@ fn offer_parts<'a>(browser: &'a Browser, form: &'a str, made_at: &'a str, secret
 
 fn passkey_name(text: &str) -> Option<String> {
     let name = text.trim();
-    let fits = (1..=LONGEST_PASSKEY_NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    fits.then(|| name.to_owned())
+    is_line(name, LONGEST_PASSKEY_NAME).then(|| name.to_owned())
 }

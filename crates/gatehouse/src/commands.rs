@@ -18,17 +18,18 @@ mod user;
 mod welcome;
 mod why;
 
-use std::io::Write as _;
 use std::num::NonZero;
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
-use flows::{Database, World};
+use flows::{Database, DatabaseUrl, World};
 use model::{Dice, Timestamp};
 use tokio::runtime::Runtime;
 
 use crate::cli::{Cli, Command, ConfigCommand, Installation};
 use crate::config::{Config, Environment, Provisions};
+use crate::output::print;
+use crate::problem::Problem;
 
 /// The real clock and the operating system's randomness.
 pub(crate) struct SystemWorld;
@@ -51,8 +52,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::Serve(installation) => runtime()?.block_on(serve::run(&installation, environment)),
         Command::Config(ConfigCommand::Check(installation)) => {
             provisions(&installation, environment)?;
-            println!("{} is good: the server can start with it.", installation.config.display());
-            Ok(())
+            print(&format!("{} is good: the server can start with it.\n", installation.config.display()))
         }
         Command::Instance(command) => runtime()?.block_on(admin::instance(command, environment)),
         Command::User(command) => runtime()?.block_on(admin::user(command, environment)),
@@ -61,7 +61,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gatehouse", &mut script);
-            std::io::stdout().write_all(&script).context("the result cannot be printed")
+            print(&String::from_utf8(script).context("a completion script is text")?)
         }
         Command::Session(command) => runtime()?.block_on(session::session(command, environment)),
         Command::App(command) => runtime()?.block_on(admin::application(command, environment)),
@@ -96,11 +96,41 @@ fn provisions(installation: &Installation, environment: Environment<'_>) -> Resu
     }
 }
 
-/// Opens the database and brings its tables up to this version.
+/// Opens the installation's database and brings its tables up to this version. One that is not there was lost, moved, or is
+/// named wrongly: a new one in its place would look like an installation without users.
 async fn open(provisions: &Provisions) -> Result<Database> {
-    let database = Database::open(&provisions.database)
-        .await
-        .with_context(|| format!("the database {:?} cannot be opened", provisions.database))?;
+    let url = &provisions.database;
+    if let Some(file) = url.file().filter(|file| !file.exists()) {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        return Err(missing(format!("there is no database file {}", file.display())).into());
+    }
+    let database = reach(url).await?;
+    if database.look().await.with_context(|| format!("the database {url:?} cannot be read"))?.applied.is_none() {
+        database.close().await;
+        return Err(missing(format!("the database {url:?} is empty")).into());
+    }
+    bring_up(database).await
+}
+
+/// A database for an installation's first instance; or the installation's, if it has one.
+async fn begin(provisions: &Provisions) -> Result<Database> {
+    bring_up(reach(&provisions.database).await?).await
+}
+
+async fn reach(url: &DatabaseUrl) -> Result<Database> {
+    Database::open(url).await.with_context(|| format!("the database {url:?} cannot be opened"))
+}
+
+async fn bring_up(database: Database) -> Result<Database> {
     database.migrate().await.context("the database's tables cannot be brought up to this version")?;
     Ok(database)
+}
+
+/// What to do where a database should be and is not.
+pub(crate) fn missing(what: String) -> Problem {
+    Problem::new(
+        what,
+        "restore it from a backup, or correct `database` in the configuration; of a new installation, \
+         `gatehouse instance create NAME` makes it",
+    )
 }

@@ -1,11 +1,14 @@
 //! Floor 5: the only reader of files, environment and signals.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod doctor;
 mod http_client;
 pub mod logging;
+pub mod output;
 pub mod post;
 pub mod problem;
 pub mod signals;

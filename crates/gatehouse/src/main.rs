@@ -1,10 +1,13 @@
 //! `gatehouse`: one binary that signs people and services in, and guards the APIs of business systems.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use gatehouse::cli::Cli;
 use gatehouse::commands;
+use gatehouse::output::{self, UNREAD_EXIT_CODE, Unread};
 use gatehouse::problem::Tampered;
 
 #[global_allocator]
@@ -16,8 +19,9 @@ fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     match commands::run(cli, &environment) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is::<Unread>() => ExitCode::from(UNREAD_EXIT_CODE),
         Err(failure) => {
-            eprintln!("gatehouse: {failure:#}");
+            output::note(format_args!("gatehouse: {failure:#}\n"));
             if failure.is::<Tampered>() { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }

@@ -1,10 +1,11 @@
 //! Install links (`identity.md` §3.8): an application's vendor writes down in an address what is to be registered.
 
+use oauth::client::ClientId;
 use oauth::params::Params;
-use url::Url;
 
 use crate::application::MANAGE_SCOPE;
-use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType};
+use crate::line::{LINE_RULE, is_line};
+use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType, address_problems, single_addresses};
 
 /// What an install link asks for.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ impl Installation {
         let uri = params.get("applicationUri").unwrap_or_default();
         if uri.is_empty() {
             problems.push("applicationUri: the link must say which application it is".to_owned());
+        } else if let Err(error) = uri.parse::<ClientId>() {
+            problems.push(format!("applicationUri: {error}"));
         }
         let client_types = [("Public", RecordClientType::Public), ("Confidential", RecordClientType::Confidential)];
         let client_type = one_of(params, "clientType", &client_types, &mut problems);
@@ -66,7 +69,13 @@ impl Installation {
         let policy = one_of(params, "referenceTokens", &policies, &mut problems).unwrap_or_default();
         let asks_for_secret = one_of(params, "requestSecret", &FLAG, &mut problems).unwrap_or_default();
         let client_type = client_type.unwrap_or(RecordClientType::Confidential);
+        let name = params.get("applicationName").unwrap_or(uri);
+        if !uri.is_empty() && !is_line(name, 200) {
+            problems.push(format!("applicationName: 1 to 200 characters {LINE_RULE}"));
+        }
         let redirect_uri = params.get("redirectUri");
+        let redirect_uris = single_addresses(redirect_uri.map(str::to_owned).as_slice());
+        problems.extend(address_problems("redirectUri", &redirect_uris));
         let impersonate =
             impersonate.unwrap_or(if redirect_uri.is_some() { Impersonate::Internal } else { Impersonate::None });
         if client_type == RecordClientType::Public {
@@ -77,8 +86,8 @@ impl Installation {
         }
         let record = ApplicationRecord {
             application_uri: uri.to_owned(),
-            name: params.get("applicationName").unwrap_or(uri).to_owned(),
-            impersonate_login_url: redirect_uri.map(str::to_owned).into_iter().collect(),
+            name: name.to_owned(),
+            impersonate_login_url: redirect_uris,
             impersonate_as_internal_user_allowed: impersonate != Impersonate::None,
             impersonate_as_community_user_allowed: impersonate == Impersonate::All,
             system_user_allowed: service != Service::None,
@@ -106,8 +115,9 @@ impl Installation {
             (true, false) => "It may sign in the people who work here, and act for them.".to_owned(),
             (true, true) => "It may sign in everybody, people from outside too, and act for them.".to_owned(),
         });
-        if let Some(uri) = record.impersonate_login_url.first() {
-            words.push(format!("People who sign in are sent to {uri}, with what it needs to act for them."));
+        if !record.impersonate_login_url.is_empty() {
+            let uris = record.impersonate_login_url.join(" or ");
+            words.push(format!("People who sign in are sent to {uris}, with what it needs to act for them."));
         }
         if record.system_user_allowed {
             words.push("It may call the APIs on its own, as the System User that you choose.".to_owned());
@@ -139,10 +149,7 @@ fn wrong_with_public(
 ) -> Vec<String> {
     let mut problems = Vec::new();
     let mut say = |when: bool, problem: &str| problems.extend(when.then(|| problem.to_owned()));
-    say(
-        redirect_uri.is_none_or(|uri| Url::parse(uri).is_err()),
-        "redirectUri: a Public application needs an absolute one",
-    );
+    say(redirect_uri.is_none(), "redirectUri: a Public application needs one");
     say(impersonate == Impersonate::None, "impersonate: a Public application signs people in; internal or all");
     say(asks_for_secret, "requestSecret: a Public application keeps no secret");
     say(service != Service::None, "serviceAccess: a Public application cannot prove itself; none");
@@ -174,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn a_link_may_name_several_addresses() {
+        let link = parse("applicationUri=x&clientType=Public&redirectUri=https://a.example/cb,http://127.0.0.1/");
+        let link = link.expect("a good link");
+        assert_eq!(link.record.impersonate_login_url, ["https://a.example/cb", "http://127.0.0.1/"]);
+        let words = link.in_words().join(" ");
+        assert!(words.contains("sent to https://a.example/cb or http://127.0.0.1/,"), "{words}");
+    }
+
+    #[test]
     fn what_may_administer_says_so() {
         let says = |scope| {
             let words = parse(&format!("applicationUri=x&scope={scope}")).expect("a good link").in_words();
@@ -199,6 +215,13 @@ mod tests {
             ("applicationUri=x&serviceAccess=yes", "serviceAccess"),
             ("applicationUri=x&referenceTokens=all", "referenceTokens"),
             ("applicationUri=x&requestSecret=maybe", "requestSecret"),
+            (
+                "applicationUri=x&redirectUri=https://a.example/,http://b.example/",
+                "redirectUri: \"http://b.example/\": http",
+            ),
+            ("applicationUri=x&redirectUri=https://a.example/*", "redirectUri: \"https://a.example/*\""),
+            ("applicationUri=x&applicationName=Pay%E2%80%AElaP", "applicationName"),
+            ("applicationUri=x%E2%80%AE", "applicationUri"),
             ("applicationUri=x&applicationUri=y", "applicationUri: write it once"),
         ] {
             let said = parse(query).expect_err(query);

@@ -16,6 +16,7 @@ pub mod instance;
 pub mod keys;
 pub mod language;
 pub mod legacy;
+pub mod line;
 pub mod link;
 pub mod mail;
 pub mod meter;

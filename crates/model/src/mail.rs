@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::User;
+use crate::line::marked;
 use crate::link::LinkLife;
 
 /// An address that mail can go to: `local@domain`, at most 254 characters (RFC 5321 §4.5.3.1.3), printable ASCII without
@@ -66,7 +67,7 @@ impl User {
 
 /// Names come from outside: one line, of a bearable length.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(100).collect()
+    marked(text).replace(char::REPLACEMENT_CHARACTER, " ").chars().take(100).collect()
 }
 
 /// The letters of one instance to one address.

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use oauth::client::ClientId;
 use oauth::jose::Algorithm;
-use oauth::redirect::RedirectUri;
+use oauth::redirect::{RedirectUri, RedirectUriError};
 use oauth::scope::Scope;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 use uuid::Uuid;
 
 use crate::application::{
     API_SCOPES, ClientType, LEGACY_SCOPE, PublicRefresh, ReferenceTokenPolicy, Secret, ServiceAccess, SignIn,
 };
+use crate::line::{self, LINE_RULE, is_line};
 use crate::{ApplicationId, TrustedApplication, User, UserId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,9 +39,11 @@ pub struct ApplicationRecord {
     pub application_uri: String,
     pub name: String,
     pub client_type: RecordClientType,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "addresses_as_written")]
+    #[schemars(with = "Addresses")]
     pub impersonate_login_url: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "addresses_as_written")]
+    #[schemars(with = "Addresses")]
     pub impersonate_logout_url: Vec<String>,
     #[serde(default)]
     pub impersonate_as_internal_user_allowed: bool,
@@ -62,7 +65,8 @@ pub struct ApplicationRecord {
     pub require_consent: bool,
     #[serde(default = "yes")]
     pub is_enabled: bool,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses_as_written")]
+    #[schemars(with = "Addresses")]
     pub allowed_cors_origins: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_seconds: Option<u64>,
@@ -97,6 +101,52 @@ const fn yes() -> bool {
     true
 }
 
+/// A list of addresses; or one text of several, separated by commas, as exported by other systems.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "write a list of addresses, or one text of them separated by commas")]
+#[schemars(inline)]
+enum Addresses {
+    List(Vec<String>),
+    Text(String),
+}
+
+fn addresses_as_written<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(match Addresses::deserialize(from)? {
+        Addresses::List(list) => list,
+        Addresses::Text(text) if text.trim().is_empty() => Vec::new(),
+        Addresses::Text(text) => vec![text],
+    })
+}
+
+/// The single addresses of texts that may hold several, separated by commas. A comma separates where the next address
+/// begins (RFC 3986 §3.1: a scheme and its colon) or nothing follows; any other is part of an address.
+pub(crate) fn single_addresses(texts: &[String]) -> Vec<String> {
+    texts.iter().flat_map(|text| split_addresses(text)).map(str::to_owned).collect()
+}
+
+fn split_addresses(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut begin = 0;
+    for (at, _) in text.match_indices(',') {
+        let rest = text[at + 1..].trim_start();
+        if rest.is_empty() || rest.starts_with(',') || begins_with_scheme(rest) {
+            parts.push(text[begin..at].trim());
+            begin = at + 1;
+        }
+    }
+    let last = text[begin..].trim();
+    // A list may end with a comma.
+    if parts.is_empty() || !last.is_empty() {
+        parts.push(last);
+    }
+    parts
+}
+
+fn begins_with_scheme(text: &str) -> bool {
+    let end = text.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)));
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && end.is_some_and(|end| text[end..].starts_with(':'))
+}
+
 /// What the register knows beside the record.
 pub struct Registration {
     pub id: ApplicationId,
@@ -111,6 +161,8 @@ pub struct Accepted {
     pub application: TrustedApplication,
     pub warnings: Vec<String>,
 }
+
+type ReadAddress = fn(&str) -> Result<RedirectUri, RedirectUriError>;
 
 const ACCESS_TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=24 * 3600;
 const MOST_URIS: usize = 64;
@@ -145,11 +197,45 @@ impl ApplicationRecord {
 
     /// Bad records are refused when written, with every reason at once. `system_user` is the user that the record names,
     /// as loaded.
-    pub fn check(self, registration: Registration, system_user: Option<&User>) -> Result<Accepted, Vec<String>> {
+    pub fn check(mut self, registration: Registration, system_user: Option<&User>) -> Result<Accepted, Vec<String>> {
+        self.split_lists();
         let mut problems = Problems(Vec::new());
+        if !is_line(&self.name, 200) {
+            problems.say(format!("Name: give it 1 to 200 characters {LINE_RULE}; people see it when they consent"));
+        }
+        self.read((RedirectUri::register, problems), registration, system_user)
+    }
+
+    /// The record as it is stored: what was accepted before a rule of [`Self::check`] was there stays in force. Addresses
+    /// that were kept in one text are several, if each of them can be one.
+    pub fn restore(mut self, registration: Registration, system_user: Option<&User>) -> Result<Accepted, Vec<String>> {
+        for list in [&mut self.impersonate_login_url, &mut self.impersonate_logout_url] {
+            if list.iter().any(|text| text.contains(',')) {
+                let singles = single_addresses(list);
+                let are_good = singles.iter().all(|text| RedirectUri::register(text).is_ok());
+                *list = if are_good && singles.len() <= MOST_URIS { singles } else { std::mem::take(list) };
+            }
+        }
+        self.read((RedirectUri::parse, Problems(Vec::new())), registration, system_user)
+    }
+
+    /// Several addresses in one text become several.
+    fn split_lists(&mut self) {
+        for list in [&mut self.impersonate_login_url, &mut self.impersonate_logout_url, &mut self.allowed_cors_origins]
+        {
+            *list = single_addresses(list);
+        }
+    }
+
+    fn read(
+        self,
+        (address, mut problems): (ReadAddress, Problems),
+        registration: Registration,
+        system_user: Option<&User>,
+    ) -> Result<Accepted, Vec<String>> {
         let uri = problems.take("ApplicationUri", self.application_uri.parse::<ClientId>());
-        let redirect_uris = problems.uris("ImpersonateLoginUrl", &self.impersonate_login_url);
-        let post_logout_uris = problems.uris("ImpersonateLogoutUrl", &self.impersonate_logout_url);
+        let redirect_uris = problems.uris("ImpersonateLoginUrl", &self.impersonate_login_url, address);
+        let post_logout_uris = problems.uris("ImpersonateLogoutUrl", &self.impersonate_logout_url, address);
         let scope = problems.take("Scope", Scope::parse(&self.scope)).unwrap_or_default();
         for token in scope.iter().filter(|token| !is_registrable(token)) {
             problems
@@ -161,9 +247,6 @@ impl ApplicationRecord {
         };
         let client_type = self.client_type(registration.secrets, &mut problems);
         let service = self.service(system_user, &mut problems);
-        if self.name.trim().is_empty() || self.name.len() > 200 {
-            problems.say("Name: give it 1 to 200 characters; people see it when they consent".into());
-        }
         if self.access_token_seconds.is_some_and(|seconds| !ACCESS_TOKEN_SECONDS.contains(&seconds)) {
             problems.say("AccessTokenSeconds: choose 60 to 86400".into());
         }
@@ -175,7 +258,7 @@ impl ApplicationRecord {
         let application = TrustedApplication {
             id: registration.id,
             uri,
-            name: self.name,
+            name: line::shown(self.name),
             client_type,
             redirect_uris,
             post_logout_uris,
@@ -300,17 +383,36 @@ impl Problems {
         let good = |text: &str| {
             Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
         };
-        if origins.len() > MOST_URIS || !origins.iter().all(|text| good(text)) {
-            self.say("AllowedCorsOrigins: write each as scheme://host or scheme://host:port, in lower case".into());
+        if origins.len() > MOST_URIS {
+            self.say(format!("AllowedCorsOrigins: at most {MOST_URIS}"));
+        }
+        for text in origins.iter().take(MOST_URIS).filter(|text| !good(text)) {
+            let rule = "write it as scheme://host or scheme://host:port, in lower case, without the port that is usual";
+            self.say(format!("AllowedCorsOrigins: {}: {rule}", quoted(text)));
         }
     }
 
-    fn uris(&mut self, attribute: &str, texts: &[String]) -> Vec<RedirectUri> {
+    fn uris(&mut self, attribute: &str, texts: &[String], address: ReadAddress) -> Vec<RedirectUri> {
         if texts.len() > MOST_URIS {
             self.say(format!("{attribute}: at most {MOST_URIS}"));
         }
-        texts.iter().take(MOST_URIS).filter_map(|text| self.take(attribute, RedirectUri::parse(text))).collect()
+        let read = |text: &String| self.take(&format!("{attribute}: {}", quoted(text)), address(text));
+        texts.iter().take(MOST_URIS).filter_map(read).collect()
     }
+}
+
+/// What is wrong with addresses to be registered, each by name.
+pub(crate) fn address_problems(attribute: &str, texts: &[String]) -> Vec<String> {
+    let mut problems = Problems(Vec::new());
+    problems.uris(attribute, texts, RedirectUri::register);
+    problems.0
+}
+
+/// Which of several it is, as it was written.
+fn quoted(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    let cut: String = line::marked(text).chars().take(MAX_CHARS).collect();
+    format!("\"{cut}{}\"", if text.chars().nth(MAX_CHARS).is_some() { "…" } else { "" })
 }
 
 impl TrustedApplication {
@@ -402,12 +504,100 @@ mod tests {
             (secret(), json!({"AllowedCorsOrigins": ["https://a.example/"]}), "AllowedCorsOrigins"),
             (secret(), json!({"PolicyUrl": "javascript:alert(1)"}), "PolicyUrl"),
             (secret(), json!({"Name": " "}), "Name"),
+            (secret(), json!({"Name": "Pay\u{202e}laP"}), "Name"),
+            (secret(), json!({"Name": "Two\nlines"}), "Name"),
+            (secret(), json!({"Name": "x".repeat(201)}), "Name"),
+            (
+                secret(),
+                json!({"ImpersonateLoginUrl": ["https://a.example/*"]}),
+                "ImpersonateLoginUrl: \"https://a.example/*\"",
+            ),
+            (secret(), json!({"ImpersonateLogoutUrl": [""]}), "ImpersonateLogoutUrl: \"\""),
             (secret(), json!({"ApplicationUri": ""}), "ApplicationUri"),
             (secret(), json!({"AccessTokenSeconds": 5}), "AccessTokenSeconds"),
         ] {
             let said = problems(secrets, &change);
             assert!(said.contains(reason), "{change}: {said:?} should say {reason:?}");
         }
+    }
+
+    fn record(change: &Value) -> Result<ApplicationRecord, serde_json::Error> {
+        let mut record = json!({ "ApplicationUri": "my.app", "Name": "Mine", "ClientType": "None" });
+        for (name, value) in change.as_object().expect("an object") {
+            record[name] = value.clone();
+        }
+        serde_json::from_value(record)
+    }
+
+    /// `identity.md` §2: a list, comma-separated on import.
+    #[test]
+    fn a_text_of_several_addresses_is_several_addresses() {
+        let (a, b) = ("https://a.example/cb", "com.example.b:/cb");
+        for (written, meant) in [
+            (json!([a, b]), vec![a, b]),
+            (json!(format!("{a},{b}")), vec![a, b]),
+            (json!(format!(" {a} ,\t{b}, ")), vec![a, b]),
+            (json!([format!("{a}, {b}"), "https://c.example/"]), vec![a, b, "https://c.example/"]),
+            (json!(a), vec![a]),
+            (json!(""), vec![]),
+            (json!([]), vec![]),
+            (json!("https://a.example/x,y?z=1,2"), vec!["https://a.example/x,y?z=1,2"]),
+            (json!("https://a.example/x,/y"), vec!["https://a.example/x,/y"]),
+        ] {
+            for name in ["ImpersonateLoginUrl", "ImpersonateLogoutUrl"] {
+                let record = record(&json!({ name: written })).expect("well-formed");
+                let accepted = record.check(registration(vec![]), None).expect("good").application;
+                let uris =
+                    if name == "ImpersonateLoginUrl" { accepted.redirect_uris } else { accepted.post_logout_uris };
+                let texts: Vec<&str> = uris.iter().map(RedirectUri::as_str).collect();
+                assert_eq!(texts, meant, "{name}: {written}");
+            }
+        }
+        let origins =
+            record(&json!({"AllowedCorsOrigins": "https://a.example, https://b.example"})).expect("well-formed");
+        let accepted = origins.check(registration(vec![]), None).expect("good").application;
+        assert_eq!(accepted.cors_origins, ["https://a.example", "https://b.example"]);
+        let said = record(&json!({"ImpersonateLoginUrl": 7})).expect_err("no address").to_string();
+        assert!(said.contains("one text of them separated by commas"), "{said}");
+    }
+
+    #[test]
+    fn a_refusal_among_several_addresses_says_which() {
+        for (written, refused) in [
+            ("https://a.example/cb,http://b.example/cb", "\"http://b.example/cb\": http is only for"),
+            ("https://a.example/cb,https://b.example/#f", "\"https://b.example/#f\": remove the fragment"),
+            ("https://a.example/cb,,https://b.example/", "\"\": write the whole URI"),
+            ("https://a.example/cb,localhost:3000/cb", "\"localhost:3000/cb\": use https"),
+            ("https://a.example/cb, javascript:alert(1)", "\"javascript:alert(1)\": use https"),
+            ("https://a.example/cb https://b.example/cb", "\"https://a.example/cb https://b.example/cb\": only the"),
+            ("https://a.example/cb,https://*.b.example/", "\"https://*.b.example/\": name one host"),
+        ] {
+            let said = problems(secret(), &json!({"ImpersonateLoginUrl": [written]}));
+            assert!(said.contains(&format!("ImpersonateLoginUrl: {refused}")), "{written}: {said}");
+            assert!(!said.contains("\"https://a.example/cb\""), "{written}: {said}");
+        }
+        let said = problems(secret(), &json!({"AllowedCorsOrigins": "https://a.example,https://B.example"}));
+        assert!(said.contains("AllowedCorsOrigins: \"https://B.example\""), "{said}");
+        assert!(!said.contains("\"https://a.example\""), "{said}");
+    }
+
+    #[test]
+    fn a_stored_record_is_read_although_it_would_be_refused_today() {
+        let star = "https://a.example/*";
+        let old = json!({"Name": "Pay\u{202e}Pal\u{7}", "ImpersonateLoginUrl": [star]});
+        let read = record(&old).expect("well-formed").restore(registration(vec![]), None).expect("as it was accepted");
+        assert_eq!(read.application.name, "PayPal", "as it is shown");
+        assert!(read.application.redirect_uris.iter().any(|uri| uri.accepts(star)));
+        assert!(read.application.to_record().check(registration(vec![]), None).is_err());
+
+        let texts = |written: &str| {
+            let read = record(&json!({"ImpersonateLoginUrl": [written]})).expect("well-formed");
+            let read = read.restore(registration(vec![]), None).expect("as it was accepted").application;
+            read.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(texts("https://a.example/cb,https://b.example/cb"), ["https://a.example/cb", "https://b.example/cb"]);
+        let half_good = "https://a.example/cb,http://b.example/cb";
+        assert_eq!(texts(half_good), [half_good], "nothing is guessed");
     }
 
     #[test]

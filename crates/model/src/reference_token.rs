@@ -4,6 +4,7 @@ use oauth::scope::Scope;
 use oauth::secret::{Digest, Presented};
 
 use crate::application::{API_SCOPES, ReferenceTokenPolicy};
+use crate::line::{LINE_RULE, is_line};
 use crate::{ApplicationId, Dice, ReferenceTokenId, Timestamp, TrustedApplication, User, UserId, UserType};
 
 /// Marks the value of a reference token.
@@ -93,7 +94,7 @@ pub enum IssueRefusal {
     ExpiryRequired,
     #[error("the expiry lies in the past")]
     AlreadyExpired,
-    #[error("describe the token in 1 to 200 characters")]
+    #[error("describe the token in 1 to 200 characters {LINE_RULE}")]
     NoDescription,
 }
 
@@ -135,8 +136,7 @@ pub fn check_issue(
         Some(end) if end <= now => return Err(IssueRefusal::AlreadyExpired),
         _ => {}
     }
-    let length = wish.description.trim().chars().count();
-    if (1..=200).contains(&length) { Ok(()) } else { Err(IssueRefusal::NoDescription) }
+    if is_line(wish.description.trim(), 200) { Ok(()) } else { Err(IssueRefusal::NoDescription) }
 }
 
 impl ReferenceToken {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Permissions;
+use crate::line::{LINE_RULE, is_line};
 use crate::mail::EmailAddress;
 use crate::session::SignInRefusal;
 use crate::{Timestamp, UserId};
@@ -195,7 +196,7 @@ fn is_subtag(text: &str) -> bool {
 pub fn person_problems(name: &str, email: Option<&Email>) -> Vec<String> {
     let mut problems = Vec::new();
     if !is_line(name, 200) {
-        problems.push("name: 1 to 200 characters, without line breaks".to_owned());
+        problems.push(format!("name: 1 to 200 characters {LINE_RULE}"));
     }
     if email.is_some_and(|email| EmailAddress::parse(&email.address).is_none()) {
         problems.push("email: write name@host, at most 254 characters".to_owned());
@@ -206,13 +207,7 @@ pub fn person_problems(name: &str, email: Option<&Email>) -> Vec<String> {
 /// A role's name is shown in lists and written into paths.
 pub fn role_name_problem(name: &str) -> Option<String> {
     let good = is_line(name, 64) && name.trim() == name && !name.contains(['/', '\\']);
-    (!good).then(|| "name: 1 to 64 characters, without slashes, line breaks, or blanks at its ends".to_owned())
-}
-
-/// One line that says something.
-pub(crate) fn is_line(text: &str, most: usize) -> bool {
-    let length = text.chars().count();
-    (1..=most).contains(&length) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+    (!good).then(|| format!("name: 1 to 64 characters {LINE_RULE}, without slashes or blanks at its ends"))
 }
 
 /// A user that is enabled and whom an application may act as or sign in: only [`User::active`] makes one.

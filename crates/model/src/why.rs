@@ -6,6 +6,7 @@ use std::fmt::Display;
 use serde::Serialize;
 
 use crate::Timestamp;
+use crate::line::marked;
 
 /// A refusal that the audit is told of. Its functions match on every variant, so that none is told without its details.
 pub trait Refusal {
@@ -94,14 +95,11 @@ fn push<'a>(facts: &'a mut Vec<Fact>, name: &'static str, value: String) -> Opti
     facts.last_mut()
 }
 
-/// One line that no terminal obeys: without control characters, and without those that turn the direction of text.
+/// One line that no terminal obeys and no reader is misled by.
 fn clean(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut clean: String =
-        text.chars().take(LONGEST).map(|c| if obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    let end = text.char_indices().nth(LONGEST).map(|(end, _)| end);
+    let mut clean = marked(&text[..end.unwrap_or(text.len())]).into_owned();
+    if end.is_some() {
         clean.push('…');
     }
     clean

@@ -106,13 +106,26 @@ impl fmt::Display for ParamError {
 
 impl std::error::Error for ParamError {}
 
+impl ParamError {
+    /// The parameter that it is about, if its name is fit to be repeated.
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Self::TooLarge | Self::TooMany => None,
+            Self::TooLong(name) => Some(name.as_str()),
+            Self::NotUtf8(name) | Self::BadEncoding(name) => name.as_deref(),
+        }
+        .filter(|name| is_harmless(name))
+    }
+}
+
 /// How a description speaks of a parameter: by name only if the name is harmless in every place a description may go.
 fn called(name: Option<&str>) -> String {
-    let harmless = |name: &&str| {
-        (1..=64).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
-    };
-    name.filter(harmless).map_or_else(|| "a parameter".to_owned(), |name| format!("parameter {name}"))
+    name.filter(|name| is_harmless(name)).map_or_else(|| "a parameter".to_owned(), |name| format!("parameter {name}"))
+}
+
+fn is_harmless(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
 fn parse_pair(pair: &[u8]) -> Result<(String, Zeroizing<String>), ParamError> {

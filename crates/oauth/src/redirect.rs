@@ -56,6 +56,10 @@ pub enum RedirectUriError {
         "the port is a number from 1 to 65535 without leading zeros; leave it out together with its colon if it is the usual one"
     )]
     Port,
+    #[error(
+        "addresses are compared letter by letter, so * stands for nothing: write each address out (a * that is meant is %2A)"
+    )]
+    Wildcard,
     #[error("http is only for localhost, 127.0.0.1 and [::1]: use https")]
     HttpNotLoopback,
     #[error(
@@ -91,6 +95,13 @@ impl RedirectUri {
         // The rules above are about the text; this one is what a browser will make of it.
         Url::parse(text).map_err(|_| RedirectUriError::Host)?;
         Ok(Self(text.to_owned()))
+    }
+
+    /// Fit to be registered anew: nobody who writes a `*` means the letter, and nothing else would match it
+    /// (RFC 9700 §4.1.3). Before, paths and queries could have one.
+    pub fn register(text: &str) -> Result<Self, RedirectUriError> {
+        let uri = Self::parse(text)?;
+        if text.contains('*') { Err(RedirectUriError::Wildcard) } else { Ok(uri) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -292,6 +303,16 @@ mod tests {
         ] {
             assert_eq!(RedirectUri::parse(text), Err(expected), "{text:.60}");
         }
+    }
+
+    #[test]
+    fn a_star_is_registered_nowhere() {
+        for text in ["https://a.example/*", "https://a.example/cb?x=*", "com.example.app:/*", "http://localhost/*/cb"] {
+            assert_eq!(RedirectUri::register(text), Err(RedirectUriError::Wildcard), "{text}");
+            assert!(RedirectUri::parse(text).is_ok(), "{text} was registered before");
+        }
+        assert_eq!(RedirectUri::register("https://*.a.example/"), Err(RedirectUriError::Host));
+        assert!(RedirectUri::register("https://a.example/%2A").is_ok());
     }
 
     fn accepts(registered: &str, presented: &str) -> bool {

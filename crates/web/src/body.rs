@@ -16,16 +16,26 @@ pub(crate) enum BodyError {
     Unfinished,
     NotAForm,
     NotMultipart,
+    /// A field of a form of ours, with a value that the form does not have.
+    Field(&'static str),
     Params(ParamError),
 }
 
+impl From<ParamError> for BodyError {
+    fn from(error: ParamError) -> Self {
+        Self::Params(error)
+    }
+}
+
 impl BodyError {
+    /// For programs and the audit; people read `words::Malformed`.
     pub(crate) fn description(&self) -> String {
         match self {
             Self::TooLarge => "the body is too large".to_owned(),
             Self::Unfinished => "the body did not arrive whole".to_owned(),
             Self::NotAForm => "send application/x-www-form-urlencoded".to_owned(),
             Self::NotMultipart => "send multipart/form-data".to_owned(),
+            Self::Field(name) => format!("parameter {name} is malformed"),
             Self::Params(error) => error.to_string(),
         }
     }

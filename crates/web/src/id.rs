@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::audit::AuditKind;
 use model::why::{Details, Refusal, Unreadable};
 
+use crate::body::BodyError;
 use crate::cors::{self, Readers};
 use crate::documents::Document;
 use crate::headers;
@@ -172,12 +173,15 @@ pub(crate) fn for_administrators(visit: &Visit) -> Response {
     error_page(visit, StatusCode::FORBIDDEN, problem(visit.words().problems.not_an_administrator, "access_denied"))
 }
 
-pub(crate) fn malformed(visit: &mut Visit, description: &str) -> Response {
-    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(description)) {
+/// A request that cannot be read: the audit is told in English, the person in theirs.
+pub(crate) fn malformed(visit: &mut Visit, error: impl Into<BodyError>) -> Response {
+    let error = error.into();
+    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(&error.description())) {
         return render::fault_page(visit, &fault);
     }
-    let (title, message, what_to_do) = visit.words().problems.unreadable;
-    let message = format!("{message} ({description})");
+    let words = visit.words();
+    let (title, message, what_to_do) = words.problems.unreadable;
+    let message = format!("{message} ({})", words.malformed.body(&error));
     error_page(visit, StatusCode::BAD_REQUEST, (title, &message, what_to_do, "invalid_request"))
 }
 

@@ -59,7 +59,7 @@ impl Person {
     pub(crate) async fn form(&mut self, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
         let form = match body::form(headers, body).await {
             Ok(form) => form,
-            Err(error) => return Err(id::malformed(&mut self.visit, &error.description())),
+            Err(error) => return Err(id::malformed(&mut self.visit, error)),
         };
         if self.sent(headers, form.get("csrf")) { Ok(form) } else { Err(id::form_expired(&mut self.visit)) }
     }

@@ -6,11 +6,13 @@ mod bulgarian;
 mod email;
 mod english;
 mod german;
+mod malformed;
 mod two_step;
 
 use model::Language;
 
 pub use email::EmailWords;
+pub use malformed::Malformed;
 pub use two_step::TwoStep;
 
 pub struct Words {
@@ -22,6 +24,7 @@ pub struct Words {
     pub scopes: Scopes,
     pub error: Error,
     pub problems: Problems,
+    pub malformed: Malformed,
     pub target: Target,
     pub sign_out: SignOut,
     pub signed_out: SignedOut,

@@ -22,6 +22,7 @@ use super::desk::{Desk, granted, moment, print};
 use super::table::table;
 use crate::cli::{AppCommand, InstanceCommand, Output, Target, UserCommand};
 use crate::config::Environment;
+use crate::output;
 
 /// A record is a few kilobytes.
 const LARGEST_RECORD: u64 = 1024 * 1024;
@@ -33,11 +34,8 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
     let mut dice = SystemDice;
     match command {
         InstanceCommand::Create { installation, name, administrator, seats, output } => {
-            let desk = Desk::open(&installation, environment).await?;
+            let desk = Desk::begin(&installation, &name, environment).await?;
             let mut moment = moment!(dice);
-            if !desk.config.instances.iter().any(|known| known.name == name) {
-                bail!("instance {name} is not in the configuration: add an [[instance]] with its name and url first");
-            }
             // Refused before anything is made: an instance without anybody to administer it is of no use.
             granted(Ok(parse_login(&administrator)))?;
             let settings = InstanceSettings { seats, ..InstanceSettings::default() };
@@ -230,7 +228,7 @@ fn confirm_erasing(login: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("erasing cannot be undone: say --yes");
     }
-    eprint!("Erasing {login} cannot be undone. Type the login to go on: ");
+    output::note(format_args!("Erasing {login} cannot be undone. Type the login to go on: "));
     let mut line = String::new();
     std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("nothing was typed")?;
     if line.trim_end_matches(['\r', '\n']) != login {
@@ -266,7 +264,7 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             let (application, warnings) =
                 granted(office.create_application(record, secret.as_ref(), &mut moment).await)?;
             for warning in &warnings {
-                eprintln!("warning: {warning}");
+                output::note(format_args!("warning: {warning}\n"));
             }
             let secret = secret.as_ref().map(Presented::expose);
             let shown = json!({ "record": application.to_record(), "secret": secret, "warnings": warnings });

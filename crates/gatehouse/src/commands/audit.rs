@@ -18,6 +18,7 @@ use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
 use crate::cli::{AuditCommand, AuditFormat, Target};
 use crate::config::Environment;
+use crate::output;
 use crate::problem::Tampered;
 
 /// A checkpoint is half a kilobyte.
@@ -127,13 +128,13 @@ impl Progress {
 
     fn tell(&mut self, seals: u64, events: u64) {
         if self.0 {
-            eprint!("\r{seals} seals, {events} events ");
+            output::note(format_args!("\r{seals} seals, {events} events "));
         }
     }
 
     fn done(&self) {
         if self.0 {
-            eprint!("\r{:40}\r", "");
+            output::note(format_args!("\r{:40}\r", ""));
         }
     }
 }
@@ -165,10 +166,10 @@ async fn write(name: &str, book: &Book<'_>, export: &mut Export, mut out: impl W
     let full = "the export cannot be written";
     let mut progress = Progress::new();
     while let Some(piece) = export.next(book, name).await? {
-        out.write_all(piece.as_bytes()).context(full)?;
+        output::written(out.write_all(piece.as_bytes())).context(full)?;
         progress.tell(export.seals, export.events);
     }
-    out.flush().context(full)?;
+    output::written(out.flush()).context(full)?;
     progress.done();
     Ok(())
 }

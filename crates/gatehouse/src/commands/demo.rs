@@ -20,6 +20,7 @@ use super::{SystemWorld, welcome};
 use crate::cli::Demo;
 use crate::config::Environment;
 use crate::logging::{self, LogFormat, LogLevel, LogSettings};
+use crate::output;
 use crate::signals;
 
 pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> {
@@ -47,11 +48,7 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
         .collect::<Result<Vec<_>>>()?;
     let default = DefaultInstance::OfLoopback(DemoInstance::TestDb.name());
     let house = House::open(database, master, sites, Some(default), Arc::new(SystemWorld)).await?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(welcome::text(port).as_bytes())
-        .and_then(|()| out.flush())
-        .context("the welcome cannot be printed")?;
-    drop(out);
+    output::print(&welcome::text(port)).context("the welcome cannot be printed")?;
     answer(&house, TrustedProxies::default(), (listeners, Security::Plain), stop).await;
     Ok(())
 }

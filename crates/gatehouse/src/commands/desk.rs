@@ -1,7 +1,5 @@
 //! What the operator's commands share.
 
-use std::io::Write as _;
-
 use anyhow::{Context as _, Result, anyhow, bail};
 use flows::admin::{AdminRefusal, Office, check_master_key};
 use flows::links::{HandedOver, IssuedLink};
@@ -9,9 +7,10 @@ use flows::{Answer, Database, MasterKey};
 use model::Administrator;
 use serde_json::Value;
 
-use super::{open, provisions};
+use super::{begin, open, provisions};
 use crate::cli::{Installation, Output, Target};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Provisions};
+use crate::output;
 use crate::post::Post;
 
 /// Where the operator works: the installation's database, under its master key.
@@ -27,6 +26,24 @@ impl Desk {
     pub(super) async fn open(installation: &Installation, environment: Environment<'_>) -> Result<Self> {
         let (config, provisions) = provisions(installation, environment)?;
         let database = open(&provisions).await?;
+        Self::over(database, config, provisions).await
+    }
+
+    /// For an instance that is to be made: the only way in which a database comes to be.
+    pub(super) async fn begin(
+        installation: &Installation,
+        instance: &str,
+        environment: Environment<'_>,
+    ) -> Result<Self> {
+        let (config, provisions) = provisions(installation, environment)?;
+        if !config.instances.iter().any(|known| known.name == instance) {
+            bail!("instance {instance} is not in the configuration: add an [[instance]] with its name and url first");
+        }
+        let database = begin(&provisions).await?;
+        Self::over(database, config, provisions).await
+    }
+
+    async fn over(database: Database, config: Config, provisions: Provisions) -> Result<Self> {
         let master = MasterKey::new(provisions.master_key.bytes());
         check_master_key(&database, &master).await.context("this is not the master key of this database")?;
         Ok(Self { config, database, operator: master.operator(), master, post: provisions.post })
@@ -59,7 +76,7 @@ impl Desk {
         Ok(match post.send(&letter).await {
             Ok(()) => HandedOver::Mailed(letter.to),
             Err(undelivered) => {
-                eprintln!("warning: no mail is sent: {undelivered}");
+                output::note(format_args!("warning: no mail is sent: {undelivered}\n"));
                 HandedOver::Shown(url)
             }
         })
@@ -81,5 +98,5 @@ pub(super) use moment;
 
 pub(super) fn print(output: &Output, json: &Value, text: &str) -> Result<()> {
     let json = output.json.then(|| serde_json::to_string_pretty(json)).transpose()?;
-    writeln!(std::io::stdout(), "{}", json.as_deref().unwrap_or(text)).context("the result cannot be printed")
+    output::print(&format!("{}\n", json.as_deref().unwrap_or(text)))
 }

@@ -12,6 +12,7 @@ use super::desk::{Desk, granted, moment, print};
 use super::table::table;
 use crate::cli::Target;
 use crate::config::Environment;
+use crate::output;
 
 pub(super) async fn replace(target: &Target, record: ApplicationRecord, environment: Environment<'_>) -> Result<()> {
     let mut dice = SystemDice;
@@ -20,7 +21,7 @@ pub(super) async fn replace(target: &Target, record: ApplicationRecord, environm
     let current = granted(office.application(&record.application_uri).await)?;
     let (changed, warnings) = granted(office.change_application(&current, record, &mut moment!(dice)).await)?;
     for warning in &warnings {
-        eprintln!("warning: {warning}");
+        output::note(format_args!("warning: {warning}\n"));
     }
     let json = json!({ "record": changed.to_record(), "warnings": warnings });
     print(&target.output, &json, &format!("{} is written anew.", changed.uri))?;

@@ -1,9 +1,11 @@
 //! Lists for people.
 
-/// Rows below the names of their columns, each column as wide as it must be. A control character would be the terminal's
-/// to obey, so it is shown as one that stands for what cannot be.
+use model::line::marked;
+
+/// Rows below the names of their columns, each column as wide as it must be. What a terminal would obey, or a reader be
+/// misled by, is shown as U+FFFD.
 pub(super) fn table<const N: usize>(names: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let printable = |text: String| text.replace(char::is_control, "\u{fffd}");
+    let printable = |text: String| marked(&text).into_owned();
     let head = names.map(str::to_uppercase);
     let rows: Vec<[String; N]> = std::iter::once(head).chain(rows.into_iter().map(|row| row.map(printable))).collect();
     if rows.len() == 1 {
@@ -28,8 +30,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_they_must_be_and_nothing_speaks_to_the_terminal() {
-        let rows = [["бoб", "", "x"], ["a\u{1b}[2J", "long", ""]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(["login", "b", "c"], rows), "LOGIN  B     C\nбoб          x\na\u{fffd}[2J  long");
+        let rows = [["бoб", "", "x"], ["a\u{1b}[2J", "lo\u{202e}ng", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(["login", "b", "c"], rows), "LOGIN  B      C\nбoб           x\na\u{fffd}[2J  lo\u{fffd}ng");
         assert_eq!(table(["login"], []), "There are none.");
     }
 }

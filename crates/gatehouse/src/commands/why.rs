@@ -2,18 +2,24 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
-use flows::admin::AuditedEvent;
+use anyhow::{Result, bail};
+use flows::World as _;
+use flows::admin::{AdminRefusal, AuditedEvent};
 use serde_json::{Value, json};
 
+use super::SystemWorld;
 use super::desk::{Desk, granted, print};
 use crate::cli::Target;
 use crate::config::Environment;
 
 pub(super) async fn run(target: &Target, reference: &str, environment: Environment<'_>) -> Result<()> {
     let desk = Desk::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
-    let events = granted(office.why(reference).await)?;
+    let (name, office) = desk.office(target).await?;
+    let answer = office.why(reference, SystemWorld.now()).await;
+    if let Ok(Err(AdminRefusal::Unknown(_))) = answer {
+        bail!("no event found for reference {reference} in instance {name}: check the instance (--instance)");
+    }
+    let events = granted(answer)?;
     let texts: Vec<String> = events.iter().map(describe).collect();
     let list: Vec<Value> = events.iter().map(entry).collect();
     print(&target.output, &json!(list), &texts.join("\n"))

@@ -9,7 +9,7 @@ use model::keys::{KeyTimes, SIGNING_PERIOD, signing};
 use tokio::time::{Instant, timeout};
 
 use super::{Report, days};
-use crate::commands::SystemWorld;
+use crate::commands::{SystemWorld, missing};
 use crate::config::{Config, Environment};
 
 const AREA: &str = "database";
@@ -29,8 +29,7 @@ pub(super) async fn look(config: &Config, environment: Environment<'_>, report: 
     let master = master.map(|key| MasterKey::new(key.bytes())).map_err(|problem| report.refused("keys", &problem)).ok();
     let Some(url) = url else { return };
     if url.file().is_some_and(|file| !file.exists()) {
-        let mend = "run `gatehouse instance create NAME`: it makes the file and an instance in it";
-        return report.problem(AREA, format!("there is no {url:?} yet"), mend);
+        return report.refused(AREA, &missing(format!("there is no {url:?}")));
     }
     match timeout(PATIENCE, Database::open(&url)).await {
         Ok(Ok(database)) => {
@@ -77,8 +76,7 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
     }
     match look.applied {
         None => {
-            let mend = "run `gatehouse instance create NAME`: it makes the tables and an instance in them";
-            report.problem(AREA, format!("{software} answers, and has no tables of Gatehouse"), mend);
+            report.refused(AREA, &missing(format!("{software} answers, and has no tables of Gatehouse")));
             return false;
         }
         Some(applied) if applied < look.known => report.warning(

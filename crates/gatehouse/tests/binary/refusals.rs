@@ -2,17 +2,22 @@
 
 use serde_json::json;
 
-use crate::support::installation::{ERP, Installation, SHOP};
+use crate::support::browser::service_token;
+use crate::support::installation::{ERP, Installation, SHOP, erp};
 use crate::support::process::{gatehouse, run};
 
 const RECORD: &str = r#"{"ApplicationUri": "a", "Name": "A", "ClientType": "Public"}"#;
+
+/// Two addresses in one text, one of them bad.
+const LIST: &str = r#"{"ApplicationUri": "b", "Name": "B", "ClientType": "Public",
+    "ImpersonateLoginUrl": "https://a.example/, http://b.example/"}"#;
 
 #[test]
 fn every_refusal_says_why_and_changes_nothing() {
     let installation = Installation::new();
     installation.create_erp();
     installation.run_with(&["app", "create", "-"], RECORD).done();
-    let long = "x".repeat(1025);
+    let (long, reference) = ("x".repeat(1025), "0".repeat(32));
     for (arguments, input, why) in [
         (&["instance", "create", "erp"][..], "", "instance erp exists already"),
         (&["instance", "create", "other"], "", "add an [[instance]] with its name and url"),
@@ -20,6 +25,12 @@ fn every_refusal_says_why_and_changes_nothing() {
         (&["user", "create", "Admin"], "", "user Admin exists already"),
         (&["user", "create", " x"], "", "a login is 1 to 128"),
         (&["user", "create", "bob", "--role", "Nobody"], "", "there is no role Nobody"),
+        (&["user", "create", "bob", "--email", "notanemail"], "", "email: write name@host"),
+        (&["user", "create", "bob", "--name", "B\u{202e}ob"], "", "name: 1 to 200 characters"),
+        (&["user", "set", "admin", "--email", "notanemail"], "", "email: write name@host"),
+        (&["user", "set", "admin", "--name", "A\nB"], "", "name: 1 to 200 characters"),
+        (&["user", "set", "admin", "--language", "no language"], "", "preferredLanguage"),
+        (&["role", "create", "S\u{200b}ales"], "", "name: 1 to 64 characters"),
         (&["user", "set-password", "nobody"], "long enough", "there is no user nobody"),
         (&["user", "set-password", "admin"], "short\n", "at least 8 characters"),
         (&["user", "set-password", "admin"], "", "at least 8 characters"),
@@ -33,11 +44,14 @@ fn every_refusal_says_why_and_changes_nothing() {
         (&["app", "create", "-"], r#"{"Nmae": "A"}"#, "unknown field `Nmae`"),
         (&["app", "create", "no-such-file.json"], "", "no-such-file.json cannot be read"),
         (&["app", "create", "-"], r#"{"ApplicationUri": "b", "Name": "", "ClientType": "Public"}"#, "Name: give it"),
+        (&["app", "create", "-"], LIST, "\"http://b.example/\": http is only for"),
         (&["app", "show", "nobody"], "", "there is no application nobody"),
         (&["app", "disable", "nobody"], "", "there is no application nobody"),
         (&["app", "enable", "nobody"], "", "there is no application nobody"),
         (&["app", "add-secret", "nobody"], "", "there is no application nobody"),
         (&["app", "add-secret", "a"], "", "only a Confidential application has secrets"),
+        (&["why", &reference], "", "in instance erp: check the instance (--instance)"),
+        (&["why", "0"], "", "32 hexadecimal digits"),
     ] {
         let said = installation.run_with(arguments, input).refused();
         assert!(said.contains(why), "{arguments:?}: {said}");
@@ -80,16 +94,103 @@ fn all_problems_of_a_record_are_told_together() {
     }
 }
 
+/// As `gatehouse … | head -1` sees it once `head` has its line.
 #[test]
-fn a_result_that_nobody_can_read_is_a_failure() {
+fn a_reader_that_went_away_ends_every_command_quietly() {
     let installation = Installation::new();
     installation.create_erp();
+    for arguments in [
+        &["doctor"][..],
+        &["audit", "export"],
+        &["audit", "export", "--format", "csv"],
+        &["audit", "verify"],
+        &["audit", "list", "--json"],
+        &["session", "list"],
+        &["session", "history"],
+        &["user", "list"],
+        &["user", "show", "admin"],
+        &["app", "list"],
+        &["role", "list"],
+        &["token", "list"],
+        &["key", "list"],
+        &["report", "legacy"],
+        &["instance", "show", "erp"],
+        &["config", "check"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = installation.command(arguments).stdout(writer).output().expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(141), ""), "{arguments:?}");
+    }
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = installation.command(&["user", "list"]).stdout(writer).output().expect("the program starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("gatehouse: the result cannot be printed"), "{said}");
+    let status = gatehouse().args(["completion", "bash"]).stdout(writer).status().expect("the program starts");
+    assert_eq!(status.code(), Some(141));
+    // With standard error in the same pipe, the refusal of a command is what cannot be told.
+    for arguments in [&["doctor"][..], &["user", "show", "nobody"], &["app", "create", "-"], &["config", "check"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let errors = writer.try_clone().expect("another end");
+        let mut command = installation.command(arguments);
+        let status = command.stdout(writer).stderr(errors).status().expect("the program starts");
+        assert!(matches!(status.code(), Some(1 | 141)), "{arguments:?}: {status}: a panic is 101");
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let installation = Installation::new();
+    installation.create_erp();
+    for arguments in [&["user", "list"][..], &["audit", "export"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has one");
+        let output = installation.command(arguments).stdout(full).output().expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("the result cannot be printed"), "{said}");
+    }
+}
+
+/// A new file would look like an installation without users.
+#[test]
+fn a_lost_database_is_named_and_no_other_takes_its_place() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let file = installation.path("house.db");
+    let moved = |from: &str, to: &str| {
+        for companion in ["", "-wal", "-shm", ".lock"] {
+            let [from, to] = [from, to].map(|name| installation.path(&format!("{name}{companion}")));
+            let _absent = std::fs::rename(from, to);
+        }
+    };
+    moved("house.db", "elsewhere.db");
+    for arguments in [
+        &["serve"][..],
+        &["user", "list"],
+        &["user", "create", "bob"],
+        &["app", "list"],
+        &["instance", "list"],
+        &["instance", "show", "erp"],
+        &["instance", "create", "misspelt"],
+        &["audit", "verify"],
+        &["key", "list"],
+        &["why", "0123456789abcdef0123456789abcdef"],
+    ] {
+        let said = installation.run(arguments).refused();
+        let is_told = said.contains(&file.display().to_string()) && said.contains("restore it from a backup");
+        assert!(is_told || said.contains("misspelt is not in the configuration"), "{arguments:?}: {said}");
+        assert!(!file.exists() && !installation.path("house.db.lock").exists(), "{arguments:?}");
+    }
+    let examined = installation.run(&["doctor"]);
+    assert_eq!(examined.code, Some(1));
+    assert!(examined.stdout.contains("restore it from a backup"), "{examined:?}");
+    assert!(!file.exists());
+    // An empty one is as lost.
+    std::fs::write(&file, "").expect("an empty file");
+    let said = installation.run(&["user", "list"]).refused();
+    assert!(said.contains("is empty"), "{said}");
+    moved("elsewhere.db", "house.db");
+    assert_eq!(installation.json(&["user", "list"]).as_array().expect("a list").len(), 1);
 }
 
 #[test]
@@ -139,9 +240,27 @@ fn a_configuration_is_found_good_or_told_what_is_wrong_with_it() {
 
 #[test]
 fn a_server_does_not_start_before_its_instances_are_made() {
-    let installation = Installation::new();
+    let installation = Installation::with("sqlite:house.db", "", &[ERP, SHOP].concat());
     let said = installation.run(&["serve"]).refused();
-    assert!(said.contains("run `gatehouse instance create erp`"), "{said}");
-    assert!(said.contains("instance erp is configured, and was not made yet"), "{said}");
+    assert!(said.contains("of a new installation, `gatehouse instance create NAME` makes it"), "{said}");
+    installation.create_erp();
+    let said = installation.run(&["serve"]).refused();
+    assert!(said.contains("run `gatehouse instance create shop`"), "{said}");
+    assert!(said.contains("instance shop is configured, and was not made yet"), "{said}");
     assert!(!said.contains("internal failure"), "nothing of ours failed: {said}");
+}
+
+#[test]
+fn a_refusal_is_explained_right_after_it() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let server = installation.serve();
+    let site = erp(&server);
+    for _ in 0..3 {
+        let refused = service_token(site, "nobody", "guessed");
+        assert_eq!(refused.status, 401);
+        let reference = refused.header("x-request-id").expect("every answer has one");
+        let told = installation.run(&["why", reference]).done();
+        assert!(told.contains("because of unknown_application"), "{told}");
+    }
 }

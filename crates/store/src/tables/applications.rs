@@ -56,7 +56,7 @@ fn read_all(rows: &[Row], mut secrets: Secrets, users: Vec<User>) -> Result<Vec<
             version: row.int(3)?,
         };
         let system_user = record.system_user.and_then(|user| users.get(&UserId(user)));
-        let accepted = record.check(registration, system_user);
+        let accepted = record.restore(registration, system_user);
         accepted.map(|good| good.application).map_err(|_| damaged("an application's record does not read back"))
     };
     rows.iter().map(read).collect()

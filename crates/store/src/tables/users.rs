@@ -1,5 +1,6 @@
 use model::audit::chain::Hash;
 use model::domain::Permissions;
+use model::line;
 use model::mail::EmailAddress;
 use model::user::PasswordHash;
 use model::{Email, Login, Timestamp, User, UserId, UserType};
@@ -60,7 +61,7 @@ fn read(row: &Row) -> Result<User, Fault> {
         user_type: UserType::parse(&row.text(2)?).ok_or_else(|| damaged("a user type does not read back"))?,
         is_admin: row.flag(3)?,
         enabled: row.flag(4)?,
-        name: row.text(5)?,
+        name: line::shown(row.text(5)?),
         email: row.opt_text(6)?.map(|address| Email { address, verified }),
         locale: row.opt_text(8)?,
         permissions,

@@ -3,6 +3,7 @@
 use model::application::{ClientType, ServiceAccess};
 use model::record::{ApplicationRecord, Registration};
 use model::{ApplicationId, Timestamp, TrustedApplication, User, UserType};
+use oauth::redirect::RedirectUri;
 use oauth::secret::{ClientSecret, Digest, Presented};
 use serde_json::{Value, json};
 use store::{Batch, NewSecret, NewUser, Outcome, Store};
@@ -14,6 +15,7 @@ use crate::{LATER, NOW, done, house, login, refused, user, user_id};
 crate::on_both! {
     an_application_reads_back_with_its_secrets_and_its_system_user
     an_application_uri_is_given_once
+    names_and_addresses_of_older_rules_are_read
     a_change_counts_on_the_version_that_was_read
     a_secret_belongs_to_an_application_that_exists
 }
@@ -112,6 +114,31 @@ async fn an_application_reads_back_with_its_secrets_and_its_system_user(place: P
     assert_eq!(system_users.iter().map(|user| user.id).collect::<Vec<_>>(), [service.id]);
     assert!(register(&house.there).await.is_empty());
     assert!(house.there.system_users().await.expect("no fault").is_empty());
+}
+
+/// What is refused today stops no start: `model::record` and `model::line` refuse it where it is written anew.
+async fn names_and_addresses_of_older_rules_are_read(place: Place) {
+    let house = house(&place).await;
+    let mut old = application("my.app/old", 1, None, &json!({}));
+    "Pay\u{202e}roll\u{7}".clone_into(&mut old.name);
+    old.redirect_uris = vec![RedirectUri::parse("https://a.example/*").expect("it was accepted")];
+    done(&house.here, house.here.insert_application(&old, NOW)).await;
+    let read = register(&house.here).await.remove(0);
+    assert_eq!((read.name.as_str(), &read.redirect_uris), ("Payroll", &old.redirect_uris));
+    let name = login("mallory");
+    let new = NewUser {
+        id: user_id(6),
+        login: &name,
+        user_type: UserType::Internal,
+        is_admin: false,
+        enabled: true,
+        name: "\u{2067}Mallory\u{200b}",
+        email: None,
+        role: None,
+        password: None,
+    };
+    done(&house.here, house.here.insert_user(&new, NOW)).await;
+    assert_eq!(user(&house.here, 6).await.name, "Mallory");
 }
 
 async fn an_application_uri_is_given_once(place: Place) {

@@ -25,14 +25,14 @@ const PROOF: &str = "&gatehouse_interaction=";
 pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => begin(visit, &Method::GET, &headers, &params).await,
-        Err(error) => malformed(&mut visit, &error.to_string()),
+        Err(error) => malformed(&mut visit, error),
     }
 }
 
 pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
     match body::form(&headers, body).await {
         Ok(params) => begin(visit, &Method::POST, &headers, &params).await,
-        Err(error) => malformed(&mut visit, &error.description()),
+        Err(error) => malformed(&mut visit, error),
     }
 }
 
@@ -79,9 +79,9 @@ pub(super) async fn proceed(
 }
 
 fn target_page(visit: &Visit, refusal: &TargetRefusal) -> Response {
-    let words = &visit.words().target;
+    let (words, malformed) = (&visit.words().target, &visit.words().malformed);
     let message = match refusal {
-        TargetRefusal::Malformed(error) => format!("{} {error}.", words.malformed).into(),
+        TargetRefusal::Malformed(error) => format!("{} {}.", words.malformed, malformed.target(error)).into(),
         TargetRefusal::UnknownApplication => Cow::Borrowed(words.unknown),
         TargetRefusal::ApplicationDisabled => words.disabled.into(),
         TargetRefusal::RedirectUriNotRegistered { .. } => words.not_registered.into(),
@@ -199,7 +199,7 @@ pub(super) async fn submit_consent(
     let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut visit) };
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, &error.description()),
+        Err(error) => return malformed(&mut visit, error),
     };
     if !form_is_ours(&visit, &headers, form.get("csrf")) {
         return form_expired(&mut visit);

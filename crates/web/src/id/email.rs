@@ -12,6 +12,7 @@ use oauth::secret::Presented;
 
 use super::links::{form, link_spent};
 use super::{form_page, malformed, tell_refused};
+use crate::body::BodyError;
 use crate::pages::email::{ConfirmEmail, EmailAnswered};
 use crate::pages::profile::Section;
 use crate::render::{self, FormTarget};
@@ -58,7 +59,7 @@ pub(super) async fn answer(mut visit: Visit, headers: HeaderMap, body: Body) -> 
     let agrees = match form.get("answer") {
         Some("yes") => true,
         Some("no") => false,
-        _ => return malformed(&mut visit, "answer is yes or no"),
+        _ => return malformed(&mut visit, BodyError::Field("answer")),
     };
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
     let (question, answer) = match instance.answer_email(&mut visit.moment(), &visitor, (&code, agrees)).await {

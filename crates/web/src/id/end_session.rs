@@ -19,7 +19,7 @@ const CARRIED: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_
 pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => sign_out(visit, &Method::GET, &headers, &params, false).await,
-        Err(error) => malformed(&mut visit, &error.to_string()),
+        Err(error) => malformed(&mut visit, error),
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Re
             let confirmed = form_is_ours(&visit, &headers, params.get("csrf"));
             sign_out(visit, &Method::POST, &headers, &params, confirmed).await
         }
-        Err(error) => malformed(&mut visit, &error.description()),
+        Err(error) => malformed(&mut visit, error),
     }
 }
 

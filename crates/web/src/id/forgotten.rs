@@ -34,7 +34,7 @@ fn page(visit: &mut Visit, headers: &HeaderMap, (status, notice): (StatusCode, O
 pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, &error.description()),
+        Err(error) => return malformed(&mut visit, error),
     };
     if !form_is_ours(&visit, &headers, form.get("csrf")) {
         return form_expired(&mut visit);

@@ -54,7 +54,7 @@ pub(super) fn link_spent(visit: &Visit) -> Response {
 pub(super) async fn form(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
     let form = match body::form(headers, body).await {
         Ok(form) => form,
-        Err(error) => return Err(malformed(visit, &error.description())),
+        Err(error) => return Err(malformed(visit, error)),
     };
     if form_is_ours(visit, headers, form.get("csrf")) { Ok(form) } else { Err(form_expired(visit)) }
 }

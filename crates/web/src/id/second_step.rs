@@ -125,7 +125,7 @@ async fn submit_asked(
 ) -> Response {
     let form = match body::form(headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, &error.description()),
+        Err(error) => return malformed(&mut visit, error),
     };
     if !form_is_ours(&visit, headers, form.get("csrf")) {
         return form_expired(&mut visit);
@@ -190,7 +190,7 @@ pub(super) async fn submit_passkey(
 ) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, &error.description()),
+        Err(error) => return malformed(&mut visit, error),
     };
     if !form_is_ours(&visit, &headers, form.get("csrf")) {
         return form_expired(&mut visit);

@@ -57,7 +57,7 @@ pub(super) struct Said<'a> {
 pub(super) fn way(visit: &mut Visit, query: Option<&str>) -> Result<Result<Way, Response>, Fault> {
     let params = match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => params,
-        Err(error) => return Ok(Err(malformed(visit, &error.to_string()))),
+        Err(error) => return Ok(Err(malformed(visit, error))),
     };
     if params.get("client_id").is_none() {
         return Ok(Ok(Way { params, target: None }));
@@ -126,7 +126,7 @@ pub(super) async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said
 pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery, body: Body) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, &error.description()),
+        Err(error) => return malformed(&mut visit, error),
     };
     if !form_is_ours(&visit, &headers, form.get("csrf")) {
         return form_expired(&mut visit);

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::{Map, Value, json};
+use serde_path_to_error::{Path, Segment};
 use uuid::Uuid;
 
 use super::operation::{Asked, Description, Input};
@@ -116,7 +117,9 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
         if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
             return Err(Problem::Malformed(format!("{name}: U+0000 is in no text")));
         }
-        serde_urlencoded::from_str(&asked.query).map(Self).map_err(|error| Problem::Malformed(error.to_string()))
+        let query = serde_urlencoded::Deserializer::new(form_urlencoded::parse(asked.query.as_bytes()));
+        let read = serde_path_to_error::deserialize(query);
+        read.map(Self).map_err(|error| Problem::Malformed(by_name(error.path(), error.inner())))
     }
 
     fn describe(description: &mut Description<'_>) {
@@ -134,6 +137,12 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
             description.parameters.push(parameter);
         }
     }
+}
+
+/// An error with the parameter or member that it is about; serde's own texts name unknown and missing ones.
+fn by_name(path: &Path, error: &impl std::fmt::Display) -> String {
+    let named = path.iter().any(|segment| !matches!(segment, Segment::Unknown));
+    if named { format!("{path}: {error}") } else { error.to_string() }
 }
 
 /// A parameter that is absent is absent, not null.
@@ -154,7 +163,7 @@ fn never_null(schema: &mut Value) {
 
 /// How many a list shows at once.
 #[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "u32")]
+#[serde(try_from = "String")]
 pub(super) struct Limit(pub(super) u32);
 
 const MOST: u32 = 200;
@@ -165,11 +174,12 @@ impl Default for Limit {
     }
 }
 
-impl TryFrom<u32> for Limit {
+impl TryFrom<String> for Limit {
     type Error = String;
 
-    fn try_from(number: u32) -> Result<Self, String> {
-        if (1..=MOST).contains(&number) { Ok(Self(number)) } else { Err(format!("limit: from 1 to {MOST}")) }
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+        number.map(Self).ok_or_else(|| format!("write a whole number from 1 to {MOST}"))
     }
 }
 
@@ -216,7 +226,7 @@ impl TryFrom<String> for Cursor {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let key = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let key = key.filter(|key| text.len() <= 1024 && !key.contains('\0'));
-        key.map(Self).ok_or("cursor: send what the page before said under next")
+        key.map(Self).ok_or("send what the page before said under next")
     }
 }
 
@@ -253,7 +263,7 @@ pub(super) struct Json<T>(pub(super) T);
 impl<T: DeserializeOwned + JsonSchema> Input for Json<T> {
     fn read(asked: &Asked) -> Result<Self, Problem> {
         let text = json_text(asked, &["application/json"])?;
-        serde_json::from_str(text).map(Self).map_err(|error| unreadable(&error))
+        from_json(text).map(Self)
     }
 
     fn describe(description: &mut Description<'_>) {
@@ -271,7 +281,7 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 impl<T: DeserializeOwned + JsonSchema> Input for Patch<T> {
     fn read(asked: &Asked) -> Result<Self, Problem> {
         let text = json_text(asked, &[MERGE_PATCH, "application/json"])?;
-        serde_json::from_str(text).map(|members| Self(members, PhantomData)).map_err(|error| unreadable(&error))
+        from_json(text).map(|members| Self(members, PhantomData))
     }
 
     fn describe(description: &mut Description<'_>) {
@@ -302,7 +312,7 @@ impl<T: Serialize + DeserializeOwned> Patch<T> {
     pub(super) fn apply(self, current: &T) -> Result<T, Problem> {
         let mut target = serde_json::to_value(current).expect("what was read can be written");
         merge(&mut target, Value::Object(self.0));
-        serde_json::from_value(target).map_err(|error| unreadable(&error))
+        serde_path_to_error::deserialize(target).map_err(|error| unreadable(&error))
     }
 }
 
@@ -338,11 +348,18 @@ fn json_text<'a>(asked: &'a Asked, kinds: &[&str]) -> Result<&'a str, Problem> {
     Ok(text)
 }
 
+fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| unreadable(&error))?;
+    json.end().map_err(|error| Problem::Malformed(error.to_string()))?;
+    Ok(read)
+}
+
 /// What is JSON and not what is asked for has been read, and cannot be kept.
-fn unreadable(error: &serde_json::Error) -> Problem {
-    match error.classify() {
-        Category::Data => Problem::Admin(AdminRefusal::Invalid(vec![error.to_string()])),
-        Category::Io | Category::Syntax | Category::Eof => Problem::Malformed(error.to_string()),
+fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    match error.inner().classify() {
+        Category::Data => Problem::Admin(AdminRefusal::Invalid(vec![by_name(error.path(), error.inner())])),
+        Category::Io | Category::Syntax | Category::Eof => Problem::Malformed(error.inner().to_string()),
     }
 }
 

@@ -25,7 +25,7 @@ struct Events {
 }
 
 async fn get(mut desk: Desk, Reference(reference): Reference) -> Outcome<Plain<Events>> {
-    let (office, _) = desk.open();
-    let events = office.why(&reference).await??;
+    let (office, moment) = desk.open();
+    let events = office.why(&reference, moment.now).await??;
     Ok(Plain(Events { items: events.into_iter().map(EventEntry::from).collect() }))
 }

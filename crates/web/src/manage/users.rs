@@ -1,10 +1,10 @@
 //! `/users`: people and service accounts.
 
-use flows::admin::{AdminRefusal, UserDraft, UserRow, parse_login};
+use flows::admin::{UserDraft, UserRow, parse_login};
 use flows::links::{HandedOver, IssuedLink};
 use flows::manage::Manager;
 use http::Method;
-use model::user::{Password, PersonRecord, person_problems};
+use model::user::{Password, PersonRecord};
 use model::{Email, Login, Timestamp, UserId, UserType};
 use oauth::secret::Presented;
 use schemars::JsonSchema;
@@ -151,10 +151,6 @@ async fn create(mut desk: Desk, Json(new): Json<NewUser>) -> Outcome<Created<Use
     parse_login(&new.login)?;
     let name = new.name.as_deref().unwrap_or(&new.login);
     let email = new.email.map(|address| Email { address, verified: false });
-    let problems = person_problems(name, email.as_ref());
-    if !problems.is_empty() {
-        return Err(AdminRefusal::Invalid(problems).into());
-    }
     let draft = UserDraft {
         login: &new.login,
         user_type: new.user_type,

@@ -37,8 +37,8 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
     let mut parts = vec![Part::Form(search)];
     let mut said = Said::Nothing;
     if let Some(reference) = reference {
-        let (office, _) = at_desk.open();
-        match office.why(reference).await? {
+        let (office, moment) = at_desk.open();
+        match office.why(reference, moment.now).await? {
             Ok(events) => parts.extend(events.iter().flat_map(told)),
             Err(refusal) => said = refused(refusal),
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use askama::Template;
+use model::line::marked;
 
 use super::profile::When;
 use super::{favicon, manager_script, stylesheet};
@@ -185,12 +186,13 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// What strangers typed is shown without misleading who reads it.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
+        Self { text: marked(&text.into()).into_owned(), ..Self::default() }
     }
 
     pub fn code(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_code: true, ..Self::default() }
+        Self { is_code: true, ..Self::text(text) }
     }
 
     pub fn time(when: When) -> Self {

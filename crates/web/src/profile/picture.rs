@@ -35,7 +35,7 @@ pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -
     let form = match body::multipart(&headers, body, LARGEST_PICTURE + ROOM_FOR_FIELDS).await {
         Ok(form) => form,
         Err(BodyError::TooLarge) => return refused(&person, PictureRefusal::TooLarge).await,
-        Err(error) => return crate::id::malformed(&mut person.visit, &error.description()),
+        Err(error) => return crate::id::malformed(&mut person.visit, error),
     };
     if !person.sent(&headers, form.text("csrf")) {
         return crate::id::form_expired(&mut person.visit);

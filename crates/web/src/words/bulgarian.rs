@@ -1,7 +1,7 @@
 use super::{
     Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
     PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, two_step,
+    Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -222,7 +222,7 @@ pub(super) static WORDS: Words = Words {
         done: "Готово",
         incomplete: "Изберете какво може ключът и колко време важи.",
         no_scope: "Изберете поне едно нещо, което ключът може.",
-        no_description: "Кажете с 1 до 200 знака за какво е ключът.",
+        no_description: "Кажете с 1 до 200 видими знака за какво е ключът.",
         must_expire: "Тук ключовете трябва да изтичат. Изберете колко време важи.",
         not_allowed: "Това приложение не ви дава такъв ключ. Попитайте администратора си.",
         not_lately: "Влезли сте твърде отдавна за това. Влезте още веднъж.",
@@ -265,5 +265,6 @@ pub(super) static WORDS: Words = Words {
         as_browser: "Както казва браузърът ми",
         save: "Запази",
     },
+    malformed: malformed::BULGARIAN,
     two_step: two_step::BULGARIAN,
 };

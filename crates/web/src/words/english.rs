@@ -1,7 +1,7 @@
 use super::{
     Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
     PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, two_step,
+    Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -222,7 +222,7 @@ pub(super) static WORDS: Words = Words {
         done: "Done",
         incomplete: "Choose what the token may do, and how long it is good for.",
         no_scope: "Choose at least one thing that the token may do.",
-        no_description: "Say in 1 to 200 characters what the token is for.",
+        no_description: "Say in 1 to 200 visible characters what the token is for.",
         must_expire: "Tokens must expire here. Choose for how long it is good.",
         not_allowed: "This application gives you no such token. Ask your administrator.",
         not_lately: "You signed in too long ago for this. Sign in once more.",
@@ -265,5 +265,6 @@ pub(super) static WORDS: Words = Words {
         as_browser: "As my browser says",
         save: "Save",
     },
+    malformed: malformed::ENGLISH,
     two_step: two_step::ENGLISH,
 };

@@ -1,7 +1,7 @@
 use super::{
     Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
     PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, two_step,
+    Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -229,7 +229,7 @@ pub(super) static WORDS: Words = Words {
         done: "Fertig",
         incomplete: "Wählen Sie, was das Token darf und wie lange es gilt.",
         no_scope: "Wählen Sie mindestens eines, was das Token darf.",
-        no_description: "Sagen Sie in 1 bis 200 Zeichen, wofür das Token ist.",
+        no_description: "Sagen Sie in 1 bis 200 sichtbaren Zeichen, wofür das Token ist.",
         must_expire: "Token müssen hier ablaufen. Wählen Sie, wie lange es gilt.",
         not_allowed: "Diese Anwendung gibt Ihnen kein solches Token. Fragen Sie Ihren Administrator.",
         not_lately: "Ihre Anmeldung liegt dafür zu lange zurück. Melden Sie sich noch einmal an.",
@@ -272,5 +272,6 @@ pub(super) static WORDS: Words = Words {
         as_browser: "Wie mein Browser es sagt",
         save: "Speichern",
     },
+    malformed: malformed::GERMAN,
     two_step: two_step::GERMAN,
 };

@@ -160,7 +160,7 @@ pub(super) const ENGLISH: TwoStep = TwoStep {
     wrong_first_code: "This is not the code that the app shows. Is your phone’s clock right?",
     offer_stale: "This picture is too old. Scan the new one.",
     passkey_refused: "This passkey could not be added. Try again.",
-    passkey_name: "Give the passkey a name of 1 to 60 characters.",
+    passkey_name: "Give the passkey a name of 1 to 60 visible characters.",
     too_many_passkeys: "You have as many passkeys as one can have. Remove one first.",
 };
 
@@ -241,7 +241,7 @@ pub(super) const GERMAN: TwoStep = TwoStep {
     wrong_first_code: "Das ist nicht der Code, den die App zeigt. Geht die Uhr Ihres Telefons richtig?",
     offer_stale: "Dieses Bild ist zu alt. Scannen Sie das neue.",
     passkey_refused: "Dieser Passkey konnte nicht hinzugefügt werden. Versuchen Sie es noch einmal.",
-    passkey_name: "Geben Sie dem Passkey einen Namen von 1 bis 60 Zeichen.",
+    passkey_name: "Geben Sie dem Passkey einen Namen von 1 bis 60 sichtbaren Zeichen.",
     too_many_passkeys: "Sie haben so viele Passkeys, wie man haben kann. Entfernen Sie erst einen.",
 };
 
@@ -320,6 +320,6 @@ pub(super) const BULGARIAN: TwoStep = TwoStep {
     wrong_first_code: "Това не е кодът, който показва приложението. Верен ли е часовникът на телефона ви?",
     offer_stale: "Картинката е твърде стара. Сканирайте новата.",
     passkey_refused: "Ключът за достъп не можа да бъде добавен. Опитайте отново.",
-    passkey_name: "Дайте на ключа за достъп име от 1 до 60 знака.",
+    passkey_name: "Дайте на ключа за достъп име от 1 до 60 видими знака.",
     too_many_passkeys: "Имате толкова ключове за достъп, колкото е възможно. Първо премахнете един.",
 };

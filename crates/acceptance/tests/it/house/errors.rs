@@ -99,3 +99,63 @@ async fn the_sign_in_page_of_a_bad_request_is_the_error_page() {
     assert_error_page(&answer, 400, "invalid_request");
     assert!(!alice.jar.contains_key("gatehouse"), "nobody was signed in for it");
 }
+
+/// The audit and programs are told in English; a page is read by a person.
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
+    let house = TestHouse::open().await;
+    let app = house.app(FIRST);
+    let client = house.client();
+    let get = |path: String| (Method::GET, path, String::new());
+    let asked = [
+        (get("/id/connect/authorize?state=%FF".to_owned()), "der Parameter state ist kein UTF-8-Text"),
+        (get("/id/connect/authorize?%22=%".to_owned()), "ein Parameter ist nicht richtig prozentkodiert"),
+        (get(format!("/id/connect/authorize?x={}", "x".repeat(8193))), "der Parameter x ist zu lang"),
+        (get(format!("/id/connect/authorize?{}", "a=1&".repeat(65))), "sie hat zu viele Parameter"),
+        (get(app.asks("read").without("client_id").path()), "der Parameter client_id fehlt"),
+        (get(app.asks("read").without("redirect_uri").path()), "der Parameter redirect_uri fehlt"),
+        (get(app.asks("read").with("client_id", "é").path()), "der Parameter client_id ist fehlerhaft"),
+        (get(app.asks("read").and("client_id", "x").path()), "client_id darf nicht mehrfach vorkommen"),
+        (get("/id/connect/endsession?state=%".to_owned()), "state ist nicht richtig prozentkodiert"),
+        (get("/id/account/login?return=%FF".to_owned()), "return ist kein UTF-8-Text"),
+        ((Method::POST, "/id/account/login".to_owned(), "csrf=%".to_owned()), "csrf ist nicht richtig prozentkodiert"),
+        ((Method::POST, "/id/account/login".to_owned(), "x".repeat(32 * 1024 + 1)), "sie ist zu groß"),
+        ((Method::POST, "/id/account/forgotten".to_owned(), "csrf=%FF".to_owned()), "csrf ist kein UTF-8-Text"),
+    ];
+    for ((method, path, body), german) in asked {
+        for (language, expected) in [("de", german), ("bg", ""), ("en", "")] {
+            let ask = client.ask(&method, &path).header("accept-language", language);
+            let ask =
+                if method == Method::POST { ask.body("application/x-www-form-urlencoded", body.clone()) } else { ask };
+            let answer = ask.send().await;
+            assert_error_page(&answer, 400, "invalid_request");
+            assert!(answer.text().contains(&format!("<html lang=\"{language}\"")), "{path:.80} {language}");
+            let message = answer.words("[role=alert]").expect("a message");
+            assert!(message.contains(expected), "{path:.80} {language}: {message}");
+            let english = [" is ", " the ", "parameter ", "must"].iter().any(|word| message.contains(word));
+            assert_eq!(english, language == "en", "{path:.80} {language}: {message}");
+        }
+    }
+}
+
+/// Its texts and those of the records' checks are English, so the whole page is.
+#[tokio::test]
+async fn the_manager_is_english_throughout_for_every_browser() {
+    let house = TestHouse::open().await;
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    let page = admin.open("/profile/language").await;
+    let german = admin.submit(&page, "language", &[("language", "de")]).await;
+    assert!(german.text().contains("<html lang=\"de\""), "theirs is German elsewhere");
+    for path in ["/manage/apps/new?kind=spa", "/manage/users", "/manage/refusals?reference=x", "/manage/apps/install"] {
+        let page = admin.open(path).await;
+        assert!(page.text().contains("<html lang=\"en\""), "{path}");
+        let text = page.words("body").expect("a page");
+        for german in ["Abmelden", "Anmelden", "geschützt", "Referenz", "Anwendung", " und ", " der "] {
+            assert!(!text.contains(german), "{path}: {german}: {text}");
+        }
+    }
+    let form = admin.open("/manage/apps/new?kind=spa").await;
+    let refused = admin.submit(&form, "uri", &[("uri", "x"), ("name", " ")]).await;
+    assert!(refused.text().contains("<html lang=\"en\"") && refused.text().contains("Name: give it"));
+}

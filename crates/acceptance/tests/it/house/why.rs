@@ -20,7 +20,7 @@ on_both! {
 async fn why(house: &TestHouse, answer: &Answer) -> Value {
     house.beat().await;
     let reference = answer.header("x-request-id");
-    let events = house.office().await.why(reference).await.expect("no fault");
+    let events = house.office().await.why(reference, house.now()).await.expect("no fault");
     let events = events.unwrap_or_else(|refusal| panic!("{refusal}: {answer:?}"));
     let event = events.iter().rfind(|event| event.outcome == "refused").unwrap_or_else(|| panic!("{events:?}"));
     let mut told: Value = serde_json::from_str(event.detail.as_deref().expect("details")).expect("JSON");
@@ -371,8 +371,8 @@ async fn keys_pages_and_the_other_endpoints_say_why_too() {
     assert_eq!(why(&house, &house.browser("nobody").sign_in().await).await["cause"], "unknown_user");
     let unreadable = client.get("/id/connect/authorize?state=%FF").await;
     assert_eq!(why(&house, &unreadable).await["cause"], "malformed_request");
-    assert!(house.office().await.why("0").await.expect("no fault").is_err());
-    assert!(house.office().await.why(&"0".repeat(32)).await.expect("no fault").is_err());
+    assert!(house.office().await.why("0", house.now()).await.expect("no fault").is_err());
+    assert!(house.office().await.why(&"0".repeat(32), house.now()).await.expect("no fault").is_err());
 }
 
 #[tokio::test]
@@ -396,8 +396,40 @@ async fn an_inactive_token_is_told_with_its_reason_to_the_administrator_only() {
     ] {
         assert_eq!(answer.json(), json!({ "active": false }));
         house.beat().await;
-        let events = house.office().await.why(answer.header("x-request-id")).await.expect("no fault").expect("known");
+        let events = house
+            .office()
+            .await
+            .why(answer.header("x-request-id"), house.now())
+            .await
+            .expect("no fault")
+            .expect("known");
         let detail: Value = serde_json::from_str(events[0].detail.as_deref().expect("a detail")).expect("JSON");
         assert_eq!(detail, json!({ "active": false, "because": because }));
     }
+}
+
+/// It is on its way to the database: in the memory of the node, then a line that waits, then in the chain.
+#[tokio::test]
+async fn a_reference_is_known_from_the_moment_it_is_shown() {
+    let house = TestHouse::open().await;
+    let asked = house.app(FIRST).asks("read").with("redirect_uri", "https://x/").path();
+    let refused = house.client().get(&asked).await;
+    let reference = refused.header("x-request-id");
+    let office = house.office().await;
+    let mut asking = std::pin::pin!(office.why(reference, house.now()));
+    let early = tokio::time::timeout(Duration::from_millis(150), &mut asking).await;
+    assert!(early.is_err(), "it is looked for until the node has written it down");
+    house.beat().await;
+    let found = asking.await.expect("no fault").expect("it waits for its seal");
+    assert_eq!(found[0].reason, "redirect_uri_not_registered");
+    house.seal().await;
+    let sealed = office.why(reference, house.now()).await.expect("no fault").expect("it is in the chain");
+    assert_eq!((sealed.len(), sealed[0].reason.as_str()), (1, "redirect_uri_not_registered"));
+
+    // What is not on its way any more is not waited for.
+    let later = model::Timestamp(house.now().micros() + 60_000_000);
+    let unknown = format!("{:x}", u128::from_str_radix(reference, 16).expect("hexadecimal") + 1);
+    let unknown = format!("{unknown:0>32}");
+    let answer = tokio::time::timeout(Duration::from_secs(1), office.why(&unknown, later)).await;
+    assert!(answer.expect("at once").expect("no fault").is_err());
 }

@@ -25,7 +25,7 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
         Field::lines(
             "redirect_uris",
             "Redirect URIs (ImpersonateLoginUrl)",
-            "One a line, compared letter by letter. http:// only for loopback addresses; without a port any port fits.",
+            "One a line, or separated by commas; compared letter by letter. http:// only for loopback addresses; without a port any port fits.",
             &record.impersonate_login_url,
         ),
         Field::lines(

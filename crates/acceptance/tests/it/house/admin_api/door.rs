@@ -164,16 +164,41 @@ async fn what_cannot_be_read_is_refused_by_name() {
     let house = TestHouse::open().await;
     let office = Office::of(&house).await;
     for (query, named) in [
-        ("limit=0", "limit"),
-        ("limit=201", "limit"),
-        ("limit=ten", "invalid digit"),
+        ("limit=0", "limit: write a whole number from 1 to 200"),
+        ("limit=201", "limit: write"),
+        ("limit=ten", "limit: write"),
+        ("limit=", "limit: write"),
+        ("limit=-1", "limit: write"),
         ("limit=2&limit=2", "limit"),
         ("order=name", "order"),
-        ("cursor=%21", "cursor"),
+        ("cursor=%21", "cursor: send"),
         ("uri=a%00b", "uri"),
     ] {
         let told = assert_problem(&office.get(&format!("/applications?{query}")).await, 400, "malformed");
         assert!(told.contains(named), "{query}: {told}");
+    }
+    for (query, named) in [
+        ("users?limit=abc", "limit: "),
+        ("roles?limit=abc", "limit: "),
+        ("sessions?limit=1.5", "limit: "),
+        ("tokens?limit=abc", "limit: "),
+        ("tokens?application=abc", "application: "),
+        ("tokens?user=abc", "user: "),
+        ("audit?limit=abc", "limit: "),
+        ("audit?cursor=abc", "cursor: "),
+        ("audit?since=yesterday", "since: "),
+        ("audit?until=now", "until: "),
+        ("audit?kind=abc", "kind: "),
+        ("audit?outcome=abc", "outcome: "),
+        ("audit?user=abc", "user: "),
+        ("audit/export?format=pdf", "format: "),
+        ("audit/export?since=1", "since: "),
+        ("keys/replacement", "algorithm"),
+        ("keys/replacement?algorithm=none", "algorithm: "),
+    ] {
+        let answer = office.get(&format!("/{query}")).await;
+        let told = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(answer.status.is_client_error() && told.contains(named), "{query}: {} {told}", answer.status);
     }
     for (body, status, kind, named) in [
         ("", 400, "malformed", "EOF"),
@@ -182,6 +207,8 @@ async fn what_cannot_be_read_is_refused_by_name() {
         (r#"{"name":"A","permissions":{"read":[],"update":[]},"colour":1}"#, 422, "invalid", "colour"),
         (r#"{"name":"A","permissions":{"read":[]}}"#, 422, "invalid", "update"),
         (r#"{"name":"A\u0000","permissions":{"read":[],"update":[]}}"#, 422, "invalid", "U+0000"),
+        (r#"{"name":7,"permissions":{"read":[],"update":[]}}"#, 422, "invalid", "name: invalid type"),
+        (r#"{"name":"A","permissions":{"read":[1],"update":[]}}"#, 422, "invalid", "permissions.read[0]: invalid type"),
         (r#"{"name":"A","permissions":{"read":["a b"],"update":[]}}"#, 422, "invalid", "a b"),
         (r#"{"name":" A","permissions":{"read":[],"update":[]}}"#, 422, "invalid", "name"),
         (r#"{"name":"Sales","permissions":{"read":[],"update":[]}}"#, 409, "taken", "Sales"),

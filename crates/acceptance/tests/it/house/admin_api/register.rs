@@ -10,6 +10,7 @@ use crate::{FIRST, SERVICE};
 on_both! {
     of_two_administrators_who_change_the_same_thing_one_is_told
     a_list_is_walked_page_by_page
+    several_addresses_in_one_text_are_several_that_work
     a_role_changes_on_the_next_call_and_stays_while_somebody_has_it
 }
 
@@ -53,6 +54,40 @@ async fn of_two_administrators_who_change_the_same_thing_one_is_told(house: Test
     assert_problem(&office.patch(&alice, "", &json!({"name": "A"})).await, 428, "if-match-missing");
     assert_ok(&office.patch(&alice, &tag, &json!({"name": "A"})).await);
     assert_problem(&office.patch(&alice, &tag, &json!({"name": "B"})).await, 412, "changed-meanwhile");
+}
+
+/// `identity.md` §2: the import form.
+async fn several_addresses_in_one_text_are_several_that_work(house: TestHouse) {
+    let office = Office::of(&house).await;
+    let record = |login: Value, logout: &str| {
+        json!({
+            "ApplicationUri": "imported", "Name": "Imported", "ClientType": "Public", "Scope": "read",
+            "ImpersonateAsInternalUserAllowed": true, "RequireConsent": false,
+            "ImpersonateLoginUrl": login, "ImpersonateLogoutUrl": logout,
+        })
+    };
+    let bad = record(json!("https://one.example/cb,http://two.example/cb"), "https://one.example/,nowhere");
+    let told = assert_invalid(&office.post("/applications", &bad).await);
+    assert!(told.contains("\"http://two.example/cb\": http is only for"), "{told}");
+    assert!(!told.contains("\"https://one.example/cb\""), "that one is good: {told}");
+    let good = record(
+        json!(["https://one.example/cb, https://two.example/cb?x=1,2"]),
+        "https://one.example/,https://two.example/",
+    );
+    let made = assert_ok(&office.post("/applications", &good).await);
+    let kept = &made["application"]["record"];
+    assert_eq!(kept["ImpersonateLoginUrl"], json!(["https://one.example/cb", "https://two.example/cb?x=1,2"]));
+    assert_eq!(kept["ImpersonateLogoutUrl"], json!(["https://one.example/", "https://two.example/"]));
+    for uri in ["https://one.example/cb", "https://two.example/cb?x=1,2"] {
+        let (client, redirect_uri) = (house.client(), uri.to_owned());
+        let app = acceptance::App { client, uri: "imported".to_owned(), secret: None, redirect_uri };
+        let token = app.sign_in(&mut house.browser("alice"), "read").await.access;
+        assert_eq!(house.client().call_api(&token).await.status, 200, "{uri}");
+    }
+    let (path, tag) = office.application("imported").await;
+    let changed = json!({ "AllowedCorsOrigins": "https://one.example,https://two.example" });
+    let changed = assert_ok(&office.patch(&path, &tag, &changed).await);
+    assert_eq!(changed["record"]["AllowedCorsOrigins"], json!(["https://one.example", "https://two.example"]));
 }
 
 async fn a_list_is_walked_page_by_page(house: TestHouse) {

@@ -30,15 +30,18 @@ async fn every_kind_is_a_record_that_can_be_registered() {
     let mut admin = administrator(&house).await;
     for kind in ["web", "spa", "native", "service", "hybrid"] {
         let form = admin.open(&format!("/manage/apps/new?kind={kind}")).await;
-        let mut entered =
-            vec![("uri", kind), ("name", kind), ("redirect_uris", "https://app.example/cb\nhttps://app.example/two")];
+        let mut entered = vec![
+            ("uri", kind),
+            ("name", kind),
+            ("redirect_uris", "https://app.example/cb, https://app.example/two\nhttps://app.example/three"),
+        ];
         if ["service", "hybrid"].contains(&kind) {
             entered.push(("system_user", "svc.reader"));
         }
         let made = admin.submit(&form, "uri", &entered).await;
         assert_eq!(made.page(), "manage-app-registered", "{kind}: {}", made.text());
         let record = house.office().await.application(kind).await.expect("no fault").expect("there").to_record();
-        assert_eq!(record.impersonate_login_url.len(), 2, "{kind}");
+        assert_eq!(record.impersonate_login_url.len(), 3, "{kind}");
     }
 }
 
@@ -90,6 +93,13 @@ async fn a_bad_record_is_refused_with_every_reason_and_what_was_entered_stays() 
         assert_refused(&refused, "manage-app", why);
     }
     assert_eq!(refused.form("redirect_uris").field("redirect_uris"), Some("http://elsewhere.example/"));
+    for name in ["redirect_uris", "post_logout_uris"] {
+        let several = "https://one.example/cb, https://two.example/#f\nhttps://three.example/*";
+        let refused = act(&mut admin, &page, "save", &[(name, several)]).await;
+        assert_refused(&refused, "manage-app", "\"https://two.example/#f\": remove the fragment");
+        assert_refused(&refused, "manage-app", "\"https://three.example/*\": addresses are compared");
+        assert!(!refused.words("[role=alert]").expect("a reason").contains("one.example"), "that one is good");
+    }
     for (name, value, why) in [("seconds", "many", "write a number"), ("access_algorithm", "none", "no such algorithm")]
     {
         assert_refused(&act(&mut admin, &page, "save", &[(name, value)]).await, "manage-app", why);

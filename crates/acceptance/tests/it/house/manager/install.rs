@@ -49,13 +49,19 @@ async fn a_link_that_cannot_be_followed_registers_nothing() {
             "applicationUri=v&clientType=Public&redirectUri=https://v.example/&impersonate=all&requestSecret=1",
             "requestSecret",
         ),
+        ("applicationUri=v&redirectUri=http://elsewhere.example/", "redirectUri: \"http://elsewhere.example/\""),
+        (
+            "applicationUri=v&redirectUri=https://v.example/cb,https://*.example/cb",
+            "redirectUri: \"https://*.example/cb\": name one host",
+        ),
+        ("applicationUri=v&applicationName=Pay%E2%80%AElaP", "applicationName"),
     ] {
         let page = admin.open(&format!("/manage/apps/install?{query}")).await;
         assert_eq!((page.status.as_u16(), page.page().as_str()), (400, "manage-install-broken"), "{query}");
         assert!(page.words("[role=alert]").expect("a reason").contains(why), "{query}");
     }
-    let page = admin.open("/manage/apps/install?applicationUri=v&redirectUri=http://elsewhere.example/").await;
-    assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "ImpersonateLoginUrl");
+    let page = admin.open("/manage/apps/install?applicationUri=v&scope=everything").await;
+    assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "everything is unknown");
     let posted = admin.step(&Method::POST, "/manage/apps/install", &[("link", "applicationUri=v")]).await;
     assert_eq!(posted.status, 403, "another site's form");
     let office = house.office().await;

@@ -212,7 +212,7 @@ async fn a_passkey_is_registered_once_and_has_a_name_that_fits() {
     bob.sign_in().await;
     let taken = add_passkey(&mut bob, &mut device, "Bob’s").await;
     assert_eq!(taken.page(), "profile-two-step-passkey", "alice’s already");
-    for name in ["", " ", "a\u{7}b", &"x".repeat(61)] {
+    for name in ["", " ", "a\u{7}b", "a\u{202e}b", "a\u{200b}b", &"x".repeat(61)] {
         let refused = add_passkey(&mut alice, &mut Device::new(HERE), name).await;
         assert_eq!(refused.page(), "profile-two-step-passkey", "{name:?}");
     }

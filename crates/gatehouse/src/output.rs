@@ -1,0 +1,41 @@
+//! Standard output and standard error of commands. The macros of the standard library panic when their reader is gone.
+
+use std::fmt;
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+
+/// The reader of the output went away, as `head` does once it has its lines. There is nobody to tell.
+#[derive(Debug)]
+pub struct Unread;
+
+/// What a shell reports of a program that SIGPIPE ended: never success, as the command may not have come to its end.
+pub const UNREAD_EXIT_CODE: u8 = 128 + 13;
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads the output any more")
+    }
+}
+
+impl std::error::Error for Unread {}
+
+/// What was written to an output; a closed pipe is [`Unread`].
+pub(crate) fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Unread.into()),
+        result => result.context("the result cannot be printed"),
+    }
+}
+
+/// Prints a result, as it is.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Tells the person at the terminal something beside the result. Where nobody listens, the command goes on.
+pub fn note(text: fmt::Arguments<'_>) {
+    let mut out = io::stderr().lock();
+    let _unheard = out.write_fmt(text).and_then(|()| out.flush());
+}

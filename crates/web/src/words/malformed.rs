@@ -1,0 +1,108 @@
+//! What cannot be read of a request, in each language.
+
+use oauth::authorize::TargetError;
+use oauth::params::ParamError;
+
+use crate::body::BodyError;
+
+/// What is said of a parameter stands behind its name.
+pub struct Malformed {
+    parameter: &'static str,
+    some_parameter: &'static str,
+    is_missing: &'static str,
+    is_wrong: &'static str,
+    is_repeated: &'static str,
+    is_too_long: &'static str,
+    is_not_text: &'static str,
+    is_badly_encoded: &'static str,
+    too_many_parameters: &'static str,
+    too_large: &'static str,
+    unfinished: &'static str,
+    not_a_form: &'static str,
+    not_multipart: &'static str,
+}
+
+impl Malformed {
+    pub(crate) fn body(&self, error: &BodyError) -> String {
+        match error {
+            BodyError::TooLarge => self.too_large.to_owned(),
+            BodyError::Unfinished => self.unfinished.to_owned(),
+            BodyError::NotAForm => self.not_a_form.to_owned(),
+            BodyError::NotMultipart => self.not_multipart.to_owned(),
+            BodyError::Field(name) => self.of(Some(name), self.is_wrong),
+            BodyError::Params(error) => match error {
+                ParamError::TooLarge => self.too_large.to_owned(),
+                ParamError::TooMany => self.too_many_parameters.to_owned(),
+                ParamError::TooLong(_) => self.of(error.parameter(), self.is_too_long),
+                ParamError::NotUtf8(_) => self.of(error.parameter(), self.is_not_text),
+                ParamError::BadEncoding(_) => self.of(error.parameter(), self.is_badly_encoded),
+            },
+        }
+    }
+
+    pub(crate) fn target(&self, error: &TargetError) -> String {
+        let (name, what) = match error {
+            TargetError::ClientIdMissing => ("client_id", self.is_missing),
+            TargetError::ClientIdMalformed => ("client_id", self.is_wrong),
+            TargetError::ClientIdRepeated => ("client_id", self.is_repeated),
+            TargetError::RedirectUriMissing { .. } => ("redirect_uri", self.is_missing),
+            TargetError::RedirectUriRepeated { .. } => ("redirect_uri", self.is_repeated),
+        };
+        self.of(Some(name), what)
+    }
+
+    fn of(&self, parameter: Option<&str>, what: &str) -> String {
+        match parameter {
+            Some(name) => format!("{} {name} {what}", self.parameter),
+            None => format!("{} {what}", self.some_parameter),
+        }
+    }
+}
+
+pub(super) const ENGLISH: Malformed = Malformed {
+    parameter: "the parameter",
+    some_parameter: "a parameter",
+    is_missing: "is missing",
+    is_wrong: "is malformed",
+    is_repeated: "must not be repeated",
+    is_too_long: "is too long",
+    is_not_text: "is not UTF-8 text",
+    is_badly_encoded: "is not percent-encoded correctly",
+    too_many_parameters: "there are too many parameters",
+    too_large: "it is too large",
+    unfinished: "it did not arrive whole",
+    not_a_form: "it is not a form",
+    not_multipart: "it is not a form with a file",
+};
+
+pub(super) const GERMAN: Malformed = Malformed {
+    parameter: "der Parameter",
+    some_parameter: "ein Parameter",
+    is_missing: "fehlt",
+    is_wrong: "ist fehlerhaft",
+    is_repeated: "darf nicht mehrfach vorkommen",
+    is_too_long: "ist zu lang",
+    is_not_text: "ist kein UTF-8-Text",
+    is_badly_encoded: "ist nicht richtig prozentkodiert",
+    too_many_parameters: "sie hat zu viele Parameter",
+    too_large: "sie ist zu groß",
+    unfinished: "sie kam nicht vollständig an",
+    not_a_form: "sie ist kein Formular",
+    not_multipart: "sie ist kein Formular mit einer Datei",
+};
+
+pub(super) const BULGARIAN: Malformed = Malformed {
+    parameter: "параметърът",
+    some_parameter: "един от параметрите",
+    is_missing: "липсва",
+    is_wrong: "е неправилен",
+    is_repeated: "не бива да се повтаря",
+    is_too_long: "е твърде дълъг",
+    is_not_text: "не е текст в UTF-8",
+    is_badly_encoded: "не е правилно кодиран с проценти",
+    too_many_parameters: "параметрите са твърде много",
+    too_large: "тя е твърде голяма",
+    unfinished: "тя не пристигна изцяло",
+    not_a_form: "тя не е формуляр",
+    not_multipart: "тя не е формуляр с файл",
+};
