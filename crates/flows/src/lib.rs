@@ -43,7 +43,7 @@ pub mod two_step;
 
 pub use house::{DefaultInstance, House, Site, World};
 pub use instance::Instance;
-pub use passwords::Passwords;
+pub use passwords::{AcceptedPassword, Passwords};
 pub use seal::MasterKey;
 pub use store::{Database, DatabaseUrl, Fault, FaultKind};
 

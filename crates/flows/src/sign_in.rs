@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::audit::Trail;
 use crate::instance::{FailureHistory, Instance};
-use crate::passwords::{LONGEST_PASSWORD, Verdict};
+use crate::passwords::Verdict;
 use crate::second_step::FirstStep;
 use crate::{Answer, Fault};
 
@@ -259,9 +259,6 @@ impl Instance {
         password: &Presented<Password>,
         moment: &mut Moment<'_>,
     ) -> Result<Verdict, Fault> {
-        if password.expose().len() > LONGEST_PASSWORD {
-            return Ok(Verdict::Wrong);
-        }
         let mut salt = [0; 16];
         moment.dice.fill(&mut salt);
         self.passwords.verify(known.and_then(|(_, hash)| hash.as_ref()), password, salt).await

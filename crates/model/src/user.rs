@@ -271,15 +271,28 @@ impl Administrator {
 
 /// A password hash in PHC string format; never printed.
 #[derive(Clone)]
-pub struct PasswordHash(String);
+pub struct PasswordHash {
+    phc: String,
+    is_nfc: bool,
+}
 
 impl PasswordHash {
-    pub fn new(phc: String) -> Self {
-        Self(phc)
+    /// Of the password in Unicode's form NFC (RFC 8265 §4.2.2), as every hash is made today.
+    pub const fn of_nfc(phc: String) -> Self {
+        Self { phc, is_nfc: true }
+    }
+
+    /// Of the bytes as they were typed, as hashes were made before.
+    pub const fn of_bytes(phc: String) -> Self {
+        Self { phc, is_nfc: false }
     }
 
     pub fn as_phc(&self) -> &str {
-        &self.0
+        &self.phc
+    }
+
+    pub const fn is_nfc(&self) -> bool {
+        self.is_nfc
     }
 }
 

@@ -14,6 +14,7 @@ mod kills;
 mod legacy;
 mod links;
 mod manager;
+mod new_passwords;
 mod pages;
 mod profile;
 mod reference_tokens;
