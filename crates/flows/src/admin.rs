@@ -355,7 +355,7 @@ impl<'a> Office<'a> {
     /// The user, and whether there is a password to sign in with.
     pub(crate) async fn find_user_with_password(&self, login: &str) -> Answer<(User, bool), AdminRefusal> {
         let unknown = || AdminRefusal::Unknown(format!("user {login}"));
-        let Some(parsed) = Login::parse(login) else { return Ok(Err(unknown())) };
+        let Some(parsed) = Login::typed(login) else { return Ok(Err(unknown())) };
         let found = self.store.user_by_login(&parsed).await?;
         Ok(found.map(|(user, hash)| (user, hash.is_some())).ok_or_else(unknown))
     }

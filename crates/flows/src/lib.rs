@@ -39,6 +39,7 @@ pub mod sign_in;
 pub mod sign_out;
 pub mod signing_keys;
 pub mod strength;
+mod throttle;
 pub mod two_step;
 
 pub use house::{DefaultInstance, House, Site, World};

@@ -46,6 +46,11 @@ impl Login {
         (fits && text.trim() == text).then(|| Self(text.to_owned()))
     }
 
+    /// As a person types it to be found: keyboards add blanks at the ends, which no login has.
+    pub fn typed(text: &str) -> Option<Self> {
+        Self::parse(text.trim())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -317,6 +322,17 @@ mod tests {
         for good in ["a", "svc.integration", "alice@example.com", "DOMAIN\\bob", &"a".repeat(128)] {
             assert!(Login::parse(good).is_some(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn blanks_around_a_typed_login_are_the_keyboards() {
+        for typed in ["alice", "alice ", " alice\t", "\u{a0}alice\u{3000}", "alice\r\n"] {
+            assert_eq!(Login::typed(typed), Login::parse("alice"), "{typed:?}");
+        }
+        for none in ["", " ", "\u{a0}", "al\u{ef}ce ", &format!("{} ", "a".repeat(129))] {
+            assert!(Login::typed(none).is_none(), "{none:?}");
+        }
+        assert_ne!(Login::typed("al ice"), Login::parse("alice"), "within, they count");
     }
 
     #[test]

@@ -21,5 +21,6 @@ mod reference_tokens;
 mod requests;
 mod sessions;
 mod sign_in;
+mod throttle;
 mod two_step;
 mod why;

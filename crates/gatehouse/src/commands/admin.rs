@@ -243,7 +243,7 @@ fn confirm_erasing(login: &str) -> Result<()> {
     eprint!("Erasing {login} cannot be undone. Type the login to go on: ");
     let mut line = String::new();
     std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("nothing was typed")?;
-    if line.trim_end_matches(['\r', '\n']) != login {
+    if line.trim() != login.trim() {
         bail!("nothing was erased");
     }
     Ok(())

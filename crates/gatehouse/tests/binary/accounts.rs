@@ -126,9 +126,9 @@ fn an_operator_overrides_the_rule_for_passwords_and_hears_which() {
     assert_eq!(forced.json(), json!({ "login": "admin" }));
     let server = installation.serve();
     let mut admin = Browser::at(erp(&server));
-    admin.sign_in("/id/account/login", "admin", "short");
-    assert!(admin.is_signed_in());
-    let good = installation.run_with(&["user", "set-password", "ADMIN", "--force"], "lantern-otter-quill\n");
+    admin.sign_in("/id/account/login", " admin ", "short");
+    assert!(admin.is_signed_in(), "with blanks that a keyboard added to the login");
+    let good = installation.run_with(&["user", "set-password", "ADMIN ", "--force"], "lantern-otter-quill\n");
     assert_eq!(good.stderr, "", "there is nothing to override");
     good.done();
 }
