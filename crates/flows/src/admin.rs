@@ -21,10 +21,9 @@ use crate::api_sessions::killing;
 use crate::audit::{Trail, house_event};
 use crate::instance::{Instance, ROOT_SECRET};
 use crate::keys::KeyRing;
+use crate::passwords::AcceptedPassword;
+use crate::strength::Weakness;
 use crate::{Answer, Fault, MasterKey, Passwords, keys};
-
-/// At least this many characters (NIST SP 800-63B §5.1.1.2).
-pub const SHORTEST_PASSWORD: usize = 8;
 
 /// Why an administrator's wish was not done; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +46,12 @@ impl std::fmt::Display for AdminRefusal {
     }
 }
 
+impl From<Weakness> for AdminRefusal {
+    fn from(weakness: Weakness) -> Self {
+        Self::Invalid(vec![weakness.to_string()])
+    }
+}
+
 pub use model::audit::StoredEvent as AuditedEvent;
 pub use store::{ApiSessionRow, Role, TokensOf, UserRow};
 
@@ -58,7 +63,6 @@ pub struct UserDraft<'a> {
     pub name: &'a str,
     pub email: Option<Email>,
     pub role: Option<&'a str>,
-    pub password: Option<&'a Presented<Password>>,
     pub enabled: bool,
 }
 
@@ -148,20 +152,9 @@ impl<'a> Office<'a> {
         Self { store: instance.store.clone(), administrator, visitor: Some(visitor) }
     }
 
-    pub async fn create_user(
-        &self,
-        passwords: &Passwords,
-        draft: UserDraft<'_>,
-        moment: &mut Moment<'_>,
-    ) -> Answer<UserId, AdminRefusal> {
-        let hash = match draft.password {
-            None => None,
-            Some(password) => match self.hash(passwords, password, moment).await? {
-                Ok(hash) => Some(hash),
-                Err(refusal) => return Ok(Err(refusal)),
-            },
-        };
-        self.create_user_with(draft, hash.as_ref(), moment).await
+    /// Without a password: people choose theirs by a link.
+    pub async fn create_user(&self, draft: UserDraft<'_>, moment: &mut Moment<'_>) -> Answer<UserId, AdminRefusal> {
+        self.create_user_with(draft, None, moment).await
     }
 
     /// With a hash made before: many at once are hashed side by side.
@@ -218,12 +211,44 @@ impl<'a> Office<'a> {
             Ok(user) => user,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let hash = match self.hash(passwords, password, moment).await? {
-            Ok(hash) => hash,
+        match passwords.accept(password, &user).await? {
+            Ok(accepted) => self.put_password(passwords, &user, accepted, moment).await,
+            Err(weakness) => Ok(Err(weakness.into())),
+        }
+    }
+
+    /// The same, whatever the rule for new passwords says; answers what it said.
+    pub async fn set_weak_password(
+        &self,
+        passwords: &Passwords,
+        login: &str,
+        password: &Presented<Password>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<Option<Weakness>, AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        match passwords.accept_weak(password, &user).await? {
+            Ok((accepted, overridden)) => {
+                Ok(self.put_password(passwords, &user, accepted, moment).await?.map(|()| overridden))
+            }
+            Err(limit) => Ok(Err(limit.into())),
+        }
+    }
+
+    async fn put_password(
+        &self,
+        passwords: &Passwords,
+        user: &User,
+        password: AcceptedPassword,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        let hash = passwords.hash(password, salt).await?;
         let mut batch = vec![
-            self.store.set_password(&user, &hash, moment.now),
+            self.store.set_password(user, &hash, moment.now),
             self.event_about("set-password", (user.id, &user.login), moment),
         ];
         batch.extend(ending_user(&self.store, user.id, moment));
@@ -332,23 +357,9 @@ impl<'a> Office<'a> {
     /// The user, and whether there is a password to sign in with.
     pub(crate) async fn find_user_with_password(&self, login: &str) -> Answer<(User, bool), AdminRefusal> {
         let unknown = || AdminRefusal::Unknown(format!("user {login}"));
-        let Some(parsed) = Login::parse(login) else { return Ok(Err(unknown())) };
+        let Some(parsed) = Login::typed(login) else { return Ok(Err(unknown())) };
         let found = self.store.user_by_login(&parsed).await?;
         Ok(found.map(|(user, hash)| (user, hash.is_some())).ok_or_else(unknown))
-    }
-
-    pub(crate) async fn hash(
-        &self,
-        passwords: &Passwords,
-        password: &Presented<Password>,
-        moment: &mut Moment<'_>,
-    ) -> Answer<PasswordHash, AdminRefusal> {
-        if let Some(problem) = password_problem(password) {
-            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
-        }
-        let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
-        passwords.hash(password, salt).await.map(Ok)
     }
 
     pub(crate) fn announce_register(&self, moment: &Moment<'_>) -> [Statement; 2] {
@@ -472,15 +483,4 @@ pub(crate) fn new_secret(
 /// 256 random bits: too many to guess, so a fast digest keeps them.
 pub fn draw_secret(moment: &mut Moment<'_>) -> Presented<ClientSecret> {
     Presented::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()))
-}
-
-pub(crate) fn password_problem(password: &Presented<Password>) -> Option<String> {
-    let length = password.expose().chars().count();
-    if length < SHORTEST_PASSWORD {
-        Some(format!("a password has at least {SHORTEST_PASSWORD} characters"))
-    } else if password.expose().len() > crate::passwords::LONGEST_PASSWORD {
-        Some(format!("a password has at most {} bytes", crate::passwords::LONGEST_PASSWORD))
-    } else {
-        None
-    }
 }

@@ -2,13 +2,14 @@
 
 use model::domain::Permissions;
 use model::record::ApplicationRecord;
-use model::user::{Password, PasswordHash};
+use model::user::PasswordHash;
 use model::{Administrator, Email, InstanceSettings, Moment, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};
 use store::{Database, Store};
 
 use crate::admin::{AdminRefusal, Office, UserDraft, create_instance};
+use crate::passwords::AcceptedPassword;
 use crate::{Answer, Fault, MasterKey, Passwords, domain};
 
 /// An instance of the demo.
@@ -86,8 +87,8 @@ pub struct DemoPasswords(Vec<(&'static str, PasswordHash)>);
 impl DemoPasswords {
     pub async fn hash(passwords: &Passwords, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         let one = async |login: &'static str, salt: [u8; 16]| {
-            let password = Presented::<Password>::new(password_of(login));
-            passwords.hash(&password, salt).await.map(|hash| (login, hash))
+            let password = AcceptedPassword::of_the_demo(&password_of(login));
+            passwords.hash(password, salt).await.map(|hash| (login, hash))
         };
         let mut hashes = Vec::new();
         let mut pairs = people().map(|(login, _)| {
@@ -147,7 +148,6 @@ async fn seed_register(
             email: (user.user_type != UserType::SystemNoLogin)
                 .then(|| Email { address: format!("{}@example.com", user.login), verified: user.login == "alice" }),
             role: user.role,
-            password: None,
             enabled: user.login != "dave",
         };
         let id = done(office.create_user_with(draft, passwords.of(user.login), moment).await)?;

@@ -14,6 +14,7 @@ use crate::feed::Feed;
 use crate::forgotten::{Forgotten, questions};
 use crate::instance::{Instance, Shared};
 use crate::mail::{Letters, Outbox};
+use crate::throttle::Throttle;
 use crate::{Fault, MasterKey, Passwords};
 
 /// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
@@ -76,6 +77,7 @@ impl House {
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
             drawing: crate::profile::places(),
+            sign_ins_waiting: Throttle::waiting_places(),
             feed: Arc::new(Feed::new(database.is_embedded())),
             node: world.dice().id(world.now()),
             database: database.clone(),

@@ -1,7 +1,6 @@
 //! One issuer, as it lives in memory: snapshots that requests are served from, and what follows the change feed.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,7 +10,6 @@ use model::application::ClientRefusal;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::reference_token::ReferenceToken;
 use model::seat::SessionKey;
-use model::throttle::Failures;
 use model::why::Refusal;
 use model::{
     ApplicationId, AuthenticatedClient, Dice, InstanceSettings, Moment, ReferenceTokenId, RootUrl, Timestamp,
@@ -19,7 +17,6 @@ use model::{
 };
 use oauth::client::{ClientCredentials, ClientId};
 use parking_lot::Mutex;
-use quick_cache::unsync::Cache;
 use store::{Change, ChangeKind, Store, StoredInstance};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -40,6 +37,7 @@ use crate::passkeys::RelyingParty;
 use crate::proven::Proven;
 use crate::reference_tokens::LastUsed;
 use crate::seal::RootSecret;
+use crate::throttle::{FailureHistory, Throttle};
 use crate::{Fault, MasterKey, Passwords};
 
 pub(crate) const ROOT_SECRET: &str = "root secret";
@@ -96,23 +94,6 @@ impl Register {
     }
 }
 
-/// Wrong passwords, per account and per address. Bounded: the oldest histories give way, so that a storm of made-up
-/// names does not fill the memory.
-pub(crate) struct FailureHistory {
-    /// Codes of the second step, wherever they came from: whoever gets that far knows the password.
-    pub(crate) second_steps: Cache<UserId, Failures>,
-    /// By account and network: an attacker elsewhere must not hold the door against the person.
-    pub(crate) accounts: Cache<(String, IpAddr), Failures>,
-    pub(crate) addresses: Cache<IpAddr, Failures>,
-}
-
-impl Default for FailureHistory {
-    fn default() -> Self {
-        const MOST: usize = 50_000;
-        Self { second_steps: Cache::new(MOST), accounts: Cache::new(MOST), addresses: Cache::new(MOST) }
-    }
-}
-
 /// What is held while it is looked at: no count is kept that all cores would write.
 pub type Snapshot<T> = arc_swap::Guard<Arc<T>>;
 
@@ -137,7 +118,7 @@ pub struct Instance {
     /// This process among those that share the database.
     pub(crate) node: Uuid,
     pub(crate) proven: Proven,
-    pub(crate) failures: Mutex<FailureHistory>,
+    pub(crate) throttle: Arc<Throttle>,
     /// Questions after forgotten passwords, counted as tries to sign in are.
     pub(crate) questions_asked: Mutex<FailureHistory>,
     pub(crate) questions: Questions,
@@ -161,6 +142,8 @@ pub(crate) struct Shared {
     pub(crate) passwords: Arc<Passwords>,
     /// The places of those who decode pictures.
     pub(crate) drawing: Arc<Semaphore>,
+    /// See [`Throttle::waiting_places`].
+    pub(crate) sign_ins_waiting: Arc<Semaphore>,
     pub(crate) database: store::Database,
     pub(crate) feed: Arc<Feed>,
     pub(crate) node: Uuid,
@@ -213,7 +196,7 @@ impl Instance {
             feed: Arc::clone(&shared.feed),
             node: shared.node,
             proven: Proven::default(),
-            failures: Mutex::default(),
+            throttle: Throttle::new(&shared.sign_ins_waiting),
             questions_asked: Mutex::default(),
             questions: shared.questions.clone(),
             outbox: Arc::clone(&shared.outbox),

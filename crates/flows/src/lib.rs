@@ -39,11 +39,12 @@ pub mod sign_in;
 pub mod sign_out;
 pub mod signing_keys;
 pub mod strength;
+mod throttle;
 pub mod two_step;
 
 pub use house::{DefaultInstance, House, Site, World};
 pub use instance::Instance;
-pub use passwords::Passwords;
+pub use passwords::{AcceptedPassword, Passwords};
 pub use seal::MasterKey;
 pub use store::{Database, DatabaseUrl, Fault, FaultKind};
 

@@ -10,9 +10,10 @@ use model::{Moment, Timestamp, User};
 use oauth::secret::Presented;
 use store::{Batch, Change, ChangeKind, Outcome, Statement, Store};
 
-use crate::admin::{AdminRefusal, Office, ending_user, password_problem};
+use crate::admin::{AdminRefusal, Office, ending_user};
 use crate::audit::Trail;
 use crate::instance::Instance;
+use crate::strength::Weakness;
 use crate::{Answer, Fault};
 
 /// A link that was made, and is shown or sent once.
@@ -45,11 +46,11 @@ pub enum HandedOver {
 }
 
 /// Why a link did nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkRefusal {
     /// Unknown, used, expired, or its user changed meanwhile.
     Spent,
-    Password(String),
+    Weak(Weakness),
 }
 
 pub(crate) fn new_code(moment: &mut Moment<'_>) -> Presented<LinkCode> {
@@ -156,9 +157,10 @@ impl Instance {
         let Some((purpose, user)) = self.link(code, moment.now).await? else {
             return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
         };
-        if let Some(problem) = password_problem(password) {
-            return Ok(Err(LinkRefusal::Password(problem)));
-        }
+        let password = match self.passwords.accept(password, &user).await? {
+            Ok(accepted) => accepted,
+            Err(weakness) => return Ok(Err(LinkRefusal::Weak(weakness))),
+        };
         let mut salt = [0; 16];
         moment.dice.fill(&mut salt);
         let hash = self.passwords.hash(password, salt).await?;

@@ -7,14 +7,16 @@ use std::thread;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, PasswordHash as Phc, Version};
 use flume::{Receiver, Sender, TrySendError};
+use model::User;
 use model::user::{Password, PasswordHash};
 use oauth::secret::Presented;
 use tokio::sync::oneshot;
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use crate::Fault;
 use crate::meters::Fill;
-use crate::strength::{Weakness, weakness};
+use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
+use crate::{Answer, Fault};
 
 /// OWASP Password Storage Cheat Sheet: Argon2id with 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -28,15 +30,67 @@ const MOST_WAITING: usize = 128;
 #[cfg(target_os = "linux")]
 const GIVES_WAY: i32 = 10;
 
-/// Longer ones are not looked at: hashing is work that a stranger orders.
-pub(crate) const LONGEST_PASSWORD: usize = 1024;
-
 /// What comparing a password told.
 pub enum Verdict {
     Right,
-    /// Right, and hashed with weaker parameters than today's: here is a better hash.
+    /// Right, and the hash has weaker parameters than today's or is not of the NFC form: here is a better hash.
     RightButWeak(PasswordHash),
     Wrong,
+}
+
+/// A password that may be stored, in NFC. Only the rule of [`Passwords::accept`] makes one, or who says that it does not
+/// apply; nothing else can be hashed.
+pub struct AcceptedPassword(Zeroizing<String>);
+
+impl AcceptedPassword {
+    /// Of the demo: public, and no weaker for being guessable.
+    pub(crate) fn of_the_demo(password: &str) -> Self {
+        Self(nfc(password))
+    }
+}
+
+/// Unicode's form NFC (RFC 8265 §4.2.2): keyboards write the same character in different ways.
+fn nfc(text: &str) -> Zeroizing<String> {
+    // UTF-8 grows threefold at most (Unicode, UAX #15): no part of a password stays behind in memory.
+    let mut normal = Zeroizing::new(String::with_capacity(3 * text.len()));
+    normal.extend(text.nfc());
+    normal
+}
+
+/// Is it the same password, however its characters are written?
+pub(crate) fn is_same(one: &Presented<Password>, other: &Presented<Password>) -> bool {
+    nfc(one.expose()) == nfc(other.expose())
+}
+
+/// What a password is compared as. Depends on what was typed alone, so that the time taken tells nothing of the account.
+struct Candidates {
+    nfc: Option<Zeroizing<String>>,
+    /// As typed, where that is something else: hashes were made of it before.
+    typed: Option<Zeroizing<String>>,
+}
+
+impl Candidates {
+    /// Longer ones are not compared: hashing is work that a stranger orders.
+    fn new(shown: &Presented<Password>) -> Self {
+        let fits = |text: &Zeroizing<String>| text.len() <= MAX_PASSWORD_BYTES;
+        let (nfc, typed) = (nfc(shown.expose()), Zeroizing::new(shown.expose().to_owned()));
+        Self { typed: Some(typed).filter(|typed| *typed != nfc).filter(fits), nfc: Some(nfc).filter(fits) }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.nfc.is_none() && self.typed.is_none()
+    }
+
+    fn verify(&self, kept: &PasswordHash, salt: &[u8; 16]) -> Verdict {
+        let is = |text: &Option<Zeroizing<String>>| text.as_ref().is_some_and(|text| matches(kept, text.as_bytes()));
+        // Both are compared, whichever can be right.
+        let (in_nfc, as_typed) = (is(&self.nfc), is(&self.typed) && !kept.is_nfc());
+        if !in_nfc && !as_typed {
+            return Verdict::Wrong;
+        }
+        let better = self.nfc.as_ref().filter(|_| !in_nfc || is_weak(kept));
+        better.map_or(Verdict::Right, |nfc| Verdict::RightButWeak(hash(nfc.as_bytes(), salt)))
+    }
 }
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -71,36 +125,61 @@ impl Passwords {
     ) -> Result<Verdict, Fault> {
         let known = kept.is_some();
         let kept = kept.unwrap_or(&self.nobody).clone();
-        let shown = Zeroizing::new(shown.expose().as_bytes().to_vec());
+        let candidates = Candidates::new(shown);
+        if candidates.is_empty() {
+            return Ok(Verdict::Wrong);
+        }
         self.run(move || {
-            let right = matches(&kept, &shown);
-            match (right && known, is_weak(&kept)) {
-                (false, _) => Verdict::Wrong,
-                (true, false) => Verdict::Right,
-                (true, true) => Verdict::RightButWeak(hash(&shown, &salt)),
-            }
+            let verdict = candidates.verify(&kept, &salt);
+            if known { verdict } else { Verdict::Wrong }
         })
         .await
     }
 
-    pub async fn hash(&self, password: &Presented<Password>, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
-        let password = Zeroizing::new(password.expose().as_bytes().to_vec());
-        self.run(move || hash(&password, &salt)).await
+    pub async fn hash(&self, password: AcceptedPassword, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
+        self.run(move || hash(password.0.as_bytes(), &salt)).await
+    }
+
+    /// The one rule for new passwords, at every door: their length, how hard they are to guess, and that they are not
+    /// what others know of the user.
+    pub async fn accept(&self, chosen: &Presented<Password>, user: &User) -> Answer<AcceptedPassword, Weakness> {
+        let (password, weakness) = self.judge(chosen, user).await?;
+        Ok(weakness.map_or(Ok(password), Err))
+    }
+
+    /// An operator overrides the rule: what it would have said comes along. The limits of length hold.
+    pub async fn accept_weak(
+        &self,
+        chosen: &Presented<Password>,
+        user: &User,
+    ) -> Answer<(AcceptedPassword, Option<Weakness>), Weakness> {
+        let (password, weakness) = self.judge(chosen, user).await?;
+        Ok(match weakness {
+            Some(limit) if !limit.may_be_overridden() => Err(limit),
+            weakness => Ok((password, weakness)),
+        })
+    }
+
+    async fn judge(
+        &self,
+        chosen: &Presented<Password>,
+        user: &User,
+    ) -> Result<(AcceptedPassword, Option<Weakness>), Fault> {
+        let password = nfc(chosen.expose());
+        let address = user.email.as_ref().map(|email| email.address.as_str());
+        let known = [Some(user.login.as_str()), Some(&user.name), address];
+        let about: Vec<String> = known.into_iter().flatten().map(|text| text.nfc().collect()).collect();
+        self.run(move || {
+            let about: Vec<&str> = about.iter().map(String::as_str).collect();
+            let weakness = weakness(&password, &about);
+            (AcceptedPassword(password), weakness)
+        })
+        .await
     }
 
     /// Those that wait to be hashed.
     pub(crate) fn fill(&self) -> Fill {
         Fill { waiting: self.queue.len(), most: MOST_WAITING }
-    }
-
-    /// What is wrong with a password that somebody chose; `about` is what others know of them.
-    pub async fn weakness(&self, chosen: &Presented<Password>, about: Vec<String>) -> Result<Option<Weakness>, Fault> {
-        let chosen = Zeroizing::new(chosen.expose().to_owned());
-        self.run(move || {
-            let about: Vec<&str> = about.iter().map(String::as_str).collect();
-            weakness(&chosen, &about)
-        })
-        .await
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
@@ -144,13 +223,13 @@ fn argon2() -> Argon2<'static> {
 
 fn hash(password: &[u8], salt: &[u8; 16]) -> PasswordHash {
     let hash = argon2().hash_password_with_salt(password, salt).expect("a 16-byte salt fits");
-    PasswordHash::new(hash.to_string())
+    PasswordHash::of_nfc(hash.to_string())
 }
 
 /// As costly to compare with as any other, and written down instead of made: a start is not worth 19 MiB.
 fn nobody() -> PasswordHash {
     let (salt, hash) = ("A".repeat(22), "A".repeat(43));
-    PasswordHash::new(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${hash}"))
+    PasswordHash::of_nfc(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${hash}"))
 }
 
 fn matches(kept: &PasswordHash, shown: &[u8]) -> bool {
@@ -169,10 +248,14 @@ mod tests {
         Presented::new(text)
     }
 
+    fn accepted(text: &str) -> AcceptedPassword {
+        AcceptedPassword(nfc(text))
+    }
+
     #[tokio::test]
     async fn a_password_is_right_wrong_or_nobodys() {
         let passwords = Passwords::new();
-        let kept = passwords.hash(&shown("right"), [1; 16]).await.expect("hashes");
+        let kept = passwords.hash(accepted("right"), [1; 16]).await.expect("hashes");
         let verdict = async |kept: Option<&PasswordHash>, text: &str| {
             passwords.verify(kept, &shown(text), [2; 16]).await.expect("verifies")
         };
@@ -197,9 +280,106 @@ mod tests {
     async fn a_hash_under_weaker_parameters_is_replaced() {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).expect("valid"));
         let weak = weak.hash_password_with_salt(b"right", &[1; 16]).expect("hashes").to_string();
-        let verdict = Passwords::new().verify(Some(&PasswordHash::new(weak)), &shown("right"), [2; 16]).await;
+        let verdict = Passwords::new().verify(Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16]).await;
         let Verdict::RightButWeak(better) = verdict.expect("verifies") else { panic!("weak, yet kept") };
         assert!(matches(&better, b"right") && !is_weak(&better));
+    }
+
+    /// Ä, written by one character and by two.
+    const COMPOSED: &str = "r\u{e4}tsel-hafte-Worte";
+    const DECOMPOSED: &str = "ra\u{308}tsel-hafte-Worte";
+
+    #[tokio::test]
+    async fn a_password_is_right_however_a_keyboard_writes_its_characters() {
+        let passwords = Passwords::new();
+        for chosen in [COMPOSED, DECOMPOSED] {
+            let kept = passwords.hash(accepted(chosen), [1; 16]).await.expect("hashes");
+            assert!(kept.is_nfc());
+            for typed in [COMPOSED, DECOMPOSED] {
+                let verdict = passwords.verify(Some(&kept), &shown(typed), [2; 16]).await.expect("verifies");
+                assert!(matches!(verdict, Verdict::Right), "{chosen} {typed}");
+            }
+        }
+        assert!(is_same(&shown(COMPOSED), &shown(DECOMPOSED)) && !is_same(&shown(COMPOSED), &shown("other")));
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_bytes_as_typed_is_replaced_by_one_of_nfc() {
+        let passwords = Passwords::new();
+        let before = |typed: &str| PasswordHash::of_bytes(hash(typed.as_bytes(), &[1; 16]).as_phc().to_owned());
+        let verdict = async |kept: &PasswordHash, typed: &str| {
+            passwords.verify(Some(kept), &shown(typed), [2; 16]).await.expect("verifies")
+        };
+        let Verdict::RightButWeak(better) = verdict(&before(DECOMPOSED), DECOMPOSED).await else {
+            panic!("the bytes are those that were hashed")
+        };
+        assert!(better.is_nfc() && matches(&better, COMPOSED.as_bytes()));
+        assert!(matches!(verdict(&before(COMPOSED), DECOMPOSED).await, Verdict::Right), "by its NFC form");
+        assert!(matches!(verdict(&before(DECOMPOSED), COMPOSED).await, Verdict::Wrong), "as it was before");
+        let marked = PasswordHash::of_nfc(before(DECOMPOSED).as_phc().to_owned());
+        assert!(matches!(verdict(&marked, DECOMPOSED).await, Verdict::Wrong), "only hashes made before");
+    }
+
+    /// What is compared is decided without looking at the account, so that nobody learns from the time who exists.
+    #[test]
+    fn what_is_compared_depends_on_what_was_typed_alone() {
+        let compared = |typed: &str| {
+            let Candidates { nfc, typed } = Candidates::new(&shown(typed));
+            (nfc.map(|text| text.to_string()), typed.map(|text| text.to_string()))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(compared(COMPOSED), (text(COMPOSED), None), "one comparison");
+        assert_eq!(compared(DECOMPOSED), (text(COMPOSED), text(DECOMPOSED)), "two");
+        let fits = "\u{e4}".repeat(512);
+        assert_eq!(compared(&"a\u{308}".repeat(512)), (Some(fits), None), "1024 bytes in NFC, 1536 as typed");
+        assert_eq!(compared(&"x".repeat(1025)), (None, None), "not looked at");
+        // U+0958 is two characters in NFC.
+        let (nfc, typed) = compared(&"\u{958}".repeat(300));
+        assert!(nfc.is_none() && typed.is_some_and(|typed| typed.len() == 900));
+    }
+
+    fn alice() -> User {
+        User {
+            id: model::UserId(uuid::Uuid::nil()),
+            login: model::Login::parse("alice").expect("valid"),
+            user_type: model::UserType::Internal,
+            is_admin: false,
+            enabled: true,
+            name: "Alicia A\u{308}rcher".to_owned(),
+            email: Some(model::Email { address: "blackbird@example.com".to_owned(), verified: true }),
+            locale: None,
+            permissions: model::domain::Permissions::default(),
+            epoch: 0,
+            has_second_factor: false,
+            updated_at: model::Timestamp::from_seconds(0),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_others_know_of_a_person_is_no_password_of_theirs() {
+        let passwords = Passwords::new();
+        let said = async |chosen: &str| passwords.accept(&shown(chosen), &alice()).await.expect("no fault").err();
+        for chosen in ["alice123", "Alice2024!", "blackbird", "blackbird@example.com", "\u{c4}rcher99"] {
+            assert!(said(chosen).await.is_some(), "{chosen}");
+        }
+        assert_eq!(said("Alicia \u{c4}rcher").await, Some(Weakness::AboutYou), "in any form of its characters");
+        assert_eq!(said("lantern-otter-quill").await, None);
+        assert_eq!(said("a\u{308}o\u{308}u\u{308}a\u{308}").await, Some(Weakness::TooShort), "four characters");
+        assert_eq!(said(&"a\u{308}".repeat(513)).await, Some(Weakness::TooLong), "1026 bytes in NFC");
+    }
+
+    #[tokio::test]
+    async fn an_operator_overrides_the_rule_and_not_its_limits() {
+        let passwords = Passwords::new();
+        let forced = async |chosen: &str| {
+            let answer = passwords.accept_weak(&shown(chosen), &alice()).await.expect("no fault");
+            answer.map(|(_, overridden)| overridden)
+        };
+        assert_eq!(forced("password1").await.map(|overridden| overridden.is_some()), Ok(true));
+        assert_eq!(forced("x").await, Ok(Some(Weakness::TooShort)));
+        assert_eq!(forced("lantern-otter-quill").await, Ok(None), "nothing to override");
+        assert_eq!(forced("").await, Err(Weakness::Empty));
+        assert_eq!(forced(&"x".repeat(1025)).await, Err(Weakness::TooLong));
     }
 
     #[tokio::test]
@@ -215,7 +395,7 @@ mod tests {
         for _ in 0..threads + MOST_WAITING {
             passwords.queue.send_async(hold()).await.expect("the threads live");
         }
-        let refused = passwords.hash(&shown("any"), [1; 16]).await.expect_err("full");
+        let refused = passwords.hash(accepted("any"), [1; 16]).await.expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
         drop(busy);
         // The last of the queue: when it runs, all before it have left the queue.
@@ -223,7 +403,7 @@ mod tests {
         let tell = Box::new(move || done.send(()).expect("the test waits"));
         passwords.queue.send_async(tell).await.expect("the threads live");
         last.await.expect("it was run");
-        passwords.hash(&shown("any"), [1; 16]).await.expect("there is room again");
+        passwords.hash(accepted("any"), [1; 16]).await.expect("there is room again");
     }
 
     #[tokio::test]
@@ -234,6 +414,6 @@ mod tests {
             let failed = passwords.run::<()>(|| panic!("a bug")).await.expect_err("no answer");
             assert_eq!(failed.kind(), store::FaultKind::Failed);
         }
-        passwords.hash(&shown("any"), [1; 16]).await.expect("hashes");
+        passwords.hash(accepted("any"), [1; 16]).await.expect("hashes");
     }
 }

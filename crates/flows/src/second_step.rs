@@ -1,6 +1,5 @@
 //! The second step of a sign-in, and signing in by a passkey alone (`identity.md` §3.7, §4).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use uuid::Uuid;
 use crate::instance::Instance;
 use crate::passkeys::{About, Ceremony, Judged, PasskeyRefusal};
 use crate::seal::Purpose;
-use crate::sign_in::{Browser, Opening, network};
+use crate::sign_in::{Browser, Opening};
+use crate::throttle::Attempt;
 use crate::{Answer, Fault};
 
 /// How long a person may look for the phone.
@@ -43,6 +43,13 @@ pub enum Shown<'a> {
     Code(&'a str),
     RecoveryCode(&'a str),
     Passkey { state: &'a str, answer: &'a str },
+}
+
+/// Of these, what can be guessed.
+#[derive(Clone, Copy)]
+enum Typed<'a> {
+    Code(&'a str),
+    RecoveryCode(&'a str),
 }
 
 impl Instance {
@@ -120,21 +127,42 @@ impl Instance {
         let Some(user) = self.first_step_of(form, first_steps, moment.now).await? else {
             return self.refuse_sign_in(moment, visitor, None, SecondStepRefusal::FirstStepStale);
         };
-        if !matches!(shown, Shown::Passkey { .. })
-            && let Some(wait) = self.count_code(user.id, visitor.address, moment.now)
-        {
-            return self.refuse_sign_in(moment, visitor, Some(user.id), SecondStepRefusal::Throttled(wait));
-        }
-        let (proof, if_spent, judged) = match shown {
+        let code = match shown {
             Shown::Passkey { state, answer } => {
                 let about = (About::SecondStep(user.id), form);
                 let done = self.open_by_passkey(moment, visitor, (about, (state, answer)), previous).await?;
                 return Ok(done.map_err(SecondStepRefusal::Passkey));
             }
-            Shown::Code(code) => {
+            Shown::Code(code) => Typed::Code(code),
+            Shown::RecoveryCode(code) => Typed::RecoveryCode(code),
+        };
+        let attempt = Attempt::at_second_step(user.id, visitor.address);
+        let place = match self.throttle.enter(attempt, moment.now, self.free_failures()).await {
+            Ok(place) => place,
+            Err(wait) => {
+                return self.refuse_sign_in(moment, visitor, Some(user.id), SecondStepRefusal::Throttled(wait));
+            }
+        };
+        let opened = self.open_by_code(moment, visitor, (user, code), previous).await?;
+        match &opened {
+            Ok(_) => place.right(),
+            Err(_) => place.wrong(moment.now),
+        }
+        Ok(opened)
+    }
+
+    async fn open_by_code(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        (user, code): (Arc<User>, Typed<'_>),
+        previous: Option<&Browser>,
+    ) -> Answer<(Browser, Presented<SessionCookie>), SecondStepRefusal> {
+        let (proof, if_spent, judged) = match code {
+            Typed::Code(code) => {
                 (Proof::Code, SecondStepRefusal::CodeUsed, self.judge_code(&user, code, moment.now).await?)
             }
-            Shown::RecoveryCode(code) => {
+            Typed::RecoveryCode(code) => {
                 (Proof::RecoveryCode, SecondStepRefusal::WrongRecoveryCode, self.judge_recovery_code(&user, code))
             }
         };
@@ -146,7 +174,6 @@ impl Instance {
         let Some(opened) = self.open_identity_session(moment, visitor, &opening, previous).await? else {
             return self.refuse_sign_in(moment, visitor, Some(opening.user.id), if_spent);
         };
-        self.forgive_codes(opening.user.id, visitor.address);
         Ok(Ok(opened))
     }
 
@@ -219,33 +246,6 @@ impl Instance {
     pub(crate) fn open_totp_secret(&self, user: UserId, app: &AuthenticatorApp) -> Result<TotpSecret, Fault> {
         let secret = self.master.open(*self.store.instance(), &totp_purpose(user), &app.sealed_secret)?;
         TotpSecret::from_bytes(&secret).ok_or_else(|| Fault::failed("an authenticator app's secret has 20 bytes"))
-    }
-
-    /// As for passwords: looked at and counted under one lock.
-    fn count_code(&self, user: UserId, address: IpAddr, now: Timestamp) -> Option<Duration> {
-        let (settings, network) = (self.settings(), network(address));
-        let mut failures = self.failures.lock();
-        let mut codes = failures.second_steps.get(&user).copied().unwrap_or_default();
-        let mut around = failures.addresses.get(&network).copied().unwrap_or_default();
-        let wait = codes
-            .wait(now, settings.free_failures_per_account)
-            .max(around.wait(now, settings.free_failures_per_address));
-        if wait.is_none() {
-            codes.add(now);
-            around.add(now);
-            failures.second_steps.insert(user, codes);
-            failures.addresses.insert(network, around);
-        }
-        wait
-    }
-
-    fn forgive_codes(&self, user: UserId, address: IpAddr) {
-        let network = network(address);
-        let mut failures = self.failures.lock();
-        failures.second_steps.remove(&user);
-        let mut around = failures.addresses.get(&network).copied().unwrap_or_default();
-        around.take_back();
-        failures.addresses.insert(network, around);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who is at the browser, and how somebody comes to be.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
-use model::throttle::Failures;
 use model::two_step::Proof;
 use model::user::{Password, PasswordHash};
 use model::why::Refusal;
-use model::{IdentitySession, InstanceSettings, Login, Moment, SessionId, Timestamp, User, UserId};
+use model::{IdentitySession, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
 use store::{Batch, Outcome, Statement};
 use uuid::Uuid;
 
 use crate::audit::Trail;
-use crate::instance::{FailureHistory, Instance};
-use crate::passwords::{LONGEST_PASSWORD, Verdict};
+use crate::instance::Instance;
+use crate::passwords::Verdict;
 use crate::second_step::FirstStep;
+use crate::throttle::{Attempt, FreeFailures};
 use crate::{Answer, Fault};
 
 /// A person signed in at this browser.
@@ -76,63 +76,6 @@ pub(crate) struct Proven {
 pub(crate) struct Denied {
     pub(crate) refusal: SignInRefusal,
     pub(crate) user: Option<UserId>,
-}
-
-/// One person's IPv6 addresses are as many as they like, within a /64 (RFC 4291 §2.5.4).
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
-/// What a try is counted under. What is no login is nobody's account, and not worth remembering.
-struct Attempt {
-    account: Option<(String, IpAddr)>,
-    network: IpAddr,
-}
-
-impl Attempt {
-    fn new(login: Option<&Login>, address: IpAddr) -> Self {
-        let network = network(address);
-        Self { account: login.map(|login| (login.folded(), network)), network }
-    }
-}
-
-impl FailureHistory {
-    /// How long to wait, or the attempt counts.
-    fn count(&mut self, attempt: &Attempt, now: Timestamp, settings: &InstanceSettings) -> Option<Duration> {
-        let mut tried = Tried::of(attempt, self);
-        if let Some(wait) = tried.wait(now, settings) {
-            return Some(wait);
-        }
-        tried.network.add(now);
-        self.addresses.insert(attempt.network, tried.network);
-        if let Some((key, history)) = attempt.account.clone().zip(tried.account.as_mut()) {
-            history.add(now);
-            self.accounts.insert(key, *history);
-        }
-        None
-    }
-}
-
-/// What was tried before under the same account and from the same network.
-struct Tried {
-    account: Option<Failures>,
-    network: Failures,
-}
-
-impl Tried {
-    fn of(attempt: &Attempt, failures: &mut FailureHistory) -> Self {
-        let account = attempt.account.as_ref().map(|key| failures.accounts.get(key).copied().unwrap_or_default());
-        Self { account, network: failures.addresses.get(&attempt.network).copied().unwrap_or_default() }
-    }
-
-    fn wait(&self, now: Timestamp, settings: &InstanceSettings) -> Option<Duration> {
-        self.account
-            .and_then(|history| history.wait(now, settings.free_failures_per_account))
-            .max(self.network.wait(now, settings.free_failures_per_address))
-    }
 }
 
 impl Denied {
@@ -220,8 +163,8 @@ impl Instance {
         Ok(Err(refusal))
     }
 
-    /// Compares a password, whichever door it is shown at: throttled, in the same time for everybody, and forgiven only
-    /// if it is right and `may` lets the user in. Tells the audit nothing.
+    /// Compares a password, whichever door it is shown at: throttled, in the same time for everybody, and a failure unless
+    /// it is right and `may` lets the user in. Tells the audit nothing.
     pub(crate) async fn prove(
         &self,
         moment: &mut Moment<'_>,
@@ -229,28 +172,23 @@ impl Instance {
         (login, password): (&str, &Presented<Password>),
         may: impl Fn(&User) -> Result<(), SignInRefusal>,
     ) -> Answer<Proven, Denied> {
-        let login = Login::parse(login);
-        let attempt = Attempt::new(login.as_ref(), visitor.address);
-        if let Some(wait) = self.count_attempt(&attempt, moment.now) {
-            return Ok(Err(Denied::throttled(wait)));
-        }
+        let login = Login::typed(login);
+        let attempt = Attempt::by_login(login.as_ref(), visitor.address);
+        let place = match self.throttle.enter(attempt, moment.now, self.free_failures()).await {
+            Ok(place) => place,
+            Err(wait) => return Ok(Err(Denied::throttled(wait))),
+        };
         let known = match &login {
             Some(login) => self.store.user_by_login(login).await?,
             None => None,
         };
         let verdict = self.check_password(known.as_ref(), password, moment).await?;
-        let denied = |refusal, user| Ok(Err(Denied { refusal, user }));
-        let Some((user, kept)) = known else { return denied(SignInRefusal::UnknownUser, None) };
-        let better_hash = match verdict {
-            Verdict::Wrong => return denied(SignInRefusal::WrongPassword, Some(user.id)),
-            Verdict::Right => None,
-            Verdict::RightButWeak(better) => kept.map(|kept| (kept, better)),
-        };
-        if let Err(refusal) = may(&user) {
-            return denied(refusal, Some(user.id));
+        let judged = judge(known, verdict, may);
+        match &judged {
+            Ok(_) => place.right(),
+            Err(_) => place.wrong(moment.now),
         }
-        self.forgive(&attempt);
-        Ok(Ok(Proven { user, better_hash }))
+        Ok(judged)
     }
 
     async fn check_password(
@@ -259,9 +197,6 @@ impl Instance {
         password: &Presented<Password>,
         moment: &mut Moment<'_>,
     ) -> Result<Verdict, Fault> {
-        if password.expose().len() > LONGEST_PASSWORD {
-            return Ok(Verdict::Wrong);
-        }
         let mut salt = [0; 16];
         moment.dice.fill(&mut salt);
         self.passwords.verify(known.and_then(|(_, hash)| hash.as_ref()), password, salt).await
@@ -311,30 +246,35 @@ impl Instance {
         }
     }
 
-    /// Looks and counts under one lock, before the password is compared: a hundred tries at once are a hundred.
-    fn count_attempt(&self, attempt: &Attempt, now: Timestamp) -> Option<Duration> {
-        self.failures.lock().count(attempt, now, &self.settings())
+    pub(crate) fn free_failures(&self) -> FreeFailures {
+        FreeFailures::of(&self.settings())
     }
 
-    /// The same for a question after a forgotten password.
+    /// A question after a forgotten password counts whoever asks it.
     pub(crate) fn count_question(&self, login: Option<&Login>, address: IpAddr, now: Timestamp) -> Option<Duration> {
-        self.questions_asked.lock().count(&Attempt::new(login, address), now, &self.settings())
+        let (attempt, free) = (Attempt::by_login(login, address), self.free_failures());
+        self.questions_asked.lock().count(&attempt, now, free)
     }
 
     /// How long the next try of this login from this address would have to wait. Counts nothing.
     pub(crate) fn must_wait(&self, login: &str, address: IpAddr, now: Timestamp) -> Option<Duration> {
-        let attempt = Attempt::new(Login::parse(login).as_ref(), address);
-        Tried::of(&attempt, &mut self.failures.lock()).wait(now, &self.settings())
+        let attempt = Attempt::by_login(Login::typed(login).as_ref(), address);
+        self.throttle.wait(&attempt, now, self.free_failures())
     }
+}
 
-    /// The password was right: the account begins anew here, and the network has one failure less.
-    fn forgive(&self, attempt: &Attempt) {
-        let mut failures = self.failures.lock();
-        if let Some(key) = &attempt.account {
-            failures.accounts.remove(key);
-        }
-        let mut network = failures.addresses.get(&attempt.network).copied().unwrap_or_default();
-        network.take_back();
-        failures.addresses.insert(attempt.network, network);
-    }
+fn judge(
+    known: Option<(User, Option<PasswordHash>)>,
+    verdict: Verdict,
+    may: impl Fn(&User) -> Result<(), SignInRefusal>,
+) -> Result<Proven, Denied> {
+    let Some((user, kept)) = known else { return Err(Denied { refusal: SignInRefusal::UnknownUser, user: None }) };
+    let denied = |refusal| Denied { refusal, user: Some(user.id) };
+    let better_hash = match verdict {
+        Verdict::Wrong => return Err(denied(SignInRefusal::WrongPassword)),
+        Verdict::Right => None,
+        Verdict::RightButWeak(better) => kept.map(|kept| (kept, better)),
+    };
+    may(&user).map_err(denied)?;
+    Ok(Proven { user, better_hash })
 }

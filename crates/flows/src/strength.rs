@@ -4,11 +4,16 @@
 //! people make passwords. It holds, among other lists, the 30 000 passwords met most often in leaks; who chooses one of
 //! them, as it is, reversed or with the usual letters exchanged, is told so.
 
+use std::fmt;
+
 use zxcvbn::Score;
 use zxcvbn::matching::patterns::MatchPattern;
 
-use crate::admin::SHORTEST_PASSWORD;
-use crate::passwords::LONGEST_PASSWORD;
+/// NIST SP 800-63B §5.1.1.2, in characters.
+const MIN_PASSWORD_CHARACTERS: usize = 8;
+
+/// Longer ones are neither stored nor compared: hashing is work that a stranger orders.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
 
 /// What is estimated: the work grows faster than the length, and more characters only add to a strength.
 const LOOKED_AT: usize = 64;
@@ -16,9 +21,11 @@ const LOOKED_AT: usize = 64;
 /// The least that is accepted: 10⁸ guesses, which Argon2id makes a matter of weeks for whoever has stolen the hash.
 const LEAST: Score = Score::Three;
 
-/// What is wrong with a password that a person chose.
+/// Why a new password is not accepted. Pages have a text for each; the [`Display`](fmt::Display) is for programs and
+/// the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
+    Empty,
     TooShort,
     /// Longer than anybody types; hashing it is work that a stranger orders.
     TooLong,
@@ -30,12 +37,35 @@ pub enum Weakness {
     Guessable(u32),
 }
 
-/// `about` is what others know of the person: login, name, address.
+impl Weakness {
+    /// By an operator who has a reason. The limits hold for everybody.
+    pub(crate) const fn may_be_overridden(self) -> bool {
+        !matches!(self, Self::Empty | Self::TooLong)
+    }
+}
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "a password is not empty; it has at least {MIN_PASSWORD_CHARACTERS} characters"),
+            Self::TooShort => write!(f, "a password has at least {MIN_PASSWORD_CHARACTERS} characters"),
+            Self::TooLong => write!(f, "a password has at most {MAX_PASSWORD_BYTES} bytes"),
+            Self::Common => f.write_str("the password is among the passwords and words that are tried first"),
+            Self::AboutYou => f.write_str("the password is the user's login, name or e-mail address, or nearly"),
+            Self::Guessable(tens) => write!(f, "the password is guessed in about 10^{tens} tries; add a word or two"),
+        }
+    }
+}
+
+/// `about` is what others know of the person: login, name, address. All texts are in NFC.
 pub(crate) fn weakness(shown: &str, about: &[&str]) -> Option<Weakness> {
-    if shown.chars().count() < SHORTEST_PASSWORD {
+    if shown.is_empty() {
+        return Some(Weakness::Empty);
+    }
+    if shown.chars().count() < MIN_PASSWORD_CHARACTERS {
         return Some(Weakness::TooShort);
     }
-    if shown.len() > LONGEST_PASSWORD {
+    if shown.len() > MAX_PASSWORD_BYTES {
         return Some(Weakness::TooLong);
     }
     let looked_at: String = shown.chars().take(LOOKED_AT).collect();
@@ -87,6 +117,7 @@ mod tests {
         }
         assert_eq!(of("Alice Archer"), Some(Weakness::AboutYou));
         assert!(of("alicearcher").is_some());
+        assert_eq!(of(""), Some(Weakness::Empty));
         assert_eq!(of("short"), Some(Weakness::TooShort));
         assert_eq!(of("äöüäöüä"), Some(Weakness::TooShort), "characters count, not bytes");
         assert_eq!(of(&"correct horse ".repeat(100)), Some(Weakness::TooLong));

@@ -47,6 +47,11 @@ impl Login {
         (fits && text.trim() == text).then(|| Self(text.to_owned()))
     }
 
+    /// As a person types it to be found: keyboards add blanks at the ends, which no login has.
+    pub fn typed(text: &str) -> Option<Self> {
+        Self::parse(text.trim())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -266,15 +271,28 @@ impl Administrator {
 
 /// A password hash in PHC string format; never printed.
 #[derive(Clone)]
-pub struct PasswordHash(String);
+pub struct PasswordHash {
+    phc: String,
+    is_nfc: bool,
+}
 
 impl PasswordHash {
-    pub fn new(phc: String) -> Self {
-        Self(phc)
+    /// Of the password in Unicode's form NFC (RFC 8265 §4.2.2), as every hash is made today.
+    pub const fn of_nfc(phc: String) -> Self {
+        Self { phc, is_nfc: true }
+    }
+
+    /// Of the bytes as they were typed, as hashes were made before.
+    pub const fn of_bytes(phc: String) -> Self {
+        Self { phc, is_nfc: false }
     }
 
     pub fn as_phc(&self) -> &str {
-        &self.0
+        &self.phc
+    }
+
+    pub const fn is_nfc(&self) -> bool {
+        self.is_nfc
     }
 }
 
@@ -299,6 +317,17 @@ mod tests {
         for good in ["a", "svc.integration", "alice@example.com", "DOMAIN\\bob", &"a".repeat(128)] {
             assert!(Login::parse(good).is_some(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn blanks_around_a_typed_login_are_the_keyboards() {
+        for typed in ["alice", "alice ", " alice\t", "\u{a0}alice\u{3000}", "alice\r\n"] {
+            assert_eq!(Login::typed(typed), Login::parse("alice"), "{typed:?}");
+        }
+        for none in ["", " ", "\u{a0}", "al\u{ef}ce ", &format!("{} ", "a".repeat(129))] {
+            assert!(Login::typed(none).is_none(), "{none:?}");
+        }
+        assert_ne!(Login::typed("al ice"), Login::parse("alice"), "within, they count");
     }
 
     #[test]

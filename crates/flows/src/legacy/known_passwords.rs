@@ -51,7 +51,7 @@ impl KnownPasswords {
     }
 
     pub(super) fn tag(&self, application: ApplicationId, shown: &PasswordShown<'_>) -> Tag {
-        let login = shown.login.to_ascii_lowercase();
+        let login = shown.login.trim().to_ascii_lowercase();
         let mut context = hmac::Context::with_key(&self.key);
         for part in [application.0.as_bytes().as_slice(), login.as_bytes(), shown.password.expose().as_bytes()] {
             // Every part with its length, so that no two lists of parts read the same.
@@ -121,6 +121,8 @@ mod tests {
         let passwords = KnownPasswords::new(&[1; 32]);
         let known = tag(&passwords, 1, "alice", "secret");
         assert!(known == tag(&passwords, 1, "Alice", "secret"), "logins have no case");
+        assert!(known == tag(&passwords, 1, "\u{a0}alice ", "secret"), "nor blanks at their ends");
+        assert!(known != tag(&passwords, 1, "alice", "secret "), "passwords may have them");
         for other in [
             tag(&passwords, 2, "alice", "secret"),
             tag(&passwords, 1, "alices", "ecret"),

@@ -12,6 +12,7 @@ use store::{Batch, Change, ChangeKind, Closing, Outcome};
 use crate::Answer;
 use crate::api_sessions::killing;
 use crate::instance::Instance;
+use crate::passwords::is_same;
 use crate::sign_in::{Browser, SignInRefusal};
 use crate::strength::Weakness;
 
@@ -44,14 +45,13 @@ impl Instance {
             Err(_) => return Ok(Err(PasswordRefusal::Wrong)),
         }
         let Some(user) = self.still(browser).await? else { return Ok(Err(PasswordRefusal::Overtaken)) };
-        if current.expose() == new.expose() {
+        if is_same(current, new) {
             return Ok(Err(PasswordRefusal::Same));
         }
-        let address = user.email.as_ref().map(|email| email.address.clone()).unwrap_or_default();
-        let about = vec![user.login.as_str().to_owned(), user.name.clone(), address];
-        if let Some(weakness) = self.passwords.weakness(new, about).await? {
-            return Ok(Err(PasswordRefusal::Weak(weakness)));
-        }
+        let new = match self.passwords.accept(new, &user).await? {
+            Ok(accepted) => accepted,
+            Err(weakness) => return Ok(Err(PasswordRefusal::Weak(weakness))),
+        };
         let mut salt = [0; 16];
         moment.dice.fill(&mut salt);
         let hash = self.passwords.hash(new, salt).await?;

@@ -62,6 +62,9 @@ pub enum UserCommand {
         #[command(flatten)]
         target: Target,
         login: String,
+        /// Accept a password that is short or easily guessed, and say which rule is overridden
+        #[arg(long)]
+        force: bool,
     },
     /// Take a user's authenticator app, passkeys and recovery codes away: for somebody who lost them; ends all sign-ins
     ResetSecondFactor {

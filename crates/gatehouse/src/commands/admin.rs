@@ -50,10 +50,9 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
                 name: &administrator,
                 email: None,
                 role: None,
-                password: None,
                 enabled: true,
             };
-            granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
+            granted(office.create_user(draft, &mut moment).await)?;
             let link = desk.url(&name, &granted(office.set_up_link(&administrator, &mut moment).await)?)?;
             let text = format!(
                 "Instance {name} is made. {administrator} chooses a password here, once, within 24 hours:\n\n  {link}\n"
@@ -105,15 +104,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
             desk.database.close().await;
         }
-        UserCommand::SetPassword { target, login } => {
-            let desk = Desk::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
-            let password = read_password(&login)?;
-            granted(office.set_password(&Passwords::new(), &login, &password, &mut moment!(dice)).await)?;
-            let text = format!("{login} has a new password; everything opened with the old one has ended.");
-            print(&target.output, &json!({ "login": login }), &text)?;
-            desk.database.close().await;
-        }
+        UserCommand::SetPassword { target, login, force } => set_password(&target, &login, force, environment).await?,
         UserCommand::ResetSecondFactor { target, login } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
@@ -181,10 +172,9 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
         name: name.as_deref().unwrap_or(&login),
         email: email.map(|address| Email { address, verified: false }),
         role: role.as_deref(),
-        password: None,
         enabled: true,
     };
-    let id = granted(office.create_user(&Passwords::new(), draft, &mut moment).await)?;
+    let id = granted(office.create_user(draft, &mut moment).await)?;
     let said = json!({ "id": id.to_string(), "login": login });
     if user_type == UserType::SystemNoLogin {
         let said = with(said, "set_up_link", Value::Null);
@@ -198,6 +188,26 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
         let handed = HandedOver::Shown(desk.url(&instance, &link)?);
         tell_link(&target.output, said, (&handed, &link))?;
     }
+    desk.database.close().await;
+    Ok(())
+}
+
+async fn set_password(target: &Target, login: &str, force: bool, environment: Environment<'_>) -> Result<()> {
+    let mut dice = SystemDice;
+    let desk = Desk::open(&target.installation, environment).await?;
+    let (_, office) = desk.office(target).await?;
+    let password = read_password(login)?;
+    let passwords = Passwords::new();
+    if force {
+        let set = office.set_weak_password(&passwords, login, &password, &mut moment!(dice)).await;
+        if let Some(overridden) = granted(set)? {
+            eprintln!("warning: --force overrides a rule: {overridden}");
+        }
+    } else {
+        granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?;
+    }
+    let text = format!("{login} has a new password; everything opened with the old one has ended.");
+    print(&target.output, &json!({ "login": login }), &text)?;
     desk.database.close().await;
     Ok(())
 }
@@ -231,7 +241,7 @@ fn confirm_erasing(login: &str) -> Result<()> {
     output::note(format_args!("Erasing {login} cannot be undone. Type the login to go on: "));
     let mut line = String::new();
     std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("nothing was typed")?;
-    if line.trim_end_matches(['\r', '\n']) != login {
+    if line.trim() != login.trim() {
         bail!("nothing was erased");
     }
     Ok(())

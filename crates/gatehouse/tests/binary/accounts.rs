@@ -113,6 +113,22 @@ fn commands_tell_programs_in_json_what_they_did() {
     });
     assert_eq!(users.as_array().expect("a list").len(), 3);
     assert_eq!((&users[1], &users[2]["userType"]), (&bob, &json!("SystemUserNoLogin")));
-    let set = installation.run_with(&["user", "set-password", "bob", "--json"], "long enough\n").json();
+    let set = installation.run_with(&["user", "set-password", "bob", "--json"], "lantern-otter-quill\n").json();
     assert_eq!(set, json!({ "login": "bob" }));
+}
+
+#[test]
+fn an_operator_overrides_the_rule_for_passwords_and_hears_which() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let forced = installation.run_with(&["user", "set-password", "admin", "--force", "--json"], "short\n");
+    assert!(forced.stderr.contains("overrides a rule: a password has at least 8 characters"), "{}", forced.stderr);
+    assert_eq!(forced.json(), json!({ "login": "admin" }));
+    let server = installation.serve();
+    let mut admin = Browser::at(erp(&server));
+    admin.sign_in("/id/account/login", " admin ", "short");
+    assert!(admin.is_signed_in(), "with blanks that a keyboard added to the login");
+    let good = installation.run_with(&["user", "set-password", "ADMIN ", "--force"], "lantern-otter-quill\n");
+    assert_eq!(good.stderr, "", "there is nothing to override");
+    good.done();
 }

@@ -40,7 +40,7 @@ macro_rules! select_users {
              u.epoch, u.updated_at, r.permits, u.password_hash, COALESCE( \
              (SELECT 1 FROM authenticator_apps t WHERE t.instance = u.instance AND t.user_id = u.id LIMIT 1), \
              (SELECT 1 FROM passkeys p WHERE p.instance = u.instance AND p.user_id = u.id LIMIT 1), 0), \
-             u.role, u.version \
+             u.role, u.version, u.password_nfc \
              FROM users u LEFT JOIN roles r ON r.instance = u.instance AND r.name = u.role WHERE u.instance = $1 ",
             $rest
         )
@@ -80,6 +80,11 @@ fn read_row(row: &Row) -> Result<UserRow, Fault> {
     })
 }
 
+fn read_hash(row: &Row) -> Result<Option<PasswordHash>, Fault> {
+    let made = if row.flag(16)? { PasswordHash::of_nfc } else { PasswordHash::of_bytes };
+    Ok(row.opt_text(12)?.map(made))
+}
+
 impl Store {
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Fault> {
         self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read).transpose()
@@ -88,7 +93,7 @@ impl Store {
     /// For signing in: the user with the hash to compare, or without where no password was ever set.
     pub async fn user_by_login(&self, login: &Login) -> Result<Option<(User, Option<PasswordHash>)>, Fault> {
         let row = self.row(select_users!("AND u.login_folded = $2"), values![login.folded()]).await?;
-        row.map(|row| Ok((read(&row)?, row.opt_text(12)?.map(PasswordHash::new)))).transpose()
+        row.map(|row| Ok((read(&row)?, read_hash(&row)?))).transpose()
     }
 
     pub async fn users(&self) -> Result<Vec<User>, Fault> {
@@ -140,8 +145,9 @@ impl Store {
     pub fn insert_user(&self, user: &NewUser<'_>, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO users (instance, id, login, login_folded, user_type, is_admin, enabled, name, email, \
-             email_verified, role, password_hash, epoch, created_at, updated_at) \
-             SELECT i.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13 FROM instances i WHERE i.id = $1 \
+             email_verified, role, password_hash, epoch, created_at, updated_at, password_nfc) \
+             SELECT i.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13, $15 FROM instances i \
+             WHERE i.id = $1 \
              AND NOT EXISTS (SELECT 1 FROM users e WHERE e.instance = $1 AND e.login_folded = $14) \
              ON CONFLICT DO NOTHING",
             values![
@@ -157,7 +163,8 @@ impl Store {
                 user.role,
                 user.password.map(PasswordHash::as_phc),
                 now.micros(),
-                self.erased_login(user.login)
+                self.erased_login(user.login),
+                user.password.is_some_and(PasswordHash::is_nfc)
             ],
         )
         .expect(1)
@@ -214,18 +221,19 @@ impl Store {
     /// A new password ends what was opened with the old one, so the epoch rises. Guarded by the epoch that was read.
     pub fn set_password(&self, user: &User, hash: &PasswordHash, now: Timestamp) -> Statement {
         self.bound(
-            "UPDATE users SET password_hash = $4, epoch = epoch + 1, version = version + 1, updated_at = $5 \
-             WHERE instance = $1 AND id = $2 AND epoch = $3",
-            values![user.id.0, user.epoch, hash.as_phc(), now.micros()],
+            "UPDATE users SET password_hash = $4, password_nfc = $6, epoch = epoch + 1, version = version + 1, \
+             updated_at = $5 WHERE instance = $1 AND id = $2 AND epoch = $3",
+            values![user.id.0, user.epoch, hash.as_phc(), now.micros(), hash.is_nfc()],
         )
         .expect(1)
     }
 
-    /// The same password under stronger parameters: nothing ends. Guarded by the hash that was read.
+    /// The same password under stronger parameters, or in NFC: nothing ends. Guarded by the hash that was read.
     pub fn rehash_password(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Statement {
         self.bound(
-            "UPDATE users SET password_hash = $4 WHERE instance = $1 AND id = $2 AND password_hash = $3",
-            values![user.0, old.as_phc(), new.as_phc()],
+            "UPDATE users SET password_hash = $4, password_nfc = $5 \
+             WHERE instance = $1 AND id = $2 AND password_hash = $3",
+            values![user.0, old.as_phc(), new.as_phc(), new.is_nfc()],
         )
         .expect(1)
     }

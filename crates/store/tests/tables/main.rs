@@ -68,7 +68,7 @@ fn login(text: &str) -> Login {
 }
 
 fn phc(text: &str) -> PasswordHash {
-    PasswordHash::new(text.to_owned())
+    PasswordHash::of_nfc(text.to_owned())
 }
 
 fn user_id(number: u128) -> UserId {

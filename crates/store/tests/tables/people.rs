@@ -1,6 +1,7 @@
 //! Users, roles, consents.
 
 use model::domain::{Access, Permissions};
+use model::user::PasswordHash;
 use model::{ApplicationId, Email, Login, User, UserId, UserType};
 use oauth::scope::Scope;
 use store::{Connection, NewUser, Outcome, Store};
@@ -15,6 +16,7 @@ crate::on_both! {
     a_role_must_exist_and_has_a_name_of_its_own
     a_new_password_raises_the_epoch_and_counts_on_the_one_that_was_read
     a_stronger_hash_replaces_only_the_hash_that_was_read
+    a_hash_reads_back_with_the_form_of_the_password_it_is_of
     disabling_raises_the_epoch_and_counts_on_the_one_that_was_read
     a_language_is_chosen_without_ending_anything_and_counts_on_what_was_read
     a_picture_is_kept_in_each_size_and_the_last_one_stands
@@ -117,6 +119,36 @@ async fn a_stronger_hash_replaces_only_the_hash_that_was_read(place: Place) {
     refused(&house.here, house.here.rehash_password(alice.id, &phc("weak"), &phc("stronger"))).await;
     let (after, hash) = by_login(&house.here, "alice").await.expect("still there");
     assert_eq!((hash.as_deref(), after.epoch), (Some("strong"), 1), "nothing ends by a better hash");
+}
+
+async fn a_hash_reads_back_with_the_form_of_the_password_it_is_of(place: Place) {
+    let house = house(&place).await;
+    let name = login("alice");
+    let before = PasswordHash::of_bytes("typed".to_owned());
+    let new = NewUser {
+        id: user_id(1),
+        login: &name,
+        user_type: UserType::Internal,
+        is_admin: false,
+        enabled: true,
+        name: "Alice",
+        email: None,
+        role: None,
+        password: Some(&before),
+    };
+    done(&house.here, house.here.insert_user(&new, NOW)).await;
+    let form = async || {
+        let (_, hash) = house.here.user_by_login(&name).await.expect("no fault").expect("still there");
+        hash.map(|hash| (hash.as_phc().to_owned(), hash.is_nfc()))
+    };
+    assert_eq!(form().await, Some(("typed".to_owned(), false)));
+    done(&house.here, house.here.rehash_password(user_id(1), &before, &phc("normal"))).await;
+    assert_eq!(form().await, Some(("normal".to_owned(), true)));
+    let alice = user(&house.here, 1).await;
+    done(&house.here, house.here.set_password(&alice, &PasswordHash::of_bytes("again".to_owned()), LATER)).await;
+    assert_eq!(form().await, Some(("again".to_owned(), false)));
+    done(&house.here, house.here.set_password(&user(&house.here, 1).await, &phc("new"), LATER)).await;
+    assert_eq!(form().await, Some(("new".to_owned(), true)));
 }
 
 async fn disabling_raises_the_epoch_and_counts_on_the_one_that_was_read(place: Place) {

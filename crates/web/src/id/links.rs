@@ -14,6 +14,7 @@ use oauth::secret::Presented;
 use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem, tell_refused};
 use crate::body;
 use crate::pages::{SetUp, SetUpDone};
+use crate::profile::password::weakness_text;
 use crate::render::{self, FormTarget};
 use crate::visit::Visit;
 
@@ -78,7 +79,10 @@ pub(super) async fn choose_password(mut visit: Visit, headers: HeaderMap, body: 
             render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }
         Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
-        Ok(Err(LinkRefusal::Password(problem))) => page(&mut visit, &headers, &code, Some(&problem)).await,
+        Ok(Err(LinkRefusal::Weak(weakness))) => {
+            let text = weakness_text(weakness, visit.words());
+            page(&mut visit, &headers, &code, Some(&text)).await
+        }
         Err(fault) => render::fault_page(&visit, &fault),
     }
 }

@@ -96,7 +96,7 @@ const fn yes() -> bool {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPassword {
-    /// 8 characters to 1024 bytes.
+    /// 8 characters to 1024 bytes in NFC; not what is guessed soon, nor what others know of the user.
     #[schemars(length(min = 8, max = 1024))]
     password: String,
 }
@@ -146,7 +146,6 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
 }
 
 async fn create(mut desk: Desk, Json(new): Json<NewUser>) -> Outcome<Created<UserEntry>> {
-    let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     parse_login(&new.login)?;
     let name = new.name.as_deref().unwrap_or(&new.login);
@@ -158,10 +157,9 @@ async fn create(mut desk: Desk, Json(new): Json<NewUser>) -> Outcome<Created<Use
         name,
         email,
         role: new.role.as_deref(),
-        password: None,
         enabled: new.is_active,
     };
-    let made = office.create_user(manager.passwords(), draft, &mut moment).await?;
+    let made = office.create_user(draft, &mut moment).await?;
     let id = made.map_err(Problem::of_a_member)?;
     let row = office.user_by_id(id).await??;
     Ok(Created { at: format!("/users/{id}"), version: Some(row.version), thing: show(&row) })

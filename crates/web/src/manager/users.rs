@@ -165,12 +165,10 @@ async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
         name,
         email,
         role: form.get("role"),
-        password: None,
         enabled: true,
     };
-    let manager = at_desk.manager.clone();
     let (office, mut moment) = at_desk.open();
-    match office.create_user(manager.passwords(), draft, &mut moment).await? {
+    match office.create_user(draft, &mut moment).await? {
         Ok(id) => Ok(done(format_args!("{}/{id}", HERE.path()))),
         Err(refusal) => registration(at_desk, form, refused(refusal)).await,
     }

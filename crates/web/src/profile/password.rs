@@ -67,7 +67,7 @@ fn text(refusal: PasswordRefusal, words: &Words) -> String {
 /// Why a password that somebody chose is not good enough.
 pub(crate) fn weakness_text(weakness: Weakness, words: &Words) -> String {
     match weakness {
-        Weakness::TooShort => words.password.too_short.to_owned(),
+        Weakness::Empty | Weakness::TooShort => words.password.too_short.to_owned(),
         Weakness::TooLong => words.password.too_long.to_owned(),
         Weakness::Common => words.password.common.to_owned(),
         Weakness::AboutYou => words.password.about_you.to_owned(),

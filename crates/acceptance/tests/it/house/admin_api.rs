@@ -17,14 +17,14 @@ const ROOT: &str = "/manage/api/v1";
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// An administrator's program: asks the admin API with a token.
-struct Office {
+pub(super) struct Office {
     client: Client,
     token: String,
 }
 
 impl Office {
     /// As the demo's `admin`, with nobody signed in.
-    async fn of(house: &TestHouse) -> Self {
+    pub(super) async fn of(house: &TestHouse) -> Self {
         let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
         Self { client: house.client(), token }
     }
@@ -54,7 +54,7 @@ impl Office {
         self.send(&Method::POST, path, "", body).await
     }
 
-    async fn put(&self, path: &str, if_match: &str, body: &Value) -> Answer {
+    pub(super) async fn put(&self, path: &str, if_match: &str, body: &Value) -> Answer {
         self.send(&Method::PUT, path, if_match, body).await
     }
 
@@ -73,7 +73,7 @@ impl Office {
     }
 
     /// The path and the tag of a user.
-    async fn user(&self, login: &str) -> (String, String) {
+    pub(super) async fn user(&self, login: &str) -> (String, String) {
         let list = self.get(&format!("/users?login={login}")).await;
         self.found("/users", &list).await
     }
@@ -100,7 +100,7 @@ fn assert_problem(answer: &Answer, status: u16, kind: &str) -> String {
 
 /// What is refused as it is written, in its words.
 #[track_caller]
-fn assert_invalid(answer: &Answer) -> String {
+pub(super) fn assert_invalid(answer: &Answer) -> String {
     let detail = assert_problem(answer, 422, "invalid");
     assert!(!answer.json()["problems"].as_array().expect("one by one").is_empty());
     detail

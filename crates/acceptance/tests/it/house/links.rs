@@ -48,11 +48,10 @@ pub(super) async fn invite(house: &TestHouse, login: &str, email: Option<&str>) 
         name: login,
         email: email.map(|address| Email { address: address.to_owned(), verified: false }),
         role: None,
-        password: None,
         enabled: true,
     };
     let office = house.office().await;
-    office.create_user(&flows::Passwords::new(), draft, &mut moment).await.expect("no fault").expect("made");
+    office.create_user(draft, &mut moment).await.expect("no fault").expect("made");
     let link = office.invite(login, &mut moment).await.expect("no fault").expect("invited");
     house.catch_up().await;
     house.house.instances()[0].hand_over(&link)

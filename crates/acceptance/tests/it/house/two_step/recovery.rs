@@ -84,3 +84,27 @@ async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everythin
     let told = |row: &&acceptance::AuditRow| row.columns.iter().any(|column| column.contains("reset-second-factor"));
     assert_eq!(audit.iter().filter(told).count(), 1);
 }
+
+/// Codes are a person's own, so they hold the account's places; each of these is right.
+#[tokio::test]
+async fn eight_second_steps_of_one_person_at_one_moment_are_all_taken() {
+    let house = TestHouse::open().await;
+    let alice = set_up_app(&house, &mut house.browser("alice")).await;
+    let mut ready = Vec::new();
+    for code in &alice.recovery_codes[..8] {
+        let mut browser = house.browser("alice");
+        browser.sign_in().await;
+        let page = browser.open("/id/account/recovery-code").await;
+        ready.push((browser, page, code.clone()));
+    }
+    let entering: Vec<_> = ready
+        .into_iter()
+        .map(|(mut browser, page, code)| {
+            tokio::spawn(async move { browser.submit(&page, "recovery_code", &[("recovery_code", &code)]).await })
+        })
+        .collect();
+    for one in entering {
+        let answer = one.await.expect("no panic");
+        assert_eq!((answer.status.as_u16(), answer.page().as_str()), (200, "account"), "{}", answer.text());
+    }
+}

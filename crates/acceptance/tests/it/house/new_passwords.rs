@@ -1,0 +1,177 @@
+//! One rule for new passwords at every door, and passwords in Unicode's form NFC (RFC 8265 §4.2.2).
+
+use acceptance::{Answer, Browser, TestHouse};
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flows::Passwords;
+use flows::links::HandedOver;
+use flows::strength::Weakness;
+use http::Method;
+use model::Login;
+use model::user::PasswordHash;
+use oauth::secret::Presented;
+use serde_json::json;
+use store::{Batch, Outcome};
+
+use super::admin_api::{Office as Api, assert_invalid};
+use super::links::{choose, invite};
+
+/// Weak for everybody; or for alice and nobody else.
+const WEAK: &[&str] = &["short", "password1", "Summer2026", "alice123", "alice@example.com", ""];
+const GOOD: &str = "lantern-otter-quill";
+
+/// Ä, written by one character and by two, as some keyboards do.
+const COMPOSED: &str = "r\u{e4}tsel-otter-quill";
+const DECOMPOSED: &str = "ra\u{308}tsel-otter-quill";
+
+async fn reset_link(house: &TestHouse, login: &str) -> String {
+    let mut dice = house.dice();
+    let made = house.office().await.reset_link(login, &mut house.moment(&mut dice)).await;
+    format!("/id/account/reset-password?code={}", made.expect("no fault").expect("made").code.expose())
+}
+
+#[track_caller]
+fn assert_refused(page: &Answer, weak: &str) {
+    assert_eq!(page.page(), "set-up", "{weak:?}: {}", page.text());
+    assert!(page.words("#error").is_some_and(|error| !error.is_empty()), "{weak:?}: {}", page.text());
+}
+
+#[tokio::test]
+async fn a_link_refuses_a_weak_password_and_stays_good() {
+    let house = TestHouse::open().await;
+    let HandedOver::Shown(url) = invite(&house, "alice.new", Some("alice@example.com")).await else {
+        panic!("mailed by whom?")
+    };
+    let set_up = url.strip_prefix("http://localhost:8080").expect("of this instance").to_owned();
+    for link in [set_up, reset_link(&house, "alice").await] {
+        let mut browser = house.browser("alice");
+        for weak in WEAK {
+            assert_refused(&choose(&mut browser, &link, weak).await, weak);
+        }
+        assert_eq!(choose(&mut browser, &link, GOOD).await.page(), "set-up-done");
+    }
+}
+
+#[tokio::test]
+async fn a_link_says_what_is_wrong_in_the_language_of_the_page() {
+    let house = TestHouse::open().await;
+    let link = reset_link(&house, "alice").await;
+    let mut browser = house.browser("alice");
+    for (language, too_short, guessed) in
+        [("de", "mindestens 8 Zeichen", "erraten"), ("bg", "поне 8 знака", "отгатва"), ("en", "at least 8", "tries")]
+    {
+        let code = link.rsplit('=').next().expect("a code");
+        let page = browser.client.ask(&Method::GET, &link).header("accept-language", language).send().await;
+        let cookie = page.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
+        let csrf = page.form("password").field("csrf").expect("a form of ours").to_owned();
+        for (weak, said) in [("short", too_short), ("aaaaaaaaaaaa", guessed)] {
+            let fields = [("csrf", csrf.as_str()), ("code", code), ("password", weak), ("repeat", weak)];
+            let ask = browser.client.ask(&Method::POST, "/id/account/reset-password").header("cookie", &cookie);
+            let told = ask.header("accept-language", language).form(&fields).send().await;
+            let error = told.words("#error").unwrap_or_default();
+            assert!(error.contains(said), "{language}: {error}");
+        }
+    }
+    assert_eq!(choose(&mut browser, &link, GOOD).await.page(), "set-up-done");
+}
+
+#[tokio::test]
+async fn the_profile_refuses_a_weak_password() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let old = alice.password.clone();
+    for weak in WEAK {
+        let page = alice.open("/profile/password").await;
+        let typed = [("current", old.as_str()), ("password", weak), ("repeat", weak)];
+        let page = alice.submit(&page, "current", &typed).await;
+        assert!(page.words("[role=alert]").is_some(), "{weak:?}: {}", page.text());
+    }
+    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was changed");
+}
+
+#[tokio::test]
+async fn administrators_set_no_weak_password() {
+    let house = TestHouse::open().await;
+    let api = Api::of(&house).await;
+    let (alice, _) = api.user("alice").await;
+    let (office, passwords, mut dice) = (house.office().await, Passwords::new(), house.dice());
+    for weak in WEAK {
+        let told = assert_invalid(&api.put(&format!("{alice}/password"), "", &json!({ "password": weak })).await);
+        let shown = Presented::new(*weak);
+        let refused = office.set_password(&passwords, "alice", &shown, &mut house.moment(&mut dice)).await;
+        let refused = refused.expect("no fault").expect_err("weak").to_string();
+        assert!(told.contains(&refused), "one text: {told} {refused}");
+    }
+    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was changed");
+    assert_eq!(api.put(&format!("{alice}/password"), "", &json!({ "password": GOOD })).await.status, 204);
+    assert_eq!(signed_in(&house, GOOD).await, "account");
+}
+
+#[tokio::test]
+async fn an_operator_overrides_the_rule_and_hears_which() {
+    let house = TestHouse::open().await;
+    let (office, passwords, mut dice) = (house.office().await, Passwords::new(), house.dice());
+    let mut forced = async |password: &str| {
+        let password = Presented::new(password);
+        let set = office.set_weak_password(&passwords, "alice", &password, &mut house.moment(&mut dice)).await;
+        set.expect("no fault")
+    };
+    assert!(forced("").await.is_err() && forced(&"x".repeat(1025)).await.is_err(), "the limits hold");
+    assert_eq!(forced(GOOD).await, Ok(None));
+    assert_eq!(forced("short").await, Ok(Some(Weakness::TooShort)));
+    house.catch_up().await;
+    assert_eq!(signed_in(&house, "short").await, "account");
+}
+
+async fn signed_in(house: &TestHouse, password: &str) -> String {
+    let mut alice = Browser { password: password.to_owned(), ..house.browser("alice") };
+    alice.sign_in().await.page()
+}
+
+#[tokio::test]
+async fn a_password_is_right_at_every_door_however_its_characters_are_written() {
+    let house = TestHouse::open().await;
+    for (chosen, typed) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)] {
+        house.set_password("alice", chosen).await;
+        for password in [chosen, typed] {
+            assert_eq!(signed_in(&house, password).await, "account");
+            let basic = format!("Basic {}", STANDARD.encode(format!("alice:{password}")));
+            let client = house.client();
+            let ask = client.ask(&Method::GET, "/api/domain/odata/Crm_Customers?$top=1");
+            assert_eq!(ask.header("authorization", &basic).send().await.status, 200);
+        }
+        let mut alice = Browser { password: typed.to_owned(), ..house.browser("alice") };
+        alice.sign_in().await;
+        let page = alice.open("/profile/password").await;
+        let same = [("current", chosen), ("password", typed), ("repeat", typed)];
+        let told = alice.submit(&page, "current", &same).await;
+        assert!(told.words("[role=alert]").is_some_and(|said| said.contains("is the old one")), "{}", told.text());
+    }
+    assert_ne!(signed_in(&house, "ratsel-otter-quill").await, "account", "another letter is another password");
+}
+
+/// Hashes of the bytes as typed were made before, and go on until their person signs in.
+#[tokio::test]
+async fn a_hash_made_of_the_bytes_as_typed_signs_in_and_is_replaced() {
+    let house = TestHouse::open().await;
+    let (store, login) = (house.store().await, Login::parse("alice").expect("valid"));
+    let (alice, _) = store.user_by_login(&login).await.expect("no fault").expect("of the demo");
+    let phc = Argon2::default().hash_password_with_salt(DECOMPOSED.as_bytes(), &[7; 16]).expect("hashes");
+    let before = PasswordHash::of_bytes(phc.to_string());
+    let set = store.commit(Batch::new().with(store.set_password(&alice, &before, house.now()))).await;
+    assert_eq!(set.expect("no fault"), Outcome::Committed);
+    let kept = async || {
+        let (_, hash) = store.user_by_login(&login).await.expect("no fault").expect("of the demo");
+        hash.expect("there is one")
+    };
+    assert_eq!(signed_in(&house, COMPOSED).await, "sign-in", "as it was before");
+    assert!(!kept().await.is_nfc());
+    assert_eq!(signed_in(&house, DECOMPOSED).await, "account");
+    assert!(kept().await.is_nfc(), "from now on in NFC");
+    for typed in [COMPOSED, DECOMPOSED] {
+        assert_eq!(signed_in(&house, typed).await, "account");
+    }
+}

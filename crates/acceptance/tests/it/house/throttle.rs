@@ -1,0 +1,157 @@
+//! Many tries at one moment (`identity.md` §4): right passwords are right, and wrong ones are no more than one by one.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use acceptance::{Answer, Browser, TestHouse};
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher as _;
+use flows::admin::UserDraft;
+use flows::demo::password_of;
+use flows::manage::Manager;
+use flows::sign_in::SignIn;
+use model::audit::{RequestId, Visitor};
+use model::user::PasswordHash;
+use model::{Login, Timestamp, UserType};
+use oauth::secret::Presented;
+use store::Batch;
+use tokio::task::JoinHandle;
+
+const PASSWORD: &str = "lantern-otter-quill";
+
+/// The threads that compare passwords have this many comparisons before them, so that whoever comes meanwhile is under
+/// way at one moment.
+const BUSY_WITH: usize = 40;
+
+/// Occupies the threads that compare passwords, which all instances share.
+async fn busy(house: &TestHouse) -> JoinHandle<()> {
+    let instance = Arc::clone(&house.house.instances()[1]);
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let visitor = Visitor { address, user_agent: None, request: RequestId::new(Timestamp(0), 1, 1) };
+    let mut dice = house.dice();
+    let mut moment = house.moment(&mut dice);
+    let password = Presented::new(password_of("admin"));
+    let signed_in = instance.sign_in(&mut moment, &visitor, ("admin", &password), ("", None)).await;
+    let SignIn::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
+        panic!("a password is enough")
+    };
+    let manager = instance.manager_at(&mut moment, &visitor, &browser).expect("no fault").expect("administers");
+    let manager: Arc<Manager> = Arc::new(manager);
+    let mut comparing = tokio::task::JoinSet::new();
+    for _ in 0..BUSY_WITH {
+        let manager = Arc::clone(&manager);
+        comparing.spawn(async move {
+            let compared = manager.passwords().verify(None, &Presented::new("nobody's"), [0; 16]).await;
+            compared.map(|_| ()).expect("the queue has room");
+        });
+    }
+    let all = tokio::spawn(async move {
+        while let Some(compared) = comparing.join_next().await {
+            compared.expect("no panic");
+        }
+    });
+    // All are in the queue once each was polled.
+    tokio::task::yield_now().await;
+    all
+}
+
+/// People besides those of the demo.
+async fn people(house: &TestHouse, count: usize) -> Vec<String> {
+    let (office, store, mut dice) = (house.office().await, house.store().await, house.dice());
+    let phc = Argon2::default().hash_password_with_salt(PASSWORD.as_bytes(), &[7; 16]).expect("hashes");
+    let hash = PasswordHash::of_nfc(phc.to_string());
+    let mut logins = Vec::new();
+    for number in 0..count {
+        let login = format!("person{number}");
+        let draft = UserDraft {
+            login: &login,
+            user_type: UserType::Internal,
+            is_admin: false,
+            name: &login,
+            email: None,
+            role: None,
+            enabled: true,
+        };
+        office.create_user(draft, &mut house.moment(&mut dice)).await.expect("no fault").expect("made");
+        let found = store.user_by_login(&Login::parse(&login).expect("valid")).await.expect("no fault");
+        let set = store.set_password(&found.expect("made").0, &hash, house.now());
+        store.commit(Batch::new().with(set)).await.expect("no fault");
+        logins.push(login);
+    }
+    house.catch_up().await;
+    logins
+}
+
+/// All at one moment, each at a browser of their own that shows the page already.
+async fn enter_at_once(house: &TestHouse, tries: &[(&str, &str)]) -> Vec<Answer> {
+    let mut ready = Vec::new();
+    for (login, password) in tries {
+        let mut browser = Browser { password: (*password).to_owned(), ..house.browser(login) };
+        let page = browser.open("/id/account/login").await;
+        ready.push((browser, page));
+    }
+    let busy = busy(house).await;
+    let entering: Vec<_> =
+        ready.into_iter().map(|(mut browser, page)| tokio::spawn(async move { browser.enter(&page).await })).collect();
+    let mut answers = Vec::new();
+    for one in entering {
+        answers.push(one.await.expect("no panic"));
+    }
+    busy.await.expect("no panic");
+    answers
+}
+
+fn pages(answers: &[Answer]) -> Vec<(u16, String)> {
+    answers.iter().map(|answer| (answer.status.as_u16(), answer.page())).collect()
+}
+
+fn account() -> (u16, String) {
+    (200, "account".to_owned())
+}
+
+#[tokio::test]
+async fn a_shift_of_thirty_signs_in_behind_one_address_at_one_moment() {
+    let house = TestHouse::open().await;
+    let logins = people(&house, 30).await;
+    let tries: Vec<_> = logins.iter().map(|login| (login.as_str(), PASSWORD)).collect();
+    assert_eq!(pages(&enter_at_once(&house, &tries).await), vec![account(); 30]);
+    let audit = house.audit().await;
+    assert!(audit.iter().all(|row| row.reason != "throttled"));
+}
+
+#[tokio::test]
+async fn one_account_signs_in_at_eight_browsers_at_one_moment() {
+    let house = TestHouse::open().await;
+    let password = password_of("alice");
+    let tries = [("alice", password.as_str()); 8];
+    assert_eq!(pages(&enter_at_once(&house, &tries).await), vec![account(); 8]);
+}
+
+#[tokio::test]
+async fn mistakes_of_a_few_keep_nobody_else_out() {
+    let house = TestHouse::open().await;
+    let logins = people(&house, 30).await;
+    let tries: Vec<_> = (0..30).map(|n| (logins[n].as_str(), if n % 6 == 0 { "mistyped" } else { PASSWORD })).collect();
+    let expected: Vec<_> = (0..30).map(|n| if n % 6 == 0 { (200, "sign-in".to_owned()) } else { account() }).collect();
+    assert_eq!(pages(&enter_at_once(&house, &tries).await), expected);
+    let audit = house.audit().await;
+    assert_eq!(audit.iter().filter(|row| row.reason == "wrong_password").count(), 5);
+    assert!(audit.iter().all(|row| row.reason != "throttled"));
+}
+
+#[tokio::test]
+async fn guesses_at_one_moment_are_compared_as_often_as_one_by_one() {
+    let house = TestHouse::open().await;
+    let guesses: Vec<_> = (0..12).map(|number| format!("guess {number}")).collect();
+    let tries: Vec<_> = guesses.iter().map(|guess| ("alice", guess.as_str())).collect();
+    let answers = enter_at_once(&house, &tries).await;
+    let told: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert_eq!(told.len(), 7, "five are free");
+    assert!(told.iter().all(|answer| answer.header("retry-after") == "2"));
+    let password = password_of("alice");
+    let held = enter_at_once(&house, &[("alice", &password)]).await;
+    assert_eq!(held[0].status, 429, "as after five guesses one by one");
+    let audit = house.audit().await;
+    let count = |reason: &str| audit.iter().filter(|row| row.reason == reason).count();
+    assert_eq!((count("wrong_password"), count("throttled")), (5, 8));
+}
