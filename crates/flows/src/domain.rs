@@ -1,23 +1,29 @@
 //! The Domain API: load, decide with the model, one guarded batch (`domain-api.md` §2, §3).
 
+mod queues;
+
+use std::time::Duration;
+
 use model::domain::{
-    Access, Assignment, Author, Changes, Column, Condition, EntityType, Field, Held, Kind, Match, Member, NamedSet,
-    Part, Permissions, Reference, Refusal, SETS, Selection, Shape, Start, Style, Value, by_key, check_create,
-    check_fields, check_filter, check_list, check_update, demo, find_set, held_fields, page_size, permit, target_of,
-    where_equal,
+    Access, Assignment, Author, Bond, Changes, Column, Condition, EntityType, Field, Held, Kind, Match, Member,
+    NamedSet, Part, Permissions, Reference, Refusal, SETS, Selection, Shape, Start, Style, Value, by_key, check_create,
+    check_fields, check_filter, check_list, check_update, demo, find_set, held_fields, page_size, permit,
+    reference_field, target_of, version_field, where_equal,
 };
-use model::{Moment, Timestamp};
-use odata::{EntityId, Json, Next, Query};
+use model::{Culture, Moment, Timestamp};
+use odata::{EntityId, Json, Next, Preconditions, Query};
 use store::domain::{Record, Turn, delete, insert, insert_all, rows, touch, update};
 use store::{Batch, Fault, FaultKind, Outcome, Store};
 use uuid::Uuid;
 
+use self::queues::Queues;
 use crate::Answer;
 
 /// One instance's entities.
 pub struct Domain {
     store: Store,
     ceiling: u32,
+    queues: Queues,
 }
 
 /// As whom, and when.
@@ -25,6 +31,8 @@ pub struct Domain {
 pub struct Actor<'a> {
     pub permissions: &'a Permissions,
     pub login: &'a str,
+    /// What the request accepts, unless its URL says otherwise.
+    pub culture: Culture,
     pub now: Timestamp,
 }
 
@@ -44,6 +52,8 @@ pub struct Page {
     /// Of all pages, if asked for.
     pub count: Option<u64>,
     pub next: Option<Next>,
+    /// The language that the rows are ordered by, if it is one: that of the next page too.
+    pub ordered_in: Option<Culture>,
 }
 
 #[derive(Debug)]
@@ -51,17 +61,36 @@ pub struct Entity {
     pub set: NamedSet,
     pub fields: Vec<Field>,
     pub record: Record,
+    /// Of its aggregate.
+    pub version: i64,
 }
 
 /// What is to be decided, as often as it takes.
 enum Write<'a> {
     Create { entity: &'static EntityType, key: Uuid, changes: &'a Changes },
-    Update { entity: &'static EntityType, id: &'a EntityId, changes: &'a Changes },
-    Delete { entity: &'static EntityType, id: &'a EntityId },
+    Update { entity: &'static EntityType, id: &'a EntityId, changes: &'a Changes, preconditions: &'a Preconditions },
+    Delete { entity: &'static EntityType, id: &'a EntityId, preconditions: &'a Preconditions },
 }
 
-/// How often a write is decided anew when others were first.
-const ATTEMPTS: usize = 5;
+/// A row as a write finds it.
+struct Found {
+    held: Held,
+    /// Its references and where they lead.
+    references: Vec<(&'static Reference, Value)>,
+}
+
+/// What a write comes to, and the version that it leaves its aggregate at.
+struct Decision {
+    batch: Batch,
+    version: i64,
+}
+
+/// How often a write is decided anew when another node was first. Each time somebody is, so nodes that do not contradict one
+/// another all get their turn; a node's own writers queue and count as one.
+const ATTEMPTS: u32 = 40;
+
+/// Before every attempt after the first few: other nodes get their turn.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Rows of one page at most, so that an answer has a size (§2.4).
 const CEILING: u32 = 10_000;
@@ -99,14 +128,14 @@ fn answer<T>(result: Result<T, Stop>) -> Answer<T, Refusal> {
 }
 
 impl Domain {
-    pub const fn new(store: Store) -> Self {
-        Self { store, ceiling: CEILING }
+    pub fn new(store: Store) -> Self {
+        Self { store, ceiling: CEILING, queues: Queues::default() }
     }
 
     /// The same with pages of at most so many rows.
     #[must_use]
     pub fn cut_at(self, ceiling: u32) -> Self {
-        Self { store: self.store, ceiling }
+        Self { ceiling, ..self }
     }
 
     pub async fn list(&self, actor: Actor<'_>, set: &str, query: &Query) -> Answer<Page, Refusal> {
@@ -115,7 +144,8 @@ impl Domain {
 
     async fn page(&self, actor: Actor<'_>, set: &str, query: &Query) -> Result<Page, Stop> {
         let set = permitted(set, actor, Access::Read)?;
-        let selection = check_list(set.entity, query, actor.permissions, self.ceiling)?;
+        let style = Style::of(query, actor.culture)?;
+        let selection = check_list(set.entity, query, (style, self.ceiling), actor.permissions)?;
         let mut records = rows(&self.store, &selection).await?;
         let page = page_size(query, self.ceiling);
         let size = usize::try_from(page).unwrap_or(usize::MAX);
@@ -129,7 +159,9 @@ impl Domain {
         if query.count {
             count = Some(store::domain::count(&self.store, set.entity, &selection.conditions).await?);
         }
-        Ok(Page { set, fields: selection.fields, records, count, next })
+        let by_language = selection.order.iter().any(|(column, _)| matches!(column.part, Part::Shown(_)));
+        let ordered_in = by_language.then_some(style.culture);
+        Ok(Page { set, fields: selection.fields, records, count, next, ordered_in })
     }
 
     pub async fn count(&self, actor: Actor<'_>, set: &str, query: &Query) -> Answer<u64, Refusal> {
@@ -148,16 +180,20 @@ impl Domain {
 
     async fn one(&self, actor: Actor<'_>, id: &EntityId, query: &Query) -> Result<Entity, Stop> {
         let set = permitted(&id.set, actor, Access::Read)?;
-        let style = Style::of(query)?;
+        let style = Style::of(query, actor.culture)?;
         let fields = check_fields(set.entity, query.select.as_deref(), style, actor.permissions)?;
         self.entity(set, id.key, fields).await
     }
 
     async fn entity(&self, set: NamedSet, key: Uuid, fields: Vec<Field>) -> Result<Entity, Stop> {
-        let mut found = rows(&self.store, &by_key(set.entity, key, fields.clone())).await?;
-        match found.pop() {
-            Some(record) => Ok(Entity { set, fields, record }),
-            None => Err(Refusal::UnknownEntity(EntityId { set: set.asked, key }).into()),
+        let mut read = fields.clone();
+        read.push(version_field(set.entity));
+        let Some(mut record) = rows(&self.store, &by_key(set.entity, key, read)).await?.pop() else {
+            return Err(Refusal::UnknownEntity(EntityId { set: set.asked, key }).into());
+        };
+        match record.values.pop() {
+            Some(Value::Integer(version)) => Ok(Entity { set, fields, record, version }),
+            _ => Err(Fault::failed("an aggregate has a version").into()),
         }
     }
 
@@ -169,8 +205,12 @@ impl Domain {
     async fn make(&self, actor: Actor<'_>, set: &str, body: Body<'_>, key: Uuid) -> Result<Entity, Stop> {
         let set = permitted(set, actor, Access::Update)?;
         let changes = check_create(set.entity, body.json, body.service_root, actor.author())?;
+        let _turn = match set.entity.owner().and_then(|owner| pointed_to(&changes, owner)) {
+            Some(owner) => Some(self.queues.turn(owner).await.ok_or(Refusal::Busy)?),
+            None => None,
+        };
         self.settle(actor, &Write::Create { entity: set.entity, key, changes: &changes }).await?;
-        let style = Style { include_id: true, ..Style::default() };
+        let style = Style { include_id: true, culture: actor.culture, ..Style::default() };
         let fields = check_fields(set.entity, None, style, actor.permissions)?;
         self.entity(set, key, fields).await
     }
@@ -181,14 +221,15 @@ impl Domain {
         entity: &'static EntityType,
         key: Uuid,
         mut changes: Changes,
-    ) -> Result<Batch, Stop> {
-        self.look_up(actor, entity, &mut changes).await?;
+    ) -> Result<Decision, Stop> {
+        self.look_up(actor, entity, &mut changes, &[]).await?;
+        changes.check_units(|_| Value::Null)?;
         let owner = entity.owner().and_then(|owner| Some((owner, pointed_to(&changes, owner)?)));
         let held = match owner {
             None => Held::nothing(entity),
             Some((owner, key)) => {
-                let (held, _) = self.held(target_of(owner.target), key).await?.ok_or_else(|| nothing_at(owner, key))?;
-                held
+                let found = self.found(target_of(owner.target), key).await?;
+                found.ok_or_else(|| nothing_at(owner, key))?.held
             }
         };
         held.check(entity, &changes)?;
@@ -199,84 +240,125 @@ impl Domain {
             batch.push(touch(&self.store, target_of(owner.target), key, turn));
         }
         batch.push(insert(&self.store, entity, key, &changes.assignments, turn.stamp));
-        Ok(batch)
+        Ok(Decision { batch, version: turn.version + 1 })
     }
 
-    pub async fn update(&self, actor: Actor<'_>, id: &EntityId, body: Body<'_>) -> Answer<(), Refusal> {
-        answer(self.change(actor, id, body).await)
+    /// The answer is the version that the entity's aggregate has now.
+    pub async fn update(
+        &self,
+        actor: Actor<'_>,
+        (id, preconditions): (&EntityId, &Preconditions),
+        body: Body<'_>,
+    ) -> Answer<i64, Refusal> {
+        answer(self.change(actor, (id, preconditions), body).await)
     }
 
-    async fn change(&self, actor: Actor<'_>, id: &EntityId, body: Body<'_>) -> Result<(), Stop> {
-        let set = permitted(&id.set, actor, Access::Update)?;
-        let changes = check_update(set.entity, body.json, body.service_root, actor.author())?;
-        self.settle(actor, &Write::Update { entity: set.entity, id, changes: &changes }).await
+    async fn change(
+        &self,
+        actor: Actor<'_>,
+        (id, preconditions): (&EntityId, &Preconditions),
+        body: Body<'_>,
+    ) -> Result<i64, Stop> {
+        let NamedSet { entity, .. } = permitted(&id.set, actor, Access::Update)?;
+        let changes = check_update(entity, body.json, body.service_root, actor.author())?;
+        let _turn = self.turn_at(entity, id).await?;
+        self.settle(actor, &Write::Update { entity, id, changes: &changes, preconditions }).await
     }
 
     async fn updating(
         &self,
         actor: Actor<'_>,
-        (entity, id): (&'static EntityType, &EntityId),
+        (entity, id, preconditions): (&'static EntityType, &EntityId, &Preconditions),
         mut changes: Changes,
-    ) -> Result<Batch, Stop> {
-        let (held, owner) = self.held(entity, id.key).await?.ok_or_else(|| Refusal::UnknownEntity(id.clone()))?;
-        self.look_up(actor, entity, &mut changes).await?;
-        held.check(entity, &changes)?;
+    ) -> Result<Decision, Stop> {
+        let found = self.found(entity, id.key).await?.ok_or_else(|| Refusal::UnknownEntity(id.clone()))?;
+        found.held.check_preconditions(preconditions)?;
+        self.look_up(actor, entity, &mut changes, &found.references).await?;
+        changes.check_units(|name| found.reference(name))?;
+        found.held.check(entity, &changes)?;
         self.check_unique(entity, id.key, &changes).await?;
-        let mut batch = Batch::new();
+        let (owner, turn, mut batch) = (found.owner(), turn(&found.held, actor.now), Batch::new());
         if changes.assignments.is_empty() {
-            return Ok(batch);
+            return Ok(Decision { batch, version: turn.version });
         }
-        let turn = turn(&held, actor.now);
         if let Some(owner) = owner {
             batch.push(touch(&self.store, entity.root(), owner, turn));
         }
         let guard = owner.is_none().then_some(turn);
         batch.push(update(&self.store, entity, id.key, &changes.assignments, guard));
-        Ok(batch)
+        Ok(Decision { batch, version: turn.version + 1 })
     }
 
     /// The entity and what it owns.
-    pub async fn delete(&self, actor: Actor<'_>, id: &EntityId) -> Answer<(), Refusal> {
-        answer(self.remove(actor, id).await)
+    pub async fn delete(&self, actor: Actor<'_>, id: &EntityId, preconditions: &Preconditions) -> Answer<(), Refusal> {
+        answer(self.remove(actor, id, preconditions).await)
     }
 
-    async fn remove(&self, actor: Actor<'_>, id: &EntityId) -> Result<(), Stop> {
-        let set = permitted(&id.set, actor, Access::Update)?;
-        self.settle(actor, &Write::Delete { entity: set.entity, id }).await
+    async fn remove(&self, actor: Actor<'_>, id: &EntityId, preconditions: &Preconditions) -> Result<(), Stop> {
+        let NamedSet { entity, .. } = permitted(&id.set, actor, Access::Update)?;
+        let _turn = self.turn_at(entity, id).await?;
+        self.settle(actor, &Write::Delete { entity, id, preconditions }).await.map(drop)
     }
 
-    async fn removal(&self, now: Timestamp, entity: &'static EntityType, id: &EntityId) -> Result<Batch, Stop> {
-        let (held, owner) = self.held(entity, id.key).await?.ok_or_else(|| Refusal::UnknownEntity(id.clone()))?;
-        held.check_open()?;
+    async fn removal(
+        &self,
+        now: Timestamp,
+        (entity, id): (&'static EntityType, &EntityId),
+        preconditions: &Preconditions,
+    ) -> Result<Decision, Stop> {
+        let found = self.found(entity, id.key).await?.ok_or_else(|| Refusal::UnknownEntity(id.clone()))?;
+        found.held.check_preconditions(preconditions)?;
+        found.held.check_open()?;
         self.check_unreferenced(entity, id.key).await?;
-        let turn = turn(&held, now);
-        let mut batch = Batch::new();
+        let (owner, turn, mut batch) = (found.owner(), turn(&found.held, now), Batch::new());
         if let Some(owner) = owner {
             batch.push(touch(&self.store, entity.root(), owner, turn));
         }
         let version = owner.is_none().then_some(turn.version);
         batch.push(delete(&self.store, entity, id.key, version));
-        Ok(batch)
+        Ok(Decision { batch, version: turn.version + 1 })
+    }
+
+    /// The turn to write to the aggregate that the entity is of.
+    async fn turn_at(&self, entity: &'static EntityType, id: &EntityId) -> Result<queues::Turn<'_>, Stop> {
+        let root = match entity.owner() {
+            None => id.key,
+            Some(owner) => {
+                let record = rows(&self.store, &by_key(entity, id.key, vec![reference_field(owner)])).await?.pop();
+                match record.and_then(|record| record.values.into_iter().next()) {
+                    Some(Value::Guid(owner)) => owner,
+                    _ => return Err(Refusal::UnknownEntity(id.clone()).into()),
+                }
+            }
+        };
+        Ok(self.queues.turn(root).await.ok_or(Refusal::Busy)?)
     }
 
     /// Decides and commits until nobody else was first. A constraint that broke means the same as a guard that failed:
     /// what was read is no longer so. If deciding anew does not say why, it was a fault after all.
-    async fn settle(&self, actor: Actor<'_>, write: &Write<'_>) -> Result<(), Stop> {
+    async fn settle(&self, actor: Actor<'_>, write: &Write<'_>) -> Result<i64, Stop> {
         let mut broken = None;
-        for _ in 0..ATTEMPTS {
-            let batch = match *write {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 2 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let Decision { batch, version } = match *write {
                 Write::Create { entity, key, changes } => self.creation(actor, entity, key, changes.clone()).await,
-                Write::Update { entity, id, changes } => self.updating(actor, (entity, id), changes.clone()).await,
-                Write::Delete { entity, id } => self.removal(actor.now, entity, id).await,
+                Write::Update { entity, id, changes, preconditions } => {
+                    self.updating(actor, (entity, id, preconditions), changes.clone()).await
+                }
+                Write::Delete { entity, id, preconditions } => {
+                    self.removal(actor.now, (entity, id), preconditions).await
+                }
             }?;
             if let Some(fault) = broken {
                 return Err(Stop::Failed(fault));
             }
             if batch.is_empty() {
-                return Ok(());
+                return Ok(version);
             }
             broken = match self.store.commit(batch).await {
-                Ok(Outcome::Committed) => return Ok(()),
+                Ok(Outcome::Committed) => return Ok(version),
                 Ok(Outcome::GuardFailed { .. }) => None,
                 Err(fault) if fault.kind() == FaultKind::Failed => Some(fault),
                 Err(fault) => return Err(Stop::Failed(fault)),
@@ -285,30 +367,32 @@ impl Domain {
         Err(Refusal::Busy.into())
     }
 
-    /// What the rules look at, and the owner's key if the entity is a part of something.
-    async fn held(&self, entity: &'static EntityType, key: Uuid) -> Result<Option<(Held, Option<Uuid>)>, Fault> {
+    /// What a write to the entity looks at.
+    async fn found(&self, entity: &'static EntityType, key: Uuid) -> Result<Option<Found>, Fault> {
         let mut fields = held_fields(entity);
-        fields.extend(entity.owner().map(|owner| Field {
-            name: owner.name,
-            shape: Shape::Reference(owner.target),
-            columns: vec![Column::own(owner.name, Part::Plain)],
-        }));
+        fields.extend(entity.references().map(reference_field));
         let Some(mut record) = rows(&self.store, &by_key(entity, key, fields)).await?.pop() else {
             return Ok(None);
         };
-        let owner = match (entity.owner(), record.values.last()) {
-            (Some(_), Some(Value::Guid(key))) => Some(*key),
-            _ => None,
-        };
-        record.values.truncate(held_fields(entity).len());
-        Ok(Some((Held::new(entity, record.values), owner)))
+        let references = record.values.split_off(held_fields(entity).len());
+        let references = entity.references().zip(references).collect();
+        Ok(Some(Found { held: Held::new(entity, record.values), references }))
     }
 
-    /// Makes sure of everything the changes lead to, and spells codes as the register does.
-    async fn look_up(&self, actor: Actor<'_>, entity: &'static EntityType, changes: &mut Changes) -> Result<(), Stop> {
+    /// Makes sure of everything the changes lead to, and spells codes as the register does. A reference that is `held`
+    /// already was made sure of when it was made: who sends back what it read needs no right to read what lies behind.
+    async fn look_up(
+        &self,
+        actor: Actor<'_>,
+        entity: &'static EntityType,
+        changes: &mut Changes,
+        held: &[(&'static Reference, Value)],
+    ) -> Result<(), Stop> {
         let mut units = Vec::new();
         for Assignment { member, value } in &mut changes.assignments {
             match (*member, value) {
+                (Member::Reference(reference), value)
+                    if held.iter().any(|(known, held)| known.name == reference.name && held == value) => {}
                 (Member::Reference(reference), Value::Guid(key)) => {
                     permit(actor.permissions, reference.target, Access::Read)?;
                     let found = rows(&self.store, &by_key(target_of(reference.target), *key, Vec::new())).await?;
@@ -346,7 +430,7 @@ impl Domain {
         };
         match rows(&self.store, &selection).await?.pop() {
             Some(Record { key, values }) => {
-                values[0].shown().clone_into(code);
+                values[0].shown(Culture::ENGLISH).clone_into(code);
                 Ok(Some(key))
             }
             None => Err(Refusal::NothingThere { member: name, value: code.clone() }.into()),
@@ -362,7 +446,7 @@ impl Domain {
             let column = Column::own(attribute.column, Part::Plain);
             let found = rows(&self.store, &where_equal(entity, column, value.clone(), Vec::new())).await?;
             if found.iter().any(|record| record.key != key) {
-                let value = value.shown().to_owned();
+                let value = value.shown(Culture::ENGLISH).to_owned();
                 return Err(Refusal::DuplicateKey { table: entity.table, member: attribute.name, value }.into());
             }
         }
@@ -383,6 +467,21 @@ impl Domain {
             }
         }
         Ok(())
+    }
+}
+
+impl Found {
+    fn reference(&self, name: &str) -> Value {
+        let found = self.references.iter().find(|(reference, _)| reference.name == name);
+        found.map_or(Value::Null, |(_, value)| value.clone())
+    }
+
+    /// The entity's owner, if it is a part of something.
+    fn owner(&self) -> Option<Uuid> {
+        self.references.iter().find_map(|(reference, value)| match (reference.bond, value) {
+            (Bond::Owner, Value::Guid(key)) => Some(*key),
+            _ => None,
+        })
     }
 }
 

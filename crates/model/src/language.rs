@@ -44,27 +44,78 @@ impl Language {
         locales.split(' ').take(MOST_RANGES).find_map(Self::of_tag)
     }
 
-    /// `Accept-Language` (RFC 9110 §12.5.4): of the languages we speak, the one with the greatest weight; the first of
-    /// equals. A weight of zero means "not this one".
+    /// `Accept-Language` (RFC 9110 §12.5.4), of the languages we speak.
     pub fn of_accept_language(header: &str) -> Option<Self> {
-        let ranges = header.split(',').take(MOST_RANGES).filter_map(|range| {
-            let (tag, weight) = range.split_once(';').map_or((range, Some(1.0)), |(tag, q)| {
-                let weight = q.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-                (tag, weight.filter(|weight| (0.0..=1.0).contains(weight)))
-            });
-            Some((Self::of_tag(tag)?, weight.filter(|weight| *weight > 0.0)?))
-        });
-        let best = ranges.fold(None, |best: Option<(Self, f32)>, range| match best {
-            Some(best) if best.1 >= range.1 => Some(best),
-            _ => Some(range),
-        });
-        best.map(|(language, _)| language)
+        preferred(header, Self::of_tag)
     }
+}
+
+/// A language that data are kept in: the two letters of ISO 639-1, in upper case as the API writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Culture([u8; 2]);
+
+impl Default for Culture {
+    fn default() -> Self {
+        Self::ENGLISH
+    }
+}
+
+impl Culture {
+    pub const ENGLISH: Self = Self(*b"EN");
+
+    /// By the primary subtag, as [`Language::of_tag`]: `de-AT` is `DE`.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        let primary = tag.trim().split('-').next().unwrap_or_default();
+        let letters: [u8; 2] = primary.as_bytes().try_into().ok()?;
+        letters.iter().all(u8::is_ascii_alphabetic).then(|| Self(letters.map(|letter| letter.to_ascii_uppercase())))
+    }
+
+    /// `Accept-Language` (RFC 9110 §12.5.4).
+    pub fn of_accept_language(header: &str) -> Option<Self> {
+        preferred(header, Self::of_tag)
+    }
+
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("two ASCII letters")
+    }
+}
+
+/// Of the ranges that `read` knows, the one with the greatest weight; the first of equals. A weight of zero means "not
+/// this one".
+fn preferred<T>(header: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let ranges = header.split(',').take(MOST_RANGES).filter_map(|range| {
+        let (tag, weight) = range.split_once(';').map_or((range, Some(1.0)), |(tag, q)| {
+            let weight = q.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+            (tag, weight.filter(|weight| (0.0..=1.0).contains(weight)))
+        });
+        Some((read(tag)?, weight.filter(|weight| *weight > 0.0)?))
+    });
+    let best = ranges.fold(None, |best: Option<(T, f32)>, range| match best {
+        Some(best) if best.1 >= range.1 => Some(best),
+        _ => Some(range),
+    });
+    best.map(|(language, _)| language)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Culture;
     use super::Language::{self, Bulgarian, English, German};
+
+    #[test]
+    fn a_culture_is_any_language_of_two_letters() {
+        for (header, code) in [
+            ("fr-CA, de;q=0.9", Some("FR")),
+            ("*, bg;q=0.1", Some("BG")),
+            ("deu, x-klingon, d1", None),
+            ("fr;q=0", None),
+            ("", None),
+        ] {
+            let culture = Culture::of_accept_language(header);
+            assert_eq!(culture.as_ref().map(Culture::code), code, "{header:?}");
+        }
+        assert_eq!(Culture::default().code(), "EN");
+    }
 
     #[test]
     fn a_tag_is_read_by_its_primary_subtag() {

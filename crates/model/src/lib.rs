@@ -38,7 +38,7 @@ pub use ids::{
     ApiSessionId, ApplicationId, AuthorizationId, InstanceId, PasskeyId, ReferenceTokenId, SessionId, UserId,
 };
 pub use instance::{AfterLogout, InstanceSettings, RootUrl};
-pub use language::Language;
+pub use language::{Culture, Language};
 pub use moment::{Dice, Moment, Timestamp};
 pub use session::{IdentitySession, SessionLifetimes};
 pub use user::{Administrator, Email, Login, User, UserType};

@@ -1,3 +1,11 @@
+/// Why a number cannot be kept with so many decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It has more decimals.
+    TooPrecise,
+    TooLarge,
+}
+
 /// An exact decimal number, `digits × 10^-scale`, as a filter or a body writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal {
@@ -40,16 +48,17 @@ impl Decimal {
     }
 
     /// The number times `10^places`, when that is a whole number an `i64` holds; nothing is ever rounded.
-    pub fn scaled(self, places: u32) -> Option<i64> {
-        let shift = i32::try_from(places).ok()? - self.scale;
-        let power = 10_i128.checked_pow(shift.unsigned_abs());
+    pub fn scaled(self, places: u32) -> Result<i64, Unfit> {
+        let shift = i64::from(places) - i64::from(self.scale);
+        let power = u32::try_from(shift.unsigned_abs()).ok().and_then(|shift| 10_i128.checked_pow(shift));
         let value = match (shift >= 0, power) {
             _ if self.digits == 0 => 0,
-            (true, Some(power)) => self.digits.checked_mul(power)?,
+            (true, Some(power)) => self.digits.checked_mul(power).ok_or(Unfit::TooLarge)?,
+            (true, None) => return Err(Unfit::TooLarge),
             (false, Some(power)) if self.digits % power == 0 => self.digits / power,
-            _ => return None,
+            (false, _) => return Err(Unfit::TooPrecise),
         };
-        i64::try_from(value).ok()
+        i64::try_from(value).map_err(|_| Unfit::TooLarge)
     }
 }
 
@@ -78,14 +87,19 @@ mod tests {
             ("0.0000010", 1),
             ("0e999", 0),
         ] {
-            assert_eq!(Decimal::parse(text).and_then(|d| d.scaled(6)), Some(micro), "{text}");
+            assert_eq!(Decimal::parse(text).map(|d| d.scaled(6)), Some(Ok(micro)), "{text}");
         }
     }
 
     #[test]
     fn what_does_not_fit_is_not_rounded() {
-        for text in ["0.0000001", "9223372036854.775808", "1e999", "1e-999"] {
-            assert_eq!(Decimal::parse(text).and_then(|d| d.scaled(6)), None, "{text}");
+        for (text, unfit) in [
+            ("0.0000001", Unfit::TooPrecise),
+            ("1e-999", Unfit::TooPrecise),
+            ("9223372036854.775808", Unfit::TooLarge),
+            ("1e999", Unfit::TooLarge),
+        ] {
+            assert_eq!(Decimal::parse(text).map(|d| d.scaled(6)), Some(Err(unfit)), "{text}");
         }
     }
 

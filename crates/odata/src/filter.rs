@@ -274,6 +274,8 @@ mod tests {
             ("A eq C0000000-0000-4000-8000-000000001001", guid),
             ("A eq 1970-01-02Z", Literal::Instant(86_400_000_000)),
             ("A eq 1970-01-01T00:00:01.5+00:00", Literal::Instant(1_500_000)),
+            ("A eq 1970-01-01T03:00:01.5 03:00", Literal::Instant(1_500_000)),
+            ("A eq 1e 3", number("1e3")),
             ("A eq Erp.State'New'", Literal::Enum { type_name: "Erp.State".to_owned(), member: "New".to_owned() }),
         ] {
             assert_eq!(Filter::parse(written), Ok(Filter(vec![equals("A", read)])), "{written}");
@@ -341,6 +343,10 @@ mod tests {
             ("A in (1,)", 8),
             ("A eq 12x", 5),
             ("A eq 1-2", 5),
+            ("A eq 1 2", 7),
+            ("A eq 2026-01-01 03:00", 16),
+            ("A eq 2026-01-01T00:00Z 03:00", 23),
+            ("A eq 2026-01-01T00:00  03:00", 23),
             ("A//B eq 1", 2),
             ("contains A,'x')", 9),
             ("contains(A 'x')", 11),

@@ -3,6 +3,7 @@
 
 mod decimal;
 mod entity_id;
+mod entity_tag;
 mod filter;
 mod instant;
 mod json;
@@ -11,8 +12,9 @@ mod token;
 mod url;
 mod write;
 
-pub use decimal::Decimal;
+pub use decimal::{Decimal, Unfit};
 pub use entity_id::EntityId;
+pub use entity_tag::{EntityTags, Preconditions};
 pub use filter::{Filter, Literal, Operator, Path, Term};
 pub use instant::{format_instant, parse_instant};
 pub use json::Json;

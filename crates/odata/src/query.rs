@@ -15,6 +15,7 @@ pub struct Query {
     pub orderby: Vec<OrderBy>,
     pub filter: Option<Filter>,
     pub skiptoken: Option<String>,
+    pub format: Option<String>,
     /// The names of the system options given, in their canonical form.
     pub given: Vec<&'static str>,
     /// Every option as it came, decoded: what the next link repeats.
@@ -36,8 +37,8 @@ pub struct OrderBy {
 /// Options that also go without `$` (`OData` 4.01 §5.1); the first seven are served.
 const SYSTEM: &[&str] =
     &["$top", "$skip", "$count", "$select", "$orderby", "$filter", "$skiptoken", "$expand", "$search", "$apply"];
-/// Further options of the standard; without `$` these names are too common to claim.
-const STANDARD: &[&str] = &["$compute", "$deltatoken", "$format", "$id", "$index", "$levels"];
+/// Further options of the standard, of which the first is served; without `$` these names are too common to claim.
+const STANDARD: &[&str] = &["$format", "$compute", "$deltatoken", "$id", "$index", "$levels"];
 
 const MAX_LIST: usize = 200;
 
@@ -85,6 +86,7 @@ impl Query {
             "$orderby" => self.orderby = parse_orderby(value)?,
             "$filter" => self.filter = Some(Filter::parse(value)?),
             "$skiptoken" => self.skiptoken = Some(value.to_owned()),
+            "$format" => self.format = Some(value.to_owned()),
             _ => return Err(Problem::Unsupported(option.to_owned())),
         }
         Ok(())
@@ -100,10 +102,10 @@ pub(crate) fn system_name(name: &str) -> Result<Option<&'static str>, Problem> {
         (None, false) => Ok(None),
         // A model without a SchemaVersion annotation has one version only (Protocol 4.01 §11.2.12).
         (None, true) if bare.eq_ignore_ascii_case("schemaversion") => Ok(None),
-        (None, true) => Err(match STANDARD.iter().find(is) {
-            Some(known) => Problem::Unsupported((*known).to_owned()),
-            None => Problem::UnknownOption(name.to_owned()),
-        }),
+        (None, true) => match STANDARD.iter().find(is) {
+            Some(known) => Ok(Some(known)),
+            None => Err(Problem::UnknownOption(name.to_owned())),
+        },
     }
 }
 
@@ -227,13 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn a_format_is_read_as_it_is_written() {
+        let format = |raw| Query::parse(raw).map(|query| query.format);
+        assert_eq!(format("$Format=json"), Ok(Some("json".to_owned())));
+        let full = "application/json;odata.metadata=minimal";
+        assert_eq!(format("%24format=application/json%3Bodata.metadata=minimal"), Ok(Some(full.to_owned())));
+        assert_eq!(format("format=json"), Ok(None));
+    }
+
+    #[test]
     fn unknown_unsupported_and_repeated_options_are_told_apart() {
         for (raw, problem) in [
             ("$tops=1", Problem::UnknownOption("$tops".to_owned())),
             ("$=1", Problem::UnknownOption("$".to_owned())),
             ("$expand=A", Problem::Unsupported("$expand".to_owned())),
             ("search=A", Problem::Unsupported("$search".to_owned())),
-            ("$Format=json", Problem::Unsupported("$format".to_owned())),
+            ("$Compute=A", Problem::Unsupported("$compute".to_owned())),
+            ("$format=json&$format=json", Problem::Duplicate("$format".to_owned())),
             ("$top=1&$top=1", Problem::Duplicate("$top".to_owned())),
             ("$top=1&top=2", Problem::Duplicate("$top".to_owned())),
             ("$select=A/B", Problem::Unsupported("a path in $select".to_owned())),

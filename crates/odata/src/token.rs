@@ -106,11 +106,9 @@ impl<'a> Tokens<'a> {
             return Ok((Token::Guid(guid), run));
         }
         if first.is_ascii_digit() || first == b'-' {
-            return match (Decimal::parse(&rest[..run]), parse_instant(&rest[..run])) {
-                (Some(number), _) => Ok((Token::Number(number), run)),
-                (None, Some(instant)) => Ok((Token::Instant(instant), run)),
-                (None, None) => Err(self.syntax("a number, a date or a GUID")),
-            };
+            let split = split_at_plus(rest, run);
+            let token = split.or_else(|| Some((literal(&rest[..run])?, run)));
+            return token.ok_or_else(|| self.syntax("a number, a date or a GUID"));
         }
         if first.is_ascii_alphabetic() || matches!(first, b'_' | b'$' | b'@') {
             let length = 1 + length_of(&rest[1..], |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
@@ -136,6 +134,20 @@ impl<'a> Tokens<'a> {
             at += 1;
         }
     }
+}
+
+fn literal(text: &str) -> Option<Token<'static>> {
+    let number = Decimal::parse(text).map(Token::Number);
+    number.or_else(|| parse_instant(text).map(Token::Instant))
+}
+
+/// A `+` in a URL arrives as a blank, also the one of an offset (`T10:00:00+03:00`) or an exponent (`1e+3`). Two literals
+/// never follow each other, so a blank that would make one literal of two was such a `+`.
+fn split_at_plus(text: &str, run: usize) -> Option<(Token<'static>, usize)> {
+    let after = text[run..].strip_prefix(' ')?;
+    let more = length_of(after, |b| b.is_ascii_digit() || b == b':');
+    let joined = [&text[..run], "+", &after[..more]].concat();
+    literal(&joined).filter(|_| more > 0).map(|token| (token, run + 1 + more))
 }
 
 fn length_of(text: &str, belongs: impl Fn(u8) -> bool) -> usize {

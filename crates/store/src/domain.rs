@@ -10,7 +10,7 @@ use model::domain::{
     Assignment, Attribute, CHANGED_AT, Column, Condition, EntityType, Field, Fixed, ID, Kind, Match, Member, Part,
     Reference, Selection, Shape, Start, VERSION, Value, target_of,
 };
-use model::{InstanceId, Timestamp};
+use model::{Culture, InstanceId, Timestamp};
 use odata::Operator;
 use uuid::Uuid;
 
@@ -205,7 +205,7 @@ fn quoted(name: &str) -> String {
 
 fn column_name(name: &str, part: Part) -> String {
     let suffix = match part {
-        Part::Plain => "",
+        Part::Plain | Part::Shown(_) => "",
         Part::Value => "_value",
         Part::Code => "_code",
         Part::Text => "_text",
@@ -226,7 +226,10 @@ fn select(instance: InstanceId, selection: &Selection) -> (String, Vec<Cell>) {
     let mut order = String::new();
     for (column, descending) in &selection.order {
         let direction = if *descending { "DESC NULLS LAST" } else { "ASC NULLS FIRST" };
-        write!(order, "{} {direction}, ", compiler.column(column)).expect("a String takes every write");
+        let key = compiler.column(column);
+        // What people read is ordered as they look for it, in any case; what names one thing, as it is.
+        let key = if matches!(column.part, Part::Shown(_)) { format!("lower({key})") } else { key };
+        write!(order, "{key} {direction}, ").expect("a String takes every write");
     }
     let limit = compiler.bind(number(selection.limit));
     let offset = match selection.start {
@@ -262,7 +265,11 @@ impl Compiler {
 
     fn column(&mut self, column: &Column) -> String {
         let alias = self.alias(&column.via);
-        format!("t{alias}.{}", column_name(column.name, column.part))
+        let stored = format!("t{alias}.{}", column_name(column.name, column.part));
+        match column.part {
+            Part::Shown(culture) => format!("gatehouse_shown({stored}, {})", self.bind(culture.code().into())),
+            _ => stored,
+        }
     }
 
     fn alias(&mut self, via: &[&'static Reference]) -> usize {
@@ -348,10 +355,6 @@ fn value(row: &Row, at: usize, shape: Shape) -> Result<Value, Fault> {
     let kind = match shape {
         Shape::Attribute(kind) => kind,
         Shape::Reference(_) => Kind::Guid,
-        Shape::Shown(kind) => {
-            let shown = value(row, at, Shape::Attribute(kind))?;
-            return Ok(Value::text(shown.shown()));
-        }
     };
     let read = match kind {
         Kind::Text(_) => row.opt_text(at)?.map(Value::Text),
@@ -374,6 +377,12 @@ fn guid(text: &str) -> Result<Uuid, Fault> {
     Uuid::try_parse(text).map_err(Fault::failed)
 }
 
+/// As `gatehouse_shown` on `PostgreSQL` does (`migrate`): of a text in several languages, what a reader of one is shown.
+pub(crate) fn shown(names: &str, code: &str) -> Result<String, Fault> {
+    let culture = Culture::of_tag(code).ok_or_else(|| Fault::failed("a language has two letters"))?;
+    Ok(read_names(names)?.shown(culture).to_owned())
+}
+
 fn read_names(json: &str) -> Result<Value, Fault> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).map_err(Fault::failed)?;
     let name = |(language, text): (String, serde_json::Value)| match text {
@@ -385,14 +394,15 @@ fn read_names(json: &str) -> Result<Value, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use model::domain::{Permissions, check_list, find_set};
+    use model::domain::{Permissions, Style, check_list, find_set};
 
     use super::*;
 
     fn compile(set: &str, query: &str) -> (String, Vec<Cell>) {
         let entity = find_set(set).expect("a set of the model").entity;
         let query = odata::Url::parse(set, query).unwrap_or_else(|problem| panic!("{query}: {problem}")).query;
-        let selection = check_list(entity, &query, &Permissions::new(&["*"], &[]), 100);
+        let style = Style::of(&query, Culture::ENGLISH).expect("options");
+        let selection = check_list(entity, &query, (style, 100), &Permissions::new(&["*"], &[]));
         let selection = selection.unwrap_or_else(|refusal| panic!("{query:?}: {}", refusal.body().message));
         select(InstanceId(Uuid::nil()), &selection)
     }
@@ -444,6 +454,7 @@ mod tests {
             ("$filter=GracePeriodDays ge 1", "$filter=GracePeriodDays ge -2147483648"),
             ("$filter=CreditLimitValue le 1", "$filter=CreditLimitValue le -0.5e3"),
             ("$filter=FromDate eq 2026-01-01", "$filter=FromDate eq 1999-12-31T23:59:59Z"),
+            ("$orderby=Party/PartyName&culture=bg", "$orderby=Party/PartyName&culture=de"),
             ("$top=1&$skip=2", "$top=99&$skip=2147483647"),
             ("$skiptoken=c0000000-0000-4000-8000-000000000001", "$skiptoken=ffffffff-ffff-ffff-ffff-ffffffffffff"),
         ] {

@@ -26,6 +26,17 @@ const EXPECT: &str = "
     END
     $$";
 
+/// Of a text in several languages, what a reader of one is shown; SQLite has it from the driver (`domain::shown`).
+const SHOWN: &str = "
+    CREATE OR REPLACE FUNCTION gatehouse_shown(names TEXT, language TEXT) RETURNS TEXT
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+        SELECT coalesce(
+            names::json ->> language,
+            names::json ->> 'EN',
+            (SELECT value FROM json_each_text(names::json) LIMIT 1)
+        )
+    $$";
+
 /// All or nothing: both databases undo `CREATE` and `ALTER` with the rest.
 ///
 /// A version this binary does not know is no reason to stop: tables are expanded before they are contracted,
@@ -50,6 +61,7 @@ pub(crate) async fn postgres(mut client: Client) -> Result<(), Fault> {
     let lock = format!("SELECT pg_advisory_lock({LOCK})");
     client.batch_execute(&lock).await.map_err(fault)?;
     client.batch_execute(EXPECT).await.map_err(fault)?;
+    client.batch_execute(SHOWN).await.map_err(fault)?;
     runner().run_async(&mut client).await.map_err(Fault::failed)?;
     Ok(())
 }

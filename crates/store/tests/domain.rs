@@ -13,7 +13,7 @@ use model::domain::{
     Assignment, Author, EntityType, Fixed, Member, Permissions, Style, Value, by_key, check_fields, check_filter,
     check_list, demo, find_set, held_fields,
 };
-use model::{InstanceId, Timestamp};
+use model::{Culture, InstanceId, Timestamp};
 use odata::{Query, Selected, Url};
 use store::domain::{Record, Turn, count, delete, insert, insert_all, rows, touch, update};
 use store::{Batch, Outcome, Store, statement, values};
@@ -23,6 +23,7 @@ on_both! {
     every_value_of_the_demo_reads_back_as_it_was_written
     every_member_can_be_selected_filtered_and_ordered_as_the_model_says
     a_filter_finds_what_it_says_and_nothing_else
+    texts_in_several_languages_are_ordered_by_what_the_reader_is_shown
     nulls_come_first_and_ties_go_by_key
     pages_by_key_meet_without_gap_or_overlap
     a_write_that_counts_on_an_old_version_changes_nothing
@@ -91,14 +92,16 @@ fn query(raw: &str) -> Query {
 }
 
 async fn list(store: &Store, set: &str, raw: &str) -> Vec<Record> {
-    let selection = check_list(entity(set), &query(raw), &everything(), 10_000);
+    let query = query(raw);
+    let style = Style::of(&query, Culture::ENGLISH).expect("options");
+    let selection = check_list(entity(set), &query, (style, 10_000), &everything());
     let selection = selection.unwrap_or_else(|refusal| panic!("{raw}: {}", refusal.body().message));
     rows(store, &selection).await.unwrap_or_else(|fault| panic!("{raw}: {fault:?}"))
 }
 
 async fn numbers(store: &Store, raw: &str) -> Vec<String> {
     let records = list(store, "Crm_Customers", &format!("$select=Number&{raw}")).await;
-    records.into_iter().map(|record| record.values[0].shown().to_owned()).collect()
+    records.into_iter().map(|record| record.values[0].shown(Culture::ENGLISH).to_owned()).collect()
 }
 
 async fn version(store: &Store, entity: &'static EntityType, key: Uuid) -> i64 {
@@ -179,7 +182,8 @@ async fn every_member_can_be_selected_filtered_and_ordered_as_the_model_says(pla
                     }
                 }
             }
-            if let Ok(selection) = check_list(entity, &query(&format!("$orderby={name} desc")), &everything(), 5) {
+            let (order, style) = (query(&format!("$orderby={name} desc")), Style::default());
+            if let Ok(selection) = check_list(entity, &order, (style, 5), &everything()) {
                 let ordered = rows(&store, &selection).await;
                 assert!(ordered.is_ok(), "{name}: {ordered:?}");
             }
@@ -224,6 +228,47 @@ async fn a_filter_finds_what_it_says_and_nothing_else(place: Place) {
         let conditions = check_filter(entity(set), &filter, &everything()).expect("a filter of the model");
         let counted = count(&store, entity(set), &conditions).await.expect("no fault");
         assert_eq!(counted, expected, "{:?}", filter.pairs);
+    }
+}
+
+/// Ordered and shown by one rule: the reader's language, else English, else the first. SQLite and PostgreSQL have a
+/// function each for it.
+async fn texts_in_several_languages_are_ordered_by_what_the_reader_is_shown(place: Place) {
+    let store = filled(&place).await;
+    let units = entity("General_MeasurementUnits");
+    let named = |at: u128, code: &str, texts: &[(&str, &str)]| {
+        let names = texts.iter().map(|&(language, text)| (language.to_owned(), text.to_owned())).collect();
+        let values = [
+            set(units, "Code", Value::text(code)),
+            set(units, "Name", Value::Names(names)),
+            set(units, "Multiplier", Value::Decimal(Fixed(1))),
+            set(units, "Divisor", Value::Decimal(Fixed(1))),
+            set(units, "IsDefaultUnit", Value::Boolean(false)),
+        ];
+        insert(&store, units, Uuid::from_u128(at), &values, NOW).into_batch()
+    };
+    done(&store, named(1, "fr", &[("FR", "lot"), ("DE", "Posten")])).await;
+    done(&store, named(2, "dash", &[("EN", "jar \"x\" \\ \u{1f}")])).await;
+    for (culture, expected) in [
+        ("en", ["box", "dash", "kg", "l", "fr", "m", "pcs"]),
+        ("de", ["dash", "kg", "l", "m", "fr", "box", "pcs"]),
+        ("bg", ["dash", "fr", "pcs", "kg", "box", "l", "m"]),
+        ("fr", ["box", "dash", "kg", "l", "fr", "m", "pcs"]),
+    ] {
+        let raw = format!("$select=Code,DisplayText,Name&$orderby=Name&culture={culture}");
+        let records = list(&store, "General_MeasurementUnits", &raw).await;
+        let of = Culture::of_tag(culture).expect("a language");
+        for record in &records {
+            assert_eq!(record.values[1], Value::text(record.values[2].shown(of)), "{culture}");
+        }
+        let mut shown: Vec<_> = records.iter().map(|record| record.values[2].shown(of).to_lowercase()).collect();
+        let codes: Vec<_> = records.iter().map(|record| record.values[0].shown(of).to_owned()).collect();
+        assert_eq!(codes, expected, "{culture}: {shown:?}");
+        let ascending = shown.clone();
+        shown.reverse();
+        let descending = list(&store, "General_MeasurementUnits", &raw.replace("=Name&", "=Name desc&")).await;
+        let descending: Vec<_> = descending.iter().map(|record| record.values[2].shown(of).to_lowercase()).collect();
+        assert_eq!(descending, shown, "{ascending:?}");
     }
 }
 

@@ -12,6 +12,7 @@ use flows::guard::{Call, Caller, GuardRefusal};
 use flows::legacy::PasswordShown;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use model::Culture;
 use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
 use model::seat::{Filled, NoSeat};
@@ -222,7 +223,13 @@ async fn answer(
         },
     };
     let permissions = caller.permissions();
-    let actor = Actor { permissions: &permissions, login: caller.user.login.as_str(), now: visit.now };
+    let accepted = parts.headers.get(header::ACCEPT_LANGUAGE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let actor = Actor {
+        permissions: &permissions,
+        login: caller.user.login.as_str(),
+        culture: accepted.and_then(|accepted| Culture::of_accept_language(&accepted)).unwrap_or_default(),
+        now: visit.now,
+    };
     let instance = visit.instance.clone();
     let asked = domain_api::Asked {
         method: &parts.method,

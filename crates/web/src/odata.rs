@@ -1,19 +1,22 @@
 //! The Domain API's door: a request in, an answer in the documented shapes out (`domain-api.md` §2.2, §3.1–3.3, §3.9).
 //! Whose request it is and whether its token reaches this far was settled before.
 
-use std::sync::LazyLock;
+mod negotiation;
+mod text;
 
 use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
-use flows::domain::{self, Actor, Domain, Entity, Page};
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, LOCATION};
+use flows::domain::{self, Actor, Domain, Entity};
+use http::header::{ALLOW, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use model::Dice;
-use model::domain::{Field, Kind, Refusal, SETS, Shape, Style, Value, check_options};
+use model::domain::{Refusal, Style, check_options};
 use model::why::Details;
-use odata::{EntityId, ErrorBody, Json, Query, Resource, Url, context, format_instant, next_link, push_json_string};
+use model::{Culture, Dice};
+use odata::{EntityId, ErrorBody, Json, Query, Resource, Url};
 
+use self::negotiation::{Metadata, Unacceptable, check_version, entity_tag, preconditions, wanted};
+use self::text::{entity_id, entity_text, page_text, service_document};
 use crate::headers;
 use crate::render;
 
@@ -55,7 +58,7 @@ pub async fn handle(
         (Resource::Collection(set), _) => Box::pin(list(domain, actor, (set, &url.query), format, asked)).await,
         (Resource::Count(set), _) => Box::pin(count(domain, actor, set, &url.query)).await,
         (Resource::Entity(id), &Method::PATCH) => Box::pin(update(domain, actor, (id, &url.query), asked)).await,
-        (Resource::Entity(id), &Method::DELETE) => Box::pin(delete(domain, actor, (id, &url.query))).await,
+        (Resource::Entity(id), &Method::DELETE) => Box::pin(delete(domain, actor, (id, &url.query), asked)).await,
         (Resource::Entity(id), _) => Box::pin(get(domain, actor, (id, &url.query), format, asked)).await,
     }?;
     Ok(answered.unwrap_or_else(|refused| refused.response()))
@@ -68,7 +71,7 @@ type Answered = Result<Response, Refused>;
 enum Refused {
     Asked(Refusal),
     Method { allowed: &'static str },
-    NotAcceptable,
+    NotAcceptable(Unacceptable),
     MediaType,
 }
 
@@ -92,12 +95,18 @@ impl Refused {
             Self::Method { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, own(2013, "The resource does not have this method."))
             }
-            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, own(2014, "Answers are JSON.")),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, own(2015, "Bodies are JSON.")),
+            Self::NotAcceptable(what) => (StatusCode::NOT_ACCEPTABLE, own(2014, what.message())),
+            Self::MediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                own(2015, "Bodies are JSON: send them with Content-Type: application/json."),
+            ),
         };
         let mut response = json(status, Metadata::Minimal, body.to_json());
         if let Self::Method { allowed } = self {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        if let Self::Asked(Refusal::Busy) = self {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response.extensions_mut().insert(Told { cause: body.kind, details: self.details(body.format) });
         response
@@ -120,7 +129,9 @@ impl Refused {
             Self::Method { allowed } => {
                 Details::new("the resource has this method", "RFC 9110 §15.5.6").expected("method", allowed)
             }
-            Self::NotAcceptable => Details::new("JSON is accepted", "RFC 9110 §15.5.7"),
+            Self::NotAcceptable(what) => {
+                Details::new("an offered format is accepted", "RFC 9110 §15.5.7").expected("format", what.message())
+            }
             Self::MediaType => Details::new("the body is JSON", "RFC 9110 §15.5.16"),
         }
     }
@@ -154,7 +165,7 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NotCrossable { .. }
         | Refusal::NotOrderable { .. }
         | Refusal::WrongValue { .. }
-        | Refusal::ReadOnly { .. } => StatusCode::BAD_REQUEST,
+        | Refusal::TooPrecise { .. } => StatusCode::BAD_REQUEST,
         Refusal::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
         Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
         Refusal::UnknownSet(_) | Refusal::UnknownEntity(_) => StatusCode::NOT_FOUND,
@@ -163,17 +174,13 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NothingThere { .. }
         | Refusal::OutOfOrder { .. }
         | Refusal::OtherCurrency { .. }
+        | Refusal::OtherUnit { .. }
         | Refusal::Closed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::DuplicateKey { .. } | Refusal::Referenced { .. } | Refusal::OutOfDate { .. } | Refusal::Busy => {
             StatusCode::CONFLICT
         }
+        Refusal::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Metadata {
-    None,
-    Minimal,
 }
 
 /// How the answer to this request is written.
@@ -196,42 +203,10 @@ fn read(asked: &Asked<'_>) -> Result<(Url, Format), Refused> {
     check_version(asked.headers)?;
     let metadata = match url.resource {
         Resource::Count(_) => Metadata::Minimal, // plain text, whatever is accepted
-        _ => accepted(asked.headers).ok_or(Refused::NotAcceptable)?,
+        _ => wanted(asked.headers, &url.query)?,
     };
-    let style = Style::of(&url.query)?;
+    let style = Style::of(&url.query, Culture::default())?;
     Ok((url, Format { metadata, style }))
-}
-
-/// `OData` Protocol 4.01 §8.2.7: an answer in 4.0 must not be too new for the client.
-fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
-    let newest = headers.get("OData-MaxVersion").map(|version| version.to_str().unwrap_or_default());
-    match newest {
-        None | Some("4.0" | "4.01") => Ok(()),
-        Some(_) => Err(Refusal::WrongValue { member: "OData-MaxVersion".to_owned(), expected: "4.0 or 4.01" }),
-    }
-}
-
-/// The first range of `Accept` that takes JSON says how much metadata is wanted; `full` is more than there is.
-fn accepted(headers: &HeaderMap) -> Option<Metadata> {
-    let mut ranges = headers::members(headers, ACCEPT).peekable();
-    if ranges.peek().is_none_or(|range| range.is_empty()) {
-        return Some(Metadata::Minimal);
-    }
-    ranges.find_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let media = parts.next()?;
-        if !["*/*", "application/*", "application/json"].iter().any(|json| media.eq_ignore_ascii_case(json)) {
-            return None;
-        }
-        let metadata = parts
-            .filter_map(|part| part.split_once('='))
-            .find(|(name, _)| name.eq_ignore_ascii_case("odata.metadata") || name.eq_ignore_ascii_case("metadata"));
-        match metadata.map(|(_, wanted)| wanted.to_ascii_lowercase()).as_deref() {
-            None | Some("minimal") => Some(Metadata::Minimal),
-            Some("none") => Some(Metadata::None),
-            Some(_) => None,
-        }
-    })
 }
 
 async fn list(
@@ -274,10 +249,22 @@ async fn get(
     if let Err(refusal) = check_options(query, &["$select"]) {
         return Ok(Err(refusal.into()));
     }
+    let preconditions = match preconditions(asked.headers) {
+        Ok(preconditions) => preconditions,
+        Err(refusal) => return Ok(Err(refusal.into())),
+    };
     let entity = domain.get(actor, id, query).await?;
-    Ok(entity.map_err(Into::into).map(|entity| {
-        let text = entity_text(&entity, format, asked.service_root);
-        json(StatusCode::OK, format.metadata, text)
+    Ok(entity.map_err(Into::into).and_then(|entity| {
+        let Entity { version: current, .. } = entity;
+        let mut response = if preconditions.hold(&current.to_string()) {
+            json(StatusCode::OK, format.metadata, entity_text(&entity, format, asked.service_root))
+        } else if preconditions.if_none_match.is_some() && preconditions.if_match.is_none() {
+            answer(StatusCode::NOT_MODIFIED, Body::empty())
+        } else {
+            return Err(Refusal::PreconditionFailed { current }.into());
+        };
+        response.headers_mut().insert(ETAG, entity_tag(current));
+        Ok(response)
     }))
 }
 
@@ -306,6 +293,7 @@ async fn create(
             json(StatusCode::CREATED, format.metadata, entity_text(&entity, format, asked.service_root))
         };
         response.headers_mut().insert(LOCATION, header(&location));
+        response.headers_mut().insert(ETAG, entity_tag(entity.version));
         response
     }))
 }
@@ -316,20 +304,31 @@ async fn update(
     (id, query): (&EntityId, &Query),
     asked: &Asked<'_>,
 ) -> Result<Answered, Fault> {
-    let (body, _) = match read_write(asked, query) {
-        Ok(body) => body,
+    let read = read_write(asked, query).and_then(|(body, _)| Ok((body, preconditions(asked.headers)?)));
+    let (body, preconditions) = match read {
+        Ok(read) => read,
         Err(refused) => return Ok(Err(refused)),
     };
     let body = domain::Body { json: &body, service_root: asked.service_root };
-    let done = domain.update(actor, id, body).await?;
-    Ok(done.map_err(Into::into).map(|()| empty()))
+    let done = domain.update(actor, (id, &preconditions), body).await?;
+    Ok(done.map_err(Into::into).map(|version| {
+        let mut response = empty();
+        response.headers_mut().insert(ETAG, entity_tag(version));
+        response
+    }))
 }
 
-async fn delete(domain: &Domain, actor: Actor<'_>, (id, query): (&EntityId, &Query)) -> Result<Answered, Fault> {
-    if let Err(refusal) = check_options(query, &[]) {
-        return Ok(Err(refusal.into()));
-    }
-    let done = domain.delete(actor, id).await?;
+async fn delete(
+    domain: &Domain,
+    actor: Actor<'_>,
+    (id, query): (&EntityId, &Query),
+    asked: &Asked<'_>,
+) -> Result<Answered, Fault> {
+    let preconditions = match check_options(query, &[]).and_then(|()| preconditions(asked.headers)) {
+        Ok(preconditions) => preconditions,
+        Err(refusal) => return Ok(Err(refusal.into())),
+    };
+    let done = domain.delete(actor, id, &preconditions).await?;
     Ok(done.map_err(Into::into).map(|()| empty()))
 }
 
@@ -343,8 +342,8 @@ fn read_write(asked: &Asked<'_>, query: &Query) -> Result<(Json, Format), Refuse
     if !is_json {
         return Err(Refused::MediaType);
     }
-    let metadata = accepted(asked.headers).ok_or(Refused::NotAcceptable)?;
-    Ok((Json::parse(asked.body)?, Format { metadata, style: Style::of(query)? }))
+    let metadata = wanted(asked.headers, query)?;
+    Ok((Json::parse(asked.body)?, Format { metadata, style: Style::of(query, Culture::default())? }))
 }
 
 fn prefers_minimal(headers: &HeaderMap) -> bool {
@@ -382,153 +381,16 @@ fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("a configured root and an entity id are printable ASCII")
 }
 
-fn service_document(query: &Query, format: Format, root: &str) -> Answered {
-    check_options(query, &[])?;
-    let mut out = String::with_capacity(128 + root.len() + ENTITY_SETS.len());
-    let mut object = Object::open(&mut out);
-    if format.metadata == Metadata::Minimal {
-        object.text("@odata.context", &[root, "$metadata"].concat());
-    }
-    object.name("value").push_str(&ENTITY_SETS);
-    object.close();
-    Ok(json(StatusCode::OK, format.metadata, out))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// As the service document lists them, the same for everybody.
-static ENTITY_SETS: LazyLock<String> = LazyLock::new(|| {
-    let mut sets = "[".to_owned();
-    for (at, entity) in SETS.iter().enumerate() {
-        if at > 0 {
-            sets.push(',');
-        }
-        let mut item = Object::open(&mut sets);
-        item.text("name", entity.set);
-        item.text("kind", "EntitySet");
-        item.text("url", entity.set);
-        item.close();
-    }
-    sets.push(']');
-    sets
-});
-
-fn page_text(page: &Page, query: &Query, format: Format, root: &str) -> String {
-    let mut out = String::with_capacity(256 + page.records.len() * 1024);
-    let mut object = Object::open(&mut out);
-    if format.metadata == Metadata::Minimal {
-        object.text("@odata.context", &context(root, &page.set.asked, false));
-    }
-    if let Some(count) = page.count {
-        object.name("@odata.count").push_str(&count.to_string());
-    }
-    if let Some(next) = page.next {
-        object.text("@odata.nextLink", &next_link(root, &page.set.asked, query, next));
-    }
-    let rows = object.name("value");
-    rows.push('[');
-    for (at, record) in page.records.iter().enumerate() {
-        if at > 0 {
-            rows.push(',');
-        }
-        let mut item = Object::open(rows);
-        let id = EntityId { set: page.set.asked.clone(), key: record.key };
-        push_members(&mut item, &id, (&page.fields, &record.values), format);
-        item.close();
-    }
-    rows.push(']');
-    object.close();
-    out
-}
-
-fn entity_id(entity: &Entity) -> EntityId {
-    EntityId { set: entity.set.asked.clone(), key: entity.record.key }
-}
-
-fn entity_text(entity: &Entity, format: Format, root: &str) -> String {
-    let mut out = String::with_capacity(2048);
-    let mut object = Object::open(&mut out);
-    if format.metadata == Metadata::Minimal {
-        object.text("@odata.context", &context(root, &entity.set.asked, true));
-    }
-    push_members(&mut object, &entity_id(entity), (&entity.fields, &entity.record.values), format);
-    object.close();
-    out
-}
-
-/// Without metadata an entity has no id to show, nor has a reference that is not expanded.
-fn push_members(object: &mut Object<'_>, id: &EntityId, (fields, values): (&[Field], &[Value]), format: Format) {
-    if format.metadata == Metadata::Minimal {
-        object.text("@odata.id", &id.to_string());
-    }
-    for (field, value) in fields.iter().zip(values) {
-        let is_reference = matches!(field.shape, Shape::Reference(_));
-        let hidden = is_reference && format.metadata == Metadata::None;
-        if !hidden && (*value != Value::Null || !format.style.skip_nulls) {
-            push_value(object.name(field.name), field.shape, value);
-        }
-    }
-}
-
-fn push_value(out: &mut String, shape: Shape, value: &Value) {
-    match (value, shape) {
-        (Value::Null, _) => out.push_str("null"),
-        (Value::Boolean(flag), _) => out.push_str(if *flag { "true" } else { "false" }),
-        (Value::Rank(rank), Shape::Attribute(Kind::Enum(of))) if let Some(name) = of.member(*rank) => {
-            push_json_string(out, name);
-        }
-        (Value::Integer(number) | Value::Rank(number), _) => out.push_str(&number.to_string()),
-        (Value::Decimal(fixed), _) => out.push_str(&fixed.to_string()),
-        (Value::Instant(micros), _) => push_json_string(out, &format_instant(*micros)),
-        (Value::Guid(key), Shape::Reference(set)) => {
-            let mut object = Object::open(out);
-            object.text("@odata.id", &EntityId { set: set.to_owned(), key: *key }.to_string());
-            object.close();
-        }
-        (Value::Guid(key), _) => push_json_string(out, &key.to_string()),
-        (Value::Text(text), _) => push_json_string(out, text),
-        (Value::Names(names), _) => {
-            let mut object = Object::open(out);
-            for (language, text) in names {
-                object.text(language, text);
-            }
-            object.close();
-        }
-        (Value::Measure { value, code }, shape) => {
-            let unit = if shape == Shape::Attribute(Kind::Amount) { "Currency" } else { "Unit" };
-            let mut object = Object::open(out);
-            object.name("Value").push_str(&value.to_string());
-            object.text(unit, code);
-            object.close();
-        }
-    }
-}
-
-/// A JSON object being written into a buffer.
-struct Object<'a> {
-    out: &'a mut String,
-    first: bool,
-}
-
-impl<'a> Object<'a> {
-    fn open(out: &'a mut String) -> Self {
-        out.push('{');
-        Self { out, first: true }
-    }
-
-    /// The member's value goes to the buffer this gives back.
-    fn name(&mut self, name: &str) -> &mut String {
-        if !std::mem::take(&mut self.first) {
-            self.out.push(',');
-        }
-        push_json_string(self.out, name);
-        self.out.push(':');
-        self.out
-    }
-
-    fn text(&mut self, name: &str, text: &str) {
-        push_json_string(self.name(name), text);
-    }
-
-    fn close(self) {
-        self.out.push('}');
+    #[test]
+    fn who_found_no_turn_is_told_when_to_come_again() {
+        let busy = Refused::from(Refusal::Busy).response();
+        assert_eq!((busy.status(), busy.headers()[RETRY_AFTER].as_bytes()), (StatusCode::CONFLICT, b"1".as_slice()));
+        let stale = Refused::from(Refusal::PreconditionFailed { current: 4 }).response();
+        assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
+        assert!(!stale.headers().contains_key(RETRY_AFTER), "the same again would fail again");
     }
 }

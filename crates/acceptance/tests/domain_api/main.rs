@@ -1,14 +1,16 @@
 //! `domain-api.md` §7 asked through the Domain API's door, on the demo's rows in a real database.
 //! Tokens, scopes and seats are settled before this door and are tested with the guard.
 
+mod languages;
 mod reading;
 mod writing;
+mod written_back;
 
 use flows::domain::{Actor, Domain, seed};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use model::domain::Permissions;
-use model::{Dice, InstanceId, Moment, Timestamp};
+use model::{Culture, Dice, InstanceId, Moment, Timestamp};
 use serde_json::Value;
 use store::{Batch, Database, DatabaseUrl, Outcome, Store, statement, values};
 use tempfile::TempDir;
@@ -38,6 +40,7 @@ impl Dice for Counter {
 
 struct Api {
     domain: Domain,
+    store: Store,
     permissions: Permissions,
     dice: Counter,
     now: Timestamp,
@@ -97,7 +100,8 @@ impl Api {
         let mut dice = Counter(0);
         seed(&store, &mut Moment { now: NOW, dice: &mut dice }).await.expect("the demo's rows");
         Self {
-            domain: Domain::new(store),
+            domain: Domain::new(store.clone()),
+            store,
             permissions: Permissions::new(&["Crm_*", "General_*"], &["Crm_*", "General_*"]),
             dice,
             now: Timestamp(NOW.0 + 1_000_000),
@@ -133,7 +137,8 @@ impl Api {
             .iter()
             .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        let actor = Actor { permissions: &self.permissions, login: "alice", now: self.now };
+        let actor =
+            Actor { permissions: &self.permissions, login: "alice", culture: accepted(&headers), now: self.now };
         let body = body.as_bytes();
         let asked = Asked { method: &method, path, query, headers: &headers, body, service_root: ROOT };
         let response = handle(&self.domain, actor, &asked, &mut self.dice).await.expect("no fault");
@@ -142,6 +147,12 @@ impl Api {
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         Answer { status: parts.status, headers: parts.headers, text }
     }
+}
+
+/// As the guard before this door reads it.
+fn accepted(headers: &HeaderMap) -> Culture {
+    let accepted = headers.get("accept-language").and_then(|value| value.to_str().ok());
+    accepted.and_then(Culture::of_accept_language).unwrap_or_default()
 }
 
 /// The part of a next link that a client sends back to this door.

@@ -302,11 +302,81 @@ async fn accept_decides_how_much_metadata_there_is() {
     assert!(none.header("content-type").contains("odata.metadata=none"));
     assert_eq!(none.rows(), [json!({"Number": "K-1001"})]);
     assert!(none.json().get("@odata.context").is_none() && none.json().get("@odata.nextLink").is_some());
-    for accept in ["text/html", "application/xml", "application/json;odata.metadata=full"] {
-        assert_eq!(api.send(Method::GET, url, "", &[("accept", accept)]).await.refused().0, 406, "{accept}");
+    for (accept, named) in [
+        ("text/html", "application/json"),
+        ("application/xml", "application/json"),
+        ("application/json;odata.metadata=full", "Full metadata is not offered"),
+        ("text/html, application/json;odata.metadata=full", "Full metadata is not offered"),
+        ("application/json;odata.metadata=some", "odata.metadata=minimal or odata.metadata=none"),
+    ] {
+        let answer = api.send(Method::GET, url, "", &[("accept", accept)]).await;
+        assert_eq!(answer.refused().0, 406, "{accept}");
+        assert!(answer.message().contains(named), "{}", answer.message());
     }
+    let second = "application/json;odata.metadata=full, application/json";
+    assert_eq!(api.send(Method::GET, url, "", &[("accept", second)]).await.text, plain);
     for (version, status) in [("4.0", 200), ("4.01", 200), ("3.0", 400)] {
         let answer = api.send(Method::GET, url, "", &[("odata-maxversion", version)]).await;
         assert_eq!(answer.status, status, "{version}");
+    }
+}
+
+/// `OData` Protocol 4.01 §11.2.12: the option goes before the header, by the same rule.
+#[tokio::test]
+async fn a_format_in_the_url_decides_as_accept_does_and_before_it() {
+    let mut api = Api::new().await;
+    let url = "Crm_Customers?$top=1&$select=Number,Party";
+    let body = |text: &str| text.replace("%24format=json&", "");
+    let plain = api.get(url).await.text;
+    let json = api.send(Method::GET, &format!("{url}&$format=json"), "", &[("accept", "text/html")]).await;
+    assert!(json.text.contains("%24format=json&"), "the next page too: {}", json.text);
+    assert_eq!(body(&json.text), plain);
+    for format in
+        ["JSON", "application/json", "application/json;odata.metadata=minimal", "application/json%3Bmetadata=minimal"]
+    {
+        assert_eq!(api.get(&format!("{url}&$format={format}")).await.rows(), json.rows(), "{format}");
+    }
+    let none = api.get(&format!("{K1001}?$select=Number&$format=application/json;odata.metadata=none")).await;
+    assert_eq!(none.text, r#"{"Number":"K-1001"}"#);
+    assert!(none.header("content-type").contains("odata.metadata=none"));
+    for (format, named) in [
+        ("xml", "application/json"),
+        ("atom", "application/json"),
+        ("", "application/json"),
+        ("application/json;odata.metadata=full", "Full metadata is not offered"),
+    ] {
+        let answer =
+            api.send(Method::GET, &format!("{url}&$format={format}"), "", &[("accept", "application/json")]).await;
+        assert_eq!(answer.refused().0, 406, "{format}");
+        assert!(answer.message().contains(named), "{}", answer.message());
+    }
+    assert_eq!(api.get("?$format=json").await.status, StatusCode::OK, "the service document");
+    assert_eq!(api.get("Crm_Customers/$count?$format=json").await.text, "520");
+    let currency = json!({"CurrencySign": "XTS", "Name": "Test"});
+    let made = api.post("General_Currencies?$format=application/json;odata.metadata=none", &currency).await;
+    assert_eq!((made.status, made.json().get("@odata.id")), (StatusCode::CREATED, None));
+}
+
+/// A `+` in a query is a blank, and offsets have one.
+#[tokio::test]
+async fn an_offset_is_read_with_its_plus_as_it_arrives() {
+    let mut api = Api::new().await;
+    let moment = "AggregateLastUpdateTimeUtc";
+    for (literal, rows) in [
+        ("2027-01-15T11:00:00%2B03:00", "520"),
+        ("2027-01-15T11:00:00+03:00", "520"),
+        ("2027-01-15T11:00:00%2003:00", "520"),
+        ("2027-01-15T11:00:01+03:00", "0"),
+        ("2027-01-15T08:00:00Z", "520"),
+        ("2027-01-15T05:00:01-03:00", "0"),
+    ] {
+        let count = api.get(&format!("Crm_Customers/$count?$filter={moment}+ge+{literal}")).await;
+        assert_eq!((count.status, count.text.as_str()), (StatusCode::OK, rows), "{literal}");
+    }
+    let page = api.get(&format!("Crm_Customers?$top=1&$filter={moment} ge 2027-01-15T11:00:00+03:00")).await;
+    assert_eq!(api.get(&below_root(&page.json()["@odata.nextLink"])).await.rows().len(), 1, "a link leads on with it");
+    assert_eq!(api.get("Crm_Customers/$count?$filter=CreditLimitValue ge 1e+3").await.text, "520");
+    for wrong in ["2027-01-15+03:00", "2027-01-15T08:00:00Z+03:00", "5+5"] {
+        assert_eq!(api.get(&format!("Crm_Customers?$filter={moment} ge {wrong}")).await.refused().0, 400, "{wrong}");
     }
 }

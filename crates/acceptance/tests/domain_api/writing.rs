@@ -2,6 +2,7 @@
 
 use flows::domain::Actor;
 use http::{HeaderMap, Method, StatusCode};
+use model::Culture;
 use serde_json::{Value, json};
 use web::odata::{Asked, handle};
 
@@ -69,7 +70,7 @@ async fn a_body_that_says_too_little_too_much_or_nonsense_stores_nothing() {
         (with("CreditLimit", json!({"Value": 1, "Currency": "XXX"})), 422, "XXX"),
         (with("Nubmer", json!("x")), 400, "Nubmer"),
         (with("Active", json!("true")), 400, "Active"),
-        (with("CreationUser", json!("mallory")), 400, "CreationUser"),
+        (with("CreditLimit", json!({"Value": 0.000_000_1, "Currency": "EUR"})), 400, "at most 6 decimals"),
         (with("Party", json!({"Name": {"EN": "Quay Foods"}})), 501, "Party"),
         (json!([]), 400, "JSON object"),
     ] {
@@ -147,6 +148,12 @@ async fn a_line_follows_its_order_its_unit_and_its_currency() {
     let order = api.get(&format!("{SO78}?$select=ObjectVersion")).await.json();
     assert_eq!(order["ObjectVersion"], 2, "a line's change is its order's");
 
+    let pieces = "General_Products_MeasurementUnits(20000000-0000-4000-8000-000000000001)";
+    let inconsistent = json!({"QuantityUnit": {"@odata.id": pieces}, "Quantity": {"Value": 3, "Unit": "box"}});
+    let refused = api.patch(LINE_OF_SO78, &inconsistent).await;
+    assert_eq!(refused.refused(), (422, "ValidationException".to_owned()), "{}", refused.text);
+    assert!(refused.message().contains("QuantityUnit"), "{}", refused.message());
+
     let line = |order: &str| {
         json!({
             "LineNo": 50,
@@ -200,7 +207,8 @@ async fn of_many_writers_with_the_same_version_exactly_one_wins() {
     for days in 1..=12 {
         let api = std::sync::Arc::clone(&api);
         writers.spawn(async move {
-            let actor = Actor { permissions: &api.permissions, login: "alice", now: api.now };
+            let actor =
+                Actor { permissions: &api.permissions, login: "alice", culture: Culture::ENGLISH, now: api.now };
             let body = json!({"ObjectVersion": 1, "GracePeriodDays": days}).to_string();
             let (method, headers) = (Method::PATCH, HeaderMap::new());
             let body = body.as_bytes();
@@ -222,7 +230,8 @@ async fn of_many_new_customers_with_one_number_exactly_one_is_made() {
     for writer in 0..12 {
         let api = std::sync::Arc::clone(&api);
         writers.spawn(async move {
-            let actor = Actor { permissions: &api.permissions, login: "alice", now: api.now };
+            let actor =
+                Actor { permissions: &api.permissions, login: "alice", culture: Culture::ENGLISH, now: api.now };
             let body = json!({"Number": "K-2001", "Party": {"@odata.id": HARBOUR}}).to_string();
             let (method, headers) = (Method::POST, HeaderMap::new());
             let body = body.as_bytes();

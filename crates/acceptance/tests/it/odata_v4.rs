@@ -1,6 +1,6 @@
 //! OData 4.0, as far as the guard before it lets one see; the rest is asked behind the guard.
 
-use acceptance::{Answer, TestHouse, Tokens};
+use acceptance::{Answer, Client, Place, TestHouse, Tokens};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -73,4 +73,58 @@ async fn a_refusal_of_the_api_has_the_apis_shape_at_the_guard_too() {
         answer.json()["error"].as_object().expect("an object").keys().cloned().collect()
     };
     assert_eq!(names(&of_the_api), names(&of_the_guard));
+}
+
+const LINES: &str = "/api/domain/odata/Crm_Sales_SalesOrderLines";
+const OPEN_ORDER: &str = "Crm_Sales_SalesOrders(d0000000-0000-4000-8000-000000000078)";
+
+fn line(number: usize) -> String {
+    json!({
+        "LineNo": number,
+        "Quantity": {"Value": 1, "Unit": "pcs"},
+        "UnitPrice": {"Value": 2.5, "Currency": "EUR"},
+        "LineAmount": {"Value": 2.5, "Currency": "EUR"},
+        "SalesOrder": {"@odata.id": OPEN_ORDER},
+        "Product@odata.bind": "General_Products_Products(b0000000-0000-4000-8000-000000000001)",
+    })
+    .to_string()
+}
+
+/// Writers through these doors in turn, all at once: new lines, and changes of the order itself.
+async fn write_together(house: &TestHouse, doors: &[Client]) {
+    const WRITERS: usize = 64;
+    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let state = async || get(house, &token, &format!("{OPEN_ORDER}?$select=ObjectVersion")).await.json();
+    let count = format!("Crm_Sales_SalesOrderLines/$count?$filter=SalesOrder eq '{OPEN_ORDER}'").replace(' ', "%20");
+    let lines = async || get(house, &token, &count).await.text().parse::<usize>().expect("digits");
+    let (before, had) = (state().await["ObjectVersion"].as_u64(), lines().await);
+    let mut writers = tokio::task::JoinSet::new();
+    for (number, client) in (0..WRITERS).zip(doors.iter().cycle()) {
+        let (client, token) = (client.clone(), token.clone());
+        writers.spawn(async move {
+            let (method, path, body) = match number % 8 {
+                7 => (Method::PATCH, format!("{ROOT}{OPEN_ORDER}"), json!({"DocumentNotes": "x"}).to_string()),
+                _ => (Method::POST, LINES.to_owned(), line(1000 + number)),
+            };
+            client.ask(&method, &path).bearer(&token).body("application/json", body).send().await
+        });
+    }
+    for answer in writers.join_all().await {
+        assert!(answer.status.is_success(), "{} {}", answer.status, answer.text());
+    }
+    assert_eq!(lines().await, had + WRITERS - WRITERS / 8, "each of them, and once");
+    let after = state().await["ObjectVersion"].as_u64();
+    assert_eq!(after, before.map(|version| version + 64), "one after the other");
+}
+
+/// None contradicts another: they queue, and none is told to come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_of_one_order_who_do_not_contradict_one_another_are_all_served() {
+    let house = TestHouse::open().await;
+    write_together(&house, &[house.client()]).await;
+    if let Some(place) = Place::postgres().await {
+        let house = TestHouse::on(place).await;
+        let other = house.another_node().await;
+        write_together(&house, &[house.client(), house.client_of(&other)]).await;
+    }
 }

@@ -12,6 +12,8 @@ use crate::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     pub assignments: Vec<Assignment>,
+    /// References that follow a quantity's unit: written with it, and checked against it.
+    pub units: Vec<Assignment>,
     /// The `ObjectVersion` the caller believes current (§3.10).
     pub version: Option<i64>,
 }
@@ -33,6 +35,19 @@ impl Changes {
             self.assignments.retain(|assignment| assignment.member != member);
             self.assignments.push(Assignment { member, value: unit.map_or(Value::Null, Value::Guid) });
         }
+    }
+
+    /// A unit that is bound beside a quantity must be the quantity's, whichever stands first (§3.4); `held` is the
+    /// reference's value until now.
+    pub fn check_units(&self, held: impl Fn(&str) -> Value) -> Result<(), Refusal> {
+        for Assignment { member, value } in &self.units {
+            let Member::Reference(Reference { name, follows: Some(quantity), .. }) = member else { continue };
+            let written = self.assignments.iter().find(|assignment| assignment.member == *member);
+            if written.map_or_else(|| held(name), |written| written.value.clone()) != *value {
+                return Err(Refusal::OtherUnit { member: name, quantity });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -123,34 +138,45 @@ fn read(entity: &'static EntityType, body: &Json, service_root: &str, write: Wri
     };
     let mut changes = Changes::default();
     for (name, value) in members {
-        let assignment = match name.split_once('@') {
+        let (member, bound) = match name.split_once('@') {
             Some(("", annotation)) => {
                 check_annotation(entity, annotation, value)?;
                 continue;
             }
-            Some((bound, "odata.bind")) => bind(entity, bound, value, service_root)?,
+            Some((bound, "odata.bind")) => (find(entity, bound)?, true),
+            Some((_, annotation)) if annotation.starts_with("odata.") => continue,
             Some(_) => return Err(Refusal::Unsupported(name.clone())),
-            None if name == VERSION && write == Write::Update => {
-                let Json::Number(number) = value else {
-                    return Err(wrong(VERSION, "a whole number"));
-                };
-                changes.version = Some(number.scaled(0).ok_or_else(|| wrong(VERSION, "a whole number"))?);
-                continue;
-            }
-            None => assign(find(entity, name)?, value, service_root)?,
+            None => (find(entity, name)?, false),
         };
-        if let Member::Reference(reference) = assignment.member
-            && reference.bond != Bond::Loose
-            && write == Write::Update
-        {
-            return Err(Refusal::ReadOnly { member: reference.name });
+        if name == VERSION && write == Write::Update {
+            changes.version = Some(version(value)?);
+        } else if member.is_writable(write) {
+            let value = if bound { bind(member, value, service_root)? } else { assign(member, value, service_root)? };
+            let unit = matches!(member, Member::Reference(Reference { follows: Some(_), .. }));
+            let list = if unit { &mut changes.units } else { &mut changes.assignments };
+            if list.iter().any(|other| other.member == member) {
+                return Err(wrong(member.name(), "one value, not two"));
+            }
+            list.push(Assignment { member, value });
         }
-        if changes.assignments.iter().any(|other| other.member == assignment.member) {
-            return Err(wrong(assignment.member.name(), "one value, not two"));
-        }
-        changes.assignments.push(assignment);
     }
     Ok(changes)
+}
+
+impl Member {
+    /// A body that repeats what it cannot change is not refused, and changes nothing there (`OData` Protocol 4.01 §11.4.2,
+    /// §11.4.3: a client sends back what it read).
+    fn is_writable(&self, write: Write) -> bool {
+        match self {
+            Self::Attribute(attribute) => attribute.writable(),
+            Self::Reference(reference) => write == Write::Create || reference.bond == Bond::Loose,
+        }
+    }
+}
+
+fn version(value: &Json) -> Result<i64, Refusal> {
+    let number = if let Json::Number(number) = value { number.scaled(0).ok() } else { None };
+    number.ok_or_else(|| wrong(VERSION, "a whole number"))
 }
 
 fn check_annotation(entity: &EntityType, annotation: &str, value: &Json) -> Result<(), Refusal> {
@@ -166,42 +192,33 @@ fn is_type(written: &str, name: &str) -> bool {
     written.strip_prefix('#').unwrap_or(written).strip_prefix("Erp.") == Some(name)
 }
 
-fn bind(entity: &'static EntityType, name: &str, value: &Json, service_root: &str) -> Result<Assignment, Refusal> {
-    let member = find(entity, name)?;
+fn bind(member: &'static Member, value: &Json, service_root: &str) -> Result<Value, Refusal> {
     match (member, value) {
-        (Member::Reference(reference), Json::Text(id)) => {
-            Ok(Assignment { member, value: target(reference, id, service_root)? })
-        }
-        (Member::Reference(_), _) => Err(wrong(name, "an entity id")),
-        (Member::Attribute(_), _) => Err(wrong(name, "a value: only references are bound")),
+        (Member::Reference(reference), Json::Text(id)) => target(reference, id, service_root),
+        (Member::Reference(reference), _) => Err(wrong(reference.name, "an entity id")),
+        (Member::Attribute(attribute), _) => Err(wrong(attribute.name, "a value: only references are bound")),
     }
 }
 
-fn assign(member: &'static Member, value: &Json, service_root: &str) -> Result<Assignment, Refusal> {
-    let value = match member {
-        Member::Reference(reference) => point(reference, value, service_root)?,
-        Member::Attribute(attribute) if !attribute.writable() => {
-            return Err(Refusal::ReadOnly { member: attribute.name });
-        }
-        Member::Attribute(attribute) => {
-            let value = attribute_value(attribute, value)?;
-            let absent = match &value {
-                Value::Null => true,
-                Value::Text(text) => text.is_empty(),
-                _ => false,
-            };
-            if absent && !attribute.nullable {
-                return Err(Refusal::Missing { member: attribute.name });
-            }
-            value
-        }
+fn assign(member: &'static Member, value: &Json, service_root: &str) -> Result<Value, Refusal> {
+    let attribute = match member {
+        Member::Reference(reference) => return point(reference, value, service_root),
+        Member::Attribute(attribute) => attribute,
     };
-    Ok(Assignment { member, value })
+    let value = attribute_value(attribute, value)?;
+    let absent = match &value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty(),
+        _ => false,
+    };
+    if absent && !attribute.nullable {
+        return Err(Refusal::Missing { member: attribute.name });
+    }
+    Ok(value)
 }
 
 fn point(reference: &'static Reference, value: &Json, service_root: &str) -> Result<Value, Refusal> {
     match value {
-        Json::Null if reference.follows.is_some() => Err(Refusal::ReadOnly { member: reference.name }),
         Json::Null if reference.nullable => Ok(Value::Null),
         Json::Null => Err(Refusal::Missing { member: reference.name }),
         Json::Object(members) => {
@@ -217,9 +234,6 @@ fn point(reference: &'static Reference, value: &Json, service_root: &str) -> Res
 }
 
 fn target(reference: &'static Reference, id: &str, service_root: &str) -> Result<Value, Refusal> {
-    if reference.follows.is_some() {
-        return Err(Refusal::ReadOnly { member: reference.name });
-    }
     let id = EntityId::parse_reference(id, service_root).filter(|id| answers_to(target_of(reference.target), &id.set));
     match id {
         Some(id) => Ok(Value::Guid(id.key)),
@@ -235,15 +249,15 @@ fn attribute_value(attribute: &'static Attribute, value: &Json) -> Result<Value,
         (Kind::Boolean, Json::Boolean(flag)) => (Some(Value::Boolean(*flag)), ""),
         (Kind::Boolean, _) => (None, "true or false"),
         (Kind::Integer, value) => (integer(value).map(Value::Integer), "a whole number of 32 bits"),
-        (Kind::Decimal, value) => (fixed(value).map(Value::Decimal), "a number of at most 6 places"),
+        (Kind::Decimal, value) => (Some(Value::Decimal(fixed(attribute.name, value)?)), ""),
         (Kind::Instant { .. }, Json::Text(text)) => (parse_instant(text).map(Value::Instant), "a date"),
         (Kind::Instant { .. }, _) => (None, "a date"),
         (Kind::Enum(of), Json::Text(name)) => (of.rank(name).map(Value::Rank), "a member of its enumeration"),
         (Kind::Enum(_), _) => (None, "a member of its enumeration"),
         (Kind::Names(longest), Json::Object(texts)) => (Some(names(attribute, texts, longest)?), ""),
         (Kind::Names(_), _) => (None, "an object of texts by language"),
-        (Kind::Amount, value) => (measure(value, "Currency"), "an object of Value and Currency"),
-        (Kind::Quantity, value) => (measure(value, "Unit"), "an object of Value and Unit"),
+        (Kind::Amount, value) => (Some(measure(attribute.name, value, AMOUNT)?), ""),
+        (Kind::Quantity, value) => (Some(measure(attribute.name, value, QUANTITY)?), ""),
         (Kind::Guid, _) => (None, "no value"),
     };
     read.ok_or_else(|| wrong(attribute.name, expected))
@@ -259,17 +273,18 @@ fn fitting(attribute: &'static Attribute, text: &str, longest: usize) -> Result<
 
 fn integer(value: &Json) -> Option<i64> {
     let Json::Number(number) = value else { return None };
-    number.scaled(0).filter(|n| i32::try_from(*n).is_ok())
+    number.scaled(0).ok().filter(|n| i32::try_from(*n).is_ok())
 }
 
 /// A number, or a number in quotes (`domain-api.md` §2.2: accept both).
-fn fixed(value: &Json) -> Option<Fixed> {
+fn fixed(member: &str, value: &Json) -> Result<Fixed, Refusal> {
     let number = match value {
-        Json::Number(number) => *number,
-        Json::Text(text) => Decimal::parse(text)?,
-        _ => return None,
+        Json::Number(number) => Some(*number),
+        Json::Text(text) => Decimal::parse(text),
+        _ => None,
     };
-    number.scaled(Fixed::PLACES).map(Fixed)
+    let number = number.ok_or_else(|| wrong(member, "a number"))?;
+    Fixed::of(number).map_err(|unfit| Refusal::of_unfit(member, unfit))
 }
 
 /// One value for all languages: whatever is not in it, is gone.
@@ -291,17 +306,25 @@ fn names(attribute: &'static Attribute, texts: &[(String, Json)], longest: usize
     Ok(if names.is_empty() { Value::Null } else { Value::Names(names) })
 }
 
-fn measure(value: &Json, unit: &str) -> Option<Value> {
-    let Json::Object(members) = value else { return None };
+const AMOUNT: (&str, &str) = ("Currency", "an object of Value and Currency");
+const QUANTITY: (&str, &str) = ("Unit", "an object of Value and Unit");
+
+/// A number and its currency or unit; each part that is wrong is named.
+fn measure(name: &str, value: &Json, (unit, expected): (&str, &'static str)) -> Result<Value, Refusal> {
+    let Json::Object(members) = value else { return Err(wrong(name, expected)) };
     let (mut number, mut code) = (None, None);
-    for (name, value) in members.iter().filter(|(name, _)| !name.starts_with("@odata.")) {
+    for (part, value) in members.iter().filter(|(part, _)| !part.starts_with("@odata.")) {
         match value {
-            value if name == "Value" => number = Some(fixed(value)?),
-            Json::Text(text) if name == unit && !text.is_empty() => code = Some(text.clone()),
-            _ => return None,
+            value if part == "Value" => number = Some(fixed(&format!("{name}/Value"), value)?),
+            Json::Text(text) if part == unit && !text.is_empty() => code = Some(text.clone()),
+            _ if part == unit => return Err(wrong(&format!("{name}/{unit}"), "a code")),
+            _ => return Err(wrong(name, expected)),
         }
     }
-    Some(Value::Measure { value: number?, code: code? })
+    match (number, code) {
+        (Some(value), Some(code)) => Ok(Value::Measure { value, code }),
+        _ => Err(wrong(name, expected)),
+    }
 }
 
 fn wrong(member: &str, expected: &'static str) -> Refusal {

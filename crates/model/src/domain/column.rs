@@ -3,8 +3,9 @@
 use odata::Path;
 
 use super::query::{find, permit};
-use super::schema::{Attribute, Bond, DISPLAY, EntityType, ID, Kind, Member, Reference, VERSION};
+use super::schema::{Attribute, Bond, EntityType, ID, Kind, Member, Reference};
 use super::{Access, Permissions, Refusal, target_of};
+use crate::Culture;
 
 /// A column of the entity's row, or of the row its references lead to one after the other.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub enum Part {
     Code,
     /// Of a text in several languages: all of them, to be searched.
     Text,
+    /// Of a text in several languages: the one that a reader of this language is shown.
+    Shown(Culture),
 }
 
 /// What a path leads to.
@@ -77,16 +80,20 @@ impl Column {
         permissions: &Permissions,
     ) -> Result<Self, Refusal> {
         permit(permissions, reference.target, Access::Read)?;
-        let (shown, kind) = display(target_of(reference.target), permissions)?;
+        let shown = display(target_of(reference.target), Part::Text, permissions)?;
         self.via.push(reference);
         self.via.extend(shown.via);
-        let part = if matches!(kind, Kind::Names(_)) { Part::Text } else { Part::Plain };
-        Ok(Self { via: self.via, name: shown.name, part })
+        Ok(Self { via: self.via, name: shown.name, part: shown.part })
     }
 }
 
-/// What an entity is shown as. Whoever may not read what it is made of may not see it through here either.
-pub(super) fn display(entity: &'static EntityType, permissions: &Permissions) -> Result<(Column, Kind), Refusal> {
+/// What an entity is shown as; of a text in several languages, this part. Whoever may not read what it is made of may not
+/// see it through here either.
+pub(super) fn display(
+    entity: &'static EntityType,
+    of_names: Part,
+    permissions: &Permissions,
+) -> Result<Column, Refusal> {
     let (last, crossed) = entity.display.split_last().expect("a test checks every display path");
     let mut via = Vec::new();
     let mut at = entity;
@@ -101,8 +108,8 @@ pub(super) fn display(entity: &'static EntityType, permissions: &Permissions) ->
     let Some(Member::Attribute(attribute)) = at.member(last) else {
         unreachable!("a test checks every display path");
     };
-    let column = Column { via, name: attribute.column, part: Part::Plain };
-    Ok((column, attribute.kind))
+    let part = if matches!(attribute.kind, Kind::Names(_)) { of_names } else { Part::Plain };
+    Ok(Column { via, name: attribute.column, part })
 }
 
 /// A path may cross a reference to the owner, and one flagged filterable (`domain-api.md` §2.3), to a set that the
@@ -128,9 +135,6 @@ pub(super) fn resolve(
     }
     let (leaf, part) = leaf(at, last)?;
     let name = match leaf {
-        Leaf::Attribute(attribute) if matches!(attribute.name, VERSION | DISPLAY) => {
-            return Err(Refusal::NotFilterable { member: attribute.name.to_owned(), comparison: "any".to_owned() });
-        }
         Leaf::Attribute(attribute) | Leaf::Number(attribute) => attribute.column,
         Leaf::Reference(reference) => reference.name,
     };

@@ -402,7 +402,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::Timestamp;
+    use crate::{Culture, Timestamp};
 
     fn all() -> Vec<(&'static EntityType, Vec<Row>)> {
         let now = Timestamp::from_seconds(1_800_000_000);
@@ -435,7 +435,10 @@ mod tests {
                         Member::Reference(reference) => (reference.nullable, false),
                     };
                     assert!(nullable || assignment.value != Value::Null, "{assignment:?}");
-                    assert!(!unique || seen.insert(assignment.value.shown().to_owned()), "{assignment:?}");
+                    assert!(
+                        !unique || seen.insert(assignment.value.shown(Culture::ENGLISH).to_owned()),
+                        "{assignment:?}"
+                    );
                 }
             }
         }

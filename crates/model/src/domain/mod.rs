@@ -19,7 +19,7 @@ pub use entities::{SETS, answers_to, find_set, target_of};
 pub use permissions::{Access, Permissions};
 pub use query::{
     Condition, Field, Match, NamedSet, Selection, Shape, Start, Style, by_key, check_fields, check_filter, check_list,
-    check_options, page_size, permit, where_equal,
+    check_options, page_size, permit, reference_field, version_field, where_equal,
 };
 pub use refusal::Refusal;
 pub use rules::{Held, held_fields};

@@ -4,8 +4,9 @@ use odata::{Literal, Operator, Query, Selected, Term};
 use uuid::Uuid;
 
 use super::column::{Column, Leaf, Part, resolve};
-use super::schema::{Attribute, DISPLAY, EntityType, Filters, ID, Kind, Member, VERSION};
+use super::schema::{Attribute, DISPLAY, EntityType, Filters, ID, Kind, Member, Reference, VERSION};
 use super::{Access, Fixed, Permissions, Refusal, Value, answers_to};
+use crate::Culture;
 
 /// An entity set under the name it was asked by, which answers repeat.
 #[derive(Clone, Debug)]
@@ -48,8 +49,6 @@ pub enum Shape {
     Attribute(Kind),
     /// A reference to an entity of this set.
     Reference(&'static str),
-    /// The text to show of a value of this kind.
-    Shown(Kind),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -80,20 +79,28 @@ pub enum Match {
 pub struct Style {
     pub skip_nulls: bool,
     pub include_id: bool,
+    /// Of texts in several languages, the one that is shown and ordered by.
+    pub culture: Culture,
 }
 
 impl Style {
-    /// The option `options` (`domain-api.md` §2.1); flags it does not know are somebody else's.
-    pub fn of(query: &Query) -> Result<Self, Refusal> {
+    /// The options `options` (`domain-api.md` §2.1), of which unknown flags are somebody else's, and `culture`, of old
+    /// clients `lang`, which go before what the request accepts (§4.4); one that is no language is passed over.
+    pub fn of(query: &Query, accepted: Culture) -> Result<Self, Refusal> {
         let flags = query.custom("options")?.unwrap_or_default();
         let has = |wanted: &str| flags.split(',').any(|flag| flag.trim().eq_ignore_ascii_case(wanted));
-        Ok(Self { skip_nulls: has("skipnulls"), include_id: has("includeid") })
+        let culture = match query.custom("culture")? {
+            Some(tag) => Some(tag),
+            None => query.custom("lang")?,
+        };
+        let culture = culture.and_then(Culture::of_tag).unwrap_or(accepted);
+        Ok(Self { skip_nulls: has("skipnulls"), include_id: has("includeid"), culture })
     }
 }
 
-/// Refuses system options that the request's resource or method has no use for.
+/// Refuses system options that the request's resource or method has no use for; every answer has a format.
 pub fn check_options(query: &Query, useful: &[&str]) -> Result<(), Refusal> {
-    match query.given.iter().find(|option| !useful.contains(option)) {
+    match query.given.iter().find(|option| **option != "$format" && !useful.contains(option)) {
         Some(option) => Err(Refusal::OutOfPlace(option)),
         None => Ok(()),
     }
@@ -114,10 +121,10 @@ pub fn where_equal(entity: &'static EntityType, column: Column, value: Value, fi
 pub fn check_list(
     entity: &'static EntityType,
     query: &Query,
+    (style, ceiling): (Style, u32),
     permissions: &Permissions,
-    ceiling: u32,
 ) -> Result<Selection, Refusal> {
-    let order = query.orderby.iter().map(|key| order_column(entity, key, permissions));
+    let order = query.orderby.iter().map(|key| order_column(entity, key, style.culture, permissions));
     let order = order.collect::<Result<Vec<_>, _>>()?;
     let start = match &query.skiptoken {
         None => Start::Skip(query.skip.unwrap_or(0).into()),
@@ -125,7 +132,7 @@ pub fn check_list(
     };
     Ok(Selection {
         entity,
-        fields: check_fields(entity, query.select.as_deref(), Style::of(query)?, permissions)?,
+        fields: check_fields(entity, query.select.as_deref(), style, permissions)?,
         conditions: check_filter(entity, query, permissions)?,
         order,
         start,
@@ -152,10 +159,14 @@ fn token_key(token: &str, query: &Query) -> Result<Uuid, Refusal> {
 fn order_column(
     entity: &'static EntityType,
     key: &odata::OrderBy,
+    culture: Culture,
     permissions: &Permissions,
 ) -> Result<(Column, bool), Refusal> {
     let (column, leaf) = resolve(entity, &key.path, permissions)?;
     match leaf {
+        Leaf::Attribute(Attribute { kind: Kind::Names(_), .. }) => {
+            Ok((column.part(Part::Shown(culture)), key.descending))
+        }
         Leaf::Attribute(attribute) if attribute.orderable => Ok((column, key.descending)),
         other => Err(Refusal::NotOrderable { member: other.name() }),
     }
@@ -181,7 +192,7 @@ pub fn check_fields(
     let mut fields: Vec<Field> = Vec::new();
     for member in members {
         if !fields.iter().any(|field| field.name == member.name()) {
-            fields.push(field(entity, member, permissions)?);
+            fields.push(field(entity, member, style.culture, permissions)?);
         }
     }
     Ok(fields)
@@ -199,34 +210,40 @@ pub(super) fn find(entity: &'static EntityType, name: &str) -> Result<&'static M
 pub(super) fn field(
     entity: &'static EntityType,
     member: &'static Member,
+    culture: Culture,
     permissions: &Permissions,
 ) -> Result<Field, Refusal> {
     let attribute = match member {
         Member::Attribute(attribute) => attribute,
-        Member::Reference(reference) => {
-            return Ok(Field {
-                name: reference.name,
-                shape: Shape::Reference(reference.target),
-                columns: vec![Column::own(reference.name, Part::Plain)],
-            });
-        }
+        Member::Reference(reference) => return Ok(reference_field(reference)),
     };
-    let (shape, columns) = match attribute.name {
-        DISPLAY => {
-            let (column, kind) = super::column::display(entity, permissions)?;
-            (Shape::Shown(kind), vec![column])
-        }
-        VERSION => (Shape::Attribute(attribute.kind), vec![Column::of_aggregate(entity, VERSION)]),
+    let columns = match attribute.name {
+        DISPLAY => vec![super::column::display(entity, Part::Shown(culture), permissions)?],
+        VERSION => return Ok(version_field(entity)),
         _ => {
             let parts: &[Part] = match attribute.kind {
                 Kind::Amount | Kind::Quantity => &[Part::Value, Part::Code],
                 _ => &[Part::Plain],
             };
-            let own = |part: &Part| Column::own(attribute.column, *part);
-            (Shape::Attribute(attribute.kind), parts.iter().map(own).collect())
+            parts.iter().map(|part| Column::own(attribute.column, *part)).collect()
         }
     };
-    Ok(Field { name: attribute.name, shape, columns })
+    Ok(Field { name: attribute.name, shape: Shape::Attribute(attribute.kind), columns })
+}
+
+/// The key that a reference holds.
+pub fn reference_field(reference: &'static Reference) -> Field {
+    Field {
+        name: reference.name,
+        shape: Shape::Reference(reference.target),
+        columns: vec![Column::own(reference.name, Part::Plain)],
+    }
+}
+
+/// The version of the aggregate that an entity is of.
+pub fn version_field(entity: &'static EntityType) -> Field {
+    let columns = vec![Column::of_aggregate(entity, VERSION)];
+    Field { name: VERSION, shape: Shape::Attribute(Kind::Integer), columns }
 }
 
 /// `$filter` against the model: paths, kinds of comparison, kinds of literals.
@@ -346,7 +363,7 @@ impl Leaf {
         let (value, expected) = match (attribute.kind, literal) {
             (Kind::Boolean, Literal::Boolean(flag)) => (Some(Value::Boolean(*flag)), ""),
             (Kind::Boolean, _) => (None, "true or false"),
-            (Kind::Integer, Literal::Number(number)) => (number.scaled(0).map(Value::Integer), "a whole number"),
+            (Kind::Integer, Literal::Number(number)) => (number.scaled(0).ok().map(Value::Integer), "a whole number"),
             (Kind::Integer, _) => (None, "a whole number"),
             (Kind::Decimal, _) => return self.decimal(literal),
             (Kind::Instant { exact }, Literal::Instant(micros)) => (Some(Value::Instant(cut(*micros, exact))), ""),
@@ -360,7 +377,9 @@ impl Leaf {
                 let of = type_name.strip_prefix("Erp.").filter(|name| *name == of.name).map(|_| of);
                 (of.and_then(|of| of.rank(member)).map(Value::Rank), "a member of its enumeration")
             }
-            (Kind::Enum(_), Literal::Number(rank)) => (rank.scaled(0).map(Value::Rank), "a member of its enumeration"),
+            (Kind::Enum(_), Literal::Number(rank)) => {
+                (rank.scaled(0).ok().map(Value::Rank), "a member of its enumeration")
+            }
             (Kind::Enum(_), _) => (None, "a member of its enumeration"),
             (Kind::Names(_) | Kind::Amount | Kind::Quantity, _) => (None, "no comparison"),
         };
@@ -371,8 +390,7 @@ impl Leaf {
         let Literal::Number(number) = literal else {
             return Err(self.wrong("a number"));
         };
-        let fixed = number.scaled(Fixed::PLACES).map(|n| Value::Decimal(Fixed(n)));
-        fixed.ok_or_else(|| self.wrong("a number of at most 6 places"))
+        Fixed::of(*number).map(Value::Decimal).map_err(|unfit| Refusal::of_unfit(self.name(), unfit))
     }
 
     fn wrong(self, expected: &'static str) -> Refusal {

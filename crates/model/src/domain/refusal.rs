@@ -1,6 +1,6 @@
-use odata::{EntityId, ErrorBody, Problem};
+use odata::{EntityId, ErrorBody, Problem, Unfit};
 
-use super::Access;
+use super::{Access, Fixed};
 
 /// Why the Domain API does not do what it was asked to; an answer, not an error of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,10 @@ pub enum Refusal {
         member: String,
         expected: &'static str,
     },
-    ReadOnly {
-        member: &'static str,
+    /// Nothing is ever rounded.
+    TooPrecise {
+        member: String,
+        places: u32,
     },
     Missing {
         member: &'static str,
@@ -63,6 +65,11 @@ pub enum Refusal {
         given: String,
         effective: String,
     },
+    /// The unit that is bound is not the one that the quantity names (`domain-api.md` §3.4).
+    OtherUnit {
+        member: &'static str,
+        quantity: &'static str,
+    },
     Closed {
         table: &'static str,
     },
@@ -80,6 +87,10 @@ pub enum Refusal {
         given: i64,
         current: i64,
     },
+    /// The entity's tag is not what `If-Match` or `If-None-Match` asks for (RFC 9110 §13.2.2).
+    PreconditionFailed {
+        current: i64,
+    },
     /// Somebody kept changing it while we tried.
     Busy,
 }
@@ -94,6 +105,14 @@ impl From<Problem> for Refusal {
 }
 
 impl Refusal {
+    pub(super) fn of_unfit(member: &str, unfit: Unfit) -> Self {
+        let member = member.to_owned();
+        match unfit {
+            Unfit::TooPrecise => Self::TooPrecise { member, places: Fixed::PLACES },
+            Unfit::TooLarge => Self::WrongValue { member, expected: "a number from -9223372036854 to 9223372036854" },
+        }
+    }
+
     /// As the caller sees it (`domain-api.md` §3.9). The numbers are ours, but for 2129 of a duplicate key.
     pub fn body(&self) -> ErrorBody {
         let (kind, code, format, parameters) = self.parts();
@@ -135,7 +154,9 @@ impl Refusal {
             Self::WrongValue { member, expected } => {
                 ("ArgumentException", 2011, "'{0}' takes {1}.", vec![text(member), text(expected)])
             }
-            Self::ReadOnly { member } => ("ArgumentException", 2012, "'{0}' is read-only.", vec![text(member)]),
+            Self::TooPrecise { member, places } => {
+                ("ArgumentException", 2016, "'{0}' takes at most {1} decimals.", vec![text(member), places.to_string()])
+            }
             Self::Missing { member } => ("ValidationException", 2101, "'{0}' is required.", vec![text(member)]),
             Self::TooLong { member, longest } => (
                 "ValidationException",
@@ -158,6 +179,9 @@ impl Refusal {
                 "'{0}' is in '{1}', the document is in '{2}'.",
                 vec![text(member), text(given), text(effective)],
             ),
+            Self::OtherUnit { member, quantity } => {
+                ("ValidationException", 2107, "'{0}' is not the unit of '{1}'.", vec![text(member), text(quantity)])
+            }
             Self::Closed { table } => (
                 "ConstraintException",
                 2106,
@@ -181,6 +205,12 @@ impl Refusal {
                 2131,
                 "ObjectVersion {0} is out of date, the current one is {1}.",
                 vec![given.to_string(), current.to_string()],
+            ),
+            Self::PreconditionFailed { current } => (
+                "ConcurrencyException",
+                2133,
+                "The request's precondition does not hold: the entity's ETag is W/\"{0}\".",
+                vec![current.to_string()],
             ),
             Self::Busy => ("ConcurrencyException", 2132, "The entry is being changed, try again.", Vec::new()),
         }

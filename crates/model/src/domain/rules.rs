@@ -1,6 +1,6 @@
 //! What must hold of an aggregate before one of its rows is written (`domain-api.md` §3.5).
 
-use odata::format_instant;
+use odata::{Preconditions, format_instant};
 
 use super::query::{Field, Shape};
 use super::schema::{Attribute, CHANGED_AT, EntityType, Kind, Member, Rule, VERSION};
@@ -84,6 +84,12 @@ impl Held {
             }
         }
         Ok(())
+    }
+
+    /// The entity's tag is the version of its aggregate.
+    pub fn check_preconditions(&self, preconditions: &Preconditions) -> Result<(), Refusal> {
+        let current = self.version();
+        if preconditions.hold(&current.to_string()) { Ok(()) } else { Err(Refusal::PreconditionFailed { current }) }
     }
 
     /// The rules for a row of `entity` as `changes` will leave it; codes in `changes` are those of the register.

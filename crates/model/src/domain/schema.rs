@@ -256,7 +256,7 @@ impl Attribute {
         Member::Attribute(self)
     }
 
-    /// Whether a body may hold it.
+    /// Whether a body may set it.
     pub const fn writable(&self) -> bool {
         matches!(self.origin, Origin::Written | Origin::Default(_))
     }
@@ -295,9 +295,7 @@ pub(super) const fn choice(name: &'static str, of: &'static Enumeration) -> Attr
 }
 
 pub(super) const fn names(name: &'static str, longest: usize) -> Attribute {
-    let mut attribute = Attribute::new(name, Kind::Names(longest), Filters::LIKE);
-    attribute.orderable = false;
-    attribute
+    Attribute::new(name, Kind::Names(longest), Filters::LIKE)
 }
 
 pub(super) const fn amount(name: &'static str) -> Attribute {

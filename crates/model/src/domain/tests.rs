@@ -1,8 +1,8 @@
-use odata::{Json, Operator, Query, Resource, Url};
+use odata::{EntityTags, Json, Operator, Preconditions, Query, Resource, Url};
 use uuid::Uuid;
 
 use super::*;
-use crate::Timestamp;
+use crate::{Culture, Timestamp};
 
 const KEY: &str = "c0000000-0000-4000-8000-000000001001";
 const ROOT: &str = "https://shop.example.test/api/domain/odata/";
@@ -26,7 +26,8 @@ fn filter(set: &str, text: &str) -> Result<Vec<Condition>, Refusal> {
 
 fn fields(set: &str, raw: &str) -> Result<Vec<&'static str>, Refusal> {
     let query = query(raw);
-    let fields = check_fields(entity(set), query.select.as_deref(), Style::of(&query)?, &everything())?;
+    let fields =
+        check_fields(entity(set), query.select.as_deref(), Style::of(&query, Culture::ENGLISH)?, &everything())?;
     Ok(fields.iter().map(|field| field.name).collect())
 }
 
@@ -213,7 +214,7 @@ fn what_the_model_does_not_compare_is_refused_with_its_name() {
         ("Crm_Customers", "equalnull(Number,null)"),
         ("Crm_Customers", "Active eq 'true'"),
         ("Crm_Customers", "GracePeriodDays eq 1.5"),
-        ("Crm_Customers", "CreditLimitValue eq 0.0000001"),
+        ("Crm_Customers", "CreditLimitValue eq 1e13"),
         ("Crm_Customers", "FromDate eq '2026-01-01'"),
         ("Crm_Customers", "Id eq 'c0000000-0000-4000-8000-000000001001'"),
         ("Crm_Customers", "Party eq 'Crm_Customers(c0000000-0000-4000-8000-000000001001)'"),
@@ -224,6 +225,8 @@ fn what_the_model_does_not_compare_is_refused_with_its_name() {
     ] {
         assert!(matches!(filter(set, text), Err(Refusal::WrongValue { .. })), "{text}");
     }
+    let too_precise = Refusal::TooPrecise { member: "CreditLimit".to_owned(), places: 6 };
+    assert_eq!(filter("Crm_Customers", "CreditLimitValue eq 0.0000001"), Err(too_precise));
     assert_eq!(
         filter("Crm_Customers", "matchesPattern(Number,'x')"),
         Err(Refusal::Unsupported("matchesPattern".to_owned()))
@@ -243,14 +246,18 @@ fn what_a_role_may_not_read_is_not_read_through_a_reference() {
     }
     let shown = |raw: &str| check_fields(customers, query(raw).select.as_deref(), Style::default(), &viewer);
     assert_eq!(shown("$select=DisplayText").map(|fields| fields.len()), Err(refusal.clone()));
-    let order = check_list(customers, &query("$orderby=Party/PartyCode"), &viewer, 10);
+    let order = check_list(customers, &query("$orderby=Party/PartyCode"), (Style::default(), 10), &viewer);
     assert_eq!(order.map(|selection| selection.limit), Err(refusal));
     assert!(shown("").is_ok(), "the reference itself is the customer's");
 }
 
 #[test]
 fn a_list_is_cut_at_the_page_with_one_row_to_see_whether_others_follow() {
-    let list = |raw: &str| check_list(entity("Crm_Customers"), &query(raw), &everything(), 100);
+    let list = |raw: &str| {
+        let (query, accepted) = (query(raw), Culture::of_tag("bg").expect("a language"));
+        let style = Style::of(&query, accepted)?;
+        check_list(entity("Crm_Customers"), &query, (style, 100), &everything())
+    };
     for (raw, limit, start) in [
         ("", 101, Start::Skip(0)),
         ("$top=10", 11, Start::Skip(0)),
@@ -266,8 +273,24 @@ fn a_list_is_cut_at_the_page_with_one_row_to_see_whether_others_follow() {
     }
     let order = list("$orderby=Number%20desc,GracePeriodDays").expect("orderable").order;
     assert_eq!(order, [("Number", true), ("GracePeriodDays", false)].map(|(n, d)| (Column::own(n, Part::Plain), d)));
-    for raw in ["$orderby=CreditLimit", "$orderby=CreditLimitValue", "$orderby=Party", "$orderby=Party/PartyName"] {
+    for raw in [
+        "$orderby=CreditLimit",
+        "$orderby=CreditLimitValue",
+        "$orderby=Party",
+        "$orderby=ObjectVersion",
+        "$orderby=DisplayText",
+    ] {
         assert!(matches!(list(raw), Err(Refusal::NotOrderable { .. })), "{raw}");
+    }
+    for (raw, code) in [
+        ("$orderby=Party/PartyName", "BG"),
+        ("$orderby=Party/PartyName&culture=de-AT", "DE"),
+        ("$orderby=Party/PartyName&lang=fr", "FR"),
+        ("$orderby=Party/PartyName&culture=deu&lang=fr", "BG"),
+    ] {
+        let column = list(raw).expect("orderable").order.remove(0).0;
+        let culture = Culture::of_tag(code).expect("a language");
+        assert_eq!((column.name, column.part), ("Name", Part::Shown(culture)), "{raw}");
     }
 }
 
@@ -345,7 +368,7 @@ fn values_of_another_type_are_refused() {
         ("Crm_Customers", r#"{"CreditLimit":5}"#),
         ("Crm_Customers", r#"{"CreditLimit":{"Value":5}}"#),
         ("Crm_Customers", r#"{"CreditLimit":{"Value":5,"Unit":"kg"}}"#),
-        ("Crm_Customers", r#"{"CreditLimit":{"Value":0.0000001,"Currency":"EUR"}}"#),
+        ("Crm_Customers", r#"{"CreditLimit":{"Value":1e13,"Currency":"EUR"}}"#),
         ("Crm_Customers", r#"{"Party":"General_Contacts_Companies(c0000000-0000-4000-8000-000000001001)"}"#),
         ("Crm_Customers", r#"{"Party":{"@odata.id":"Crm_Customers(c0000000-0000-4000-8000-000000001001)"}}"#),
         ("Crm_Customers", r#"{"Party@odata.bind":7}"#),
@@ -367,29 +390,84 @@ fn values_of_another_type_are_refused() {
 }
 
 #[test]
-fn what_is_not_the_callers_to_write_is_read_only() {
-    for (set, body, member) in [
-        ("Crm_Customers", r#"{"Id":"c0000000-0000-4000-8000-000000001001"}"#, "Id"),
-        ("Crm_Customers", r#"{"CreationUser":"x"}"#, "CreationUser"),
-        ("Crm_Customers", r#"{"DisplayText":"x"}"#, "DisplayText"),
-        ("Crm_Sales_SalesOrders", r#"{"State":"Released"}"#, "State"),
+fn each_part_of_a_value_that_is_wrong_is_named() {
+    for (set, body, message) in [
         (
-            "Crm_Sales_SalesOrders",
-            r#"{"DocumentCurrency@odata.bind":"General_Currencies(c0000000-0000-4000-8000-000000001001)"}"#,
-            "DocumentCurrency",
+            "Crm_Customers",
+            r#"{"CreditLimit":{"Value":0.0000001,"Currency":"EUR"}}"#,
+            "'CreditLimit/Value' takes at most 6 decimals.",
         ),
         (
             "Crm_Sales_SalesOrderLines",
-            r#"{"SalesOrder@odata.bind":"Crm_Sales_SalesOrders(c0000000-0000-4000-8000-000000001001)"}"#,
-            "SalesOrder",
+            r#"{"Quantity":{"Value":"1.2345678","Unit":"pcs"}}"#,
+            "'Quantity/Value' takes at most 6 decimals.",
         ),
-        ("Crm_Sales_SalesOrderLines", r#"{"QuantityUnit":null}"#, "QuantityUnit"),
-        ("General_Contacts_Companies", r#"{"PartyName":{"EN":"x"}}"#, "PartyName"),
+        ("General_Products_Products", r#"{"ScrapRate":0.0000001}"#, "'ScrapRate' takes at most 6 decimals."),
+        (
+            "General_Products_Products",
+            r#"{"ScrapRate":1e13}"#,
+            "'ScrapRate' takes a number from -9223372036854 to 9223372036854.",
+        ),
+        ("General_Products_Products", r#"{"ScrapRate":true}"#, "'ScrapRate' takes a number."),
+        (
+            "Crm_Customers",
+            r#"{"CreditLimit":{"Value":"much","Currency":"EUR"}}"#,
+            "'CreditLimit/Value' takes a number.",
+        ),
+        ("Crm_Customers", r#"{"CreditLimit":{"Value":1,"Currency":7}}"#, "'CreditLimit/Currency' takes a code."),
+        ("Crm_Customers", r#"{"CreditLimit":{"Value":1,"Currency":""}}"#, "'CreditLimit/Currency' takes a code."),
+        ("Crm_Customers", r#"{"CreditLimit":{"Value":1}}"#, "'CreditLimit' takes an object of Value and Currency."),
+        ("Crm_Customers", r#"{"CreditLimit":7}"#, "'CreditLimit' takes an object of Value and Currency."),
     ] {
-        assert_eq!(update(set, body).map(|_| ()), Err(Refusal::ReadOnly { member }), "{body}");
+        assert_eq!(update(set, body).expect_err(body).body().message, message, "{body}");
     }
-    let create = create("Crm_Customers", r#"{"ObjectVersion":1}"#);
-    assert_eq!(create.map(|_| ()), Err(Refusal::ReadOnly { member: VERSION }));
+}
+
+/// `OData` Protocol 4.01 §11.4.3, and §11.4.2 for what is computed.
+#[test]
+fn what_is_not_the_callers_to_write_is_passed_over() {
+    for (set, body) in [
+        ("Crm_Customers", r#"{"Id":"c0000000-0000-4000-8000-000000000000"}"#),
+        ("Crm_Customers", r#"{"CreationUser":"x","UpdateTime":null,"AggregateLastUpdateTimeUtc":7}"#),
+        ("Crm_Customers", r#"{"DisplayText":"x","Party@odata.navigationLink":"x","Number@odata.type":"x"}"#),
+        ("Crm_Sales_SalesOrders", r#"{"State":"Released","Void":true}"#),
+        ("Crm_Sales_SalesOrders", r#"{"DocumentCurrency@odata.bind":"General_Currencies(x)"}"#),
+        ("Crm_Sales_SalesOrderLines", r#"{"SalesOrder":{"@odata.id":"Crm_Sales_SalesOrders(x)"}}"#),
+        ("General_Contacts_Companies", r#"{"PartyName":{"EN":"x"}}"#),
+    ] {
+        let changes = update(set, body).unwrap_or_else(|refusal| panic!("{body}: {refusal:?}"));
+        assert!(changes.assignments.is_empty() && changes.units.is_empty(), "{body}");
+    }
+    let body = format!(r#"{{{CUSTOMER},"ObjectVersion":9,"Id":"x","CreationUser":"mallory","CreationTime":7}}"#);
+    let changes = create("Crm_Customers", &body).expect("what the server fills in is passed over");
+    assert_eq!(value_of(&changes, "CreationUser"), Some(&Value::text("alice")));
+    assert_eq!(changes.version, None);
+}
+
+/// `domain-api.md` §3.4: whichever stands first.
+#[test]
+fn a_unit_that_is_bound_is_the_quantitys() {
+    let (pieces, boxes) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let lines = entity("Crm_Sales_SalesOrderLines");
+    let held = |_: &str| Value::Guid(pieces);
+    let of = |unit: Uuid| format!(r#""QuantityUnit":{{"@odata.id":"General_MeasurementUnits({unit})"}}"#);
+    let quantity = r#""Quantity":{"Value":1,"Unit":"box"}"#;
+    for (body, written, agree) in [
+        (of(pieces), None, true),
+        (of(boxes), None, false),
+        (r#""QuantityUnit":null"#.to_owned(), None, false),
+        (format!("{},{quantity}", of(boxes)), Some(boxes), true),
+        (format!("{quantity},{}", of(boxes)), Some(boxes), true),
+        (format!("{},{quantity}", of(pieces)), Some(boxes), false),
+        (quantity.to_owned(), Some(boxes), true),
+    ] {
+        let mut changes = update("Crm_Sales_SalesOrderLines", &format!("{{{body}}}")).expect("valid");
+        if written.is_some() {
+            changes.follow(lines, "Quantity", written);
+        }
+        let refusal = Refusal::OtherUnit { member: "QuantityUnit", quantity: "Quantity" };
+        assert_eq!(changes.check_units(held), if agree { Ok(()) } else { Err(refusal) }, "{body}");
+    }
 }
 
 #[test]
@@ -423,6 +501,21 @@ fn a_version_that_is_not_the_current_one_is_refused() {
     assert_eq!(check(r#"{"ObjectVersion":4,"GracePeriodDays":1}"#), Ok(()));
     assert_eq!(check(r#"{"GracePeriodDays":1}"#), Ok(()));
     assert_eq!(check(r#"{"ObjectVersion":3,"GracePeriodDays":1}"#), Err(Refusal::OutOfDate { given: 3, current: 4 }));
+}
+
+#[test]
+fn a_tag_that_is_not_the_current_one_is_refused() {
+    let held = held("Crm_Customers", &[(VERSION, Value::Integer(4))]);
+    let tags = |header: &str| Some(EntityTags::parse(header).expect("tags"));
+    let check = |if_match, if_none_match| held.check_preconditions(&Preconditions { if_match, if_none_match });
+    let failed = Err(Refusal::PreconditionFailed { current: 4 });
+    assert_eq!(check(None, None), Ok(()));
+    assert_eq!(check(tags("*"), None), Ok(()));
+    assert_eq!(check(tags("W/\"3\", \"4\""), None), Ok(()));
+    assert_eq!(check(tags("W/\"3\""), None), failed);
+    assert_eq!(check(tags("\"04\""), None), failed);
+    assert_eq!(check(None, tags("W/\"3\"")), Ok(()));
+    assert_eq!(check(None, tags("*")), failed);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 use std::fmt;
 
+use odata::{Decimal, Unfit};
 use uuid::Uuid;
+
+use crate::Culture;
 
 /// A decimal in millionths: compared, ordered and added exactly, in a database too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,6 +12,10 @@ pub struct Fixed(pub i64);
 impl Fixed {
     pub const PLACES: u32 = 6;
     pub const ONE: i64 = 1_000_000;
+
+    pub fn of(number: Decimal) -> Result<Self, Unfit> {
+        number.scaled(Self::PLACES).map(Self)
+    }
 }
 
 /// As JSON and people write it, without zeros at the end.
@@ -52,13 +59,14 @@ impl Value {
         Self::Text(text.to_owned())
     }
 
-    /// What a person who reads no other language is shown: the English text, else the first.
-    pub fn shown(&self) -> &str {
+    /// What a reader of this language is shown: the text in it, else the English one, else the first.
+    pub fn shown(&self, culture: Culture) -> &str {
         match self {
             Self::Text(text) => text,
             Self::Names(names) => {
-                let english = names.iter().find(|(language, _)| language == "EN");
-                english.or(names.first()).map_or("", |(_, text)| text)
+                let of = |culture: Culture| names.iter().find(|(language, _)| language == culture.code());
+                let shown = of(culture).or_else(|| of(Culture::ENGLISH)).or(names.first());
+                shown.map_or("", |(_, text)| text)
             }
             _ => "",
         }
@@ -83,13 +91,16 @@ mod tests {
     }
 
     #[test]
-    fn the_shown_text_is_english_or_the_first() {
+    fn the_shown_text_is_the_readers_the_english_or_the_first() {
         let names = |pairs: &[(&str, &str)]| {
             Value::Names(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
         };
-        assert_eq!(names(&[("DE", "Apfel"), ("EN", "Apple")]).shown(), "Apple");
-        assert_eq!(names(&[("DE", "Apfel")]).shown(), "Apfel");
-        assert_eq!(Value::text("x").shown(), "x");
-        assert_eq!(Value::Null.shown(), "");
+        let culture = |tag| Culture::of_tag(tag).expect("a language");
+        let both = names(&[("DE", "Apfel"), ("EN", "Apple")]);
+        assert_eq!(both.shown(culture("de")), "Apfel");
+        assert_eq!(both.shown(culture("bg")), "Apple");
+        assert_eq!(names(&[("DE", "Apfel"), ("FR", "pomme")]).shown(culture("bg")), "Apfel");
+        assert_eq!(Value::text("x").shown(culture("de")), "x");
+        assert_eq!(Value::Null.shown(culture("de")), "");
     }
 }

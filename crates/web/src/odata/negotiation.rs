@@ -1,0 +1,108 @@
+//! What a request accepts (RFC 9110 §12.5) and what it makes its answer depend on (§13.1).
+
+use http::header::{ACCEPT, IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use model::domain::Refusal;
+use odata::{EntityTags, Preconditions, Query};
+
+use super::{Refused, header};
+use crate::headers;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metadata {
+    None,
+    Minimal,
+}
+
+/// What is asked for in the place of the JSON that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unacceptable {
+    MediaType,
+    FullMetadata,
+    /// A level that `OData` JSON Format §4.5.1 does not have.
+    Metadata,
+}
+
+impl Unacceptable {
+    pub(super) const fn message(self) -> &'static str {
+        match self {
+            Self::MediaType => "Answers are JSON: ask for application/json.",
+            Self::FullMetadata => {
+                "Full metadata is not offered: ask for odata.metadata=minimal or odata.metadata=none."
+            }
+            Self::Metadata => "Metadata is minimal or none: ask for odata.metadata=minimal or odata.metadata=none.",
+        }
+    }
+}
+
+/// `OData` Protocol 4.01 §8.2.7: an answer in 4.0 must not be too new for the client.
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
+    let newest = headers.get("OData-MaxVersion").map(|version| version.to_str().unwrap_or_default());
+    match newest {
+        None | Some("4.0" | "4.01") => Ok(()),
+        Some(_) => Err(Refusal::WrongValue { member: "OData-MaxVersion".to_owned(), expected: "4.0 or 4.01" }),
+    }
+}
+
+/// `$format` goes before `Accept` (`OData` Protocol 4.01 §11.2.12), and `json` is short for JSON.
+pub(super) fn wanted(headers: &HeaderMap, query: &Query) -> Result<Metadata, Refused> {
+    let wanted = match query.format.as_deref().map(str::trim) {
+        Some(format) if format.eq_ignore_ascii_case("json") => Ok(Metadata::Minimal),
+        Some(format) => metadata_of(format),
+        None => accepted(headers),
+    };
+    wanted.map_err(Refused::NotAcceptable)
+}
+
+/// The first range of `Accept` that takes an answer we have says how much metadata is wanted.
+fn accepted(headers: &HeaderMap) -> Result<Metadata, Unacceptable> {
+    let mut ranges = headers::members(headers, ACCEPT).peekable();
+    if ranges.peek().is_none_or(|range| range.is_empty()) {
+        return Ok(Metadata::Minimal);
+    }
+    let mut nearest = Unacceptable::MediaType;
+    for range in ranges {
+        match metadata_of(&range) {
+            Ok(metadata) => return Ok(metadata),
+            Err(Unacceptable::MediaType) => {}
+            Err(near) => nearest = near,
+        }
+    }
+    Err(nearest)
+}
+
+/// How much metadata one media range asks for (`OData` JSON Format 4.01 §4.5); `full` is more than there is.
+fn metadata_of(range: &str) -> Result<Metadata, Unacceptable> {
+    let mut parts = range.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    if !["*/*", "application/*", "application/json"].iter().any(|json| media.eq_ignore_ascii_case(json)) {
+        return Err(Unacceptable::MediaType);
+    }
+    let metadata = parts
+        .filter_map(|part| part.split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("odata.metadata") || name.eq_ignore_ascii_case("metadata"));
+    match metadata.map(|(_, wanted)| wanted.to_ascii_lowercase()).as_deref() {
+        None | Some("minimal") => Ok(Metadata::Minimal),
+        Some("none") => Ok(Metadata::None),
+        Some("full") => Err(Unacceptable::FullMetadata),
+        Some(_) => Err(Unacceptable::Metadata),
+    }
+}
+
+/// `If-Match` and `If-None-Match` of a request for one entity. An `If-Match` that cannot be read is refused: what it guards
+/// would be written without it.
+pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Refusal> {
+    let tags = |name: HeaderName| {
+        let members: Vec<_> = headers::members(headers, name).collect();
+        (!members.is_empty()).then(|| EntityTags::parse(&members.join(",")))
+    };
+    let expected = "* or entity tags, such as W/\"3\"";
+    let malformed = || Refusal::WrongValue { member: "If-Match".to_owned(), expected };
+    let if_match = tags(IF_MATCH).map(|tags| tags.ok_or_else(malformed)).transpose()?;
+    Ok(Preconditions { if_match, if_none_match: tags(IF_NONE_MATCH).flatten() })
+}
+
+/// The version of the aggregate that an entity is of. Weak: what is selected, and how it is written, is not in it.
+pub(super) fn entity_tag(version: i64) -> HeaderValue {
+    header(&format!("W/\"{version}\""))
+}
