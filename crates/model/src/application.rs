@@ -26,6 +26,7 @@ const ONLY_BY_NAME: [&str; 2] = ["sec", MANAGE_SCOPE];
 
 /// The register entry of an OAuth client (`identity.md` §2). Its `ApplicationUri` is the `client_id`.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of the record")]
 pub struct TrustedApplication {
     pub id: ApplicationId,
     pub uri: ClientId,
@@ -42,6 +43,8 @@ pub struct TrustedApplication {
     pub access_tokens: ReferenceTokenPolicy,
     pub basic_authentication_allowed: bool,
     pub require_consent: bool,
+    /// PKCE is asked of a Confidential application too; of a Public one it always is (RFC 9700 §2.1.1).
+    pub require_pkce: bool,
     pub enabled: bool,
     /// Raised when the application is disabled: tokens issued before are dead.
     pub epoch: i64,
@@ -382,6 +385,7 @@ pub(crate) mod tests {
             access_tokens: ReferenceTokenPolicy::None,
             basic_authentication_allowed: false,
             require_consent: true,
+            require_pkce: false,
             enabled: true,
             epoch: 0,
             access_token_lifetime: None,

@@ -112,7 +112,10 @@ impl Sent {
 pub enum AuthorizeRefusal {
     Malformed(AuthorizationError, Sent),
     NotForSignIn,
-    PkceRequired,
+    PkceRequired {
+        /// By the record of a Confidential application.
+        by_record: bool,
+    },
     Pkce(PkceError, Sent),
     ScopeNotAllowed(ScopeNotAllowed),
     UserTypeNotAllowed {
@@ -152,7 +155,7 @@ impl AuthorizeRefusal {
         match self {
             Self::Malformed(error, _) => error.code,
             Self::NotForSignIn => Code::UnauthorizedClient,
-            Self::PkceRequired | Self::Pkce(..) => Code::InvalidRequest,
+            Self::PkceRequired { .. } | Self::Pkce(..) => Code::InvalidRequest,
             Self::ScopeNotAllowed(_) => Code::InvalidScope,
             Self::UserTypeNotAllowed { .. } | Self::ConsentRefused { .. } => Code::AccessDenied,
             Self::LoginRequired(_) => Code::LoginRequired,
@@ -167,7 +170,7 @@ impl AuthorizeRefusal {
         match self {
             Self::Malformed(error, _) => error.description.clone(),
             Self::NotForSignIn => "this application may not sign users in".into(),
-            Self::PkceRequired => "code_challenge is required: use PKCE with S256 (RFC 7636)".into(),
+            Self::PkceRequired { .. } => "code_challenge is required: use PKCE with S256 (RFC 7636)".into(),
             Self::Pkce(error, _) => error.to_string().into(),
             Self::ScopeNotAllowed(refusal) => refusal.description().into(),
             Self::UserTypeNotAllowed { .. } => "this kind of user may not sign in to this application".into(),
@@ -188,7 +191,7 @@ impl Refusal for AuthorizeRefusal {
         match self {
             Self::Malformed(..) => "malformed_request",
             Self::NotForSignIn => "application_not_for_sign_in",
-            Self::PkceRequired => "pkce_required",
+            Self::PkceRequired { .. } => "pkce_required",
             Self::Pkce(..) => "pkce_refused",
             Self::ScopeNotAllowed(_) => ScopeNotAllowed::CAUSE,
             Self::UserTypeNotAllowed { .. } => "user_type_not_allowed",
@@ -215,8 +218,15 @@ impl Refusal for AuthorizeRefusal {
                 "the application signs users in",
                 "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",
             ),
-            Self::PkceRequired => Details::new("a Public application sends code_challenge", "RFC 9700 §2.1.1")
-                .expected("code_challenge_method", "S256"),
+            Self::PkceRequired { by_record } => {
+                let details = if *by_record {
+                    Details::new("the application sends code_challenge, as its record requires", "RequirePkce")
+                        .expected("RequirePkce", "false")
+                } else {
+                    Details::new("a Public application sends code_challenge", "RFC 9700 §2.1.1")
+                };
+                details.expected("code_challenge_method", "S256")
+            }
             Self::Pkce(error, sent) => {
                 let details = Details::new("code_challenge is one of S256", "RFC 7636 §4.3");
                 told(details.expected("problem", error), sent)
@@ -285,7 +295,7 @@ type Check = fn(&TrustedApplication, &AuthorizationRequest) -> Result<(), Author
 /// One line, one rule, in the order of `identity.md` §3.1; the first that fails is the answer.
 const CHECKS: &[Check] = &[
     application_signs_users_in,         // RFC 6749 §4.1.2.1, unauthorized_client
-    public_application_uses_pkce,       // RFC 9700 §2.1.1
+    pkce_is_used_where_required,        // RFC 9700 §2.1.1
     challenge_is_s256,                  // RFC 7636 §4.3
     scope_is_registered_or_of_protocol, // RFC 6749 §3.3
 ];
@@ -294,11 +304,11 @@ fn application_signs_users_in(app: &TrustedApplication, _: &AuthorizationRequest
     if app.sign_in.allowed() { Ok(()) } else { Err(AuthorizeRefusal::NotForSignIn) }
 }
 
-fn public_application_uses_pkce(
-    app: &TrustedApplication,
-    asked: &AuthorizationRequest,
-) -> Result<(), AuthorizeRefusal> {
-    if app.is_public() && asked.code_challenge.is_none() { Err(AuthorizeRefusal::PkceRequired) } else { Ok(()) }
+fn pkce_is_used_where_required(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<(), AuthorizeRefusal> {
+    if asked.code_challenge.is_none() && (app.is_public() || app.require_pkce) {
+        return Err(AuthorizeRefusal::PkceRequired { by_record: !app.is_public() });
+    }
+    Ok(())
 }
 
 fn challenge_is_s256(_: &TrustedApplication, asked: &AuthorizationRequest) -> Result<(), AuthorizeRefusal> {

@@ -63,6 +63,8 @@ pub struct ApplicationRecord {
     pub public_refresh_allowed: bool,
     #[serde(default = "yes")]
     pub require_consent: bool,
+    #[serde(default)]
+    pub require_pkce: bool,
     #[serde(default = "yes")]
     pub is_enabled: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses_as_written")]
@@ -185,6 +187,7 @@ impl ApplicationRecord {
             basic_authentication_allowed: false,
             public_refresh_allowed: false,
             require_consent: true,
+            require_pkce: false,
             is_enabled: true,
             allowed_cors_origins: vec![],
             access_token_seconds: None,
@@ -272,6 +275,7 @@ impl ApplicationRecord {
             },
             basic_authentication_allowed: self.basic_authentication_allowed,
             require_consent: self.require_consent,
+            require_pkce: self.require_pkce,
             enabled: self.is_enabled,
             epoch: registration.epoch,
             access_token_lifetime: self.access_token_seconds.map(Duration::from_secs),
@@ -446,6 +450,7 @@ impl TrustedApplication {
             basic_authentication_allowed: self.basic_authentication_allowed,
             public_refresh_allowed: matches!(self.client_type, ClientType::Public { refresh: PublicRefresh::Allowed }),
             require_consent: self.require_consent,
+            require_pkce: self.require_pkce,
             is_enabled: self.enabled,
             allowed_cors_origins: self.cors_origins.clone(),
             access_token_seconds: self.access_token_lifetime.map(|lifetime| lifetime.as_secs()),
@@ -608,6 +613,7 @@ mod tests {
         let text = json!({
             "ApplicationUri": "my.app", "Name": "Mine", "ClientType": "Public", "Scope": "read DomainApi",
             "ImpersonateAsInternalUserAllowed": true, "PublicRefreshAllowed": true, "RequireConsent": false,
+            "RequirePkce": true,
             "ImpersonateLoginUrl": ["http://127.0.0.1/callback"], "AccessTokens": "AuthenticatedUsers",
         });
         let record: ApplicationRecord = serde_json::from_value(text).expect("well-formed");

@@ -109,7 +109,7 @@ async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Resp
     let is_legacy = door != Door::Data || shown.as_ref().is_ok_and(Credential::is_legacy);
     let Outcome { caller, answer } = match door {
         // Old clients' ways are boxed: their futures are large, and a token's call should not carry them along.
-        Door::Login => Box::pin(legacy::login(&mut visit, body)).await,
+        Door::Login => Box::pin(legacy::login(&mut visit, &parts.headers, body)).await,
         Door::Data | Door::Logout => call_with(&mut visit, door, shown, &parts, body).await,
     };
     let (mut response, refused) = match answer {
@@ -217,7 +217,7 @@ async fn answer(
     let body = match parts.method {
         // A reading has no body that would mean anything (RFC 9110 §9.3.1).
         Method::GET | Method::HEAD => Bytes::new(),
-        _ => match body::read(body, LARGEST_BODY).await {
+        _ => match body::read(&parts.headers, body, LARGEST_BODY).await {
             Ok(body) => body,
             Err(error) => return Ok(Err(Refused::Body(error))),
         },
@@ -336,11 +336,7 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
         Refused::Guard(GuardRefusal::Legacy(refusal)) => return legacy::refusal(realm, refusal),
         Refused::BadLogin(what) => (StatusCode::BAD_REQUEST, "ArgumentException", (*what).to_owned(), None),
         Refused::Body(problem) => {
-            let status = match problem {
-                BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            (status, "ArgumentException", problem.description(), None)
+            return problem.answered(error(problem.status(), "ArgumentException", problem.description()));
         }
     };
     let mut response = error(status, kind, message);

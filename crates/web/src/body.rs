@@ -1,17 +1,22 @@
 //! Reading what outsiders send: bounded, and only in the shape that is expected.
 
 use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use oauth::params::{ParamError, Params};
+use oauth::params::{MOST_BYTES, ParamError, Params};
 
-/// The largest form: room for every parameter at its longest.
-pub(crate) const LARGEST_FORM: usize = 32 * 1024;
+use crate::headers;
+
+/// The largest form: as much as is read of parameters.
+pub(crate) const LARGEST_FORM: usize = MOST_BYTES;
 
 #[derive(Debug)]
 pub(crate) enum BodyError {
     TooLarge,
+    /// `Content-Encoding` says that it is compressed, or otherwise not as it is.
+    Encoded,
     /// The connection broke, or was too slow.
     Unfinished,
     NotAForm,
@@ -32,6 +37,7 @@ impl BodyError {
     pub(crate) fn description(&self) -> String {
         match self {
             Self::TooLarge => "the body is too large".to_owned(),
+            Self::Encoded => "send the body as it is, without Content-Encoding".to_owned(),
             Self::Unfinished => "the body did not arrive whole".to_owned(),
             Self::NotAForm => "send application/x-www-form-urlencoded".to_owned(),
             Self::NotMultipart => "send multipart/form-data".to_owned(),
@@ -39,9 +45,33 @@ impl BodyError {
             Self::Params(error) => error.to_string(),
         }
     }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The answer, with what would be accepted instead (RFC 9110 §12.5.3, §15.5.16).
+    pub(crate) fn answered(&self, mut response: Response) -> Response {
+        if let Self::Encoded = self {
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        response
+    }
 }
 
-pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, BodyError> {
+/// Nothing is unpacked here: a small body could become a large one.
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), BodyError> {
+    let mut codings = headers::members(headers, header::CONTENT_ENCODING);
+    let is_plain = codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"));
+    if is_plain { Ok(()) } else { Err(BodyError::Encoded) }
+}
+
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    check_encoding(headers)?;
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
@@ -71,7 +101,7 @@ const MOST_PARTS: usize = 8;
 pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> Result<Parts, BodyError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(content_type).map_err(|_| BodyError::NotMultipart)?;
-    let whole = read(body, limit).await?;
+    let whole = read(headers, body, limit).await?;
     let stream = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(whole)));
     let mut multipart = multer::Multipart::new(stream, boundary);
     let mut parts = Vec::new();
@@ -89,7 +119,7 @@ pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> 
 pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Params, BodyError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let bytes = read(body, LARGEST_FORM).await?;
+    let bytes = read(headers, body, LARGEST_FORM).await?;
     if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(BodyError::NotAForm);
     }

@@ -13,10 +13,15 @@ pub(crate) enum Readers {
 }
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
-const ALLOWED_HEADERS: &str = "Authorization, Content-Type, Accept-Language, TransactionId, Prefer, X-Api-Key, Api-Key, \
-                               X-Application-Uri, OData-Version, OData-MaxVersion";
-const EXPOSED_HEADERS: &str =
-    "OData-Version, Location, OData-EntityId, WWW-Authenticate, Retry-After, Sunset, X-Request-Id";
+/// What our endpoints read, and what libraries in browsers send unasked: OData clients (`OData-…`, `If-…`, `…DataServiceVersion`),
+/// HTTP clients (`X-Requested-With`), tracers (W3C Trace Context, `baggage`). A list, not an echo of what is asked for.
+const ALLOWED_HEADERS: &str = "Accept, Accept-Language, Authorization, Content-Type, X-Api-Key, Api-Key, X-Application-Uri, \
+                               TransactionId, Prefer, If-Match, If-None-Match, OData-Version, OData-MaxVersion, \
+                               OData-Isolation, DataServiceVersion, MaxDataServiceVersion, X-Requested-With, \
+                               X-CSRF-Token, Cache-Control, Pragma, traceparent, tracestate, baggage, \
+                               X-Request-Id, X-Correlation-Id";
+const EXPOSED_HEADERS: &str = "OData-Version, ETag, Location, OData-EntityId, Preference-Applied, WWW-Authenticate, \
+                               Retry-After, Allow, Accept-Encoding, Sunset, X-Request-Id";
 const PREFLIGHT_SECONDS: &str = "600";
 
 fn allowed_origin(visit: &Visit, headers: &HeaderMap, readers: Readers) -> Option<HeaderValue> {

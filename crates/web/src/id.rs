@@ -182,7 +182,7 @@ pub(crate) fn malformed(visit: &mut Visit, error: impl Into<BodyError>) -> Respo
     let words = visit.words();
     let (title, message, what_to_do) = words.problems.unreadable;
     let message = format!("{message} ({})", words.malformed.body(&error));
-    error_page(visit, StatusCode::BAD_REQUEST, (title, &message, what_to_do, "invalid_request"))
+    error.answered(error_page(visit, error.status(), (title, &message, what_to_do, "invalid_request")))
 }
 
 fn tell_refused(visit: &mut Visit, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {

@@ -169,7 +169,7 @@ async fn perform(
     operation: &Operation,
     (path, parts, body): (BTreeMap<String, String>, &Parts, Body),
 ) -> Outcome<Response> {
-    let body = body::read(body, LARGEST_BODY).await.map_err(Problem::from)?;
+    let body = body::read(&parts.headers, body, LARGEST_BODY).await.map_err(Problem::from)?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let asked = Asked { path, query, headers: parts.headers.clone(), body };
     let answer = (operation.run)(desk, &asked)?;

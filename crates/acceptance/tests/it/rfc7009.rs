@@ -71,6 +71,9 @@ async fn a_token_of_another_application_is_answered_the_same_and_lives() {
 async fn only_an_authenticated_client_may_ask() {
     let house = TestHouse::open().await;
     let tokens = Tokens::read(&house.app(READER).service_token("").await);
+    let nobody = house.client().post(REVOCATION, &[("token", tokens.access.as_str())]).await;
+    assert_refused(&nobody, 401, "invalid_client");
+    assert!(nobody.header("www-authenticate").starts_with("Basic "), "{}", nobody.header("www-authenticate"));
     for secret in [None, Some("wrong")] {
         let mut fields = vec![("client_id", READER), ("token", tokens.access.as_str())];
         fields.extend(secret.map(|secret| ("client_secret", secret)));

@@ -1,6 +1,7 @@
 //! Proof Key for Code Exchange.
 
 use acceptance::{TestHouse, Tokens, VERIFIER};
+use serde_json::json;
 
 use crate::{FIRST, NATIVE, SPA, assert_refused};
 
@@ -23,6 +24,28 @@ async fn a_confidential_app_may_go_without() {
     let bare = app.asks("read").without("code_challenge").without("code_challenge_method");
     let code = alice.authorize(&bare).await.callback()["code"].clone();
     Tokens::read(&app.redeem_with(&code, &[("code_verifier", "")]).await);
+}
+
+/// Of an app with a secret it is asked by its record.
+#[tokio::test]
+async fn an_app_whose_record_requires_it_must_use_it() {
+    let house = TestHouse::open().await;
+    let record = json!({
+        "ApplicationUri": "careful", "Name": "Careful", "ClientType": "Confidential", "Scope": "read", "RequirePkce": true,
+        "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://careful.example/cb"],
+    });
+    let app = house.register(record, Some("careful-secret")).await;
+    assert!(
+        house.office().await.application("careful").await.expect("no fault").expect("there").to_record().require_pkce
+    );
+    let mut alice = house.browser("alice");
+    let bare = app.asks("read").without("code_challenge").without("code_challenge_method");
+    let callback = alice.open(&bare.path()).await.callback();
+    assert_eq!(callback["error"], "invalid_request");
+    assert!(callback["error_description"].contains("code_challenge"), "{callback:?}");
+    app.sign_in(&mut alice, "read").await;
+    let refused = house.audit().await.into_iter().find(|row| row.reason == "pkce_required").expect("it is told");
+    assert!(refused.columns.iter().any(|column| column.contains("RequirePkce")), "{refused:?}");
 }
 
 #[tokio::test]

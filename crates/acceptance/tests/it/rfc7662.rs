@@ -80,6 +80,10 @@ async fn a_name_alone_is_no_authorization_to_ask() {
     assert_refused(&ask(&house, (OFF, "off-secret"), &token).await, 401, "invalid_client");
     assert_refused(&ask(&house, (NATIVE, "any"), &token).await, 401, "invalid_client");
     assert_refused(&ask(&house, ("nobody", "any"), &token).await, 401, "invalid_client");
+    let nobody = house.client().post(INTROSPECTION, &[("token", token.as_str())]).await;
+    assert_refused(&nobody, 401, "invalid_client");
+    assert!(nobody.header("www-authenticate").starts_with("Basic "), "{}", nobody.header("www-authenticate"));
+    assert_refused(&house.client().post(INTROSPECTION, &[]).await, 401, "invalid_client");
     let nothing = [("client_id", FIRST), ("client_secret", "first-secret")];
     assert_refused(&house.client().post(INTROSPECTION, &nothing).await, 400, "invalid_request");
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use flows::Fault;
 use flows::guard::Caller;
 use flows::legacy::PasswordShown;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use model::legacy::{LegacyRefusal, LegacyScheme};
 use model::user::Password;
@@ -31,8 +31,8 @@ struct LoginBody {
     app: Option<String>,
 }
 
-pub(super) async fn login(visit: &mut Visit, body: Body) -> Outcome {
-    match read_login(body).await {
+pub(super) async fn login(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Outcome {
+    match read_login(headers, body).await {
         Err(refused) => Outcome { caller: None, answer: Ok(Err(refused)) },
         Ok((login, password, application)) => {
             let shown = PasswordShown {
@@ -56,8 +56,8 @@ pub(super) async fn login(visit: &mut Visit, body: Body) -> Outcome {
     }
 }
 
-async fn read_login(body: Body) -> Result<(String, Presented<Password>, Option<String>), Refused> {
-    let bytes = body::read(body, LARGEST_LOGIN).await.map_err(Refused::Body)?;
+async fn read_login(headers: &HeaderMap, body: Body) -> Result<(String, Presented<Password>, Option<String>), Refused> {
+    let bytes = body::read(headers, body, LARGEST_LOGIN).await.map_err(Refused::Body)?;
     let login: LoginBody = serde_json::from_slice(&bytes)
         .map_err(|_| Refused::BadLogin("Send a JSON object with the texts user, pass and app, each once."))?;
     let (Some(user), Some(pass)) = (login.user, login.pass) else {

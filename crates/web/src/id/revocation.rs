@@ -12,8 +12,8 @@ use oauth::params::Params;
 use oauth::secret::{AccessToken, Presented};
 use oauth::token::{TokenError, TokenErrorCode};
 
-use super::token::token_error;
-use crate::body;
+use super::token::{body_error, token_error};
+use crate::body::{self, BodyError};
 use crate::cors::{self, Readers};
 use crate::render;
 use crate::visit::Visit;
@@ -24,19 +24,41 @@ struct Shown {
     token: String,
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Shown, TokenError> {
-    let invalid = |description: String| TokenError::new(TokenErrorCode::InvalidRequest, description);
-    let params: Params = body::form(headers, body).await.map_err(|error| invalid(error.description()))?;
+/// Why there is no token, or nobody who shows it.
+enum Unreadable {
+    Body(BodyError),
+    Request(TokenError),
+}
+
+impl From<TokenError> for Unreadable {
+    fn from(error: TokenError) -> Self {
+        Self::Request(error)
+    }
+}
+
+/// Who names no client at all has not authenticated one (RFC 7662 §2.1, RFC 7009 §2.1); a Public application is named by its
+/// `client_id`.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Shown, Unreadable> {
+    let params: Params = body::form(headers, body).await.map_err(Unreadable::Body)?;
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    if authorization.is_none() && params.get("client_id").is_none() && params.get("client_assertion").is_none() {
+        return Err(TokenError::new(TokenErrorCode::InvalidClient, "client authentication is missing").into());
+    }
     let credentials = ClientCredentials::parse(authorization, &params)?;
-    let token = params.get("token").ok_or_else(|| invalid("token is missing".to_owned()))?;
+    let missing = || TokenError::new(TokenErrorCode::InvalidRequest, "token is missing");
+    let token = params.get("token").ok_or_else(missing)?;
     Ok(Shown { credentials, token: token.to_owned() })
 }
 
-fn unreadable(visit: &mut Visit, error: &TokenError) -> Response {
-    match super::tell_refused(visit, AuditKind::TokenRefused, &super::unreadable(&error.description)) {
-        Ok(()) => token_error(visit, error),
-        Err(fault) => render::fault_json(visit, &fault),
+fn unreadable(visit: &mut Visit, error: &Unreadable) -> Response {
+    let problem = match error {
+        Unreadable::Body(error) => error.description(),
+        Unreadable::Request(error) => error.description.to_string(),
+    };
+    match (super::tell_refused(visit, AuditKind::TokenRefused, &super::unreadable(&problem)), error) {
+        (Ok(()), Unreadable::Body(error)) => body_error(error),
+        (Ok(()), Unreadable::Request(error)) => token_error(visit, error),
+        (Err(fault), _) => render::fault_json(visit, &fault),
     }
 }
 
@@ -82,9 +104,10 @@ pub(super) async fn leaked(mut visit: Visit, headers: HeaderMap, body: Body) -> 
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
-    let found = match body::read(body, LONGEST).await {
+    let found = match body::read(&headers, body, LONGEST).await {
         Ok(bytes) if is_form => Params::parse(&bytes).ok().and_then(|form| form.get("token").map(str::to_owned)),
         Ok(bytes) => std::str::from_utf8(&bytes).ok().map(|text| text.trim().to_owned()),
+        Err(error @ BodyError::Encoded) => return unreadable(&mut visit, &Unreadable::Body(error)),
         Err(_) => None,
     };
     if let Some(found) = found {

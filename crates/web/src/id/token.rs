@@ -35,12 +35,7 @@ async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Respons
             if let Err(fault) = tell_refused(visit, TokenRefused, &unreadable(&error.description())) {
                 return render::fault_json(visit, &fault);
             }
-            let status = match error {
-                BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            let error_description = &*error.description();
-            return render::json(status, &ErrorBody { error: "invalid_request", error_description });
+            return body_error(&error);
         }
     };
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -63,6 +58,11 @@ async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Respons
     }
 }
 
+pub(super) fn body_error(error: &BodyError) -> Response {
+    let error_description = &*error.description();
+    error.answered(render::json(error.status(), &ErrorBody { error: "invalid_request", error_description }))
+}
+
 /// RFC 6749 §5.2; `invalid_client` names the scheme that would do.
 pub(super) fn token_error(visit: &Visit, error: &TokenError) -> Response {
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
@@ -78,6 +78,13 @@ pub(super) fn token_error(visit: &Visit, error: &TokenError) -> Response {
 
 /// OpenID Connect Core §5.3.
 pub(super) async fn user_info(mut visit: Visit, method: Method, headers: HeaderMap, body: Body) -> Response {
+    if let Err(error) = body::check_encoding(&headers) {
+        let response = match tell_refused(&mut visit, UserInfo, &unreadable(&error.description())) {
+            Ok(()) => body_error(&error),
+            Err(fault) => render::fault_json(&visit, &fault),
+        };
+        return cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response));
+    }
     let response = match shown_token(&method, &headers, body).await {
         Ok(token) => {
             let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());

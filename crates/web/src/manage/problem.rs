@@ -27,6 +27,7 @@ pub(super) enum Problem {
     /// A parameter, header or member, by its name.
     Malformed(String),
     TooLarge,
+    Encoded,
     NotJson,
     IfMatchMissing,
     IfMatchFailed,
@@ -55,6 +56,7 @@ impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge => Self::TooLarge,
+            BodyError::Encoded => Self::Encoded,
             other => Self::Malformed(other.description()),
         }
     }
@@ -89,7 +91,7 @@ impl Problem {
             Self::Manage(_) => "not_let_in",
             Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => "not_found",
             Self::Malformed(_) | Self::NotJson => "malformed_request",
-            Self::TooLarge => "unreadable_body",
+            Self::TooLarge | Self::Encoded => "unreadable_body",
             Self::IfMatchMissing => "precondition_required",
             Self::IfMatchFailed => "precondition_failed",
             Self::Admin(AdminRefusal::Overtaken) => "overtaken",
@@ -116,6 +118,7 @@ impl Problem {
                 (StatusCode::NOT_FOUND, "not-found", "There is nothing of this name")
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "The body is compressed"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON"),
             Self::IfMatchMissing => {
                 (StatusCode::PRECONDITION_REQUIRED, "if-match-missing", "Say which version you have changed")
@@ -145,6 +148,7 @@ impl Problem {
             }
             Self::NotFound(what) | Self::Malformed(what) => what.clone(),
             Self::TooLarge => format!("At most {} KiB are read.", super::LARGEST_BODY / 1024),
+            Self::Encoded => BodyError::Encoded.description(),
             Self::NotJson => "Send application/json, or application/merge-patch+json with PATCH.".to_owned(),
             Self::IfMatchMissing => {
                 "Send If-Match with the ETag that you read, or If-Match: * to change whatever is there.".to_owned()
@@ -163,7 +167,10 @@ impl Problem {
         if is_about_the_token && let Ok(challenge) = HeaderValue::try_from(self.challenge(&visit.instance.issuer)) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        response
+        match self {
+            Self::Encoded => BodyError::Encoded.answered(response),
+            _ => response,
+        }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -245,7 +252,7 @@ impl Refusal for Problem {
             Self::NoCredential => "the call shows a credential",
             Self::BadCredential(_) => "the call shows one credential, well-formed",
             Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => "what is named is there",
-            Self::Malformed(_) | Self::NotJson | Self::TooLarge => "the request can be read",
+            Self::Malformed(_) | Self::NotJson | Self::TooLarge | Self::Encoded => "the request can be read",
             Self::IfMatchMissing => "the version that is changed is named",
             Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => "nobody else changed it meanwhile",
             Self::Admin(AdminRefusal::Taken(_)) => "the name is free",

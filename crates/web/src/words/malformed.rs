@@ -18,6 +18,7 @@ pub struct Malformed {
     too_many_parameters: &'static str,
     too_large: &'static str,
     unfinished: &'static str,
+    encoded: &'static str,
     not_a_form: &'static str,
     not_multipart: &'static str,
 }
@@ -26,6 +27,7 @@ impl Malformed {
     pub(crate) fn body(&self, error: &BodyError) -> String {
         match error {
             BodyError::TooLarge => self.too_large.to_owned(),
+            BodyError::Encoded => self.encoded.to_owned(),
             BodyError::Unfinished => self.unfinished.to_owned(),
             BodyError::NotAForm => self.not_a_form.to_owned(),
             BodyError::NotMultipart => self.not_multipart.to_owned(),
@@ -71,6 +73,7 @@ pub(super) const ENGLISH: Malformed = Malformed {
     too_many_parameters: "there are too many parameters",
     too_large: "it is too large",
     unfinished: "it did not arrive whole",
+    encoded: "it is compressed",
     not_a_form: "it is not a form",
     not_multipart: "it is not a form with a file",
 };
@@ -87,6 +90,7 @@ pub(super) const GERMAN: Malformed = Malformed {
     too_many_parameters: "sie hat zu viele Parameter",
     too_large: "sie ist zu groß",
     unfinished: "sie kam nicht vollständig an",
+    encoded: "sie ist komprimiert",
     not_a_form: "sie ist kein Formular",
     not_multipart: "sie ist kein Formular mit einer Datei",
 };
@@ -103,6 +107,7 @@ pub(super) const BULGARIAN: Malformed = Malformed {
     too_many_parameters: "параметрите са твърде много",
     too_large: "тя е твърде голяма",
     unfinished: "тя не пристигна изцяло",
+    encoded: "тя е компресирана",
     not_a_form: "тя не е формуляр",
     not_multipart: "тя не е формуляр с файл",
 };

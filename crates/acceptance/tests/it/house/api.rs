@@ -58,6 +58,105 @@ async fn a_preflight_needs_no_token_and_says_nothing_to_strangers() {
     assert!(house.audit().await.iter().all(|row| row.kind != "api-call"), "nobody called the API");
 }
 
+/// A browser asks whether it may send each header that a page's library sets, and gives the request up for one that is missing.
+#[tokio::test]
+async fn a_preflight_names_the_headers_that_libraries_in_browsers_send() {
+    let house = TestHouse::open().await;
+    let client = house.client();
+    for path in [CUSTOMERS, "/id/connect/userinfo", "/id/connect/token", "/id/connect/revocation"] {
+        let ask = client.ask(&Method::OPTIONS, path).header("origin", REGISTERED[0]);
+        let answer = ask.header("access-control-request-method", "POST").send().await;
+        let allowed = answer.header("access-control-allow-headers").to_ascii_lowercase();
+        let allowed: Vec<_> = allowed.split(", ").collect();
+        for header in [
+            "accept",
+            "accept-language",
+            "authorization",
+            "content-type",
+            "if-match",
+            "if-none-match",
+            "prefer",
+            "x-api-key",
+            "x-requested-with",
+            "odata-version",
+            "odata-maxversion",
+            "odata-isolation",
+            "maxdataserviceversion",
+            "traceparent",
+            "tracestate",
+            "transactionid",
+        ] {
+            assert!(allowed.contains(&header), "{path} {header}");
+        }
+        assert!(!allowed.contains(&"*") && !allowed.contains(&"cookie"), "{allowed:?}");
+        let answer = client.ask(&Method::GET, CUSTOMERS).header("origin", REGISTERED[0]).send().await;
+        let exposed = answer.header("access-control-expose-headers").to_ascii_lowercase();
+        for header in [
+            "etag",
+            "odata-version",
+            "odata-entityid",
+            "location",
+            "retry-after",
+            "www-authenticate",
+            "x-request-id",
+            "preference-applied",
+        ] {
+            assert!(exposed.split(", ").any(|name| name == header), "{header}");
+        }
+    }
+}
+
+/// RFC 9110 §15.5.16, §12.5.3: at every door that reads a body, each in its own shape.
+#[tokio::test]
+async fn a_compressed_body_is_refused_at_every_door() {
+    let house = TestHouse::open().await;
+    let client = house.client();
+    let writer = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let manager = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let (form, json) = ("application/x-www-form-urlencoded", "application/json");
+    for (path, token, kind) in [
+        ("/id/connect/token", "", form),
+        ("/id/connect/revocation", "", form),
+        ("/id/connect/introspect", "", form),
+        ("/id/connect/userinfo", "", form),
+        ("/id/connect/authorize", "", form),
+        ("/id/connect/endsession", "", form),
+        ("/id/account/login", "", form),
+        ("/id/account/forgotten", "", form),
+        ("/id/tokens/leaked", "", "text/plain"),
+        ("/api/domain/login", "", json),
+        (CUSTOMERS, &writer, json),
+        ("/manage/api/v1/roles", &manager, json),
+    ] {
+        for (coding, refused) in
+            [("gzip", true), ("br", true), ("identity, gzip", true), ("x", true), ("identity", false), ("", false)]
+        {
+            let mut ask = client.ask(&Method::POST, path).header("content-encoding", coding);
+            if !token.is_empty() {
+                ask = ask.bearer(token);
+            }
+            let answer = ask.body(kind, "x=1").send().await;
+            assert_eq!(answer.status == 415, refused, "{path} {coding}: {}", answer.status);
+            assert_eq!(answer.header("accept-encoding") == "identity", refused, "{path} {coding}");
+        }
+    }
+}
+
+/// The answers' shapes: an app's developer reads JSON, a person a page.
+#[tokio::test]
+async fn a_body_that_is_refused_is_answered_in_the_shape_of_its_door() {
+    let house = TestHouse::open().await;
+    let client = house.client();
+    let ask = async |path: &str| {
+        let ask = client.ask(&Method::POST, path).header("content-encoding", "gzip");
+        ask.body("application/x-www-form-urlencoded", "x=1").send().await
+    };
+    assert_eq!(ask("/id/connect/token").await.json()["error"], "invalid_request");
+    assert_eq!(ask("/id/connect/introspect").await.json()["error"], "invalid_request");
+    assert!(ask("/api/domain/login").await.json()["error"]["message"].is_string());
+    assert!(ask("/id/account/login").await.text().contains("it is compressed"));
+}
+
 #[tokio::test]
 async fn a_disabled_apps_pages_are_strangers() {
     let house = TestHouse::open().await;

@@ -92,11 +92,19 @@ async fn a_missing_parameter_is_told_on_a_page_or_to_the_app() {
 async fn an_over_long_parameter_is_refused_and_never_cut() {
     let house = TestHouse::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
-    let longest = "s".repeat(2048);
-    assert_eq!(alice.authorize(&app.asks("read").with("state", &longest)).await.callback()["state"], longest);
-    let callback = alice.open(&app.asks("read").with("state", &"s".repeat(2049)).path()).await.callback();
-    assert_eq!(callback["error"], "invalid_request");
-    assert!(!callback.contains_key("state"), "neither whole nor cut");
+    for piece in ["s", "\u{e9}", "\u{65e5}-", "%&"] {
+        // Encoded in a query it is up to three times as long.
+        let longest = piece.repeat(8 * 1024 / piece.len());
+        let asked = app.asks("openid read").with("state", &longest);
+        assert_eq!(alice.authorize(&asked).await.callback()["state"], longest, "signed in, or asked for consent");
+        let again = house.browser("bob").authorize(&asked.clone().with("prompt", "login consent")).await;
+        assert_eq!(again.callback()["state"], longest, "through sign-in and consent");
+        for refused in [asked.clone().with("prompt", "none"), asked.with("scope", "sec")] {
+            let callback = house.browser("alice").open(&refused.path()).await.callback();
+            assert!(callback.contains_key("error"), "{refused:?}");
+            assert_eq!(callback["state"], longest, "with an error too");
+        }
+    }
     let nonce = app.asks("read").with("nonce", &"n".repeat(2049));
     assert_eq!(alice.open(&nonce.path()).await.callback_error(), "invalid_request");
     for name in ["state", "scope", "client_id", "x"] {

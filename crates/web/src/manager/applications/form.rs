@@ -96,6 +96,12 @@ fn rare_fields(record: &ApplicationRecord) -> Vec<Field> {
             policies,
             format!("{:?}", record.access_tokens),
         ),
+        Field::check(
+            "pkce",
+            "PKCE is required",
+            "RequirePkce: of an application that has a secret too; a Public one always must use it",
+            record.require_pkce,
+        ),
         Field::check("consent", "People are asked for consent", "RequireConsent", record.require_consent),
         Field::lines(
             "origins",
@@ -146,6 +152,7 @@ pub(super) fn entered(form: &Params, (uri, client_type): (&str, RecordClientType
         basic_authentication_allowed: is_checked(form, "basic"),
         public_refresh_allowed: is_checked(form, "public_refresh"),
         require_consent: is_checked(form, "consent"),
+        require_pkce: is_checked(form, "pkce"),
         is_enabled: is_checked(form, "enabled"),
         allowed_cors_origins: lines(form, "origins"),
         access_token_seconds: seconds,

@@ -174,3 +174,16 @@ async fn a_form_is_checked_while_it_is_filled_in_and_nothing_is_done() {
     assert!(office.application("free").await.expect("no fault").is_err());
     assert_ne!(office.application(FIRST).await.expect("no fault").expect("there").name, "Otherwise");
 }
+
+#[tokio::test]
+async fn pkce_is_required_and_no_longer_by_a_tick() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let bare = house.app(FIRST).asks("read").without("code_challenge").without("code_challenge_method");
+    for (entered, required) in [([("pkce", "1")], true), ([("pkce", "")], false)] {
+        let page = found(&mut admin, "apps", FIRST).await;
+        assert_done(&act(&mut admin, &page, "save", &entered).await, "manage-app");
+        let answer = house.browser("alice").open(&bare.path()).await;
+        assert_eq!(answer.is_callback(), required, "{}", answer.text());
+    }
+}
