@@ -8,13 +8,12 @@ use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 use flows::admin::UserDraft;
 use flows::demo::password_of;
-use flows::manage::Manager;
 use flows::sign_in::SignIn;
 use model::audit::{RequestId, Visitor};
 use model::user::PasswordHash;
 use model::{Login, Timestamp, UserType};
 use oauth::secret::Presented;
-use store::Batch;
+use store::{Batch, Outcome};
 use tokio::task::JoinHandle;
 
 const PASSWORD: &str = "lantern-otter-quill";
@@ -36,7 +35,7 @@ async fn busy(house: &TestHouse) -> JoinHandle<()> {
         panic!("a password is enough")
     };
     let manager = instance.manager_at(&mut moment, &visitor, &browser).expect("no fault").expect("administers");
-    let manager: Arc<Manager> = Arc::new(manager);
+    let manager = Arc::new(manager);
     let mut comparing = tokio::task::JoinSet::new();
     for _ in 0..BUSY_WITH {
         let manager = Arc::clone(&manager);
@@ -75,7 +74,7 @@ async fn people(house: &TestHouse, count: usize) -> Vec<String> {
         office.create_user(draft, &mut house.moment(&mut dice)).await.expect("no fault").expect("made");
         let found = store.user_by_login(&Login::parse(&login).expect("valid")).await.expect("no fault");
         let set = store.set_password(&found.expect("made").0, &hash, house.now());
-        store.commit(Batch::new().with(set)).await.expect("no fault");
+        assert_eq!(store.commit(Batch::new().with(set)).await.expect("no fault"), Outcome::Committed);
         logins.push(login);
     }
     house.catch_up().await;
