@@ -14,7 +14,7 @@ use store::{Batch, Change, ChangeKind, Outcome, Statement};
 use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::links::{LinkRefusal, new_code};
-use crate::profile::{Overtaken, is_recent};
+use crate::profile::Overtaken;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -94,7 +94,7 @@ impl Instance {
         if !self.sends_mail() {
             return Ok(Err(EmailRefusal::NoMail));
         }
-        if !is_recent(browser, now) {
+        if !browser.session.is_recent(now) {
             return Ok(Err(EmailRefusal::NotLately));
         }
         let Some(address) = EmailAddress::parse(address.trim()) else { return Ok(Err(EmailRefusal::NotAnAddress)) };

@@ -10,7 +10,7 @@ use model::{Moment, Timestamp, User};
 use oauth::secret::Presented;
 use store::{Batch, Change, ChangeKind, Outcome, Statement, Store};
 
-use crate::admin::{AdminRefusal, Office, ending_user};
+use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
 use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::strength::Weakness;
@@ -69,7 +69,7 @@ pub(crate) fn draw_link(
     (IssuedLink { user, purpose, life, code }, insert)
 }
 
-impl Office<'_> {
+impl ElevatedOffice<'_> {
     /// A link by which a new user chooses a first password, to be handed over.
     pub async fn set_up_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
         self.issue_link(login, (LinkPurpose::SetUp, LinkLife::HandedOver), moment).await

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flows::admin::{Office, UserDraft, create_instance, draw_secret, parse_login};
+use flows::admin::{ElevatedOffice, UserDraft, create_instance, draw_secret, parse_login};
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Passwords, World as _};
 use model::link::LinkPurpose;
@@ -42,7 +42,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             granted(
                 create_instance((&desk.database, &desk.master), &desk.operator, &name, &settings, &mut moment).await,
             )?;
-            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
             let draft = UserDraft {
                 login: &administrator,
                 user_type: UserType::Internal,
@@ -62,14 +62,14 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         }
         InstanceCommand::Set { installation, name, setting: (setting, value), output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
             let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
             print(&output, &serde_json::to_value(changed)?, &format!("{setting} of {name} is set."))?;
             desk.database.close().await;
         }
         InstanceCommand::Show { installation, name, output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
             let settings = serde_json::to_value(office.settings().await?)?;
             let rows =
                 settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);
@@ -137,7 +137,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             let rows = users.iter().map(|user| {
                 let state = if user.enabled { "enabled" } else { "disabled" };
                 let (login, kind) = (user.login.as_str().to_owned(), user.user_type.as_str().to_owned());
-                let administers = if user.is_admin { "yes" } else { "no" }.to_owned();
+                let administers = if user.is_admin() { "yes" } else { "no" }.to_owned();
                 [login, kind, administers, state.to_owned(), user.name.clone()]
             });
             let text = table(["login", "type", "administrator", "state", "name"], rows);
@@ -146,7 +146,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
                 .map(|user| {
                     json!({
                         "id": user.id.to_string(), "login": user.login.as_str(), "name": user.name,
-                        "userType": user.user_type.as_str(), "isAdmin": user.is_admin, "isActive": user.enabled,
+                        "userType": user.user_type.as_str(), "isAdmin": user.is_admin(), "isActive": user.enabled,
                     })
                 })
                 .collect();

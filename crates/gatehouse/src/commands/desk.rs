@@ -1,10 +1,10 @@
 //! What the operator's commands share.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use flows::admin::{AdminRefusal, Office, check_master_key};
+use flows::admin::{AdminRefusal, ElevatedOffice, check_master_key};
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Answer, Database, MasterKey};
-use model::Administrator;
+use model::Operator;
 use serde_json::Value;
 
 use super::{begin, open, provisions};
@@ -18,7 +18,7 @@ pub(super) struct Desk {
     pub(super) config: Config,
     pub(super) database: Database,
     pub(super) master: MasterKey,
-    pub(super) operator: Administrator,
+    pub(super) operator: Operator,
     pub(super) post: Option<Post>,
 }
 
@@ -49,13 +49,13 @@ impl Desk {
         Ok(Self { config, database, operator: master.operator(), master, post: provisions.post })
     }
 
-    pub(super) async fn office(&self, target: &Target) -> Result<(String, Office<'_>)> {
+    pub(super) async fn office(&self, target: &Target) -> Result<(String, ElevatedOffice<'_>)> {
         let name = match (&target.instance, self.config.instances.as_slice()) {
             (Some(name), _) => name.clone(),
             (None, [only]) => only.name.clone(),
             (None, _) => bail!("there are several instances: say which with --instance"),
         };
-        let office = granted(Office::open(&self.database, &self.operator, &name).await)?;
+        let office = granted(ElevatedOffice::open(&self.database, &self.operator, &name).await)?;
         Ok((name, office))
     }
 

@@ -206,7 +206,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     let left = store.user(eve.id).await.expect("no fault").expect("the row stays");
     assert_eq!(left.login.as_str(), format!("erased-{}", eve.id));
     assert_eq!((left.name.as_str(), left.email, left.locale), ("", None, None));
-    assert_eq!((left.enabled, left.is_admin, left.epoch), (false, false, eve.epoch + 1));
+    assert_eq!((left.enabled, left.admin_flag, left.epoch), (false, false, eve.epoch + 1));
     for gone in ["eve", left.login.as_str()] {
         assert!(store.user_by_login(&login(gone)).await.expect("no fault").is_none(), "{gone}");
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::input::{Cursor, Id, Json, Limit, Query};
-use super::operation::{Desk, Operation, Outcome, operation};
+use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
 use super::output::{Created, Done, Page, Plain, Time};
 use super::problem::Problem;
 
@@ -128,7 +128,7 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
     Ok(Plain(Page::of(rows, asked.limit, |token| token.id.to_string(), |token| show(&token))))
 }
 
-async fn issue(mut desk: Desk, Json(new): Json<TokenWish>) -> Outcome<Created<NewToken>> {
+async fn issue(mut desk: ElevatedDesk, Json(new): Json<TokenWish>) -> Outcome<Created<NewToken>> {
     let scope = Scope::parse(&new.scope).map_err(|error| Problem::invalid("scope", &error))?;
     let (office, mut moment) = desk.open();
     let wish = Wish {

@@ -154,7 +154,7 @@ async fn issue(at_desk: &mut AtDesk, form: &Params) -> Answered {
         expires_at: expires,
     };
     let draft = TokenDraft { application: form.get("uri").unwrap_or_default().trim(), login: None, wish };
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     match office.issue_token(&draft, &mut moment).await? {
         Ok((token, value)) => {
             let call = &at_desk.person.visit.instance.service_root;

@@ -283,7 +283,7 @@ async fn whose_the_new_address_is_makes_no_difference() {
 async fn who_signed_in_long_ago_signs_in_once_more_first() {
     let (house, _letters, mut alice) = alice().await;
     let page = alice.open(PAGE).await;
-    house.advance(Duration::from_mins(10));
+    house.advance(Duration::from_secs(601));
     let refused = alice.submit(&page, "email", &[("email", HOME)]).await;
     assert!(refused.words("#error").is_some_and(|error| error.contains("too long ago")), "{}", refused.text());
     let page = alice.open(PAGE).await;
