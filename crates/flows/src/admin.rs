@@ -355,39 +355,39 @@ impl ElevatedOffice<'_> {
         Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}"))).await?.map(|()| id))
     }
 
-    /// Ends every sign-in and token of the user.
+    /// Ends every sign-in and token of the user, who is answered, to be written to.
     pub async fn set_password(
         &self,
         passwords: &Passwords,
         login: &str,
         password: &Presented<Password>,
         moment: &mut Moment<'_>,
-    ) -> Answer<(), AdminRefusal> {
+    ) -> Answer<User, AdminRefusal> {
         let user = match self.find_user(login).await? {
             Ok(user) => user,
             Err(refusal) => return Ok(Err(refusal)),
         };
         match passwords.accept(password, &user).await? {
-            Ok(accepted) => self.put_password(passwords, &user, accepted, moment).await,
+            Ok(accepted) => self.put_password(passwords, user, accepted, moment).await,
             Err(weakness) => Ok(Err(weakness.into())),
         }
     }
 
-    /// The same, whatever the rule for new passwords says; answers what it said.
+    /// The same, whatever the rule for new passwords says; answers what it said too.
     pub async fn set_weak_password(
         &self,
         passwords: &Passwords,
         login: &str,
         password: &Presented<Password>,
         moment: &mut Moment<'_>,
-    ) -> Answer<Option<Weakness>, AdminRefusal> {
+    ) -> Answer<(User, Option<Weakness>), AdminRefusal> {
         let user = match self.find_user(login).await? {
             Ok(user) => user,
             Err(refusal) => return Ok(Err(refusal)),
         };
         match passwords.accept_weak(password, &user).await? {
             Ok((accepted, overridden)) => {
-                Ok(self.put_password(passwords, &user, accepted, moment).await?.map(|()| overridden))
+                Ok(self.put_password(passwords, user, accepted, moment).await?.map(|user| (user, overridden)))
             }
             Err(limit) => Ok(Err(limit.into())),
         }
@@ -396,19 +396,19 @@ impl ElevatedOffice<'_> {
     async fn put_password(
         &self,
         passwords: &Passwords,
-        user: &User,
+        user: User,
         password: AcceptedPassword,
         moment: &mut Moment<'_>,
-    ) -> Answer<(), AdminRefusal> {
+    ) -> Answer<User, AdminRefusal> {
         let mut salt = [0; 16];
         moment.dice.fill(&mut salt);
         let hash = passwords.hash(password, salt).await?;
         let mut batch = vec![
-            self.store.set_password(user, &hash, moment.now),
+            self.store.set_password(&user, &hash, moment.now),
             self.event_about("set-password", (user.id, &user.login), moment),
         ];
         batch.extend(ending_user(&self.store, user.id, moment));
-        self.commit(batch, AdminRefusal::Overtaken).await
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| user))
     }
 
     /// Disabling ends every sign-in and token of the user at once.

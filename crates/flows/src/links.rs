@@ -135,7 +135,7 @@ impl Instance {
     }
 
     /// Tells the user, if mail reaches them.
-    pub(crate) fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> Message) {
+    pub fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> Message) {
         if let Some(to) = user.mailbox() {
             self.outbox.put(letter(Letter { to, instance: &self.name, user }));
         }
@@ -168,8 +168,9 @@ impl Instance {
             .user(user.id)
             .detail(&serde_json::json!({ "what": purpose.kind() }));
         let mut batch = Batch::from(vec![
-            self.store.use_link(code.digest().as_bytes()),
+            // It locks the user, whose address the link is bound to.
             self.store.set_password(&user, &hash, moment.now),
+            self.store.use_link(code.digest().as_bytes()),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ]);
         batch.extend(ending_user(&self.store, user.id, moment));

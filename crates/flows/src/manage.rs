@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::application::MANAGE_SCOPE;
 use model::audit::{AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::ADMIN_API;
+use model::reference_token::{ReferenceToken, masked};
 use model::session::SignInTooOld;
 use model::why::{Details, Refusal};
 use model::{Administrator, Moment, Timestamp, TrustedApplication, User, UserId};
@@ -83,6 +84,12 @@ impl Manager {
     /// Whether the sign-in, if there is one behind this, carries changes of weight.
     pub fn is_recent(&self, now: Timestamp) -> bool {
         self.administrator.check_recent(now).is_ok()
+    }
+
+    /// Writes to the administrator about a service token that they issued.
+    pub fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
+        let about = (masked(&token.tail), token.description.as_str());
+        self.instance.write_to(&self.user, |letter| letter.service_token_issued(uri, (&about.0, about.1)));
     }
 
     /// Tells the audit of a change at a page that was refused before it began.

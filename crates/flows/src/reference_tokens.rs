@@ -115,6 +115,15 @@ pub(crate) fn of_token(token: &ReferenceToken) -> Change {
     Change { kind: ChangeKind::ReferenceTokenRevoked, subject: token.id.0 }
 }
 
+/// A token that was issued by an administrator's hand.
+pub struct IssuedToken {
+    pub token: ReferenceToken,
+    /// Shown this once.
+    pub value: Presented<ReferenceTokenValue>,
+    /// Whom it acts as.
+    pub holder: User,
+}
+
 /// What an administrator asks a token for.
 pub struct TokenDraft<'a> {
     pub application: &'a str,
@@ -158,12 +167,12 @@ impl Office<'_> {
 }
 
 impl ElevatedOffice<'_> {
-    /// A token by an administrator's hand; its value is answered once.
+    /// A token by an administrator's hand; its value is answered once, with whom it acts as, to be written to.
     pub async fn issue_token(
         &self,
         draft: &TokenDraft<'_>,
         moment: &mut Moment<'_>,
-    ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), AdminRefusal> {
+    ) -> Answer<IssuedToken, AdminRefusal> {
         let invalid = |refusal: IssueRefusal| AdminRefusal::Invalid(vec![refusal.to_string()]);
         let application = match self.application(draft.application).await? {
             Ok(application) => application,
@@ -185,7 +194,7 @@ impl ElevatedOffice<'_> {
         let (token, value) = new_token(&draft.wish, (&application, &holder), self.actor(), moment);
         let batch =
             vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| (token, value)))
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| IssuedToken { token, value, holder }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::application::{API_SCOPES, ReferenceTokenPolicy};
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::reference_token::{
-    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue,
+    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, masked,
 };
 use model::session::RECENT_SIGN_IN;
 use model::why::{Details, Refusal};
@@ -132,7 +132,11 @@ impl Instance {
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ]);
         Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => Ok((token, value)),
+            Outcome::Committed => {
+                let masked = masked(&token.tail);
+                self.write_to(&browser.user, |letter| letter.token_created(&masked, &token.description));
+                Ok((token, value))
+            }
             Outcome::GuardFailed { .. } => Err(OwnTokenRefusal::SignedOut),
         })
     }

@@ -9,6 +9,7 @@ use flows::admin::{ElevatedOffice, UserDraft, create_instance, draw_secret, pars
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Passwords, World as _};
 use model::link::LinkPurpose;
+use model::mail::Letter;
 use model::record::{ApplicationRecord, RecordClientType};
 use model::user::Password;
 use model::{Email, InstanceSettings, Moment, UserType};
@@ -195,17 +196,20 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
 async fn set_password(target: &Target, login: &str, force: bool, environment: Environment<'_>) -> Result<()> {
     let mut dice = SystemDice;
     let desk = Desk::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
+    let (instance, office) = desk.office(target).await?;
     let password = read_password(login)?;
     let passwords = Passwords::new();
-    if force {
+    let user = if force {
         let set = office.set_weak_password(&passwords, login, &password, &mut moment!(dice)).await;
-        if let Some(overridden) = granted(set)? {
+        let (user, overridden) = granted(set)?;
+        if let Some(overridden) = overridden {
             eprintln!("warning: --force overrides a rule: {overridden}");
         }
+        user
     } else {
-        granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?;
-    }
+        granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?
+    };
+    desk.write_to(&instance, &user, Letter::password_changed).await;
     let text = format!("{login} has a new password; everything opened with the old one has ended.");
     print(&target.output, &json!({ "login": login }), &text)?;
     desk.database.close().await;

@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use flows::admin::{AdminRefusal, ElevatedOffice, check_master_key};
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Answer, Database, MasterKey};
-use model::Operator;
+use model::mail::{Letter, Message};
+use model::{Operator, User};
 use serde_json::Value;
 
 use super::{begin, open, provisions};
@@ -80,6 +81,21 @@ impl Desk {
                 HandedOver::Shown(url)
             }
         })
+    }
+}
+
+impl Desk {
+    /// Writes to a user, if mail reaches them; that it does not is no reason to undo what was done.
+    pub(super) async fn write_to<'a>(
+        &self,
+        instance: &'a str,
+        user: &'a User,
+        letter: impl FnOnce(Letter<'a>) -> Message,
+    ) {
+        let (Some(post), Some(to)) = (&self.post, user.mailbox()) else { return };
+        if let Err(undelivered) = post.send(&letter(Letter { to, instance, user })).await {
+            eprintln!("warning: no mail is sent: {undelivered}");
+        }
     }
 }
 

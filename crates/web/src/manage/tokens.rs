@@ -1,7 +1,7 @@
 //! `/tokens`: reference tokens (API keys), masked. Service tokens are issued here; people make their own.
 
 use flows::admin::TokensOf;
-use flows::reference_tokens::TokenDraft;
+use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
 use model::{ReferenceTokenId, UserId};
@@ -130,6 +130,7 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
 
 async fn issue(mut desk: ElevatedDesk, Json(new): Json<TokenWish>) -> Outcome<Created<NewToken>> {
     let scope = Scope::parse(&new.scope).map_err(|error| Problem::invalid("scope", &error))?;
+    let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let wish = Wish {
         kind: ReferenceTokenKind::Service,
@@ -139,7 +140,8 @@ async fn issue(mut desk: ElevatedDesk, Json(new): Json<TokenWish>) -> Outcome<Cr
     };
     let draft = TokenDraft { application: &new.application, login: None, wish };
     let issued = office.issue_token(&draft, &mut moment).await?;
-    let (token, value) = issued.map_err(Problem::of_a_member)?;
+    let IssuedToken { token, value, .. } = issued.map_err(Problem::of_a_member)?;
+    manager.tell_issued(&new.application, &token);
     Ok(Created {
         at: format!("/tokens/{}", token.id),
         version: None,

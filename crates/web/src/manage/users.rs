@@ -4,6 +4,7 @@ use flows::admin::{UserDraft, UserRow, parse_login};
 use flows::links::{HandedOver, IssuedLink};
 use flows::manage::Manager;
 use http::Method;
+use model::mail::Letter;
 use model::user::{Password, PersonRecord};
 use model::{Email, Login, Timestamp, UserId, UserType};
 use oauth::secret::Presented;
@@ -193,7 +194,8 @@ async fn set_password(mut desk: ElevatedDesk, (Id(id), Json(new)): (Id, Json<New
     let (office, mut moment) = desk.open();
     let login: Login = office.user_by_id(UserId(id)).await??.user.login;
     let password = Presented::<Password>::new(new.password);
-    office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
+    let user = office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
+    manager.instance().write_to(&user, Letter::password_changed);
     Ok(Done)
 }
 

@@ -82,7 +82,7 @@ async fn ask(person: &mut Person, typed: &str) -> Result<Response, Fault> {
     let asked = instance.ask_for_email(&mut person.visit.moment(), &visitor, (&browser, typed)).await?;
     let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, Section::Email.path())) };
     let why = why(refusal, person.visit.words());
-    let EmailRefusal::Throttled(wait) = refusal else {
+    let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {
         return page(person, (typed, Said::Refused(&why)), StatusCode::OK).await;
     };
     let mut response = page(person, (typed, Said::Refused(&why)), StatusCode::TOO_MANY_REQUESTS).await?;
@@ -93,6 +93,7 @@ async fn ask(person: &mut Person, typed: &str) -> Result<Response, Fault> {
 fn why(refusal: EmailRefusal, words: &Words) -> String {
     let text = match refusal {
         EmailRefusal::Throttled(wait) => return (words.email.wait)(wait.as_secs() + 1),
+        EmailRefusal::TooManyToday(_) => words.email.too_many_today,
         EmailRefusal::NotAnAddress => words.email.not_an_address,
         EmailRefusal::Known => words.email.known,
         EmailRefusal::NotLately => words.tokens.not_lately,

@@ -118,7 +118,7 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
     for is_by_both in [false, true] {
         let csrf = if is_by_both {
             prove(&house, &mut alice, &app).await;
-            house.advance(Duration::from_mins(10));
+            house.advance(Duration::from_secs(601));
             alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned()
         } else {
             csrf.clone()
@@ -130,7 +130,6 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
                 assert!(shown.attributes("#sign-in-again", "href")[0].starts_with("/id/account/login?return="));
             }
             let what = page.split_once("what=").map_or("", |(_, what)| what);
-            let offered = alice.clone();
             let fields = [
                 ("csrf", csrf.as_str()),
                 ("password", &password),
@@ -141,8 +140,7 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
                 ("offer", "x"),
                 ("code", "000000"),
             ];
-            let mut sender = offered;
-            let refused = sender.post(action, &fields).await;
+            let refused = alice.clone().post(action, &fields).await;
             assert!(matches!(refused.page().as_str(), "profile-two-step-prove" | "profile-two-step"), "{page}");
         }
         let list = alice.open("/profile/two-step").await;
