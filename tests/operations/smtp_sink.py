@@ -6,6 +6,7 @@ import email
 import email.policy
 import ipaddress
 import queue
+import re
 import ssl
 import threading
 
@@ -57,6 +58,24 @@ def authority(folder, names=("localhost",), days=30):
     return _write(folder / "leaf.pem", leaf), _write(folder / "leaf.key", key), _write(folder / "authority.pem", root)
 
 
+def strictly_read(content):
+    """A letter as the standards want it; anything else is a failure of the test that waits for it."""
+    assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r"), "lines end by CRLF (RFC 5321 2.3.8)"
+    head = content.split(b"\r\n\r\n", 1)[0]
+    assert head.isascii() and all(len(line) <= 78 for line in head.split(b"\r\n")), head
+    assert all(len(line) <= 998 for line in content.split(b"\r\n")), "RFC 5322 2.1.1"
+    message = email.message_from_bytes(content, policy=email.policy.SMTP + email.policy.strict)
+    for name in ["MIME-Version", "Date", "Message-ID", "From", "To", "Subject", "Content-Type", "Content-Transfer-Encoding"]:
+        values = message.get_all(name)
+        assert len(values) == 1 and not values[0].defects, (name, values)
+    assert message["MIME-Version"] == "1.0"
+    assert message["Date"].datetime.tzinfo is not None
+    assert re.fullmatch(r"<[^<>@\s]+@[^<>@\s]+>", message["Message-ID"])
+    assert message.get_content_type() == "text/plain" and message.get_content_charset() == "utf-8"
+    assert not message.defects and message.get_content()
+    return message
+
+
 class Sink:
     """`answers`: what to say to the first letters, before those that are taken."""
 
@@ -101,12 +120,17 @@ class Sink:
         self.tries += 1
         if self.answers:
             return self.answers.pop(0)
-        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        self.letters.put((envelope, message))
+        try:
+            self.letters.put((envelope, strictly_read(envelope.content)))
+        except Exception as unreadable:
+            self.letters.put(unreadable)
         return "250 taken"
 
     def letter(self):
-        return self.letters.get(timeout=PATIENCE)
+        letter = self.letters.get(timeout=PATIENCE)
+        if isinstance(letter, Exception):
+            raise letter
+        return letter
 
     def close(self):
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -1,6 +1,12 @@
 """Letters to people, through a real mail server: STARTTLS, TLS, passwords, and servers that say no."""
 
+import base64
+import hashlib
+import hmac
+import json
 import re
+import struct
+import time
 
 import pytest
 import requests
@@ -77,6 +83,78 @@ def test_an_invitation_and_a_forgotten_password_reach_their_person(installation,
     log = server.stop()
     for secret in [chosen["code"], chosen["password"], LOGIN[1], "eve@example.com"]:
         assert secret not in log
+
+
+def code_of(secret):
+    """RFC 6238, of now."""
+    key = base64.b32decode(secret.replace(" ", ""))
+    digest = hmac.new(key, struct.pack(">Q", int(time.time()) // 30), hashlib.sha1).digest()
+    place = digest[-1] & 15
+    return f"{(struct.unpack('>I', digest[place:place + 4])[0] & 0x7FFFFFFF) % 1_000_000:06}"
+
+
+@pytest.mark.parametrize("language", ["en", "de", "bg"])
+def test_letters_of_every_kind_are_read_by_a_strict_parser(installation, sinks, language):
+    """The sink reads every letter of these tests so; here each kind comes by, to people with long names."""
+    sink = sinks()
+    installation.configure(mail(sink, 'tls = "none"'))
+    made = installation.json("instance", "create", "erp")
+    name = "Евдокия-Елисавета " * 6 + "Ünger"
+    installation.run("user", "create", "eve", "--email", "eve@example.com", "--name", name, "--invite")
+    subjects = []
+
+    def letter(to):
+        envelope, read = sink.letter()
+        assert envelope.rcpt_tos == [to], read["Subject"]
+        subjects.append(read["Subject"])
+        return read.get_content()
+
+    set_up = LINK.search(letter("eve@example.com")).group(1)
+    installation.run("user", "set", "eve", "--language", language)
+    installation.run("user", "set", "admin", "--email", "admin@example.com", "--language", language)
+    record = {
+        "ApplicationUri": "scripts", "Name": "Scripts", "ClientType": "Confidential", "Scope": "read",
+        "SystemUserAllowed": True, "SystemUser": installation.json("user", "show", "admin")["id"],
+        "AccessTokens": "AuthenticatedUsers",
+    }
+    (installation.folder / "app.json").write_text(json.dumps(record))
+    installation.run("app", "create", str(installation.folder / "app.json"))
+    token = installation.json("token", "issue", "scripts", "--user", "eve", "--scope", "read", "--description", "ночен")
+    assert token["value"] not in letter("eve@example.com")
+
+    server = installation.serve()
+    eve, admin = requests.Session(), requests.Session()
+
+    def choose(session, link, password):
+        fields = {"code": link.split("=")[1], "password": password, "repeat": password}
+        assert 'data-page="set-up-done"' in post(session, server.url, link, fields).text
+
+    choose(eve, set_up, "lantern-otter-quill")
+    post(eve, server.url, "/id/account/forgotten", {"login": "eve"})
+    choose(eve, LINK.search(letter("eve@example.com")).group(1), "quill-lantern-otter")
+    letter("eve@example.com")  # a new password
+    post(eve, server.url, "/id/account/login", {"login": "eve", "password": "quill-lantern-otter"})
+    assert post(eve, server.url, "/profile/email", {"email": "eve@new.example"}).status_code == 200
+    letter("eve@new.example")
+    letter("eve@example.com")
+    page = eve.get(f"{server.url}/profile/two-step/app", timeout=30).text
+    field = lambda pattern: re.search(pattern, page).group(1)
+    fields = {
+        "csrf": field(r'name="csrf" value="([^"]+)"'), "offer": field(r'name="offer" value="([^"]+)"'),
+        "code": code_of(field(r'id="secret">([^<]+)<')), "password": "quill-lantern-otter",
+    }
+    eve.post(f"{server.url}/profile/two-step/app", data=fields, timeout=30)
+    letter("eve@example.com")
+    requests.post(f"{server.url}/id/tokens/leaked", data={"token": token["value"]}, timeout=30)
+    letter("eve@example.com")
+
+    choose(admin, made["set_up_link"].split(":8080")[1], "harbour-candle-moss")
+    post(admin, server.url, "/id/account/login", {"login": "admin", "password": "harbour-candle-moss"})
+    wish = {"do": "issue", "uri": "scripts", "description": "робот", "scope": "read"}
+    assert post(admin, server.url, "/manage/tokens", wish).status_code == 201
+    letter("admin@example.com")
+    assert len(set(subjects)) == len(subjects) == 9, subjects
+    server.stop()
 
 
 def test_a_letter_is_tried_again_when_the_server_asks_for_patience(installation, sinks):

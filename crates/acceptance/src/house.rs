@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flows::admin::Office;
+use flows::admin::ElevatedOffice;
 use flows::audit::Verdict;
 use flows::{Database, DefaultInstance, House, MasterKey, Site, World as _};
 use model::mail::EmailAddress;
 use model::record::ApplicationRecord;
-use model::{Administrator, Dice, Login, Moment, RootUrl, Timestamp};
+use model::{Dice, Login, Moment, Operator, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
 use store::{Batch, Change, ChangeKind, Outcome, Store};
@@ -26,7 +26,7 @@ pub struct TestHouse {
     doors: Doors,
     roots: [String; 2],
     database: Database,
-    administrator: Administrator,
+    operator: Operator,
     // Dropped last: the database is open until then.
     place: Place,
 }
@@ -88,12 +88,12 @@ impl TestHouse {
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let master = MasterKey::new(&MASTER_KEY);
-        let administrator = master.operator();
+        let operator = master.operator();
         let house = House::open(database.clone(), master, sites, default, world.clone());
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
-        Self { house, world, doors, roots, database, administrator, place }
+        Self { house, world, doors, roots, database, operator, place }
     }
 
     /// The process ends in good order, and another one begins on the same database.
@@ -202,17 +202,17 @@ impl TestHouse {
     }
 
     /// An administrator of `testdb`, as at the command line beside a running server.
-    pub async fn office(&self) -> Office<'_> {
+    pub async fn office(&self) -> ElevatedOffice<'_> {
         self.office_at("testdb").await
     }
 
     /// Likewise of `demodb`.
-    pub async fn office_at_other(&self) -> Office<'_> {
+    pub async fn office_at_other(&self) -> ElevatedOffice<'_> {
         self.office_at("demodb").await
     }
 
-    async fn office_at(&self, instance: &str) -> Office<'_> {
-        let office = Office::open(&self.database, &self.administrator, instance).await;
+    async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
+        let office = ElevatedOffice::open(&self.database, &self.operator, instance).await;
         office.expect("the database answers").expect("the demo has it")
     }
 
@@ -283,7 +283,7 @@ impl TestHouse {
         self.manager_of(&self.office_at_other().await, self.other_client()).await
     }
 
-    async fn manager_of(&self, office: &Office<'_>, client: Client) -> App {
+    async fn manager_of(&self, office: &ElevatedOffice<'_>, client: Client) -> App {
         let (uri, secret, redirect_uri) = ("manager", "manager-secret", "http://localhost:3000/manager-callback");
         if office.application(uri).await.expect("the database answers").is_err() {
             let admin = office.user_by_name("admin").await.expect("the database answers").expect("the demo has one");

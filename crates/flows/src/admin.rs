@@ -1,5 +1,6 @@
 //! What administrators do. Every flow takes an [`Administrator`], and commits its event with its change.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,10 +9,11 @@ use model::application::Secret;
 use model::audit::{AuditEvent, AuditKind, AuditOutcome, RequestId, Visitor};
 use model::keys::KeyTimes;
 use model::record::{ApplicationRecord, Registration};
+use model::session::SignInTooOld;
 use model::user::{Password, PasswordHash};
 use model::{
-    Administrator, ApplicationId, Email, InstanceId, InstanceSettings, Login, Moment, Timestamp, TrustedApplication,
-    User, UserId, UserType,
+    Administrator, ApplicationId, Email, InstanceId, InstanceSettings, Login, Moment, Operator, Timestamp,
+    TrustedApplication, User, UserId, UserType,
 };
 use oauth::client::ClientId;
 use oauth::secret::{ClientSecret, Digest, Presented};
@@ -74,10 +76,23 @@ pub struct Office<'a> {
     visitor: Option<&'a Visitor>,
 }
 
+/// An [`Office`] for changes of weight: of users, roles, applications and their secrets, signing keys and settings, and
+/// for issuing tokens. Only a recent sign-in or a credential made for machines opens it, so that a browser left open, or
+/// an old token of a person, is not enough.
+pub struct ElevatedOffice<'a>(Office<'a>);
+
+impl<'a> Deref for ElevatedOffice<'a> {
+    type Target = Office<'a>;
+
+    fn deref(&self) -> &Office<'a> {
+        &self.0
+    }
+}
+
 /// Makes an instance: its secret, its settings, its first keys.
 pub async fn create_instance(
     (database, master): (&Database, &MasterKey),
-    administrator: &Administrator,
+    operator: &Operator,
     name: &str,
     settings: &InstanceSettings,
     moment: &mut Moment<'_>,
@@ -90,7 +105,7 @@ pub async fn create_instance(
     let id = InstanceId(moment.id());
     let store = Store::new(database.clone(), id);
     let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
-    let office = Office { store: store.clone(), administrator, visitor: None };
+    let office = Office { store: store.clone(), administrator: operator.administrator(), visitor: None };
     let batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
@@ -132,175 +147,31 @@ pub async fn instances(database: &Database) -> Result<Vec<String>, Fault> {
     Ok(database.instances().await?.into_iter().map(|stored| stored.name).collect())
 }
 
-impl<'a> Office<'a> {
-    /// The office of an instance by name.
-    pub async fn open(
-        database: &Database,
-        administrator: &'a Administrator,
-        instance: &str,
-    ) -> Answer<Self, AdminRefusal> {
+impl<'a> ElevatedOffice<'a> {
+    /// The operator's office of an instance by name.
+    pub async fn open(database: &Database, operator: &'a Operator, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
-        Ok(match found {
-            Some(stored) => Ok(Self { store: Store::new(database.clone(), stored.id), administrator, visitor: None }),
-            None => Err(AdminRefusal::Unknown(format!("instance {instance}"))),
-        })
+        let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
+        let store = Store::new(database.clone(), stored.id);
+        Ok(Ok(Self(Office { store, administrator: operator.administrator(), visitor: None })))
     }
+}
 
+impl<'a> Office<'a> {
     /// For somebody who asks over the network. Private to the flows, which know that the administrator is of this
     /// instance.
     pub(crate) fn for_visitor(instance: &Instance, administrator: &'a Administrator, visitor: &'a Visitor) -> Self {
         Self { store: instance.store.clone(), administrator, visitor: Some(visitor) }
     }
 
-    /// Without a password: people choose theirs by a link.
-    pub async fn create_user(&self, draft: UserDraft<'_>, moment: &mut Moment<'_>) -> Answer<UserId, AdminRefusal> {
-        self.create_user_with(draft, None, moment).await
-    }
-
-    /// With a hash made before: many at once are hashed side by side.
-    pub(crate) async fn create_user_with(
-        &self,
-        draft: UserDraft<'_>,
-        hash: Option<&PasswordHash>,
-        moment: &mut Moment<'_>,
-    ) -> Answer<UserId, AdminRefusal> {
-        let login = match parse_login(draft.login) {
-            Ok(login) => login,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let problems = model::user::person_problems(draft.name, draft.email.as_ref());
-        if !problems.is_empty() {
-            return Ok(Err(AdminRefusal::Invalid(problems)));
-        }
-        if let Some(role) = draft.role
-            && !self.store.has_role(role).await?
-        {
-            return Ok(Err(AdminRefusal::Unknown(format!("role {role}"))));
-        }
-        let id = UserId(moment.id());
-        let user = NewUser {
-            id,
-            login: &login,
-            user_type: draft.user_type,
-            is_admin: draft.is_admin,
-            enabled: draft.enabled,
-            name: draft.name,
-            email: draft.email,
-            role: draft.role,
-            password: hash,
-        };
-        let mut batch: Vec<Statement> = draft.role.map(|role| self.store.hold_role(role)).into_iter().collect();
-        batch.push(self.store.insert_user(&user, moment.now));
-        batch.push(self.event_about("create-user", (id, &login), moment));
-        Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}"))).await?.map(|()| id))
+    /// For changes of weight, where the administrator signed in lately.
+    pub fn elevate(self, now: Timestamp) -> Result<ElevatedOffice<'a>, SignInTooOld> {
+        self.administrator.check_recent(now)?;
+        Ok(ElevatedOffice(self))
     }
 
     pub async fn users(&self) -> Result<Vec<User>, Fault> {
         self.store.users().await
-    }
-
-    /// Ends every sign-in and token of the user.
-    pub async fn set_password(
-        &self,
-        passwords: &Passwords,
-        login: &str,
-        password: &Presented<Password>,
-        moment: &mut Moment<'_>,
-    ) -> Answer<(), AdminRefusal> {
-        let user = match self.find_user(login).await? {
-            Ok(user) => user,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        match passwords.accept(password, &user).await? {
-            Ok(accepted) => self.put_password(passwords, &user, accepted, moment).await,
-            Err(weakness) => Ok(Err(weakness.into())),
-        }
-    }
-
-    /// The same, whatever the rule for new passwords says; answers what it said.
-    pub async fn set_weak_password(
-        &self,
-        passwords: &Passwords,
-        login: &str,
-        password: &Presented<Password>,
-        moment: &mut Moment<'_>,
-    ) -> Answer<Option<Weakness>, AdminRefusal> {
-        let user = match self.find_user(login).await? {
-            Ok(user) => user,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        match passwords.accept_weak(password, &user).await? {
-            Ok((accepted, overridden)) => {
-                Ok(self.put_password(passwords, &user, accepted, moment).await?.map(|()| overridden))
-            }
-            Err(limit) => Ok(Err(limit.into())),
-        }
-    }
-
-    async fn put_password(
-        &self,
-        passwords: &Passwords,
-        user: &User,
-        password: AcceptedPassword,
-        moment: &mut Moment<'_>,
-    ) -> Answer<(), AdminRefusal> {
-        let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
-        let hash = passwords.hash(password, salt).await?;
-        let mut batch = vec![
-            self.store.set_password(user, &hash, moment.now),
-            self.event_about("set-password", (user.id, &user.login), moment),
-        ];
-        batch.extend(ending_user(&self.store, user.id, moment));
-        self.commit(batch, AdminRefusal::Overtaken).await
-    }
-
-    /// Disabling ends every sign-in and token of the user at once.
-    pub async fn set_user_enabled(
-        &self,
-        login: &str,
-        enabled: bool,
-        moment: &mut Moment<'_>,
-    ) -> Answer<(), AdminRefusal> {
-        let user = match self.find_user(login).await? {
-            Ok(user) => user,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let what = if enabled { "enable-user" } else { "disable-user" };
-        let mut batch = vec![
-            self.store.set_user_enabled(&user, enabled, moment.now),
-            self.event_about(what, (user.id, &user.login), moment),
-        ];
-        batch.extend(ending_user(&self.store, user.id, moment));
-        self.commit(batch, AdminRefusal::Overtaken).await
-    }
-
-    /// A Confidential application gets its first secret here; it is answered once and kept as a digest.
-    pub async fn create_application(
-        &self,
-        record: ApplicationRecord,
-        secret: Option<&Presented<ClientSecret>>,
-        moment: &mut Moment<'_>,
-    ) -> Answer<(TrustedApplication, Vec<String>), AdminRefusal> {
-        let id = ApplicationId(moment.id());
-        let secrets: Vec<Secret> =
-            secret.map(|secret| new_secret(secret.digest(), "first", None, moment)).into_iter().collect();
-        let system_user = match record.system_user {
-            Some(user) => self.store.user(UserId(user)).await?,
-            None => None,
-        };
-        let registration = Registration { id, secrets: secrets.clone(), epoch: 0, version: 1 };
-        let accepted = match record.check(registration, system_user.as_ref()) {
-            Ok(accepted) => accepted,
-            Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
-        };
-        let application = accepted.application;
-        let mut batch = vec![self.store.insert_application(&application, moment.now)];
-        batch.extend(secrets.iter().map(|secret| self.insert_secret(id, secret, moment.now)));
-        batch.push(self.event("create-application", application.uri.as_str(), moment));
-        batch.extend(self.announce_register(moment));
-        let taken = AdminRefusal::Taken(format!("application {}", application.uri));
-        Ok(self.commit(batch, taken).await?.map(|()| (application, accepted.warnings)))
     }
 
     pub async fn applications(&self) -> Result<Vec<TrustedApplication>, Fault> {
@@ -311,32 +182,6 @@ impl<'a> Office<'a> {
         let unknown = || AdminRefusal::Unknown(format!("application {uri}"));
         let Ok(wanted) = uri.parse::<ClientId>() else { return Ok(Err(unknown())) };
         Ok(self.store.application_by_uri(&wanted).await?.ok_or_else(unknown))
-    }
-
-    /// The kill switch: takes effect at once, also for tokens already issued.
-    pub async fn set_application_enabled(
-        &self,
-        uri: &str,
-        enabled: bool,
-        moment: &mut Moment<'_>,
-    ) -> Answer<TrustedApplication, AdminRefusal> {
-        let mut application = match self.application(uri).await? {
-            Ok(application) => application,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let ends_tokens = application.enabled && !enabled;
-        application.enabled = enabled;
-        let what = if enabled { "enable-application" } else { "disable-application" };
-        let mut batch = vec![
-            self.store.update_application(&application, ends_tokens),
-            self.event(what, application.uri.as_str(), moment),
-        ];
-        if ends_tokens {
-            batch.extend(self.leaving(&application, moment));
-        } else {
-            batch.extend(self.announce_register(moment));
-        }
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| application))
     }
 
     pub(crate) fn insert_secret(&self, application: ApplicationId, secret: &Secret, now: Timestamp) -> Statement {
@@ -461,6 +306,183 @@ impl<'a> Office<'a> {
             Outcome::Committed => Ok(()),
             Outcome::GuardFailed { .. } => Err(if_guarded),
         })
+    }
+}
+
+/// Changes of weight.
+impl ElevatedOffice<'_> {
+    /// Without a password: people choose theirs by a link.
+    pub async fn create_user(&self, draft: UserDraft<'_>, moment: &mut Moment<'_>) -> Answer<UserId, AdminRefusal> {
+        self.create_user_with(draft, None, moment).await
+    }
+
+    /// With a hash made before: many at once are hashed side by side.
+    pub(crate) async fn create_user_with(
+        &self,
+        draft: UserDraft<'_>,
+        hash: Option<&PasswordHash>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<UserId, AdminRefusal> {
+        let login = match parse_login(draft.login) {
+            Ok(login) => login,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut problems = model::user::person_problems(draft.name, draft.email.as_ref());
+        problems.extend(draft.user_type.admin_problem(draft.is_admin));
+        if !problems.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
+        if let Some(role) = draft.role
+            && !self.store.has_role(role).await?
+        {
+            return Ok(Err(AdminRefusal::Unknown(format!("role {role}"))));
+        }
+        let id = UserId(moment.id());
+        let user = NewUser {
+            id,
+            login: &login,
+            user_type: draft.user_type,
+            is_admin: draft.is_admin,
+            enabled: draft.enabled,
+            name: draft.name,
+            email: draft.email,
+            role: draft.role,
+            password: hash,
+        };
+        let mut batch: Vec<Statement> = draft.role.map(|role| self.store.hold_role(role)).into_iter().collect();
+        batch.push(self.store.insert_user(&user, moment.now));
+        batch.push(self.event_about("create-user", (id, &login), moment));
+        Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}"))).await?.map(|()| id))
+    }
+
+    /// Ends every sign-in and token of the user, who is answered, to be written to.
+    pub async fn set_password(
+        &self,
+        passwords: &Passwords,
+        login: &str,
+        password: &Presented<Password>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<User, AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        match passwords.accept(password, &user).await? {
+            Ok(accepted) => self.put_password(passwords, user, accepted, moment).await,
+            Err(weakness) => Ok(Err(weakness.into())),
+        }
+    }
+
+    /// The same, whatever the rule for new passwords says; answers what it said too.
+    pub async fn set_weak_password(
+        &self,
+        passwords: &Passwords,
+        login: &str,
+        password: &Presented<Password>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(User, Option<Weakness>), AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        match passwords.accept_weak(password, &user).await? {
+            Ok((accepted, overridden)) => {
+                Ok(self.put_password(passwords, user, accepted, moment).await?.map(|user| (user, overridden)))
+            }
+            Err(limit) => Ok(Err(limit.into())),
+        }
+    }
+
+    async fn put_password(
+        &self,
+        passwords: &Passwords,
+        user: User,
+        password: AcceptedPassword,
+        moment: &mut Moment<'_>,
+    ) -> Answer<User, AdminRefusal> {
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        let hash = passwords.hash(password, salt).await?;
+        let mut batch = vec![
+            self.store.set_password(&user, &hash, moment.now),
+            self.event_about("set-password", (user.id, &user.login), moment),
+        ];
+        batch.extend(ending_user(&self.store, user.id, moment));
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| user))
+    }
+
+    /// Disabling ends every sign-in and token of the user at once.
+    pub async fn set_user_enabled(
+        &self,
+        login: &str,
+        enabled: bool,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let what = if enabled { "enable-user" } else { "disable-user" };
+        let mut batch = vec![
+            self.store.set_user_enabled(&user, enabled, moment.now),
+            self.event_about(what, (user.id, &user.login), moment),
+        ];
+        batch.extend(ending_user(&self.store, user.id, moment));
+        self.commit(batch, AdminRefusal::Overtaken).await
+    }
+
+    /// A Confidential application gets its first secret here; it is answered once and kept as a digest.
+    pub async fn create_application(
+        &self,
+        record: ApplicationRecord,
+        secret: Option<&Presented<ClientSecret>>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(TrustedApplication, Vec<String>), AdminRefusal> {
+        let id = ApplicationId(moment.id());
+        let secrets: Vec<Secret> =
+            secret.map(|secret| new_secret(secret.digest(), "first", None, moment)).into_iter().collect();
+        let system_user = match record.system_user {
+            Some(user) => self.store.user(UserId(user)).await?,
+            None => None,
+        };
+        let registration = Registration { id, secrets: secrets.clone(), epoch: 0, version: 1 };
+        let accepted = match record.check(registration, system_user.as_ref()) {
+            Ok(accepted) => accepted,
+            Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
+        };
+        let application = accepted.application;
+        let mut batch = vec![self.store.insert_application(&application, moment.now)];
+        batch.extend(secrets.iter().map(|secret| self.insert_secret(id, secret, moment.now)));
+        batch.push(self.event("create-application", application.uri.as_str(), moment));
+        batch.extend(self.announce_register(moment));
+        let taken = AdminRefusal::Taken(format!("application {}", application.uri));
+        Ok(self.commit(batch, taken).await?.map(|()| (application, accepted.warnings)))
+    }
+
+    /// The kill switch: takes effect at once, also for tokens already issued.
+    pub async fn set_application_enabled(
+        &self,
+        uri: &str,
+        enabled: bool,
+        moment: &mut Moment<'_>,
+    ) -> Answer<TrustedApplication, AdminRefusal> {
+        let mut application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let ends_tokens = application.enabled && !enabled;
+        application.enabled = enabled;
+        let what = if enabled { "enable-application" } else { "disable-application" };
+        let mut batch = vec![
+            self.store.update_application(&application, ends_tokens),
+            self.event(what, application.uri.as_str(), moment),
+        ];
+        if ends_tokens {
+            batch.extend(self.leaving(&application, moment));
+        } else {
+            batch.extend(self.announce_register(moment));
+        }
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| application))
     }
 }
 

@@ -3,12 +3,12 @@
 use model::domain::Permissions;
 use model::record::ApplicationRecord;
 use model::user::PasswordHash;
-use model::{Administrator, Email, InstanceSettings, Moment, UserType};
+use model::{Email, InstanceSettings, Moment, Operator, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};
 use store::{Database, Store};
 
-use crate::admin::{AdminRefusal, Office, UserDraft, create_instance};
+use crate::admin::{AdminRefusal, ElevatedOffice, UserDraft, create_instance};
 use crate::passwords::AcceptedPassword;
 use crate::{Answer, Fault, MasterKey, Passwords, domain};
 
@@ -128,12 +128,12 @@ pub async fn seed(
 
 async fn seed_register(
     database: &Database,
-    operator: &Administrator,
+    operator: &Operator,
     demo: DemoInstance,
     passwords: &DemoPasswords,
     moment: &mut Moment<'_>,
 ) -> Result<(), Fault> {
-    let office = done(Office::open(database, operator, demo.name()).await)?;
+    let office = done(ElevatedOffice::open(database, operator, demo.name()).await)?;
     let sales = Permissions::new(&["Crm_*", "General_*"], &["Crm_*", "General_*"]);
     done(office.create_role("Sales", &sales, moment).await)?;
     done(office.create_role("Viewer", &Permissions::new(&["Crm_*"], &[]), moment).await)?;

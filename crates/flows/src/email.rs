@@ -2,9 +2,9 @@
 //! happens when both have said yes.
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
-use model::email_change::{ANSWER_LIFE, answer_url, asked_besides};
+use model::email_change::{ANSWER_LIFE, MOST_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
 pub use model::email_change::{EmailChange, EmailRefusal, Side};
-use model::link::{LinkCode, LinkPurpose};
+use model::link::LinkCode;
 use model::mail::{EmailAddress, Letter};
 use model::{Moment, Timestamp, User};
 use oauth::secret::Presented;
@@ -14,7 +14,7 @@ use store::{Batch, Change, ChangeKind, Outcome, Statement};
 use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::links::{LinkRefusal, new_code};
-use crate::profile::{Overtaken, is_recent};
+use crate::profile::Overtaken;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -71,10 +71,18 @@ impl Instance {
         let batch = vec![
             self.store.touch_identity_session(browser.session.id, moment.now),
             self.store.put_email_change(&change),
+            self.store.count_new_address_letter(user.id, moment.now, MOST_NEW_ADDRESSES),
             self.email_event(moment, visitor, &user, &json!({ "what": "asked" })),
         ];
-        if let Outcome::GuardFailed { .. } = self.store.commit(batch.into()).await? {
-            return self.refuse_email(moment.now, visitor, (browser, EmailRefusal::Overtaken));
+        match self.store.commit(batch.into()).await? {
+            Outcome::Committed => {}
+            Outcome::GuardFailed { statement: 2 } => {
+                let refusal = EmailRefusal::TooManyToday(until_midnight(moment.now));
+                return self.refuse_email(moment.now, visitor, (browser, refusal));
+            }
+            Outcome::GuardFailed { .. } => {
+                return self.refuse_email(moment.now, visitor, (browser, EmailRefusal::Overtaken));
+            }
         }
         let write = |to: EmailAddress| Letter { to, instance: &self.name, user: &user };
         let url = |code: &Presented<LinkCode>| answer_url(&self.root, code);
@@ -94,7 +102,7 @@ impl Instance {
         if !self.sends_mail() {
             return Ok(Err(EmailRefusal::NoMail));
         }
-        if !is_recent(browser, now) {
+        if !browser.session.is_recent(now) {
             return Ok(Err(EmailRefusal::NotLately));
         }
         let Some(address) = EmailAddress::parse(address.trim()) else { return Ok(Err(EmailRefusal::NotAnAddress)) };
@@ -180,13 +188,8 @@ impl Instance {
         self.refuse_link(moment, visitor, AuditKind::EmailChange)
     }
 
-    /// A reset link that waits in the old mailbox must not outlast it.
     fn changing_email(&self, EmailQuestion { change, user, .. }: &EmailQuestion, now: Timestamp) -> Vec<Statement> {
-        let mut batch = vec![
-            self.store.set_email(user, &change.new, now),
-            self.store.end_email_change(change),
-            self.store.end_links(LinkPurpose::PasswordReset, user.id),
-        ];
+        let mut batch = vec![self.store.set_email(user, &change.new, now), self.store.end_email_change(change)];
         batch.extend(self.store.announce(of_user(user), now));
         batch
     }

@@ -3,11 +3,11 @@
 use model::{InstanceSettings, Moment, User, UserId};
 use store::{Change, ChangeKind, Closing, Statement};
 
-use crate::admin::{AdminRefusal, Office};
+use crate::admin::{AdminRefusal, ElevatedOffice};
 use crate::api_sessions::killing;
 use crate::{Answer, Fault};
 
-impl Office<'_> {
+impl ElevatedOffice<'_> {
     /// Ends everything of the user's, and erases what identifies the person: name, login, address, password, and in the
     /// audit whatever stands under their key, sealed or about to be. The login is never given out again. What the person
     /// did stays told, by the user's id.

@@ -46,7 +46,7 @@ pub struct Caller {
 impl Caller {
     /// What the user may do; an administrator may do everything.
     pub fn permissions(&self) -> Cow<'_, Permissions> {
-        if self.user.is_admin {
+        if self.user.is_admin() {
             Cow::Owned(Permissions::new(&["*"], &["*"]))
         } else {
             Cow::Borrowed(&self.user.permissions)
@@ -64,6 +64,19 @@ pub(crate) struct Standing {
 pub(crate) enum Credential {
     Jwt(Arc<Verified>),
     Reference(Arc<ReferenceToken>),
+}
+
+impl Credential {
+    /// When the person behind it signed in. Nobody did for a reference token or a service's token.
+    pub(crate) fn signed_in(&self) -> Option<Timestamp> {
+        match self {
+            Self::Jwt(verified) => match verified.token.holder {
+                Holder::User { auth_time, .. } => Some(auth_time),
+                Holder::Service { .. } => None,
+            },
+            Self::Reference(_) => None,
+        }
+    }
 }
 
 impl Standing {

@@ -10,7 +10,7 @@ use model::{Moment, Timestamp, User};
 use oauth::secret::Presented;
 use store::{Batch, Change, ChangeKind, Outcome, Statement, Store};
 
-use crate::admin::{AdminRefusal, Office, ending_user};
+use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
 use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::strength::Weakness;
@@ -69,7 +69,7 @@ pub(crate) fn draw_link(
     (IssuedLink { user, purpose, life, code }, insert)
 }
 
-impl Office<'_> {
+impl ElevatedOffice<'_> {
     /// A link by which a new user chooses a first password, to be handed over.
     pub async fn set_up_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
         self.issue_link(login, (LinkPurpose::SetUp, LinkLife::HandedOver), moment).await
@@ -135,7 +135,7 @@ impl Instance {
     }
 
     /// Tells the user, if mail reaches them.
-    pub(crate) fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> Message) {
+    pub fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> Message) {
         if let Some(to) = user.mailbox() {
             self.outbox.put(letter(Letter { to, instance: &self.name, user }));
         }
@@ -168,8 +168,9 @@ impl Instance {
             .user(user.id)
             .detail(&serde_json::json!({ "what": purpose.kind() }));
         let mut batch = Batch::from(vec![
-            self.store.use_link(code.digest().as_bytes()),
+            // It locks the user, whose address the link is bound to.
             self.store.set_password(&user, &hash, moment.now),
+            self.store.use_link(code.digest().as_bytes()),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ]);
         batch.extend(ending_user(&self.store, user.id, moment));

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use model::application::MANAGE_SCOPE;
 use model::audit::{AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::ADMIN_API;
+use model::reference_token::{ReferenceToken, masked};
+use model::session::SignInTooOld;
 use model::why::{Details, Refusal};
 use model::{Administrator, Moment, Timestamp, TrustedApplication, User, UserId};
 use oauth::secret::{self, Presented};
 
-use crate::admin::Office;
+use crate::admin::{ElevatedOffice, Office};
 use crate::guard::GuardRefusal;
 use crate::instance::Instance;
 use crate::sign_in::Browser;
@@ -22,6 +24,8 @@ pub enum ManageRefusal {
     Guard(GuardRefusal),
     /// The id of the user whom the token acts as.
     NotAnAdministrator(UserId),
+    /// For what was asked.
+    SignInTooOld(SignInTooOld),
 }
 
 impl Refusal for ManageRefusal {
@@ -29,6 +33,7 @@ impl Refusal for ManageRefusal {
         match self {
             Self::Guard(refusal) => refusal.cause(),
             Self::NotAnAdministrator(_) => "not_an_administrator",
+            Self::SignInTooOld(refusal) => refusal.cause(),
         }
     }
 
@@ -38,6 +43,7 @@ impl Refusal for ManageRefusal {
             Self::NotAnAdministrator(user) => {
                 Details::new("who asks administers this instance", "docs/admin-api.md, Who may").sent("user", user)
             }
+            Self::SignInTooOld(refusal) => refusal.details(),
         }
     }
 }
@@ -69,6 +75,28 @@ impl Manager {
     pub fn office(&self) -> Office<'_> {
         Office::for_visitor(&self.instance, &self.administrator, &self.visitor)
     }
+
+    /// For changes of weight.
+    pub fn elevated_office(&self, now: Timestamp) -> Result<ElevatedOffice<'_>, SignInTooOld> {
+        self.office().elevate(now)
+    }
+
+    /// Whether the sign-in, if there is one behind this, carries changes of weight.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        self.administrator.check_recent(now).is_ok()
+    }
+
+    /// Writes to the administrator about a service token that they issued.
+    pub fn tell_issued(&self, uri: &str, token: &ReferenceToken) {
+        let about = (masked(&token.tail), token.description.as_str());
+        self.instance.write_to(&self.user, |letter| letter.service_token_issued(uri, (&about.0, about.1)));
+    }
+
+    /// Tells the audit of a change at a page that was refused before it began.
+    pub fn tell_refused(&self, now: Timestamp, refusal: &impl Refusal) -> Result<(), Fault> {
+        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.visitor, refusal).user(self.user.id);
+        self.instance.audit.put(&event)
+    }
 }
 
 /// An answered call of the admin API, for the audit.
@@ -98,7 +126,8 @@ impl Instance {
         if !standing.has(MANAGE_SCOPE) {
             return Ok(Err(ManageRefusal::Guard(standing.lacks(MANAGE_SCOPE))));
         }
-        let Some(administrator) = standing.user.active().and_then(Administrator::of) else {
+        let signed_in = standing.credential.signed_in();
+        let Some(administrator) = standing.user.active().and_then(|user| Administrator::of(user, signed_in)) else {
             return Ok(Err(ManageRefusal::NotAnAdministrator(standing.user.id)));
         };
         self.note_use(&standing, moment.now);
@@ -118,7 +147,8 @@ impl Instance {
         visitor: &Visitor,
         browser: &Browser,
     ) -> Answer<Manager, ManageRefusal> {
-        let Some(administrator) = browser.user.active().and_then(Administrator::of) else {
+        let signed_in = Some(browser.session.auth_time);
+        let Some(administrator) = browser.user.active().and_then(|user| Administrator::of(user, signed_in)) else {
             let refusal = ManageRefusal::NotAnAdministrator(browser.user.id);
             let event =
                 AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, &refusal).user(browser.user.id);

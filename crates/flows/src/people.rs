@@ -5,7 +5,7 @@ use model::{Moment, User, UserId};
 use store::{Fault, Statement, UserRow};
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, Office, ending_user};
+use crate::admin::{AdminRefusal, ElevatedOffice, Office, ending_user};
 
 impl Office<'_> {
     pub async fn user_by_id(&self, id: UserId) -> Answer<UserRow, AdminRefusal> {
@@ -25,6 +25,26 @@ impl Office<'_> {
         self.store.users_after(login, limit).await
     }
 
+    /// What the user may do is told as it was and as it is; of what identifies the person, only that it changed.
+    fn change_of_user(
+        &self,
+        user: &User,
+        (before, after): (&PersonRecord, &PersonRecord),
+        moment: &mut Moment<'_>,
+    ) -> Statement {
+        let (before, after) = PersonRecord::change_told(before, after);
+        let mut event = Self::user_event("change-user", (user.id, Some(&user.login)), moment);
+        event.detail = Some(
+            serde_json::json!({
+                "what": "change-user", "subject": user.id.to_string(), "before": before, "after": after,
+            })
+            .to_string(),
+        );
+        self.tell(&event, moment)
+    }
+}
+
+impl ElevatedOffice<'_> {
     /// `current` as it was read. What the user may no longer do ends at once; `own` is whom the administrator acts as.
     pub async fn change_user(
         &self,
@@ -36,6 +56,7 @@ impl Office<'_> {
         let before = PersonRecord::of(&current.user, current.role.as_deref());
         let mut problems = person_problems(&record.name, record.to_email().as_ref());
         problems.extend(record.problems(&before, own == Some(current.user.id)));
+        problems.extend(current.user.user_type.admin_problem(record.is_admin));
         if let Some(role) = &record.role
             && !self.store.has_role(role).await?
         {
@@ -63,23 +84,5 @@ impl Office<'_> {
         changed.user.epoch += i64::from(ends_tokens);
         changed.user.updated_at = moment.now;
         Ok(done.map(|()| changed))
-    }
-
-    /// What the user may do is told as it was and as it is; of what identifies the person, only that it changed.
-    fn change_of_user(
-        &self,
-        user: &User,
-        (before, after): (&PersonRecord, &PersonRecord),
-        moment: &mut Moment<'_>,
-    ) -> Statement {
-        let (before, after) = PersonRecord::change_told(before, after);
-        let mut event = Self::user_event("change-user", (user.id, Some(&user.login)), moment);
-        event.detail = Some(
-            serde_json::json!({
-                "what": "change-user", "subject": user.id.to_string(), "before": before, "after": after,
-            })
-            .to_string(),
-        );
-        self.tell(&event, moment)
     }
 }

@@ -19,7 +19,7 @@ pub use password::PasswordRefusal;
 pub(crate) use pictures::places;
 pub use pictures::{LARGEST_PICTURE, PictureRefusal, PictureSize};
 pub use sign_ins::SignInView;
-pub use tokens::{MOST_OWN_TOKENS, OwnToken, OwnTokenDraft, OwnTokenRefusal, RECENTLY, is_recent};
+pub use tokens::{MOST_OWN_TOKENS, OwnToken, OwnTokenDraft, OwnTokenRefusal};
 pub use who::WhoRefusal;
 
 /// Looks at what somebody else changed meanwhile, before the person is asked to try again.

@@ -12,9 +12,9 @@ use model::reference_token::{
 use model::{Moment, ReferenceTokenId, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Digest, Presented};
 use parking_lot::RwLock;
-use store::{Batch, Change, ChangeKind, Closing, Outcome, Store, TokensOf};
+use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, Store, TokensOf};
 
-use crate::admin::{AdminRefusal, Office};
+use crate::admin::{AdminRefusal, ElevatedOffice, Office};
 use crate::api_sessions::killing;
 use crate::audit::Trail;
 use crate::instance::Instance;
@@ -110,6 +110,20 @@ pub(crate) fn new_token(
     (token, value)
 }
 
+/// That a token is revoked, for every node.
+pub(crate) fn of_token(token: &ReferenceToken) -> Change {
+    Change { kind: ChangeKind::ReferenceTokenRevoked, subject: token.id.0 }
+}
+
+/// A token that was issued by an administrator's hand.
+pub struct IssuedToken {
+    pub token: ReferenceToken,
+    /// Shown this once.
+    pub value: Presented<ReferenceTokenValue>,
+    /// Whom it acts as.
+    pub holder: User,
+}
+
 /// What an administrator asks a token for.
 pub struct TokenDraft<'a> {
     pub application: &'a str,
@@ -119,36 +133,6 @@ pub struct TokenDraft<'a> {
 }
 
 impl Office<'_> {
-    /// A token by an administrator's hand; its value is answered once.
-    pub async fn issue_token(
-        &self,
-        draft: &TokenDraft<'_>,
-        moment: &mut Moment<'_>,
-    ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), AdminRefusal> {
-        let invalid = |refusal: IssueRefusal| AdminRefusal::Invalid(vec![refusal.to_string()]);
-        let application = match self.application(draft.application).await? {
-            Ok(application) => application,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let holder = match (draft.wish.kind, draft.login, application.service) {
-            (ReferenceTokenKind::Personal, Some(login), _) => match self.find_user(login).await? {
-                Ok(user) => Some(user),
-                Err(refusal) => return Ok(Err(refusal)),
-            },
-            (ReferenceTokenKind::Service, _, ServiceAccess::ActsAs(user)) => self.store().user(user).await?,
-            _ => None,
-        };
-        let Some(holder) = holder else { return Ok(Err(invalid(IssueRefusal::NoSystemUser))) };
-        let must_expire = self.store().settings().await?.reference_tokens_must_expire;
-        if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
-            return Ok(Err(invalid(refusal)));
-        }
-        let (token, value) = new_token(&draft.wish, (&application, &holder), self.actor(), moment);
-        let batch =
-            vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| (token, value)))
-    }
-
     /// The newest first.
     pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
         self.store().reference_tokens_before(None, TokensOf::Everybody, limit).await
@@ -182,6 +166,38 @@ impl Office<'_> {
     }
 }
 
+impl ElevatedOffice<'_> {
+    /// A token by an administrator's hand; its value is answered once, with whom it acts as, to be written to.
+    pub async fn issue_token(
+        &self,
+        draft: &TokenDraft<'_>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<IssuedToken, AdminRefusal> {
+        let invalid = |refusal: IssueRefusal| AdminRefusal::Invalid(vec![refusal.to_string()]);
+        let application = match self.application(draft.application).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let holder = match (draft.wish.kind, draft.login, application.service) {
+            (ReferenceTokenKind::Personal, Some(login), _) => match self.find_user(login).await? {
+                Ok(user) => Some(user),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            (ReferenceTokenKind::Service, _, ServiceAccess::ActsAs(user)) => self.store().user(user).await?,
+            _ => None,
+        };
+        let Some(holder) = holder else { return Ok(Err(invalid(IssueRefusal::NoSystemUser))) };
+        let must_expire = self.store().settings().await?.reference_tokens_must_expire;
+        if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
+            return Ok(Err(invalid(refusal)));
+        }
+        let (token, value) = new_token(&draft.wish, (&application, &holder), self.actor(), moment);
+        let batch =
+            vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
+        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| IssuedToken { token, value, holder }))
+    }
+}
+
 impl Instance {
     /// Somebody found a token where it should not be. Nothing in the answer tells whether it was one of ours.
     pub async fn leaked(
@@ -211,19 +227,30 @@ impl Instance {
         token: &ReferenceToken,
         reason: &'static str,
     ) -> Result<bool, Fault> {
+        let batch = Batch::from(self.revoking(moment, visitor, token, reason));
+        // A failed guard: it was revoked before, and announced.
+        let revoked = self.store.commit(batch).await? == Outcome::Committed;
+        self.apply(of_token(token), moment).await?;
+        Ok(revoked)
+    }
+
+    /// Ends a token and its session, with the event. Guarded: it was not revoked before.
+    pub(crate) fn revoking(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        token: &ReferenceToken,
+        reason: &'static str,
+    ) -> Vec<Statement> {
         let mut event =
             AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor).user(token.user).token(token.id.to_string());
         event.reason = reason;
-        let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: token.id.0 };
-        let mut batch = Batch::from(vec![
+        let mut statements = vec![
             self.store.revoke_reference_token(token.id, reason, moment.now),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
-        ]);
-        batch.extend(killing(&self.store, Closing::OfReferenceToken(token.id), "token_revoked", moment));
-        batch.extend(self.store.announce(change, moment.now));
-        // A failed guard: it was revoked before, and announced.
-        let revoked = self.store.commit(batch).await? == Outcome::Committed;
-        self.apply(change, moment).await?;
-        Ok(revoked)
+        ];
+        statements.extend(killing(&self.store, Closing::OfReferenceToken(token.id), "token_revoked", moment));
+        statements.extend(self.store.announce(of_token(token), moment.now));
+        statements
     }
 }

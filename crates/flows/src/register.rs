@@ -9,7 +9,7 @@ use store::{Closing, Fault, Statement};
 use uuid::Uuid;
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, Office, draw_secret, new_secret};
+use crate::admin::{AdminRefusal, ElevatedOffice, Office, draw_secret, new_secret};
 use crate::api_sessions::killing;
 
 /// More live secrets than one replacement after another needs.
@@ -60,6 +60,26 @@ impl Office<'_> {
         Ok(problems)
     }
 
+    /// Off the lists under the seats' lock: no session can be opened through the application meanwhile. The register goes
+    /// first, so that a node that sees a session closed makes no token for the application any more.
+    pub(crate) fn leaving(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Vec<Statement> {
+        let mut leaving = vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)];
+        leaving.extend(self.announce_register(moment));
+        leaving.extend(killing(&self.store, Closing::Unused, "application_disabled", moment));
+        leaving
+    }
+
+    /// Which secret, never what it says.
+    fn secret_event(&self, what: &'static str, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
+        let detail = serde_json::json!({
+            "what": what, "subject": uri, "secret": secret.id, "label": secret.label,
+            "expires_at": secret.expires_at.map(Timestamp::seconds),
+        });
+        self.event_with(&detail, moment)
+    }
+}
+
+impl ElevatedOffice<'_> {
     /// `current` as it was read, under another record. What may no longer be ends at once.
     pub async fn change_application(
         &self,
@@ -105,15 +125,6 @@ impl Office<'_> {
         application.version += 1;
         application.epoch += i64::from(ends_tokens);
         Ok(done.map(|()| (application, accepted.warnings)))
-    }
-
-    /// Off the lists under the seats' lock: no session can be opened through the application meanwhile. The register goes
-    /// first, so that a node that sees a session closed makes no token for the application any more.
-    pub(crate) fn leaving(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Vec<Statement> {
-        let mut leaving = vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)];
-        leaving.extend(self.announce_register(moment));
-        leaving.extend(killing(&self.store, Closing::Unused, "application_disabled", moment));
-        leaving
     }
 
     /// A further secret beside the live ones, so that a secret can be replaced without downtime.
@@ -187,14 +198,5 @@ impl Office<'_> {
         ];
         batch.extend(self.announce_register(moment));
         self.commit(batch, AdminRefusal::Overtaken).await
-    }
-
-    /// Which secret, never what it says.
-    fn secret_event(&self, what: &'static str, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
-        let detail = serde_json::json!({
-            "what": what, "subject": uri, "secret": secret.id, "label": secret.label,
-            "expires_at": secret.expires_at.map(Timestamp::seconds),
-        });
-        self.event_with(&detail, moment)
     }
 }

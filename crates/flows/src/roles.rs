@@ -5,9 +5,20 @@ use model::domain::Permissions;
 use store::{Change, ChangeKind, Fault, Role};
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, Office};
+use crate::admin::{AdminRefusal, ElevatedOffice, Office};
 
 impl Office<'_> {
+    pub async fn role(&self, name: &str) -> Answer<Role, AdminRefusal> {
+        Ok(self.store.role(name).await?.ok_or_else(|| AdminRefusal::Unknown(format!("role {name}"))))
+    }
+
+    /// The next roles behind a name.
+    pub async fn roles_after(&self, name: &str, limit: u32) -> Result<Vec<Role>, Fault> {
+        self.store.roles_after(name, limit).await
+    }
+}
+
+impl ElevatedOffice<'_> {
     pub async fn create_role(
         &self,
         name: &str,
@@ -24,15 +35,6 @@ impl Office<'_> {
             self.change_event(("create-role", name), (&Permissions::default(), permissions), moment),
         ];
         self.commit(batch, AdminRefusal::Taken(format!("role {name}"))).await
-    }
-
-    pub async fn role(&self, name: &str) -> Answer<Role, AdminRefusal> {
-        Ok(self.store.role(name).await?.ok_or_else(|| AdminRefusal::Unknown(format!("role {name}"))))
-    }
-
-    /// The next roles behind a name.
-    pub async fn roles_after(&self, name: &str, limit: u32) -> Result<Vec<Role>, Fault> {
-        self.store.roles_after(name, limit).await
     }
 
     /// `role` as it was read; who has it may do otherwise from the next call on.

@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use model::{Administrator, InstanceId};
+use model::{InstanceId, Operator};
 use zeroize::Zeroizing;
 
 use crate::Fault;
@@ -29,8 +29,8 @@ impl MasterKey {
     }
 
     /// Who holds the master key may do everything, and could read everything anyway.
-    pub fn operator(&self) -> Administrator {
-        Administrator::operator()
+    pub fn operator(&self) -> Operator {
+        Operator::with_master_key()
     }
 
     /// See [`SealingKey::seal`].

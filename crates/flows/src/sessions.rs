@@ -7,7 +7,7 @@ use model::seat::SessionKey;
 use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
 use store::{ApiSessionRow, Change, ChangeKind, Closing, Outcome, Statement};
 
-use crate::admin::{AdminRefusal, Office};
+use crate::admin::{AdminRefusal, ElevatedOffice, Office};
 use crate::api_sessions::killing;
 use crate::{Answer, Fault};
 
@@ -179,7 +179,9 @@ impl Office<'_> {
         let (settings, as_written) = self.store.settings_as_written().await?;
         Ok(SettingsRead::new(settings, as_written))
     }
+}
 
+impl ElevatedOffice<'_> {
     /// `current` as it was read; every node goes by the change within a second, and an opening on any of them at once.
     pub async fn change_settings(
         &self,

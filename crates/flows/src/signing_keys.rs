@@ -5,7 +5,7 @@ use model::{InstanceSettings, Moment, Timestamp, TrustedApplication};
 use oauth::jose::Algorithm;
 use store::{Batch, Change, ChangeKind, Outcome};
 
-use crate::admin::{AdminRefusal, Office};
+use crate::admin::{AdminRefusal, ElevatedOffice, Office};
 use crate::keys::create;
 use crate::{Answer, Fault, MasterKey};
 
@@ -79,22 +79,7 @@ impl Office<'_> {
         Ok(times.iter().map(view).collect())
     }
 
-    /// Publishes a successor now; it signs when every cached copy of the key set has it, and nothing breaks.
-    pub async fn rotate_key(
-        &self,
-        master: &MasterKey,
-        algorithm: Algorithm,
-        moment: &mut Moment<'_>,
-    ) -> Answer<KeyTimes, AdminRefusal> {
-        let times = self.key_times().await?;
-        let signs_from = match keys::rotation(&times, algorithm, moment.now) {
-            Ok(signs_from) => signs_from,
-            Err(refusal) => return Ok(Err(refused(&refusal))),
-        };
-        self.make_key(master, (algorithm, signs_from), (&times, &[]), moment).await
-    }
-
-    /// What [`Office::replace_keys`] would break, and nothing done yet.
+    /// What [`ElevatedOffice::replace_keys`] would break, and nothing done yet.
     pub async fn preview_replacement(&self, algorithm: Algorithm) -> Answer<ReplacementView, AdminRefusal> {
         let times = self.key_times().await?;
         let removed = match keys::compromised(&times, algorithm) {
@@ -115,6 +100,23 @@ impl Office<'_> {
             id_tokens_of: named(|app| app.id_token_algorithm, id_token_algorithm),
             live_sessions: self.store.seats_taken().await?.0,
         }))
+    }
+}
+
+impl ElevatedOffice<'_> {
+    /// Publishes a successor now; it signs when every cached copy of the key set has it, and nothing breaks.
+    pub async fn rotate_key(
+        &self,
+        master: &MasterKey,
+        algorithm: Algorithm,
+        moment: &mut Moment<'_>,
+    ) -> Answer<KeyTimes, AdminRefusal> {
+        let times = self.key_times().await?;
+        let signs_from = match keys::rotation(&times, algorithm, moment.now) {
+            Ok(signs_from) => signs_from,
+            Err(refusal) => return Ok(Err(refused(&refusal))),
+        };
+        self.make_key(master, (algorithm, signs_from), (&times, &[]), moment).await
     }
 
     /// For a key that may be in wrong hands: a new one signs now, all others of the algorithm are gone, and with them every

@@ -7,15 +7,15 @@ use model::line::is_line;
 use model::session::SessionCookie;
 pub use model::two_step::TwoStepRefusal;
 use model::two_step::{
-    CodeRefusal, LONGEST_PASSKEY_NAME, MOST_PASSKEYS, RECOVERY_CODES, RecoveryCode, TotpSecret, code_as_typed,
-    recovery_code,
+    CodeRefusal, LONGEST_PASSKEY_NAME, MOST_PASSKEYS, RECOVERY_CODES, RecoveryCode, TotpSecret, check_factor_change,
+    code_as_typed, recovery_code,
 };
 use model::user::Password;
 use model::{Moment, PasskeyId, Timestamp, User};
 use oauth::secret::Presented;
 use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, StoredPasskey};
 
-use crate::admin::{AdminRefusal, Office, ending_user};
+use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
 use crate::api_sessions::killing;
 use crate::audit::Trail;
 use crate::instance::Instance;
@@ -41,6 +41,8 @@ pub struct TwoStep {
     pub app_since: Option<Timestamp>,
     pub passkeys: Vec<PasskeyView>,
     pub recovery_codes_left: usize,
+    /// Before changes, the person must sign in again by the second factor.
+    pub must_be_proved: bool,
 }
 
 impl TwoStep {
@@ -110,7 +112,7 @@ struct Planned {
 }
 
 impl Instance {
-    pub async fn two_step(&self, browser: &Browser) -> Result<TwoStep, Fault> {
+    pub async fn two_step(&self, browser: &Browser, now: Timestamp) -> Result<TwoStep, Fault> {
         let user = browser.user.id;
         let view = |passkey: StoredPasskey| PasskeyView {
             id: passkey.id,
@@ -122,6 +124,7 @@ impl Instance {
             app_since: self.store.authenticator_app(user).await?.map(|app| app.created_at),
             passkeys: self.store.passkeys(user).await?.into_iter().map(view).collect(),
             recovery_codes_left: self.store.recovery_codes_left(user).await?,
+            must_be_proved: check_factor_change(&browser.user, &browser.session, now).is_err(),
         })
     }
 
@@ -178,8 +181,9 @@ impl Instance {
         self.registration((user.id, user.login.as_str(), &user.name), (registering(browser), form), &known, now)
     }
 
-    /// Every change asks for the password, so that a browser left open is not enough. The first factor that a person
-    /// adds ends everything that was opened by the password alone, but this sign-in.
+    /// Every change asks for the password, so that a browser left open is not enough, and for a recent sign-in by the
+    /// second factor if there is one, so that a stolen password is not. The first factor that a person adds ends
+    /// everything that was opened by the password alone, but this sign-in.
     pub async fn change_two_step(
         &self,
         moment: &mut Moment<'_>,
@@ -188,6 +192,9 @@ impl Instance {
         (change, password): (TwoStepChange<'_>, &Presented<Password>),
     ) -> Answer<Changed, TwoStepRefusal> {
         let Some(user) = self.still(browser).await? else { return Ok(Err(TwoStepRefusal::Overtaken)) };
+        if let Err(refusal) = check_factor_change(&user, &browser.session, moment.now) {
+            return self.refuse_change(moment, visitor, &user, refusal);
+        }
         if let Err(refusal) = self.confirm_password(moment, visitor, (&user, password)).await? {
             return Ok(Err(TwoStepRefusal::Password(refusal)));
         }
@@ -326,7 +333,7 @@ impl Instance {
     }
 }
 
-impl Office<'_> {
+impl ElevatedOffice<'_> {
     /// For somebody who lost phone, passkeys and codes: the password alone signs in again. Ends every sign-in and token,
     /// because what was lost may have been found.
     pub async fn reset_second_factor(&self, login: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use flows::mail::Letters;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message as Envelope};
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message as Envelope, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
@@ -135,8 +135,8 @@ impl Post {
             .to(Mailbox::new(None, to))
             .subject(letter.subject.clone())
             .message_id(Some(format!("<{}@{}>", Uuid::new_v4(), self.from.email.domain())))
-            .header(ContentType::TEXT_PLAIN)
-            .body(letter.text.clone())
+            // With `MIME-Version` (RFC 2045 §4), which lettre adds to parts only.
+            .singlepart(SinglePart::plain(letter.text.clone()))
             .map_err(|error| unfit(&error))?;
         // RFC 3834 §5: no automatic answers to an automatic letter.
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");

@@ -445,7 +445,7 @@ pub(crate) mod tests {
             id: UserId(Uuid::nil()),
             login: Login::parse("alice").expect("valid"),
             user_type,
-            is_admin: false,
+            admin_flag: false,
             enabled: true,
             name: "Alice".into(),
             email: None,

@@ -170,7 +170,7 @@ pub fn user_access_token(
         email_verified: user.email.as_ref().map(|email| email.verified),
         locale: user.locale.clone(),
         user_type: user.user_type.as_str().to_owned(),
-        is_admin: user.is_admin,
+        is_admin: user.is_admin(),
         db: issuing.instance.to_owned(),
     };
     claims(issuing, application, user, (scope, descent.to_jti(unique)), who)
@@ -276,8 +276,16 @@ pub struct AccessToken {
 /// Whom a token acts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    User { user: UserId, session: SessionId, descent: Descent },
-    Service { user: UserId },
+    User {
+        user: UserId,
+        session: SessionId,
+        descent: Descent,
+        /// When the person signed in (OpenID Connect Core §2).
+        auth_time: Timestamp,
+    },
+    Service {
+        user: UserId,
+    },
 }
 
 impl Holder {
@@ -296,6 +304,7 @@ impl AccessToken {
                 user: UserId(claims.who.id),
                 session: SessionId(claims.who.sid),
                 descent: Descent::from_jti(&claims.jti)?,
+                auth_time: Timestamp::from_seconds(claims.who.auth_time),
             };
             return claims.into_token(holder);
         }

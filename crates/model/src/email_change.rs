@@ -13,6 +13,16 @@ use crate::{RootUrl, Timestamp, User, UserId};
 /// How long both have to answer.
 pub const ANSWER_LIFE: LinkLife = LinkLife::HandedOver;
 
+/// Letters a day that one account may cause to go to addresses that are not its own yet: whoever is signed in must not
+/// write to the world in the house's name. Days are of UTC.
+pub const MOST_NEW_ADDRESSES: u32 = 10;
+
+/// When letters to new addresses are counted anew.
+pub fn until_midnight(now: Timestamp) -> Duration {
+    const DAY: i64 = 86_400;
+    Duration::from_secs((DAY - now.seconds().rem_euclid(DAY)).unsigned_abs())
+}
+
 /// Where an address answers.
 pub fn answer_url(root: &RootUrl, code: &Presented<LinkCode>) -> String {
     format!("{}/account/confirm-email?code={}", root.issuer(), code.expose())
@@ -99,6 +109,8 @@ pub enum EmailRefusal {
     NotLately,
     /// Asked too often: wait this long.
     Throttled(Duration),
+    /// [`MOST_NEW_ADDRESSES`] letters went to new addresses today; tomorrow is in so long.
+    TooManyToday(Duration),
     /// The house sends no mail: an administrator changes the address.
     NoMail,
     /// The sign-in has ended, or somebody changed the account meanwhile.
@@ -112,6 +124,7 @@ impl Refusal for EmailRefusal {
             Self::Known => "known_address",
             Self::NotLately => "signed_in_too_long_ago",
             Self::Throttled(_) => "throttled",
+            Self::TooManyToday(_) => "too_many_letters_today",
             Self::NoMail => "no_mail",
             Self::Overtaken => "overtaken",
         }
@@ -126,6 +139,9 @@ impl Refusal for EmailRefusal {
             Self::Throttled(wait) => {
                 Details::new("few letters were asked for lately", EMAIL).expected("seconds to wait", wait.as_secs() + 1)
             }
+            Self::TooManyToday(wait) => Details::new("few letters went to new addresses of this user today", EMAIL)
+                .expected("letters a day", MOST_NEW_ADDRESSES)
+                .expected("seconds to wait", wait.as_secs()),
             Self::NoMail => Details::new("the house sends mail", "docs/configuration.md, mail"),
             Self::Overtaken => Details::new("sign-in and account are as they were", EMAIL),
         }

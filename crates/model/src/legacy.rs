@@ -297,7 +297,7 @@ mod tests {
             id: UserId(Uuid::nil()),
             login: Login::parse("alice").expect("valid"),
             user_type,
-            is_admin: false,
+            admin_flag: false,
             enabled,
             name: "Alice".into(),
             email: None,

@@ -41,4 +41,4 @@ pub use instance::{AfterLogout, InstanceSettings, RootUrl};
 pub use language::{Culture, Language};
 pub use moment::{Dice, Moment, Timestamp};
 pub use session::{IdentitySession, SessionLifetimes};
-pub use user::{Administrator, Email, Login, User, UserType};
+pub use user::{Administrator, Email, Login, Operator, User, UserType};

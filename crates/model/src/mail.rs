@@ -1,10 +1,13 @@
 //! What the house writes to people. A message is a value; sending it is somebody else's work.
 
+mod words;
+
 use std::fmt;
 
-use crate::User;
+use self::words::LetterWords;
 use crate::line::marked;
 use crate::link::LinkLife;
+use crate::{Language, User};
 
 /// An address that mail can go to: `local@domain`, at most 254 characters (RFC 5321 §4.5.3.1.3), printable ASCII without
 /// what would need quoting. Less than RFC 5322 allows, and all that people have.
@@ -79,12 +82,18 @@ pub struct Letter<'a> {
 
 impl Letter<'_> {
     fn write(self, about: &'static str, subject: &str, body: &str) -> Message {
-        let text = format!(
-            "Hello {},\n\n{body}\n\n-- \n{}\nThis message was sent automatically; nobody reads answers to it.\n",
-            one_line(&self.user.name),
-            self.instance
-        );
+        self.write_in(&words::ENGLISH, about, (subject, body))
+    }
+
+    fn write_in(self, words: &LetterWords, about: &'static str, (subject, body): (&str, &str)) -> Message {
+        let hello = (words.hello)(&one_line(&self.user.name));
+        let text = format!("{hello}\n\n{body}\n\n-- \n{}\n{}\n", self.instance, words.automatic);
         Message { to: self.to, subject: format!("{subject} – {}", self.instance), text, about }
+    }
+
+    /// The language that the person chose.
+    fn words(&self) -> &'static LetterWords {
+        words::of(self.user.locale.as_deref().and_then(Language::of_tag).unwrap_or_default())
     }
 
     fn login(&self) -> &str {
@@ -110,12 +119,26 @@ impl Letter<'_> {
         self.write("password-reset", "Choose a new password", &body)
     }
 
+    /// Whichever way it was changed.
     pub fn password_changed(self) -> Message {
-        let body = format!(
-            "the password of your login {} was changed by a link that was sent to you. Everything opened with the old one has ended.\n\nIf that was not you, tell your administrator at once.",
-            self.login()
-        );
-        self.write("password-changed", "Your password was changed", &body)
+        let words = self.words();
+        let body = (words.password_changed_text)(self.login());
+        self.write_in(words, "password-changed", (words.password_changed, &body))
+    }
+
+    /// To the person whom it acts as. `masked` is how lists show the token: never its value.
+    pub fn token_created(self, masked: &str, description: &str) -> Message {
+        let words = self.words();
+        let body = (words.token_created_text)(self.login(), &format!("{masked}  {}", one_line(description)));
+        self.write_in(words, "token-created", (words.token_created, &body))
+    }
+
+    /// To the administrator who issued it.
+    pub fn service_token_issued(self, uri: &str, (masked, description): (&str, &str)) -> Message {
+        let words = self.words();
+        let token = format!("{masked}  {}", one_line(description));
+        let body = (words.service_token_issued_text)(self.login(), uri, &token);
+        self.write_in(words, "service-token-issued", (words.service_token_issued, &body))
     }
 
     /// To the new address.
@@ -161,6 +184,7 @@ impl Letter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::UserType;
 
     #[test]
     fn an_address_is_a_name_and_a_domain_and_nothing_that_needs_quoting() {
@@ -188,6 +212,23 @@ mod tests {
             assert_eq!(EmailAddress::parse(bad), None, "{bad:?}");
         }
         assert_eq!(EmailAddress::parse("Eve@Example.com").expect("good").folded(), "eve@example.com");
+    }
+
+    #[test]
+    fn letters_speak_the_language_that_the_person_chose() {
+        let letter = |locale: Option<&str>| {
+            let user = User { locale: locale.map(str::to_owned), ..crate::authorize::tests::user(UserType::Internal) };
+            let to = EmailAddress::parse("eve@example.com").expect("good");
+            Letter { to, instance: "erp", user: &user }.password_changed()
+        };
+        for (locale, subject) in [
+            (None, "Your password was changed – erp"),
+            (Some("fr"), "Your password was changed – erp"),
+            (Some("de-AT"), "Ihr Passwort wurde geändert – erp"),
+            (Some("bg"), "Паролата ви е сменена – erp"),
+        ] {
+            assert_eq!(letter(locale).subject, subject);
+        }
     }
 
     #[test]

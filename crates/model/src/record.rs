@@ -344,7 +344,7 @@ impl ApplicationRecord {
         let mut warnings = Vec::new();
         let mut warn = |when: bool, text: &str| warnings.extend(when.then(|| text.to_owned()));
         warn(
-            self.system_user_allowed && system_user.is_some_and(|user| user.is_admin),
+            self.system_user_allowed && system_user.is_some_and(User::is_admin),
             "SystemUser is an administrator: service tokens of this application may do everything",
         );
         warn(

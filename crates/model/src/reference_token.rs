@@ -148,7 +148,7 @@ impl ReferenceToken {
     pub fn is_allowed(&self, application: &TrustedApplication, holder: &User) -> bool {
         match (self.kind, application.access_tokens) {
             (_, ReferenceTokenPolicy::None) => false,
-            (ReferenceTokenKind::Personal, ReferenceTokenPolicy::AdministratorsOnly) => holder.is_admin,
+            (ReferenceTokenKind::Personal, ReferenceTokenPolicy::AdministratorsOnly) => holder.is_admin(),
             _ => true,
         }
     }
@@ -184,7 +184,7 @@ mod tests {
             id: UserId(Uuid::nil()),
             login: Login::parse("alice").expect("valid"),
             user_type,
-            is_admin,
+            admin_flag: is_admin,
             enabled: true,
             name: "Alice".into(),
             email: None,

@@ -24,6 +24,35 @@ pub struct IdentitySession {
     pub user_epoch: i64,
 }
 
+/// Changes of weight ask for a sign-in that is not older: new tokens, other factors, what administrators change.
+pub const RECENT_SIGN_IN: Duration = Duration::from_mins(10);
+
+/// A sign-in older than [`RECENT_SIGN_IN`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignInTooOld {
+    pub signed_in: Timestamp,
+}
+
+impl SignInTooOld {
+    /// In whole seconds, as tokens carry `auth_time`: what `max_age` lets through is not refused afterwards.
+    pub fn check(signed_in: Timestamp, now: Timestamp) -> Result<(), Self> {
+        let recent = now.seconds() <= signed_in.plus(RECENT_SIGN_IN).seconds();
+        if recent { Ok(()) } else { Err(Self { signed_in }) }
+    }
+}
+
+impl Refusal for SignInTooOld {
+    fn cause(&self) -> &'static str {
+        "sign_in_too_old"
+    }
+
+    fn details(&self) -> Details {
+        Details::new("the sign-in is recent", "docs/admin-api.md, Recent sign-in; RFC 9470")
+            .sent("signed in", when(self.signed_in))
+            .expected("seconds, at most", RECENT_SIGN_IN.as_secs())
+    }
+}
+
 /// Why nobody was signed in, for the audit. The person hears one text for all but the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInRefusal {
@@ -89,10 +118,29 @@ impl IdentitySession {
     pub fn is_live(&self, now: Timestamp, lifetimes: SessionLifetimes) -> bool {
         now < self.created_at.plus(lifetimes.absolute) && now < self.last_seen.plus(lifetimes.idle)
     }
+
+    /// Whether the person proved who they are lately.
+    pub fn is_recent(&self, now: Timestamp) -> bool {
+        SignInTooOld::check(self.auth_time, now).is_ok()
+    }
+
+    /// Whether the person lately proved a second factor too: the `mfa` of [`crate::two_step::Proof::amr`].
+    pub fn is_recent_with_second_factor(&self, now: Timestamp) -> bool {
+        self.is_recent(now) && self.amr.iter().any(|method| method == "mfa")
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_sign_in_is_recent_for_ten_minutes() {
+        let (signed_in, second) = (Timestamp(10_900_000), 1_000_000);
+        for (later, recent) in [(0, true), (600 * second, true), (600 * second + 99_999, true), (601 * second, false)] {
+            let checked = SignInTooOld::check(signed_in, Timestamp(signed_in.0 + later));
+            assert_eq!(checked.is_ok(), recent, "{later}");
+        }
+    }
+
     use oauth::secret::Presented;
     use uuid::Uuid;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use oauth::secret::Presented;
 use totp_rs::{Builder, Secret, Totp};
 
-use crate::Timestamp;
-use crate::session::SignInRefusal;
+use crate::session::{IdentitySession, RECENT_SIGN_IN, SignInRefusal};
 use crate::why::{Details, Refusal};
+use crate::{Timestamp, User};
 
 /// Codes that a person is given at once, each good once.
 pub const RECOVERY_CODES: usize = 10;
@@ -257,6 +257,8 @@ impl Refusal for SecondStepRefusal {
 /// Why two-step sign-in was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TwoStepRefusal {
+    /// The person has a second factor, and did not prove it lately.
+    SecondFactorNotProved,
     Password(SignInRefusal),
     /// The offer is too old, or not of this browser.
     OfferStale,
@@ -272,9 +274,18 @@ pub enum TwoStepRefusal {
     Overtaken,
 }
 
+/// Whoever has a second factor changes factors only at a sign-in that used it lately. The sign-in throttles codes and
+/// spends them once, so that no page beside it asks for them. Without a second factor the password, asked for every
+/// change, is all there is to prove.
+pub fn check_factor_change(user: &User, session: &IdentitySession, now: Timestamp) -> Result<(), TwoStepRefusal> {
+    let proved = !user.has_second_factor || session.is_recent_with_second_factor(now);
+    if proved { Ok(()) } else { Err(TwoStepRefusal::SecondFactorNotProved) }
+}
+
 impl Refusal for TwoStepRefusal {
     fn cause(&self) -> &'static str {
         match self {
+            Self::SecondFactorNotProved => "second_factor_not_proved",
             Self::Password(refusal) => refusal.cause(),
             Self::OfferStale => "offer_stale",
             Self::WrongCode => "wrong_code",
@@ -290,6 +301,8 @@ impl Refusal for TwoStepRefusal {
     fn details(&self) -> Details {
         const TWO_STEP: &str = "docs/two-step.md";
         match self {
+            Self::SecondFactorNotProved => Details::new("the person signed in by the second factor lately", TWO_STEP)
+                .expected("seconds, at most", RECENT_SIGN_IN.as_secs()),
             Self::Password(refusal) => refusal.details(),
             Self::OfferStale => Details::new("the key was offered at this sign-in, less than 30 minutes ago", TWO_STEP),
             Self::WrongCode => Details::new("the code is one of the offered key", "RFC 6238 §5.2"),

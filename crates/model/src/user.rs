@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Permissions;
 use crate::line::{LINE_RULE, is_line};
 use crate::mail::EmailAddress;
-use crate::session::SignInRefusal;
+use crate::session::{SignInRefusal, SignInTooOld};
 use crate::{Timestamp, UserId};
 
 /// `identity.md` §1: what kind of user this is decides how it may sign in and what its tokens open.
@@ -33,6 +33,12 @@ impl UserType {
 
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Internal, Self::ExternalCommunity, Self::SystemNoLogin].into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Why a user of this type cannot be made an administrator.
+    pub fn admin_problem(self, is_admin: bool) -> Option<String> {
+        (is_admin && self != Self::Internal)
+            .then(|| format!("isAdmin: only an InternalUser administers, no {}", self.as_str()))
     }
 }
 
@@ -82,7 +88,8 @@ pub struct User {
     pub id: UserId,
     pub login: Login,
     pub user_type: UserType,
-    pub is_admin: bool,
+    /// As it is stored. [`User::is_admin`] says whether the user administers the instance.
+    pub admin_flag: bool,
     pub enabled: bool,
     pub name: String,
     pub email: Option<Email>,
@@ -131,7 +138,7 @@ impl PersonRecord {
             name: user.name.clone(),
             email: user.email.as_ref().map(|email| email.address.clone()),
             email_verified: user.email.as_ref().is_some_and(|email| email.verified),
-            is_admin: user.is_admin,
+            is_admin: user.is_admin(),
             is_active: user.enabled,
             role: role.map(str::to_owned),
             preferred_language: user.locale.clone(),
@@ -146,7 +153,7 @@ impl PersonRecord {
     pub fn put_into(&self, user: &mut User) {
         user.name.clone_from(&self.name);
         user.email = self.to_email();
-        user.is_admin = self.is_admin;
+        user.admin_flag = self.is_admin;
         user.enabled = self.is_active;
         user.locale.clone_from(&self.preferred_language);
     }
@@ -220,6 +227,11 @@ pub fn role_name_problem(name: &str) -> Option<String> {
 pub struct ActiveUser<'a>(&'a User);
 
 impl User {
+    /// Administers the instance. A flag on a user of another type, from before the rule, gives nothing.
+    pub fn is_admin(&self) -> bool {
+        self.admin_flag && self.user_type == UserType::Internal
+    }
+
     pub fn active(&self) -> Option<ActiveUser<'_>> {
         self.enabled.then_some(ActiveUser(self))
     }
@@ -249,23 +261,41 @@ impl<'a> ActiveUser<'a> {
 #[derive(Clone, Debug)]
 pub struct Administrator {
     actor: String,
+    /// `auth_time` of the sign-in behind the request. `None` for credentials made for machines, which no sign-in stands
+    /// behind: the master key, reference tokens, client credentials.
+    signed_in: Option<Timestamp>,
 }
 
 impl Administrator {
-    /// The command line of the installation's operator.
-    pub fn operator() -> Self {
-        Self { actor: "operator".to_owned() }
-    }
-
     /// A user whose credential was checked, if they administer the instance that they are of.
-    pub fn of(user: ActiveUser<'_>) -> Option<Self> {
+    pub fn of(user: ActiveUser<'_>, signed_in: Option<Timestamp>) -> Option<Self> {
         // By id: the audit keeps no person's name.
-        user.get().is_admin.then(|| Self { actor: user.get().id.to_string() })
+        user.get().is_admin().then(|| Self { actor: user.get().id.to_string(), signed_in })
     }
 
     /// Who the audit says it was.
     pub fn actor(&self) -> &str {
         &self.actor
+    }
+
+    /// A sign-in older than [`crate::session::RECENT_SIGN_IN`] does not carry changes of weight.
+    pub fn check_recent(&self, now: Timestamp) -> Result<(), SignInTooOld> {
+        self.signed_in.map_or(Ok(()), |signed_in| SignInTooOld::check(signed_in, now))
+    }
+}
+
+/// The operator at the command line, who holds the master key.
+#[derive(Clone, Debug)]
+pub struct Operator(Administrator);
+
+impl Operator {
+    /// For whoever has the master key in hand.
+    pub fn with_master_key() -> Self {
+        Self(Administrator { actor: "operator".to_owned(), signed_in: None })
+    }
+
+    pub fn administrator(&self) -> &Administrator {
+        &self.0
     }
 }
 

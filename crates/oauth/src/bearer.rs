@@ -54,6 +54,13 @@ pub fn challenge(realm: &str, error: Option<(&str, &str)>, scope: Option<&str>) 
     format!("Bearer {}", written.join(", "))
 }
 
+/// The value of `WWW-Authenticate` where the sign-in behind a token is too old: a new authorization request with this
+/// `max_age`, in seconds, brings a token that will do (RFC 9470 §3, §4).
+pub fn step_up_challenge(realm: &str, description: &str, max_age: u64) -> String {
+    let error = ("insufficient_user_authentication", description);
+    format!("{}, max_age=\"{max_age}\"", challenge(realm, Some(error), None))
+}
+
 /// RFC 6750 §3 forbids `"` and `\` in these values even escaped; they and everything unprintable become `?`.
 pub(crate) fn quotable(text: &str) -> String {
     let allowed = |character: char| matches!(character, ' '..='~') && character != '"' && character != '\\';
@@ -118,6 +125,14 @@ mod tests {
         ] {
             assert_eq!(challenge("api", error, scope), expected);
         }
+    }
+
+    #[test]
+    fn a_sign_in_that_is_too_old_is_challenged_with_the_age_that_will_do() {
+        assert_eq!(
+            step_up_challenge("api", "sign in again", 600),
+            r#"Bearer realm="api", error="insufficient_user_authentication", error_description="sign in again", max_age="600""#
+        );
     }
 
     #[test]

@@ -23,17 +23,18 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use axum::routing::get;
 use flows::Fault;
-use flows::admin::{AdminRefusal, Office};
+use flows::admin::{AdminRefusal, ElevatedOffice, Office};
 use flows::manage::Manager;
 use form_urlencoded::Serializer;
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use model::session::SignInTooOld;
 use model::{Language, Moment, Timestamp};
 use oauth::params::Params;
 use uuid::Uuid;
 
 use crate::pages::manager::{Content, Page, Said, Section};
-use crate::person::Person;
+use crate::person::{Person, way_back};
 use crate::render::{self, FormTarget};
 use crate::visit::Gate;
 use crate::words;
@@ -71,6 +72,8 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
 struct AtDesk {
     person: Person,
     manager: Arc<Manager>,
+    /// The page that the administrator is at, or came from with a form.
+    here: String,
 }
 
 /// A form that the administrator sent, and how far the change feed had come before it was acted upon.
@@ -79,7 +82,19 @@ struct Sent {
     since: i64,
 }
 
-type Answered = Result<Response, Fault>;
+/// Why what was asked for is not answered.
+enum Interrupted {
+    Fault(Fault),
+    SignInTooOld(SignInTooOld),
+}
+
+impl From<Fault> for Interrupted {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+type Answered = Result<Response, Interrupted>;
 
 impl FromRequestParts<Arc<Gate>> for AtDesk {
     type Rejection = Response;
@@ -89,7 +104,7 @@ impl FromRequestParts<Arc<Gate>> for AtDesk {
         let mut person = Person::from_request_parts(parts, gate).await?;
         let (instance, visitor, browser) = person.parts();
         match instance.manager_at(&mut person.visit.moment(), &visitor, &browser) {
-            Ok(Ok(manager)) => Ok(Self { person, manager: Arc::new(manager) }),
+            Ok(Ok(manager)) => Ok(Self { person, manager: Arc::new(manager), here: here(parts) }),
             Ok(Err(_)) => Err(crate::id::for_administrators(&person.visit)),
             Err(fault) => Err(render::fault_page(&person.visit, &fault)),
         }
@@ -99,6 +114,12 @@ impl FromRequestParts<Arc<Gate>> for AtDesk {
 impl AtDesk {
     fn open(&mut self) -> (Office<'_>, Moment<'_>) {
         (self.manager.office(), self.person.visit.moment())
+    }
+
+    /// For changes of weight. An old sign-in leads to the sign-in page, and nothing is done.
+    fn elevate(&mut self) -> Result<(ElevatedOffice<'_>, Moment<'_>), Interrupted> {
+        let office = self.manager.elevated_office(self.person.visit.now).map_err(Interrupted::SignInTooOld)?;
+        Ok((office, self.person.visit.moment()))
     }
 
     fn now(&self) -> Timestamp {
@@ -118,11 +139,19 @@ impl AtDesk {
     async fn end(mut self, since: i64, answer: Answered) -> Response {
         let instance = Arc::clone(self.manager.instance());
         let settled = instance.settle(since, &mut self.person.visit.moment()).await;
-        self.answer(settled.and(answer))
+        self.answer(settled.map_err(Interrupted::from).and(answer))
     }
 
     fn answer(&self, answer: Answered) -> Response {
-        answer.unwrap_or_else(|fault| render::fault_page(&self.person.visit, &fault))
+        let told = match answer {
+            Ok(response) => return response,
+            Err(Interrupted::SignInTooOld(refusal)) => self.manager.tell_refused(self.now(), &refusal),
+            Err(Interrupted::Fault(fault)) => Err(fault),
+        };
+        match told {
+            Ok(()) => render::redirect(&Method::POST, &self.person.sign_in_again(&self.here)),
+            Err(fault) => render::fault_page(&self.person.visit, &fault),
+        }
     }
 
     fn page(&self, section: Section, content: Content, said: Said) -> Response {
@@ -135,7 +164,9 @@ impl AtDesk {
 
     fn page_with(&self, status: StatusCode, section: Section, content: Content, said: Said) -> Response {
         let (visit, browser) = (&self.person.visit, &self.person.browser);
+        let asks_sign_in = section.asks_recent_sign_in() && content.changes() && !self.manager.is_recent(self.now());
         let page = Page {
+            sign_in_again: asks_sign_in.then(|| self.person.sign_in_again(&self.here)),
             words: words::of(Language::English),
             instance_name: &visit.instance.name,
             user_name: &browser.user.name,
@@ -156,6 +187,17 @@ impl AtDesk {
     fn gone(&self) -> Response {
         crate::no_such_page(&self.person.visit)
     }
+}
+
+/// A form's page is the one that the browser says it was sent from; our pages tell our pages their whole address.
+fn here(parts: &Parts) -> String {
+    let page = |uri: &Uri| {
+        let page = uri.path_and_query().and_then(|page| way_back(page.as_str()));
+        page.filter(|page| page.starts_with("/manage")).map(str::to_owned)
+    };
+    let from = parts.headers.get(header::REFERER).filter(|_| parts.method == Method::POST);
+    let from = from.and_then(|from| from.to_str().ok()?.parse::<Uri>().ok()).and_then(|from| page(&from));
+    from.or_else(|| page(&parts.uri)).unwrap_or_else(|| Section::Dashboard.path().to_owned())
 }
 
 /// Back to a page by GET, so that loading it again repeats nothing.

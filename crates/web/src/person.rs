@@ -50,6 +50,13 @@ impl Person {
         self.visit.instance.person_token(&self.browser)
     }
 
+    /// Where this person signs in once more, and comes back to a page of ours.
+    pub(crate) fn sign_in_again(&self, back: &str) -> String {
+        let login = self.browser.user.login.as_str();
+        let query = Serializer::new(String::new()).append_pair(RETURN, back).append_pair("login_hint", login).finish();
+        format!("/id/account/login?{query}")
+    }
+
     /// What a flow is called with.
     pub(crate) fn parts(&self) -> (Arc<Instance>, Visitor, Browser) {
         (Arc::clone(&self.visit.instance), self.visit.visitor.clone(), self.browser.clone())

@@ -53,7 +53,7 @@ pub(crate) struct SiteEntry {
 impl SiteEntry {
     /// Whether this person finds anything there.
     pub(crate) fn is_for(&self, user: &User) -> bool {
-        user.is_admin || self.kind != "InstanceManager"
+        user.is_admin() || self.kind != "InstanceManager"
     }
 
     fn words(&self, words: &Words) -> Pair {

@@ -78,6 +78,8 @@ pub struct SignIn {
     /// Whatever was wrong: which of login, password and account it was is nobody's business.
     pub wrong: &'static str,
     pub wait: fn(u64) -> String,
+    /// To somebody signed in, who wants to change what needs a recent sign-in.
+    pub once_more: &'static str,
 }
 
 pub struct Consent {
@@ -252,6 +254,9 @@ pub struct PasswordWords {
     pub common: &'static str,
     pub about_you: &'static str,
     pub guessable: fn(&str) -> String,
+    /// After a change: how many access tokens go on working.
+    pub tokens_live: fn(usize) -> String,
+    pub revoke_tokens: fn(usize) -> String,
 }
 
 pub struct TokensWords {

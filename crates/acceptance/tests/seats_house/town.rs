@@ -8,12 +8,12 @@ use acceptance::{Created, server};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flows::admin::Office;
+use flows::admin::ElevatedOffice;
 use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
 use flows::{DefaultInstance, House, MasterKey, Passwords, Site, World};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use model::{Administrator, Dice, Moment, RootUrl, Timestamp};
+use model::{Dice, Moment, Operator, RootUrl, Timestamp};
 use serde_json::Value;
 use store::{Database, DatabaseUrl, Store};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ impl Place {
 pub(crate) struct Town {
     clock: Arc<Clock>,
     place: Place,
-    admin: Administrator,
+    admin: Operator,
 }
 
 pub(crate) struct Node {
@@ -152,9 +152,10 @@ impl Town {
     }
 
     /// Another process beside the servers: the operator's command line.
-    pub(crate) async fn operator(&self, what: impl AsyncFnOnce(Office<'_>, &mut Moment<'_>)) {
+    pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedOffice<'_>, &mut Moment<'_>)) {
         let database = self.database().await;
-        let office = Office::open(&database, &self.admin, "testdb").await.expect("no fault").expect("it is there");
+        let office =
+            ElevatedOffice::open(&database, &self.admin, "testdb").await.expect("no fault").expect("it is there");
         let mut dice = SystemDice;
         what(office, &mut Moment { now: self.now(), dice: &mut dice }).await;
         database.close().await;

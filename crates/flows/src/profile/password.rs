@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::Moment;
 use model::audit::Visitor;
+use model::mail::Letter;
 use model::session::SessionCookie;
 use model::user::Password;
 use oauth::secret::Presented;
@@ -68,6 +69,7 @@ impl Instance {
         match self.store.commit(batch).await? {
             Outcome::Committed => {
                 self.apply(change, moment).await?;
+                self.write_to(&user, Letter::password_changed);
                 Ok(Ok(cookie))
             }
             Outcome::GuardFailed { .. } => Ok(Err(PasswordRefusal::Overtaken)),

@@ -1,31 +1,28 @@
 //! A person's own reference tokens (`identity.md` §3.4).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::application::{API_SCOPES, ReferenceTokenPolicy};
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::reference_token::{
-    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue,
+    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, masked,
 };
+use model::session::RECENT_SIGN_IN;
 use model::why::{Details, Refusal};
 use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp, TrustedApplication, UserType};
 use oauth::scope::Scope;
 use oauth::secret::Presented;
 use store::{Batch, Outcome};
 
-use super::NotYours;
+use super::{MOST_LOOKS, NotYours, Overtaken};
 use crate::audit::Trail;
 use crate::instance::Instance;
-use crate::reference_tokens::new_token;
+use crate::reference_tokens::{new_token, of_token};
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
 /// Living or expired, not revoked ones: more than a person could tell apart.
 pub const MOST_OWN_TOKENS: u32 = 100;
-
-/// A token outlives its maker's presence, so only who proved who they are this lately makes one.
-pub const RECENTLY: Duration = Duration::from_mins(10);
 
 /// What a person asks a token for.
 pub struct OwnTokenDraft<'a> {
@@ -61,7 +58,7 @@ impl Refusal for OwnTokenRefusal {
     fn details(&self) -> Details {
         let new = |check| Details::new(check, "docs/profile.md, Access tokens");
         match self {
-            Self::NotLately => new("the person signed in lately").expected("minutes", RECENTLY.as_secs() / 60),
+            Self::NotLately => new("the person signed in lately").expected("minutes", RECENT_SIGN_IN.as_secs() / 60),
             Self::TooMany => new("the person has room for another token").expected("tokens", MOST_OWN_TOKENS),
             Self::UnknownApplication => new("the application is registered and enabled"),
             Self::Rule(rule) => new("the token is one that may be made").sent("problem", rule),
@@ -90,7 +87,7 @@ impl Instance {
     pub fn applications_for_tokens(&self, browser: &Browser) -> Vec<Arc<TrustedApplication>> {
         let may = |application: &TrustedApplication| match application.access_tokens {
             ReferenceTokenPolicy::None => false,
-            ReferenceTokenPolicy::AdministratorsOnly => browser.user.is_admin,
+            ReferenceTokenPolicy::AdministratorsOnly => browser.user.is_admin(),
             ReferenceTokenPolicy::AuthenticatedUsers => true,
         };
         let has_scope =
@@ -135,7 +132,11 @@ impl Instance {
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ]);
         Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => Ok((token, value)),
+            Outcome::Committed => {
+                let masked = masked(&token.tail);
+                self.write_to(&browser.user, |letter| letter.token_created(&masked, &token.description));
+                Ok((token, value))
+            }
             Outcome::GuardFailed { .. } => Err(OwnTokenRefusal::SignedOut),
         })
     }
@@ -146,7 +147,7 @@ impl Instance {
         browser: &Browser,
         draft: &OwnTokenDraft<'a>,
     ) -> Answer<(Arc<TrustedApplication>, Wish<'a>), OwnTokenRefusal> {
-        if !is_recent(browser, now) {
+        if !browser.session.is_recent(now) {
             return Ok(Err(OwnTokenRefusal::NotLately));
         }
         let register = self.register();
@@ -159,7 +160,7 @@ impl Instance {
             scope: draft.scope,
             expires_at: draft.expires_at,
         };
-        let conditions = (browser.user.is_admin, self.settings().reference_tokens_must_expire);
+        let conditions = (browser.user.is_admin(), self.settings().reference_tokens_must_expire);
         if let Err(refusal) = check_issue(now, application, &browser.user, &wish, conditions) {
             return Ok(Err(OwnTokenRefusal::Rule(refusal)));
         }
@@ -186,9 +187,35 @@ impl Instance {
             None => Ok(Err(NotYours)),
         }
     }
-}
 
-/// Whether the person proved who they are lately enough for what outlives the sign-in.
-pub fn is_recent(browser: &Browser, now: Timestamp) -> bool {
-    now < browser.session.auth_time.plus(RECENTLY)
+    /// How many reference tokens of the person work now: what a new password leaves alone.
+    pub async fn live_own_tokens(&self, browser: &Browser, now: Timestamp) -> Result<usize, Fault> {
+        Ok(self.store.live_personal_tokens(browser.user.id, now).await?.len())
+    }
+
+    /// All of the person's reference tokens at once. One that somebody else revokes or makes meanwhile is looked at again.
+    pub async fn revoke_own_tokens(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        browser: &Browser,
+    ) -> Answer<(), Overtaken> {
+        for _ in 0..MOST_LOOKS {
+            let tokens = self.store.live_personal_tokens(browser.user.id, moment.now).await?;
+            if tokens.is_empty() {
+                return Ok(Ok(()));
+            }
+            let mut batch = Batch::new();
+            for token in &tokens {
+                batch.extend(self.revoking(moment, visitor, token, "owner"));
+            }
+            if self.store.commit(batch).await? == Outcome::Committed {
+                for token in tokens {
+                    self.apply(of_token(&token), moment).await?;
+                }
+                return Ok(Ok(()));
+            }
+        }
+        Ok(Err(Overtaken))
+    }
 }

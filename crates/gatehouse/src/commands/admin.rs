@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flows::admin::{Office, UserDraft, create_instance, draw_secret, parse_login};
+use flows::admin::{ElevatedOffice, UserDraft, create_instance, draw_secret, parse_login};
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Passwords, World as _};
 use model::link::LinkPurpose;
+use model::mail::Letter;
 use model::record::{ApplicationRecord, RecordClientType};
 use model::user::Password;
 use model::{Email, InstanceSettings, Moment, UserType};
@@ -42,7 +43,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             granted(
                 create_instance((&desk.database, &desk.master), &desk.operator, &name, &settings, &mut moment).await,
             )?;
-            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
             let draft = UserDraft {
                 login: &administrator,
                 user_type: UserType::Internal,
@@ -62,14 +63,14 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         }
         InstanceCommand::Set { installation, name, setting: (setting, value), output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
             let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
             print(&output, &serde_json::to_value(changed)?, &format!("{setting} of {name} is set."))?;
             desk.database.close().await;
         }
         InstanceCommand::Show { installation, name, output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(Office::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
             let settings = serde_json::to_value(office.settings().await?)?;
             let rows =
                 settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);
@@ -137,7 +138,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             let rows = users.iter().map(|user| {
                 let state = if user.enabled { "enabled" } else { "disabled" };
                 let (login, kind) = (user.login.as_str().to_owned(), user.user_type.as_str().to_owned());
-                let administers = if user.is_admin { "yes" } else { "no" }.to_owned();
+                let administers = if user.is_admin() { "yes" } else { "no" }.to_owned();
                 [login, kind, administers, state.to_owned(), user.name.clone()]
             });
             let text = table(["login", "type", "administrator", "state", "name"], rows);
@@ -146,7 +147,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
                 .map(|user| {
                     json!({
                         "id": user.id.to_string(), "login": user.login.as_str(), "name": user.name,
-                        "userType": user.user_type.as_str(), "isAdmin": user.is_admin, "isActive": user.enabled,
+                        "userType": user.user_type.as_str(), "isAdmin": user.is_admin(), "isActive": user.enabled,
                     })
                 })
                 .collect();
@@ -195,17 +196,20 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
 async fn set_password(target: &Target, login: &str, force: bool, environment: Environment<'_>) -> Result<()> {
     let mut dice = SystemDice;
     let desk = Desk::open(&target.installation, environment).await?;
-    let (_, office) = desk.office(target).await?;
+    let (instance, office) = desk.office(target).await?;
     let password = read_password(login)?;
     let passwords = Passwords::new();
-    if force {
+    let user = if force {
         let set = office.set_weak_password(&passwords, login, &password, &mut moment!(dice)).await;
-        if let Some(overridden) = granted(set)? {
+        let (user, overridden) = granted(set)?;
+        if let Some(overridden) = overridden {
             eprintln!("warning: --force overrides a rule: {overridden}");
         }
+        user
     } else {
-        granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?;
-    }
+        granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?
+    };
+    desk.write_to(&instance, &user, Letter::password_changed).await;
     let text = format!("{login} has a new password; everything opened with the old one has ended.");
     print(&target.output, &json!({ "login": login }), &text)?;
     desk.database.close().await;

@@ -1,10 +1,11 @@
 //! What the operator's commands share.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use flows::admin::{AdminRefusal, Office, check_master_key};
+use flows::admin::{AdminRefusal, ElevatedOffice, check_master_key};
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Answer, Database, MasterKey};
-use model::Administrator;
+use model::mail::{Letter, Message};
+use model::{Operator, User};
 use serde_json::Value;
 
 use super::{begin, open, provisions};
@@ -18,7 +19,7 @@ pub(super) struct Desk {
     pub(super) config: Config,
     pub(super) database: Database,
     pub(super) master: MasterKey,
-    pub(super) operator: Administrator,
+    pub(super) operator: Operator,
     pub(super) post: Option<Post>,
 }
 
@@ -49,13 +50,13 @@ impl Desk {
         Ok(Self { config, database, operator: master.operator(), master, post: provisions.post })
     }
 
-    pub(super) async fn office(&self, target: &Target) -> Result<(String, Office<'_>)> {
+    pub(super) async fn office(&self, target: &Target) -> Result<(String, ElevatedOffice<'_>)> {
         let name = match (&target.instance, self.config.instances.as_slice()) {
             (Some(name), _) => name.clone(),
             (None, [only]) => only.name.clone(),
             (None, _) => bail!("there are several instances: say which with --instance"),
         };
-        let office = granted(Office::open(&self.database, &self.operator, &name).await)?;
+        let office = granted(ElevatedOffice::open(&self.database, &self.operator, &name).await)?;
         Ok((name, office))
     }
 
@@ -80,6 +81,21 @@ impl Desk {
                 HandedOver::Shown(url)
             }
         })
+    }
+}
+
+impl Desk {
+    /// Writes to a user, if mail reaches them; that it does not is no reason to undo what was done.
+    pub(super) async fn write_to<'a>(
+        &self,
+        instance: &'a str,
+        user: &'a User,
+        letter: impl FnOnce(Letter<'a>) -> Message,
+    ) {
+        let (Some(post), Some(to)) = (&self.post, user.mailbox()) else { return };
+        if let Err(undelivered) = post.send(&letter(Letter { to, instance, user })).await {
+            eprintln!("warning: no mail is sent: {undelivered}");
+        }
     }
 }
 

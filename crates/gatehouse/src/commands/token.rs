@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use flows::World as _;
 use flows::admin::TokensOf;
-use flows::reference_tokens::TokenDraft;
+use flows::reference_tokens::{IssuedToken, TokenDraft};
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
 use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp};
 use oauth::scope::Scope;
@@ -26,7 +26,7 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
     match command {
         TokenCommand::Issue { target, uri, user, description, scope, expires_in } => {
             let desk = Desk::open(&target.installation, environment).await?;
-            let (_, office) = desk.office(&target).await?;
+            let (instance, office) = desk.office(&target).await?;
             let scope = Scope::parse(&scope).context("--scope")?;
             let mut moment = moment!(dice);
             let wish = Wish {
@@ -36,7 +36,11 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
                 expires_at: expires_in.map(|days| moment.now.plus(DAY * days)),
             };
             let draft = TokenDraft { application: &uri, login: user.as_deref(), wish };
-            let (token, value) = granted(office.issue_token(&draft, &mut moment).await)?;
+            let IssuedToken { token, value, holder } = granted(office.issue_token(&draft, &mut moment).await)?;
+            if token.kind == ReferenceTokenKind::Personal {
+                let told = (masked(&token.tail), &token.description);
+                desk.write_to(&instance, &holder, |letter| letter.token_created(&told.0, told.1)).await;
+            }
             let shown = json!({ "id": token.id.to_string(), "value": value.expose(), "application": uri });
             let text = format!("Token {}. Its value, shown once:\n\n  {}\n", token.id, value.expose());
             print(&target.output, &shown, &text)?;

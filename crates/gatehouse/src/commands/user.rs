@@ -74,7 +74,7 @@ fn text(row: &UserRow) -> String {
         ("e-mail", email),
         ("role", row.role.clone().unwrap_or_else(|| "none".to_owned())),
         ("language", user.locale.clone().unwrap_or_else(|| "as the browser says".to_owned())),
-        ("administrator", if user.is_admin { "yes" } else { "no" }.to_owned()),
+        ("administrator", if user.is_admin() { "yes" } else { "no" }.to_owned()),
         ("password", if row.has_password { "set" } else { "never set" }.to_owned()),
         ("second factor", if user.has_second_factor { "set up" } else { "none" }.to_owned()),
         ("state", if user.enabled { "enabled" } else { "disabled" }.to_owned()),

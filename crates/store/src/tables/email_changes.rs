@@ -41,6 +41,19 @@ fn bytes(code: Option<&Digest<LinkCode>>) -> Option<[u8; 32]> {
 }
 
 impl Store {
+    /// One more letter to an address that is not the user's yet. Guarded: at most so many on one day of UTC, however many
+    /// nodes count.
+    pub fn count_new_address_letter(&self, user: UserId, now: Timestamp, most: u32) -> Statement {
+        self.bound(
+            "INSERT INTO new_address_letters AS l (instance, user_id, day, letters) VALUES ($1, $2, $3, 1) \
+             ON CONFLICT (instance, user_id) DO UPDATE SET day = excluded.day, \
+             letters = CASE WHEN l.day = excluded.day THEN l.letters + 1 ELSE 1 END \
+             WHERE l.day <> excluded.day OR l.letters < $4",
+            values![user.0, now.seconds().div_euclid(86_400), most],
+        )
+        .expect(1)
+    }
+
     /// What this person asked for last, expired or not.
     pub async fn email_change(&self, user: UserId) -> Result<Option<EmailChange>, Fault> {
         let row = self.row(select_changes!("AND user_id = $2"), values![user.0]).await?;

@@ -6,8 +6,17 @@ use model::{Timestamp, User, UserId};
 use super::damaged;
 use crate::{Fault, Statement, Store, values};
 
+/// That a link `l` is where its user `u` reads mail still. A set-up link of somebody who had no address was handed over, and
+/// lives on when they get one.
+macro_rules! address_stands {
+    () => {
+        "(l.address IS NOT DISTINCT FROM u.email OR (l.address IS NULL AND l.kind = 'set-up'))"
+    };
+}
+
 impl Store {
-    /// Bound to the epoch that was read: it dies with whatever else of the user dies.
+    /// Bound to the epoch and the address that were read: it dies with whatever else of the user dies, and when anybody
+    /// changes the address.
     pub fn insert_link(
         &self,
         digest: &[u8; 32],
@@ -16,39 +25,55 @@ impl Store {
         expires_at: Timestamp,
     ) -> Statement {
         self.bound(
-            "INSERT INTO links (instance, digest, kind, user_id, user_epoch, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            values![*digest, purpose.kind(), user.id.0, user.epoch, expires_at.micros()],
+            "INSERT INTO links (instance, digest, kind, user_id, user_epoch, address, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            values![
+                *digest,
+                purpose.kind(),
+                user.id.0,
+                user.epoch,
+                user.email.as_ref().map(|email| email.address.as_str()),
+                expires_at.micros()
+            ],
         )
         .expect(1)
     }
 
     /// What a link is for and whose it is, while it is good.
     pub async fn link(&self, digest: &[u8; 32], now: Timestamp) -> Result<Option<(LinkPurpose, UserId)>, Fault> {
-        let sql = "SELECT l.kind, l.user_id FROM links l \
-                   JOIN users u ON u.instance = l.instance AND u.id = l.user_id AND u.epoch = l.user_epoch \
-                   WHERE l.instance = $1 AND l.digest = $2 AND l.expires_at > $3";
+        let sql = concat!(
+            "SELECT l.kind, l.user_id FROM links l \
+             JOIN users u ON u.instance = l.instance AND u.id = l.user_id AND u.epoch = l.user_epoch \
+             WHERE l.instance = $1 AND l.digest = $2 AND l.expires_at > $3 AND ",
+            address_stands!()
+        );
         let Some(row) = self.row(sql, values![*digest, now.micros()]).await? else { return Ok(None) };
         let purpose = LinkPurpose::read(&row.text(0)?).ok_or_else(|| damaged("a link does not read back"))?;
         Ok(Some((purpose, UserId(row.uuid(1)?))))
     }
 
-    /// How many links of this kind the user has that have not expired.
+    /// How many good links of this kind the user has.
     pub async fn live_links(&self, purpose: LinkPurpose, user: UserId, now: Timestamp) -> Result<u64, Fault> {
-        let sql = "SELECT count(*) FROM links WHERE instance = $1 AND user_id = $2 AND kind = $3 AND expires_at > $4";
+        let sql = concat!(
+            "SELECT count(*) FROM links l \
+             JOIN users u ON u.instance = l.instance AND u.id = l.user_id AND u.epoch = l.user_epoch \
+             WHERE l.instance = $1 AND l.user_id = $2 AND l.kind = $3 AND l.expires_at > $4 AND ",
+            address_stands!()
+        );
         let row = self.row(sql, values![user.0, purpose.kind(), now.micros()]).await?;
         row.map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or(0)))
     }
 
-    /// One use: the guard fails for the second.
+    /// One use: the guard fails for the second, and where the address was changed meanwhile. Its batch changes the user
+    /// first, so that the address cannot change behind this.
     pub fn use_link(&self, digest: &[u8; 32]) -> Statement {
-        self.bound("DELETE FROM links WHERE instance = $1 AND digest = $2", values![*digest]).expect(1)
-    }
-
-    /// All of this kind that the user has.
-    pub fn end_links(&self, purpose: LinkPurpose, user: UserId) -> Statement {
-        let sql = "DELETE FROM links WHERE instance = $1 AND user_id = $2 AND kind = $3";
-        self.bound(sql, values![user.0, purpose.kind()])
+        let sql = concat!(
+            "DELETE FROM links AS l WHERE l.instance = $1 AND l.digest = $2 AND EXISTS \
+             (SELECT 1 FROM users u WHERE u.instance = l.instance AND u.id = l.user_id AND ",
+            address_stands!(),
+            ")"
+        );
+        self.bound(sql, values![*digest]).expect(1)
     }
 
     /// A small batch of the dead.

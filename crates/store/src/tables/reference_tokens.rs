@@ -84,6 +84,15 @@ impl Store {
         self.rows(sql, values![user.0, limit]).await?.iter().map(read).collect()
     }
 
+    /// A person's own tokens that work now, however many there are.
+    pub async fn live_personal_tokens(&self, user: UserId, now: Timestamp) -> Result<Vec<ReferenceToken>, Fault> {
+        let sql = select_tokens!(
+            "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL \
+             AND (expires_at IS NULL OR expires_at > $3) ORDER BY id"
+        );
+        self.rows(sql, values![user.0, now.micros()]).await?.iter().map(read).collect()
+    }
+
     pub fn insert_reference_token(&self, token: &ReferenceToken) -> Statement {
         self.bound(
             "INSERT INTO reference_tokens (instance, id, digest, kind, application, user_id, tail, description, scope, \

@@ -36,7 +36,7 @@ async fn a_user_is_changed_by_the_version_that_was_read(place: Place) {
     let mut changed = before.clone();
     "Alice".clone_into(&mut changed.user.name);
     changed.user.email = Some(Email { address: "a@example.com".to_owned(), verified: true });
-    (changed.user.is_admin, changed.user.enabled) = (true, false);
+    (changed.user.admin_flag, changed.user.enabled) = (true, false);
     changed.user.locale = Some("de".to_owned());
     changed.role = Some("Sales".to_owned());
     refused(&house.there, house.there.update_user(&changed, false, LATER)).await;
@@ -45,7 +45,7 @@ async fn a_user_is_changed_by_the_version_that_was_read(place: Place) {
     let after = row(&house.here, 1).await;
     assert_eq!((after.version, after.user.epoch, after.user.updated_at), (2, 0, LATER));
     assert_eq!((after.user.name.as_str(), &after.user.email), ("Alice", &changed.user.email));
-    assert_eq!((after.user.is_admin, after.user.enabled, after.user.locale.as_deref()), (true, false, Some("de")));
+    assert_eq!((after.user.admin_flag, after.user.enabled, after.user.locale.as_deref()), (true, false, Some("de")));
     assert_eq!(after.role.as_deref(), Some("Sales"));
     done(&house.here, house.here.update_user(&UserRow { role: None, ..after }, true, LATER)).await;
     let last = row(&house.here, 1).await;

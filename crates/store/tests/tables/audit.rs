@@ -197,6 +197,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     done(store, store.insert_link(&[1; 32], LinkPurpose::PasswordReset, &eve, MUCH_LATER)).await;
     done(store, store.put_picture(eve.id, 64, vec![1])).await;
     done(store, store.put_email_change(&email_change(&eve, "eve@home.example", [Some(1), Some(2)]))).await;
+    done(store, store.count_new_address_letter(eve.id, NOW, 1)).await;
     done(store, store.insert_authenticator_app(eve.id, (vec![1], 1), NOW)).await;
     done(store, store.insert_recovery_code(eve.id, Presented::<RecoveryCode>::new("code").digest())).await;
     let erase = async |user: &model::User| store.commit(store.erase_user(user, LATER).into()).await.expect("no fault");
@@ -206,7 +207,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     let left = store.user(eve.id).await.expect("no fault").expect("the row stays");
     assert_eq!(left.login.as_str(), format!("erased-{}", eve.id));
     assert_eq!((left.name.as_str(), left.email, left.locale), ("", None, None));
-    assert_eq!((left.enabled, left.is_admin, left.epoch), (false, false, eve.epoch + 1));
+    assert_eq!((left.enabled, left.admin_flag, left.epoch), (false, false, eve.epoch + 1));
     for gone in ["eve", left.login.as_str()] {
         assert!(store.user_by_login(&login(gone)).await.expect("no fault").is_none(), "{gone}");
     }
@@ -239,7 +240,7 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
 async fn every_table_about_users_is_known_to_erasing(place: Place) {
     /// Touched by `Store::erase_user`.
-    const ERASED: [&str; 13] = [
+    const ERASED: [&str; 14] = [
         "api_sessions",
         "audit_people",
         "authenticator_apps",
@@ -248,6 +249,7 @@ async fn every_table_about_users_is_known_to_erasing(place: Place) {
         "email_changes",
         "identity_sessions",
         "links",
+        "new_address_letters",
         "passkeys",
         "pictures",
         "recovery_codes",

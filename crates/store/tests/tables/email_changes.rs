@@ -1,9 +1,9 @@
 //! Wishes to be known by another address, while the addresses are asked.
 
-use model::User;
 use model::email_change::{EmailChange, Side};
 use model::link::LinkCode;
 use model::mail::EmailAddress;
+use model::{Timestamp, User};
 use oauth::secret::Digest;
 use store::{Batch, Outcome, Store};
 
@@ -16,6 +16,7 @@ crate::on_both! {
     an_answer_counts_on_the_answers_that_were_read
     of_two_answers_at_once_one_looks_again
     changes_that_have_expired_are_swept
+    letters_to_new_addresses_have_a_ceiling_a_day
 }
 
 fn code(number: u8) -> Digest<LinkCode> {
@@ -119,4 +120,26 @@ async fn changes_that_have_expired_are_swept(place: Place) {
     assert!(of(&house.here, &alice).await.is_some());
     done(&house.here, house.here.sweep_email_changes(MUCH_LATER)).await;
     assert_eq!((of(&house.here, &alice).await, of(&house.here, &bob).await), (None, Some(late)));
+}
+
+async fn letters_to_new_addresses_have_a_ceiling_a_day(place: Place) {
+    let house = house(&place).await;
+    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    let (midnight, other) = (Timestamp::from_seconds(20_000 * 86_400), place.open().await);
+    let other = Store::new(other, *house.here.instance());
+    let at = |seconds| Timestamp::from_seconds(midnight.seconds() + seconds);
+    // Ten at once on two nodes, of which four may.
+    let tries = (0..10).map(|number| {
+        let store = if number % 2 == 0 { house.here.clone() } else { other.clone() };
+        let batch = Batch::new().with(store.count_new_address_letter(alice.id, at(number), 4));
+        tokio::spawn(async move { store.commit(batch).await.expect("no fault") })
+    });
+    let mut counted = 0;
+    for one in tries.collect::<Vec<_>>() {
+        counted += u32::from(one.await.expect("no panic") == Outcome::Committed);
+    }
+    assert_eq!(counted, 4);
+    refused(&house.here, house.here.count_new_address_letter(alice.id, at(86_399), 4)).await;
+    done(&house.here, house.here.count_new_address_letter(bob.id, at(1), 4)).await;
+    done(&house.here, house.here.count_new_address_letter(alice.id, at(86_400), 4)).await;
 }

@@ -12,7 +12,7 @@ crate::on_both! {
     a_link_is_good_once_and_until_it_expires
     a_link_dies_with_the_epoch_of_its_user
     the_dead_are_swept_and_the_living_are_counted
-    links_of_one_kind_and_person_end_together
+    a_link_dies_with_the_address_of_its_user
     people_are_found_by_their_address_in_any_case
     an_address_is_confirmed_on_the_epoch_and_the_address_that_were_read
 }
@@ -80,21 +80,37 @@ async fn the_dead_are_swept_and_the_living_are_counted(place: Place) {
     assert!(good(&house.here, [2; 32], NOW).await.is_some());
 }
 
-async fn links_of_one_kind_and_person_end_together(place: Place) {
+async fn a_link_dies_with_the_address_of_its_user(place: Place) {
     let house = house(&place).await;
-    let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
+    let nowhere = somebody(&house.here, 1, "alice").await;
     let (reset, set_up) = (LinkPurpose::PasswordReset, LinkPurpose::SetUp);
-    for (number, user, purpose) in [(1, &alice, reset), (2, &alice, reset), (3, &alice, set_up), (4, &bob, reset)] {
+    let insert = async |number: u8, purpose: LinkPurpose, user: &User| {
         done(&house.here, house.here.insert_link(&[number; 32], purpose, user, LATER)).await;
-    }
-    done(&house.there, house.there.end_links(reset, alice.id)).await;
-    assert!(good(&house.here, [1; 32], NOW).await.is_some(), "not of that instance");
-    done(&house.here, house.here.end_links(reset, alice.id)).await;
-    let mut left = Vec::new();
-    for number in 1..=4 {
-        left.extend(good(&house.here, [number; 32], NOW).await);
-    }
-    assert_eq!(left, [(set_up, alice.id), (reset, bob.id)]);
+    };
+    let change = async |user: &User, text: &str| {
+        done(&house.here, house.here.set_email(user, &address(text), NOW)).await;
+        self::user(&house.here, 1).await
+    };
+    let good = async |number: u8| good(&house.here, [number; 32], NOW).await.is_some();
+    insert(1, reset, &nowhere).await;
+    insert(2, set_up, &nowhere).await;
+    let there = change(&nowhere, "alice@example.com").await;
+    assert!(!good(1).await, "it lay where no address was");
+    assert!(good(2).await, "handed over, to nobody's mailbox");
+    insert(3, reset, &there).await;
+    insert(4, set_up, &there).await;
+    assert!(good(3).await && good(4).await);
+    assert_eq!(house.here.live_links(reset, there.id, NOW).await.expect("no fault"), 1);
+    let elsewhere = change(&there, "alice@home.example").await;
+    assert!(!good(3).await && !good(4).await);
+    assert_eq!(house.here.live_links(reset, there.id, NOW).await.expect("no fault"), 0, "room for new ones");
+    // Whoever read the link before the address changed is too late.
+    let hash = phc("of a thief");
+    let batch =
+        Batch::new().with(house.here.set_password(&elsewhere, &hash, LATER)).with(house.here.use_link(&[3; 32]));
+    assert_eq!(house.here.commit(batch).await.expect("no fault"), Outcome::GuardFailed { statement: 1 });
+    let (_, kept) = house.here.user_by_login(&elsewhere.login).await.expect("no fault").expect("there");
+    assert!(kept.is_none_or(|kept| kept.as_phc() != hash.as_phc()));
 }
 
 async fn people_are_found_by_their_address_in_any_case(place: Place) {

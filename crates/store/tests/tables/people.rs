@@ -50,13 +50,13 @@ async fn a_user_reads_back_as_written_with_the_permissions_of_the_role(place: Pl
 
     let read = user(&house.here, 7).await;
     assert_eq!((read.id, read.login.as_str(), read.user_type), (user_id(7), "Alice", UserType::ExternalCommunity));
-    assert_eq!((read.is_admin, read.enabled, read.name.as_str()), (true, false, "Alice Árcher 東"));
+    assert_eq!((read.admin_flag, read.enabled, read.name.as_str()), (true, false, "Alice Árcher 東"));
     assert_eq!(read.email, Some(Email { address: "alice@example.com".to_owned(), verified: true }));
     assert_eq!((read.locale, read.epoch, read.updated_at), (None, 0, NOW));
     assert!(read.permissions.allows("Crm_Customers", Access::Update));
     assert!(!read.permissions.allows("General_Products", Access::Update));
     let other = user(&house.here, 8).await;
-    assert_eq!((other.is_admin, other.enabled, other.email), (false, true, None));
+    assert_eq!((other.admin_flag, other.enabled, other.email), (false, true, None));
     assert!(!other.permissions.allows("Crm_Customers", Access::Read), "no role, no permission");
 
     let (found, hash) = by_login(&house.here, "aLICE").await.expect("found in any case");

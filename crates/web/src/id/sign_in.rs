@@ -73,7 +73,11 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
             Err(page) => return Ok(page),
         };
         let login = way.params.get("login_hint").unwrap_or_default();
-        page(&mut visit, &headers, &way, Said { login, ..Said::default() }).await
+        // Pages of ours send somebody who is signed in here only for a more recent sign-in.
+        let again =
+            way.target.is_none() && way.params.get(RETURN).is_some() && visit.browser(&headers).await?.is_some();
+        let notice = again.then(|| visit.words().sign_in.once_more);
+        page(&mut visit, &headers, &way, Said { login, notice, ..Said::default() }).await
     };
     match done.await {
         Ok(response) => response,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::input::{Cursor, Id, IfMatch, Json, Limit, Patch, Query, SecretId};
-use super::operation::{Desk, Operation, Outcome, operation};
+use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
 use super::output::{Created, Done, Found, Page, Time};
 use super::problem::Problem;
 
@@ -123,7 +123,7 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<super::outp
     Ok(super::output::Plain(Page::of(rows, asked.limit, key, |row| show(&row, Vec::new()))))
 }
 
-async fn create(mut desk: Desk, Json(record): Json<ApplicationRecord>) -> Outcome<Created<NewApplication>> {
+async fn create(mut desk: ElevatedDesk, Json(record): Json<ApplicationRecord>) -> Outcome<Created<NewApplication>> {
     let (office, mut moment) = desk.open();
     let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
     let (application, warnings) = office.create_application(record, secret.as_ref(), &mut moment).await??;
@@ -144,21 +144,21 @@ async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Found<Application>> {
 }
 
 async fn replace(
-    desk: Desk,
+    desk: ElevatedDesk,
     (Id(id), expected, Json(record)): (Id, IfMatch, Json<ApplicationRecord>),
 ) -> Outcome<Found<Application>> {
     change(desk, (id, expected), |_| Ok(record)).await
 }
 
 async fn patch(
-    desk: Desk,
+    desk: ElevatedDesk,
     (Id(id), expected, changes): (Id, IfMatch, Patch<ApplicationRecord>),
 ) -> Outcome<Found<Application>> {
     change(desk, (id, expected), |current| changes.apply(&current)).await
 }
 
 async fn change(
-    mut desk: Desk,
+    mut desk: ElevatedDesk,
     (id, expected): (Uuid, IfMatch),
     next: impl FnOnce(ApplicationRecord) -> Result<ApplicationRecord, Problem>,
 ) -> Outcome<Found<Application>> {
@@ -170,7 +170,10 @@ async fn change(
     Ok(Found(changed.version, show(&changed, warnings)))
 }
 
-async fn add_secret(mut desk: Desk, (Id(id), Json(wish)): (Id, Json<SecretWish>)) -> Outcome<Created<NewSecret>> {
+async fn add_secret(
+    mut desk: ElevatedDesk,
+    (Id(id), Json(wish)): (Id, Json<SecretWish>),
+) -> Outcome<Created<NewSecret>> {
     let (office, mut moment) = desk.open();
     let application = office.application_by_id(ApplicationId(id)).await??;
     let what = (wish.label.as_str(), wish.expires_at.map(|time| time.0));
@@ -182,7 +185,7 @@ async fn add_secret(mut desk: Desk, (Id(id), Json(wish)): (Id, Json<SecretWish>)
     })
 }
 
-async fn remove_secret(mut desk: Desk, (Id(id), SecretId(secret)): (Id, SecretId)) -> Outcome<Done> {
+async fn remove_secret(mut desk: ElevatedDesk, (Id(id), SecretId(secret)): (Id, SecretId)) -> Outcome<Done> {
     let (office, mut moment) = desk.open();
     let application = office.application_by_id(ApplicationId(id)).await??;
     office.remove_secret(&application, &secret.to_string(), &mut moment).await??;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::input::{Json, Query};
-use super::operation::{Desk, Operation, Outcome, operation};
+use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
 use super::output::{Plain, Time};
 use super::problem::Problem;
 
@@ -109,7 +109,7 @@ async fn list(mut desk: Desk, (): ()) -> Outcome<Plain<Keys>> {
     Ok(Plain(Keys { items: office.keys(moment.now).await?.into_iter().map(show).collect() }))
 }
 
-async fn rotate(mut desk: Desk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
+async fn rotate(mut desk: ElevatedDesk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
     let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
     let (office, mut moment) = desk.open();
     Ok(made(office.rotate_key(manager.master(), algorithm, &mut moment).await??))
@@ -123,7 +123,7 @@ async fn preview(mut desk: Desk, Query(which): Query<Which>) -> Outcome<Plain<Re
     Ok(Plain(Replacement { algorithm: algorithm.as_str(), removed, access_tokens_of, id_tokens_of, live_sessions }))
 }
 
-async fn replace(mut desk: Desk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
+async fn replace(mut desk: ElevatedDesk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
     let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
     let (office, mut moment) = desk.open();
     Ok(made(office.replace_keys(manager.master(), algorithm, &mut moment).await??))

@@ -1,19 +1,21 @@
 //! One call of the admin API: what it takes and what it answers are types, and so is what the document says of it.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
-use flows::admin::{AdminRefusal, Office};
-use flows::manage::Manager;
+use flows::admin::{AdminRefusal, ElevatedOffice, Office};
+use flows::manage::{ManageRefusal, Manager};
 use http::{HeaderMap, Method};
 use model::{Dice, Moment, Timestamp};
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
+use super::document::problem_answer;
 use super::problem::Problem;
 
 /// An administrator at work: one request's office, clock and dice.
@@ -26,6 +28,55 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn open(&mut self) -> (Office<'_>, Moment<'_>) {
         (self.manager.office(), Moment { now: self.now, dice: &mut *self.dice })
+    }
+}
+
+/// A [`Desk`] for changes of weight, which need a recent sign-in.
+pub(super) struct ElevatedDesk(Desk);
+
+impl Deref for ElevatedDesk {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.0
+    }
+}
+
+impl ElevatedDesk {
+    pub(super) fn open(&mut self) -> (ElevatedOffice<'_>, Moment<'_>) {
+        let Desk { manager, now, dice } = &mut self.0;
+        let office = manager.elevated_office(*now).expect("it was opened at this moment to make the desk");
+        (office, Moment { now: *now, dice: &mut **dice })
+    }
+}
+
+/// The desk that an operation is done at: its type says what sign-in is needed, here and in the document.
+pub(super) trait AtDesk: Sized {
+    fn of(desk: Desk) -> Result<Self, Problem>;
+
+    fn describe(description: &mut Description<'_>);
+}
+
+impl AtDesk for Desk {
+    fn of(desk: Desk) -> Result<Self, Problem> {
+        Ok(desk)
+    }
+
+    fn describe(_: &mut Description<'_>) {}
+}
+
+impl AtDesk for ElevatedDesk {
+    fn of(desk: Desk) -> Result<Self, Problem> {
+        match desk.manager.elevated_office(desk.now) {
+            Ok(_) => Ok(Self(desk)),
+            Err(old) => Err(Problem::Manage(ManageRefusal::SignInTooOld(old))),
+        }
+    }
+
+    fn describe(description: &mut Description<'_>) {
+        let told = "The token is missing or not accepted; or the person behind it signed in more than ten minutes ago \
+                    (`insufficient_user_authentication`, RFC 9470): sign in again with `max_age=600`.";
+        description.answers.insert(401, problem_answer(told));
     }
 }
 
@@ -128,13 +179,14 @@ pub(super) struct Operation {
 }
 
 /// `name` is what generated clients call it (`operationId`).
-pub(super) fn operation<I, O, F>(
+pub(super) fn operation<D, I, O, F>(
     method: Method,
     path: &'static str,
     (name, summary): (&'static str, &'static str),
-    handler: impl Fn(Desk, I) -> F + Send + Sync + 'static,
+    handler: impl Fn(D, I) -> F + Send + Sync + 'static,
 ) -> Operation
 where
+    D: AtDesk,
     I: Input + Send + 'static,
     O: Output,
     F: Future<Output = Outcome<O>> + Send + 'static,
@@ -147,9 +199,10 @@ where
         describe: |description| {
             I::describe(description);
             O::describe(description);
+            D::describe(description);
         },
         run: Box::new(move |desk, asked| {
-            let answer = handler(desk, I::read(asked)?);
+            let answer = handler(D::of(desk)?, I::read(asked)?);
             Ok(Box::pin(async move { answer.await.map(Output::response) }))
         }),
     }

@@ -8,6 +8,7 @@ use flows::guard::{GuardRefusal, TokenRefusal};
 use flows::manage::ManageRefusal;
 use http::{HeaderValue, StatusCode, header};
 use model::application::MANAGE_SCOPE;
+use model::session::RECENT_SIGN_IN;
 use model::why::{Details, Refusal};
 use oauth::bearer;
 use schemars::JsonSchema;
@@ -111,6 +112,9 @@ impl Problem {
             Self::NoCredential | Self::Manage(ManageRefusal::Guard(_)) => {
                 (StatusCode::FORBIDDEN, "insufficient-scope", "The token does not have the scope of this API")
             }
+            Self::Manage(ManageRefusal::SignInTooOld(_)) => {
+                (StatusCode::UNAUTHORIZED, "insufficient-user-authentication", "This change needs a recent sign-in")
+            }
             Self::Manage(ManageRefusal::NotAnAdministrator(_)) => {
                 (StatusCode::FORBIDDEN, "not-an-administrator", "Only administrators of this instance may do this")
             }
@@ -146,6 +150,11 @@ impl Problem {
             Self::Manage(ManageRefusal::NotAnAdministrator(_)) => {
                 "The user whom the token acts as does not administer this instance.".to_owned()
             }
+            Self::Manage(ManageRefusal::SignInTooOld(_)) => format!(
+                "The person behind the token signed in more than {} minutes ago. Ask for a new token with max_age={}.",
+                RECENT_SIGN_IN.as_secs() / 60,
+                RECENT_SIGN_IN.as_secs()
+            ),
             Self::NotFound(what) | Self::Malformed(what) => what.clone(),
             Self::TooLarge => format!("At most {} KiB are read.", super::LARGEST_BODY / 1024),
             Self::Encoded => BodyError::Encoded.description(),
@@ -180,10 +189,13 @@ impl Problem {
         }
     }
 
-    /// RFC 6750 §3.
+    /// RFC 6750 §3, RFC 9470 §3.
     fn challenge(&self, realm: &str) -> String {
         let error = match self {
             Self::NoCredential => return bearer::challenge(realm, None, None),
+            Self::Manage(ManageRefusal::SignInTooOld(_)) => {
+                return bearer::step_up_challenge(realm, &self.detail(), RECENT_SIGN_IN.as_secs());
+            }
             _ if self.is_about_the_token() => "invalid_token",
             _ => "insufficient_scope",
         };

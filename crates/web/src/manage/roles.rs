@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::input::{IfMatch, Json, Listing, Name, Query};
-use super::operation::{Desk, Operation, Outcome, operation};
+use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
 use super::output::{Created, Done, Found, Page, Plain};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -39,7 +39,7 @@ async fn list(mut desk: Desk, Query(asked): Query<Listing>) -> Outcome<Plain<Pag
     Ok(Plain(Page::of(rows, asked.limit, |role| role.name.clone(), show)))
 }
 
-async fn create(mut desk: Desk, Json(role): Json<Role>) -> Outcome<Created<Role>> {
+async fn create(mut desk: ElevatedDesk, Json(role): Json<Role>) -> Outcome<Created<Role>> {
     let (office, mut moment) = desk.open();
     office.create_role(&role.name, &role.permissions, &mut moment).await??;
     let name = percent_encoding::utf8_percent_encode(&role.name, percent_encoding::NON_ALPHANUMERIC);
@@ -53,7 +53,7 @@ async fn get(mut desk: Desk, Name(name): Name) -> Outcome<Found<Role>> {
 }
 
 async fn replace(
-    mut desk: Desk,
+    mut desk: ElevatedDesk,
     (Name(name), expected, Json(permissions)): (Name, IfMatch, Json<Permissions>),
 ) -> Outcome<Found<Role>> {
     let (office, mut moment) = desk.open();
@@ -63,7 +63,7 @@ async fn replace(
     Ok(Found(changed.version, show(changed)))
 }
 
-async fn delete(mut desk: Desk, (Name(name), expected): (Name, IfMatch)) -> Outcome<Done> {
+async fn delete(mut desk: ElevatedDesk, (Name(name), expected): (Name, IfMatch)) -> Outcome<Done> {
     let (office, mut moment) = desk.open();
     let current = office.role(&name).await??;
     expected.check(current.version)?;

@@ -4,7 +4,7 @@ use http::Method;
 use model::InstanceSettings;
 
 use super::input::{IfMatch, Patch};
-use super::operation::{Desk, Operation, Outcome, operation};
+use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
 use super::output::Found;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -21,7 +21,7 @@ async fn get(mut desk: Desk, (): ()) -> Outcome<Found<InstanceSettings>> {
 }
 
 async fn patch(
-    mut desk: Desk,
+    mut desk: ElevatedDesk,
     (expected, patch): (IfMatch, Patch<InstanceSettings>),
 ) -> Outcome<Found<InstanceSettings>> {
     let (office, mut moment) = desk.open();

@@ -1,7 +1,7 @@
 //! `/tokens`: reference tokens (API keys), masked. Service tokens are issued here; people make their own.
 
 use flows::admin::TokensOf;
-use flows::reference_tokens::TokenDraft;
+use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
 use model::{ReferenceTokenId, UserId};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::input::{Cursor, Id, Json, Limit, Query};
-use super::operation::{Desk, Operation, Outcome, operation};
+use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
 use super::output::{Created, Done, Page, Plain, Time};
 use super::problem::Problem;
 
@@ -128,8 +128,9 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
     Ok(Plain(Page::of(rows, asked.limit, |token| token.id.to_string(), |token| show(&token))))
 }
 
-async fn issue(mut desk: Desk, Json(new): Json<TokenWish>) -> Outcome<Created<NewToken>> {
+async fn issue(mut desk: ElevatedDesk, Json(new): Json<TokenWish>) -> Outcome<Created<NewToken>> {
     let scope = Scope::parse(&new.scope).map_err(|error| Problem::invalid("scope", &error))?;
+    let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let wish = Wish {
         kind: ReferenceTokenKind::Service,
@@ -139,7 +140,8 @@ async fn issue(mut desk: Desk, Json(new): Json<TokenWish>) -> Outcome<Created<Ne
     };
     let draft = TokenDraft { application: &new.application, login: None, wish };
     let issued = office.issue_token(&draft, &mut moment).await?;
-    let (token, value) = issued.map_err(Problem::of_a_member)?;
+    let IssuedToken { token, value, .. } = issued.map_err(Problem::of_a_member)?;
+    manager.tell_issued(&new.application, &token);
     Ok(Created {
         at: format!("/tokens/{}", token.id),
         version: None,

@@ -4,6 +4,7 @@ use flows::admin::{UserDraft, UserRow, parse_login};
 use flows::links::{HandedOver, IssuedLink};
 use flows::manage::Manager;
 use http::Method;
+use model::mail::Letter;
 use model::user::{Password, PersonRecord};
 use model::{Email, Login, Timestamp, UserId, UserType};
 use oauth::secret::Presented;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::input::{Cursor, Id, IfMatch, Json, Limit, Patch, Query};
-use super::operation::{Desk, Operation, Outcome, operation};
+use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
 use super::output::{Created, Done, Found, Page, Plain, Time};
 use super::problem::Problem;
 
@@ -145,7 +146,7 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
     Ok(Plain(Page::of(rows, asked.limit, |row| row.user.login.folded(), |row| show(&row))))
 }
 
-async fn create(mut desk: Desk, Json(new): Json<NewUser>) -> Outcome<Created<UserEntry>> {
+async fn create(mut desk: ElevatedDesk, Json(new): Json<NewUser>) -> Outcome<Created<UserEntry>> {
     let (office, mut moment) = desk.open();
     parse_login(&new.login)?;
     let name = new.name.as_deref().unwrap_or(&new.login);
@@ -172,7 +173,7 @@ async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Found<UserEntry>> {
 }
 
 async fn patch(
-    mut desk: Desk,
+    mut desk: ElevatedDesk,
     (Id(id), expected, patch): (Id, IfMatch, Patch<PersonRecord>),
 ) -> Outcome<Found<UserEntry>> {
     let own = desk.manager.user.id;
@@ -188,17 +189,18 @@ async fn patch(
     Ok(Found(changed.version, show(&changed)))
 }
 
-async fn set_password(mut desk: Desk, (Id(id), Json(new)): (Id, Json<NewPassword>)) -> Outcome<Done> {
+async fn set_password(mut desk: ElevatedDesk, (Id(id), Json(new)): (Id, Json<NewPassword>)) -> Outcome<Done> {
     let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let login: Login = office.user_by_id(UserId(id)).await??.user.login;
     let password = Presented::<Password>::new(new.password);
-    office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
+    let user = office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
+    manager.instance().write_to(&user, Letter::password_changed);
     Ok(Done)
 }
 
 /// Gone is gone, however often it is asked for.
-async fn reset_second_factor(mut desk: Desk, Id(id): Id) -> Outcome<Done> {
+async fn reset_second_factor(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Done> {
     let (office, mut moment) = desk.open();
     let user = office.user_by_id(UserId(id)).await??.user;
     if user.has_second_factor {
@@ -207,7 +209,7 @@ async fn reset_second_factor(mut desk: Desk, Id(id): Id) -> Outcome<Done> {
     Ok(Done)
 }
 
-async fn invite(mut desk: Desk, Id(id): Id) -> Outcome<Created<Link>> {
+async fn invite(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Created<Link>> {
     let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let login = office.user_by_id(UserId(id)).await??.user.login;
@@ -215,7 +217,7 @@ async fn invite(mut desk: Desk, Id(id): Id) -> Outcome<Created<Link>> {
     Ok(handed_over(&manager, &link, moment.now))
 }
 
-async fn reset(mut desk: Desk, Id(id): Id) -> Outcome<Created<Link>> {
+async fn reset(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Created<Link>> {
     let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let login = office.user_by_id(UserId(id)).await??.user.login;

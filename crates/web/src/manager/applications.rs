@@ -18,7 +18,7 @@ use oauth::secret::{ClientSecret, Presented};
 use serde_json::json;
 
 use self::form::{entered, fields};
-use super::{Answered, AtDesk, READ, Sent, asked, at, done, id, overtaken, paged, refused, said, version};
+use super::{Answered, AtDesk, Interrupted, READ, Sent, asked, at, done, id, overtaken, paged, refused, said, version};
 use crate::pages::manager::{Button, Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
 use crate::pages::profile::When;
 use crate::render;
@@ -244,8 +244,8 @@ type Registered = (TrustedApplication, Option<Presented<ClientSecret>>, Vec<Stri
 pub(super) async fn register(
     at_desk: &mut AtDesk,
     record: ApplicationRecord,
-) -> Result<Result<Registered, AdminRefusal>, Fault> {
-    let (office, mut moment) = at_desk.open();
+) -> Result<Result<Registered, AdminRefusal>, Interrupted> {
+    let (office, mut moment) = at_desk.elevate()?;
     let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
     let made = office.create_application(record, secret.as_ref(), &mut moment).await?;
     Ok(made.map(|(application, warnings)| (application, secret, warnings)))
@@ -396,7 +396,7 @@ async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> 
         Some("save") => save(at_desk, &application, form).await,
         Some("add-secret") => add_secret(at_desk, &application, form).await,
         Some("remove-secret") => {
-            let (office, mut moment) = at_desk.open();
+            let (office, mut moment) = at_desk.elevate()?;
             let removed = office.remove_secret(&application, form.get("id").unwrap_or_default(), &mut moment).await?;
             again(at_desk, &application, removed).await
         }
@@ -438,7 +438,7 @@ async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Par
     if !problems.is_empty() {
         return Ok(overview(at_desk, application, (&record, login), Said::Refused(problems)));
     }
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     match office.change_application(application, record.clone(), &mut moment).await? {
         Ok(_) => again(at_desk, application, Ok(())).await,
         Err(AdminRefusal::Overtaken) => shown(at_desk, &application.id.to_string(), overtaken()).await,
@@ -452,7 +452,7 @@ async fn add_secret(at_desk: &mut AtDesk, application: &TrustedApplication, form
         Ok(expires) => expires,
         Err(problem) => return shown(at_desk, &application.id.to_string(), Said::Refused(vec![problem])).await,
     };
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     Ok(match office.add_secret_to(application, (label, expires), &mut moment).await? {
         Ok((secret, shown)) => {
             let here = format!("{}/{}", HERE.path(), application.id);

@@ -108,7 +108,7 @@ pub(super) async fn export(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Re
     let asked = asked(query.as_deref());
     let (wanted, problems) = match wanted(&mut at_desk, &asked).await {
         Ok(wanted) => wanted,
-        Err(fault) => return at_desk.answer(Err(fault)),
+        Err(fault) => return at_desk.answer(Err(fault.into())),
     };
     let format = match asked.get("format") {
         Some("jsonl") => Format::Jsonl,

@@ -168,7 +168,7 @@ pub(super) async fn uninstall(mut at_desk: AtDesk, headers: HeaderMap, body: Bod
 
 async fn uninstalled(at_desk: &mut AtDesk, form: &Params) -> Answered {
     let uri = form.get("uri").unwrap_or_default();
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     match office.set_application_enabled(uri, false, &mut moment).await? {
         Ok(application) => Ok(done(format_args!("{}/{}", HERE.path(), application.id))),
         Err(refusal) => removal(at_desk, uri, refused(refusal)).await,

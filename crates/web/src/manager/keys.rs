@@ -145,7 +145,7 @@ pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
 
 async fn changed(at_desk: &mut AtDesk, does: Option<&str>, algorithm: Algorithm) -> Answered {
     let manager = at_desk.manager.clone();
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     let made = match does {
         Some("rotate") => office.rotate_key(manager.master(), algorithm, &mut moment).await?,
         Some("replace") => office.replace_keys(manager.master(), algorithm, &mut moment).await?,

@@ -126,7 +126,7 @@ pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
 
 async fn create(at_desk: &mut AtDesk, form: &Params, permissions: Permissions) -> Answered {
     let name = form.get("name").unwrap_or_default().trim();
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     match office.create_role(name, &permissions, &mut moment).await? {
         Ok(()) => Ok(done(HERE.path())),
         Err(refusal) => {
@@ -137,7 +137,7 @@ async fn create(at_desk: &mut AtDesk, form: &Params, permissions: Permissions) -
 }
 
 async fn changed(at_desk: &mut AtDesk, does: &str, form: &Params, permissions: Permissions) -> Answered {
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     let Ok(role) = office.role(form.get("role").unwrap_or_default()).await? else { return Ok(at_desk.gone()) };
     if version(form) != Some(role.version) {
         return one(at_desk, &role.name, overtaken()).await;

@@ -142,7 +142,7 @@ pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
 }
 
 async fn changed(at_desk: &mut AtDesk, form: &Params) -> Answered {
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     let current = office.settings_as_read().await?;
     if version(form) != Some(current.version) {
         return page(at_desk, None, overtaken()).await;

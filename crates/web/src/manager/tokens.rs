@@ -5,7 +5,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::TokensOf;
 use flows::instance::Register;
-use flows::reference_tokens::TokenDraft;
+use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::{HeaderMap, StatusCode};
 use model::application::API_SCOPES;
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
@@ -154,9 +154,11 @@ async fn issue(at_desk: &mut AtDesk, form: &Params) -> Answered {
         expires_at: expires,
     };
     let draft = TokenDraft { application: form.get("uri").unwrap_or_default().trim(), login: None, wish };
-    let (office, mut moment) = at_desk.open();
+    let manager = at_desk.manager.clone();
+    let (office, mut moment) = at_desk.elevate()?;
     match office.issue_token(&draft, &mut moment).await? {
-        Ok((token, value)) => {
+        Ok(IssuedToken { token, value, .. }) => {
+            manager.tell_issued(draft.application, &token);
             let call = &at_desk.person.visit.instance.service_root;
             let content = Content {
                 name: "manage-token-made",

@@ -74,7 +74,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
 }
 
 fn badge(row: &UserRow) -> Option<&'static str> {
-    match (row.user.enabled, row.user.is_admin) {
+    match (row.user.enabled, row.user.is_admin()) {
         (false, _) => Some("disabled"),
         (true, true) => Some("administrator"),
         (true, false) => None,
@@ -167,7 +167,7 @@ async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
         role: form.get("role"),
         enabled: true,
     };
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     match office.create_user(draft, &mut moment).await? {
         Ok(id) => Ok(done(format_args!("{}/{id}", HERE.path()))),
         Err(refusal) => registration(at_desk, form, refused(refusal)).await,
@@ -315,14 +315,17 @@ async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> 
     match form.get("do") {
         Some("save") => save(at_desk, &row, form).await,
         Some("invite") => {
+            let (office, mut moment) = at_desk.elevate()?;
             let link = office.invite(login, &mut moment).await?;
             hand_over(at_desk, text, link).await
         }
         Some("reset") => {
+            let (office, mut moment) = at_desk.elevate()?;
             let link = office.reset_link(login, &mut moment).await?;
             hand_over(at_desk, text, link).await
         }
         Some("reset-second-factor") => {
+            let (office, mut moment) = at_desk.elevate()?;
             let reset = office.reset_second_factor(login, &mut moment).await?;
             again(at_desk, text, reset).await
         }
@@ -368,7 +371,7 @@ async fn save(at_desk: &mut AtDesk, row: &UserRow, form: &Params) -> Answered {
         preferred_language: text("language"),
     };
     let own = at_desk.manager.user.id;
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     match office.change_user(row, record.clone(), Some(own), &mut moment).await? {
         Ok(_) => again(at_desk, &id, Ok(())).await,
         Err(AdminRefusal::Overtaken) => shown(at_desk, &id, overtaken()).await,

@@ -74,6 +74,13 @@ impl Section {
     }
 }
 
+impl Section {
+    /// Whether changes here need a recent sign-in. Ending sessions and tokens does not.
+    pub const fn asks_recent_sign_in(self) -> bool {
+        matches!(self, Self::Applications | Self::Users | Self::Roles | Self::Tokens | Self::Keys | Self::Settings)
+    }
+}
+
 /// What became of the form that was sent, if one was.
 #[derive(Clone, Debug, Default)]
 pub enum Said {
@@ -96,6 +103,13 @@ pub struct Content {
     /// Where one goes from here.
     pub links: Vec<Link>,
     pub parts: Vec<Part>,
+}
+
+impl Content {
+    /// Whether a form of it changes something.
+    pub fn changes(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Form(form) if !form.is_question))
+    }
 }
 
 pub struct Link {
@@ -344,6 +358,8 @@ pub struct Page<'a> {
     /// What forms bring back.
     pub csrf: &'a str,
     pub said: Said,
+    /// Where to sign in again, where the page's changes need a more recent sign-in.
+    pub sign_in_again: Option<String>,
     pub content: Content,
 }
 

@@ -186,6 +186,18 @@ impl LanguagePage<'_> {
 pub struct PasswordPage<'a> {
     pub words: &'static Words,
     pub frame: Frame<'a>,
+    /// Reference tokens to revoke, offered after a change; 0 offers nothing.
+    pub live_tokens: usize,
+}
+
+impl PasswordPage<'_> {
+    fn tokens_live(&self) -> String {
+        (self.words.password.tokens_live)(self.live_tokens)
+    }
+
+    fn revoke_tokens(&self) -> String {
+        (self.words.password.revoke_tokens)(self.live_tokens)
+    }
 }
 
 /// A place where a person is signed in.

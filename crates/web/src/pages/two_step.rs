@@ -132,6 +132,17 @@ pub struct ConfirmPage<'a> {
     pub button: &'a str,
 }
 
+/// `data-page="profile-two-step-prove"`: leads to the sign-in page and back.
+#[derive(Template)]
+#[template(path = "profile/two-step-prove.html")]
+pub struct ProvePage<'a> {
+    pub words: &'static Words,
+    pub frame: Frame<'a>,
+    /// Of the page in whose place this is.
+    pub title: &'a str,
+    pub sign_in_url: &'a str,
+}
+
 /// `data-page="profile-recovery-codes"`: shown once.
 #[derive(Template)]
 #[template(path = "profile/recovery-codes.html")]

@@ -5,15 +5,13 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::email::EmailRefusal;
-use flows::profile::is_recent;
-use form_urlencoded::Serializer;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::email_change::asked_besides;
 
 use super::frame;
 use crate::pages::email::{EmailPage, Waiting, Way};
 use crate::pages::profile::{Said, Section, When};
-use crate::person::{Person, RETURN};
+use crate::person::Person;
 use crate::render::{self, FormTarget};
 use crate::words::Words;
 
@@ -38,10 +36,10 @@ async fn page(person: &Person, (typed, said): (&str, Said<'_>), status: StatusCo
         asked.push((change.new.as_str(), change.new_code.is_none()));
         asked.extend(old.as_ref().map(|old| (old.as_str(), change.old_code.is_none())));
     }
-    let again = sign_in_again(person);
+    let again = person.sign_in_again(Section::Email.path());
     let way = if !instance.sends_mail() {
         Way::NoMail
-    } else if is_recent(&person.browser, now) {
+    } else if person.browser.session.is_recent(now) {
         Way::Ask(typed)
     } else {
         Way::SignInAgain(&again)
@@ -55,13 +53,6 @@ async fn page(person: &Person, (typed, said): (&str, Said<'_>), status: StatusCo
         way,
     };
     Ok(render::page(status, &page, FormTarget::Ourselves))
-}
-
-fn sign_in_again(person: &Person) -> String {
-    let login = person.browser.user.login.as_str();
-    let mut query = Serializer::new(String::new());
-    query.append_pair(RETURN, Section::Email.path()).append_pair("login_hint", login);
-    format!("/id/account/login?{}", query.finish())
 }
 
 /// `withdraw=1`, or the new address.
@@ -91,7 +82,7 @@ async fn ask(person: &mut Person, typed: &str) -> Result<Response, Fault> {
     let asked = instance.ask_for_email(&mut person.visit.moment(), &visitor, (&browser, typed)).await?;
     let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, Section::Email.path())) };
     let why = why(refusal, person.visit.words());
-    let EmailRefusal::Throttled(wait) = refusal else {
+    let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {
         return page(person, (typed, Said::Refused(&why)), StatusCode::OK).await;
     };
     let mut response = page(person, (typed, Said::Refused(&why)), StatusCode::TOO_MANY_REQUESTS).await?;
@@ -102,6 +93,7 @@ async fn ask(person: &mut Person, typed: &str) -> Result<Response, Fault> {
 fn why(refusal: EmailRefusal, words: &Words) -> String {
     let text = match refusal {
         EmailRefusal::Throttled(wait) => return (words.email.wait)(wait.as_secs() + 1),
+        EmailRefusal::TooManyToday(_) => words.email.too_many_today,
         EmailRefusal::NotAnAddress => words.email.not_an_address,
         EmailRefusal::Known => words.email.known,
         EmailRefusal::NotLately => words.tokens.not_lately,

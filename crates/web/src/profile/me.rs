@@ -65,7 +65,7 @@ fn about(visit: &Visit, user: &User) -> Value {
         "name": user.name,
         "email": user.email.as_ref().map(|email| &email.address),
         "phoneNumber": null,
-        "isAdmin": user.is_admin,
+        "isAdmin": user.is_admin(),
         "isActive": user.enabled,
         "userType": user.user_type.as_str(),
         "preferredLanguage": user.locale,

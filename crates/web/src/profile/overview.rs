@@ -20,7 +20,7 @@ pub(super) async fn show(person: Person) -> Response {
             UserType::Internal => words.overview.internal,
             UserType::ExternalCommunity | UserType::SystemNoLogin => words.overview.community,
         },
-        is_admin: user.is_admin,
+        is_admin: user.is_admin(),
         since: When(person.browser.session.auth_time),
     };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)

@@ -15,14 +15,27 @@ use crate::person::Person;
 use crate::render::{self, FormTarget};
 use crate::words::Words;
 
+/// After a change, with the offer to revoke the reference tokens, which a new password leaves alone.
 pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
-    page(&person, said(&person, query.as_deref()), StatusCode::OK)
+    let said = said(&person, query.as_deref());
+    let live = match said {
+        Said::Done(_) => person.visit.instance.live_own_tokens(&person.browser, person.visit.now).await,
+        Said::Nothing | Said::Refused(_) => Ok(0),
+    };
+    match live {
+        Ok(live) => page_with(&person, (said, live), StatusCode::OK),
+        Err(fault) => render::fault_page(&person.visit, &fault),
+    }
 }
 
 fn page(person: &Person, said: Said<'_>, status: StatusCode) -> Response {
+    page_with(person, (said, 0), status)
+}
+
+fn page_with(person: &Person, (said, live_tokens): (Said<'_>, usize), status: StatusCode) -> Response {
     let csrf = person.csrf();
     let frame = frame(person, Section::Password, &csrf).saying(said);
-    render::page(status, &PasswordPage { words: person.visit.words(), frame }, FormTarget::Ourselves)
+    render::page(status, &PasswordPage { words: person.visit.words(), frame, live_tokens }, FormTarget::Ourselves)
 }
 
 pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {

@@ -7,8 +7,7 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::profile::{OwnTokenDraft, OwnTokenRefusal, is_recent};
-use form_urlencoded::Serializer;
+use flows::profile::{Overtaken, OwnTokenDraft, OwnTokenRefusal};
 use http::{HeaderMap, StatusCode};
 use model::application::API_SCOPES;
 use model::reference_token::{IssueRefusal, masked};
@@ -23,9 +22,12 @@ use crate::pages::profile::{Said, Section, When};
 use crate::pages::tokens::{
     Expiry, NewToken, NewTokenForm, ScopeChoice, TokenApplication, TokenLine, TokenMade, Tokens,
 };
-use crate::person::{Person, RETURN};
+use crate::person::Person;
 use crate::render::{self, FormTarget};
 use crate::words::Words;
+
+/// In the place of an id: all of the person's.
+const ALL: &str = "all";
 
 /// Days that a token may live, as the form offers them.
 const LIFETIMES: [u32; 4] = [7, 30, 90, 365];
@@ -114,14 +116,12 @@ fn form(person: &Person, application: &TrustedApplication, entered: &Entered, sa
     let csrf = person.csrf();
     let id = application.id.to_string();
     let back = format!("{}?for={id}", Section::Tokens.path());
-    let login = person.browser.user.login.as_str();
-    let again = Serializer::new(String::new()).append_pair(RETURN, &back).append_pair("login_hint", login).finish();
-    let again = format!("/id/account/login?{again}");
+    let again = person.sign_in_again(&back);
     let page = NewToken {
         words,
         frame: frame(person, Section::Tokens, &csrf).saying(said),
         application: TokenApplication { id, name: &application.name, uri: application.uri.as_str() },
-        form: is_recent(&person.browser, person.visit.now).then_some(NewTokenForm {
+        form: person.browser.session.is_recent(person.visit.now).then_some(NewTokenForm {
             description: &entered.description,
             scopes: &scopes,
             expiries: &expiries,
@@ -135,17 +135,27 @@ fn must_expire(person: &Person) -> bool {
     person.visit.instance.settings().reference_tokens_must_expire
 }
 
-/// `revoke=<id>`, or the form of a new one.
+/// `revoke=<id>`, `revoke=all`, or the form of a new one.
 pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
     let sent = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let changed = match sent.get("revoke") {
+        Some(ALL) => revoke_all(&mut person).await,
         Some(id) => revoke(&mut person, id).await,
         None => make(&mut person, &sent).await,
     };
     changed.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+}
+
+async fn revoke_all(person: &mut Person) -> Result<Response, Fault> {
+    let (instance, visitor, browser) = person.parts();
+    let revoked = instance.revoke_own_tokens(&mut person.visit.moment(), &visitor, &browser).await?;
+    match revoked {
+        Ok(()) => Ok(done(Section::Tokens)),
+        Err(Overtaken) => list(person, Said::Refused(person.visit.words().profile.overtaken)).await,
+    }
 }
 
 async fn revoke(person: &mut Person, id: &str) -> Result<Response, Fault> {

@@ -17,7 +17,9 @@ use uuid::Uuid;
 
 use super::{done, frame, said};
 use crate::pages::profile::{Said, Section, When};
-use crate::pages::two_step::{AppPage, ConfirmPage, PasskeyLine, PasskeyPage, RecoveryCodesPage, TwoStepPage};
+use crate::pages::two_step::{
+    AppPage, ConfirmPage, PasskeyLine, PasskeyPage, ProvePage, RecoveryCodesPage, TwoStepPage,
+};
 use crate::person::Person;
 use crate::render::{self, FormTarget};
 
@@ -39,7 +41,7 @@ pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response 
 }
 
 async fn overview(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
-    let two_step = person.visit.instance.two_step(&person.browser).await?;
+    let two_step = person.visit.instance.two_step(&person.browser, person.visit.now).await?;
     let lines: Vec<PasskeyLine<'_>> = two_step
         .passkeys
         .iter()
@@ -71,9 +73,12 @@ pub(super) async fn show_app(mut person: Person) -> Response {
 /// With a new offer, or with the one that was shown before and is still good.
 async fn app_page(person: &mut Person, before: Option<AppOffer>, said: Said<'_>) -> Result<Response, Fault> {
     let instance = person.visit.instance.clone();
-    let two_step = instance.two_step(&person.browser).await?;
+    let two_step = instance.two_step(&person.browser, person.visit.now).await?;
     if two_step.app_since.is_some() {
         return Ok(back());
+    }
+    if two_step.must_be_proved {
+        return Ok(prove(person, (person.visit.words().two_step.add_app, APP)));
     }
     let csrf = person.csrf();
     let offer = before.unwrap_or_else(|| instance.offer_app(&mut person.visit.moment(), &person.browser, &csrf));
@@ -87,6 +92,17 @@ async fn app_page(person: &mut Person, before: Option<AppOffer>, said: Said<'_>)
         is_first: !two_step.is_on(),
     };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
+}
+
+/// In the place of a form: whoever has a second factor signs in by it once more, and comes back.
+fn prove(person: &Person, (title, back): (&str, &str)) -> Response {
+    let page = ProvePage {
+        words: person.visit.words(),
+        frame: frame(person, Section::TwoStep, ""),
+        title,
+        sign_in_url: &person.sign_in_again(back),
+    };
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
 /// One path of squares. The text in it is ours, and its name is of our words.
@@ -129,6 +145,10 @@ pub(super) async fn show_passkey(person: Person) -> Response {
 
 async fn passkey_page(person: &Person, name: &str, said: Said<'_>) -> Result<Response, Fault> {
     let (instance, csrf) = (&person.visit.instance, person.csrf());
+    let two_step = instance.two_step(&person.browser, person.visit.now).await?;
+    if two_step.must_be_proved {
+        return Ok(prove(person, (person.visit.words().two_step.add_passkey, PASSKEY)));
+    }
     let Some(offer) = instance.offer_passkey(&person.browser, &csrf, person.visit.now).await? else {
         return Ok(back());
     };
@@ -138,7 +158,7 @@ async fn passkey_page(person: &Person, name: &str, said: Said<'_>) -> Result<Res
         options: &offer.options,
         state: &offer.state,
         name,
-        is_first: !instance.two_step(&person.browser).await?.is_on(),
+        is_first: !two_step.is_on(),
     };
     Ok(render::page_with_script(StatusCode::OK, &page, FormTarget::Ourselves))
 }
@@ -181,10 +201,13 @@ pub(super) async fn show_confirm(person: Person, RawQuery(query): RawQuery) -> R
 
 /// What is not this person's, or not there any more, leads back to what is.
 async fn confirm_page(person: &Person, what: &str, said: Said<'_>) -> Result<Response, Fault> {
-    let two_step = person.visit.instance.two_step(&person.browser).await?;
+    let two_step = person.visit.instance.two_step(&person.browser, person.visit.now).await?;
     let Some((title, meaning)) = meant(what).and_then(|change| question(person, &two_step, change)) else {
         return Ok(back());
     };
+    if two_step.must_be_proved {
+        return Ok(prove(person, (&title, &format!("{CONFIRM}?what={what}"))));
+    }
     let words = person.visit.words();
     let csrf = person.csrf();
     let page = ConfirmPage {
@@ -278,6 +301,7 @@ fn why(person: &Person, refusal: TwoStepRefusal) -> String {
     let words = person.visit.words();
     let text = match refusal {
         TwoStepRefusal::Password(SignInRefusal::Throttled(wait)) => return (words.sign_in.wait)(wait.as_secs() + 1),
+        TwoStepRefusal::SecondFactorNotProved => words.two_step.prove,
         TwoStepRefusal::Password(_) => words.two_step.wrong_password,
         TwoStepRefusal::OfferStale => words.two_step.offer_stale,
         TwoStepRefusal::WrongCode => words.two_step.wrong_first_code,

@@ -20,6 +20,7 @@ pub struct EmailWords {
     pub not_an_address: &'static str,
     pub known: &'static str,
     pub wait: fn(u64) -> String,
+    pub too_many_today: &'static str,
 
     /// Where the new address answers.
     pub confirm_title: &'static str,
@@ -67,6 +68,7 @@ pub(super) const ENGLISH: EmailWords = EmailWords {
         1 => "You have asked several times. Please wait 1 second and try again.".to_owned(),
         _ => format!("You have asked several times. Please wait {seconds} seconds and try again."),
     },
+    too_many_today: "Ten letters a day go to new addresses, and today’s are used up. Nothing was sent. Try again after midnight (UTC).",
     confirm_title: "Confirm your address",
     confirm: |login, address| format!("Should the login {login} be known by {address} from now on?"),
     confirm_yes: "Confirm this address",
@@ -111,6 +113,7 @@ pub(super) const GERMAN: EmailWords = EmailWords {
         let unit = if seconds == 1 { "Sekunde" } else { "Sekunden" };
         format!("Sie haben mehrmals gefragt. Bitte warten Sie {seconds} {unit} und versuchen Sie es noch einmal.")
     },
+    too_many_today: "An neue Adressen gehen höchstens zehn Briefe am Tag, und die von heute sind aufgebraucht. Es wurde nichts verschickt. Versuchen Sie es nach Mitternacht (UTC) noch einmal.",
     confirm_title: "Bestätigen Sie Ihre Adresse",
     confirm: |login, address| format!("Soll zum Anmeldenamen {login} von nun an {address} gehören?"),
     confirm_yes: "Diese Adresse bestätigen",
@@ -157,6 +160,7 @@ pub(super) const BULGARIAN: EmailWords = EmailWords {
         let unit = if seconds == 1 { "секунда" } else { "секунди" };
         format!("Вече попитахте няколко пъти. Изчакайте {seconds} {unit} и опитайте отново.")
     },
+    too_many_today: "На нови адреси изпращаме най-много десет писма на ден и днешните са изчерпани. Нищо не е изпратено. Опитайте отново след полунощ (UTC).",
     confirm_title: "Потвърдете адреса си",
     confirm: |login, address| format!("Да бъде ли {address} отсега нататък адресът на {login}?"),
     confirm_yes: "Потвърди този адрес",

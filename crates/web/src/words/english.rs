@@ -24,6 +24,7 @@ pub(super) static WORDS: Words = Words {
             1 => "Too many wrong passwords lately. Please wait 1 second and try again.".to_owned(),
             _ => format!("Too many wrong passwords lately. Please wait {seconds} seconds and try again."),
         },
+        once_more: "Please sign in once more. What you want to change needs a sign-in from the last ten minutes; nothing has been changed yet.",
     },
     consent: Consent {
         title: |application| format!("Allow {application}?"),
@@ -193,6 +194,16 @@ pub(super) static WORDS: Words = Words {
         common: "This is among the passwords and words that are tried first, because so many people choose them. Choose another.",
         about_you: "This password is your name, or nearly. Choose one that nobody can derive from you.",
         guessable: |guesses| format!("This password is guessed in about {guesses} tries. Add a word or two."),
+        tokens_live: |count| {
+            match count {
+            1 => "Your new password does not end access tokens. 1 token of yours still works. If somebody may have known your old password, revoke it.".to_owned(),
+            _ => format!("Your new password does not end access tokens. {count} tokens of yours still work. If somebody may have known your old password, revoke them."),
+        }
+        },
+        revoke_tokens: |count| match count {
+            1 => "Revoke the access token".to_owned(),
+            _ => format!("Revoke all {count} access tokens"),
+        },
     },
     tokens: TokensWords {
         lead: "With an access token a script calls the API as you, without your password. Make one for each script, so that you can revoke it alone.",

@@ -26,6 +26,7 @@ pub(super) static WORDS: Words = Words {
             _ => format!("Zuletzt gab es zu viele falsche Passwörter. Bitte warten Sie {seconds} Sekunden und versuchen Sie es noch einmal."),
         }
         },
+        once_more: "Bitte melden Sie sich noch einmal an. Für diese Änderung darf die Anmeldung höchstens zehn Minuten alt sein; geändert wurde noch nichts.",
     },
     consent: Consent {
         title: |application| format!("{application} zulassen?"),
@@ -199,6 +200,16 @@ pub(super) static WORDS: Words = Words {
         about_you: "Dieses Passwort ist Ihr Name, oder beinahe. Wählen Sie eines, das niemand von Ihnen ableiten kann.",
         guessable: |guesses| {
             format!("Dieses Passwort wird nach etwa {guesses} Versuchen erraten. Fügen Sie ein oder zwei Wörter hinzu.")
+        },
+        tokens_live: |count| {
+            match count {
+            1 => "Das neue Passwort beendet keine Zugriffstoken. 1 Token von Ihnen gilt weiter. Kannte vielleicht jemand Ihr altes Passwort, dann widerrufen Sie es.".to_owned(),
+            _ => format!("Das neue Passwort beendet keine Zugriffstoken. {count} Token von Ihnen gelten weiter. Kannte vielleicht jemand Ihr altes Passwort, dann widerrufen Sie sie."),
+        }
+        },
+        revoke_tokens: |count| match count {
+            1 => "Zugriffstoken widerrufen".to_owned(),
+            _ => format!("Alle {count} Zugriffstoken widerrufen"),
         },
     },
     tokens: TokensWords {

@@ -111,7 +111,7 @@ async fn key(house: &TestHouse, login: Option<&str>) -> String {
     let wish = Wish { kind, description: "a script", scope: &scope, expires_at: None };
     let draft = TokenDraft { application: SHOP, login, wish };
     let issued = house.office().await.issue_token(&draft, &mut house.moment(&mut dice)).await.expect("no fault");
-    issued.expect("the policy allows it").1.expose().to_owned()
+    issued.expect("the policy allows it").value.expose().to_owned()
 }
 
 async fn seats_taken(house: &TestHouse) -> u64 {

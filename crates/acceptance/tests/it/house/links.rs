@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Answer, Browser, TestHouse, Tokens};
 use flows::admin::UserDraft;
 use flows::links::HandedOver;
 use flows::mail::Letters;
 use http::Method;
 use model::mail::Message;
+use model::user::PersonRecord;
 use model::{Email, UserType};
 
-use crate::{FIRST, assert_error_page};
+use crate::{FIRST, SERVICE, assert_error_page};
 
 const FORGOTTEN: &str = "/id/account/forgotten";
 const NEW: &str = "a brand new password";
@@ -232,4 +233,133 @@ async fn links_are_made_only_for_whom_they_can_help() {
     house.enable_user("alice", false).await;
     house.enable_user("alice", true).await;
     assert_error_page(&house.browser("alice").open(&path).await, 410, "invalid_request");
+}
+
+/// Gives Alice another address, whoever does it.
+async fn another_address(house: &TestHouse, door: &str) {
+    let mut dice = house.dice();
+    match door {
+        "manager" => {
+            let mut admin = house.browser("admin");
+            admin.sign_in().await;
+            let list = admin.open("/manage/users?find=alice").await;
+            let page = admin.open(&list.attributes("tbody a", "href")[0]).await;
+            let form = page.form_that("do", "save");
+            let fields = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let fields: Vec<_> =
+                fields.filter(|(name, _)| *name != "email").chain([("email", "a@new.example")]).collect();
+            admin.post(&form.action, &fields).await;
+        }
+        "admin API" => {
+            let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+            let client = house.client();
+            let list = client.ask(&Method::GET, "/manage/api/v1/users?login=alice").bearer(&token).send().await.json();
+            let path = format!("/manage/api/v1/users/{}", list["items"][0]["id"].as_str().expect("an id"));
+            let ask = client.ask(&Method::PATCH, &path).bearer(&token).header("if-match", "*");
+            let answer = ask.body("application/json", r#"{"email":"a@new.example"}"#.to_owned()).send().await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        _ => {
+            let office = house.office().await;
+            let current = office.user_by_name("alice").await.expect("no fault").expect("there");
+            let mut record = PersonRecord::of(&current.user, current.role.as_deref());
+            record.email = Some("a@new.example".to_owned());
+            let changed = office.change_user(&current, record, None, &mut house.moment(&mut dice)).await;
+            changed.expect("no fault").expect("changed");
+        }
+    }
+    house.catch_up().await;
+    let user = house.office().await.user_by_name("alice").await.expect("no fault").expect("there").user;
+    assert_eq!(user.email.map(|email| email.address).as_deref(), Some("a@new.example"), "{door}");
+}
+
+/// What lies in the old mailbox opens nothing any more. The person's own door is tried in `profile::email`.
+#[tokio::test]
+async fn a_reset_link_dies_when_anybody_changes_the_address() {
+    for door in ["manager", "admin API", "command line"] {
+        let house = TestHouse::open().await;
+        let mut letters = house.house.open_outbox();
+        let mut somebody = house.browser("alice");
+        for _ in 0..3 {
+            ask(&mut somebody, "alice").await;
+        }
+        let link = link_in(&letter(&mut letters).await);
+        let page = somebody.open(&link).await;
+        another_address(&house, door).await;
+        assert_error_page(&somebody.open(&link).await, 410, "invalid_request");
+        let late = somebody.submit(&page, "password", &[("password", NEW), ("repeat", NEW)]).await;
+        assert_error_page(&late, 410, "invalid_request");
+        assert_eq!(house.browser("alice").sign_in().await.page(), "account", "{door}: the password is as it was");
+        for _ in 0..2 {
+            letter(&mut letters).await;
+        }
+        // The dead links take no room from the new address.
+        ask(&mut somebody, "alice").await;
+        let anew = letter(&mut letters).await;
+        assert_eq!(anew.to.as_str(), "a@new.example", "{door}");
+        assert_eq!(choose(&mut somebody, &link_in(&anew), NEW).await.page(), "set-up-done", "{door}");
+    }
+}
+
+#[tokio::test]
+async fn every_new_password_is_told_by_letter_in_the_persons_language() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let page = alice.open("/profile/language").await;
+    alice.submit(&page, "language", &[("language", "de")]).await;
+    let mut assert_told = async |door: &str| {
+        let told = letter(&mut letters).await;
+        assert_eq!((told.to.as_str(), told.about), ("alice@example.com", "password-changed"), "{door}");
+        assert_eq!(told.subject, "Ihr Passwort wurde geändert – testdb", "{door}");
+        assert!(told.text.starts_with("Guten Tag Alice") && !told.text.contains("http"), "{door}: {}", told.text);
+    };
+    let page = alice.open("/profile/password").await;
+    let old = alice.password.clone();
+    let fields = [("current", old.as_str()), ("password", "lantern-otter-quill"), ("repeat", "lantern-otter-quill")];
+    alice.submit(&page, "current", &fields).await;
+    assert_told("the profile").await;
+    let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let client = house.client();
+    let list = client.ask(&Method::GET, "/manage/api/v1/users?login=alice").bearer(&token).send().await.json();
+    let path = format!("/manage/api/v1/users/{}/password", list["items"][0]["id"].as_str().expect("an id"));
+    let body = r#"{"password":"quill-lantern-otter"}"#.to_owned();
+    let answer = client.ask(&Method::PUT, &path).bearer(&token).body("application/json", body).send().await;
+    assert!(answer.status.is_success(), "{}", answer.text());
+    assert_told("the admin API").await;
+    let mut dice = house.dice();
+    let link = house.office().await.reset_link("alice", &mut house.moment(&mut dice)).await;
+    let link = link.expect("no fault").expect("a link");
+    let path = format!("/id/account/reset-password?code={}", link.code.expose());
+    assert_eq!(choose(&mut alice, &path, NEW).await.page(), "set-up-done");
+    assert_told("a link").await;
+}
+
+#[tokio::test]
+async fn every_new_reference_token_is_told_by_letter_without_its_value() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let list = alice.open("/profile/tokens").await;
+    let page = alice.open(&list.attributes(".sites a", "href")[0]).await;
+    let fields = [("description", "nightly"), ("scope", "read"), ("expires", "30")];
+    let made = alice.submit(&page, "description", &fields).await;
+    let value = made.words("#value").expect("the value");
+    let told = letter(&mut letters).await;
+    assert_eq!((told.to.as_str(), told.about), ("alice@example.com", "token-created"));
+    assert!(told.text.contains("nightly") && told.text.contains(&value[65..]) && !told.text.contains(&value));
+
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    let page = admin.open("/manage/tokens").await;
+    let csrf = page.form_that("do", "issue").field("csrf").expect("a token").to_owned();
+    let wish = [("do", "issue"), ("uri", SERVICE), ("description", "robot"), ("scope", "read")];
+    let fields: Vec<_> = wish.into_iter().chain([("csrf", csrf.as_str())]).collect();
+    let issued = admin.post("/manage/tokens", &fields).await;
+    assert_eq!(issued.status, 201, "{}", issued.text());
+    let told = letter(&mut letters).await;
+    assert_eq!((told.to.as_str(), told.about), ("admin@example.com", "service-token-issued"));
+    assert!(told.text.contains("robot") && !told.text.contains("http"), "{}", told.text);
 }

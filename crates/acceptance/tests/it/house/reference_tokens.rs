@@ -27,7 +27,7 @@ async fn issue(
     let draft = TokenDraft { application, login, wish };
     let issued = house.office().await.issue_token(&draft, &mut moment).await.expect("no fault");
     house.catch_up().await;
-    issued.map(|(token, value)| (token, value.expose().to_owned())).map_err(|refusal| refusal.to_string())
+    issued.map(|issued| (issued.token, issued.value.expose().to_owned())).map_err(|refusal| refusal.to_string())
 }
 
 async fn alices(house: &TestHouse) -> (ReferenceToken, String) {

@@ -43,6 +43,13 @@ async fn add_passkey(browser: &mut Browser, device: &mut Device, name: &str) -> 
     browser.submit(&page, "answer", &[("answer", &answer), ("name", name), ("password", &password)]).await
 }
 
+/// Signs in again by the app, as pages that change factors ask for; its next code is spent.
+async fn prove(house: &TestHouse, browser: &mut Browser, app: &WithApp) {
+    house.advance(STEP);
+    let page = browser.sign_in().await;
+    assert_eq!(enter_code(browser, &page, &app.code(house)).await.page(), "account");
+}
+
 /// What a page's script is given.
 fn options(page: &Answer) -> String {
     page.attributes("form[data-passkey]", "data-options").pop().expect("the page asks for a passkey")

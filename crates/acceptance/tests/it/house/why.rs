@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use acceptance::{Answer, Browser, TestHouse, Tokens, on_both};
-use flows::reference_tokens::TokenDraft;
+use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{ReferenceTokenKind, Wish};
 use oauth::scope::Scope;
@@ -312,7 +312,7 @@ async fn keys_pages_and_the_other_endpoints_say_why_too() {
         expires_at: Some(house.now().plus(Duration::from_mins(1))),
     };
     let draft = TokenDraft { application: "my.trusted.app/scripts", login: Some("alice"), wish };
-    let (token, value) = house
+    let IssuedToken { token, value, .. } = house
         .office()
         .await
         .issue_token(&draft, &mut house.moment(&mut dice))

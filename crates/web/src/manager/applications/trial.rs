@@ -11,7 +11,6 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flows::Fault;
 use flows::admin::AdminRefusal;
 use model::TrustedApplication;
 use model::record::RecordClientType;
@@ -20,7 +19,7 @@ use oauth::secret::{ClientSecret, Presented};
 
 use self::flow::{Client, Trial};
 use super::{HERE, found};
-use crate::manager::{Answered, AtDesk, Sent, is_checked, refused};
+use crate::manager::{Answered, AtDesk, Interrupted, Sent, is_checked, refused};
 use crate::pages::manager::{Content, Field, Form, Input, Link, Part, Said, Step};
 use crate::visit::Gate;
 
@@ -73,7 +72,7 @@ pub(in crate::manager) async fn show(mut at_desk: AtDesk, Path(text): Path<Strin
             Ok(page(&at_desk, &application, &Wanted::usual(&application), (vec![], Said::Nothing)))
         }
         Ok(None) => Ok(at_desk.gone()),
-        Err(fault) => Err(fault),
+        Err(fault) => Err(fault.into()),
     };
     at_desk.answer(answer)
 }
@@ -193,9 +192,9 @@ async fn lend_secret(
     at_desk: &mut AtDesk,
     application: &TrustedApplication,
     since: i64,
-) -> Result<Result<Lent, AdminRefusal>, Fault> {
+) -> Result<Result<Lent, AdminRefusal>, Interrupted> {
     let expires = at_desk.now().plus(LONGEST_RUN);
-    let (office, mut moment) = at_desk.open();
+    let (office, mut moment) = at_desk.elevate()?;
     let lent = office.add_secret_to(application, ("try it", Some(expires)), &mut moment).await?;
     let instance = Arc::clone(at_desk.manager.instance());
     instance.settle(since, &mut at_desk.person.visit.moment()).await?;
@@ -203,9 +202,9 @@ async fn lend_secret(
 }
 
 /// One that cannot be taken back, because the application is changed again and again, expires.
-async fn take_secret_back(at_desk: &mut AtDesk, application: &TrustedApplication, id: &str) -> Result<(), Fault> {
+async fn take_secret_back(at_desk: &mut AtDesk, application: &TrustedApplication, id: &str) -> Result<(), Interrupted> {
     for _ in 0..MOST_TRIES {
-        let (office, mut moment) = at_desk.open();
+        let (office, mut moment) = at_desk.elevate()?;
         let Ok(application) = office.application_by_id(application.id).await? else { break };
         let Err(AdminRefusal::Overtaken) = office.remove_secret(&application, id, &mut moment).await? else { break };
     }

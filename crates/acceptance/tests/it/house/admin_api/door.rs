@@ -1,5 +1,7 @@
 //! Who may use the admin API, and what cannot be read.
 
+use std::time::Duration;
+
 use acceptance::{TestHouse, Tokens};
 use http::Method;
 use serde_json::{Value, json};
@@ -255,4 +257,63 @@ async fn the_document_is_for_everybody_to_read_as_json_and_as_a_page() {
             assert!(page.words(&format!("#{id}")).is_some(), "{id} is on the page");
         }
     }
+}
+
+/// RFC 9470: a person's token carries changes of weight for ten minutes after the sign-in; reading, and ending what was
+/// given, always. Credentials made for machines carry no sign-in.
+#[tokio::test]
+async fn changes_of_weight_ask_for_a_recent_sign_in() {
+    let house = TestHouse::open().await;
+    let manager = house.manager().await;
+    let mut browser = house.browser("admin");
+    let tokens = manager.sign_in(&mut browser, "openid manage offline_access").await;
+    let fresh = Office { token: tokens.access.clone(), client: house.client() };
+    let role = json!({ "name": "Auditor", "permissions": { "read": ["*"], "update": [] } });
+    assert_created(&fresh.post("/roles", &role).await);
+    house.advance(Duration::from_secs(601));
+    let refreshed = Tokens::read(&manager.refresh(tokens.refresh()).await).access;
+    let robot = Office::of(&house).await;
+    let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
+    let mut asked = 0;
+    for (method, path) in every_operation(&house).await {
+        let what = format!("{method} {path}");
+        for token in [&tokens.access, &refreshed] {
+            let office = Office { token: token.clone(), client: house.client() };
+            let answer = office.send(&method, &path, "*", &json!({})).await;
+            let is_told = is_told_to_ask(&document, &method, &path);
+            assert_eq!(answer.status == 401, is_told, "{what}: {}", answer.text());
+            if is_told {
+                let detail = assert_problem(&answer, 401, "insufficient-user-authentication");
+                assert!(detail.contains("max_age=600"), "{detail}");
+                let challenge = answer.header("www-authenticate");
+                assert!(challenge.contains("error=\"insufficient_user_authentication\""), "{challenge}");
+                assert!(challenge.ends_with("max_age=\"600\""), "{challenge}");
+                asked += 1;
+            }
+        }
+        assert_ne!(robot.send(&method, &path, "*", &json!({})).await.status, 401, "{what}: no sign-in is behind it");
+    }
+    assert_eq!(asked, 2 * 18, "secrets, keys, roles, users, applications, settings, new tokens");
+    let anew = manager.sign_in(&mut browser, "openid manage").await;
+    let still_old = Office { token: anew.access, client: house.client() };
+    assert_eq!(still_old.post("/roles", &role).await.status, 401, "a token of the old sign-in");
+    let asks = manager.asks("openid manage").with("max_age", "600");
+    let code = browser.authorize(&asks).await.callback()["code"].clone();
+    let stepped_up = Office { token: Tokens::read(&manager.redeem(&code).await).access, client: house.client() };
+    assert_eq!(stepped_up.post("/roles", &role).await.status, 409, "let in again");
+    let told = house.audit().await.into_iter().filter(|row| row.reason == "sign_in_too_old").count();
+    assert_eq!(told, asked + 1);
+}
+
+/// Whether the document says that the operation asks for a recent sign-in.
+fn is_told_to_ask(document: &Value, method: &Method, path: &str) -> bool {
+    let fits = |pattern: &str| {
+        let parts = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
+        let (pattern, path) = (parts(pattern), parts(path));
+        pattern.len() == path.len()
+            && pattern.iter().zip(&path).all(|(known, sent)| known.starts_with('{') || known == sent)
+    };
+    let paths = document["paths"].as_object().expect("paths");
+    let (_, methods) = paths.iter().find(|(pattern, _)| fits(pattern)).expect("the path is told");
+    methods[method.as_str().to_ascii_lowercase()]["responses"]["401"].is_object()
 }

@@ -1,9 +1,11 @@
 //! People and service accounts.
 
 use acceptance::TestHouse;
+use model::UserId;
 use serde_json::{Value, json};
+use store::{Batch, Change, ChangeKind, Outcome};
 
-use super::{Office, assert_invalid, assert_ok, assert_problem};
+use super::{Office, assert_created, assert_invalid, assert_ok, assert_problem};
 use crate::FIRST;
 use crate::house::two_step::set_up_app;
 
@@ -126,4 +128,38 @@ async fn a_consent_is_seen_and_withdrawn_with_all_that_came_of_it() {
     assert_eq!(house.app(FIRST).refresh(tokens.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
     assert_problem(&office.delete(&path, "").await, 404, "not-found");
     assert_eq!(assert_ok(&office.get(&format!("{alice}/consents")).await)["items"], json!([]));
+}
+
+/// `identity.md` §1: only people of the house administer.
+#[tokio::test]
+async fn nobody_but_an_internal_user_administers() {
+    let house = TestHouse::open().await;
+    let office = Office::of(&house).await;
+    for user_type in ["ExternalCommunityUser", "SystemUserNoLogin"] {
+        let body = json!({ "login": format!("new.{user_type}"), "userType": user_type, "isAdmin": true });
+        assert!(assert_invalid(&office.post("/users", &body).await).contains("isAdmin"), "{user_type}");
+        let body = json!({ "login": format!("new.{user_type}"), "userType": user_type });
+        assert_created(&office.post("/users", &body).await);
+        let (path, tag) = office.user(&format!("new.{user_type}")).await;
+        assert!(assert_invalid(&office.patch(&path, &tag, &json!({ "isAdmin": true })).await).contains("isAdmin"));
+    }
+    // A record from before the rule.
+    let carol = UserId(office.user("carol").await.0["/users/".len()..].parse().expect("an id"));
+    let store = house.store().await;
+    let mut row = store.user_row(carol).await.expect("no fault").expect("carol is there");
+    row.user.admin_flag = true;
+    let mut batch = Batch::new().with(store.update_user(&row, false, house.now()));
+    batch.extend(store.announce(Change { kind: ChangeKind::User, subject: carol.0 }, house.now()));
+    assert_eq!(store.commit(batch).await.expect("no fault"), Outcome::Committed);
+    house.catch_up().await;
+    let mut browser = house.browser("carol");
+    browser.sign_in().await;
+    assert_eq!(browser.open("/manage").await.status, 403, "the manager");
+    assert_eq!(browser.open("/profile/me").await.json()["isAdmin"], false, "what applications are told");
+    let (path, tag) = office.user("carol").await;
+    let answer = office.get(&path).await;
+    assert_eq!(answer.json()["isAdmin"], false);
+    assert_ok(&office.patch(&path, &tag, &json!({ "name": "Carol" })).await);
+    let row = store.user_row(carol).await.expect("no fault").expect("carol is there");
+    assert!(!row.user.admin_flag, "the next change takes the flag away");
 }

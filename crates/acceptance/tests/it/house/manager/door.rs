@@ -1,5 +1,7 @@
 //! Who may open the pages, and who may not.
 
+use std::time::Duration;
+
 use acceptance::TestHouse;
 use http::Method;
 
@@ -141,4 +143,92 @@ async fn first_page(admin: &mut acceptance::Browser, list: &str) -> String {
     let find = if list == "users" { "alice" } else { "my.trusted.app/first" };
     let list = admin.open(&format!("/manage/{list}?find={find}")).await;
     super::first_of(&list)
+}
+
+/// What forms of each page would change.
+const CHANGES: [(&str, &[(&str, &str)]); 11] = [
+    ("/manage/users/new", &[("login", "mallory"), ("type", "InternalUser"), ("admin", "1")]),
+    ("/manage/apps/new", &[("kind", "native"), ("uri", "new.app"), ("name", "New"), ("scope", "read")]),
+    ("/manage/roles", &[("do", "create"), ("name", "New"), ("read", "*")]),
+    ("/manage/keys", &[("do", "rotate"), ("algorithm", "ES256")]),
+    ("/manage/keys", &[("do", "replace"), ("algorithm", "ES256")]),
+    ("/manage/tokens", &[("do", "issue"), ("uri", "my.trusted.app/scripts"), ("description", "x"), ("scope", "read")]),
+    ("/manage/apps/uninstall", &[("uri", "my.trusted.app/first")]),
+    ("ALICE", &[("do", "reset")]),
+    ("ALICE", &[("do", "save"), ("name", "Alice"), ("admin", "1"), ("enabled", "1")]),
+    ("ALICE", &[("do", "reset-second-factor")]),
+    ("FIRST", &[("do", "add-secret"), ("label", "x")]),
+];
+
+#[tokio::test]
+async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let alice = found(&mut admin, "users", "alice").await;
+    let alice = alice.form_that("do", "save").action.clone();
+    let first = found(&mut admin, "apps", "my.trusted.app/first").await;
+    let first = first.form_that("do", "save").action.clone();
+    let sid = admin.jar["gatehouse"].split_once('.').map(|(sid, _)| sid.to_owned());
+    house.advance(Duration::from_secs(601));
+    let csrf = admin.open("/manage/roles").await.form("csrf").field("csrf").expect("a token").to_owned();
+    let settings = admin.open("/manage/settings").await;
+    let version = settings.form("version").field("version").expect("a version").to_owned();
+    let page = admin.open(&alice).await;
+    let alice_version = page.form_that("do", "save").field("version").expect("a version").to_owned();
+    assert!(page.attributes("#sign-in-again", "href")[0].contains("return=%2Fmanage%2Fusers%2F"), "told before");
+    let fields = [("csrf", csrf.as_str()), ("version", &version)];
+    let answer = admin.step(&Method::POST, "/manage/settings", &fields).await;
+    assert_eq!(answer.location(), "/id/account/login?return=%2Fmanage%2Fsettings&login_hint=admin");
+    for (path, change) in CHANGES {
+        let path = match path {
+            "ALICE" => &alice,
+            "FIRST" => &first,
+            other => other,
+        };
+        let mut fields = vec![("csrf", csrf.as_str()), ("version", &alice_version)];
+        fields.extend(change);
+        let answer = admin.step(&Method::POST, path, &fields).await;
+        assert_eq!(answer.status, 303, "{path} {change:?}: {}", answer.text());
+        assert!(answer.location().starts_with("/id/account/login?return=%2Fmanage"), "{}", answer.location());
+    }
+    // Ending what was given waits for nobody.
+    let fields = [("csrf", csrf.as_str()), ("do", "end-sessions")];
+    assert_eq!(admin.post(&alice, &fields).await.page(), "manage-user");
+    assert!(house.office().await.user_by_name("mallory").await.expect("no fault").is_err(), "nothing was done");
+
+    let refused =
+        admin.step(&Method::POST, "/manage/roles", &[("csrf", &csrf), ("do", "create"), ("name", "New")]).await;
+    let again = admin.open(refused.location()).await;
+    assert_eq!(again.page(), "sign-in", "although somebody is signed in");
+    assert!(again.words("#notice").is_some_and(|notice| notice.contains("nothing has been changed yet")));
+    let back = admin.enter(&again).await;
+    assert_eq!(back.page(), "manage-roles", "{}", back.text());
+    assert_eq!(admin.jar["gatehouse"].split_once('.').map(|(sid, _)| sid.to_owned()), sid, "the same sign-in");
+    assert!(back.attributes("#sign-in-again", "href").is_empty());
+    let made = act(&mut admin, &back, "create", &[("name", "New"), ("read", "*")]).await;
+    assert!(made.text().contains("New"), "{}", made.text());
+    let told = house.audit().await.into_iter().filter(|row| row.reason == "sign_in_too_old").count();
+    assert_eq!(told, CHANGES.len() + 2);
+}
+
+/// The page that a form was sent from is the one that the administrator comes back to.
+#[tokio::test]
+async fn an_old_sign_in_leads_back_to_the_page_that_the_form_was_on() {
+    let house = TestHouse::open().await;
+    let mut admin = administrator(&house).await;
+    let csrf = admin.open("/manage/roles").await.form("csrf").field("csrf").expect("a token").to_owned();
+    house.advance(Duration::from_secs(601));
+    for (referer, back) in [
+        ("http://localhost:8080/manage/roles?role=Sales", "%2Fmanage%2Froles%3Frole%3DSales"),
+        ("http://localhost:8080/profile", "%2Fmanage%2Froles"),
+        ("http://evil.example.com//x", "%2Fmanage%2Froles"),
+        ("nonsense", "%2Fmanage%2Froles"),
+    ] {
+        let client = house.client();
+        let ask = client.ask(&Method::POST, "/manage/roles").header("referer", referer);
+        let cookie = format!("gatehouse={}", admin.jar["gatehouse"]);
+        let fields = [("csrf", csrf.as_str()), ("do", "delete"), ("role", "Sales")];
+        let answer = ask.header("cookie", &cookie).form(&fields).send().await;
+        assert_eq!(answer.location(), format!("/id/account/login?return={back}&login_hint=admin"), "{referer}");
+    }
 }

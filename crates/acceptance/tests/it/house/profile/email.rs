@@ -283,7 +283,7 @@ async fn whose_the_new_address_is_makes_no_difference() {
 async fn who_signed_in_long_ago_signs_in_once_more_first() {
     let (house, _letters, mut alice) = alice().await;
     let page = alice.open(PAGE).await;
-    house.advance(Duration::from_mins(10));
+    house.advance(Duration::from_secs(601));
     let refused = alice.submit(&page, "email", &[("email", HOME)]).await;
     assert!(refused.words("#error").is_some_and(|error| error.contains("too long ago")), "{}", refused.text());
     let page = alice.open(PAGE).await;
@@ -327,6 +327,32 @@ async fn asking_often_costs_growing_time() {
     assert!(refused.words("#error").is_some_and(|error| error.contains("wait")));
     house.advance(Duration::from_secs(refused.header("retry-after").parse().expect("seconds")));
     assert_eq!(ask(&mut alice, HOME).await.status, 200);
+}
+
+#[tokio::test]
+async fn letters_to_new_addresses_have_a_ceiling_a_day() {
+    let (house, mut letters, mut alice) = alice().await;
+    let midnight = house.now().seconds().div_euclid(86_400) * 86_400 + 86_400;
+    house.set_clock(model::Timestamp::from_seconds(midnight));
+    for _ in 0..10 {
+        // Far enough apart not to be slowed down, and every time after a new sign-in.
+        house.advance(Duration::from_mins(30));
+        alice.sign_in().await;
+        assert_eq!(ask(&mut alice, HOME).await.status, 200);
+        both(&mut letters).await;
+    }
+    house.advance(Duration::from_mins(30));
+    alice.sign_in().await;
+    let refused = ask(&mut alice, "eleventh@new.example").await;
+    assert_eq!((refused.status.as_u16(), refused.page().as_str()), (429, "profile-email"));
+    assert!(refused.words("#error").is_some_and(|error| error.contains("Ten letters a day")), "{}", refused.text());
+    let wait = refused.header("retry-after").parse::<i64>().expect("seconds");
+    assert!((0..=1).contains(&(house.now().seconds() + wait - midnight - 86_400)), "until midnight");
+    assert!(waiting(&refused).iter().any(|line| line.contains(HOME)), "the change that was asked for before stands");
+    house.set_clock(model::Timestamp::from_seconds(midnight + 86_400));
+    alice.sign_in().await;
+    assert_eq!(ask(&mut alice, HOME).await.status, 200);
+    assert!(house.audit().await.iter().any(|row| row.reason == "too_many_letters_today"));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn key(house: &TestHouse, (application, login): (&str, Option<&str>)) -> S
     let wish = Wish { kind, description: "a script", scope: &scope, expires_at: None };
     let draft = TokenDraft { application, login, wish };
     let issued = house.office().await.issue_token(&draft, &mut house.moment(&mut dice)).await;
-    issued.expect("no fault").expect("allowed").1.expose().to_owned()
+    issued.expect("no fault").expect("allowed").value.expose().to_owned()
 }
 
 async fn with_cookie(house: &TestHouse, login: &str, path: &str) -> Answer {

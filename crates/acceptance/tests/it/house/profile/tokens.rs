@@ -90,7 +90,7 @@ async fn a_token_needs_a_recent_sign_in() {
     let house = TestHouse::open().await;
     let mut alice = signed_in(&house, "alice").await;
     let page = form(&mut alice).await;
-    house.advance(Duration::from_mins(10));
+    house.advance(Duration::from_secs(601));
     let late = alice.submit(&page, "description", &[("description", "x"), ("scope", "read"), ("expires", "7")]).await;
     assert!(refusal(&late).contains("too long ago"));
     let again = late.attributes("#sign-in-again", "href").remove(0);
@@ -186,4 +186,37 @@ async fn markup_in_descriptions_and_names_is_text() {
     for page in [page, alice.open("/profile/tokens").await, form(&mut alice).await] {
         assert!(!page.text().contains("<script") && page.text().contains("&#60;script"), "{}", page.text());
     }
+}
+
+/// A new password leaves them alone, so the page that tells of it offers to revoke them.
+#[tokio::test]
+async fn after_a_new_password_all_tokens_are_revoked_at_once_if_the_person_wants() {
+    let house = TestHouse::open().await;
+    let (mut alice, mut bob) = (signed_in(&house, "alice").await, signed_in(&house, "bob").await);
+    let of_bob = value(&make(&mut bob, "his", &["read"], "30").await);
+    let change = async |browser: &mut Browser, new: &str| {
+        let page = browser.open("/profile/password").await;
+        assert!(!page.text().contains("value=\"all\""), "offered after a change only");
+        let current = std::mem::replace(&mut browser.password, new.to_owned());
+        browser.submit(&page, "current", &[("current", &current), ("password", new), ("repeat", new)]).await
+    };
+    let page = change(&mut alice, "lantern-otter-quill").await;
+    assert!(page.words("[role=status]").is_some() && !page.text().contains("value=\"all\""), "there are none");
+    let values = [
+        value(&make(&mut alice, "one", &["read"], "30").await),
+        value(&make(&mut alice, "two", &["read"], "never").await),
+    ];
+    let page = change(&mut alice, "quill-lantern-otter").await;
+    assert!(page.text().contains("Revoke all 2 access tokens"), "{}", page.text());
+    for value in &values {
+        assert_eq!(house.client().call_api(value).await.status, 200, "until the person says so");
+    }
+    let list = alice.submit(&page, "revoke", &[("revoke", "all")]).await;
+    assert!(list.page() == "profile-tokens" && list.attributes("[name=revoke]", "value").is_empty());
+    for value in &values {
+        assert_eq!(house.client().call_api(value).await.status, 401, "on the next call");
+    }
+    assert_eq!(house.client().call_api(&of_bob).await.status, 200, "somebody else's");
+    let revoked = house.audit().await.into_iter().filter(|row| row.kind == "token-revoked" && row.reason == "owner");
+    assert_eq!(revoked.count(), 2);
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 
-use super::{STEP, add_passkey, enter_code, options, set_up_app};
+use super::{STEP, add_passkey, enter_code, options, prove, set_up_app};
 use crate::FIRST;
 
 acceptance::on_both! {
@@ -32,6 +32,7 @@ async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(house: TestHo
     house.advance(STEP);
     let page = elsewhere.sign_in().await;
     enter_code(&mut elsewhere, &page, &alice.code(&house)).await;
+    prove(&house, &mut here, &alice).await;
     let added = add_passkey(&mut here, &mut Device::new("http://localhost:8080"), "Laptop").await;
     assert_eq!(added.page(), "profile-two-step", "{}", added.text());
     assert_eq!(elsewhere.open("/id/account").await.page(), "account");
@@ -39,7 +40,8 @@ async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(house: TestHo
 
 async fn taking_the_last_factor_away_turns_it_off(house: TestHouse) {
     let mut alice = house.browser("alice");
-    set_up_app(&house, &mut alice).await;
+    let app = set_up_app(&house, &mut alice).await;
+    prove(&house, &mut alice, &app).await;
     add_passkey(&mut alice, &mut Device::new("http://localhost:8080"), "Laptop").await;
     let password = alice.password.clone();
     for (is_last, codes) in [(false, "10 codes left"), (true, "")] {
@@ -97,6 +99,68 @@ async fn nothing_changes_without_the_password() {
     assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was turned on");
 }
 
+/// Every page and form that changes factors, and what a form of it would send.
+const CHANGES: [(&str, &str); 4] = [
+    ("/profile/two-step/passkey", "/profile/two-step/passkey"),
+    ("/profile/two-step/app", "/profile/two-step/app"),
+    ("/profile/two-step/confirm?what=codes", "/profile/two-step/confirm"),
+    ("/profile/two-step/confirm?what=app", "/profile/two-step/confirm"),
+];
+
+#[tokio::test]
+async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by_it() {
+    let house = TestHouse::open().await;
+    let mut alice = house.browser("alice");
+    let app = set_up_app(&house, &mut alice).await;
+    let password = alice.password.clone();
+    let csrf = alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned();
+    // At the sign-in that added the factor by the password alone, and at one by both steps that is too old.
+    for is_by_both in [false, true] {
+        let csrf = if is_by_both {
+            prove(&house, &mut alice, &app).await;
+            house.advance(Duration::from_secs(601));
+            alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned()
+        } else {
+            csrf.clone()
+        };
+        for (page, action) in CHANGES {
+            let shown = alice.open(page).await;
+            if action != "/profile/two-step/app" {
+                assert_eq!(shown.page(), "profile-two-step-prove", "{page}");
+                assert!(shown.attributes("#sign-in-again", "href")[0].starts_with("/id/account/login?return="));
+            }
+            let what = page.split_once("what=").map_or("", |(_, what)| what);
+            let fields = [
+                ("csrf", csrf.as_str()),
+                ("password", &password),
+                ("what", what),
+                ("name", "x"),
+                ("state", "x"),
+                ("answer", "x"),
+                ("offer", "x"),
+                ("code", "000000"),
+            ];
+            let refused = alice.clone().post(action, &fields).await;
+            assert!(matches!(refused.page().as_str(), "profile-two-step-prove" | "profile-two-step"), "{page}");
+        }
+        let list = alice.open("/profile/two-step").await;
+        assert!(list.text().contains("10 codes left") && list.text().contains("what=app"), "nothing changed");
+    }
+    // The way through: sign in again, in both steps, and back to the page that asked for it.
+    let asked = alice.open("/profile/two-step/confirm?what=app").await;
+    let again = alice.open(&asked.attributes("#sign-in-again", "href")[0]).await;
+    assert!(again.words("#notice").is_some_and(|notice| notice.contains("nothing has been changed yet")));
+    house.advance(STEP);
+    let second = alice.enter(&again).await;
+    let question = enter_code(&mut alice, &second, &app.code(&house)).await;
+    assert_eq!(question.page(), "profile-two-step-confirm");
+    assert_eq!(alice.submit(&question, "what", &[("password", "wrong")]).await.page(), "profile-two-step-confirm");
+    let done = alice.submit(&question, "what", &[("password", &password)]).await;
+    assert!(done.page() == "profile-two-step" && !done.text().contains("codes left"), "{}", done.text());
+    let told = house.audit().await.into_iter().filter(|row| row.reason == "second_factor_not_proved").count();
+    assert_eq!(told, 2 * CHANGES.len(), "each try is told");
+}
+
 #[tokio::test]
 async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() {
     let house = TestHouse::open().await;
@@ -144,6 +208,7 @@ async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
     let mut alice = house.browser("alice");
     let first = set_up_app(&house, &mut alice).await;
     assert_eq!(alice.open("/profile/two-step/app").await.page(), "profile-two-step", "there is one");
+    prove(&house, &mut alice, &first).await;
     let page = alice.open("/profile/two-step/confirm?what=codes").await;
     let password = alice.password.clone();
     let shown = alice.submit(&page, "what", &[("password", &password)]).await;
@@ -162,12 +227,14 @@ async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
 async fn nobody_takes_away_what_is_somebody_elses() {
     let house = TestHouse::open().await;
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
-    set_up_app(&house, &mut alice).await;
+    let app = set_up_app(&house, &mut alice).await;
+    prove(&house, &mut alice, &app).await;
     add_passkey(&mut alice, &mut Device::new("http://localhost:8080"), "Alice’s").await;
     let remove = alice.open("/profile/two-step").await.attributes(".lines a", "href").remove(0);
     bob.sign_in().await;
     assert_eq!(bob.open(&remove).await.page(), "profile-two-step", "led back to his own");
-    set_up_app(&house, &mut bob).await;
+    let app = set_up_app(&house, &mut bob).await;
+    prove(&house, &mut bob, &app).await;
     let question = bob.open("/profile/two-step/confirm?what=app").await;
     let (_, id) = remove.split_once("what=").expect("the address names it");
     let password = bob.password.clone();
@@ -213,7 +280,8 @@ async fn every_change_is_told_by_letter_and_no_refusal_is() {
     let house = TestHouse::open().await;
     let mut letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
-    set_up_app(&house, &mut alice).await;
+    let app = set_up_app(&house, &mut alice).await;
+    prove(&house, &mut alice, &app).await;
     let password = alice.password.clone();
     let question = alice.open("/profile/two-step/confirm?what=app").await;
     for password in ["wrong", &password] {
@@ -240,8 +308,9 @@ async fn an_old_client_that_knows_the_password_only_is_refused_from_the_next_cal
     };
     assert_eq!(call().await, 200);
     let mut alice = house.browser("alice");
-    set_up_app(&house, &mut alice).await;
+    let app = set_up_app(&house, &mut alice).await;
     assert_eq!(call().await, 401, "also where it was let in a moment ago");
+    prove(&house, &mut alice, &app).await;
     let question = alice.open("/profile/two-step/confirm?what=app").await;
     let password = alice.password.clone();
     alice.submit(&question, "what", &[("password", &password)]).await;

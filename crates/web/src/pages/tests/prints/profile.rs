@@ -76,10 +76,10 @@ fn print_email(press: &mut Press) {
 }
 
 fn print_forms(press: &mut Press) {
-    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password) };
+    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password), live_tokens: 2 };
     press.print("profile-password", &page);
     let said = Said::Refused(press.ink("error", "The password until now is not right."));
-    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password).saying(said) };
+    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password).saying(said), live_tokens: 0 };
     press.print("profile-password.error", &page);
     let page = PicturePage { words: WORDS(), frame: frame(press, Section::Picture), is_chosen: true };
     press.print("profile-picture", &page);
@@ -234,6 +234,14 @@ fn print_two_step(press: &mut Press) {
         button: press.ink("button", "Remove"),
     };
     press.print("profile-two-step-confirm", &page);
+    let page = ProvePage {
+        words: WORDS(),
+        frame: frame(press, Section::TwoStep),
+        title: press.ink("title", "Remove the authenticator app?"),
+        sign_in_url: press.ink("url", "/id/account/login?return=%2Fprofile%2Ftwo-step"),
+    };
+    press.texts.retain(|text| *text != "csrf");
+    press.print("profile-two-step-prove", &page);
     let codes = [press.ink("code", "000G-40R4-0M30-E27Z"), "ZZZZ-ZZZZ-ZZZZ-ZZZZ"];
     let page = RecoveryCodesPage { words: WORDS(), frame: frame(press, Section::TwoStep), codes: &codes };
     press.texts.retain(|text| *text != "csrf");
