@@ -595,7 +595,10 @@ mod tests {
             let read = read.restore(registration(vec![]), None).expect("as it was accepted").application;
             read.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(texts("https://a.example/cb,https://b.example/cb"), ["https://a.example/cb", "https://b.example/cb"]);
+        assert_eq!(
+            texts("https://a.example/cb,https://b.example/cb"),
+            ["https://a.example/cb", "https://b.example/cb"]
+        );
         let half_good = "https://a.example/cb,http://b.example/cb";
         assert_eq!(texts(half_good), [half_good], "nothing is guessed");
     }

@@ -201,7 +201,7 @@ async fn set_password(target: &Target, login: &str, force: bool, environment: En
     if force {
         let set = office.set_weak_password(&passwords, login, &password, &mut moment!(dice)).await;
         if let Some(overridden) = granted(set)? {
-            eprintln!("warning: --force overrides a rule: {overridden}");
+            output::note(format_args!("warning: --force overrides a rule: {overridden}\n"));
         }
     } else {
         granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?;
