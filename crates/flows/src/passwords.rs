@@ -343,7 +343,7 @@ mod tests {
             id: model::UserId(uuid::Uuid::nil()),
             login: model::Login::parse("alice").expect("valid"),
             user_type: model::UserType::Internal,
-            is_admin: false,
+            admin_flag: false,
             enabled: true,
             name: "Alicia A\u{308}rcher".to_owned(),
             email: Some(model::Email { address: "blackbird@example.com".to_owned(), verified: true }),

@@ -3,9 +3,10 @@
 use oauth::client::ClientId;
 use oauth::params::Params;
 
+use crate::addresses::single_addresses;
 use crate::application::MANAGE_SCOPE;
 use crate::line::{LINE_RULE, is_line};
-use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType, address_problems, single_addresses};
+use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType, address_problems};
 
 /// What an install link asks for.
 #[derive(Clone, Debug)]

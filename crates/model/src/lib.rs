@@ -1,5 +1,6 @@
 //! Floor 1: nouns, states, decisions of the house. No I/O, no clock, no randomness.
 
+mod addresses;
 pub mod application;
 pub mod audit;
 pub mod authorization;

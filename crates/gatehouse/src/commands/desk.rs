@@ -94,7 +94,7 @@ impl Desk {
     ) {
         let (Some(post), Some(to)) = (&self.post, user.mailbox()) else { return };
         if let Err(undelivered) = post.send(&letter(Letter { to, instance, user })).await {
-            eprintln!("warning: no mail is sent: {undelivered}");
+            output::note(format_args!("warning: no mail is sent: {undelivered}\n"));
         }
     }
 }
