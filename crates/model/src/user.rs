@@ -37,8 +37,8 @@ impl UserType {
 
     /// Why a user of this type cannot be made an administrator.
     pub fn admin_problem(self, is_admin: bool) -> Option<String> {
-        (is_admin && self != Self::Internal)
-            .then(|| format!("isAdmin: only an InternalUser administers, no {}", self.as_str()))
+        (is_admin && self == Self::ExternalCommunity)
+            .then(|| format!("isAdmin: an {} administers nothing", self.as_str()))
     }
 }
 
@@ -227,9 +227,9 @@ pub fn role_name_problem(name: &str) -> Option<String> {
 pub struct ActiveUser<'a>(&'a User);
 
 impl User {
-    /// Administers the instance. A flag on a user of another type, from before the rule, gives nothing.
+    /// Administers the instance. A flag on a Community user, from before the rule, gives nothing.
     pub fn is_admin(&self) -> bool {
-        self.admin_flag && self.user_type == UserType::Internal
+        self.admin_flag && self.user_type != UserType::ExternalCommunity
     }
 
     pub fn active(&self) -> Option<ActiveUser<'_>> {

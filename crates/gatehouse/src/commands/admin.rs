@@ -203,8 +203,10 @@ async fn set_password(target: &Target, login: &str, force: bool, environment: En
         let set = office.set_weak_password(&passwords, login, &password, &mut moment!(dice)).await;
         let (user, overridden) = granted(set)?;
         if let Some(overridden) = overridden {
-            output::note(format_args!("warning: --force overrides a rule: {overridden}
-"));
+            output::note(format_args!(
+                "warning: --force overrides a rule: {overridden}
+"
+            ));
         }
         user
     } else {

@@ -83,6 +83,8 @@ fn a_record_comes_from_a_file_or_standard_input_and_is_shown_as_it_went_in() {
 fn what_an_administrator_should_think_about_is_said_and_done_all_the_same() {
     let installation = Installation::new();
     installation.create_erp();
+    let refused = installation.run(&["user", "create", "root", "--kind", "community", "--administrator"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("administers nothing"), "{refused:?}");
     let user = installation.json(&["user", "create", "root", "--kind", "system", "--administrator"]);
     let record = json!({
         "ApplicationUri": "mighty", "Name": "Mighty", "ClientType": "Confidential", "Scope": "read",
