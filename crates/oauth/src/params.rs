@@ -6,7 +6,7 @@ use form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
 /// Of the whole text, in bytes: room for a `state` at its longest with every byte percent-encoded, and for the rest.
-pub const MOST_BYTES: usize = 40 * 1024;
+pub const MOST_BYTES: usize = 32 * 1024;
 /// Pairs, unknown ones included.
 pub const MOST_PARAMETERS: usize = 64;
 /// Of one name, in bytes after decoding.
@@ -298,7 +298,7 @@ mod tests {
         let long = format!("{}=%", "n".repeat(65));
         assert_eq!(refused(long.as_bytes()).to_string(), "a parameter is not percent-encoded correctly");
         assert_eq!(ParamError::TooLong("state".to_owned()).to_string(), "parameter state is too long");
-        assert_eq!(ParamError::TooLarge.to_string(), "the parameters are larger than 40960 bytes");
+        assert_eq!(ParamError::TooLarge.to_string(), "the parameters are larger than 32768 bytes");
         assert_eq!(ParamError::TooMany.to_string(), "there are more than 64 parameters");
         let twice = Params::parse(b"<b>=1&<b>=2").expect("well-formed");
         assert_eq!(twice.repetition().as_deref(), Some("a parameter must not be repeated"));

@@ -182,7 +182,9 @@ pub(crate) fn malformed(visit: &mut Visit, error: impl Into<BodyError>) -> Respo
     let words = visit.words();
     let (title, message, what_to_do) = words.problems.unreadable;
     let message = format!("{message} ({})", words.malformed.body(&error));
-    error.answered(error_page(visit, error.status(), (title, &message, what_to_do, "invalid_request")))
+    // What a form lacks is said on the page; a coding also in the header that the status announces.
+    let status = if let BodyError::Encoded = error { error.status() } else { StatusCode::BAD_REQUEST };
+    error.answered(error_page(visit, status, (title, &message, what_to_do, "invalid_request")))
 }
 
 fn tell_refused(visit: &mut Visit, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
