@@ -156,9 +156,10 @@ impl TestHouse {
         self.world.set(now);
     }
 
-    /// Memory follows what administrators changed.
+    /// Memory follows what administrators changed, and has the keys for it.
     pub async fn catch_up(&self) {
         self.house.catch_up().await.expect("the feed can be read");
+        self.house.keep_keys().await.expect("the database answers");
     }
 
     /// Timers that are due are acted on.
@@ -199,6 +200,7 @@ impl TestHouse {
     /// Rotation, sweeping, forgetting.
     pub async fn tidy(&self) {
         self.house.tidy().await.expect("the database answers");
+        self.house.keep_keys().await.expect("the database answers");
     }
 
     /// An administrator of `testdb`, as at the command line beside a running server.
@@ -256,7 +258,7 @@ impl TestHouse {
         let (user, _) = store.user_by_login(&login).await.expect("the database answers").expect("the user is there");
         let address = EmailAddress::parse(address).expect("an address");
         let mut batch = Batch::new().with(store.set_email(&user, &address, self.now()));
-        batch.extend(store.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, self.now()));
+        batch.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, self.now());
         assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
         self.catch_up().await;
     }

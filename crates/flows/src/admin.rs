@@ -9,6 +9,7 @@ use model::application::Secret;
 use model::audit::{AuditEvent, AuditKind, AuditOutcome, RequestId, Visitor};
 use model::keys::KeyTimes;
 use model::record::{ApplicationRecord, Registration};
+use model::seat::CloseReason;
 use model::session::SignInTooOld;
 use model::user::{Password, PasswordHash};
 use model::{
@@ -24,6 +25,7 @@ use crate::audit::{Trail, house_event};
 use crate::instance::{Instance, ROOT_SECRET};
 use crate::keys::KeyRing;
 use crate::passwords::AcceptedPassword;
+use crate::register::changed;
 use crate::strength::Weakness;
 use crate::{Answer, Fault, MasterKey, Passwords, keys};
 
@@ -74,6 +76,8 @@ pub struct Office<'a> {
     administrator: &'a Administrator,
     /// Who asks from outside, for the audit.
     visitor: Option<&'a Visitor>,
+    /// Whose memory follows; none at the command line.
+    instance: Option<&'a Instance>,
 }
 
 /// An [`Office`] for changes of weight: of users, roles, applications and their secrets, signing keys and settings, and
@@ -105,7 +109,8 @@ pub async fn create_instance(
     let id = InstanceId(moment.id());
     let store = Store::new(database.clone(), id);
     let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
-    let office = Office { store: store.clone(), administrator: operator.administrator(), visitor: None };
+    let office =
+        Office { store: store.clone(), administrator: operator.administrator(), visitor: None, instance: None };
     let batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
@@ -153,15 +158,15 @@ impl<'a> ElevatedOffice<'a> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
         let store = Store::new(database.clone(), stored.id);
-        Ok(Ok(Self(Office { store, administrator: operator.administrator(), visitor: None })))
+        Ok(Ok(Self(Office { store, administrator: operator.administrator(), visitor: None, instance: None })))
     }
 }
 
 impl<'a> Office<'a> {
     /// For somebody who asks over the network. Private to the flows, which know that the administrator is of this
     /// instance.
-    pub(crate) fn for_visitor(instance: &Instance, administrator: &'a Administrator, visitor: &'a Visitor) -> Self {
-        Self { store: instance.store.clone(), administrator, visitor: Some(visitor) }
+    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &'a Administrator, visitor: &'a Visitor) -> Self {
+        Self { store: instance.store.clone(), administrator, visitor: Some(visitor), instance: Some(instance) }
     }
 
     /// For changes of weight, where the administrator signed in lately.
@@ -207,8 +212,16 @@ impl<'a> Office<'a> {
         Ok(found.map(|(user, hash)| (user, hash.is_some())).ok_or_else(unknown))
     }
 
-    pub(crate) fn announce_register(&self, moment: &Moment<'_>) -> [Statement; 2] {
-        self.store.announce(Change { kind: ChangeKind::Register, subject: self.store.instance().0 }, moment.now)
+    /// The keys that an application's tokens are signed with, where this is the server that signs; a server that follows
+    /// a command line makes them when it hears of the application.
+    pub(crate) async fn prepare_keys(
+        &self,
+        application: &TrustedApplication,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Fault> {
+        let Some(instance) = self.instance else { return Ok(()) };
+        let own = [application.access_token_algorithm, application.id_token_algorithm];
+        instance.prepare_keys(&own.into_iter().flatten().collect::<Vec<_>>(), moment).await
     }
 
     /// An event about a user: by id for good, by login until the person is erased.
@@ -301,8 +314,20 @@ impl<'a> Office<'a> {
         self.administrator.actor()
     }
 
-    pub(crate) async fn commit(&self, batch: Vec<Statement>, if_guarded: AdminRefusal) -> Answer<(), AdminRefusal> {
-        Ok(match self.store.commit(batch.into()).await? {
+    /// Over the network, what changed is in this node's memory when this returns. At the command line there is no memory:
+    /// servers follow the change feed.
+    pub(crate) async fn commit(
+        &self,
+        batch: impl Into<Batch>,
+        if_guarded: AdminRefusal,
+        moment: &Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let batch = batch.into();
+        let committed = match self.instance {
+            Some(instance) => instance.commit(batch, moment.now).await?,
+            None => self.store.commit(batch).await?,
+        };
+        Ok(match committed {
             Outcome::Committed => Ok(()),
             Outcome::GuardFailed { .. } => Err(if_guarded),
         })
@@ -349,10 +374,11 @@ impl ElevatedOffice<'_> {
             role: draft.role,
             password: hash,
         };
-        let mut batch: Vec<Statement> = draft.role.map(|role| self.store.hold_role(role)).into_iter().collect();
+        let mut batch = Batch::new();
+        batch.extend(draft.role.map(|role| self.store.hold_role(role)));
         batch.push(self.store.insert_user(&user, moment.now));
         batch.push(self.event_about("create-user", (id, &login), moment));
-        Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}"))).await?.map(|()| id))
+        Ok(self.commit(batch, AdminRefusal::Taken(format!("user {login}")), moment).await?.map(|()| id))
     }
 
     /// Ends every sign-in and token of the user, who is answered, to be written to.
@@ -403,12 +429,12 @@ impl ElevatedOffice<'_> {
         let mut salt = [0; 16];
         moment.dice.fill(&mut salt);
         let hash = passwords.hash(password, salt).await?;
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store.set_password(&user, &hash, moment.now),
             self.event_about("set-password", (user.id, &user.login), moment),
-        ];
-        batch.extend(ending_user(&self.store, user.id, moment));
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| user))
+        ]);
+        batch.append(ending_user(&self.store, user.id, moment));
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user))
     }
 
     /// Disabling ends every sign-in and token of the user at once.
@@ -423,12 +449,12 @@ impl ElevatedOffice<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let what = if enabled { "enable-user" } else { "disable-user" };
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store.set_user_enabled(&user, enabled, moment.now),
             self.event_about(what, (user.id, &user.login), moment),
-        ];
-        batch.extend(ending_user(&self.store, user.id, moment));
-        self.commit(batch, AdminRefusal::Overtaken).await
+        ]);
+        batch.append(ending_user(&self.store, user.id, moment));
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 
     /// A Confidential application gets its first secret here; it is answered once and kept as a digest.
@@ -451,12 +477,13 @@ impl ElevatedOffice<'_> {
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };
         let application = accepted.application;
-        let mut batch = vec![self.store.insert_application(&application, moment.now)];
+        self.prepare_keys(&application, moment).await?;
+        let mut batch = Batch::new().with(self.store.insert_application(&application, moment.now));
         batch.extend(secrets.iter().map(|secret| self.insert_secret(id, secret, moment.now)));
         batch.push(self.event("create-application", application.uri.as_str(), moment));
-        batch.extend(self.announce_register(moment));
+        batch.announce(changed(application.id), moment.now);
         let taken = AdminRefusal::Taken(format!("application {}", application.uri));
-        Ok(self.commit(batch, taken).await?.map(|()| (application, accepted.warnings)))
+        Ok(self.commit(batch, taken, moment).await?.map(|()| (application, accepted.warnings)))
     }
 
     /// The kill switch: takes effect at once, also for tokens already issued.
@@ -473,23 +500,23 @@ impl ElevatedOffice<'_> {
         let ends_tokens = application.enabled && !enabled;
         application.enabled = enabled;
         let what = if enabled { "enable-application" } else { "disable-application" };
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),
             self.event(what, application.uri.as_str(), moment),
-        ];
+        ]);
         if ends_tokens {
-            batch.extend(self.leaving(&application, moment));
+            batch.append(self.leaving(&application, moment));
         } else {
-            batch.extend(self.announce_register(moment));
+            batch.announce(changed(application.id), moment.now);
         }
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| application))
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| application))
     }
 }
 
 /// The user's tokens are dead, so are its sessions; every node hears of it.
-pub(crate) fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) -> Vec<Statement> {
-    let mut ending = killing(store, Closing::OfUser(user), "user_changed", moment);
-    ending.extend(store.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now));
+pub(crate) fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) -> Batch {
+    let mut ending = killing(store, Closing::OfUser(user), CloseReason::UserChanged, moment);
+    ending.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now);
     ending
 }
 

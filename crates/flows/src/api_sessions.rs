@@ -13,14 +13,15 @@ use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::guard::{Killed, TokenEnd};
 use model::legacy::LegacyRefusal;
 use model::seat::{
-    Admission, Extension, FUTURE, NoSeat, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer, Step, ends_at,
+    Admission, CloseReason, Extension, FUTURE, NoSeat, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer,
+    Step, ends_at,
 };
 use model::why::Refusal as _;
 use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
 use parking_lot::{Mutex, RwLock};
 use store::{
     ApiSessionRow, AskingForSeat, Batch, Change, ChangeKind, ClosedApiSession, Closing, NewApiSession, Outcome,
-    SeatsSeen, Statement, Store, TokenNames,
+    SeatsSeen, Store, TokenNames,
 };
 use uuid::Uuid;
 
@@ -112,7 +113,7 @@ impl ApiSessions {
     pub(crate) async fn load(store: &Store, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         let (live, counted) = store.seats_taken().await?;
         if store.database().is_embedded() && (live, counted) != (0, 0) {
-            let closing = store.close_api_sessions(Closing::All, "restart", (moment.id(), moment.now));
+            let closing = store.close_api_sessions(Closing::All, CloseReason::Restart, (moment.id(), moment.now));
             let Outcome::Committed = store.commit(closing.to_vec().into()).await? else {
                 return Err(Fault::failed("the instance has no seats"));
             };
@@ -166,7 +167,7 @@ impl ApiSessions {
         let mut closed_lately = self.closed_lately.lock();
         for ClosedApiSession { id, key, reason } in closed {
             if closed_lately.add(*id) {
-                meters.closed(reason);
+                meters.closed(*reason);
             }
             if live.get(key).is_some_and(|known| known.id == *id) {
                 live.remove(key);
@@ -235,7 +236,7 @@ impl Instance {
         application: ApplicationId,
         now: Timestamp,
     ) -> Option<Arc<LiveSession>> {
-        let live = self.api_sessions.find(key, now).filter(|_| self.feed.memory_holds())?;
+        let live = self.api_sessions.find(key, now).filter(|_| self.memory_holds())?;
         if only.is_some_and(|only| only != live.id) {
             return None;
         }
@@ -378,14 +379,11 @@ impl Instance {
         let now = moment.now;
         let close_id = moment.id();
         let due = Closing::Due { now, idle_until: now.minus(self.feed.slack()) };
-        let [lock, close, tell, count] = self.store.close_api_sessions(due, "timer", (close_id, now));
-        let mut batch = vec![lock, self.store.expect_some_to_close(due), close, tell, count];
-        batch.extend(self.store.announce(closed(close_id), now));
-        match self.store.commit(batch.into()).await? {
-            Outcome::Committed => self.forget_closed(close_id).await,
-            // Another node was first.
-            Outcome::GuardFailed { .. } => Ok(()),
-        }
+        let [lock, close, tell, count] = self.store.close_api_sessions(due, CloseReason::Timer, (close_id, now));
+        let mut batch = Batch::from(vec![lock, self.store.expect_some_to_close(due), close, tell, count]);
+        batch.announce(closed(close_id), now);
+        // A failed guard: another node was first.
+        self.commit(batch, now).await.map(|_| ())
     }
 
     pub(crate) async fn forget_closed(&self, close_id: Uuid) -> Result<(), Fault> {
@@ -404,16 +402,20 @@ impl Instance {
         }
     }
 
-    /// Writes down what memory learnt: sliding timers first, which others wait for. Where crowds call, the rest of it
-    /// is left to the next beat.
+    /// Writes down what memory learnt. Where crowds call, sliding timers that are left wait for the next beat. No part
+    /// waits for another; the first fault is answered.
     pub(crate) async fn flush(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         let most = if self.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
-        self.flush_some_sessions(moment.now, most).await?;
-        self.audit.write_down(&self.store, moment).await?;
-        self.audit.seal_calls(&self.sealer, moment.now).await?;
-        self.proven.flush(&self.store).await?;
-        self.used.flush(&self.store, moment.now).await?;
-        self.legacy_uses.flush(&self.store).await
+        let now = moment.now;
+        let (sessions, events, calls, proven, used, legacy) = tokio::join!(
+            self.flush_some_sessions(now, most),
+            self.audit.write_down(&self.store, moment),
+            self.audit.seal_calls(&self.sealer, now),
+            self.proven.flush(&self.store),
+            self.used.flush(&self.store, now),
+            self.legacy_uses.flush(&self.store),
+        );
+        sessions.and(events).and(calls).and(proven).and(used.map(drop)).and(legacy)
     }
 
     /// The same, and nothing is left.
@@ -492,14 +494,10 @@ pub(crate) const fn closed(close_id: Uuid) -> Change {
     Change { kind: ChangeKind::ApiSessionsClosed, subject: close_id }
 }
 
-/// The statements that close sessions with the kill that ends them, and tell every node.
-pub(crate) fn killing(
-    store: &Store,
-    closing: Closing,
-    reason: &'static str,
-    moment: &mut Moment<'_>,
-) -> Vec<Statement> {
+/// Closes sessions with the kill that ends them, and tells every node.
+pub(crate) fn killing(store: &Store, closing: Closing, reason: CloseReason, moment: &mut Moment<'_>) -> Batch {
     let close_id = moment.id();
-    let close = store.close_api_sessions(closing, reason, (close_id, moment.now));
-    close.into_iter().chain(store.announce(closed(close_id), moment.now)).collect()
+    let mut batch = Batch::from(store.close_api_sessions(closing, reason, (close_id, moment.now)).to_vec());
+    batch.announce(closed(close_id), moment.now);
+    batch
 }

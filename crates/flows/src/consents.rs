@@ -1,9 +1,10 @@
 //! What users allowed applications, and taking it back.
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
-use model::{ApplicationId, Moment, TrustedApplication, UserId};
+use model::seat::CloseReason;
+use model::{ApplicationId, Moment, Timestamp, TrustedApplication, UserId};
 pub use store::Connection;
-use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, Store};
+use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
 
 use crate::admin::{AdminRefusal, Office};
 use crate::api_sessions::killing;
@@ -39,13 +40,13 @@ impl Instance {
         }
         // Which applications use a session is known in memory first: a session must not close because of that.
         self.flush_sessions(moment.now).await?;
-        let mut batch = Batch::from(withdrawing(&self.store, who, moment));
+        let mut batch = withdrawing(&self.store, who, moment);
         let event = AuditEvent::done(moment.now, AuditKind::ConsentWithdrawn, visitor)
             .application(application.uri.as_str())
             .user(user);
         batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
-        match self.store.commit(batch).await? {
-            Outcome::Committed => self.follow(moment).await.map(Ok),
+        match self.commit(batch, moment.now).await? {
+            Outcome::Committed => Ok(Ok(())),
             Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
         }
     }
@@ -58,24 +59,25 @@ impl Instance {
         (user, application): (UserId, ApplicationId),
     ) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
-        let mut batch = vec![self.store.move_seats(), self.store.leave_sessions_of_user(application, user)];
-        batch.extend(killing(&self.store, Closing::Unused, "released", moment));
+        let mut batch =
+            Batch::from(vec![self.store.move_seats(), self.store.leave_sessions_of_user(application, user)]);
+        batch.append(killing(&self.store, Closing::Unused, CloseReason::Released, moment));
         // Memory lists anew who uses the sessions, as it does where a consent went.
         let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
-        batch.extend(self.store.announce(change, moment.now));
-        match self.store.commit(batch.into()).await? {
-            Outcome::Committed => self.follow(moment).await,
+        batch.announce(change, moment.now);
+        match self.commit(batch, moment.now).await? {
+            Outcome::Committed => Ok(()),
             Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
         }
     }
 
     /// What a user withdrew is dead in memory, and the user's sessions list anew who uses them.
-    pub(crate) async fn apply_withdrawal(&self, user: UserId, moment: &Moment<'_>) -> Result<(), Fault> {
+    pub(crate) async fn apply_withdrawal(&self, user: UserId, now: Timestamp) -> Result<(), Fault> {
         // A feed that is read late, or by a clock that is behind, finds them too.
-        let since = moment.now.minus(2 * LONGEST_TOKEN);
+        let since = now.minus(2 * LONGEST_TOKEN);
         let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
         for authorization in ended {
-            self.kills.authorization(authorization, moment.now);
+            self.kills.authorization(authorization, now);
         }
         self.api_sessions.list_anew(user);
         Ok(())
@@ -118,7 +120,7 @@ impl Office<'_> {
         let mut batch = withdrawing(&self.store, who, moment);
         let event = Self::user_event("withdraw-consent", (user.id, Some(&user.login)), moment);
         batch.push(self.tell(&event.application(application.uri.as_str()), moment));
-        self.commit(batch, AdminRefusal::Overtaken).await
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 }
 
@@ -135,16 +137,16 @@ async fn is_connected(
 }
 
 /// The seats' row first, as everywhere; then the consent, which whoever issues a code relies on before its row is there.
-fn withdrawing(store: &Store, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Vec<Statement> {
+fn withdrawing(store: &Store, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Batch {
     let (user, application) = who;
-    let mut batch = vec![
+    let mut batch = Batch::from(vec![
         store.move_seats(),
         store.forget_consent(who),
         store.end_authorizations_between(who, CONSENT_WITHDRAWN, moment.now),
         store.leave_sessions_of_user(application, user),
-    ];
-    batch.extend(killing(store, Closing::Unused, CONSENT_WITHDRAWN, moment));
+    ]);
+    batch.append(killing(store, Closing::Unused, CloseReason::ConsentWithdrawn, moment));
     let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
-    batch.extend(store.announce(change, moment.now));
+    batch.announce(change, moment.now);
     batch
 }

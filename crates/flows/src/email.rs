@@ -173,24 +173,25 @@ impl Instance {
             let EmailQuestion { change, side, user } = &question;
             let next = if agrees { change.agreed(*side) } else { None };
             let (what, answer, mut batch) = match next {
-                Some(next) => ("agreed", EmailAnswer::Waiting, vec![self.store.advance_email_change(change, &next)]),
+                Some(next) => {
+                    let advance = self.store.advance_email_change(change, &next);
+                    ("agreed", EmailAnswer::Waiting, Batch::new().with(advance))
+                }
                 None if agrees => ("changed", EmailAnswer::Changed, self.changing_email(&question, moment.now)),
-                None => ("declined", EmailAnswer::Declined, vec![self.store.end_email_change(change)]),
+                None => ("declined", EmailAnswer::Declined, Batch::new().with(self.store.end_email_change(change))),
             };
             batch.push(self.email_event(moment, visitor, user, &json!({ "what": what, "by": side.as_str() })));
-            if self.store.commit(Batch::from(batch)).await? == Outcome::Committed {
-                if answer == EmailAnswer::Changed {
-                    self.apply(of_user(user), moment).await?;
-                }
+            if self.commit(batch, moment.now).await? == Outcome::Committed {
                 return Ok(Ok((question, answer)));
             }
         }
         self.refuse_link(moment, visitor, AuditKind::EmailChange)
     }
 
-    fn changing_email(&self, EmailQuestion { change, user, .. }: &EmailQuestion, now: Timestamp) -> Vec<Statement> {
-        let mut batch = vec![self.store.set_email(user, &change.new, now), self.store.end_email_change(change)];
-        batch.extend(self.store.announce(of_user(user), now));
+    fn changing_email(&self, EmailQuestion { change, user, .. }: &EmailQuestion, now: Timestamp) -> Batch {
+        let mut batch =
+            Batch::from(vec![self.store.set_email(user, &change.new, now), self.store.end_email_change(change)]);
+        batch.announce(of_user(user), now);
         batch
     }
 

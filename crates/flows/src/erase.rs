@@ -1,7 +1,8 @@
 //! Erasing a person: what identifies them goes, what they did stays told.
 
+use model::seat::CloseReason;
 use model::{InstanceSettings, Moment, User, UserId};
-use store::{Change, ChangeKind, Closing, Statement};
+use store::{Batch, Change, ChangeKind, Closing};
 
 use crate::admin::{AdminRefusal, ElevatedOffice};
 use crate::api_sessions::killing;
@@ -21,27 +22,27 @@ impl ElevatedOffice<'_> {
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         }
         // The seats' row first, as everywhere.
-        let mut batch = vec![self.store.move_seats()];
-        batch.extend(self.giving_up_seat(&user, moment).await?);
+        let mut batch = Batch::new().with(self.store.move_seats());
+        batch.append(self.giving_up_seat(&user, moment).await?);
         batch.extend(self.store.erase_user(&user, moment.now));
         batch.push(self.event_of("erase-user", user.id, moment));
-        batch.extend(killing(&self.store, Closing::OfUser(user.id), "user_erased", moment));
-        batch.extend(self.store.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, moment.now));
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| user.id))
+        batch.append(killing(&self.store, Closing::OfUser(user.id), CloseReason::UserErased, moment));
+        batch.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, moment.now);
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user.id))
     }
 
     /// The settings name accounts that are guaranteed a seat by their logins.
-    async fn giving_up_seat(&self, user: &User, moment: &Moment<'_>) -> Result<Vec<Statement>, Fault> {
+    async fn giving_up_seat(&self, user: &User, moment: &Moment<'_>) -> Result<Batch, Fault> {
         let (settings, as_written) = self.store.settings_as_written().await?;
         let is_theirs = |login: &String| login.eq_ignore_ascii_case(user.login.as_str());
         if !settings.reserved_seats.iter().any(is_theirs) {
-            return Ok(Vec::new());
+            return Ok(Batch::new());
         }
         let reserved_seats = settings.reserved_seats.iter().filter(|login| !is_theirs(login)).cloned().collect();
         let changed = InstanceSettings { reserved_seats, ..settings };
         let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
-        let mut batch = vec![self.store.update_settings(&changed, &as_written)];
-        batch.extend(self.store.announce(change, moment.now));
+        let mut batch = Batch::new().with(self.store.update_settings(&changed, &as_written));
+        batch.announce(change, moment.now);
         Ok(batch)
     }
 

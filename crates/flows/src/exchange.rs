@@ -42,6 +42,7 @@ impl Instance {
         credentials: &ClientCredentials,
         request: &TokenRequest,
     ) -> Answer<TokenResponse, ExchangeRefusal> {
+        self.believe(moment.now).await?;
         let register = self.register();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) => client,
@@ -269,11 +270,10 @@ impl Instance {
             Trail::new(&self.store, moment.dice, moment.now).event(event),
         ]);
         let change = Change { kind: ChangeKind::AuthorizationEnded, subject: authorization.0 };
-        batch.extend(self.store.announce(change, moment.now));
-        let Outcome::Committed = self.store.commit(batch).await? else {
+        batch.announce(change, moment.now);
+        let Outcome::Committed = self.commit(batch, moment.now).await? else {
             return Err(Fault::failed("the instance is gone"));
         };
-        self.kills.authorization(authorization, moment.now);
         Ok(())
     }
 

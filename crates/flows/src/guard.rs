@@ -115,14 +115,6 @@ impl Standing {
         granted.contains(scope) && (self.application.scope.contains(scope) || PROTOCOL_SCOPES.contains(&scope))
     }
 
-    fn fallen(&self, end: TokenEnd) -> TokenRefusal {
-        let id = match &self.credential {
-            Credential::Jwt(verified) => verified.token.id.clone(),
-            Credential::Reference(token) => token.id.to_string(),
-        };
-        TokenRefusal::fallen(id, self.application.uri.as_str(), end)
-    }
-
     fn session_key(&self) -> SessionKey {
         match &self.credential {
             Credential::Reference(token) => SessionKey::Reference(token.id),
@@ -258,29 +250,20 @@ impl Instance {
         shown: &Presented<secret::AccessToken>,
         now: Timestamp,
     ) -> Answer<Standing, TokenRefusal> {
-        let standing = if is_reference_token(shown.expose()) {
-            self.standing_reference(shown, now).await?
+        self.believe(now).await?;
+        if is_reference_token(shown.expose()) {
+            self.standing_reference(shown, now).await
         } else {
-            self.standing_jwt(shown, now).await?
-        };
-        match standing {
-            Ok(standing) if !self.feed.memory_holds() => {
-                let stands = Box::pin(in_time(self.store.token_stands(&self.names(&standing)))).await?;
-                let end = TokenEnd::Killed { what: Killed::Something, at: None };
-                Ok(if stands { Ok(standing) } else { Err(standing.fallen(end)) })
-            }
-            standing => Ok(standing),
+            self.standing_jwt(shown, now).await
         }
     }
 
-    /// From memory, while that may be believed.
+    /// From memory if it is there.
     pub(crate) async fn user_as_known(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
-        if !self.feed.memory_holds() {
-            self.users.forget(id);
-        } else if let Some(known) = self.users.known(id) {
-            return Ok(Some(known));
+        match self.users.known(id) {
+            Some(known) => Ok(Some(known)),
+            None => Box::pin(self.user(id)).await,
         }
-        Box::pin(self.user(id)).await
     }
 
     /// Signature, `typ`, issuer, times, and that everything it names stands, all but the first three at every call.

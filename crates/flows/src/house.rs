@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
 use store::Database;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::feed::Feed;
 use crate::forgotten::{Forgotten, questions};
 use crate::instance::{Instance, Shared};
 use crate::mail::{Letters, Outbox};
+use crate::tasks::{Panics, Stopping, supervise};
 use crate::throttle::Throttle;
 use crate::{Fault, MasterKey, Passwords};
 
@@ -48,6 +49,8 @@ pub struct House {
     feed: Arc<Feed>,
     outbox: Arc<Outbox>,
     passwords: Arc<Passwords>,
+    keys_wanted: Arc<Notify>,
+    panics: Panics,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -60,6 +63,10 @@ struct Fallback {
 /// How often memory follows what changed elsewhere, timers are looked at, and sliding timers are written down.
 const BEAT: Duration = Duration::from_millis(200);
 const TIDY_EVERY: u32 = 300;
+/// Before a background task that panicked starts again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How often somebody looks whether a signing key is due.
+const KEYS_EVERY: Duration = Duration::from_mins(1);
 
 impl House {
     /// The database must be migrated, and every site's instance must exist in it.
@@ -80,6 +87,7 @@ impl House {
             sign_ins_waiting: Throttle::waiting_places(),
             feed: Arc::new(Feed::new(database.is_embedded())),
             node: world.dice().id(world.now()),
+            keys_wanted: Arc::default(),
             database: database.clone(),
         };
         let mut stored: HashMap<String, _> =
@@ -119,15 +127,32 @@ impl House {
             feed: shared.feed,
             outbox: shared.outbox,
             passwords: shared.passwords,
+            keys_wanted: shared.keys_wanted,
+            panics: Panics::default(),
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
-        let following = tokio::spawn(follow(Arc::clone(&house), house.stopping.subscribe()));
-        let beating = tokio::spawn(beat(Arc::clone(&house), house.stopping.subscribe()));
-        let answering = tokio::spawn(answer(asked, Arc::clone(&house.world), house.stopping.subscribe()));
-        let sealing = tokio::spawn(seal(Arc::clone(&house), house.stopping.subscribe()));
-        *house.tasks.lock() = vec![following, beating, answering, sealing];
+        let asked = Arc::new(tokio::sync::Mutex::new(asked));
+        house.keep_running("follow", follow);
+        house.keep_running("beat", beat);
+        house.keep_running("reset-requests", move |house, stopping| answer(Arc::clone(&asked), house, stopping));
+        house.keep_running("seal", seal);
+        house.keep_running("keys", keep_keys);
         Ok(house)
+    }
+
+    /// Runs a background task under supervision until the house closes.
+    fn keep_running<F>(
+        self: &Arc<Self>,
+        name: &'static str,
+        task: impl Fn(Arc<Self>, Stopping) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let house = Arc::clone(self);
+        let start = move || task(Arc::clone(&house), house.stopping.subscribe());
+        let running = supervise(name, (Arc::clone(&self.panics), RESTART_PAUSE), self.stopping.subscribe(), start);
+        self.tasks.lock().push(tokio::spawn(running));
     }
 
     pub fn world(&self) -> &dyn World {
@@ -175,6 +200,11 @@ impl House {
         &self.outbox
     }
 
+    /// How often background tasks panicked, by task.
+    pub fn task_panics(&self) -> Vec<(&'static str, u64)> {
+        self.panics.read()
+    }
+
     /// Can the database be asked? For readiness.
     pub async fn is_ready(&self) -> bool {
         self.database.feeds().await.is_ok()
@@ -182,11 +212,23 @@ impl House {
 
     /// Memory follows everything that was committed before this call.
     pub async fn catch_up(&self) -> Result<(), Fault> {
-        let mut dice = self.world.dice();
+        let mut worst = Ok(());
         for instance in &self.instances {
-            instance.follow(&mut Moment { now: self.world.now(), dice: &mut *dice }).await?;
+            worst = worst.and(instance.follow(self.world.now()).await);
         }
-        Ok(())
+        worst
+    }
+
+    /// Signing keys that are due are made, and those that are over go. One at a time, on a thread that gives way: nothing
+    /// waits for it.
+    pub async fn keep_keys(&self) -> Result<(), Fault> {
+        let mut worst = Ok(());
+        for instance in &self.instances {
+            let mut dice = self.world.dice();
+            let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
+            worst = worst.and(instance.keep_keys(&mut moment).await);
+        }
+        worst
     }
 
     /// What memory learnt is written down, and timers that are due are acted on. One instance's fault keeps no other
@@ -244,36 +286,35 @@ impl House {
         self.database.close().await;
     }
 
+    /// A fault of one instance takes the trust in memory from that instance alone.
     async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
         let begun = Instant::now();
         follower.behind |= self.database.changed_elsewhere().await?;
-        if !follower.behind {
+        if !follower.behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
             return Ok(());
         }
-        let mut dice = self.world.dice();
         let mut worst = Ok(());
         for (id, newest) in self.database.feeds().await? {
-            if follower.seen.get(&id) == Some(&newest) {
+            let found = self.instances.iter().find(|instance| *instance.store.instance() == id);
+            let Some(instance) = found else { continue };
+            if follower.seen.get(&id) == Some(&newest) && !instance.following.is_behind() {
                 continue;
             }
-            let found = self.instances.iter().find(|instance| *instance.store.instance() == id);
-            let done = match found {
-                Some(instance) => instance.follow(&mut Moment { now: self.world.now(), dice: &mut *dice }).await,
-                None => Ok(()),
-            };
-            if done.is_ok() {
-                follower.seen.insert(id, newest);
+            let done = instance.follow(self.world.now()).await;
+            match &done {
+                Ok(()) => {
+                    follower.seen.insert(id, newest);
+                }
+                Err(_) => instance.following.mark_behind(),
             }
             worst = worst.and(done);
         }
         follower.behind = worst.is_err();
-        if worst.is_ok() {
-            self.feed.followed(begun);
-        }
+        self.feed.followed(begun);
         worst
     }
 
-    /// Keys are rotated, dead rows swept, old kills forgotten.
+    /// Dead rows are swept, old kills forgotten.
     pub async fn tidy(&self) -> Result<(), Fault> {
         let mut dice = self.world.dice();
         let mut worst = Ok(());
@@ -289,8 +330,6 @@ struct Follower {
     seen: HashMap<InstanceId, i64>,
     behind: bool,
 }
-
-type Stopping = tokio::sync::watch::Receiver<bool>;
 
 /// Waits for the next beat; whether there is one.
 async fn beats(stopping: &mut Stopping) -> bool {
@@ -337,14 +376,15 @@ async fn beat(house: Arc<House>, mut stopping: Stopping) {
 
 /// Forgotten passwords are looked into one after another, away from the requests that told of them. What waits when the
 /// house stops is asked again by its people.
-async fn answer(mut asked: mpsc::Receiver<Forgotten>, world: Arc<dyn World>, mut stopping: Stopping) {
+async fn answer(asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Forgotten>>>, house: Arc<House>, mut stopping: Stopping) {
+    let mut asked = asked.lock().await;
     loop {
         let question = tokio::select! {
             question = asked.recv() => question,
             _ = stopping.wait_for(|stop| *stop) => None,
         };
         let Some(question) = question else { return };
-        if let Err(fault) = question.answer(&mut *world.dice()).await {
+        if let Err(fault) = question.answer(&mut *house.world.dice()).await {
             tracing::error!(%fault, "a forgotten password could not be looked into");
         }
     }
@@ -355,5 +395,18 @@ async fn seal(house: Arc<House>, mut stopping: Stopping) {
     let mut well = true;
     while beats(&mut stopping).await {
         tell(&mut well, house.seal().await, "the audit is not sealed");
+    }
+}
+
+/// Apart from everything else: an RSA key is a search for primes.
+async fn keep_keys(house: Arc<House>, mut stopping: Stopping) {
+    let mut well = true;
+    loop {
+        tell(&mut well, house.keep_keys().await, "signing keys are not rotated");
+        let wanted = tokio::time::timeout(KEYS_EVERY, house.keys_wanted.notified());
+        tokio::select! {
+            _woken_or_due = wanted => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
     }
 }

@@ -1,36 +1,29 @@
 //! One issuer, as it lives in memory: snapshots that requests are served from, and what follows the change feed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::application::ClientRefusal;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::reference_token::ReferenceToken;
-use model::seat::SessionKey;
 use model::why::Refusal;
-use model::{
-    ApplicationId, AuthenticatedClient, Dice, InstanceSettings, Moment, ReferenceTokenId, RootUrl, Timestamp,
-    TrustedApplication, User, UserId,
-};
-use oauth::client::{ClientCredentials, ClientId};
+use model::{Dice, InstanceSettings, Moment, RootUrl, Timestamp, User, UserId};
 use parking_lot::Mutex;
-use store::{Change, ChangeKind, Store, StoredInstance};
-use tokio::sync::Semaphore;
+use store::{Store, StoredInstance};
+use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::api_sessions::ApiSessions;
 use crate::audit::{Notebook, Sealer};
+use crate::change::Following;
 use crate::domain::Domain;
 use crate::feed::Feed;
 use crate::forgotten::Questions;
 use crate::guard::in_time;
 pub use crate::keys::KeyRing;
-use crate::keys::{self, algorithms};
 use crate::legacy::{KnownPasswords, LegacyUses};
 use crate::mail::Outbox;
+pub use crate::memory::Register;
 use crate::memory::{Kills, Remembered, VerifiedTokens};
 use crate::meters::Meters;
 use crate::passkeys::RelyingParty;
@@ -44,55 +37,6 @@ pub(crate) const ROOT_SECRET: &str = "root secret";
 
 /// No token lives longer, so no kill need be remembered longer.
 pub(crate) const LONGEST_TOKEN: Duration = Duration::from_hours(25);
-
-/// The applications of an instance, as one immutable view.
-#[derive(Default)]
-pub struct Register {
-    by_uri: HashMap<ClientId, Arc<TrustedApplication>>,
-    by_id: HashMap<ApplicationId, Arc<TrustedApplication>>,
-    origins: std::collections::HashSet<String>,
-}
-
-impl Register {
-    pub(crate) fn new(applications: Vec<TrustedApplication>) -> Self {
-        let mut register = Self::default();
-        for application in applications {
-            let application = Arc::new(application);
-            if application.enabled {
-                register.origins.extend(application.origins());
-            }
-            register.by_uri.insert(application.uri.clone(), Arc::clone(&application));
-            register.by_id.insert(application.id, application);
-        }
-        register
-    }
-
-    pub fn by_uri(&self, uri: &ClientId) -> Option<&Arc<TrustedApplication>> {
-        self.by_uri.get(uri)
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = &Arc<TrustedApplication>> {
-        self.by_id.values()
-    }
-
-    pub fn by_id(&self, id: ApplicationId) -> Option<&Arc<TrustedApplication>> {
-        self.by_id.get(&id)
-    }
-
-    /// RFC 6749 §2.3.
-    pub(crate) fn authenticate(
-        &self,
-        credentials: &ClientCredentials,
-        now: Timestamp,
-    ) -> Result<AuthenticatedClient<'_>, ClientRefusal> {
-        self.by_uri(credentials.client_id()).ok_or(ClientRefusal::Unknown)?.authenticate(credentials, now)
-    }
-
-    /// May a page of this origin read the APIs' answers? Origins of enabled applications only.
-    pub fn allows_origin(&self, origin: &str) -> bool {
-        self.origins.contains(origin)
-    }
-}
 
 /// What is held while it is looked at: no count is kept that all cores would write.
 pub type Snapshot<T> = arc_swap::Guard<Arc<T>>;
@@ -130,10 +74,13 @@ pub struct Instance {
     pub(crate) drawing: Arc<Semaphore>,
     pub(crate) relying_party: Option<RelyingParty>,
     pub(crate) master: Arc<MasterKey>,
-    settings: ArcSwap<InstanceSettings>,
-    register: ArcSwap<Register>,
-    keys: ArcSwap<KeyRing>,
-    seen_change: AtomicI64,
+    /// Woken when something is to be signed for which there is no key yet.
+    pub(crate) keys_wanted: Arc<Notify>,
+    pub(crate) following: Following,
+    // Stored by `change` alone.
+    pub(crate) settings: ArcSwap<InstanceSettings>,
+    pub(crate) register: ArcSwap<Register>,
+    pub(crate) keys: ArcSwap<KeyRing>,
 }
 
 /// What all instances of a process share.
@@ -149,6 +96,7 @@ pub(crate) struct Shared {
     pub(crate) node: Uuid,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) questions: Questions,
+    pub(crate) keys_wanted: Arc<Notify>,
 }
 
 impl Instance {
@@ -161,11 +109,9 @@ impl Instance {
         let store = Store::new(shared.database.clone(), stored.id);
         let secret = shared.master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
         // Read before everything else: what changes meanwhile is read twice, never missed.
-        let seen_change = store.newest_change().await?;
+        let following = Following::new(store.newest_change().await?);
         let settings = store.settings().await?;
         let applications = store.applications().await?;
-        let algorithms = algorithms(&settings, &applications);
-        keys::rotate(&store, &shared.master, &algorithms, moment.now, moment.dice).await?;
         let since = moment.now.minus(LONGEST_TOKEN);
         let kills = Kills::default();
         for id in store.authorizations_ended_since(since).await? {
@@ -206,10 +152,11 @@ impl Instance {
             passwords: Arc::clone(&shared.passwords),
             drawing: Arc::clone(&shared.drawing),
             master: Arc::clone(&shared.master),
+            keys_wanted: Arc::clone(&shared.keys_wanted),
+            following,
             settings: ArcSwap::from_pointee(settings),
             register: ArcSwap::from_pointee(Register::new(applications)),
             keys: ArcSwap::from_pointee(KeyRing::load(&store, &shared.master).await?),
-            seen_change: AtomicI64::new(seen_change),
             store,
         })
     }
@@ -240,75 +187,8 @@ impl Instance {
         self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, refusal))
     }
 
-    /// Drops what memory holds of things that changed elsewhere.
-    pub(crate) async fn follow(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        for (number, change) in self.store.changes_after(self.seen_change.load(Ordering::Acquire)).await? {
-            self.apply(change, moment).await?;
-            self.seen_change.fetch_max(number, Ordering::AcqRel);
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn apply(&self, change: Change, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        match change.kind {
-            ChangeKind::Register => {
-                // Keys first: whoever finds the application finds what its tokens are signed with.
-                let register = Register::new(self.store.applications().await?);
-                self.rotate_keys(&register, moment).await?;
-                self.register.store(Arc::new(register));
-                self.forget_dead_applications();
-            }
-            ChangeKind::Keys => {
-                self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
-                self.sealer.reload_key(&self.master).await?;
-            }
-            ChangeKind::Settings => {
-                self.settings.store(Arc::new(self.store.settings().await?));
-                self.rotate_keys(&self.register(), moment).await?;
-            }
-            ChangeKind::User => {
-                let user = UserId(change.subject);
-                self.users.forget(user);
-                self.known_passwords.forget(user);
-                self.api_sessions.forget_user(user);
-            }
-            ChangeKind::Person => self.users.forget(UserId(change.subject)),
-            ChangeKind::Roles => self.users.forget_where(|_| true),
-            ChangeKind::AuthorizationEnded => {
-                self.kills.authorization(model::AuthorizationId(change.subject), moment.now);
-            }
-            ChangeKind::ReferenceTokenRevoked => {
-                let id = ReferenceTokenId(change.subject);
-                self.reference_tokens.forget_where(|token| token.id == id);
-                self.api_sessions.forget_key(&SessionKey::Reference(id));
-            }
-            ChangeKind::AccessTokenRevoked => {
-                self.kills.token(change.subject, moment.now);
-                let key = SessionKey::Service(change.subject.simple().to_string());
-                self.api_sessions.forget_key(&key);
-            }
-            ChangeKind::SessionEnded => {
-                let session = model::SessionId(change.subject);
-                self.kills.session(session, moment.now);
-                self.api_sessions.forget_key(&SessionKey::SignIn(session));
-            }
-            ChangeKind::ConsentWithdrawn => self.apply_withdrawal(UserId(change.subject), moment).await?,
-            ChangeKind::ApiSessionsClosed => self.forget_closed(change.subject).await?,
-        }
-        Ok(())
-    }
-
-    async fn rotate_keys(&self, register: &Register, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        let algorithms = algorithms(&self.settings(), register.all().map(Arc::as_ref));
-        if keys::rotate(&self.store, &self.master, &algorithms, moment.now, moment.dice).await? {
-            self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
-        }
-        Ok(())
-    }
-
-    /// What wants doing now and then: rotation, sweeping, forgetting.
+    /// What wants doing now and then: sweeping, forgetting.
     pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
-        self.rotate_keys(&self.register(), &mut Moment { now, dice }).await?;
         let dead_before = now.minus(LONGEST_TOKEN);
         self.kills.forget_before(dead_before);
         let oldest_sign_in = dead_before.minus(self.settings().session_lifetimes().absolute);

@@ -9,6 +9,8 @@ use store::{Batch, Change, ChangeKind, Outcome, Store};
 use zeroize::Zeroizing;
 
 use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::tasks::give_way;
 use crate::{Fault, MasterKey};
 
 const PURPOSE: &str = "signing key";
@@ -80,7 +82,7 @@ pub(crate) async fn sign(
     now: Timestamp,
 ) -> Result<String, Fault> {
     let sign = move |ring: &KeyRing| {
-        let key = ring.signing(algorithm, now).ok_or_else(|| Fault::failed("no key signs with this algorithm now"))?;
+        let key = ring.signing(algorithm, now).ok_or_else(|| Fault::unavailable("the key is still being made"))?;
         key.sign(typ, &claims).map_err(Fault::failed)
     };
     if matches!(algorithm, Algorithm::Es256 | Algorithm::EdDsa) {
@@ -90,6 +92,44 @@ pub(crate) async fn sign(
     tokio::task::spawn_blocking(move || sign(&ring)).await.map_err(Fault::failed)?
 }
 
+impl Instance {
+    fn algorithms(&self) -> Vec<Algorithm> {
+        algorithms(&self.settings(), self.register().all().map(Arc::as_ref))
+    }
+
+    /// Wakes who makes keys if something is to be signed for which there is none.
+    pub(crate) fn want_missing_keys(&self) {
+        let known = self.keys().algorithms();
+        if self.algorithms().iter().any(|algorithm| !known.contains(algorithm)) {
+            self.keys_wanted.notify_one();
+        }
+    }
+
+    /// Does what rotation wants done now. Memory is asked whether there is something.
+    pub(crate) async fn keep_keys(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        let algorithms = self.algorithms();
+        let times: Vec<KeyTimes> = self.keys().times().cloned().collect();
+        if algorithms.iter().all(|algorithm| keys::duties(&times, *algorithm, moment.now).is_empty()) {
+            return Ok(());
+        }
+        rotate(&self.store, &self.master, &algorithms, moment.now, moment.dice).await?;
+        // Also what another node did meanwhile.
+        self.follow(moment.now).await
+    }
+
+    /// Makes the keys that a changed record or setting will need before it is committed, so that the change takes effect
+    /// at once.
+    pub(crate) async fn prepare_keys(&self, wanted: &[Algorithm], moment: &mut Moment<'_>) -> Result<(), Fault> {
+        let known = self.keys().algorithms();
+        let missing: Vec<Algorithm> = wanted.iter().copied().filter(|wanted| !known.contains(wanted)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        rotate(&self.store, &self.master, &missing, moment.now, moment.dice).await?;
+        self.follow(moment.now).await
+    }
+}
+
 /// The first keys of a new instance.
 pub(crate) async fn prepare(
     store: &Store,
@@ -97,7 +137,7 @@ pub(crate) async fn prepare(
     settings: &InstanceSettings,
     moment: &mut Moment<'_>,
 ) -> Result<(), Fault> {
-    rotate(store, master, &algorithms(settings, &[]), moment.now, moment.dice).await.map(|_| ())
+    rotate(store, master, &algorithms(settings, &[]), moment.now, moment.dice).await
 }
 
 /// The algorithms that an instance signs with; RS256 is always among them (OpenID Connect Discovery 1.0 §3).
@@ -115,17 +155,16 @@ pub(crate) fn algorithms<'a>(
     algorithms
 }
 
-/// Does what rotation wants done now, for every algorithm; returns whether anything changed. Safe on many nodes at
-/// once: each batch is guarded by the number of keys that was read.
+/// Does what rotation wants done now, for every algorithm. Safe on many nodes at once: each batch is guarded by the number
+/// of keys that was read.
 pub(crate) async fn rotate(
     store: &Store,
     master: &MasterKey,
     algorithms: &[Algorithm],
     now: Timestamp,
     dice: &mut dyn Dice,
-) -> Result<bool, Fault> {
+) -> Result<(), Fault> {
     let times: Vec<KeyTimes> = store.signing_keys().await?.into_iter().map(|key| key.times).collect();
-    let mut changed = false;
     for &algorithm in algorithms {
         let known = times.iter().filter(|key| key.algorithm == algorithm).count();
         for duty in keys::duties(&times, algorithm, now) {
@@ -149,12 +188,12 @@ pub(crate) async fn rotate(
                 }
             };
             batch.push(trail.key_rotated(what, &kid));
-            batch.extend(store.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now));
+            batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now);
             // A failed guard: another node did it.
-            changed |= matches!(store.commit(batch).await?, Outcome::Committed);
+            let (Outcome::Committed | Outcome::GuardFailed { .. }) = store.commit(batch).await?;
         }
     }
-    Ok(changed)
+    Ok(())
 }
 
 pub(crate) async fn create(
@@ -163,13 +202,20 @@ pub(crate) async fn create(
     algorithm: Algorithm,
     signs_from: Timestamp,
 ) -> Result<(KeyTimes, Vec<u8>), Fault> {
-    // An RSA key is a search for primes: a few tenths of a second.
-    let (key, pkcs8): (SigningKey, Zeroizing<Vec<u8>>) =
-        tokio::task::spawn_blocking(move || SigningKey::generate(algorithm))
-            .await
-            .map_err(Fault::failed)?
-            .map_err(Fault::failed)?;
+    let (key, pkcs8) = generate(algorithm).await?;
     let sealed = master.seal(*store.instance(), PURPOSE, &pkcs8);
     let times = KeyTimes { kid: key.kid().to_owned(), algorithm, signs_from, retired_at: None };
     Ok((times, sealed))
+}
+
+/// An RSA key is a search for primes: a few tenths of a second, on a thread that gives way to requests.
+async fn generate(algorithm: Algorithm) -> Result<(SigningKey, Zeroizing<Vec<u8>>), Fault> {
+    let (reply, made) = tokio::sync::oneshot::channel();
+    let work = move || {
+        give_way();
+        // Whoever has gone away meanwhile needs no key.
+        let _ = reply.send(SigningKey::generate(algorithm));
+    };
+    std::thread::Builder::new().name("keys".into()).spawn(work).map_err(Fault::failed)?;
+    made.await.map_err(Fault::failed)?.map_err(Fault::failed)
 }

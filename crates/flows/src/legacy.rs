@@ -26,7 +26,7 @@ pub(crate) use self::known_passwords::KnownPasswords;
 pub use self::report::{ApplicationUse, LegacyReport, MOST_USERS_REPORTED};
 pub(crate) use self::uses::LegacyUses;
 use crate::api_sessions::Calling;
-use crate::guard::{Caller, in_time};
+use crate::guard::Caller;
 use crate::instance::{Instance, Register};
 use crate::seal::Purpose;
 use crate::sign_in::Denied;
@@ -197,9 +197,6 @@ impl Instance {
         if standing.user.user_type == UserType::ExternalCommunity {
             return Ok(Err(GuardRefusal::NotForCommunityUsers));
         }
-        if !self.feed.memory_holds() && !in_time(self.store.token_stands(&standing.names())).await? {
-            return Ok(Err(GuardRefusal::Legacy(LegacyRefusal::SessionOver)));
-        }
         let granted = standing.application.default_api_scopes();
         if let Some(needed) = scope.filter(|scope| !granted.contains(scope)) {
             return Ok(Err(GuardRefusal::InsufficientScope { needed, granted: granted.to_string() }));
@@ -239,23 +236,14 @@ impl Instance {
         }
     }
 
-    /// Settings and register: from memory, while that may be believed.
-    async fn rules(&self) -> Result<(Arc<InstanceSettings>, Arc<Register>), Fault> {
-        if self.feed.memory_holds() {
-            return Ok((Arc::clone(&self.settings()), Arc::clone(&self.register())));
-        }
-        let settings = in_time(self.store.settings()).await?;
-        let register = Register::new(in_time(self.store.applications()).await?);
-        Ok((Arc::new(settings), Arc::new(register)))
-    }
-
     async fn standing_by_password(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &PasswordShown<'_>,
     ) -> Answer<LegacyStanding, LegacyRefusal> {
-        let (settings, register) = self.rules().await?;
+        self.believe(moment.now).await?;
+        let (settings, register) = (self.settings(), self.register());
         let application = check_open(moment.now, &settings)
             .and_then(|()| calling_application(shown.application, &settings, &register));
         let answer = match application {
@@ -374,7 +362,8 @@ impl Instance {
         shown: &Presented<ErpSession>,
         now: Timestamp,
     ) -> Answer<LegacyStanding, LegacyRefusal> {
-        let (settings, register) = self.rules().await?;
+        self.believe(now).await?;
+        let (settings, register) = (self.settings(), self.register());
         if let Err(refusal) = check_open(now, &settings) {
             return Ok(Err(refusal));
         }

@@ -4,6 +4,7 @@ pub mod admin;
 mod api_sessions;
 pub mod audit;
 pub mod authorize;
+mod change;
 pub mod consents;
 pub mod demo;
 pub mod domain;
@@ -39,6 +40,7 @@ pub mod sign_in;
 pub mod sign_out;
 pub mod signing_keys;
 pub mod strength;
+mod tasks;
 mod throttle;
 pub mod two_step;
 

@@ -8,7 +8,7 @@ use model::mail::{EmailAddress, Letter, Message};
 use model::user::Password;
 use model::{Moment, Timestamp, User};
 use oauth::secret::Presented;
-use store::{Batch, Change, ChangeKind, Outcome, Statement, Store};
+use store::{Batch, Outcome, Statement, Store};
 
 use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
 use crate::audit::Trail;
@@ -105,7 +105,7 @@ impl ElevatedOffice<'_> {
         }
         let event = self.event_about(created(purpose), (user.id, &user.login), moment);
         let (link, insert) = draw_link(self.store(), user, (purpose, life), moment);
-        Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken).await?.map(|()| link))
+        Ok(self.commit(vec![insert, event], AdminRefusal::Overtaken, moment).await?.map(|()| link))
     }
 }
 
@@ -173,11 +173,10 @@ impl Instance {
             self.store.use_link(code.digest().as_bytes()),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ]);
-        batch.extend(ending_user(&self.store, user.id, moment));
-        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+        batch.append(ending_user(&self.store, user.id, moment));
+        if let Outcome::GuardFailed { .. } = self.commit(batch, moment.now).await? {
             return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
         }
-        self.apply(Change { kind: ChangeKind::User, subject: user.id.0 }, moment).await?;
         if purpose == LinkPurpose::PasswordReset {
             self.write_to(&user, Letter::password_changed);
         }

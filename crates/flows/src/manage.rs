@@ -164,20 +164,6 @@ impl Instance {
         }))
     }
 
-    /// How far the change feed has come, for [`Instance::settle`].
-    pub async fn newest_change(&self) -> Result<i64, Fault> {
-        self.store.newest_change().await
-    }
-
-    /// Memory follows what was changed behind this number, before the answer is sent. What is older, this process did
-    /// itself or follows by its beat.
-    pub async fn settle(&self, since: i64, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        for (_, change) in self.store.changes_after(since).await? {
-            self.apply(change, moment).await?;
-        }
-        Ok(())
-    }
-
     /// One event for one answered call. Its path is without the query.
     pub fn tell_managed(&self, now: Timestamp, visitor: &Visitor, call: &ManageCall<'_>) -> Result<(), Fault> {
         let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);

@@ -1,5 +1,7 @@
 //! What is read on every request, held in memory: kills, users, tokens already verified.
 
+mod register;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 use store::Fault;
 use uuid::Uuid;
+
+pub use self::register::Register;
 
 /// Authorizations and sign-ins that ended while tokens of theirs may still be alive.
 #[derive(Default)]

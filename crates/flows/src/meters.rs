@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::meter::{Count, Tally};
+use model::seat::CloseReason;
 
 use crate::house::House;
 use crate::{Fault, Instance};
@@ -25,24 +26,10 @@ pub struct Meters {
     pub calls_refused: Tally,
 }
 
-/// Why sessions are closed: a reason in the database that is none of these is counted as `other`.
-const CLOSE_REASONS: [&str; 10] = [
-    "timer",
-    "restart",
-    "sign_out",
-    "ended_by_administrator",
-    "user_changed",
-    "application_disabled",
-    "token_revoked",
-    "consent_withdrawn",
-    "user_erased",
-    "released",
-];
-
 impl Meters {
-    pub(crate) fn closed(&self, reason: &str) {
-        let known = CLOSE_REASONS.iter().find(|known| **known == reason);
-        self.sessions_closed.add(known.unwrap_or(&"other"));
+    /// A reason of a newer version is counted as `other`.
+    pub(crate) fn closed(&self, reason: Option<CloseReason>) {
+        self.sessions_closed.add(reason.map_or("other", CloseReason::as_str));
     }
 }
 

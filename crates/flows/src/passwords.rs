@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::meters::Fill;
 use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
+use crate::tasks::give_way;
 use crate::{Answer, Fault};
 
 /// OWASP Password Storage Cheat Sheet: Argon2id with 19 MiB, two passes, one lane.
@@ -24,11 +25,6 @@ const PASSES: u32 = 2;
 
 /// Sign-ins that may wait for a free thread; more than these are told to come back.
 const MOST_WAITING: usize = 128;
-
-/// A tenth of a core is left to a comparison where tokens and calls want all of them; all of it where they do not.
-/// See `nice` (POSIX): a storm of sign-ins must not be felt by those who are signed in.
-#[cfg(target_os = "linux")]
-const GIVES_WAY: i32 = 10;
 
 /// What comparing a password told.
 pub enum Verdict {
@@ -205,11 +201,8 @@ impl Default for Passwords {
 }
 
 fn compare(queue: &Receiver<Work>) {
-    // Elsewhere it would be the whole process that gives way.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(GIVES_WAY) {
-        tracing::warn!(%error, "passwords are compared at the priority of everything else");
-    }
+    // A storm of sign-ins must not be felt by those who are signed in.
+    give_way();
     while let Ok(work) = queue.recv() {
         // A bug in one comparison is that caller's fault, not the end of the thread that others wait for.
         let _ = catch_unwind(AssertUnwindSafe(work));

@@ -2,7 +2,7 @@
 
 use model::user::{PersonRecord, person_problems};
 use model::{Moment, User, UserId};
-use store::{Fault, Statement, UserRow};
+use store::{Batch, Fault, Statement, UserRow};
 
 use crate::Answer;
 use crate::admin::{AdminRefusal, ElevatedOffice, Office, ending_user};
@@ -69,17 +69,17 @@ impl ElevatedOffice<'_> {
         let mut changed = current.clone();
         changed.role.clone_from(&record.role);
         record.put_into(&mut changed.user);
-        let mut batch: Vec<Statement> =
-            record.role.as_deref().map(|role| self.store.hold_role(role)).into_iter().collect();
+        let mut batch = Batch::new();
+        batch.extend(record.role.as_deref().map(|role| self.store.hold_role(role)));
         batch.push(self.store.update_user(&changed, ends_tokens, moment.now));
         batch.push(self.change_of_user(&current.user, (&before, &record), moment));
         if ends_tokens {
-            batch.extend(ending_user(&self.store, current.user.id, moment));
+            batch.append(ending_user(&self.store, current.user.id, moment));
         } else {
             let change = store::Change { kind: store::ChangeKind::User, subject: current.user.id.0 };
-            batch.extend(self.store.announce(change, moment.now));
+            batch.announce(change, moment.now);
         }
-        let done = self.commit(batch, AdminRefusal::Overtaken).await?;
+        let done = self.commit(batch, AdminRefusal::Overtaken, moment).await?;
         changed.version += 1;
         changed.user.epoch += i64::from(ends_tokens);
         changed.user.updated_at = moment.now;

@@ -53,9 +53,8 @@ impl Instance {
                 self.store.set_locale(&user, tag, moment.now),
                 self.told(moment, visitor, browser, &detail),
             ]);
-            batch.extend(self.store.announce(change, moment.now));
-            if self.store.commit(batch).await? == Outcome::Committed {
-                self.apply(change, moment).await?;
+            batch.announce(change, moment.now);
+            if self.commit(batch, moment.now).await? == Outcome::Committed {
                 return Ok(Ok(()));
             }
         }

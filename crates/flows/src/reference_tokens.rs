@@ -9,10 +9,11 @@ use model::reference_token::{
     IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, draw, is_reference_token,
     masked,
 };
+use model::seat::CloseReason;
 use model::{Moment, ReferenceTokenId, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Digest, Presented};
 use parking_lot::RwLock;
-use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, Store, TokensOf};
+use store::{Batch, Change, ChangeKind, Closing, Outcome, Store, TokensOf};
 
 use crate::admin::{AdminRefusal, ElevatedOffice, Office};
 use crate::api_sessions::killing;
@@ -155,14 +156,14 @@ impl Office<'_> {
 
     /// Dead on the next call.
     pub async fn revoke_token(&self, id: ReferenceTokenId, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store().revoke_reference_token(id, "administrator", moment.now),
             self.event("revoke-token", &id.to_string(), moment),
-        ];
+        ]);
         let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
-        batch.extend(killing(self.store(), Closing::OfReferenceToken(id), "token_revoked", moment));
-        batch.extend(self.store().announce(change, moment.now));
-        self.commit(batch, AdminRefusal::Unknown(format!("live token {id}"))).await
+        batch.append(killing(self.store(), Closing::OfReferenceToken(id), CloseReason::TokenRevoked, moment));
+        batch.announce(change, moment.now);
+        self.commit(batch, AdminRefusal::Unknown(format!("live token {id}")), moment).await
     }
 }
 
@@ -194,7 +195,7 @@ impl ElevatedOffice<'_> {
         let (token, value) = new_token(&draft.wish, (&application, &holder), self.actor(), moment);
         let batch =
             vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| IssuedToken { token, value, holder }))
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| IssuedToken { token, value, holder }))
     }
 }
 
@@ -227,11 +228,9 @@ impl Instance {
         token: &ReferenceToken,
         reason: &'static str,
     ) -> Result<bool, Fault> {
-        let batch = Batch::from(self.revoking(moment, visitor, token, reason));
+        let batch = self.revoking(moment, visitor, token, reason);
         // A failed guard: it was revoked before, and announced.
-        let revoked = self.store.commit(batch).await? == Outcome::Committed;
-        self.apply(of_token(token), moment).await?;
-        Ok(revoked)
+        Ok(self.commit(batch, moment.now).await? == Outcome::Committed)
     }
 
     /// Ends a token and its session, with the event. Guarded: it was not revoked before.
@@ -241,16 +240,16 @@ impl Instance {
         visitor: &Visitor,
         token: &ReferenceToken,
         reason: &'static str,
-    ) -> Vec<Statement> {
+    ) -> Batch {
         let mut event =
             AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor).user(token.user).token(token.id.to_string());
         event.reason = reason;
-        let mut statements = vec![
+        let mut batch = Batch::from(vec![
             self.store.revoke_reference_token(token.id, reason, moment.now),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
-        ];
-        statements.extend(killing(&self.store, Closing::OfReferenceToken(token.id), "token_revoked", moment));
-        statements.extend(self.store.announce(of_token(token), moment.now));
-        statements
+        ]);
+        batch.append(killing(&self.store, Closing::OfReferenceToken(token.id), CloseReason::TokenRevoked, moment));
+        batch.announce(of_token(token), moment.now);
+        batch
     }
 }

@@ -3,14 +3,20 @@
 use model::application::Secret;
 use model::line::{LINE_RULE, is_line};
 use model::record::{ApplicationRecord, RecordClientType, Registration};
+use model::seat::CloseReason;
 use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
 use oauth::secret::{ClientSecret, Presented};
-use store::{Closing, Fault, Statement};
+use store::{Batch, Change, ChangeKind, Closing, Fault, Statement};
 use uuid::Uuid;
 
 use crate::Answer;
 use crate::admin::{AdminRefusal, ElevatedOffice, Office, draw_secret, new_secret};
 use crate::api_sessions::killing;
+
+/// An application's record or secrets changed.
+pub(crate) const fn changed(application: ApplicationId) -> Change {
+    Change { kind: ChangeKind::Register, subject: application.0 }
+}
 
 /// More live secrets than one replacement after another needs.
 const MOST_SECRETS: usize = 10;
@@ -62,10 +68,10 @@ impl Office<'_> {
 
     /// Off the lists under the seats' lock: no session can be opened through the application meanwhile. The register goes
     /// first, so that a node that sees a session closed makes no token for the application any more.
-    pub(crate) fn leaving(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Vec<Statement> {
-        let mut leaving = vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)];
-        leaving.extend(self.announce_register(moment));
-        leaving.extend(killing(&self.store, Closing::Unused, "application_disabled", moment));
+    pub(crate) fn leaving(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Batch {
+        let mut leaving = Batch::from(vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
+        leaving.announce(changed(application.id), moment.now);
+        leaving.append(killing(&self.store, Closing::Unused, CloseReason::ApplicationDisabled, moment));
         leaving
     }
 
@@ -108,20 +114,21 @@ impl ElevatedOffice<'_> {
         };
         let mut application = accepted.application;
         let ends_tokens = current.outlived_by(&application);
-        let mut batch = vec![
+        self.prepare_keys(&application, moment).await?;
+        let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),
             self.change_event(
                 ("change-application", application.uri.as_str()),
                 (&before, &application.to_record()),
                 moment,
             ),
-        ];
+        ]);
         if ends_tokens {
-            batch.extend(self.leaving(&application, moment));
+            batch.append(self.leaving(&application, moment));
         } else {
-            batch.extend(self.announce_register(moment));
+            batch.announce(changed(application.id), moment.now);
         }
-        let done = self.commit(batch, AdminRefusal::Overtaken).await?;
+        let done = self.commit(batch, AdminRefusal::Overtaken, moment).await?;
         application.version += 1;
         application.epoch += i64::from(ends_tokens);
         Ok(done.map(|()| (application, accepted.warnings)))
@@ -167,13 +174,13 @@ impl ElevatedOffice<'_> {
         }
         let shown = draw_secret(moment);
         let secret = new_secret(shown.digest(), label.trim(), expires_at, moment);
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store.touch_application(application),
             self.insert_secret(application.id, &secret, moment.now),
             self.secret_event("add-secret", uri, &secret, moment),
-        ];
-        batch.extend(self.announce_register(moment));
-        Ok(self.commit(batch, AdminRefusal::Overtaken).await?.map(|()| (secret, shown)))
+        ]);
+        batch.announce(changed(application.id), moment.now);
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| (secret, shown)))
     }
 
     /// `application` as it was read. Whoever still shows the secret is refused from now on; the last one stays.
@@ -191,12 +198,12 @@ impl ElevatedOffice<'_> {
             let problem = "this is the only secret: add the one that takes its place first".to_owned();
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         }
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store.touch_application(application),
             self.store.delete_secret(application.id, id),
             self.secret_event("remove-secret", application.uri.as_str(), secret, moment),
-        ];
-        batch.extend(self.announce_register(moment));
-        self.commit(batch, AdminRefusal::Overtaken).await
+        ]);
+        batch.announce(changed(application.id), moment.now);
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 }

@@ -4,6 +4,7 @@ use model::application::ClientRefusal;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::authorization::{RefreshFamily, Rotation, rotate};
 use model::claims::Holder;
+use model::seat::CloseReason;
 use model::why::Refusal as _;
 use model::{AuthenticatedClient, Authorization, AuthorizationState, Generation, Moment};
 use oauth::client::ClientCredentials;
@@ -62,6 +63,7 @@ impl Instance {
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<(), ClientRefusal> {
+        self.believe(moment.now).await?;
         let register = self.register();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) => client,
@@ -111,10 +113,10 @@ impl Instance {
                     self.store.revoke_access_token(id, moment.now),
                     Trail::new(&self.store, moment.dice, moment.now).event(&event),
                 ]);
-                batch.extend(killing(&self.store, Closing::OfServiceToken(id), "token_revoked", moment));
-                batch.extend(self.store.announce(change, moment.now));
-                match self.store.commit(batch).await? {
-                    Outcome::Committed => self.apply(change, moment).await,
+                batch.append(killing(&self.store, Closing::OfServiceToken(id), CloseReason::TokenRevoked, moment));
+                batch.announce(change, moment.now);
+                match self.commit(batch, moment.now).await? {
+                    Outcome::Committed => Ok(()),
                     Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
                 }
             }
@@ -142,6 +144,7 @@ impl Instance {
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<Introspection, ClientRefusal> {
+        self.believe(moment.now).await?;
         let register = self.register();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) if client.is_confidential() => client,

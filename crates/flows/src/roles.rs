@@ -2,7 +2,7 @@
 
 use model::Moment;
 use model::domain::Permissions;
-use store::{Change, ChangeKind, Fault, Role};
+use store::{Batch, Change, ChangeKind, Fault, Role};
 
 use crate::Answer;
 use crate::admin::{AdminRefusal, ElevatedOffice, Office};
@@ -34,7 +34,7 @@ impl ElevatedOffice<'_> {
             self.store.insert_role(name, permissions),
             self.change_event(("create-role", name), (&Permissions::default(), permissions), moment),
         ];
-        self.commit(batch, AdminRefusal::Taken(format!("role {name}"))).await
+        self.commit(batch, AdminRefusal::Taken(format!("role {name}")), moment).await
     }
 
     /// `role` as it was read; who has it may do otherwise from the next call on.
@@ -49,13 +49,13 @@ impl ElevatedOffice<'_> {
             return Ok(Err(AdminRefusal::Invalid(problems)));
         }
         let changed = Role { permissions, ..role.clone() };
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store.update_role(&changed),
             self.change_event(("change-role", &role.name), (&role.permissions, &changed.permissions), moment),
-        ];
+        ]);
         let change = Change { kind: ChangeKind::Roles, subject: self.store.instance().0 };
-        batch.extend(self.store.announce(change, moment.now));
-        let done = self.commit(batch, AdminRefusal::Overtaken).await?;
+        batch.announce(change, moment.now);
+        let done = self.commit(batch, AdminRefusal::Overtaken, moment).await?;
         Ok(done.map(|()| Role { version: role.version + 1, ..changed }))
     }
 
@@ -71,6 +71,6 @@ impl ElevatedOffice<'_> {
             (&role.permissions, &Permissions::default()),
             moment,
         ));
-        self.commit(batch, AdminRefusal::Overtaken).await
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 }

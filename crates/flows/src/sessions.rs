@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::seat::SessionKey;
+use model::seat::{CloseReason, SessionKey};
 use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
-use store::{ApiSessionRow, Change, ChangeKind, Closing, Outcome, Statement};
+use store::{ApiSessionRow, Batch, Change, ChangeKind, Closing, Statement};
 
 use crate::admin::{AdminRefusal, ElevatedOffice, Office};
 use crate::api_sessions::killing;
@@ -129,16 +129,18 @@ impl Office<'_> {
             }
             ended += sessions.len();
             // The seats' row first, as everywhere: batches that lock in one order do not wait for each other.
-            let mut batch = vec![self.store.move_seats()];
+            let mut batch = Batch::new().with(self.store.move_seats());
             if settings.after_logout == AfterLogout::Refuse {
                 let sign_ins: BTreeSet<SessionId> = sessions.iter().filter_map(|row| sign_in(&row.key)).collect();
-                batch.extend(sign_ins.into_iter().flat_map(|sign_in| self.ending_sign_in(sign_in, moment)));
+                for sign_in in sign_ins {
+                    batch.append(self.ending_sign_in(sign_in, moment));
+                }
             }
             batch.push(self.event("end-sessions", &subject, moment));
-            batch.extend(killing(&self.store, closing, "ended_by_administrator", moment));
-            let Outcome::Committed = self.store.commit(batch.into()).await? else {
-                return Ok(Err(AdminRefusal::Overtaken));
-            };
+            batch.append(killing(&self.store, closing, CloseReason::EndedByAdministrator, moment));
+            if let Err(refusal) = self.commit(batch, AdminRefusal::Overtaken, moment).await? {
+                return Ok(Err(refusal));
+            }
         }
         match (ended, ending) {
             (0, Ending::One(id)) => Ok(Err(AdminRefusal::Unknown(format!("live session {id}")))),
@@ -160,13 +162,13 @@ impl Office<'_> {
         })
     }
 
-    fn ending_sign_in(&self, sign_in: SessionId, moment: &Moment<'_>) -> Vec<Statement> {
+    fn ending_sign_in(&self, sign_in: SessionId, moment: &Moment<'_>) -> Batch {
         let change = Change { kind: ChangeKind::SessionEnded, subject: sign_in.0 };
-        let mut ending = vec![
+        let mut ending = Batch::from(vec![
             self.store.end_identity_session(sign_in, moment.now),
             self.store.end_authorizations_of(sign_in, "ended_by_administrator", moment.now),
-        ];
-        ending.extend(self.store.announce(change, moment.now));
+        ]);
+        ending.announce(change, moment.now);
         ending
     }
 
@@ -226,13 +228,14 @@ impl Office<'_> {
         event: Statement,
         moment: &mut Moment<'_>,
     ) -> Answer<(), AdminRefusal> {
-        let mut batch = vec![self.store.move_seats(), self.store.update_settings(changed, &current.as_written), event];
+        let mut batch =
+            Batch::from(vec![self.store.move_seats(), self.store.update_settings(changed, &current.as_written), event]);
         if current.settings.legacy_schemes && !changed.legacy_schemes {
-            batch.extend(killing(&self.store, Closing::OfLegacySchemes, "legacy_switched_off", moment));
+            batch.append(killing(&self.store, Closing::OfLegacySchemes, CloseReason::LegacySwitchedOff, moment));
         }
         let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
-        batch.extend(self.store.announce(change, moment.now));
-        self.commit(batch, AdminRefusal::Overtaken).await
+        batch.announce(change, moment.now);
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 
     /// Settings as the audit tells them: people by their ids.

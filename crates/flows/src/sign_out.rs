@@ -5,12 +5,13 @@ use std::sync::Arc;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::authorize::ReturnRefusal;
 use model::claims::IdTokenHint;
+use model::seat::CloseReason;
 use model::{Moment, SessionId, TrustedApplication};
 use oauth::client::ClientId;
 use oauth::jose::UnverifiedJws;
 use oauth::params::Params;
 use oauth::redirect::with_params;
-use store::{Batch, Change, ChangeKind, Closing, Outcome};
+use store::{Batch, Change, ChangeKind, Closing};
 
 use crate::Fault;
 use crate::api_sessions::killing;
@@ -95,12 +96,10 @@ impl Instance {
             self.store.end_authorizations_of(session, "sign_out", now),
             Trail::new(&self.store, moment.dice, now).event(&event),
         ]);
-        batch.extend(killing(&self.store, Closing::OfSignIn(session), "sign_out", moment));
-        batch.extend(self.store.announce(change, now));
-        match self.store.commit(batch).await? {
-            // A failed guard: somebody else ended it, and announced it.
-            Outcome::Committed | Outcome::GuardFailed { .. } => self.apply(change, moment).await,
-        }
+        batch.append(killing(&self.store, Closing::OfSignIn(session), CloseReason::SignOut, moment));
+        batch.announce(change, now);
+        // A failed guard: somebody else ended it, and announced it.
+        self.commit(batch, now).await.map(|_| ())
     }
 }
 

@@ -3,7 +3,7 @@
 use model::keys::{self, KEPT_AFTER_USE, KeyTimes, RotationRefusal};
 use model::{InstanceSettings, Moment, Timestamp, TrustedApplication};
 use oauth::jose::Algorithm;
-use store::{Batch, Change, ChangeKind, Outcome};
+use store::{Batch, Change, ChangeKind};
 
 use crate::admin::{AdminRefusal, ElevatedOffice, Office};
 use crate::keys::create;
@@ -71,7 +71,7 @@ impl Office<'_> {
             let (state, until) = match key.retired_at {
                 Some(at) => (KeyState::Retired, at.plus(KEPT_AFTER_USE)),
                 None if key.signs_from > now => (KeyState::Published, key.signs_from),
-                None if signing => (KeyState::Signing, key.signs_from.plus(keys::SIGNING_PERIOD)),
+                None if signing => (KeyState::Signing, key.successor_from()),
                 None => (KeyState::Retired, now.plus(KEPT_AFTER_USE)),
             };
             KeyView { times: key.clone(), state, until }
@@ -155,12 +155,7 @@ impl ElevatedOffice<'_> {
             "signs_from": signs_from.seconds(),
         });
         batch.push(self.event_with(&detail, moment));
-        batch.extend(
-            self.store.announce(Change { kind: ChangeKind::Keys, subject: self.store.instance().0 }, moment.now),
-        );
-        Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => Ok(key),
-            Outcome::GuardFailed { .. } => Err(AdminRefusal::Overtaken),
-        })
+        batch.announce(Change { kind: ChangeKind::Keys, subject: self.store.instance().0 }, moment.now);
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| key))
     }
 }

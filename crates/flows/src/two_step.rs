@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::line::is_line;
+use model::seat::CloseReason;
 use model::session::SessionCookie;
 pub use model::two_step::TwoStepRefusal;
 use model::two_step::{
@@ -216,14 +217,13 @@ impl Instance {
         if turns_on {
             let (renewed, secret) = browser.renewed(moment, user.epoch + 1);
             batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
-            batch.extend(killing(&self.store, Closing::OfUser(user.id), "two_step_on", moment));
+            batch.append(killing(&self.store, Closing::OfUser(user.id), CloseReason::TwoStepOn, moment));
             cookie = Some(secret);
         }
         let changed = Change { kind: ChangeKind::User, subject: user.id.0 };
-        batch.extend(self.store.announce(changed, moment.now));
-        match self.store.commit(batch).await? {
+        batch.announce(changed, moment.now);
+        match self.commit(batch, moment.now).await? {
             Outcome::Committed => {
-                self.apply(changed, moment).await?;
                 self.write_to(&user, |letter| letter.two_step_changed(change.told()));
                 Ok(Ok(Changed { recovery_codes, cookie }))
             }
@@ -344,13 +344,13 @@ impl ElevatedOffice<'_> {
         if !user.has_second_factor {
             return Ok(Err(AdminRefusal::Unknown(format!("second factor of {login}: nothing is to be reset"))));
         }
-        let mut batch = vec![
+        let mut batch = Batch::from(vec![
             self.store().raise_user_epoch(&user),
             self.event_about("reset-second-factor", (user.id, &user.login), moment),
-        ];
+        ]);
         batch.extend(self.store().delete_second_factors(user.id));
-        batch.extend(ending_user(self.store(), user.id, moment));
-        self.commit(batch, AdminRefusal::Overtaken).await
+        batch.append(ending_user(self.store(), user.id, moment));
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 }
 

@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use oauth::jose::Algorithm;
+use oauth::secret::sha256;
 
 use crate::Timestamp;
 
-/// How long a key signs before its successor takes over.
+/// How long a key signs at most before its successor takes over.
 pub const SIGNING_PERIOD: Duration = Duration::from_hours(24 * 90);
+
+/// Successors are made over this long before they must be: many instances that were made on one day are not rotated on
+/// one day.
+const SPREAD: Duration = Duration::from_hours(24 * 7);
 
 /// A key is in the published set this long before it signs, so that every cached copy of the set has it.
 pub const PUBLISHED_BEFORE_USE: Duration = Duration::from_hours(24);
@@ -22,6 +27,17 @@ pub struct KeyTimes {
     pub algorithm: Algorithm,
     pub signs_from: Timestamp,
     pub retired_at: Option<Timestamp>,
+}
+
+impl KeyTimes {
+    /// When the successor signs, if it is made on time: up to [`SPREAD`] before the end of [`SIGNING_PERIOD`], by a hash
+    /// of `kid`.
+    pub fn successor_from(&self) -> Timestamp {
+        let digest = sha256(self.kid.as_bytes());
+        let drawn = u64::from_be_bytes(*digest.first_chunk().expect("8 of 32 bytes"));
+        let earlier = Duration::from_secs(drawn % SPREAD.as_secs());
+        self.signs_from.plus(SIGNING_PERIOD).minus(earlier)
+    }
 }
 
 /// What must be done for one algorithm now.
@@ -54,7 +70,7 @@ pub fn duties(keys: &[KeyTimes], algorithm: Algorithm, now: Timestamp) -> Vec<Ke
         None => duties.push(KeyDuty::Create { signs_from: now }),
         Some(current) => {
             let successor_waits = mine().any(|key| key.signs_from > now && key.retired_at.is_none());
-            let due = current.signs_from.plus(SIGNING_PERIOD).minus(PUBLISHED_BEFORE_USE) <= now;
+            let due = current.successor_from().minus(PUBLISHED_BEFORE_USE) <= now;
             if due && !successor_waits {
                 duties.push(KeyDuty::Create { signs_from: now.plus(PUBLISHED_BEFORE_USE) });
             }
@@ -121,8 +137,13 @@ mod tests {
     fn a_key_is_published_before_it_signs_and_kept_after() {
         let at = |day: i64| Timestamp::from_seconds(day * DAY);
         assert_eq!(on_day(&[], 0), [KeyDuty::Create { signs_from: at(0) }]);
-        assert_eq!(on_day(&[key("a", 0, None)], 88), []);
-        assert_eq!(on_day(&[key("a", 0, None)], 89), [KeyDuty::Create { signs_from: at(90) }]);
+        let first = key("a", 0, None);
+        let (latest, over) = (at(90), first.successor_from());
+        assert!(at(83) < over && over <= latest, "{over:?}");
+        let due = over.minus(PUBLISHED_BEFORE_USE);
+        let moment_before = due.minus(Duration::from_secs(1));
+        assert_eq!(duties(std::slice::from_ref(&first), Algorithm::Es256, moment_before), []);
+        assert_eq!(duties(&[first], Algorithm::Es256, due), [KeyDuty::Create { signs_from: over }]);
         let two = [key("a", 0, None), key("b", 90, None)];
         assert_eq!(on_day(&two, 89), []);
         assert_eq!(signing(&two, Algorithm::Es256, at(89)).map(|k| k.kid.as_str()), Some("a"));
@@ -131,6 +152,16 @@ mod tests {
         let retired = [key("a", 0, Some(90)), key("b", 90, None)];
         assert_eq!(on_day(&retired, 91), []);
         assert_eq!(on_day(&retired, 92), [KeyDuty::Delete { kid: "a".into() }]);
+    }
+
+    #[test]
+    fn keys_that_were_made_on_one_day_are_not_replaced_on_one_day() {
+        let day = |kid: String| (key(&kid, 0, None).successor_from().seconds() - 1) / DAY;
+        let mut days = [0; 90];
+        for number in 0..1000 {
+            days[usize::try_from(day(number.to_string())).expect("within 90 days")] += 1;
+        }
+        assert!(days[83..].iter().all(|keys| (100..200).contains(keys)), "{days:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The database decides who holds a seat; a node's memory only serves the sessions it knows. What a node decides from
 //! one look at the database, and when it may act on a timer, is said here, without database and clock.
 
+mod close_reason;
 mod opening;
 mod timer;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::why::{Details, Refusal, when};
 use crate::{ApplicationId, Login, ReferenceTokenId, SessionId, Timestamp, UserId};
 
+pub use close_reason::CloseReason;
 pub use opening::{Opening, OwnRow, Sight, Step};
 pub use timer::{Extension, SlidingTimer};
 

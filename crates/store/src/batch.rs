@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::Value;
+use model::Timestamp;
+
+use crate::{Change, Value};
 
 /// The text of a statement. One that lives as long as the program is recognised by its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,17 +49,37 @@ impl fmt::Debug for Statement {
     }
 }
 
-/// Statements that take effect together, in order, or not at all.
+/// Statements that take effect together, in order, or not at all, and the changes that memory must follow.
 #[derive(Clone, Debug, Default)]
-pub struct Batch(pub(crate) Vec<Statement>);
+pub struct Batch {
+    pub(crate) statements: Vec<Statement>,
+    /// Each with its time. [`crate::Store::commit`] appends their rows of the change feed.
+    pub(crate) changes: Vec<(Change, Timestamp)>,
+}
 
 impl Batch {
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { statements: Vec::new(), changes: Vec::new() }
     }
 
     pub fn push(&mut self, statement: Statement) {
-        self.0.push(statement);
+        self.statements.push(statement);
+    }
+
+    /// Announces a change to every node, in the commit that makes it.
+    pub fn announce(&mut self, change: Change, now: Timestamp) {
+        self.changes.push((change, now));
+    }
+
+    /// Does memory have to follow once this is committed?
+    pub const fn announces(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Moves everything of `other` to the end of this batch.
+    pub fn append(&mut self, other: Self) {
+        self.statements.extend(other.statements);
+        self.changes.extend(other.changes);
     }
 
     #[must_use]
@@ -66,33 +88,25 @@ impl Batch {
         self
     }
 
+    /// Statements, without those of the change feed.
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.statements.len()
     }
 
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.statements.is_empty() && self.changes.is_empty()
     }
 }
 
 impl Extend<Statement> for Batch {
     fn extend<I: IntoIterator<Item = Statement>>(&mut self, statements: I) {
-        self.0.extend(statements);
+        self.statements.extend(statements);
     }
 }
 
 impl From<Vec<Statement>> for Batch {
     fn from(statements: Vec<Statement>) -> Self {
-        Self(statements)
-    }
-}
-
-impl IntoIterator for Batch {
-    type Item = Statement;
-    type IntoIter = std::vec::IntoIter<Statement>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        Self { statements, changes: Vec::new() }
     }
 }
 

@@ -122,6 +122,7 @@ impl Database {
     ///
     /// A caller that goes away after the batch was accepted does not undo it.
     pub async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+        assert!(!batch.announces(), "changes belong to an instance: Store::commit writes them down");
         if batch.is_empty() {
             return Ok(Outcome::Committed);
         }
@@ -203,8 +204,11 @@ impl Store {
         &self.database
     }
 
-    /// See [`Database::commit`].
-    pub async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+    /// See [`Database::commit`]. The batch's changes become rows of the change feed, behind its statements.
+    pub async fn commit(&self, mut batch: Batch) -> Result<Outcome, Fault> {
+        for (change, at) in std::mem::take(&mut batch.changes) {
+            batch.extend(self.announcement(change, at));
+        }
         self.database.commit(batch).await
     }
 

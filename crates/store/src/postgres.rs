@@ -76,7 +76,7 @@ impl Postgres {
         let queued = Arc::clone(&shared.batches).try_acquire_owned().map_err(|error| refused(&error))?;
         let committed = tokio::spawn(async move {
             let _queued = queued;
-            shared.commit(&batch.0).await
+            shared.commit(&batch.statements).await
         });
         committed.await.map_err(Fault::failed)?
     }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use common::Place;
-use model::seat::{Admission, Extension, IDLE, Licences, Seat, SessionKey, Share, ends_at};
+use model::seat::{Admission, CloseReason, Extension, IDLE, Licences, Seat, SessionKey, Share, ends_at};
 use model::session::SessionCookie;
 use model::{
     ApiSessionId, ApplicationId, AuthorizationId, IdentitySession, InstanceId, InstanceSettings, Login,
@@ -125,7 +125,7 @@ async fn open(store: &Store, user: UserId, key: &SessionKey, at: Timestamp) -> A
 
 async fn close(store: &Store, closing: Closing, at: Timestamp) -> usize {
     let close_id = Uuid::now_v7();
-    done(store, store.close_api_sessions(closing, "test", (close_id, at)).to_vec()).await;
+    done(store, store.close_api_sessions(closing, CloseReason::SignOut, (close_id, at)).to_vec()).await;
     let (live, counted) = store.seats_taken().await.expect("no fault");
     assert_eq!(live, counted);
     store.api_sessions_closed(close_id).await.expect("no fault").len()
@@ -320,7 +320,7 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
                  WHERE SUBSTR(e.id, 1, 13) = SUBSTR(s.close_id, 1, 13) AND SUBSTR(e.id, 14) = SUBSTR(s.id, 14))";
     let early = store.query(early, vec![]).await.expect("no fault");
     assert!(early.is_empty(), "an event's id tells when the session was closed, not when it was opened");
-    assert_eq!(trail.iter().filter(|event| event.kind == "session-closed" && event.reason == "test").count(), 7);
+    assert_eq!(trail.iter().filter(|event| event.kind == "session-closed" && event.reason == "sign_out").count(), 7);
 
     let kept = async || store.query("SELECT id FROM api_sessions", vec![]).await.expect("no fault").len();
     open(&store, ALICE, &sign_in(5), T0).await;

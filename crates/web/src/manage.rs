@@ -115,7 +115,7 @@ async fn guarded(
         Ok(manager) => {
             let manager = Arc::new(manager);
             let desk = Desk { manager: Arc::clone(&manager), now: visit.now, dice };
-            let answer = perform(&mut visit, desk, operation, (params, &parts, body)).await;
+            let answer = perform(desk, operation, (params, &parts, body)).await;
             (Some(manager), answer)
         }
     };
@@ -164,7 +164,6 @@ fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Problem> {
 }
 
 async fn perform(
-    visit: &mut Visit,
     desk: Desk,
     operation: &Operation,
     (path, parts, body): (BTreeMap<String, String>, &Parts, Body),
@@ -172,13 +171,5 @@ async fn perform(
     let body = body::read(&parts.headers, body, LARGEST_BODY).await.map_err(Problem::from)?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let asked = Asked { path, query, headers: parts.headers.clone(), body };
-    let answer = (operation.run)(desk, &asked)?;
-    if operation.method == Method::GET {
-        return answer.await;
-    }
-    let instance = visit.instance.clone();
-    let before = instance.newest_change().await?;
-    let answer = answer.await;
-    instance.settle(before, &mut visit.moment()).await?;
-    answer
+    (operation.run)(desk, &asked)?.await
 }

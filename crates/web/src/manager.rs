@@ -76,12 +76,6 @@ struct AtDesk {
     here: String,
 }
 
-/// A form that the administrator sent, and how far the change feed had come before it was acted upon.
-struct Sent {
-    form: Params,
-    since: i64,
-}
-
 /// Why what was asked for is not answered.
 enum Interrupted {
     Fault(Fault),
@@ -127,19 +121,8 @@ impl AtDesk {
     }
 
     /// Reads the form that is to change something.
-    async fn begin(&mut self, headers: &HeaderMap, body: Body) -> Result<Sent, Response> {
-        let form = self.person.form(headers, body).await?;
-        match self.manager.instance().newest_change().await {
-            Ok(since) => Ok(Sent { form, since }),
-            Err(fault) => Err(render::fault_page(&self.person.visit, &fault)),
-        }
-    }
-
-    /// Memory follows what was changed before the answer is sent.
-    async fn end(mut self, since: i64, answer: Answered) -> Response {
-        let instance = Arc::clone(self.manager.instance());
-        let settled = instance.settle(since, &mut self.person.visit.moment()).await;
-        self.answer(settled.map_err(Interrupted::from).and(answer))
+    async fn form(&mut self, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
+        self.person.form(headers, body).await
     }
 
     fn answer(&self, answer: Answered) -> Response {

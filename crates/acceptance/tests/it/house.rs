@@ -14,6 +14,7 @@ mod kills;
 mod legacy;
 mod links;
 mod manager;
+mod memory;
 mod names;
 mod new_passwords;
 mod pages;

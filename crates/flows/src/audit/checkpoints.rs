@@ -79,7 +79,7 @@ async fn replace(
     let now = moment.now;
     let mut batch = Batch::from(store.replace_audit_key(old.map(CheckpointKey::kid), (key.kid(), sealed), now));
     batch.push(Trail::new(store, moment.dice, now).key_rotated("made for the audit", key.kid()));
-    batch.extend(store.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now));
+    batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now);
     store.commit(batch).await
 }
 

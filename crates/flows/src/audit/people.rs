@@ -23,8 +23,8 @@ const PURPOSE: &str = "person in the audit";
 /// People whose keys are remembered while events are sealed.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// The keys under which this process seals. One that was erased meanwhile does no harm: what is sealed under it cannot be
-/// opened by anybody.
+/// The keys under which this process seals, as far as they are known to be committed. One that was erased meanwhile does
+/// no harm: what is sealed under it cannot be opened by anybody.
 pub(super) struct People(Mutex<Cache<Uuid, Key>>);
 
 #[derive(Clone)]
@@ -46,7 +46,8 @@ impl People {
         *self.0.lock() = Cache::new(MOST_REMEMBERED);
     }
 
-    /// The keys of all users that the events are about, made where there was none.
+    /// The keys of all users that the events are about, made where there was none. They are remembered once the batch with
+    /// the new ones is committed ([`Self::remember`]).
     pub(super) async fn keys(
         &self,
         store: &Store,
@@ -71,12 +72,15 @@ impl People {
                 Key::Known(key)
             });
         }
-        let mut remembered = self.0.lock();
-        for (user, key) in &keys {
-            remembered.insert(*user, key.clone());
-        }
-        drop(remembered);
         Ok((Keys(keys), new_keys))
+    }
+
+    /// The batch that wrote the new ones of these keys is committed.
+    pub(super) fn remember(&self, Keys(keys): Keys) {
+        let mut remembered = self.0.lock();
+        for (user, key) in keys {
+            remembered.insert(user, key);
+        }
     }
 }
 

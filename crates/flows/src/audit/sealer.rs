@@ -151,15 +151,18 @@ impl Sealer {
         let seed = moment.dice.secret();
         let seal = aside(move || {
             let (events, people) = take_out(instance, events, &keys, &seed);
-            Seal::new(instance, &head, now, events, people)
+            (Seal::new(instance, &head, now, events, people), keys)
         });
-        let seal = seal.await?;
+        let (seal, keys) = seal.await?;
         let sealed = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
         // The new seal first: who comes second learns it before anything else is done.
         let mut batch = Batch::from(vec![self.store.insert_seal(seal)]);
         batch.extend(new_keys.into_iter().chain(taking_rows).chain(taking_blocks));
         Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => Attempt::Sealed(sealed),
+            Outcome::Committed => {
+                self.people.remember(keys);
+                Attempt::Sealed(sealed)
+            }
             Outcome::GuardFailed { .. } => Attempt::Overtaken,
         })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::Moment;
 use model::audit::Visitor;
 use model::mail::Letter;
+use model::seat::CloseReason;
 use model::session::SessionCookie;
 use model::user::Password;
 use oauth::secret::Presented;
@@ -64,11 +65,10 @@ impl Instance {
         batch.push(self.store.set_password(&user, &hash, moment.now));
         batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
         batch.push(self.told(moment, visitor, browser, &detail));
-        batch.extend(killing(&self.store, Closing::OfUser(user.id), "user_changed", moment));
-        batch.extend(self.store.announce(change, moment.now));
-        match self.store.commit(batch).await? {
+        batch.append(killing(&self.store, Closing::OfUser(user.id), CloseReason::UserChanged, moment));
+        batch.announce(change, moment.now);
+        match self.commit(batch, moment.now).await? {
             Outcome::Committed => {
-                self.apply(change, moment).await?;
                 self.write_to(&user, Letter::password_changed);
                 Ok(Ok(cookie))
             }

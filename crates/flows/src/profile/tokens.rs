@@ -17,7 +17,7 @@ use store::{Batch, Outcome};
 use super::{MOST_LOOKS, NotYours, Overtaken};
 use crate::audit::Trail;
 use crate::instance::Instance;
-use crate::reference_tokens::{new_token, of_token};
+use crate::reference_tokens::new_token;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -207,12 +207,9 @@ impl Instance {
             }
             let mut batch = Batch::new();
             for token in &tokens {
-                batch.extend(self.revoking(moment, visitor, token, "owner"));
+                batch.append(self.revoking(moment, visitor, token, "owner"));
             }
-            if self.store.commit(batch).await? == Outcome::Committed {
-                for token in tokens {
-                    self.apply(of_token(&token), moment).await?;
-                }
+            if self.commit(batch, moment.now).await? == Outcome::Committed {
                 return Ok(Ok(()));
             }
         }

@@ -171,7 +171,7 @@ impl Writer {
 
     fn savepoint(&mut self, batch: &Batch) -> Result<Result<Outcome, Fault>, Fault> {
         self.connected.control("SAVEPOINT batch")?;
-        let answer = self.apply(&batch.0);
+        let answer = self.apply(&batch.statements);
         if let Err(fault) = &answer
             && self.ends_the_transaction(fault)
         {

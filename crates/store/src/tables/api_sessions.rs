@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use model::seat::{Admission, Extension, Licences, OwnRow, Seat, SessionKey, Share};
+use model::seat::{Admission, CloseReason, Extension, Licences, OwnRow, Seat, SessionKey, Share};
 use model::{
     ApiSessionId, ApplicationId, InstanceId, InstanceSettings, Login, ReferenceTokenId, SessionId, Timestamp, UserId,
 };
@@ -234,7 +234,8 @@ impl Database {
 pub struct ClosedApiSession {
     pub id: ApiSessionId,
     pub key: SessionKey,
-    pub reason: String,
+    /// `None` for a reason of a newer version.
+    pub reason: Option<CloseReason>,
 }
 
 impl Database {
@@ -355,7 +356,7 @@ impl Store {
         let key =
             |row: &Row| SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"));
         let closed = |row: &Row| {
-            let reason = row.opt_text(2)?.unwrap_or_default();
+            let reason = row.opt_text(2)?.as_deref().and_then(CloseReason::parse);
             Ok(ClosedApiSession { id: ApiSessionId(row.uuid(0)?), key: key(row)?, reason })
         };
         rows.iter().map(closed).collect()
@@ -490,7 +491,7 @@ impl Store {
     pub fn close_api_sessions(
         &self,
         closing: Closing,
-        reason: &'static str,
+        reason: CloseReason,
         (close_id, now): (Uuid, Timestamp),
     ) -> [Statement; 4] {
         let (condition, mut params) = closing.condition();
@@ -499,7 +500,7 @@ impl Store {
             "UPDATE api_sessions AS s SET closed_at = ${at}, close_reason = ${why}, close_id = ${together} \
              WHERE s.instance = $1 AND s.closed_at IS NULL AND {condition}"
         );
-        params.extend(values![now.micros(), reason, close_id]);
+        params.extend(values![now.micros(), reason.as_str(), close_id]);
         [
             self.move_seats(),
             statement(close, self.with_instance(params)),

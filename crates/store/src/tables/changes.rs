@@ -51,7 +51,7 @@ pub struct Change {
 impl Store {
     /// Two statements, in this order: the number is drawn under the instance's row lock, so that a change is never
     /// committed behind one with a higher number.
-    pub fn announce(&self, change: Change, now: Timestamp) -> [Statement; 2] {
+    pub(crate) fn announcement(&self, change: Change, now: Timestamp) -> [Statement; 2] {
         [
             self.bound("UPDATE instances SET feed = feed + 1 WHERE id = $1", vec![]).expect(1),
             self.bound(

@@ -18,7 +18,7 @@ use oauth::secret::{ClientSecret, Presented};
 use serde_json::json;
 
 use self::form::{entered, fields};
-use super::{Answered, AtDesk, Interrupted, READ, Sent, asked, at, done, id, overtaken, paged, refused, said, version};
+use super::{Answered, AtDesk, Interrupted, READ, asked, at, done, id, overtaken, paged, refused, said, version};
 use crate::pages::manager::{Button, Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
 use crate::pages::profile::When;
 use crate::render;
@@ -211,12 +211,12 @@ pub(super) async fn with_system_user(
 }
 
 pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = created(&mut at_desk, &sent.form).await;
-    at_desk.end(sent.since, answer).await
+    let answer = created(&mut at_desk, &form).await;
+    at_desk.answer(answer)
 }
 
 async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
@@ -382,15 +382,15 @@ fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<Part> {
 }
 
 pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = changed(&mut at_desk, &text, &sent).await;
-    at_desk.end(sent.since, answer).await
+    let answer = changed(&mut at_desk, &text, &form).await;
+    at_desk.answer(answer)
 }
 
-async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> Answered {
+async fn changed(at_desk: &mut AtDesk, text: &str, form: &Params) -> Answered {
     let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
     match form.get("do") {
         Some("save") => save(at_desk, &application, form).await,

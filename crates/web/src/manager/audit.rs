@@ -124,12 +124,11 @@ pub(super) async fn export(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Re
 }
 
 pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
-        Err(page) => return page,
-    };
+    if let Err(page) = at_desk.form(&headers, body).await {
+        return page;
+    }
     let answer = verified(&mut at_desk).await;
-    at_desk.end(sent.since, answer).await
+    at_desk.answer(answer)
 }
 
 async fn verified(at_desk: &mut AtDesk) -> Answered {

@@ -94,12 +94,12 @@ fn known_already(at_desk: &AtDesk, known: &TrustedApplication) -> Response {
 }
 
 pub(super) async fn install(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = installed(&mut at_desk, &sent.form).await;
-    at_desk.end(sent.since, answer).await
+    let answer = installed(&mut at_desk, &form).await;
+    at_desk.answer(answer)
 }
 
 async fn installed(at_desk: &mut AtDesk, form: &Params) -> Answered {
@@ -158,12 +158,12 @@ async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
 }
 
 pub(super) async fn uninstall(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = uninstalled(&mut at_desk, &sent.form).await;
-    at_desk.end(sent.since, answer).await
+    let answer = uninstalled(&mut at_desk, &form).await;
+    at_desk.answer(answer)
 }
 
 async fn uninstalled(at_desk: &mut AtDesk, form: &Params) -> Answered {

@@ -132,15 +132,15 @@ async fn preview(at_desk: &mut AtDesk, algorithm: Algorithm) -> Answered {
 }
 
 pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = match sent.form.get("algorithm").map(str::parse::<Algorithm>) {
-        Some(Ok(algorithm)) => changed(&mut at_desk, sent.form.get("do"), algorithm).await,
+    let answer = match form.get("algorithm").map(str::parse::<Algorithm>) {
+        Some(Ok(algorithm)) => changed(&mut at_desk, form.get("do"), algorithm).await,
         _ => Ok(at_desk.gone()),
     };
-    at_desk.end(sent.since, answer).await
+    at_desk.answer(answer)
 }
 
 async fn changed(at_desk: &mut AtDesk, does: Option<&str>, algorithm: Algorithm) -> Answered {

@@ -111,17 +111,17 @@ fn overview(at_desk: &AtDesk, role: &Role, permissions: &Permissions, said: Said
 }
 
 pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let permissions = Permissions { read: lines(&sent.form, "read"), update: lines(&sent.form, "update") };
-    let answer = match sent.form.get("do") {
-        Some("create") => create(&mut at_desk, &sent.form, permissions).await,
-        Some(does @ ("save" | "delete")) => changed(&mut at_desk, does, &sent.form, permissions).await,
+    let permissions = Permissions { read: lines(&form, "read"), update: lines(&form, "update") };
+    let answer = match form.get("do") {
+        Some("create") => create(&mut at_desk, &form, permissions).await,
+        Some(does @ ("save" | "delete")) => changed(&mut at_desk, does, &form, permissions).await,
         _ => Ok(at_desk.gone()),
     };
-    at_desk.end(sent.since, answer).await
+    at_desk.answer(answer)
 }
 
 async fn create(at_desk: &mut AtDesk, form: &Params, permissions: Permissions) -> Answered {

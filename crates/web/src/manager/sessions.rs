@@ -150,12 +150,12 @@ fn line(row: &ApiSessionRow, register: &Register, now: Timestamp) -> Row {
 }
 
 pub(super) async fn end(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = ended(&mut at_desk, &sent.form).await;
-    at_desk.end(sent.since, answer).await
+    let answer = ended(&mut at_desk, &form).await;
+    at_desk.answer(answer)
 }
 
 async fn ended(at_desk: &mut AtDesk, form: &Params) -> Answered {

@@ -133,12 +133,12 @@ fn entered(form: &Params) -> Map<String, Value> {
 }
 
 pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = changed(&mut at_desk, &sent.form).await;
-    at_desk.end(sent.since, answer).await
+    let answer = changed(&mut at_desk, &form).await;
+    at_desk.answer(answer)
 }
 
 async fn changed(at_desk: &mut AtDesk, form: &Params) -> Answered {

@@ -119,16 +119,16 @@ fn line(token: &ReferenceToken, register: &Register, now: Timestamp) -> Row {
 }
 
 pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = match sent.form.get("do") {
-        Some("issue") => issue(&mut at_desk, &sent.form).await,
-        Some("revoke") => revoke(&mut at_desk, &sent.form).await,
+    let answer = match form.get("do") {
+        Some("issue") => issue(&mut at_desk, &form).await,
+        Some("revoke") => revoke(&mut at_desk, &form).await,
         _ => Ok(at_desk.gone()),
     };
-    at_desk.end(sent.since, answer).await
+    at_desk.answer(answer)
 }
 
 async fn revoke(at_desk: &mut AtDesk, form: &Params) -> Answered {

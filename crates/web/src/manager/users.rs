@@ -12,7 +12,7 @@ use model::user::{PersonRecord, person_problems};
 use model::{ApplicationId, Email, UserId, UserType};
 use oauth::params::Params;
 
-use super::{Answered, AtDesk, READ, Sent, asked, at, done, id, is_checked, overtaken, paged, refused, said, version};
+use super::{Answered, AtDesk, READ, asked, at, done, id, is_checked, overtaken, paged, refused, said, version};
 use crate::pages::manager::{Button, Cell, Content, Field, Form, Link, List, Part, Row, Said, Section};
 use crate::pages::profile::When;
 
@@ -138,12 +138,12 @@ async fn registration(at_desk: &mut AtDesk, entered: &Params, said: Said) -> Ans
 }
 
 pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = created(&mut at_desk, &sent.form).await;
-    at_desk.end(sent.since, answer).await
+    let answer = created(&mut at_desk, &form).await;
+    at_desk.answer(answer)
 }
 
 async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
@@ -299,15 +299,15 @@ async fn connected(at_desk: &mut AtDesk, login: &str, here: &str) -> Result<List
 }
 
 pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
-    let sent = match at_desk.begin(&headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = changed(&mut at_desk, &text, &sent).await;
-    at_desk.end(sent.since, answer).await
+    let answer = changed(&mut at_desk, &text, &form).await;
+    at_desk.answer(answer)
 }
 
-async fn changed(at_desk: &mut AtDesk, text: &str, Sent { form, .. }: &Sent) -> Answered {
+async fn changed(at_desk: &mut AtDesk, text: &str, form: &Params) -> Answered {
     let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
     let (office, mut moment) = at_desk.open();
     let Ok(row) = office.user_by_id(UserId(id)).await? else { return Ok(at_desk.gone()) };

@@ -19,7 +19,7 @@ use oauth::secret::{ClientSecret, Presented};
 
 use self::flow::{Client, Trial};
 use super::{HERE, found};
-use crate::manager::{Answered, AtDesk, Interrupted, Sent, is_checked, refused};
+use crate::manager::{Answered, AtDesk, Interrupted, is_checked, refused};
 use crate::pages::manager::{Content, Field, Form, Input, Link, Part, Said, Step};
 use crate::visit::Gate;
 
@@ -144,20 +144,20 @@ pub(in crate::manager) async fn run(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let sent = match at_desk.begin(&parts.headers, body).await {
-        Ok(sent) => sent,
+    let form = match at_desk.form(&parts.headers, body).await {
+        Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = ran(&mut at_desk, Trial::new(gate, &parts), &text, &sent).await;
-    at_desk.end(sent.since, answer).await
+    let answer = ran(&mut at_desk, Trial::new(gate, &parts), &text, &form).await;
+    at_desk.answer(answer)
 }
 
-async fn ran(at_desk: &mut AtDesk, mut trial: Trial, text: &str, sent: &Sent) -> Answered {
+async fn ran(at_desk: &mut AtDesk, mut trial: Trial, text: &str, form: &Params) -> Answered {
     let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
-    let mut wanted = Wanted::entered(&sent.form);
+    let mut wanted = Wanted::entered(form);
     let is_confidential = application.to_record().client_type == RecordClientType::Confidential;
     let made = if is_confidential && wanted.secret.is_none() {
-        match lend_secret(at_desk, &application, sent.since).await? {
+        match lend_secret(at_desk, &application).await? {
             Ok((id, secret)) => {
                 wanted.secret = Some(secret);
                 Some(id)
@@ -191,13 +191,10 @@ type Lent = (String, Presented<ClientSecret>);
 async fn lend_secret(
     at_desk: &mut AtDesk,
     application: &TrustedApplication,
-    since: i64,
 ) -> Result<Result<Lent, AdminRefusal>, Interrupted> {
     let expires = at_desk.now().plus(LONGEST_RUN);
     let (office, mut moment) = at_desk.elevate()?;
     let lent = office.add_secret_to(application, ("try it", Some(expires)), &mut moment).await?;
-    let instance = Arc::clone(at_desk.manager.instance());
-    instance.settle(since, &mut at_desk.person.visit.moment()).await?;
     Ok(lent.map(|(secret, shown)| (secret.id, shown)))
 }
 

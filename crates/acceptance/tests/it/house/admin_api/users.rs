@@ -149,7 +149,7 @@ async fn no_community_user_administers() {
     let mut row = store.user_row(carol).await.expect("no fault").expect("carol is there");
     row.user.admin_flag = true;
     let mut batch = Batch::new().with(store.update_user(&row, false, house.now()));
-    batch.extend(store.announce(Change { kind: ChangeKind::User, subject: carol.0 }, house.now()));
+    batch.announce(Change { kind: ChangeKind::User, subject: carol.0 }, house.now());
     assert_eq!(store.commit(batch).await.expect("no fault"), Outcome::Committed);
     house.catch_up().await;
     let mut browser = house.browser("carol");
