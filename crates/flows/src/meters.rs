@@ -55,6 +55,11 @@ impl Instance {
         &self.meters
     }
 
+    /// Whether the database holds a change that memory could not follow.
+    pub fn is_behind(&self) -> bool {
+        self.following.is_behind()
+    }
+
     /// Audit events that wait to be written, in bytes.
     pub fn notebook(&self) -> Fill {
         self.audit.fill()

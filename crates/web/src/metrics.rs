@@ -269,6 +269,13 @@ impl Figures {
                 |m| m.0.encode_gauge(&age.as_secs_f64()),
             )?;
         }
+        page.gauge("gatehouse_memory_behind", "Memory lacks a change that is committed", |m| {
+            let mut instances = house.instances().iter();
+            instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.is_behind())))
+        })?;
+        page.counter("gatehouse_task_panics", "Panics in background tasks, by task", |m| {
+            house.task_panics().into_iter().try_for_each(|(task, count)| m.number(&[("task", task)], count))
+        })?;
         let (sent, lost) = house.letters();
         page.counter("gatehouse_letters", "Mail to people, by outcome", |m| {
             m.number(&[("outcome", "sent")], sent)?;

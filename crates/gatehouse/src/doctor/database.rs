@@ -176,12 +176,12 @@ fn signing_keys(instance: &str, times: &[KeyTimes], now: Timestamp, report: &mut
     for algorithm in algorithms {
         let Some(key) = signing(times, algorithm, now) else { continue };
         let name = algorithm.as_str();
-        let (age, ends) = (now.since(key.signs_from), key.signs_from.plus(SIGNING_PERIOD));
-        if ends < now {
+        let age = now.since(key.signs_from);
+        if key.signs_from.plus(SIGNING_PERIOD) < now {
             let what = format!("{instance}: the {name} key signs for {} and should have been replaced", days(age));
             report.warning("keys", what, "start the server: it replaces keys by itself, a day after it noticed");
         } else {
-            let rest = days(ends.since(now));
+            let rest = days(key.successor_from().since(now));
             report.ok(
                 "keys",
                 format!("{instance}: the {name} key signs for {}, its next takes over in {rest}", days(age)),
