@@ -8,8 +8,8 @@ use model::seat::CloseReason;
 use model::session::SessionCookie;
 pub use model::two_step::TwoStepRefusal;
 use model::two_step::{
-    CodeRefusal, LONGEST_PASSKEY_NAME, MOST_PASSKEYS, RECOVERY_CODES, RecoveryCode, TotpSecret, check_factor_change,
-    code_as_typed, recovery_code,
+    CodeRefusal, LONGEST_PASSKEY_NAME, MOST_PASSKEYS, Proof, RECOVERY_CODES, RecoveryCode, TotpSecret,
+    check_factor_change, code_as_typed, recovery_code,
 };
 use model::user::Password;
 use model::{Moment, PasskeyId, Timestamp, User};
@@ -107,7 +107,8 @@ pub struct Changed {
 struct Planned {
     /// The first is guarded: it must be the one that does it.
     statements: Vec<Statement>,
-    adds: bool,
+    /// What a factor that is added proves, with the password of the same form.
+    adds: Option<Proof>,
     /// What a failed guard of these statements means.
     if_guarded: TwoStepRefusal,
 }
@@ -203,9 +204,9 @@ impl Instance {
             Ok(planned) => planned,
             Err(refusal) => return self.refuse_change(moment, visitor, &user, refusal),
         };
-        let turns_on = planned.adds && !user.has_second_factor;
+        let first = planned.adds.filter(|_| !user.has_second_factor);
         let mut batch = Batch::new();
-        batch.push(if turns_on { self.store.raise_user_epoch(&user) } else { self.store.hold_user(&user) });
+        batch.push(if first.is_some() { self.store.raise_user_epoch(&user) } else { self.store.hold_user(&user) });
         batch.extend(planned.statements);
         let recovery_codes = self.renew_recovery_codes(moment, &user, change, &mut batch).await?;
         let event = AuditEvent::done(moment.now, AuditKind::TwoStepChange, visitor)
@@ -214,8 +215,10 @@ impl Instance {
             .detail(&serde_json::json!({ "what": change.what() }));
         batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
         let mut cookie = None;
-        if turns_on {
-            let (renewed, secret) = browser.renewed(moment, user.epoch + 1);
+        if let Some(proof) = first {
+            // Who has just shown both factors need not sign in again to add the next one.
+            let (mut renewed, secret) = browser.renewed(moment, user.epoch + 1);
+            (renewed.auth_time, renewed.amr) = (moment.now, proof.amr());
             batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
             batch.append(killing(&self.store, Closing::OfUser(user.id), CloseReason::TwoStepOn, moment));
             cookie = Some(secret);
@@ -251,12 +254,12 @@ impl Instance {
                 };
                 let sealed = self.master.seal(*self.store.instance(), &totp_purpose(user.id), secret.as_bytes());
                 let insert = self.store.insert_authenticator_app(user.id, (sealed, step), moment.now);
-                planned(vec![insert], true, TwoStepRefusal::Overtaken)
+                planned(vec![insert], Some(Proof::Code), TwoStepRefusal::Overtaken)
             }
             TwoStepChange::RemoveApp => {
                 let delete = self.store.delete_authenticator_app(user.id).expect(1);
                 let needless = self.store.delete_needless_recovery_codes(user.id);
-                planned(vec![delete, needless], false, TwoStepRefusal::Overtaken)
+                planned(vec![delete, needless], None, TwoStepRefusal::Overtaken)
             }
             TwoStepChange::AddPasskey { state, answer, name } => {
                 let Some(name) = passkey_name(name) else { return Ok(Err(TwoStepRefusal::PasskeyName)) };
@@ -278,16 +281,17 @@ impl Instance {
                     created_at: moment.now,
                     last_used_at: None,
                 };
-                planned(vec![self.store.insert_passkey(&new), spend], true, TwoStepRefusal::PasskeyTaken)
+                let statements = vec![self.store.insert_passkey(&new), spend];
+                planned(statements, Some(Proof::NewPasskey), TwoStepRefusal::PasskeyTaken)
             }
             TwoStepChange::RemovePasskey(id) => {
                 let delete = self.store.delete_passkey(user.id, id);
                 let needless = self.store.delete_needless_recovery_codes(user.id);
-                planned(vec![delete, needless], false, TwoStepRefusal::Overtaken)
+                planned(vec![delete, needless], None, TwoStepRefusal::Overtaken)
             }
             TwoStepChange::NewRecoveryCodes if !user.has_second_factor => Ok(Err(TwoStepRefusal::NotOn)),
             TwoStepChange::NewRecoveryCodes => {
-                planned(vec![self.store.delete_recovery_codes(user.id)], false, TwoStepRefusal::Overtaken)
+                planned(vec![self.store.delete_recovery_codes(user.id)], None, TwoStepRefusal::Overtaken)
             }
         }
     }

@@ -141,6 +141,8 @@ pub enum Proof {
         synced: bool,
         after_password: bool,
     },
+    /// The password, and a passkey that was made at this moment: a registration does not say where the key is kept.
+    NewPasskey,
 }
 
 impl Proof {
@@ -152,6 +154,7 @@ impl Proof {
             Self::Code | Self::RecoveryCode => &["pwd", "otp", "mfa"],
             Self::Passkey { synced, after_password: true } => &["pwd", key(synced), "user", "mfa"],
             Self::Passkey { synced, after_password: false } => &[key(synced), "user", "mfa"],
+            Self::NewPasskey => &["pwd", "user", "mfa"],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }
@@ -162,7 +165,7 @@ impl Proof {
             Self::Password => "password",
             Self::Code => "authenticator_app",
             Self::RecoveryCode => "recovery_code",
-            Self::Passkey { .. } => "passkey",
+            Self::Passkey { .. } | Self::NewPasskey => "passkey",
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use acceptance::{App, TestHouse, on_both};
+use flows::admin::UserDraft;
+use model::UserType;
+use store::{Batch, statement};
 
 use crate::FIRST;
 
@@ -200,4 +203,34 @@ async fn on_postgres_nodes_that_seal_at_once_put_each_event_into_one_seal() {
     if let Some(place) = acceptance::Place::postgres().await {
         nodes_that_seal_at_once_put_each_event_into_one_seal(TestHouse::on(place).await).await;
     }
+}
+
+/// A key that was made for a person in a seal that failed was never written: the next try must not seal under it.
+#[tokio::test]
+async fn a_seal_that_the_database_refuses_leaves_nothing_behind() {
+    let house = TestHouse::open().await;
+    let store = house.store().await;
+    let run = async |sql: &'static str| {
+        let done = store.database().commit(Batch::new().with(statement(sql, vec![]))).await;
+        assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+    };
+    run("CREATE TRIGGER broken BEFORE INSERT ON audit_seals BEGIN SELECT RAISE(ABORT, 'the disk is full'); END").await;
+    let draft = UserDraft {
+        login: "eve",
+        user_type: UserType::Internal,
+        is_admin: false,
+        name: "Eve",
+        email: None,
+        role: None,
+        enabled: true,
+    };
+    let mut dice = house.dice();
+    let made = house.office().await.create_user(draft, &mut house.moment(&mut dice)).await;
+    made.expect("the database answers").expect("a good draft");
+    house.house.seal().await.expect_err("no seal is written");
+
+    run("DROP TRIGGER broken").await;
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
 }

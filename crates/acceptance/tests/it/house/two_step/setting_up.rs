@@ -114,15 +114,17 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
     let app = set_up_app(&house, &mut alice).await;
     let password = alice.password.clone();
     let csrf = alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned();
-    // At the sign-in that added the factor by the password alone, and at one by both steps that is too old.
+    let just_added = alice.open("/profile/two-step/confirm?what=app").await;
+    assert_eq!(just_added.page(), "profile-two-step-confirm", "password and code were shown a moment ago");
+    // At the sign-in that added the factor, and at one by both steps, once they are too old.
     for is_by_both in [false, true] {
         let csrf = if is_by_both {
             prove(&house, &mut alice, &app).await;
-            house.advance(Duration::from_secs(601));
             alice.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned()
         } else {
             csrf.clone()
         };
+        house.advance(Duration::from_secs(601));
         for (page, action) in CHANGES {
             let shown = alice.open(page).await;
             if action != "/profile/two-step/app" {
