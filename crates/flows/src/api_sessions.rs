@@ -405,6 +405,7 @@ impl Instance {
     /// Writes down what memory learnt. Where crowds call, sliding timers that are left wait for the next beat. No part
     /// waits for another; the first fault is answered.
     pub(crate) async fn flush(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        let _turn = self.flushing.lock().await;
         let most = if self.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
         let now = moment.now;
         let (sessions, events, calls, proven, used, legacy) = tokio::join!(

@@ -74,6 +74,8 @@ pub struct Instance {
     pub(crate) drawing: Arc<Semaphore>,
     pub(crate) relying_party: Option<RelyingParty>,
     pub(crate) master: Arc<MasterKey>,
+    /// One flush at a time: who has flushed knows that everything noted before is written, also what another flush took.
+    pub(crate) flushing: tokio::sync::Mutex<()>,
     /// Woken when something is to be signed for which there is no key yet.
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) following: Following,
@@ -152,6 +154,7 @@ impl Instance {
             passwords: Arc::clone(&shared.passwords),
             drawing: Arc::clone(&shared.drawing),
             master: Arc::clone(&shared.master),
+            flushing: tokio::sync::Mutex::default(),
             keys_wanted: Arc::clone(&shared.keys_wanted),
             following,
             settings: ArcSwap::from_pointee(settings),
