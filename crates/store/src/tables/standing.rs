@@ -1,10 +1,9 @@
-//! Does everything that an access token names still stand? Asked with an opening, and instead of a memory that may be
-//! behind.
+//! Whether everything that an access token names still stands: a guard of the batch that opens a session.
 
 use model::{ApplicationId, AuthorizationId, ReferenceTokenId, SessionId, UserId};
 use uuid::Uuid;
 
-use crate::{Fault, Statement, Store, Value, values};
+use crate::{Statement, Store, Value, values};
 
 /// What a token names that may have ended.
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +45,6 @@ fn params(token: &TokenNames) -> Vec<Value> {
 }
 
 impl Store {
-    pub async fn token_stands(&self, token: &TokenNames) -> Result<bool, Fault> {
-        Ok(self.row(STANDS, params(token)).await?.is_some())
-    }
-
     /// Guard: it stands.
     pub fn expect_token_stands(&self, token: &TokenNames) -> Statement {
         self.bound(STANDS, params(token)).expect(1)
