@@ -17,6 +17,7 @@ use model::{
     TrustedApplication, User, UserId, UserType,
 };
 use oauth::client::ClientId;
+use oauth::jose::Algorithm;
 use oauth::secret::{ClientSecret, Digest, Presented};
 use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store};
 
@@ -212,16 +213,17 @@ impl<'a> Office<'a> {
         Ok(found.map(|(user, hash)| (user, hash.is_some())).ok_or_else(unknown))
     }
 
-    /// The keys that an application's tokens are signed with, where this is the server that signs; a server that follows
-    /// a command line makes them when it hears of the application.
+    /// The keys that a changed record or setting needs, where this is the server that signs; a server that follows a
+    /// command line makes them when it hears of the change.
     pub(crate) async fn prepare_keys(
         &self,
-        application: &TrustedApplication,
+        algorithms: impl IntoIterator<Item = Algorithm>,
         moment: &mut Moment<'_>,
     ) -> Result<(), Fault> {
-        let Some(instance) = self.instance else { return Ok(()) };
-        let own = [application.access_token_algorithm, application.id_token_algorithm];
-        instance.prepare_keys(&own.into_iter().flatten().collect::<Vec<_>>(), moment).await
+        match self.instance {
+            Some(instance) => instance.prepare_keys(&algorithms.into_iter().collect::<Vec<_>>(), moment).await,
+            None => Ok(()),
+        }
     }
 
     /// An event about a user: by id for good, by login until the person is erased.
@@ -477,7 +479,7 @@ impl ElevatedOffice<'_> {
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };
         let application = accepted.application;
-        self.prepare_keys(&application, moment).await?;
+        self.prepare_keys(application.own_algorithms(), moment).await?;
         let mut batch = Batch::new().with(self.store.insert_application(&application, moment.now));
         batch.extend(secrets.iter().map(|secret| self.insert_secret(id, secret, moment.now)));
         batch.push(self.event("create-application", application.uri.as_str(), moment));

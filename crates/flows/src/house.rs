@@ -402,7 +402,11 @@ async fn seal(house: Arc<House>, mut stopping: Stopping) {
 async fn keep_keys(house: Arc<House>, mut stopping: Stopping) {
     let mut well = true;
     loop {
-        tell(&mut well, house.keep_keys().await, "signing keys are not rotated");
+        // Many keys may be due at once: a server that stops does not wait until all are made.
+        tokio::select! {
+            done = house.keep_keys() => tell(&mut well, done, "signing keys are not rotated"),
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
         let wanted = tokio::time::timeout(KEYS_EVERY, house.keys_wanted.notified());
         tokio::select! {
             _woken_or_due = wanted => {}

@@ -146,7 +146,7 @@ pub(crate) fn algorithms<'a>(
     applications: impl IntoIterator<Item = &'a TrustedApplication>,
 ) -> Vec<Algorithm> {
     let mut algorithms = vec![Algorithm::Rs256];
-    let own = applications.into_iter().flat_map(|app| [app.access_token_algorithm, app.id_token_algorithm]).flatten();
+    let own = applications.into_iter().flat_map(TrustedApplication::own_algorithms);
     for algorithm in [settings.access_token_algorithm, settings.id_token_algorithm].into_iter().chain(own) {
         if !algorithms.contains(&algorithm) {
             algorithms.push(algorithm);

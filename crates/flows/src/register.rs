@@ -114,7 +114,7 @@ impl ElevatedOffice<'_> {
         };
         let mut application = accepted.application;
         let ends_tokens = current.outlived_by(&application);
-        self.prepare_keys(&application, moment).await?;
+        self.prepare_keys(application.own_algorithms(), moment).await?;
         let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),
             self.change_event(

@@ -228,6 +228,7 @@ impl Office<'_> {
         event: Statement,
         moment: &mut Moment<'_>,
     ) -> Answer<(), AdminRefusal> {
+        self.prepare_keys([changed.access_token_algorithm, changed.id_token_algorithm], moment).await?;
         let mut batch =
             Batch::from(vec![self.store.move_seats(), self.store.update_settings(changed, &current.as_written), event]);
         if current.settings.legacy_schemes && !changed.legacy_schemes {

@@ -291,6 +291,11 @@ impl TrustedApplication {
         user.may_sign_in() && self.sign_in.allows(user.user_type)
     }
 
+    /// What its tokens are signed with, where that is not the instance's choice.
+    pub fn own_algorithms(&self) -> impl Iterator<Item = Algorithm> + use<> {
+        [self.access_token_algorithm, self.id_token_algorithm].into_iter().flatten()
+    }
+
     /// Browser origins that may read answers across origins: given ones, else those of the redirect URIs.
     pub fn origins(&self) -> impl Iterator<Item = String> + '_ {
         let derived = self.cors_origins.is_empty();

@@ -51,6 +51,22 @@ async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(
     }
 }
 
+/// A key that a setting needs is there with the answer.
+#[tokio::test]
+async fn an_algorithm_of_the_settings_is_signed_with_from_the_answer_on() {
+    let house = TestHouse::open().await;
+    let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let client = house.client();
+    let read = client.get_with(&format!("{ROOT}/settings"), &token).await;
+    let path = format!("{ROOT}/settings");
+    let ask = client.ask(&Method::PATCH, &path).bearer(&token).header("if-match", read.header("etag"));
+    let body = json!({ "access_token_algorithm": "PS256" }).to_string();
+    let changed = ask.body("application/json", body).send().await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let signed = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    assert_eq!(client.call_api(&signed).await.status, 200);
+}
+
 async fn commit(house: &TestHouse, statements: Vec<Statement>, kind: ChangeKind) {
     let store = house.store().await;
     let mut batch = Batch::from(statements);
