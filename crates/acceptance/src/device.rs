@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 /// that it is refused.
 pub struct Device {
     key: EcdsaKeyPair,
+    /// PKCS #8, so that a test can keep the device.
+    pub private: Vec<u8>,
     pub credential: [u8; 16],
     pub user_handle: String,
     /// Signatures so far, as the device tells; 0 where it does not count.
@@ -39,11 +41,38 @@ fn options(written: &str) -> Value {
 
 impl Device {
     pub fn new(origin: &str) -> Self {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key can be made");
+        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new());
+        let private = key.expect("a key can be made").as_ref().to_vec();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &private).expect("it was just made");
         let mut credential = [0; 16];
         aws_lc_rs::rand::fill(&mut credential).expect("there is randomness");
         let user_handle = String::new();
-        Self { key, credential, user_handle, count: 0, synced: false, verifies: true, origin: origin.to_owned() }
+        Self {
+            key,
+            private,
+            credential,
+            user_handle,
+            count: 0,
+            synced: false,
+            verifies: true,
+            origin: origin.to_owned(),
+        }
+    }
+
+    /// A device that was kept.
+    pub fn kept(origin: &str, private: &[u8], (credential, user_handle): ([u8; 16], &str)) -> Self {
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, private).expect("a key that was kept");
+        let (private, user_handle) = (private.to_vec(), user_handle.to_owned());
+        Self {
+            key,
+            private,
+            credential,
+            user_handle,
+            count: 0,
+            synced: false,
+            verifies: true,
+            origin: origin.to_owned(),
+        }
     }
 
     /// Makes the passkey that a page asked for; what the page's script would send.

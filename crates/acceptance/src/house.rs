@@ -74,6 +74,25 @@ impl TestHouse {
         Self::start(Place::sqlite().await, TestWorld::new(), roots, DEFAULT).await
     }
 
+    /// On a database that an earlier version wrote, brought up to date, at the time when it was written.
+    pub async fn resumed(place: Place, now: Timestamp) -> Self {
+        let database = place.open().await;
+        database.migrate().await.expect("the database of an earlier version migrates");
+        database.close().await;
+        Self::start(place, TestWorld::resumed(now), HTTP_ROOTS, DEFAULT).await
+    }
+
+    /// The process ends in good order. An operator switches an application off while none runs, and nobody seals that.
+    pub async fn closed_before_disabling(mut self, uri: &str) -> Place {
+        self.house.close().await;
+        self.database = self.place.open().await;
+        let mut dice = self.dice();
+        let done = self.office().await.set_application_enabled(uri, false, &mut self.moment(&mut dice)).await;
+        done.expect("the database answers").expect("it is registered");
+        self.database.close().await;
+        self.place
+    }
+
     async fn start(
         place: Place,
         world: Arc<TestWorld>,

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 pub use server::{Created, server};
 
-use crate::TestWorld;
+use crate::{Fixture, TestWorld};
 
 pub(crate) const MASTER_KEY: [u8; 32] = *b"the master key of every test hou";
 
@@ -27,7 +27,7 @@ pub struct Place {
 
 enum Keep {
     Folder { _folder: TempDir },
-    Server { database: Created, _template: Arc<Created> },
+    Server { database: Created, _template: Option<Arc<Created>> },
 }
 
 impl Place {
@@ -63,7 +63,28 @@ impl Place {
             template
         };
         let database = Created::new(&server, Some(&template.name)).await;
-        Some(Self { url: database.url(), keep: Keep::Server { database, _template: template } })
+        Some(Self { url: database.url(), keep: Keep::Server { database, _template: Some(template) } })
+    }
+
+    /// A database that an earlier version wrote, as a file.
+    pub async fn sqlite_of(fixture: &Fixture) -> Self {
+        let folder = TempDir::new().expect("a folder for a test");
+        let place = Self { url: sqlite_url(folder.path()), keep: Keep::Folder { _folder: folder } };
+        fixture.load(&place).await;
+        place
+    }
+
+    /// The same on the server to test on, if there is one.
+    pub async fn postgres_of(fixture: &Fixture) -> Option<Self> {
+        let database = Created::new(&server()?, None).await;
+        let place = Self { url: database.url(), keep: Keep::Server { database, _template: None } };
+        fixture.load(&place).await;
+        Some(place)
+    }
+
+    /// The file, on SQLite.
+    pub fn file(&self) -> Option<&Path> {
+        self.url.strip_prefix("sqlite:").map(Path::new)
     }
 
     /// Keeps everybody else from writing, by a real lock on the real database, until the value is dropped or

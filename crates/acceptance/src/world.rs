@@ -20,6 +20,11 @@ impl TestWorld {
         Arc::new(Self { now: AtomicI64::new(BEGINNING.0), throws: AtomicU64::new(0) })
     }
 
+    /// For a database that another world wrote at this moment: dice fall as they never fell there.
+    pub fn resumed(now: Timestamp) -> Arc<Self> {
+        Arc::new(Self { now: AtomicI64::new(now.0), throws: AtomicU64::new(1 << 32) })
+    }
+
     pub fn advance(&self, span: Duration) {
         self.set(self.now().plus(span));
     }

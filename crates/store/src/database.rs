@@ -112,9 +112,14 @@ impl Database {
 
     /// Brings the tables up to this version. Several nodes may do so at once: one works, the others wait.
     pub async fn migrate(&self) -> Result<(), Fault> {
+        self.migrate_to(None).await
+    }
+
+    /// Up to the tables of an earlier version, for tests of databases that it wrote.
+    pub async fn migrate_to(&self, version: impl Into<Option<i32>>) -> Result<(), Fault> {
         match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.migrate().await,
-            Driver::Postgres(postgres) => postgres.migrate().await,
+            Driver::Sqlite(sqlite) => sqlite.migrate(version.into()).await,
+            Driver::Postgres(postgres) => postgres.migrate(version.into()).await,
         }
     }
 

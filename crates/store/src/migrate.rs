@@ -1,6 +1,6 @@
 //! Migrations: one folder for both databases, forward only, one node at a time.
 
-use refinery::Runner;
+use refinery::{Runner, Target};
 use tokio_postgres::Client;
 
 use crate::Fault;
@@ -45,23 +45,28 @@ fn runner() -> Runner {
     embedded::migrations::runner().set_grouped(true).set_abort_missing(false)
 }
 
+/// Up to a version, or to the newest.
+fn runner_to(version: Option<i32>) -> Runner {
+    runner().set_target(version.map_or(Target::Latest, Target::Version))
+}
+
 /// The newest version that this program knows.
 pub(crate) fn newest() -> i64 {
     runner().get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
 }
 
 /// Blocks. The caller holds the lock of the file.
-pub(crate) fn sqlite(connection: &mut rusqlite::Connection) -> Result<(), Fault> {
-    runner().run(connection).map_err(Fault::failed)?;
+pub(crate) fn sqlite(connection: &mut rusqlite::Connection, version: Option<i32>) -> Result<(), Fault> {
+    runner_to(version).run(connection).map_err(Fault::failed)?;
     Ok(())
 }
 
 /// Waits for the advisory lock. The server takes it back with the connection, however that ends.
-pub(crate) async fn postgres(mut client: Client) -> Result<(), Fault> {
+pub(crate) async fn postgres(mut client: Client, version: Option<i32>) -> Result<(), Fault> {
     let lock = format!("SELECT pg_advisory_lock({LOCK})");
     client.batch_execute(&lock).await.map_err(fault)?;
     client.batch_execute(EXPECT).await.map_err(fault)?;
     client.batch_execute(SHOWN).await.map_err(fault)?;
-    runner().run_async(&mut client).await.map_err(Fault::failed)?;
+    runner_to(version).run_async(&mut client).await.map_err(Fault::failed)?;
     Ok(())
 }

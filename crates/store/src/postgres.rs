@@ -64,10 +64,10 @@ impl Postgres {
         Ok(Self(Arc::new(shared)))
     }
 
-    pub(crate) async fn migrate(&self) -> Result<(), Fault> {
+    pub(crate) async fn migrate(&self, version: Option<i32>) -> Result<(), Fault> {
         // Without the time limits of the other connections: another node may be at work for long.
         let client = self.0.dialler.dial().await?;
-        migrate::postgres(client).await
+        migrate::postgres(client, version).await
     }
 
     /// Runs in a task of its own: a caller that goes away leaves neither half a batch nor a lost connection.

@@ -72,12 +72,12 @@ impl Sqlite {
         Ok(Self { path, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), commits })
     }
 
-    pub(crate) async fn migrate(&self) -> Result<(), Fault> {
+    pub(crate) async fn migrate(&self, version: Option<i32>) -> Result<(), Fault> {
         let path = self.path.clone();
         blocking(move || {
             let _lock = lock_beside(&path).map_err(Fault::failed)?;
             let mut connected = Connected::open(&path, Access::Write)?;
-            migrate::sqlite(connected.raw())
+            migrate::sqlite(connected.raw(), version)
         })
         .await
     }

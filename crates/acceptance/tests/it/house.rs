@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod audit_chain;
 mod consent;
+mod earlier_databases;
 mod errors;
 mod figures;
 mod hanging_up;

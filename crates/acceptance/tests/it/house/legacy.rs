@@ -19,11 +19,11 @@ fn basic(login: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{login}:{password}")))
 }
 
-fn alice() -> String {
+pub(super) fn alice() -> String {
     basic("alice", PASSWORD)
 }
 
-async fn call(client: &Client, authorization: &str) -> Answer {
+pub(super) async fn call(client: &Client, authorization: &str) -> Answer {
     client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization).send().await
 }
 
@@ -49,11 +49,11 @@ fn session(answer: &Answer) -> String {
     answer.json()["authorization"].as_str().expect("a text").to_owned()
 }
 
-async fn alices_session(client: &Client) -> String {
+pub(super) async fn alices_session(client: &Client) -> String {
     session(&login(client, "alice", PASSWORD, LEGACY).await)
 }
 
-async fn set(house: &TestHouse, name: &str, value: &str) {
+pub(super) async fn set(house: &TestHouse, name: &str, value: &str) {
     let mut dice = house.dice();
     let changed = house.office().await.change_setting((name, value), &mut house.moment(&mut dice)).await;
     changed.expect("no fault").expect("a good setting");

@@ -28,7 +28,7 @@ pub(super) fn link_in(letter: &Message) -> String {
     line["http://localhost:8080".len()..].to_owned()
 }
 
-async fn ask(browser: &mut Browser, login: &str) -> Answer {
+pub(super) async fn ask_for_reset(browser: &mut Browser, login: &str) -> Answer {
     let page = browser.open(FORGOTTEN).await;
     browser.submit(&page, "login", &[("login", login)]).await
 }
@@ -69,7 +69,7 @@ async fn a_forgotten_password_is_replaced_by_a_link_that_works_once_and_ends_eve
     let mut alice = house.browser("alice");
     let sign_in = alice.open("/id/account/login").await;
     assert_eq!(sign_in.attributes("#forgotten", "href"), [FORGOTTEN]);
-    assert_eq!(ask(&mut alice, "ALICE").await.page(), "forgotten-sent");
+    assert_eq!(ask_for_reset(&mut alice, "ALICE").await.page(), "forgotten-sent");
     let letter_to_alice = letter(&mut letters).await;
     assert_eq!((letter_to_alice.to.as_str(), letter_to_alice.about), ("alice@example.com", "password-reset"));
     let link = link_in(&letter_to_alice);
@@ -122,9 +122,9 @@ async fn a_mailbox_is_not_flooded_and_nobody_is_shut_out() {
     let mut letters = house.house.open_outbox();
     let mut somebody = house.browser("alice");
     for _ in 0..4 {
-        assert_eq!(ask(&mut somebody, "alice").await.page(), "forgotten-sent");
+        assert_eq!(ask_for_reset(&mut somebody, "alice").await.page(), "forgotten-sent");
     }
-    assert_eq!(ask(&mut somebody, "bob").await.page(), "forgotten-sent");
+    assert_eq!(ask_for_reset(&mut somebody, "bob").await.page(), "forgotten-sent");
     let mut links = Vec::new();
     for _ in 0..3 {
         links.push(link_in(&letter(&mut letters).await));
@@ -142,15 +142,15 @@ async fn asking_often_costs_growing_time_as_signing_in_does() {
     let _letters = house.house.open_outbox();
     let mut somebody = house.browser("alice");
     for _ in 0..5 {
-        assert_eq!(ask(&mut somebody, "alice").await.status, 200);
+        assert_eq!(ask_for_reset(&mut somebody, "alice").await.status, 200);
     }
-    let refused = ask(&mut somebody, "alice").await;
+    let refused = ask_for_reset(&mut somebody, "alice").await;
     assert_eq!((refused.status.as_u16(), refused.page().as_str()), (429, "forgotten"));
     assert!(refused.words("#notice").is_some_and(|notice| notice.contains("wait")));
     let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
-    assert_eq!(ask(&mut somebody, "nobody").await.status, 200, "about somebody else");
+    assert_eq!(ask_for_reset(&mut somebody, "nobody").await.status, 200, "about somebody else");
     house.advance(Duration::from_secs(seconds));
-    assert_eq!(ask(&mut somebody, "alice").await.status, 200);
+    assert_eq!(ask_for_reset(&mut somebody, "alice").await.status, 200);
     assert_eq!(somebody.sign_in().await.page(), "account", "signing in is counted apart");
 }
 
@@ -159,7 +159,7 @@ async fn a_link_expires_and_a_form_of_another_site_is_refused() {
     let house = TestHouse::open().await;
     let mut letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
-    ask(&mut alice, "alice").await;
+    ask_for_reset(&mut alice, "alice").await;
     let link = link_in(&letter(&mut letters).await);
     let code = link.rsplit('=').next().expect("a code").to_owned();
     let forged = [("csrf", "x"), ("code", &*code), ("password", NEW), ("repeat", NEW)];
@@ -281,7 +281,7 @@ async fn a_reset_link_dies_when_anybody_changes_the_address() {
         let mut letters = house.house.open_outbox();
         let mut somebody = house.browser("alice");
         for _ in 0..3 {
-            ask(&mut somebody, "alice").await;
+            ask_for_reset(&mut somebody, "alice").await;
         }
         let link = link_in(&letter(&mut letters).await);
         let page = somebody.open(&link).await;
@@ -294,7 +294,7 @@ async fn a_reset_link_dies_when_anybody_changes_the_address() {
             letter(&mut letters).await;
         }
         // The dead links take no room from the new address.
-        ask(&mut somebody, "alice").await;
+        ask_for_reset(&mut somebody, "alice").await;
         let anew = letter(&mut letters).await;
         assert_eq!(anew.to.as_str(), "a@new.example", "{door}");
         assert_eq!(choose(&mut somebody, &link_in(&anew), NEW).await.page(), "set-up-done", "{door}");

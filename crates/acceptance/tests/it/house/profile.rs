@@ -1,13 +1,13 @@
 //! The profile site: what people see and change of themselves (`identity.md` §3.7).
 
 mod apps;
-mod email;
+pub(super) mod email;
 mod language;
 mod me;
 mod password;
-mod picture;
+pub(super) mod picture;
 mod sessions;
-mod tokens;
+pub(super) mod tokens;
 
 use acceptance::{Browser, TestHouse};
 use http::Method;
@@ -95,7 +95,7 @@ async fn a_form_of_another_person_or_site_changes_nothing() {
 }
 
 /// What all forms of this person's sign-in bring back.
-async fn csrf_of(browser: &mut Browser) -> String {
+pub(super) async fn csrf_of(browser: &mut Browser) -> String {
     browser.open("/profile/language").await.form("csrf").field("csrf").expect("a token").to_owned()
 }
 

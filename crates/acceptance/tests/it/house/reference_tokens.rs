@@ -13,7 +13,7 @@ use crate::SERVICE;
 const SCRIPTS: &str = "my.trusted.app/scripts";
 const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers";
 
-async fn issue(
+pub(super) async fn issue(
     house: &TestHouse,
     (application, login): (&str, Option<&str>),
     (scope, days): (&str, Option<u32>),

@@ -14,8 +14,8 @@ pub(super) const STEP: Duration = Duration::from_secs(30);
 
 /// A person whose authenticator app is set up.
 pub(super) struct WithApp {
-    key: String,
-    recovery_codes: Vec<String>,
+    pub(super) key: String,
+    pub(super) recovery_codes: Vec<String>,
 }
 
 impl WithApp {
@@ -36,7 +36,7 @@ pub(super) async fn set_up_app(house: &TestHouse, browser: &mut Browser) -> With
 }
 
 /// Adds a passkey to whoever is signed in.
-async fn add_passkey(browser: &mut Browser, device: &mut Device, name: &str) -> Answer {
+pub(super) async fn add_passkey(browser: &mut Browser, device: &mut Device, name: &str) -> Answer {
     let page = browser.open("/profile/two-step/passkey").await;
     let answer = device.create(&options(&page));
     let password = browser.password.clone();
@@ -56,7 +56,7 @@ fn options(page: &Answer) -> String {
 }
 
 /// Sends what the device says to a page's challenge.
-async fn touch(browser: &mut Browser, page: &Answer, device: &mut Device) -> Answer {
+pub(super) async fn touch(browser: &mut Browser, page: &Answer, device: &mut Device) -> Answer {
     let answer = device.sign(&options(page));
     browser.submit(page, "answer", &[("answer", &answer)]).await
 }

@@ -24,7 +24,7 @@ async fn alice() -> (TestHouse, Letters, Browser) {
     (house, letters, alice)
 }
 
-async fn ask(browser: &mut Browser, address: &str) -> Answer {
+pub(in super::super) async fn ask(browser: &mut Browser, address: &str) -> Answer {
     let page = browser.open(PAGE).await;
     browser.submit(&page, "email", &[("email", address)]).await
 }
@@ -34,7 +34,7 @@ async fn both(letters: &mut Letters) -> [Message; 2] {
     [letter(letters).await, letter(letters).await]
 }
 
-async fn answer(browser: &mut Browser, letter: &Message, answer: &str) -> Answer {
+pub(in super::super) async fn answer(browser: &mut Browser, letter: &Message, answer: &str) -> Answer {
     let page = browser.open(&link_in(letter)).await;
     assert_eq!(page.page(), "confirm-email", "{}", page.text());
     browser.submit(&page, "answer", &[("answer", answer)]).await
@@ -317,7 +317,7 @@ async fn what_is_no_address_is_asked_nothing() {
 }
 
 #[tokio::test]
-async fn asking_often_costs_growing_time() {
+pub(in super::super) async fn asking_often_costs_growing_time() {
     let (house, _letters, mut alice) = alice().await;
     for _ in 0..5 {
         assert_eq!(ask(&mut alice, HOME).await.status, 200);

@@ -6,14 +6,14 @@ use acceptance::{Answer, Browser, TestHouse};
 use http::Method;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
-fn file(format: ImageFormat) -> Vec<u8> {
+pub(in super::super) fn file(format: ImageFormat) -> Vec<u8> {
     let mut bytes = Vec::new();
     let image = DynamicImage::ImageRgb8(RgbImage::from_pixel(300, 200, image::Rgb([200, 10, 10])));
     image.write_to(&mut Cursor::new(&mut bytes), format).expect("drawn in memory");
     bytes
 }
 
-async fn send(browser: &Browser, csrf: &str, parts: &[(&str, &[u8])]) -> Answer {
+pub(in super::super) async fn send(browser: &Browser, csrf: &str, parts: &[(&str, &[u8])]) -> Answer {
     let mut body = Vec::new();
     for (name, value) in [("csrf", csrf.as_bytes())].iter().chain(parts) {
         body.extend_from_slice(

@@ -14,7 +14,7 @@ async fn form(browser: &mut Browser) -> Answer {
     browser.open(&links[0]).await
 }
 
-async fn make(browser: &mut Browser, description: &str, scopes: &[&str], expires: &str) -> Answer {
+pub(in super::super) async fn make(browser: &mut Browser, description: &str, scopes: &[&str], expires: &str) -> Answer {
     let page = form(browser).await;
     let sent = page.form("description");
     let field = |name: &str| sent.field(name).unwrap_or_default().to_owned();
@@ -25,7 +25,7 @@ async fn make(browser: &mut Browser, description: &str, scopes: &[&str], expires
     browser.post(&sent.action, &fields).await
 }
 
-fn value(page: &Answer) -> String {
+pub(in super::super) fn value(page: &Answer) -> String {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (201, "profile-token-made"), "{}", page.text());
     page.words("#value").expect("the value")
 }

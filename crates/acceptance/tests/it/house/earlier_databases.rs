@@ -1,0 +1,289 @@
+//! Databases that earlier versions wrote are opened by this one, and everything in them still is what it was.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use acceptance::{App, Browser, Device, Fixture, Place, TestHouse, Tokens, app_code, jwt};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::ImageFormat;
+use model::Timestamp;
+use serde_json::{Value, json};
+
+use super::legacy;
+use super::links::{ask_for_reset, choose, invite, letter, link_in};
+use super::profile::{csrf_of, email, picture, tokens};
+use super::reference_tokens::issue;
+use super::two_step::{STEP, add_passkey, enter_code, set_up_app, touch};
+use crate::{FIRST, PORTAL, SERVICE};
+
+const HERE: &str = "http://localhost:8080";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// The databases of earlier versions, the oldest first.
+fn fixtures() -> Vec<Fixture> {
+    let files = std::fs::read_dir(folder()).expect("the folder is there");
+    let texts = files.map(|file| std::fs::read_to_string(file.expect("it can be read").path()).expect("it is text"));
+    let mut fixtures: Vec<Fixture> = texts.map(|text| Fixture::parse(&text)).collect();
+    fixtures.sort_by_key(|fixture| fixture.version);
+    assert!(!fixtures.is_empty(), "the databases of released versions are kept");
+    fixtures
+}
+
+/// Writes what this version's database looks like into the folder: to be run when a version is released.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes a file of the repository"]
+async fn keep_a_database_of_this_version() {
+    let house = TestHouse::open().await;
+    let mut held = json!({});
+    for part in [
+        of_applications(&house).await,
+        of_people(&house).await,
+        of_second_factors(&house).await,
+        of_the_register(&house).await,
+    ] {
+        held.as_object_mut().expect("a structure").extend(part.as_object().expect("a structure").clone());
+    }
+    house.advance(Duration::from_mins(2));
+    house.seal().await;
+    held["now"] = json!(house.now().0);
+    let place = house.closed_before_disabling("my.trusted.app/reader").await;
+    let fixture = Fixture::of(place.file().expect("a file"), held);
+    let text = fixture.text();
+    assert!(text.len() < 1_000_000, "{} bytes are many for a repository", text.len());
+    std::fs::write(folder().join(format!("V{}.jsonl", fixture.version)), text).expect("the folder is there");
+}
+
+/// Tokens and a session, of a person and of a service; some are dead.
+async fn of_applications(house: &TestHouse) -> Value {
+    let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
+    let tokens = app.sign_in(&mut alice, "openid profile email read update offline_access").await;
+    assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
+    let refreshed = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let portal = house.app(PORTAL);
+    let ended = portal.sign_in(&mut alice, "read offline_access").await;
+    assert_eq!(revoke(&portal, ended.refresh()).await, 200);
+    let code = house.app(FIRST).code(&mut alice, "read").await;
+    let service = Tokens::read(&house.app(SERVICE).service_token("read").await);
+    let revoked = Tokens::read(&house.app(SERVICE).service_token("read").await);
+    assert_eq!(revoke(&house.app(SERVICE), &revoked.access).await, 200);
+    let (_, service_key) = issue(house, (SERVICE, None), ("read", None)).await.expect("issued");
+    let erp = legacy::alices_session(&house.client()).await;
+    assert_eq!(legacy::call(&house.client(), &legacy::alice()).await.status, 200);
+    json!({
+        "access": refreshed.access, "refresh": refreshed.refresh(), "ended": ended.access, "code": code,
+        "service": service.access, "revoked": revoked.access, "service_key": service_key, "erp": erp,
+        "cookies": alice.jar,
+    })
+}
+
+/// RFC 7009.
+async fn revoke(app: &App, token: &str) -> u16 {
+    let secret = app.secret.as_deref().expect("a Confidential application");
+    let fields = [("client_id", app.uri.as_str()), ("client_secret", secret), ("token", token)];
+    app.client.post("/id/connect/revocation", &fields).await.status.as_u16()
+}
+
+/// What Alice keeps, and links that are on their way.
+async fn of_people(house: &TestHouse) -> Value {
+    let mut letters = house.house.open_outbox();
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    let personal = tokens::value(&tokens::make(&mut alice, "nightly export", &["read"], "30").await);
+    let csrf = csrf_of(&mut alice).await;
+    let picture = picture::file(ImageFormat::Png);
+    assert_eq!(picture::send(&alice, &csrf, &[("picture", &picture)]).await.status, 303);
+    email::ask(&mut alice, "alice@home.example").await;
+    let mut reset = None;
+    let mut links = Vec::new();
+    for _ in 0..3 {
+        let letter = letter(&mut letters).await;
+        match letter.about {
+            "email-confirmation" | "email-changing" => links.push(link_in(&letter)),
+            _ => reset = Some(letter.about),
+        }
+    }
+    assert!(reset.is_some(), "somebody is told of a new token");
+    ask_for_reset(&mut house.browser("admin"), "admin").await;
+    let reset = link_in(&letter(&mut letters).await);
+    json!({ "personal": personal, "email": links, "reset": reset })
+}
+
+/// Bob signs in by an app, a passkey, or a recovery code.
+async fn of_second_factors(house: &TestHouse) -> Value {
+    let (mut bob, mut device) = (house.browser("bob"), Device::new(HERE));
+    let app = set_up_app(house, &mut bob).await;
+    add_passkey(&mut bob, &mut device, "Laptop").await;
+    json!({
+        "bobs_app": app.key, "bobs_codes": app.recovery_codes,
+        "bobs_device": {
+            "private": STANDARD.encode(&device.private), "credential": STANDARD.encode(device.credential),
+            "handle": device.user_handle,
+        },
+    })
+}
+
+/// Records that were changed, and a person who was erased.
+async fn of_the_register(house: &TestHouse) -> Value {
+    legacy::set(house, "seats", "8").await;
+    invite(house, "erin", Some("erin@example.com")).await;
+    invite(house, "frank", None).await;
+    let mut dice = house.dice();
+    let mut moment = house.moment(&mut dice);
+    let office = house.office().await;
+    office.erase_user("frank", &mut moment).await.expect("no fault").expect("erased");
+    let further = office.add_secret(FIRST, ("of the second server", None), &mut moment).await;
+    let further = further.expect("no fault").expect("added").expose().to_owned();
+    drop(office);
+    house.catch_up().await;
+    json!({ "further_secret": further })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_earlier_database_opens_on_sqlite() {
+    for fixture in fixtures() {
+        open(Place::sqlite_of(&fixture).await, &fixture.held, 401).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_earlier_database_opens_on_postgres() {
+    for fixture in fixtures() {
+        if let Some(place) = Place::postgres_of(&fixture).await {
+            open(place, &fixture.held, 200).await;
+        }
+    }
+}
+
+fn text<'a>(held: &'a Value, name: &str) -> &'a str {
+    held[name].as_str().unwrap_or_else(|| panic!("it holds {name}"))
+}
+
+/// `erp` answers the ErpLogin session that was live: on SQLite a start ends it.
+async fn open(place: Place, held: &Value, erp: u16) {
+    let now = Timestamp(held["now"].as_i64().expect("a time"));
+    let house = TestHouse::resumed(place, now).await;
+    what_applications_held_works(&house, held).await;
+    assert_eq!(legacy::call(&house.client(), text(held, "erp")).await.status, erp);
+    people_sign_in(&house, held).await;
+    links_are_good(&house, held).await;
+    lists_list(&house).await;
+    house.advance(Duration::from_mins(2));
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    assert_eq!(verdict.signed, verdict.newest);
+    let house = house.restarted().await;
+    assert_eq!(house.client().call_api(text(held, "service")).await.status, 200);
+    let trail = house.audit().await;
+    let told = |kind: &str| trail.iter().filter(|row| row.kind == kind).count();
+    for (kind, before) in [("sign-in", 4), ("token-issued", 3), ("admin-change", 20), ("two-step-change", 2)] {
+        assert!(told(kind) >= before, "{kind}: {}", told(kind));
+    }
+}
+
+async fn what_applications_held_works(house: &TestHouse, held: &Value) {
+    let (app, client) = (house.app(FIRST), house.client());
+    for name in ["access", "service", "personal", "service_key"] {
+        assert_eq!(client.call_api(text(held, name)).await.status, 200, "{name}");
+    }
+    for name in ["ended", "revoked"] {
+        assert_eq!(client.call_api(text(held, name)).await.status, 401, "{name}");
+    }
+    let name = client.user_info(text(held, "access")).await.json();
+    assert_eq!(name["sub"], "alice");
+    let refreshed = Tokens::read(&app.refresh(text(held, "refresh")).await);
+    assert_eq!(jwt::claims(&refreshed.access)["sub"], "alice");
+    let further = app.with_secret(Some(text(held, "further_secret")));
+    Tokens::read(&further.refresh(refreshed.refresh()).await);
+    assert_eq!(app.redeem(text(held, "code")).await.refusal().1, "invalid_grant", "two minutes old");
+    assert_eq!(legacy::call(&client, &legacy::alice()).await.status, 200);
+}
+
+async fn people_sign_in(house: &TestHouse, held: &Value) {
+    let mut known = house.browser("alice");
+    known.jar = serde_json::from_value(held["cookies"].clone()).expect("cookies");
+    assert_eq!(known.open("/id/account").await.page(), "account", "a sign-in goes on");
+    let again = house.app(FIRST).asks("openid profile email read update offline_access");
+    let page = known.open(&again.path()).await;
+    let answer = if page.page() == "sign-in" { known.go_on(&page).await } else { page };
+    assert!(answer.is_callback(), "the consent is remembered: {}", answer.text());
+    assert_eq!(known.open("/profile/me/picture").await.header("content-type"), "image/png");
+
+    for login in ["admin", "alice", "carol"] {
+        assert_eq!(house.browser(login).sign_in().await.page(), "account", "{login}");
+    }
+    assert_eq!(house.browser("dave").sign_in().await.page(), "sign-in", "he is switched off");
+    assert_eq!(house.browser("frank").sign_in().await.page(), "sign-in", "he was erased");
+
+    house.advance(STEP);
+    let mut bob = house.browser("bob");
+    let page = bob.sign_in().await;
+    assert_eq!(enter_code(&mut bob, &page, &app_code(text(held, "bobs_app"), house.now())).await.page(), "account");
+    let mut bob = house.browser("bob");
+    bob.sign_in().await;
+    let page = bob.open("/id/account/recovery-code").await;
+    let code = held["bobs_codes"][3].as_str().expect("a code");
+    let answer = bob.submit(&page, "recovery_code", &[("recovery_code", code)]).await;
+    assert_eq!(answer.page(), "account", "{:?}", answer.words("#error"));
+    assert_eq!(by_device(house, &held["bobs_device"]).await, "account");
+}
+
+async fn by_device(house: &TestHouse, kept: &Value) -> String {
+    let bytes = |name| STANDARD.decode(text(kept, name)).expect("base64");
+    let credential = bytes("credential").try_into().expect("16 bytes");
+    let mut device = Device::kept(HERE, &bytes("private"), (credential, text(kept, "handle")));
+    let mut browser = house.browser("nobody typed");
+    let page = browser.open("/id/account/login").await;
+    touch(&mut browser, &page, &mut device).await.page()
+}
+
+async fn links_are_good(house: &TestHouse, held: &Value) {
+    let mut admin: Browser = house.browser("admin");
+    let password = "a password of the next version";
+    choose(&mut admin, text(held, "reset"), password).await;
+    admin.password = password.to_owned();
+    assert_eq!(admin.sign_in().await.page(), "account");
+    for link in held["email"].as_array().expect("two links") {
+        let mut reader = house.browser("alice");
+        let page = reader.open(link.as_str().expect("a link")).await;
+        assert_eq!(page.page(), "confirm-email", "{}", page.text());
+        reader.submit(&page, "answer", &[("answer", "yes")]).await;
+    }
+    let users = house.office().await.users().await.expect("no fault");
+    let alice = users.iter().find(|user| user.login.as_str() == "alice").and_then(|user| user.email.clone());
+    assert_eq!(alice.expect("an address").address, "alice@home.example");
+}
+
+/// What administrators and people are shown is all there.
+async fn lists_list(house: &TestHouse) {
+    let mut admin = house.browser("admin");
+    admin.password = "a password of the next version".to_owned();
+    admin.sign_in().await;
+    let pages = [
+        ("/manage/apps", FIRST),
+        ("/manage/users", "erin"),
+        ("/manage/roles", "Sales"),
+        ("/manage/tokens", "nightly export"),
+        ("/manage/sessions", "alice"),
+        ("/manage/keys", "RS256"),
+        ("/manage/settings", "seats"),
+        ("/manage/legacy", "legacy.client"),
+        ("/manage/audit", "sign-in"),
+    ];
+    for (path, expected) in pages {
+        let page = admin.open(path).await;
+        assert!(page.status == 200 && page.text().contains(expected), "{path}: {} {}", page.status, page.text());
+    }
+    let mut alice = house.browser("alice");
+    alice.sign_in().await;
+    for (path, expected) in
+        [("/profile/tokens", "nightly export"), ("/profile/apps", "First Trusted App"), ("/profile/sessions", "")]
+    {
+        let page = alice.open(path).await;
+        assert!(page.status == 200 && page.text().contains(expected), "{path}: {}", page.text());
+    }
+}
