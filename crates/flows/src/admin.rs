@@ -13,14 +13,15 @@ use model::seat::CloseReason;
 use model::session::SignInTooOld;
 use model::user::{Password, PasswordHash};
 use model::{
-    Administrator, ApplicationId, Email, InstanceId, InstanceSettings, Login, Moment, Operator, Timestamp,
-    TrustedApplication, User, UserId, UserType,
+    ApplicationId, Email, InstanceId, InstanceSettings, Login, Moment, Timestamp, TrustedApplication, User, UserId,
+    UserType,
 };
 use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use oauth::secret::{ClientSecret, Digest, Presented};
 use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store};
 
+use crate::administrator::Administrator;
 use crate::api_sessions::killing;
 use crate::audit::{Trail, house_event};
 use crate::instance::{Instance, ROOT_SECRET};
@@ -58,7 +59,7 @@ impl From<Weakness> for AdminRefusal {
 }
 
 pub use model::audit::StoredEvent as AuditedEvent;
-pub use store::{ApiSessionRow, Role, TokensOf, UserRow};
+pub use store::{ApiSessionRow, Finding, Role, TokensOf, UserRow};
 
 /// A new person or service account.
 pub struct UserDraft<'a> {
@@ -74,7 +75,7 @@ pub struct UserDraft<'a> {
 /// One instance, under an administrator's hand. Works beside a running server, which follows the change feed.
 pub struct Office<'a> {
     pub(crate) store: Store,
-    administrator: &'a Administrator,
+    administrator: Administrator,
     /// Who asks from outside, for the audit.
     visitor: Option<&'a Visitor>,
     /// Whose memory follows; none at the command line.
@@ -97,7 +98,6 @@ impl<'a> Deref for ElevatedOffice<'a> {
 /// Makes an instance: its secret, its settings, its first keys.
 pub async fn create_instance(
     (database, master): (&Database, &MasterKey),
-    operator: &Operator,
     name: &str,
     settings: &InstanceSettings,
     moment: &mut Moment<'_>,
@@ -110,8 +110,8 @@ pub async fn create_instance(
     let id = InstanceId(moment.id());
     let store = Store::new(database.clone(), id);
     let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
-    let office =
-        Office { store: store.clone(), administrator: operator.administrator(), visitor: None, instance: None };
+    let administrator = Administrator::operator(id, &sealed, master)?;
+    let office = Office { store: store.clone(), administrator, visitor: None, instance: None };
     let batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
@@ -124,20 +124,43 @@ pub async fn create_instance(
     Ok(Ok(id))
 }
 
-/// Whoever holds another key than the one the database was sealed under is not its operator, and would seal under two.
+/// Whoever holds another key than the one the database was sealed under is not its operator, and would seal under two. One
+/// instance whose secret is damaged says nothing about the others.
 pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result<(), Fault> {
+    let mut wrong = Ok(());
     for stored in database.instances().await? {
-        master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
+        match master.open(stored.id, ROOT_SECRET, &stored.root_secret) {
+            Ok(_) => return Ok(()),
+            Err(fault) => wrong = Err(fault),
+        }
     }
-    Ok(())
+    wrong
 }
 
-/// The signing keys of an instance, each opened and parsed: for who examines an installation.
-pub async fn examine_keys(database: &Database, master: &MasterKey, instance: &str) -> Result<Vec<KeyTimes>, Fault> {
+/// Findings that one look tells of.
+const MOST_FINDINGS: usize = 100;
+
+/// The signing keys of an instance, each opened and parsed, and the records that this version cannot use as they are: for
+/// who examines an installation.
+pub async fn examine(
+    database: &Database,
+    master: &MasterKey,
+    instance: &str,
+) -> Result<(Vec<KeyTimes>, Vec<Finding>), Fault> {
     let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
     let stored = found.ok_or_else(|| Fault::failed("there is no such instance"))?;
-    let ring = KeyRing::load(&Store::new(database.clone(), stored.id), master).await?;
-    Ok(ring.times().cloned().collect())
+    let store = Store::new(database.clone(), stored.id);
+    let ring = KeyRing::load(&store, master).await?;
+    let mut findings = store.findings(MOST_FINDINGS).await?;
+    let closed = |kind, record: &str| {
+        let problems = vec!["it is damaged, or sealed under another master key".to_owned()];
+        Finding { kind, record: record.to_owned(), problems }
+    };
+    findings.extend(ring.broken().iter().map(|kid| closed("signing key", kid)));
+    if master.open(stored.id, ROOT_SECRET, &stored.root_secret).is_err() {
+        findings.push(closed("root secret", instance));
+    }
+    Ok((ring.times().cloned().collect(), findings))
 }
 
 /// A login as an administrator writes it.
@@ -154,19 +177,25 @@ pub async fn instances(database: &Database) -> Result<Vec<String>, Fault> {
 }
 
 impl<'a> ElevatedOffice<'a> {
-    /// The operator's office of an instance by name.
-    pub async fn open(database: &Database, operator: &'a Operator, instance: &str) -> Answer<Self, AdminRefusal> {
+    /// The operator's office of an instance by name; the master key opens it.
+    pub async fn open(database: &Database, master: &MasterKey, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
+        let administrator = Administrator::operator(stored.id, &stored.root_secret, master)?;
         let store = Store::new(database.clone(), stored.id);
-        Ok(Ok(Self(Office { store, administrator: operator.administrator(), visitor: None, instance: None })))
+        Ok(Ok(Self(Office { store, administrator, visitor: None, instance: None })))
     }
 }
 
 impl<'a> Office<'a> {
-    /// For somebody who asks over the network. Private to the flows, which know that the administrator is of this
-    /// instance.
-    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &'a Administrator, visitor: &'a Visitor) -> Self {
+    /// For somebody who asks over the network. An administrator of another instance is none of this one.
+    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &Administrator, visitor: &'a Visitor) -> Self {
+        assert_eq!(
+            administrator.instance(),
+            *instance.store.instance(),
+            "a proof is good for the instance that gave it"
+        );
+        let administrator = administrator.clone();
         Self { store: instance.store.clone(), administrator, visitor: Some(visitor), instance: Some(instance) }
     }
 
@@ -473,7 +502,7 @@ impl ElevatedOffice<'_> {
             Some(user) => self.store.user(UserId(user)).await?,
             None => None,
         };
-        let registration = Registration { id, secrets: secrets.clone(), epoch: 0, version: 1 };
+        let registration = Registration::new(id, secrets.clone());
         let accepted = match record.check(registration, system_user.as_ref()) {
             Ok(accepted) => accepted,
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
@@ -500,7 +529,9 @@ impl ElevatedOffice<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let ends_tokens = application.enabled && !enabled;
-        application.enabled = enabled;
+        if let Err(problems) = application.switch(enabled) {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
         let what = if enabled { "enable-application" } else { "disable-application" };
         let mut batch = Batch::from(vec![
             self.store.update_application(&application, ends_tokens),

@@ -47,8 +47,8 @@ enum Agreement {
     NotNeeded,
     /// What the user agreed to earlier, and has not withdrawn.
     Earlier(Scope),
-    /// What was agreed to before, and is now.
-    Now { before: Scope, agreed: Scope },
+    /// What was agreed to before, as it was written, and is now.
+    Now { before: String, agreed: Scope },
 }
 
 /// Somebody may be first that often before a page gives up.
@@ -168,8 +168,8 @@ impl Instance {
             Ok(checked) => checked,
         };
         for _ in 0..MOST_LOOKS {
-            let before = self.store.consent(browser.user.id, target.application.id).await?;
-            let agreed = before.union(&grantable.scope);
+            let (known, before) = self.store.consent_as_written(browser.user.id, target.application.id).await?;
+            let agreed = known.union(&grantable.scope);
             let agreement = Agreement::Now { before, agreed };
             if let Some(next) = self.issue(moment, visitor, target, (&asked, &grantable), (browser, agreement)).await? {
                 return Ok(next);

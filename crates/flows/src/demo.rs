@@ -3,7 +3,7 @@
 use model::domain::Permissions;
 use model::record::ApplicationRecord;
 use model::user::PasswordHash;
-use model::{Email, InstanceSettings, Moment, Operator, UserType};
+use model::{Email, InstanceSettings, Moment, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};
 use store::{Database, Store};
@@ -120,20 +120,18 @@ pub async fn seed(
     passwords: &DemoPasswords,
     moment: &mut Moment<'_>,
 ) -> Result<(), Fault> {
-    let operator = master.operator();
-    let id = done(create_instance((database, master), &operator, demo.name(), &demo.settings(), moment).await)?;
+    let id = done(create_instance((database, master), demo.name(), &demo.settings(), moment).await)?;
     domain::seed(&Store::new(database.clone(), id), moment).await?;
-    seed_register(database, &operator, demo, passwords, moment).await
+    seed_register((database, master), demo, passwords, moment).await
 }
 
 async fn seed_register(
-    database: &Database,
-    operator: &Operator,
+    (database, master): (&Database, &MasterKey),
     demo: DemoInstance,
     passwords: &DemoPasswords,
     moment: &mut Moment<'_>,
 ) -> Result<(), Fault> {
-    let office = done(ElevatedOffice::open(database, operator, demo.name()).await)?;
+    let office = done(ElevatedOffice::open(database, master, demo.name()).await)?;
     let sales = Permissions::new(&["Crm_*", "General_*"], &["Crm_*", "General_*"]);
     done(office.create_role("Sales", &sales, moment).await)?;
     done(office.create_role("Viewer", &Permissions::new(&["Crm_*"], &[]), moment).await)?;

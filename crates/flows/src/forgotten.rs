@@ -96,8 +96,6 @@ impl Instance {
             Some(ResetUnsent::NoAddress)
         } else if !self.sends_mail() {
             Some(ResetUnsent::NoMail)
-        } else if self.store.live_links(LinkPurpose::PasswordReset, user.id, moment.now).await? >= MOST_RESETS {
-            Some(ResetUnsent::LinksStillLive(MOST_RESETS))
         } else {
             None
         };
@@ -107,14 +105,26 @@ impl Instance {
         let event = AuditEvent::done(moment.now, AuditKind::PasswordReset, visitor)
             .user(user.id)
             .detail(&serde_json::json!({ "what": "link-sent" }));
-        let (link, insert) = draw_link(&self.store, user, (LinkPurpose::PasswordReset, LinkLife::Asked), moment);
-        let batch = vec![insert, Trail::new(&self.store, moment.dice, moment.now).event(&event)];
+        let purpose = LinkPurpose::PasswordReset;
+        let (link, insert) = draw_link(&self.store, user, (purpose, LinkLife::Asked), moment);
+        let batch = vec![
+            self.store.hold_user(&link.user),
+            insert,
+            self.store.expect_links_at_most(purpose, link.user.id, (moment.now, MOST_RESETS)),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ];
         match self.store.commit(batch.into()).await? {
             Outcome::Committed => {
                 let _by_mail = self.hand_over(&link);
                 Ok(())
             }
-            Outcome::GuardFailed { .. } => Err(Fault::failed("two links with one code")),
+            // Their password or state changed while this was looked into: who still wants a link asks again.
+            Outcome::GuardFailed { statement: 0 } => {
+                self.tell_unsent(moment.now, visitor, Some(&link.user), ResetUnsent::UserChanged)
+            }
+            Outcome::GuardFailed { .. } => {
+                self.tell_unsent(moment.now, visitor, Some(&link.user), ResetUnsent::LinksStillLive(MOST_RESETS))
+            }
         }
     }
 }

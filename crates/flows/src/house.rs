@@ -16,7 +16,7 @@ use crate::instance::{Instance, Shared};
 use crate::mail::{Letters, Outbox};
 use crate::tasks::{Panics, Stopping, supervise};
 use crate::throttle::Throttle;
-use crate::{Fault, MasterKey, Passwords};
+use crate::{Fault, FaultKind, MasterKey, Passwords};
 
 /// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
 pub trait World: Send + Sync + 'static {
@@ -40,11 +40,20 @@ pub enum DefaultInstance<'a> {
     OfLoopback(&'a str),
 }
 
+impl DefaultInstance<'_> {
+    const fn name(&self) -> &str {
+        match self {
+            Self::OfEveryHost(name) | Self::OfLoopback(name) => name,
+        }
+    }
+}
+
 pub struct House {
     database: Database,
     instances: Vec<Arc<Instance>>,
     by_host: HashMap<HostName, Arc<Instance>>,
     default: Option<Fallback>,
+    refused: Vec<RefusedInstance>,
     world: Arc<dyn World>,
     feed: Arc<Feed>,
     outbox: Arc<Outbox>,
@@ -53,6 +62,14 @@ pub struct House {
     panics: Panics,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
+}
+
+/// An instance that is configured and cannot be served: what is stored of it is damaged. All others are served.
+pub struct RefusedInstance {
+    pub name: String,
+    pub fault: Fault,
+    hosts: Vec<HostName>,
+    is_default: bool,
 }
 
 struct Fallback {
@@ -94,6 +111,7 @@ impl House {
             database.instances().await?.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
         let mut instances = Vec::new();
         let mut by_host = HashMap::new();
+        let mut refused = Vec::new();
         for site in sites {
             let known = stored.remove(&site.name).ok_or_else(|| {
                 let name = &site.name;
@@ -103,12 +121,26 @@ impl House {
             })?;
             let mut dice = world.dice();
             let mut moment = Moment { now: world.now(), dice: &mut *dice };
-            let instance = Arc::new(Instance::load(known, site.root, &shared, &mut moment).await?);
-            by_host.insert(instance.root.host(), Arc::clone(&instance));
-            for host in site.hosts {
-                by_host.insert(host, Arc::clone(&instance));
-            }
+            let hosts: Vec<HostName> = std::iter::once(site.root.host()).chain(site.hosts).collect();
+            let instance = match Instance::load(known, site.root, &shared, &mut moment).await {
+                Ok(instance) => Arc::new(instance),
+                Err(fault) if fault.kind() == FaultKind::Failed => {
+                    let is_default = default.is_some_and(|default| default.name() == site.name);
+                    refused.push(RefusedInstance { name: site.name, fault, hosts, is_default });
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            by_host.extend(hosts.into_iter().map(|host| (host, Arc::clone(&instance))));
             instances.push(instance);
+        }
+        // Where none can be served it is no matter of one of them: a wrong master key, for instance.
+        if instances.is_empty() && !refused.is_empty() {
+            return Err(refused.swap_remove(0).fault);
+        }
+        for RefusedInstance { name, fault, .. } in &refused {
+            let fault = fault as &dyn std::error::Error;
+            tracing::error!(fault, instance = %name, "this instance cannot be served, and is answered 503: restore or repair it, and restart; the others are served");
         }
         let default = default.and_then(|default| {
             let (name, only_loopback) = match default {
@@ -123,6 +155,7 @@ impl House {
             instances,
             by_host,
             default,
+            refused,
             world,
             feed: shared.feed,
             outbox: shared.outbox,
@@ -168,9 +201,25 @@ impl House {
     pub fn instance(&self, host: &str) -> Option<&Arc<Instance>> {
         self.by_host.get(host).or_else(|| {
             let host = HostName::of(host)?;
+            if self.refused.iter().any(|refused| refused.hosts.contains(&host)) {
+                return None;
+            }
             let default = || self.default.as_ref().filter(|default| !default.only_loopback || host.is_loopback());
             self.by_host.get(&host).or_else(|| default().map(|default| &default.instance))
         })
+    }
+
+    /// Instances that are configured and cannot be served.
+    pub fn refused(&self) -> &[RefusedInstance] {
+        &self.refused
+    }
+
+    /// Whether the instance that would answer for this host cannot be served.
+    pub fn is_refused(&self, host: &str) -> bool {
+        let is_theirs = |refused: &RefusedInstance| {
+            refused.is_default || HostName::of(host).is_some_and(|host| refused.hosts.contains(&host))
+        };
+        self.instance(host).is_none() && self.refused.iter().any(is_theirs)
     }
 
     /// Does some instance name this host as its own?

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use model::keys::{self, KeyDuty, KeyTimes};
-use model::{Dice, InstanceSettings, Moment, Timestamp, TrustedApplication};
+use model::{Dice, InstanceId, InstanceSettings, Moment, Timestamp, TrustedApplication};
 use oauth::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
-use store::{Batch, Change, ChangeKind, Outcome, Store};
+use store::{Batch, Change, ChangeKind, Outcome, Store, StoredKey};
 use zeroize::Zeroizing;
 
 use crate::audit::Trail;
@@ -21,28 +21,45 @@ struct Key {
     verifying: VerifyingKey,
 }
 
+impl Key {
+    fn open(stored: StoredKey, instance: InstanceId, master: &MasterKey) -> Result<Self, Fault> {
+        let private = master.open(instance, PURPOSE, &stored.sealed)?;
+        let signing = SigningKey::from_pkcs8(stored.times.algorithm, &private).map_err(Fault::failed)?;
+        let verifying = VerifyingKey::from_jwk(&signing.public_jwk()).map_err(Fault::failed)?;
+        Ok(Self { times: stored.times, signing, verifying })
+    }
+}
+
 /// The keys of an instance, as one immutable view.
 pub struct KeyRing {
     keys: Vec<Key>,
+    /// Those that cannot be used, by `kid`: each is missed as if it were not there.
+    broken: Vec<String>,
     jwks: Arc<[u8]>,
 }
 
 impl KeyRing {
     pub(crate) async fn load(store: &Store, master: &MasterKey) -> Result<Self, Fault> {
-        let keys = store
-            .signing_keys()
-            .await?
-            .into_iter()
-            .map(|stored| {
-                let private = master.open(*store.instance(), PURPOSE, &stored.sealed)?;
-                let signing = SigningKey::from_pkcs8(stored.times.algorithm, &private).map_err(Fault::failed)?;
-                let verifying = VerifyingKey::from_jwk(&signing.public_jwk()).map_err(Fault::failed)?;
-                Ok(Key { times: stored.times, signing, verifying })
-            })
-            .collect::<Result<Vec<_>, Fault>>()?;
+        let (mut keys, mut broken) = (Vec::new(), Vec::new());
+        for stored in store.signing_keys().await? {
+            let kid = stored.times.kid.clone();
+            match Key::open(stored, *store.instance(), master) {
+                Ok(key) => keys.push(key),
+                Err(fault) => {
+                    let (fault, instance) = (&fault as &dyn std::error::Error, store.instance());
+                    tracing::error!(fault, %instance, kid, "a signing key cannot be used; the others are");
+                    broken.push(kid);
+                }
+            }
+        }
         let public: Vec<Jwk> = keys.iter().map(|key| key.signing.public_jwk()).collect();
         let jwks = serde_json::to_vec(&serde_json::json!({ "keys": public })).map_err(Fault::failed)?;
-        Ok(Self { keys, jwks: jwks.into() })
+        Ok(Self { keys, broken, jwks: jwks.into() })
+    }
+
+    /// Keys that do not open, or do not parse.
+    pub(crate) fn broken(&self) -> &[String] {
+        &self.broken
     }
 
     /// The JWK Set document (RFC 7517 §5), prepared once.
@@ -164,16 +181,19 @@ pub(crate) async fn rotate(
     now: Timestamp,
     dice: &mut dyn Dice,
 ) -> Result<(), Fault> {
-    let times: Vec<KeyTimes> = store.signing_keys().await?.into_iter().map(|key| key.times).collect();
+    // Counted before the keys are looked at: a key that is made meanwhile fails the guard.
+    let mut counts = Vec::new();
     for &algorithm in algorithms {
-        let known = times.iter().filter(|key| key.algorithm == algorithm).count();
+        counts.push((algorithm, store.key_count(algorithm.as_str()).await?));
+    }
+    let times: Vec<KeyTimes> = KeyRing::load(store, master).await?.times().cloned().collect();
+    for (algorithm, known) in counts {
         for duty in keys::duties(&times, algorithm, now) {
             let mut batch = Batch::new();
             let mut trail = Trail::new(store, dice, now);
             let (what, kid) = match duty {
                 KeyDuty::Create { signs_from } => {
                     let (key, sealed) = create(store, master, algorithm, signs_from).await?;
-                    let known = i64::try_from(known).unwrap_or(i64::MAX);
                     batch.extend(store.expect_key_count(algorithm.as_str(), known));
                     batch.push(store.insert_key(&key, sealed, now));
                     ("created", key.kid)

@@ -1,6 +1,7 @@
 //! Floor 3: one function per thing the house does: load, decide, one guarded batch.
 
 pub mod admin;
+mod administrator;
 mod api_sessions;
 pub mod audit;
 pub mod authorize;
@@ -44,7 +45,7 @@ mod tasks;
 mod throttle;
 pub mod two_step;
 
-pub use house::{DefaultInstance, House, Site, World};
+pub use house::{DefaultInstance, House, RefusedInstance, Site, World};
 pub use instance::Instance;
 pub use passwords::{AcceptedPassword, Passwords};
 pub use seal::MasterKey;

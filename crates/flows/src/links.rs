@@ -97,7 +97,7 @@ impl ElevatedOffice<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if !user.may_sign_in() {
-            let why = if user.enabled { "nobody signs in as it" } else { "it is disabled: enable it first" };
+            let why = if user.is_on() { "nobody signs in as it" } else { "it is disabled: enable it first" };
             return invalid(format!("{login} gets no link: {why}"));
         }
         if purpose == LinkPurpose::SetUp && has_password {

@@ -9,10 +9,11 @@ use model::claims::ADMIN_API;
 use model::reference_token::{ReferenceToken, masked};
 use model::session::SignInTooOld;
 use model::why::{Details, Refusal};
-use model::{Administrator, Moment, Timestamp, TrustedApplication, User, UserId};
+use model::{Moment, Timestamp, TrustedApplication, User, UserId};
 use oauth::secret::{self, Presented};
 
 use crate::admin::{ElevatedOffice, Office};
+use crate::administrator::Administrator;
 use crate::guard::GuardRefusal;
 use crate::instance::Instance;
 use crate::sign_in::Browser;
@@ -127,7 +128,7 @@ impl Instance {
             return Ok(Err(ManageRefusal::Guard(standing.lacks(MANAGE_SCOPE))));
         }
         let signed_in = standing.credential.signed_in();
-        let Some(administrator) = standing.user.active().and_then(|user| Administrator::of(user, signed_in)) else {
+        let Some(administrator) = self.administrator(&standing.user, signed_in) else {
             return Ok(Err(ManageRefusal::NotAnAdministrator(standing.user.id)));
         };
         self.note_use(&standing, moment.now);
@@ -140,6 +141,16 @@ impl Instance {
         }))
     }
 
+    fn administrator(&self, user: &User, signed_in: Option<Timestamp>) -> Option<Administrator> {
+        user.active().and_then(|user| Administrator::of(*self.store.instance(), user, signed_in))
+    }
+
+    /// Who is signed in at another instance is nobody here.
+    fn administrator_at(&self, browser: &Browser) -> Option<Administrator> {
+        let signed_in = Some(browser.session.auth_time);
+        self.administrator(&browser.user, signed_in).filter(|_| browser.is_of(*self.store.instance()))
+    }
+
     /// Whoever is signed in at the browser, if they administer the instance; that they do not is told to the audit.
     pub fn manager_at(
         self: &Arc<Self>,
@@ -147,8 +158,7 @@ impl Instance {
         visitor: &Visitor,
         browser: &Browser,
     ) -> Answer<Manager, ManageRefusal> {
-        let signed_in = Some(browser.session.auth_time);
-        let Some(administrator) = browser.user.active().and_then(|user| Administrator::of(user, signed_in)) else {
+        let Some(administrator) = self.administrator_at(browser) else {
             let refusal = ManageRefusal::NotAnAdministrator(browser.user.id);
             let event =
                 AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, &refusal).user(browser.user.id);

@@ -345,6 +345,7 @@ mod tests {
             epoch: 0,
             has_second_factor: false,
             updated_at: model::Timestamp::from_seconds(0),
+            problems: Vec::new(),
         }
     }
 

@@ -38,7 +38,7 @@ impl Office<'_> {
         current: Option<&TrustedApplication>,
         moment: &mut Moment<'_>,
     ) -> Result<Vec<String>, Fault> {
-        let fixed = current.map(|current| current.to_record().fixed_in(&record)).unwrap_or_default();
+        let fixed = current.map(|current| current.fixed_in(&record)).unwrap_or_default();
         if !fixed.is_empty() {
             return Ok(fixed);
         }
@@ -46,17 +46,15 @@ impl Office<'_> {
             Some(user) => self.store.user(UserId(user)).await?,
             None => None,
         };
-        let registration = Registration {
-            id: current.map_or_else(|| ApplicationId(Uuid::nil()), |current| current.id),
-            secrets: match current {
-                Some(current) => current.secrets().to_vec(),
-                None if record.client_type == RecordClientType::Public => vec![],
-                // It gets its first secret when it is registered.
-                None => vec![new_secret(draw_secret(moment).digest(), "first", None, moment)],
+        let registration = current.map_or_else(
+            || {
+                // A Confidential one gets its first secret when it is registered.
+                let has_secret = record.client_type != RecordClientType::Public;
+                let secret = has_secret.then(|| new_secret(draw_secret(moment).digest(), "first", None, moment));
+                Registration::new(ApplicationId(Uuid::nil()), secret.into_iter().collect())
             },
-            epoch: 0,
-            version: 0,
-        };
+            TrustedApplication::registration,
+        );
         let taken = match current {
             None => self.application(&record.application_uri).await?.ok(),
             Some(_) => None,
@@ -94,7 +92,7 @@ impl ElevatedOffice<'_> {
         moment: &mut Moment<'_>,
     ) -> Answer<(TrustedApplication, Vec<String>), AdminRefusal> {
         let before = current.to_record();
-        let fixed = before.fixed_in(&record);
+        let fixed = current.fixed_in(&record);
         if !fixed.is_empty() {
             return Ok(Err(AdminRefusal::Invalid(fixed)));
         }
@@ -102,13 +100,7 @@ impl ElevatedOffice<'_> {
             Some(user) => self.store.user(UserId(user)).await?,
             None => None,
         };
-        let registration = Registration {
-            id: current.id,
-            secrets: current.secrets().to_vec(),
-            epoch: current.epoch,
-            version: current.version,
-        };
-        let accepted = match record.check(registration, system_user.as_ref()) {
+        let accepted = match record.check(current.registration(), system_user.as_ref()) {
             Ok(accepted) => accepted,
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };

@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use model::{InstanceId, Operator};
+use model::InstanceId;
 use zeroize::Zeroizing;
 
 use crate::Fault;
@@ -26,11 +26,6 @@ impl MasterKey {
     pub fn from_base64(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
         Some(Self::new(bytes.as_slice().try_into().ok()?))
-    }
-
-    /// Who holds the master key may do everything, and could read everything anyway.
-    pub fn operator(&self) -> Operator {
-        Operator::with_master_key()
     }
 
     /// See [`SealingKey::seal`].

@@ -47,6 +47,8 @@ pub enum Ending<'a> {
 /// Settings, and the text that a change of them is guarded by.
 pub struct SettingsRead {
     pub settings: InstanceSettings,
+    /// Settings that cannot be read, each with the reason. They are taken for what permits least.
+    pub problems: Vec<String>,
     as_written: String,
     pub version: i64,
 }
@@ -55,7 +57,8 @@ impl SettingsRead {
     fn new(settings: InstanceSettings, as_written: String) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, as_written.as_bytes());
         let head = digest.as_ref().first_chunk().expect("a SHA-256 digest has 32 bytes");
-        Self { settings, as_written, version: i64::from_be_bytes(*head) }
+        let problems = InstanceSettings::restore(&as_written).problems.iter().map(ToString::to_string).collect();
+        Self { settings, problems, as_written, version: i64::from_be_bytes(*head) }
     }
 }
 

@@ -12,7 +12,7 @@ pub use model::session::SignInRefusal;
 use model::two_step::Proof;
 use model::user::{Password, PasswordHash};
 use model::why::Refusal;
-use model::{IdentitySession, Login, Moment, SessionId, Timestamp, User, UserId};
+use model::{IdentitySession, InstanceId, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
 use store::{Batch, Outcome, Statement};
 use uuid::Uuid;
@@ -29,9 +29,16 @@ use crate::{Answer, Fault};
 pub struct Browser {
     pub user: Arc<User>,
     pub session: IdentitySession,
+    /// Where; only that instance makes one.
+    instance: InstanceId,
 }
 
 impl Browser {
+    /// Whether the sign-in is one of this instance.
+    pub(crate) fn is_of(&self, instance: InstanceId) -> bool {
+        self.instance == instance
+    }
+
     /// The same sign-in under a new cookie, in a new epoch of the user: it goes on where all others end.
     pub(crate) fn renewed(
         &self,
@@ -95,7 +102,7 @@ impl Instance {
         }
         let user = self.user(session.user).await?;
         let same = |user: &Arc<User>| user.may_sign_in() && user.epoch == session.user_epoch;
-        Ok(user.filter(same).map(|user| Browser { user, session }))
+        Ok(user.filter(same).map(|user| Browser { user, session, instance: *self.store.instance() }))
     }
 
     /// Whoever looks at our own pages is not idle. Written once a minute at most.
@@ -236,7 +243,8 @@ impl Instance {
             match self.store.commit(batch).await? {
                 Outcome::Committed => {
                     self.meters.sign_ins.add("done");
-                    return Ok(Some((Browser { user: Arc::clone(user), session }, cookie)));
+                    let browser = Browser { user: Arc::clone(user), session, instance: *self.store.instance() };
+                    return Ok(Some((browser, cookie)));
                 }
                 Outcome::GuardFailed { statement } if statement < spends.len() => return Ok(None),
                 // The old session ended, or another tab renewed it: this one begins on its own.

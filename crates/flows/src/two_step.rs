@@ -231,6 +231,9 @@ impl Instance {
                 Ok(Ok(Changed { recovery_codes, cookie }))
             }
             Outcome::GuardFailed { statement: 1 } => self.refuse_change(moment, visitor, &user, planned.if_guarded),
+            Outcome::GuardFailed { statement: 2 } if matches!(change, TwoStepChange::AddPasskey { .. }) => {
+                self.refuse_change(moment, visitor, &user, TwoStepRefusal::TooManyPasskeys)
+            }
             Outcome::GuardFailed { .. } => self.refuse_change(moment, visitor, &user, TwoStepRefusal::Overtaken),
         }
     }
@@ -263,9 +266,6 @@ impl Instance {
             }
             TwoStepChange::AddPasskey { state, answer, name } => {
                 let Some(name) = passkey_name(name) else { return Ok(Err(TwoStepRefusal::PasskeyName)) };
-                if self.store.passkeys(user.id).await?.len() >= MOST_PASSKEYS {
-                    return Ok(Err(TwoStepRefusal::TooManyPasskeys));
-                }
                 let about = (registering(browser), form);
                 let Made { credential, record, spend } =
                     match self.judge_registration(about, (state, answer), moment.now)? {
@@ -281,7 +281,8 @@ impl Instance {
                     created_at: moment.now,
                     last_used_at: None,
                 };
-                let statements = vec![self.store.insert_passkey(&new), spend];
+                let room = self.store.expect_passkeys_at_most(user.id, MOST_PASSKEYS);
+                let statements = vec![self.store.insert_passkey(&new), room, spend];
                 planned(statements, Some(Proof::NewPasskey), TwoStepRefusal::PasskeyTaken)
             }
             TwoStepChange::RemovePasskey(id) => {

@@ -6,6 +6,7 @@ use oauth::redirect::{RedirectMatch, RedirectUri};
 use oauth::scope::Scope;
 use oauth::secret::{ClientSecret, Digest, Presented};
 
+use crate::record::StoredRecord;
 use crate::why::{Details, Refusal};
 use crate::{ApplicationId, Timestamp, User, UserId, UserType};
 
@@ -55,6 +56,8 @@ pub struct TrustedApplication {
     pub policy_url: Option<String>,
     pub terms_url: Option<String>,
     pub version: i64,
+    /// Of a stored record that says more than this version knows, or something that it refuses: then it is off.
+    pub stored: Option<Box<StoredRecord>>,
 }
 
 /// RFC 6749 §2.1, with what only one of the types can have.
@@ -400,6 +403,7 @@ pub(crate) mod tests {
             policy_url: None,
             terms_url: None,
             version: 1,
+            stored: None,
         }
     }
 

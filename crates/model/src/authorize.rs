@@ -454,6 +454,7 @@ pub(crate) mod tests {
             epoch: 0,
             has_second_factor: false,
             updated_at: Timestamp(0),
+            problems: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use url::Url;
 use crate::legacy::Sunset;
 use crate::record::AlgorithmName;
 use crate::seat::Licences;
+use crate::stored::{self, Stored};
 use crate::{HostName, Login, SessionLifetimes};
 
 /// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.
@@ -79,7 +80,7 @@ const MOST_RESERVED: usize = 100;
 
 /// What an administrator may set for an instance. Absent members mean the default.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct InstanceSettings {
     #[schemars(with = "AlgorithmName")]
@@ -143,6 +144,36 @@ impl Default for InstanceSettings {
 }
 
 impl InstanceSettings {
+    /// The settings as they are stored. Where one cannot be read, it is taken for what permits least.
+    pub fn restore(text: &str) -> Stored<Self> {
+        Stored::read(text, &Self::strictest())
+    }
+
+    /// What takes the place of stored settings: these, with what a newer version wrote, and with what cannot be read where
+    /// these do not say something else.
+    pub fn written_over(&self, text: &str) -> String {
+        let before = Self::restore(text);
+        let mut members = stored::written_over(&before.members, self);
+        let strictest = stored::members_of(&Self::strictest());
+        for name in before.problems.iter().map(|problem| &problem.member) {
+            if members.get(name) == strictest.get(name) {
+                members.extend(before.members.get(name).map(|value| (name.clone(), value.clone())));
+            }
+        }
+        serde_json::Value::from(members).to_string()
+    }
+
+    fn strictest() -> Self {
+        Self {
+            seats: Some(0),
+            seats_per_user: Some(1),
+            seats_per_application: Some(1),
+            reference_tokens_must_expire: true,
+            legacy_sunset: Some(Sunset::PAST),
+            ..Self::default()
+        }
+    }
+
     pub fn session_lifetimes(&self) -> SessionLifetimes {
         SessionLifetimes {
             absolute: Duration::from_secs(self.session_seconds),

@@ -45,6 +45,9 @@ pub struct Sunset(Date);
 pub struct NotADay;
 
 impl Sunset {
+    /// Long over.
+    pub const PAST: Self = Self(Date::constant(1970, 1, 1));
+
     /// From this moment on they are refused.
     pub fn begins(self) -> Timestamp {
         let midnight = self.0.to_zoned(TimeZone::UTC);
@@ -306,6 +309,7 @@ mod tests {
             epoch: 0,
             has_second_factor: false,
             updated_at: Timestamp(0),
+            problems: Vec::new(),
         };
         let alice = person(UserType::Internal, true);
         assert_eq!(check_person(&alice, &app), Ok(()));

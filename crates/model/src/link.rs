@@ -13,7 +13,7 @@ pub enum LinkCode {}
 
 /// How many password-reset links of one person live at once: more are not made, so that nobody's mailbox is flooded. The
 /// ones that live go on working, so nobody is shut out.
-pub const MOST_RESETS: u64 = 3;
+pub const MOST_RESETS: u32 = 3;
 
 /// What a link is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,9 @@ pub enum ResetUnsent {
     NoAddress,
     NoMail,
     /// So many links are on their way already.
-    LinksStillLive(u64),
+    LinksStillLive(u32),
+    /// While it was looked into.
+    UserChanged,
 }
 
 impl Refusal for ResetUnsent {
@@ -118,6 +120,7 @@ impl Refusal for ResetUnsent {
             Self::NoAddress => "no_address",
             Self::NoMail => "no_mail",
             Self::LinksStillLive(_) => "links_still_live",
+            Self::UserChanged => "user_changed",
         }
     }
 
@@ -134,6 +137,7 @@ impl Refusal for ResetUnsent {
             Self::NoMail => Details::new("the house sends mail", MAIL),
             Self::LinksStillLive(most) => Details::new("few links of this user are live", SIGNING_IN)
                 .expected("live links", format!("below {most}")),
+            Self::UserChanged => Details::new("the user stays as they are while the link is made", SIGNING_IN),
         }
     }
 }

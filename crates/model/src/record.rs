@@ -16,6 +16,7 @@ use crate::application::{
     API_SCOPES, ClientType, LEGACY_SCOPE, PublicRefresh, ReferenceTokenPolicy, Secret, ServiceAccess, SignIn,
 };
 use crate::line::{self, LINE_RULE, is_line};
+use crate::stored::{self, Members, Stored};
 use crate::{ApplicationId, TrustedApplication, User, UserId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,6 +111,28 @@ pub struct Registration {
     pub secrets: Vec<Secret>,
     pub epoch: i64,
     pub version: i64,
+    /// Registered already: a newer version may know scopes that this one does not.
+    pub scope: Scope,
+    pub stored: Option<Box<StoredRecord>>,
+}
+
+impl Registration {
+    /// Of an application that is not registered yet.
+    pub fn new(id: ApplicationId, secrets: Vec<Secret>) -> Self {
+        Self { id, secrets, epoch: 0, version: 1, scope: Scope::default(), stored: None }
+    }
+}
+
+/// A record that says more than this version knows, or something that its rules refuse.
+#[derive(Clone, Debug)]
+pub struct StoredRecord {
+    record: ApplicationRecord,
+    /// Every member as it was written; none if what is stored is no record at all.
+    members: Members,
+    /// Members that cannot be read.
+    unreadable: Vec<String>,
+    /// Why the application is off. Empty where the record only says more.
+    problems: Vec<String>,
 }
 
 /// What was accepted, with what an administrator should think about.
@@ -161,12 +184,50 @@ impl ApplicationRecord {
         if !is_line(&self.name, 200) {
             problems.say(format!("Name: give it 1 to 200 characters {LINE_RULE}; people see it when they consent"));
         }
-        self.read((RedirectUri::register, problems), registration, system_user)
+        for token in self.scope.split(' ').filter(|token| !token.is_empty() && !is_registrable(token)) {
+            if !registration.scope.contains(token) {
+                let known = "use read, update, sec, manage, offline_access or DomainApi";
+                problems.say(format!("Scope: {token} is unknown; {known}"));
+            }
+        }
+        let warnings = self.warnings(system_user);
+        let stored = registration.stored.as_ref().map(|stored| stored.under(&self));
+        let service = system_user.map(|user| user.id);
+        let uri = self.application_uri.clone();
+        problems.take("ApplicationUri", uri.parse::<ClientId>());
+        let application = self.read((RedirectUri::register, &mut problems), (registration, uri), service);
+        if !problems.0.is_empty() {
+            return Err(problems.0);
+        }
+        Ok(Accepted { application: TrustedApplication { stored: stored.flatten(), ..application }, warnings })
     }
 
-    /// The record as it is stored: what was accepted before a rule of [`Self::check`] was there stays in force. Addresses
-    /// that were kept in one text are several, if each of them can be one.
-    pub fn restore(mut self, registration: Registration, system_user: Option<&User>) -> Result<Accepted, Vec<String>> {
+    /// A record as it is stored, under its `ApplicationUri`. What was accepted before a rule of [`Self::check`] was there
+    /// stays in force; what cannot be read any more switches the application off. `system_user` is the user that the
+    /// register connects with it.
+    pub fn restore(
+        text: &str,
+        (registration, uri): (Registration, String),
+        system_user: Option<UserId>,
+    ) -> TrustedApplication {
+        let stored = Stored::read(text, &Self { scope: String::new(), ..Self::blank(RecordClientType::None) });
+        let mut record: Self = stored.value;
+        record.split_restored();
+        let mut problems = Problems(stored.problems.iter().map(ToString::to_string).collect());
+        problems.take("ApplicationUri", uri.parse::<ClientId>());
+        let application = record.clone().read((RedirectUri::parse, &mut problems), (registration, uri), system_user);
+        let is_good = problems.0.is_empty();
+        let reads_whole = stored.members.is_empty() && stored.problems.is_empty();
+        let stored = (!reads_whole || !is_good).then(|| {
+            let unreadable = stored.problems.into_iter().map(|problem| problem.member).collect();
+            let members = if reads_whole { stored::members_of(&record) } else { stored.members };
+            Box::new(StoredRecord { record, members, unreadable, problems: problems.0 })
+        });
+        TrustedApplication { enabled: application.enabled && is_good, stored, ..application }
+    }
+
+    /// Addresses that were kept in one text are several, if each of them can be one.
+    fn split_restored(&mut self) {
         for list in [&mut self.impersonate_login_url, &mut self.impersonate_logout_url] {
             if list.iter().any(|text| text.contains(',')) {
                 let singles = single_addresses(list);
@@ -174,7 +235,13 @@ impl ApplicationRecord {
                 *list = if are_good && singles.len() <= MOST_URIS { singles } else { std::mem::take(list) };
             }
         }
-        self.read((RedirectUri::parse, Problems(Vec::new())), registration, system_user)
+    }
+
+    /// For a page that shows the known scopes alone: those that a newer version registered stay.
+    pub fn keep_unknown_scopes(&mut self, registered: &Scope) {
+        for token in registered.iter().filter(|token| !is_registrable(token)) {
+            self.scope = format!("{} {token}", self.scope).trim().to_owned();
+        }
     }
 
     /// Several addresses in one text become several.
@@ -185,37 +252,31 @@ impl ApplicationRecord {
         }
     }
 
+    /// The application that the record describes, with everything that is wrong with it.
     fn read(
         self,
-        (address, mut problems): (ReadAddress, Problems),
-        registration: Registration,
-        system_user: Option<&User>,
-    ) -> Result<Accepted, Vec<String>> {
-        let uri = problems.take("ApplicationUri", self.application_uri.parse::<ClientId>());
+        (address, problems): (ReadAddress, &mut Problems),
+        (registration, uri): (Registration, String),
+        system_user: Option<UserId>,
+    ) -> TrustedApplication {
         let redirect_uris = problems.uris("ImpersonateLoginUrl", &self.impersonate_login_url, address);
         let post_logout_uris = problems.uris("ImpersonateLogoutUrl", &self.impersonate_logout_url, address);
         let scope = problems.take("Scope", Scope::parse(&self.scope)).unwrap_or_default();
-        for token in scope.iter().filter(|token| !is_registrable(token)) {
-            problems
-                .say(format!("Scope: {token} is unknown; use read, update, sec, manage, offline_access or DomainApi"));
-        }
         let sign_in = SignIn {
             internal: self.impersonate_as_internal_user_allowed,
             community: self.impersonate_as_community_user_allowed,
         };
-        let client_type = self.client_type(registration.secrets, &mut problems);
-        let service = self.service(system_user, &mut problems);
+        let client_type = self.client_type(registration.secrets, problems);
+        let service = self.service(system_user, problems);
         if self.access_token_seconds.is_some_and(|seconds| !ACCESS_TOKEN_SECONDS.contains(&seconds)) {
             problems.say("AccessTokenSeconds: choose 60 to 86400".into());
         }
         problems.origins(&self.allowed_cors_origins);
         problems.links("PolicyUrl", self.policy_url.as_deref());
         problems.links("TermsUrl", self.terms_url.as_deref());
-        let warnings = self.warnings(system_user);
-        let (Some(uri), true) = (uri, problems.0.is_empty()) else { return Err(problems.0) };
-        let application = TrustedApplication {
+        TrustedApplication {
             id: registration.id,
-            uri,
+            uri: ClientId::kept(uri),
             name: line::shown(self.name),
             client_type,
             redirect_uris,
@@ -240,21 +301,8 @@ impl ApplicationRecord {
             policy_url: self.policy_url,
             terms_url: self.terms_url,
             version: registration.version,
-        };
-        Ok(Accepted { application, warnings })
-    }
-
-    /// What `next` would change that stays as it was registered: tokens know the application by its `ApplicationUri`,
-    /// and its `ClientType` says whether it has secrets.
-    pub fn fixed_in(&self, next: &Self) -> Vec<String> {
-        let mut problems = Problems(Vec::new());
-        if self.application_uri != next.application_uri {
-            problems.say(format!("ApplicationUri: stays {}; register another application", self.application_uri));
+            stored: None,
         }
-        if self.client_type != next.client_type {
-            problems.say(format!("ClientType: stays {:?}; register another application", self.client_type));
-        }
-        problems.0
     }
 
     fn client_type(&self, secrets: Vec<Secret>, problems: &mut Problems) -> ClientType {
@@ -280,10 +328,10 @@ impl ApplicationRecord {
         }
     }
 
-    fn service(&self, system_user: Option<&User>, problems: &mut Problems) -> ServiceAccess {
+    fn service(&self, system_user: Option<UserId>, problems: &mut Problems) -> ServiceAccess {
         match (self.system_user_allowed, self.system_user, system_user) {
             (false, ..) => ServiceAccess::Off,
-            (true, Some(id), Some(user)) if user.id == UserId(id) => ServiceAccess::ActsAs(user.id),
+            (true, Some(id), Some(user)) if user == UserId(id) => ServiceAccess::ActsAs(user),
             (true, None, _) => {
                 problems.say("SystemUser: SystemUserAllowed needs the user that the application acts as".into());
                 ServiceAccess::Off
@@ -374,9 +422,93 @@ fn quoted(text: &str) -> String {
     format!("\"{cut}{}\"", if text.chars().nth(MAX_CHARS).is_some() { "…" } else { "" })
 }
 
+impl StoredRecord {
+    /// What stays of it when a good record takes its place.
+    fn under(&self, record: &ApplicationRecord) -> Option<Box<Self>> {
+        let members = stored::written_over(&self.members, record);
+        let says_more = members.len() > stored::members_of(record).len();
+        let kept = Self { record: record.clone(), members, unreadable: Vec::new(), problems: Vec::new() };
+        says_more.then(|| Box::new(kept))
+    }
+}
+
+/// Records that this version refuses, or does not wholly know.
 impl TrustedApplication {
+    /// Why the stored record is refused; the application is off as long as it is.
+    pub fn problems(&self) -> &[String] {
+        self.stored.as_ref().map_or(&[], |stored| &stored.problems)
+    }
+
+    /// What stands in the register beside a next record.
+    pub fn registration(&self) -> Registration {
+        Registration {
+            id: self.id,
+            secrets: self.secrets().to_vec(),
+            epoch: self.epoch,
+            version: self.version,
+            scope: self.scope.clone(),
+            stored: self.stored.clone(),
+        }
+    }
+
+    /// The record with what cannot be read as it was written: a change of another attribute does not replace it unseen.
+    pub fn record_as_stored(&self) -> Members {
+        let mut members = stored::members_of(&self.to_record());
+        if let Some(stored) = &self.stored {
+            let unreadable = stored.unreadable.iter().filter_map(|name| Some((name, stored.members.get(name)?)));
+            members.extend(unreadable.map(|(name, value)| (name.clone(), value.clone())));
+        }
+        members
+    }
+
+    /// What is written down: the record, and what a newer version wrote beside it.
+    pub fn to_stored(&self) -> String {
+        let members = match &self.stored {
+            Some(stored) if !stored.problems.is_empty() => stored.members.clone(),
+            Some(stored) => stored::written_over(&stored.members, &self.to_record()),
+            None => stored::members_of(&self.to_record()),
+        };
+        serde_json::Value::from(members).to_string()
+    }
+
+    /// Switches it on or off. A record that is refused can only be switched off.
+    pub fn switch(&mut self, enabled: bool) -> Result<(), Vec<String>> {
+        if let Some(stored) = self.stored.as_mut().filter(|stored| !stored.problems.is_empty()) {
+            if enabled || stored.members.is_empty() {
+                return Err(stored.problems.clone());
+            }
+            stored.record.is_enabled = false;
+            stored.members.insert("IsEnabled".to_owned(), false.into());
+        }
+        self.enabled = enabled;
+        Ok(())
+    }
+
+    /// What `next` would change that stays as it was registered: tokens know the application by its `ApplicationUri`,
+    /// and its `ClientType` says whether it has secrets.
+    pub fn fixed_in(&self, next: &ApplicationRecord) -> Vec<String> {
+        let mut problems = Problems(Vec::new());
+        if self.uri.as_str() != next.application_uri {
+            problems.say(format!("ApplicationUri: stays {}; register another application", self.uri));
+        }
+        let unreadable = self.stored.iter().flat_map(|stored| &stored.unreadable);
+        let is_unknown = unreadable.into_iter().any(|name| ["ClientType", "record"].contains(&name.as_str()));
+        match self.record_as_stored().get("ClientType") {
+            Some(written) if is_unknown && written.as_str() != Some("None") => {
+                problems.say(format!("ClientType: stays {written}, which this version does not know"));
+            }
+            _ if !is_unknown && self.to_record().client_type != next.client_type => problems
+                .say(format!("ClientType: stays {:?}; register another application", self.to_record().client_type)),
+            _ => {}
+        }
+        problems.0
+    }
+
     /// The record as it would be exported; the inverse of [`ApplicationRecord::check`].
     pub fn to_record(&self) -> ApplicationRecord {
+        if let Some(stored) = self.stored.as_ref().filter(|stored| !stored.problems.is_empty()) {
+            return stored.record.clone();
+        }
         let texts = |uris: &[RedirectUri]| uris.iter().map(|uri| uri.as_str().to_owned()).collect();
         let system_user = match self.service {
             ServiceAccess::Off => None,

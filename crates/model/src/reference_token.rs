@@ -193,6 +193,7 @@ mod tests {
             epoch: 0,
             has_second_factor: false,
             updated_at: Timestamp(0),
+            problems: Vec::new(),
         }
     }
 

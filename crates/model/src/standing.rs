@@ -76,7 +76,7 @@ pub fn user<U: Borrow<User>>(known: Option<U>, epoch: Option<i64>) -> Result<U, 
     let known = known.ok_or(Gone::UserUnknown)?;
     let user: &User = known.borrow();
     match user {
-        _ if !user.enabled => Err(Gone::UserDisabled { since: user.updated_at }),
+        _ if !user.is_on() => Err(Gone::UserDisabled { since: user.updated_at }),
         _ if epoch.is_some_and(|epoch| epoch != user.epoch) => Err(Gone::UserChanged { at: user.updated_at }),
         _ => Ok(known),
     }

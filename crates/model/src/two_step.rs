@@ -13,7 +13,7 @@ use crate::{Timestamp, User};
 pub const RECOVERY_CODES: usize = 10;
 
 /// A person has a few devices; more passkeys than this are a mistake.
-pub const MOST_PASSKEYS: usize = 20;
+pub const MOST_PASSKEYS: u32 = 20;
 
 /// Characters of a passkey's name.
 pub const LONGEST_PASSKEY_NAME: usize = 60;

@@ -58,6 +58,12 @@ impl Login {
         Self::parse(text.trim())
     }
 
+    /// As it is kept by a register that took it by the rules of then, with what today's say against it.
+    pub fn kept(text: String) -> (Self, Option<&'static str>) {
+        let problem = Self::parse(&text).is_none().then_some("login: not 1 to 128 printable ASCII characters");
+        (Self(text), problem)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -102,6 +108,8 @@ pub struct User {
     /// An authenticator app or a passkey: a password alone does not sign this person in.
     pub has_second_factor: bool,
     pub updated_at: Timestamp,
+    /// What this version refuses of the stored record; whose record is refused is as good as switched off.
+    pub problems: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,8 +240,13 @@ impl User {
         self.admin_flag && self.user_type != UserType::ExternalCommunity
     }
 
+    /// Switched on, and with a record that this version accepts.
+    pub fn is_on(&self) -> bool {
+        self.enabled && self.problems.is_empty()
+    }
+
     pub fn active(&self) -> Option<ActiveUser<'_>> {
-        self.enabled.then_some(ActiveUser(self))
+        self.is_on().then_some(ActiveUser(self))
     }
 
     /// Nobody signs in as a System User, nor as somebody disabled.
@@ -244,7 +257,7 @@ impl User {
     /// The same, with the reason.
     pub fn check_sign_in(&self) -> Result<(), SignInRefusal> {
         match self.user_type {
-            _ if !self.enabled => Err(SignInRefusal::UserDisabled { since: self.updated_at }),
+            _ if !self.is_on() => Err(SignInRefusal::UserDisabled { since: self.updated_at }),
             UserType::SystemNoLogin => Err(SignInRefusal::NotForSignIn(self.user_type)),
             UserType::Internal | UserType::ExternalCommunity => Ok(()),
         }
@@ -254,48 +267,6 @@ impl User {
 impl<'a> ActiveUser<'a> {
     pub fn get(self) -> &'a User {
         self.0
-    }
-}
-
-/// Proof that whoever asks may administer the instance: only a sign-in check, or the operator's master key, makes one.
-#[derive(Clone, Debug)]
-pub struct Administrator {
-    actor: String,
-    /// `auth_time` of the sign-in behind the request. `None` for credentials made for machines, which no sign-in stands
-    /// behind: the master key, reference tokens, client credentials.
-    signed_in: Option<Timestamp>,
-}
-
-impl Administrator {
-    /// A user whose credential was checked, if they administer the instance that they are of.
-    pub fn of(user: ActiveUser<'_>, signed_in: Option<Timestamp>) -> Option<Self> {
-        // By id: the audit keeps no person's name.
-        user.get().is_admin().then(|| Self { actor: user.get().id.to_string(), signed_in })
-    }
-
-    /// Who the audit says it was.
-    pub fn actor(&self) -> &str {
-        &self.actor
-    }
-
-    /// A sign-in older than [`crate::session::RECENT_SIGN_IN`] does not carry changes of weight.
-    pub fn check_recent(&self, now: Timestamp) -> Result<(), SignInTooOld> {
-        self.signed_in.map_or(Ok(()), |signed_in| SignInTooOld::check(signed_in, now))
-    }
-}
-
-/// The operator at the command line, who holds the master key.
-#[derive(Clone, Debug)]
-pub struct Operator(Administrator);
-
-impl Operator {
-    /// For whoever has the master key in hand.
-    pub fn with_master_key() -> Self {
-        Self(Administrator { actor: "operator".to_owned(), signed_in: None })
-    }
-
-    pub fn administrator(&self) -> &Administrator {
-        &self.0
     }
 }
 

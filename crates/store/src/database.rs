@@ -10,6 +10,7 @@ use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
 use crate::figures::Figures;
+use crate::finding::Unreadable;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
 use crate::{Batch, Fault, Outcome, Row, Value};
@@ -93,7 +94,7 @@ impl fmt::Debug for DatabaseUrl {
 
 /// An open database. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
-pub struct Database(Arc<Driver>);
+pub struct Database(Arc<Driver>, Arc<Unreadable>);
 
 pub(crate) enum Driver {
     Sqlite(Sqlite),
@@ -107,7 +108,7 @@ impl Database {
             Place::Sqlite(path) => Driver::Sqlite(Sqlite::open(path.clone()).await?),
             Place::Postgres(address) => Driver::Postgres(Postgres::open((**address).clone()).await?),
         };
-        Ok(Self(Arc::new(driver)))
+        Ok(Self(Arc::new(driver), Arc::default()))
     }
 
     /// Brings the tables up to this version. Several nodes may do so at once: one works, the others wait.
@@ -174,6 +175,10 @@ impl Database {
             Driver::Sqlite(sqlite) => sqlite.figures(),
             Driver::Postgres(postgres) => postgres.figures(),
         }
+    }
+
+    pub(crate) fn unreadable(&self) -> &Unreadable {
+        &self.1
     }
 
     pub(crate) fn driver(&self) -> &Driver {

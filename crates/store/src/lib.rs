@@ -9,6 +9,7 @@ mod database;
 pub mod domain;
 mod fault;
 mod figures;
+mod finding;
 mod look;
 mod migrate;
 mod postgres;
@@ -20,6 +21,7 @@ pub use batch::{Batch, Outcome, Statement, statement};
 pub use database::{Database, DatabaseUrl, DatabaseUrlError, Store};
 pub use fault::{Fault, FaultKind};
 pub use figures::Figures;
+pub use finding::{Damage, Finding};
 pub use look::Look;
 pub use tables::{
     ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, LISTS,

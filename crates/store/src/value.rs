@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::Fault;
+use crate::finding::Damage;
 
 /// A parameter or a column: `BIGINT`, `TEXT`, `BYTEA` or nothing.
 ///
@@ -87,7 +87,7 @@ impl Row {
     }
 
     /// A `BIGINT` that cannot be null.
-    pub fn int(&self, column: usize) -> Result<i64, Fault> {
+    pub fn int(&self, column: usize) -> Result<i64, Damage> {
         match self.column(column)? {
             Value::Int(n) => Ok(*n),
             other => Err(unexpected(column, other, "an integer")),
@@ -95,7 +95,7 @@ impl Row {
     }
 
     /// A `TEXT` that cannot be null.
-    pub fn text(&self, column: usize) -> Result<String, Fault> {
+    pub fn text(&self, column: usize) -> Result<String, Damage> {
         match self.column(column)? {
             Value::Text(text) => Ok(text.clone()),
             other => Err(unexpected(column, other, "text")),
@@ -103,7 +103,7 @@ impl Row {
     }
 
     /// A `BYTEA` that cannot be null.
-    pub fn bytes(&self, column: usize) -> Result<Vec<u8>, Fault> {
+    pub fn bytes(&self, column: usize) -> Result<Vec<u8>, Damage> {
         match self.column(column)? {
             Value::Bytes(bytes) => Ok(bytes.clone()),
             other => Err(unexpected(column, other, "bytes")),
@@ -111,40 +111,49 @@ impl Row {
     }
 
     /// A flag kept as 0 or 1; any other number is a fault, not `true`.
-    pub fn flag(&self, column: usize) -> Result<bool, Fault> {
+    pub fn flag(&self, column: usize) -> Result<bool, Damage> {
         match self.int(column)? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(Fault::failed(format!("column {column} is not a flag"))),
+            _ => Err(Damage::new(format!("column {column} is not a flag"))),
         }
     }
 
-    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, Fault> {
+    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, Damage> {
         self.unless_null(column, Self::int)
     }
 
-    pub fn opt_text(&self, column: usize) -> Result<Option<String>, Fault> {
+    pub fn opt_text(&self, column: usize) -> Result<Option<String>, Damage> {
         self.unless_null(column, Self::text)
     }
 
-    pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, Fault> {
+    pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, Damage> {
         self.unless_null(column, Self::bytes)
     }
 
-    fn unless_null<T>(&self, column: usize, read: fn(&Self, usize) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+    fn unless_null<T>(&self, column: usize, read: fn(&Self, usize) -> Result<T, Damage>) -> Result<Option<T>, Damage> {
         match self.column(column)? {
             Value::Null => Ok(None),
             _ => read(self, column).map(Some),
         }
     }
 
-    fn column(&self, column: usize) -> Result<&Value, Fault> {
-        self.0.get(column).ok_or_else(|| Fault::failed(format!("the row has no column {column}")))
+    /// What the row is called where it is told of: its first column.
+    pub(crate) fn name(&self) -> String {
+        match self.0.first() {
+            Some(Value::Text(text)) => text.chars().take(128).collect(),
+            Some(Value::Int(number)) => number.to_string(),
+            _ => "?".to_owned(),
+        }
+    }
+
+    fn column(&self, column: usize) -> Result<&Value, Damage> {
+        self.0.get(column).ok_or_else(|| Damage::new(format!("the row has no column {column}")))
     }
 }
 
-fn unexpected(column: usize, found: &Value, wanted: &str) -> Fault {
-    Fault::failed(format!("column {column} is {}, not {wanted}", found.kind()))
+fn unexpected(column: usize, found: &Value, wanted: &str) -> Damage {
+    Damage::new(format!("column {column} is {}, not {wanted}", found.kind()))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use model::{Language, Moment, Timestamp};
 use oauth::params::Params;
 use uuid::Uuid;
 
-use crate::pages::manager::{Content, Page, Said, Section};
+use crate::pages::manager::{Content, Page, Part, Said, Section};
 use crate::person::{Person, way_back};
 use crate::render::{self, FormTarget};
 use crate::visit::Gate;
@@ -66,6 +66,13 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
         .route(Section::Refusals.path(), get(refusals::show))
         .route(Section::Legacy.path(), get(legacy::show))
         .route(Section::Settings.path(), get(settings::show).post(settings::change))
+}
+
+/// What this version refuses of a stored record, above the form in which it is corrected.
+fn repairs(problems: &[String], what: &str) -> Vec<Part> {
+    let lines = problems.iter().map(|problem| Part::Text(problem.clone()));
+    let told = (!problems.is_empty()).then(|| Part::Text(what.to_owned()));
+    told.into_iter().chain(lines).collect()
 }
 
 /// An administrator at a page.

@@ -46,6 +46,14 @@ fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Body>) 
     response
 }
 
+/// Somebody has to repair it first: asking again soon is no use.
+pub(crate) fn refused_instance() -> Response {
+    let text = "This instance cannot be served at the moment. Its operator finds the reason in the log.\n";
+    let mut response = no_store(self::text(StatusCode::SERVICE_UNAVAILABLE, text));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+    response
+}
+
 pub(crate) fn text(status: StatusCode, text: impl Into<Body>) -> Response {
     typed(status, "text/plain; charset=utf-8", text)
 }

@@ -184,6 +184,9 @@ impl Visit {
             return Err(render::text(StatusCode::BAD_REQUEST, "Send one valid Host header.\n"));
         };
         let Some(instance) = gate.house.instance(host) else {
+            if gate.house.is_refused(host) {
+                return Err(render::refused_instance());
+            }
             return Err(render::text(StatusCode::NOT_FOUND, "No instance answers to this host name.\n"));
         };
         let user_agent = parts.headers.get(header::USER_AGENT);

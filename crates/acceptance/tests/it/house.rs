@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod audit_chain;
 mod consent;
+mod damaged;
 mod earlier_databases;
 mod errors;
 mod figures;

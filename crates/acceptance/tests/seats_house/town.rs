@@ -13,7 +13,7 @@ use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
 use flows::{DefaultInstance, House, MasterKey, Passwords, Site, World};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use model::{Dice, Moment, Operator, RootUrl, Timestamp};
+use model::{Dice, Moment, RootUrl, Timestamp};
 use serde_json::Value;
 use store::{Database, DatabaseUrl, Store};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ impl Place {
 pub(crate) struct Town {
     clock: Arc<Clock>,
     place: Place,
-    admin: Operator,
+    master: MasterKey,
 }
 
 pub(crate) struct Node {
@@ -102,7 +102,7 @@ impl Town {
     async fn found(place: Place) -> Self {
         let clock = Arc::new(Clock(AtomicI64::new(1_800_000_000_000_000)));
         let master = Self::master();
-        let town = Self { clock, place, admin: master.operator() };
+        let town = Self { clock, place, master: Self::master() };
         let database = town.database().await;
         let mut dice = SystemDice;
         let mut moment = Moment { now: town.now(), dice: &mut dice };
@@ -155,7 +155,7 @@ impl Town {
     pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedOffice<'_>, &mut Moment<'_>)) {
         let database = self.database().await;
         let office =
-            ElevatedOffice::open(&database, &self.admin, "testdb").await.expect("no fault").expect("it is there");
+            ElevatedOffice::open(&database, &self.master, "testdb").await.expect("no fault").expect("it is there");
         let mut dice = SystemDice;
         what(office, &mut Moment { now: self.now(), dice: &mut dice }).await;
         database.close().await;

@@ -112,11 +112,7 @@ impl Instance {
     ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), OwnTokenRefusal> {
         let (application, wish) = match self.check_own_token(moment.now, browser, draft).await? {
             Ok(checked) => checked,
-            Err(refusal) => {
-                let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, &refusal);
-                self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
-                return Ok(Err(refusal));
-            }
+            Err(refusal) => return self.refuse_own_token((browser, moment.now), visitor, refusal),
         };
         let by = browser.user.login.as_str();
         let (token, value) = new_token(&wish, (&application, &browser.user), by, moment);
@@ -127,8 +123,10 @@ impl Instance {
             .token(token.id.to_string())
             .detail(&serde_json::json!({ "what": "personal", "scope": token.scope.to_string() }));
         let batch = Batch::from(vec![
+            self.store.hold_user(&browser.user),
             self.store.touch_identity_session(browser.session.id, moment.now),
             self.store.insert_reference_token(&token),
+            self.store.expect_personal_tokens_at_most(browser.user.id, MOST_OWN_TOKENS),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ]);
         Ok(match self.store.commit(batch).await? {
@@ -137,8 +135,22 @@ impl Instance {
                 self.write_to(&browser.user, |letter| letter.token_created(&masked, &token.description));
                 Ok((token, value))
             }
-            Outcome::GuardFailed { .. } => Err(OwnTokenRefusal::SignedOut),
+            Outcome::GuardFailed { statement } => {
+                let refusal = if statement == 3 { OwnTokenRefusal::TooMany } else { OwnTokenRefusal::SignedOut };
+                self.refuse_own_token((browser, moment.now), visitor, refusal)?
+            }
         })
+    }
+
+    fn refuse_own_token<T>(
+        &self,
+        (browser, now): (&Browser, Timestamp),
+        visitor: &Visitor,
+        refusal: OwnTokenRefusal,
+    ) -> Answer<T, OwnTokenRefusal> {
+        let event = AuditEvent::refused(now, AuditKind::TokenRefused, visitor, &refusal);
+        self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
+        Ok(Err(refusal))
     }
 
     async fn check_own_token<'a>(
@@ -163,10 +175,6 @@ impl Instance {
         let conditions = (browser.user.is_admin(), self.settings().reference_tokens_must_expire);
         if let Err(refusal) = check_issue(now, application, &browser.user, &wish, conditions) {
             return Ok(Err(OwnTokenRefusal::Rule(refusal)));
-        }
-        let known = self.store.personal_tokens(browser.user.id, MOST_OWN_TOKENS).await?;
-        if u32::try_from(known.len()).is_ok_and(|known| known >= MOST_OWN_TOKENS) {
-            return Ok(Err(OwnTokenRefusal::TooMany));
         }
         Ok(Ok((Arc::clone(application), wish)))
     }

@@ -40,10 +40,8 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             // Refused before anything is made: an instance without anybody to administer it is of no use.
             granted(Ok(parse_login(&administrator)))?;
             let settings = InstanceSettings { seats, ..InstanceSettings::default() };
-            granted(
-                create_instance((&desk.database, &desk.master), &desk.operator, &name, &settings, &mut moment).await,
-            )?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
+            granted(create_instance((&desk.database, &desk.master), &name, &settings, &mut moment).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
             let draft = UserDraft {
                 login: &administrator,
                 user_type: UserType::Internal,
@@ -63,14 +61,14 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         }
         InstanceCommand::Set { installation, name, setting: (setting, value), output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
             let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
             print(&output, &serde_json::to_value(changed)?, &format!("{setting} of {name} is set."))?;
             desk.database.close().await;
         }
         InstanceCommand::Show { installation, name, output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
             let settings = serde_json::to_value(office.settings().await?)?;
             let rows =
                 settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);
@@ -136,7 +134,11 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             let (_, office) = desk.office(&target).await?;
             let users = office.users().await?;
             let rows = users.iter().map(|user| {
-                let state = if user.enabled { "enabled" } else { "disabled" };
+                let state = match user.enabled {
+                    _ if !user.problems.is_empty() => "needs repair",
+                    true => "enabled",
+                    false => "disabled",
+                };
                 let (login, kind) = (user.login.as_str().to_owned(), user.user_type.as_str().to_owned());
                 let administers = if user.is_admin() { "yes" } else { "no" }.to_owned();
                 [login, kind, administers, state.to_owned(), user.name.clone()]
@@ -147,7 +149,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
                 .map(|user| {
                     json!({
                         "id": user.id.to_string(), "login": user.login.as_str(), "name": user.name,
-                        "userType": user.user_type.as_str(), "isAdmin": user.is_admin(), "isActive": user.enabled,
+                        "userType": user.user_type.as_str(), "isAdmin": user.is_admin(), "isActive": user.is_on(),
                     })
                 })
                 .collect();
@@ -295,7 +297,11 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
         AppCommand::Show { target, uri } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let record = serde_json::to_value(granted(office.application(&uri).await)?.to_record())?;
+            let application = granted(office.application(&uri).await)?;
+            for problem in application.problems() {
+                output::note(format_args!("needs repair, and is off until then: {problem}\n"));
+            }
+            let record = serde_json::to_value(application.to_record())?;
             print(&target.output, &record, &serde_json::to_string_pretty(&record)?)?;
         }
         AppCommand::Replace { target, record } => {
@@ -321,10 +327,15 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
         AppCommand::List { target } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
+            let applications = office.applications().await?;
             let records: Vec<ApplicationRecord> =
-                office.applications().await?.iter().map(model::TrustedApplication::to_record).collect();
-            let rows = records.iter().map(|record| {
-                let state = if record.is_enabled { "enabled" } else { "disabled" };
+                applications.iter().map(model::TrustedApplication::to_record).collect();
+            let rows = applications.iter().zip(&records).map(|(application, record)| {
+                let state = match application.enabled {
+                    _ if !application.problems().is_empty() => "needs repair",
+                    true => "enabled",
+                    false => "disabled",
+                };
                 let kind = format!("{:?}", record.client_type);
                 [record.application_uri.clone(), kind, state.to_owned(), record.name.clone()]
             });

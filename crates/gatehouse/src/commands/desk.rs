@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use flows::admin::{AdminRefusal, ElevatedOffice, check_master_key};
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Answer, Database, MasterKey};
+use model::User;
 use model::mail::{Letter, Message};
-use model::{Operator, User};
 use serde_json::Value;
 
 use super::{begin, open, provisions};
@@ -19,7 +19,6 @@ pub(super) struct Desk {
     pub(super) config: Config,
     pub(super) database: Database,
     pub(super) master: MasterKey,
-    pub(super) operator: Operator,
     pub(super) post: Option<Post>,
 }
 
@@ -47,7 +46,7 @@ impl Desk {
     async fn over(database: Database, config: Config, provisions: Provisions) -> Result<Self> {
         let master = MasterKey::new(provisions.master_key.bytes());
         check_master_key(&database, &master).await.context("this is not the master key of this database")?;
-        Ok(Self { config, database, operator: master.operator(), master, post: provisions.post })
+        Ok(Self { config, database, master, post: provisions.post })
     }
 
     pub(super) async fn office(&self, target: &Target) -> Result<(String, ElevatedOffice<'_>)> {
@@ -56,7 +55,7 @@ impl Desk {
             (None, [only]) => only.name.clone(),
             (None, _) => bail!("there are several instances: say which with --instance"),
         };
-        let office = granted(ElevatedOffice::open(&self.database, &self.operator, &name).await)?;
+        let office = granted(ElevatedOffice::open(&self.database, &self.master, &name).await)?;
         Ok((name, office))
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use flows::admin::{check_master_key, examine_keys, instances};
+use flows::admin::Finding;
+use flows::admin::{check_master_key, examine, instances};
 use flows::{Database, DatabaseUrl, MasterKey, World as _};
 use model::Timestamp;
 use model::keys::{KeyTimes, SIGNING_PERIOD, signing};
@@ -158,13 +159,37 @@ async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, 
     }
     report.ok("keys", "the master key opens the database's secrets");
     for name in config.instances.iter().map(|instance| &instance.name).filter(|name| known.contains(name)) {
-        match examine_keys(database, master, name).await {
-            Ok(times) => signing_keys(name, &times, SystemWorld.now(), report),
+        match examine(database, master, name).await {
+            Ok((times, findings)) => {
+                signing_keys(name, &times, SystemWorld.now(), report);
+                records(name, &findings, report);
+            }
             Err(fault) => {
-                let mend = "restore the database from a backup: a signing key in it is damaged";
-                report.problem("keys", format!("{name}: a signing key does not open: {}", told(&fault)), mend);
+                let mend = "restore the database from a backup";
+                report.problem("records", format!("{name}: records cannot be read: {}", told(&fault)), mend);
             }
         }
+    }
+}
+
+/// Each is off, or passed over; everything else works.
+fn records(instance: &str, findings: &[Finding], report: &mut Report) {
+    if findings.is_empty() {
+        report.ok("records", format!("{instance}: every stored record can be used"));
+    }
+    for Finding { kind, record, problems } in findings {
+        let what = format!("{instance}: {kind} {record:?}: {}", problems.join("; "));
+        let mend = match *kind {
+            "application" => {
+                "correct it on its page under /manage/apps, or with `gatehouse app replace`; it is off until then"
+            }
+            "settings" => "set it anew with `gatehouse instance set`; until then it is taken for what permits least",
+            "role" => "write its permissions anew under /manage/roles; what cannot be read permits nothing",
+            "signing key" => "the server made another if one was needed; `gatehouse key replace` takes it away",
+            "root secret" => "restore the database from a backup: this instance is not served",
+            _ => "run the newer version that wrote it, or restore it from a backup; until then it counts for nothing",
+        };
+        report.problem("records", what, mend);
     }
 }
 

@@ -1,6 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::stored::Stored;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read,
@@ -26,6 +28,11 @@ pub struct Permissions {
 }
 
 impl Permissions {
+    /// What a role was stored with. What cannot be read permits nothing.
+    pub fn restore(text: &str) -> Stored<Self> {
+        Stored::read(text, &Self::default())
+    }
+
     pub fn new(read: &[&str], update: &[&str]) -> Self {
         let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect();
         Self { read: owned(read), update: owned(update) }

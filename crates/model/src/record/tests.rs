@@ -4,7 +4,7 @@ use super::*;
 use crate::application::tests::confidential;
 
 fn registration(secrets: Vec<Secret>) -> Registration {
-    Registration { id: ApplicationId(Uuid::nil()), secrets, epoch: 0, version: 1 }
+    Registration::new(ApplicationId(Uuid::nil()), secrets)
 }
 
 fn secret() -> Vec<Secret> {
@@ -60,12 +60,24 @@ fn bad_records_are_refused_with_the_reason() {
     }
 }
 
-fn record(change: &Value) -> Result<ApplicationRecord, serde_json::Error> {
+fn changed(change: &Value) -> Value {
     let mut record = json!({ "ApplicationUri": "my.app", "Name": "Mine", "ClientType": "None" });
     for (name, value) in change.as_object().expect("an object") {
         record[name] = value.clone();
     }
-    serde_json::from_value(record)
+    record
+}
+
+fn record(change: &Value) -> Result<ApplicationRecord, serde_json::Error> {
+    serde_json::from_value(changed(change))
+}
+
+fn restored(change: &Value) -> TrustedApplication {
+    restored_text(&changed(change).to_string())
+}
+
+fn restored_text(text: &str) -> TrustedApplication {
+    ApplicationRecord::restore(text, (registration(vec![]), "my.app".to_owned()), None)
 }
 
 /// `identity.md` §2: a list, comma-separated on import.
@@ -122,14 +134,13 @@ fn a_refusal_among_several_addresses_says_which() {
 fn a_stored_record_is_read_although_it_would_be_refused_today() {
     let star = "https://a.example/*";
     let old = json!({"Name": "Pay\u{202e}Pal\u{7}", "ImpersonateLoginUrl": [star]});
-    let read = record(&old).expect("well-formed").restore(registration(vec![]), None).expect("as it was accepted");
-    assert_eq!(read.application.name, "PayPal", "as it is shown");
-    assert!(read.application.redirect_uris.iter().any(|uri| uri.matches(star).is_some()));
-    assert!(read.application.to_record().check(registration(vec![]), None).is_err());
+    let read = restored(&old);
+    assert_eq!((read.name.as_str(), read.problems()), ("PayPal", &[][..]), "as it is shown");
+    assert!(read.redirect_uris.iter().any(|uri| uri.matches(star).is_some()));
+    assert!(read.to_record().check(registration(vec![]), None).is_err());
 
     let texts = |written: &str| {
-        let read = record(&json!({"ImpersonateLoginUrl": [written]})).expect("well-formed");
-        let read = read.restore(registration(vec![]), None).expect("as it was accepted").application;
+        let read = restored(&json!({"ImpersonateLoginUrl": [written]}));
         read.redirect_uris.iter().map(|uri| uri.as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(texts("https://a.example/cb,https://b.example/cb"), ["https://a.example/cb", "https://b.example/cb"]);
@@ -150,4 +161,68 @@ fn a_record_comes_back_as_it_was_written() {
     let accepted = record.check(registration(vec![]), None).expect("good");
     assert_eq!(serde_json::to_value(accepted.application.to_record()).expect("writes"), before);
     assert_eq!(accepted.warnings.len(), 1);
+}
+
+/// What this version refuses of a stored record is a matter of that application alone, and is not lost.
+#[test]
+fn a_stored_record_that_is_refused_is_off_and_keeps_what_it_says() {
+    for (change, said) in [
+        (json!({"ClientType": "Device"}), "ClientType: unknown variant `Device`"),
+        (json!({"ClientType": "Confidential"}), "Confidential needs a secret"),
+        (json!({"AccessTokens": "Everybody"}), "AccessTokens: unknown variant"),
+        (json!({"AccessTokenAlgorithm": "ES512"}), "AccessTokenAlgorithm: "),
+        (json!({"ImpersonateLoginUrl": ["ftp://a.example/"]}), "ImpersonateLoginUrl: \"ftp://a.example/\""),
+        (json!({"AccessTokenSeconds": 5}), "AccessTokenSeconds: choose"),
+        (json!({"RequireConsent": "maybe"}), "RequireConsent: "),
+    ] {
+        let mut read = restored(&change);
+        let problems = read.problems().join("; ");
+        assert!(!read.enabled && problems.contains(said), "{change}: {problems}");
+        for (name, value) in change.as_object().expect("an object") {
+            assert_eq!(&read.record_as_stored()[name], value, "a patch of another attribute meets it");
+        }
+        assert!(read.switch(true).is_err(), "{change}");
+        assert_eq!(read.switch(false), Ok(()), "{change}");
+        let mut kept = changed(&change);
+        kept["IsEnabled"] = false.into();
+        let written: Value = serde_json::from_str(&read.to_stored()).expect("JSON");
+        for (name, value) in kept.as_object().expect("an object") {
+            assert_eq!(&written[name], value, "{change}: {name}");
+        }
+        // Mended by a whole record, it is as good as any.
+        let mended = record(&json!({})).expect("well-formed");
+        let is_fixed = change["ClientType"] == "Device" || change["ClientType"] == "Confidential";
+        assert_eq!(!read.fixed_in(&mended).is_empty(), is_fixed, "{change}: {:?}", read.fixed_in(&mended));
+        let accepted = mended.check(read.registration(), None).expect("good").application;
+        assert!(accepted.enabled && accepted.problems().is_empty());
+    }
+    for text in ["", "no JSON", "[]", "7"] {
+        let mut read = restored_text(text);
+        assert_eq!((read.enabled, read.problems().len(), read.uri.as_str()), (false, 1, "my.app"), "{text}");
+        assert!(read.switch(false).is_err(), "there is nothing to write it into");
+        assert_eq!(read.fixed_in(&record(&json!({"ClientType": "Public"})).expect("well-formed")), [""; 0]);
+    }
+}
+
+#[test]
+fn what_a_newer_version_wrote_survives_a_change_by_this_one() {
+    let newer = json!({"Scope": "read export", "TokenFormat": "opaque", "Limits": {"perMinute": 7}});
+    let read = restored(&newer);
+    assert!(read.enabled && read.problems().is_empty(), "{:?}", read.problems());
+    let mut next = read.to_record();
+    next.name = "Renamed".to_owned();
+    assert_eq!(read.fixed_in(&next), [""; 0]);
+    let accepted = next.check(read.registration(), None).expect("a scope that was registered stays").application;
+    let written: Value = serde_json::from_str(&accepted.to_stored()).expect("JSON");
+    assert_eq!(written["Name"], "Renamed");
+    for (name, value) in newer.as_object().expect("an object") {
+        assert_eq!(&written[name], value, "{name}");
+    }
+    let again = restored_text(&accepted.to_stored());
+    assert_eq!(again.to_stored(), accepted.to_stored());
+    assert!(!serde_json::to_string(&again.to_record()).expect("JSON").contains("perMinute"), "nor is it sent");
+    let mut mine = read.to_record();
+    mine.scope = "read export everything".to_owned();
+    let refused = mine.check(read.registration(), None).expect_err("a further one is refused");
+    assert!(refused.join(" ").contains("everything is unknown"), "{refused:?}");
 }

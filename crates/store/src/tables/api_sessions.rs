@@ -14,8 +14,8 @@ use model::{
 };
 use uuid::Uuid;
 
-use super::{before, damaged};
-use crate::{Database, Fault, Row, Statement, Store, Value, statement, values};
+use super::{Examined, before, count, damaged};
+use crate::{Damage, Database, Fault, Row, Statement, Store, Value, statement, values};
 
 /// A live session as it was last written down.
 #[derive(Clone, Debug)]
@@ -148,27 +148,38 @@ const SEATS_OVER: &str = "SELECT place, CAST(SUM(change) AS BIGINT) FROM ( \
      UNION ALL SELECT (closed_at - $2) / $3, -1 FROM api_sessions WHERE instance = $1 AND closed_at >= $2 \
      ) AS changes GROUP BY place";
 
-fn read(row: &Row) -> Result<ApiSessionRow, Fault> {
+const KIND: &str = "API session";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: select_sessions!("AND s.id > $2 ORDER BY s.id LIMIT $3"),
+    examine: |row| read(row).map(|_| Vec::new()),
+};
+
+/// A key or a seat of a newer version is not served from memory; its session keeps its seat and its timers.
+fn read(row: &Row) -> Result<ApiSessionRow, Damage> {
     let applications = row.text(11)?;
-    let application = |id: &str| Uuid::try_parse(id).map(ApplicationId).map_err(Fault::failed);
+    let application = |id: &str| {
+        Uuid::try_parse(id).map(ApplicationId).map_err(|_| damaged("an application's id does not read back"))
+    };
     Ok(ApiSessionRow {
         id: ApiSessionId(row.uuid(0)?),
         key: SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"))?,
         user: UserId(row.uuid(2)?),
-        login: Login::parse(&row.text(3)?).ok_or_else(|| damaged("a login does not read back"))?,
+        login: Login::kept(row.text(3)?).0,
         seat: Seat::parse(&row.text(4)?).ok_or_else(|| damaged("a seat does not read back"))?,
         opened_at: row.time(5)?,
         last_call: row.time(6)?,
         ends_at: row.time(7)?,
         final_end: row.opt_time(8)?,
-        calls: u64::try_from(row.int(9)?).map_err(Fault::failed)?,
+        calls: count(row.int(9)?)?,
         address: row.text(10)?,
         applications: applications.split_ascii_whitespace().map(application).collect::<Result<_, _>>()?,
     })
 }
 
-fn share(row: &Row) -> Result<Share, Fault> {
-    Ok(Share { live: u64::try_from(row.int(3)?).map_err(Fault::failed)?, earliest_end: row.opt_time(4)? })
+fn share(row: &Row) -> Result<Share, Damage> {
+    Ok(Share { live: count(row.int(3)?)?, earliest_end: row.opt_time(4)? })
 }
 
 /// Text and parameters of one look at the seats: kind, name, and three numbers a row.
@@ -226,7 +237,7 @@ impl Database {
         let sql = "SELECT DISTINCT instance FROM (SELECT instance FROM api_sessions \
                    WHERE closed_at IS NULL AND ends_at <= $1 ORDER BY ends_at LIMIT 10000) AS due";
         let rows = self.query(sql, values![now.micros()]).await?;
-        rows.iter().map(|row| row.uuid(0).map(InstanceId)).collect()
+        Ok(rows.iter().filter_map(|row| row.uuid(0).ok().map(InstanceId)).collect())
     }
 }
 
@@ -242,11 +253,7 @@ impl Database {
     /// Live sessions of every instance.
     pub async fn seats_used(&self) -> Result<HashMap<InstanceId, u64>, Fault> {
         let rows = self.query("SELECT instance, live FROM seats", vec![]).await?;
-        let used = |row: &Row| {
-            let live = u64::try_from(row.int(1)?).map_err(Fault::failed)?;
-            Ok((InstanceId(row.uuid(0)?), live))
-        };
-        rows.iter().map(used).collect()
+        Ok(rows.iter().filter_map(|row| Some((InstanceId(row.uuid(0).ok()?), count(row.int(1).ok()?).ok()?))).collect())
     }
 }
 
@@ -261,7 +268,7 @@ impl Store {
             match row.text(0)?.as_str() {
                 "key" => keys.push((row.text(1)?, OwnRow { ends_at: row.time(3)?, final_end: row.opt_time(4)? })),
                 "holder" => {
-                    holders.push(Login::parse(&row.text(1)?).ok_or_else(|| damaged("a login does not read back"))?);
+                    holders.push(Login::kept(row.text(1)?).0);
                 }
                 "user" => {
                     users.insert(UserId(row.uuid(1)?), share(&row)?);
@@ -272,8 +279,8 @@ impl Store {
                 _ => {
                     seen = Some(SeatsSeen {
                         version: row.int(2)?,
-                        live: u64::try_from(row.int(3)?).map_err(Fault::failed)?,
-                        settings: serde_json::from_str(&row.text(1)?).map_err(Fault::failed)?,
+                        live: count(row.int(3)?)?,
+                        settings: InstanceSettings::restore(&row.text(1)?).value,
                         earliest_end: row.opt_time(4)?,
                         holders: Vec::new(),
                         keys: Vec::new(),
@@ -289,13 +296,13 @@ impl Store {
 
     pub async fn live_api_session(&self, key: &SessionKey) -> Result<Option<ApiSessionRow>, Fault> {
         let sql = select_sessions!("AND s.key = $2");
-        self.row(sql, values![key.as_text()]).await?.as_ref().map(read).transpose()
+        Ok(self.list(KIND, (sql, values![key.as_text()]), read).await?.pop())
     }
 
     /// All live sessions, the newest first, at most this many.
     pub async fn live_api_sessions(&self, most: u32) -> Result<Vec<ApiSessionRow>, Fault> {
         let sql = select_sessions!("ORDER BY s.opened_at DESC, s.id LIMIT $2");
-        self.rows(sql, values![most]).await?.iter().map(read).collect()
+        self.list(KIND, (sql, values![most]), read).await
     }
 
     /// The next live sessions behind an id, the newest first, at most so many; of one user, if one is given.
@@ -306,18 +313,18 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ApiSessionRow>, Fault> {
         let before = before(id.map(|id| id.0));
-        let rows = match user {
-            None => self.rows(SESSIONS_BEFORE, values![before, limit]).await?,
-            Some(user) => self.rows(SESSIONS_OF_USER, values![user.0, before, limit]).await?,
+        let asked = match user {
+            None => (SESSIONS_BEFORE, vec![]),
+            Some(user) => (SESSIONS_OF_USER, values![user.0]),
         };
-        rows.iter().map(read).collect()
+        self.page((KIND, 0), asked, (before, limit), read).await
     }
 
     /// The live sessions that a closing would close.
     pub async fn live_api_sessions_of(&self, closing: Closing) -> Result<Vec<ApiSessionRow>, Fault> {
         let (condition, params) = closing.condition();
         let sql = format!("{} AND {condition}", select_sessions!(""));
-        self.query(sql, self.with_instance(params)).await?.iter().map(read).collect()
+        Ok(self.readable(KIND, &self.query(sql, self.with_instance(params)).await?, read))
     }
 
     /// Live sessions and, beside them, how many the seats' row says there are.
@@ -325,8 +332,7 @@ impl Store {
         let sql = "SELECT live, (SELECT COUNT(*) FROM api_sessions WHERE instance = $1 AND closed_at IS NULL) \
                    FROM seats WHERE instance = $1";
         let row = self.row(sql, vec![]).await?.ok_or_else(|| damaged("the instance has no seats"))?;
-        let count = |column| u64::try_from(row.int(column)?).map_err(Fault::failed);
-        Ok((count(1)?, count(0)?))
+        Ok((count(row.int(1)?)?, count(row.int(0)?)?))
     }
 
     /// Live sessions at the end of each of so many spans of time behind `since`; the last is the present one.
@@ -352,14 +358,13 @@ impl Store {
     /// What was closed together.
     pub async fn api_sessions_closed(&self, close_id: Uuid) -> Result<Vec<ClosedApiSession>, Fault> {
         let sql = "SELECT id, key, close_reason FROM api_sessions WHERE instance = $1 AND close_id = $2";
-        let rows = self.rows(sql, values![close_id]).await?;
         let key =
             |row: &Row| SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"));
         let closed = |row: &Row| {
             let reason = row.opt_text(2)?.as_deref().and_then(CloseReason::parse);
             Ok(ClosedApiSession { id: ApiSessionId(row.uuid(0)?), key: key(row)?, reason })
         };
-        rows.iter().map(closed).collect()
+        self.list(KIND, (sql, values![close_id]), closed).await
     }
 
     pub fn insert_seats(&self) -> Statement {

@@ -1,13 +1,12 @@
-use std::collections::HashMap;
-
 use model::application::Secret;
 use model::record::{ApplicationRecord, Registration};
-use model::{ApplicationId, Timestamp, TrustedApplication, User, UserId};
+use model::{ApplicationId, Timestamp, TrustedApplication, UserId};
 use oauth::client::ClientId;
 use oauth::secret::{ClientSecret, Digest};
 
-use super::damaged;
-use crate::{Fault, Row, Statement, Store, values};
+use uuid::Uuid;
+
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// A secret about to be written; only its digest is.
 pub struct NewSecret<'a> {
@@ -18,114 +17,117 @@ pub struct NewSecret<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-pub(super) const APPLICATIONS_AFTER: &str =
-    "SELECT id, record, epoch, version FROM applications WHERE instance = $1 AND uri > $2 ORDER BY uri LIMIT $3";
+pub(super) const APPLICATIONS_AFTER: &str = "SELECT id, uri, record, epoch, version, system_user FROM applications \
+                                             WHERE instance = $1 AND uri > $2 ORDER BY uri LIMIT $3";
 
-pub(super) const SECRETS_OF: &str = "SELECT application, id, label, digest, created_at, expires_at \
+pub(super) const SECRETS_OF: &str = "SELECT id, label, digest, created_at, expires_at \
      FROM application_secrets WHERE instance = $1 AND application = $2 ORDER BY created_at";
 
-fn record(row: &Row) -> Result<ApplicationRecord, Fault> {
-    serde_json::from_str(&row.text(1)?).map_err(Fault::failed)
-}
-
-type Secrets = HashMap<ApplicationId, Vec<Secret>>;
-
-fn by_application(rows: &[Row]) -> Result<Secrets, Fault> {
-    let mut secrets = Secrets::new();
-    for row in rows {
-        let secret = Secret {
-            id: row.text(1)?,
-            label: row.text(2)?,
-            digest: Digest::try_from(row.bytes(3)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?,
-            created_at: row.time(4)?,
-            expires_at: row.opt_time(5)?,
-        };
-        secrets.entry(ApplicationId(row.uuid(0)?)).or_default().push(secret);
-    }
-    Ok(secrets)
-}
-
-fn read_all(rows: &[Row], mut secrets: Secrets, users: Vec<User>) -> Result<Vec<TrustedApplication>, Fault> {
-    let users: HashMap<UserId, User> = users.into_iter().map(|user| (user.id, user)).collect();
-    let read = |row: &Row| {
-        let (id, record) = (ApplicationId(row.uuid(0)?), record(row)?);
-        let registration = Registration {
-            id,
-            secrets: secrets.remove(&id).unwrap_or_default(),
-            epoch: row.int(2)?,
-            version: row.int(3)?,
-        };
-        let system_user = record.system_user.and_then(|user| users.get(&UserId(user)));
-        let accepted = record.restore(registration, system_user);
-        accepted.map(|good| good.application).map_err(|_| damaged("an application's record does not read back"))
+/// Applications with their secrets, a row for each secret: one statement, so that both are of one moment.
+macro_rules! select_whole {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.id, a.uri, a.record, a.epoch, a.version, a.system_user, s.id, s.label, s.digest, s.created_at, \
+             s.expires_at FROM applications a LEFT JOIN application_secrets s \
+             ON s.instance = a.instance AND s.application = a.id WHERE a.instance = $1 ",
+            $rest,
+            "ORDER BY a.uri, s.created_at"
+        )
     };
-    rows.iter().map(read).collect()
+}
+
+const KIND: &str = "application";
+
+/// The columns of a secret, from this one on.
+fn secret(row: &Row, from: usize) -> Result<Secret, Damage> {
+    Ok(Secret {
+        id: row.text(from)?,
+        label: row.text(from + 1)?,
+        digest: row.digest(from + 2)?,
+        created_at: row.time(from + 3)?,
+        expires_at: row.opt_time(from + 4)?,
+    })
+}
+
+/// A record that is refused makes an application that is off; a register is read whatever stands in it.
+fn read(row: &Row, secrets: Vec<Secret>) -> Result<TrustedApplication, Damage> {
+    let system_user = row.opt_text(5)?.and_then(|id| Uuid::try_parse(&id).ok()).map(UserId);
+    let registration = Registration {
+        epoch: row.int(3)?,
+        version: row.int(4)?,
+        ..Registration::new(ApplicationId(row.uuid(0)?), secrets)
+    };
+    Ok(ApplicationRecord::restore(&row.text(2)?, (registration, row.text(1)?), system_user))
 }
 
 impl Store {
     /// The whole register, for the snapshot that requests are served from.
     pub async fn applications(&self) -> Result<Vec<TrustedApplication>, Fault> {
-        let sql = "SELECT id, record, epoch, version FROM applications WHERE instance = $1 ORDER BY uri";
-        let rows = self.rows(sql, vec![]).await?;
-        let sql = "SELECT application, id, label, digest, created_at, expires_at FROM application_secrets \
-                   WHERE instance = $1 ORDER BY created_at";
-        let secrets = by_application(&self.rows(sql, vec![]).await?)?;
-        read_all(&rows, secrets, self.system_users().await?)
+        Ok(self.with_secrets(&self.rows(select_whole!(""), vec![]).await?))
     }
 
     pub async fn application(&self, id: ApplicationId) -> Result<Option<TrustedApplication>, Fault> {
-        let sql = "SELECT id, record, epoch, version FROM applications WHERE instance = $1 AND id = $2";
-        Ok(self.with_what_they_need(&self.rows(sql, values![id.0]).await?).await?.pop())
+        Ok(self.with_secrets(&self.rows(select_whole!("AND a.id = $2 "), values![id.0]).await?).pop())
     }
 
     /// By its `ApplicationUri`, byte for byte.
     pub async fn application_by_uri(&self, uri: &ClientId) -> Result<Option<TrustedApplication>, Fault> {
-        let sql = "SELECT id, record, epoch, version FROM applications WHERE instance = $1 AND uri = $2";
-        Ok(self.with_what_they_need(&self.rows(sql, values![uri.as_str()]).await?).await?.pop())
+        Ok(self.with_secrets(&self.rows(select_whole!("AND a.uri = $2 "), values![uri.as_str()]).await?).pop())
+    }
+
+    /// Of rows that stand together for each application.
+    fn with_secrets(&self, rows: &[Row]) -> Vec<TrustedApplication> {
+        let of_one = rows.chunk_by(|one, next| one.name() == next.name());
+        let application = |rows: &[Row]| {
+            // An application without secrets has one row, with none.
+            let with_one: Vec<Row> = rows.iter().filter(|row| row.opt_text(6) != Ok(None)).cloned().collect();
+            let secrets = self.readable("secret of an application", &with_one, |row| secret(row, 6));
+            self.readable(KIND, &rows[..1], |row| read(row, secrets.clone())).pop()
+        };
+        of_one.filter_map(application).collect()
     }
 
     /// The next applications behind an `ApplicationUri`, in their order, at most so many.
     pub async fn applications_after(&self, uri: &str, limit: u32) -> Result<Vec<TrustedApplication>, Fault> {
-        self.with_what_they_need(&self.rows(APPLICATIONS_AFTER, values![uri, limit]).await?).await
-    }
-
-    /// Secrets and System Users of a few applications, asked for side by side.
-    async fn with_what_they_need(&self, rows: &[Row]) -> Result<Vec<TrustedApplication>, Fault> {
-        let asked = rows.iter().map(async |row| {
-            let secrets = self.rows(SECRETS_OF, values![row.uuid(0)?]).await?;
-            let user = match record(row)?.system_user {
-                Some(user) => self.user(UserId(user)).await?,
-                None => None,
-            };
-            Ok::<_, Fault>((secrets, user))
+        let found = (APPLICATIONS_AFTER, vec![]);
+        let mut page = self.page((KIND, 1), found, (uri.to_owned(), limit), |row| Ok(row.clone())).await?;
+        let secrets = page.iter().map(async |row| {
+            let rows = self.rows(SECRETS_OF, values![row.text(0)?]).await?;
+            Ok::<_, Fault>(self.readable("secret of an application", &rows, |row| secret(row, 0)))
         });
-        let (secrets, users): (Vec<_>, Vec<_>) = futures_util::future::try_join_all(asked).await?.into_iter().unzip();
-        let secrets: Vec<Row> = secrets.into_iter().flatten().collect();
-        read_all(rows, by_application(&secrets)?, users.into_iter().flatten().collect())
+        let secrets = futures_util::future::try_join_all(secrets).await?;
+        let both = page.drain(..).zip(secrets);
+        Ok(both
+            .filter_map(|(row, secrets)| self.readable(KIND, &[row], |row| read(row, secrets.clone())).pop())
+            .collect())
     }
 
     /// Guarded: an `ApplicationUri` is given once.
     pub fn insert_application(&self, application: &TrustedApplication, now: Timestamp) -> Statement {
-        let record = application.to_record();
         self.bound(
             "INSERT INTO applications (instance, id, uri, record, system_user, epoch, version, created_at) \
              VALUES ($1, $2, $3, $4, $5, 0, 1, $6) ON CONFLICT DO NOTHING",
-            values![application.id.0, application.uri.as_str(), json(&record), record.system_user, now.micros()],
+            values![
+                application.id.0,
+                application.uri.as_str(),
+                application.to_stored(),
+                application.to_record().system_user,
+                now.micros()
+            ],
         )
         .expect(1)
     }
 
     /// Guarded by the version that was read; `ends_tokens` raises the epoch.
     pub fn update_application(&self, application: &TrustedApplication, ends_tokens: bool) -> Statement {
-        let record = application.to_record();
         self.bound(
             "UPDATE applications SET uri = $3, record = $4, system_user = $5, epoch = epoch + $6, version = version + 1 \
              WHERE instance = $1 AND id = $2 AND version = $7",
             values![
                 application.id.0,
                 application.uri.as_str(),
-                json(&record),
-                record.system_user,
+                application.to_stored(),
+                application.to_record().system_user,
                 ends_tokens,
                 application.version
             ],
@@ -165,8 +167,4 @@ impl Store {
         )
         .expect(1)
     }
-}
-
-fn json(record: &ApplicationRecord) -> String {
-    serde_json::to_string(record).expect("a record is strings, numbers and flags")
 }

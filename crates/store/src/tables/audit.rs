@@ -168,7 +168,7 @@ impl Database {
     pub async fn instances_with_unsealed_events(&self) -> Result<Vec<InstanceId>, Fault> {
         let sql = "SELECT instance FROM (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \
                    UNION SELECT instance FROM audit_blocks";
-        self.query(sql, vec![]).await?.iter().map(|row| row.uuid(0).map(InstanceId)).collect()
+        Ok(self.query(sql, vec![]).await?.iter().filter_map(|row| row.uuid(0).ok().map(InstanceId)).collect())
     }
 }
 

@@ -10,19 +10,57 @@ use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Digest;
 
-use super::damaged;
-use crate::{Fault, Row, Statement, Store, values};
+use super::{Examined, damaged};
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
-fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Fault> {
+macro_rules! select_authorizations {
+    ($rest:literal) => {
+        concat!(
+            "SELECT state, application, user_id, session, scope, auth_time, amr, code_digest, code_expires_at, \
+             redirect_uri, nonce, challenge, generation, rotated_at, proven, refresh_until, application_epoch, \
+             user_epoch, ended_at, end_reason, rotated_address, rotated_user_agent, id FROM authorizations \
+             WHERE instance = $1 ",
+            $rest
+        )
+    };
+}
+
+const KIND: &str = "authorization";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: select_authorizations!("AND id > $2 ORDER BY id LIMIT $3"),
+    examine: |row| read(AuthorizationId(row.uuid(22)?), row).map(|_| Vec::new()),
+};
+
+/// One that does not read back has ended, for this version: nothing comes of it any more, and it is left as it is.
+fn read_or_ended(id: AuthorizationId, row: &Row) -> Result<Authorization, Damage> {
+    read(id, row).or_else(|_| {
+        Ok(Authorization {
+            id,
+            application: ApplicationId(row.uuid(1)?),
+            user: UserId(row.uuid(2)?),
+            session: SessionId(row.uuid(3)?),
+            scope: Scope::default(),
+            auth_time: row.time(5)?,
+            amr: Vec::new(),
+            epochs: Epochs(row.int(16)?, row.int(17)?),
+            state: AuthorizationState::Ended(End { at: row.time(13)?, reason: "unreadable".to_owned() }),
+        })
+    })
+}
+
+fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Damage> {
     let state = match row.text(0)?.as_str() {
         "issued" => AuthorizationState::Issued(Box::new(IssuedCode {
-            digest: Digest::try_from(row.bytes(7)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?,
+            digest: row.digest(7)?,
             expires_at: row.time(8)?,
             redirect_uri: row.text(9)?,
             nonce: row.opt_text(10)?,
             challenge: match row.opt_text(11)? {
                 None => None,
-                Some(text) => Challenge::parse(Some(&text), Some("S256")).map_err(Fault::failed)?,
+                Some(text) => Challenge::parse(Some(&text), Some("S256"))
+                    .map_err(|_| damaged("a PKCE challenge does not read back"))?,
             },
         })),
         "redeemed" => AuthorizationState::Redeemed(RefreshFamily {
@@ -43,7 +81,7 @@ fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Fault> {
         application: ApplicationId(row.uuid(1)?),
         user: UserId(row.uuid(2)?),
         session: SessionId(row.uuid(3)?),
-        scope: Scope::parse(&row.text(4)?).map_err(Fault::failed)?,
+        scope: row.scope(4)?,
         auth_time: row.time(5)?,
         amr: row.text(6)?.split_ascii_whitespace().map(str::to_owned).collect(),
         epochs: Epochs(row.int(16)?, row.int(17)?),
@@ -51,7 +89,7 @@ fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Fault> {
     })
 }
 
-fn rotated_by(row: &Row) -> Result<Option<Origin>, Fault> {
+fn rotated_by(row: &Row) -> Result<Option<Origin>, Damage> {
     let Some(address) = row.opt_text(20)? else { return Ok(None) };
     let address = address.parse().map_err(|_| damaged("an address does not read back"))?;
     Ok(Some(Origin { address, user_agent: row.opt_text(21)?.map(Arc::from) }))
@@ -63,12 +101,9 @@ impl Store {
         &self,
         id: AuthorizationId,
     ) -> Result<Option<(Authorization, Digest<oauth::secret::AuthorizationCode>)>, Fault> {
-        let sql = "SELECT state, application, user_id, session, scope, auth_time, amr, code_digest, code_expires_at, \
-                   redirect_uri, nonce, challenge, generation, rotated_at, proven, refresh_until, application_epoch, user_epoch, \
-                   ended_at, end_reason, rotated_address, rotated_user_agent FROM authorizations WHERE instance = $1 AND id = $2";
-        let Some(row) = self.row(sql, values![id.0]).await? else { return Ok(None) };
-        let digest = Digest::try_from(row.bytes(7)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?;
-        Ok(Some((read(id, &row)?, digest)))
+        let Some(row) = self.row(select_authorizations!("AND id = $2"), values![id.0]).await? else { return Ok(None) };
+        let digest = row.digest(7)?;
+        Ok(Some((read_or_ended(id, &row)?, digest)))
     }
 
     pub fn insert_authorization(&self, authorization: &Authorization, code: &IssuedCode) -> Statement {
@@ -173,8 +208,8 @@ impl Store {
     ) -> Result<Vec<AuthorizationId>, Fault> {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND user_id = $2 AND ended_at >= $3 \
                    AND end_reason = $4";
-        let rows = self.rows(sql, values![user.0, since.micros(), reason]).await?;
-        rows.iter().map(|row| row.uuid(0).map(AuthorizationId)).collect()
+        let params = values![user.0, since.micros(), reason];
+        self.list(KIND, (sql, params), |row| row.uuid(0).map(AuthorizationId)).await
     }
 
     /// Authorizations that ended since; access tokens of theirs may still be alive. Those that ended with their sign-in
@@ -182,7 +217,7 @@ impl Store {
     pub async fn authorizations_ended_since(&self, since: Timestamp) -> Result<Vec<AuthorizationId>, Fault> {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2 \
                    AND end_reason <> 'sign_out'";
-        self.rows(sql, values![since.micros()]).await?.iter().map(|row| row.uuid(0).map(AuthorizationId)).collect()
+        self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(AuthorizationId)).await
     }
 
     /// Rows nobody can use any more: codes never redeemed, families whose last token is long dead. A small batch, so

@@ -65,7 +65,7 @@ impl Store {
 
     pub async fn newest_change(&self) -> Result<i64, Fault> {
         let row = self.row("SELECT feed FROM instances WHERE id = $1", vec![]).await?;
-        row.map_or(Ok(0), |row| row.int(0))
+        Ok(row.map_or(Ok(0), |row| row.int(0))?)
     }
 
     /// Changes after a number, in order, with theirs.
@@ -73,9 +73,11 @@ impl Store {
         let sql = "SELECT number, kind, subject FROM changes WHERE instance = $1 AND number > $2 ORDER BY number";
         let mut changes = Vec::new();
         for row in self.rows(sql, values![number]).await? {
+            let number = row.int(0)?;
             // A kind this version does not know concerns memory that this version does not have.
             if let Some(kind) = ChangeKind::parse(&row.text(1)?) {
-                changes.push((row.int(0)?, Change { kind, subject: row.uuid(2)? }));
+                // A subject that cannot be read names nothing that memory could hold.
+                changes.extend(row.uuid(2).ok().map(|subject| (number, Change { kind, subject })));
             }
         }
         Ok(changes)

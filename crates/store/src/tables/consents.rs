@@ -1,7 +1,7 @@
 use model::{ApplicationId, Timestamp, UserId};
 use oauth::scope::Scope;
 
-use super::damaged;
+use super::{Examined, damaged};
 use crate::{Fault, Statement, Store, values};
 
 /// An application that may act for a user: by consent, by what it still holds, or both.
@@ -14,28 +14,40 @@ pub struct Connection {
     pub holds_tokens: bool,
 }
 
+const KIND: &str = "consent";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: "SELECT user_id || ' for ' || application, scope FROM consents \
+          WHERE instance = $1 AND user_id || ' for ' || application > $2 ORDER BY 1 LIMIT $3",
+    examine: |row| row.scope(1).map(|_| Vec::new()),
+};
+
 impl Store {
     /// What the user agreed to for this application; empty when nothing.
     pub async fn consent(&self, user: UserId, application: ApplicationId) -> Result<Scope, Fault> {
-        let sql = "SELECT scope FROM consents WHERE instance = $1 AND user_id = $2 AND application = $3";
-        match self.row(sql, values![user.0, application.0]).await? {
-            None => Ok(Scope::default()),
-            Some(row) => Scope::parse(&row.text(0)?).map_err(Fault::failed),
-        }
+        self.consent_as_written(user, application).await.map(|(scope, _)| scope)
     }
 
-    /// Guarded by what was agreed to before: two pages at once lose nothing.
+    /// The same, with the text that it was read from. What does not read back is no consent: the user is asked again.
+    pub async fn consent_as_written(&self, user: UserId, application: ApplicationId) -> Result<(Scope, String), Fault> {
+        let sql = "SELECT scope FROM consents WHERE instance = $1 AND user_id = $2 AND application = $3";
+        let Some(row) = self.row(sql, values![user.0, application.0]).await? else { return Ok(Default::default()) };
+        Ok((row.scope(0).unwrap_or_default(), row.text(0)?))
+    }
+
+    /// Guarded by the text of what was agreed to before: two pages at once lose nothing.
     pub fn remember_consent(
         &self,
         (user, application): (UserId, ApplicationId),
-        (before, scope): (&Scope, &Scope),
+        (before, scope): (&str, &Scope),
         now: Timestamp,
     ) -> Statement {
         self.bound(
             "INSERT INTO consents (instance, user_id, application, scope, granted_at) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (instance, user_id, application) DO UPDATE SET scope = $4, granted_at = $5 \
              WHERE consents.scope = $6",
-            values![user.0, application.0, scope.to_string(), now.micros(), before.to_string()],
+            values![user.0, application.0, scope.to_string(), now.micros(), before],
         )
         .expect(1)
     }
@@ -72,16 +84,16 @@ impl Store {
                    WHERE instance = $1 AND user_id = $2 AND state <> 'ended' \
                    AND (refresh_until > $3 OR code_expires_at > $3 OR rotated_at > $4)) AS known \
                    GROUP BY application ORDER BY application";
-        let rows = self.rows(sql, values![user.0, now.micros(), since.micros()]).await?;
         let connection = |row: &crate::Row| {
             let consent = match (row.opt_text(1)?, row.opt_time(2)?) {
-                (Some(scope), Some(at)) => Some((Scope::parse(&scope).map_err(Fault::failed)?, at)),
+                // One that does not read back permits nothing, and can still be withdrawn.
+                (Some(_), Some(at)) => Some((row.scope(1).unwrap_or_default(), at)),
                 (None, None) => None,
                 _ => return Err(damaged("a consent has a scope and a time")),
             };
             let application = ApplicationId(row.uuid(0)?);
             Ok(Connection { application, consent, holds_tokens: row.int(3)? > 0 })
         };
-        rows.iter().map(connection).collect()
+        self.list(KIND, (sql, values![user.0, now.micros(), since.micros()]), connection).await
     }
 }

@@ -6,8 +6,8 @@ use model::mail::EmailAddress;
 use model::{Timestamp, UserId};
 use oauth::secret::Digest;
 
-use super::damaged;
-use crate::{Fault, Row, Statement, Store, values};
+use super::{Examined, damaged};
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.
 macro_rules! select_changes {
@@ -20,9 +20,17 @@ macro_rules! select_changes {
     };
 }
 
-fn read(row: &Row) -> Result<EmailChange, Fault> {
-    let digest = |bytes: Option<Vec<u8>>| match bytes {
-        Some(bytes) => Digest::<LinkCode>::try_from(bytes.as_slice()).map(Some).map_err(Fault::failed),
+const KIND: &str = "change of address";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: select_changes!("AND user_id > $2 ORDER BY user_id LIMIT $3"),
+    examine: |row| read(row).map(|_| Vec::new()),
+};
+
+fn read(row: &Row) -> Result<EmailChange, Damage> {
+    let digest = |column| match row.opt_bytes(column)? {
+        Some(_) => row.digest::<LinkCode>(column).map(Some),
         None => Ok(None),
     };
     Ok(EmailChange {
@@ -30,8 +38,8 @@ fn read(row: &Row) -> Result<EmailChange, Fault> {
         user_epoch: row.int(1)?,
         old: row.opt_text(2)?,
         new: EmailAddress::parse(&row.text(3)?).ok_or_else(|| damaged("an address does not read back"))?,
-        old_code: digest(row.opt_bytes(4)?)?,
-        new_code: digest(row.opt_bytes(5)?)?,
+        old_code: digest(4)?,
+        new_code: digest(5)?,
         expires_at: row.time(6)?,
     })
 }
@@ -56,15 +64,14 @@ impl Store {
 
     /// What this person asked for last, expired or not.
     pub async fn email_change(&self, user: UserId) -> Result<Option<EmailChange>, Fault> {
-        let row = self.row(select_changes!("AND user_id = $2"), values![user.0]).await?;
-        row.as_ref().map(read).transpose()
+        // One that does not read back is none: the person asks anew.
+        Ok(self.list(KIND, (select_changes!("AND user_id = $2"), values![user.0]), read).await?.pop())
     }
 
     /// The change that one side answers by this code, expired or not.
     pub async fn email_change_by_code(&self, code: &Digest<LinkCode>) -> Result<Option<EmailChange>, Fault> {
         let sql = select_changes!("AND (old_digest = $2 OR new_digest = $2)");
-        let row = self.row(sql, values![*code.as_bytes()]).await?;
-        row.as_ref().map(read).transpose()
+        Ok(self.list(KIND, (sql, values![*code.as_bytes()]), read).await?.pop())
     }
 
     /// In the place of what the person asked for before, whose codes are good no longer.

@@ -3,8 +3,8 @@ use model::session::SessionCookie;
 use model::{IdentitySession, SessionId, Timestamp, UserId};
 use oauth::secret::Digest;
 
-use super::damaged;
-use crate::{Fault, Row, Statement, Store, values};
+use super::Examined;
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// A sign-in with where it was last proved from.
 #[derive(Clone, Debug)]
@@ -26,11 +26,18 @@ macro_rules! select_sign_ins {
     };
 }
 
-fn read(row: &Row) -> Result<SignInRow, Fault> {
+const KIND: &str = "sign-in";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: select_sign_ins!("AND id > $2 ORDER BY id LIMIT $3"),
+    examine: |row| read(row).map(|_| Vec::new()),
+};
+
+fn read(row: &Row) -> Result<SignInRow, Damage> {
     let session = IdentitySession {
         id: SessionId(row.uuid(0)?),
-        secret: Digest::<SessionCookie>::try_from(row.bytes(1)?.as_slice())
-            .map_err(|_| damaged("a digest has 32 bytes"))?,
+        secret: row.digest(1)?,
         user: UserId(row.uuid(2)?),
         auth_time: row.time(3)?,
         amr: row.text(4)?.split_ascii_whitespace().map(str::to_owned).collect(),
@@ -45,13 +52,14 @@ impl Store {
     /// A sign-in that has not been ended; its timers are the caller's to judge.
     pub async fn identity_session(&self, id: SessionId) -> Result<Option<IdentitySession>, Fault> {
         let row = self.row(select_sign_ins!("AND id = $2"), values![id.0]).await?;
-        row.map(|row| read(&row).map(|row| row.session)).transpose()
+        // One that does not read back is none: the person signs in anew.
+        Ok(row.and_then(|row| self.readable(KIND, &[row], read).pop()).map(|row| row.session))
     }
 
     /// A person's sign-ins that have not been ended, the one used last first; their timers are the caller's to judge.
     pub async fn identity_sessions_of(&self, user: UserId, limit: u32) -> Result<Vec<SignInRow>, Fault> {
         let sql = select_sign_ins!("AND user_id = $2 ORDER BY last_seen DESC, id LIMIT $3");
-        self.rows(sql, values![user.0, limit]).await?.iter().map(read).collect()
+        self.list(KIND, (sql, values![user.0, limit]), read).await
     }
 
     /// Goes with the statement that makes or renews the sign-in, in its batch.
@@ -132,6 +140,6 @@ impl Store {
     /// Sign-ins that ended since; tokens of theirs may still be alive.
     pub async fn sessions_ended_since(&self, since: Timestamp) -> Result<Vec<SessionId>, Fault> {
         let sql = "SELECT id FROM identity_sessions WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2";
-        self.rows(sql, values![since.micros()]).await?.iter().map(|row| row.uuid(0).map(SessionId)).collect()
+        self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(SessionId)).await
     }
 }

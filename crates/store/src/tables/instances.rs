@@ -1,35 +1,30 @@
 use model::{InstanceId, InstanceSettings, Timestamp};
 
-use crate::{Database, Fault, Statement, Store, values};
+use crate::{Damage, Database, Fault, Row, Statement, Store, values};
 
 /// An instance as the database knows it; where it is found from outside is configuration.
 pub struct StoredInstance {
     pub id: InstanceId,
     pub name: String,
-    pub settings: InstanceSettings,
     /// Sealed under the master key.
     pub root_secret: Vec<u8>,
 }
 
 impl Database {
     pub async fn instances(&self) -> Result<Vec<StoredInstance>, Fault> {
-        let rows = self.query("SELECT id, name, settings, root_secret FROM instances ORDER BY name", vec![]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(StoredInstance {
-                    id: InstanceId(row.uuid(0)?),
-                    name: row.text(1)?,
-                    settings: serde_json::from_str(&row.text(2)?).map_err(Fault::failed)?,
-                    root_secret: row.bytes(3)?,
-                })
-            })
-            .collect()
+        let rows = self.query("SELECT id, name, root_secret FROM instances ORDER BY name", vec![]).await?;
+        let read = |row: &Row| {
+            let (id, name, root_secret) = (InstanceId(row.uuid(0)?), row.text(1)?, row.bytes(2)?);
+            Ok::<_, Damage>(StoredInstance { id, name, root_secret })
+        };
+        // One that cannot be told from others is none: who asks for it by its name does not find it.
+        Ok(rows.iter().filter_map(|row| read(row).ok()).collect())
     }
 
     /// The newest change of every instance.
     pub async fn feeds(&self) -> Result<Vec<(InstanceId, i64)>, Fault> {
         let rows = self.query("SELECT id, feed FROM instances", vec![]).await?;
-        rows.iter().map(|row| Ok((InstanceId(row.uuid(0)?), row.int(1)?))).collect()
+        Ok(rows.iter().filter_map(|row| Some((InstanceId(row.uuid(0).ok()?), row.int(1).ok()?))).collect())
     }
 }
 
@@ -59,16 +54,22 @@ impl Store {
         self.settings_as_written().await.map(|(settings, _)| settings)
     }
 
+    /// What cannot be read of the settings, each with the reason.
+    pub async fn settings_problems(&self) -> Result<Vec<String>, Fault> {
+        let (_, text) = self.settings_as_written().await?;
+        Ok(InstanceSettings::restore(&text).problems.iter().map(ToString::to_string).collect())
+    }
+
     /// The settings, and the text that they were read from.
     pub async fn settings_as_written(&self) -> Result<(InstanceSettings, String), Fault> {
         let row = self.row("SELECT settings FROM instances WHERE id = $1", vec![]).await?;
         let text = row.ok_or_else(|| super::damaged("the instance is gone"))?.text(0)?;
-        Ok((serde_json::from_str(&text).map_err(Fault::failed)?, text))
+        Ok((InstanceSettings::restore(&text).value, text))
     }
 
     /// Guarded by the text that was read.
     pub fn update_settings(&self, settings: &InstanceSettings, as_written: &str) -> Statement {
-        let json = serde_json::to_string(settings).expect("settings are strings and numbers");
+        let json = settings.written_over(as_written);
         self.bound("UPDATE instances SET settings = $2 WHERE id = $1 AND settings = $3", values![json, as_written])
             .expect(1)
     }

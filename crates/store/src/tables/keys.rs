@@ -1,7 +1,8 @@
 use model::Timestamp;
 use model::keys::KeyTimes;
 
-use crate::{Fault, Statement, Store, values};
+use super::Examined;
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// A signing key as kept: its private half sealed under the master key.
 pub struct StoredKey {
@@ -9,19 +10,35 @@ pub struct StoredKey {
     pub sealed: Vec<u8>,
 }
 
+const KIND: &str = "signing key";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: "SELECT kid, algorithm, signs_from, retired_at, private_key FROM signing_keys \
+          WHERE instance = $1 AND kid > $2 ORDER BY kid LIMIT $3",
+    examine: |row| read(row).map(|_| Vec::new()),
+};
+
+fn read(row: &Row) -> Result<StoredKey, Damage> {
+    let algorithm = row.text(1)?;
+    let algorithm = algorithm
+        .parse()
+        .map_err(|_| Damage::new(format!("this version does not know the algorithm {algorithm:?}")))?;
+    let times = KeyTimes { kid: row.text(0)?, algorithm, signs_from: row.time(2)?, retired_at: row.opt_time(3)? };
+    Ok(StoredKey { times, sealed: row.bytes(4)? })
+}
+
 impl Store {
     pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, Fault> {
         let sql = "SELECT kid, algorithm, signs_from, retired_at, private_key FROM signing_keys \
                    WHERE instance = $1 ORDER BY signs_from";
-        let rows = self.rows(sql, vec![]).await?;
-        rows.iter()
-            .map(|row| {
-                let algorithm = row.text(1)?.parse().map_err(|_| super::damaged("an algorithm does not read back"))?;
-                let times =
-                    KeyTimes { kid: row.text(0)?, algorithm, signs_from: row.time(2)?, retired_at: row.opt_time(3)? };
-                Ok(StoredKey { times, sealed: row.bytes(4)? })
-            })
-            .collect()
+        self.list(KIND, (sql, vec![]), read).await
+    }
+
+    /// How many keys there are of this algorithm, whether or not they can be used.
+    pub async fn key_count(&self, algorithm: &str) -> Result<i64, Fault> {
+        let sql = "SELECT COUNT(*) FROM signing_keys WHERE instance = $1 AND algorithm = $2";
+        Ok(self.row(sql, values![algorithm]).await?.map_or(Ok(0), |row| row.int(0))?)
     }
 
     pub fn insert_key(&self, key: &KeyTimes, sealed: Vec<u8>, now: Timestamp) -> Statement {

@@ -1,8 +1,8 @@
 use model::legacy::{LegacyScheme, LegacyUse};
 use model::{ApplicationId, Login, Timestamp, UserId};
 
-use super::damaged;
-use crate::{Fault, Row, Statement, Store, values};
+use super::{count, damaged};
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// How much an application uses a scheme, by all its users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +15,10 @@ pub struct LegacyTotal {
     pub last_at: Timestamp,
 }
 
-fn scheme(row: &Row, column: usize) -> Result<LegacyScheme, Fault> {
-    LegacyScheme::parse(&row.text(column)?).ok_or_else(|| damaged("a legacy scheme does not read back"))
-}
+const KIND: &str = "use of a legacy scheme";
 
-fn count(row: &Row, column: usize) -> Result<u64, Fault> {
-    u64::try_from(row.int(column)?).map_err(Fault::failed)
+fn scheme(row: &Row, column: usize) -> Result<LegacyScheme, Damage> {
+    LegacyScheme::parse(&row.text(column)?).ok_or_else(|| damaged("a legacy scheme does not read back"))
 }
 
 impl Store {
@@ -54,13 +52,13 @@ impl Store {
             Ok(LegacyTotal {
                 application: ApplicationId(row.uuid(0)?),
                 scheme: scheme(row, 1)?,
-                uses: count(row, 2)?,
-                users: count(row, 3)?,
+                uses: count(row.int(2)?)?,
+                users: count(row.int(3)?)?,
                 first_at: row.time(4)?,
                 last_at: row.time(5)?,
             })
         };
-        self.rows(sql, vec![]).await?.iter().map(read).collect()
+        self.list(KIND, (sql, vec![]), read).await
     }
 
     /// Who used them, the last first, at most this many.
@@ -73,13 +71,12 @@ impl Store {
                 application: ApplicationId(row.uuid(0)?),
                 scheme: scheme(row, 1)?,
                 user: UserId(row.uuid(2)?),
-                uses: count(row, 3)?,
+                uses: count(row.int(3)?)?,
                 first_at: row.time(4)?,
                 last_at: row.time(5)?,
             };
-            let login = Login::parse(&row.text(6)?).ok_or_else(|| damaged("a login does not read back"))?;
-            Ok((seen, login))
+            Ok((seen, Login::kept(row.text(6)?).0))
         };
-        self.rows(sql, values![most]).await?.iter().map(read).collect()
+        self.list(KIND, (sql, values![most]), read).await
     }
 }

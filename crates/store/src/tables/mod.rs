@@ -4,6 +4,7 @@ mod api_sessions;
 mod applications;
 mod audit;
 mod authorizations;
+mod bounds;
 mod changes;
 mod consents;
 mod email_changes;
@@ -53,11 +54,76 @@ pub const LISTS: [&str; 10] = [
 ];
 
 use model::Timestamp;
+use oauth::scope::Scope;
+use oauth::secret::Digest;
 use uuid::Uuid;
 
-use crate::{Fault, Row, Statement, Store, Value, statement};
+use crate::{Damage, Fault, Finding, Row, Statement, Store, Value, statement, values};
+
+/// A kind of record that is read back, so that all of its records can be looked at, a page at a time by their first column.
+pub(super) struct Examined {
+    kind: &'static str,
+    sql: &'static str,
+    /// What is refused of a record that reads back.
+    examine: fn(&Row) -> Result<Vec<String>, Damage>,
+}
+
+const EXAMINED: [Examined; 10] = [
+    users::EXAMINED,
+    roles::EXAMINED,
+    keys::EXAMINED,
+    reference_tokens::EXAMINED,
+    second_factors::EXAMINED,
+    consents::EXAMINED,
+    email_changes::EXAMINED,
+    identity_sessions::EXAMINED,
+    authorizations::EXAMINED,
+    api_sessions::EXAMINED,
+];
+
+/// Rows that are looked at together.
+const PAGE: u32 = 500;
 
 impl Store {
+    /// Stored records that this version cannot use as they are, at most so many.
+    pub async fn findings(&self, most: usize) -> Result<Vec<Finding>, Fault> {
+        let settings = self.settings_problems().await?;
+        let mut findings = Vec::new();
+        if !settings.is_empty() {
+            findings.push(Finding { kind: "settings", record: "settings".to_owned(), problems: settings });
+        }
+        let applications = self.applications().await?;
+        let refused = applications.iter().filter(|application| !application.problems().is_empty());
+        findings.extend(refused.map(|application| Finding {
+            kind: "application",
+            record: application.uri.as_str().to_owned(),
+            problems: application.problems().to_vec(),
+        }));
+        for kind in EXAMINED {
+            self.examine(&kind, most, &mut findings).await?;
+        }
+        findings.truncate(most);
+        Ok(findings)
+    }
+
+    async fn examine(&self, kind: &Examined, most: usize, findings: &mut Vec<Finding>) -> Result<(), Fault> {
+        let mut after = String::new();
+        while findings.len() < most {
+            let rows = self.rows(kind.sql, values![after, PAGE]).await?;
+            for row in &rows {
+                let problems = (kind.examine)(row).unwrap_or_else(|damage| vec![damage.to_string()]);
+                if !problems.is_empty() {
+                    findings.push(Finding { kind: kind.kind, record: row.name(), problems });
+                }
+            }
+            match rows.last() {
+                Some(last) if rows.len() == PAGE as usize => after = last.text(0)?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     /// A statement whose `$1` is this instance.
     fn bound(&self, sql: &'static str, params: Vec<Value>) -> Statement {
         statement(sql, self.with_instance(params))
@@ -69,6 +135,47 @@ impl Store {
 
     async fn row(&self, sql: &'static str, params: Vec<Value>) -> Result<Option<Row>, Fault> {
         Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    /// Of the rows of a list, those that read back. Any other is told of, and is no fault of whoever asked for the list.
+    fn readable<T>(&self, kind: &'static str, rows: &[Row], read: impl Fn(&Row) -> Result<T, Damage>) -> Vec<T> {
+        let tell = |row: &Row, damage: &Damage| {
+            self.database().unreadable().tell(*self.instance(), kind, (row, damage));
+        };
+        let read = |row: &Row| read(row).inspect_err(|damage| tell(row, damage)).ok();
+        rows.iter().filter_map(read).collect()
+    }
+
+    async fn list<T>(
+        &self,
+        kind: &'static str,
+        (sql, params): (&'static str, Vec<Value>),
+        read: impl Fn(&Row) -> Result<T, Damage>,
+    ) -> Result<Vec<T>, Fault> {
+        Ok(self.readable(kind, &self.rows(sql, params).await?, read))
+    }
+
+    /// A page of a list: as many records as were asked for, while there are so many. The last two parameters are the key
+    /// behind which it begins, and how many; `key` is the column that a row's own key stands in.
+    async fn page<T>(
+        &self,
+        (kind, key): (&'static str, usize),
+        (sql, first): (&'static str, Vec<Value>),
+        (mut after, limit): (String, u32),
+        read: impl Fn(&Row) -> Result<T, Damage>,
+    ) -> Result<Vec<T>, Fault> {
+        let mut page = Vec::new();
+        loop {
+            let wanted = limit.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+            let params = first.iter().cloned().chain(values![after, wanted]).collect();
+            let rows = self.rows(sql, params).await?;
+            page.extend(self.readable(kind, &rows, &read));
+            // A page that is short of what does not read back goes on behind it.
+            match rows.last() {
+                Some(last) if rows.len() == wanted as usize && page.len() < limit as usize => after = last.text(key)?,
+                _ => return Ok(page),
+            }
+        }
     }
 
     fn with_instance(&self, mut params: Vec<Value>) -> Vec<Value> {
@@ -97,21 +204,34 @@ fn before(id: Option<Uuid>) -> String {
     id.map_or_else(|| "z".to_owned(), |id| id.to_string())
 }
 
-/// A row of ours that does not read back is a fault: somebody else wrote it.
-fn damaged(what: &'static str) -> Fault {
-    Fault::failed(what)
+/// A row of ours that does not read back: somebody else wrote it.
+fn damaged(what: &'static str) -> Damage {
+    Damage::new(what)
+}
+
+/// A count.
+fn count(number: i64) -> Result<u64, Damage> {
+    u64::try_from(number).map_err(|_| damaged("a count is below zero"))
 }
 
 impl Row {
-    fn time(&self, column: usize) -> Result<Timestamp, Fault> {
+    fn time(&self, column: usize) -> Result<Timestamp, Damage> {
         self.int(column).map(Timestamp)
     }
 
-    fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, Fault> {
+    fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, Damage> {
         Ok(self.opt_int(column)?.map(Timestamp))
     }
 
-    fn uuid(&self, column: usize) -> Result<Uuid, Fault> {
-        Uuid::try_parse(&self.text(column)?).map_err(Fault::failed)
+    fn uuid(&self, column: usize) -> Result<Uuid, Damage> {
+        Uuid::try_parse(&self.text(column)?).map_err(|_| Damage::new(format!("column {column} is no id")))
+    }
+
+    fn digest<K>(&self, column: usize) -> Result<Digest<K>, Damage> {
+        Digest::try_from(self.bytes(column)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))
+    }
+
+    fn scope(&self, column: usize) -> Result<Scope, Damage> {
+        Scope::parse(&self.text(column)?).map_err(|error| Damage::new(format!("scope: {error}")))
     }
 }

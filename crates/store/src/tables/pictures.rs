@@ -5,7 +5,7 @@ use crate::{Fault, Statement, Store, values};
 impl Store {
     pub async fn picture(&self, user: UserId, size: u32) -> Result<Option<Vec<u8>>, Fault> {
         let sql = "SELECT png FROM pictures WHERE instance = $1 AND user_id = $2 AND size = $3";
-        self.row(sql, values![user.0, size]).await?.map(|row| row.bytes(0)).transpose()
+        Ok(self.row(sql, values![user.0, size]).await?.map(|row| row.bytes(0)).transpose()?)
     }
 
     /// Not guarded: the picture that was chosen last stands.

@@ -1,11 +1,10 @@
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, ReferenceTokenValue};
 use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
-use oauth::scope::Scope;
 use oauth::secret::Digest;
 use uuid::Uuid;
 
-use super::{before, damaged};
-use crate::{Fault, Row, Statement, Store, values};
+use super::{Examined, before, damaged};
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.
 macro_rules! select_tokens {
@@ -31,16 +30,24 @@ pub enum TokensOf {
     User(UserId),
 }
 
-fn read(row: &Row) -> Result<ReferenceToken, Fault> {
+const KIND: &str = "reference token";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: select_tokens!("AND id > $2 ORDER BY id LIMIT $3"),
+    examine: |row| read(row).map(|_| Vec::new()),
+};
+
+fn read(row: &Row) -> Result<ReferenceToken, Damage> {
     Ok(ReferenceToken {
         id: ReferenceTokenId(row.uuid(0)?),
         kind: ReferenceTokenKind::parse(&row.text(1)?).ok_or_else(|| damaged("a token's kind does not read back"))?,
-        digest: Digest::try_from(row.bytes(2)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))?,
+        digest: row.digest(2)?,
         tail: row.text(3)?,
         application: ApplicationId(row.uuid(4)?),
         user: UserId(row.uuid(5)?),
         description: row.text(6)?,
-        scope: Scope::parse(&row.text(7)?).map_err(Fault::failed)?,
+        scope: row.scope(7)?,
         created_by: row.text(8)?,
         created_at: row.time(9)?,
         expires_at: row.opt_time(10)?,
@@ -51,11 +58,12 @@ fn read(row: &Row) -> Result<ReferenceToken, Fault> {
 
 impl Store {
     pub async fn reference_token(&self, digest: &Digest<ReferenceTokenValue>) -> Result<Option<ReferenceToken>, Fault> {
-        self.row(select_tokens!("AND digest = $2"), values![*digest.as_bytes()]).await?.as_ref().map(read).transpose()
+        // One that does not read back opens nothing.
+        Ok(self.list(KIND, (select_tokens!("AND digest = $2"), values![*digest.as_bytes()]), read).await?.pop())
     }
 
     pub async fn reference_token_by_id(&self, id: ReferenceTokenId) -> Result<Option<ReferenceToken>, Fault> {
-        self.row(select_tokens!("AND id = $2"), values![id.0]).await?.as_ref().map(read).transpose()
+        Ok(self.row(select_tokens!("AND id = $2"), values![id.0]).await?.as_ref().map(read).transpose()?)
     }
 
     /// The next tokens behind an id, the newest first, at most so many; of one application or one user, if one is given.
@@ -66,14 +74,12 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ReferenceToken>, Fault> {
         let before = before(id.map(|id| id.0));
-        let rows = match of {
-            TokensOf::Everybody => self.rows(TOKENS_BEFORE, values![before, limit]).await?,
-            TokensOf::Application(application) => {
-                self.rows(TOKENS_OF_APPLICATION, values![application.0, before, limit]).await?
-            }
-            TokensOf::User(user) => self.rows(TOKENS_OF_USER, values![user.0, before, limit]).await?,
+        let asked = match of {
+            TokensOf::Everybody => (TOKENS_BEFORE, vec![]),
+            TokensOf::Application(application) => (TOKENS_OF_APPLICATION, values![application.0]),
+            TokensOf::User(user) => (TOKENS_OF_USER, values![user.0]),
         };
-        rows.iter().map(read).collect()
+        self.page((KIND, 0), asked, (before, limit), read).await
     }
 
     /// A person's own tokens that were not revoked, expired ones too; the newest first, at most so many.
@@ -81,7 +87,7 @@ impl Store {
         let sql = select_tokens!(
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL ORDER BY created_at DESC, id LIMIT $3"
         );
-        self.rows(sql, values![user.0, limit]).await?.iter().map(read).collect()
+        self.list(KIND, (sql, values![user.0, limit]), read).await
     }
 
     /// A person's own tokens that work now, however many there are.
@@ -90,7 +96,7 @@ impl Store {
             "AND user_id = $2 AND kind = 'personal' AND revoked_at IS NULL \
              AND (expires_at IS NULL OR expires_at > $3) ORDER BY id"
         );
-        self.rows(sql, values![user.0, now.micros()]).await?.iter().map(read).collect()
+        self.list(KIND, (sql, values![user.0, now.micros()]), read).await
     }
 
     pub fn insert_reference_token(&self, token: &ReferenceToken) -> Statement {
@@ -144,7 +150,7 @@ impl Store {
     /// Service tokens revoked since; they may still be unexpired.
     pub async fn access_tokens_revoked_since(&self, since: Timestamp) -> Result<Vec<Uuid>, Fault> {
         let sql = "SELECT id FROM revoked_tokens WHERE instance = $1 AND revoked_at >= $2";
-        self.rows(sql, values![since.micros()]).await?.iter().map(|row| row.uuid(0)).collect()
+        self.list("revoked token", (sql, values![since.micros()]), |row| row.uuid(0)).await
     }
 
     /// Revocations older than any token. A small batch.

@@ -1,12 +1,18 @@
 use model::domain::Permissions;
+use model::stored::{Members, written_over};
 
-use crate::{Fault, Row, Statement, Store, values};
+use super::Examined;
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// What users of this role may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
     pub name: String,
     pub permissions: Permissions,
+    /// What cannot be read of what it permits; it permits nothing of that.
+    pub problems: Vec<String>,
+    /// As it was written, where it says more than is known.
+    pub stored: Members,
     /// Raised by every change: what the next one is guarded by.
     pub version: i64,
 }
@@ -14,10 +20,17 @@ pub struct Role {
 pub(super) const ROLES_AFTER: &str =
     "SELECT name, permits, version FROM roles WHERE instance = $1 AND name > $2 ORDER BY name LIMIT $3";
 
-fn read(row: &Row) -> Result<Role, Fault> {
-    let permissions = serde_json::from_str(&row.text(1)?).map_err(Fault::failed)?;
-    Ok(Role { name: row.text(0)?, permissions, version: row.int(2)? })
+fn read(row: &Row) -> Result<Role, Damage> {
+    let permits = Permissions::restore(&row.text(1)?);
+    let problems = permits.problems.iter().map(ToString::to_string).collect();
+    let (name, version) = (row.text(0)?, row.int(2)?);
+    Ok(Role { name, permissions: permits.value, problems, stored: permits.members, version })
 }
+
+const KIND: &str = "role";
+
+pub(super) const EXAMINED: Examined =
+    Examined { kind: KIND, sql: ROLES_AFTER, examine: |row| read(row).map(|role| role.problems) };
 
 fn json(permissions: &Permissions) -> String {
     serde_json::to_string(permissions).expect("patterns are strings")
@@ -26,7 +39,7 @@ fn json(permissions: &Permissions) -> String {
 impl Store {
     pub async fn role(&self, name: &str) -> Result<Option<Role>, Fault> {
         let sql = "SELECT name, permits, version FROM roles WHERE instance = $1 AND name = $2";
-        self.row(sql, values![name]).await?.as_ref().map(read).transpose()
+        Ok(self.row(sql, values![name]).await?.as_ref().map(read).transpose()?)
     }
 
     pub async fn has_role(&self, name: &str) -> Result<bool, Fault> {
@@ -35,7 +48,7 @@ impl Store {
 
     /// The next roles behind a name, in the order of names, at most so many.
     pub async fn roles_after(&self, name: &str, limit: u32) -> Result<Vec<Role>, Fault> {
-        self.rows(ROLES_AFTER, values![name, limit]).await?.iter().map(read).collect()
+        self.page((KIND, 0), (ROLES_AFTER, vec![]), (name.to_owned(), limit), read).await
     }
 
     /// Guarded: a name is given once.
@@ -47,11 +60,12 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the version that was read.
+    /// Guarded by the version that was read. What a newer version wrote beside the permissions stays.
     pub fn update_role(&self, role: &Role) -> Statement {
+        let permits = serde_json::Value::from(written_over(&role.stored, &role.permissions)).to_string();
         self.bound(
             "UPDATE roles SET permits = $4, version = version + 1 WHERE instance = $1 AND name = $2 AND version = $3",
-            values![role.name.as_str(), role.version, json(&role.permissions)],
+            values![role.name.as_str(), role.version, permits],
         )
         .expect(1)
     }

@@ -198,7 +198,7 @@ impl Store {
     pub async fn signed_from(&self, number: i64) -> Result<Option<i64>, Fault> {
         let sql = "SELECT MIN(number) FROM audit_checkpoints WHERE instance = $1 AND number >= $2";
         let row = self.row(sql, values![number]).await?;
-        row.map_or(Ok(None), |row| row.opt_int(0))
+        Ok(row.map_or(Ok(None), |row| row.opt_int(0))?)
     }
 
     /// Checkpoints of these numbers, both ends included.

@@ -4,7 +4,8 @@ use model::two_step::RecoveryCode;
 use model::{PasskeyId, Timestamp, User, UserId};
 use oauth::secret::Digest;
 
-use crate::{Fault, Row, Statement, Store, values};
+use super::Examined;
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// An authenticator app as it is kept.
 pub struct AuthenticatorApp {
@@ -38,7 +39,15 @@ macro_rules! select_passkeys {
     };
 }
 
-fn passkey(row: &Row) -> Result<StoredPasskey, Fault> {
+const KIND: &str = "passkey";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: select_passkeys!("AND id > $2 ORDER BY id LIMIT $3"),
+    examine: |row| passkey(row).map(|_| Vec::new()),
+};
+
+fn passkey(row: &Row) -> Result<StoredPasskey, Damage> {
     Ok(StoredPasskey {
         id: PasskeyId(row.uuid(0)?),
         user: UserId(row.uuid(1)?),
@@ -90,12 +99,11 @@ impl Store {
     /// The oldest first.
     pub async fn passkeys(&self, user: UserId) -> Result<Vec<StoredPasskey>, Fault> {
         let sql = select_passkeys!("AND user_id = $2 ORDER BY created_at, id");
-        self.rows(sql, values![user.0]).await?.iter().map(passkey).collect()
+        self.list(KIND, (sql, values![user.0]), passkey).await
     }
 
     pub async fn passkey_by_credential(&self, credential: &[u8]) -> Result<Option<StoredPasskey>, Fault> {
-        let row = self.row(select_passkeys!("AND credential = $2"), values![credential]).await?;
-        row.as_ref().map(passkey).transpose()
+        Ok(self.list(KIND, (select_passkeys!("AND credential = $2"), values![credential]), passkey).await?.pop())
     }
 
     /// Guarded: a credential is one person's, once.

@@ -5,8 +5,8 @@ use model::mail::EmailAddress;
 use model::user::PasswordHash;
 use model::{Email, Login, Timestamp, User, UserId, UserType};
 
-use super::damaged;
-use crate::{Fault, Row, Statement, Store, values};
+use super::Examined;
+use crate::{Damage, Fault, Row, Statement, Store, values};
 
 /// What a new user is made of.
 pub struct NewUser<'a> {
@@ -40,7 +40,7 @@ macro_rules! select_users {
              u.epoch, u.updated_at, r.permits, u.password_hash, COALESCE( \
              (SELECT 1 FROM authenticator_apps t WHERE t.instance = u.instance AND t.user_id = u.id LIMIT 1), \
              (SELECT 1 FROM passkeys p WHERE p.instance = u.instance AND p.user_id = u.id LIMIT 1), 0), \
-             u.role, u.version, u.password_nfc \
+             u.role, u.version, u.password_nfc, u.login_folded \
              FROM users u LEFT JOIN roles r ON r.instance = u.instance AND r.name = u.role WHERE u.instance = $1 ",
             $rest
         )
@@ -49,16 +49,22 @@ macro_rules! select_users {
 
 pub(super) const USERS_AFTER: &str = select_users!("AND u.login_folded > $2 ORDER BY u.login_folded LIMIT $3");
 
-fn read(row: &Row) -> Result<User, Fault> {
-    let permissions = match row.opt_text(11)? {
-        None => Permissions::default(),
-        Some(permits) => serde_json::from_str(&permits).map_err(Fault::failed)?,
-    };
+/// What a role permits that cannot be read is permitted to nobody: a matter of the role, not of who has it.
+fn read(row: &Row) -> Result<User, Damage> {
+    let permissions = row.opt_text(11)?.map(|permits| Permissions::restore(&permits).value).unwrap_or_default();
     let verified = row.flag(7)?;
+    let (login, problem) = Login::kept(row.text(1)?);
+    let mut problems: Vec<String> = problem.into_iter().map(str::to_owned).collect();
+    let user_type = row.text(2)?;
+    let user_type = UserType::parse(&user_type).unwrap_or_else(|| {
+        problems.push(format!("type: this version does not know {user_type:?}"));
+        // Whom nobody signs in as.
+        UserType::SystemNoLogin
+    });
     Ok(User {
         id: UserId(row.uuid(0)?),
-        login: Login::parse(&row.text(1)?).ok_or_else(|| damaged("a login does not read back"))?,
-        user_type: UserType::parse(&row.text(2)?).ok_or_else(|| damaged("a user type does not read back"))?,
+        login,
+        user_type,
         admin_flag: row.flag(3)?,
         enabled: row.flag(4)?,
         name: line::shown(row.text(5)?),
@@ -68,10 +74,11 @@ fn read(row: &Row) -> Result<User, Fault> {
         epoch: row.int(9)?,
         has_second_factor: row.flag(13)?,
         updated_at: row.time(10)?,
+        problems,
     })
 }
 
-fn read_row(row: &Row) -> Result<UserRow, Fault> {
+fn read_row(row: &Row) -> Result<UserRow, Damage> {
     Ok(UserRow {
         user: read(row)?,
         role: row.opt_text(14)?,
@@ -80,14 +87,22 @@ fn read_row(row: &Row) -> Result<UserRow, Fault> {
     })
 }
 
-fn read_hash(row: &Row) -> Result<Option<PasswordHash>, Fault> {
+const KIND: &str = "user";
+
+pub(super) const EXAMINED: Examined = Examined {
+    kind: KIND,
+    sql: select_users!("AND u.id > $2 ORDER BY u.id LIMIT $3"),
+    examine: |row| read(row).map(|user| user.problems),
+};
+
+fn read_hash(row: &Row) -> Result<Option<PasswordHash>, Damage> {
     let made = if row.flag(16)? { PasswordHash::of_nfc } else { PasswordHash::of_bytes };
     Ok(row.opt_text(12)?.map(made))
 }
 
 impl Store {
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Fault> {
-        self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read).transpose()
+        Ok(self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read).transpose()?)
     }
 
     /// For signing in: the user with the hash to compare, or without where no password was ever set.
@@ -97,16 +112,16 @@ impl Store {
     }
 
     pub async fn users(&self) -> Result<Vec<User>, Fault> {
-        self.rows(select_users!("ORDER BY u.login_folded"), vec![]).await?.iter().map(read).collect()
+        self.list(KIND, (select_users!("ORDER BY u.login_folded"), vec![]), read).await
     }
 
     pub async fn user_row(&self, id: UserId) -> Result<Option<UserRow>, Fault> {
-        self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read_row).transpose()
+        Ok(self.row(select_users!("AND u.id = $2"), values![id.0]).await?.as_ref().map(read_row).transpose()?)
     }
 
     /// The next users behind a folded login, in the order of logins, at most so many.
     pub async fn users_after(&self, login: &str, limit: u32) -> Result<Vec<UserRow>, Fault> {
-        self.rows(USERS_AFTER, values![login, limit]).await?.iter().map(read_row).collect()
+        self.page((KIND, 17), (USERS_AFTER, vec![]), (login.to_owned(), limit), read_row).await
     }
 
     /// What an administrator writes. Guarded by the version that was read; `ends_tokens` raises the epoch.
@@ -131,14 +146,6 @@ impl Store {
             ],
         )
         .expect(1)
-    }
-
-    /// The users that applications act as.
-    pub async fn system_users(&self) -> Result<Vec<User>, Fault> {
-        let sql = select_users!(
-            "AND EXISTS (SELECT 1 FROM applications a WHERE a.instance = u.instance AND a.system_user = u.id)"
-        );
-        self.rows(sql, vec![]).await?.iter().map(read).collect()
     }
 
     /// Guarded: a login that was ever given out is not given out again, also after the person was erased.
@@ -262,7 +269,7 @@ impl Store {
     /// Those with this address, in any case of its letters; so many at most.
     pub async fn users_by_email(&self, address: &EmailAddress, most: i64) -> Result<Vec<User>, Fault> {
         let sql = select_users!("AND lower(u.email) = $2 ORDER BY u.login_folded LIMIT $3");
-        self.rows(sql, values![address.folded(), most]).await?.iter().map(read).collect()
+        self.list(KIND, (sql, values![address.folded(), most]), read).await
     }
 
     /// The address is confirmed. Guarded by the epoch and the address that were read.

@@ -12,6 +12,8 @@ mod administration;
 mod applications;
 mod audit;
 mod authorizations;
+mod bounds;
+mod damaged;
 mod email_changes;
 mod house;
 mod legacy_uses;

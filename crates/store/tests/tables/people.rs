@@ -167,8 +167,7 @@ async fn consent_is_remembered_for_one_user_and_one_application(place: Place) {
     let application = |number| ApplicationId(Uuid::from_u128(number));
     let scope = |text: &str| Scope::parse(text).expect("a scope");
     let remember = async |user: UserId, number, before: &str, text: &str, now| {
-        let scopes = (&scope(before), &scope(text));
-        let written = house.here.remember_consent((user, application(number)), scopes, now);
+        let written = house.here.remember_consent((user, application(number)), (before, &scope(text)), now);
         commit(&house.here, written).await == Outcome::Committed
     };
     assert!(remember(user_id(1), 1, "", "openid read", NOW).await);
@@ -187,7 +186,7 @@ async fn consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application(p
     let with = |number| (user_id(1), ApplicationId(Uuid::from_u128(number)));
     let (nothing, read) = (Scope::default(), Scope::parse("openid read").expect("a scope"));
     for number in [1, 2] {
-        done(&house.here, house.here.remember_consent(with(number), (&nothing, &read), NOW)).await;
+        done(&house.here, house.here.remember_consent(with(number), ("", &read), NOW)).await;
     }
     done(&house.here, house.here.rely_on_consent(with(1), &read)).await;
     refused(&house.here, house.here.rely_on_consent(with(1), &nothing)).await;

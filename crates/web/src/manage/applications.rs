@@ -42,6 +42,9 @@ struct Application {
     record: ApplicationRecord,
     /// Live and expired ones; what they say is shown once, when they are made.
     secrets: Vec<SecretEntry>,
+    /// Why this version refuses the record as it is stored: the application is off until it is corrected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
     /// What to think about; only with the answer to a change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
@@ -109,6 +112,7 @@ fn show(application: &TrustedApplication, warnings: Vec<String>) -> Application 
         id: application.id.0,
         record: application.to_record(),
         secrets: application.secrets().iter().map(secret_entry).collect(),
+        problems: application.problems().to_vec(),
         warnings,
     }
 }
@@ -154,18 +158,18 @@ async fn patch(
     desk: ElevatedDesk,
     (Id(id), expected, changes): (Id, IfMatch, Patch<ApplicationRecord>),
 ) -> Outcome<Found<Application>> {
-    change(desk, (id, expected), |current| changes.apply(&current)).await
+    change(desk, (id, expected), |current| changes.apply_to(current.record_as_stored())).await
 }
 
 async fn change(
     mut desk: ElevatedDesk,
     (id, expected): (Uuid, IfMatch),
-    next: impl FnOnce(ApplicationRecord) -> Result<ApplicationRecord, Problem>,
+    next: impl FnOnce(&TrustedApplication) -> Result<ApplicationRecord, Problem>,
 ) -> Outcome<Found<Application>> {
     let (office, mut moment) = desk.open();
     let current = office.application_by_id(ApplicationId(id)).await??;
     expected.check(current.version)?;
-    let record = next(current.to_record())?;
+    let record = next(&current)?;
     let (changed, warnings) = office.change_application(&current, record, &mut moment).await??;
     Ok(Found(changed.version, show(&changed, warnings)))
 }

@@ -310,7 +310,15 @@ impl<T> Patch<T> {
 impl<T: Serialize + DeserializeOwned> Patch<T> {
     /// What the patch makes of `current`.
     pub(super) fn apply(self, current: &T) -> Result<T, Problem> {
-        let mut target = serde_json::to_value(current).expect("what was read can be written");
+        match serde_json::to_value(current) {
+            Ok(Value::Object(members)) => self.apply_to(members),
+            _ => unreachable!("what is patched is a structure"),
+        }
+    }
+
+    /// The same, of members that may be more than a `T` can say.
+    pub(super) fn apply_to(self, current: Map<String, Value>) -> Result<T, Problem> {
+        let mut target = Value::Object(current);
         merge(&mut target, Value::Object(self.0));
         serde_path_to_error::deserialize(target).map_err(|error| unreadable(&error))
     }

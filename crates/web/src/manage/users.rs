@@ -64,6 +64,9 @@ struct UserEntry {
     has_password: bool,
     has_second_factor: bool,
     updated_at: Time,
+    /// Why this version refuses the stored record: the user is as good as switched off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
     #[serde(flatten)]
     record: PersonRecord,
 }
@@ -133,6 +136,7 @@ fn show(row: &UserRow) -> UserEntry {
         has_password: row.has_password,
         has_second_factor: row.user.has_second_factor,
         updated_at: row.user.updated_at.into(),
+        problems: row.user.problems.clone(),
         record: PersonRecord::of(&row.user, row.role.as_deref()),
     }
 }

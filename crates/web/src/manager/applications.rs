@@ -43,9 +43,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     let (rows, behind) = paged(rows, |application| application.uri.as_str().to_owned());
     let line = |application: &TrustedApplication| Row {
         cells: vec![
-            Cell::text(&application.name)
-                .link(format!("{}/{}", HERE.path(), application.id))
-                .badge((!application.enabled).then_some("disabled")),
+            Cell::text(&application.name).link(format!("{}/{}", HERE.path(), application.id)).badge(badge(application)),
             Cell::code(application.uri.as_str()),
             Cell::text(format!("{:?}", application.to_record().client_type)),
             Cell::code(application.scope.to_string()),
@@ -305,6 +303,14 @@ async fn system_user(at_desk: &mut AtDesk, record: &ApplicationRecord) -> Result
     Ok(row.map(|row| row.user.login.to_string()).unwrap_or_default())
 }
 
+fn badge(application: &TrustedApplication) -> Option<&'static str> {
+    match application.enabled {
+        _ if !application.problems().is_empty() => Some("needs repair"),
+        true => None,
+        false => Some("disabled"),
+    }
+}
+
 fn overview(
     at_desk: &AtDesk,
     application: &TrustedApplication,
@@ -313,9 +319,10 @@ fn overview(
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
     let (uri, id) = (application.uri.as_str(), application.id.to_string());
-    let mut parts = vec![
+    let mut parts = super::repairs(application.problems(), "The application is off until its record is corrected:");
+    parts.extend([
         Part::Facts(vec![
-            ("ApplicationUri", Cell::code(uri).badge((!application.enabled).then_some("disabled"))),
+            ("ApplicationUri", Cell::code(uri).badge(badge(application))),
             ("ClientType", Cell::text(format!("{:?}", record.client_type))),
         ]),
         Part::Form(Form {
@@ -327,7 +334,7 @@ fn overview(
             is_grave: false,
             is_checked: true,
         }),
-    ];
+    ]);
     if record.client_type == RecordClientType::Confidential {
         parts.extend(secrets(application.secrets(), &here, at_desk.now()));
     }
@@ -429,7 +436,8 @@ async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Par
     }
     let uri: &ClientId = &application.uri;
     let login = form.get("system_user").unwrap_or_default().trim();
-    let (record, mut problems) = entered(form, (uri.as_str(), application.to_record().client_type));
+    let (mut record, mut problems) = entered(form, (uri.as_str(), application.to_record().client_type));
+    record.keep_unknown_scopes(&application.scope);
     let (record, unknown) = with_system_user(at_desk, record, login).await?;
     problems.extend(unknown);
     if form.get("check").is_some() {

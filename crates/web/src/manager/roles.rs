@@ -20,7 +20,7 @@ pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Resp
     let answer = if let Some(name) = asked.get("role") {
         one(&mut at_desk, name, Said::Nothing).await
     } else {
-        let blank = Role { name: String::new(), permissions: Permissions::default(), version: 0 };
+        let blank = Role { name: String::new(), ..Role::default() };
         all(&mut at_desk, (asked.get("after"), &blank), said).await
     };
     at_desk.answer(answer)
@@ -96,16 +96,16 @@ fn overview(at_desk: &AtDesk, role: &Role, permissions: &Permissions, said: Said
             is_checked: false,
         })
     };
+    let mut parts = super::repairs(&role.problems, "What cannot be read permits nothing until it is written anew:");
+    parts.push(form("save", fields(permissions).into(), "Save", false));
+    parts.push(form("delete", vec![], "Delete the role", true));
     let content = Content {
         name: "manage-role",
         title: role.name.clone(),
         lead: "A change counts from the next call on.".to_owned(),
         is_live: false,
         links: vec![Link::new(HERE.path(), "All roles")],
-        parts: vec![
-            form("save", fields(permissions).into(), "Save", false),
-            form("delete", vec![], "Delete the role", true),
-        ],
+        parts,
     };
     at_desk.page(HERE, content, said)
 }
@@ -130,7 +130,7 @@ async fn create(at_desk: &mut AtDesk, form: &Params, permissions: Permissions) -
     match office.create_role(name, &permissions, &mut moment).await? {
         Ok(()) => Ok(done(HERE.path())),
         Err(refusal) => {
-            let entered = Role { name: name.to_owned(), permissions, version: 0 };
+            let entered = Role { name: name.to_owned(), permissions, ..Role::default() };
             all(at_desk, (None, &entered), refused(refusal)).await
         }
     }

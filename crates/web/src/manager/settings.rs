@@ -83,13 +83,16 @@ async fn page(at_desk: &mut AtDesk, entered: Option<&Map<String, Value>>, said: 
         is_grave: false,
         is_checked: false,
     };
+    let told = "These settings cannot be read, and are taken for what permits least until they are set:";
+    let mut parts = super::repairs(&current.problems, told);
+    parts.push(Part::Form(form));
     let content = Content {
         name: "manage-settings",
         title: "Settings".to_owned(),
         lead: "Of this instance. Every node goes by a change within a second.".to_owned(),
         is_live: false,
         links: vec![],
-        parts: vec![Part::Form(form)],
+        parts,
     };
     Ok(at_desk.page(HERE, content, said))
 }

@@ -75,6 +75,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
 
 fn badge(row: &UserRow) -> Option<&'static str> {
     match (row.user.enabled, row.user.is_admin()) {
+        _ if !row.user.problems.is_empty() => Some("needs repair"),
         (false, _) => Some("disabled"),
         (true, true) => Some("administrator"),
         (true, false) => None,
@@ -214,7 +215,8 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         is_grave: false,
         is_checked: false,
     };
-    let mut parts = vec![
+    let mut parts = super::repairs(&row.user.problems, "The user is as good as switched off: this version refuses");
+    parts.extend([
         Part::Facts(vec![
             ("Login", Cell::code(login).badge(badge(row))),
             ("Type", Cell::text(row.user.user_type.as_str())),
@@ -223,7 +225,7 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
             ("Changed", Cell::time(When(row.user.updated_at))),
         ]),
         Part::Form(form),
-    ];
+    ]);
     let act = |does: &'static str, button, is_grave| {
         Part::Form(Form {
             to: here.clone(),

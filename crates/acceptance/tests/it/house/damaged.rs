@@ -1,0 +1,235 @@
+//! One record that this version refuses, or that another version wrote, is a matter of that record alone.
+
+use acceptance::{TestHouse, Tokens};
+use http::Method;
+use serde_json::{Value, json};
+use store::{Batch, Outcome, statement, values};
+
+use crate::{FIRST, SERVICE, assert_refused};
+
+acceptance::on_both! {
+    an_application_that_is_refused_is_off_and_repaired_on_its_page
+    a_start_meets_damaged_rows_of_every_kind
+    one_damaged_instance_is_answered_503_and_the_other_serves
+    a_broken_signing_key_is_missed_and_replaced
+    what_a_newer_version_wrote_survives_an_administrators_change
+    a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere
+}
+
+async fn run(house: &TestHouse, sql: &'static str) {
+    let store = house.store().await;
+    let done = store.commit(Batch::new().with(statement(sql, values![store.instance().0]))).await;
+    assert_eq!(done.expect("good SQL"), Outcome::Committed, "{sql}");
+}
+
+/// The record of the demo's first application with something replaced.
+async fn rewrite(house: &TestHouse, change: impl FnOnce(&mut Value)) {
+    let store = house.store().await;
+    let sql = "SELECT record FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/first'";
+    let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
+    let mut record: Value = serde_json::from_str(&rows[0].text(0).expect("a text")).expect("JSON");
+    change(&mut record);
+    let sql = "UPDATE applications SET record = $2 WHERE instance = $1 AND uri = 'my.trusted.app/first'";
+    let written = statement(sql, values![store.instance().0, record.to_string()]).expect(1);
+    assert_eq!(store.commit(Batch::new().with(written)).await.expect("good SQL"), Outcome::Committed);
+}
+
+async fn stored(house: &TestHouse) -> Value {
+    let store = house.store().await;
+    let sql = "SELECT record FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/first'";
+    let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
+    serde_json::from_str(&rows[0].text(0).expect("a text")).expect("JSON")
+}
+
+async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(house: TestHouse) {
+    rewrite(&house, |record| record["ImpersonateLoginUrl"] = json!(["ftp://a.example/cb"])).await;
+    let house = house.restarted().await;
+    let app = house.app(FIRST);
+    let page = house.browser("alice").open(&app.asks("read").path()).await;
+    assert_eq!((page.status.as_u16(), page.page().as_str()), (400, "error"), "it is off");
+    Tokens::read(&house.app(SERVICE).service_token("read").await);
+
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    let list = admin.open("/manage/apps").await;
+    assert!(list.text().contains("needs repair") && list.text().contains("Customer Portal"), "{}", list.text());
+    let id = house.office().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
+    let page = admin.open(&format!("/manage/apps/{id}")).await;
+    assert!(page.text().contains("ftp://a.example/cb") && page.text().contains("is off until"), "{}", page.text());
+    let form = page.form("redirect_uris");
+    assert!(form.field("redirect_uris").is_some_and(|text| text.contains("ftp://a.example/cb")), "prefilled");
+    let refused = admin.submit(&page, "redirect_uris", &[]).await;
+    assert_eq!(refused.page(), "manage-app", "nothing was repaired");
+    let entered = [("redirect_uris", app.redirect_uri.as_str())];
+    let saved = admin.submit(&page, "redirect_uris", &entered).await;
+    assert!(!saved.text().contains("is off until"), "{}", saved.text());
+    house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await;
+}
+
+async fn a_start_meets_damaged_rows_of_every_kind(house: TestHouse) {
+    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
+    for sql in [
+        "INSERT INTO applications (instance, id, uri, record, epoch, version, created_at) \
+         VALUES ($1, '00000000-0000-0000-0000-00000000000b', 'a.bad', 'no record', 0, 1, 0)",
+        "INSERT INTO application_secrets (instance, id, application, label, digest, created_at) \
+         VALUES ($1, 's', '00000000-0000-0000-0000-00000000000b', '', CAST('x' AS BYTEA), 0)",
+        "UPDATE roles SET permits = '{\"read\":7}' WHERE instance = $1 AND name = 'Viewer'",
+        "UPDATE instances SET settings = '{\"seats\":8,\"legacy_sunset\":\"tomorrow\",\"colour\":\"red\"}' WHERE id = $1",
+        "INSERT INTO api_sessions (instance, id, key, user_id, seat, opened_at, last_call, ends_at) \
+         SELECT instance, '00000000-0000-0000-0000-00000000000b', 'robot:7', id, 'shared', 0, 0, 9000000000000000000 \
+         FROM users WHERE instance = $1 AND login = 'bob'",
+        "INSERT INTO changes (instance, number, kind, subject, at) \
+         SELECT id, feed + 1, 'user', 'nobody', 0 FROM instances WHERE id = $1",
+        "UPDATE instances SET feed = feed + 1 WHERE id = $1",
+        "INSERT INTO revoked_tokens (instance, id, revoked_at) VALUES ($1, 'what', 9000000000000000)",
+    ] {
+        run(&house, sql).await;
+    }
+    house.catch_up().await;
+    assert_eq!(house.client().call_api(&tokens.access).await.status, 200, "a running server goes on");
+    let house = house.restarted().await;
+    let app = house.app(FIRST);
+    let refreshed = Tokens::read(&app.refresh(tokens.refresh()).await);
+    assert_eq!(house.client().call_api(&refreshed.access).await.status, 200);
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    for (path, expected) in [
+        ("/manage/apps", "a.bad"),
+        ("/manage/users", "alice"),
+        ("/manage/roles", "Sales"),
+        ("/manage/roles?role=Viewer", "permits nothing"),
+        ("/manage/settings", "legacy_sunset"),
+        ("/manage/sessions", "alice"),
+    ] {
+        let page = admin.open(path).await;
+        assert!(page.status == 200 && page.text().contains(expected), "{path}: {}", page.text());
+    }
+    // A kill does not stop at a session that cannot be read.
+    house.enable_user("bob", false).await;
+    house.enable_app(FIRST, false).await;
+    assert_eq!(house.client().call_api(&refreshed.access).await.status, 401);
+}
+
+async fn one_damaged_instance_is_answered_503_and_the_other_serves(house: TestHouse) {
+    run(&house, "UPDATE instances SET root_secret = CAST('damaged' AS BYTEA) WHERE id <> $1").await;
+    let house = house.restarted().await;
+    let refused: Vec<&str> = house.house.refused().iter().map(|refused| refused.name.as_str()).collect();
+    assert_eq!(refused, ["demodb"]);
+    house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await;
+    for path in ["/", "/id/.well-known/openid-configuration", "/id/account/login", "/api/domain/odata/Crm_Customers"] {
+        let answer = house.other_client().get(path).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "60"), "{path}: {}", answer.text());
+    }
+    assert_eq!(house.client().asking_host("elsewhere.example").get("/id/account/login").await.status, 200);
+    let other = house.other_office().await;
+    assert!(other.is_err(), "the operator's key does not open it either");
+}
+
+async fn a_broken_signing_key_is_missed_and_replaced(house: TestHouse) {
+    let app = house.app(FIRST);
+    let before = app.sign_in(&mut house.browser("alice"), "openid read offline_access").await;
+    run(&house, "UPDATE signing_keys SET private_key = CAST('damaged' AS BYTEA) WHERE instance = $1 AND algorithm = 'ES256'")
+        .await;
+    run(
+        &house,
+        "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
+         VALUES ($1, 'of a newer version', 'ML-DSA-44', CAST('x' AS BYTEA), 0, 0)",
+    )
+    .await;
+    let house = house.restarted().await;
+    house.tidy().await;
+    let app = house.app(FIRST);
+    assert_eq!(house.client().call_api(&before.access).await.status, 401, "what the lost key signed is lost");
+    let after = Tokens::read(&app.refresh(before.refresh()).await);
+    assert_eq!(house.client().call_api(&after.access).await.status, 200, "a new key signs");
+    let keys = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
+    assert_eq!(keys["keys"].as_array().map(Vec::len), Some(2), "{keys}");
+    house.tidy().await;
+    let again = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
+    assert_eq!(again, keys, "one was made, and no more");
+}
+
+async fn what_a_newer_version_wrote_survives_an_administrators_change(house: TestHouse) {
+    rewrite(&house, |record| {
+        record["TokenFormat"] = json!({ "kind": "opaque" });
+        record["Scope"] = json!("read update export offline_access");
+    })
+    .await;
+    let house = house.restarted().await;
+    let manager = house.manager().await;
+    let token = Tokens::read(&manager.service_token("manage").await).access;
+    let id = house.office().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
+    let path = format!("/manage/api/v1/applications/{id}");
+    let patch = async |change: Value| {
+        let ask = house.client();
+        let ask = ask.ask(&Method::PATCH, &path).bearer(&token).header("if-match", "*");
+        ask.body("application/merge-patch+json", change.to_string()).send().await
+    };
+    let answer = patch(json!({ "Name": "Renamed" })).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!answer.text().contains("TokenFormat"), "what is not known is not sent");
+    let kept = stored(&house).await;
+    assert_eq!(kept["Name"], "Renamed");
+    assert_eq!(kept["TokenFormat"], json!({ "kind": "opaque" }));
+    assert_eq!(kept["Scope"], "read update export offline_access");
+
+    // A value that this version does not know is not replaced unseen.
+    rewrite(&house, |record| record["AccessTokens"] = json!("Everybody")).await;
+    let answer = patch(json!({ "Name": "Once more" })).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert_eq!(stored(&house).await["AccessTokens"], "Everybody");
+    let shown = house.client().get_with(&path, &token).await.json();
+    assert!(shown["problems"][0].as_str().is_some_and(|text| text.contains("Everybody")), "{shown}");
+    let answer = patch(json!({ "AccessTokens": "None" })).await;
+    assert_eq!((answer.status.as_u16(), answer.json().get("problems")), (200, None), "{}", answer.text());
+    assert_eq!(stored(&house).await["TokenFormat"], json!({ "kind": "opaque" }));
+}
+
+async fn a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere(house: TestHouse) {
+    let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
+    run(&house, "UPDATE users SET user_type = 'Robot' WHERE instance = $1 AND login = 'alice'").await;
+    let house = house.restarted().await;
+    assert_eq!(house.browser("alice").sign_in().await.page(), "sign-in");
+    assert_eq!(house.client().call_api(&tokens.access).await.status, 401);
+    assert_refused(&house.app(FIRST).refresh(tokens.refresh()).await, 400, "invalid_grant");
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    let list = admin.open("/manage/users").await;
+    assert!(list.text().contains("needs repair") && list.text().contains("bob"), "{}", list.text());
+    run(&house, "UPDATE users SET user_type = 'InternalUser' WHERE instance = $1 AND login = 'alice'").await;
+    let house = house.restarted().await;
+    assert_eq!(house.browser("alice").sign_in().await.page(), "account", "the newer version is right again");
+}
+
+/// A proof that somebody administers one instance says nothing at another.
+#[tokio::test]
+async fn an_administrator_of_one_instance_is_none_of_another() {
+    let house = TestHouse::open().await;
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    let [testdb, demodb] = house.house.instances() else { panic!("the demo has two") };
+    let cookie = oauth::secret::Presented::new(admin.jar["gatehouse"].clone());
+    let browser = testdb.browser(&cookie, house.now()).await.expect("no fault").expect("signed in");
+    let mut dice = house.dice();
+    let visitor = model::audit::Visitor {
+        address: [192, 0, 2, 1].into(),
+        user_agent: None,
+        request: model::audit::RequestId::new(house.now(), 1, 1),
+    };
+    let mut moment = house.moment(&mut dice);
+    assert!(testdb.manager_at(&mut moment, &visitor, &browser).expect("no fault").is_ok());
+    assert!(demodb.manager_at(&mut moment, &visitor, &browser).expect("no fault").is_err());
+}
+
+/// Whoever has another key in hand than the instance was sealed under opens nothing.
+#[tokio::test]
+async fn an_office_opens_under_the_master_key_of_its_instance_alone() {
+    let house = TestHouse::open().await;
+    let store = house.store().await;
+    let open = async |key: [u8; 32]| {
+        let master = flows::MasterKey::new(&key);
+        flows::admin::ElevatedOffice::open(store.database(), &master, "testdb").await.is_ok()
+    };
+    assert!(open(*b"the master key of every test hou").await);
+    assert!(!open([7; 32]).await);
+}
