@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Permissions;
 use crate::line::{LINE_RULE, is_line};
 use crate::mail::EmailAddress;
-use crate::session::{SignInRefusal, SignInTooOld};
+use crate::session::SignInRefusal;
 use crate::{Timestamp, UserId};
 
 /// `identity.md` §1: what kind of user this is decides how it may sign in and what its tokens open.

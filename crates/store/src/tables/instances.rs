@@ -14,7 +14,8 @@ impl Database {
     pub async fn instances(&self) -> Result<Vec<StoredInstance>, Fault> {
         let rows = self.query("SELECT id, name, root_secret FROM instances ORDER BY name", vec![]).await?;
         let read = |row: &Row| {
-            let (id, name, root_secret) = (InstanceId(row.uuid(0)?), row.text(1)?, row.bytes(2)?);
+            // A secret of another kind opens as little as a damaged one: the instance is there, and cannot be served.
+            let (id, name, root_secret) = (InstanceId(row.uuid(0)?), row.text(1)?, row.bytes(2).unwrap_or_default());
             Ok::<_, Damage>(StoredInstance { id, name, root_secret })
         };
         // One that cannot be told from others is none: who asks for it by its name does not find it.

@@ -97,7 +97,7 @@ async fn two_who_saw_room_for_one_are_not_both_let_in(place: Place) {
         let both = async { tokio::join!(house.here.commit(one), house.here.commit(other)) };
         let release = async {
             if let Some(client) = &held {
-                until_two_wait(client).await;
+                until_two_wait(&place.client().await).await;
                 client.batch_execute("COMMIT").await.expect("nothing was changed");
             }
         };
@@ -117,12 +117,16 @@ async fn hold(place: &Place, user: &User) -> tokio_postgres::Client {
     client
 }
 
+/// By a client of its own: within a transaction the server shows its activity as it was at first.
 async fn until_two_wait(client: &tokio_postgres::Client) {
     let waiting = "SELECT DISTINCT l.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
                    WHERE NOT l.granted AND a.datname = current_database()";
-    while client.query(waiting, &[]).await.expect("the server answers").len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let waits = async {
+        while client.query(waiting, &[]).await.expect("the server answers").len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(1), waits).await.expect("both wait for the row");
 }
 
 async fn who_is_not_as_they_were_gets_nothing(place: Place) {

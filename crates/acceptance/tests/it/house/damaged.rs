@@ -128,8 +128,11 @@ async fn one_damaged_instance_is_answered_503_and_the_other_serves(house: TestHo
 async fn a_broken_signing_key_is_missed_and_replaced(house: TestHouse) {
     let app = house.app(FIRST);
     let before = app.sign_in(&mut house.browser("alice"), "openid read offline_access").await;
-    run(&house, "UPDATE signing_keys SET private_key = CAST('damaged' AS BYTEA) WHERE instance = $1 AND algorithm = 'ES256'")
-        .await;
+    run(
+        &house,
+        "UPDATE signing_keys SET private_key = CAST('damaged' AS BYTEA) WHERE instance = $1 AND algorithm = 'ES256'",
+    )
+    .await;
     run(
         &house,
         "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
