@@ -48,7 +48,7 @@ pub use house::{DefaultInstance, House, Site, World};
 pub use instance::Instance;
 pub use passwords::{AcceptedPassword, Passwords};
 pub use seal::MasterKey;
-pub use store::{Database, DatabaseUrl, Fault, FaultKind};
+pub use store::{Database, DatabaseUrl, Fault, FaultKind, Look};
 
 /// A refusal is an answer to the caller; only a fault is a failure of ours.
 pub type Answer<T, R> = Result<Result<T, R>, Fault>;

@@ -32,6 +32,8 @@ pub enum Command {
     Demo(Demo),
     /// Run the server of an installation
     Serve(Installation),
+    /// Bring the database's tables up to this version
+    Migrate(Migrate),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -99,6 +101,17 @@ pub struct Installation {
     /// Configuration file
     #[arg(long, default_value = "gatehouse.toml", value_name = "FILE")]
     pub config: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub installation: Installation,
+    /// Only say which migrations would be applied
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Subcommand)]

@@ -12,7 +12,7 @@ use crate::batch::Sql;
 use crate::figures::Figures;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, Outcome, Row, Value};
+use crate::{Batch, Fault, Outcome, Row, Value, migrate};
 
 /// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
 ///
@@ -110,11 +110,19 @@ impl Database {
         Ok(Self(Arc::new(driver)))
     }
 
-    /// Brings the tables up to this version. Several nodes may do so at once: one works, the others wait.
-    pub async fn migrate(&self) -> Result<(), Fault> {
+    /// Brings the tables up to this version, and answers the names of the migrations that it applied. Several nodes may do
+    /// so at once: one works, the others wait.
+    pub async fn migrate(&self) -> Result<Vec<String>, Fault> {
+        self.migrate_to(None).await
+    }
+
+    /// Tables of an older version, as a test wants them.
+    #[doc(hidden)]
+    pub async fn migrate_to(&self, version: Option<i64>) -> Result<Vec<String>, Fault> {
+        let target = migrate::target(version);
         match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.migrate().await,
-            Driver::Postgres(postgres) => postgres.migrate().await,
+            Driver::Sqlite(sqlite) => sqlite.migrate(target).await,
+            Driver::Postgres(postgres) => postgres.migrate(target).await,
         }
     }
 

@@ -82,7 +82,7 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
         Some(applied) if applied < look.known => report.warning(
             AREA,
             format!("{software} answers; its tables are at version {applied} of {}", look.known),
-            "the next start of the server brings them up to date; back up first",
+            "run `gatehouse migrate`, or start the server; back up first",
         ),
         Some(applied) if applied > look.known => report.warning(
             AREA,

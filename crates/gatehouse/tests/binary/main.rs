@@ -24,3 +24,4 @@ mod refusals;
 mod secrets;
 mod stopping;
 mod terminal;
+mod upgrading;
