@@ -19,14 +19,15 @@ use model::{
 use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use oauth::secret::{ClientSecret, Digest, Presented};
-use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store};
+use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store, StoredInstance};
 
 use crate::api_sessions::killing;
 use crate::audit::{Trail, house_event};
-use crate::instance::{Instance, ROOT_SECRET};
+use crate::instance::Instance;
 use crate::keys::KeyRing;
 use crate::passwords::AcceptedPassword;
 use crate::register::changed;
+use crate::seal::SealedSecret;
 use crate::strength::Weakness;
 use crate::{Answer, Fault, MasterKey, Passwords, keys};
 
@@ -109,7 +110,7 @@ pub async fn create_instance(
     }
     let id = InstanceId(moment.id());
     let store = Store::new(database.clone(), id);
-    let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
+    let sealed = master.seal(id, SealedSecret::RootSecret, &moment.dice.secret());
     let office =
         Office { store: store.clone(), administrator: operator.administrator(), visitor: None, instance: None };
     let batch = Batch::from(vec![
@@ -127,7 +128,7 @@ pub async fn create_instance(
 /// Whoever holds another key than the one the database was sealed under is not its operator, and would seal under two.
 pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result<(), Fault> {
     for stored in database.instances().await? {
-        master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
+        master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret)?;
     }
     Ok(())
 }
@@ -158,8 +159,12 @@ impl<'a> ElevatedOffice<'a> {
     pub async fn open(database: &Database, operator: &'a Operator, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
+        Ok(Ok(Self::for_operator(database, operator, &stored)))
+    }
+
+    pub(crate) fn for_operator(database: &Database, operator: &'a Operator, stored: &StoredInstance) -> Self {
         let store = Store::new(database.clone(), stored.id);
-        Ok(Ok(Self(Office { store, administrator: operator.administrator(), visitor: None, instance: None })))
+        Self(Office { store, administrator: operator.administrator(), visitor: None, instance: None })
     }
 }
 

@@ -33,6 +33,7 @@ pub mod reference_tokens;
 mod register;
 pub mod revocation;
 mod roles;
+pub mod rotation;
 mod seal;
 pub mod second_step;
 pub mod sessions;

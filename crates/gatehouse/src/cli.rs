@@ -37,6 +37,9 @@ pub enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Seal the database's secrets under a new master key
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
     /// Create and list instances (tenants)
     #[command(subcommand)]
     Instance(InstanceCommand),
@@ -176,8 +179,40 @@ pub enum InstanceCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Replace the root secret: refresh tokens and everything else derived from it die at once. Shows what would break
+    /// without --yes
+    RotateSecret {
+        #[command(flatten)]
+        installation: Installation,
+        /// Name of the instance
+        name: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// List the instances in the database
     List {
+        #[command(flatten)]
+        installation: Installation,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum MasterKeyCommand {
+    /// Say how many secrets are sealed under which key (read-only)
+    Check {
+        #[command(flatten)]
+        installation: Installation,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Seal under [`master_key`] what is sealed under [`previous_master_key`]; may be interrupted and repeated
+    #[command(after_help = "Configure both keys and restart every server first: docs/operating.md, Rotating the master key.")]
+    Rotate {
         #[command(flatten)]
         installation: Installation,
         #[command(flatten)]

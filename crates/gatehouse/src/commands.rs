@@ -7,6 +7,7 @@ mod demo;
 mod desk;
 mod doctor;
 mod key;
+mod master_key;
 mod migrate;
 mod register;
 mod report;
@@ -56,6 +57,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
             print(&format!("{} is good: the server can start with it.\n", installation.config.display()))
         }
         Command::Migrate(migrate) => runtime()?.block_on(migrate::run(&migrate, environment)),
+        Command::MasterKey(command) => runtime()?.block_on(master_key::run(command, environment)),
         Command::Instance(command) => runtime()?.block_on(admin::instance(command, environment)),
         Command::User(command) => runtime()?.block_on(admin::user(command, environment)),
         Command::Role(command) => runtime()?.block_on(role::run(command, environment)),

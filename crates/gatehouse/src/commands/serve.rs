@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flows::{DefaultInstance, House, MasterKey, Site};
+use flows::{DefaultInstance, House, Site};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -44,7 +44,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
             hosts: instance.hosts.clone(),
         })
         .collect();
-    let master = MasterKey::new(provisions.master_key.bytes());
+    let master = provisions.master_keys.sealing();
     let default = config.default_instance.as_deref().map(DefaultInstance::OfEveryHost);
     let house = House::open(database, master, sites, default, Arc::new(SystemWorld)).await?;
     let security = match provisions.certificate {
