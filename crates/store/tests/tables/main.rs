@@ -19,6 +19,7 @@ mod links;
 mod lists;
 mod look;
 mod people;
+mod sealed;
 mod second_factors;
 mod sessions;
 

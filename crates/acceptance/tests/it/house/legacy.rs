@@ -23,7 +23,7 @@ fn alice() -> String {
     basic("alice", PASSWORD)
 }
 
-async fn call(client: &Client, authorization: &str) -> Answer {
+pub(super) async fn call(client: &Client, authorization: &str) -> Answer {
     client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization).send().await
 }
 
@@ -49,7 +49,7 @@ fn session(answer: &Answer) -> String {
     answer.json()["authorization"].as_str().expect("a text").to_owned()
 }
 
-async fn alices_session(client: &Client) -> String {
+pub(super) async fn alices_session(client: &Client) -> String {
     session(&login(client, "alice", PASSWORD, LEGACY).await)
 }
 
