@@ -80,7 +80,7 @@ impl TestHouse {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        Self::start_under(MasterKey::new(&MASTER_KEY), (place, world), roots, default).await
+        Box::pin(Self::start_under(MasterKey::new(&MASTER_KEY), (place, world), roots, default)).await
     }
 
     async fn start_under(
@@ -113,7 +113,7 @@ impl TestHouse {
     pub async fn restarted_under(self, master: MasterKey) -> Self {
         self.house.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
-        Self::start_under(master, (self.place, self.world), roots, DEFAULT).await
+        Box::pin(Self::start_under(master, (self.place, self.world), roots, DEFAULT)).await
     }
 
     /// See [`Place::hold_writers`].
@@ -202,10 +202,6 @@ impl TestHouse {
 
     pub const fn database(&self) -> &Database {
         &self.database
-    }
-
-    pub const fn operator(&self) -> &Operator {
-        &self.operator
     }
 
     pub fn world(&self) -> &TestWorld {

@@ -19,7 +19,9 @@ use model::{
 use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use oauth::secret::{ClientSecret, Digest, Presented};
-use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store, StoredInstance};
+use store::{
+    Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store, StoredInstance,
+};
 
 use crate::api_sessions::killing;
 use crate::audit::{Trail, house_event};

@@ -3,7 +3,7 @@
 //! A rotation of the master key changes one row at a time, each by the bytes that were read, so that it may be cut off
 //! anywhere and begun again, beside servers that know both keys. What is left under the previous key opens as before.
 
-use model::{Moment, Operator};
+use model::Moment;
 use store::{Change, ChangeKind, Database, SealedColumn, SealedRow, Store, StoredInstance};
 
 use crate::admin::{AdminRefusal, ElevatedOffice};
@@ -94,20 +94,19 @@ pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<Se
 /// secrets were sealed anew until then.
 pub async fn rotate_master_key(
     (database, master): (&Database, &MasterKey),
-    operator: &Operator,
     world: &dyn World,
     mut progress: impl FnMut(u64),
 ) -> Answer<Rotated, RotationRefusal> {
-    if !master.has_previous() {
-        return Ok(Err(RotationRefusal::NoPreviousKey));
-    }
     if database.look().await?.is_newer() {
         return Ok(Err(RotationRefusal::NewerDatabase));
     }
-    let instances = database.instances().await?;
+    if !master.has_previous() {
+        return Ok(Err(RotationRefusal::NoPreviousKey));
+    }
+    let (operator, instances) = (master.operator(), database.instances().await?);
     let mut resealed = 0;
     for instance in &instances {
-        let office = ElevatedOffice::for_operator(database, operator, instance);
+        let office = ElevatedOffice::for_operator(database, &operator, instance);
         match office.reseal_root_secret(master, &mut Moment { now: world.now(), dice: &mut *world.dice() }).await? {
             Ok(true) => resealed += 1,
             Ok(false) => {}

@@ -90,7 +90,8 @@ impl Instance {
         let Some(id) = Uuid::try_parse(user).ok().filter(|_| is_fresh) else { return Ok(None) };
         let Some(user) = self.store.user(UserId(id)).await? else { return Ok(None) };
         let epoch = user.epoch.to_be_bytes();
-        let is_ours = self.secret.load().verify(Purpose::FirstStep, &first_step_parts(form, &user, &epoch, made_at), tag);
+        let is_ours =
+            self.secret.load().verify(Purpose::FirstStep, &first_step_parts(form, &user, &epoch, made_at), tag);
         Ok((is_ours && user.may_sign_in() && user.has_second_factor).then(|| Arc::new(user)))
     }
 
@@ -244,7 +245,8 @@ impl Instance {
     }
 
     pub(crate) fn open_totp_secret(&self, user: UserId, app: &AuthenticatorApp) -> Result<TotpSecret, Fault> {
-        let secret = self.master.open(*self.store.instance(), SealedSecret::AuthenticatorApp(user), &app.sealed_secret)?;
+        let secret =
+            self.master.open(*self.store.instance(), SealedSecret::AuthenticatorApp(user), &app.sealed_secret)?;
         TotpSecret::from_bytes(&secret).ok_or_else(|| Fault::failed("an authenticator app's secret has 20 bytes"))
     }
 }

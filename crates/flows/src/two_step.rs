@@ -166,7 +166,8 @@ impl Instance {
         let (made_at, rest) = offer.expose().split_once('.')?;
         let (text, tag) = rest.split_once('.')?;
         let is_fresh = now < Timestamp::from_seconds(made_at.parse().ok()?).plus(OFFER_LIFETIME);
-        let is_ours = self.secret.load().verify(Purpose::AuthenticatorApp, &offer_parts(browser, form, made_at, text), tag);
+        let is_ours =
+            self.secret.load().verify(Purpose::AuthenticatorApp, &offer_parts(browser, form, made_at, text), tag);
         TotpSecret::from_base32(text).filter(|_| is_fresh && is_ours)
     }
 
@@ -251,7 +252,11 @@ impl Instance {
                     Ok(step) => step,
                     Err(CodeRefusal::Wrong | CodeRefusal::Used) => return Ok(Err(TwoStepRefusal::WrongCode)),
                 };
-                let sealed = self.master.seal(*self.store.instance(), SealedSecret::AuthenticatorApp(user.id), secret.as_bytes());
+                let sealed = self.master.seal(
+                    *self.store.instance(),
+                    SealedSecret::AuthenticatorApp(user.id),
+                    secret.as_bytes(),
+                );
                 let insert = self.store.insert_authenticator_app(user.id, (sealed, step), moment.now);
                 planned(vec![insert], Some(Proof::Code), TwoStepRefusal::Overtaken)
             }

@@ -211,7 +211,9 @@ pub enum MasterKeyCommand {
         output: Output,
     },
     /// Seal under [`master_key`] what is sealed under [`previous_master_key`]; may be interrupted and repeated
-    #[command(after_help = "Configure both keys and restart every server first: docs/operating.md, Rotating the master key.")]
+    #[command(
+        after_help = "Configure both keys and restart every server first: docs/operating.md, Rotating the master key."
+    )]
     Rotate {
         #[command(flatten)]
         installation: Installation,

@@ -47,8 +47,7 @@ fn runner(target: Target) -> Runner {
 
 /// Up to a version, or to the newest.
 pub(crate) fn target(version: Option<i64>) -> Target {
-    let version = version.and_then(|version| i32::try_from(version).ok());
-    version.map_or(Target::Latest, |version| Target::Version(version.into()))
+    version.and_then(|version| version.try_into().ok()).map_or(Target::Latest, Target::Version)
 }
 
 /// The newest version that this program knows.

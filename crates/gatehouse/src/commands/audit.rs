@@ -67,9 +67,11 @@ async fn verify(target: &Target, checkpoint: Option<&Path>, environment: Environ
     let (name, office) = desk.office(target).await?;
     let book = office.book(&desk.master);
     let progress = Progress::new();
-    let verdict = book.verify(elsewhere.as_deref(), |seals, events| {
-        progress.tell(format_args!("{seals} seals, {events} events"));
-    }).await;
+    let verdict = book
+        .verify(elsewhere.as_deref(), |seals, events| {
+            progress.tell(format_args!("{seals} seals, {events} events"));
+        })
+        .await;
     progress.done();
     let verdict = granted(verdict)?;
     print(&target.output, &as_json(&verdict), &as_text(&name, &verdict))?;

@@ -32,7 +32,7 @@ async fn rotate(installation: &Installation, output: &Output, environment: Envir
     let desk = Desk::open(installation, environment).await?;
     let progress = Progress::new();
     let tell = |resealed| progress.tell(format_args!("{resealed} secrets sealed anew"));
-    let rotated = rotate_master_key((&desk.database, &desk.master), &desk.operator, &SystemWorld, tell).await;
+    let rotated = rotate_master_key((&desk.database, &desk.master), &SystemWorld, tell).await;
     progress.done();
     let rotated = rotated.context("the database failed; repeat the command to go on")?.map_err(refused)?;
     desk.database.close().await;
@@ -62,7 +62,11 @@ fn check_opened(seals: &Seals) -> Result<()> {
     let more = seals.neither - seals.unopened.len() as u64;
     let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
     Err(Problem::new(
-        format!("{} secrets open under no key that is configured; they are left as they are:{}{more}", seals.neither, named.concat()),
+        format!(
+            "{} secrets open under no key that is configured; they are left as they are:{}{more}",
+            seals.neither,
+            named.concat()
+        ),
         "configure the key that they are sealed under as [previous_master_key] and run `gatehouse master-key rotate`, \
          or restore them from a backup",
     )
@@ -89,9 +93,10 @@ fn refused(refusal: RotationRefusal) -> anyhow::Error {
 }
 
 fn as_json(seals: &Seals, resealed: Option<u64>) -> Value {
-    let unopened = seals.unopened.iter().map(|secret| {
-        json!({ "instance": secret.instance, "table": secret.table, "row": secret.key })
-    });
+    let unopened = seals
+        .unopened
+        .iter()
+        .map(|secret| json!({ "instance": secret.instance, "table": secret.table, "row": secret.key }));
     let mut json = json!({
         "current": seals.current, "previous": seals.previous, "neither": seals.neither,
         "unopened": unopened.collect::<Vec<Value>>(),

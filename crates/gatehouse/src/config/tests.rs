@@ -202,7 +202,8 @@ fn a_key_file_holds_32_bytes_that_only_its_owner_can_read() {
 
 #[test]
 fn a_missing_or_foreign_key_says_how_to_make_one() {
-    let missing = SecretSource::File("no/such/master.key".into()).fetch_key(MASTER_KEY, &no_variables).expect_err("missing");
+    let missing =
+        SecretSource::File("no/such/master.key".into()).fetch_key(MASTER_KEY, &no_variables).expect_err("missing");
     assert!(missing.to_string().contains("openssl rand"));
     let config = parse(SMALL).expect("good");
     let problems = config.check(&|_| Some("c2hvcnQ=".to_owned())).expect_err("too short");

@@ -183,7 +183,11 @@ async fn seals(database: &Database, master: &MasterKey, report: &mut Report) {
     match examine_seals(database, master).await {
         Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) if master.has_previous() => {
             let what = format!("the master key opens all {current} secrets; the previous one seals nothing any more");
-            report.warning("keys", what, "take [previous_master_key] out of the configuration and restart every server");
+            report.warning(
+                "keys",
+                what,
+                "take [previous_master_key] out of the configuration and restart every server",
+            );
         }
         Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) => {
             report.ok("keys", format!("the master key opens all {current} secrets of the database"));

@@ -21,6 +21,7 @@ mod killed;
 mod legacy;
 mod postgres;
 mod refusals;
+mod rotation;
 mod secrets;
 mod stopping;
 mod terminal;

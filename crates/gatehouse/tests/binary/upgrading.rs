@@ -75,7 +75,8 @@ fn only_migrate_brings_older_tables_up_on_sqlite() {
 
 #[test]
 fn only_migrate_brings_older_tables_up_on_postgresql() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let Some(place) = runtime.block_on(postgres()) else { return };
     commands_leave_older_tables_and_migrate_brings_them_up(&Installation::on(&place.url), &place.url);
 }
@@ -138,6 +139,7 @@ fn there_is_nothing_to_migrate_where_there_is_no_database() {
     let said = installation.run(&["migrate"]).refused();
     assert!(said.contains("there is no database file"), "{said}");
     assert!(!installation.path("house.db").exists());
-    let help = crate::support::process::run(Command::new(env!("CARGO_BIN_EXE_gatehouse")).args(["migrate", "--help"]), "");
+    let help =
+        crate::support::process::run(Command::new(env!("CARGO_BIN_EXE_gatehouse")).args(["migrate", "--help"]), "");
     assert!(help.done().contains("--dry-run"));
 }

@@ -187,7 +187,8 @@ impl Store {
 
     /// How many families of refresh tokens are alive.
     pub async fn live_families(&self, now: Timestamp) -> Result<u64, Fault> {
-        let sql = "SELECT COUNT(*) FROM authorizations WHERE instance = $1 AND state = 'redeemed' AND refresh_until > $2";
+        let sql =
+            "SELECT COUNT(*) FROM authorizations WHERE instance = $1 AND state = 'redeemed' AND refresh_until > $2";
         let row = self.row(sql, values![now.micros()]).await?;
         row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
     }

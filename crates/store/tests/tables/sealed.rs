@@ -45,7 +45,8 @@ async fn every_column_of_bytes_is_sealed_or_known_not_to_be(place: Place) {
     let found: BTreeSet<(String, String)> =
         rows.iter().map(|row| (row.text(0).expect("text"), row.text(1).expect("text"))).collect();
     let known = SealedColumn::ALL.map(SealedColumn::place).into_iter().chain(NOT_SEALED);
-    let known: BTreeSet<(String, String)> = known.map(|(table, column)| (table.to_owned(), column.to_owned())).collect();
+    let known: BTreeSet<(String, String)> =
+        known.map(|(table, column)| (table.to_owned(), column.to_owned())).collect();
     assert_eq!(found, known, "a column that is sealed belongs into SealedColumn, or a rotation leaves it behind");
 }
 

@@ -72,7 +72,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
 
     let mut told = Vec::new();
     let keys = both();
-    let rotated = rotate_master_key((house.database(), &keys), house.operator(), house.world(), |count| told.push(count));
+    let rotated = rotate_master_key((house.database(), &keys), house.world(), |count| told.push(count));
     let rotated = rotated.await.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.current), (before.previous, before.previous));
     assert_eq!((rotated.seals.previous, rotated.seals.neither), (0, 0));
@@ -84,7 +84,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     let refreshed = Tokens::read(&app_at(&house, &node).refresh(tokens.refresh()).await);
     let carol = set_up_app(&house, &mut at(&house, &node, "carol")).await;
     assert_eq!(examine(&house, &both()).await.previous, 0);
-    let again = rotate_master_key((house.database(), &both()), house.operator(), house.world(), |_| ()).await;
+    let again = rotate_master_key((house.database(), &both()), house.world(), |_| ()).await;
     assert_eq!(again.expect("no fault").expect("both keys are known").resealed, 0, "there is nothing left to do");
     // The one that nobody restarted says so rather than going on under the old key.
     assert!(house.house.catch_up().await.is_err());
@@ -116,7 +116,7 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestHouse)
     assert_eq!(store.commit(bend).await.expect("no fault"), Outcome::Committed);
 
     let before = examine(&house, &both()).await;
-    let rotated = rotate_master_key((house.database(), &both()), house.operator(), house.world(), |_| ()).await;
+    let rotated = rotate_master_key((house.database(), &both()), house.world(), |_| ()).await;
     let rotated = rotated.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.previous), (before.previous, 0), "the others are sealed anew");
     assert_eq!(rotated.seals.neither, 1);
@@ -128,7 +128,7 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestHouse)
 async fn without_a_previous_key_or_beside_a_newer_database_nothing_is_rotated(house: TestHouse) {
     let before = examine(&house, &old()).await;
     let rotate = async |master: &MasterKey| {
-        let rotated = rotate_master_key((house.database(), master), house.operator(), house.world(), |_| ()).await;
+        let rotated = rotate_master_key((house.database(), master), house.world(), |_| ()).await;
         rotated.expect("no fault").map(|rotated| rotated.resealed)
     };
     assert_eq!(rotate(&old()).await, Err(RotationRefusal::NoPreviousKey));
@@ -191,8 +191,5 @@ async fn a_new_root_secret_ends_everything_that_the_old_one_vouched_for_on_every
     let house = house.restarted().await;
     assert_eq!(house.app(FIRST).refresh(tokens.refresh()).await.status, 400);
     let told = house.audit().await;
-    assert_eq!(
-        told.iter().filter(|row| row.columns.iter().any(|text| text.contains("rotate-root-secret"))).count(),
-        1
-    );
+    assert_eq!(told.iter().filter(|row| row.columns.iter().any(|text| text.contains("rotate-root-secret"))).count(), 1);
 }
