@@ -46,9 +46,9 @@ fn app_at(house: &TestHouse, node: &Arc<House>) -> App {
 }
 
 /// Password and code open the account.
-async fn signs_in(house: &TestHouse, browser: Browser, app: &WithApp) {
+async fn signs_in(house: &TestHouse, mut browser: Browser, app: &WithApp) {
     house.advance(STEP);
-    let mut browser = Browser { jar: Default::default(), ..browser };
+    browser.jar.clear();
     let page = browser.sign_in().await;
     assert_eq!(page.page(), "second-step", "{}", page.text());
     assert_eq!(enter_code(&mut browser, &page, &app.code(house)).await.page(), "account", "{}", browser.login);
