@@ -189,7 +189,7 @@ pub(crate) enum Purpose {
 }
 
 impl RootSecret {
-    fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
