@@ -99,6 +99,15 @@ impl TestHouse {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
+        Box::pin(Self::start_under(MasterKey::new(&MASTER_KEY), (place, world), roots, default)).await
+    }
+
+    async fn start_under(
+        master: MasterKey,
+        (place, world): (Place, Arc<TestWorld>),
+        roots: [&str; 2],
+        default: Option<DefaultInstance<'_>>,
+    ) -> Self {
         let database = place.open().await;
         let site = |name: &str, root: &str| Site {
             name: name.to_owned(),
@@ -106,7 +115,6 @@ impl TestHouse {
             hosts: Vec::new(),
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
-        let master = MasterKey::new(&MASTER_KEY);
         let house = House::open(database.clone(), master, sites, default, world.clone());
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
@@ -116,9 +124,14 @@ impl TestHouse {
 
     /// The process ends in good order, and another one begins on the same database.
     pub async fn restarted(self) -> Self {
+        self.restarted_under(MasterKey::new(&MASTER_KEY)).await
+    }
+
+    /// The other one has been given another master key.
+    pub async fn restarted_under(self, master: MasterKey) -> Self {
         self.house.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
-        Self::start(self.place, self.world, roots, DEFAULT).await
+        Box::pin(Self::start_under(master, (self.place, self.world), roots, DEFAULT)).await
     }
 
     /// See [`Place::hold_writers`].
@@ -193,12 +206,24 @@ impl TestHouse {
 
     /// Another process on the same database.
     pub async fn another_node(&self) -> Arc<House> {
+        self.another_node_under(MasterKey::new(&MASTER_KEY)).await
+    }
+
+    /// Likewise, with another master key.
+    pub async fn another_node_under(&self, master: MasterKey) -> Arc<House> {
         let root = self.roots[0].as_str();
         let root = RootUrl::parse(root).expect("a root URL");
         let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
-        let master = MasterKey::new(&MASTER_KEY);
         let database = self.place.open().await;
         House::open(database, master, vec![site], None, self.world.clone()).await.expect("the house opens")
+    }
+
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub fn world(&self) -> &TestWorld {
+        &self.world
     }
 
     /// What `testdb` keeps.

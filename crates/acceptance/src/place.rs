@@ -17,7 +17,8 @@ pub use server::{Created, server};
 
 use crate::{Fixture, TestWorld};
 
-pub(crate) const MASTER_KEY: [u8; 32] = *b"the master key of every test hou";
+/// The master key of every test house, unless it is given another.
+pub const MASTER_KEY: [u8; 32] = *b"the master key of every test hou";
 
 /// Where a test's house keeps its rows; gone with the value.
 pub struct Place {

@@ -19,15 +19,18 @@ use model::{
 use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use oauth::secret::{ClientSecret, Digest, Presented};
-use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store};
+use store::{
+    Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store, StoredInstance,
+};
 
 use crate::administrator::Administrator;
 use crate::api_sessions::killing;
 use crate::audit::{Trail, house_event};
-use crate::instance::{Instance, ROOT_SECRET};
+use crate::instance::Instance;
 use crate::keys::KeyRing;
 use crate::passwords::AcceptedPassword;
 use crate::register::changed;
+use crate::seal::SealedSecret;
 use crate::strength::Weakness;
 use crate::{Answer, Fault, MasterKey, Passwords, keys};
 
@@ -109,7 +112,7 @@ pub async fn create_instance(
     }
     let id = InstanceId(moment.id());
     let store = Store::new(database.clone(), id);
-    let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
+    let sealed = master.seal(id, SealedSecret::RootSecret, &moment.dice.secret());
     let administrator = Administrator::operator(id, &sealed, master)?;
     let office = Office { store: store.clone(), administrator, visitor: None, instance: None };
     let batch = Batch::from(vec![
@@ -129,7 +132,7 @@ pub async fn create_instance(
 pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result<(), Fault> {
     let mut wrong = Ok(());
     for stored in database.instances().await? {
-        match master.open(stored.id, ROOT_SECRET, &stored.root_secret) {
+        match master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret) {
             Ok(_) => return Ok(()),
             Err(fault) => wrong = Err(fault),
         }
@@ -157,7 +160,7 @@ pub async fn examine(
         Finding { kind, record: record.to_owned(), problems }
     };
     findings.extend(ring.broken().iter().map(|kid| closed("signing key", kid)));
-    if master.open(stored.id, ROOT_SECRET, &stored.root_secret).is_err() {
+    if master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret).is_err() {
         findings.push(closed("root secret", instance));
     }
     Ok((ring.times().cloned().collect(), findings))
@@ -181,9 +184,17 @@ impl<'a> ElevatedOffice<'a> {
     pub async fn open(database: &Database, master: &MasterKey, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
+        Self::for_operator(database, master, &stored).map(Ok)
+    }
+
+    pub(crate) fn for_operator(
+        database: &Database,
+        master: &MasterKey,
+        stored: &StoredInstance,
+    ) -> Result<Self, Fault> {
         let administrator = Administrator::operator(stored.id, &stored.root_secret, master)?;
         let store = Store::new(database.clone(), stored.id);
-        Ok(Ok(Self(Office { store, administrator, visitor: None, instance: None })))
+        Ok(Self(Office { store, administrator, visitor: None, instance: None }))
     }
 }
 

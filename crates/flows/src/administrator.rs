@@ -4,7 +4,7 @@ use model::session::SignInTooOld;
 use model::user::ActiveUser;
 use model::{InstanceId, Timestamp};
 
-use crate::instance::ROOT_SECRET;
+use crate::seal::SealedSecret;
 use crate::{Fault, MasterKey};
 
 /// Proof that whoever asks administers this instance, and no other. There are two ways to one: a user of the instance whose
@@ -28,7 +28,7 @@ impl Administrator {
 
     /// The operator at the command line. Who holds the master key may do everything, and could read everything anyway.
     pub(crate) fn operator(instance: InstanceId, root_secret: &[u8], master: &MasterKey) -> Result<Self, Fault> {
-        master.open(instance, ROOT_SECRET, root_secret)?;
+        master.open(instance, SealedSecret::RootSecret, root_secret)?;
         Ok(Self { instance, actor: "operator".to_owned(), signed_in: None })
     }
 

@@ -17,6 +17,7 @@ use crate::guard::in_time;
 use crate::instance::Instance;
 use crate::keys::KeyRing;
 use crate::memory::Register;
+use crate::seal::RootSecret;
 
 /// How far this node's memory has followed the change feed of one instance.
 pub(crate) struct Following {
@@ -171,6 +172,9 @@ impl Instance {
             ChangeKind::Keys => {
                 self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
                 self.sealer.reload_key(&self.master).await?;
+            }
+            ChangeKind::RootSecret => {
+                self.secret.store(Arc::new(RootSecret::load(&self.store, &self.master).await?));
             }
             ChangeKind::Settings => {
                 self.settings.store(Arc::new(self.store.settings().await?));

@@ -33,8 +33,6 @@ use crate::seal::RootSecret;
 use crate::throttle::{FailureHistory, Throttle};
 use crate::{Fault, MasterKey, Passwords};
 
-pub(crate) const ROOT_SECRET: &str = "root secret";
-
 /// No token lives longer, so no kill need be remembered longer.
 pub(crate) const LONGEST_TOKEN: Duration = Duration::from_hours(25);
 
@@ -49,7 +47,6 @@ pub struct Instance {
     pub service_root: String,
     pub domain: Domain,
     pub(crate) store: Store,
-    pub(crate) secret: RootSecret,
     pub(crate) users: Remembered<UserId, User>,
     pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
     pub(crate) used: LastUsed,
@@ -80,6 +77,7 @@ pub struct Instance {
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) following: Following,
     // Stored by `change` alone.
+    pub(crate) secret: ArcSwap<RootSecret>,
     pub(crate) settings: ArcSwap<InstanceSettings>,
     pub(crate) register: ArcSwap<Register>,
     pub(crate) keys: ArcSwap<KeyRing>,
@@ -109,9 +107,9 @@ impl Instance {
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
-        let secret = shared.master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
         // Read before everything else: what changes meanwhile is read twice, never missed.
         let following = Following::new(store.newest_change().await?);
+        let secret = RootSecret::load(&store, &shared.master).await?;
         let settings = store.settings().await?;
         let applications = store.applications().await?;
         let since = moment.now.minus(LONGEST_TOKEN);
@@ -132,7 +130,6 @@ impl Instance {
             service_root: root.service_root(),
             root,
             domain: Domain::new(store.clone()),
-            secret: RootSecret::new(&secret),
             users: Remembered::new(),
             reference_tokens: Remembered::new(),
             used: LastUsed::default(),
@@ -157,6 +154,7 @@ impl Instance {
             flushing: tokio::sync::Mutex::default(),
             keys_wanted: Arc::clone(&shared.keys_wanted),
             following,
+            secret: ArcSwap::from_pointee(secret),
             settings: ArcSwap::from_pointee(settings),
             register: ArcSwap::from_pointee(Register::new(applications)),
             keys: ArcSwap::from_pointee(KeyRing::load(&store, &shared.master).await?),

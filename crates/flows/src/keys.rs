@@ -10,10 +10,9 @@ use zeroize::Zeroizing;
 
 use crate::audit::Trail;
 use crate::instance::Instance;
+use crate::seal::SealedSecret;
 use crate::tasks::give_way;
 use crate::{Fault, MasterKey};
-
-const PURPOSE: &str = "signing key";
 
 struct Key {
     times: KeyTimes,
@@ -23,7 +22,7 @@ struct Key {
 
 impl Key {
     fn open(stored: StoredKey, instance: InstanceId, master: &MasterKey) -> Result<Self, Fault> {
-        let private = master.open(instance, PURPOSE, &stored.sealed)?;
+        let private = master.open(instance, SealedSecret::SigningKey, &stored.sealed)?;
         let signing = SigningKey::from_pkcs8(stored.times.algorithm, &private).map_err(Fault::failed)?;
         let verifying = VerifyingKey::from_jwk(&signing.public_jwk()).map_err(Fault::failed)?;
         Ok(Self { times: stored.times, signing, verifying })
@@ -223,7 +222,7 @@ pub(crate) async fn create(
     signs_from: Timestamp,
 ) -> Result<(KeyTimes, Vec<u8>), Fault> {
     let (key, pkcs8) = generate(algorithm).await?;
-    let sealed = master.seal(*store.instance(), PURPOSE, &pkcs8);
+    let sealed = master.seal(*store.instance(), SealedSecret::SigningKey, &pkcs8);
     let times = KeyTimes { kid: key.kid().to_owned(), algorithm, signs_from, retired_at: None };
     Ok((times, sealed))
 }

@@ -347,14 +347,14 @@ impl Instance {
 
     fn erp_session(&self, named: Named) -> Presented<ErpSession> {
         let bytes = named.to_bytes();
-        let tag = self.secret.sign(Purpose::ErpSession, &[&bytes]);
+        let tag = self.secret.load().sign(Purpose::ErpSession, &[&bytes]);
         Presented::new(format!("{}.{tag}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
     fn read_erp_session(&self, shown: &Presented<ErpSession>) -> Option<Named> {
         let (named, tag) = shown.expose().split_once('.')?;
         let bytes: [u8; Named::BYTES] = URL_SAFE_NO_PAD.decode(named).ok()?.try_into().ok()?;
-        self.secret.verify(Purpose::ErpSession, &[&bytes], tag).then(|| Named::from_bytes(&bytes))
+        self.secret.load().verify(Purpose::ErpSession, &[&bytes], tag).then(|| Named::from_bytes(&bytes))
     }
 
     async fn standing_by_erp_session(

@@ -34,6 +34,7 @@ pub mod reference_tokens;
 mod register;
 pub mod revocation;
 mod roles;
+pub mod rotation;
 mod seal;
 pub mod second_step;
 pub mod sessions;
@@ -49,7 +50,7 @@ pub use house::{DefaultInstance, House, RefusedInstance, Site, World};
 pub use instance::Instance;
 pub use passwords::{AcceptedPassword, Passwords};
 pub use seal::MasterKey;
-pub use store::{Database, DatabaseUrl, Fault, FaultKind};
+pub use store::{Database, DatabaseUrl, Fault, FaultKind, Look};
 
 /// A refusal is an answer to the caller; only a fault is a failure of ours.
 pub type Answer<T, R> = Result<Result<T, R>, Fault>;

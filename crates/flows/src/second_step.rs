@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::instance::Instance;
 use crate::passkeys::{About, Ceremony, Judged, PasskeyRefusal};
-use crate::seal::Purpose;
+use crate::seal::{Purpose, SealedSecret};
 use crate::sign_in::{Browser, Opening};
 use crate::throttle::Attempt;
 use crate::{Answer, Fault};
@@ -56,7 +56,7 @@ impl Instance {
     pub(crate) fn first_step(&self, form: &str, user: &User, now: Timestamp) -> Presented<FirstStep> {
         let made_at = now.seconds().to_string();
         let epoch = user.epoch.to_be_bytes();
-        let tag = self.secret.sign(Purpose::FirstStep, &first_step_parts(form, user, &epoch, &made_at));
+        let tag = self.secret.load().sign(Purpose::FirstStep, &first_step_parts(form, user, &epoch, &made_at));
         Presented::new(format!("{}.{made_at}.{tag}", user.id.0.simple()))
     }
 
@@ -90,7 +90,8 @@ impl Instance {
         let Some(id) = Uuid::try_parse(user).ok().filter(|_| is_fresh) else { return Ok(None) };
         let Some(user) = self.store.user(UserId(id)).await? else { return Ok(None) };
         let epoch = user.epoch.to_be_bytes();
-        let is_ours = self.secret.verify(Purpose::FirstStep, &first_step_parts(form, &user, &epoch, made_at), tag);
+        let is_ours =
+            self.secret.load().verify(Purpose::FirstStep, &first_step_parts(form, &user, &epoch, made_at), tag);
         Ok((is_ours && user.may_sign_in() && user.has_second_factor).then(|| Arc::new(user)))
     }
 
@@ -244,14 +245,10 @@ impl Instance {
     }
 
     pub(crate) fn open_totp_secret(&self, user: UserId, app: &AuthenticatorApp) -> Result<TotpSecret, Fault> {
-        let secret = self.master.open(*self.store.instance(), &totp_purpose(user), &app.sealed_secret)?;
+        let secret =
+            self.master.open(*self.store.instance(), SealedSecret::AuthenticatorApp(user), &app.sealed_secret)?;
         TotpSecret::from_bytes(&secret).ok_or_else(|| Fault::failed("an authenticator app's secret has 20 bytes"))
     }
-}
-
-/// Sealed for one person: moved to another's row, a secret does not open.
-pub(crate) fn totp_purpose(user: UserId) -> String {
-    format!("authenticator app of {user}")
 }
 
 fn first_step_parts<'a>(form: &'a str, user: &'a User, epoch: &'a [u8], made_at: &'a str) -> [&'a [u8]; 4] {

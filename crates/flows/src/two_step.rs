@@ -21,8 +21,7 @@ use crate::api_sessions::killing;
 use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::passkeys::{About, Ceremony, Made};
-use crate::seal::Purpose;
-use crate::second_step::totp_purpose;
+use crate::seal::{Purpose, SealedSecret};
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -149,7 +148,7 @@ impl Instance {
 
     fn app_offer(&self, secret: &TotpSecret, browser: &Browser, (form, now): (&str, Timestamp)) -> AppOffer {
         let (made_at, text) = (now.seconds().to_string(), secret.to_base32());
-        let tag = self.secret.sign(Purpose::AuthenticatorApp, &offer_parts(browser, form, &made_at, &text));
+        let tag = self.secret.load().sign(Purpose::AuthenticatorApp, &offer_parts(browser, form, &made_at, &text));
         let groups: Vec<&str> = (0..text.len()).step_by(4).filter_map(|start| text.get(start..start + 4)).collect();
         AppOffer {
             uri: Presented::new(secret.uri(&self.name, browser.user.login.as_str())),
@@ -167,7 +166,8 @@ impl Instance {
         let (made_at, rest) = offer.expose().split_once('.')?;
         let (text, tag) = rest.split_once('.')?;
         let is_fresh = now < Timestamp::from_seconds(made_at.parse().ok()?).plus(OFFER_LIFETIME);
-        let is_ours = self.secret.verify(Purpose::AuthenticatorApp, &offer_parts(browser, form, made_at, text), tag);
+        let is_ours =
+            self.secret.load().verify(Purpose::AuthenticatorApp, &offer_parts(browser, form, made_at, text), tag);
         TotpSecret::from_base32(text).filter(|_| is_fresh && is_ours)
     }
 
@@ -255,7 +255,11 @@ impl Instance {
                     Ok(step) => step,
                     Err(CodeRefusal::Wrong | CodeRefusal::Used) => return Ok(Err(TwoStepRefusal::WrongCode)),
                 };
-                let sealed = self.master.seal(*self.store.instance(), &totp_purpose(user.id), secret.as_bytes());
+                let sealed = self.master.seal(
+                    *self.store.instance(),
+                    SealedSecret::AuthenticatorApp(user.id),
+                    secret.as_bytes(),
+                );
                 let insert = self.store.insert_authenticator_app(user.id, (sealed, step), moment.now);
                 planned(vec![insert], Some(Proof::Code), TwoStepRefusal::Overtaken)
             }

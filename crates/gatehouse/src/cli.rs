@@ -32,9 +32,14 @@ pub enum Command {
     Demo(Demo),
     /// Run the server of an installation
     Serve(Installation),
+    /// Bring the database's tables up to this version
+    Migrate(Migrate),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Seal the database's secrets under a new master key
+    #[command(subcommand)]
+    MasterKey(MasterKeyCommand),
     /// Create and list instances (tenants)
     #[command(subcommand)]
     Instance(InstanceCommand),
@@ -101,6 +106,17 @@ pub struct Installation {
     pub config: PathBuf,
 }
 
+#[derive(Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub installation: Installation,
+    /// Only say which migrations would be applied
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
 #[derive(Subcommand)]
 pub enum ConfigCommand {
     /// Say whether the server could start with this configuration, and if not, why
@@ -163,8 +179,42 @@ pub enum InstanceCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Replace the root secret: refresh tokens and everything else derived from it die at once. Shows what would break
+    /// without --yes
+    RotateSecret {
+        #[command(flatten)]
+        installation: Installation,
+        /// Name of the instance
+        name: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// List the instances in the database
     List {
+        #[command(flatten)]
+        installation: Installation,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum MasterKeyCommand {
+    /// Say how many secrets are sealed under which key (read-only)
+    Check {
+        #[command(flatten)]
+        installation: Installation,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Seal under [`master_key`] what is sealed under [`previous_master_key`]; may be interrupted and repeated
+    #[command(
+        after_help = "Configure both keys and restart every server first: docs/operating.md, Rotating the master key."
+    )]
+    Rotate {
         #[command(flatten)]
         installation: Installation,
         #[command(flatten)]

@@ -7,6 +7,8 @@ mod demo;
 mod desk;
 mod doctor;
 mod key;
+mod master_key;
+mod migrate;
 mod register;
 mod report;
 mod role;
@@ -22,7 +24,7 @@ use std::num::NonZero;
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
-use flows::{Database, DatabaseUrl, World};
+use flows::{Database, DatabaseUrl, Look, World};
 use model::{Dice, Timestamp};
 use tokio::runtime::Runtime;
 
@@ -54,6 +56,8 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
             provisions(&installation, environment)?;
             print(&format!("{} is good: the server can start with it.\n", installation.config.display()))
         }
+        Command::Migrate(migrate) => runtime()?.block_on(migrate::run(&migrate, environment)),
+        Command::MasterKey(command) => runtime()?.block_on(master_key::run(command, environment)),
         Command::Instance(command) => runtime()?.block_on(admin::instance(command, environment)),
         Command::User(command) => runtime()?.block_on(admin::user(command, environment)),
         Command::Role(command) => runtime()?.block_on(role::run(command, environment)),
@@ -96,34 +100,76 @@ fn provisions(installation: &Installation, environment: Environment<'_>) -> Resu
     }
 }
 
-/// Opens the installation's database and brings its tables up to this version. One that is not there was lost, moved, or is
-/// named wrongly: a new one in its place would look like an installation without users.
+/// Opens the installation's database for a command. Tables of a newer version are no hindrance: they expand before they
+/// contract, so this program works on them as a server of its version does. Those of an older one are: only who starts a
+/// server, or says so, brings them up.
 async fn open(provisions: &Provisions) -> Result<Database> {
-    let url = &provisions.database;
+    let (database, look) = open_as_it_is(&provisions.database).await?;
+    if look.is_older() {
+        database.close().await;
+        return Err(older(&look).into());
+    }
+    Ok(database)
+}
+
+/// Opens the installation's database for a server, with tables of this version.
+async fn open_to_serve(provisions: &Provisions) -> Result<Database> {
+    let (database, _) = open_as_it_is(&provisions.database).await?;
+    bring_up(&database).await?;
+    Ok(database)
+}
+
+/// One that is not there was lost, moved, or is named wrongly: a new one in its place would look like an installation
+/// without users.
+async fn open_as_it_is(url: &DatabaseUrl) -> Result<(Database, Look)> {
     if let Some(file) = url.file().filter(|file| !file.exists()) {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         return Err(missing(format!("there is no database file {}", file.display())).into());
     }
     let database = reach(url).await?;
-    if database.look().await.with_context(|| format!("the database {url:?} cannot be read"))?.applied.is_none() {
+    let look = look(&database, url).await?;
+    if look.applied.is_none() {
         database.close().await;
         return Err(missing(format!("the database {url:?} is empty")).into());
     }
-    bring_up(database).await
+    Ok((database, look))
 }
 
 /// A database for an installation's first instance; or the installation's, if it has one.
 async fn begin(provisions: &Provisions) -> Result<Database> {
-    bring_up(reach(&provisions.database).await?).await
+    let url = &provisions.database;
+    let database = reach(url).await?;
+    let look = look(&database, url).await?;
+    if look.is_older() {
+        database.close().await;
+        return Err(older(&look).into());
+    }
+    if look.applied.is_none() {
+        bring_up(&database).await?;
+    }
+    Ok(database)
+}
+
+async fn look(database: &Database, url: &DatabaseUrl) -> Result<Look> {
+    database.look().await.with_context(|| format!("the database {url:?} cannot be read"))
 }
 
 async fn reach(url: &DatabaseUrl) -> Result<Database> {
     Database::open(url).await.with_context(|| format!("the database {url:?} cannot be opened"))
 }
 
-async fn bring_up(database: Database) -> Result<Database> {
-    database.migrate().await.context("the database's tables cannot be brought up to this version")?;
-    Ok(database)
+/// The names of the migrations that were applied.
+async fn bring_up(database: &Database) -> Result<Vec<String>> {
+    database.migrate().await.context("the database's tables cannot be brought up to this version")
+}
+
+/// What to do where the tables are those of an older version.
+fn older(look: &Look) -> Problem {
+    let (applied, known) = (look.applied.unwrap_or(0), look.known);
+    Problem::new(
+        format!("the database is of an older version ({applied}, this program needs {known})"),
+        "run `gatehouse migrate`, or start the server; back up first",
+    )
 }
 
 /// What to do where a database should be and is not.

@@ -21,7 +21,8 @@ mod key;
 mod mail;
 mod parsed;
 
-pub use key::{MasterKey, SecretSource};
+use key::MasterKeySources;
+pub use key::{MasterKey, MasterKeys, SecretSource};
 pub use mail::{MailSecurity, MailSettings};
 use parsed::{DatabaseText, InstanceName, Parsed};
 
@@ -39,7 +40,7 @@ pub struct Config {
     /// At least one; names and hosts are unique.
     pub instances: Vec<Instance>,
     database: Database,
-    master_key: SecretSource,
+    master_keys: MasterKeySources,
     tls: Option<TlsFiles>,
     pub mail: Option<MailSettings>,
     pub metrics: Option<MetricsSettings>,
@@ -66,7 +67,7 @@ enum Database {
 #[derive(Debug)]
 pub struct Provisions {
     pub database: DatabaseUrl,
-    pub master_key: MasterKey,
+    pub master_keys: MasterKeys,
     pub certificate: Option<Certificate>,
     pub post: Option<Post>,
 }
@@ -111,8 +112,13 @@ impl Config {
         self.database.fetch(environment)
     }
 
-    pub fn master_key(&self, environment: Environment<'_>) -> Result<MasterKey, Problem> {
-        self.master_key.fetch_master_key(environment)
+    pub fn master_keys(&self, environment: Environment<'_>) -> Result<MasterKeys, Vec<Problem>> {
+        self.master_keys.fetch(environment)
+    }
+
+    /// Where the master key is, and the one before it, for people.
+    pub fn master_key_places(&self) -> (String, Option<String>) {
+        (self.master_keys.current.to_string(), self.master_keys.previous.as_ref().map(ToString::to_string))
     }
 
     /// The file of an embedded database that the configuration names.
@@ -131,7 +137,12 @@ impl Config {
     /// Files that nobody else should read, and what they are.
     pub fn secret_files(&self) -> Vec<(PathBuf, &'static str)> {
         let password = self.mail.as_ref().and_then(|mail| mail.username.as_ref()).map(|(_, source)| source);
-        let sources = [(Some(&self.master_key), "the master key"), (password, "the password for the mail server")];
+        let MasterKeySources { current, previous } = &self.master_keys;
+        let sources = [
+            (Some(current), "the master key"),
+            (previous.as_ref(), "the previous master key"),
+            (password, "the password for the mail server"),
+        ];
         let named = sources.into_iter().filter_map(|(source, what)| match source {
             Some(SecretSource::File(path)) => Some((path.clone(), what)),
             _ => None,
@@ -144,13 +155,13 @@ impl Config {
     pub fn check(&self, environment: Environment<'_>) -> Result<Provisions, Vec<Problem>> {
         let mut problems = Vec::new();
         let database = self.database.fetch(environment).map_err(|problem| problems.push(problem));
-        let master_key = self.master_key.fetch_master_key(environment).map_err(|problem| problems.push(problem));
+        let master_keys = self.master_keys.fetch(environment).map_err(|several| problems.extend(several));
         let certificate = self.tls.clone().map(Certificate::load).transpose().map_err(|problem| problems.push(problem));
         let post = self.mail.as_ref().map(|mail| mail.post(environment)).transpose();
         let post = post.map_err(|problem| problems.push(problem));
-        match (database, master_key, certificate, post) {
-            (Ok(database), Ok(master_key), Ok(certificate), Ok(post)) => {
-                Ok(Provisions { database, master_key, certificate, post })
+        match (database, master_keys, certificate, post) {
+            (Ok(database), Ok(master_keys), Ok(certificate), Ok(post)) => {
+                Ok(Provisions { database, master_keys, certificate, post })
             }
             _ => Err(problems),
         }
@@ -193,6 +204,7 @@ struct Document {
     #[serde(default)]
     trusted_proxies: Vec<Parsed<IpNet>>,
     master_key: SecretSource,
+    previous_master_key: Option<SecretSource>,
     tls: Option<TlsFiles>,
     mail: Option<Spanned<mail::Table>>,
     metrics: Option<MetricsSettings>,
@@ -269,7 +281,10 @@ impl Document {
             default_instance,
             instances,
             database,
-            master_key: self.master_key.within(folder),
+            master_keys: MasterKeySources {
+                current: self.master_key.within(folder),
+                previous: self.previous_master_key.map(|source| source.within(folder)),
+            },
             tls: self.tls.map(|files| files.within(folder)),
             mail,
             metrics: self.metrics,

@@ -1,7 +1,7 @@
 //! Standard output and standard error of commands. The macros of the standard library panic when their reader is gone.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
 
@@ -32,6 +32,27 @@ pub(crate) fn written(result: io::Result<()>) -> Result<()> {
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// How far a command has come, on one line of the terminal; nothing where there is none.
+pub(crate) struct Progress(bool);
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self(io::stderr().is_terminal())
+    }
+
+    pub(crate) fn tell(&self, text: fmt::Arguments<'_>) {
+        if self.0 {
+            note(format_args!("\r{text} "));
+        }
+    }
+
+    pub(crate) fn done(&self) {
+        if self.0 {
+            note(format_args!("\r{:40}\r", ""));
+        }
+    }
 }
 
 /// Tells the person at the terminal something beside the result. Where nobody listens, the command goes on.

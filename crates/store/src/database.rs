@@ -13,7 +13,7 @@ use crate::figures::Figures;
 use crate::finding::Unreadable;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, Outcome, Row, Value};
+use crate::{Batch, Fault, Outcome, Row, Value, migrate};
 
 /// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
 ///
@@ -111,16 +111,19 @@ impl Database {
         Ok(Self(Arc::new(driver), Arc::default()))
     }
 
-    /// Brings the tables up to this version. Several nodes may do so at once: one works, the others wait.
-    pub async fn migrate(&self) -> Result<(), Fault> {
+    /// Brings the tables up to this version, and answers the names of the migrations that it applied. Several nodes may do
+    /// so at once: one works, the others wait.
+    pub async fn migrate(&self) -> Result<Vec<String>, Fault> {
         self.migrate_to(None).await
     }
 
-    /// Up to the tables of an earlier version, for tests of databases that it wrote.
-    pub async fn migrate_to(&self, version: impl Into<Option<i32>>) -> Result<(), Fault> {
+    /// Tables of an older version, as a test wants them.
+    #[doc(hidden)]
+    pub async fn migrate_to(&self, version: Option<i64>) -> Result<Vec<String>, Fault> {
+        let target = migrate::target(version);
         match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.migrate(version.into()).await,
-            Driver::Postgres(postgres) => postgres.migrate(version.into()).await,
+            Driver::Sqlite(sqlite) => sqlite.migrate(target).await,
+            Driver::Postgres(postgres) => postgres.migrate(target).await,
         }
     }
 

@@ -18,6 +18,23 @@ pub struct Look {
     pub clock: Option<Timestamp>,
 }
 
+impl Look {
+    /// Are tables missing that this program needs?
+    pub fn is_older(&self) -> bool {
+        self.applied.is_some_and(|applied| applied < self.known)
+    }
+
+    /// Did a newer program bring the tables up?
+    pub fn is_newer(&self) -> bool {
+        self.applied.is_some_and(|applied| applied > self.known)
+    }
+
+    /// The names of the migrations that are still to be applied, in their order.
+    pub fn pending(&self) -> Vec<String> {
+        migrate::after(self.applied.unwrap_or(0))
+    }
+}
+
 impl Database {
     pub async fn look(&self) -> Result<Look, Fault> {
         let (name, version, clock) = match self.driver() {

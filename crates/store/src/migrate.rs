@@ -1,6 +1,6 @@
 //! Migrations: one folder for both databases, forward only, one node at a time.
 
-use refinery::{Runner, Target};
+use refinery::{Migration, Runner, Target};
 use tokio_postgres::Client;
 
 use crate::Fault;
@@ -41,32 +41,48 @@ const SHOWN: &str = "
 ///
 /// A version this binary does not know is no reason to stop: tables are expanded before they are contracted,
 /// so that the previous version of the house runs on the tables of the next.
-fn runner() -> Runner {
-    embedded::migrations::runner().set_grouped(true).set_abort_missing(false)
+fn runner(target: Target) -> Runner {
+    embedded::migrations::runner().set_grouped(true).set_abort_missing(false).set_target(target)
 }
 
 /// Up to a version, or to the newest.
-fn runner_to(version: Option<i32>) -> Runner {
-    runner().set_target(version.map_or(Target::Latest, Target::Version))
+pub(crate) fn target(version: Option<i64>) -> Target {
+    version.and_then(|version| version.try_into().ok()).map_or(Target::Latest, Target::Version)
 }
 
 /// The newest version that this program knows.
 pub(crate) fn newest() -> i64 {
-    runner().get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
+    known().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
+}
+
+/// The names of those after a version, in order.
+pub(crate) fn after(version: i64) -> Vec<String> {
+    let mut known = known();
+    known.retain(|migration| i64::from(migration.version()) > version);
+    known.sort();
+    names(&known)
+}
+
+fn known() -> Vec<Migration> {
+    runner(Target::Latest).get_migrations().clone()
+}
+
+fn names(migrations: &[Migration]) -> Vec<String> {
+    migrations.iter().map(ToString::to_string).collect()
 }
 
 /// Blocks. The caller holds the lock of the file.
-pub(crate) fn sqlite(connection: &mut rusqlite::Connection, version: Option<i32>) -> Result<(), Fault> {
-    runner_to(version).run(connection).map_err(Fault::failed)?;
-    Ok(())
+pub(crate) fn sqlite(connection: &mut rusqlite::Connection, target: Target) -> Result<Vec<String>, Fault> {
+    let report = runner(target).run(connection).map_err(Fault::failed)?;
+    Ok(names(report.applied_migrations()))
 }
 
 /// Waits for the advisory lock. The server takes it back with the connection, however that ends.
-pub(crate) async fn postgres(mut client: Client, version: Option<i32>) -> Result<(), Fault> {
+pub(crate) async fn postgres(mut client: Client, target: Target) -> Result<Vec<String>, Fault> {
     let lock = format!("SELECT pg_advisory_lock({LOCK})");
     client.batch_execute(&lock).await.map_err(fault)?;
     client.batch_execute(EXPECT).await.map_err(fault)?;
     client.batch_execute(SHOWN).await.map_err(fault)?;
-    runner_to(version).run_async(&mut client).await.map_err(Fault::failed)?;
-    Ok(())
+    let report = runner(target).run_async(&mut client).await.map_err(Fault::failed)?;
+    Ok(names(report.applied_migrations()))
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use refinery::Target;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Error;
@@ -64,10 +65,10 @@ impl Postgres {
         Ok(Self(Arc::new(shared)))
     }
 
-    pub(crate) async fn migrate(&self, version: Option<i32>) -> Result<(), Fault> {
+    pub(crate) async fn migrate(&self, target: Target) -> Result<Vec<String>, Fault> {
         // Without the time limits of the other connections: another node may be at work for long.
         let client = self.0.dialler.dial().await?;
-        migrate::postgres(client, version).await
+        migrate::postgres(client, target).await
     }
 
     /// Runs in a task of its own: a caller that goes away leaves neither half a batch nor a lost connection.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use flume::{Receiver, Sender, TrySendError};
+use refinery::Target;
 use tokio::sync::oneshot;
 
 use self::connection::{Access, Connected};
@@ -72,12 +73,12 @@ impl Sqlite {
         Ok(Self { path, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), commits })
     }
 
-    pub(crate) async fn migrate(&self, version: Option<i32>) -> Result<(), Fault> {
+    pub(crate) async fn migrate(&self, target: Target) -> Result<Vec<String>, Fault> {
         let path = self.path.clone();
         blocking(move || {
             let _lock = lock_beside(&path).map_err(Fault::failed)?;
             let mut connected = Connected::open(&path, Access::Write)?;
-            migrate::sqlite(connected.raw(), version)
+            migrate::sqlite(connected.raw(), target)
         })
         .await
     }

@@ -23,6 +23,7 @@ mod pages;
 mod profile;
 mod reference_tokens;
 mod requests;
+mod rotation;
 mod sessions;
 mod sign_in;
 mod throttle;

@@ -13,9 +13,8 @@ use oauth::jose::{Algorithm, Jwk, SigningKey, UnverifiedJws, VerifyingKey};
 use store::{Batch, Change, ChangeKind, Outcome, Store};
 
 use super::Trail;
+use crate::seal::SealedSecret;
 use crate::{Fault, MasterKey};
-
-const PURPOSE: &str = "audit key";
 
 /// The key that signs now.
 pub(crate) struct CheckpointKey(SigningKey);
@@ -63,7 +62,7 @@ impl CheckpointKey {
 }
 
 fn parse(store: &Store, master: &MasterKey, sealed: &[u8]) -> Result<SigningKey, Fault> {
-    let pkcs8 = master.open(*store.instance(), PURPOSE, sealed)?;
+    let pkcs8 = master.open(*store.instance(), SealedSecret::AuditKey, sealed)?;
     SigningKey::from_pkcs8(Algorithm::Es256, &pkcs8).map_err(Fault::failed)
 }
 
@@ -75,7 +74,7 @@ async fn replace(
     moment: &mut Moment<'_>,
 ) -> Result<Outcome, Fault> {
     let (key, pkcs8) = SigningKey::generate(Algorithm::Es256).map_err(Fault::failed)?;
-    let sealed = master.seal(*store.instance(), PURPOSE, &pkcs8);
+    let sealed = master.seal(*store.instance(), SealedSecret::AuditKey, &pkcs8);
     let now = moment.now;
     let mut batch = Batch::from(store.replace_audit_key(old.map(CheckpointKey::kid), (key.kid(), sealed), now));
     batch.push(Trail::new(store, moment.dice, now).key_rotated("made for the audit", key.kid()));

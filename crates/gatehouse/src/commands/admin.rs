@@ -74,6 +74,12 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
                 settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);
             print(&output, &settings, &table(["setting", "value"], rows))?;
         }
+        InstanceCommand::RotateSecret { installation, name, yes, output } => {
+            let desk = Desk::open(&installation, environment).await?;
+            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
+            rotate_secret((&desk, &office, &name), yes, &output).await?;
+            desk.database.close().await;
+        }
         InstanceCommand::List { installation, output } => {
             let desk = Desk::open(&installation, environment).await?;
             let names = flows::admin::instances(&desk.database).await?;
@@ -81,6 +87,38 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         }
     }
     Ok(())
+}
+
+async fn rotate_secret(
+    (desk, office, name): (&Desk, &ElevatedOffice<'_>, &str),
+    yes: bool,
+    output: &Output,
+) -> Result<()> {
+    let mut dice = SystemDice;
+    let mut moment = moment!(dice);
+    if yes {
+        granted(office.rotate_root_secret(&desk.master, &mut moment).await)?;
+        let json = json!({ "instance": name, "rotated": true });
+        let text = format!("{name} has a new root secret; everything that was derived from the old one is dead.");
+        return print(output, &json, &text);
+    }
+    let preview = office.preview_root_secret(&moment).await.context("the database failed")?;
+    let json = json!({
+        "instance": name, "rotated": false,
+        "refreshTokens": preview.refresh_tokens, "liveSessions": preview.live_sessions,
+    });
+    let text = format!(
+        "{name} would get a new root secret, and these would die at once:\n  \
+         {} refresh tokens: their applications send people to sign in again\n  \
+         every ErpSession: old clients log in again\n  \
+         forms that are open: people load the page again\n  \
+         sign-ins between password and second step, passkeys and authenticator apps that are just being added\n\
+         Access tokens live until they expire (`gatehouse key replace` ends them), and {} API sessions with them.\n\
+         Sign-ins, passwords, authenticator apps, passkeys, recovery codes, links and reference tokens stay.\n\
+         Nothing was done yet: repeat it with --yes.",
+        preview.refresh_tokens, preview.live_sessions
+    );
+    print(output, &json, &text)
 }
 
 pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 mod list;
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, IsTerminal as _, Read as _, Write};
+use std::io::{BufWriter, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use super::SystemWorld;
 use super::desk::{Desk, granted, moment, print};
 use crate::cli::{AuditCommand, AuditFormat, Target};
 use crate::config::Environment;
-use crate::output;
+use crate::output::{self, Progress};
 use crate::problem::Tampered;
 
 /// A checkpoint is half a kilobyte.
@@ -66,8 +66,12 @@ async fn verify(target: &Target, checkpoint: Option<&Path>, environment: Environ
     let desk = Desk::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
     let book = office.book(&desk.master);
-    let mut progress = Progress::new();
-    let verdict = book.verify(elsewhere.as_deref(), |seals, events| progress.tell(seals, events)).await;
+    let progress = Progress::new();
+    let verdict = book
+        .verify(elsewhere.as_deref(), |seals, events| {
+            progress.tell(format_args!("{seals} seals, {events} events"));
+        })
+        .await;
     progress.done();
     let verdict = granted(verdict)?;
     print(&target.output, &as_json(&verdict), &as_text(&name, &verdict))?;
@@ -118,27 +122,6 @@ fn as_text(name: &str, verdict: &Verdict) -> String {
     lines.join("\n")
 }
 
-/// Tells a person at a terminal that it goes on.
-struct Progress(bool);
-
-impl Progress {
-    fn new() -> Self {
-        Self(std::io::stderr().is_terminal())
-    }
-
-    fn tell(&mut self, seals: u64, events: u64) {
-        if self.0 {
-            output::note(format_args!("\r{seals} seals, {events} events "));
-        }
-    }
-
-    fn done(&self) {
-        if self.0 {
-            output::note(format_args!("\r{:40}\r", ""));
-        }
-    }
-}
-
 async fn export(target: &Target, mut export: Export, out: Option<&Path>, environment: Environment<'_>) -> Result<()> {
     let desk = Desk::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
@@ -164,10 +147,10 @@ async fn export(target: &Target, mut export: Export, out: Option<&Path>, environ
 
 async fn write(name: &str, book: &Book<'_>, export: &mut Export, mut out: impl Write) -> Result<()> {
     let full = "the export cannot be written";
-    let mut progress = Progress::new();
+    let progress = Progress::new();
     while let Some(piece) = export.next(book, name).await? {
         output::written(out.write_all(piece.as_bytes())).context(full)?;
-        progress.tell(export.seals, export.events);
+        progress.tell(format_args!("{} seals, {} events", export.seals, export.events));
     }
     output::written(out.flush()).context(full)?;
     progress.done();

@@ -44,8 +44,11 @@ impl Desk {
     }
 
     async fn over(database: Database, config: Config, provisions: Provisions) -> Result<Self> {
-        let master = MasterKey::new(provisions.master_key.bytes());
-        check_master_key(&database, &master).await.context("this is not the master key of this database")?;
+        let master = provisions.master_keys.sealing();
+        check_master_key(&database, &master).await.context(match provisions.master_keys.previous {
+            None => "this is not the master key of this database",
+            Some(_) => "neither the master key nor the previous one is that of this database",
+        })?;
         Ok(Self { config, database, master, post: provisions.post })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flows::{DefaultInstance, House, MasterKey, Site};
+use flows::{DefaultInstance, House, Site};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use web::server::{Limits, Security, TrustedProxies, serve};
 use web::traces::Tracer;
 use web::{Doors, Gate};
 
-use super::{SystemWorld, open, provisions};
+use super::{SystemWorld, open_to_serve, provisions};
 use crate::cli::Installation;
 use crate::config::{Config, Environment, TraceSettings};
 use crate::problem::Problem;
@@ -33,7 +33,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let figures = bind(config.metrics.as_ref().map(|metrics| metrics.listen).as_slice()).await?;
     let metrics = figures.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let database = open(&provisions).await?;
+    let database = open_to_serve(&provisions).await?;
     check_made(&config, &flows::admin::instances(&database).await.context("the database failed")?)?;
     let sites = config
         .instances
@@ -44,7 +44,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
             hosts: instance.hosts.clone(),
         })
         .collect();
-    let master = MasterKey::new(provisions.master_key.bytes());
+    let master = provisions.master_keys.sealing();
     let default = config.default_instance.as_deref().map(DefaultInstance::OfEveryHost);
     let house = House::open(database, master, sites, default, Arc::new(SystemWorld)).await?;
     let security = match provisions.certificate {

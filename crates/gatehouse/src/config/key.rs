@@ -39,6 +39,47 @@ impl MasterKey {
     }
 }
 
+/// The master key and, while it is rotated, the one before it.
+#[derive(Debug)]
+pub struct MasterKeys {
+    pub current: MasterKey,
+    pub previous: Option<MasterKey>,
+}
+
+impl MasterKeys {
+    /// As the house uses them.
+    pub fn sealing(&self) -> flows::MasterKey {
+        let current = flows::MasterKey::new(self.current.bytes());
+        match &self.previous {
+            Some(previous) => current.with_previous(previous.bytes()),
+            None => current,
+        }
+    }
+}
+
+/// Where the master keys are kept.
+#[derive(Debug)]
+pub(super) struct MasterKeySources {
+    pub(super) current: SecretSource,
+    pub(super) previous: Option<SecretSource>,
+}
+
+impl MasterKeySources {
+    pub(super) fn fetch(&self, environment: Environment<'_>) -> Result<MasterKeys, Vec<Problem>> {
+        let current = self.current.fetch_key(MASTER_KEY, environment);
+        let previous = self.previous.as_ref().map(|source| source.fetch_key(PREVIOUS_MASTER_KEY, environment));
+        match (current, previous.transpose()) {
+            (Ok(current), Ok(Some(previous))) if current.bytes() == previous.bytes() => Err(vec![Problem::new(
+                "master_key and previous_master_key are the same key",
+                "put the new key into [master_key] and the one before it into [previous_master_key], \
+                 or take [previous_master_key] out",
+            )]),
+            (Ok(current), Ok(previous)) => Ok(MasterKeys { current, previous }),
+            (current, previous) => Err([current.err(), previous.err()].into_iter().flatten().collect()),
+        }
+    }
+}
+
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(…)")
@@ -53,6 +94,15 @@ pub enum SecretSource {
     Environment(String),
 }
 
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(variable) => write!(f, "the environment variable {variable}"),
+        }
+    }
+}
+
 /// A secret as messages call it, and what to do where there is none.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
@@ -60,7 +110,11 @@ pub(super) struct Wanted {
     pub(super) mend: &'static str,
 }
 
-const MASTER_KEY: Wanted = Wanted { what: "the master key", mend: MAKE_ONE };
+pub(super) const MASTER_KEY: Wanted = Wanted { what: "the master key", mend: MAKE_ONE };
+const PREVIOUS_MASTER_KEY: Wanted = Wanted {
+    what: "the previous master key",
+    mend: "name the key that the database was sealed under; once it is rotated, take [previous_master_key] out",
+};
 
 impl SecretSource {
     pub(super) fn within(self, folder: &Path) -> Self {
@@ -77,22 +131,22 @@ impl SecretSource {
         environment: Environment<'_>,
     ) -> Result<(String, Zeroizing<Vec<u8>>), Problem> {
         match self {
-            Self::File(path) => Ok((path.display().to_string(), read(path, wanted)?)),
+            Self::File(path) => Ok((self.to_string(), read(path, wanted)?)),
             Self::Environment(variable) => {
                 let text = environment(variable).ok_or_else(|| {
                     let Wanted { what, mend } = wanted;
                     let what = format!("the environment variable {variable}, which should hold {what}, is not set");
                     Problem::new(what, format!("set {variable}; {mend}"))
                 })?;
-                Ok((format!("the environment variable {variable}"), Zeroizing::new(text.into_bytes())))
+                Ok((self.to_string(), Zeroizing::new(text.into_bytes())))
             }
         }
     }
 
-    pub(super) fn fetch_master_key(&self, environment: Environment<'_>) -> Result<MasterKey, Problem> {
-        let (place, text) = self.fetch(MASTER_KEY, environment)?;
+    pub(super) fn fetch_key(&self, wanted: Wanted, environment: Environment<'_>) -> Result<MasterKey, Problem> {
+        let (place, text) = self.fetch(wanted, environment)?;
         MasterKey::parse(&text)
-            .ok_or_else(|| Problem::new(format!("{place} does not hold 32 bytes in base64"), MAKE_ONE))
+            .ok_or_else(|| Problem::new(format!("{place} does not hold 32 bytes in base64"), wanted.mend))
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::key::MASTER_KEY;
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../../docs/gatehouse.example.toml");
@@ -58,7 +59,7 @@ fn a_small_configuration_says_everything_needed() {
     assert_eq!(config.default_instance, None);
     assert_eq!(config.log, LogSettings::default());
     let provisions = config.check(&a_key).expect("good");
-    assert_eq!(provisions.master_key.bytes(), &[7; 32]);
+    assert_eq!(provisions.master_keys.current.bytes(), &[7; 32]);
     assert_eq!(format!("{:?}", provisions.database), "sqlite:etc/gatehouse.db");
     assert!(provisions.certificate.is_none());
 }
@@ -180,7 +181,7 @@ fn key_file(content: &[u8], mode: u32) -> Result<MasterKey, Problem> {
     let path = folder.path().join("master.key");
     fs::write(&path, content).expect("written");
     fs::set_permissions(&path, Permissions::from_mode(mode)).expect("changed");
-    SecretSource::File("master.key".into()).within(folder.path()).fetch_master_key(&no_variables)
+    SecretSource::File("master.key".into()).within(folder.path()).fetch_key(MASTER_KEY, &no_variables)
 }
 
 #[test]
@@ -201,7 +202,8 @@ fn a_key_file_holds_32_bytes_that_only_its_owner_can_read() {
 
 #[test]
 fn a_missing_or_foreign_key_says_how_to_make_one() {
-    let missing = SecretSource::File("no/such/master.key".into()).fetch_master_key(&no_variables).expect_err("missing");
+    let missing =
+        SecretSource::File("no/such/master.key".into()).fetch_key(MASTER_KEY, &no_variables).expect_err("missing");
     assert!(missing.to_string().contains("openssl rand"));
     let config = parse(SMALL).expect("good");
     let problems = config.check(&|_| Some("c2hvcnQ=".to_owned())).expect_err("too short");

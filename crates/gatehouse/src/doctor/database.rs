@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use flows::admin::Finding;
-use flows::admin::{check_master_key, examine, instances};
+use flows::admin::{Finding, check_master_key, examine, instances};
+use flows::rotation::{Seals, examine_seals};
 use flows::{Database, DatabaseUrl, MasterKey, World as _};
 use model::Timestamp;
 use model::keys::{KeyTimes, SIGNING_PERIOD, signing};
@@ -26,8 +26,8 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
 pub(super) async fn look(config: &Config, environment: Environment<'_>, report: &mut Report) {
     let url = config.database(environment).map_err(|problem| report.refused(AREA, &problem)).ok();
-    let master = config.master_key(environment);
-    let master = master.map(|key| MasterKey::new(key.bytes())).map_err(|problem| report.refused("keys", &problem)).ok();
+    let master = config.master_keys(environment).map(|keys| keys.sealing());
+    let master = master.map_err(|problems| problems.iter().for_each(|problem| report.refused("keys", problem))).ok();
     let Some(url) = url else { return };
     if url.file().is_some_and(|file| !file.exists()) {
         return report.refused(AREA, &missing(format!("there is no {url:?}")));
@@ -83,7 +83,7 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
         Some(applied) if applied < look.known => report.warning(
             AREA,
             format!("{software} answers; its tables are at version {applied} of {}", look.known),
-            "the next start of the server brings them up to date; back up first",
+            "run `gatehouse migrate`, or start the server; back up first",
         ),
         Some(applied) if applied > look.known => report.warning(
             AREA,
@@ -155,9 +155,14 @@ async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, 
     let Some(master) = master else { return };
     if check_master_key(database, master).await.is_err() {
         let mend = "find the key that the database was made with; without it its instances have to be made anew";
-        return report.problem("keys", "the master key is not the one of this database", mend);
+        let what = if master.has_previous() {
+            "neither the master key nor the previous one is that of this database"
+        } else {
+            "the master key is not the one of this database"
+        };
+        return report.problem("keys", what, mend);
     }
-    report.ok("keys", "the master key opens the database's secrets");
+    seals(database, master, report).await;
     for name in config.instances.iter().map(|instance| &instance.name).filter(|name| known.contains(name)) {
         match examine(database, master, name).await {
             Ok((times, findings)) => {
@@ -190,6 +195,38 @@ fn records(instance: &str, findings: &[Finding], report: &mut Report) {
             _ => "run the newer version that wrote it, or restore it from a backup; until then it counts for nothing",
         };
         report.problem("records", what, mend);
+    }
+}
+
+/// Which master key the database's secrets are sealed under.
+async fn seals(database: &Database, master: &MasterKey, report: &mut Report) {
+    // Which tables an older version has is not known here; the root secrets opened already.
+    if database.look().await.is_ok_and(|look| look.is_older()) {
+        return report.ok("keys", "the master key opens the database's root secrets");
+    }
+    match examine_seals(database, master).await {
+        Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) if master.has_previous() => {
+            let what = format!("the master key opens all {current} secrets; the previous one seals nothing any more");
+            report.warning(
+                "keys",
+                what,
+                "take [previous_master_key] out of the configuration and restart every server",
+            );
+        }
+        Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) => {
+            report.ok("keys", format!("the master key opens all {current} secrets of the database"));
+        }
+        Ok(Ok(Seals { neither: 0, previous, .. })) => {
+            let what = format!("{previous} secrets are sealed under the previous master key");
+            report.warning("keys", what, "once every server has both keys, run: gatehouse master-key rotate");
+        }
+        Ok(Ok(seals)) => {
+            let what = format!("{} secrets open under no master key that is configured", seals.neither);
+            report.problem("keys", what, "run: gatehouse master-key check, which names them");
+        }
+        // Told with the database's version.
+        Ok(Err(_)) => report.ok("keys", "the master key opens the database's root secrets"),
+        Err(fault) => report.problem(AREA, format!("what is sealed cannot be read: {}", told(&fault)), MEND),
     }
 }
 

@@ -21,6 +21,8 @@ mod killed;
 mod legacy;
 mod postgres;
 mod refusals;
+mod rotation;
 mod secrets;
 mod stopping;
 mod terminal;
+mod upgrading;

@@ -220,6 +220,14 @@ impl Store {
         self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(AuthorizationId)).await
     }
 
+    /// How many families of refresh tokens are alive.
+    pub async fn live_families(&self, now: Timestamp) -> Result<u64, Fault> {
+        let sql =
+            "SELECT COUNT(*) FROM authorizations WHERE instance = $1 AND state = 'redeemed' AND refresh_until > $2";
+        let row = self.row(sql, values![now.micros()]).await?;
+        row.map_or(Ok(0), |row| Ok(row.int(0)?.unsigned_abs()))
+    }
+
     /// Rows nobody can use any more: codes never redeemed, families whose last token is long dead. A small batch, so
     /// that the writer is never held long.
     pub fn sweep_authorizations(&self, dead_before: Timestamp) -> Statement {

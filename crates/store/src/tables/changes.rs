@@ -31,6 +31,8 @@ change_kinds! {
     Roles => "roles",
     Keys => "keys",
     Settings => "settings",
+    /// The root secret is another one, or the same under another master key.
+    RootSecret => "root-secret",
     AuthorizationEnded => "authorization-ended",
     SessionEnded => "session-ended",
     /// A user withdrew a consent: the subject is the user.

@@ -68,6 +68,18 @@ impl Store {
         Ok((InstanceSettings::restore(&text).value, text))
     }
 
+    /// Sealed under the master key.
+    pub async fn root_secret(&self) -> Result<Vec<u8>, Fault> {
+        let row = self.row("SELECT root_secret FROM instances WHERE id = $1", vec![]).await?;
+        row.ok_or_else(|| super::damaged("the instance is gone"))?.bytes(0).map_err(Fault::from)
+    }
+
+    /// Guarded by the sealed bytes that were read.
+    pub fn replace_root_secret(&self, old: &[u8], new: Vec<u8>) -> Statement {
+        self.bound("UPDATE instances SET root_secret = $3 WHERE id = $1 AND root_secret = $2", values![old, new])
+            .expect(1)
+    }
+
     /// Guarded by the text that was read.
     pub fn update_settings(&self, settings: &InstanceSettings, as_written: &str) -> Statement {
         let json = settings.written_over(as_written);

@@ -16,6 +16,7 @@ use crate::common::Place;
 use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody};
 
 crate::on_both! {
+    families_are_counted_while_their_newest_token_is_good
     a_code_reads_back_as_issued_with_and_without_its_options
     a_code_is_redeemed_once
     a_family_advances_only_from_the_generation_that_was_read
@@ -279,4 +280,20 @@ async fn what_a_user_gave_an_application_ends_together_and_is_found_by_its_reaso
     assert_eq!(ended(store, "withdrawn", MUCH_LATER).await, []);
     assert_eq!(ended(store, "reused", NOW).await, [id(3)], "the first reason stays");
     assert_eq!(ended(&house.there, "withdrawn", NOW).await, []);
+}
+
+async fn families_are_counted_while_their_newest_token_is_good(place: Place) {
+    let house = house(&place).await;
+    let count = async |now| house.here.live_families(now).await.expect("no fault");
+    for number in 1..=4 {
+        issue(&house.here, number, 40).await;
+    }
+    assert_eq!(count(NOW).await, 0, "a code is no refresh token");
+    done(&house.here, house.here.redeem_code(id(1), Some(LATER), NOW)).await;
+    done(&house.here, house.here.redeem_code(id(2), Some(MUCH_LATER), NOW)).await;
+    done(&house.here, house.here.redeem_code(id(3), None, NOW)).await;
+    assert_eq!((count(NOW).await, count(LATER).await, count(MUCH_LATER).await), (2, 1, 0));
+    done(&house.here, house.here.end_authorization(id(1), "test", NOW)).await;
+    assert_eq!(count(NOW).await, 1);
+    assert_eq!(house.there.live_families(NOW).await.expect("no fault"), 0);
 }

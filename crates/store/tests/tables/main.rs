@@ -21,6 +21,7 @@ mod links;
 mod lists;
 mod look;
 mod people;
+mod sealed;
 mod second_factors;
 mod sessions;
 

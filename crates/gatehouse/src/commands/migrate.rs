@@ -1,0 +1,45 @@
+//! `gatehouse migrate`: the tables of an installation, brought up to this version before a server of it starts.
+
+use anyhow::Result;
+use flows::Look;
+use serde_json::json;
+
+use super::desk::print;
+use super::{bring_up, look, open_as_it_is};
+use crate::cli::Migrate;
+use crate::config::{Config, Environment};
+
+/// Needs the database alone, so that whoever rolls out a version need not hold the master key.
+pub(super) async fn run(migrate: &Migrate, environment: Environment<'_>) -> Result<()> {
+    let config = Config::load(&migrate.installation.config)?;
+    let url = config.database(environment)?;
+    let (database, before) = open_as_it_is(&url).await?;
+    let names = if migrate.dry_run { before.pending() } else { bring_up(&database).await? };
+    let after = look(&database, &url).await?;
+    database.close().await;
+    let json = json!({
+        "version": after.applied, "known": after.known, "dryRun": migrate.dry_run,
+        (if migrate.dry_run { "pending" } else { "applied" }): names,
+    });
+    print(&migrate.output, &json, &told(&after, migrate.dry_run, &names))
+}
+
+fn told(look: &Look, is_dry: bool, names: &[String]) -> String {
+    let (version, list) = (look.applied.unwrap_or(0), names.join("\n  "));
+    if look.is_newer() {
+        return format!(
+            "The database is of version {version}, newer than this program's {}: nothing to do.",
+            look.known
+        );
+    }
+    match (names, is_dry) {
+        ([], _) => format!("The database is of version {version}: nothing to do."),
+        (_, true) => {
+            format!(
+                "The database is of version {version}. To bring it up to {}, these would be applied:\n  {list}",
+                look.known
+            )
+        }
+        (_, false) => format!("The database is brought up to version {version}. Applied:\n  {list}"),
+    }
+}

@@ -1,0 +1,64 @@
+//! Everything that is sealed under the master key, in one list: whoever seals it anew finds it here.
+
+use crate::{Fault, Row, Statement, Store, statement, values};
+
+/// A column of sealed bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealedColumn {
+    RootSecret,
+    SigningKey,
+    AuditKey,
+    AuthenticatorApp,
+}
+
+/// A sealed secret, and which row it is in.
+pub struct SealedRow {
+    /// What tells the row from the others of its instance.
+    pub key: String,
+    pub sealed: Vec<u8>,
+}
+
+impl SealedColumn {
+    /// The root secret comes first: which key it is under says which one an instance seals under.
+    pub const ALL: [Self; 4] = [Self::RootSecret, Self::SigningKey, Self::AuditKey, Self::AuthenticatorApp];
+
+    /// Table and column.
+    pub const fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::RootSecret => ("instances", "root_secret"),
+            Self::SigningKey => ("signing_keys", "private_key"),
+            Self::AuditKey => ("audit_keys", "private_key"),
+            Self::AuthenticatorApp => ("authenticator_apps", "sealed_secret"),
+        }
+    }
+
+    /// The columns that name the instance, and the row in it.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::RootSecret => ("id", "id"),
+            Self::SigningKey | Self::AuditKey => ("instance", "kid"),
+            Self::AuthenticatorApp => ("instance", "user_id"),
+        }
+    }
+}
+
+impl Store {
+    /// Rows in the order of their keys, after one of them.
+    pub async fn sealed_after(&self, column: SealedColumn, key: &str, limit: u32) -> Result<Vec<SealedRow>, Fault> {
+        let ((table, sealed), (instance, name)) = (column.place(), column.names());
+        let sql = format!(
+            "SELECT {name}, {sealed} FROM {table} WHERE {instance} = $1 AND {name} > $2 ORDER BY {name} LIMIT $3"
+        );
+        let rows = self.query(sql, self.with_instance(values![key, limit])).await?;
+        let read = |row: &Row| Ok(SealedRow { key: row.text(0)?, sealed: row.bytes(1)? });
+        rows.iter().map(read).collect()
+    }
+
+    /// By the bytes that were read: a row that changed or went meanwhile is left alone. Who must be the one to change it
+    /// expects one row.
+    pub fn reseal(&self, column: SealedColumn, read: &SealedRow, sealed: Vec<u8>) -> Statement {
+        let ((table, place), (instance, name)) = (column.place(), column.names());
+        let sql = format!("UPDATE {table} SET {place} = $3 WHERE {instance} = $1 AND {name} = $2 AND {place} = $4");
+        statement(sql, self.with_instance(values![read.key.as_str(), sealed, read.sealed.as_slice()]))
+    }
+}
