@@ -6,6 +6,7 @@ mod audit;
 mod audit_chain;
 mod consent;
 mod errors;
+mod fairness;
 mod figures;
 mod hanging_up;
 mod instances;
