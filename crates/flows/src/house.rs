@@ -85,6 +85,7 @@ impl House {
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
             image_decoder: crate::profile::image_decoder(),
+            rsa_signers: crate::keys::rsa_signers(),
             sign_ins_waiting: WaitingPlaces::new(),
             feed: Arc::new(Feed::new(database.is_embedded())),
             node: world.dice().id(world.now()),

@@ -73,6 +73,7 @@ pub struct Instance {
     pub(crate) sealer: Sealer,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) image_decoder: Pool,
+    pub(crate) rsa_signers: Pool,
     pub(crate) relying_party: Option<RelyingParty>,
     pub(crate) master: Arc<MasterKey>,
     /// One flush at a time: who has flushed knows that everything noted before is written, also what another flush took.
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) master: Arc<MasterKey>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) image_decoder: Pool,
+    pub(crate) rsa_signers: Pool,
     pub(crate) sign_ins_waiting: WaitingPlaces,
     pub(crate) database: store::Database,
     pub(crate) feed: Arc<Feed>,
@@ -152,6 +154,7 @@ impl Instance {
             sealer: Sealer::open(&store, &shared.master, moment).await?,
             passwords: Arc::new(shared.passwords.of(stored.id)),
             image_decoder: shared.image_decoder.of(stored.id),
+            rsa_signers: shared.rsa_signers.of(stored.id),
             master: Arc::clone(&shared.master),
             flushing: tokio::sync::Mutex::default(),
             keys_wanted: Arc::clone(&shared.keys_wanted),

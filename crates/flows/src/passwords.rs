@@ -101,6 +101,7 @@ impl Passwords {
             threads: cores.div_ceil(2),
             max_waiting: MOST_WAITING,
             full: "too many sign-ins at once",
+            gives_way: true,
         });
         Self { pool, nobody: nobody() }
     }

@@ -24,10 +24,12 @@ pub(crate) struct PoolKind {
     pub(crate) max_waiting: usize,
     /// What callers beyond their share are told.
     pub(crate) full: &'static str,
+    /// To everything else in this process. A storm of such work is then not felt by those who want none.
+    pub(crate) gives_way: bool,
 }
 
-/// A few threads that give way to everything else. Clones share them; each works for one tenant. They end when the last
-/// clone is dropped and what waits is done.
+/// A few threads. Clones share them; each works for one tenant. They end when the last clone is dropped and what waits is
+/// done.
 #[derive(Clone)]
 pub(crate) struct Pool {
     queue: Arc<Sender<Tenant, Work>>,
@@ -39,8 +41,13 @@ impl Pool {
     pub(crate) fn new(kind: PoolKind) -> Self {
         let (queue, work) = channel(kind.max_waiting);
         for _ in 0..kind.threads {
-            let work = work.clone();
-            let spawned = thread::Builder::new().name(kind.name.into()).spawn(move || serve(&work));
+            let (work, gives_way) = (work.clone(), kind.gives_way);
+            let spawned = thread::Builder::new().name(kind.name.into()).spawn(move || {
+                if gives_way {
+                    give_way();
+                }
+                serve(&work);
+            });
             // One is enough to go on with; without any the queue is closed, and everybody is told to come back.
             if let Err(error) = spawned {
                 tracing::error!(%error, pool = kind.name, "a thread does not start");
@@ -76,8 +83,6 @@ impl Pool {
 }
 
 fn serve(queue: &Receiver<Tenant, Work>) {
-    // A storm of such work must not be felt by those who want none.
-    give_way();
     while let Some((_, work)) = queue.recv() {
         // A bug in one piece of work is that caller's fault, not the end of the thread that others wait for.
         let _ = catch_unwind(AssertUnwindSafe(work));
@@ -141,7 +146,13 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn after_one_piece_of_a_storms_work_comes_anothers() {
-        let pool = Pool::new(PoolKind { name: "tests", threads: 2, max_waiting: 1000, full: "too much at once" });
+        let pool = Pool::new(PoolKind {
+            name: "tests",
+            threads: 2,
+            max_waiting: 1000,
+            full: "too much at once",
+            gives_way: false,
+        });
         let [storming, other] = [1, 2].map(|id| pool.of(InstanceId(Uuid::from_u128(id))));
         let done = Arc::new(Mutex::new(Vec::new()));
         let work = |who: &'static str| {
@@ -164,7 +175,8 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_fault_of_that_work_alone_and_without_threads_there_is_none() {
-        let kind = |threads| PoolKind { name: "tests", threads, max_waiting: 10, full: "too much at once" };
+        let kind =
+            |threads| PoolKind { name: "tests", threads, max_waiting: 10, full: "too much at once", gives_way: false };
         let pool = Pool::new(kind(1));
         assert!(pool.run(|| panic!("a bug")).await.is_err_and(|fault| fault.kind() == FaultKind::Failed));
         assert_eq!(pool.run(|| 7).await.expect("the thread lives"), 7);

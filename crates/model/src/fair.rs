@@ -50,18 +50,20 @@ impl<K: Eq + Hash> Shares<K> {
     }
 }
 
-/// A queue for each key, with [`Shares`] of the places. Keys are served in turn, one item each.
+/// A queue for each key, with [`Shares`] of the places. Keys are served in turn, one item each; who was served last comes
+/// behind everybody who came since, so that a newcomer waits for one item of each other key at most.
 pub struct FairQueue<K, T> {
     shares: Shares<K>,
     waiting: HashMap<K, VecDeque<T>>,
-    /// The keys for which something waits, the next one first.
+    /// The keys for which something waits, the next one first; but not the one that was served last.
     turns: VecDeque<K>,
+    last: Option<K>,
     len: usize,
 }
 
 impl<K, T> FairQueue<K, T> {
     pub fn new(max: usize) -> Self {
-        Self { shares: Shares::new(max), waiting: HashMap::new(), turns: VecDeque::new(), len: 0 }
+        Self { shares: Shares::new(max), waiting: HashMap::new(), turns: VecDeque::new(), last: None, len: 0 }
     }
 
     pub const fn len(&self) -> usize {
@@ -82,7 +84,9 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         if let Some(items) = self.waiting.get_mut(&key) {
             items.push_back(item);
         } else {
-            self.turns.push_back(key.clone());
+            if self.last.as_ref() != Some(&key) {
+                self.turns.push_back(key.clone());
+            }
             self.waiting.insert(key, VecDeque::from([item]));
         }
         self.len += 1;
@@ -91,6 +95,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
 
     /// The next item, and whose it is.
     pub fn pop(&mut self) -> Option<(K, T)> {
+        self.turns.extend(self.last.take().filter(|last| self.waiting.contains_key(last)));
         let key = self.turns.pop_front()?;
         let items = self.waiting.get_mut(&key).expect("something waits for every key that has a turn");
         let item = items.pop_front().expect("something waits for every key that has a turn");
@@ -98,9 +103,8 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         self.len -= 1;
         if items.is_empty() {
             self.waiting.remove(&key);
-        } else {
-            self.turns.push_back(key.clone());
         }
+        self.last = Some(key.clone());
         Some((key, item))
     }
 }
@@ -134,6 +138,21 @@ mod tests {
         let served: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(served, [('a', 1), ('b', 4), ('c', 6), ('a', 2), ('b', 7), ('a', 3), ('a', 5)]);
         assert!(queue.is_empty() && queue.waiting.is_empty() && queue.shares.held.is_empty(), "nothing stays behind");
+    }
+
+    #[test]
+    fn a_newcomer_comes_before_another_item_of_who_was_served_last() {
+        let mut queue = FairQueue::new(100);
+        fill(&mut queue, 'a');
+        let mut served = |come: &[char]| {
+            for key in come {
+                queue.push(*key, 0).expect("there is room");
+            }
+            queue.pop().expect("something waits").0
+        };
+        let order = [served(&[]), served(&['b']), served(&['b']), served(&[]), served(&['c', 'd']), served(&['b'])];
+        assert_eq!(order, ['a', 'b', 'a', 'b', 'a', 'c']);
+        assert_eq!([served(&[]), served(&[]), served(&[]), served(&[])], ['d', 'b', 'a', 'a']);
     }
 
     #[test]

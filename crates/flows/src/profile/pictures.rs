@@ -62,7 +62,13 @@ const MOST_WAITING: usize = 8;
 
 /// Where pictures are decoded: one at a time, for each takes up to [`MOST_MEMORY`].
 pub(crate) fn image_decoder() -> Pool {
-    Pool::new(PoolKind { name: "pictures", threads: 1, max_waiting: MOST_WAITING, full: "too many pictures at once" })
+    Pool::new(PoolKind {
+        name: "pictures",
+        threads: 1,
+        max_waiting: MOST_WAITING,
+        full: "too many pictures at once",
+        gives_way: true,
+    })
 }
 
 /// A picture in each size, as PNG.

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_into_a_storm_gets_the_next_place_but_one() {
+    fn who_comes_into_a_storm_gets_the_next_place_or_the_one_after() {
         let places = Places::new(16, 1000);
         let held: Vec<_> = (0..16).map(|_| place(&mut enter(&places, 'a')).expect("free")).collect();
         let mut storm: Vec<_> = (0..1000).map(|_| enter(&places, 'a')).collect();
