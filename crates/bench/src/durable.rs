@@ -20,8 +20,6 @@ use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
 use crate::tenant::{RealWorld, Tenant, visitor};
 
-/// The application that redeems and refreshes.
-const CLIENT: &str = "client_id=portal.example.com&client_secret=portal-secret-demodb";
 const REDIRECT_URI: &str = "http://localhost:3000/portal-callback";
 /// RFC 7636 Appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -189,7 +187,7 @@ impl Tenant {
         if change == Change::Rotate {
             for caller in &mut starts {
                 let Some(code) = caller.pop() else { continue };
-                caller.push(refresh_token(&self.exchange(&redemption(&code)).await?)?);
+                caller.push(refresh_token(&self.exchange(&self.redemption(&code)).await?)?);
             }
         }
         let starts: Arc<[Vec<String>]> = starts.into();
@@ -212,7 +210,7 @@ impl Tenant {
         let mut latencies = Vec::with_capacity(codes.len());
         for code in codes {
             let begun = Instant::now();
-            self.exchange(&redemption(code)).await?;
+            self.exchange(&self.redemption(code)).await?;
             latencies.push(u32::try_from(begun.elapsed().as_micros())?);
         }
         Ok(latencies)
@@ -223,11 +221,32 @@ impl Tenant {
         let mut latencies = Vec::with_capacity(times);
         for _ in 0..times {
             let begun = Instant::now();
-            let answer = self.exchange(&format!("grant_type=refresh_token&refresh_token={token}&{CLIENT}")).await?;
+            token = self.refresh(&token).await?;
             latencies.push(u32::try_from(begun.elapsed().as_micros())?);
-            token = refresh_token(&answer)?;
         }
         Ok(latencies)
+    }
+
+    /// The next refresh token.
+    pub(crate) async fn refresh(&self, token: &str) -> Result<String> {
+        let client = &self.client;
+        refresh_token(&self.exchange(&format!("grant_type=refresh_token&refresh_token={token}&{client}")).await?)
+    }
+
+    /// The first refresh tokens of so many authorizations.
+    pub(crate) async fn refresh_tokens(self: &Arc<Self>, count: usize) -> Result<Vec<String>> {
+        let mut tokens = Vec::with_capacity(count);
+        for code in self.codes(count, 1).await?.into_iter().flatten() {
+            tokens.push(refresh_token(&self.exchange(&self.redemption(&code)).await?)?);
+        }
+        Ok(tokens)
+    }
+
+    fn redemption(&self, code: &str) -> String {
+        let client = &self.client;
+        format!(
+            "grant_type=authorization_code&code={code}&redirect_uri={REDIRECT_URI}&code_verifier={VERIFIER}&{client}"
+        )
     }
 
     /// So many codes for each caller, given out side by side: a code lives for a minute only.
@@ -264,10 +283,6 @@ impl Tenant {
         let code = query.split('&').find_map(|pair| pair.strip_prefix("code="));
         Ok(code.with_context(|| format!("no code in {location}"))?.to_owned())
     }
-}
-
-fn redemption(code: &str) -> String {
-    format!("grant_type=authorization_code&code={code}&redirect_uri={REDIRECT_URI}&code_verifier={VERIFIER}&{CLIENT}")
 }
 
 fn refresh_token(answer: &TokenResponse) -> Result<String> {

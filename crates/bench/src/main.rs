@@ -7,6 +7,7 @@
 mod bare;
 mod crowd;
 mod durable;
+mod fairness;
 mod installation;
 mod kills;
 mod lists;
@@ -92,6 +93,8 @@ enum Part {
     Lists,
     /// The token path in a storm of sign-ins
     Storm,
+    /// One instance beside another that is stormed
+    Fairness,
 }
 
 /// How much is measured.
@@ -158,6 +161,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&
         Part::Crowd => Chapter::crowd(&crowd::measure(binary, effort).await?),
         Part::Lists => Chapter::lists(&lists::measure(binary, effort).await?),
         Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
+        Part::Fairness => Chapter::fairness(&fairness::measure(effort, postgres).await?),
     })
 }
 

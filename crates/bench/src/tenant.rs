@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
 use flows::sign_in::{Browser, SignIn};
 use flows::{Database, DatabaseUrl, DefaultInstance, House, Instance, MasterKey, Passwords, Site, World};
@@ -44,17 +44,23 @@ pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
     Ok(database)
 }
 
-/// The demo's instance, with somebody signed in.
+/// One of the demo's instances, with somebody signed in.
 pub(crate) struct Tenant {
     pub(crate) house: Arc<House>,
     pub(crate) instance: Arc<Instance>,
     pub(crate) database: Database,
     pub(crate) browser: Browser,
+    /// The application that redeems and refreshes, as it says who it is.
+    pub(crate) client: String,
 }
 
 pub(crate) fn visitor() -> Visitor {
+    visitor_from(Ipv4Addr::LOCALHOST)
+}
+
+pub(crate) fn visitor_from(address: Ipv4Addr) -> Visitor {
     Visitor {
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        address: IpAddr::V4(address),
         user_agent: Some("bench".into()),
         request: RequestId::new(Timestamp(0), 1, 1),
     }
@@ -64,19 +70,42 @@ impl Tenant {
     pub(crate) async fn open(url: &str) -> Result<Arc<Self>> {
         let master = MasterKey::new(&SystemDice.secret());
         let database = plant(url, &master).await?;
+        let [tenant] = Self::of_house(database, master, [DEMO]).await?;
+        Ok(tenant)
+    }
+
+    /// Both instances of the demo in one house.
+    pub(crate) async fn open_both(url: &str) -> Result<[Arc<Self>; 2]> {
+        let master = MasterKey::new(&SystemDice.secret());
+        let database = plant(url, &master).await?;
         let mut dice = SystemDice;
         let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
-        let root = RootUrl::parse("http://localhost").map_err(anyhow::Error::msg)?;
-        let site = Site { name: DEMO.name().to_owned(), root, hosts: Vec::new() };
-        let default = DefaultInstance::OfEveryHost(DEMO.name());
-        let house = House::open(database.clone(), master, vec![site], Some(default), Arc::new(RealWorld)).await?;
-        let instance = Arc::clone(house.instances().first().context("one was opened")?);
-        let password = Presented::new(password_of("alice"));
-        let signed_in = instance.sign_in(&mut moment, &visitor(), ("alice", &password), ("", None)).await?;
-        let SignIn::Done(browser, _) = signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? else {
-            bail!("alice of the demo has no second factor");
+        let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
+        seed((&database, &master), DemoInstance::TestDb, &passwords, &mut moment).await?;
+        Self::of_house(database, master, [DemoInstance::TestDb, DEMO]).await
+    }
+
+    async fn of_house<const N: usize>(
+        database: Database,
+        master: MasterKey,
+        instances: [DemoInstance; N],
+    ) -> Result<[Arc<Self>; N]> {
+        let site = |instance: &DemoInstance| {
+            let root = RootUrl::parse(&format!("http://{}.localhost", instance.name())).map_err(anyhow::Error::msg)?;
+            anyhow::Ok(Site { name: instance.name().to_owned(), root, hosts: Vec::new() })
         };
-        Ok(Arc::new(Self { house, instance, database, browser }))
+        let sites = instances.iter().map(site).collect::<Result<Vec<_>>>()?;
+        let default = DefaultInstance::OfEveryHost(DEMO.name());
+        let house = House::open(database.clone(), master, sites, Some(default), Arc::new(RealWorld)).await?;
+        let mut tenants = Vec::new();
+        for (instance, demo) in house.instances().iter().zip(instances) {
+            let browser = sign_in(instance, visitor(), "alice").await?;
+            let suffix = if demo == DemoInstance::DemoDb { "-demodb" } else { "" };
+            let client = format!("client_id=portal.example.com&client_secret=portal-secret{suffix}");
+            let (house, instance, database) = (Arc::clone(&house), Arc::clone(instance), database.clone());
+            tenants.push(Arc::new(Self { house, instance, database, browser, client }));
+        }
+        tenants.try_into().map_err(|_| anyhow!("one tenant for each instance"))
     }
 
     /// As `POST /id/connect/token` does it.
@@ -88,5 +117,17 @@ impl Tenant {
         let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
         let answer = self.instance.exchange(&mut moment, &visitor(), &credentials, &request).await?;
         answer.map_err(|refusal| anyhow!("{refusal:?}"))
+    }
+}
+
+/// As the sign-in page does it.
+pub(crate) async fn sign_in(instance: &Instance, visitor: Visitor, login: &str) -> Result<Browser> {
+    let mut dice = SystemDice;
+    let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+    let password = Presented::new(password_of(login));
+    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), ("", None)).await?;
+    match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
+        SignIn::Done(browser, _) => Ok(browser),
+        SignIn::SecondStep(_) => bail!("{login} of the demo has no second factor"),
     }
 }

@@ -151,19 +151,26 @@ impl Notebook {
         }
         let text = String::from_utf8(page.lines).expect("events are written as JSON");
         let times = (page.first_at, page.last_at);
-        let blocks =
-            pieces(&text).into_iter().map(|piece| store.insert_audit_block(moment.id(), times, piece.to_owned()));
-        let written = store.commit(blocks.collect::<Vec<_>>().into()).await;
-        if written.is_err() {
-            let mut newer = self.notes.lock();
-            let mut lines = text.into_bytes();
-            lines.append(&mut newer.lines);
-            newer.lines = lines;
-            newer.first_at = page.first_at;
+        let mut rest = text.as_str();
+        for blocks in pieces(&text).chunks(BLOCKS_AT_ONCE) {
+            let batch: Vec<_> =
+                blocks.iter().map(|piece| store.insert_audit_block(moment.id(), times, (*piece).to_owned())).collect();
+            if let Err(fault) = store.commit(batch.into()).await {
+                let mut newer = self.notes.lock();
+                let mut lines = rest.as_bytes().to_vec();
+                lines.append(&mut newer.lines);
+                newer.lines = lines;
+                newer.first_at = page.first_at;
+                return Err(fault);
+            }
+            rest = &rest[blocks.iter().map(|piece| piece.len()).sum()..];
         }
-        written.map(|_| ())
+        Ok(())
     }
 }
+
+/// Blocks that one batch writes at most, 1 MiB: others wait for the writer no longer.
+const BLOCKS_AT_ONCE: usize = 4;
 
 /// Whole lines, in pieces of about 256 KiB: what waited for long is still read little by little.
 fn pieces(lines: &str) -> Vec<&str> {

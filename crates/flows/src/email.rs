@@ -86,9 +86,12 @@ impl Instance {
         }
         let write = |to: EmailAddress| Letter { to, instance: &self.name, user: &user };
         let url = |code: &Presented<LinkCode>| answer_url(&self.root, code);
-        let mut all_sent = self.outbox.put(write(new.clone()).email_confirmation(&url(&code_of_new), ANSWER_LIFE));
+        let mut all_sent = self
+            .outbox
+            .put(*self.store.instance(), write(new.clone()).email_confirmation(&url(&code_of_new), ANSWER_LIFE));
         if let Some((address, code)) = besides {
-            all_sent &= self.outbox.put(write(address).email_changing(&new, &url(&code), ANSWER_LIFE));
+            all_sent &=
+                self.outbox.put(*self.store.instance(), write(address).email_changing(&new, &url(&code), ANSWER_LIFE));
         }
         if all_sent { Ok(Ok(new)) } else { Err(Fault::unavailable("too many letters wait to be sent")) }
     }

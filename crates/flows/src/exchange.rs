@@ -27,7 +27,6 @@ use store::{Batch, Change, ChangeKind, Outcome};
 use crate::audit::Trail;
 use crate::authorize::authorization_of;
 use crate::instance::Instance;
-use crate::keys::sign;
 use crate::seal::Purpose;
 use crate::{Answer, Fault};
 
@@ -297,7 +296,7 @@ impl Instance {
             let algorithm = application.id_token_algorithm.unwrap_or(settings.id_token_algorithm);
             let at_hash = at_hash(algorithm, &access_token);
             let claims = claims::id_token(&issuing, application, user, authorization, (nonce.as_deref(), &at_hash));
-            Some(sign(&self.keys(), algorithm, "JWT", claims, moment.now).await?)
+            Some(self.sign(algorithm, "JWT", claims, moment.now).await?)
         } else {
             None
         };
@@ -328,7 +327,7 @@ impl Instance {
         moment: &Moment<'_>,
     ) -> Result<String, Fault> {
         let algorithm = application.access_token_algorithm.unwrap_or_else(|| self.settings().access_token_algorithm);
-        sign(&self.keys(), algorithm, "at+jwt", claims, moment.now).await
+        self.sign(algorithm, "at+jwt", claims, moment.now).await
     }
 
     /// Derived, not stored: `authorization . generation . code of authenticity`.

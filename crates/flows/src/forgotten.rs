@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::fair::{Receiver, Sender, channel};
 use model::link::{LinkLife, LinkPurpose, MOST_RESETS, ResetUnsent};
 use model::mail::EmailAddress;
-use model::{Login, Moment, Timestamp, User};
+use model::{InstanceId, Login, Moment, Timestamp, User};
 use store::Outcome;
-use tokio::sync::mpsc;
 
 use crate::Fault;
 use crate::audit::Trail;
 use crate::instance::Instance;
 use crate::links::draw_link;
 
-/// Questions that may wait; more are forgotten too.
+/// Questions that may wait, in fair shares; more are forgotten too.
 const MOST_WAITING: usize = 256;
 
 /// Users who share one address and are all written to.
@@ -31,10 +31,11 @@ pub(crate) struct Forgotten {
 }
 
 /// Where such questions wait.
-pub(crate) type Questions = mpsc::Sender<Forgotten>;
+pub(crate) type Questions = Arc<Sender<InstanceId, Forgotten>>;
 
-pub(crate) fn questions() -> (Questions, mpsc::Receiver<Forgotten>) {
-    mpsc::channel(MOST_WAITING)
+pub(crate) fn questions() -> (Questions, Receiver<InstanceId, Forgotten>) {
+    let (questions, asked) = channel(MOST_WAITING);
+    (Arc::new(questions), asked)
 }
 
 impl Instance {
@@ -58,7 +59,7 @@ impl Instance {
             visitor: visitor.clone(),
             asked_at: now,
         };
-        if self.questions.try_send(question).is_err() {
+        if self.questions.send(*self.store.instance(), question).is_err() {
             self.tell_unsent(now, visitor, None, ResetUnsent::TooManyQuestions)?;
         }
         Ok(None)

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::fair::Receiver;
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
 use store::Database;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::forgotten::{Forgotten, questions};
 use crate::instance::{Instance, Shared};
 use crate::mail::{Letters, Outbox};
 use crate::tasks::{Panics, Stopping, supervise};
-use crate::throttle::Throttle;
+use crate::throttle::WaitingPlaces;
 use crate::{Fault, FaultKind, MasterKey, Passwords};
 
 /// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
@@ -100,8 +101,9 @@ impl House {
             questions,
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
-            drawing: crate::profile::places(),
-            sign_ins_waiting: Throttle::waiting_places(),
+            image_decoder: crate::profile::image_decoder(),
+            rsa_signers: crate::keys::rsa_signers(),
+            sign_ins_waiting: WaitingPlaces::new(),
             feed: Arc::new(Feed::new(database.is_embedded())),
             node: world.dice().id(world.now()),
             keys_wanted: Arc::default(),
@@ -165,10 +167,9 @@ impl House {
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
-        let asked = Arc::new(tokio::sync::Mutex::new(asked));
         house.keep_running("follow", follow);
         house.keep_running("beat", beat);
-        house.keep_running("reset-requests", move |house, stopping| answer(Arc::clone(&asked), house, stopping));
+        house.keep_running("reset-requests", move |house, stopping| answer(asked.clone(), house, stopping));
         house.keep_running("seal", seal);
         house.keep_running("keys", keep_keys);
         Ok(house)
@@ -423,16 +424,15 @@ async fn beat(house: Arc<House>, mut stopping: Stopping) {
     }
 }
 
-/// Forgotten passwords are looked into one after another, away from the requests that told of them. What waits when the
+/// Forgotten passwords are looked into one after another, of all instances in turn, away from the requests that told of them. What waits when the
 /// house stops is asked again by its people.
-async fn answer(asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Forgotten>>>, house: Arc<House>, mut stopping: Stopping) {
-    let mut asked = asked.lock().await;
+async fn answer(asked: Receiver<InstanceId, Forgotten>, house: Arc<House>, mut stopping: Stopping) {
     loop {
         let question = tokio::select! {
-            question = asked.recv() => question,
+            question = asked.recv_async() => question,
             _ = stopping.wait_for(|stop| *stop) => None,
         };
-        let Some(question) = question else { return };
+        let Some((_, question)) = question else { return };
         if let Err(fault) = question.answer(&mut *house.world.dice()).await {
             tracing::error!(%fault, "a forgotten password could not be looked into");
         }

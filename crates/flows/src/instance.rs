@@ -10,7 +10,7 @@ use model::why::Refusal;
 use model::{Dice, InstanceSettings, Moment, RootUrl, Timestamp, User, UserId};
 use parking_lot::Mutex;
 use store::{Store, StoredInstance};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::api_sessions::ApiSessions;
@@ -27,10 +27,11 @@ pub use crate::memory::Register;
 use crate::memory::{Kills, Remembered, VerifiedTokens};
 use crate::meters::Meters;
 use crate::passkeys::RelyingParty;
+use crate::pool::Pool;
 use crate::proven::Proven;
 use crate::reference_tokens::LastUsed;
 use crate::seal::RootSecret;
-use crate::throttle::{FailureHistory, Throttle};
+use crate::throttle::{FailureHistory, Throttle, WaitingPlaces};
 use crate::{Fault, MasterKey, Passwords};
 
 /// No token lives longer, so no kill need be remembered longer.
@@ -68,7 +69,8 @@ pub struct Instance {
     pub(crate) audit: Notebook,
     pub(crate) sealer: Sealer,
     pub(crate) passwords: Arc<Passwords>,
-    pub(crate) drawing: Arc<Semaphore>,
+    pub(crate) image_decoder: Pool,
+    pub(crate) rsa_signers: Pool,
     pub(crate) relying_party: Option<RelyingParty>,
     pub(crate) master: Arc<MasterKey>,
     /// One flush at a time: who has flushed knows that everything noted before is written, also what another flush took.
@@ -87,10 +89,9 @@ pub struct Instance {
 pub(crate) struct Shared {
     pub(crate) master: Arc<MasterKey>,
     pub(crate) passwords: Arc<Passwords>,
-    /// The places of those who decode pictures.
-    pub(crate) drawing: Arc<Semaphore>,
-    /// See [`Throttle::waiting_places`].
-    pub(crate) sign_ins_waiting: Arc<Semaphore>,
+    pub(crate) image_decoder: Pool,
+    pub(crate) rsa_signers: Pool,
+    pub(crate) sign_ins_waiting: WaitingPlaces,
     pub(crate) database: store::Database,
     pub(crate) feed: Arc<Feed>,
     pub(crate) node: Uuid,
@@ -141,15 +142,16 @@ impl Instance {
             feed: Arc::clone(&shared.feed),
             node: shared.node,
             proven: Proven::default(),
-            throttle: Throttle::new(&shared.sign_ins_waiting),
+            throttle: Throttle::new(stored.id, &shared.sign_ins_waiting),
             questions_asked: Mutex::default(),
-            questions: shared.questions.clone(),
+            questions: Arc::clone(&shared.questions),
             outbox: Arc::clone(&shared.outbox),
             meters: Meters::default(),
             audit: Notebook::default(),
             sealer: Sealer::open(&store, &shared.master, moment).await?,
-            passwords: Arc::clone(&shared.passwords),
-            drawing: Arc::clone(&shared.drawing),
+            passwords: Arc::new(shared.passwords.of(stored.id)),
+            image_decoder: shared.image_decoder.of(stored.id),
+            rsa_signers: shared.rsa_signers.of(stored.id),
             master: Arc::clone(&shared.master),
             flushing: tokio::sync::Mutex::default(),
             keys_wanted: Arc::clone(&shared.keys_wanted),

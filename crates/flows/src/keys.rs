@@ -1,5 +1,6 @@
 //! Signing keys: loaded and parsed once, rotated on time, their private halves sealed at rest.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use model::keys::{self, KeyDuty, KeyTimes};
@@ -10,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::audit::Trail;
 use crate::instance::Instance;
+use crate::pool::{Pool, PoolKind};
 use crate::seal::SealedSecret;
 use crate::tasks::give_way;
 use crate::{Fault, MasterKey};
@@ -89,26 +91,40 @@ impl KeyRing {
     }
 }
 
-/// A compact JWS over the claims. RSA is an order of magnitude slower than the curves and goes to a thread of its own.
-pub(crate) async fn sign(
-    ring: &Arc<KeyRing>,
-    algorithm: Algorithm,
-    typ: &'static str,
-    claims: Vec<u8>,
-    now: Timestamp,
-) -> Result<String, Fault> {
-    let sign = move |ring: &KeyRing| {
-        let key = ring.signing(algorithm, now).ok_or_else(|| Fault::unavailable("the key is still being made"))?;
-        key.sign(typ, &claims).map_err(Fault::failed)
-    };
-    if matches!(algorithm, Algorithm::Es256 | Algorithm::EdDsa) {
-        return sign(ring);
-    }
-    let ring = Arc::clone(ring);
-    tokio::task::spawn_blocking(move || sign(&ring)).await.map_err(Fault::failed)?
+/// Signatures that may wait, in fair shares; more are told to come back.
+const MOST_SIGNATURES_WAITING: usize = 1024;
+
+/// Threads that sign with RSA, which is an order of magnitude slower than the curves.
+pub(crate) fn rsa_signers() -> Pool {
+    Pool::new(PoolKind {
+        name: "signatures",
+        threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2),
+        max_waiting: MOST_SIGNATURES_WAITING,
+        full: "too many signatures at once",
+        gives_way: false,
+    })
 }
 
 impl Instance {
+    /// A compact JWS over the claims.
+    pub(crate) async fn sign(
+        &self,
+        algorithm: Algorithm,
+        typ: &'static str,
+        claims: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<String, Fault> {
+        let sign = move |ring: &KeyRing| {
+            let key = ring.signing(algorithm, now).ok_or_else(|| Fault::unavailable("the key is still being made"))?;
+            key.sign(typ, &claims).map_err(Fault::failed)
+        };
+        if matches!(algorithm, Algorithm::Es256 | Algorithm::EdDsa) {
+            return sign(&self.keys());
+        }
+        let ring = self.keys.load_full();
+        self.rsa_signers.run(move || sign(&ring)).await?
+    }
+
     fn algorithms(&self) -> Vec<Algorithm> {
         algorithms(&self.settings(), self.register().all().map(Arc::as_ref))
     }

@@ -28,6 +28,7 @@ pub mod meters;
 pub mod passkeys;
 mod passwords;
 mod people;
+mod pool;
 pub mod profile;
 mod proven;
 pub mod reference_tokens;

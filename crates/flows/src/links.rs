@@ -128,7 +128,11 @@ impl Instance {
         match link.letter(&self.name, &url) {
             Some(letter) => {
                 let to = letter.to.clone();
-                if self.outbox.put(letter) { HandedOver::Mailed(to) } else { HandedOver::Shown(url) }
+                if self.outbox.put(*self.store.instance(), letter) {
+                    HandedOver::Mailed(to)
+                } else {
+                    HandedOver::Shown(url)
+                }
             }
             None => HandedOver::Shown(url),
         }
@@ -137,7 +141,7 @@ impl Instance {
     /// Tells the user, if mail reaches them.
     pub fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> Message) {
         if let Some(to) = user.mailbox() {
-            self.outbox.put(letter(Letter { to, instance: &self.name, user }));
+            self.outbox.put(*self.store.instance(), letter(Letter { to, instance: &self.name, user }));
         }
     }
 

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use model::InstanceId;
+use model::fair::{Receiver, Sender, channel};
 use model::mail::Message;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
-/// Letters that may wait; more are dropped and counted, for a mail server that is away must not hold people up.
+/// Letters that may wait, in fair shares; more are dropped and counted, for a mail server that is away must not hold people up.
 const MOST_WAITING: usize = 1000;
 
 /// Where flows leave letters. Nobody need be there to take them: then flows give links to administrators instead.
 #[derive(Default)]
 pub struct Outbox {
-    queue: Mutex<Option<mpsc::Sender<Message>>>,
+    queue: Mutex<Option<Sender<InstanceId, Message>>>,
     counts: Counts,
 }
 
@@ -26,14 +27,14 @@ struct Counts {
 
 /// The other end: what is to be delivered, and where to tell how it went.
 pub struct Letters {
-    waiting: mpsc::Receiver<Message>,
+    waiting: Receiver<InstanceId, Message>,
     outbox: Arc<Outbox>,
 }
 
 impl Letters {
-    /// `None`: the house is closed, and everything was taken.
+    /// Of all instances in turn. `None`: the house is closed, and everything was taken.
     pub async fn next(&mut self) -> Option<Message> {
-        self.waiting.recv().await
+        self.waiting.recv_async().await.map(|(_, message)| message)
     }
 
     pub fn sent(&self) {
@@ -49,7 +50,7 @@ impl Letters {
 impl Outbox {
     /// From now on letters go to the answer.
     pub(crate) fn open(self: &Arc<Self>) -> Letters {
-        let (sender, waiting) = mpsc::channel(MOST_WAITING);
+        let (sender, waiting) = channel(MOST_WAITING);
         *self.queue.lock() = Some(sender);
         Letters { waiting, outbox: Arc::clone(self) }
     }
@@ -65,9 +66,9 @@ impl Outbox {
     }
 
     /// Whether it is on its way.
-    pub(crate) fn put(&self, message: Message) -> bool {
+    pub(crate) fn put(&self, instance: InstanceId, message: Message) -> bool {
         let about = message.about;
-        let taken = self.queue.lock().as_ref().is_some_and(|queue| queue.try_send(message).is_ok());
+        let taken = self.queue.lock().as_ref().is_some_and(|queue| queue.send(instance, message).is_ok());
         if !taken && self.is_open() {
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!(about, "the queue of letters is full: one is dropped");
@@ -84,6 +85,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use model::mail::EmailAddress;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -94,19 +96,30 @@ mod tests {
 
     #[tokio::test]
     async fn letters_are_taken_up_to_a_bound_and_only_while_somebody_delivers() {
-        let outbox = Arc::new(Outbox::default());
-        assert!(!outbox.is_open() && !outbox.put(message()));
+        let (outbox, instance) = (Arc::new(Outbox::default()), InstanceId(Uuid::from_u128(1)));
+        assert!(!outbox.is_open() && !outbox.put(instance, message()));
         assert_eq!(outbox.counts(), (0, 0), "nobody counts on it");
         let mut letters = outbox.open();
         for _ in 0..MOST_WAITING {
-            assert!(outbox.put(message()));
+            assert!(outbox.put(instance, message()));
         }
-        assert!(!outbox.put(message()));
+        assert!(!outbox.put(instance, message()));
         assert_eq!(outbox.counts(), (0, 1));
         outbox.close();
         for _ in 0..MOST_WAITING {
             assert!(letters.next().await.is_some(), "what was taken is delivered");
         }
         assert!(letters.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_writes_much_delays_another_by_one_letter() {
+        let outbox = Arc::new(Outbox::default());
+        let mut letters = outbox.open();
+        let [storming, other] = [1, 2].map(|id| InstanceId(Uuid::from_u128(id)));
+        while outbox.put(storming, message()) {}
+        assert!(outbox.put(other, Message { about: "reset", ..message() }));
+        let first = [letters.next().await, letters.next().await].map(|letter| letter.expect("it waits").about);
+        assert_eq!(first, ["invitation", "reset"]);
     }
 }

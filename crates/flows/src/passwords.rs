@@ -1,29 +1,26 @@
 //! Argon2id on a few threads of its own, which give way to everything else, and never on an async worker.
 
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, PasswordHash as Phc, Version};
-use flume::{Receiver, Sender, TrySendError};
-use model::User;
 use model::user::{Password, PasswordHash};
+use model::{InstanceId, User};
 use oauth::secret::Presented;
-use tokio::sync::oneshot;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use crate::meters::Fill;
+use crate::pool::{Pool, PoolKind};
 use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
-use crate::tasks::give_way;
 use crate::{Answer, Fault};
 
 /// OWASP Password Storage Cheat Sheet: Argon2id with 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 
-/// Sign-ins that may wait for a free thread; more than these are told to come back.
+/// Sign-ins that may wait for a free thread, in fair shares; more than these are told to come back.
 const MOST_WAITING: usize = 128;
 
 /// What comparing a password told.
@@ -89,10 +86,8 @@ impl Candidates {
     }
 }
 
-type Work = Box<dyn FnOnce() + Send>;
-
 pub struct Passwords {
-    queue: Sender<Work>,
+    pool: Pool,
     /// Compared where there is no user, so that the time taken tells nothing.
     nobody: PasswordHash,
 }
@@ -100,17 +95,20 @@ pub struct Passwords {
 impl Passwords {
     /// The threads end when this is dropped and what waits is done.
     pub fn new() -> Self {
-        let (queue, work) = flume::bounded(MOST_WAITING);
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        for _ in 0..cores.div_ceil(2) {
-            let work = work.clone();
-            let spawned = thread::Builder::new().name("passwords".into()).spawn(move || compare(&work));
-            // One is enough to go on with; without any the queue is closed, and everybody is told to come back.
-            if let Err(error) = spawned {
-                tracing::error!(%error, "a thread for passwords does not start");
-            }
-        }
-        Self { queue, nobody: nobody() }
+        let pool = Pool::new(PoolKind {
+            name: "passwords",
+            threads: cores.div_ceil(2),
+            max_waiting: MOST_WAITING,
+            full: "too many sign-ins at once",
+            gives_way: true,
+        });
+        Self { pool, nobody: nobody() }
+    }
+
+    /// The same threads, by turns with other instances.
+    pub(crate) fn of(&self, instance: InstanceId) -> Self {
+        Self { pool: self.pool.of(instance), nobody: self.nobody.clone() }
     }
 
     pub async fn verify(
@@ -125,15 +123,16 @@ impl Passwords {
         if candidates.is_empty() {
             return Ok(Verdict::Wrong);
         }
-        self.run(move || {
-            let verdict = candidates.verify(&kept, &salt);
-            if known { verdict } else { Verdict::Wrong }
-        })
-        .await
+        self.pool
+            .run(move || {
+                let verdict = candidates.verify(&kept, &salt);
+                if known { verdict } else { Verdict::Wrong }
+            })
+            .await
     }
 
     pub async fn hash(&self, password: AcceptedPassword, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
-        self.run(move || hash(password.0.as_bytes(), &salt)).await
+        self.pool.run(move || hash(password.0.as_bytes(), &salt)).await
     }
 
     /// The one rule for new passwords, at every door: their length, how hard they are to guess, and that they are not
@@ -165,47 +164,24 @@ impl Passwords {
         let address = user.email.as_ref().map(|email| email.address.as_str());
         let known = [Some(user.login.as_str()), Some(&user.name), address];
         let about: Vec<String> = known.into_iter().flatten().map(|text| text.nfc().collect()).collect();
-        self.run(move || {
-            let about: Vec<&str> = about.iter().map(String::as_str).collect();
-            let weakness = weakness(&password, &about);
-            (AcceptedPassword(password), weakness)
-        })
-        .await
+        self.pool
+            .run(move || {
+                let about: Vec<&str> = about.iter().map(String::as_str).collect();
+                let weakness = weakness(&password, &about);
+                (AcceptedPassword(password), weakness)
+            })
+            .await
     }
 
     /// Those that wait to be hashed.
     pub(crate) fn fill(&self) -> Fill {
-        Fill { waiting: self.queue.len(), most: MOST_WAITING }
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-        let (reply, answer) = oneshot::channel();
-        let work = move || {
-            // Whoever has gone away meanwhile needs no answer.
-            if !reply.is_closed() {
-                let _ = reply.send(work());
-            }
-        };
-        self.queue.try_send(Box::new(work)).map_err(|refused| match refused {
-            TrySendError::Full(_) => Fault::unavailable("too many sign-ins at once"),
-            TrySendError::Disconnected(_) => Fault::unavailable("no thread compares passwords"),
-        })?;
-        answer.await.map_err(Fault::failed)
+        self.pool.fill()
     }
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-fn compare(queue: &Receiver<Work>) {
-    // A storm of sign-ins must not be felt by those who are signed in.
-    give_way();
-    while let Ok(work) = queue.recv() {
-        // A bug in one comparison is that caller's fault, not the end of the thread that others wait for.
-        let _ = catch_unwind(AssertUnwindSafe(work));
     }
 }
 
@@ -236,6 +212,7 @@ fn is_weak(kept: &PasswordHash) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::tests::{fill, occupy, start};
 
     fn shown(text: &str) -> Presented<Password> {
         Presented::new(text)
@@ -377,37 +354,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_storm_of_sign_ins_is_told_to_come_back() {
+    async fn a_storm_of_sign_ins_is_told_to_come_back_and_leaves_others_their_turn() {
         let passwords = Passwords::new();
-        let (busy, let_go) = flume::bounded::<()>(0);
-        let hold = || {
-            let let_go = let_go.clone();
-            Box::new(move || assert!(let_go.recv().is_err(), "nobody sends"))
-        };
-        // A bounded send goes on once a thread has taken one from the full queue, until all threads hold one.
-        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).div_ceil(2);
-        for _ in 0..threads + MOST_WAITING {
-            passwords.queue.send_async(hold()).await.expect("the threads live");
-        }
-        let refused = passwords.hash(accepted("any"), [1; 16]).await.expect_err("full");
-        assert_eq!(refused.kind(), store::FaultKind::Unavailable);
-        drop(busy);
-        // The last of the queue: when it runs, all before it have left the queue.
-        let (done, last) = oneshot::channel();
-        let tell = Box::new(move || done.send(()).expect("the test waits"));
-        passwords.queue.send_async(tell).await.expect("the threads live");
-        last.await.expect("it was run");
-        passwords.hash(accepted("any"), [1; 16]).await.expect("there is room again");
-    }
-
-    #[tokio::test]
-    async fn a_bug_in_one_comparison_is_no_end_of_the_others() {
-        let passwords = Passwords::new();
-        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        for _ in 0..threads {
-            let failed = passwords.run::<()>(|| panic!("a bug")).await.expect_err("no answer");
-            assert_eq!(failed.kind(), store::FaultKind::Failed);
-        }
-        passwords.hash(accepted("any"), [1; 16]).await.expect("hashes");
+        let [storming, other] = [1, 2].map(|id| passwords.of(InstanceId(uuid::Uuid::from_u128(id))));
+        let busy = occupy(&storming.pool);
+        let (storm, refused) = fill(|| storming.hash(accepted("any"), [1; 16]));
+        assert_eq!((storm.len(), refused.kind()), (MOST_WAITING, store::FaultKind::Unavailable));
+        let mut theirs = Box::pin(other.hash(accepted("any"), [1; 16]));
+        assert!(start(&mut theirs).is_none(), "not refused");
+        drop((storm, busy));
+        theirs.await.expect("hashes");
+        storming.hash(accepted("any"), [1; 16]).await.expect("there is room again");
     }
 }

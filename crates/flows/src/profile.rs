@@ -16,7 +16,7 @@ use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
 pub use password::PasswordRefusal;
-pub(crate) use pictures::places;
+pub(crate) use pictures::image_decoder;
 pub use pictures::{LARGEST_PICTURE, PictureRefusal, PictureSize};
 pub use sign_ins::SignInView;
 pub use tokens::{MOST_OWN_TOKENS, OwnToken, OwnTokenDraft, OwnTokenRefusal};

@@ -12,11 +12,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::fair::Shares;
 use model::throttle::{Admission, Failures};
-use model::{InstanceSettings, Login, Timestamp, UserId};
+use model::{InstanceId, InstanceSettings, Login, Timestamp, UserId};
 use parking_lot::Mutex;
 use quick_cache::unsync::Cache;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// For the outcomes of others.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -24,7 +25,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// For whom no outcome came in time, or who found too many waiting.
 const COME_BACK_IN: Duration = Duration::from_secs(1);
 
-/// Tries that wait, of all instances of a process together, and of one counter.
+/// Tries that wait, of all instances of a process together in fair shares, and of one counter.
 const MAX_WAITING: usize = 1024;
 const MAX_WAITING_PER_NETWORK: usize = 256;
 const MAX_WAITING_PER_ACCOUNT: usize = 32;
@@ -155,9 +156,35 @@ impl FailureHistory {
 
 pub(crate) struct Throttle {
     state: Mutex<State>,
-    /// Shared by all instances of the process.
-    waiting: Arc<Semaphore>,
+    instance: InstanceId,
+    waiting: WaitingPlaces,
     max_wait: Duration,
+}
+
+/// Places of tries that wait, shared by all instances of the process.
+#[derive(Clone)]
+pub(crate) struct WaitingPlaces(Arc<Mutex<Shares<InstanceId>>>);
+
+impl WaitingPlaces {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Shares::new(MAX_WAITING))))
+    }
+
+    fn take(&self, instance: InstanceId) -> Option<WaitingPlace> {
+        self.0.lock().take(instance).then(|| WaitingPlace { places: self.clone(), instance })
+    }
+}
+
+/// Given back when dropped.
+struct WaitingPlace {
+    places: WaitingPlaces,
+    instance: InstanceId,
+}
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        self.places.0.lock().give_back(&self.instance);
+    }
 }
 
 #[derive(Default)]
@@ -260,13 +287,8 @@ impl State {
 }
 
 impl Throttle {
-    pub(crate) fn new(waiting: &Arc<Semaphore>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), waiting: Arc::clone(waiting), max_wait: MAX_WAIT })
-    }
-
-    /// For [`Self::new`]: how many may wait in this process.
-    pub(crate) fn waiting_places() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(MAX_WAITING))
+    pub(crate) fn new(instance: InstanceId, waiting: &WaitingPlaces) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), instance, waiting: waiting.clone(), max_wait: MAX_WAIT })
     }
 
     /// A place for a try, perhaps after those under way; or how long to stay away.
@@ -276,7 +298,7 @@ impl Throttle {
         now: Timestamp,
         free: FreeFailures,
     ) -> Result<Place, Duration> {
-        let (_permit, outcome) = {
+        let (_place_to_wait, outcome) = {
             let mut state = self.state.lock();
             match state.admit(&attempt, now, free) {
                 Admission::Now => {
@@ -285,13 +307,13 @@ impl Throttle {
                 }
                 Admission::Refused(wait) => return Err(wait),
                 Admission::AfterOthers => {
-                    let permit = self.waiting.try_acquire().map_err(|_| COME_BACK_IN)?;
+                    let place = self.waiting.take(self.instance).ok_or(COME_BACK_IN)?;
                     if !state.may_queue(&attempt) {
                         return Err(COME_BACK_IN);
                     }
                     let (answer, outcome) = oneshot::channel();
                     state.queue.push_back(Waiting { attempt, now, free, answer });
-                    (permit, outcome)
+                    (place, outcome)
                 }
             }
         };

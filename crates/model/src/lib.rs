@@ -9,6 +9,7 @@ pub mod claims;
 pub mod domain;
 pub mod email_change;
 pub mod exchange;
+pub mod fair;
 pub mod guard;
 mod host;
 mod ids;

@@ -94,7 +94,15 @@ impl fmt::Debug for DatabaseUrl {
 
 /// An open database. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
-pub struct Database(Arc<Driver>, Arc<Unreadable>);
+pub struct Database {
+    driver: Arc<Driver>,
+    unreadable: Arc<Unreadable>,
+    /// Whose share of the queues the work of this handle takes.
+    tenant: Tenant,
+}
+
+/// Who shares the queues with others: an instance; or, all together, work that is no instance's.
+pub(crate) type Tenant = Option<InstanceId>;
 
 pub(crate) enum Driver {
     Sqlite(Sqlite),
@@ -108,7 +116,7 @@ impl Database {
             Place::Sqlite(path) => Driver::Sqlite(Sqlite::open(path.clone()).await?),
             Place::Postgres(address) => Driver::Postgres(Postgres::open((**address).clone()).await?),
         };
-        Ok(Self(Arc::new(driver), Arc::default()))
+        Ok(Self { driver: Arc::new(driver), unreadable: Arc::default(), tenant: None })
     }
 
     /// Brings the tables up to this version, and answers the names of the migrations that it applied. Several nodes may do
@@ -121,7 +129,7 @@ impl Database {
     #[doc(hidden)]
     pub async fn migrate_to(&self, version: Option<i64>) -> Result<Vec<String>, Fault> {
         let target = migrate::target(version);
-        match &*self.0 {
+        match &*self.driver {
             Driver::Sqlite(sqlite) => sqlite.migrate(target).await,
             Driver::Postgres(postgres) => postgres.migrate(target).await,
         }
@@ -135,19 +143,19 @@ impl Database {
         if batch.is_empty() {
             return Ok(Outcome::Committed);
         }
-        match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.commit(batch).await,
+        match &*self.driver {
+            Driver::Sqlite(sqlite) => sqlite.commit(self.tenant, batch).await,
             // Boxed, here and below: callers on SQLite need not carry its state.
-            Driver::Postgres(postgres) => Box::pin(postgres.commit(batch)).await,
+            Driver::Postgres(postgres) => Box::pin(postgres.commit(self.tenant, batch)).await,
         }
     }
 
     /// Reads rows. A statement that writes is a fault.
     pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
         let sql = Sql(sql.into());
-        match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.query(sql, params).await,
-            Driver::Postgres(postgres) => Box::pin(postgres.query(sql, params)).await,
+        match &*self.driver {
+            Driver::Sqlite(sqlite) => sqlite.query(self.tenant, sql, params).await,
+            Driver::Postgres(postgres) => Box::pin(postgres.query(self.tenant, sql, params)).await,
         }
     }
 
@@ -155,7 +163,7 @@ impl Database {
     ///
     /// SQLite knows; on PostgreSQL, where other nodes are the rule, the answer is always yes.
     pub async fn changed_elsewhere(&self) -> Result<bool, Fault> {
-        match &*self.0 {
+        match &*self.driver {
             Driver::Sqlite(sqlite) => sqlite.changed_elsewhere().await,
             Driver::Postgres(_) => Ok(true),
         }
@@ -163,7 +171,7 @@ impl Database {
 
     /// One process's own file: nobody else keeps sessions in it while that process is away.
     pub fn is_embedded(&self) -> bool {
-        matches!(&*self.0, Driver::Sqlite(_))
+        matches!(&*self.driver, Driver::Sqlite(_))
     }
 
     /// Durable commits made, and batches committed in them, since opening.
@@ -174,23 +182,23 @@ impl Database {
 
     /// See [`Figures`].
     pub fn figures(&self) -> Figures<'_> {
-        match &*self.0 {
+        match &*self.driver {
             Driver::Sqlite(sqlite) => sqlite.figures(),
             Driver::Postgres(postgres) => postgres.figures(),
         }
     }
 
     pub(crate) fn unreadable(&self) -> &Unreadable {
-        &self.1
+        &self.unreadable
     }
 
     pub(crate) fn driver(&self) -> &Driver {
-        &self.0
+        &self.driver
     }
 
     /// Finishes what was accepted, then lets go of the database; later calls find it unavailable.
     pub async fn close(&self) {
-        match &*self.0 {
+        match &*self.driver {
             Driver::Sqlite(sqlite) => sqlite.close().await,
             Driver::Postgres(postgres) => postgres.close().await,
         }
@@ -205,7 +213,9 @@ pub struct Store {
 }
 
 impl Store {
-    pub const fn new(database: Database, instance: InstanceId) -> Self {
+    /// Its work takes the instance's share of the queues.
+    pub const fn new(mut database: Database, instance: InstanceId) -> Self {
+        database.tenant = Some(instance);
         Self { database, instance }
     }
 

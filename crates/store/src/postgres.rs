@@ -2,13 +2,13 @@
 
 mod address;
 mod connection;
+mod places;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use refinery::Target;
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -17,18 +17,22 @@ pub(crate) use self::address::Address;
 use self::address::Dialler;
 use self::connection::Connected;
 pub(crate) use self::connection::fault;
+use self::places::{Place, Places};
 use crate::batch::{Batch, Outcome, Sql, Statement};
+use crate::database::Tenant;
 use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
 use crate::{Fault, migrate};
 
 /// Connections that write.
-const WRITERS: u32 = 16;
-/// Connections that read, each with any number of questions under way.
+const WRITERS: usize = 16;
+/// Connections that read, and questions that are under way on all of them together: a question is answered after those
+/// before it on its connection.
 const READERS: usize = 4;
-/// Batches, and questions, that may be under way or waiting; more is refused at once.
-const QUEUE: u32 = 1024;
-/// How long to wait for a connection that others hold.
+const ASKED_AT_ONCE: usize = 8 * READERS;
+/// Batches, and questions, that may wait, in fair shares; more is refused at once.
+const QUEUE: usize = 1024;
+/// How long to wait for others.
 const WAIT: Duration = Duration::from_secs(5);
 /// How often a batch is sent in all, when the server could not put it in order with others.
 const ATTEMPTS: usize = 5;
@@ -37,11 +41,10 @@ pub(crate) struct Postgres(Arc<Shared>);
 
 struct Shared {
     dialler: Dialler,
-    /// Permits to be under way or to wait, for batches and for questions.
-    batches: Arc<Semaphore>,
-    questions: Semaphore,
-    /// Permits to hold a writing connection; the connections that nobody holds.
-    writers: Semaphore,
+    /// Places of those who hold a writing connection, and of questions that are under way.
+    writers: Arc<Places<Tenant>>,
+    questions: Arc<Places<Tenant>>,
+    /// The writing connections that nobody holds.
     idle: Mutex<Vec<Connected>>,
     readers: [tokio::sync::Mutex<Option<Arc<Connected>>>; READERS],
     turn: AtomicUsize,
@@ -53,9 +56,8 @@ impl Postgres {
     pub(crate) async fn open(address: Address) -> Result<Self, Fault> {
         let shared = Shared {
             dialler: Dialler::new(address)?,
-            batches: Arc::new(Semaphore::new(QUEUE as usize)),
-            questions: Semaphore::new(QUEUE as usize),
-            writers: Semaphore::new(WRITERS as usize),
+            writers: Places::new(WRITERS, QUEUE),
+            questions: Places::new(ASKED_AT_ONCE, QUEUE),
             idle: Mutex::default(),
             readers: Default::default(),
             turn: AtomicUsize::new(0),
@@ -72,35 +74,30 @@ impl Postgres {
     }
 
     /// Runs in a task of its own: a caller that goes away leaves neither half a batch nor a lost connection.
-    pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch) -> Result<Outcome, Fault> {
         let shared = Arc::clone(&self.0);
-        let queued = Arc::clone(&shared.batches).try_acquire_owned().map_err(|error| refused(&error))?;
+        let waiting = shared.writers.enter(tenant)?;
         let committed = tokio::spawn(async move {
-            let _queued = queued;
-            shared.commit(&batch.statements).await
+            let place = in_time(waiting).await?;
+            shared.commit(place, &batch.statements).await
         });
         committed.await.map_err(Fault::failed)?
     }
 
-    pub(crate) async fn query(&self, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
-        let _queued = self.0.questions.try_acquire().map_err(|error| refused(&error))?;
+    pub(crate) async fn query(&self, tenant: Tenant, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        let _place = in_time(self.0.questions.enter(tenant)?).await?;
         let reader = self.0.reader().await?;
         reader.query(&sql, &params).await
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {
-        let free = self.0.batches.available_permits();
-        self.0.commits.figures((QUEUE as usize).saturating_sub(free))
+        self.0.commits.figures(self.0.writers.held_or_waiting())
     }
 
     pub(crate) async fn close(&self) {
         let shared = &self.0;
-        // All permits, so everything accepted is done; a second call finds them gone.
-        if let Ok(all) = shared.batches.acquire_many(QUEUE).await {
-            all.forget();
-        }
-        shared.batches.close();
-        shared.questions.close();
+        shared.writers.close().await;
+        shared.questions.close().await;
         shared.idle().clear();
         for reader in &shared.readers {
             reader.lock().await.take();
@@ -108,11 +105,8 @@ impl Postgres {
     }
 }
 
-fn refused(error: &TryAcquireError) -> Fault {
-    Fault::unavailable(match error {
-        TryAcquireError::NoPermits => "the queue of the database is full",
-        TryAcquireError::Closed => "the database is closed",
-    })
+async fn in_time<T>(waiting: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(WAIT, waiting).await.map_err(|_| Fault::unavailable("all connections are busy"))?
 }
 
 impl Shared {
@@ -126,17 +120,13 @@ impl Shared {
         Ok(Arc::clone(reader.insert(connected)))
     }
 
-    async fn writer(&self) -> Result<(Connected, SemaphorePermit<'_>), Fault> {
-        let permit = timeout(WAIT, self.writers.acquire())
-            .await
-            .map_err(|_| Fault::unavailable("all connections are busy"))?
-            .map_err(|_| Fault::unavailable("the database is closed"))?;
+    async fn writer(&self) -> Result<Connected, Fault> {
         while let Some(connected) = self.last_used() {
             if !connected.is_closed() {
-                return Ok((connected, permit));
+                return Ok(connected);
             }
         }
-        Ok((self.dialler.dial_for("READ WRITE").await?, permit))
+        self.dialler.dial_for("READ WRITE").await
     }
 
     /// Its statements are prepared; the others are spare.
@@ -148,8 +138,8 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn commit(&self, statements: &[Statement]) -> Result<Outcome, Fault> {
-        let (writer, _permit) = self.writer().await?;
+    async fn commit(&self, _place: Place<Tenant>, statements: &[Statement]) -> Result<Outcome, Fault> {
+        let writer = self.writer().await?;
         let begun = Instant::now();
         let mut answer = writer.send(statements).await;
         for _ in 1..ATTEMPTS {

@@ -10,18 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use flume::{Receiver, Sender, TrySendError};
+use model::fair::{self, Receiver, Refused, Sender};
 use refinery::Target;
 use tokio::sync::oneshot;
 
 use self::connection::{Access, Connected};
 use self::writer::Writer;
 use crate::batch::{Batch, Outcome, Sql};
+use crate::database::Tenant;
 use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
 use crate::{Fault, migrate};
 
-/// Work that may wait for a thread; more is refused at once.
+/// Work that may wait for a thread, in fair shares; more is refused at once.
 const QUEUE: usize = 1024;
 
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
@@ -29,18 +30,14 @@ type Reply<T> = oneshot::Sender<Result<T, Fault>>;
 enum Write {
     Commit(Batch, Reply<Outcome>),
     Version(Reply<bool>),
-    Stop,
 }
 
-enum Read {
-    Query(Sql, Vec<Value>, Reply<Vec<Row>>),
-    Stop,
-}
+struct Read(Sql, Vec<Value>, Reply<Vec<Row>>);
 
 pub(crate) struct Sqlite {
     path: PathBuf,
-    writes: Sender<Write>,
-    reads: Sender<Read>,
+    writes: Sender<Tenant, Write>,
+    reads: Sender<Tenant, Read>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<JoinHandle<()>>>,
     commits: Arc<Commits>,
@@ -57,11 +54,11 @@ impl Sqlite {
         let _lock = lock_beside(&path).map_err(Fault::failed)?;
         let commits = Arc::<Commits>::default();
 
-        let (writes, queue) = flume::bounded(QUEUE);
+        let (writes, queue) = fair::channel(QUEUE);
         let owner = Writer::open(&path, Arc::clone(&commits))?;
         let owner = spawn("store-writer", move || owner.serve(&queue))?;
 
-        let (reads, queue) = flume::bounded(QUEUE);
+        let (reads, queue) = fair::channel(QUEUE);
         let cores = thread::available_parallelism().map_or(2, usize::from);
         let readers = (0..cores.clamp(2, 4)).map(|_| {
             let reader = Connected::open(&path, Access::Read)?;
@@ -83,36 +80,31 @@ impl Sqlite {
         .await
     }
 
-    pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
-        ask(&self.writes, |reply| Write::Commit(batch, reply)).await
+    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch) -> Result<Outcome, Fault> {
+        ask((&self.writes, tenant), |reply| Write::Commit(batch, reply)).await
     }
 
-    pub(crate) async fn query(&self, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
-        ask(&self.reads, |reply| Read::Query(sql, params, reply)).await
+    pub(crate) async fn query(&self, tenant: Tenant, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        ask((&self.reads, tenant), |reply| Read(sql, params, reply)).await
     }
 
     /// Asks the writing connection: `data_version` moves only for commits of other connections, and the only
     /// other one in this process that writes is the one that migrates.
     pub(crate) async fn changed_elsewhere(&self) -> Result<bool, Fault> {
-        ask(&self.writes, Write::Version).await
+        ask((&self.writes, None), Write::Version).await
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {
-        self.commits.figures(self.writes.len())
+        self.commits.figures(self.writes.waiting())
     }
 
     /// Readers first, so that the writer's connection is the last one and takes the log away with it.
     pub(crate) async fn close(&self) {
+        self.reads.close();
         let readers = std::mem::take(&mut *self.readers.lock().expect("no holder of this lock panics"));
-        for _ in &readers {
-            // Refused only when all readers are gone, which is what is asked for.
-            let _ = self.reads.send_async(Read::Stop).await;
-        }
         join(readers).await;
+        self.writes.close();
         let writer = self.writer.lock().expect("no holder of this lock panics").take();
-        if writer.is_some() {
-            let _ = self.writes.send_async(Write::Stop).await;
-        }
         join(writer).await;
     }
 }
@@ -137,12 +129,15 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     thread::Builder::new().name(name.into()).spawn(work).map_err(Fault::failed)
 }
 
-/// Puts work into a queue and waits for its answer; refuses at once when the queue is full.
-async fn ask<W, T>(queue: &Sender<W>, work: impl FnOnce(Reply<T>) -> W) -> Result<T, Fault> {
+/// Puts work into a queue and waits for its answer; refuses at once where the tenant's share of the queue is full.
+async fn ask<W, T>(
+    (queue, tenant): (&Sender<Tenant, W>, Tenant),
+    work: impl FnOnce(Reply<T>) -> W,
+) -> Result<T, Fault> {
     let (reply, answer) = oneshot::channel();
-    queue.try_send(work(reply)).map_err(|refused| match refused {
-        TrySendError::Full(_) => Fault::unavailable("the queue of the database is full"),
-        TrySendError::Disconnected(_) => Fault::unavailable("the database is closed"),
+    queue.send(tenant, work(reply)).map_err(|refused| match refused {
+        Refused::Full => Fault::unavailable("the queue of the database is full"),
+        Refused::Closed => Fault::unavailable("the database is closed"),
     })?;
     answer.await.map_err(|_| Fault::unavailable("the database was closed before it got to this"))?
 }
@@ -175,8 +170,8 @@ fn lock_beside(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn serve_reads(mut reader: Connected, queue: &Receiver<Read>) {
-    while let Ok(Read::Query(sql, params, reply)) = queue.recv() {
+fn serve_reads(mut reader: Connected, queue: &Receiver<Tenant, Read>) {
+    while let Some((_, Read(sql, params, reply))) = queue.recv() {
         if reply.is_closed() {
             continue;
         }

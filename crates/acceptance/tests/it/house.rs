@@ -8,6 +8,7 @@ mod consent;
 mod damaged;
 mod earlier_databases;
 mod errors;
+mod fairness;
 mod figures;
 mod hanging_up;
 mod instances;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Chapter, NO_POSTGRES, spread, table, verdict};
 use crate::crowd::{Crowd, InUse};
+use crate::fairness::Beside;
 use crate::kills::Felt;
 use crate::lists::{Lists, Opened};
 use crate::seats::Openings;
@@ -13,7 +14,7 @@ use crate::storm::{Storm, Weather};
 const LONGEST_KILL: f64 = 1000.0;
 /// What a call may cost among many sessions, of what it costs with one.
 const UNCHANGED: f64 = 0.9;
-/// The token path's p99 in a storm of sign-ins, by that without.
+/// The p99 of the token path in a storm of sign-ins, and of an instance beside one that is stormed, by that without.
 const MOST_TIMES: f64 = 2.0;
 
 impl Chapter {
@@ -156,6 +157,50 @@ impl Chapter {
             "sign_ins_per_second": storm.sign_ins_per_second.json(),
         });
         Self { text, json: json!({ "storm": json }) }
+    }
+
+    pub(crate) fn fairness(beside: &[Beside]) -> Self {
+        let head = [
+            "the other is stormed with",
+            "database",
+            "this one's",
+            "p99 ms without",
+            "p99 ms",
+            "p99 by p99 without",
+            "at most",
+            "",
+            "storm/s",
+        ];
+        let row = |one: &Beside| {
+            vec![
+                one.storm.to_owned(),
+                one.database.to_owned(),
+                one.what.to_owned(),
+                spread(one.quiet, 1),
+                spread(one.stormed, 1),
+                spread(one.times, 1),
+                format!("{MOST_TIMES:.0}"),
+                verdict(one.times.median <= MOST_TIMES).to_owned(),
+                spread(one.per_second, 0),
+            ]
+        };
+        let json = |one: &Beside| {
+            json!({
+                "storm": one.storm,
+                "database": one.database,
+                "what": one.what,
+                "without": { "p99_ms": one.quiet.json() },
+                "stormed": { "p99_ms": one.stormed.json() },
+                "times": one.times.json(),
+                "met": one.times.median <= MOST_TIMES,
+                "storm_per_second": one.per_second.json(),
+            })
+        };
+        let mut text = table(&head, &beside.iter().map(row).collect::<Vec<_>>());
+        if !beside.iter().any(|one| one.database == "PostgreSQL") {
+            text.push_str(NO_POSTGRES);
+        }
+        Self { text, json: json!({ "fairness": beside.iter().map(json).collect::<Vec<_>>() }) }
     }
 }
 

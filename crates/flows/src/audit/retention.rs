@@ -17,8 +17,8 @@ const DAY: Duration = Duration::from_hours(24);
 /// What one batch deletes: the writer is held for some tens of milliseconds at most.
 const MOST_SEALS: u32 = 500;
 const MOST_BYTES: i64 = 8 * 1024 * 1024;
-/// Batches in one round; the next round is a minute later.
-const MOST_BATCHES: usize = 64;
+/// Batches in one round, during which other instances wait for their round; the next one is a minute later.
+const MOST_BATCHES: usize = 8;
 
 impl Sealer {
     /// Deletes what is older. In whole days (UTC), so that the event that tells of it is one a day.

@@ -18,8 +18,8 @@ use crate::{Fault, MasterKey};
 /// Rows that one seal takes at most, and blocks, each of about 256 KiB: as events they take many times as much.
 const MOST_ROWS: u32 = 1024;
 const MOST_BLOCKS: u32 = 1;
-/// Seals that one beat makes of one instance: others want to be sealed too.
-const MOST_SEALS: usize = 64;
+/// Seals that one beat makes of one instance: the others' events are to be sealed within a second, too.
+const MOST_SEALS: usize = 8;
 /// Tries to seal this process's own calls, until the next beat tries again.
 const MOST_TRIES: usize = 8;
 /// Beats to stay away for after another node was first: it will be again.

@@ -1,7 +1,6 @@
 //! A person's picture: whatever was sent is decoded within bounds, and only what we drew from it is kept and served.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
@@ -9,9 +8,9 @@ use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, R
 use model::audit::Visitor;
 use model::{Moment, UserId};
 use store::{Batch, Outcome};
-use tokio::sync::Semaphore;
 
 use crate::instance::Instance;
+use crate::pool::{Pool, PoolKind};
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -58,13 +57,18 @@ const LONGEST_SIDE: u32 = 16_384;
 /// Bytes that decoding may take.
 const MOST_MEMORY: u64 = 128 * 1024 * 1024;
 
-/// Pictures that are decoded at once: each takes up to [`MOST_MEMORY`], and one of the threads on which tokens are signed with
-/// RSA, of which there are two at least. More are told to come back.
-const AT_ONCE: usize = 1;
+/// Pictures that may wait, in fair shares, each of up to [`LARGEST_PICTURE`]; more are told to come back.
+const MOST_WAITING: usize = 8;
 
-/// The places of those who decode.
-pub(crate) fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(AT_ONCE))
+/// Where pictures are decoded: one at a time, for each takes up to [`MOST_MEMORY`].
+pub(crate) fn image_decoder() -> Pool {
+    Pool::new(PoolKind {
+        name: "pictures",
+        threads: 1,
+        max_waiting: MOST_WAITING,
+        full: "too many pictures at once",
+        gives_way: true,
+    })
 }
 
 /// A picture in each size, as PNG.
@@ -85,15 +89,7 @@ impl Instance {
         if file.len() > LARGEST_PICTURE {
             return Ok(Err(PictureRefusal::TooLarge));
         }
-        let Ok(place) = Arc::clone(&self.drawing).try_acquire_owned() else {
-            return Err(Fault::unavailable("too many pictures at once"));
-        };
-        let drawing = move || {
-            let drawn = draw(&file);
-            drop(place);
-            drawn
-        };
-        let drawn = match tokio::task::spawn_blocking(drawing).await.map_err(Fault::failed)? {
+        let drawn = match self.image_decoder.run(move || draw(&file)).await? {
             Ok(drawn) => drawn,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -17,8 +17,15 @@ fn attempt(login: &str, address: [u8; 4]) -> Attempt {
     Attempt::by_login(Login::parse(login).as_ref(), address.into())
 }
 
+const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
+
 fn throttle() -> Arc<Throttle> {
-    Throttle::new(&Throttle::waiting_places())
+    Throttle::new(INSTANCE, &WaitingPlaces::new())
+}
+
+/// Tries of all instances that wait.
+fn held_places(throttle: &Throttle) -> usize {
+    throttle.waiting.0.lock().held()
 }
 
 fn try_at<'a>(throttle: &'a Arc<Throttle>, login: &str, address: [u8; 4], now: Timestamp) -> Entering<'a> {
@@ -159,7 +166,7 @@ async fn who_goes_away_while_waiting_is_passed_over() {
     drop(second);
     let _third = place(&mut third);
     assert_eq!(throttle.state.lock().under_way[&Counter::Network(HERE.into())], 5);
-    assert_eq!(throttle.waiting.available_permits(), MAX_WAITING);
+    assert_eq!(held_places(&throttle), 0);
 }
 
 #[tokio::test]
@@ -172,25 +179,42 @@ async fn who_waits_is_bounded_for_an_account_a_network_and_the_process() {
     let _bob = place(&mut try_as(&throttle, "bob"));
     drop((waiting, held));
 
-    let fill = |address: [u8; 4], most: usize| {
-        let name = move |number: usize| format!("person{number}");
-        let held: Vec<_> = (0..20).map(|n| place(&mut try_at(&throttle, &name(n), address, NOW))).collect();
-        let mut waiting: Vec<_> = (0..most).map(|n| try_at(&throttle, &name(n), address, NOW)).collect();
-        assert!(waiting.iter_mut().all(|entering| poll(entering).is_pending()));
-        assert_eq!(refused(&mut try_at(&throttle, "one.more", address, NOW)), COME_BACK_IN);
-        (held, waiting)
-    };
-    let networks: Vec<_> = (0..4).map(|n| fill([198, 51, 100, n], MAX_WAITING_PER_NETWORK)).collect();
-    fill([198, 51, 100, 4], 0);
+    let networks: Vec<_> = (0..4).map(|n| fill(&throttle, [198, 51, 100, n], MAX_WAITING_PER_NETWORK)).collect();
+    fill(&throttle, [198, 51, 100, 4], 0);
     drop(networks);
-    assert_eq!(throttle.waiting.available_permits(), MAX_WAITING);
+    assert_eq!(held_places(&throttle), 0);
+}
+
+/// Tries from a network until one is refused: those under way, and so many that wait.
+fn fill(throttle: &Arc<Throttle>, address: [u8; 4], most: usize) -> (Vec<Place>, Vec<Entering<'_>>) {
+    let name = move |number: usize| format!("person{number}");
+    let held: Vec<_> = (0..20).map(|n| place(&mut try_at(throttle, &name(n), address, NOW))).collect();
+    let mut waiting: Vec<_> = (0..most).map(|n| try_at(throttle, &name(n), address, NOW)).collect();
+    assert!(waiting.iter_mut().all(|entering| poll(entering).is_pending()));
+    assert_eq!(refused(&mut try_at(throttle, "one.more", address, NOW)), COME_BACK_IN);
+    (held, waiting)
+}
+
+#[tokio::test]
+async fn one_instances_storm_leaves_another_its_places_to_wait() {
+    let storming = throttle();
+    let other = Throttle::new(InstanceId(Uuid::from_u128(2)), &storming.waiting);
+    let mut storm: Vec<_> = (0..4).map(|n| fill(&storming, [198, 51, 100, n], MAX_WAITING_PER_NETWORK)).collect();
+    assert_eq!(held_places(&other), MAX_WAITING, "alone, it has everything");
+    let theirs: Vec<_> = (0..2).map(|n| fill(&other, [198, 51, 100, n], MAX_WAITING_PER_NETWORK)).collect();
+    fill(&other, [198, 51, 100, 2], 0);
+    assert_eq!(held_places(&other), MAX_WAITING + MAX_WAITING / 2, "two: each a half");
+    storm.pop();
+    fill(&storming, [198, 51, 100, 3], 0);
+    drop(theirs);
+    fill(&storming, [198, 51, 100, 3], MAX_WAITING_PER_NETWORK);
 }
 
 #[tokio::test]
 async fn who_waited_long_enough_is_told_to_come_back() {
-    let Throttle { state, waiting, max_wait } = Arc::into_inner(throttle()).expect("nobody is under way");
-    assert_eq!(max_wait, Duration::from_secs(10));
-    let throttle = Arc::new(Throttle { state, waiting, max_wait: Duration::ZERO });
+    let throttle = Arc::into_inner(throttle()).expect("nobody is under way");
+    assert_eq!(throttle.max_wait, Duration::from_secs(10));
+    let throttle = Arc::new(Throttle { max_wait: Duration::ZERO, ..throttle });
     let held: Vec<_> = (0..5).map(|_| place(&mut try_as(&throttle, "alice"))).collect();
     assert_eq!(try_as(&throttle, "alice").await.err(), Some(COME_BACK_IN));
     drop(held);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flume::Receiver;
+use model::fair::Receiver;
 use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
@@ -13,10 +13,14 @@ use super::connection::{Access, Connected, code, fault};
 use super::{Reply, Write, survive};
 use crate::Fault;
 use crate::batch::{Batch, Outcome, Sql, Statement};
+use crate::database::Tenant;
 use crate::figures::Commits;
 
 /// Batches that share one commit at most.
 const GROUP: usize = 256;
+/// Batches after which a group of several tenants is committed, once making them took as long as a commit does: who asks
+/// for little waits for those before, and a commit still costs no more than what it is for.
+const MIXED_GROUP: usize = 32;
 
 /// With more callers than these, a group waits a little until it is as large as [`Writer::expected`] says: on a quick disk a
 /// commit is over before many have arrived, and costs as much as making their batches.
@@ -26,51 +30,65 @@ const MOST_NAPS: u32 = 16;
 /// Naps that may bring nobody, one after the other: those who come may lack a core.
 const EMPTY_NAPS: u32 = 2;
 
-/// The batches of one group as they arrive, and who waits for what.
+/// The batches of one group as they arrive, in turn from all tenants, and who waits for what.
 struct Arrivals<'a> {
-    first: Option<Write>,
+    first: Option<(Tenant, Write)>,
     /// How many it waits for, and for how long at most.
     expected: usize,
     naps: u32,
-    queue: &'a Receiver<Write>,
+    queue: &'a Receiver<Tenant, Write>,
+    /// Whose batch came last, and whether there are batches of several tenants.
+    tenant: Option<Tenant>,
+    is_mixed: bool,
+    begun: Instant,
+    last_commit: Duration,
     commits: Vec<Reply<Outcome>>,
     versions: Vec<Reply<bool>>,
-    go_on: bool,
 }
 
 impl<'a> Arrivals<'a> {
-    fn new(first: Write, queue: &'a Receiver<Write>, expected: usize) -> Self {
+    fn new(first: (Tenant, Write), queue: &'a Receiver<Tenant, Write>, writer: &Writer) -> Self {
         Self {
             first: Some(first),
-            expected,
+            expected: writer.expected(),
             naps: MOST_NAPS,
             queue,
+            tenant: None,
+            is_mixed: false,
+            begun: Instant::now(),
+            last_commit: writer.last_commit,
             commits: Vec::new(),
             versions: Vec::new(),
-            go_on: true,
         }
     }
 
     /// Nobody waits for who is not here yet. But where there are several, those who lack only a core to arrive are let in
-    /// first: a commit costs more than the turn that is given away. And where there is a crowd, for as long as more come.
-    fn arrived(&mut self) -> Option<Write> {
-        let at_once = self.first.take().or_else(|| self.queue.try_recv().ok());
+    /// first: a commit costs more than the turn that is given away. And where there is a crowd of one tenant, for as long
+    /// as more come.
+    fn arrived(&mut self) -> Option<(Tenant, Write)> {
+        let at_once = self.first.take().or_else(|| self.queue.try_recv());
         if at_once.is_some() || self.commits.len() < 2 {
             return at_once;
         }
-        if self.commits.len() >= self.expected {
+        if self.is_mixed || self.commits.len() >= self.expected {
             std::thread::yield_now();
-            return self.queue.try_recv().ok();
+            return self.queue.try_recv();
         }
         for _ in 0..EMPTY_NAPS.min(self.naps) {
             std::thread::sleep(NAP);
             self.naps -= 1;
-            if let Ok(after_a_nap) = self.queue.try_recv() {
+            if let Some(after_a_nap) = self.queue.try_recv() {
                 return Some(after_a_nap);
             }
         }
         self.naps = 0;
         None
+    }
+
+    fn is_complete(&self) -> bool {
+        let enough = if self.is_mixed { MIXED_GROUP } else { GROUP };
+        let so_many = self.commits.len();
+        so_many >= GROUP || so_many >= enough && self.begun.elapsed() >= self.last_commit
     }
 }
 
@@ -78,14 +96,14 @@ impl Iterator for Arrivals<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        while self.go_on && self.commits.len() < GROUP {
+        while !self.is_complete() {
             match self.arrived()? {
-                Write::Commit(batch, reply) => {
+                (tenant, Write::Commit(batch, reply)) => {
+                    self.is_mixed |= self.tenant.replace(tenant).is_some_and(|before| before != tenant);
                     self.commits.push(reply);
                     return Some(batch);
                 }
-                Write::Version(reply) => self.versions.push(reply),
-                Write::Stop => self.go_on = false,
+                (_, Write::Version(reply)) => self.versions.push(reply),
             }
         }
         None
@@ -98,19 +116,23 @@ pub(super) struct Writer {
     seen: i64,
     /// How many batches the last two groups had.
     last_groups: [usize; 2],
+    /// How long the last `COMMIT` took, without the batches.
+    last_commit: Duration,
 }
 
 impl Writer {
     pub(super) fn open(path: &Path, commits: Arc<Commits>) -> Result<Self, Fault> {
         let connected = Connected::open(path, Access::Write)?;
-        let mut writer = Self { connected, commits, seen: 0, last_groups: [0; 2] };
+        let mut writer = Self { connected, commits, seen: 0, last_groups: [0; 2], last_commit: Duration::ZERO };
         writer.changed_elsewhere()?;
         Ok(writer)
     }
 
-    /// Works until told to stop, or until nobody is left who could ask.
-    pub(super) fn serve(mut self, queue: &Receiver<Write>) {
-        while self.serve_group(queue) {}
+    /// Works until the queue is closed and everything in it is done.
+    pub(super) fn serve(mut self, queue: &Receiver<Tenant, Write>) {
+        while let Some(first) = queue.recv() {
+            self.serve_group(first, queue);
+        }
         if let Err(fault) = self.connected.control("PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(error = &fault as &dyn std::error::Error, "the last checkpoint is left to the next start");
         }
@@ -122,12 +144,9 @@ impl Writer {
         if callers > CROWD { callers * 3 / 4 } else { 0 }
     }
 
-    /// Applies what comes until nothing waits, commits it at once, answers all. Whether to go on.
-    fn serve_group(&mut self, queue: &Receiver<Write>) -> bool {
-        let Ok(first) = queue.recv() else {
-            return false;
-        };
-        let mut arrivals = Arrivals::new(first, queue, self.expected());
+    /// Applies what comes until nothing waits, commits it at once, answers all.
+    fn serve_group(&mut self, first: (Tenant, Write), queue: &Receiver<Tenant, Write>) {
+        let mut arrivals = Arrivals::new(first, queue, self);
         let answers = survive(|| self.commit(&mut arrivals));
         if answers.is_err() {
             self.abandon();
@@ -144,7 +163,6 @@ impl Writer {
         for reply in arrivals.versions {
             let _ = reply.send(survive(|| self.changed_elsewhere()));
         }
-        arrivals.go_on
     }
 
     /// One transaction, a savepoint for each batch. An error here is everybody's.
@@ -161,7 +179,9 @@ impl Writer {
         }
         let committed = answers.iter().filter(|answer| matches!(answer, Ok(Outcome::Committed))).count();
         if committed > 0 {
+            let made = Instant::now();
             self.connected.control("COMMIT")?;
+            self.last_commit = made.elapsed();
             self.commits.add(committed as u64, begun.elapsed());
         } else if !answers.is_empty() {
             self.connected.control("ROLLBACK")?;

@@ -1,9 +1,10 @@
 //! The same on both databases.
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use store::{Batch, DatabaseUrl, FaultKind, Outcome, Store, Value, statement, values};
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ crate::on_both! {
     reopening_keeps_what_was_committed
     a_caller_that_goes_away_does_not_undo_its_batch
     more_than_the_queue_holds_is_refused_at_once
+    an_instance_that_fills_the_queue_keeps_no_other_out
+    an_instance_that_asks_much_lets_others_ask
     a_database_held_by_another_is_unavailable_until_let_go
     a_closed_database_is_unavailable
     several_nodes_may_migrate_at_once
@@ -317,6 +320,66 @@ async fn more_than_the_queue_holds_is_refused_at_once(place: Place) {
     join_all(waiting).await;
     let room = commit(&database, vec![note(-1)]).await;
     assert_eq!(room.expect("there is room again"), Outcome::Committed);
+}
+
+/// As two instances see the database.
+fn stores(database: &store::Database) -> [Store; 2] {
+    [1, 2].map(|id| Store::new(database.clone(), model::InstanceId(Uuid::from_u128(id))))
+}
+
+/// Starts as many as are taken.
+fn fill<F: Future<Output = Result<T, store::Fault>>, T: std::fmt::Debug>(
+    start: impl Fn(i64) -> F,
+) -> Vec<std::pin::Pin<Box<F>>> {
+    let mut waiting = Vec::new();
+    for id in 0..5000 {
+        let mut one = Box::pin(start(id));
+        match one.as_mut().now_or_never() {
+            Some(Err(fault)) => {
+                assert_eq!(fault.kind(), FaultKind::Unavailable);
+                return waiting;
+            }
+            Some(Ok(answer)) => panic!("answered at once: {answer:?}"),
+            None => waiting.push(one),
+        }
+    }
+    panic!("the queue has no end");
+}
+
+async fn an_instance_that_fills_the_queue_keeps_no_other_out(place: Place) {
+    let database = with_notes(place.open().await).await;
+    let [storming, other] = stores(&database);
+    let held = Held::by_another(&place).await;
+    let storm = fill(|id| storming.commit(vec![note(id)].into()));
+    assert!(storm.len() >= 1000, "alone, it has everything: {}", storm.len());
+    // Once among those that wait, it shares with work that is no instance's, too.
+    let mut theirs = Box::pin(other.commit(vec![note(-1)].into()));
+    let mut nobodys = Box::pin(commit(&database, vec![note(-2)]));
+    assert!(theirs.as_mut().now_or_never().is_none() && nobodys.as_mut().now_or_never().is_none());
+    let refused = storming.commit(vec![note(-3)].into()).await;
+    assert_eq!(kind(refused), FaultKind::Unavailable, "it has more than its share");
+    held.release().await;
+    assert_eq!(theirs.await.expect("no fault"), Outcome::Committed);
+    assert_eq!(nobodys.await.expect("no fault"), Outcome::Committed);
+    join_all(storm).await;
+}
+
+async fn an_instance_that_asks_much_lets_others_ask(place: Place) {
+    let database = place.open().await;
+    let [storming, other] = stores(&database);
+    let slow = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT MAX(i) FROM n";
+    let answered = AtomicUsize::new(0);
+    let storm = fill(|_| async {
+        let rows = storming.query(slow, values![]).await?;
+        answered.fetch_add(1, Ordering::Relaxed);
+        Ok(rows)
+    });
+    assert!(storm.len() >= 1000, "alone, it has everything: {}", storm.len());
+    let theirs = Box::pin(other.query("SELECT 7", values![]));
+    let Either::Left((rows, _)) = select(theirs, join_all(storm)).await else { panic!("all others were first") };
+    assert_eq!(rows.expect("not refused").len(), 1);
+    let before = answered.load(Ordering::Relaxed);
+    assert!(before < 100, "{before} questions of the other were first");
 }
 
 async fn a_database_held_by_another_is_unavailable_until_let_go(place: Place) {

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use store::{Batch, FaultKind, Outcome, statement, values};
+use model::InstanceId;
+use store::{Batch, FaultKind, Outcome, Store, statement, values};
+use uuid::Uuid;
 
 use crate::common::{Place, sqlite};
 use crate::{Held, commit, kind, note, notes, with_notes};
@@ -36,6 +38,29 @@ async fn callers_that_wait_share_a_commit() {
     // One for those the writer had taken when it met the lock, one for the rest.
     assert!(commits - commits_before <= 2, "{commits} commits");
     assert_eq!(notes(&database, "new").await.len(), 64);
+}
+
+#[tokio::test]
+async fn groups_are_made_of_all_instances_in_turn() {
+    let place = sqlite();
+    let database = with_notes(place.open().await).await;
+    let [storming, other] = [1, 2].map(|id| Store::new(database.clone(), InstanceId(Uuid::from_u128(id))));
+    let held = Held::by_another(&place).await;
+    let mut storm = Box::pin(join_all((0..1000).map(|id| storming.commit(vec![note(id)].into()))));
+    assert!((&mut storm).now_or_never().is_none(), "the lock is held");
+    let counted = "INSERT INTO notes (id, state) SELECT -$1, 'counted ' || COUNT(*) FROM notes";
+    let few = (1..=3).map(|id| other.commit(vec![statement(counted, values![id])].into()));
+    let mut few = Box::pin(join_all(few));
+    assert!((&mut few).now_or_never().is_none(), "the lock is held");
+    held.release().await;
+    for answer in storm.await.into_iter().chain(few.await) {
+        assert_eq!(answer.expect("no fault"), Outcome::Committed);
+    }
+    // One was first: with the writer when the others came, or before them in the queue.
+    let sql = "SELECT state FROM notes WHERE id < 0 ORDER BY id DESC";
+    let rows = database.query(sql, values![]).await.expect("a read");
+    let before: Vec<String> = rows.iter().map(|row| row.text(0).expect("a text")).collect();
+    assert_eq!(before, ["counted 1", "counted 3", "counted 5"]);
 }
 
 #[tokio::test]

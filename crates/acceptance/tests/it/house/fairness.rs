@@ -1,0 +1,72 @@
+//! What instances of one process share: one's storm leaves the others their share. The pools and queues themselves are
+//! tested where they are; here is what people see of them.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use acceptance::{Answer, TestHouse, Tokens, on_both};
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use model::Timestamp;
+use model::audit::{RequestId, Visitor};
+use store::Batch;
+
+use super::links::letter;
+use crate::PORTAL;
+
+on_both! {
+    a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes
+}
+
+async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: TestHouse) {
+    let (mut stormed, mut other) = (house.browser("alice"), house.browser_at_other("alice"));
+    let (app, other_app) = (house.app(PORTAL), house.app_at_other(PORTAL));
+    let scope = "openid read offline_access";
+    let tokens = app.sign_in(&mut stormed, scope).await;
+    let others_tokens = other_app.sign_in(&mut other, scope).await;
+    let mut bob = house.browser_at_other("bob");
+    let sign_in_page = bob.open("/id/account/login").await;
+
+    let (store, held) = (house.store().await, house.hold_writers().await);
+    let mut storm = Vec::new();
+    while let None = {
+        let mut change = Box::pin(store.commit(Batch::new().with(store.sweep_authorizations(Timestamp(0)))));
+        let refused = change.as_mut().now_or_never();
+        storm.push(change);
+        refused
+    } {}
+    let answer = app.refresh(tokens.refresh()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"), "{}", answer.text());
+    let refreshing = async { Tokens::read(&other_app.refresh(others_tokens.refresh()).await) };
+    let signing_in = async { bob.enter(&sign_in_page).await };
+    let mut others = Box::pin(async { tokio::join!(refreshing, signing_in) });
+    assert!(others.as_mut().now_or_never().is_none(), "they wait for the database like everybody");
+    storm.pop();
+    held.release().await;
+    let (_new_tokens, account): (Tokens, Answer) = others.await;
+    assert_eq!(account.page(), "account");
+    join_all(storm).await;
+    Tokens::read(&app.refresh(tokens.refresh()).await);
+}
+
+/// All requests come before the first is looked into: on this one thread nothing else runs.
+#[tokio::test]
+async fn a_storm_of_reset_requests_leaves_others_theirs() {
+    let house = TestHouse::open().await;
+    let mut letters = house.house.open_outbox();
+    let [stormed, other] = [0, 1].map(|number| Arc::clone(&house.house.instances()[number]));
+    let from = |number: u32| Visitor {
+        address: Ipv4Addr::from_bits(0xC633_0000 + number).into(),
+        user_agent: None,
+        request: RequestId::new(Timestamp(0), 1, number.into()),
+    };
+    for number in 0..400 {
+        let login = if number == 0 { "alice".to_owned() } else { format!("nobody{number}") };
+        assert!(stormed.forgotten(&from(number), &login, house.now()).expect("no fault").is_none());
+    }
+    assert!(other.forgotten(&from(0), "bob", house.now()).expect("no fault").is_none());
+    assert_eq!(letter(&mut letters).await.to.as_str(), "alice@example.com");
+    assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com");
+    let reasons: Vec<String> = house.audit().await.into_iter().map(|row| row.reason).collect();
+    assert_eq!(reasons.iter().filter(|reason| *reason == "too_many_questions").count(), 400 - 256);
+}

@@ -1,0 +1,240 @@
+//! One instance of a process, while another is stormed by what the two share: the threads that compare passwords, reset
+//! requests, the decoder of pictures, the queue of changes. The flows are called in this process; HTTP is left out.
+
+use std::io::Cursor;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use model::Moment;
+use oauth::secret::Presented;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use web::SystemDice;
+
+use crate::Effort;
+use crate::postgres::with_database;
+use crate::stats::{Spread, percentile};
+use crate::tenant::{RealWorld, Tenant, sign_in, visitor, visitor_from};
+use flows::World as _;
+
+/// What this instance does, one after another, in each weather of each round.
+const REFRESHES: usize = 200;
+const SIGN_INS: usize = 100;
+
+#[derive(Clone, Copy)]
+enum Storm {
+    SignIns,
+    Resets,
+    Pictures,
+    Changes,
+}
+
+impl Storm {
+    const ALL: [Self; 4] = [Self::SignIns, Self::Resets, Self::Pictures, Self::Changes];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SignIns => "sign-ins",
+            Self::Resets => "reset requests",
+            Self::Pictures => "pictures",
+            Self::Changes => "refreshes",
+        }
+    }
+
+    /// Callers at once. Those of changes are more than the queue of changes holds.
+    const fn callers(self) -> usize {
+        match self {
+            Self::SignIns => 256,
+            Self::Resets | Self::Pictures => 16,
+            Self::Changes => 1200,
+        }
+    }
+}
+
+/// What one does while the other is stormed, as measured. Times in milliseconds.
+pub(crate) struct Beside {
+    pub(crate) database: &'static str,
+    pub(crate) storm: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) quiet: Spread,
+    pub(crate) stormed: Spread,
+    /// The p99 in the storm by that before it, round by round.
+    pub(crate) times: Spread,
+    /// Of the storm, what was done.
+    pub(crate) per_second: Spread,
+}
+
+/// SQLite always; PostgreSQL where there is a server to ask.
+pub(crate) async fn measure(effort: Effort, postgres: Option<&str>) -> Result<Vec<Beside>> {
+    let folder = TempDir::new()?;
+    let url = format!("sqlite:{}", folder.path().join("house.db").display());
+    let mut measured = all(&url, "SQLite", effort).await?;
+    if let Some(server) = postgres {
+        measured.extend(with_database(server, async |url| all(url, "PostgreSQL", effort).await).await?);
+    }
+    Ok(measured)
+}
+
+/// p99 of refreshes and of sign-ins, in milliseconds.
+type Felt = [f64; 2];
+
+struct Round {
+    quiet: Felt,
+    stormed: Felt,
+    per_second: f64,
+}
+
+async fn all(url: &str, database: &'static str, effort: Effort) -> Result<Vec<Beside>> {
+    let [stormed, other] = Tenant::open_both(url).await?;
+    let mut measured = Vec::new();
+    for storm in Storm::ALL {
+        let mut rounds = Vec::new();
+        for round in 0..=effort.rounds {
+            eprint!("\rround {round} of {}: {database}, {}   ", effort.rounds, storm.name());
+            let quiet = felt(&other, effort).await?;
+            let clouds = Clouds::gather(&stormed, storm, round).await?;
+            let stormed = felt(&other, effort).await?;
+            let per_second = clouds.pass().await?;
+            // The first round warms pools and tables, and is not counted.
+            if round > 0 {
+                rounds.push(Round { quiet, stormed, per_second });
+            }
+        }
+        for (place, what) in ["refreshes", "sign-ins"].into_iter().enumerate() {
+            let of = |value: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(value));
+            measured.push(Beside {
+                database,
+                storm: storm.name(),
+                what,
+                quiet: of(&|round| round.quiet[place]),
+                stormed: of(&|round| round.stormed[place]),
+                times: of(&|round| round.stormed[place] / round.quiet[place]),
+                per_second: of(&|round| round.per_second),
+            });
+        }
+    }
+    eprintln!();
+    other.house.close().await;
+    Ok(measured)
+}
+
+async fn felt(tenant: &Arc<Tenant>, effort: Effort) -> Result<Felt> {
+    let mut token = tenant.refresh_tokens(1).await?.remove(0);
+    let mut refreshes = Vec::new();
+    for _ in 0..effort.of(REFRESHES) {
+        let begun = Instant::now();
+        token = tenant.refresh(&token).await?;
+        refreshes.push(u32::try_from(begun.elapsed().as_micros())?);
+    }
+    let mut sign_ins = Vec::new();
+    for _ in 0..effort.of(SIGN_INS) {
+        let begun = Instant::now();
+        sign_in(&tenant.instance, visitor(), "alice").await?;
+        sign_ins.push(u32::try_from(begun.elapsed().as_micros())?);
+    }
+    Ok([&mut refreshes, &mut sign_ins].map(|latencies| percentile(latencies, 99) / 1e3))
+}
+
+/// The storm, until it is told to pass.
+struct Clouds {
+    over: Arc<AtomicBool>,
+    done: Arc<AtomicU32>,
+    begun: Instant,
+    tasks: JoinSet<()>,
+}
+
+impl Clouds {
+    async fn gather(tenant: &Arc<Tenant>, storm: Storm, round: u32) -> Result<Self> {
+        let mut tokens = match storm {
+            Storm::Changes => tenant.refresh_tokens(storm.callers()).await?,
+            Storm::SignIns | Storm::Resets | Storm::Pictures => Vec::new(),
+        };
+        let picture: Arc<[u8]> = picture()?.into();
+        // The first byte of the networks is the round: no account of one comes again in another.
+        let next = Arc::new(AtomicU32::new((10 + round) << 24));
+        let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let mut tasks = JoinSet::new();
+        for _ in 0..storm.callers() {
+            let mut caller = Caller {
+                tenant: Arc::clone(tenant),
+                next: Arc::clone(&next),
+                picture: Arc::clone(&picture),
+                token: tokens.pop().unwrap_or_default(),
+            };
+            let (over, done) = (Arc::clone(&over), Arc::clone(&done));
+            tasks.spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    if caller.act(storm).await.is_ok() {
+                        done.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        // Told to come back.
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+            });
+        }
+        // Until all of them are in the queue.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Ok(Self { over, done, begun: Instant::now(), tasks })
+    }
+
+    /// What was done a second.
+    async fn pass(mut self) -> Result<f64> {
+        let per_second = f64::from(self.done.load(Ordering::Relaxed)) / self.begun.elapsed().as_secs_f64();
+        self.over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended?;
+        }
+        Ok(per_second)
+    }
+}
+
+struct Caller {
+    tenant: Arc<Tenant>,
+    next: Arc<AtomicU32>,
+    picture: Arc<[u8]>,
+    token: String,
+}
+
+impl Caller {
+    async fn act(&mut self, storm: Storm) -> Result<()> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (instance, visitor) = (&self.tenant.instance, visitor_from(Ipv4Addr::from_bits(number)));
+        let mut dice = SystemDice;
+        let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+        match storm {
+            // Every fourth password is right.
+            Storm::SignIns if number.is_multiple_of(4) => drop(sign_in(instance, visitor, "bob").await?),
+            Storm::SignIns => {
+                let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
+                let _refused = instance.sign_in(&mut moment, &visitor, (&login, &wrong), ("", None)).await?;
+            }
+            Storm::Resets => {
+                let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };
+                let _wait = instance.forgotten(&visitor, &login, moment.now)?;
+                // 16 000 a second in all, at most.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Storm::Pictures => {
+                let chosen = (&self.tenant.browser, self.picture.to_vec());
+                let _kept = instance.choose_picture(&mut moment, &visitor, chosen).await?;
+            }
+            Storm::Changes => self.token = self.tenant.refresh(&self.token).await?,
+        }
+        Ok(())
+    }
+}
+
+/// As large as a camera makes them.
+fn picture() -> Result<Vec<u8>> {
+    let image = image::RgbImage::from_fn(4000, 3000, |x, y| {
+        image::Rgb([(x / 16).to_le_bytes()[0], (y / 16).to_le_bytes()[0], 128])
+    });
+    let mut bytes = Vec::new();
+    image::DynamicImage::ImageRgb8(image).write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Jpeg)?;
+    anyhow::ensure!(bytes.len() <= flows::profile::LARGEST_PICTURE, "{} bytes", bytes.len());
+    Ok(bytes)
+}
