@@ -17,9 +17,10 @@ use self::address::Dialler;
 use self::connection::Connected;
 pub(crate) use self::connection::fault;
 use crate::batch::{Batch, Outcome, Sql, Statement};
+use crate::database::in_time;
 use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
-use crate::{Fault, migrate};
+use crate::{Fault, Trouble, migrate};
 
 /// Connections that write.
 const WRITERS: u32 = 16;
@@ -71,20 +72,26 @@ impl Postgres {
     }
 
     /// Runs in a task of its own: a caller that goes away leaves neither half a batch nor a lost connection.
-    pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+    pub(crate) async fn commit(&self, batch: Batch, until: Instant) -> Result<Outcome, Fault> {
         let shared = Arc::clone(&self.0);
         let queued = Arc::clone(&shared.batches).try_acquire_owned().map_err(|error| refused(&error))?;
         let committed = tokio::spawn(async move {
             let _queued = queued;
-            shared.commit(&batch.statements).await
+            // A connection that does not answer is closed with the work on it.
+            in_time(until, shared.commit(&batch.statements)).await
         });
         committed.await.map_err(Fault::failed)?
     }
 
-    pub(crate) async fn query(&self, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+    pub(crate) async fn query(&self, sql: Sql, params: Vec<Value>, until: Instant) -> Result<Vec<Row>, Fault> {
         let _queued = self.0.questions.try_acquire().map_err(|error| refused(&error))?;
-        let reader = self.0.reader().await?;
-        reader.query(&sql, &params).await
+        let reader = in_time(until, self.0.reader()).await?;
+        let answer = in_time(until, reader.query(&sql, &params)).await;
+        if Instant::now() >= until {
+            // Others that wait on it have a deadline too.
+            reader.give_up();
+        }
+        answer
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {
@@ -108,10 +115,10 @@ impl Postgres {
 }
 
 fn refused(error: &TryAcquireError) -> Fault {
-    Fault::unavailable(match error {
-        TryAcquireError::NoPermits => "the queue of the database is full",
-        TryAcquireError::Closed => "the database is closed",
-    })
+    match error {
+        TryAcquireError::NoPermits => Fault::because(Trouble::Crowded, "the queue of the database is full"),
+        TryAcquireError::Closed => Fault::unavailable("the database is closed"),
+    }
 }
 
 impl Shared {
@@ -128,7 +135,7 @@ impl Shared {
     async fn writer(&self) -> Result<(Connected, SemaphorePermit<'_>), Fault> {
         let permit = timeout(WAIT, self.writers.acquire())
             .await
-            .map_err(|_| Fault::unavailable("all connections are busy"))?
+            .map_err(|_| Fault::because(Trouble::Crowded, "all connections are busy"))?
             .map_err(|_| Fault::unavailable("the database is closed"))?;
         while let Some(connected) = self.last_used() {
             if !connected.is_closed() {

@@ -1,6 +1,7 @@
 //! SQLite: one thread owns the writing connection and commits many callers' batches at once; a few threads read.
 
 mod connection;
+mod file;
 mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -12,13 +13,16 @@ use std::thread::{self, JoinHandle};
 
 use flume::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::connection::{Access, Connected};
+use self::file::OpenFile;
 use self::writer::Writer;
 use crate::batch::{Batch, Outcome, Sql};
+use crate::database::in_time;
 use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
-use crate::{Fault, migrate};
+use crate::{Fault, Trouble, migrate};
 
 /// Work that may wait for a thread; more is refused at once.
 const QUEUE: usize = 1024;
@@ -26,7 +30,8 @@ const QUEUE: usize = 1024;
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
 
 enum Write {
-    Commit(Batch, Reply<Outcome>),
+    /// Not begun after the given time: nobody waits for it any more.
+    Commit(Batch, Reply<Outcome>, Instant),
     Version(Reply<bool>),
     Stop,
 }
@@ -38,6 +43,7 @@ enum Read {
 
 pub(crate) struct Sqlite {
     path: PathBuf,
+    file: Arc<OpenFile>,
     writes: Sender<Write>,
     reads: Sender<Read>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -57,7 +63,8 @@ impl Sqlite {
         let commits = Arc::<Commits>::default();
 
         let (writes, queue) = flume::bounded(QUEUE);
-        let owner = Writer::open(&path, Arc::clone(&commits))?;
+        let file = Arc::new(OpenFile::at(&path)?);
+        let owner = Writer::open(&path, Arc::clone(&file), Arc::clone(&commits))?;
         let owner = spawn("store-writer", move || owner.serve(&queue))?;
 
         let (reads, queue) = flume::bounded(QUEUE);
@@ -69,7 +76,7 @@ impl Sqlite {
         });
         let readers = readers.collect::<Result<_, Fault>>()?;
 
-        Ok(Self { path, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), commits })
+        Ok(Self { path, file, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), commits })
     }
 
     pub(crate) async fn migrate(&self) -> Result<(), Fault> {
@@ -82,18 +89,19 @@ impl Sqlite {
         .await
     }
 
-    pub(crate) async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
-        ask(&self.writes, |reply| Write::Commit(batch, reply)).await
+    pub(crate) async fn commit(&self, batch: Batch, until: Instant) -> Result<Outcome, Fault> {
+        in_time(until, ask(&self.writes, |reply| Write::Commit(batch, reply, until))).await
     }
 
-    pub(crate) async fn query(&self, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
-        ask(&self.reads, |reply| Read::Query(sql, params, reply)).await
+    pub(crate) async fn query(&self, sql: Sql, params: Vec<Value>, until: Instant) -> Result<Vec<Row>, Fault> {
+        self.file.is_here()?;
+        in_time(until, ask(&self.reads, |reply| Read::Query(sql, params, reply))).await
     }
 
     /// Asks the writing connection: `data_version` moves only for commits of other connections, and the only
     /// other one in this process that writes is the one that migrates.
-    pub(crate) async fn changed_elsewhere(&self) -> Result<bool, Fault> {
-        ask(&self.writes, Write::Version).await
+    pub(crate) async fn changed_elsewhere(&self, until: Instant) -> Result<bool, Fault> {
+        in_time(until, ask(&self.writes, Write::Version)).await
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {
@@ -140,7 +148,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 async fn ask<W, T>(queue: &Sender<W>, work: impl FnOnce(Reply<T>) -> W) -> Result<T, Fault> {
     let (reply, answer) = oneshot::channel();
     queue.try_send(work(reply)).map_err(|refused| match refused {
-        TrySendError::Full(_) => Fault::unavailable("the queue of the database is full"),
+        TrySendError::Full(_) => Fault::because(Trouble::Crowded, "the queue of the database is full"),
         TrySendError::Disconnected(_) => Fault::unavailable("the database is closed"),
     })?;
     answer.await.map_err(|_| Fault::unavailable("the database was closed before it got to this"))?
