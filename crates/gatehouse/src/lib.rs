@@ -14,4 +14,4 @@ pub mod problem;
 pub mod signals;
 pub mod tls;
 pub mod traces;
-mod watch;
+pub mod watch;

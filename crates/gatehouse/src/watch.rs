@@ -27,14 +27,14 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// What is shown to the operator's network.
-pub(crate) struct Shown {
-    pub(crate) listeners: Vec<TcpListener>,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) hosts: Vec<HostName>,
+pub struct Shown {
+    pub listeners: Vec<TcpListener>,
+    pub gate: Arc<Gate>,
+    pub hosts: Vec<HostName>,
 }
 
 /// The other end of the thread, which goes on until this is dropped.
-pub(crate) struct Watch {
+pub struct Watch {
     stop: watch::Receiver<bool>,
     show: Option<oneshot::Sender<Shown>>,
     hide: Option<oneshot::Sender<()>>,
@@ -45,7 +45,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// From now on neither SIGINT nor SIGTERM ends the process by itself.
-    pub(crate) fn start() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("the runtime of the watch does not start")?;
         let (told, stop) = watch::channel(false);
@@ -63,7 +63,7 @@ impl Watch {
     }
 
     /// Done at the first SIGINT or SIGTERM.
-    pub(crate) fn stop(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn stop(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.stop.clone();
         async move {
             // The thread lives as long as we do.
@@ -72,19 +72,19 @@ impl Watch {
     }
 
     /// Whose work is told of if it cannot be written down in time.
-    pub(crate) fn over(&self, house: &Arc<House>) {
+    pub fn over(&self, house: &Arc<House>) {
         let _first = self.house.set(Arc::clone(house));
     }
 
     /// Answers on these listeners from now on.
-    pub(crate) fn show(&mut self, shown: Shown) {
+    pub fn show(&mut self, shown: Shown) {
         if let Some(show) = self.show.take() {
             let _thread_lives = show.send(shown);
         }
     }
 
     /// Closes the listeners, and lets go of what was shown.
-    pub(crate) async fn hide(&mut self) {
+    pub async fn hide(&mut self) {
         // Without anything to show, nothing is waited for.
         self.show = None;
         self.hide = None;
@@ -148,7 +148,7 @@ fn end_at_last(house: &OnceLock<Arc<House>>) {
 }
 
 /// Says what is lost with the process.
-pub(crate) fn tell_unwritten(house: Option<&Arc<House>>) {
+pub fn tell_unwritten(house: Option<&Arc<House>>) {
     for (instance, bytes) in house.into_iter().flat_map(|house| house.unwritten()) {
         tracing::error!(instance, bytes, "audit events are lost: the database did not take them before the end");
     }
