@@ -76,7 +76,7 @@ fn health_and_the_signal_to_stop_are_answered_while_every_worker_is_blocked() {
     let ((begun, begins), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
     runtime.spawn(async move {
         begun.send(()).expect("the test waits");
-        drop(released.recv());
+        let _released = released.recv();
     });
     begins.recv().expect("the worker is blocked");
     for _ in 0..5 {
@@ -93,7 +93,7 @@ fn health_and_the_signal_to_stop_are_answered_while_every_worker_is_blocked() {
     let ((begun, begins), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
     runtime.spawn(async move {
         begun.send(()).expect("the test waits");
-        drop(released.recv());
+        let _released = released.recv();
     });
     begins.recv().expect("the worker is blocked");
     let kill = format!("kill -TERM {}", std::process::id());

@@ -142,8 +142,8 @@ impl Database {
         let until = Instant::now() + DEADLINE;
         let _work = self.writes().begin();
         let answer = match self.driver() {
-            Driver::Sqlite(sqlite) => sqlite.commit(batch, until).await,
-            // Boxed, here and below: callers on SQLite need not carry its state.
+            // Boxed, here and below: callers need not carry a driver's state.
+            Driver::Sqlite(sqlite) => Box::pin(sqlite.commit(batch, until)).await,
             Driver::Postgres(postgres) => Box::pin(postgres.commit(batch, until)).await,
         };
         self.writes().note(&answer);
@@ -156,7 +156,7 @@ impl Database {
         let until = Instant::now() + DEADLINE;
         let _work = self.reads().begin();
         let answer = match self.driver() {
-            Driver::Sqlite(sqlite) => sqlite.query(sql, params, until).await,
+            Driver::Sqlite(sqlite) => Box::pin(sqlite.query(sql, params, until)).await,
             Driver::Postgres(postgres) => Box::pin(postgres.query(sql, params, until)).await,
         };
         let answer = answer.map_err(|fault| match fault.trouble() {
