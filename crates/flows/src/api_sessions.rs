@@ -28,7 +28,7 @@ use uuid::Uuid;
 use self::looks::Looks;
 use self::waiting::Waiting;
 use crate::audit::Trail;
-use crate::guard::{GuardRefusal, TokenRefusal, in_time};
+use crate::guard::{GuardRefusal, TokenRefusal};
 use crate::instance::Instance;
 use crate::meters::Meters;
 use crate::{Answer, Fault};
@@ -252,7 +252,7 @@ impl Instance {
         visitor: &Visitor,
     ) -> Answer<ApiSessionId, GuardRefusal> {
         const OVER: GuardRefusal = GuardRefusal::Legacy(LegacyRefusal::SessionOver);
-        let row = in_time(self.store.live_api_session(&calling.key)).await?;
+        let row = self.store.live_api_session(&calling.key).await?;
         if row.is_none_or(|row| !calling.is_for(row.id)) {
             return Ok(Err(OVER));
         }
@@ -282,7 +282,7 @@ impl Instance {
                 }
                 Step::Prolong(end) => {
                     let call = self.store.prolong_api_session(&calling.key, moment.now, end);
-                    let written = in_time(self.store.commit(Batch::new().with(call))).await?;
+                    let written = self.store.commit(Batch::new().with(call)).await?;
                     if written == Outcome::Committed
                         && let Some(id) = self.join_session(calling, moment.now).await?
                     {
@@ -301,7 +301,7 @@ impl Instance {
                     }
                     Attempt::Overtaken => {}
                 },
-                Step::CloseDue => in_time(self.close_due_sessions(moment)).await?,
+                Step::CloseDue => self.close_due_sessions(moment).await?,
                 Step::Refuse(no_seat) => {
                     self.tell_no_seat(calling, no_seat, (moment.now, visitor))?;
                     return Ok(Err(GuardRefusal::NoSeat(no_seat)));
@@ -313,7 +313,7 @@ impl Instance {
 
     /// `None` if it is gone meanwhile.
     async fn join_session(&self, calling: &Calling<'_>, now: Timestamp) -> Result<Option<ApiSessionId>, Fault> {
-        let Some(row) = in_time(self.store.live_api_session(&calling.key)).await? else { return Ok(None) };
+        let Some(row) = self.store.live_api_session(&calling.key).await? else { return Ok(None) };
         let live = self.api_sessions.learn(row);
         self.api_sessions.called(&live, calling.application, now);
         Ok(Some(live.id))
@@ -349,7 +349,7 @@ impl Instance {
         batch.extend(self.store.expect_room_under_ceilings(admission, new.user, new.application));
         batch.push(self.store.open_api_session(&new));
         batch.push(Trail::new(&self.store, moment.dice, now).event(&event));
-        match in_time(self.store.commit(batch.into())).await? {
+        match self.store.commit(batch.into()).await? {
             Outcome::GuardFailed { statement: TOKEN_GUARD } => Ok(Attempt::TokenEnded),
             Outcome::GuardFailed { .. } => Ok(Attempt::Overtaken),
             Outcome::Committed => {

@@ -6,18 +6,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use model::seat::SessionKey;
 use model::{ApplicationId, AuthorizationId, ReferenceTokenId, SessionId, Timestamp, UserId};
-use store::{Batch, Change, ChangeKind, Outcome};
+use store::{Batch, Change, ChangeKind, Outcome, Trouble};
 use uuid::Uuid;
 
 use crate::Fault;
-use crate::guard::in_time;
+use crate::fault_log::Affected;
 use crate::instance::Instance;
 use crate::keys::KeyRing;
 use crate::memory::Register;
 use crate::seal::RootSecret;
+
+/// Who needs memory to catch up waits no longer: a round asks the database several times, and others wait for their turn.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+async fn in_time(following: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    // Boxed: it is large, and most calls never come here.
+    let done = tokio::time::timeout(PATIENCE, Box::pin(following)).await;
+    done.unwrap_or_else(|_| Err(Fault::because(Trouble::Silent, "memory does not catch up in time")))
+}
 
 /// How far this node's memory has followed the change feed of one instance.
 pub(crate) struct Following {
@@ -92,11 +102,11 @@ impl Instance {
         let outcome = self.store.commit(batch).await?;
         match in_time(self.catch_up(now)).await {
             Ok(()) => unfollowed.followed(),
-            Err(fault) => tracing::error!(
-                fault = &fault as &dyn std::error::Error,
-                instance = %self.name,
-                "a change is committed, but memory cannot follow it; requests wait for the database until it can"
-            ),
+            Err(fault) => {
+                let what = "a change is committed, but memory cannot follow it; requests ask the database until it can";
+                let affected = Affected { instance: Some(&self.name), request: None };
+                self.faults.report(&fault, what, affected);
+            }
         }
         Ok(outcome)
     }

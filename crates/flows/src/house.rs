@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use model::fair::Receiver;
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
-use store::Database;
+use store::{Database, Trouble};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::fault_log::{Affected, FaultLog};
 use crate::feed::Feed;
 use crate::forgotten::{Forgotten, questions};
+use crate::health::Probing;
 use crate::instance::{Instance, Shared};
 use crate::mail::{Letters, Outbox};
-use crate::tasks::{Panics, Stopping, supervise};
+use crate::tasks::{Panics, Stopping, Turns, supervise};
 use crate::throttle::WaitingPlaces;
 use crate::{Fault, FaultKind, MasterKey, Passwords};
 
@@ -61,6 +63,11 @@ pub struct House {
     passwords: Arc<Passwords>,
     keys_wanted: Arc<Notify>,
     panics: Panics,
+    /// On which everything runs that belongs to the house.
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) turns: Turns,
+    pub(crate) faults: Arc<FaultLog>,
+    pub(crate) probing: Probing,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -85,6 +92,23 @@ const TIDY_EVERY: u32 = 300;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How often somebody looks whether a signing key is due.
 const KEYS_EVERY: Duration = Duration::from_mins(1);
+/// How often the database is asked whether it works.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// What a turn of a background task gets to end in when the server stops.
+const LAST_TURN: Duration = Duration::from_secs(2);
+
+/// The background tasks, with their periods. A beat comes more often than every second, but on a busy disk a turn may take as
+/// long.
+const TASKS: [(&str, Duration); 6] = [
+    ("follow", Duration::from_secs(1)),
+    ("beat", Duration::from_secs(1)),
+    ("reset-requests", QUESTIONS_EVERY),
+    ("seal", Duration::from_secs(1)),
+    ("keys", KEYS_EVERY),
+    ("probe", Duration::from_secs(2)),
+];
+/// A task that waits for questions says so often that it does.
+const QUESTIONS_EVERY: Duration = Duration::from_secs(10);
 
 impl House {
     /// The database must be migrated, and every site's instance must exist in it.
@@ -107,6 +131,7 @@ impl House {
             feed: Arc::new(Feed::new(database.is_embedded())),
             node: world.dice().id(world.now()),
             keys_wanted: Arc::default(),
+            faults: Arc::default(),
             database: database.clone(),
         };
         let mut stored: HashMap<String, _> =
@@ -164,6 +189,10 @@ impl House {
             passwords: shared.passwords,
             keys_wanted: shared.keys_wanted,
             panics: Panics::default(),
+            runtime: tokio::runtime::Handle::current(),
+            turns: Turns::new(&TASKS),
+            faults: shared.faults,
+            probing: Probing::default(),
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
@@ -172,6 +201,7 @@ impl House {
         house.keep_running("reset-requests", move |house, stopping| answer(asked.clone(), house, stopping));
         house.keep_running("seal", seal);
         house.keep_running("keys", keep_keys);
+        house.keep_running("probe", probe);
         Ok(house)
     }
 
@@ -255,9 +285,8 @@ impl House {
         self.panics.read()
     }
 
-    /// Can the database be asked? For readiness.
-    pub async fn is_ready(&self) -> bool {
-        self.database.feeds().await.is_ok()
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 
     /// Memory follows everything that was committed before this call.
@@ -277,6 +306,7 @@ impl House {
             let mut dice = self.world.dice();
             let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
             worst = worst.and(instance.keep_keys(&mut moment).await);
+            self.turns.take("keys");
         }
         worst
     }
@@ -289,6 +319,7 @@ impl House {
         let mut worst = Ok(());
         for instance in &self.instances {
             worst = worst.and(instance.flush(&mut Moment { now, dice: &mut *dice }).await);
+            self.turns.take("beat");
         }
         match self.database.instances_with_due_sessions(now).await {
             Err(fault) => worst = worst.and(Err(fault)),
@@ -310,6 +341,7 @@ impl House {
         for instance in &self.instances {
             if waiting.contains(instance.store.instance()) || instance.sealer.wants_to_sign(now) {
                 worst = worst.and(instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await);
+                self.turns.take("seal");
             }
         }
         worst
@@ -319,27 +351,48 @@ impl House {
     pub async fn close(&self) {
         self.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock());
+        let until = Instant::now() + LAST_TURN;
         for task in tasks {
-            let _ended = task.await;
+            // One that waits for the database longer keeps nothing from being written down.
+            let _ended = tokio::time::timeout_at(until, task).await;
         }
         self.outbox.close();
         let mut dice = self.world.dice();
         for instance in &self.instances {
             let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
             if let Err(fault) = instance.flush_all(&mut moment).await {
-                tracing::error!(%fault, "the last timers and audit events were not written");
+                tracing::error!(fault = fault.causes(), "the last timers and audit events were not written");
             }
             if let Err(fault) = instance.sealer.finish(&mut moment).await {
-                tracing::error!(%fault, "the last audit events were not sealed; the next start does it");
+                tracing::error!(
+                    fault = fault.causes(),
+                    "the last audit events were not sealed; the next start does it"
+                );
             }
         }
         self.database.close().await;
     }
 
+    /// As [`House::close`], of which nothing is waited for longer. Whether everything was written down.
+    pub async fn close_within(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.close()).await.is_ok()
+    }
+
+    /// Audit events that are in memory alone, in bytes, by instance.
+    pub fn unwritten(&self) -> Vec<(&str, usize)> {
+        let fills = self.instances.iter().map(|instance| (instance.name.as_str(), instance.notebook().waiting));
+        fills.filter(|(_, waiting)| *waiting > 0).collect()
+    }
+
     /// A fault of one instance takes the trust in memory from that instance alone.
     async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
         let begun = Instant::now();
-        follower.behind |= self.database.changed_elsewhere().await?;
+        let changed = self.database.changed_elsewhere().await;
+        if matches!(&changed, Err(fault) if fault.trouble() == Trouble::Replaced) {
+            // What others change is somewhere else.
+            self.instances.iter().for_each(|instance| instance.following.mark_behind());
+        }
+        follower.behind |= changed?;
         if !follower.behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
             return Ok(());
         }
@@ -386,14 +439,12 @@ async fn beats(stopping: &mut Stopping) -> bool {
     tokio::time::timeout(BEAT, stopping.wait_for(|stop| *stop)).await.is_err()
 }
 
-/// Says once when something stops working.
-fn tell(well: &mut bool, done: Result<(), Fault>, what: &str) {
-    match done {
-        Ok(()) => *well = true,
-        Err(fault) => {
-            if std::mem::take(well) {
-                tracing::error!(%fault, "{what}");
-            }
+impl House {
+    /// Ends a turn of a background task.
+    fn end_turn(&self, task: &str, done: Result<(), Fault>, what: &str) {
+        self.turns.take(task);
+        if let Err(fault) = done {
+            self.faults.report(&fault, what, Affected::default());
         }
     }
 }
@@ -402,15 +453,13 @@ fn tell(well: &mut bool, done: Result<(), Fault>, what: &str) {
 async fn follow(house: Arc<House>, mut stopping: Stopping) {
     // Behind from the start: what changed between loading and now was nobody's to tell.
     let mut follower = Follower { seen: HashMap::new(), behind: true };
-    let mut well = true;
     while beats(&mut stopping).await {
         let done = house.follow_changes(&mut follower).await;
-        tell(&mut well, done, "the database does not answer; memory may be behind");
+        house.end_turn("follow", done, "memory may be behind");
     }
 }
 
 async fn beat(house: Arc<House>, mut stopping: Stopping) {
-    let mut well = true;
     for beat in 1_u32.. {
         if !beats(&mut stopping).await {
             return;
@@ -420,7 +469,7 @@ async fn beat(house: Arc<House>, mut stopping: Stopping) {
             let tidied = if beat.is_multiple_of(TIDY_EVERY) { house.tidy().await } else { Ok(()) };
             beaten.and(tidied)
         };
-        tell(&mut well, done.await, "the database does not answer; timers wait to be written down");
+        house.end_turn("beat", done.await, "timers and audit events wait to be written down");
     }
 }
 
@@ -430,30 +479,31 @@ async fn answer(asked: Receiver<InstanceId, Forgotten>, house: Arc<House>, mut s
     loop {
         let question = tokio::select! {
             question = asked.recv_async() => question,
+            () = tokio::time::sleep(QUESTIONS_EVERY) => {
+                house.turns.take("reset-requests");
+                continue;
+            }
             _ = stopping.wait_for(|stop| *stop) => None,
         };
         let Some((_, question)) = question else { return };
-        if let Err(fault) = question.answer(&mut *house.world.dice()).await {
-            tracing::error!(%fault, "a forgotten password could not be looked into");
-        }
+        let done = question.answer(&mut *house.world.dice()).await;
+        house.end_turn("reset-requests", done, "a forgotten password could not be looked into");
     }
 }
 
 /// Apart from the beat: what is sealed late is late for nobody but the auditor.
 async fn seal(house: Arc<House>, mut stopping: Stopping) {
-    let mut well = true;
     while beats(&mut stopping).await {
-        tell(&mut well, house.seal().await, "the audit is not sealed");
+        house.end_turn("seal", house.seal().await, "the audit is not sealed");
     }
 }
 
 /// Apart from everything else: an RSA key is a search for primes.
 async fn keep_keys(house: Arc<House>, mut stopping: Stopping) {
-    let mut well = true;
     loop {
         // Many keys may be due at once: a server that stops does not wait until all are made.
         tokio::select! {
-            done = house.keep_keys() => tell(&mut well, done, "signing keys are not rotated"),
+            done = house.keep_keys() => house.end_turn("keys", done, "signing keys are not rotated"),
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         let wanted = tokio::time::timeout(KEYS_EVERY, house.keys_wanted.notified());
@@ -461,5 +511,13 @@ async fn keep_keys(house: Arc<House>, mut stopping: Stopping) {
             _woken_or_due = wanted => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
+    }
+}
+
+/// Asks the database whether it works, so that readiness need not.
+async fn probe(house: Arc<House>, mut stopping: Stopping) {
+    while tokio::time::timeout(PROBE_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
+        house.probe().await;
+        house.turns.take("probe");
     }
 }

@@ -17,9 +17,9 @@ use crate::api_sessions::ApiSessions;
 use crate::audit::{Notebook, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
+use crate::fault_log::FaultLog;
 use crate::feed::Feed;
 use crate::forgotten::Questions;
-use crate::guard::in_time;
 pub use crate::keys::KeyRing;
 use crate::legacy::{KnownPasswords, LegacyUses};
 use crate::mail::Outbox;
@@ -78,6 +78,7 @@ pub struct Instance {
     /// Woken when something is to be signed for which there is no key yet.
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) following: Following,
+    pub faults: Arc<FaultLog>,
     // Stored by `change` alone.
     pub(crate) secret: ArcSwap<RootSecret>,
     pub(crate) settings: ArcSwap<InstanceSettings>,
@@ -98,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) questions: Questions,
     pub(crate) keys_wanted: Arc<Notify>,
+    pub(crate) faults: Arc<FaultLog>,
 }
 
 impl Instance {
@@ -156,6 +158,7 @@ impl Instance {
             flushing: tokio::sync::Mutex::default(),
             keys_wanted: Arc::clone(&shared.keys_wanted),
             following,
+            faults: Arc::clone(&shared.faults),
             secret: ArcSwap::from_pointee(secret),
             settings: ArcSwap::from_pointee(settings),
             register: ArcSwap::from_pointee(Register::new(applications)),
@@ -177,7 +180,7 @@ impl Instance {
     }
 
     pub(crate) async fn user(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
-        self.users.get(id, in_time(self.store.user(id))).await
+        self.users.get(id, self.store.user(id)).await
     }
 
     /// Tells the audit of a request that was refused before a flow began: unreadable, or not from our own form.

@@ -12,10 +12,12 @@ pub mod domain;
 pub mod email;
 mod erase;
 pub mod exchange;
+pub mod fault_log;
 mod feed;
 mod forgotten;
 pub mod forms;
 pub mod guard;
+pub mod health;
 pub mod house;
 pub mod instance;
 mod keys;
@@ -51,7 +53,7 @@ pub use house::{DefaultInstance, House, RefusedInstance, Site, World};
 pub use instance::Instance;
 pub use passwords::{AcceptedPassword, Passwords};
 pub use seal::MasterKey;
-pub use store::{Database, DatabaseUrl, Fault, FaultKind, Look};
+pub use store::{Database, DatabaseUrl, Fault, FaultKind, Look, Trouble};
 
 /// A refusal is an answer to the caller; only a fault is a failure of ours.
 pub type Answer<T, R> = Result<Result<T, R>, Fault>;

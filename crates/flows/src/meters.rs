@@ -1,10 +1,12 @@
 //! What the house counts of itself, for whoever watches it. Nothing here names a person, an app or an address.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::meter::{Count, Tally};
 use model::seat::CloseReason;
 
+use crate::fault_log::FaultLog;
 use crate::house::House;
 use crate::{Fault, Instance};
 
@@ -79,6 +81,22 @@ impl House {
             }
         });
         Ok(seats.collect())
+    }
+
+    /// As [`House::seats`], asked where the connections of the database live, whichever runtime waits for the answer.
+    pub async fn seats_aside(self: Arc<Self>) -> Option<Vec<SeatFigures>> {
+        let house = Arc::clone(&self);
+        self.runtime.spawn(async move { house.seats().await }).await.ok()?.ok()
+    }
+
+    /// Where faults are reported.
+    pub fn faults(&self) -> &FaultLog {
+        &self.faults
+    }
+
+    /// For how long each background task has had no turn.
+    pub fn idle_tasks(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        self.turns.all().map(|(name, idle, _)| (name, idle))
     }
 
     pub fn store_figures(&self) -> store::Figures<'_> {

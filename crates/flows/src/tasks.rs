@@ -1,15 +1,68 @@
 //! Work in the background: tasks that are started again when they panic, and threads that give way to requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::meter::Tally;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub(crate) type Stopping = watch::Receiver<bool>;
 
 /// How often each task panicked, by its name.
 pub(crate) type Panics = Arc<Tally>;
+
+/// When each task last had its turn.
+pub(crate) struct Turns {
+    born: Instant,
+    tasks: Vec<Turn>,
+}
+
+struct Turn {
+    name: &'static str,
+    period: Duration,
+    /// In milliseconds.
+    last: AtomicU64,
+}
+
+/// A task that has had no turn for so many of its periods stands still.
+const MISSED: u32 = 10;
+
+impl Turns {
+    /// Tasks with their periods.
+    pub(crate) fn new(tasks: &[(&'static str, Duration)]) -> Self {
+        let turn = |(name, period): &(&'static str, Duration)| Turn { name, period: *period, last: AtomicU64::new(0) };
+        Self { born: Instant::now(), tasks: tasks.iter().map(turn).collect() }
+    }
+
+    pub(crate) fn take(&self, name: &str) {
+        self.take_at(name, Instant::now());
+    }
+
+    fn take_at(&self, name: &str, now: Instant) {
+        if let Some(turn) = self.tasks.iter().find(|turn| turn.name == name) {
+            turn.last.store(self.millis(now), Ordering::Relaxed);
+        }
+    }
+
+    /// Each task, for how long it has had no turn, and whether that is too long.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, Duration, bool)> {
+        self.all_at(Instant::now())
+    }
+
+    fn all_at(&self, now: Instant) -> impl Iterator<Item = (&'static str, Duration, bool)> {
+        let now = self.millis(now);
+        self.tasks.iter().map(move |turn| {
+            let idle = Duration::from_millis(now.saturating_sub(turn.last.load(Ordering::Relaxed)));
+            (turn.name, idle, idle > turn.period * MISSED)
+        })
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    }
+}
 
 /// Runs a task until it ends by itself. A panic ends that run alone: it is logged and counted, and `start` is called
 /// again after a pause, long enough that a bug which strikes every time does not fill the log.
@@ -51,6 +104,18 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_task_without_a_turn_for_ten_periods_is_late() {
+        let turns = Turns::new(&[("quick", Duration::from_secs(1)), ("slow", Duration::from_mins(1))]);
+        let at = |seconds| turns.born + Duration::from_secs(seconds);
+        let late = |seconds| turns.all_at(at(seconds)).filter(|turn| turn.2).map(|turn| turn.0).collect::<Vec<_>>();
+        assert!(late(10).is_empty());
+        assert_eq!(late(11), ["quick"]);
+        turns.take_at("quick", at(11));
+        assert!(late(21).is_empty());
+        assert_eq!(late(601), ["quick", "slow"]);
+    }
 
     #[tokio::test]
     async fn a_task_that_panics_is_counted_and_starts_again() {

@@ -21,6 +21,7 @@ mod welcome;
 mod why;
 
 use std::num::NonZero;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
@@ -32,6 +33,9 @@ use crate::cli::{Cli, Command, ConfigCommand, Installation};
 use crate::config::{Config, Environment, Provisions};
 use crate::output::print;
 use crate::problem::Problem;
+
+/// For threads that still compute or wait for a disk.
+const LAST_BLOCKING: Duration = Duration::from_millis(500);
 
 /// The real clock and the operating system's randomness.
 pub(crate) struct SystemWorld;
@@ -50,8 +54,8 @@ impl World for SystemWorld {
 
 pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
     match cli.command {
-        Command::Demo(demo) => runtime()?.block_on(demo::run(demo, environment)),
-        Command::Serve(installation) => runtime()?.block_on(serve::run(&installation, environment)),
+        Command::Demo(demo) => run_server(demo::run(demo, environment)),
+        Command::Serve(installation) => run_server(serve::run(&installation, environment)),
         Command::Config(ConfigCommand::Check(installation)) => {
             provisions(&installation, environment)?;
             print(&format!("{} is good: the server can start with it.\n", installation.config.display()))
@@ -76,6 +80,14 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::Report(command) => runtime()?.block_on(report::run(command, environment)),
         Command::Why { target, reference } => runtime()?.block_on(why::run(&target, &reference, environment)),
     }
+}
+
+/// What blocks a thread when the server ends keeps it no longer: it was told of already.
+fn run_server(server: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(server);
+    runtime.shutdown_timeout(LAST_BLOCKING);
+    ended
 }
 
 /// As many threads for what computes for long (RSA signatures, seals, pictures) as there are cores: more would only hold

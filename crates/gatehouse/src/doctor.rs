@@ -90,6 +90,7 @@ pub async fn examine(config: &Config, environment: Environment<'_>, reach: bool)
     tls::look(config, &mut report);
     network::mail(config, environment, &mut report).await;
     network::proxies(config, &mut report);
+    network::health(config, &mut report).await;
     if reach {
         network::roots(config, &mut report).await;
     }

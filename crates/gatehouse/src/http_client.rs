@@ -13,26 +13,27 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use url::Url;
+use url::{Position, Url};
 
 /// More of an answer is not read.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-pub(crate) async fn get(url: &str) -> Result<StatusCode> {
+/// Status and text of an answer.
+pub(crate) async fn get(url: &str) -> Result<(StatusCode, String)> {
     let url = Url::parse(url).context("not a URL")?;
     ask(&url, Request::builder().method(Method::GET), Bytes::new()).await
 }
 
 pub(crate) async fn post_json(url: &Url, body: Vec<u8>) -> Result<StatusCode> {
     let request = Request::builder().method(Method::POST).header(header::CONTENT_TYPE, "application/json");
-    ask(url, request, body.into()).await
+    ask(url, request, body.into()).await.map(|(status, _)| status)
 }
 
-async fn ask(url: &Url, request: hyper::http::request::Builder, body: Bytes) -> Result<StatusCode> {
+async fn ask(url: &Url, request: hyper::http::request::Builder, body: Bytes) -> Result<(StatusCode, String)> {
     let host = url.host_str().context("the URL names no host")?.trim_matches(['[', ']']).to_owned();
     let port = url.port_or_known_default().context("the URL names no port")?;
     let request = request
-        .uri(url.path())
+        .uri(&url[Position::BeforePath..Position::AfterQuery])
         .header(header::HOST, url.authority())
         .header(header::USER_AGENT, concat!("gatehouse/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(body))?;
@@ -44,7 +45,7 @@ async fn ask(url: &Url, request: hyper::http::request::Builder, body: Bytes) -> 
     exchange(stream, request).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(StatusCode, String)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -54,12 +55,13 @@ where
         let answer = sender.send_request(request).await?;
         let status = answer.status();
         // Read, so that the other side is not cut off while it answers.
-        let _ignored = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
-        Ok(status)
+        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+        let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
+        Ok((status, text.unwrap_or_default()))
     };
-    let status = answered.await;
+    let answer = answered.await;
     connection.abort();
-    status
+    answer
 }
 
 fn tls() -> ClientConfig {

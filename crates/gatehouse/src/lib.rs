@@ -14,3 +14,4 @@ pub mod problem;
 pub mod signals;
 pub mod tls;
 pub mod traces;
+pub mod watch;

@@ -4,16 +4,22 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::InstanceId;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
+use crate::condition::Condition;
 use crate::figures::Figures;
 use crate::finding::Unreadable;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, Outcome, Row, Value, migrate};
+use crate::{Batch, Fault, Outcome, Row, Trouble, Value, migrate};
+
+/// No commit and no question takes longer. Below the time that a request has, so that who waits is answered.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
 ///
@@ -95,14 +101,20 @@ impl fmt::Debug for DatabaseUrl {
 /// An open database. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
 pub struct Database {
-    driver: Arc<Driver>,
-    unreadable: Arc<Unreadable>,
+    open: Arc<Open>,
     /// Whose share of the queues the work of this handle takes.
     tenant: Tenant,
 }
 
 /// Who shares the queues with others: an instance; or, all together, work that is no instance's.
 pub(crate) type Tenant = Option<InstanceId>;
+
+struct Open {
+    driver: Driver,
+    unreadable: Unreadable,
+    writes: Condition,
+    reads: Condition,
+}
 
 pub(crate) enum Driver {
     Sqlite(Sqlite),
@@ -116,7 +128,13 @@ impl Database {
             Place::Sqlite(path) => Driver::Sqlite(Sqlite::open(path.clone()).await?),
             Place::Postgres(address) => Driver::Postgres(Postgres::open((**address).clone()).await?),
         };
-        Ok(Self { driver: Arc::new(driver), unreadable: Arc::default(), tenant: None })
+        let open = Open {
+            driver,
+            unreadable: Unreadable::default(),
+            writes: Condition::default(),
+            reads: Condition::default(),
+        };
+        Ok(Self { open: Arc::new(open), tenant: None })
     }
 
     /// Brings the tables up to this version, and answers the names of the migrations that it applied. Several nodes may do
@@ -129,7 +147,7 @@ impl Database {
     #[doc(hidden)]
     pub async fn migrate_to(&self, version: Option<i64>) -> Result<Vec<String>, Fault> {
         let target = migrate::target(version);
-        match &*self.driver {
+        match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.migrate(target).await,
             Driver::Postgres(postgres) => postgres.migrate(target).await,
         }
@@ -137,41 +155,55 @@ impl Database {
 
     /// Applies a batch, all or nothing. What is answered [`Outcome::Committed`] survives a power cut.
     ///
-    /// A caller that goes away after the batch was accepted does not undo it.
+    /// A caller that goes away after the batch was accepted does not undo it. After [`DEADLINE`] the answer is a fault, and
+    /// whether the batch took effect is unknown.
     pub async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
         assert!(!batch.announces(), "changes belong to an instance: Store::commit writes them down");
         if batch.is_empty() {
             return Ok(Outcome::Committed);
         }
-        match &*self.driver {
-            Driver::Sqlite(sqlite) => sqlite.commit(self.tenant, batch).await,
-            // Boxed, here and below: callers on SQLite need not carry its state.
-            Driver::Postgres(postgres) => Box::pin(postgres.commit(self.tenant, batch)).await,
-        }
+        let until = Instant::now() + DEADLINE;
+        let _work = self.writes().begin();
+        let answer = match self.driver() {
+            // Boxed, here and below: callers need not carry a driver's state.
+            Driver::Sqlite(sqlite) => Box::pin(sqlite.commit(self.tenant, batch, until)).await,
+            Driver::Postgres(postgres) => Box::pin(postgres.commit(self.tenant, batch, until)).await,
+        };
+        self.writes().note(&answer);
+        answer
     }
 
     /// Reads rows. A statement that writes is a fault.
     pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
         let sql = Sql(sql.into());
-        match &*self.driver {
-            Driver::Sqlite(sqlite) => sqlite.query(self.tenant, sql, params).await,
-            Driver::Postgres(postgres) => Box::pin(postgres.query(self.tenant, sql, params)).await,
-        }
+        let until = Instant::now() + DEADLINE;
+        let _work = self.reads().begin();
+        let answer = match self.driver() {
+            Driver::Sqlite(sqlite) => Box::pin(sqlite.query(self.tenant, sql, params, until)).await,
+            Driver::Postgres(postgres) => Box::pin(postgres.query(self.tenant, sql, params, until)).await,
+        };
+        let answer = answer.map_err(|fault| match fault.trouble() {
+            // Of the connection, not of the database: a question that writes is a bug.
+            Trouble::ReadOnly => Fault::failed(fault),
+            _ => fault,
+        });
+        self.reads().note(&answer);
+        answer
     }
 
     /// Whether another process may have changed the database since this was last asked.
     ///
     /// SQLite knows; on PostgreSQL, where other nodes are the rule, the answer is always yes.
     pub async fn changed_elsewhere(&self) -> Result<bool, Fault> {
-        match &*self.driver {
-            Driver::Sqlite(sqlite) => sqlite.changed_elsewhere().await,
+        match self.driver() {
+            Driver::Sqlite(sqlite) => sqlite.changed_elsewhere(Instant::now() + DEADLINE).await,
             Driver::Postgres(_) => Ok(true),
         }
     }
 
     /// One process's own file: nobody else keeps sessions in it while that process is away.
     pub fn is_embedded(&self) -> bool {
-        matches!(&*self.driver, Driver::Sqlite(_))
+        matches!(self.driver(), Driver::Sqlite(_))
     }
 
     /// Durable commits made, and batches committed in them, since opening.
@@ -182,27 +214,43 @@ impl Database {
 
     /// See [`Figures`].
     pub fn figures(&self) -> Figures<'_> {
-        match &*self.driver {
+        match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.figures(),
             Driver::Postgres(postgres) => postgres.figures(),
         }
     }
 
     pub(crate) fn unreadable(&self) -> &Unreadable {
-        &self.unreadable
+        &self.open.unreadable
     }
 
     pub(crate) fn driver(&self) -> &Driver {
-        &self.driver
+        &self.open.driver
+    }
+
+    /// How commits fare.
+    pub fn writes(&self) -> &Condition {
+        &self.open.writes
+    }
+
+    /// How questions fare.
+    pub fn reads(&self) -> &Condition {
+        &self.open.reads
     }
 
     /// Finishes what was accepted, then lets go of the database; later calls find it unavailable.
     pub async fn close(&self) {
-        match &*self.driver {
+        match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.close().await,
             Driver::Postgres(postgres) => postgres.close().await,
         }
     }
+}
+
+/// A database that has not answered by then does not.
+pub(crate) async fn in_time<T>(until: Instant, asking: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let answer = timeout_at(until, asking).await;
+    answer.unwrap_or_else(|_| Err(Fault::because(Trouble::Silent, "the database does not answer in time")))
 }
 
 /// A database as one instance sees it: tables take the instance from here and put it into every statement.

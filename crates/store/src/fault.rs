@@ -7,10 +7,80 @@ use std::sync::Arc;
 /// Whether trying again, unchanged, can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// Locked, busy, gone, pool empty, queue full: may be tried again.
+    /// What cannot be done now: full, locked, read-only, gone, too slow, queue full. May be tried again.
     Unavailable,
-    /// Everything else: disk full, corrupt file, a bug of ours.
+    /// Everything else: a corrupt file, a bug of ours.
     Failed,
+}
+
+/// What is the matter, as far as an operator can tell and mend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// No room on the database's disk.
+    Full,
+    /// The database may be read and not written.
+    ReadOnly,
+    /// Reading or writing the disk failed.
+    Disk,
+    /// The database refuses this user.
+    Denied,
+    /// Another program holds a lock on the whole database.
+    Locked,
+    /// No answer within the deadline.
+    Silent,
+    /// No connection to the server.
+    Gone,
+    /// The database's file was deleted, or another was put in its place.
+    Replaced,
+    /// A queue of ours is full.
+    Crowded,
+    /// Anything else that passes by itself.
+    Passing,
+    /// A bug of ours, or damaged data.
+    Defect,
+}
+
+impl Trouble {
+    /// Short enough for a label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "disk full",
+            Self::ReadOnly => "read-only",
+            Self::Disk => "disk error",
+            Self::Denied => "access denied",
+            Self::Locked => "locked",
+            Self::Silent => "no answer",
+            Self::Gone => "not reachable",
+            Self::Replaced => "file replaced",
+            Self::Crowded => "queue full",
+            Self::Passing => "unavailable",
+            Self::Defect => "internal error",
+        }
+    }
+
+    /// What an operator can do about it.
+    pub const fn mend(self) -> &'static str {
+        match self {
+            Self::Full => "make room on the database's disk",
+            Self::ReadOnly => {
+                "let the server write to the database: promote the standby, point `database` at the primary, or change the permissions of the file and its folder"
+            }
+            Self::Disk => "check the database's disk: errors, quota, mount options",
+            Self::Denied => "check the user, password and rights of `database`",
+            Self::Locked => "look for the program that holds a lock on the database: a backup, a second server",
+            Self::Silent => "check that the database server runs, is reachable and not overloaded",
+            Self::Gone => "check that the database server runs and is reachable",
+            Self::Replaced => "put the file back; if another one is to be used, restart the server",
+            Self::Crowded => "nothing if it passes; else a faster disk, or fewer requests",
+            Self::Passing => "nothing if it passes",
+            Self::Defect => "report it; if data may be damaged, run `gatehouse doctor`",
+        }
+    }
+
+    /// Does the database stay away from everybody? The others concern one request.
+    pub(crate) const fn is_of_the_database(self) -> bool {
+        !matches!(self, Self::Crowded | Self::Passing | Self::Defect)
+    }
 }
 
 /// A failure of ours, with its chain of causes for the log.
@@ -20,28 +90,57 @@ pub enum FaultKind {
 /// (the connection may have died while the server was committing); guards make a second attempt safe.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    kind: FaultKind,
+    trouble: Trouble,
     // Shared, because one failed commit is answered to every batch that was in it.
     cause: Arc<dyn Error + Send + Sync>,
 }
 
 impl Fault {
+    pub fn because(trouble: Trouble, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { trouble, cause: Arc::from(cause.into()) }
+    }
+
     pub fn failed(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind: FaultKind::Failed, cause: Arc::from(cause.into()) }
+        Self::because(Trouble::Defect, cause)
     }
 
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind: FaultKind::Unavailable, cause: Arc::from(cause.into()) }
+        Self::because(Trouble::Passing, cause)
     }
 
     pub fn kind(&self) -> FaultKind {
-        self.kind
+        match self.trouble {
+            Trouble::Defect => FaultKind::Failed,
+            _ => FaultKind::Unavailable,
+        }
+    }
+
+    /// Of a fault that only says that it passes, what its cause says.
+    pub fn trouble(&self) -> Trouble {
+        match self.cause.downcast_ref::<Self>() {
+            Some(cause) if self.trouble == Trouble::Passing => cause.trouble(),
+            _ => self.trouble,
+        }
+    }
+
+    /// The causes, outermost first.
+    pub fn causes(&self) -> String {
+        let mut causes = String::new();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            if !causes.is_empty() {
+                causes.push_str(": ");
+            }
+            causes.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        causes
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
+        f.write_str(match self.kind() {
             FaultKind::Unavailable => "unavailable for the moment",
             FaultKind::Failed => "internal failure",
         })
@@ -66,5 +165,17 @@ mod tests {
         let cause = fault.source().expect("a fault always has a cause");
         assert_eq!(cause.to_string(), "page 7 is torn");
         assert_eq!(Fault::unavailable("full").kind(), FaultKind::Unavailable);
+    }
+
+    #[test]
+    fn a_fault_around_another_keeps_what_the_other_knows() {
+        let full = Fault::because(Trouble::Full, "no space left");
+        assert_eq!(full.kind(), FaultKind::Unavailable);
+        let around = Fault::unavailable(full);
+        assert_eq!(
+            (around.trouble(), around.causes()),
+            (Trouble::Full, "unavailable for the moment: no space left".to_owned())
+        );
+        assert_eq!(Fault::failed(Fault::unavailable("x")).trouble(), Trouble::Defect);
     }
 }

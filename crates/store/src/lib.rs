@@ -5,6 +5,7 @@
 //! may put many callers' work into one durable commit.
 
 mod batch;
+mod condition;
 mod database;
 pub mod domain;
 mod fault;
@@ -18,8 +19,9 @@ mod tables;
 mod value;
 
 pub use batch::{Batch, Outcome, Statement, statement};
+pub use condition::{Ailment, Condition};
 pub use database::{Database, DatabaseUrl, DatabaseUrlError, Store};
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Trouble};
 pub use figures::Figures;
 pub use finding::{Damage, Finding};
 pub use look::Look;

@@ -60,6 +60,11 @@ impl Database {
         Ok(Look { software: format!("{name} {version}"), applied, known: migrate::newest(), clock })
     }
 
+    /// A question whose answer does not matter. Needs tables.
+    pub async fn try_read(&self) -> Result<(), Fault> {
+        self.query("SELECT MAX(version) FROM refinery_schema_history", vec![]).await.map(drop)
+    }
+
     /// A durable commit that leaves everything as it was. Needs tables.
     pub async fn try_write(&self) -> Result<Outcome, Fault> {
         let sql = "UPDATE refinery_schema_history SET name = name \

@@ -19,10 +19,10 @@ use self::connection::Connected;
 pub(crate) use self::connection::fault;
 use self::places::{Place, Places};
 use crate::batch::{Batch, Outcome, Sql, Statement};
-use crate::database::Tenant;
+use crate::database::{Tenant, in_time};
 use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
-use crate::{Fault, migrate};
+use crate::{Fault, Trouble, migrate};
 
 /// Connections that write.
 const WRITERS: usize = 16;
@@ -74,20 +74,35 @@ impl Postgres {
     }
 
     /// Runs in a task of its own: a caller that goes away leaves neither half a batch nor a lost connection.
-    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch) -> Result<Outcome, Fault> {
+    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<Outcome, Fault> {
         let shared = Arc::clone(&self.0);
         let waiting = shared.writers.enter(tenant)?;
         let committed = tokio::spawn(async move {
-            let place = in_time(waiting).await?;
-            shared.commit(place, &batch.statements).await
+            // A connection that does not answer is closed with the work on it.
+            in_time(until, async {
+                let place = in_turn(waiting).await?;
+                shared.commit(place, &batch.statements).await
+            })
+            .await
         });
         committed.await.map_err(Fault::failed)?
     }
 
-    pub(crate) async fn query(&self, tenant: Tenant, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
-        let _place = in_time(self.0.questions.enter(tenant)?).await?;
-        let reader = self.0.reader().await?;
-        reader.query(&sql, &params).await
+    pub(crate) async fn query(
+        &self,
+        tenant: Tenant,
+        sql: Sql,
+        params: Vec<Value>,
+        until: Instant,
+    ) -> Result<Vec<Row>, Fault> {
+        let _place = in_turn(self.0.questions.enter(tenant)?).await?;
+        let reader = in_time(until, self.0.reader()).await?;
+        let answer = in_time(until, reader.query(&sql, &params)).await;
+        if Instant::now() >= until {
+            // Others that wait on it have a deadline too.
+            reader.give_up();
+        }
+        answer
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {
@@ -105,8 +120,8 @@ impl Postgres {
     }
 }
 
-async fn in_time<T>(waiting: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    timeout(WAIT, waiting).await.map_err(|_| Fault::unavailable("all connections are busy"))?
+async fn in_turn<T>(waiting: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(WAIT, waiting).await.map_err(|_| Fault::because(Trouble::Crowded, "all connections are busy"))?
 }
 
 impl Shared {

@@ -1,6 +1,7 @@
 //! SQLite: one thread owns the writing connection and commits many callers' batches at once; a few threads read.
 
 mod connection;
+mod file;
 mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -13,14 +14,16 @@ use std::thread::{self, JoinHandle};
 use model::fair::{self, Receiver, Refused, Sender};
 use refinery::Target;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::connection::{Access, Connected};
+use self::file::OpenFile;
 use self::writer::Writer;
 use crate::batch::{Batch, Outcome, Sql};
-use crate::database::Tenant;
+use crate::database::{Tenant, in_time};
 use crate::figures::{Commits, Figures};
 use crate::value::{Row, Value};
-use crate::{Fault, migrate};
+use crate::{Fault, Trouble, migrate};
 
 /// Work that may wait for a thread, in fair shares; more is refused at once.
 const QUEUE: usize = 1024;
@@ -28,7 +31,8 @@ const QUEUE: usize = 1024;
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
 
 enum Write {
-    Commit(Batch, Reply<Outcome>),
+    /// Not begun after the given time: nobody waits for it any more.
+    Commit(Batch, Reply<Outcome>, Instant),
     Version(Reply<bool>),
 }
 
@@ -36,6 +40,7 @@ struct Read(Sql, Vec<Value>, Reply<Vec<Row>>);
 
 pub(crate) struct Sqlite {
     path: PathBuf,
+    file: Arc<OpenFile>,
     writes: Sender<Tenant, Write>,
     reads: Sender<Tenant, Read>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -55,7 +60,8 @@ impl Sqlite {
         let commits = Arc::<Commits>::default();
 
         let (writes, queue) = fair::channel(QUEUE);
-        let owner = Writer::open(&path, Arc::clone(&commits))?;
+        let file = Arc::new(OpenFile::at(&path)?);
+        let owner = Writer::open(&path, Arc::clone(&file), Arc::clone(&commits))?;
         let owner = spawn("store-writer", move || owner.serve(&queue))?;
 
         let (reads, queue) = fair::channel(QUEUE);
@@ -67,7 +73,7 @@ impl Sqlite {
         });
         let readers = readers.collect::<Result<_, Fault>>()?;
 
-        Ok(Self { path, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), commits })
+        Ok(Self { path, file, writes, reads, writer: Mutex::new(Some(owner)), readers: Mutex::new(readers), commits })
     }
 
     pub(crate) async fn migrate(&self, target: Target) -> Result<Vec<String>, Fault> {
@@ -80,18 +86,25 @@ impl Sqlite {
         .await
     }
 
-    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch) -> Result<Outcome, Fault> {
-        ask((&self.writes, tenant), |reply| Write::Commit(batch, reply)).await
+    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<Outcome, Fault> {
+        in_time(until, ask((&self.writes, tenant), |reply| Write::Commit(batch, reply, until))).await
     }
 
-    pub(crate) async fn query(&self, tenant: Tenant, sql: Sql, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
-        ask((&self.reads, tenant), |reply| Read(sql, params, reply)).await
+    pub(crate) async fn query(
+        &self,
+        tenant: Tenant,
+        sql: Sql,
+        params: Vec<Value>,
+        until: Instant,
+    ) -> Result<Vec<Row>, Fault> {
+        self.file.is_here()?;
+        in_time(until, ask((&self.reads, tenant), |reply| Read(sql, params, reply))).await
     }
 
     /// Asks the writing connection: `data_version` moves only for commits of other connections, and the only
     /// other one in this process that writes is the one that migrates.
-    pub(crate) async fn changed_elsewhere(&self) -> Result<bool, Fault> {
-        ask((&self.writes, None), Write::Version).await
+    pub(crate) async fn changed_elsewhere(&self, until: Instant) -> Result<bool, Fault> {
+        in_time(until, ask((&self.writes, None), Write::Version)).await
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {
@@ -136,7 +149,7 @@ async fn ask<W, T>(
 ) -> Result<T, Fault> {
     let (reply, answer) = oneshot::channel();
     queue.send(tenant, work(reply)).map_err(|refused| match refused {
-        Refused::Full => Fault::unavailable("the queue of the database is full"),
+        Refused::Full => Fault::because(Trouble::Crowded, "the queue of the database is full"),
         Refused::Closed => Fault::unavailable("the database is closed"),
     })?;
     answer.await.map_err(|_| Fault::unavailable("the database was closed before it got to this"))?

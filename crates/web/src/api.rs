@@ -367,8 +367,12 @@ fn nothing_here() -> Response {
 }
 
 fn fault_response(visit: &Visit, fault: &Fault) -> Response {
-    let status = render::fault_status(visit, fault);
-    let message = format!("Something went wrong on our side. Reference: {}", visit.reference());
+    failed(render::fault_status(visit, fault), &visit.reference())
+}
+
+/// What a fault is answered with.
+pub(crate) fn failed(status: StatusCode, reference: &str) -> Response {
+    let message = format!("Something went wrong on our side. Reference: {reference}");
     render::retry_later(error(status, "SystemException", message))
 }
 

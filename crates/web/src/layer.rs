@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
+use flows::fault_log::Affected;
+use flows::{Fault, Trouble};
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use model::audit::RequestId;
@@ -18,9 +20,10 @@ use model::{HostName, Timestamp};
 
 use crate::headers;
 use crate::metrics::Route;
-use crate::render;
+use crate::server::{Allowance, Overdue};
 use crate::traces::{Begun, Tracer};
 use crate::visit::Gate;
+use crate::{overdue, render};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -78,6 +81,8 @@ pub(crate) struct Stay {
     started: Instant,
     method: Method,
     uri: Uri,
+    /// `Accept-Language`, where people may ask.
+    language: Option<HeaderValue>,
     /// Of a request that is traced; with the instance that it is for.
     span: Option<(Begun, Option<Arc<str>>)>,
 }
@@ -92,8 +97,13 @@ impl Stay {
             uri: request.uri().clone(),
             span: gate.tracer.as_ref().and_then(|tracer| begin_span(tracer, gate, (arrival, request))),
             reception: Arc::clone(reception),
+            language: None,
             arrival,
         }
+    }
+
+    pub(crate) fn in_language_of(self, request: &Request) -> Self {
+        Self { language: request.headers().get(header::ACCEPT_LANGUAGE).cloned(), ..self }
     }
 
     pub(crate) const fn arrival(&self) -> Arrival {
@@ -102,7 +112,7 @@ impl Stay {
 
     /// Says what every answer says, and notes how long it took.
     pub(crate) fn end(self, mut response: Response) -> Response {
-        let Self { reception, arrival, started, method, uri, span } = self;
+        let Self { reception, arrival, started, method, uri, span, language: _ } = self;
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, HeaderValue::from_bytes(&arrival.id.digits()).expect("digits are visible ASCII"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -119,14 +129,28 @@ impl Stay {
         response
     }
 
-    /// Ends with what `answering` comes to.
-    pub(crate) async fn through(self, answering: impl Future<Output = Response>) -> Response {
-        let answered = AssertUnwindSafe(answering).catch_unwind().await;
-        let response = answered.unwrap_or_else(|_| {
-            tracing::error!(request = %self.arrival.id, "a handler panicked: this is a bug");
-            render::no_store(render::text(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.\n"))
-        });
+    /// Ends with what `answering` comes to, or with the end of the time that it has.
+    pub(crate) async fn through(self, allowance: Allowance, answering: impl Future<Output = Response>) -> Response {
+        let response = match allowance.keep(AssertUnwindSafe(answering).catch_unwind()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_panic)) => {
+                tracing::error!(request = %self.arrival.id, "a handler panicked: this is a bug");
+                let what = "Something went wrong on our side.\n";
+                render::no_store(render::text(StatusCode::INTERNAL_SERVER_ERROR, what))
+            }
+            Err(overdue) => self.overdue(overdue),
+        };
         self.end(response)
+    }
+
+    fn overdue(&self, overdue: Overdue) -> Response {
+        if !overdue.is_of_the_sender {
+            let fault = Fault::because(Trouble::Silent, "the request's time is over");
+            let affected = Affected { instance: None, request: Some(self.arrival.id) };
+            self.reception.gate.house.faults().report(&fault, "a request cannot be answered", affected);
+        }
+        let reference = self.arrival.id.to_string();
+        overdue::answer(overdue, self.uri.path(), &reference, self.language.as_ref())
     }
 }
 

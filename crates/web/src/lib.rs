@@ -5,12 +5,14 @@ mod body;
 mod cors;
 mod documents;
 mod headers;
+mod health;
 mod id;
 mod layer;
 mod manage;
 mod manager;
 pub mod metrics;
 pub mod odata;
+mod overdue;
 pub mod pages;
 mod person;
 mod profile;
@@ -40,7 +42,7 @@ pub use visit::{Gate, SystemDice};
 use crate::layer::{Reception, Stay};
 use crate::pages::ErrorPage;
 use crate::render::FormTarget;
-use crate::server::Answer;
+use crate::server::{Allowance, Answer};
 use crate::visit::Visit;
 
 /// Every door of the house.
@@ -69,7 +71,12 @@ impl Answer for Doors {
     /// The router is for what is not asked for all the time. Calls of the API, whose fixed segments are matched in any case,
     /// tokens, and the documents that clients look up, go before it. Each way is boxed for itself: none carries the state of
     /// another, and what is boxed once is not copied by every layer that hands it on.
-    fn answer(&self, mut request: Request, peer: SocketAddr) -> impl Future<Output = Response> + Send + 'static {
+    fn answer_within(
+        &self,
+        mut request: Request,
+        peer: SocketAddr,
+        allowance: Allowance,
+    ) -> impl Future<Output = Response> + Send + 'static {
         let (gate, stay) = (&self.reception.gate, Stay::begin(&self.reception, &request, peer.ip()));
         if let Some(document) = id::prepared(gate, &request) {
             return Either::Left(ready(stay.end(document)));
@@ -78,17 +85,18 @@ impl Answer for Doors {
         if is_call || id::asks_for_tokens(&request) {
             let (parts, body) = request.into_parts();
             return match Visit::of(gate, stay.arrival(), &parts) {
-                Ok(visit) if is_call => Either::Right(stay.through(api::call(visit, parts, body)).boxed()),
+                Ok(visit) if is_call => Either::Right(stay.through(allowance, api::call(visit, parts, body)).boxed()),
                 Ok(visit) => {
                     let answering = layer::finish(id::tokens(visit, parts.headers, body));
-                    Either::Right(stay.through(answering).boxed())
+                    Either::Right(stay.through(allowance, answering).boxed())
                 }
                 Err(refused) => Either::Left(ready(stay.end(refused))),
             };
         }
         request.extensions_mut().insert(stay.arrival());
+        let stay = stay.in_language_of(&request);
         let answering = self.router.clone().call(request).map(|Ok(response)| response);
-        Either::Right(stay.through(answering).boxed())
+        Either::Right(stay.through(allowance, answering).boxed())
     }
 }
 

@@ -37,6 +37,7 @@ use oauth::secret::{AccessToken, Presented};
 
 use self::operation::{Asked, Desk, Operation, Outcome, Refused};
 use self::problem::Problem;
+pub(crate) use self::problem::failed;
 use crate::visit::{Gate, Visit};
 use crate::{body, layer};
 

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use flows::health::CheckState;
 use flows::meters::SeatFigures;
 use http::{HeaderValue, StatusCode, header};
 use model::HostName;
@@ -17,8 +18,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::time::timeout;
 
 use crate::headers;
+use crate::health::{self, Names};
 use crate::render;
 use crate::site::VERSION;
 use crate::visit::Gate;
@@ -101,10 +104,11 @@ impl Latencies {
     }
 }
 
-/// `/metrics` and nothing else: for a listener that only the operator's network reaches; `hosts` are its names.
+/// `/metrics`, `/healthz` and `/readyz`: for a listener that only the operator's network reaches; `hosts` are its names.
 pub fn router(gate: Arc<Gate>, hosts: Vec<HostName>) -> Router {
     let known = Arc::new((Arc::clone(&gate), hosts));
-    Router::new().route("/metrics", get(metrics)).with_state(gate).layer(from_fn_with_state(known, at_known_host))
+    let doors = Router::new().route("/metrics", get(metrics)).merge(health::router(Names::Shown));
+    doors.with_state(gate).layer(from_fn_with_state(known, at_known_host))
 }
 
 /// A browser within that network, on a page of a stranger who had its name rebound to this address, still says that name
@@ -124,7 +128,7 @@ async fn at_known_host(State(known): State<Arc<(Arc<Gate>, Vec<HostName>)>>, req
 
 async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
     // Without the database everything else is still told.
-    let seats = gate.house.seats().await.unwrap_or_default();
+    let seats = timeout(PATIENCE, Arc::clone(&gate.house).seats_aside()).await.ok().flatten().unwrap_or_default();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Figures { gate, seats }));
     let mut body = String::with_capacity(64 * 1024);
@@ -136,6 +140,9 @@ async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
+
+/// For the seats, which the database knows.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Figures {
     gate: Arc<Gate>,
@@ -154,6 +161,7 @@ impl Collector for Figures {
         page.family(("gatehouse_build", "The version that runs"), None, MetricType::Info, |m| {
             m.0.encode_info(&[("version", VERSION)])
         })?;
+        self.health(&mut page)?;
         self.seats(&mut page)?;
         self.sessions(&mut page)?;
         self.tokens(&mut page)?;
@@ -172,6 +180,22 @@ impl Collector for Figures {
 }
 
 impl Figures {
+    /// Without the details, and the worst of all instances: what is per instance has figures of its own.
+    fn health(&self, page: &mut Page<'_>) -> fmt::Result {
+        let checks = self.gate.house.health();
+        let is_ready = checks.iter().all(|check| check.state != CheckState::Failed);
+        page.gauge("gatehouse_ready", "Whether /readyz answers 200", |m| m.value(&NO_LABELS, u64::from(is_ready)))?;
+        let mut names: Vec<&'static str> = checks.iter().map(|check| check.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        page.gauge("gatehouse_check_failed", "Checks of /readyz that fail, by check", |m| {
+            names.iter().try_for_each(|name| {
+                let failed = checks.iter().any(|check| check.name == *name && check.state == CheckState::Failed);
+                m.value(&[("check", *name)], u64::from(failed))
+            })
+        })
+    }
+
     fn seats(&self, page: &mut Page<'_>) -> fmt::Result {
         let instances = || self.gate.house.instances().iter().zip(&self.seats);
         page.gauge("gatehouse_seats_total", "Licence seats; none where they are unlimited", |m| {
@@ -273,8 +297,18 @@ impl Figures {
             let mut instances = house.instances().iter();
             instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.is_behind())))
         })?;
+        let unit = Unit::Seconds;
+        page.family(
+            ("gatehouse_task_idle", "Since the last turn of a background task"),
+            Some(&unit),
+            MetricType::Gauge,
+            |m| house.idle_tasks().try_for_each(|(task, idle)| m.span(&[("task", task)], idle)),
+        )?;
         page.counter("gatehouse_task_panics", "Panics in background tasks, by task", |m| {
             house.task_panics().into_iter().try_for_each(|(task, count)| m.number(&[("task", task)], count))
+        })?;
+        page.counter("gatehouse_faults", "Faults of requests and background tasks, by kind", |m| {
+            house.faults().counts().into_iter().try_for_each(|(kind, count)| m.number(&[("kind", kind)], count))
         })?;
         let (sent, lost) = house.letters();
         page.counter("gatehouse_letters", "Mail to people, by outcome", |m| {
@@ -318,6 +352,10 @@ struct Metric<'a>(MetricEncoder<'a>);
 impl Metric<'_> {
     fn value(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
         self.0.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    fn span(&mut self, labels: &impl EncodeLabelSet, span: Duration) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_gauge(&span.as_secs_f64())
     }
 
     fn number(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {

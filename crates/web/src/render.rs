@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use flows::audit::{Export, Format};
+use flows::fault_log::Affected;
 use flows::manage::Manager;
 use flows::{Fault, FaultKind};
 use futures_util::stream;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use crate::pages::ErrorPage;
 use crate::visit::Visit;
+use crate::words::Words;
 
 /// Seconds after which something that failed for lack of a resource may be tried again.
 const RETRY_AFTER: &str = "1";
@@ -170,16 +172,10 @@ pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
     response
 }
 
-/// Logs a fault once, here at the boundary, and says which status it is.
+/// Reports a fault once, here at the boundary, and says which status it is.
 pub(crate) fn fault_status(visit: &Visit, fault: &Fault) -> StatusCode {
-    let mut causes = String::new();
-    let mut source = std::error::Error::source(fault);
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(request = %visit.visitor.request, instance = %visit.instance.name, "{fault}{causes}");
+    let affected = Affected { instance: Some(&visit.instance.name), request: Some(visit.visitor.request) };
+    visit.instance.faults.report(fault, "a request cannot be answered", affected);
     match fault.kind() {
         FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         FaultKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -195,17 +191,22 @@ pub(crate) fn retry_later(mut response: Response) -> Response {
 
 /// To a person.
 pub(crate) fn fault_page(visit: &Visit, fault: &Fault) -> Response {
-    let status = fault_status(visit, fault);
+    failed_page(visit.words(), fault_status(visit, fault), &visit.reference())
+}
+
+pub(crate) fn failed_page(words: &'static Words, status: StatusCode, reference: &str) -> Response {
     let code = if status == StatusCode::SERVICE_UNAVAILABLE { "temporarily_unavailable" } else { "server_error" };
-    let (title, message, what_to_do) = visit.words().problems.fault;
-    let error =
-        ErrorPage { words: visit.words(), title, message, what_to_do, code, reference: &visit.reference(), status };
+    let (title, message, what_to_do) = words.problems.fault;
+    let error = ErrorPage { words, title, message, what_to_do, code, reference, status };
     retry_later(page(status, &error, FormTarget::Ourselves))
 }
 
 /// To an application, as RFC 6749 §5.2 shapes errors.
 pub(crate) fn fault_json(visit: &Visit, fault: &Fault) -> Response {
-    let status = fault_status(visit, fault);
+    failed_json(fault_status(visit, fault))
+}
+
+pub(crate) fn failed_json(status: StatusCode) -> Response {
     let (error, error_description) = match status {
         StatusCode::SERVICE_UNAVAILABLE => ("temporarily_unavailable", "try again in a moment"),
         _ => ("server_error", "something went wrong on our side"),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -29,9 +29,12 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+mod allowance;
 mod proxies;
 mod pulse;
 
+use allowance::Arriving;
+pub use allowance::{Allowance, Overdue};
 pub use proxies::TrustedProxies;
 use pulse::{Pulse, Watched};
 
@@ -66,7 +69,7 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             tls_handshake_timeout: Duration::from_secs(10),
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(7),
             max_connections: 4096,
         }
     }
@@ -83,22 +86,36 @@ pub enum Security {
 /// What answers the requests that the listener reads.
 pub trait Answer: Clone + Send + Sync + 'static {
     /// `peer` is the other end of the connection. Behind a proxy that is the proxy: [`TrustedProxies::client_address`]
-    /// knows better.
-    fn answer(&self, request: Request<Body>, peer: SocketAddr)
-    -> impl Future<Output = Response<Body>> + Send + 'static;
+    /// knows better. Whoever answers keeps to `allowance`, and knows how to say that it is over.
+    fn answer_within(
+        &self,
+        request: Request<Body>,
+        peer: SocketAddr,
+        allowance: Allowance,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static;
+
+    /// With the allowance that a listener gives without being told another.
+    fn answer(
+        &self,
+        request: Request<Body>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+        self.answer_within(request, peer, Allowance::new(Limits::default().request_timeout))
+    }
 }
 
 impl Answer for Router {
-    fn answer(
+    fn answer_within(
         &self,
         mut request: Request<Body>,
         peer: SocketAddr,
+        allowance: Allowance,
     ) -> impl Future<Output = Response<Body>> + Send + 'static {
         request.extensions_mut().insert(ConnectInfo(peer));
         let answering = tower::Service::call(&mut self.clone(), request);
         async move {
-            let Ok(response) = answering.await;
-            response
+            let answered = allowance.keep(answering).await;
+            answered.map_or_else(|overdue| overdue.close(Response::new(Body::empty())), |Ok(response)| response)
         }
     }
 }
@@ -251,25 +268,12 @@ fn answer(
     peer: SocketAddr,
     limit: Duration,
 ) -> impl Future<Output = Response<Body>> + 'static {
-    let has_body = !request.body().is_end_stream();
-    // An empty body needs no box.
-    let request = request.map(|body| if has_body { Body::new(body) } else { Body::empty() });
-    let answer = app.answer(request, peer);
-    async move { timeout(limit, answer).await.unwrap_or_else(|_| overdue(has_body)) }
-}
-
-/// RFC 9110 §15.5.9 when the sender may be to blame for the delay, else §15.6.4.
-fn overdue(has_body: bool) -> Response<Body> {
-    let (status, name, value) = if has_body {
-        // The rest of the body would be taken for the next request. hyper leaves this out of HTTP/2.
-        (StatusCode::REQUEST_TIMEOUT, header::CONNECTION, "close")
+    let (allowance, request) = if request.body().is_end_stream() {
+        // An empty body needs no box.
+        (Allowance::new(limit), request.map(|_| Body::empty()))
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, header::RETRY_AFTER, "5")
+        let allowance = Allowance::with_body(limit);
+        (allowance.clone(), request.map(|body| Body::new(Arriving::new(body, &allowance))))
     };
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(name, HeaderValue::from_static(value));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    app.answer_within(request, peer, allowance)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use flows::Instance;
@@ -12,6 +11,7 @@ use model::User;
 use serde_json::json;
 
 use crate::cors::{self, Readers};
+use crate::health;
 use crate::pages::{self, Landing};
 use crate::render::{self, FormTarget};
 use crate::visit::{Gate, Visit};
@@ -22,20 +22,11 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) fn router() -> Router<Arc<Gate>> {
     Router::new()
         .route("/", get(landing))
-        .route("/healthz", get(async || render::no_store(render::text(StatusCode::OK, "ok\n"))))
-        .route("/readyz", get(ready))
+        .merge(health::router(health::Names::Hidden))
         .route("/tools/auto-discovery", get(auto_discovery).options(preflight))
         .route("/sys/auto-discovery", get(auto_discovery).options(preflight))
         .route("/tools/ver", get(async || render::text(StatusCode::OK, VERSION)))
         .route("/tools/server-info", get(server_info))
-}
-
-async fn ready(State(gate): State<Arc<Gate>>) -> Response {
-    render::no_store(if gate.house.is_ready().await {
-        render::text(StatusCode::OK, "ready\n")
-    } else {
-        render::text(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")
-    })
 }
 
 /// The page of whoever is signed in.

@@ -111,6 +111,15 @@ async fn a_request_that_we_cannot_answer_in_time_is_answered_503() {
 }
 
 #[tokio::test]
+async fn a_sender_whose_body_is_here_is_not_blamed_for_our_delay() {
+    let limits = Limits { request_timeout: SHORT, ..patient() };
+    let server = Running::plain(house(), limits).await;
+    let request = "POST /never HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc";
+    let answer = server.converse(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 5"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_comes_is_read() {
     let server = Running::plain(house(), patient()).await;
     let request = "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc";

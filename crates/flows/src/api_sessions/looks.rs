@@ -10,8 +10,6 @@ use parking_lot::Mutex;
 use store::{AskingForSeat, Fault, MOST_KEYS_ASKED, SeatsSeen, Store};
 use tokio::sync::oneshot;
 
-use crate::guard::in_time;
-
 /// Callers that may wait for a look; more are sent away.
 const MOST_WAITING: usize = 16 * 1024;
 
@@ -75,7 +73,7 @@ impl Looks {
             return;
         }
         let asking: Vec<AskingForSeat> = group.iter().map(|one| one.asking.clone()).collect();
-        let answer = in_time(seen(store, &asking, settings)).await.map(Arc::new);
+        let answer = seen(store, &asking, settings).await.map(Arc::new);
         // A database that is away is away for those who wait, too.
         let sent_along = if answer.is_err() { std::mem::take(&mut *self.waiting.lock()) } else { Vec::new() };
         for one in group.into_iter().chain(sent_along) {

@@ -21,7 +21,7 @@ use crate::cli::Demo;
 use crate::config::Environment;
 use crate::logging::{self, LogFormat, LogLevel, LogSettings};
 use crate::output;
-use crate::signals;
+use crate::watch::Watch;
 
 pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> {
     ensure!(
@@ -31,7 +31,7 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
     );
     let settings = LogSettings { format: LogFormat::Text, level: LogLevel::Warn };
     let _log = logging::start(settings, environment("RUST_LOG").as_deref())?;
-    let stop = signals::stop()?;
+    let watch = Watch::start()?;
     let listeners = bind(&[demo.listen]).await?;
     let port = listeners[0].local_addr()?.port();
 
@@ -48,8 +48,9 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
         .collect::<Result<Vec<_>>>()?;
     let default = DefaultInstance::OfLoopback(DemoInstance::TestDb.name());
     let house = House::open(database, master, sites, Some(default), Arc::new(SystemWorld)).await?;
+    watch.over(&house);
     output::print(&welcome::text(port)).context("the welcome cannot be printed")?;
-    answer(&house, TrustedProxies::default(), (listeners, Security::Plain), stop).await;
+    answer(&house, TrustedProxies::default(), (listeners, Security::Plain), watch.stop()).await;
     Ok(())
 }
 

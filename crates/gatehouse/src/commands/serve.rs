@@ -17,22 +17,26 @@ use super::{SystemWorld, open_to_serve, provisions};
 use crate::cli::Installation;
 use crate::config::{Config, Environment, TraceSettings};
 use crate::problem::Problem;
+use crate::watch::{Shown, Watch, tell_unwritten};
 use crate::{logging, signals, tls};
 
-/// What letters get that wait when the server stops, and spans.
-const LAST_POST: Duration = Duration::from_secs(5);
+// Running requests, then these, one after the other: together less than the watch gives a process that stops.
+/// For writing down what memory knows.
+const CLOSING: Duration = Duration::from_secs(4);
+/// For letters and spans that wait.
+const LAST_POST: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(installation: &Installation, environment: Environment<'_>) -> Result<()> {
     let (config, provisions) = provisions(installation, environment)?;
     // Dropped last: what is logged while stopping is still written.
     let _log = logging::start(config.log, environment("RUST_LOG").as_deref())?;
-    let stop = signals::stop()?;
+    let mut watch = Watch::start()?;
     let reload = signals::reload()?;
     let listeners = bind(&config.listen).await?;
     // As bound: with port 0 the operating system chose it.
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let figures = bind(config.metrics.as_ref().map(|metrics| metrics.listen).as_slice()).await?;
-    let metrics = figures.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let figures = config.metrics.as_ref().map(|metrics| bind_aside(metrics.listen)).transpose()?;
+    let metrics = figures.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let database = open_to_serve(&provisions).await?;
     check_made(&config, &flows::admin::instances(&database).await.context("the database failed")?)?;
     let sites = config
@@ -58,33 +62,39 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
     let (tracer, exporting) = config.traces.map(trace).unzip();
     let gate = Gate::traced(Arc::clone(&house), config.trusted_proxies, tracer);
-    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let showing = tokio::spawn(serve(
-        figures,
-        web::metrics::router(Arc::clone(&gate), config.metrics.map(|metrics| metrics.hosts).unwrap_or_default()),
-        Security::Plain,
-        Limits::default(),
-        async move { drop(stopped.await) },
-    ));
+    watch.over(&house);
+    if let Some(listener) = figures {
+        let hosts = config.metrics.map(|metrics| metrics.hosts).unwrap_or_default();
+        watch.show(Shown { listeners: vec![listener], gate: Arc::clone(&gate), hosts });
+    }
     tracing::info!(version = web::VERSION, ?listen, ?metrics, instances = config.instances.len(), "ready");
-    serve(listeners, Doors::new(Arc::clone(&gate)), security, Limits::default(), stop).await;
-    house.close().await;
-    drop(stopping);
-    let _shown = showing.await;
+    serve(listeners, Doors::new(Arc::clone(&gate)), security, Limits::default(), watch.stop()).await;
+    close(&house).await;
+    watch.hide().await;
     // The last owner of the tracer: its spans end here.
     drop(gate);
-    if let Some(exporting) = exporting
-        && timeout(LAST_POST, exporting).await.is_err()
-    {
-        tracing::error!("the collector of traces is too slow: the last spans are not exported");
-    }
-    if let Some(delivering) = delivering
-        && timeout(LAST_POST, delivering).await.is_err()
-    {
-        tracing::error!("the mail server is too slow: letters that waited are not sent");
-    }
+    tokio::join!(
+        at_last(exporting, "the collector of traces is too slow: the last spans are not exported"),
+        at_last(delivering, "the mail server is too slow: letters that waited are not sent"),
+    );
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn at_last(task: Option<JoinHandle<()>>, too_slow: &'static str) {
+    if let Some(task) = task
+        && timeout(LAST_POST, task).await.is_err()
+    {
+        tracing::error!("{too_slow}");
+    }
+}
+
+/// Writes down what memory knows, if the database takes it.
+async fn close(house: &Arc<House>) {
+    if !house.close_within(CLOSING).await {
+        tracing::error!("the database does not take what is to be written before the end");
+        tell_unwritten(Some(house));
+    }
 }
 
 /// Every instance of the configuration must have been made, because it has keys and an administrator.
@@ -106,12 +116,22 @@ fn trace(settings: TraceSettings) -> (Tracer, JoinHandle<()>) {
     (tracer, tokio::spawn(settings.collector.export(spans)))
 }
 
+/// For a runtime that is not this one.
+fn bind_aside(address: SocketAddr) -> Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address).with_context(|| taken(address))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn taken(address: SocketAddr) -> String {
+    format!("{address} cannot be listened on; is another server running?")
+}
+
 pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = TcpListener::bind(address).await;
-        listeners
-            .push(listener.with_context(|| format!("{address} cannot be listened on; is another server running?"))?);
+        listeners.push(listener.with_context(|| taken(*address))?);
     }
     Ok(listeners)
 }
@@ -125,5 +145,5 @@ pub(super) async fn answer(
 ) {
     let doors = Doors::new(Gate::new(Arc::clone(house), proxies));
     serve(listeners, doors, security, Limits::default(), stop).await;
-    house.close().await;
+    close(house).await;
 }

@@ -48,13 +48,7 @@ const MEND: &str = "check `database` in the configuration, and that the server r
 
 /// A fault with its causes.
 fn told(fault: &flows::Fault) -> String {
-    let mut text = fault.to_string();
-    let mut source = std::error::Error::source(fault);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    format!("{fault}: {}", fault.causes())
 }
 
 /// Whether its tables can be read.

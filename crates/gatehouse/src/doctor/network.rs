@@ -71,6 +71,35 @@ fn is_private(address: std::net::IpAddr) -> bool {
     }
 }
 
+/// What the running server says of itself, where it may be asked.
+pub(super) async fn health(config: &Config, report: &mut Report) {
+    const AREA: &str = "server";
+    let Some(metrics) = &config.metrics else { return };
+    let url = format!("http://{}/readyz?verbose", metrics.listen);
+    match timeout(PATIENCE, http_client::get(&url)).await {
+        Ok(Ok((_, text))) => checks(&url, &text, report),
+        Ok(Err(_)) => report.ok(AREA, format!("no server runs: nobody listens on {}", metrics.listen)),
+        Err(_) => report.problem(AREA, format!("{url} does not answer"), "restart the server"),
+    }
+}
+
+/// A finding for each line that tells of something.
+fn checks(url: &str, text: &str, report: &mut Report) {
+    const AREA: &str = "server";
+    let mut well = 0;
+    for line in text.lines() {
+        let (what, mend) = line.split_once("; ").unwrap_or((line, "docs/operating.md says what the line means"));
+        if let Some(failed) = what.strip_prefix("[-]") {
+            report.problem(AREA, failed, mend);
+        } else if let Some(impaired) = what.strip_prefix("[!]") {
+            report.warning(AREA, impaired, mend);
+        } else {
+            well += usize::from(what.starts_with("[+]"));
+        }
+    }
+    report.ok(AREA, format!("{url} answers; {well} checks are well"));
+}
+
 /// Each instance by the address that browsers use.
 pub(super) async fn roots(config: &Config, report: &mut Report) {
     const AREA: &str = "reach";
@@ -78,8 +107,8 @@ pub(super) async fn roots(config: &Config, report: &mut Report) {
         let url = format!("{}/readyz", instance.root.as_str());
         let mend = "see that the server runs, that the name leads here, and that the proxy passes requests on";
         match timeout(PATIENCE, http_client::get(&url)).await {
-            Ok(Ok(status)) if status.is_success() => report.ok(AREA, format!("{url} answers")),
-            Ok(Ok(status)) => report.problem(AREA, format!("{url} answers {status}"), mend),
+            Ok(Ok((status, _))) if status.is_success() => report.ok(AREA, format!("{url} answers")),
+            Ok(Ok((status, _))) => report.problem(AREA, format!("{url} answers {status}"), mend),
             Ok(Err(error)) => report.problem(AREA, format!("{url} cannot be reached: {error:#}"), mend),
             Err(_) => report.problem(AREA, format!("{url} does not answer"), mend),
         }

@@ -20,6 +20,7 @@ mod hosts;
 mod killed;
 mod legacy;
 mod postgres;
+mod readiness;
 mod refusals;
 mod rotation;
 mod secrets;

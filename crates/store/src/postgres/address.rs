@@ -11,7 +11,8 @@ use tokio_postgres::{Client, Config, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connection::{Connected, fault};
-use crate::Fault;
+use crate::database::DEADLINE;
+use crate::{Fault, Trouble};
 
 /// How long a server may take to let somebody in.
 const WAIT: Duration = Duration::from_secs(5);
@@ -77,11 +78,10 @@ impl Dialler {
 
     pub(super) async fn dial(&self) -> Result<Client, Fault> {
         let dialled = timeout(WAIT, self.connect()).await;
-        dialled.map_err(|_| Fault::unavailable("the server does not answer"))?.map_err(|error| {
-            match error.as_db_error() {
-                Some(_) => fault(error),
-                None => Fault::unavailable(error),
-            }
+        let silent = |_| Fault::because(Trouble::Silent, "the server does not answer");
+        dialled.map_err(silent)?.map_err(|error| match error.as_db_error() {
+            Some(_) => fault(error),
+            None => Fault::because(Trouble::Gone, error),
         })
     }
 
@@ -104,7 +104,8 @@ impl Dialler {
     pub(super) async fn dial_for(&self, access: &str) -> Result<Connected, Fault> {
         let client = self.dial().await?;
         let settings = format!(
-            "SET SESSION CHARACTERISTICS AS TRANSACTION {access}; SET lock_timeout = '5s'; SET statement_timeout = '30s'"
+            "SET SESSION CHARACTERISTICS AS TRANSACTION {access}; SET lock_timeout = '5s'; SET statement_timeout = {}",
+            DEADLINE.as_millis()
         );
         client.batch_execute(&settings).await.map_err(fault)?;
         Ok(Connected::new(client))

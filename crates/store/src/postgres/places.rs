@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::fair::FairQueue;
 use tokio::sync::{Notify, oneshot};
 
-use crate::Fault;
+use crate::{Fault, Trouble};
 
 /// So many places at once. Who finds none waits: tenants in turn, each in the order in which its callers came.
 pub(super) struct Places<K: Clone + Eq + Hash> {
@@ -46,7 +46,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
             state.held += 1;
             let _waits_here = hand_over.send(Place(Some(Arc::clone(self))));
         } else {
-            let refused = |_| Fault::unavailable("the queue of the database is full");
+            let refused = |_| Fault::because(Trouble::Crowded, "the queue of the database is full");
             state.waiting.push(tenant, hand_over).map_err(refused)?;
         }
         drop(state);

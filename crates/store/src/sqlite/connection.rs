@@ -9,9 +9,9 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
 
-use crate::Fault;
 use crate::batch::Sql;
 use crate::value::{Row, Value};
+use crate::{Fault, Trouble};
 
 /// How long a statement waits for another process that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
@@ -186,12 +186,21 @@ fn opaque(sql: &str) -> usize {
     };
     sql[open..].find(close).map_or(sql.len(), |end| open + end + close.len())
 }
+
 /// SQLite's messages name tables and columns, never values.
 pub(super) fn fault(error: rusqlite::Error) -> Fault {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::unavailable(error),
-        _ => Fault::failed(error),
-    }
+    let trouble = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Locked,
+        Some(ErrorCode::DiskFull) => Trouble::Full,
+        Some(ErrorCode::ReadOnly) => Trouble::ReadOnly,
+        Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => Trouble::Denied,
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::FileLockingProtocolFailed) => {
+            Trouble::Disk
+        }
+        Some(ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted) => Trouble::Passing,
+        _ => Trouble::Defect,
+    };
+    Fault::because(trouble, error)
 }
 
 pub(super) fn code(fault: &Fault) -> Option<ErrorCode> {
@@ -214,6 +223,22 @@ mod tests {
         ] {
             assert_eq!(translate(written), sent);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_apart_from_what_is_broken() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let path = directory.path().join("house.db");
+        std::fs::write(&path, "").expect("a file");
+        let trouble = |connected: &mut Connected, sql| connected.control(sql).expect_err("a fault").trouble();
+        let mut writing = Connected::open(&path, Access::Write).expect("a connection");
+        writing.control("CREATE TABLE notes (body TEXT)").expect("a table");
+        assert_eq!(trouble(&mut writing, "INSERT INTO letters (body) VALUES ('x')"), Trouble::Defect);
+        let mut reading = Connected::open(&path, Access::Read).expect("a connection");
+        assert_eq!(trouble(&mut reading, "INSERT INTO notes (body) VALUES ('x')"), Trouble::ReadOnly);
+        writing.raw().pragma_update(None, "max_page_count", 2).expect("a small disk");
+        let fills = "INSERT INTO notes (body) VALUES (hex(zeroblob(20000)))";
+        assert_eq!(trouble(&mut writing, fills), Trouble::Full);
     }
 
     #[test]

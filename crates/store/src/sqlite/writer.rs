@@ -10,11 +10,12 @@ use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
 use super::connection::{Access, Connected, code, fault};
+use super::file::OpenFile;
 use super::{Reply, Write, survive};
-use crate::Fault;
 use crate::batch::{Batch, Outcome, Sql, Statement};
 use crate::database::Tenant;
 use crate::figures::Commits;
+use crate::{Fault, Trouble};
 
 /// Batches that share one commit at most.
 const GROUP: usize = 256;
@@ -98,7 +99,10 @@ impl Iterator for Arrivals<'_> {
     fn next(&mut self) -> Option<Batch> {
         while !self.is_complete() {
             match self.arrived()? {
-                (tenant, Write::Commit(batch, reply)) => {
+                (_, Write::Commit(_, reply, until)) if until <= Instant::now() => {
+                    let _ = reply.send(Err(Fault::because(Trouble::Silent, "the database was busy for too long")));
+                }
+                (tenant, Write::Commit(batch, reply, _)) => {
                     self.is_mixed |= self.tenant.replace(tenant).is_some_and(|before| before != tenant);
                     self.commits.push(reply);
                     return Some(batch);
@@ -112,6 +116,7 @@ impl Iterator for Arrivals<'_> {
 
 pub(super) struct Writer {
     connected: Connected,
+    file: Arc<OpenFile>,
     commits: Arc<Commits>,
     seen: i64,
     /// How many batches the last two groups had.
@@ -121,9 +126,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn open(path: &Path, commits: Arc<Commits>) -> Result<Self, Fault> {
+    pub(super) fn open(path: &Path, file: Arc<OpenFile>, commits: Arc<Commits>) -> Result<Self, Fault> {
         let connected = Connected::open(path, Access::Write)?;
-        let mut writer = Self { connected, commits, seen: 0, last_groups: [0; 2], last_commit: Duration::ZERO };
+        let mut writer = Self { connected, file, commits, seen: 0, last_groups: [0; 2], last_commit: Duration::ZERO };
         writer.changed_elsewhere()?;
         Ok(writer)
     }
@@ -179,6 +184,7 @@ impl Writer {
         }
         let committed = answers.iter().filter(|answer| matches!(answer, Ok(Outcome::Committed))).count();
         if committed > 0 {
+            self.file.look()?;
             let made = Instant::now();
             self.connected.control("COMMIT")?;
             self.last_commit = made.elapsed();
@@ -246,6 +252,7 @@ impl Writer {
     }
 
     fn changed_elsewhere(&mut self) -> Result<bool, Fault> {
+        self.file.look()?;
         let mut version = self.seen;
         self.connected.run(&Sql(Cow::Borrowed("PRAGMA data_version")), &[], |row| {
             version = row.get(0).map_err(fault)?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use model::InstanceId;
-use store::{Batch, FaultKind, Outcome, Store, statement, values};
+use store::{Batch, FaultKind, Outcome, Store, Trouble, statement, values};
 use uuid::Uuid;
 
 use crate::common::{Place, sqlite};
@@ -77,18 +77,39 @@ async fn a_full_disk_fails_the_whole_group_and_nothing_is_half_written() {
     for answer in together(&place, &database, batches).await {
         // The first may have been taken alone, before the second was there.
         if !matches!(answer, Ok(Outcome::Committed)) {
-            assert_eq!(kind(answer), FaultKind::Failed);
+            assert_eq!(kind(answer), FaultKind::Unavailable);
         }
     }
     let kept = notes(&database, "new").await;
     assert!(kept.is_empty() || kept == [1], "{kept:?}");
-    assert_eq!(kind(commit(&database, vec![note(3), big()]).await), FaultKind::Failed);
+    assert_eq!(kind(commit(&database, vec![note(3), big()]).await), FaultKind::Unavailable);
+    assert_eq!(database.writes().ailment().map(|ailment| ailment.trouble), Some(Trouble::Full));
     assert_eq!(notes(&database, "new").await, kept);
 
     let _ = commit(&database, vec![note(4)]).await.expect("what fits still goes in");
+    assert_eq!(database.writes().ailment(), None);
     let _ = limit(1_000_000).await.expect("a bigger disk");
     let _ = commit(&database, vec![note(3), big()]).await.expect("room");
     assert_eq!(notes(&database, "new").await[kept.len()..], [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn nothing_is_answered_yes_that_is_written_into_a_deleted_file() {
+    let place = sqlite();
+    let database = with_notes(place.open().await).await;
+    let path = place.path().expect("a file");
+    let aside = path.with_extension("aside");
+    let trouble = async |id| commit(&database, vec![note(id)]).await.expect_err("a fault").trouble();
+    std::fs::rename(path, &aside).expect("moved");
+    assert_eq!(trouble(1).await, Trouble::Replaced);
+    std::fs::copy(&aside, path).expect("another file of the same content");
+    assert_eq!(trouble(2).await, Trouble::Replaced);
+    let asked = database.query("SELECT id FROM notes", values![]).await;
+    assert_eq!(asked.expect_err("the newest is elsewhere").trouble(), Trouble::Replaced);
+    assert_eq!(database.changed_elsewhere().await.expect_err("nobody knows").trouble(), Trouble::Replaced);
+    std::fs::rename(&aside, path).expect("moved back");
+    let _ = commit(&database, vec![note(3)]).await.expect("it heals");
+    assert_eq!(notes(&database, "new").await, [3], "what was refused was not done");
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ impl Problem {
     pub(super) fn response(&self, visit: &Visit) -> Response {
         let (status, kind, title) = self.kind();
         let detail = self.detail();
-        let mut response = problem(visit, status, (kind, title), detail, self.problems());
+        let mut response = problem(visit.reference(), status, (kind, title), detail, self.problems());
         let is_about_the_token = status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
         if is_about_the_token && let Ok(challenge) = HeaderValue::try_from(self.challenge(&visit.instance.issuer)) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -204,7 +204,7 @@ impl Problem {
 }
 
 fn problem(
-    visit: &Visit,
+    reference: String,
     status: StatusCode,
     (kind, title): (&str, &'static str),
     detail: String,
@@ -216,7 +216,7 @@ fn problem(
         status: status.as_u16(),
         detail,
         problems,
-        reference: visit.reference(),
+        reference,
     };
     let bytes = serde_json::to_vec(&body).expect("a problem is strings and a number");
     let mut response = render::no_store(Response::new(Body::from(bytes)));
@@ -228,15 +228,20 @@ fn problem(
 /// Logged once, here.
 pub(super) fn fault(visit: &Visit, fault: &Fault) -> Response {
     let status = render::fault_status(visit, fault);
+    failed(status, visit.reference())
+}
+
+/// What a fault is answered with.
+pub(crate) fn failed(status: StatusCode, reference: String) -> Response {
     let what = ("fault", "Something went wrong on our side");
     let detail = "Nothing was lost. Try again in a moment; if it happens again, tell the reference.".to_owned();
-    render::retry_later(problem(visit, status, what, detail, Vec::new()))
+    render::retry_later(problem(reference, status, what, detail, Vec::new()))
 }
 
 pub(super) fn method_not_allowed(visit: &Visit, allowed: &str) -> Response {
     let what = ("method-not-allowed", "This cannot be done here");
     let detail = format!("Here one can use {allowed}.");
-    let mut response = problem(visit, StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
+    let mut response = problem(visit.reference(), StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);
     }

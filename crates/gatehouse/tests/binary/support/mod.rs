@@ -1,9 +1,11 @@
 //! Processes, requests and people for the tests of the binary.
 
 pub(crate) mod browser;
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod installation;
 pub(crate) mod process;
+pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,155 @@
+//! Whether the server can do its work, by what the work itself met. Looking asks the database nothing, so that an answer
+//! never waits for it.
+
+use std::time::Duration;
+
+use store::{Ailment, Trouble};
+
+use crate::fault_log::Affected;
+use crate::house::House;
+use crate::meters::Fill;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckState {
+    Well,
+    /// It works, with less comfort, or not for everybody. Another node would do no better.
+    Impaired,
+    /// The server is not ready.
+    Failed,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// A word of the program: `database-writes`, `memory`.
+    pub name: &'static str,
+    pub subject: Subject,
+    pub state: CheckState,
+    /// What is wrong, since when, and what to do. Empty where all is well.
+    pub detail: String,
+}
+
+/// What a check is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Server,
+    /// By name.
+    Instance(String),
+    /// By name.
+    Task(&'static str),
+}
+
+/// Questions come every second ([`House::probe`]); without an answer for so long something stands still.
+const UNANSWERED: Duration = Duration::from_secs(5);
+/// Where nobody commits, a commit is tried after this long.
+const IDLE: Duration = Duration::from_secs(10);
+
+impl Check {
+    fn new(name: &'static str, wrong: Option<(CheckState, String)>) -> Self {
+        let (state, detail) = wrong.unwrap_or((CheckState::Well, String::new()));
+        Self { name, subject: Subject::Server, state, detail }
+    }
+
+    fn failed(name: &'static str, detail: Option<String>) -> Self {
+        Self::new(name, detail.map(|detail| (CheckState::Failed, detail)))
+    }
+}
+
+impl House {
+    /// Everything that readiness rests on.
+    pub fn health(&self) -> Vec<Check> {
+        self.probing.asked();
+        let mut checks = vec![
+            Check::failed("shutdown", self.is_stopping().then(|| "the server stops".to_owned())),
+            Check::failed("database-reads", self.reads()),
+            Check::failed("database-writes", self.database().writes().ailment().map(told)),
+        ];
+        for instance in self.instances() {
+            let of = |check| Check { subject: Subject::Instance(instance.name.clone()), ..check };
+            let behind =
+                || (CheckState::Impaired, "memory lacks a committed change; requests ask the database".to_owned());
+            let memory = Check::new("memory", (!instance.memory_holds()).then(behind));
+            let buffer = Check::new("audit-buffer", buffer(instance.notebook()));
+            checks.extend([of(memory), of(buffer)]);
+        }
+        for (name, idle, is_late) in self.turns.all() {
+            let late = || format!("no turn for {}; if it lasts, restart the server", seconds(idle));
+            checks.push(Check { subject: Subject::Task(name), ..Check::failed("task", is_late.then(late)) });
+        }
+        checks
+    }
+
+    fn reads(&self) -> Option<String> {
+        let reads = self.database().reads();
+        let silent = || Ailment { trouble: Trouble::Silent, span: reads.age() };
+        reads.ailment().or_else(|| (reads.age() > UNANSWERED).then(silent)).map(told)
+    }
+
+    /// Asks the database once, so that there is something to look at. Writes only while commits fail, or while nobody
+    /// commits and somebody looks.
+    pub(crate) async fn probe(&self) {
+        let database = self.database();
+        let write = async {
+            let writes = database.writes();
+            let wanted = writes.ailment().is_some() || (writes.age() > IDLE && self.probing.take());
+            if wanted { database.try_write().await.map(drop) } else { Ok(()) }
+        };
+        let (read, written) = tokio::join!(database.try_read(), write);
+        for fault in [read, written].into_iter().filter_map(Result::err) {
+            self.faults.report(&fault, "the database does not work", Affected::default());
+        }
+        self.faults.sum_up();
+    }
+}
+
+fn told(ailment: Ailment) -> String {
+    let (name, mend) = (ailment.trouble.name(), ailment.trouble.mend());
+    format!("{name} for {}; {mend}", seconds(ailment.span))
+}
+
+fn buffer(fill: Fill) -> Option<(CheckState, String)> {
+    let said = |state, what: &str| {
+        Some((state, format!("{what}: {} of {} bytes wait to be written", fill.waiting, fill.most)))
+    };
+    // Calls are counted in pages, of which the last is not full: they are refused a page early.
+    if fill.waiting >= fill.most - fill.most / 32 {
+        said(CheckState::Failed, "full")
+    } else if fill.waiting > fill.most / 2 {
+        said(CheckState::Impaired, "filling up")
+    } else {
+        None
+    }
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{} s", span.as_secs())
+}
+
+/// Whether somebody has looked since the last write that was made for the look alone.
+#[derive(Default)]
+pub(crate) struct Probing(std::sync::atomic::AtomicBool);
+
+impl Probing {
+    fn asked(&self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_fails_when_it_is_full() {
+        let state = |waiting| buffer(Fill { waiting, most: 100 }).map(|(state, _)| state);
+        assert_eq!(state(50), None);
+        assert_eq!(state(51), Some(CheckState::Impaired));
+        assert_eq!(state(96), Some(CheckState::Impaired));
+        assert_eq!(state(97), Some(CheckState::Failed));
+    }
+}

@@ -1,0 +1,149 @@
+//! How the database is, as far as its own work shows: readiness asks nothing, it looks at what commits and questions met.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{Fault, Trouble};
+
+/// Work under way of which nothing ends for so long is stuck.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// One of the two things that a database does: commits, or answers to questions.
+pub struct Condition {
+    born: Instant,
+    /// When the newest piece of work succeeded, and when there was last none under way, in milliseconds.
+    well: AtomicU64,
+    busy_since: AtomicU64,
+    under_way: AtomicU64,
+    ill: Mutex<Option<(Trouble, Instant)>>,
+}
+
+/// What keeps a database from working, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ailment {
+    pub trouble: Trouble,
+    pub span: Duration,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self {
+            born: Instant::now(),
+            well: AtomicU64::new(0),
+            busy_since: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+            ill: Mutex::default(),
+        }
+    }
+}
+
+/// A piece of work under way.
+pub(crate) struct Work<'a>(&'a Condition);
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Condition {
+    pub(crate) fn begin(&self) -> Work<'_> {
+        self.begin_at(Instant::now())
+    }
+
+    fn begin_at(&self, now: Instant) -> Work<'_> {
+        if self.under_way.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.busy_since.store(self.millis(now), Ordering::Release);
+        }
+        Work(self)
+    }
+
+    pub(crate) fn note<T>(&self, answer: &Result<T, Fault>) {
+        self.note_at(answer, Instant::now());
+    }
+
+    fn note_at<T>(&self, answer: &Result<T, Fault>, now: Instant) {
+        match answer {
+            Ok(_) => {
+                self.well.store(self.millis(now), Ordering::Release);
+                *self.ill() = None;
+            }
+            Err(fault) if fault.trouble().is_of_the_database() => {
+                let mut ill = self.ill();
+                let since = ill.map_or(now, |(_, since)| since);
+                *ill = Some((fault.trouble(), since));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What ails it: the newest fault since the last success, or work that does not end.
+    pub fn ailment(&self) -> Option<Ailment> {
+        self.ailment_at(Instant::now())
+    }
+
+    fn ailment_at(&self, now: Instant) -> Option<Ailment> {
+        if let Some((trouble, since)) = *self.ill() {
+            return Some(Ailment { trouble, span: now.duration_since(since) });
+        }
+        let moved = self.well.load(Ordering::Acquire).max(self.busy_since.load(Ordering::Acquire));
+        let span = Duration::from_millis(self.millis(now).saturating_sub(moved));
+        let is_stuck = self.under_way.load(Ordering::Acquire) > 0 && span > STUCK;
+        is_stuck.then_some(Ailment { trouble: Trouble::Silent, span })
+    }
+
+    /// Since the newest success; since the database was opened if there is none.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(self.millis(Instant::now()).saturating_sub(self.well.load(Ordering::Acquire)))
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn ill(&self) -> MutexGuard<'_, Option<(Trouble, Instant)>> {
+        self.ill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_the_database_shows_until_something_succeeds() {
+        let condition = Condition::default();
+        let at = |seconds| condition.born + Duration::from_secs(seconds);
+        let failed = |trouble| Err::<(), _>(Fault::because(trouble, "on purpose"));
+        assert_eq!(condition.ailment_at(at(1)), None);
+        condition.note_at(&failed(Trouble::Full), at(2));
+        condition.note_at(&failed(Trouble::Disk), at(4));
+        let ailment = Ailment { trouble: Trouble::Disk, span: Duration::from_secs(3) };
+        assert_eq!(condition.ailment_at(at(5)), Some(ailment), "the newest cause, since the first fault");
+        condition.note_at(&Ok(()), at(6));
+        assert_eq!(condition.ailment_at(at(7)), None);
+        for passing in [Trouble::Crowded, Trouble::Passing, Trouble::Defect] {
+            condition.note_at(&failed(passing), at(8));
+            assert_eq!(condition.ailment_at(at(9)), None, "{passing:?} is a matter of one request");
+        }
+    }
+
+    #[test]
+    fn work_that_does_not_end_shows_and_idleness_does_not() {
+        let condition = Condition::default();
+        let at = |seconds| condition.born + Duration::from_secs(seconds);
+        assert_eq!(condition.ailment_at(at(60)), None, "idle");
+        let work = condition.begin_at(at(60));
+        assert_eq!(condition.ailment_at(at(62)), None, "slow");
+        let ailment = Ailment { trouble: Trouble::Silent, span: Duration::from_secs(3) };
+        assert_eq!(condition.ailment_at(at(63)), Some(ailment));
+        let _other = condition.begin_at(at(63));
+        condition.note_at(&Ok(()), at(64));
+        drop(work);
+        assert_eq!(condition.ailment_at(at(65)), None, "something ended");
+        assert!(condition.ailment_at(at(67)).is_some(), "the other does not");
+    }
+}

@@ -1,0 +1,112 @@
+//! `/healthz` and `/readyz`: answered from memory, so that neither waits for the database.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use flows::health::{Check, CheckState, Subject};
+use http::{StatusCode, Uri};
+
+use crate::render;
+use crate::visit::Gate;
+
+/// Whether the names of instances are shown. Strangers are told how many there are of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    Shown,
+    Hidden,
+}
+
+pub(crate) fn router(names: Names) -> Router<Arc<Gate>> {
+    Router::new()
+        .route("/healthz", get(async || render::no_store(render::text(StatusCode::OK, "ok\n"))))
+        .route("/readyz", get(async move |state, asked: Uri| ready(state, &asked, names)))
+}
+
+/// `?verbose` lists every check.
+fn is_verbose(asked: &Uri) -> bool {
+    asked.query().is_some_and(|query| query.split('&').any(|one| one == "verbose" || one.starts_with("verbose=")))
+}
+
+fn ready(State(gate): State<Arc<Gate>>, asked: &Uri, names: Names) -> Response {
+    let checks = gate.house.health();
+    let failed = checks.iter().find(|check| check.state == CheckState::Failed);
+    let status = failed.map_or(StatusCode::OK, |_| StatusCode::SERVICE_UNAVAILABLE);
+    let text = match (is_verbose(asked), failed) {
+        (true, _) => listed(&checks, names),
+        (false, None) => "ready\n".to_owned(),
+        (false, Some(failed)) => format!("not ready: {} failed: {}\n", failed.name, failed.detail),
+    };
+    render::retry_later(render::text(status, text))
+}
+
+/// A line for each check, as Kubernetes writes them: `[+]memory:erp ok`.
+fn listed(checks: &[Check], names: Names) -> String {
+    let mut text = String::new();
+    let mut counted: Vec<&'static str> = Vec::new();
+    for check in checks {
+        match (&check.subject, names) {
+            (Subject::Server, _) => line(&mut text, check.name, "", (check.state, &check.detail)),
+            (Subject::Task(task), _) => line(&mut text, check.name, task, (check.state, &check.detail)),
+            (Subject::Instance(name), Names::Shown) => {
+                line(&mut text, check.name, name, (check.state, &check.detail));
+            }
+            (Subject::Instance(_), Names::Hidden) if counted.contains(&check.name) => {}
+            (Subject::Instance(_), Names::Hidden) => {
+                counted.push(check.name);
+                count(&mut text, check.name, checks);
+            }
+        }
+    }
+    let failed = checks.iter().any(|check| check.state == CheckState::Failed);
+    text + if failed { "not ready\n" } else { "ready\n" }
+}
+
+/// The instances of one kind of check as one line.
+fn count(text: &mut String, name: &'static str, checks: &[Check]) {
+    let all = || checks.iter().filter(|check| check.name == name);
+    let worst = all().map(|check| check.state).max().unwrap_or(CheckState::Well);
+    let ill = all().filter(|check| check.state != CheckState::Well).count();
+    line(text, name, "", (worst, &format!("{ill} of {} instances", all().count())));
+}
+
+fn line(text: &mut String, name: &str, of: &str, (state, detail): (CheckState, &str)) {
+    let colon = if of.is_empty() { "" } else { ":" };
+    let written = match state {
+        CheckState::Well => writeln!(text, "[+]{name}{colon}{of} ok"),
+        CheckState::Impaired => writeln!(text, "[!]{name}{colon}{of} impaired: {detail}"),
+        CheckState::Failed => writeln!(text, "[-]{name}{colon}{of} failed: {detail}"),
+    };
+    written.expect("a text takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &'static str, subject: Subject, state: CheckState, detail: &str) -> Check {
+        Check { name, subject, state, detail: detail.to_owned() }
+    }
+
+    #[test]
+    fn every_check_is_a_line_and_instances_are_named_only_where_names_may_be_seen() {
+        let instance = |name: &str| Subject::Instance(name.to_owned());
+        let checks = [
+            check("database-writes", Subject::Server, CheckState::Failed, "disk full for 3 s; make room"),
+            check("memory", instance("erp"), CheckState::Well, ""),
+            check("memory", instance("shop"), CheckState::Impaired, "behind"),
+            check("task", Subject::Task("seal"), CheckState::Well, ""),
+        ];
+        let shown = "[-]database-writes failed: disk full for 3 s; make room\n[+]memory:erp ok\n\
+                     [!]memory:shop impaired: behind\n[+]task:seal ok\nnot ready\n";
+        assert_eq!(listed(&checks, Names::Shown), shown);
+        let hidden = "[-]database-writes failed: disk full for 3 s; make room\n\
+                      [!]memory impaired: 1 of 2 instances\n[+]task:seal ok\nnot ready\n";
+        assert_eq!(listed(&checks, Names::Hidden), hidden);
+        assert_eq!(listed(&checks[1..2], Names::Hidden), "[+]memory ok\nready\n");
+        assert_eq!(listed(&checks[2..3], Names::Shown), "[!]memory:shop impaired: behind\nready\n");
+    }
+}

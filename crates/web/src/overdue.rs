@@ -1,0 +1,68 @@
+//! A request that took longer than it may, answered in the language of its door.
+
+use axum::response::Response;
+use http::{HeaderValue, StatusCode};
+use model::Language;
+
+use crate::metrics::Route;
+use crate::server::Overdue;
+use crate::words;
+use crate::{api, manage, render};
+
+/// `accepted` is the request's `Accept-Language`, for people.
+pub(crate) fn answer(overdue: Overdue, path: &str, reference: &str, accepted: Option<&HeaderValue>) -> Response {
+    if overdue.is_of_the_sender {
+        let what = "The request's body did not arrive in time.\n";
+        return overdue.close(render::text(StatusCode::REQUEST_TIMEOUT, what));
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let response = match Route::of(path) {
+        Route::Api => api::failed(status, reference),
+        Route::Token | Route::UserInfo | Route::Revocation | Route::Introspection => render::failed_json(status),
+        Route::Manage if path.starts_with(manage::PREFIX) => manage::failed(status, reference.to_owned()),
+        _ => {
+            let accepted = accepted.map(|line| String::from_utf8_lossy(line.as_bytes()));
+            let language = accepted.and_then(|line| Language::of_accept_language(&line));
+            render::failed_page(words::of(language.unwrap_or_default()), status, reference)
+        }
+    };
+    overdue.close(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use http::header;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::server::Allowance;
+
+    #[tokio::test]
+    async fn every_door_says_in_its_language_that_the_time_is_over() {
+        let overdue = Allowance::new(Duration::ZERO).keep(pending::<()>()).await.expect_err("it never ends");
+        let german = HeaderValue::from_static("de");
+        for (path, content_type, said) in [
+            ("/id/connect/token", "application/json", r#""error":"temporarily_unavailable""#),
+            ("/id/connect/userinfo", "application/json", r#""error":"temporarily_unavailable""#),
+            ("/api/domain/odata/Crm_Customers", "application/json", "SystemException"),
+            ("/manage/api/v1/users", "application/problem+json", "urn:gatehouse:problem:fault"),
+            ("/manage/users", "text/html; charset=utf-8", "temporarily_unavailable"),
+            ("/id/account/login", "text/html; charset=utf-8", "lang=\"de\""),
+        ] {
+            let response = answer(overdue, path, "0123", Some(&german));
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            let headers = response.headers().clone();
+            assert_eq!(
+                (&headers[header::CONTENT_TYPE], &headers[header::RETRY_AFTER]),
+                (&content_type.parse().expect("a value"), &HeaderValue::from_static("5")),
+                "{path}"
+            );
+            assert_eq!(headers[header::CACHE_CONTROL], "no-store", "{path}");
+            let body = response.into_body().collect().await.expect("a body").to_bytes();
+            assert!(String::from_utf8_lossy(&body).contains(said), "{path}: {body:?}");
+        }
+    }
+}
