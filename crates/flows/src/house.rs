@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
-use store::Database;
+use store::{Database, Mark};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -78,14 +78,17 @@ impl House {
         world: Arc<dyn World>,
     ) -> Result<Arc<Self>, Fault> {
         let (questions, asked) = questions();
+        // Asked before memory is loaded, as the feed's place is.
+        let feed = Feed::new(database.is_embedded(), database.timeline().await?);
         let shared = Shared {
+            world: Arc::clone(&world),
             outbox: Arc::default(),
             questions,
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
             drawing: crate::profile::places(),
             sign_ins_waiting: Throttle::waiting_places(),
-            feed: Arc::new(Feed::new(database.is_embedded())),
+            feed: Arc::new(feed),
             node: world.dice().id(world.now()),
             keys_wanted: Arc::default(),
             database: database.clone(),
@@ -286,26 +289,43 @@ impl House {
         self.database.close().await;
     }
 
+    /// Where another database server answers than before, or the same in another life, it may lack what the one before had
+    /// committed, also where no change of the feed is among it.
+    async fn mind_the_timeline(&self) -> Result<(), Fault> {
+        let Some(known) = self.feed.timeline() else { return Ok(()) };
+        let Some(found) = self.database.timeline().await?.filter(|found| *found != known) else { return Ok(()) };
+        tracing::warn!(known, found, "another database server answers (failover or restore): memory is read anew");
+        for instance in &self.instances {
+            instance.doubt().await;
+        }
+        self.feed.set_timeline(found);
+        Ok(())
+    }
+
     /// A fault of one instance takes the trust in memory from that instance alone.
     async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
         let begun = Instant::now();
+        self.mind_the_timeline().await?;
         follower.behind |= self.database.changed_elsewhere().await?;
         if !follower.behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
             return Ok(());
         }
         let mut worst = Ok(());
-        for (id, newest) in self.database.feeds().await? {
-            let found = self.instances.iter().find(|instance| *instance.store.instance() == id);
-            let Some(instance) = found else { continue };
-            if follower.seen.get(&id) == Some(&newest) && !instance.following.is_behind() {
+        let mut feeds: HashMap<InstanceId, _> = self.database.feeds().await?.into_iter().collect();
+        for instance in &self.instances {
+            let id = *instance.store.instance();
+            // An instance that is not in the database has nothing in it that memory knows.
+            let newest = feeds.remove(&id).flatten();
+            if newest.is_some() && follower.seen.get(&id) == newest.as_ref() && !instance.following.is_behind() {
                 continue;
             }
             let done = instance.follow(self.world.now()).await;
-            match &done {
-                Ok(()) => {
+            match (&done, newest) {
+                (Ok(()), Some(newest)) => {
                     follower.seen.insert(id, newest);
                 }
-                Err(_) => instance.following.mark_behind(),
+                (Ok(()), None) => {}
+                (Err(_), _) => instance.following.mark_behind(),
             }
             worst = worst.and(done);
         }
@@ -327,7 +347,7 @@ impl House {
 
 /// How far memory has followed the change feed.
 struct Follower {
-    seen: HashMap<InstanceId, i64>,
+    seen: HashMap<InstanceId, Mark>,
     behind: bool,
 }
 

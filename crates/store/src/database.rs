@@ -12,7 +12,7 @@ use crate::batch::Sql;
 use crate::figures::Figures;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, Outcome, Row, Value};
+use crate::{Batch, Fault, FaultKind, Outcome, Row, Value};
 
 /// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
 ///
@@ -149,6 +149,20 @@ impl Database {
         match &*self.0 {
             Driver::Sqlite(sqlite) => sqlite.changed_elsewhere().await,
             Driver::Postgres(_) => Ok(true),
+        }
+    }
+
+    /// Which life of the database server answers, where it tells: PostgreSQL's timeline, which begins anew with each promoted
+    /// standby and each restored archive.
+    pub async fn timeline(&self) -> Result<Option<String>, Fault> {
+        let Driver::Postgres(_) = &*self.0 else { return Ok(None) };
+        let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN NULL \
+                   ELSE SUBSTR(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END";
+        match self.query(sql, vec![]).await {
+            Ok(rows) => rows.first().map_or(Ok(None), |row| row.opt_text(0)),
+            // Not every server that speaks the protocol has these functions.
+            Err(fault) if fault.kind() == FaultKind::Failed => Ok(None),
+            Err(fault) => Err(fault),
         }
     }
 

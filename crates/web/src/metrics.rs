@@ -271,7 +271,7 @@ impl Figures {
         }
         page.gauge("gatehouse_memory_behind", "Memory lacks a change that is committed", |m| {
             let mut instances = house.instances().iter();
-            instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.is_behind())))
+            instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.behind().is_some())))
         })?;
         page.counter("gatehouse_task_panics", "Panics in background tasks, by task", |m| {
             house.task_panics().into_iter().try_for_each(|(task, count)| m.number(&[("task", task)], count))

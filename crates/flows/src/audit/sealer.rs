@@ -203,6 +203,20 @@ impl Sealer {
         Ok(())
     }
 
+    /// The database may have gone back: what was known of the chain, of people's keys and of the key for checkpoints is
+    /// read anew.
+    pub(crate) async fn database_went_back(&self, master: &MasterKey, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        let _alone = self.sealing.lock().await;
+        let key = CheckpointKey::load_or_make(&self.store, master, moment).await?;
+        let head = self.store.audit_head().await?;
+        let newest = self.store.newest_checkpoint().await?;
+        let (signed, signed_at) = newest.map_or((0, Timestamp(0)), |(number, at, _)| (number, at));
+        self.people.forget();
+        self.key.store(Arc::new(key));
+        *self.state.lock() = State { rest: 0, head, signed, signed_at };
+        Ok(())
+    }
+
     /// The key may have been replaced.
     pub(crate) async fn reload_key(&self, master: &MasterKey) -> Result<(), Fault> {
         if let Some(key) = CheckpointKey::load(&self.store, master).await? {

@@ -25,12 +25,6 @@ impl Database {
             })
             .collect()
     }
-
-    /// The newest change of every instance.
-    pub async fn feeds(&self) -> Result<Vec<(InstanceId, i64)>, Fault> {
-        let rows = self.query("SELECT id, feed FROM instances", vec![]).await?;
-        rows.iter().map(|row| Ok((InstanceId(row.uuid(0)?), row.int(1)?))).collect()
-    }
 }
 
 impl Store {
@@ -53,6 +47,12 @@ impl Store {
             ],
         )
         .expect(1)
+    }
+
+    /// Sealed under the master key.
+    pub async fn root_secret(&self) -> Result<Vec<u8>, Fault> {
+        let row = self.row("SELECT root_secret FROM instances WHERE id = $1", vec![]).await?;
+        row.ok_or_else(|| super::damaged("the instance is gone"))?.bytes(0)
     }
 
     pub async fn settings(&self) -> Result<InstanceSettings, Fault> {
