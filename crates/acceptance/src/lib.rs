@@ -21,7 +21,7 @@ pub use browser::Browser;
 pub use client::{Ask, Client};
 pub use device::{Device, app_code};
 pub use house::{AuditRow, TestHouse};
-pub use place::{Created, Held, Place, server};
+pub use place::{Backup, Created, Held, Place, server};
 pub use world::{BEGINNING, TestWorld};
 
 /// Makes of each `async fn(TestHouse)` a test on SQLite and a test on PostgreSQL.

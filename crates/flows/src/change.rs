@@ -223,17 +223,22 @@ impl Instance {
     async fn follow_in_turn(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
         let following = &self.following;
         let round = following.rounds.fetch_add(1, Ordering::AcqRel) + 1;
-        let missed = following.missed.load(Ordering::Acquire);
-        if let Err(fault) = self.follow_round(progress, now).await {
-            following.failed(&fault, &progress.unapplied);
-            return Err(fault);
+        match self.follow_round(progress, now).await {
+            Ok(missed) => {
+                progress.completed = round;
+                following.heal(missed);
+                Ok(())
+            }
+            Err(fault) => {
+                following.failed(&fault, &progress.unapplied);
+                Err(fault)
+            }
         }
-        progress.completed = round;
-        following.heal(missed);
-        Ok(())
     }
 
-    async fn follow_round(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
+    /// What had been missed before the database was read.
+    async fn follow_round(&self, progress: &mut Progress, now: Timestamp) -> Result<u64, Fault> {
+        let missed = self.following.missed.load(Ordering::Acquire);
         let mut worst = self.retry(progress, now).await;
         if let Place::At(mark) = &progress.place {
             match self.store.changes_after(mark).await? {
@@ -246,7 +251,7 @@ impl Instance {
             progress.place = Place::Lost { is_announced: false };
         }
         match progress.place {
-            Place::At(_) => worst,
+            Place::At(_) => worst.map(|()| missed),
             Place::Lost { is_announced } => self.reload(progress, is_announced).await,
         }
     }
@@ -330,8 +335,8 @@ impl Instance {
 
     /// Memory as the database has it, and nothing of what it was. What is noted and not written yet happened all the same,
     /// and is written.
-    async fn reload(&self, progress: &mut Progress, is_announced: bool) -> Result<(), Fault> {
-        let now = self.world.now();
+    async fn reload(&self, progress: &mut Progress, is_announced: bool) -> Result<u64, Fault> {
+        let (now, missed) = (self.world.now(), self.following.missed.load(Ordering::Acquire));
         if !is_announced {
             let mut batch = Batch::new();
             batch.announce(Change { kind: ChangeKind::Reread, subject: self.store.instance().0 }, now);
@@ -351,7 +356,7 @@ impl Instance {
         if let Err(fault) = self.write_down_what_waits(&old, now).await {
             tracing::error!(%fault, instance = %self.name, "the last timers before the database went back are not written");
         }
-        Ok(())
+        Ok(missed)
     }
 
     /// Brings memory up to one change. May be called for the same change again.

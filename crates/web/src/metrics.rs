@@ -273,6 +273,10 @@ impl Figures {
             let mut instances = house.instances().iter();
             instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.behind().is_some())))
         })?;
+        page.counter("gatehouse_database_rewinds", "Times that the database was found to have gone back", |m| {
+            let mut instances = house.instances().iter();
+            instances.try_for_each(|i| m.number(&[("instance", &*i.name)], i.meters().database_rewinds.read()))
+        })?;
         page.counter("gatehouse_task_panics", "Panics in background tasks, by task", |m| {
             house.task_panics().into_iter().try_for_each(|(task, count)| m.number(&[("task", task)], count))
         })?;

@@ -226,7 +226,7 @@ fn problem(
 }
 
 /// Logged once, here.
-pub(super) fn fault(visit: &Visit, fault: &Fault) -> Response {
+pub(crate) fn fault(visit: &Visit, fault: &Fault) -> Response {
     let status = render::fault_status(visit, fault);
     let what = ("fault", "Something went wrong on our side");
     let detail = "Nothing was lost. Try again in a moment; if it happens again, tell the reference.".to_owned();
