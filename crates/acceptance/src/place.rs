@@ -98,11 +98,12 @@ impl Place {
             }
             Keep::Server { database, .. } => {
                 let client = database.client().await;
-                client.batch_execute("CREATE SCHEMA backup").await.expect("there is none yet");
+                let mut all = "BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE SCHEMA backup; ".to_owned();
                 for table in tables(&client).await {
-                    let copy = format!("CREATE TABLE backup.{table} AS SELECT * FROM public.{table}");
-                    client.batch_execute(&copy).await.expect("a table can be copied");
+                    all.push_str(&format!("CREATE TABLE backup.{table} AS SELECT * FROM public.{table}; "));
                 }
+                all.push_str("COMMIT");
+                client.batch_execute(&all).await.expect("rows can be copied");
                 Backup::Schema(client)
             }
         }
@@ -150,7 +151,7 @@ fn copy_file(from: &Path, to: &Path) {
 }
 
 async fn tables(client: &tokio_postgres::Client) -> Vec<String> {
-    let sql = "SELECT tablename::TEXT FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
+    let sql = "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
     client.query(sql, &[]).await.expect("the server answers").iter().map(|row| row.get(0)).collect()
 }
 

@@ -6,7 +6,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::audit::AuditKind;
@@ -33,6 +33,8 @@ pub(crate) struct Following {
     /// cases a later round has healed.
     missed: AtomicU64,
     healed: AtomicU64,
+    /// This instance alone has seen that the database went back, and the others of the house have not been told.
+    rewound: AtomicBool,
     /// What is told of it. Nobody asks on the way of a request.
     trouble: Mutex<Option<Trouble>>,
 }
@@ -80,6 +82,7 @@ impl Following {
             rounds: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             healed: AtomicU64::new(0),
+            rewound: AtomicBool::new(false),
             trouble: Mutex::default(),
         }
     }
@@ -92,6 +95,11 @@ impl Following {
     pub(crate) fn mark_behind(&self) {
         self.missed.fetch_add(1, Ordering::AcqRel);
         self.trouble.lock().get_or_insert_with(Trouble::begin);
+    }
+
+    /// Whether the database was seen to have gone back since this was last asked.
+    pub(crate) fn take_rewound(&self) -> bool {
+        self.rewound.load(Ordering::Acquire) && self.rewound.swap(false, Ordering::AcqRel)
     }
 
     /// Everything that was missed when `missed` was read is in memory.
@@ -327,6 +335,7 @@ impl Instance {
              promoted, or a backup was restored; everything that was remembered is read anew"
         );
         self.meters.database_rewinds.add(1);
+        self.following.rewound.store(true, Ordering::Release);
         let detail = serde_json::json!({ "known": known, "found": found });
         if let Err(fault) = self.audit.put(&house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
             tracing::error!(%fault, instance = %self.name, "the audit does not hold that the database went back");

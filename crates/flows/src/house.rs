@@ -290,8 +290,14 @@ impl House {
     }
 
     /// Where another database server answers than before, or the same in another life, it may lack what the one before had
-    /// committed, also where no change of the feed is among it.
-    async fn mind_the_timeline(&self) -> Result<(), Fault> {
+    /// committed, also where no change of the feed is among it. And what went back under one instance went back under all.
+    async fn mind_the_database(&self) -> Result<(), Fault> {
+        let rewound: Vec<bool> = self.instances.iter().map(|instance| instance.following.take_rewound()).collect();
+        if rewound.contains(&true) {
+            for (instance, _) in self.instances.iter().zip(rewound).filter(|(_, rewound)| !rewound) {
+                instance.doubt().await;
+            }
+        }
         let Some(known) = self.feed.timeline() else { return Ok(()) };
         let Some(found) = self.database.timeline().await?.filter(|found| *found != known) else { return Ok(()) };
         tracing::warn!(known, found, "another database server answers (failover or restore): memory is read anew");
@@ -305,7 +311,7 @@ impl House {
     /// A fault of one instance takes the trust in memory from that instance alone.
     async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
         let begun = Instant::now();
-        self.mind_the_timeline().await?;
+        self.mind_the_database().await?;
         follower.behind |= self.database.changed_elsewhere().await?;
         if !follower.behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
             return Ok(());

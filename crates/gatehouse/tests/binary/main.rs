@@ -22,5 +22,6 @@ mod legacy;
 mod postgres;
 mod refusals;
 mod secrets;
+mod standby;
 mod stopping;
 mod terminal;

@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 pub(crate) mod http;
 pub(crate) mod installation;
+pub(crate) mod pair;
 pub(crate) mod process;
 
 use std::time::{Duration, Instant};
