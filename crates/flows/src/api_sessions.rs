@@ -418,12 +418,21 @@ impl Instance {
         let (sessions, events, calls, proven, used, legacy) = tokio::join!(
             self.flush_some_sessions(&memory, now, most),
             self.audit.write_down(&self.store, moment),
-            self.audit.seal_calls(&self.sealer, now),
+            self.seal_calls(now),
             memory.proven.flush(&self.store),
             memory.used.flush(&self.store, now),
             self.legacy_uses.flush(&self.store),
         );
         sessions.and(events).and(calls).and(proven).and(used.map(drop)).and(legacy)
+    }
+
+    /// A seal rests on the one before, so the database must be the one that it was read from.
+    async fn seal_calls(&self, now: Timestamp) -> Result<(), Fault> {
+        if !self.audit.has_calls() {
+            return Ok(());
+        }
+        self.expect_known_database(now).await?;
+        self.audit.seal_calls(&self.sealer, now).await
     }
 
     /// The same, and nothing is left.

@@ -227,6 +227,17 @@ impl Instance {
         self.following.mark_behind();
     }
 
+    /// Looks, now, whether the database is the one that memory knows: for who is about to write behind what was read before.
+    /// If it is another one, memory is read anew.
+    pub(crate) async fn expect_known_database(&self, now: Timestamp) -> Result<(), Fault> {
+        let mut progress = self.following.progress.lock().await;
+        let is_known = match &progress.place {
+            Place::At(mark) => !progress.in_doubt && self.store.changes_after(mark).await?.is_some(),
+            Place::Lost { .. } => false,
+        };
+        if is_known { Ok(()) } else { self.follow_in_turn(&mut progress, now).await }
+    }
+
     /// One round. A change that cannot be applied stops no later one; it leaves memory behind until it can be.
     async fn follow_in_turn(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
         let following = &self.following;
@@ -357,7 +368,8 @@ impl Instance {
         let mut dice = self.world.dice();
         let mut moment = Moment { now, dice: &mut *dice };
         let (memory, mark) = Memory::load(&self.store, &self.master, &mut moment).await?;
-        self.sealer.database_went_back(&self.master, &mut moment).await?;
+        self.sealer.database_went_back();
+        self.sealer.reload_key(&self.master).await?;
         let old = self.memory.swap(Arc::new(memory));
         progress.unapplied.clear();
         progress.place = Place::At(mark);

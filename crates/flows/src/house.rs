@@ -51,6 +51,8 @@ pub struct House {
     passwords: Arc<Passwords>,
     keys_wanted: Arc<Notify>,
     panics: Panics,
+    /// Whoever minds the database: one at a time, so that each thing is found once.
+    minding: tokio::sync::Mutex<()>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -132,6 +134,7 @@ impl House {
             passwords: shared.passwords,
             keys_wanted: shared.keys_wanted,
             panics: Panics::default(),
+            minding: tokio::sync::Mutex::default(),
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
@@ -239,7 +242,7 @@ impl House {
     pub async fn beat(&self) -> Result<(), Fault> {
         let now = self.world.now();
         let mut dice = self.world.dice();
-        let mut worst = Ok(());
+        let mut worst = self.mind_the_database().await;
         for instance in &self.instances {
             worst = worst.and(instance.flush(&mut Moment { now, dice: &mut *dice }).await);
         }
@@ -256,13 +259,18 @@ impl House {
 
     /// What was committed since the last beat comes into the audit's chain.
     pub async fn seal(&self) -> Result<(), Fault> {
+        self.mind_the_database().await?;
         let now = self.world.now();
         let mut dice = self.world.dice();
         let waiting = self.database.instances_with_unsealed_events().await?;
         let mut worst = Ok(());
         for instance in &self.instances {
             if waiting.contains(instance.store.instance()) || instance.sealer.wants_to_sign(now) {
-                worst = worst.and(instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await);
+                let sealed = async {
+                    instance.expect_known_database(now).await?;
+                    instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await
+                };
+                worst = worst.and(sealed.await);
             }
         }
         worst
@@ -292,6 +300,7 @@ impl House {
     /// Where another database server answers than before, or the same in another life, it may lack what the one before had
     /// committed, also where no change of the feed is among it. And what went back under one instance went back under all.
     async fn mind_the_database(&self) -> Result<(), Fault> {
+        let _turn = self.minding.lock().await;
         let rewound: Vec<bool> = self.instances.iter().map(|instance| instance.following.take_rewound()).collect();
         if rewound.contains(&true) {
             for (instance, _) in self.instances.iter().zip(rewound).filter(|(_, rewound)| !rewound) {

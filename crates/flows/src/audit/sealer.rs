@@ -203,18 +203,10 @@ impl Sealer {
         Ok(())
     }
 
-    /// The database may have gone back: what was known of the chain, of people's keys and of the key for checkpoints is
-    /// read anew.
-    pub(crate) async fn database_went_back(&self, master: &MasterKey, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        let _alone = self.sealing.lock().await;
-        let key = CheckpointKey::load_or_make(&self.store, master, moment).await?;
-        let head = self.store.audit_head().await?;
-        let newest = self.store.newest_checkpoint().await?;
-        let (signed, signed_at) = newest.map_or((0, Timestamp(0)), |(number, at, _)| (number, at));
+    /// The database may have gone back: what is remembered of the chain and of people's keys is not believed any more.
+    pub(crate) fn database_went_back(&self) {
         self.people.forget();
-        self.key.store(Arc::new(key));
-        *self.state.lock() = State { rest: 0, head, signed, signed_at };
-        Ok(())
+        *self.state.lock() = State { rest: 0, head: Head::NONE, signed: 0, signed_at: Timestamp(0) };
     }
 
     /// The key may have been replaced.

@@ -124,7 +124,9 @@ fn after_a_failover_that_lost_changes_every_node_holds_what_the_database_does() 
     let by_lost_key = town.service_token();
     assert!(town.both(|site| call_api(site, &by_lost_key).status == 200));
     run(&["app", "disable", "sync"]);
-    town.until_both("alice and sync are off", |site| !is_known(site, &alice) && call_api(site, &by_lost_key).status == 401);
+    town.until_both("alice and sync are off", |site| {
+        !is_known(site, &alice) && call_api(site, &by_lost_key).status == 401
+    });
 
     town.fail_over();
     town.until_both("alice is as the database has her", |site| is_known(site, &alice));
@@ -140,7 +142,11 @@ fn after_a_failover_that_lost_changes_every_node_holds_what_the_database_does() 
         let signed = service_token(site, "sync", &town.sync).member("access_token");
         assert!(town.both(|site| call_api(site, &signed).status == 200), "what one signs all trust");
     }
-    assert_eq!(town.portal.refresh(town.sites()[1], &rotated.member("refresh_token")).status, 400, "its rotation is lost");
+    assert_eq!(
+        town.portal.refresh(town.sites()[1], &rotated.member("refresh_token")).status,
+        400,
+        "its rotation is lost"
+    );
     assert_eq!(town.portal.refresh(town.sites()[1], &bobs_refresh).status, 200);
     let (live, counted) = town.seats();
     assert_eq!(live, counted);
@@ -184,4 +190,8 @@ fn after_a_failover_that_lost_sign_ins_alone_their_tokens_and_sessions_are_gone_
     assert_eq!(town.seats(), (1, 1));
     assert_eq!(town.said(WENT_BACK), [0, 0]);
     assert_eq!(town.said(ANOTHER_SERVER), [1, 1]);
+    let [one, other] = town.nodes;
+    one.stop();
+    other.stop();
+    town.installation.run(&["audit", "verify", "--instance", "erp"]).done();
 }

@@ -229,7 +229,8 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
 async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(house: TestHouse) {
     house.enable_app(READER, false).await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
-    run(&house, "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)").await;
+    run(&house, "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)")
+        .await;
     run(&house, "UPDATE instances SET feed = feed - 2 WHERE id = $1").await;
     run(&house, "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":false', '\"IsEnabled\":true') WHERE instance = $1")
         .await;
@@ -255,7 +256,8 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
     let database = house.store().await.database().clone();
     let done = database.commit(broken.into()).await.expect("the database answers");
     assert_eq!(done, store::Outcome::Committed);
-    run(&house, "DELETE FROM changes WHERE instance = $1 AND number = (SELECT feed FROM instances WHERE id = $1)").await;
+    run(&house, "DELETE FROM changes WHERE instance = $1 AND number = (SELECT feed FROM instances WHERE id = $1)")
+        .await;
     house.house.catch_up().await.expect_err("a key does not open");
 
     let behind = instance(&house, "testdb").behind().expect("it is");
@@ -290,7 +292,8 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
 
 async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(house: TestHouse) {
     let app = house.app(FIRST);
-    let [kept, lost] = [("alice", "openid read"), ("bob", "openid read")].map(|(login, scope)| (house.browser(login), scope));
+    let [kept, lost] =
+        [("alice", "openid read"), ("bob", "openid read")].map(|(login, scope)| (house.browser(login), scope));
     let mut tokens = Vec::new();
     for (mut browser, scope) in [kept, lost] {
         let token = app.sign_in(&mut browser, scope).await.access;

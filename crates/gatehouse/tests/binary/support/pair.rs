@@ -38,7 +38,10 @@ impl PrivateServer {
     /// `None` where PostgreSQL is not installed; then tests have nothing to do.
     pub(crate) fn new() -> Option<Self> {
         let Some(programs) = programs() else {
-            assert!(std::env::var("CI").is_ok_and(|ci| ci != "true"), "PostgreSQL is installed where tests must not be left out");
+            assert!(
+                std::env::var("CI").is_ok_and(|ci| ci != "true"),
+                "PostgreSQL is installed where tests must not be left out"
+            );
             println!("skipped: PostgreSQL is not installed");
             return None;
         };
@@ -63,7 +66,10 @@ impl PrivateServer {
     pub(crate) fn standby(&self) -> Self {
         let standby = Self::in_a_folder(self.programs.clone());
         let (data, from) = (standby.data(), self.path().display().to_string());
-        standby.run("pg_basebackup", &["-D", &data, "-h", &from, "-U", "gatehouse", "-R", "-X", "stream", "-c", "fast", "-N"]);
+        standby.run(
+            "pg_basebackup",
+            &["-D", &data, "-h", &from, "-U", "gatehouse", "-R", "-X", "stream", "-c", "fast", "-N"],
+        );
         standby.start();
         standby
     }
