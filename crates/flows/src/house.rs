@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
-use store::{Database, Mark};
+use store::{Database, FeedEnd};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -330,7 +330,7 @@ impl House {
         for instance in &self.instances {
             let id = *instance.store.instance();
             // An instance that is not in the database has nothing in it that memory knows.
-            let newest = feeds.remove(&id).flatten();
+            let newest = feeds.remove(&id);
             if newest.is_some() && follower.seen.get(&id) == newest.as_ref() && !instance.following.is_behind() {
                 continue;
             }
@@ -362,7 +362,7 @@ impl House {
 
 /// How far memory has followed the change feed.
 struct Follower {
-    seen: HashMap<InstanceId, Mark>,
+    seen: HashMap<InstanceId, FeedEnd>,
     behind: bool,
 }
 

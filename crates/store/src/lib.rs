@@ -22,8 +22,8 @@ pub use fault::{Fault, FaultKind};
 pub use figures::Figures;
 pub use look::Look;
 pub use tables::{
-    ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, LISTS,
-    LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, Mark, NewApiSession, NewSecret, NewUser, Role, SeatsSeen,
+    ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, FeedEnd,
+    LISTS, LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, Mark, NewApiSession, NewSecret, NewUser, Role, SeatsSeen,
     SignInRow, StoredAuditKey, StoredInstance, StoredKey, StoredPasskey, TokenNames, TokensOf, UserRow, lines_of,
 };
 pub use value::{Row, Value};

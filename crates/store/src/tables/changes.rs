@@ -72,21 +72,19 @@ impl Mark {
     }
 }
 
+/// The end of a feed, told from every other end that it had: by its number, and where this version wrote it by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEnd {
+    number: i64,
+    id: Option<String>,
+}
+
 impl Database {
-    /// The newest row of every instance's feed; none where there never was one, or an older version swept it.
-    pub async fn feeds(&self) -> Result<Vec<(InstanceId, Option<Mark>)>, Fault> {
-        let sql = concat!(
-            "SELECT ",
-            mark!(),
-            ", i.id FROM instances i LEFT JOIN changes c ON c.instance = i.id AND c.number = i.feed"
-        );
-        let rows = self.query(sql, vec![]).await?;
-        rows.iter()
-            .map(|row| {
-                let mark = row.opt_int(0)?.map(|_| Mark::read(row, 0)).transpose()?;
-                Ok((InstanceId(row.uuid(3)?), mark))
-            })
-            .collect()
+    /// The end of every instance's feed.
+    pub async fn feeds(&self) -> Result<Vec<(InstanceId, FeedEnd)>, Fault> {
+        let rows = self.query("SELECT id, feed, feed_id FROM instances", vec![]).await?;
+        let read = |row: &Row| Ok((InstanceId(row.uuid(0)?), FeedEnd { number: row.int(1)?, id: row.opt_text(2)? }));
+        rows.iter().map(read).collect()
     }
 }
 
@@ -94,12 +92,13 @@ impl Store {
     /// Two statements, in this order: the number is drawn under the instance's row lock, so that a change is never
     /// committed behind one with a higher number.
     pub(crate) fn announcement(&self, change: Change, now: Timestamp) -> [Statement; 2] {
+        let id = Uuid::new_v4();
         [
-            self.bound("UPDATE instances SET feed = feed + 1 WHERE id = $1", vec![]).expect(1),
+            self.bound("UPDATE instances SET feed = feed + 1, feed_id = $2 WHERE id = $1", values![id]).expect(1),
             self.bound(
                 "INSERT INTO changes (instance, number, kind, subject, at, id) \
-                 SELECT id, feed, $2, $3, $4, $5 FROM instances WHERE id = $1",
-                values![change.kind.as_str(), change.subject, now.micros(), Uuid::new_v4()],
+                 SELECT id, feed, $2, $3, $4, feed_id FROM instances WHERE id = $1",
+                values![change.kind.as_str(), change.subject, now.micros()],
             )
             .expect(1),
         ]

@@ -159,6 +159,13 @@ async fn run(house: &TestHouse, sql: &'static str) {
     assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
 }
 
+/// The two newest changes, as far as the feed is concerned.
+async fn take_the_newest_changes(house: &TestHouse) {
+    let sql = "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)";
+    run(house, sql).await;
+    run(house, "UPDATE instances SET feed = feed - 2, feed_id = NULL WHERE id = $1").await;
+}
+
 async fn create_app(house: &TestHouse, uri: &str) {
     let record = json!({
         "ApplicationUri": uri, "Name": uri, "ClientType": "Public", "Scope": "read",
@@ -229,9 +236,7 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
 async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(house: TestHouse) {
     house.enable_app(READER, false).await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
-    run(&house, "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)")
-        .await;
-    run(&house, "UPDATE instances SET feed = feed - 2 WHERE id = $1").await;
+    take_the_newest_changes(&house).await;
     run(&house, "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":false', '\"IsEnabled\":true') WHERE instance = $1")
         .await;
     for _ in 0..2 {
@@ -256,8 +261,7 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
     let database = house.store().await.database().clone();
     let done = database.commit(broken.into()).await.expect("the database answers");
     assert_eq!(done, store::Outcome::Committed);
-    run(&house, "DELETE FROM changes WHERE instance = $1 AND number = (SELECT feed FROM instances WHERE id = $1)")
-        .await;
+    take_the_newest_changes(&house).await;
     house.house.catch_up().await.expect_err("a key does not open");
 
     let behind = instance(&house, "testdb").behind().expect("it is");
