@@ -14,7 +14,7 @@ use web::server::TrustedProxies;
 use web::{Doors, Gate};
 
 use crate::place::MASTER_KEY;
-use crate::{App, Browser, Client, Held, Place, TestWorld};
+use crate::{App, Backup, Browser, Client, Held, Place, TestWorld};
 
 const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
 const DEFAULT: Option<DefaultInstance<'_>> = Some(DefaultInstance::OfEveryHost("testdb"));
@@ -137,6 +137,16 @@ impl TestHouse {
     /// See [`Place::hold_writers`].
     pub async fn hold_writers(&self) -> Held {
         self.place.hold_writers().await
+    }
+
+    /// See [`Place::back_up`].
+    pub async fn back_up(&self) -> Backup {
+        self.place.back_up().await
+    }
+
+    /// See [`Place::restore`].
+    pub async fn restore(&self, backup: &Backup) {
+        self.place.restore(backup).await;
     }
 
     /// At `testdb`.

@@ -23,7 +23,7 @@ pub use client::{Ask, Client};
 pub use device::{Device, app_code};
 pub use fixture::Fixture;
 pub use house::{AuditRow, TestHouse};
-pub use place::{Created, Held, MASTER_KEY, Place, server};
+pub use place::{Backup, Created, Held, MASTER_KEY, Place, server};
 pub use world::{BEGINNING, TestWorld};
 
 /// Makes of each `async fn(TestHouse)` a test on SQLite and a test on PostgreSQL.

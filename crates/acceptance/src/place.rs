@@ -26,8 +26,10 @@ pub struct Place {
     keep: Keep,
 }
 
+const FILE: &str = "house.db";
+
 enum Keep {
-    Folder { _folder: TempDir },
+    Folder { folder: TempDir },
     Server { database: Created, _template: Option<Arc<Created>> },
 }
 
@@ -47,7 +49,7 @@ impl Place {
             let file = file.expect("its entries can be read");
             fs::copy(file.path(), folder.path().join(file.file_name())).expect("a file can be copied");
         }
-        Self { url: sqlite_url(folder.path()), keep: Keep::Folder { _folder: folder } }
+        Self { url: sqlite_url(folder.path()), keep: Keep::Folder { folder } }
     }
 
     /// A database on the server to test on, if there is one, from a template that lives as long as tests use it.
@@ -70,7 +72,7 @@ impl Place {
     /// A database that an earlier version wrote, as a file.
     pub async fn sqlite_of(fixture: &Fixture) -> Self {
         let folder = TempDir::new().expect("a folder for a test");
-        let place = Self { url: sqlite_url(folder.path()), keep: Keep::Folder { _folder: folder } };
+        let place = Self { url: sqlite_url(folder.path()), keep: Keep::Folder { folder } };
         fixture.load(&place).await;
         place
     }
@@ -108,10 +110,71 @@ impl Place {
         }
     }
 
+    /// All rows as they are now, to be put back under a running house.
+    pub async fn back_up(&self) -> Backup {
+        match &self.keep {
+            Keep::Folder { folder } => {
+                let copy = folder.path().join("backup.db");
+                copy_file(&folder.path().join(FILE), &copy);
+                Backup::File(copy)
+            }
+            Keep::Server { database, .. } => {
+                let client = database.client().await;
+                let mut all = "BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE SCHEMA backup; ".to_owned();
+                for table in tables(&client).await {
+                    all.push_str(&format!("CREATE TABLE backup.{table} AS SELECT * FROM public.{table}; "));
+                }
+                all.push_str("COMMIT");
+                client.batch_execute(&all).await.expect("rows can be copied");
+                Backup::Schema(client)
+            }
+        }
+    }
+
+    /// Puts a backup into the place of what is there, in one transaction, as `sqlite3 .restore` does.
+    pub async fn restore(&self, backup: &Backup) {
+        match (&self.keep, backup) {
+            (Keep::Folder { folder }, Backup::File(copy)) => copy_file(copy, &folder.path().join(FILE)),
+            (Keep::Server { .. }, Backup::Schema(client)) => {
+                // Rows come back in any order: references between them are not looked at.
+                let mut all = "BEGIN; SET LOCAL session_replication_role = replica; ".to_owned();
+                for table in tables(client).await {
+                    all.push_str(&format!(
+                        "DELETE FROM public.{table}; INSERT INTO public.{table} SELECT * FROM backup.{table}; "
+                    ));
+                }
+                all.push_str("COMMIT");
+                client.batch_execute(&all).await.expect("rows can be put back");
+            }
+            _ => panic!("a backup of another database"),
+        }
+    }
+
     pub(crate) async fn open(&self) -> Database {
         let url = DatabaseUrl::parse(&self.url).expect("the URL of a test");
         Database::open(&url).await.expect("the database of a test opens")
     }
+}
+
+/// What [`Place::back_up`] kept.
+pub enum Backup {
+    File(std::path::PathBuf),
+    Schema(tokio_postgres::Client),
+}
+
+/// By SQLite's backup API, into the same file.
+fn copy_file(from: &Path, to: &Path) {
+    let from = rusqlite::Connection::open(from).expect("a file of a test opens");
+    let mut to = rusqlite::Connection::open(to).expect("a file of a test opens");
+    to.busy_timeout(std::time::Duration::from_secs(20)).expect("a time-out");
+    let backup = rusqlite::backup::Backup::new(&from, &mut to).expect("two databases");
+    let pause = std::time::Duration::from_millis(1);
+    backup.run_to_completion(i32::MAX, pause, None).expect("all pages in one step");
+}
+
+async fn tables(client: &tokio_postgres::Client) -> Vec<String> {
+    let sql = "SELECT format('%I', tablename) FROM pg_tables WHERE schemaname = 'public' ORDER BY 1";
+    client.query(sql, &[]).await.expect("the server answers").iter().map(|row| row.get(0)).collect()
 }
 
 /// The right to write, taken from everybody else.
@@ -138,7 +201,7 @@ impl Held {
 }
 
 fn sqlite_url(folder: &Path) -> String {
-    format!("sqlite:{}", folder.join("house.db").display())
+    format!("sqlite:{}", folder.join(FILE).display())
 }
 
 async fn fill(url: &str) {

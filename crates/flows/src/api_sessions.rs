@@ -30,6 +30,7 @@ use self::waiting::Waiting;
 use crate::audit::Trail;
 use crate::guard::{GuardRefusal, TokenRefusal};
 use crate::instance::Instance;
+use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::{Answer, Fault};
 
@@ -225,7 +226,7 @@ enum Attempt {
 impl Instance {
     /// How many sessions memory serves: for those who measure.
     pub fn sessions_in_memory(&self) -> usize {
-        self.api_sessions.live.read().len()
+        self.memory().api_sessions.live.read().len()
     }
 
     /// The live session of a key, called with once more; with `only`, if it is that one.
@@ -236,11 +237,12 @@ impl Instance {
         application: ApplicationId,
         now: Timestamp,
     ) -> Option<Arc<LiveSession>> {
-        let live = self.api_sessions.find(key, now).filter(|_| self.memory_holds())?;
+        let memory = self.memory();
+        let live = memory.api_sessions.find(key, now).filter(|_| self.memory_holds())?;
         if only.is_some_and(|only| only != live.id) {
             return None;
         }
-        self.api_sessions.called(&live, application, now);
+        memory.api_sessions.called(&live, application, now);
         Some(live)
     }
 
@@ -273,7 +275,8 @@ impl Instance {
         let asking = calling.asking();
         let mut opening = Opening::new(moment.now, &calling.user.login, self.feed.slack());
         loop {
-            let seen = self.api_sessions.looks.look(&self.store, &asking, || Arc::clone(&self.settings())).await?;
+            let memory = self.memory_kept();
+            let seen = memory.api_sessions.looks.look(&self.store, &asking, || Arc::clone(&self.settings())).await?;
             match opening.step(&sight(&seen, &seen.settings.reserved_accounts(), &asking)) {
                 Step::Join => {
                     if let Some(id) = self.join_session(calling, moment.now).await? {
@@ -313,9 +316,10 @@ impl Instance {
 
     /// `None` if it is gone meanwhile.
     async fn join_session(&self, calling: &Calling<'_>, now: Timestamp) -> Result<Option<ApiSessionId>, Fault> {
+        let memory = self.memory_kept();
         let Some(row) = self.store.live_api_session(&calling.key).await? else { return Ok(None) };
-        let live = self.api_sessions.learn(row);
-        self.api_sessions.called(&live, calling.application, now);
+        let live = memory.api_sessions.learn(row);
+        memory.api_sessions.called(&live, calling.application, now);
         Ok(Some(live.id))
     }
 
@@ -349,12 +353,13 @@ impl Instance {
         batch.extend(self.store.expect_room_under_ceilings(admission, new.user, new.application));
         batch.push(self.store.open_api_session(&new));
         batch.push(Trail::new(&self.store, moment.dice, now).event(&event));
+        let memory = self.memory_kept();
         match self.store.commit(batch.into()).await? {
             Outcome::GuardFailed { statement: TOKEN_GUARD } => Ok(Attempt::TokenEnded),
             Outcome::GuardFailed { .. } => Ok(Attempt::Overtaken),
             Outcome::Committed => {
                 self.meters.sessions_opened.add(1);
-                self.api_sessions.learn(opened(&new, calling));
+                memory.api_sessions.learn(opened(&new, calling));
                 Ok(Attempt::Opened(new.id))
             }
         }
@@ -387,14 +392,15 @@ impl Instance {
     }
 
     pub(crate) async fn forget_closed(&self, close_id: Uuid) -> Result<(), Fault> {
-        self.api_sessions.forget(&self.store.api_sessions_closed(close_id).await?, &self.meters);
+        let closed = self.store.api_sessions_closed(close_id).await?;
+        self.memory().api_sessions.forget(&closed, &self.meters);
         Ok(())
     }
 
     /// Applications that were switched off are on no list any more.
     pub(crate) fn forget_dead_applications(&self) {
         let register = self.register();
-        for live in self.api_sessions.live.read().values() {
+        for live in self.memory().api_sessions.live.read().values() {
             let mut applications = live.applications.lock();
             let is_on = |id: &ApplicationId| register.by_id(*id).is_some_and(|application| application.enabled);
             applications.known.retain(is_on);
@@ -408,33 +414,52 @@ impl Instance {
         let _turn = self.flushing.lock().await;
         let most = if self.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
         let now = moment.now;
+        let memory = self.memory_kept();
         let (sessions, events, calls, proven, used, legacy) = tokio::join!(
-            self.flush_some_sessions(now, most),
+            self.flush_some_sessions(&memory, now, most),
             self.audit.write_down(&self.store, moment),
-            self.audit.seal_calls(&self.sealer, now),
-            self.proven.flush(&self.store),
-            self.used.flush(&self.store, now),
+            self.seal_calls(now),
+            memory.proven.flush(&self.store),
+            memory.used.flush(&self.store, now),
             self.legacy_uses.flush(&self.store),
         );
         sessions.and(events).and(calls).and(proven).and(used.map(drop)).and(legacy)
+    }
+
+    /// A seal rests on the one before, so the database must be the one that it was read from.
+    async fn seal_calls(&self, now: Timestamp) -> Result<(), Fault> {
+        if !self.audit.has_calls() {
+            return Ok(());
+        }
+        self.expect_known_database(now).await?;
+        self.audit.seal_calls(&self.sealer, now).await
     }
 
     /// The same, and nothing is left.
     pub(crate) async fn flush_all(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
         self.flush(moment).await?;
-        while self.used.flush(&self.store, moment.now).await? {}
+        let memory = self.memory_kept();
+        while memory.used.flush(&self.store, moment.now).await? {}
         Ok(())
     }
 
     /// Every call that was answered before this one is written down.
     pub(crate) async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
-        self.flush_some_sessions(now, usize::MAX).await
+        self.flush_some_sessions(&self.memory_kept(), now, usize::MAX).await
     }
 
-    async fn flush_some_sessions(&self, now: Timestamp, most: usize) -> Result<(), Fault> {
-        self.api_sessions.mind_the_clock(now);
-        let mut taken = self.api_sessions.waiting.take(most).await;
+    /// What an older memory has noted and not written, after it was replaced: calls and uses happened all the same.
+    pub(crate) async fn write_down_what_waits(&self, old: &Memory, now: Timestamp) -> Result<(), Fault> {
+        let sessions = self.flush_some_sessions(old, now, usize::MAX).await;
+        let proven = old.proven.flush(&self.store).await;
+        while old.used.flush(&self.store, now).await? {}
+        sessions.and(proven)
+    }
+
+    async fn flush_some_sessions(&self, memory: &Memory, now: Timestamp, most: usize) -> Result<(), Fault> {
+        memory.api_sessions.mind_the_clock(now);
+        let mut taken = memory.api_sessions.waiting.take(most).await;
         while let Some(sessions) = taken.next() {
             let mut batch = Batch::new();
             let mut unwritten = Vec::with_capacity(sessions.len());

@@ -137,6 +137,11 @@ impl Notebook {
         Ok(())
     }
 
+    /// Whether calls wait for their seal.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.calls.lock().is_empty()
+    }
+
     /// What waits, in bytes of text.
     pub(crate) fn fill(&self) -> Fill {
         let calls: usize = self.calls.lock().iter().map(|page| page.bytes()).sum();

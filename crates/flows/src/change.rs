@@ -4,20 +4,25 @@
 //! Only [`Instance::follow`] applies changes, one caller at a time. It reads own changes and those of other processes
 //! from the same feed, so a snapshot is never replaced by one that was read earlier.
 
+use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use model::audit::AuditKind;
 use model::seat::SessionKey;
-use model::{ApplicationId, AuthorizationId, ReferenceTokenId, SessionId, Timestamp, UserId};
-use store::{Batch, Change, ChangeKind, Outcome, Trouble};
+use model::{ApplicationId, AuthorizationId, Moment, ReferenceTokenId, SessionId, Timestamp, UserId};
+use parking_lot::Mutex;
+use store::{Batch, Change, ChangeKind, Mark, Outcome, Trouble};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Fault;
+use crate::audit::house_event;
 use crate::fault_log::Affected;
-use crate::instance::Instance;
+use crate::instance::{Instance, LONGEST_TOKEN};
 use crate::keys::KeyRing;
-use crate::memory::Register;
+use crate::memory::{Memory, Register};
 use crate::seal::RootSecret;
 
 /// Who needs memory to catch up waits no longer: a round asks the database several times, and others wait for their turn.
@@ -38,25 +43,57 @@ pub(crate) struct Following {
     /// cases a later round has healed.
     missed: AtomicU64,
     healed: AtomicU64,
+    /// This instance alone has seen that the database went back, and the others of the house have not been told.
+    rewound: AtomicBool,
+    /// What is told of it. Nobody asks on the way of a request.
+    lag: Mutex<Option<Lag>>,
 }
 
 struct Progress {
-    /// The number of the newest change that was read.
-    seen: i64,
+    place: Place,
+    /// Another database may answer: memory is read anew, also where the feed shows nothing of it.
+    in_doubt: bool,
     /// Changes that were read and could not be applied, in their order. Every round tries them again.
     unapplied: Vec<Change>,
     /// The last round that applied everything it read.
     completed: u64,
 }
 
+/// Where memory stands in the feed.
+enum Place {
+    /// The newest change that was read.
+    At(Mark),
+    /// Nowhere: the database may have gone back, and memory is to be read anew. Whether every node knows.
+    Lost { is_announced: bool },
+}
+
+/// Why memory is not believed.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    pub lasting: Duration,
+    /// The last fault, with its causes; empty where a commit was not heard of in time.
+    pub fault: String,
+    /// Kinds of the changes that could not be applied.
+    pub unapplied: Vec<&'static str>,
+}
+
+struct Lag {
+    since: Instant,
+    fault: String,
+    unapplied: Vec<&'static str>,
+}
+
 impl Following {
-    /// `seen` is a number that the feed had before memory was loaded.
-    pub(crate) fn new(seen: i64) -> Self {
+    /// `mark` is a row that the feed had before memory was loaded.
+    pub(crate) fn new(mark: Mark) -> Self {
+        let progress = Progress { place: Place::At(mark), in_doubt: false, unapplied: Vec::new(), completed: 0 };
         Self {
-            progress: tokio::sync::Mutex::new(Progress { seen, unapplied: Vec::new(), completed: 0 }),
+            progress: tokio::sync::Mutex::new(progress),
             rounds: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             healed: AtomicU64::new(0),
+            rewound: AtomicBool::new(false),
+            lag: Mutex::default(),
         }
     }
 
@@ -67,7 +104,57 @@ impl Following {
 
     pub(crate) fn mark_behind(&self) {
         self.missed.fetch_add(1, Ordering::AcqRel);
+        self.lag.lock().get_or_insert_with(Lag::begin);
     }
+
+    /// Whether the database was seen to have gone back since this was last asked.
+    pub(crate) fn take_rewound(&self) -> bool {
+        self.rewound.load(Ordering::Acquire) && self.rewound.swap(false, Ordering::AcqRel)
+    }
+
+    /// Everything that was missed when `missed` was read is in memory.
+    fn heal(&self, missed: u64) {
+        self.healed.fetch_max(missed, Ordering::AcqRel);
+        let mut lag = self.lag.lock();
+        if !self.is_behind() {
+            *lag = None;
+        }
+    }
+
+    fn failed(&self, fault: &Fault, unapplied: &[Change]) {
+        let mut lag = self.lag.lock();
+        let lag = lag.get_or_insert_with(Lag::begin);
+        lag.fault = with_causes(fault);
+        lag.unapplied = unapplied.iter().map(|change| change.kind.as_str()).collect();
+        lag.unapplied.sort_unstable();
+        lag.unapplied.dedup();
+    }
+
+    /// Why memory is not believed, if it is not.
+    pub(crate) fn behind(&self) -> Option<Behind> {
+        let lag = self.lag.lock();
+        let lag = lag.as_ref().filter(|_| self.is_behind())?;
+        let (fault, unapplied) = (lag.fault.clone(), lag.unapplied.clone());
+        Some(Behind { lasting: lag.since.elapsed(), fault, unapplied })
+    }
+}
+
+impl Lag {
+    fn begin() -> Self {
+        Self { since: Instant::now(), fault: String::new(), unapplied: Vec::new() }
+    }
+}
+
+/// Causes carry no values.
+fn with_causes(fault: &Fault) -> String {
+    let mut text = fault.to_string();
+    let mut source = fault.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// A commit whose changes memory has not followed yet. Dropped before that (a fault, a time-out, a caller who went
@@ -117,7 +204,7 @@ impl Instance {
     }
 
     /// Memory as of now, where it may not answer as it is: after the feed was lost, or a change could not be applied.
-    pub(crate) async fn believe(&self, now: Timestamp) -> Result<(), Fault> {
+    pub async fn believe(&self, now: Timestamp) -> Result<(), Fault> {
         if self.memory_holds() {
             return Ok(());
         }
@@ -141,11 +228,65 @@ impl Instance {
         self.follow_in_turn(&mut progress, now).await
     }
 
+    /// Another database may answer than before. The next round looks, and until then memory is not believed.
+    pub(crate) async fn doubt(&self) {
+        self.following.mark_behind();
+        let mut progress = self.following.progress.lock().await;
+        progress.in_doubt = true;
+        // Once more: a round that was under way may have healed the first.
+        self.following.mark_behind();
+    }
+
+    /// Looks, now, whether the database is the one that memory knows: for who is about to write behind what was read before.
+    /// If it is another one, memory is read anew.
+    pub(crate) async fn expect_known_database(&self, now: Timestamp) -> Result<(), Fault> {
+        let mut progress = self.following.progress.lock().await;
+        let is_known = match &progress.place {
+            Place::At(mark) => !progress.in_doubt && self.store.changes_after(mark).await?.is_some(),
+            Place::Lost { .. } => false,
+        };
+        if is_known { Ok(()) } else { self.follow_in_turn(&mut progress, now).await }
+    }
+
     /// One round. A change that cannot be applied stops no later one; it leaves memory behind until it can be.
     async fn follow_in_turn(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
         let following = &self.following;
         let round = following.rounds.fetch_add(1, Ordering::AcqRel) + 1;
-        let missed = following.missed.load(Ordering::Acquire);
+        match self.follow_round(progress, now).await {
+            Ok(missed) => {
+                progress.completed = round;
+                following.heal(missed);
+                Ok(())
+            }
+            Err(fault) => {
+                following.failed(&fault, &progress.unapplied);
+                Err(fault)
+            }
+        }
+    }
+
+    /// What had been missed before the database was read.
+    async fn follow_round(&self, progress: &mut Progress, now: Timestamp) -> Result<u64, Fault> {
+        let missed = self.following.missed.load(Ordering::Acquire);
+        let mut worst = self.retry(progress, now).await;
+        if let Place::At(mark) = &progress.place {
+            match self.store.changes_after(mark).await? {
+                Some(news) => worst = worst.and(self.apply_news(progress, news, now).await),
+                None => self.lose(progress, now).await?,
+            }
+        }
+        if std::mem::take(&mut progress.in_doubt) && matches!(progress.place, Place::At(_)) {
+            self.following.mark_behind();
+            progress.place = Place::Lost { is_announced: false };
+        }
+        match progress.place {
+            Place::At(_) => worst.map(|()| missed),
+            Place::Lost { is_announced } => self.reload(progress, is_announced).await,
+        }
+    }
+
+    /// Applies again what could not be applied.
+    async fn retry(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
         let mut worst = Ok(());
         let mut tried = 0;
         while let Some(change) = progress.unapplied.get(tried).copied() {
@@ -159,62 +300,139 @@ impl Instance {
                 }
             }
         }
-        for (number, change) in self.store.changes_after(progress.seen).await? {
-            if let Err(fault) = self.apply(change, now).await {
-                following.mark_behind();
-                worst = worst.and(Err(fault));
-                if !progress.unapplied.contains(&change) {
-                    progress.unapplied.push(change);
+        worst
+    }
+
+    async fn apply_news(
+        &self,
+        progress: &mut Progress,
+        news: Vec<(Mark, Option<Change>)>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let mut worst = Ok(());
+        for (mark, change) in news {
+            match change {
+                Some(Change { kind: ChangeKind::Reread, .. }) => {
+                    self.following.mark_behind();
+                    progress.place = Place::Lost { is_announced: true };
+                    break;
                 }
+                Some(change) => {
+                    if let Err(fault) = self.apply(change, now).await {
+                        self.following.mark_behind();
+                        worst = worst.and(Err(fault));
+                        if !progress.unapplied.contains(&change) {
+                            progress.unapplied.push(change);
+                        }
+                    }
+                }
+                None => {}
             }
-            progress.seen = number;
+            progress.place = Place::At(mark);
         }
-        worst?;
-        progress.completed = round;
-        following.healed.fetch_max(missed, Ordering::AcqRel);
+        worst
+    }
+
+    /// The row that was read last is not there. Either it was swept, or the database went back.
+    async fn lose(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
+        let Place::At(known) = &progress.place else { return Ok(()) };
+        self.following.mark_behind();
+        let is_swept = now.since(known.at) >= LONGEST_TOKEN && self.store.is_change_swept(known).await?;
+        if !is_swept {
+            let found = self.store.newest_change().await?;
+            self.tell_rewound(known, found.as_ref(), now);
+        }
+        progress.place = Place::Lost { is_announced: is_swept };
         Ok(())
+    }
+
+    fn tell_rewound(&self, known: &Mark, found: Option<&Mark>, now: Timestamp) {
+        let (known, found) = (known.number, found.map_or(0, |found| found.number));
+        tracing::error!(
+            instance = %self.name,
+            known,
+            found,
+            "the database went back: a change that this server knows is not in it. A standby that lacked transactions was \
+             promoted, or a backup was restored; everything that was remembered is read anew"
+        );
+        self.meters.database_rewinds.add(1);
+        self.following.rewound.store(true, Ordering::Release);
+        let detail = serde_json::json!({ "known": known, "found": found });
+        if let Err(fault) = self.audit.put(&house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
+            tracing::error!(%fault, instance = %self.name, "the audit does not hold that the database went back");
+        }
+    }
+
+    /// Memory as the database has it, and nothing of what it was. What is noted and not written yet happened all the same,
+    /// and is written.
+    async fn reload(&self, progress: &mut Progress, is_announced: bool) -> Result<u64, Fault> {
+        let (now, missed) = (self.world.now(), self.following.missed.load(Ordering::Acquire));
+        if !is_announced {
+            let mut batch = Batch::new();
+            batch.announce(Change { kind: ChangeKind::Reread, subject: self.store.instance().0 }, now);
+            let Outcome::Committed = self.store.commit(batch).await? else {
+                return Err(Fault::failed("the instance is not in the database"));
+            };
+            progress.place = Place::Lost { is_announced: true };
+        }
+        let mut dice = self.world.dice();
+        let mut moment = Moment { now, dice: &mut *dice };
+        let (memory, mark) = Memory::load(&self.store, &self.master, &mut moment).await?;
+        self.sealer.database_went_back();
+        self.sealer.reload_key(&self.master).await?;
+        let old = self.memory.swap(Arc::new(memory));
+        progress.unapplied.clear();
+        progress.place = Place::At(mark);
+        self.want_missing_keys();
+        if let Err(fault) = self.write_down_what_waits(&old, now).await {
+            tracing::error!(%fault, instance = %self.name, "the last timers before the database went back are not written");
+        }
+        Ok(missed)
     }
 
     /// Brings memory up to one change. May be called for the same change again.
     async fn apply(&self, change: Change, now: Timestamp) -> Result<(), Fault> {
+        let memory = self.memory_kept();
         match change.kind {
             ChangeKind::Register => self.reload_application(change.subject).await?,
             ChangeKind::Keys => {
-                self.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
+                memory.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
                 self.sealer.reload_key(&self.master).await?;
             }
             ChangeKind::RootSecret => {
-                self.secret.store(Arc::new(RootSecret::load(&self.store, &self.master).await?));
+                memory.secret.store(Arc::new(RootSecret::load(&self.store, &self.master).await?));
             }
             ChangeKind::Settings => {
-                self.settings.store(Arc::new(self.store.settings().await?));
+                memory.settings.store(Arc::new(self.store.settings().await?));
                 self.want_missing_keys();
             }
             ChangeKind::User => {
                 let user = UserId(change.subject);
-                self.users.forget(user);
-                self.known_passwords.forget(user);
-                self.api_sessions.forget_user(user);
+                memory.users.forget(user);
+                memory.known_passwords.forget(user);
+                memory.api_sessions.forget_user(user);
             }
-            ChangeKind::Person => self.users.forget(UserId(change.subject)),
-            ChangeKind::Roles => self.users.forget_where(|_| true),
-            ChangeKind::AuthorizationEnded => self.kills.authorization(AuthorizationId(change.subject), now),
+            ChangeKind::Person => memory.users.forget(UserId(change.subject)),
+            ChangeKind::Roles => memory.users.forget_where(|_| true),
+            ChangeKind::AuthorizationEnded => memory.kills.authorization(AuthorizationId(change.subject), now),
             ChangeKind::ReferenceTokenRevoked => {
                 let id = ReferenceTokenId(change.subject);
-                self.reference_tokens.forget_where(|token| token.id == id);
-                self.api_sessions.forget_key(&SessionKey::Reference(id));
+                memory.reference_tokens.forget_where(|token| token.id == id);
+                memory.api_sessions.forget_key(&SessionKey::Reference(id));
             }
             ChangeKind::AccessTokenRevoked => {
-                self.kills.token(change.subject, now);
-                self.api_sessions.forget_key(&SessionKey::Service(change.subject.simple().to_string()));
+                memory.kills.token(change.subject, now);
+                memory.api_sessions.forget_key(&SessionKey::Service(change.subject.simple().to_string()));
             }
             ChangeKind::SessionEnded => {
                 let session = SessionId(change.subject);
-                self.kills.session(session, now);
-                self.api_sessions.forget_key(&SessionKey::SignIn(session));
+                memory.kills.session(session, now);
+                memory.api_sessions.forget_key(&SessionKey::SignIn(session));
             }
             ChangeKind::ConsentWithdrawn => self.apply_withdrawal(UserId(change.subject), now).await?,
             ChangeKind::ApiSessionsClosed => self.forget_closed(change.subject).await?,
+            // It is no change of a part: `follow_round` replaces the whole.
+            ChangeKind::Reread => {}
         }
         Ok(())
     }
@@ -222,13 +440,13 @@ impl Instance {
     /// Reads one application anew. Older nodes announced the whole register, by the id of the instance.
     async fn reload_application(&self, subject: Uuid) -> Result<(), Fault> {
         if subject == self.store.instance().0 {
-            self.register.store(Arc::new(Register::new(self.store.applications().await?)));
+            self.memory().register.store(Arc::new(Register::new(self.store.applications().await?)));
             self.forget_dead_applications();
         } else {
             let id = ApplicationId(subject);
             let application = self.store.application(id).await?;
             let is_on = application.as_ref().is_some_and(|application| application.enabled);
-            self.register.store(Arc::new(self.register().with(id, application)));
+            self.memory().register.store(Arc::new(self.register().with(id, application)));
             if !is_on {
                 self.forget_dead_applications();
             }

@@ -77,9 +77,9 @@ impl Instance {
         let since = now.minus(2 * LONGEST_TOKEN);
         let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
         for authorization in ended {
-            self.kills.authorization(authorization, now);
+            self.memory().kills.authorization(authorization, now);
         }
-        self.api_sessions.list_anew(user);
+        self.memory().api_sessions.list_anew(user);
         Ok(())
     }
 }

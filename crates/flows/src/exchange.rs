@@ -240,7 +240,7 @@ impl Instance {
     /// What memory knows beyond the row: an access token of the newest generation was seen.
     pub(crate) fn with_memory<'a>(&self, authorization: &'a mut Authorization) -> &'a Authorization {
         if let AuthorizationState::Redeemed(RefreshFamily { generation, proven, .. }) = &mut authorization.state {
-            *proven |= self.proven.knows(authorization.id, *generation);
+            *proven |= self.memory().proven.knows(authorization.id, *generation);
         }
         authorization
     }
@@ -333,7 +333,7 @@ impl Instance {
     /// Derived, not stored: `authorization . generation . code of authenticity`.
     fn refresh_token(&self, id: AuthorizationId, generation: Generation) -> Presented<RefreshToken> {
         let number = generation.0.to_string();
-        let tag = self.secret.load().sign(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()]);
+        let tag = self.memory().secret.load().sign(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()]);
         Presented::new(format!("{}.{number}.{tag}", id.0.simple()))
     }
 
@@ -341,7 +341,8 @@ impl Instance {
         let mut parts = shown.expose().splitn(3, '.');
         let (id, number, tag) = (parts.next()?, parts.next()?, parts.next()?);
         let id = AuthorizationId(uuid::Uuid::try_parse(id).ok()?);
-        let good = self.secret.load().verify(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()], tag);
+        let good =
+            self.memory().secret.load().verify(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()], tag);
         number.parse().ok().filter(|_| good).map(|number| (id, Generation(number)))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::seat::SLACK;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// A node that has not followed the feed for this long asks the database instead of its memory.
@@ -21,11 +22,27 @@ pub(crate) struct Feed {
     /// When the newest look at the feed began, and when the unbroken row of looks did, in milliseconds.
     followed: AtomicU64,
     steady_since: AtomicU64,
+    /// See [`store::Database::timeline`].
+    timeline: Mutex<Option<String>>,
 }
 
 impl Feed {
-    pub(crate) fn new(alone: bool) -> Self {
-        Self { alone, born: Instant::now(), followed: AtomicU64::new(0), steady_since: AtomicU64::new(0) }
+    pub(crate) fn new(alone: bool, timeline: Option<String>) -> Self {
+        Self {
+            alone,
+            born: Instant::now(),
+            followed: AtomicU64::new(0),
+            steady_since: AtomicU64::new(0),
+            timeline: Mutex::new(timeline),
+        }
+    }
+
+    pub(crate) fn timeline(&self) -> Option<String> {
+        self.timeline.lock().clone()
+    }
+
+    pub(crate) fn set_timeline(&self, found: String) {
+        *self.timeline.lock() = Some(found);
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -91,7 +108,7 @@ mod tests {
 
     #[test]
     fn memory_is_believed_for_two_seconds_after_the_feed_was_lost() {
-        let feed = Feed::new(false);
+        let feed = Feed::new(false, None);
         feed.followed(after(&feed, 100));
         assert!(feed.held(after(&feed, 2100)));
         assert!(!feed.held(after(&feed, 2101)));
@@ -101,17 +118,17 @@ mod tests {
 
     #[test]
     fn on_a_database_of_its_own_a_node_needs_no_feed() {
-        let feed = Feed { born: Instant::now() - 2 * FUSE, ..Feed::new(true) };
+        let feed = Feed { born: Instant::now() - 2 * FUSE, ..Feed::new(true, None) };
         assert!(feed.memory_holds());
         assert_eq!(feed.slack(), Duration::ZERO);
-        let feed = Feed { born: Instant::now() - 2 * FUSE, ..Feed::new(false) };
+        let feed = Feed { born: Instant::now() - 2 * FUSE, ..Feed::new(false, None) };
         assert!(!feed.memory_holds());
         assert_eq!(feed.slack(), Duration::MAX);
     }
 
     #[test]
     fn silence_means_nothing_until_the_feed_was_followed_for_a_while() {
-        let feed = Feed::new(false);
+        let feed = Feed::new(false, None);
         let mut at = 0;
         let mut follow = || {
             for _ in 0..5 {

@@ -18,28 +18,28 @@ pub enum FormCookie {}
 impl Instance {
     /// What a form must bring back, for the browser that holds this cookie.
     pub fn form_token(&self, cookie: &Presented<FormCookie>) -> String {
-        self.secret.load().sign(Purpose::Form, &[cookie.expose().as_bytes()])
+        self.memory().secret.load().sign(Purpose::Form, &[cookie.expose().as_bytes()])
     }
 
     pub fn is_form_token(&self, cookie: &Presented<FormCookie>, shown: &str) -> bool {
-        self.secret.load().verify(Purpose::Form, &[cookie.expose().as_bytes()], shown)
+        self.memory().secret.load().verify(Purpose::Form, &[cookie.expose().as_bytes()], shown)
     }
 
     /// What the forms of somebody who is signed in must bring back. It dies with the sign-in, and no other site can know
     /// it, whatever cookies that may plant.
     pub fn person_token(&self, browser: &Browser) -> String {
-        self.secret.load().sign(Purpose::PersonForm, &[browser.session.secret.as_bytes()])
+        self.memory().secret.load().sign(Purpose::PersonForm, &[browser.session.secret.as_bytes()])
     }
 
     pub fn is_person_token(&self, browser: &Browser, shown: &str) -> bool {
-        self.secret.load().verify(Purpose::PersonForm, &[browser.session.secret.as_bytes()], shown)
+        self.memory().secret.load().verify(Purpose::PersonForm, &[browser.session.secret.as_bytes()], shown)
     }
 
     /// Proves that the person signed in for this request, so that `prompt=login` is not asked twice. Good for
     /// [`INTERACTION_LIFETIME`], and for this sign-in only.
     pub fn interaction(&self, browser: &Browser, query: &str, now: Timestamp) -> String {
         let made_at = now.seconds().to_string();
-        let tag = self.secret.load().sign(Purpose::Interaction, &interaction_parts(browser, query, &made_at));
+        let tag = self.memory().secret.load().sign(Purpose::Interaction, &interaction_parts(browser, query, &made_at));
         format!("{made_at}.{tag}")
     }
 
@@ -47,7 +47,12 @@ impl Instance {
         let Some((made_at, tag)) = shown.split_once('.') else { return false };
         let is_fresh =
             made_at.parse().is_ok_and(|seconds| now < Timestamp::from_seconds(seconds).plus(INTERACTION_LIFETIME));
-        is_fresh && self.secret.load().verify(Purpose::Interaction, &interaction_parts(browser, query, made_at), tag)
+        is_fresh
+            && self.memory().secret.load().verify(
+                Purpose::Interaction,
+                &interaction_parts(browser, query, made_at),
+                tag,
+            )
     }
 }
 

@@ -172,10 +172,10 @@ impl Instance {
     /// Noted in memory, written in batches: a call costs no durable write.
     pub(crate) fn note_use(&self, standing: &Standing, now: Timestamp) {
         match &standing.credential {
-            Credential::Reference(token) => self.used.note(token.id, now),
+            Credential::Reference(token) => self.memory().used.note(token.id, now),
             Credential::Jwt(verified) => {
                 if let Holder::User { descent, .. } = verified.token.holder {
-                    self.proven.note(descent);
+                    self.memory().proven.note(descent);
                 }
             }
         }
@@ -257,7 +257,7 @@ impl Instance {
 
     /// From memory if it is there.
     pub(crate) async fn user_as_known(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
-        match self.users.known(id) {
+        match self.memory().users.known(id) {
             Some(known) => Ok(Some(known)),
             None => Box::pin(self.user(id)).await,
         }
@@ -270,15 +270,12 @@ impl Instance {
         now: Timestamp,
     ) -> Answer<Standing, TokenRefusal> {
         let digest = *shown.digest().as_bytes();
-        let known = self.verified.get(&digest).filter(|verified| self.keys().trusts(&verified.kid));
+        let known = self.memory().verified.get(&digest).filter(|verified| self.keys().trusts(&verified.kid));
         let verified = match known {
             Some(verified) => verified,
-            None => match self.verify(shown) {
-                Ok(verified) => {
-                    let verified = Arc::new(verified);
-                    self.verified.remember(digest, Arc::clone(&verified));
-                    verified
-                }
+            // Boxed: it happens once for each token.
+            None => match Box::pin(self.verify_first(shown, digest, now)).await? {
+                Ok(verified) => verified,
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
@@ -290,7 +287,7 @@ impl Instance {
         if now.plus(CLOCK_SKEW) < token.not_before {
             return fallen(TokenEnd::NotYetValid { from: token.not_before, now });
         }
-        if let Some((what, at)) = self.kills.reach(token, self.settings().after_logout) {
+        if let Some((what, at)) = self.memory().kills.reach(token, self.settings().after_logout) {
             return fallen(TokenEnd::Killed { what, at: Some(at) });
         }
         let application = self.register().by_uri(&token.client_id).cloned();
@@ -305,6 +302,31 @@ impl Instance {
         }
     }
 
+    /// A token that memory does not know. After the database may have gone back, its authorization may be lost with the
+    /// transaction that made it: it is looked for once.
+    async fn verify_first(
+        &self,
+        shown: &Presented<secret::AccessToken>,
+        digest: [u8; 32],
+        now: Timestamp,
+    ) -> Answer<Arc<Verified>, TokenRefusal> {
+        let memory = self.memory_kept();
+        let verified = match self.verify(shown) {
+            Ok(verified) => Arc::new(verified),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let token = &verified.token;
+        if let Holder::User { descent, .. } = token.holder
+            && memory.doubts_descent(now)
+            && self.store.authorization(descent.authorization).await?.is_none()
+        {
+            let end = TokenEnd::Killed { what: Killed::Lost, at: None };
+            return Ok(Err(TokenRefusal::fallen(token.id.as_str(), token.client_id.as_str(), end)));
+        }
+        memory.verified.remember(digest, Arc::clone(&verified));
+        Ok(Ok(verified))
+    }
+
     /// Found by digest, in memory if it was asked for lately (`identity.md` §3.4).
     async fn standing_reference(
         &self,
@@ -312,10 +334,11 @@ impl Instance {
         now: Timestamp,
     ) -> Answer<Standing, TokenRefusal> {
         let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
-        let mut found = self.reference_tokens.known(*digest.as_bytes());
+        let mut found = self.memory().reference_tokens.known(*digest.as_bytes());
         if found.is_none() {
+            let memory = self.memory_kept();
             let read = self.store.reference_token(&digest);
-            found = Box::pin(self.reference_tokens.get(*digest.as_bytes(), read)).await?;
+            found = Box::pin(memory.reference_tokens.get(*digest.as_bytes(), read)).await?;
         }
         let Some(token) = found else {
             let tail = shown.expose().get(shown.expose().len() - 4..).unwrap_or_default().to_owned();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use store::{Ailment, Trouble};
 
+use crate::change::Behind;
 use crate::fault_log::Affected;
 use crate::house::House;
 use crate::meters::Fill;
@@ -67,9 +68,8 @@ impl House {
         ];
         for instance in self.instances() {
             let of = |check| Check { subject: Subject::Instance(instance.name.clone()), ..check };
-            let behind =
-                || (CheckState::Impaired, "memory lacks a committed change; requests ask the database".to_owned());
-            let memory = Check::new("memory", (!instance.memory_holds()).then(behind));
+            let impaired = || (CheckState::Impaired, memory(instance.behind()));
+            let memory = Check::new("memory", (!instance.memory_holds()).then(impaired));
             let buffer = Check::new("audit-buffer", buffer(instance.notebook()));
             checks.extend([of(memory), of(buffer)]);
         }
@@ -101,6 +101,21 @@ impl House {
         }
         self.faults.sum_up();
     }
+}
+
+/// Why memory is not believed; without a change that it lacks, the feed was not heard for too long.
+fn memory(behind: Option<Behind>) -> String {
+    let Some(Behind { lasting, fault, unapplied }) = behind else {
+        return "the change feed does not answer; requests ask the database".to_owned();
+    };
+    let mut told = format!("memory lacks a committed change for {}; requests ask the database", seconds(lasting));
+    if !unapplied.is_empty() {
+        told += &format!("; not applied: {}", unapplied.join(", "));
+    }
+    if !fault.is_empty() {
+        told += &format!("; {fault}");
+    }
+    told
 }
 
 fn told(ailment: Ailment) -> String {

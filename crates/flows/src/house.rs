@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::fair::Receiver;
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
-use store::{Database, Trouble};
+use store::{Database, FeedEnd, Trouble};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -68,6 +68,8 @@ pub struct House {
     pub(crate) turns: Turns,
     pub(crate) faults: Arc<FaultLog>,
     pub(crate) probing: Probing,
+    /// Whoever minds the database: one at a time, so that each thing is found once.
+    minding: tokio::sync::Mutex<()>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -120,7 +122,10 @@ impl House {
         world: Arc<dyn World>,
     ) -> Result<Arc<Self>, Fault> {
         let (questions, asked) = questions();
+        // Asked before memory is loaded, as the feed's place is.
+        let feed = Feed::new(database.is_embedded(), database.timeline().await?);
         let shared = Shared {
+            world: Arc::clone(&world),
             outbox: Arc::default(),
             questions,
             master: Arc::new(master),
@@ -128,7 +133,7 @@ impl House {
             image_decoder: crate::profile::image_decoder(),
             rsa_signers: crate::keys::rsa_signers(),
             sign_ins_waiting: WaitingPlaces::new(),
-            feed: Arc::new(Feed::new(database.is_embedded())),
+            feed: Arc::new(feed),
             node: world.dice().id(world.now()),
             keys_wanted: Arc::default(),
             faults: Arc::default(),
@@ -193,6 +198,7 @@ impl House {
             turns: Turns::new(&TASKS),
             faults: shared.faults,
             probing: Probing::default(),
+            minding: tokio::sync::Mutex::default(),
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
@@ -316,7 +322,7 @@ impl House {
     pub async fn beat(&self) -> Result<(), Fault> {
         let now = self.world.now();
         let mut dice = self.world.dice();
-        let mut worst = Ok(());
+        let mut worst = self.mind_the_database().await;
         for instance in &self.instances {
             worst = worst.and(instance.flush(&mut Moment { now, dice: &mut *dice }).await);
             self.turns.take("beat");
@@ -334,13 +340,18 @@ impl House {
 
     /// What was committed since the last beat comes into the audit's chain.
     pub async fn seal(&self) -> Result<(), Fault> {
+        self.mind_the_database().await?;
         let now = self.world.now();
         let mut dice = self.world.dice();
         let waiting = self.database.instances_with_unsealed_events().await?;
         let mut worst = Ok(());
         for instance in &self.instances {
             if waiting.contains(instance.store.instance()) || instance.sealer.wants_to_sign(now) {
-                worst = worst.and(instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await);
+                let sealed = async {
+                    instance.expect_known_database(now).await?;
+                    instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await
+                };
+                worst = worst.and(sealed.await);
                 self.turns.take("seal");
             }
         }
@@ -384,9 +395,30 @@ impl House {
         fills.filter(|(_, waiting)| *waiting > 0).collect()
     }
 
+    /// Where another database server answers than before, or the same in another life, it may lack what the one before had
+    /// committed, also where no change of the feed is among it. And what went back under one instance went back under all.
+    async fn mind_the_database(&self) -> Result<(), Fault> {
+        let _turn = self.minding.lock().await;
+        let rewound: Vec<bool> = self.instances.iter().map(|instance| instance.following.take_rewound()).collect();
+        if rewound.contains(&true) {
+            for (instance, _) in self.instances.iter().zip(rewound).filter(|(_, rewound)| !rewound) {
+                instance.doubt().await;
+            }
+        }
+        let Some(known) = self.feed.timeline() else { return Ok(()) };
+        let Some(found) = self.database.timeline().await?.filter(|found| *found != known) else { return Ok(()) };
+        tracing::warn!(known, found, "another database server answers (failover or restore): memory is read anew");
+        for instance in &self.instances {
+            instance.doubt().await;
+        }
+        self.feed.set_timeline(found);
+        Ok(())
+    }
+
     /// A fault of one instance takes the trust in memory from that instance alone.
     async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
         let begun = Instant::now();
+        self.mind_the_database().await?;
         let changed = self.database.changed_elsewhere().await;
         if matches!(&changed, Err(fault) if fault.trouble() == Trouble::Replaced) {
             // What others change is somewhere else.
@@ -397,18 +429,21 @@ impl House {
             return Ok(());
         }
         let mut worst = Ok(());
-        for (id, newest) in self.database.feeds().await? {
-            let found = self.instances.iter().find(|instance| *instance.store.instance() == id);
-            let Some(instance) = found else { continue };
-            if follower.seen.get(&id) == Some(&newest) && !instance.following.is_behind() {
+        let mut feeds: HashMap<InstanceId, _> = self.database.feeds().await?.into_iter().collect();
+        for instance in &self.instances {
+            let id = *instance.store.instance();
+            // An instance that is not in the database has nothing in it that memory knows.
+            let newest = feeds.remove(&id);
+            if newest.is_some() && follower.seen.get(&id) == newest.as_ref() && !instance.following.is_behind() {
                 continue;
             }
             let done = instance.follow(self.world.now()).await;
-            match &done {
-                Ok(()) => {
+            match (&done, newest) {
+                (Ok(()), Some(newest)) => {
                     follower.seen.insert(id, newest);
                 }
-                Err(_) => instance.following.mark_behind(),
+                (Ok(()), None) => {}
+                (Err(_), _) => instance.following.mark_behind(),
             }
             worst = worst.and(done);
         }
@@ -430,7 +465,7 @@ impl House {
 
 /// How far memory has followed the change feed.
 struct Follower {
-    seen: HashMap<InstanceId, i64>,
+    seen: HashMap<InstanceId, FeedEnd>,
     behind: bool,
 }
 

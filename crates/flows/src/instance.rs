@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::audit::{AuditEvent, AuditKind, Visitor};
-use model::reference_token::ReferenceToken;
 use model::why::Refusal;
 use model::{Dice, InstanceSettings, Moment, RootUrl, Timestamp, User, UserId};
 use parking_lot::Mutex;
@@ -13,24 +12,21 @@ use store::{Store, StoredInstance};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::api_sessions::ApiSessions;
 use crate::audit::{Notebook, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
 use crate::fault_log::FaultLog;
 use crate::feed::Feed;
 use crate::forgotten::Questions;
+use crate::house::World;
 pub use crate::keys::KeyRing;
-use crate::legacy::{KnownPasswords, LegacyUses};
+use crate::legacy::LegacyUses;
 use crate::mail::Outbox;
+use crate::memory::Memory;
 pub use crate::memory::Register;
-use crate::memory::{Kills, Remembered, VerifiedTokens};
 use crate::meters::Meters;
 use crate::passkeys::RelyingParty;
 use crate::pool::Pool;
-use crate::proven::Proven;
-use crate::reference_tokens::LastUsed;
-use crate::seal::RootSecret;
 use crate::throttle::{FailureHistory, Throttle, WaitingPlaces};
 use crate::{Fault, MasterKey, Passwords};
 
@@ -48,18 +44,11 @@ pub struct Instance {
     pub service_root: String,
     pub domain: Domain,
     pub(crate) store: Store,
-    pub(crate) users: Remembered<UserId, User>,
-    pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
-    pub(crate) used: LastUsed,
+    pub(crate) world: Arc<dyn World>,
     pub(crate) legacy_uses: LegacyUses,
-    pub(crate) known_passwords: KnownPasswords,
-    pub(crate) kills: Kills,
-    pub(crate) verified: VerifiedTokens,
-    pub(crate) api_sessions: ApiSessions,
     pub(crate) feed: Arc<Feed>,
     /// This process among those that share the database.
     pub(crate) node: Uuid,
-    pub(crate) proven: Proven,
     pub(crate) throttle: Arc<Throttle>,
     /// Questions after forgotten passwords, counted as tries to sign in are.
     pub(crate) questions_asked: Mutex<FailureHistory>,
@@ -79,15 +68,13 @@ pub struct Instance {
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) following: Following,
     pub faults: Arc<FaultLog>,
-    // Stored by `change` alone.
-    pub(crate) secret: ArcSwap<RootSecret>,
-    pub(crate) settings: ArcSwap<InstanceSettings>,
-    pub(crate) register: ArcSwap<Register>,
-    pub(crate) keys: ArcSwap<KeyRing>,
+    /// Replaced by `change` alone, where the database may have gone back.
+    pub(crate) memory: ArcSwap<Memory>,
 }
 
 /// What all instances of a process share.
 pub(crate) struct Shared {
+    pub(crate) world: Arc<dyn World>,
     pub(crate) master: Arc<MasterKey>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) image_decoder: Pool,
@@ -110,22 +97,7 @@ impl Instance {
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
-        // Read before everything else: what changes meanwhile is read twice, never missed.
-        let following = Following::new(store.newest_change().await?);
-        let secret = RootSecret::load(&store, &shared.master).await?;
-        let settings = store.settings().await?;
-        let applications = store.applications().await?;
-        let since = moment.now.minus(LONGEST_TOKEN);
-        let kills = Kills::default();
-        for id in store.authorizations_ended_since(since).await? {
-            kills.authorization(id, moment.now);
-        }
-        for id in store.sessions_ended_since(since).await? {
-            kills.session(id, moment.now);
-        }
-        for id in store.access_tokens_revoked_since(since).await? {
-            kills.token(id, moment.now);
-        }
+        let (memory, mark) = Memory::load(&store, &shared.master, moment).await?;
         Ok(Self {
             relying_party: RelyingParty::new(&stored.name, &root),
             name: stored.name,
@@ -133,17 +105,10 @@ impl Instance {
             service_root: root.service_root(),
             root,
             domain: Domain::new(store.clone()),
-            users: Remembered::new(),
-            reference_tokens: Remembered::new(),
-            used: LastUsed::default(),
+            world: Arc::clone(&shared.world),
             legacy_uses: LegacyUses::default(),
-            known_passwords: KnownPasswords::new(&moment.dice.secret()),
-            kills,
-            verified: VerifiedTokens::new(),
-            api_sessions: ApiSessions::load(&store, moment).await?,
             feed: Arc::clone(&shared.feed),
             node: shared.node,
-            proven: Proven::default(),
             throttle: Throttle::new(stored.id, &shared.sign_ins_waiting),
             questions_asked: Mutex::default(),
             questions: Arc::clone(&shared.questions),
@@ -157,30 +122,36 @@ impl Instance {
             master: Arc::clone(&shared.master),
             flushing: tokio::sync::Mutex::default(),
             keys_wanted: Arc::clone(&shared.keys_wanted),
-            following,
+            following: Following::new(mark),
             faults: Arc::clone(&shared.faults),
-            secret: ArcSwap::from_pointee(secret),
-            settings: ArcSwap::from_pointee(settings),
-            register: ArcSwap::from_pointee(Register::new(applications)),
-            keys: ArcSwap::from_pointee(KeyRing::load(&store, &shared.master).await?),
+            memory: ArcSwap::from_pointee(memory),
             store,
         })
     }
 
     pub fn settings(&self) -> Snapshot<InstanceSettings> {
-        self.settings.load()
+        self.memory().settings.load()
     }
 
     pub fn register(&self) -> Snapshot<Register> {
-        self.register.load()
+        self.memory().register.load()
     }
 
     pub fn keys(&self) -> Snapshot<KeyRing> {
-        self.keys.load()
+        self.memory().keys.load()
+    }
+
+    pub(crate) fn memory(&self) -> Snapshot<Memory> {
+        self.memory.load()
+    }
+
+    /// For who waits between reading the database and remembering it.
+    pub(crate) fn memory_kept(&self) -> Arc<Memory> {
+        self.memory.load_full()
     }
 
     pub(crate) async fn user(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
-        self.users.get(id, self.store.user(id)).await
+        self.memory_kept().users.get(id, self.store.user(id)).await
     }
 
     /// Tells the audit of a request that was refused before a flow began: unreadable, or not from our own form.
@@ -196,7 +167,7 @@ impl Instance {
     /// What wants doing now and then: sweeping, forgetting.
     pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
         let dead_before = now.minus(LONGEST_TOKEN);
-        self.kills.forget_before(dead_before);
+        self.memory().kills.forget_before(dead_before);
         let oldest_sign_in = dead_before.minus(self.settings().session_lifetimes().absolute);
         let sweep = vec![
             self.store.sweep_authorizations(dead_before),

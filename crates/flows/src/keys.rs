@@ -121,7 +121,7 @@ impl Instance {
         if matches!(algorithm, Algorithm::Es256 | Algorithm::EdDsa) {
             return sign(&self.keys());
         }
-        let ring = self.keys.load_full();
+        let ring = self.memory().keys.load_full();
         self.rsa_signers.run(move || sign(&ring)).await?
     }
 

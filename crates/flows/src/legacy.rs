@@ -273,17 +273,18 @@ impl Instance {
     ) -> Answer<Arc<User>, TurnedAway> {
         /// Overtaken this often by whoever changes the user.
         const TRIES: usize = 4;
-        let (tag, now) = (self.known_passwords.tag(application.id, shown), moment.now);
+        let memory = self.memory_kept();
+        let (tag, now) = (memory.known_passwords.tag(application.id, shown), moment.now);
         for _ in 0..TRIES {
             if let Some(wait) = self.must_wait(shown.login, visitor.address, now) {
                 return Ok(Err(Denied::throttled(wait).into()));
             }
-            let known = if let Some(known) = self.known_passwords.get(tag, now) {
+            let known = if let Some(known) = memory.known_passwords.get(tag, now) {
                 known
             } else {
                 let proving = self.prove_to(application, shown, moment, visitor);
                 // Boxed: it is large, and most calls never come here.
-                match Box::pin(self.known_passwords.learn((tag, now), proving)).await? {
+                match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
                     Ok(known) => known,
                     Err(away) => return Ok(Err(away)),
                 }
@@ -294,7 +295,7 @@ impl Instance {
                 .filter(|user| user.epoch == known.epoch && check_person(user, application).is_ok());
             match user {
                 Some(user) => return Ok(Ok(user)),
-                None => self.known_passwords.forget_tag(tag),
+                None => memory.known_passwords.forget_tag(tag),
             }
         }
         Err(Fault::unavailable("the user is being changed at this moment"))
@@ -320,7 +321,7 @@ impl Instance {
             let _replaced = self.store.commit(batch).await?;
         }
         // Memory may not have heard yet of a change that the password was just compared after.
-        self.users.forget(user.id);
+        self.memory().users.forget(user.id);
         let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor)
             .user(user.id)
             .application(application.uri.as_str())
@@ -347,14 +348,14 @@ impl Instance {
 
     fn erp_session(&self, named: Named) -> Presented<ErpSession> {
         let bytes = named.to_bytes();
-        let tag = self.secret.load().sign(Purpose::ErpSession, &[&bytes]);
+        let tag = self.memory().secret.load().sign(Purpose::ErpSession, &[&bytes]);
         Presented::new(format!("{}.{tag}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
     fn read_erp_session(&self, shown: &Presented<ErpSession>) -> Option<Named> {
         let (named, tag) = shown.expose().split_once('.')?;
         let bytes: [u8; Named::BYTES] = URL_SAFE_NO_PAD.decode(named).ok()?.try_into().ok()?;
-        self.secret.load().verify(Purpose::ErpSession, &[&bytes], tag).then(|| Named::from_bytes(&bytes))
+        self.memory().secret.load().verify(Purpose::ErpSession, &[&bytes], tag).then(|| Named::from_bytes(&bytes))
     }
 
     async fn standing_by_erp_session(

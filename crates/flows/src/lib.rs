@@ -49,6 +49,7 @@ mod tasks;
 mod throttle;
 pub mod two_step;
 
+pub use change::Behind;
 pub use house::{DefaultInstance, House, RefusedInstance, Site, World};
 pub use instance::Instance;
 pub use passwords::{AcceptedPassword, Passwords};

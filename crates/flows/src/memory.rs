@@ -1,4 +1,4 @@
-//! What is read on every request, held in memory: kills, users, tokens already verified.
+//! What is read on every request, held in memory, and made anew as a whole where the database may have gone back.
 
 mod register;
 
@@ -7,15 +7,105 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use model::claims::{AccessToken, Holder};
 use model::guard::Killed;
-use model::{AfterLogout, AuthorizationId, SessionId, Timestamp};
+use model::reference_token::ReferenceToken;
+use model::{AfterLogout, AuthorizationId, InstanceSettings, Moment, SessionId, Timestamp, User, UserId};
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
-use store::Fault;
+use store::{Change, ChangeKind, Fault, Mark, Outcome, Store};
 use uuid::Uuid;
 
 pub use self::register::Register;
+use crate::MasterKey;
+use crate::api_sessions::ApiSessions;
+use crate::instance::LONGEST_TOKEN;
+use crate::keys::KeyRing;
+use crate::legacy::KnownPasswords;
+use crate::proven::Proven;
+use crate::reference_tokens::LastUsed;
+use crate::seal::RootSecret;
+
+/// Everything that a node remembers of the database of one instance. There is no other way to make it than from the
+/// database, so that nothing of it outlives a database that went back: a new memory takes its place. A flow that reads to
+/// remember takes hold of the memory first, so that what it read before cannot come into the new one.
+pub(crate) struct Memory {
+    pub(crate) users: Remembered<UserId, User>,
+    pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
+    pub(crate) used: LastUsed,
+    pub(crate) known_passwords: KnownPasswords,
+    pub(crate) kills: Kills,
+    pub(crate) verified: VerifiedTokens,
+    pub(crate) api_sessions: ApiSessions,
+    pub(crate) proven: Proven,
+    /// When somebody last saw that the database may have gone back.
+    reread_at: Option<Timestamp>,
+    // Stored by `change` alone.
+    pub(crate) secret: ArcSwap<RootSecret>,
+    pub(crate) settings: ArcSwap<InstanceSettings>,
+    pub(crate) register: ArcSwap<Register>,
+    pub(crate) keys: ArcSwap<KeyRing>,
+}
+
+impl Memory {
+    /// What the database holds, and a row of the change feed that it held before it was read: what changes meanwhile is
+    /// read twice, never missed.
+    pub(crate) async fn load(
+        store: &Store,
+        master: &MasterKey,
+        moment: &mut Moment<'_>,
+    ) -> Result<(Self, Mark), Fault> {
+        let mark = newest_change(store, moment.now).await?;
+        let since = moment.now.minus(LONGEST_TOKEN);
+        let kills = Kills::default();
+        for id in store.authorizations_ended_since(since).await? {
+            kills.authorization(id, moment.now);
+        }
+        for id in store.sessions_ended_since(since).await? {
+            kills.session(id, moment.now);
+        }
+        for id in store.access_tokens_revoked_since(since).await? {
+            kills.token(id, moment.now);
+        }
+        let memory = Self {
+            secret: ArcSwap::from_pointee(RootSecret::load(store, master).await?),
+            users: Remembered::new(),
+            reference_tokens: Remembered::new(),
+            used: LastUsed::default(),
+            known_passwords: KnownPasswords::new(&moment.dice.secret()),
+            kills,
+            verified: VerifiedTokens::new(),
+            api_sessions: ApiSessions::load(store, moment).await?,
+            proven: Proven::default(),
+            reread_at: store.reread_at().await?,
+            settings: ArcSwap::from_pointee(store.settings().await?),
+            register: ArcSwap::from_pointee(Register::new(store.applications().await?)),
+            keys: ArcSwap::from_pointee(KeyRing::load(store, master).await?),
+        };
+        Ok((memory, mark))
+    }
+
+    /// Whether tokens may be about whose authorization the database lost. None lives longer.
+    pub(crate) fn doubts_descent(&self, now: Timestamp) -> bool {
+        self.reread_at.is_some_and(|at| now.since(at) < LONGEST_TOKEN)
+    }
+}
+
+/// The newest row of the feed. Where there is none, because an older version swept it, one is written, so that there is
+/// something to know the feed by.
+async fn newest_change(store: &Store, now: Timestamp) -> Result<Mark, Fault> {
+    loop {
+        if let Some(mark) = store.newest_change().await? {
+            return Ok(mark);
+        }
+        let mut batch = store::Batch::new();
+        batch.announce(Change { kind: ChangeKind::Settings, subject: store.instance().0 }, now);
+        let Outcome::Committed = store.commit(batch).await? else {
+            return Err(Fault::failed("the instance is not in the database"));
+        };
+    }
+}
 
 /// Authorizations and sign-ins that ended while tokens of theirs may still be alive.
 #[derive(Default)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::meter::{Count, Tally};
 use model::seat::CloseReason;
 
+use crate::change::Behind;
 use crate::fault_log::FaultLog;
 use crate::house::House;
 use crate::{Fault, Instance};
@@ -26,6 +27,8 @@ pub struct Meters {
     pub sessions_closed: Tally,
     /// By cause.
     pub calls_refused: Tally,
+    /// How often the database was found to have gone back.
+    pub database_rewinds: Count,
 }
 
 impl Meters {
@@ -57,9 +60,9 @@ impl Instance {
         &self.meters
     }
 
-    /// Whether the database holds a change that memory could not follow.
-    pub fn is_behind(&self) -> bool {
-        self.following.is_behind()
+    /// Why memory is not believed, if the database holds something that memory could not follow.
+    pub fn behind(&self) -> Option<Behind> {
+        self.following.behind()
     }
 
     /// Audit events that wait to be written, in bytes.

@@ -217,6 +217,7 @@ impl Instance {
         let state = URL_SAFE_NO_PAD.encode(serde_json::to_vec(state).map_err(Fault::failed)?);
         let made_at = now.seconds().to_string();
         let tag = self
+            .memory()
             .secret
             .load()
             .sign(Purpose::Ceremony, &[&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()]);
@@ -232,7 +233,7 @@ impl Instance {
         let (made_at, rest) = packed.split_once('.')?;
         let (state, tag) = rest.split_once('.')?;
         let parts = [&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()];
-        if !self.secret.load().verify(Purpose::Ceremony, &parts, tag) {
+        if !self.memory().secret.load().verify(Purpose::Ceremony, &parts, tag) {
             return None;
         }
         let expires_at = Timestamp::from_seconds(made_at.parse().ok()?).plus(CEREMONY_LIFETIME);

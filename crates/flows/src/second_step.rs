@@ -56,7 +56,7 @@ impl Instance {
     pub(crate) fn first_step(&self, form: &str, user: &User, now: Timestamp) -> Presented<FirstStep> {
         let made_at = now.seconds().to_string();
         let epoch = user.epoch.to_be_bytes();
-        let tag = self.secret.load().sign(Purpose::FirstStep, &first_step_parts(form, user, &epoch, &made_at));
+        let tag = self.memory().secret.load().sign(Purpose::FirstStep, &first_step_parts(form, user, &epoch, &made_at));
         Presented::new(format!("{}.{made_at}.{tag}", user.id.0.simple()))
     }
 
@@ -90,8 +90,11 @@ impl Instance {
         let Some(id) = Uuid::try_parse(user).ok().filter(|_| is_fresh) else { return Ok(None) };
         let Some(user) = self.store.user(UserId(id)).await? else { return Ok(None) };
         let epoch = user.epoch.to_be_bytes();
-        let is_ours =
-            self.secret.load().verify(Purpose::FirstStep, &first_step_parts(form, &user, &epoch, made_at), tag);
+        let is_ours = self.memory().secret.load().verify(
+            Purpose::FirstStep,
+            &first_step_parts(form, &user, &epoch, made_at),
+            tag,
+        );
         Ok((is_ours && user.may_sign_in() && user.has_second_factor).then(|| Arc::new(user)))
     }
 

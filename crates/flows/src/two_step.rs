@@ -148,7 +148,8 @@ impl Instance {
 
     fn app_offer(&self, secret: &TotpSecret, browser: &Browser, (form, now): (&str, Timestamp)) -> AppOffer {
         let (made_at, text) = (now.seconds().to_string(), secret.to_base32());
-        let tag = self.secret.load().sign(Purpose::AuthenticatorApp, &offer_parts(browser, form, &made_at, &text));
+        let tag =
+            self.memory().secret.load().sign(Purpose::AuthenticatorApp, &offer_parts(browser, form, &made_at, &text));
         let groups: Vec<&str> = (0..text.len()).step_by(4).filter_map(|start| text.get(start..start + 4)).collect();
         AppOffer {
             uri: Presented::new(secret.uri(&self.name, browser.user.login.as_str())),
@@ -166,8 +167,11 @@ impl Instance {
         let (made_at, rest) = offer.expose().split_once('.')?;
         let (text, tag) = rest.split_once('.')?;
         let is_fresh = now < Timestamp::from_seconds(made_at.parse().ok()?).plus(OFFER_LIFETIME);
-        let is_ours =
-            self.secret.load().verify(Purpose::AuthenticatorApp, &offer_parts(browser, form, made_at, text), tag);
+        let is_ours = self.memory().secret.load().verify(
+            Purpose::AuthenticatorApp,
+            &offer_parts(browser, form, made_at, text),
+            tag,
+        );
         TotpSecret::from_base32(text).filter(|_| is_fresh && is_ours)
     }
 

@@ -62,6 +62,7 @@ kinds! {
     KeyRotated => "key-rotated",
     ApiCall => "api-call",
     AuditPruned => "audit-pruned",
+    DatabaseRewound => "database-rewound",
 }
 
 /// Who asked, from where: the same for everything one request does.

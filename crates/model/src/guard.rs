@@ -59,6 +59,8 @@ pub enum Killed {
     Authorization,
     /// The person signed out, or an administrator ended the session.
     SignIn,
+    /// The database went back behind the authorization that it descends from.
+    Lost,
     /// One of them, elsewhere: the database says so, and memory had not heard.
     Something,
 }
@@ -69,6 +71,7 @@ impl Killed {
             Self::Token => "the token was revoked",
             Self::Authorization => "its authorization ended",
             Self::SignIn => "its sign-in ended",
+            Self::Lost => "its authorization is not in the database",
             Self::Something => "what it descends from ended",
         }
     }

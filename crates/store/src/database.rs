@@ -16,7 +16,7 @@ use crate::figures::Figures;
 use crate::finding::Unreadable;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, Outcome, Row, Trouble, Value, migrate};
+use crate::{Batch, Fault, FaultKind, Outcome, Row, Trouble, Value, migrate};
 
 /// No commit and no question takes longer. Below the time that a request has, so that who waits is answered.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -198,6 +198,20 @@ impl Database {
         match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.changed_elsewhere(Instant::now() + DEADLINE).await,
             Driver::Postgres(_) => Ok(true),
+        }
+    }
+
+    /// Which life of the database server answers, where it tells: PostgreSQL's timeline, which begins anew with each promoted
+    /// standby and each restored archive.
+    pub async fn timeline(&self) -> Result<Option<String>, Fault> {
+        let Driver::Postgres(_) = self.driver() else { return Ok(None) };
+        let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN NULL \
+                   ELSE SUBSTR(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END";
+        match self.query(sql, vec![]).await {
+            Ok(rows) => Ok(rows.first().map_or(Ok(None), |row| row.opt_text(0))?),
+            // Not every server that speaks the protocol has these functions.
+            Err(fault) if fault.kind() == FaultKind::Failed => Ok(None),
+            Err(fault) => Err(fault),
         }
     }
 

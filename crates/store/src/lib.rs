@@ -26,9 +26,9 @@ pub use figures::Figures;
 pub use finding::{Damage, Finding};
 pub use look::Look;
 pub use tables::{
-    ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, LISTS,
-    LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, NewApiSession, NewSecret, NewUser, Role, SealedColumn, SealedRow,
-    SeatsSeen, SignInRow, StoredAuditKey, StoredInstance, StoredKey, StoredPasskey, TokenNames, TokensOf, UserRow,
-    lines_of,
+    ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, FeedEnd,
+    LISTS, LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, Mark, NewApiSession, NewSecret, NewUser, Role,
+    SealedColumn, SealedRow, SeatsSeen, SignInRow, StoredAuditKey, StoredInstance, StoredKey, StoredPasskey,
+    TokenNames, TokensOf, UserRow, lines_of,
 };
 pub use value::{Row, Value};

@@ -28,7 +28,7 @@ use crate::headers;
 use crate::pages::{self, ErrorPage};
 use crate::render::{self, FormTarget};
 use crate::site;
-use crate::visit::{Gate, Headers, Visit};
+use crate::visit::{Gate, Headers, Public, Visit};
 use crate::words::Problem;
 
 pub(crate) use self::token::tokens;
@@ -101,11 +101,11 @@ pub(crate) fn prepared(gate: &Gate, request: &Request) -> Option<Response> {
     Some(document(request.headers(), if is_jwks { &prepared.jwks } else { &prepared.discovery }))
 }
 
-async fn discovery(State(gate): State<Arc<Gate>>, visit: Visit, Headers(headers): Headers) -> Response {
+async fn discovery(State(gate): State<Arc<Gate>>, Public(visit): Public, Headers(headers): Headers) -> Response {
     document(&headers, &gate.documents.of(&visit.instance).discovery)
 }
 
-async fn jwks(State(gate): State<Arc<Gate>>, visit: Visit, Headers(headers): Headers) -> Response {
+async fn jwks(State(gate): State<Arc<Gate>>, Public(visit): Public, Headers(headers): Headers) -> Response {
     document(&headers, &gate.documents.of(&visit.instance).jwks)
 }
 
@@ -125,7 +125,7 @@ fn document(headers: &HeaderMap, document: &Document) -> Response {
     cors::share_with_anybody(response)
 }
 
-async fn preflight_anybody(visit: Visit, headers: HeaderMap) -> Response {
+async fn preflight_anybody(Public(visit): Public, headers: HeaderMap) -> Response {
     cors::preflight(&visit, &headers, Readers::Anybody)
 }
 

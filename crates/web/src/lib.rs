@@ -43,7 +43,7 @@ use crate::layer::{Reception, Stay};
 use crate::pages::ErrorPage;
 use crate::render::FormTarget;
 use crate::server::{Allowance, Answer};
-use crate::visit::Visit;
+use crate::visit::{Public, Visit};
 
 /// Every door of the house.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl Answer for Doors {
     }
 }
 
-async fn nothing_here(visit: Visit) -> Response {
+async fn nothing_here(Public(visit): Public) -> Response {
     no_such_page(&visit)
 }
 

@@ -37,8 +37,8 @@ use oauth::secret::{AccessToken, Presented};
 
 use self::operation::{Asked, Desk, Operation, Outcome, Refused};
 use self::problem::Problem;
-pub(crate) use self::problem::failed;
-use crate::visit::{Gate, Visit};
+pub(crate) use self::problem::{failed, fault};
+use crate::visit::{Gate, Public, Visit};
 use crate::{body, layer};
 
 pub(crate) const PREFIX: &str = "/manage/api/v1";
@@ -78,7 +78,7 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
     })
 }
 
-async fn nothing_here(visit: Visit) -> Response {
+async fn nothing_here(Public(visit): Public) -> Response {
     Problem::NotFound("There is nothing at this address.".to_owned()).response(&visit)
 }
 

@@ -295,7 +295,11 @@ impl Figures {
         }
         page.gauge("gatehouse_memory_behind", "Memory lacks a change that is committed", |m| {
             let mut instances = house.instances().iter();
-            instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.is_behind())))
+            instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.behind().is_some())))
+        })?;
+        page.counter("gatehouse_database_rewinds", "Times that the database was found to have gone back", |m| {
+            let mut instances = house.instances().iter();
+            instances.try_for_each(|i| m.number(&[("instance", &*i.name)], i.meters().database_rewinds.read()))
         })?;
         let unit = Unit::Seconds;
         page.family(

@@ -68,6 +68,10 @@ impl Person {
             Ok(form) => form,
             Err(error) => return Err(id::malformed(&mut self.visit, error)),
         };
+        // It may have taken its time to arrive.
+        if let Err(fault) = self.visit.instance.believe(self.visit.now).await {
+            return Err(render::fault_page(&self.visit, &fault));
+        }
         if self.sent(headers, form.get("csrf")) { Ok(form) } else { Err(id::form_expired(&mut self.visit)) }
     }
 

@@ -14,6 +14,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use crate::manage;
 use crate::pages::ErrorPage;
 use crate::visit::Visit;
 use crate::words::Words;
@@ -199,6 +200,18 @@ pub(crate) fn failed_page(words: &'static Words, status: StatusCode, reference: 
     let (title, message, what_to_do) = words.problems.fault;
     let error = ErrorPage { words, title, message, what_to_do, code, reference, status };
     retry_later(page(status, &error, FormTarget::Ourselves))
+}
+
+/// To whoever asks at this path, in the way that answers there are given.
+pub(crate) fn fault_as_spoken(visit: &Visit, path: &str, fault: &Fault) -> Response {
+    const FOR_BROWSERS: [&str; 2] = ["/id/connect/authorize", "/id/connect/endsession"];
+    if path.starts_with(manage::PREFIX) {
+        manage::fault(visit, fault)
+    } else if path.starts_with("/id/connect/") && !FOR_BROWSERS.contains(&path) {
+        fault_json(visit, fault)
+    } else {
+        fault_page(visit, fault)
+    }
 }
 
 /// To an application, as RFC 6749 §5.2 shapes errors.

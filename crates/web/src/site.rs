@@ -14,7 +14,7 @@ use crate::cors::{self, Readers};
 use crate::health;
 use crate::pages::{self, Landing};
 use crate::render::{self, FormTarget};
-use crate::visit::{Gate, Visit};
+use crate::visit::{Gate, Public};
 use crate::words::{Pair, Words};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -78,7 +78,7 @@ pub(crate) fn as_lines(sites: &[SiteEntry], here: &str, words: &'static Words) -
     others.filter_map(line).filter(|line| line.url != here).collect()
 }
 
-async fn landing(visit: Visit) -> Response {
+async fn landing(Public(visit): Public) -> Response {
     let sites = sites(&visit.instance);
     let page = Landing {
         words: visit.words(),
@@ -90,7 +90,7 @@ async fn landing(visit: Visit) -> Response {
 }
 
 /// `identity.md` §3.6: member names and values are what clients of the documented system expect.
-async fn auto_discovery(visit: Visit, headers: HeaderMap) -> Response {
+async fn auto_discovery(Public(visit): Public, headers: HeaderMap) -> Response {
     let instance = &visit.instance;
     let sites: Vec<_> = sites(instance)
         .into_iter()
@@ -113,11 +113,11 @@ async fn auto_discovery(visit: Visit, headers: HeaderMap) -> Response {
     cors::share(&visit, &headers, Readers::Anybody, response)
 }
 
-async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
+async fn preflight(Public(visit): Public, headers: HeaderMap) -> Response {
     cors::preflight(&visit, &headers, Readers::Anybody)
 }
 
-async fn server_info(visit: Visit) -> Response {
+async fn server_info(Public(visit): Public) -> Response {
     let info = json!({
         "version": VERSION,
         "downloads": {},

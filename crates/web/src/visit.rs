@@ -218,9 +218,26 @@ fn ui_locales(query: &str) -> Option<Language> {
 impl FromRequestParts<Arc<Gate>> for Visit {
     type Rejection = Response;
 
+    /// Whoever judges by memory waits here until it holds what the database does. What comes before the router, calls and
+    /// tokens, does so in its flow, once its body is read.
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
+        let Public(visit) = Public::from_request_parts(parts, gate).await?;
+        match visit.instance.believe(visit.now).await {
+            Ok(()) => Ok(visit),
+            Err(fault) => Err(render::fault_as_spoken(&visit, parts.uri.path(), &fault)),
+        }
+    }
+}
+
+/// A visit to what everybody is told, whatever memory and the database hold.
+pub(crate) struct Public(pub(crate) Visit);
+
+impl FromRequestParts<Arc<Gate>> for Public {
+    type Rejection = Response;
+
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
         let arrival = *parts.extensions.get::<Arrival>().expect("every request has arrived");
-        Self::of(gate, arrival, parts)
+        Visit::of(gate, arrival, parts).map(Self)
     }
 }
 

@@ -203,6 +203,12 @@ impl Sealer {
         Ok(())
     }
 
+    /// The database may have gone back: what is remembered of the chain and of people's keys is not believed any more.
+    pub(crate) fn database_went_back(&self) {
+        self.people.forget();
+        *self.state.lock() = State { rest: 0, head: Head::NONE, signed: 0, signed_at: Timestamp(0) };
+    }
+
     /// The key may have been replaced.
     pub(crate) async fn reload_key(&self, master: &MasterKey) -> Result<(), Fault> {
         if let Some(key) = CheckpointKey::load(&self.store, master).await? {

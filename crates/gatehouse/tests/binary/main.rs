@@ -24,6 +24,7 @@ mod readiness;
 mod refusals;
 mod rotation;
 mod secrets;
+mod standby;
 mod stopping;
 mod terminal;
 mod upgrading;

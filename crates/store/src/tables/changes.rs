@@ -1,9 +1,9 @@
 //! The change feed: what other nodes, and a server beside a command line, must drop from their memory.
 
-use model::Timestamp;
+use model::{InstanceId, Timestamp};
 use uuid::Uuid;
 
-use crate::{Fault, Statement, Store, values};
+use crate::{Database, Fault, Row, Statement, Store, values};
 
 macro_rules! change_kinds {
     ($($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)?) => {
@@ -41,6 +41,8 @@ change_kinds! {
     ApiSessionsClosed => "api-sessions-closed",
     ReferenceTokenRevoked => "reference-token-revoked",
     AccessTokenRevoked => "access-token-revoked",
+    /// The database may have gone back: everything that is remembered of it is read anew.
+    Reread => "reread",
 }
 
 /// Something memory may hold an older view of.
@@ -50,46 +52,110 @@ pub struct Change {
     pub subject: Uuid,
 }
 
+/// Where somebody stands in the change feed of an instance: the row that was read last. A database that went back (a
+/// standby that lacked transactions, a restored backup) lacks it, or has another one under its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub number: i64,
+    pub at: Timestamp,
+    id: String,
+}
+
+/// `number`, `at` and id of a row `c`. One that an older version wrote is known by its content.
+macro_rules! mark {
+    () => {
+        "c.number, c.at, COALESCE(c.id, CAST(c.at AS TEXT) || ' ' || c.kind || ' ' || c.subject)"
+    };
+}
+
+impl Mark {
+    fn read(row: &Row, column: usize) -> Result<Self, Fault> {
+        Ok(Self { number: row.int(column)?, at: row.time(column + 1)?, id: row.text(column + 2)? })
+    }
+}
+
+/// The end of a feed, told from every other end that it had: by its number, and where this version wrote it by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEnd {
+    number: i64,
+    id: Option<String>,
+}
+
+impl Database {
+    /// The end of every instance's feed.
+    pub async fn feeds(&self) -> Result<Vec<(InstanceId, FeedEnd)>, Fault> {
+        let rows = self.query("SELECT id, feed, feed_id FROM instances", vec![]).await?;
+        let read = |row: &Row| {
+            Some((InstanceId(row.uuid(0).ok()?), FeedEnd { number: row.int(1).ok()?, id: row.opt_text(2).ok()? }))
+        };
+        // A row that cannot be read is no end that anybody knows.
+        Ok(rows.iter().filter_map(read).collect())
+    }
+}
+
 impl Store {
     /// Two statements, in this order: the number is drawn under the instance's row lock, so that a change is never
     /// committed behind one with a higher number.
     pub(crate) fn announcement(&self, change: Change, now: Timestamp) -> [Statement; 2] {
+        let id = Uuid::new_v4();
         [
-            self.bound("UPDATE instances SET feed = feed + 1 WHERE id = $1", vec![]).expect(1),
+            self.bound("UPDATE instances SET feed = feed + 1, feed_id = $2 WHERE id = $1", values![id]).expect(1),
             self.bound(
-                "INSERT INTO changes (instance, number, kind, subject, at) \
-                 SELECT id, feed, $2, $3, $4 FROM instances WHERE id = $1",
+                "INSERT INTO changes (instance, number, kind, subject, at, id) \
+                 SELECT id, feed, $2, $3, $4, feed_id FROM instances WHERE id = $1",
                 values![change.kind.as_str(), change.subject, now.micros()],
             )
             .expect(1),
         ]
     }
 
-    pub async fn newest_change(&self) -> Result<i64, Fault> {
-        let row = self.row("SELECT feed FROM instances WHERE id = $1", vec![]).await?;
-        Ok(row.map_or(Ok(0), |row| row.int(0))?)
+    /// The newest row of the feed.
+    pub async fn newest_change(&self) -> Result<Option<Mark>, Fault> {
+        let sql = concat!("SELECT ", mark!(), " FROM changes c WHERE c.instance = $1 ORDER BY c.number DESC LIMIT 1");
+        self.row(sql, vec![]).await?.map(|row| Mark::read(&row, 0)).transpose()
     }
 
-    /// Changes after a number, in order, with theirs.
-    pub async fn changes_after(&self, number: i64) -> Result<Vec<(i64, Change)>, Fault> {
-        let sql = "SELECT number, kind, subject FROM changes WHERE instance = $1 AND number > $2 ORDER BY number";
-        let mut changes = Vec::new();
-        for row in self.rows(sql, values![number]).await? {
-            let number = row.int(0)?;
-            // A kind this version does not know concerns memory that this version does not have.
-            if let Some(kind) = ChangeKind::parse(&row.text(1)?) {
-                // A subject that cannot be read names nothing that memory could hold.
-                changes.extend(row.uuid(2).ok().map(|subject| (number, Change { kind, subject })));
-            }
+    /// The rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
+    /// version does not know concerns memory that this version does not have.
+    pub async fn changes_after(&self, last: &Mark) -> Result<Option<Vec<(Mark, Option<Change>)>>, Fault> {
+        let sql = concat!(
+            "SELECT ",
+            mark!(),
+            ", c.kind, c.subject FROM changes c WHERE c.instance = $1 AND c.number >= $2 ORDER BY c.number"
+        );
+        let rows = self.rows(sql, values![last.number]).await?;
+        let Some((first, news)) = rows.split_first() else { return Ok(None) };
+        if Mark::read(first, 0)? != *last {
+            return Ok(None);
         }
-        Ok(changes)
+        let read = |row: &Row| {
+            // A subject that cannot be read names nothing that memory could hold.
+            let change = ChangeKind::parse(&row.text(3)?).zip(row.uuid(4).ok());
+            Ok((Mark::read(row, 0)?, change.map(|(kind, subject)| Change { kind, subject })))
+        };
+        news.iter().map(read).collect::<Result<_, Fault>>().map(Some)
     }
 
-    /// Changes every node has long seen. A small batch.
+    /// Whether a row that is not there was swept, as older versions sweep the newest row too, and as who was away for more
+    /// than a day finds it: the feed went on, and holds nothing that old.
+    pub async fn is_change_swept(&self, mark: &Mark) -> Result<bool, Fault> {
+        let sql = "SELECT 1 FROM instances i WHERE i.id = $1 AND i.feed >= $2 \
+                   AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.instance = $1 AND c.number <= $2)";
+        Ok(self.row(sql, values![mark.number]).await?.is_some())
+    }
+
+    /// When somebody last saw that this database may have gone back.
+    pub async fn reread_at(&self) -> Result<Option<Timestamp>, Fault> {
+        let sql = "SELECT MAX(at) FROM changes WHERE instance = $1 AND kind = $2";
+        self.row(sql, values![ChangeKind::Reread.as_str()]).await?.map_or(Ok(None), |row| Ok(row.opt_time(0)?))
+    }
+
+    /// Changes every node has long seen, but never the newest: it is what nodes know the feed by. A small batch.
     pub fn sweep_changes(&self, before: Timestamp) -> Statement {
         self.bound(
             "DELETE FROM changes WHERE instance = $1 AND number IN \
-             (SELECT number FROM changes WHERE instance = $1 AND at < $2 ORDER BY number LIMIT 500)",
+             (SELECT number FROM changes WHERE instance = $1 AND at < $2 \
+             AND number < (SELECT feed FROM instances WHERE id = $1) ORDER BY number LIMIT 500)",
             values![before.micros()],
         )
     }

@@ -21,12 +21,6 @@ impl Database {
         // One that cannot be told from others is none: who asks for it by its name does not find it.
         Ok(rows.iter().filter_map(|row| read(row).ok()).collect())
     }
-
-    /// The newest change of every instance.
-    pub async fn feeds(&self) -> Result<Vec<(InstanceId, i64)>, Fault> {
-        let rows = self.query("SELECT id, feed FROM instances", vec![]).await?;
-        Ok(rows.iter().filter_map(|row| Some((InstanceId(row.uuid(0).ok()?), row.int(1).ok()?))).collect())
-    }
 }
 
 impl Store {

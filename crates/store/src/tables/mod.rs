@@ -27,7 +27,7 @@ pub use api_sessions::{
 };
 pub use applications::NewSecret;
 pub use audit::lines_of;
-pub use changes::{Change, ChangeKind};
+pub use changes::{Change, ChangeKind, FeedEnd, Mark};
 pub use consents::Connection;
 pub use identity_sessions::SignInRow;
 pub use instances::StoredInstance;

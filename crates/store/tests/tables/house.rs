@@ -6,7 +6,7 @@ use model::audit::{AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visito
 use model::keys::KeyTimes;
 use model::{InstanceSettings, Timestamp};
 use oauth::jose::Algorithm;
-use store::{Batch, Change, ChangeKind, Outcome, Store};
+use store::{Batch, Change, ChangeKind, Mark, Outcome, Store, statement};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -19,7 +19,10 @@ crate::on_both! {
     a_key_is_made_only_where_the_count_is_as_read
     changes_come_in_order_and_are_numbered_without_a_gap
     an_announcement_is_undone_with_the_batch_it_came_in
-    a_sweep_of_changes_deletes_only_old_ones
+    a_sweep_of_changes_deletes_old_ones_and_never_the_newest
+    a_feed_that_went_back_is_known_by_the_row_that_was_read
+    a_change_of_a_later_version_is_passed_by_and_not_asked_for_again
+    a_reading_anew_is_known_for_as_long_as_its_row
     audit_events_read_back_oldest_first
 }
 
@@ -102,9 +105,18 @@ fn announce(kind: ChangeKind, subject: u128, at: Timestamp) -> Batch {
     batch
 }
 
-async fn numbers(store: &Store, after: i64) -> Vec<(i64, ChangeKind, u128)> {
-    let changes = store.changes_after(after).await.expect("no fault");
-    changes.into_iter().map(|(number, change)| (number, change.kind, change.subject.as_u128())).collect()
+async fn newest(store: &Store) -> Mark {
+    store.newest_change().await.expect("no fault").expect("there is one")
+}
+
+/// Behind a row that was read.
+async fn news(store: &Store, mark: &Mark) -> Option<Vec<(i64, ChangeKind, u128)>> {
+    let told = |(mark, change): (Mark, Option<Change>)| {
+        let change = change.expect("a kind of this version");
+        (mark.number, change.kind, change.subject.as_u128())
+    };
+    let news = store.changes_after(mark).await.expect("no fault");
+    news.map(|news| news.into_iter().map(told).collect())
 }
 
 async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
@@ -117,18 +129,20 @@ async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
         ChangeKind::AuthorizationEnded,
         ChangeKind::SessionEnded,
     ];
+    let mut marks = Vec::new();
     for (subject, kind) in (1..).zip(kinds) {
         let outcome = house.here.commit(announce(kind, subject, NOW)).await.expect("no fault");
         assert_eq!(outcome, Outcome::Committed);
+        marks.push(newest(&house.here).await);
     }
     let expected: Vec<_> = (1..).zip(1..).zip(kinds).map(|((number, subject), kind)| (number, kind, subject)).collect();
-    assert_eq!(numbers(&house.here, 0).await, expected);
-    assert_eq!(numbers(&house.here, 4).await, expected[4..]);
-    assert_eq!(house.here.newest_change().await.expect("no fault"), 6);
-    assert!(numbers(&house.there, 0).await.is_empty());
+    for (read, mark) in (1..).zip(&marks) {
+        assert_eq!(news(&house.here, mark).await.expect("it is there"), expected[read..]);
+    }
+    assert_eq!(news(&house.there, &marks[5]).await, None, "the feed of another instance");
     let feeds = house.here.database().feeds().await.expect("no fault");
     assert_eq!(feeds.len(), 2);
-    assert!(feeds.contains(&(*house.here.instance(), 6)) && feeds.contains(&(*house.there.instance(), 0)));
+    assert!(feeds.iter().all(|(id, _)| [house.here.instance(), house.there.instance()].contains(&id)), "{feeds:?}");
 
     // Many at once: every change gets a number of its own, and a reader sees all of them.
     let racing = (10..26).map(|subject| {
@@ -138,7 +152,7 @@ async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
     for racer in racing.collect::<Vec<_>>() {
         assert_eq!(racer.await.expect("no panic").expect("no fault"), Outcome::Committed);
     }
-    let raced = numbers(&house.here, 6).await;
+    let raced = news(&house.here, &marks[5]).await.expect("it is there");
     assert_eq!(raced.iter().map(|(number, ..)| *number).collect::<Vec<_>>(), (7..23).collect::<Vec<_>>());
 }
 
@@ -147,24 +161,111 @@ async fn an_announcement_is_undone_with_the_batch_it_came_in(place: Place) {
     let batch = announce(ChangeKind::User, 1, NOW).with(house.here.delete_key("nobody's"));
     let outcome = house.here.commit(batch).await.expect("no fault");
     assert_eq!(outcome, Outcome::GuardFailed { statement: 0 });
-    assert_eq!(house.here.newest_change().await.expect("no fault"), 0);
-    assert!(numbers(&house.here, 0).await.is_empty());
+    assert_eq!(house.here.newest_change().await.expect("no fault"), None);
     let gone = Store::new(house.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
     let outcome = gone.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
     assert_eq!(outcome, Outcome::GuardFailed { statement: 0 }, "an instance that is gone has no feed");
-    assert_eq!(gone.newest_change().await.expect("no fault"), 0);
+    assert_eq!(gone.newest_change().await.expect("no fault"), None);
 }
 
-async fn a_sweep_of_changes_deletes_only_old_ones(place: Place) {
+async fn a_sweep_of_changes_deletes_old_ones_and_never_the_newest(place: Place) {
     let house = house(&place).await;
-    for (store, at) in [(&house.here, NOW), (&house.here, LATER), (&house.there, NOW)] {
+    let mut marks = Vec::new();
+    for (store, at) in [(&house.here, NOW), (&house.here, LATER), (&house.here, LATER), (&house.there, NOW)] {
         let outcome = store.commit(announce(ChangeKind::User, 1, at)).await.expect("no fault");
         assert_eq!(outcome, Outcome::Committed);
+        marks.push(newest(store).await);
     }
     done(&house.here, house.here.sweep_changes(LATER)).await;
-    assert_eq!(numbers(&house.here, 0).await, [(2, ChangeKind::User, 1)]);
-    assert_eq!(numbers(&house.there, 0).await.len(), 1);
-    assert_eq!(house.here.newest_change().await.expect("no fault"), 2, "numbers are not used again");
+    assert_eq!(news(&house.here, &marks[0]).await, None);
+    assert!(house.here.is_change_swept(&marks[0]).await.expect("no fault"));
+    assert_eq!(news(&house.here, &marks[1]).await.expect("it is there"), [(3, ChangeKind::User, 1)]);
+    done(&house.here, house.here.sweep_changes(MUCH_LATER)).await;
+    assert_eq!(news(&house.here, &marks[1]).await, None);
+    assert_eq!(news(&house.here, &marks[2]).await.expect("the newest is there"), []);
+    done(&house.there, house.there.sweep_changes(MUCH_LATER)).await;
+    assert_eq!(news(&house.there, &marks[3]).await.expect("the newest is there"), []);
+}
+
+async fn a_feed_that_went_back_is_known_by_the_row_that_was_read(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let id = store.instance().0;
+    let write = async |sql: &'static str| {
+        let done = store.database().commit(Batch::new().with(statement(sql, vec![id.into()]))).await;
+        assert_eq!(done.expect("no fault"), Outcome::Committed);
+    };
+    let change = async || {
+        let done = store.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
+        assert_eq!(done, Outcome::Committed);
+        newest(store).await
+    };
+    let end = async || {
+        let feeds = store.database().feeds().await.expect("no fault");
+        feeds.into_iter().find(|(id, _)| id == store.instance()).expect("it is there").1
+    };
+    let first = change().await;
+    let end_at_first = end().await;
+    let second = change().await;
+    let end_at_second = end().await;
+    assert_ne!(end_at_first, end_at_second);
+    // As a standby without the last transaction: first without a row under that number, then with another one.
+    write("DELETE FROM changes WHERE instance = $1 AND number = 2").await;
+    write("UPDATE instances SET feed = 1 WHERE id = $1").await;
+    assert_eq!(news(store, &second).await, None);
+    assert!(!store.is_change_swept(&second).await.expect("no fault"), "the feed did not come that far");
+    assert_ne!(end().await, end_at_second);
+    let another = change().await;
+    assert_eq!((another.number, another.at), (second.number, second.at));
+    assert_ne!(another, second, "the same change at the same time is another row");
+    assert_ne!(end().await, end_at_second, "and another end");
+    assert_eq!(news(store, &second).await, None);
+    assert!(!store.is_change_swept(&second).await.expect("no fault"), "a row of that number is there");
+    assert_eq!(news(store, &first).await.expect("it is there"), [(2, ChangeKind::User, 1)]);
+
+    // A node of an older version writes rows without an id, and sweeps the newest.
+    write(
+        "INSERT INTO changes (instance, number, kind, subject, at) \
+         VALUES ($1, 3, 'user', '00000000-0000-0000-0000-000000000001', 7)",
+    )
+    .await;
+    let end_at_another = end().await;
+    write("UPDATE instances SET feed = 3 WHERE id = $1").await;
+    assert_ne!(end().await, end_at_another);
+    let of_older = newest(store).await;
+    assert_eq!(news(store, &another).await.expect("it is there"), [(3, ChangeKind::User, 1)]);
+    assert_eq!(news(store, &of_older).await.expect("it is there"), []);
+    write("UPDATE changes SET kind = 'keys' WHERE instance = $1 AND number = 3").await;
+    assert_eq!(news(store, &of_older).await, None, "its content is its id");
+    write("DELETE FROM changes WHERE instance = $1").await;
+    assert!(store.is_change_swept(&of_older).await.expect("no fault"));
+}
+
+async fn a_change_of_a_later_version_is_passed_by_and_not_asked_for_again(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let done = store.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
+    assert_eq!(done, Outcome::Committed);
+    let mark = newest(store).await;
+    let sql = "INSERT INTO changes (instance, number, kind, subject, at) VALUES ($1, 2, 'weather', 'rain', 7)";
+    let later = Batch::new().with(statement(sql, vec![store.instance().0.into()]));
+    assert_eq!(store.database().commit(later).await.expect("no fault"), Outcome::Committed);
+    let news = store.changes_after(&mark).await.expect("no fault").expect("it is there");
+    let (passed, change) = news.first().expect("one");
+    assert_eq!((passed.number, change), (2, &None));
+    assert!(store.changes_after(passed).await.expect("no fault").expect("it is there").is_empty());
+}
+
+async fn a_reading_anew_is_known_for_as_long_as_its_row(place: Place) {
+    let house = house(&place).await;
+    let at = async || house.here.reread_at().await.expect("no fault");
+    assert_eq!(at().await, None);
+    for time in [NOW, LATER] {
+        let done = house.here.commit(announce(ChangeKind::Reread, 1, time)).await.expect("no fault");
+        assert_eq!(done, Outcome::Committed);
+        assert_eq!(at().await, Some(time));
+    }
+    assert_eq!(house.there.reread_at().await.expect("no fault"), None);
 }
 
 async fn audit_events_read_back_oldest_first(place: Place) {

@@ -18,7 +18,7 @@ use crate::headers;
 use crate::pages::{favicon, stylesheet};
 use crate::render::{self, FormTarget};
 use crate::site::VERSION;
-use crate::visit::{Visit, entity_tag};
+use crate::visit::{Public, entity_tag};
 use crate::words::{self, Words};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&OPERATIONS));
@@ -158,7 +158,7 @@ struct Shape {
     text: String,
 }
 
-pub(super) async fn page(visit: Visit) -> Response {
+pub(super) async fn page(Public(visit): Public) -> Response {
     static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| groups(&DOCUMENT));
     static SCHEMAS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         let schemas = DOCUMENT["components"]["schemas"].as_object();

@@ -1,17 +1,26 @@
 //! Memory follows its database: in order, never backwards, and it is not believed where it is behind.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use acceptance::{TestHouse, Tokens, on_both};
+use flows::Instance;
 use http::Method;
 use serde_json::{Value, json};
 use store::{Batch, Change, ChangeKind, Statement, statement};
 use uuid::Uuid;
 
-use crate::{FIRST, READER, SERVICE};
+use crate::{FIRST, PORTAL, READER, SERVICE};
 
 on_both! {
     an_application_that_is_switched_off_stays_off_whatever_else_is_changed
     a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_alone
     a_closed_session_is_counted_with_its_reason_by_who_closed_it
+    a_database_that_was_restored_under_the_house_is_all_that_memory_holds
+    a_feed_that_went_back_and_came_as_far_again_is_another_one
+    nothing_is_judged_by_memory_until_it_is_read_anew
+    a_token_whose_authorization_is_lost_is_refused_after_a_restart_too
+    a_feed_that_an_older_version_swept_is_no_database_that_went_back
 }
 
 const ROOT: &str = "/manage/api/v1";
@@ -131,4 +140,200 @@ async fn a_whole_register_is_read_anew_where_an_older_node_announced_it() {
         "a".repeat(43)
     );
     assert_eq!(house.client().get(&asked).await.status, 302, "on to the sign-in page");
+}
+
+fn instance(house: &TestHouse, name: &str) -> Arc<Instance> {
+    house.house.instances().iter().find(|instance| instance.name == name).map(Arc::clone).expect("the demo has it")
+}
+
+fn rewinds(house: &TestHouse) -> (u64, u64) {
+    let of = |name| instance(house, name).meters().database_rewinds.read();
+    (of("testdb"), of("demodb"))
+}
+
+/// By a hand that announces nothing.
+async fn run(house: &TestHouse, sql: &'static str) {
+    let store = house.store().await;
+    let parameters = if sql.contains("$1") { vec![store.instance().0.into()] } else { Vec::new() };
+    let done = store.database().commit(vec![statement(sql, parameters)].into()).await;
+    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+}
+
+/// The two newest changes, as far as the feed is concerned.
+async fn take_the_newest_changes(house: &TestHouse) {
+    let sql = "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)";
+    run(house, sql).await;
+    run(house, "UPDATE instances SET feed = feed - 2, feed_id = NULL WHERE id = $1").await;
+}
+
+async fn create_app(house: &TestHouse, uri: &str) {
+    let record = json!({
+        "ApplicationUri": uri, "Name": uri, "ClientType": "Public", "Scope": "read",
+        "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["http://localhost:3000/cb"],
+    });
+    house.register(record, None).await;
+}
+
+/// Keys, users, applications, tokens, sessions and the chain of the audit are what the restored database says.
+async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(house: TestHouse) {
+    let app = house.app(FIRST);
+    let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
+    let kept = app.sign_in(&mut alice, "openid read offline_access").await;
+    assert_eq!(app.client.call_api(&kept.access).await.status, 200);
+    house.seal().await;
+    let backup = house.back_up().await;
+
+    let lost = app.sign_in(&mut bob, "openid read offline_access").await;
+    assert_eq!(app.client.call_api(&lost.access).await.status, 200);
+    let refreshed = Tokens::read(&app.refresh(kept.refresh()).await);
+    house.enable_app(READER, false).await;
+    house.enable_user("admin", false).await;
+    create_app(&house, "lost.example.com").await;
+    let mut settings = house.store().await.settings().await.expect("the database answers");
+    let as_written = house.store().await.settings_as_written().await.expect("the database answers").1;
+    settings.access_token_algorithm = oauth::jose::Algorithm::EdDsa;
+    let change = house.store().await.update_settings(&settings, &as_written);
+    commit(&house, vec![change], ChangeKind::Settings).await;
+    house.catch_up().await;
+    let with_lost_key = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    assert_eq!(house.client().call_api(&with_lost_key).await.status, 200);
+    house.seal().await;
+
+    house.restore(&backup).await;
+    house.catch_up().await;
+    assert_eq!(rewinds(&house), (1, 0), "nothing of the other's feed was lost");
+    assert!(instance(&house, "testdb").behind().is_none());
+
+    // Nobody who is in the database is kept out, nobody who is not is let in.
+    assert_eq!(app.client.call_api(&kept.access).await.status, 200);
+    assert_eq!(app.client.user_info(&refreshed.access).await.status, 200, "its authorization is there");
+    assert_eq!(app.client.call_api(&lost.access).await.status, 401);
+    assert_eq!(app.client.user_info(&lost.access).await.status, 401);
+    assert_eq!(app.refresh(lost.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
+    assert_eq!(app.refresh(refreshed.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
+    Tokens::read(&app.refresh(kept.refresh()).await);
+    assert_eq!(app.client.call_api(&with_lost_key).await.status, 401, "no such key is in the database");
+    let signed = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    assert_eq!(house.client().call_api(&signed).await.status, 200);
+    Tokens::read(&house.app(READER).service_token("read").await);
+    assert!(instance(&house, "testdb").keys().algorithms().iter().all(|one| *one != oauth::jose::Algorithm::EdDsa));
+    assert_eq!(house.browser("admin").sign_in().await.page(), "account");
+    let (live, counted) = house.store().await.seats_taken().await.expect("the database answers");
+    assert_eq!(live, counted);
+
+    // The feed goes on, and so does the chain.
+    create_app(&house, "lost.example.com").await;
+    house.enable_app(READER, false).await;
+    assert_eq!(house.app(READER).service_token("read").await.status, 401);
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole(), "{:?}", verdict.findings);
+    let told = house.audit().await.into_iter().filter(|row| row.kind == "database-rewound").count();
+    assert_eq!(told, 1);
+}
+
+/// A standby that lacked two changes, where two others were made before anybody looked.
+async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(house: TestHouse) {
+    house.enable_app(READER, false).await;
+    assert_eq!(house.app(READER).service_token("read").await.status, 401);
+    take_the_newest_changes(&house).await;
+    run(&house, "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":false', '\"IsEnabled\":true') WHERE instance = $1")
+        .await;
+    for _ in 0..2 {
+        commit(&house, Vec::new(), ChangeKind::Person).await;
+    }
+    house.catch_up().await;
+    assert_eq!(rewinds(&house), (1, 0), "the other instance has its feed");
+    Tokens::read(&house.app(READER).service_token("read").await);
+}
+
+/// While the database cannot be read anew: no token, no call, no page, and what everybody is told as ever.
+async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
+    let (portal, mut alice, mut admin) = (house.app(PORTAL), house.browser("alice"), house.browser("admin"));
+    let token = portal.sign_in(&mut alice, "openid read").await.access;
+    let manager = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    admin.sign_in().await;
+    assert_eq!(admin.open("/manage").await.status, 200);
+    let instance_id = house.store().await.instance().0;
+    let junk = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
+                VALUES ($1, 'junk', 'ES256', $2, 0, 0)";
+    let broken = vec![statement(junk, vec![instance_id.into(), [0; 32].into()])];
+    let database = house.store().await.database().clone();
+    let done = database.commit(broken.into()).await.expect("the database answers");
+    assert_eq!(done, store::Outcome::Committed);
+    take_the_newest_changes(&house).await;
+    house.house.catch_up().await.expect_err("a key does not open");
+
+    let behind = instance(&house, "testdb").behind().expect("it is");
+    assert!(behind.fault.contains("does not open"), "{behind:?}");
+    let client = house.client();
+    let asked = portal.asks("openid read").path();
+    for refused in [
+        portal.service_token("read").await,
+        client.call_api(&token).await,
+        client.user_info(&token).await,
+        client.get_with("/manage/api/v1/settings", &manager).await,
+        alice.open(&asked).await,
+        alice.open("/profile").await,
+        alice.open("/id/account/login").await,
+        admin.open("/manage").await,
+    ] {
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert!(!refused.header("retry-after").is_empty());
+    }
+    for told in ["/", "/id/.well-known/openid-configuration", "/tools/server-info", "/healthz", "/readyz"] {
+        assert_eq!(client.get(told).await.status, 200, "{told}");
+    }
+    assert_eq!(house.app_at_other(SERVICE).service_token("read").await.status, 200);
+
+    run(&house, "DELETE FROM signing_keys WHERE kid = 'junk'").await;
+    assert_eq!(client.call_api(&token).await.status, 200, "read anew by who asks first");
+    assert_eq!(alice.open("/profile").await.status, 200);
+    house.catch_up().await;
+    assert!(instance(&house, "testdb").behind().is_none());
+    assert_eq!(rewinds(&house), (1, 0), "told of once, however often it was tried");
+}
+
+async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(house: TestHouse) {
+    let app = house.app(FIRST);
+    let [kept, lost] =
+        [("alice", "openid read"), ("bob", "openid read")].map(|(login, scope)| (house.browser(login), scope));
+    let mut tokens = Vec::new();
+    for (mut browser, scope) in [kept, lost] {
+        let token = app.sign_in(&mut browser, scope).await.access;
+        assert_eq!(app.client.user_info(&token).await.status, 200);
+        tokens.push(token);
+    }
+    let bob = house.office().await.user_by_name("bob").await.expect("the database answers").expect("the demo has him");
+    let database = house.store().await.database().clone();
+    let sql = "DELETE FROM authorizations WHERE user_id = $1";
+    let done = database.commit(vec![statement(sql, vec![bob.user.id.0.into()])].into()).await;
+    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+    assert_eq!(app.client.user_info(&tokens[1]).await.status, 200, "nobody knows");
+    // As another node tells that has seen it.
+    commit(&house, Vec::new(), ChangeKind::Reread).await;
+    house.catch_up().await;
+    let check = async |house: &TestHouse| {
+        let client = house.client();
+        assert_eq!(client.user_info(&tokens[0]).await.status, 200);
+        assert_eq!(client.user_info(&tokens[1]).await.status, 401);
+        assert_eq!(client.call_api(&tokens[1]).await.status, 401);
+    };
+    check(&house).await;
+    check(&house.restarted().await).await;
+}
+
+async fn a_feed_that_an_older_version_swept_is_no_database_that_went_back(house: TestHouse) {
+    house.advance(Duration::from_hours(26));
+    run(&house, "DELETE FROM changes WHERE instance = $1").await;
+    house.catch_up().await;
+    assert_eq!(rewinds(&house), (0, 0));
+    house.enable_app(READER, false).await;
+    assert_eq!(house.app(READER).service_token("read").await.status, 401);
+    // A start without a single row to stand on.
+    run(&house, "DELETE FROM changes WHERE instance = $1").await;
+    let house = house.restarted().await;
+    house.enable_app(READER, true).await;
+    Tokens::read(&house.app(READER).service_token("read").await);
+    assert_eq!(rewinds(&house), (0, 0));
 }

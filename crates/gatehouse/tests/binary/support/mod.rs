@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod installation;
+pub(crate) mod pair;
 pub(crate) mod process;
 pub(crate) mod wire;
 
