@@ -22,7 +22,7 @@ use oauth::secret::{ClientSecret, Digest, Presented};
 use store::{Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store};
 
 use crate::api_sessions::killing;
-use crate::audit::{Trail, house_event};
+use crate::audit::{AuditedStore, Trail, house_event};
 use crate::instance::{Instance, ROOT_SECRET};
 use crate::keys::KeyRing;
 use crate::passwords::AcceptedPassword;
@@ -73,7 +73,7 @@ pub struct UserDraft<'a> {
 
 /// One instance, under an administrator's hand. Works beside a running server, which follows the change feed.
 pub struct Office<'a> {
-    pub(crate) store: Store,
+    pub(crate) store: AuditedStore,
     administrator: &'a Administrator,
     /// Who asks from outside, for the audit.
     visitor: Option<&'a Visitor>,
@@ -108,13 +108,14 @@ pub async fn create_instance(
         return Ok(Err(AdminRefusal::Invalid(vec![problem])));
     }
     let id = InstanceId(moment.id());
-    let store = Store::new(database.clone(), id);
+    let (store, memory) = AuditedStore::begin(Store::new(database.clone(), id), master, moment.dice);
     let sealed = master.seal(id, ROOT_SECRET, &moment.dice.secret());
     let office =
         Office { store: store.clone(), administrator: operator.administrator(), visitor: None, instance: None };
     let batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
+        memory,
         office.event("create-instance", name, moment),
     ]);
     if let Outcome::GuardFailed { .. } = store.commit(batch).await? {
@@ -155,10 +156,14 @@ pub async fn instances(database: &Database) -> Result<Vec<String>, Fault> {
 
 impl<'a> ElevatedOffice<'a> {
     /// The operator's office of an instance by name.
-    pub async fn open(database: &Database, operator: &'a Operator, instance: &str) -> Answer<Self, AdminRefusal> {
+    pub async fn open(
+        (database, master): (&Database, &MasterKey),
+        operator: &'a Operator,
+        instance: &str,
+    ) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
-        let store = Store::new(database.clone(), stored.id);
+        let store = AuditedStore::open(Store::new(database.clone(), stored.id), master).await?;
         Ok(Ok(Self(Office { store, administrator: operator.administrator(), visitor: None, instance: None })))
     }
 }
@@ -308,7 +313,7 @@ impl<'a> Office<'a> {
         Ok(if events.is_empty() { Err(unknown()) } else { Ok(events) })
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &AuditedStore {
         &self.store
     }
 
@@ -516,7 +521,7 @@ impl ElevatedOffice<'_> {
 }
 
 /// The user's tokens are dead, so are its sessions; every node hears of it.
-pub(crate) fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) -> Batch {
+pub(crate) fn ending_user(store: &AuditedStore, user: UserId, moment: &mut Moment<'_>) -> Batch {
     let mut ending = killing(store, Closing::OfUser(user), CloseReason::UserChanged, moment);
     ending.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now);
     ending

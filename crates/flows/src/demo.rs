@@ -123,17 +123,17 @@ pub async fn seed(
     let operator = master.operator();
     let id = done(create_instance((database, master), &operator, demo.name(), &demo.settings(), moment).await)?;
     domain::seed(&Store::new(database.clone(), id), moment).await?;
-    seed_register(database, &operator, demo, passwords, moment).await
+    seed_register((database, master), &operator, demo, passwords, moment).await
 }
 
 async fn seed_register(
-    database: &Database,
+    (database, master): (&Database, &MasterKey),
     operator: &Operator,
     demo: DemoInstance,
     passwords: &DemoPasswords,
     moment: &mut Moment<'_>,
 ) -> Result<(), Fault> {
-    let office = done(ElevatedOffice::open(database, operator, demo.name()).await)?;
+    let office = done(ElevatedOffice::open((database, master), operator, demo.name()).await)?;
     let sales = Permissions::new(&["Crm_*", "General_*"], &["Crm_*", "General_*"]);
     done(office.create_role("Sales", &sales, moment).await)?;
     done(office.create_role("Viewer", &Permissions::new(&["Crm_*"], &[]), moment).await)?;

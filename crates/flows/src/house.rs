@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::audit::{Noticeboard, PublishedCheckpoint};
 use crate::feed::Feed;
 use crate::forgotten::{Forgotten, questions};
 use crate::instance::{Instance, Shared};
@@ -48,6 +49,7 @@ pub struct House {
     world: Arc<dyn World>,
     feed: Arc<Feed>,
     outbox: Arc<Outbox>,
+    checkpoints: Arc<Noticeboard>,
     passwords: Arc<Passwords>,
     keys_wanted: Arc<Notify>,
     panics: Panics,
@@ -80,6 +82,7 @@ impl House {
         let (questions, asked) = questions();
         let shared = Shared {
             outbox: Arc::default(),
+            checkpoints: Arc::default(),
             questions,
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
@@ -126,6 +129,7 @@ impl House {
             world,
             feed: shared.feed,
             outbox: shared.outbox,
+            checkpoints: shared.checkpoints,
             passwords: shared.passwords,
             keys_wanted: shared.keys_wanted,
             panics: Panics::default(),
@@ -182,6 +186,11 @@ impl House {
     /// to administrators.
     pub fn open_outbox(&self) -> Letters {
         self.outbox.open()
+    }
+
+    /// From now on every checkpoint of the audit goes to the answer, which ends when the house is closed.
+    pub fn open_checkpoints(&self) -> mpsc::Receiver<PublishedCheckpoint> {
+        self.checkpoints.open()
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -283,6 +292,7 @@ impl House {
                 tracing::error!(%fault, "the last audit events were not sealed; the next start does it");
             }
         }
+        self.checkpoints.close();
         self.database.close().await;
     }
 

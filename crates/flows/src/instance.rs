@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::api_sessions::ApiSessions;
-use crate::audit::{Notebook, Sealer};
+use crate::audit::{AuditedStore, Noticeboard, Notebook, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
 use crate::feed::Feed;
@@ -48,7 +48,7 @@ pub struct Instance {
     /// See [`RootUrl::service_root`].
     pub service_root: String,
     pub domain: Domain,
-    pub(crate) store: Store,
+    pub(crate) store: AuditedStore,
     pub(crate) secret: RootSecret,
     pub(crate) users: Remembered<UserId, User>,
     pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
@@ -97,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) feed: Arc<Feed>,
     pub(crate) node: Uuid,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) checkpoints: Arc<Noticeboard>,
     pub(crate) questions: Questions,
     pub(crate) keys_wanted: Arc<Notify>,
 }
@@ -110,6 +111,9 @@ impl Instance {
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
         let secret = shared.master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
+        let sealer = Sealer::open(&store, &shared.master, moment).await?;
+        let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
+        let store = sealer.store().clone();
         // Read before everything else: what changes meanwhile is read twice, never missed.
         let following = Following::new(store.newest_change().await?);
         let settings = store.settings().await?;
@@ -131,7 +135,7 @@ impl Instance {
             issuer: root.issuer(),
             service_root: root.service_root(),
             root,
-            domain: Domain::new(store.clone()),
+            domain: Domain::new((*store).clone()),
             secret: RootSecret::new(&secret),
             users: Remembered::new(),
             reference_tokens: Remembered::new(),
@@ -150,7 +154,7 @@ impl Instance {
             outbox: Arc::clone(&shared.outbox),
             meters: Meters::default(),
             audit: Notebook::default(),
-            sealer: Sealer::open(&store, &shared.master, moment).await?,
+            sealer,
             passwords: Arc::clone(&shared.passwords),
             drawing: Arc::clone(&shared.drawing),
             master: Arc::clone(&shared.master),

@@ -8,7 +8,7 @@ use oauth::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
 use store::{Batch, Change, ChangeKind, Outcome, Store};
 use zeroize::Zeroizing;
 
-use crate::audit::Trail;
+use crate::audit::{AuditedStore, Trail};
 use crate::instance::Instance;
 use crate::tasks::give_way;
 use crate::{Fault, MasterKey};
@@ -132,7 +132,7 @@ impl Instance {
 
 /// The first keys of a new instance.
 pub(crate) async fn prepare(
-    store: &Store,
+    store: &AuditedStore,
     master: &MasterKey,
     settings: &InstanceSettings,
     moment: &mut Moment<'_>,
@@ -158,7 +158,7 @@ pub(crate) fn algorithms<'a>(
 /// Does what rotation wants done now, for every algorithm. Safe on many nodes at once: each batch is guarded by the number
 /// of keys that was read.
 pub(crate) async fn rotate(
-    store: &Store,
+    store: &AuditedStore,
     master: &MasterKey,
     algorithms: &[Algorithm],
     now: Timestamp,

@@ -43,7 +43,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             granted(
                 create_instance((&desk.database, &desk.master), &desk.operator, &name, &settings, &mut moment).await,
             )?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open((&desk.database, &desk.master), &desk.operator, &name).await)?;
             let draft = UserDraft {
                 login: &administrator,
                 user_type: UserType::Internal,
@@ -63,14 +63,14 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
         }
         InstanceCommand::Set { installation, name, setting: (setting, value), output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open((&desk.database, &desk.master), &desk.operator, &name).await)?;
             let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
             print(&output, &serde_json::to_value(changed)?, &format!("{setting} of {name} is set."))?;
             desk.database.close().await;
         }
         InstanceCommand::Show { installation, name, output } => {
             let desk = Desk::open(&installation, environment).await?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.operator, &name).await)?;
+            let office = granted(ElevatedOffice::open((&desk.database, &desk.master), &desk.operator, &name).await)?;
             let settings = serde_json::to_value(office.settings().await?)?;
             let rows =
                 settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);

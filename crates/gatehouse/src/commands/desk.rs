@@ -56,7 +56,7 @@ impl Desk {
             (None, [only]) => only.name.clone(),
             (None, _) => bail!("there are several instances: say which with --instance"),
         };
-        let office = granted(ElevatedOffice::open(&self.database, &self.operator, &name).await)?;
+        let office = granted(ElevatedOffice::open((&self.database, &self.master), &self.operator, &name).await)?;
         Ok((name, office))
     }
 

@@ -22,9 +22,11 @@ mod users;
 
 pub use api_sessions::{
     ApiSessionRow, AskingForSeat, ClosedApiSession, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen,
+    session_closed_code,
 };
+pub(crate) use api_sessions::code;
 pub use applications::NewSecret;
-pub use audit::lines_of;
+pub use audit::{WaitingBlock, lines_of};
 pub use changes::{Change, ChangeKind};
 pub use consents::Connection;
 pub use identity_sessions::SignInRow;
@@ -33,7 +35,7 @@ pub use keys::StoredKey;
 pub use legacy_uses::LegacyTotal;
 pub use reference_tokens::TokensOf;
 pub use roles::Role;
-pub use seals::{MOST_PEOPLE_ASKED, StoredAuditKey};
+pub use seals::{MOST_PEOPLE_ASKED, MemoryRow, StoredAuditKey, StoredMemory};
 pub use second_factors::{AuthenticatorApp, StoredPasskey};
 pub use standing::TokenNames;
 pub use users::{NewUser, UserRow};
