@@ -27,6 +27,7 @@ pub struct TestHouse {
     roots: [String; 2],
     database: Database,
     operator: Operator,
+    master: MasterKey,
     // Dropped last: the database is open until then.
     place: Place,
 }
@@ -89,16 +90,31 @@ impl TestHouse {
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let master = MasterKey::new(&MASTER_KEY);
         let operator = master.operator();
+        let at_the_command_line = MasterKey::new(&MASTER_KEY);
         let house = House::open(database.clone(), master, sites, default, world.clone());
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
-        Self { house, world, doors, roots, database, operator, place }
+        Self { house, world, doors, roots, database, operator, master: at_the_command_line, place }
     }
 
     /// The process ends in good order, and another one begins on the same database.
     pub async fn restarted(self) -> Self {
         self.house.close().await;
+        let roots = self.roots.each_ref().map(String::as_str);
+        Self::start(self.place, self.world, roots, DEFAULT).await
+    }
+
+    /// The process ends in good order; what follows is done beside no server, until [`Self::started`].
+    pub async fn stopped(mut self) -> Self {
+        self.house.close().await;
+        self.database = self.place.open().await;
+        self
+    }
+
+    /// Another process begins after [`Self::stopped`].
+    pub async fn started(self) -> Self {
+        self.database.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
         Self::start(self.place, self.world, roots, DEFAULT).await
     }
@@ -192,9 +208,14 @@ impl TestHouse {
 
     /// Whether the audit of `testdb` is what was written.
     pub async fn verify_audit(&self) -> Verdict {
-        let (office, master) = (self.office().await, MasterKey::new(&MASTER_KEY));
-        let verdict = office.book(&master).verify(None, |_, _| ()).await;
-        verdict.expect("the database answers").expect("no checkpoint was given")
+        self.verify_audit_against(&[]).await
+    }
+
+    /// The same, with checkpoints that were kept elsewhere.
+    pub async fn verify_audit_against(&self, checkpoints: &[String]) -> Verdict {
+        let office = self.office().await;
+        let verdict = office.book(&self.master).verify(checkpoints, |_, _| ()).await;
+        verdict.expect("the database answers").expect("checkpoints of this house")
     }
 
     /// Rotation, sweeping, forgetting.
@@ -214,7 +235,7 @@ impl TestHouse {
     }
 
     async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
-        let office = ElevatedOffice::open(&self.database, &self.operator, instance).await;
+        let office = ElevatedOffice::open((&self.database, &self.master), &self.operator, instance).await;
         office.expect("the database answers").expect("the demo has it")
     }
 

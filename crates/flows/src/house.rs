@@ -193,6 +193,14 @@ impl House {
         self.checkpoints.open()
     }
 
+    /// The database is of an earlier time than this process knows: a standby that was behind took over, or a backup was put
+    /// back under it.
+    pub fn database_went_back(&self) {
+        for instance in &self.instances {
+            instance.sealer.database_went_back();
+        }
+    }
+
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }

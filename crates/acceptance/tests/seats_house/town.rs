@@ -155,7 +155,7 @@ impl Town {
     pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedOffice<'_>, &mut Moment<'_>)) {
         let database = self.database().await;
         let office =
-            ElevatedOffice::open(&database, &self.admin, "testdb").await.expect("no fault").expect("it is there");
+            ElevatedOffice::open((&database, &Self::master()), &self.admin, "testdb").await.expect("no fault").expect("it is there");
         let mut dice = SystemDice;
         what(office, &mut Moment { now: self.now(), dice: &mut dice }).await;
         database.close().await;

@@ -56,6 +56,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
         }
     };
     let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
+    let publishing = config.publishing.map(|publishing| tokio::spawn(publishing.publish(house.open_checkpoints())));
     let (tracer, exporting) = config.traces.map(trace).unzip();
     let gate = Gate::traced(Arc::clone(&house), config.trusted_proxies, tracer);
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -77,6 +78,11 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
         && timeout(LAST_POST, exporting).await.is_err()
     {
         tracing::error!("the collector of traces is too slow: the last spans are not exported");
+    }
+    if let Some(publishing) = publishing
+        && timeout(LAST_POST, publishing).await.is_err()
+    {
+        tracing::error!("the last checkpoints of the audit are not published in time");
     }
     if let Some(delivering) = delivering
         && timeout(LAST_POST, delivering).await.is_err()

@@ -285,6 +285,9 @@ fn figures_and_traces_are_off_unless_asked_for() {
         ("[traces]\notlp = \"127.0.0.1:4318\"", "http://127.0.0.1:4318"),
         ("[traces]\notlp = \"http://x\"\nsample = 2.0", "from 0 to 1"),
         ("[traces]\notlp = \"http://x\"\nsampel = 1.0", "`sampel`"),
+        ("[audit]\npublish = { webhook = \"https://x?key=1\" }", "https://auditor.example.com/checkpoints"),
+        ("[audit]\npublish = { fiel = \"x\" }", "`fiel`"),
+        ("[audit]", "`publish`"),
     ] {
         let told = section(text).expect_err(text).to_string();
         assert!(told.contains(hint), "{told}");
