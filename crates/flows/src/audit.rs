@@ -157,8 +157,7 @@ impl Notebook {
         }
         let text = String::from_utf8(page.lines).expect("events are written as JSON");
         let times = (page.first_at, page.last_at);
-        let blocks =
-            pieces(&text).into_iter().map(|piece| store.insert_block(moment.id(), times, piece));
+        let blocks = pieces(&text).into_iter().map(|piece| store.insert_block(moment.id(), times, piece));
         let written = store.commit(blocks.collect::<Vec<_>>().into()).await;
         if written.is_err() {
             let mut newer = self.notes.lock();

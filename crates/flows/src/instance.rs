@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
 
 use crate::api_sessions::ApiSessions;
-use crate::audit::{AuditedStore, Noticeboard, Notebook, Sealer};
+use crate::audit::{AuditedStore, Notebook, Noticeboard, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
 use crate::feed::Feed;

@@ -36,10 +36,12 @@ pub struct Webhook(Url);
 
 impl Webhook {
     pub fn new(url: &str) -> Result<Self, &'static str> {
-        const WRITE: &str = "write the address like https://auditor.example.com/checkpoints, without a password or a query";
+        const WRITE: &str =
+            "write the address like https://auditor.example.com/checkpoints, without a password or a query";
         let url = Url::parse(url).map_err(|_| WRITE)?;
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        let fits = matches!(url.scheme(), "http" | "https") && url.host().is_some() && plain && url.password().is_none();
+        let fits =
+            matches!(url.scheme(), "http" | "https") && url.host().is_some() && plain && url.password().is_none();
         if fits { Ok(Self(url)) } else { Err(WRITE) }
     }
 }
@@ -47,10 +49,13 @@ impl Webhook {
 impl Publishing {
     /// Publishes until the house is closed, in the order in which they were signed.
     pub async fn publish(self, mut waiting: mpsc::Receiver<PublishedCheckpoint>) {
-        let (sender, posting) = self.webhook.map(|webhook| {
-            let (sender, waiting) = mpsc::channel(MOST_WAITING);
-            (sender, tokio::spawn(webhook.post(waiting)))
-        }).unzip();
+        let (sender, posting) = self
+            .webhook
+            .map(|webhook| {
+                let (sender, waiting) = mpsc::channel(MOST_WAITING);
+                (sender, tokio::spawn(webhook.post(waiting)))
+            })
+            .unzip();
         let mut file = self.file.map(Appending::new);
         while let Some(checkpoint) = waiting.recv().await {
             let line = line(&checkpoint);

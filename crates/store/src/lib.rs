@@ -23,8 +23,8 @@ pub use figures::Figures;
 pub use look::Look;
 pub use tables::{
     ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, LISTS,
-    LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, MemoryRow, NewApiSession, NewSecret, NewUser, Role, SeatsSeen, SignInRow,
-    StoredAuditKey, StoredInstance, StoredKey, StoredMemory, StoredPasskey, TokenNames, TokensOf, UserRow, WaitingBlock,
-    lines_of, session_closed_code,
+    LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, MemoryRow, NewApiSession, NewSecret, NewUser, Role, SeatsSeen,
+    SignInRow, StoredAuditKey, StoredInstance, StoredKey, StoredMemory, StoredPasskey, TokenNames, TokensOf, UserRow,
+    WaitingBlock, lines_of, session_closed_code,
 };
 pub use value::{Row, Value};

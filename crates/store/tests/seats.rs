@@ -23,8 +23,8 @@ use model::{
 };
 use oauth::secret::Presented;
 use store::{
-    AskingForSeat, Batch, Closing, NewApiSession, NewUser, Outcome, Statement, Store, TokenNames,
-    session_closed_code, statement, values,
+    AskingForSeat, Batch, Closing, NewApiSession, NewUser, Outcome, Statement, Store, TokenNames, session_closed_code,
+    statement, values,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;

@@ -154,8 +154,10 @@ impl Town {
     /// Another process beside the servers: the operator's command line.
     pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedOffice<'_>, &mut Moment<'_>)) {
         let database = self.database().await;
-        let office =
-            ElevatedOffice::open((&database, &Self::master()), &self.admin, "testdb").await.expect("no fault").expect("it is there");
+        let office = ElevatedOffice::open((&database, &Self::master()), &self.admin, "testdb")
+            .await
+            .expect("no fault")
+            .expect("it is there");
         let mut dice = SystemDice;
         what(office, &mut Moment { now: self.now(), dice: &mut dice }).await;
         database.close().await;

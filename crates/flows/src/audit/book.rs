@@ -222,7 +222,8 @@ impl Book<'_> {
             check.pages(&mut verifier, &pages).await?;
             progress(verifier.seals, verifier.events);
         }
-        let beyond: Vec<Signed> = check.elsewhere.range(verifier.newest() + 1..).flat_map(|(_, some)| some).copied().collect();
+        let beyond: Vec<Signed> =
+            check.elsewhere.range(verifier.newest() + 1..).flat_map(|(_, some)| some).copied().collect();
         let mut verdict = check.verdict;
         verifier.finish(newest_signed, &beyond, &mut verdict.findings);
         verdict.bound();

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::Moment;
 use model::audit::chain::{CHECKPOINT_TYPE, Checkpoint, Hash};
 use model::audit::verify::Signed;
-use model::Moment;
 use oauth::jose::{Algorithm, Jwk, SigningKey, UnverifiedJws, VerifyingKey};
 use store::{Batch, Change, ChangeKind, Outcome, Store};
 

@@ -38,7 +38,11 @@ impl Noticeboard {
     pub(super) fn put(&self, checkpoint: PublishedCheckpoint) {
         let Some(sender) = &*self.0.lock() else { return };
         if let Err(mpsc::error::TrySendError::Full(lost)) = sender.try_send(checkpoint) {
-            tracing::error!(instance = lost.instance, seal = lost.seal, "too many checkpoints wait: one is not published");
+            tracing::error!(
+                instance = lost.instance,
+                seal = lost.seal,
+                "too many checkpoints wait: one is not published"
+            );
         }
     }
 }

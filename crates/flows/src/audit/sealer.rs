@@ -88,11 +88,7 @@ impl Sealer {
         Err(Fault::unavailable("other nodes made the secret of the audit each time"))
     }
 
-    async fn secret(
-        store: &Store,
-        master: &MasterKey,
-        moment: &mut Moment<'_>,
-    ) -> Result<(AuditSecret, Kept), Fault> {
+    async fn secret(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<(AuditSecret, Kept), Fault> {
         let draw = |dice| AuditSecret::draw(store, master, dice);
         Ok(match store.audit_secret().await? {
             None => (draw(moment.dice), Kept::NotYet),
@@ -275,7 +271,12 @@ impl Sealer {
         let count = |wanted: Doubt| doubts.iter().filter(|doubt| **doubt == wanted).count();
         let (forged, repeated) = (count(Doubt::Forged), count(Doubt::Repeated));
         if forged + repeated > 0 {
-            tracing::error!(seal, forged, repeated, "somebody wrote audit events into the database: they are sealed as such");
+            tracing::error!(
+                seal,
+                forged,
+                repeated,
+                "somebody wrote audit events into the database: they are sealed as such"
+            );
         }
     }
 
@@ -355,9 +356,7 @@ mod tests {
 
     #[test]
     fn ids_are_near_by_their_time() {
-        let id = |millis: u64| {
-            uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid().to_string()
-        };
+        let id = |millis: u64| uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid().to_string();
         assert!(are_near(&id(1_795_255_032_000), &id(1_795_255_092_000)));
         assert!(!are_near(&id(1_795_255_032_000), &id(1_795_255_092_001)));
         assert!(!are_near("x", &id(0)) && !are_near("", "") && !are_near("ééééééééé", "é"));

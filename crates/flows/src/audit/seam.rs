@@ -193,7 +193,11 @@ impl Sealer {
         let Break { cause, known, found } = broken;
         let (instance, cause) = (self.store.instance(), cause.as_str());
         if is_upgrade {
-            tracing::info!(%instance, from = found.seal, "the end of the audit's chain is remembered from now on");
+            tracing::warn!(
+                %instance, from = found.seal,
+                "the end of the audit's chain is remembered from now on: right after an upgrade this is as it has to be, \
+                 at any other time somebody deleted what was remembered and all checkpoints"
+            );
             return;
         }
         self.alarms.add(cause);

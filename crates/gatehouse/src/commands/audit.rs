@@ -139,7 +139,9 @@ fn as_text(name: &str, verdict: &Verdict) -> String {
     }
     if verdict.unknown_seals > 0 {
         let seals = verdict.unknown_seals;
-        lines.push(format!("{seals} seals were put in by an older version that ran beside this one, or by somebody else."));
+        lines.push(format!(
+            "{seals} seals were put in by an older version that ran beside this one, or by somebody else."
+        ));
     }
     if let Some((seal, at)) = verdict.remembered_since {
         lines.push(format!("The end of the chain is remembered since seal {seal} ({}).", at.rfc3339()));

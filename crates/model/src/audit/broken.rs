@@ -189,7 +189,13 @@ mod tests {
         let cases: [(&str, Memory, Seen, Told, Option<(BreakCause, Link, i64, Hash)>); 17] = [
             ("as it is remembered", Memory::Kept(kept), here, Told::default(), None),
             ("as this process knows it", Memory::Kept(kept), here, knows(kept.head, false), None),
-            ("a new instance", Memory::Kept(Remembered::NOTHING_YET), seen(Remembered::NOTHING_YET), Told::default(), None),
+            (
+                "a new instance",
+                Memory::Kept(Remembered::NOTHING_YET),
+                seen(Remembered::NOTHING_YET),
+                Told::default(),
+                None,
+            ),
             (
                 "another seal in the head's place",
                 Memory::Kept(kept),

@@ -128,7 +128,10 @@ impl fmt::Display for Finding {
             Self::MemoryLost => return f.write_str("what was remembered of the chain's end was deleted"),
             Self::Broken { seal, broken } => return write_break(f, *seal, broken),
             Self::LostInBreak { seal } => {
-                return write!(f, "seal {seal}, which a kept checkpoint tells of, was lost when the database went back");
+                return write!(
+                    f,
+                    "seal {seal}, which a kept checkpoint tells of, was lost when the database went back"
+                );
             }
         };
         write!(f, "{what}: {} ({}, at {}) in seal {}", event.id, event.kind, Timestamp(event.at).rfc3339(), event.seal)
@@ -145,5 +148,9 @@ fn write_break(f: &mut fmt::Formatter<'_>, seal: i64, broken: &Break) -> fmt::Re
         BreakCause::DatabaseWentBack => "the database had gone back to an earlier state",
         BreakCause::ChainWentBack => "the chain had gone back to an earlier state, and the change feed had not",
     };
-    write!(f, "break at seal {seal}: {told} (known: {} {}, found: {} {})", known.seal, known.hash, found.seal, found.hash)
+    write!(
+        f,
+        "break at seal {seal}: {told} (known: {} {}, found: {} {})",
+        known.seal, known.hash, found.seal, found.hash
+    )
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::finding::{Finding, Named};
 use super::chain::{Entry, Hash, Head, Link, Seal};
+pub use super::finding::{Finding, Named};
 use super::{Break, BreakCause, Doubt, Memory, Remembered, StoredEvent};
 use crate::{InstanceId, Timestamp};
 
@@ -234,8 +234,7 @@ impl Verifier {
             return;
         }
         // What is not there may have been deleted because of its age: then the house signed that it was.
-        let pruned =
-            signed.all().any(|one| one.pruned && one.seal == before && one.hash.to_string() == seal.previous);
+        let pruned = signed.all().any(|one| one.pruned && one.seal == before && one.hash.to_string() == seal.previous);
         if !pruned {
             found.push(Finding::SealsMissing { from: number + 1, to: before });
         }

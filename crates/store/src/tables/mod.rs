@@ -20,11 +20,11 @@ mod second_factors;
 mod standing;
 mod users;
 
+pub(crate) use api_sessions::code;
 pub use api_sessions::{
     ApiSessionRow, AskingForSeat, ClosedApiSession, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen,
     session_closed_code,
 };
-pub(crate) use api_sessions::code;
 pub use applications::NewSecret;
 pub use audit::{WaitingBlock, lines_of};
 pub use changes::{Change, ChangeKind};

@@ -79,7 +79,9 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
     let store = &house.here;
     let event = AuditEvent::done(NOW, AuditKind::SignIn, &visitor(RequestId::new(NOW, 1, 1)));
     // More than one statement takes at once.
-    let batch: Vec<_> = (0..300).map(|number| store.insert_audit_event(event.stored(id(number)), Some(format!("code {number}")))).collect();
+    let batch: Vec<_> = (0..300)
+        .map(|number| store.insert_audit_event(event.stored(id(number)), Some(format!("code {number}"))))
+        .collect();
     assert_eq!(store.commit(batch.into()).await.expect("no fault"), Outcome::Committed);
     let block = WaitingBlock { id: id(999).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
     done(store, store.insert_audit_block(block.clone(), LATER)).await;
@@ -172,7 +174,8 @@ async fn what_is_sealed_is_found_by_its_id(place: Place) {
     let store = &house.here;
     let event = |id: String| (StoredEvent { id, at: NOW, kind: "k".to_owned(), ..StoredEvent::default() }, None);
     let (one, three, block) = (id(1).to_string(), id(3).to_string(), id(2).to_string());
-    let events = vec![event(one.clone()), event(format!("{block}.0")), event(format!("{block}.1")), event(three.clone())];
+    let events =
+        vec![event(one.clone()), event(format!("{block}.0")), event(format!("{block}.1")), event(three.clone())];
     let first = Seal::new(*store.instance(), &Head::NONE, NOW, events, String::new());
     let before = head(&first, *store.instance());
     done(store, store.insert_seal(first, Some((&one, &three)))).await;

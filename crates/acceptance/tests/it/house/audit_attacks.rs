@@ -114,8 +114,11 @@ async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(house: TestHouse
     written(&house).await;
     let instance = quoted(&house).await;
     let newest = "(SELECT m FROM (SELECT MAX(number) AS m FROM audit_checkpoints WHERE instance = ";
-    run(&house, &[&format!("DELETE FROM audit_checkpoints WHERE instance = {instance} AND number = {newest}{instance}) n)")])
-        .await;
+    run(
+        &house,
+        &[&format!("DELETE FROM audit_checkpoints WHERE instance = {instance} AND number = {newest}{instance}) n)")],
+    )
+    .await;
     let verdict = house.verify_audit().await;
     assert!(
         matches!(&verdict.findings[..], [Finding::CheckpointReplaced { .. }]) || breaks(&verdict).len() == 1,
@@ -154,7 +157,11 @@ async fn a_chain_without_some_events_and_with_right_hashes_is_found(house: TestH
     let house = house.stopped().await;
     rewrite(&house).await;
     let verdict = house.verify_audit().await;
-    assert!(verdict.findings.iter().any(|found| matches!(found, Finding::HeadReplaced { .. })), "{:?}", verdict.findings);
+    assert!(
+        verdict.findings.iter().any(|found| matches!(found, Finding::HeadReplaced { .. })),
+        "{:?}",
+        verdict.findings
+    );
     // The next server does not sign it as it is.
     let house = house.started().await;
     change(&house, false).await;
@@ -235,10 +242,13 @@ async fn a_row_or_block_that_somebody_edited_while_it_waited_is_sealed_as_forged
     let instance = quoted(&house).await;
     let one = format!("(SELECT MIN(id) FROM audit_events WHERE instance = {instance})");
     // Not by the event's own time, by which it stands; by a member that tells something.
-    run(&house, &[&format!("UPDATE audit_events SET actor = 'nobody' WHERE instance = {instance} AND id = {one}")]).await;
+    run(&house, &[&format!("UPDATE audit_events SET actor = 'nobody' WHERE instance = {instance} AND id = {one}")])
+        .await;
     // A block that nobody of the house wrote as it stands.
     let block = "'0192f4c8-0000-7000-8000-000000000001', 1, 1, '{\"at\":1,\"kind\":\"api-call\",\"outcome\":\"done\"}\n', '1.AAAA'";
-    let insert = format!("INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) VALUES ({instance}, {block})");
+    let insert = format!(
+        "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) VALUES ({instance}, {block})"
+    );
     run(&house, &[&insert]).await;
     let house = house.started().await;
     house.seal().await;
@@ -344,8 +354,10 @@ async fn back_up(house: &TestHouse) {
 }
 
 async fn put_back(house: &TestHouse) {
-    copy(house, |table| vec![format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM backup_{table}")])
-        .await;
+    copy(house, |table| {
+        vec![format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM backup_{table}")]
+    })
+    .await;
 }
 
 async fn published(house: &TestHouse) -> Vec<String> {
@@ -371,7 +383,11 @@ async fn a_chain_put_back_with_its_memory_is_found_by_what_was_published(house: 
     }
     let verdict = house.verify_audit_against(&kept).await;
     assert!(!verdict.is_whole() && !verdict.is_only_broken(), "{:?}", verdict.findings);
-    assert!(verdict.findings.iter().all(|found| matches!(found, Finding::NotAsSigned { .. })), "{:?}", verdict.findings);
+    assert!(
+        verdict.findings.iter().all(|found| matches!(found, Finding::NotAsSigned { .. })),
+        "{:?}",
+        verdict.findings
+    );
 }
 
 async fn a_chain_put_back_under_a_running_server_goes_on_behind_a_break(house: TestHouse) {
@@ -420,7 +436,10 @@ async fn seals_of_a_version_that_remembers_nothing_are_counted(house: TestHouse)
         let id = format!("0192f4c8-0000-7000-8000-00000000000{number}");
         let event = StoredEvent { id, at: house.now(), kind: "sign-in".to_owned(), ..StoredEvent::default() };
         let seal = Seal::new(instance, &behind, Timestamp(0), vec![(event, None)], String::new());
-        assert_eq!(store.commit(vec![store.insert_seal(seal, None)].into()).await.expect("it answers"), Outcome::Committed);
+        assert_eq!(
+            store.commit(vec![store.insert_seal(seal, None)].into()).await.expect("it answers"),
+            Outcome::Committed
+        );
     }
     change(&house, false).await;
     let verdict = house.verify_audit().await;

@@ -21,8 +21,7 @@ fn chain() -> Vec<Seal> {
     for number in 1..=3 {
         let before = seals.last().map_or(Head::NONE, head);
         let at = |second: i64| number * MINUTE + second;
-        let events =
-            ["a", "b", "c"].iter().zip(0..).map(|(id, second)| event(&format!("{id}{number}"), at(second)));
+        let events = ["a", "b", "c"].iter().zip(0..).map(|(id, second)| event(&format!("{id}{number}"), at(second)));
         seals.push(Seal::new(INSTANCE, &before, Timestamp(at(9)), events.collect(), String::new()));
     }
     seals
@@ -90,12 +89,7 @@ fn a_changed_event_is_named_with_what_was_done_to_it() {
         (
             |lines| lines[2] = "nonsense\n".to_owned(),
             vec![
-                Finding::EventInserted(Named {
-                    seal: 2,
-                    id: "?".to_owned(),
-                    kind: "?".to_owned(),
-                    at: 2 * MINUTE + 9,
-                }),
+                Finding::EventInserted(Named { seal: 2, id: "?".to_owned(), kind: "?".to_owned(), at: 2 * MINUTE + 9 }),
                 Finding::EventRemoved(named(2, "c2", 2)),
             ],
         ),
@@ -154,10 +148,7 @@ fn what_is_missing_is_named_unless_the_house_signed_that_it_deleted_it() {
     let seals = chain();
     let newest = signed(&seals[2]);
     assert_eq!(verify(&seals[..2], &[newest]), [Finding::SealsMissing { from: 3, to: 3 }]);
-    assert_eq!(
-        verify(&[seals[0].clone(), seals[2].clone()], &[newest]),
-        [Finding::SealsMissing { from: 2, to: 2 }]
-    );
+    assert_eq!(verify(&[seals[0].clone(), seals[2].clone()], &[newest]), [Finding::SealsMissing { from: 2, to: 2 }]);
     assert_eq!(verify(&seals[2..], &[newest]), [Finding::SealsMissing { from: 1, to: 2 }]);
     assert_eq!(verify(&seals[2..], &[newest, signed(&seals[1])]), [Finding::SealsMissing { from: 1, to: 2 }]);
     let pruned = Signed { pruned: true, ..signed(&seals[1]) };
@@ -310,10 +301,7 @@ fn events_that_are_not_vouched_for_are_found_or_counted() {
     let doubtful = |id: &str, doubt| (StoredEvent { doubt: Some(doubt), ..event(id, 4 * MINUTE).0 }, None);
     let events = vec![doubtful("f", Doubt::Forged), doubtful("r", Doubt::Repeated), doubtful("u", Doubt::Unattested)];
     seals.push(Seal::new(INSTANCE, &head(&seals[2]), Timestamp(4 * MINUTE), events, String::new()));
-    assert_eq!(
-        verify(&seals, &[]),
-        [Finding::EventForged(named(4, "f", 0)), Finding::EventRepeated(named(4, "r", 0))]
-    );
+    assert_eq!(verify(&seals, &[]), [Finding::EventForged(named(4, "f", 0)), Finding::EventRepeated(named(4, "r", 0))]);
     let mut verifier = Verifier::new(INSTANCE);
     for seal in &seals {
         verifier.seal(seal, Checkpoints::default(), &mut Vec::new());
