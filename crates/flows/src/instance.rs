@@ -111,7 +111,7 @@ impl Instance {
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
         let secret = shared.master.open(stored.id, ROOT_SECRET, &stored.root_secret)?;
-        let sealer = Sealer::open(&store, &shared.master, moment).await?;
+        let sealer = Box::pin(Sealer::open(&store, &shared.master, moment)).await?;
         let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
         let store = sealer.store().clone();
         // Read before everything else: what changes meanwhile is read twice, never missed.

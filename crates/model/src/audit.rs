@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::broken::{Break, BreakCause, Memory, Remembered, Seen, Told};
+pub use self::broken::{Break, BreakCause, Course, Memory, Remembered, Seen, Told};
 pub use self::calls::{AnsweredCall, Calls};
 pub use self::stored::{Doubt, Person, StoredEvent, person_of};
 use crate::why::Refusal;

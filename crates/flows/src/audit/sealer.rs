@@ -41,7 +41,7 @@ pub(crate) struct Sealer {
     /// One at a time in this process: who comes second would only have to look again.
     sealing: tokio::sync::Mutex<()>,
     /// Breaks of the chain by cause, and events that are not vouched for by doubt.
-    pub(super) alarms: Tally,
+    pub(super) alarms: Box<Tally>,
     /// Where checkpoints are announced, by the name of the instance.
     board: Option<(String, Arc<Noticeboard>)>,
 }
@@ -119,7 +119,7 @@ impl Sealer {
             key: ArcSwap::from_pointee(key),
             state: Mutex::new(state),
             sealing: tokio::sync::Mutex::default(),
-            alarms: Tally::default(),
+            alarms: Box::default(),
             board: None,
         })
     }
@@ -308,7 +308,7 @@ impl Sealer {
     }
 
     /// How often something was found that nobody of this installation wrote, by what it was.
-    pub(crate) const fn alarms(&self) -> &Tally {
+    pub(crate) fn alarms(&self) -> &Tally {
         &self.alarms
     }
 

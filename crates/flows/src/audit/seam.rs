@@ -2,7 +2,7 @@
 //! open: a seal of its own says what was known and what is found, and a checkpoint signs it.
 
 use model::audit::chain::{Checkpoint, Hash, Head, Link, Seal};
-use model::audit::{AuditKind, Break, BreakCause, Memory, Remembered, Seen, Told};
+use model::audit::{AuditKind, Break, BreakCause, Course, Memory, Remembered, Seen, Told};
 use model::{InstanceId, Timestamp};
 use store::{Batch, Outcome, Statement, StoredMemory};
 use uuid::Uuid;
@@ -59,7 +59,7 @@ impl Sealer {
             };
             let told = if memory == Memory::Lost { self.told_by_checkpoint(told, &stored.head).await? } else { told };
             match memory.check(&seen(&stored), told) {
-                Ok(remembered) => {
+                Course::GoesOn(remembered) => {
                     let version = stored.row.map_or(0, |row| row.version);
                     let ready = Ready { head: stored.head, remembered, version };
                     self.note_head(&ready.head);
@@ -68,7 +68,7 @@ impl Sealer {
                     }
                     self.sign_ready(&ready, now).await?;
                 }
-                Err((broken, behind)) => self.break_off((broken, behind), (memory, stored), now).await?,
+                Course::Breaks(broken, behind) => self.break_off((broken, behind), (memory, stored), now).await?,
             }
         }
         Err(Fault::unavailable("other nodes sealed the audit each time"))

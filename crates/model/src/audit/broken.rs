@@ -102,37 +102,49 @@ impl Remembered {
     }
 }
 
+/// Where the chain goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// Behind its newest seal, which is the one that is remembered.
+    GoesOn(Remembered),
+    /// With the seal of a break, and what that seal follows.
+    Breaks(Break, Head),
+}
+
 impl Memory {
-    /// Whether the chain goes on from its newest seal; if not, the break, and what its seal follows.
+    /// Whether the chain goes on from its newest seal.
     ///
     /// Where something was replaced, the seal of the break names what was known, not what is found: the seam stays to be
     /// seen for good.
-    pub fn check(self, seen: &Seen, told: Told) -> Result<Remembered, (Break, Head)> {
+    pub fn check(self, seen: &Seen, told: Told) -> Course {
         let found = Link { seal: seen.head.number, hash: seen.head.hash };
         let broken = |cause, known| Break { cause, known, found };
         let Self::Kept(kept) = self else {
-            return Err(match told.known.filter(|known| !is_known(*known, found, seen)) {
-                Some(known) => (broken(BreakCause::HeadReplaced, known), behind(known, seen.head)),
-                None => (broken(BreakCause::NothingRemembered, Link::NONE), seen.head),
-            });
+            return match told.known.filter(|known| !is_known(*known, found, seen)) {
+                Some(known) => Course::Breaks(broken(BreakCause::HeadReplaced, known), behind(known, seen.head)),
+                None => Course::Breaks(broken(BreakCause::NothingRemembered, Link::NONE), seen.head),
+            };
         };
         let is_there = kept.head == Link::NONE || seen.remembered_head == Some(kept.head.hash);
         if !is_there {
-            return Err((broken(BreakCause::HeadReplaced, kept.head), behind(kept.head, seen.head)));
+            return Course::Breaks(broken(BreakCause::HeadReplaced, kept.head), behind(kept.head, seen.head));
         }
         if !kept.checkpoint_is_there(seen) {
             let hash = seen.remembered_checkpoint.unwrap_or(Hash::NONE);
             let found = Link { seal: kept.signed.seal, hash };
-            return Err((Break { cause: BreakCause::CheckpointReplaced, known: kept.signed, found }, seen.head));
+            return Course::Breaks(
+                Break { cause: BreakCause::CheckpointReplaced, known: kept.signed, found },
+                seen.head,
+            );
         }
         if found.seal > kept.head.seal {
-            return Err((broken(BreakCause::UnknownSeals, kept.head), seen.head));
+            return Course::Breaks(broken(BreakCause::UnknownSeals, kept.head), seen.head);
         }
         if let Some(known) = told.known.filter(|known| !is_known(*known, kept.head, seen)) {
             let cause = if told.went_back { BreakCause::DatabaseWentBack } else { BreakCause::ChainWentBack };
-            return Err((broken(cause, known), seen.head));
+            return Course::Breaks(broken(cause, known), seen.head);
         }
-        Ok(kept)
+        Course::GoesOn(kept)
     }
 }
 
@@ -175,130 +187,75 @@ mod tests {
         }
     }
 
+    /// The cause, what was known, and what the break's seal follows.
+    fn broken(memory: Memory, seen: &Seen, told: Told) -> Option<(BreakCause, Link, i64, Hash)> {
+        match memory.check(seen, told) {
+            Course::GoesOn(_) => None,
+            Course::Breaks(broken, base) => Some((broken.cause, broken.known, base.number, base.hash)),
+        }
+    }
+
+    fn kept() -> Remembered {
+        Remembered { head: link(9, "nine"), signed: link(7, "signed") }
+    }
+
+    fn knows(known: Link, went_back: bool) -> Told {
+        Told { known: Some(known), went_back }
+    }
+
     #[test]
-    fn the_chain_goes_on_or_breaks_by_what_is_remembered_and_what_is_there() {
-        use BreakCause::{
-            ChainWentBack, CheckpointReplaced, DatabaseWentBack, HeadReplaced, NothingRemembered, UnknownSeals,
-        };
-        let kept = Remembered { head: link(9, "nine"), signed: link(7, "signed") };
-        let here = seen(kept);
-        let knows = |known, went_back| Told { known: Some(known), went_back };
+    fn a_chain_that_ends_as_it_is_remembered_goes_on() {
+        let kept = kept();
+        let another_went_on = Seen { known_head: Some(Hash::of(b"eight")), ..seen(kept) };
+        for (name, memory, seen, told) in [
+            ("nothing else is known", kept, seen(kept), Told::default()),
+            ("as this process knows it", kept, seen(kept), knows(kept.head, false)),
+            ("another node went on", kept, another_went_on, knows(link(8, "eight"), true)),
+            ("a new instance", Remembered::NOTHING_YET, seen(Remembered::NOTHING_YET), Told::default()),
+        ] {
+            assert_eq!(Memory::Kept(memory).check(&seen, told), Course::GoesOn(memory), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_not_the_remembered_one_is_never_followed() {
+        let (kept, here) = (kept(), seen(kept()));
         let other = Seen { head: head(link(9, "other")), remembered_head: Some(Hash::of(b"other")), ..here };
         let cut = Seen { head: head(link(6, "six")), remembered_head: None, ..here };
+        let longer = Seen { head: head(link(12, "new")), remembered_head: Some(Hash::of(b"new nine")), ..here };
+        for (name, seen, told, number) in [
+            ("another in its place", other, Told::default(), 9),
+            ("the end cut off", cut, Told::default(), 9),
+            ("the end written anew, and longer", longer, Told::default(), 12),
+            ("that the feed went back explains nothing", other, knows(kept.head, true), 9),
+        ] {
+            let expected = Some((BreakCause::HeadReplaced, kept.head, number, kept.head.hash));
+            assert_eq!(broken(Memory::Kept(kept), &seen, told), expected, "{name}");
+        }
+        let expected = Some((BreakCause::HeadReplaced, kept.head, 9, kept.head.hash));
+        assert_eq!(broken(Memory::Lost, &cut, knows(kept.head, false)), expected, "the process still knows it");
+    }
+
+    #[test]
+    fn what_else_is_not_as_it_was_is_told_of_behind_the_newest_seal() {
+        use BreakCause::{ChainWentBack, CheckpointReplaced, DatabaseWentBack, NothingRemembered, UnknownSeals};
+        let (kept, here) = (kept(), seen(kept()));
+        let unsigned = |remembered_checkpoint| Seen { remembered_checkpoint, ..here };
         let longer = Seen { head: head(link(11, "eleven")), ..here };
-        let cases: [(&str, Memory, Seen, Told, Option<(BreakCause, Link, i64, Hash)>); 17] = [
-            ("as it is remembered", Memory::Kept(kept), here, Told::default(), None),
-            ("as this process knows it", Memory::Kept(kept), here, knows(kept.head, false), None),
-            (
-                "a new instance",
-                Memory::Kept(Remembered::NOTHING_YET),
-                seen(Remembered::NOTHING_YET),
-                Told::default(),
-                None,
-            ),
-            (
-                "another seal in the head's place",
-                Memory::Kept(kept),
-                other,
-                Told::default(),
-                Some((HeadReplaced, kept.head, 9, kept.head.hash)),
-            ),
-            (
-                "the end cut off",
-                Memory::Kept(kept),
-                cut,
-                Told::default(),
-                Some((HeadReplaced, kept.head, 9, kept.head.hash)),
-            ),
-            (
-                "the end written anew, and longer",
-                Memory::Kept(kept),
-                Seen { head: head(link(12, "new")), remembered_head: Some(Hash::of(b"new nine")), ..here },
-                Told::default(),
-                Some((HeadReplaced, kept.head, 12, kept.head.hash)),
-            ),
-            (
-                "that the feed went back explains no replaced head",
-                Memory::Kept(kept),
-                other,
-                knows(kept.head, true),
-                Some((HeadReplaced, kept.head, 9, kept.head.hash)),
-            ),
-            (
-                "no checkpoint",
-                Memory::Kept(kept),
-                Seen { remembered_checkpoint: None, ..here },
-                Told::default(),
-                Some((CheckpointReplaced, kept.signed, 9, kept.head.hash)),
-            ),
-            (
-                "another checkpoint",
-                Memory::Kept(kept),
-                Seen { remembered_checkpoint: Some(Hash::of(b"x")), ..here },
-                Told::default(),
-                Some((CheckpointReplaced, kept.signed, 9, kept.head.hash)),
-            ),
-            (
-                "seals of an older version",
-                Memory::Kept(kept),
-                longer,
-                knows(kept.head, false),
-                Some((UnknownSeals, kept.head, 11, Hash::of(b"eleven"))),
-            ),
-            (
-                "nothing remembered",
-                Memory::Lost,
-                here,
-                Told::default(),
-                Some((NothingRemembered, Link::NONE, 9, kept.head.hash)),
-            ),
-            (
-                "nothing remembered, but this process knows the head",
-                Memory::Lost,
-                here,
-                knows(kept.head, false),
-                Some((NothingRemembered, Link::NONE, 9, kept.head.hash)),
-            ),
-            (
-                "nothing remembered, and another head than this process knows",
-                Memory::Lost,
-                cut,
-                knows(kept.head, false),
-                Some((HeadReplaced, kept.head, 9, kept.head.hash)),
-            ),
-            (
-                "the database went back with its memory",
-                Memory::Kept(kept),
-                here,
-                knows(link(12, "lost"), true),
-                Some((DatabaseWentBack, link(12, "lost"), 9, kept.head.hash)),
-            ),
-            (
-                "the same, and no feed says so",
-                Memory::Kept(kept),
-                here,
-                knows(link(12, "lost"), false),
-                Some((ChainWentBack, link(12, "lost"), 9, kept.head.hash)),
-            ),
-            (
-                "it went back, and another node went on",
-                Memory::Kept(kept),
-                Seen { known_head: Some(Hash::of(b"another")), ..here },
-                knows(link(8, "eight"), true),
-                Some((DatabaseWentBack, link(8, "eight"), 9, kept.head.hash)),
-            ),
-            (
-                "another node went on",
-                Memory::Kept(kept),
-                Seen { known_head: Some(Hash::of(b"eight")), ..here },
-                knows(link(8, "eight"), true),
-                None,
-            ),
-        ];
-        for (name, memory, seen, told, expected) in cases {
-            let broken = memory.check(&seen, told).err();
-            let shown = broken.map(|(broken, base)| (broken.cause, broken.known, base.number, base.hash));
-            assert_eq!(shown, expected, "{name}");
+        let another = Seen { known_head: Some(Hash::of(b"another")), ..here };
+        let (lost, eight) = (link(12, "lost"), link(8, "eight"));
+        for (memory, seen, told, cause, known) in [
+            (Memory::Kept(kept), unsigned(None), Told::default(), CheckpointReplaced, kept.signed),
+            (Memory::Kept(kept), unsigned(Some(Hash::of(b"x"))), Told::default(), CheckpointReplaced, kept.signed),
+            (Memory::Kept(kept), longer, knows(kept.head, false), UnknownSeals, kept.head),
+            (Memory::Lost, here, Told::default(), NothingRemembered, Link::NONE),
+            (Memory::Lost, here, knows(kept.head, false), NothingRemembered, Link::NONE),
+            (Memory::Kept(kept), here, knows(lost, true), DatabaseWentBack, lost),
+            (Memory::Kept(kept), here, knows(lost, false), ChainWentBack, lost),
+            (Memory::Kept(kept), another, knows(eight, true), DatabaseWentBack, eight),
+        ] {
+            let expected = Some((cause, known, seen.head.number, seen.head.hash));
+            assert_eq!(broken(memory, &seen, told), expected, "{memory:?} {told:?}");
         }
     }
 
@@ -306,8 +263,8 @@ mod tests {
     fn what_was_pruned_is_not_missed() {
         let kept = Remembered { head: link(9, "nine"), signed: link(3, "signed") };
         let pruned = Seen { remembered_checkpoint: None, oldest: 6, ..seen(kept) };
-        assert_eq!(Memory::Kept(kept).check(&pruned, Told::default()), Ok(kept));
+        assert_eq!(Memory::Kept(kept).check(&pruned, Told::default()), Course::GoesOn(kept));
         let told = Told { known: Some(link(2, "two")), went_back: false };
-        assert_eq!(Memory::Kept(kept).check(&pruned, told), Ok(kept), "a process that was away for long");
+        assert_eq!(Memory::Kept(kept).check(&pruned, told), Course::GoesOn(kept), "a process that was away for long");
     }
 }
