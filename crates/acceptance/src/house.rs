@@ -134,6 +134,20 @@ impl TestHouse {
         Box::pin(Self::start_under(master, (self.place, self.world), roots, DEFAULT)).await
     }
 
+    /// The process ends in good order; what follows is done beside no server, until [`Self::started`].
+    pub async fn stopped(mut self) -> Self {
+        self.house.close().await;
+        self.database = self.place.open().await;
+        self
+    }
+
+    /// Another process begins after [`Self::stopped`].
+    pub async fn started(self) -> Self {
+        self.database.close().await;
+        let roots = self.roots.each_ref().map(String::as_str);
+        Self::start(self.place, self.world, roots, DEFAULT).await
+    }
+
     /// See [`Place::hold_writers`].
     pub async fn hold_writers(&self) -> Held {
         self.place.hold_writers().await
@@ -245,9 +259,14 @@ impl TestHouse {
 
     /// Whether the audit of `testdb` is what was written.
     pub async fn verify_audit(&self) -> Verdict {
-        let (office, master) = (self.office().await, MasterKey::new(&MASTER_KEY));
-        let verdict = office.book(&master).verify(None, |_, _| ()).await;
-        verdict.expect("the database answers").expect("no checkpoint was given")
+        self.verify_audit_against(&[]).await
+    }
+
+    /// The same, with checkpoints that were kept elsewhere.
+    pub async fn verify_audit_against(&self, checkpoints: &[String]) -> Verdict {
+        let office = self.office().await;
+        let verdict = office.book(&self.master).verify(checkpoints, |_, _| ()).await;
+        verdict.expect("the database answers").expect("checkpoints of this house")
     }
 
     /// Rotation, sweeping, forgetting.

@@ -25,7 +25,7 @@ use store::{
 
 use crate::administrator::Administrator;
 use crate::api_sessions::killing;
-use crate::audit::{Trail, house_event};
+use crate::audit::{AuditedStore, Trail, house_event};
 use crate::instance::Instance;
 use crate::keys::KeyRing;
 use crate::passwords::AcceptedPassword;
@@ -77,7 +77,7 @@ pub struct UserDraft<'a> {
 
 /// One instance, under an administrator's hand. Works beside a running server, which follows the change feed.
 pub struct Office<'a> {
-    pub(crate) store: Store,
+    pub(crate) store: AuditedStore,
     administrator: Administrator,
     /// Who asks from outside, for the audit.
     visitor: Option<&'a Visitor>,
@@ -111,13 +111,14 @@ pub async fn create_instance(
         return Ok(Err(AdminRefusal::Invalid(vec![problem])));
     }
     let id = InstanceId(moment.id());
-    let store = Store::new(database.clone(), id);
+    let (store, memory) = AuditedStore::begin(Store::new(database.clone(), id), master, moment.dice);
     let sealed = master.seal(id, SealedSecret::RootSecret, &moment.dice.secret());
     let administrator = Administrator::operator(id, &sealed, master)?;
     let office = Office { store: store.clone(), administrator, visitor: None, instance: None };
     let batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
+        memory,
         office.event("create-instance", name, moment),
     ]);
     if let Outcome::GuardFailed { .. } = store.commit(batch).await? {
@@ -184,16 +185,16 @@ impl<'a> ElevatedOffice<'a> {
     pub async fn open(database: &Database, master: &MasterKey, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
         let Some(stored) = found else { return Ok(Err(AdminRefusal::Unknown(format!("instance {instance}")))) };
-        Self::for_operator(database, master, &stored).map(Ok)
+        Self::for_operator(database, master, &stored).await.map(Ok)
     }
 
-    pub(crate) fn for_operator(
+    pub(crate) async fn for_operator(
         database: &Database,
         master: &MasterKey,
         stored: &StoredInstance,
     ) -> Result<Self, Fault> {
         let administrator = Administrator::operator(stored.id, &stored.root_secret, master)?;
-        let store = Store::new(database.clone(), stored.id);
+        let store = AuditedStore::open(Store::new(database.clone(), stored.id), master).await?;
         Ok(Self(Office { store, administrator, visitor: None, instance: None }))
     }
 }
@@ -348,7 +349,7 @@ impl<'a> Office<'a> {
         Ok(if events.is_empty() { Err(unknown()) } else { Ok(events) })
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &AuditedStore {
         &self.store
     }
 
@@ -558,7 +559,7 @@ impl ElevatedOffice<'_> {
 }
 
 /// The user's tokens are dead, so are its sessions; every node hears of it.
-pub(crate) fn ending_user(store: &Store, user: UserId, moment: &mut Moment<'_>) -> Batch {
+pub(crate) fn ending_user(store: &AuditedStore, user: UserId, moment: &mut Moment<'_>) -> Batch {
     let mut ending = killing(store, Closing::OfUser(user), CloseReason::UserChanged, moment);
     ending.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now);
     ending

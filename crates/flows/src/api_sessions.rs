@@ -21,13 +21,13 @@ use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
 use parking_lot::{Mutex, RwLock};
 use store::{
     ApiSessionRow, AskingForSeat, Batch, Change, ChangeKind, ClosedApiSession, Closing, NewApiSession, Outcome,
-    SeatsSeen, Store, TokenNames,
+    SeatsSeen, TokenNames,
 };
 use uuid::Uuid;
 
 use self::looks::Looks;
 use self::waiting::Waiting;
-use crate::audit::Trail;
+use crate::audit::{AuditedStore, Trail};
 use crate::guard::{GuardRefusal, TokenRefusal};
 use crate::instance::Instance;
 use crate::memory::Memory;
@@ -111,10 +111,10 @@ pub(crate) struct ApiSessions {
 
 impl ApiSessions {
     /// On SQLite a restart closes all sessions; on PostgreSQL they live on, and are taken in when they are called with.
-    pub(crate) async fn load(store: &Store, moment: &mut Moment<'_>) -> Result<Self, Fault> {
+    pub(crate) async fn load(store: &AuditedStore, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         let (live, counted) = store.seats_taken().await?;
         if store.database().is_embedded() && (live, counted) != (0, 0) {
-            let closing = store.close_api_sessions(Closing::All, CloseReason::Restart, (moment.id(), moment.now));
+            let (_, closing) = store.close_api_sessions(Closing::All, CloseReason::Restart, moment);
             let Outcome::Committed = store.commit(closing.to_vec().into()).await? else {
                 return Err(Fault::failed("the instance has no seats"));
             };
@@ -382,9 +382,8 @@ impl Instance {
     pub(crate) async fn close_due_sessions(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
         let now = moment.now;
-        let close_id = moment.id();
         let due = Closing::Due { now, idle_until: now.minus(self.feed.slack()) };
-        let [lock, close, tell, count] = self.store.close_api_sessions(due, CloseReason::Timer, (close_id, now));
+        let (close_id, [lock, close, tell, count]) = self.store.close_api_sessions(due, CloseReason::Timer, moment);
         let mut batch = Batch::from(vec![lock, self.store.expect_some_to_close(due), close, tell, count]);
         batch.announce(closed(close_id), now);
         // A failed guard: another node was first.
@@ -521,9 +520,9 @@ pub(crate) const fn closed(close_id: Uuid) -> Change {
 }
 
 /// Closes sessions with the kill that ends them, and tells every node.
-pub(crate) fn killing(store: &Store, closing: Closing, reason: CloseReason, moment: &mut Moment<'_>) -> Batch {
-    let close_id = moment.id();
-    let mut batch = Batch::from(store.close_api_sessions(closing, reason, (close_id, moment.now)).to_vec());
+pub(crate) fn killing(store: &AuditedStore, closing: Closing, reason: CloseReason, moment: &mut Moment<'_>) -> Batch {
+    let (close_id, statements) = store.close_api_sessions(closing, reason, moment);
+    let mut batch = Batch::from(statements.to_vec());
     batch.announce(closed(close_id), moment.now);
     batch
 }

@@ -1,13 +1,16 @@
 //! How events reach the audit: with the change they tell of, or, where nothing changed, in batches of at most a second.
 //! The sealer then makes a chain of them.
 
+mod attest;
 mod book;
 mod checkpoints;
 mod export;
 mod list;
 mod people;
+mod publishing;
 mod retention;
 mod sealer;
+mod seam;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,31 +18,34 @@ use std::sync::Arc;
 use model::audit::{AnsweredCall, AuditEvent, AuditKind, AuditOutcome, Calls};
 use model::{Dice, Moment, Timestamp};
 use parking_lot::Mutex;
-use store::{Fault, Statement, Store};
+use store::{Fault, Statement};
 
+pub(crate) use self::attest::AuditedStore;
 pub(crate) use self::book::events_of;
 pub use self::book::{Book, BookEvent, Pages, Span, Verdict, sealed_trail};
 pub use self::export::{Export, Format};
 pub use self::list::{Listed, Place, Wanted};
 pub use self::people::Known;
+pub(crate) use self::publishing::Noticeboard;
+pub use self::publishing::PublishedCheckpoint;
 pub(crate) use self::sealer::Sealer;
 
 use crate::meters::Fill;
 
 /// Writes events into the batch of the change that they tell of.
 pub(crate) struct Trail<'a> {
-    store: &'a Store,
+    store: &'a AuditedStore,
     dice: &'a mut dyn Dice,
     now: Timestamp,
 }
 
 impl<'a> Trail<'a> {
-    pub(crate) fn new(store: &'a Store, dice: &'a mut dyn Dice, now: Timestamp) -> Self {
+    pub(crate) fn new(store: &'a AuditedStore, dice: &'a mut dyn Dice, now: Timestamp) -> Self {
         Self { store, dice, now }
     }
 
     pub(crate) fn event(&mut self, event: &AuditEvent) -> Statement {
-        self.store.insert_audit_event(self.dice.id(self.now), event)
+        self.store.insert_event(self.dice.id(self.now), event)
     }
 
     pub(crate) fn key_rotated(&mut self, what: &'static str, kid: &str) -> Statement {
@@ -149,7 +155,7 @@ impl Notebook {
     }
 
     /// What cannot be written goes back before what was noted meanwhile.
-    pub(crate) async fn write_down(&self, store: &Store, moment: &mut Moment<'_>) -> Result<(), Fault> {
+    pub(crate) async fn write_down(&self, store: &AuditedStore, moment: &mut Moment<'_>) -> Result<(), Fault> {
         let page = std::mem::take(&mut *self.notes.lock());
         if page.lines.is_empty() {
             return Ok(());
@@ -158,8 +164,7 @@ impl Notebook {
         let times = (page.first_at, page.last_at);
         let mut rest = text.as_str();
         for blocks in pieces(&text).chunks(BLOCKS_AT_ONCE) {
-            let batch: Vec<_> =
-                blocks.iter().map(|piece| store.insert_audit_block(moment.id(), times, (*piece).to_owned())).collect();
+            let batch: Vec<_> = blocks.iter().map(|piece| store.insert_block(moment.id(), times, piece)).collect();
             if let Err(fault) = store.commit(batch.into()).await {
                 let mut newer = self.notes.lock();
                 let mut lines = rest.as_bytes().to_vec();

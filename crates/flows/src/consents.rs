@@ -8,7 +8,7 @@ use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
 
 use crate::admin::{AdminRefusal, Office};
 use crate::api_sessions::killing;
-use crate::audit::Trail;
+use crate::audit::{AuditedStore, Trail};
 use crate::instance::{Instance, LONGEST_TOKEN};
 use crate::{Answer, Fault};
 
@@ -137,7 +137,7 @@ async fn is_connected(
 }
 
 /// The seats' row first, as everywhere; then the consent, which whoever issues a code relies on before its row is there.
-fn withdrawing(store: &Store, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Batch {
+fn withdrawing(store: &AuditedStore, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Batch {
     let (user, application) = who;
     let mut batch = Batch::from(vec![
         store.move_seats(),

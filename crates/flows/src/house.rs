@@ -7,10 +7,11 @@ use std::time::Duration;
 use model::fair::Receiver;
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
 use store::{Database, FeedEnd, Trouble};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::audit::{Noticeboard, PublishedCheckpoint};
 use crate::fault_log::{Affected, FaultLog};
 use crate::feed::Feed;
 use crate::forgotten::{Forgotten, questions};
@@ -60,6 +61,7 @@ pub struct House {
     world: Arc<dyn World>,
     feed: Arc<Feed>,
     outbox: Arc<Outbox>,
+    checkpoints: Arc<Noticeboard>,
     passwords: Arc<Passwords>,
     keys_wanted: Arc<Notify>,
     panics: Panics,
@@ -127,6 +129,7 @@ impl House {
         let shared = Shared {
             world: Arc::clone(&world),
             outbox: Arc::default(),
+            checkpoints: Arc::default(),
             questions,
             master: Arc::new(master),
             passwords: Arc::new(Passwords::new()),
@@ -191,6 +194,7 @@ impl House {
             world,
             feed: shared.feed,
             outbox: shared.outbox,
+            checkpoints: shared.checkpoints,
             passwords: shared.passwords,
             keys_wanted: shared.keys_wanted,
             panics: Panics::default(),
@@ -268,6 +272,19 @@ impl House {
     /// to administrators.
     pub fn open_outbox(&self) -> Letters {
         self.outbox.open()
+    }
+
+    /// From now on every checkpoint of the audit goes to the answer, which ends when the house is closed.
+    pub fn open_checkpoints(&self) -> mpsc::Receiver<PublishedCheckpoint> {
+        self.checkpoints.open()
+    }
+
+    /// The database is of an earlier time than this process knows: a standby that was behind took over, or a backup was put
+    /// back under it.
+    pub fn database_went_back(&self) {
+        for instance in &self.instances {
+            instance.sealer.database_went_back();
+        }
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -381,6 +398,7 @@ impl House {
                 );
             }
         }
+        self.checkpoints.close();
         self.database.close().await;
     }
 

@@ -12,7 +12,7 @@ use store::{Store, StoredInstance};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::audit::{Notebook, Sealer};
+use crate::audit::{AuditedStore, Notebook, Noticeboard, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
 use crate::fault_log::FaultLog;
@@ -43,7 +43,7 @@ pub struct Instance {
     /// See [`RootUrl::service_root`].
     pub service_root: String,
     pub domain: Domain,
-    pub(crate) store: Store,
+    pub(crate) store: AuditedStore,
     pub(crate) world: Arc<dyn World>,
     pub(crate) legacy_uses: LegacyUses,
     pub(crate) feed: Arc<Feed>,
@@ -84,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) feed: Arc<Feed>,
     pub(crate) node: Uuid,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) checkpoints: Arc<Noticeboard>,
     pub(crate) questions: Questions,
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) faults: Arc<FaultLog>,
@@ -97,6 +98,9 @@ impl Instance {
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
+        let sealer = Box::pin(Sealer::open(&store, &shared.master, moment)).await?;
+        let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
+        let store = sealer.store().clone();
         let (memory, mark) = Memory::load(&store, &shared.master, moment).await?;
         Ok(Self {
             relying_party: RelyingParty::new(&stored.name, &root),
@@ -104,7 +108,7 @@ impl Instance {
             issuer: root.issuer(),
             service_root: root.service_root(),
             root,
-            domain: Domain::new(store.clone()),
+            domain: Domain::new((*store).clone()),
             world: Arc::clone(&shared.world),
             legacy_uses: LegacyUses::default(),
             feed: Arc::clone(&shared.feed),
@@ -115,7 +119,7 @@ impl Instance {
             outbox: Arc::clone(&shared.outbox),
             meters: Meters::default(),
             audit: Notebook::default(),
-            sealer: Sealer::open(&store, &shared.master, moment).await?,
+            sealer,
             passwords: Arc::new(shared.passwords.of(stored.id)),
             image_decoder: shared.image_decoder.of(stored.id),
             rsa_signers: shared.rsa_signers.of(stored.id),

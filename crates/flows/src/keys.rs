@@ -9,7 +9,7 @@ use oauth::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
 use store::{Batch, Change, ChangeKind, Outcome, Store, StoredKey};
 use zeroize::Zeroizing;
 
-use crate::audit::Trail;
+use crate::audit::{AuditedStore, Trail};
 use crate::instance::Instance;
 use crate::pool::{Pool, PoolKind};
 use crate::seal::SealedSecret;
@@ -164,7 +164,7 @@ impl Instance {
 
 /// The first keys of a new instance.
 pub(crate) async fn prepare(
-    store: &Store,
+    store: &AuditedStore,
     master: &MasterKey,
     settings: &InstanceSettings,
     moment: &mut Moment<'_>,
@@ -190,7 +190,7 @@ pub(crate) fn algorithms<'a>(
 /// Does what rotation wants done now, for every algorithm. Safe on many nodes at once: each batch is guarded by the number
 /// of keys that was read.
 pub(crate) async fn rotate(
-    store: &Store,
+    store: &AuditedStore,
     master: &MasterKey,
     algorithms: &[Algorithm],
     now: Timestamp,

@@ -20,6 +20,7 @@ use uuid::Uuid;
 pub use self::register::Register;
 use crate::MasterKey;
 use crate::api_sessions::ApiSessions;
+use crate::audit::AuditedStore;
 use crate::instance::LONGEST_TOKEN;
 use crate::keys::KeyRing;
 use crate::legacy::KnownPasswords;
@@ -52,7 +53,7 @@ impl Memory {
     /// What the database holds, and a row of the change feed that it held before it was read: what changes meanwhile is
     /// read twice, never missed.
     pub(crate) async fn load(
-        store: &Store,
+        store: &AuditedStore,
         master: &MasterKey,
         moment: &mut Moment<'_>,
     ) -> Result<(Self, Mark), Fault> {

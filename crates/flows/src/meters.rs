@@ -65,6 +65,11 @@ impl Instance {
         self.following.behind()
     }
 
+    /// How often something was found in the audit that this installation did not write, or a break of its chain.
+    pub fn audit_alarms(&self) -> &Tally {
+        self.sealer.alarms()
+    }
+
     /// Audit events that wait to be written, in bytes.
     pub fn notebook(&self) -> Fill {
         self.audit.fill()

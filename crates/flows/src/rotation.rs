@@ -107,7 +107,7 @@ pub async fn rotate_master_key(
     let mut resealed = 0;
     for instance in &instances {
         // One whose root secret opens under neither key is told of in the end; the others are not kept waiting for it.
-        let Ok(office) = ElevatedOffice::for_operator(database, master, instance) else { continue };
+        let Ok(office) = ElevatedOffice::for_operator(database, master, instance).await else { continue };
         match office.reseal_root_secret(master, &mut Moment { now: world.now(), dice: &mut *world.dice() }).await? {
             Ok(true) => resealed += 1,
             Ok(false) => {}

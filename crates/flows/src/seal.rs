@@ -41,6 +41,7 @@ pub(crate) enum SealedSecret {
     RootSecret,
     SigningKey,
     AuditKey,
+    AuditMemory,
     /// For one person: moved to another's row, it does not open.
     AuthenticatorApp(UserId),
 }
@@ -52,6 +53,7 @@ impl SealedSecret {
             SealedColumn::RootSecret => Self::RootSecret,
             SealedColumn::SigningKey => Self::SigningKey,
             SealedColumn::AuditKey => Self::AuditKey,
+            SealedColumn::AuditMemory => Self::AuditMemory,
             SealedColumn::AuthenticatorApp => Self::AuthenticatorApp(UserId(Uuid::try_parse(key).ok()?)),
         })
     }
@@ -61,6 +63,7 @@ impl SealedSecret {
             Self::RootSecret => "root secret".into(),
             Self::SigningKey => "signing key".into(),
             Self::AuditKey => "audit key".into(),
+            Self::AuditMemory => "audit memory".into(),
             Self::AuthenticatorApp(user) => format!("authenticator app of {user}").into(),
         }
     }
@@ -167,7 +170,7 @@ fn context(instance: InstanceId, purpose: &str) -> Vec<u8> {
     format!("{instance}/{purpose}").into_bytes()
 }
 
-/// What an instance derives from its root secret: nothing of it is stored.
+/// What an instance derives from its root secret, or from that of its audit: nothing of it is stored.
 pub(crate) struct RootSecret(hmac::Key);
 
 /// What a code of authenticity is for; one never passes as another.
@@ -181,6 +184,10 @@ pub(crate) enum Purpose {
     FirstStep,
     Ceremony,
     AuthenticatorApp,
+    AuditEvent,
+    AuditBlock,
+    AuditClosing,
+    AuditMemory,
 }
 
 impl RootSecret {
@@ -195,6 +202,12 @@ impl RootSecret {
 
     pub(crate) fn sign(&self, purpose: Purpose, parts: &[&[u8]]) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &framed(purpose, parts)))
+    }
+
+    /// A key for one purpose.
+    pub(crate) fn derive(&self, purpose: Purpose) -> [u8; 32] {
+        let tag = hmac::sign(&self.0, &framed(purpose, &[]));
+        *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
     }
 
     pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], shown: &str) -> bool {

@@ -11,6 +11,7 @@ use store::DatabaseUrl;
 use toml::Spanned;
 use web::server::TrustedProxies;
 
+use crate::checkpoints::{Publishing, Webhook};
 use crate::logging::LogSettings;
 use crate::post::Post;
 use crate::problem::Problem;
@@ -45,6 +46,8 @@ pub struct Config {
     pub mail: Option<MailSettings>,
     pub metrics: Option<MetricsSettings>,
     pub traces: Option<TraceSettings>,
+    /// Where the audit's checkpoints go.
+    pub publishing: Option<Publishing>,
     path: PathBuf,
 }
 
@@ -209,6 +212,7 @@ struct Document {
     mail: Option<Spanned<mail::Table>>,
     metrics: Option<MetricsSettings>,
     traces: Option<TraceSettings>,
+    audit: Option<AuditTable>,
     #[serde(default)]
     log: LogSettings,
     #[serde(rename = "instance")]
@@ -239,6 +243,29 @@ pub struct TraceSettings {
 
 const fn all() -> f64 {
     1.0
+}
+
+/// `[audit]`: where checkpoints are published.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditTable {
+    publish: PublishTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishTable {
+    #[serde(default)]
+    log: bool,
+    file: Option<PathBuf>,
+    webhook: Option<Parsed<Webhook>>,
+}
+
+impl PublishTable {
+    fn within(self, folder: &Path) -> Publishing {
+        let file = self.file.map(|file| folder.join(file));
+        Publishing { log: self.log, file, webhook: self.webhook.map(|webhook| webhook.0) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -289,6 +316,7 @@ impl Document {
             mail,
             metrics: self.metrics,
             traces: self.traces,
+            publishing: self.audit.map(|audit| audit.publish.within(folder)),
             path: path.to_owned(),
         })
     }

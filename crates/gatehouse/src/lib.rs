@@ -2,6 +2,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod checkpoints;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -8,7 +8,7 @@ use clap::Parser as _;
 use gatehouse::cli::Cli;
 use gatehouse::commands;
 use gatehouse::output::{self, UNREAD_EXIT_CODE, Unread};
-use gatehouse::problem::Tampered;
+use gatehouse::problem::{Broken, Tampered};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,7 +22,11 @@ fn main() -> ExitCode {
         Err(failure) if failure.is::<Unread>() => ExitCode::from(UNREAD_EXIT_CODE),
         Err(failure) => {
             output::note(format_args!("gatehouse: {failure:#}\n"));
-            if failure.is::<Tampered>() { ExitCode::from(3) } else { ExitCode::FAILURE }
+            match () {
+                () if failure.is::<Tampered>() => ExitCode::from(3),
+                () if failure.is::<Broken>() => ExitCode::from(4),
+                () => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -71,6 +71,19 @@ impl fmt::Display for Tampered {
 
 impl std::error::Error for Tampered {}
 
+/// The database lost what the audit had, and the chain says so; nothing else was found. The exit code is 4.
+#[derive(Debug)]
+pub struct Broken(pub usize);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let findings = if self.0 == 1 { "1 finding".to_owned() } else { format!("{} findings", self.0) };
+        write!(f, "the audit's chain is broken where the database went back: {findings}")
+    }
+}
+
+impl std::error::Error for Broken {}
+
 /// Covers the user-info of a URL (RFC 3986 §3.2.1), keeping the width so that carets still point.
 fn without_password(text: &str) -> String {
     match (text.find("://"), text.rfind('@')) {

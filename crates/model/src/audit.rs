@@ -1,7 +1,9 @@
 //! What the audit remembers (`identity.md` §5). An event never holds a token, code, secret, password or cookie.
 
+mod broken;
 mod calls;
 pub mod chain;
+mod finding;
 mod stored;
 pub mod verify;
 
@@ -13,8 +15,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::broken::{Break, BreakCause, Course, Memory, Remembered, Seen, Told};
 pub use self::calls::{AnsweredCall, Calls};
-pub use self::stored::{Person, StoredEvent, person_of};
+pub use self::stored::{Doubt, Person, StoredEvent, person_of};
 use crate::why::Refusal;
 use crate::{Timestamp, UserId};
 
@@ -63,6 +66,7 @@ kinds! {
     ApiCall => "api-call",
     AuditPruned => "audit-pruned",
     DatabaseRewound => "database-rewound",
+    AuditBroken => "audit-broken",
 }
 
 /// Who asked, from where: the same for everything one request does.
@@ -243,6 +247,31 @@ impl AuditEvent {
             text.extend_from_slice(b",\"detail\":");
             text.extend_from_slice(detail.as_bytes());
             text.push(b'}');
+        }
+    }
+
+    /// As it is kept while it waits for its seal.
+    pub fn stored(&self, id: Uuid) -> StoredEvent {
+        let (visitor, earlier) = (self.visitor.as_ref(), self.earlier.as_ref());
+        StoredEvent {
+            id: id.to_string(),
+            at: self.at,
+            kind: self.kind.as_str().to_owned(),
+            outcome: self.outcome.as_str().to_owned(),
+            reason: self.reason.to_owned(),
+            actor: self.actor.as_deref().map(str::to_owned),
+            application: self.application.clone(),
+            user: self.user.map(|user| user.0.to_string()),
+            token: self.token.clone(),
+            session: self.session.clone(),
+            login: self.login.clone(),
+            address: visitor.map(|visitor| visitor.address.to_string()),
+            user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()).map(str::to_owned),
+            earlier_address: earlier.map(|origin| origin.address.to_string()),
+            earlier_user_agent: earlier.and_then(|origin| origin.user_agent.as_deref()).map(str::to_owned),
+            request: visitor.map(|visitor| visitor.request.to_string()),
+            doubt: None,
+            detail: self.detail.clone(),
         }
     }
 

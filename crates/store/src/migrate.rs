@@ -37,6 +37,13 @@ const SHOWN: &str = "
         )
     $$";
 
+/// Of a text, under a key that is used for one statement; SQLite has it from the driver (`tables::code`).
+const CODE: &str = "
+    CREATE OR REPLACE FUNCTION gatehouse_code(key TEXT, told TEXT) RETURNS TEXT
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
+        SELECT encode(sha256(convert_to(key || told || key, 'UTF8')), 'hex')
+    $$";
+
 /// All or nothing: both databases undo `CREATE` and `ALTER` with the rest.
 ///
 /// A version this binary does not know is no reason to stop: tables are expanded before they are contracted,
@@ -83,6 +90,7 @@ pub(crate) async fn postgres(mut client: Client, target: Target) -> Result<Vec<S
     client.batch_execute(&lock).await.map_err(fault)?;
     client.batch_execute(EXPECT).await.map_err(fault)?;
     client.batch_execute(SHOWN).await.map_err(fault)?;
+    client.batch_execute(CODE).await.map_err(fault)?;
     let report = runner(target).run_async(&mut client).await.map_err(Fault::failed)?;
     Ok(names(report.applied_migrations()))
 }

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use common::Place;
+use model::audit::StoredEvent;
 use model::seat::{Admission, CloseReason, Extension, IDLE, Licences, Seat, SessionKey, Share, ends_at};
 use model::session::SessionCookie;
 use model::{
@@ -22,7 +23,8 @@ use model::{
 };
 use oauth::secret::Presented;
 use store::{
-    AskingForSeat, Batch, Closing, NewApiSession, NewUser, Outcome, Statement, Store, TokenNames, statement, values,
+    AskingForSeat, Batch, Closing, NewApiSession, NewUser, Outcome, Statement, Store, TokenNames, session_closed_code,
+    statement, values,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -123,9 +125,12 @@ async fn open(store: &Store, user: UserId, key: &SessionKey, at: Timestamp) -> A
     id
 }
 
+const KEY_OF_CODES: &str = "key";
+
 async fn close(store: &Store, closing: Closing, at: Timestamp) -> usize {
     let close_id = Uuid::now_v7();
-    done(store, store.close_api_sessions(closing, CloseReason::SignOut, (close_id, at)).to_vec()).await;
+    let closing = store.close_api_sessions(closing, CloseReason::SignOut, (close_id, at), Some(KEY_OF_CODES));
+    done(store, closing.to_vec()).await;
     let (live, counted) = store.seats_taken().await.expect("no fault");
     assert_eq!(live, counted);
     store.api_sessions_closed(close_id).await.expect("no fault").len()
@@ -321,6 +326,14 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     let early = store.query(early, vec![]).await.expect("no fault");
     assert!(early.is_empty(), "an event's id tells when the session was closed, not when it was opened");
     assert_eq!(trail.iter().filter(|event| event.kind == "session-closed" && event.reason == "sign_out").count(), 7);
+    // What the database writes by itself is what the sealer computes.
+    for (event, code) in store.unsealed_events(100).await.expect("no fault") {
+        let code = code.expect("the closing had a key");
+        let (_closing, code) = code.strip_prefix("s1.").and_then(|code| code.split_once('.')).expect("its form");
+        let ours = session_closed_code(*store.instance(), &event, KEY_OF_CODES);
+        assert_eq!(ours.as_deref(), Some(code), "{event:?}");
+        assert_eq!(session_closed_code(*store.instance(), &StoredEvent { actor: None, ..event }, KEY_OF_CODES), None);
+    }
 
     let kept = async || store.query("SELECT id FROM api_sessions", vec![]).await.expect("no fault").len();
     open(&store, ALICE, &sign_in(5), T0).await;

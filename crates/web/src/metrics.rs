@@ -284,6 +284,11 @@ impl Figures {
                     .try_for_each(|i| m.value(&[("instance", &*i.name)], i.notebook().waiting as u64))
             },
         )?;
+        page.counter(
+            "gatehouse_audit_alarms",
+            "Breaks of the audit's chain, and events that it does not vouch for",
+            |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kind", i.audit_alarms())),
+        )?;
         if let Some(age) = house.feed_age() {
             let unit = Unit::Seconds;
             page.family(

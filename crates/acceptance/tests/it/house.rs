@@ -3,6 +3,7 @@
 mod admin_api;
 mod api;
 mod audit;
+mod audit_attacks;
 mod audit_chain;
 mod consent;
 mod damaged;

@@ -1,12 +1,15 @@
 //! Reading the chain: page by page for an export, by a reference, and to see whether it is whole.
 
+use std::collections::BTreeMap;
+
 use model::audit::chain::{Hash, Seal};
-use model::audit::verify::{Finding, Named, Signed, Verifier};
-use model::audit::{RequestId, StoredEvent, person_of};
+use model::audit::verify::{Checkpoints, Finding, Named, Signed, Unattested, Verifier};
+use model::audit::{Memory, RequestId, StoredEvent, person_of};
 use model::{Moment, Timestamp};
 use oauth::jose::Jwk;
 use store::Store;
 
+use super::attest::{AuditSecret, AuditedStore};
 use super::checkpoints::{self, CheckpointKeys};
 use super::people::{Known, open_people};
 use super::sealer::Sealer;
@@ -21,7 +24,7 @@ const MOST_FINDINGS: usize = 1000;
 
 /// The audit of one instance, under the operator's hand.
 pub struct Book<'a> {
-    store: &'a Store,
+    store: &'a AuditedStore,
     master: &'a MasterKey,
 }
 
@@ -99,11 +102,18 @@ pub async fn sealed_trail(store: &Store) -> Result<Vec<StoredEvent>, Fault> {
 }
 
 /// What verifying found.
+#[derive(Default)]
 pub struct Verdict {
     pub seals: u64,
     pub events: u64,
     /// Events whose person was erased.
     pub erased: u64,
+    /// Events that were sealed from rows without a code.
+    pub unattested: Unattested,
+    /// Seals that a version put in which remembers nothing, or somebody else.
+    pub unknown_seals: u64,
+    /// Where the chain begins to be remembered, if a version wrote it before that remembered nothing: a seal and its time.
+    pub remembered_since: Option<(i64, Timestamp)>,
     /// The newest seal, and the newest that a signature covers.
     pub newest: i64,
     pub signed: i64,
@@ -112,6 +122,8 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Findings beyond those listed.
     pub more: usize,
+    /// Whether one of all of them is of what no loss explains.
+    tampered: bool,
 }
 
 impl Verdict {
@@ -119,7 +131,13 @@ impl Verdict {
         self.findings.is_empty() && self.more == 0
     }
 
+    /// Whether all that was found is that the database lost what it had, and that the chain says so.
+    pub fn is_only_broken(&self) -> bool {
+        !self.is_whole() && !self.tampered
+    }
+
     fn bound(&mut self) {
+        self.tampered |= !self.findings.iter().all(Finding::is_loss);
         self.more += self.findings.len().saturating_sub(MOST_FINDINGS);
         self.findings.truncate(MOST_FINDINGS);
     }
@@ -180,24 +198,22 @@ impl Book<'_> {
         Ok(self.store.checkpoints(from, to).await?.into_iter().map(|(_, jws)| jws).collect())
     }
 
-    /// Reads the whole chain, in bounded memory. `elsewhere` is a checkpoint that was kept outside of the house.
+    /// Reads the whole chain, in bounded memory. `elsewhere` are checkpoints that were kept outside of the house.
     pub async fn verify(
         &self,
-        elsewhere: Option<&str>,
+        elsewhere: &[String],
         mut progress: impl FnMut(u64, u64),
     ) -> Answer<Verdict, AdminRefusal> {
         let keys = CheckpointKeys::load(self.store, self.master).await?;
-        let elsewhere = match elsewhere.map(|jws| keys.read(jws)) {
-            Some(None) => {
-                let problem = "this checkpoint was not signed by this instance's house".to_owned();
-                return Ok(Err(AdminRefusal::Invalid(vec![problem])));
-            }
-            kept => kept.flatten(),
+        let elsewhere = match read_elsewhere(&keys, elsewhere) {
+            Ok(elsewhere) => elsewhere,
+            Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
         };
-        // Before the seals: what is signed meanwhile is not missed at the end.
+        // Before the seals: what is sealed and signed meanwhile is not missed at the end.
+        let memory = self.memory().await?;
         let newest_signed = self.store.newest_checkpoint().await?.map_or(0, |(number, _, _)| number);
-        let mut check = Check { book: self, keys, elsewhere, verdict: Verdict::new() };
-        let mut verifier = Verifier::new(*self.store.instance());
+        let mut check = Check { book: self, keys, elsewhere, verdict: Verdict::default() };
+        let mut verifier = Verifier::new(*self.store.instance()).against(memory);
         loop {
             let pages = open_pages(self.store, self.store.seals_after(verifier.newest(), PAGE).await?).await?;
             if pages.seals.is_empty() {
@@ -206,48 +222,67 @@ impl Book<'_> {
             check.pages(&mut verifier, &pages).await?;
             progress(verifier.seals, verifier.events);
         }
-        let newest_signed = newest_signed.max(elsewhere.map_or(0, |signed| signed.seal));
+        let beyond: Vec<Signed> =
+            check.elsewhere.range(verifier.newest() + 1..).flat_map(|(_, some)| some).copied().collect();
         let mut verdict = check.verdict;
-        verifier.finish(newest_signed, &mut verdict.findings);
+        verifier.finish(newest_signed, &beyond, &mut verdict.findings);
         verdict.bound();
         (verdict.seals, verdict.events) = (verifier.seals, verifier.events);
         (verdict.newest, verdict.signed) = (verifier.newest(), verifier.signed());
+        (verdict.unattested, verdict.unknown_seals) = (verifier.unattested, verifier.unknown_seals);
+        verdict.remembered_since = verifier.remembered_since;
         let waiting = self.store.unsealed_events(1).await?.len() + self.store.unsealed_blocks(1).await?.len();
         verdict.waiting = waiting > 0;
         Ok(Ok(verdict))
     }
+
+    async fn memory(&self) -> Result<Memory, Fault> {
+        let Some(row) = self.store.audit_memory(0).await?.row else { return Ok(Memory::Lost) };
+        let secret = AuditSecret::open(self.store, self.master, row.secret.clone());
+        Ok(secret.map_or(Memory::Lost, |secret| secret.read(&row)))
+    }
 }
 
-impl Verdict {
-    fn new() -> Self {
-        Self { seals: 0, events: 0, erased: 0, newest: 0, signed: 0, waiting: false, findings: Vec::new(), more: 0 }
+/// By their numbers. Those of other instances are left out: they may be published into one file.
+fn read_elsewhere(keys: &CheckpointKeys, jwss: &[String]) -> Result<BTreeMap<i64, Vec<Signed>>, String> {
+    let mut elsewhere: BTreeMap<i64, Vec<Signed>> = BTreeMap::new();
+    for (number, jws) in (1..).zip(jwss) {
+        match keys.read(jws) {
+            Some(signed) => elsewhere.entry(signed.seal).or_default().push(signed),
+            None if keys.is_of_another(jws) => {}
+            None => return Err(format!("checkpoint {number} was not signed by this instance's house")),
+        }
     }
+    if elsewhere.is_empty() && !jwss.is_empty() {
+        return Err("none of these checkpoints is of this instance".to_owned());
+    }
+    Ok(elsewhere)
 }
 
 /// One run over the chain.
 struct Check<'a> {
     book: &'a Book<'a>,
     keys: CheckpointKeys,
-    elsewhere: Option<Signed>,
+    elsewhere: BTreeMap<i64, Vec<Signed>>,
     verdict: Verdict,
 }
 
 impl Check<'_> {
     async fn pages(&mut self, verifier: &mut Verifier, pages: &Pages) -> Result<(), Fault> {
-        let (Some(first), Some(last)) = (pages.seals.first(), pages.seals.last()) else { return Ok(()) };
-        let mut signed: Vec<Signed> = self.elsewhere.into_iter().collect();
-        for (number, jws) in self.book.store.checkpoints(first.number - 1, last.number).await? {
+        let Some(last) = pages.seals.last() else { return Ok(()) };
+        let after = verifier.newest();
+        let mut kept: Vec<Signed> = Vec::new();
+        for (number, jws) in self.book.store.checkpoints(after + 1, last.number).await? {
             match self.keys.read(&jws).filter(|checkpoint| checkpoint.seal == number) {
-                Some(checkpoint) => signed.push(checkpoint),
-                // The number before the first was told of with the page before.
-                None if number >= first.number || verifier.seals == 0 => {
-                    self.verdict.findings.push(Finding::CheckpointForged { seal: number });
-                }
-                None => {}
+                Some(checkpoint) => kept.push(checkpoint),
+                None => self.verdict.findings.push(Finding::CheckpointForged { seal: number }),
             }
         }
+        let elsewhere = self.elsewhere.range(after + 1..=last.number).flat_map(|(_, some)| some);
+        let elsewhere: Vec<Signed> = elsewhere.copied().collect();
+        let signed = Checkpoints { kept: &kept, elsewhere: &elsewhere };
         for seal in &pages.seals {
-            verifier.seal(seal, &signed, &mut self.verdict.findings);
+            verifier.seal(seal, signed, &mut self.verdict.findings);
             self.people(seal, pages);
         }
         self.verdict.bound();

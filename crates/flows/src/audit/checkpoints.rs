@@ -6,13 +6,15 @@
 
 use std::collections::HashMap;
 
-use model::audit::chain::{CHECKPOINT_TYPE, Checkpoint, Hash, Head};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::Moment;
+use model::audit::chain::{CHECKPOINT_TYPE, Checkpoint, Hash};
 use model::audit::verify::Signed;
-use model::{Moment, Timestamp};
 use oauth::jose::{Algorithm, Jwk, SigningKey, UnverifiedJws, VerifyingKey};
 use store::{Batch, Change, ChangeKind, Outcome, Store};
 
-use super::Trail;
+use super::{AuditedStore, Trail};
 use crate::seal::SealedSecret;
 use crate::{Fault, MasterKey};
 
@@ -26,7 +28,7 @@ impl CheckpointKey {
     }
 
     pub(super) async fn load_or_make(
-        store: &Store,
+        store: &AuditedStore,
         master: &MasterKey,
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
@@ -48,15 +50,8 @@ impl CheckpointKey {
         read(&store.instance().to_string(), jws, |kid| (kid == self.kid()).then_some(&key))
     }
 
-    pub(super) fn sign(&self, store: &Store, head: &Head, now: Timestamp, pruned: bool) -> Result<String, Fault> {
-        let checkpoint = Checkpoint {
-            instance: store.instance().to_string(),
-            seal: head.number,
-            hash: head.hash.to_string(),
-            iat: now.seconds(),
-            pruned,
-        };
-        let claims = serde_json::to_vec(&checkpoint).map_err(Fault::failed)?;
+    pub(super) fn sign(&self, checkpoint: &Checkpoint) -> Result<String, Fault> {
+        let claims = serde_json::to_vec(checkpoint).map_err(Fault::failed)?;
         self.0.sign(CHECKPOINT_TYPE, &claims).map_err(Fault::failed)
     }
 }
@@ -68,7 +63,7 @@ fn parse(store: &Store, master: &MasterKey, sealed: &[u8]) -> Result<SigningKey,
 
 /// Guarded by the key that was read. The event of it is in the chain that the old key signs last.
 async fn replace(
-    store: &Store,
+    store: &AuditedStore,
     master: &MasterKey,
     old: Option<&CheckpointKey>,
     moment: &mut Moment<'_>,
@@ -83,7 +78,7 @@ async fn replace(
 }
 
 /// A new key for checkpoints, for when the old one may be known to somebody. `false`: another node was first.
-pub(super) async fn renew(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<bool, Fault> {
+pub(super) async fn renew(store: &AuditedStore, master: &MasterKey, moment: &mut Moment<'_>) -> Result<bool, Fault> {
     let old = CheckpointKey::load(store, master).await?;
     Ok(matches!(replace(store, master, old.as_ref(), moment).await?, Outcome::Committed))
 }
@@ -118,13 +113,22 @@ impl CheckpointKeys {
     pub(super) fn read(&self, jws: &str) -> Option<Signed> {
         read(&self.instance, jws, |kid| self.keys.get(kid))
     }
+
+    /// Whether a checkpoint says that it is of another instance. Only to leave it out: nobody has checked it.
+    pub(super) fn is_of_another(&self, jws: &str) -> bool {
+        let claims = jws.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+        let checkpoint = claims.and_then(|claims| serde_json::from_slice::<Checkpoint>(&claims).ok());
+        checkpoint.is_some_and(|checkpoint| checkpoint.instance != self.instance)
+    }
 }
 
 fn read<'k>(instance: &str, jws: &str, key: impl FnOnce(&str) -> Option<&'k VerifyingKey>) -> Option<Signed> {
-    let jws = UnverifiedJws::parse(jws.trim()).ok()?;
+    let text = jws.trim();
+    let jws = UnverifiedJws::parse(text).ok()?;
     let key = key(jws.header.kid.as_deref()?)?;
     let claims = jws.verify(key, &[CHECKPOINT_TYPE]).ok()?;
     let checkpoint: Checkpoint = serde_json::from_slice(&claims).ok()?;
-    let hash = Hash::parse(&checkpoint.hash)?;
-    (checkpoint.instance == instance).then_some(Signed { seal: checkpoint.seal, hash, pruned: checkpoint.pruned })
+    let Checkpoint { seal, hash, prev, pruned, broken, .. } = checkpoint;
+    let jws = Hash::of(text.as_bytes());
+    (checkpoint.instance == instance).then_some(Signed { seal, hash, jws, prev, pruned, broken })
 }

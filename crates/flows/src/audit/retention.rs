@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::audit::AuditKind;
-use model::audit::chain::{Hash, Head};
+use model::audit::chain::{Checkpoint, Hash};
 use model::{Moment, Timestamp};
 use store::{Batch, Outcome};
 
@@ -37,17 +37,22 @@ impl Sealer {
                 })
                 .collect();
             let Some((number, hash, _, _)) = batch.last() else { return Ok(()) };
-            let head = Head {
-                number: *number,
+            let checkpoint = Checkpoint {
+                instance: store.instance().to_string(),
+                seal: *number,
                 hash: Hash::parse(hash).ok_or_else(|| Fault::failed("the hash of a seal does not read back"))?,
-                at: moment.now,
+                iat: moment.now.seconds(),
+                // What was before it went with it, and what comes after it is signed already.
+                prev: None,
+                pruned: true,
+                broken: None,
             };
             let events: i64 = batch.iter().map(|(_, _, events, _)| events).sum();
             let mut event = house_event(moment.now, AuditKind::AuditPruned);
             event.reason = "retention";
             let detail = serde_json::json!({ "through": number, "hash": hash, "events": events, "days": days });
             let event = event.detail(&detail);
-            let jws = self.key().sign(store, &head, moment.now, true)?;
+            let jws = self.key().sign(&checkpoint)?;
             let mut pruning = Batch::from(store.prune_seals((*number, batch.len() as u64), (moment.now, &jws)));
             pruning.push(Trail::new(store, moment.dice, moment.now).event(&event));
             match store.commit(pruning).await? {

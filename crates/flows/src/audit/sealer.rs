@@ -1,18 +1,22 @@
 //! The sealer takes events that were committed out of where they wait, and puts them into the chain. It draws its own
 //! line: an event that commits late is simply in a later seal, and none is in two.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::audit::chain::{Head, Seal};
-use model::audit::{Calls, StoredEvent};
+use model::audit::chain::{Link, Seal};
+use model::audit::{Calls, Doubt, StoredEvent};
+use model::meter::Tally;
 use model::{Moment, Timestamp};
 use parking_lot::Mutex;
-use store::{Batch, Outcome, Store, lines_of};
+use store::{Batch, Outcome, Store, WaitingBlock, lines_of};
 
+use super::attest::{AuditSecret, AuditedStore, Codes};
 use super::checkpoints::CheckpointKey;
 use super::people::{People, take_out};
+use super::publishing::{Noticeboard, PublishedCheckpoint};
 use crate::{Fault, MasterKey};
 
 /// Rows that one seal takes at most, and blocks, each of about 256 KiB: as events they take many times as much.
@@ -21,58 +25,129 @@ const MOST_BLOCKS: u32 = 1;
 /// Seals that one beat makes of one instance: the others' events are to be sealed within a second, too.
 const MOST_SEALS: usize = 8;
 /// Tries to seal this process's own calls, until the next beat tries again.
-const MOST_TRIES: usize = 8;
+pub(super) const MOST_TRIES: usize = 8;
 /// Beats to stay away for after another node was first: it will be again.
 const REST: u32 = 4;
 /// How often the newest seal is signed, while there is news.
-const SIGN_EVERY: Duration = Duration::from_mins(1);
+pub(super) const SIGN_EVERY: Duration = Duration::from_mins(1);
 
 pub(crate) struct Sealer {
-    store: Store,
+    pub(super) store: AuditedStore,
+    pub(super) secret: AuditSecret,
+    pub(super) kept: Mutex<Kept>,
     people: People,
-    key: ArcSwap<CheckpointKey>,
-    state: Mutex<State>,
+    pub(super) key: ArcSwap<CheckpointKey>,
+    pub(super) state: Mutex<State>,
     /// One at a time in this process: who comes second would only have to look again.
     sealing: tokio::sync::Mutex<()>,
+    /// Breaks of the chain by cause, and events that are not vouched for by doubt.
+    pub(super) alarms: Box<Tally>,
+    /// Where checkpoints are announced, by the name of the instance.
+    board: Option<(String, Arc<Noticeboard>)>,
 }
 
 #[derive(Clone, Copy)]
-struct State {
+pub(super) struct State {
     rest: u32,
     /// The newest seal that this process made or saw.
-    head: Head,
+    pub(super) known: Option<Link>,
     /// The newest seal that is signed, and when that was.
     signed: i64,
     signed_at: Timestamp,
+    /// The change feed says that the database is of an earlier time than this process knows.
+    pub(super) went_back: bool,
+}
+
+/// Whether the database has the secret that this process works with.
+pub(super) enum Kept {
+    Here,
+    /// There was none, and the first seal brings it.
+    NotYet,
+    /// There was one that does not open.
+    InPlaceOf(Vec<u8>),
 }
 
 /// What became of one attempt.
 enum Attempt {
     NothingWaits,
-    Sealed(Head),
+    Sealed(Link),
     /// Another node was first.
     Overtaken,
 }
 
 impl Sealer {
+    /// The chain is looked at before anything is put behind it: see [`model::audit::Memory::check`].
     pub(crate) async fn open(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<Self, Fault> {
-        let key = CheckpointKey::load_or_make(store, master, moment).await?;
-        let head = store.audit_head().await?;
+        for _ in 0..MOST_TRIES {
+            let (secret, kept) = Self::secret(store, master, moment).await?;
+            let sealer = Self::with(store, (secret, kept), master, moment).await?;
+            if sealer.looks_well(moment.now).await? {
+                return Ok(sealer);
+            }
+        }
+        Err(Fault::unavailable("other nodes made the secret of the audit each time"))
+    }
+
+    async fn secret(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<(AuditSecret, Kept), Fault> {
+        let draw = |dice| AuditSecret::draw(store, master, dice);
+        Ok(match store.audit_secret().await? {
+            None => (draw(moment.dice), Kept::NotYet),
+            Some(sealed) => match AuditSecret::open(store, master, sealed.clone()) {
+                Ok(secret) => (secret, Kept::Here),
+                // Somebody put it there: what is remembered is lost with it, and told of.
+                Err(_) => (draw(moment.dice), Kept::InPlaceOf(sealed)),
+            },
+        })
+    }
+
+    async fn with(
+        store: &Store,
+        (secret, kept): (AuditSecret, Kept),
+        master: &MasterKey,
+        moment: &mut Moment<'_>,
+    ) -> Result<Self, Fault> {
+        let store = AuditedStore::new(store.clone(), secret.codes().clone());
+        let key = CheckpointKey::load_or_make(&store, master, moment).await?;
         let (signed, signed_at) =
             store.newest_checkpoint().await?.map_or((0, Timestamp(0)), |(number, at, _)| (number, at));
+        let state = State { rest: 0, known: None, signed, signed_at, went_back: false };
         Ok(Self {
-            store: store.clone(),
+            store,
+            secret,
+            kept: Mutex::new(kept),
             people: People::new(),
             key: ArcSwap::from_pointee(key),
-            state: Mutex::new(State { rest: 0, head, signed, signed_at }),
+            state: Mutex::new(state),
             sealing: tokio::sync::Mutex::default(),
+            alarms: Box::default(),
+            board: None,
         })
+    }
+
+    /// From now on every checkpoint is announced there, by the name of the instance.
+    #[must_use]
+    pub(crate) fn announcing(self, name: String, board: Arc<Noticeboard>) -> Self {
+        Self { board: Some((name, board)), ..self }
+    }
+
+    pub(super) fn announce(&self, signed: Link, seal: model::audit::chain::Hash, jws: String) {
+        if let Some((name, board)) = &self.board {
+            board.put(PublishedCheckpoint { instance: name.clone(), seal: signed.seal, hash: seal, jws });
+        }
+    }
+
+    /// The database is of an earlier time than what this process knows. What it remembers of people is not believed any
+    /// more; the next seal finds out what became of the chain, and tells of it.
+    pub(crate) fn database_went_back(&self) {
+        self.people.forget();
+        self.state.lock().went_back = true;
     }
 
     /// Whether there is something to do although no event waits.
     pub(crate) fn wants_to_sign(&self, now: Timestamp) -> bool {
         let state = *self.state.lock();
-        state.head.number > state.signed && now.since(state.signed_at) >= SIGN_EVERY
+        let newest = state.known.map_or(0, |known| known.seal);
+        state.went_back || (newest > state.signed && now.since(state.signed_at) >= SIGN_EVERY)
     }
 
     /// One beat: what waits is sealed, as far as the bound allows, and signed once a minute.
@@ -83,7 +158,7 @@ impl Sealer {
         for _ in 0..MOST_SEALS {
             match self.attempt(moment).await? {
                 Attempt::NothingWaits => break,
-                Attempt::Sealed(head) => self.state.lock().head = head,
+                Attempt::Sealed(head) => self.state.lock().known = Some(head),
                 Attempt::Overtaken => {
                     self.people.forget();
                     self.state.lock().rest = REST;
@@ -109,7 +184,7 @@ impl Sealer {
         loop {
             match self.attempt(moment).await? {
                 Attempt::NothingWaits => break,
-                Attempt::Sealed(head) => self.state.lock().head = head,
+                Attempt::Sealed(head) => self.state.lock().known = Some(head),
                 // Who was first has shortened what waits: this ends.
                 Attempt::Overtaken => self.people.forget(),
             }
@@ -122,12 +197,13 @@ impl Sealer {
     pub(crate) async fn seal_calls(&self, calls: &Arc<Calls>, now: Timestamp) -> Result<(), Fault> {
         let _alone = self.sealing.lock().await;
         for _ in 0..MOST_TRIES {
-            let head = self.head().await?;
+            let ready = self.ready(now).await?;
             let (instance, calls) = (*self.store.instance(), Arc::clone(calls));
-            let seal = aside(move || Seal::of_calls(instance, &head, now, &calls)).await?;
-            let sealed = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
-            if self.store.commit(Batch::from(vec![self.store.insert_seal(seal)])).await? == Outcome::Committed {
-                self.state.lock().head = sealed;
+            let seal = aside(move || Seal::of_calls(instance, &ready.head, now, &calls)).await?;
+            let sealed = Link { seal: seal.number, hash: seal.actual_hash(instance) };
+            let batch = vec![self.store.insert_seal(seal, None), self.remember(&ready, sealed)];
+            if self.store.commit(batch.into()).await? == Outcome::Committed {
+                self.state.lock().known = Some(sealed);
                 return Ok(());
             }
         }
@@ -141,72 +217,82 @@ impl Sealer {
         if rows.is_empty() && blocks.is_empty() {
             return Ok(Attempt::NothingWaits);
         }
-        let head = self.head().await?;
+        let ready = self.ready(moment.now).await?;
         let (instance, now) = (*self.store.instance(), moment.now);
-        let taken: Vec<&str> = rows.iter().map(|event| event.id.as_str()).collect();
+        let taken: Vec<&str> = rows.iter().map(|(event, _)| event.id.as_str()).collect();
+        let ids: Vec<&str> = taken.iter().copied().chain(blocks.iter().map(|block| block.id.as_str())).collect();
+        let span = ids.iter().min().zip(ids.iter().max());
+        let span = span.map(|(first, last)| ((*first).to_owned(), (*last).to_owned()));
+        let repeated = self.sealed_before(&ids).await?;
         let taking_rows = self.store.take_unsealed_events(&taken);
-        let taking_blocks: Vec<_> = blocks.iter().map(|(id, _, _)| self.store.take_unsealed_block(id)).collect();
-        let events = aside(move || read(rows, &blocks)).await?;
+        let taking_blocks: Vec<_> = blocks.iter().map(|block| self.store.take_unsealed_block(&block.id)).collect();
+        let codes = self.secret.codes().clone();
+        let events = aside(move || read(&codes, &repeated, rows, &blocks)).await?;
+        let doubts: Vec<Doubt> = events.iter().filter_map(|event| event.doubt).collect();
         let (keys, new_keys) = self.people.keys(&self.store, &events, moment.dice).await?;
         let seed = moment.dice.secret();
+        let head = ready.head;
         let seal = aside(move || {
             let (events, people) = take_out(instance, events, &keys, &seed);
             (Seal::new(instance, &head, now, events, people), keys)
         });
         let (seal, keys) = seal.await?;
-        let sealed = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
+        let sealed = Link { seal: seal.number, hash: seal.actual_hash(instance) };
         // The new seal first: who comes second learns it before anything else is done.
-        let mut batch = Batch::from(vec![self.store.insert_seal(seal)]);
+        let span = span.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
+        let mut batch = Batch::from(vec![self.store.insert_seal(seal, span), self.remember(&ready, sealed)]);
         batch.extend(new_keys.into_iter().chain(taking_rows).chain(taking_blocks));
         Ok(match self.store.commit(batch).await? {
             Outcome::Committed => {
                 self.people.remember(keys);
+                self.tell_doubts(sealed.seal, &doubts);
                 Attempt::Sealed(sealed)
             }
             Outcome::GuardFailed { .. } => Attempt::Overtaken,
         })
     }
 
-    /// What the next seal follows. If seals were taken away at the end, it does not take their place: the gap stays to be
-    /// seen.
-    async fn head(&self) -> Result<Head, Fault> {
-        let kept = self.store.audit_head().await?;
-        let remembered = self.state.lock().head;
-        let signed = match self.store.newest_checkpoint().await? {
-            Some((number, at, jws)) if number > kept.number => {
-                let signed = self.key.load().read(&self.store, &jws);
-                signed.map(|signed| Head { number: signed.seal, hash: signed.hash, at })
-            }
-            _ => None,
-        };
-        let last = signed.into_iter().chain([remembered]).fold(kept, |a, b| if b.number > a.number { b } else { a });
-        if last.number > kept.number {
-            tracing::error!(missing_from = kept.number + 1, to = last.number, "seals of the audit are missing");
+    /// Of what waits, what is in the chain already. Ids begin with their time: those that lie far apart are asked for apart,
+    /// so that one that waited for long does not have the whole chain read.
+    async fn sealed_before(&self, ids: &[&str]) -> Result<HashSet<String>, Fault> {
+        let mut sorted = ids.to_vec();
+        sorted.sort_unstable();
+        let mut found = HashSet::new();
+        for near in sorted.chunk_by(|one, next| are_near(one, next)) {
+            found.extend(self.store.sealed_before(near).await?);
         }
-        Ok(last)
+        Ok(found)
+    }
+
+    fn tell_doubts(&self, seal: i64, doubts: &[Doubt]) {
+        for doubt in doubts {
+            self.alarms.add(doubt.as_str());
+        }
+        let count = |wanted: Doubt| doubts.iter().filter(|doubt| **doubt == wanted).count();
+        let (forged, repeated) = (count(Doubt::Forged), count(Doubt::Repeated));
+        if forged + repeated > 0 {
+            tracing::error!(
+                seal,
+                forged,
+                repeated,
+                "somebody wrote audit events into the database: they are sealed as such"
+            );
+        }
     }
 
     /// Signs the newest seal, unless it is signed already.
     pub(crate) async fn sign(&self, now: Timestamp) -> Result<(), Fault> {
-        let head = self.store.audit_head().await?;
-        let signed = self.store.newest_checkpoint().await?.map_or(0, |(number, _, _)| number);
-        if head.number > signed {
-            let jws = self.key.load().sign(&self.store, &head, now, false)?;
-            let _first_stays =
-                self.store.commit(vec![self.store.insert_checkpoint(head.number, now, &jws)].into()).await?;
+        let _alone = self.sealing.lock().await;
+        let ready = self.ready(now).await?;
+        if ready.is_unsigned() {
+            self.sign_ready(&ready, now).await?;
         }
-        let mut state = self.state.lock();
-        if head.number > state.head.number {
-            state.head = head;
-        }
-        (state.signed, state.signed_at) = (head.number.max(signed), now);
         Ok(())
     }
 
-    /// The database may have gone back: what is remembered of the chain and of people's keys is not believed any more.
-    pub(crate) fn database_went_back(&self) {
-        self.people.forget();
-        *self.state.lock() = State { rest: 0, head: Head::NONE, signed: 0, signed_at: Timestamp(0) };
+    pub(super) fn note_signed(&self, seal: i64, now: Timestamp) {
+        let mut state = self.state.lock();
+        (state.signed, state.signed_at) = (seal, now);
     }
 
     /// The key may have been replaced.
@@ -217,8 +303,13 @@ impl Sealer {
         Ok(())
     }
 
-    pub(super) const fn store(&self) -> &Store {
+    pub(crate) const fn store(&self) -> &AuditedStore {
         &self.store
+    }
+
+    /// How often something was found that nobody of this installation wrote, by what it was.
+    pub(crate) fn alarms(&self) -> &Tally {
+        &self.alarms
     }
 
     pub(super) fn key(&self) -> Arc<CheckpointKey> {
@@ -231,10 +322,43 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     tokio::task::spawn_blocking(work).await.map_err(Fault::failed)
 }
 
-/// Rows, and the lines of blocks: id, first time, lines.
-fn read(mut events: Vec<StoredEvent>, blocks: &[(String, Timestamp, String)]) -> Vec<StoredEvent> {
-    for (id, first_at, lines) in blocks {
-        events.extend(lines_of(id, *first_at, lines));
+/// Rows, and the lines of blocks, each with the doubt that there is of it.
+fn read(
+    codes: &Codes,
+    repeated: &HashSet<String>,
+    rows: Vec<(StoredEvent, Option<String>)>,
+    blocks: &[WaitingBlock],
+) -> Vec<StoredEvent> {
+    let again = |id: &str| repeated.contains(id).then_some(Doubt::Repeated);
+    let row = |(event, code): (StoredEvent, Option<String>)| {
+        let doubt = codes.doubt_event(&event, code.as_deref()).or_else(|| again(&event.id));
+        StoredEvent { doubt, ..event }
+    };
+    let mut events: Vec<StoredEvent> = rows.into_iter().map(row).collect();
+    for block in blocks {
+        let doubt = codes.doubt_block(block).or_else(|| again(&block.id));
+        let lines = lines_of(&block.id, block.first_at, &block.lines);
+        events.extend(lines.into_iter().map(|event| StoredEvent { doubt, ..event }));
     }
     events
+}
+
+/// Whether two ids are of the same minute, about: UUIDs of version 7 begin with 48 bits of milliseconds.
+fn are_near(one: &str, next: &str) -> bool {
+    const NEAR: u64 = 60_000;
+    let millis = |id: &str| u64::from_str_radix(&id.get(..13)?.replacen('-', "", 1), 16).ok();
+    millis(one).zip(millis(next)).is_some_and(|(one, next)| next.saturating_sub(one) <= NEAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_near_by_their_time() {
+        let id = |millis: u64| uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid().to_string();
+        assert!(are_near(&id(1_795_255_032_000), &id(1_795_255_092_000)));
+        assert!(!are_near(&id(1_795_255_032_000), &id(1_795_255_092_001)));
+        assert!(!are_near("x", &id(0)) && !are_near("", "") && !are_near("ééééééééé", "é"));
+    }
 }

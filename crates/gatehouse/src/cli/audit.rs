@@ -36,13 +36,14 @@ pub enum AuditCommand {
         #[command(flatten)]
         filter: AuditFilter,
     },
-    /// Say whether an event was edited, removed, inserted or moved, and which; exit code 3 if so
+    /// Say whether an event was edited, removed, inserted or moved, and which; exit code 3 if so, 4 if all that is found is
+    /// that the database lost its newest seals and the chain says so
     Verify {
         #[command(flatten)]
         target: Target,
-        /// File with a checkpoint that was kept elsewhere, as `audit checkpoint` printed it
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
+        /// File with checkpoints that were kept elsewhere: as `audit checkpoint` printed one, or as they are published
+        #[arg(long, value_name = "FILE", visible_alias = "checkpoint")]
+        against: Option<PathBuf>,
     },
     /// Print the newest signed checkpoint, to be kept where nobody of the house can change it
     Checkpoint {

@@ -7,9 +7,10 @@ use std::io::{BufWriter, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use flows::World as _;
 use flows::audit::{Book, Export, Format, Span, Verdict};
+use model::audit::verify::Unattested;
 use model::{Moment, Timestamp};
 use serde_json::{Value, json};
 use web::SystemDice;
@@ -19,10 +20,10 @@ use super::desk::{Desk, granted, moment, print};
 use crate::cli::{AuditCommand, AuditFormat, Target};
 use crate::config::Environment;
 use crate::output::{self, Progress};
-use crate::problem::Tampered;
+use crate::problem::{Broken, Tampered};
 
-/// A checkpoint is half a kilobyte.
-const LARGEST_CHECKPOINT: u64 = 16 * 1024;
+/// A published checkpoint is about 700 bytes: those of two months, one a minute.
+const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> Result<()> {
     let mut dice = SystemDice;
@@ -36,7 +37,7 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
             export(&target, Export::new(span, kind, format), out.as_deref(), environment).await
         }
         AuditCommand::List { target, filter } => list::run(&target, filter, environment).await,
-        AuditCommand::Verify { target, checkpoint } => verify(&target, checkpoint.as_deref(), environment).await,
+        AuditCommand::Verify { target, against } => verify(&target, against.as_deref(), environment).await,
         AuditCommand::Checkpoint { target } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
@@ -61,14 +62,14 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
     }
 }
 
-async fn verify(target: &Target, checkpoint: Option<&Path>, environment: Environment<'_>) -> Result<()> {
-    let elsewhere = checkpoint.map(read_checkpoint).transpose()?;
+async fn verify(target: &Target, against: Option<&Path>, environment: Environment<'_>) -> Result<()> {
+    let elsewhere = against.map(read_checkpoints).transpose()?.unwrap_or_default();
     let desk = Desk::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
     let book = office.book(&desk.master);
     let progress = Progress::new();
     let verdict = book
-        .verify(elsewhere.as_deref(), |seals, events| {
+        .verify(&elsewhere, |seals, events| {
             progress.tell(format_args!("{seals} seals, {events} events"));
         })
         .await;
@@ -76,24 +77,46 @@ async fn verify(target: &Target, checkpoint: Option<&Path>, environment: Environ
     let verdict = granted(verdict)?;
     print(&target.output, &as_json(&verdict), &as_text(&name, &verdict))?;
     desk.database.close().await;
-    if verdict.is_whole() { Ok(()) } else { Err(Tampered(verdict.findings.len() + verdict.more).into()) }
+    let findings = verdict.findings.len() + verdict.more;
+    match () {
+        () if verdict.is_whole() => Ok(()),
+        () if verdict.is_only_broken() => Err(Broken(findings).into()),
+        () => Err(Tampered(findings).into()),
+    }
 }
 
-fn read_checkpoint(path: &Path) -> Result<String> {
+/// As `audit checkpoint` prints one, with or without `--json`, or as they are published: one a line.
+fn read_checkpoints(path: &Path) -> Result<Vec<String>> {
     let mut text = String::new();
     let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    file.take(LARGEST_CHECKPOINT).read_to_string(&mut text)?;
-    // As `audit checkpoint` prints it, with or without `--json`.
-    let json: Option<Value> = serde_json::from_str(&text).ok();
-    Ok(json.as_ref().and_then(|json| json["checkpoint"].as_str()).map_or(text, str::to_owned))
+    file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        bail!("{} is larger than {} MiB: take its newest lines (`tail`)", path.display(), LARGEST_FILE >> 20);
+    }
+    let of = |json: Value| json["checkpoint"].as_str().map(str::to_owned);
+    if let Some(one) = serde_json::from_str(&text).ok().and_then(of) {
+        return Ok(vec![one]);
+    }
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let read = |line: &str| serde_json::from_str(line).ok().and_then(of).unwrap_or_else(|| line.to_owned());
+    let checkpoints: Vec<String> = lines.map(read).collect();
+    if checkpoints.is_empty() {
+        bail!("{} holds no checkpoint", path.display());
+    }
+    Ok(checkpoints)
 }
 
 fn as_json(verdict: &Verdict) -> Value {
+    let remembered_since = verdict.remembered_since.map(|(seal, at)| json!({ "seal": seal, "at": at.micros() }));
     json!({
         "whole": verdict.is_whole(),
+        "only_broken": verdict.is_only_broken(),
         "seals": verdict.seals,
         "events": verdict.events,
         "erased": verdict.erased,
+        "unattested": verdict.unattested,
+        "unknown_seals": verdict.unknown_seals,
+        "remembered_since": remembered_since,
         "newest": verdict.newest,
         "signed": verdict.signed,
         "waiting": verdict.waiting,
@@ -108,6 +131,24 @@ fn as_text(name: &str, verdict: &Verdict) -> String {
         vec![format!("The audit of {name}: {events} events in {seals} seals, signed up to seal {signed} of {newest}.")];
     if *erased > 0 {
         lines.push(format!("{erased} events are about persons who were erased."));
+    }
+    let time = |micros: i64| Timestamp(micros).rfc3339();
+    if verdict.unattested.events > 0 {
+        let Unattested { events, first_at, last_at } = verdict.unattested;
+        let (first, last) = (time(first_at), time(last_at));
+        lines.push(format!(
+            "{events} events, sealed from {first} to {last}, were written without a code: by a version that wrote none, or \
+             by somebody else."
+        ));
+    }
+    if verdict.unknown_seals > 0 {
+        let seals = verdict.unknown_seals;
+        lines.push(format!(
+            "{seals} seals were put in by an older version that ran beside this one, or by somebody else."
+        ));
+    }
+    if let Some((seal, at)) = verdict.remembered_since {
+        lines.push(format!("The end of the chain is remembered since seal {seal} ({}).", at.rfc3339()));
     }
     if *waiting {
         lines.push("The newest events are not sealed yet: a running server does it within a second.".to_owned());

@@ -60,6 +60,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
         }
     };
     let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
+    let publishing = config.publishing.map(|publishing| tokio::spawn(publishing.publish(house.open_checkpoints())));
     let (tracer, exporting) = config.traces.map(trace).unzip();
     let gate = Gate::traced(Arc::clone(&house), config.trusted_proxies, tracer);
     watch.over(&house);
@@ -75,6 +76,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     drop(gate);
     tokio::join!(
         at_last(exporting, "the collector of traces is too slow: the last spans are not exported"),
+        at_last(publishing, "the last checkpoints of the audit are not published in time"),
         at_last(delivering, "the mail server is too slow: letters that waited are not sent"),
     );
     tracing::info!("stopped");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use store::{DatabaseUrl, DatabaseUrlError};
 use zeroize::Zeroizing;
 
+use crate::checkpoints::Webhook;
 use crate::traces::Collector;
 
 /// As [`flows::admin::create_instance`] takes it.
@@ -49,6 +50,12 @@ pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D
 }
 
 impl Grammar for Collector {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::new(text).map_err(str::to_owned)
+    }
+}
+
+impl Grammar for Webhook {
     fn parse(text: &str) -> Result<Self, String> {
         Self::new(text).map_err(str::to_owned)
     }

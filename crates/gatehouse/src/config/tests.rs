@@ -282,11 +282,24 @@ fn figures_and_traces_are_off_unless_asked_for() {
     assert!(metrics.hosts.is_empty());
     let config = section("[traces]\notlp = \"http://127.0.0.1:4318\"\nsample = 0.05").expect("good");
     assert_eq!(config.traces.map(|traces| traces.sample), Some(0.05));
+    assert!(config.publishing.is_none());
+    let publish = "{ log = true, file = \"c.jsonl\", webhook = \"https://auditor.example.com/taken\" }";
+    let config = section(&format!("[audit]\npublish = {publish}")).expect("good");
+    let publishing = config.publishing.expect("a table");
+    assert!(publishing.log && publishing.webhook.is_some());
+    assert_eq!(publishing.file.as_deref().and_then(Path::file_name), Some("c.jsonl".as_ref()));
+    let config = section("[audit.publish]\nfile = \"/var/lib/c.jsonl\"").expect("good");
+    let publishing = config.publishing.expect("a table");
+    assert!(!publishing.log && publishing.webhook.is_none());
+    assert_eq!(publishing.file, Some("/var/lib/c.jsonl".into()));
     for (text, hint) in [
         ("[metrics]\nlisten = \"9464\"", "127.0.0.1:8080"),
         ("[traces]\notlp = \"127.0.0.1:4318\"", "http://127.0.0.1:4318"),
         ("[traces]\notlp = \"http://x\"\nsample = 2.0", "from 0 to 1"),
         ("[traces]\notlp = \"http://x\"\nsampel = 1.0", "`sampel`"),
+        ("[audit]\npublish = { webhook = \"https://x?key=1\" }", "https://auditor.example.com/checkpoints"),
+        ("[audit]\npublish = { fiel = \"x\" }", "`fiel`"),
+        ("[audit]", "`publish`"),
     ] {
         let told = section(text).expect_err(text).to_string();
         assert!(told.contains(hint), "{told}");

@@ -1,7 +1,11 @@
 //! `gatehouse audit` and `user erase`, on both databases: whatever is changed by SQL is found, and by name.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use model::Timestamp;
 use model::audit::StoredEvent;
@@ -11,8 +15,9 @@ use serde_json::{Value, json};
 use store::{Batch, Database, Outcome, Store, statement, values};
 
 use crate::common::{Place, postgres, sqlite};
-use crate::support::installation::{Installation, erp, look, text};
-use crate::support::process::run;
+use crate::support::installation::{ERP, Installation, erp, look, text};
+use crate::support::process::{Server, run};
+use crate::support::until;
 
 /// Each test on SQLite, and on PostgreSQL where there is one.
 fn on_both(test: impl Fn(&Books)) {
@@ -174,8 +179,8 @@ fn seals_that_are_gone_or_written_anew_are_found_by_what_was_signed() {
             books.write(&anew);
         }
         let found = books.findings(&[]);
-        assert!(found.iter().all(|(finding, _)| finding == "not-as-signed"), "{found:?}");
-        assert!(!found.is_empty());
+        assert!(found.iter().all(|(what, _)| what == "not-as-signed" || what == "head-replaced"), "{found:?}");
+        assert!(found.len() > 1);
         for seal in &seals {
             books.write(seal);
         }
@@ -186,13 +191,9 @@ fn seals_that_are_gone_or_written_anew_are_found_by_what_was_signed() {
         let missing = json!({ "finding": "seals-missing", "from": newest.number, "to": newest.number });
         assert_eq!(books.findings(&[])[0].1, missing);
         books.change("DELETE FROM audit_checkpoints WHERE number = $1", values![newest.number]);
-        books.is_whole();
+        assert_eq!(books.findings(&[])[0].1, missing, "it is remembered which was the newest");
         let kept = elsewhere.display().to_string();
-        assert_eq!(
-            books.findings(&["--checkpoint", &kept])[0].1,
-            missing,
-            "a checkpoint that was kept elsewhere tells"
-        );
+        assert_eq!(books.findings(&["--against", &kept])[0].1, missing, "a checkpoint that was kept elsewhere tells");
         books.change("DELETE FROM audit_seals WHERE number = $1", values![1_i64]);
         assert_eq!(books.findings(&[])[0].1, json!({ "finding": "seals-missing", "from": 1, "to": 1 }));
     });
@@ -211,10 +212,10 @@ fn a_checkpoint_of_another_key_is_forged() {
         let forged = key.sign("audit-checkpoint+jwt", claims.to_string().as_bytes()).expect("it signs");
         books.change("UPDATE audit_checkpoints SET jws = $2 WHERE number = $1", values![seal.number, &forged]);
         let found = books.findings(&[]);
-        assert_eq!(
-            found,
-            [("checkpoint-forged".to_owned(), json!({ "finding": "checkpoint-forged", "seal": seal.number }))]
-        );
+        let forged_one =
+            ("checkpoint-forged".to_owned(), json!({ "finding": "checkpoint-forged", "seal": seal.number }));
+        assert_eq!(found[0], forged_one);
+        assert_eq!((found.len(), found[1].0.as_str()), (2, "checkpoint-replaced"));
         // A key of the forger's own in the table does not help: the master key does not open it.
         books.change(
             "INSERT INTO audit_keys (instance, kid, private_key, created_at, replaced_at) \
@@ -334,6 +335,154 @@ fn an_export_is_checked_by_a_stranger() {
         assert_eq!(none.lines().count(), 1, "{none}");
         assert_eq!(books.installation.run(&["audit", "export", "--since", "yesterday"]).code, Some(2));
     });
+}
+
+/// Takes what is posted, one request after another, until it is dropped.
+struct Sink {
+    address: SocketAddr,
+    bodies: Arc<Mutex<Vec<String>>>,
+}
+
+impl Sink {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let bodies = Arc::<Mutex<Vec<String>>>::default();
+        let taken = Arc::clone(&bodies);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let Some(body) = take_post(stream) else { return };
+                taken.lock().expect("not poisoned").push(body);
+            }
+        });
+        Self { address, bodies }
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.bodies.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        // A connection without a request ends the thread.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn take_post(mut stream: TcpStream) -> Option<String> {
+    let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+    let (mut line, mut length) = (String::new(), 0);
+    while reader.read_line(&mut line).ok()? > 2 {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok().filter(|()| length > 0)?;
+    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").ok()?;
+    Some(String::from_utf8(body).expect("JSON"))
+}
+
+/// What a server publishes is what `--against` takes, and what finds a database that was put back as a whole.
+#[test]
+fn published_checkpoints_find_a_database_that_was_put_back() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let (database, file) = (installation.path("house.db"), installation.path("checkpoints.jsonl"));
+    let sink = Sink::start();
+    let publish = format!(
+        "[audit]\npublish = {{ log = true, file = \"checkpoints.jsonl\", webhook = \"http://{}/taken\" }}",
+        sink.address
+    );
+    installation.configure("sqlite:house.db", "", &format!("{ERP}{publish}\n"));
+    let serve = || {
+        let mut server = installation.serve();
+        assert_eq!(erp(&server).get("/api/domain/odata/Crm_Customers", &[]).status, 401);
+        server.signal("TERM");
+        assert!(server.ended().success());
+        server.err.whole()
+    };
+    let log = serve();
+    let lines = || std::fs::read_to_string(&file).expect("it is published");
+    let first = lines();
+    let published: Value = serde_json::from_str(first.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(published["instance"], "erp");
+    assert!(log.contains(&text(&published["checkpoint"])), "{log}");
+    assert_eq!(sink.bodies().concat(), first);
+    let against = file.display().to_string();
+    let verify = || installation.run(&["audit", "verify", "--against", &against]);
+    verify().done();
+
+    let backup = std::fs::read(&database).expect("it is closed");
+    serve();
+    assert!(lines().len() > first.len() && lines().starts_with(&first));
+    verify().done();
+    std::fs::write(&database, backup).expect("it is put back");
+    installation.run(&["audit", "verify"]).done();
+    let ran = verify();
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stdout.contains("missing"), "{ran:?}");
+    installation.write("none.jsonl", "\n");
+    let none = installation.path("none.jsonl").display().to_string();
+    assert!(installation.run(&["audit", "verify", "--against", &none]).refused().contains("holds no checkpoint"));
+}
+
+/// The house signed that its database went back: that is told of with an exit code of its own.
+#[test]
+fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
+    let installation = Installation::new();
+    installation.create_erp();
+    let database = installation.path("house.db");
+    let backup = installation.path("backup.db").display().to_string();
+    let mut server = installation.serve();
+    let get = |server: &Server| erp(server).get("/api/domain/odata/Crm_Customers", &[]).status;
+    let url = format!("sqlite:{}", database.display());
+    let sealed = || {
+        look(&url, async |database: Database| {
+            let instance = database.instances().await.expect("no fault")[0].id;
+            Store::new(database, instance).audit_head().await.expect("no fault").number
+        })
+    };
+    let seal_one_more = |server: &Server| {
+        let before = sealed();
+        assert_eq!(get(server), 401);
+        until("it is sealed", Duration::from_secs(20), || sealed() > before);
+    };
+    seal_one_more(&server);
+    look(&url, async |database: Database| {
+        let tables = ["audit_seals", "audit_checkpoints", "audit_memory"];
+        let copy = tables.map(|table| statement(format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"), vec![]));
+        assert_eq!(database.commit(copy.to_vec().into()).await.expect("no fault"), Outcome::Committed);
+    });
+    seal_one_more(&server);
+    // All of one commit: the server sees the chain of an earlier time, with its memory.
+    look(&url, async |database: Database| {
+        let mut batch = Batch::new();
+        for table in ["audit_seals", "audit_checkpoints", "audit_memory"] {
+            batch.push(statement(format!("DELETE FROM {table}"), vec![]));
+            batch.push(statement(format!("INSERT INTO {table} SELECT * FROM kept_{table}"), vec![]));
+        }
+        assert_eq!(database.commit(batch).await.expect("no fault"), Outcome::Committed);
+    });
+    seal_one_more(&server);
+    server.signal("TERM");
+    server.ended();
+    let ran = installation.run(&["audit", "verify", "--json"]);
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    let verdict: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!((&verdict["whole"], &verdict["only_broken"]), (&json!(false), &json!(true)));
+    assert_eq!(verdict["findings"][0]["cause"], "chain-went-back");
+    let said = installation.run(&["audit", "verify"]);
+    assert!(said.stdout.contains("gone back to an earlier state") && said.stderr.contains("went back"), "{said:?}");
+
+    // A stranger is told of it too.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/audit/verify.py");
+    installation.run(&["audit", "export", "--out", &backup]).done();
+    let ran = run(Command::new("python3").arg(&script).arg(&backup), "");
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(ran.stdout.contains("chain-went-back"), "{ran:?}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn push<T: Serialize + ?Sized>(line: &mut Vec<u8>, value: &T) {
 mod tests {
     use super::super::StoredEvent;
     use super::super::chain::{Head, Seal};
-    use super::super::verify::{Finding, Verifier};
+    use super::super::verify::{Checkpoints, Finding, Verifier};
     use super::*;
     use crate::InstanceId;
 
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!((seal.count, seal.first_at, seal.last_at), (3, Timestamp(998), Timestamp(1000)));
         let findings = |seal: &Seal| {
             let mut found = Vec::new();
-            Verifier::new(instance).seal(seal, &[], &mut found);
+            Verifier::new(instance).seal(seal, Checkpoints::default(), &mut found);
             found
         };
         assert_eq!(findings(&seal), []);

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use oauth::secret::sha256;
 use serde::{Deserialize, Serialize};
 
-use super::{AuditKind, Calls, StoredEvent, hexadecimal};
+use super::{AuditKind, Break, Calls, StoredEvent, hexadecimal};
 use crate::{InstanceId, Timestamp};
 
 /// SHA-256, in hexadecimal where it is written.
@@ -19,6 +19,11 @@ impl Hash {
 
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha256(bytes))
+    }
+
+    /// Enough of it to tell two apart.
+    pub fn first_bytes(&self) -> [u8; 10] {
+        *self.0.first_chunk().expect("10 of 32 bytes")
     }
 
     fn digits(&self) -> [u8; 64] {
@@ -42,6 +47,19 @@ impl Hash {
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a hash is 64 lower-case hexadecimal digits"))
     }
 }
 
@@ -186,17 +204,36 @@ pub struct PersonLine {
     pub text: Option<String>,
 }
 
+/// A seal by its number, and the hash of it or of the checkpoint that signs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub seal: i64,
+    pub hash: Hash,
+}
+
+impl Link {
+    /// What the first of them has before it.
+    pub const NONE: Self = Self { seal: 0, hash: Hash::NONE };
+}
+
 /// What a checkpoint signs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub instance: String,
     pub seal: i64,
-    pub hash: String,
+    pub hash: Hash,
     /// Seconds, RFC 7519 §4.1.6.
     pub iat: i64,
+    /// The checkpoint before: its seal, and SHA-256 of its JWS. Absent in those of a version that named none, and in those
+    /// that tell of pruning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prev: Option<Link>,
     /// This seal and all before it were deleted because of their age.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pruned: bool,
+    /// The chain does not go on from what was known of it; this seal tells of that.
+    #[serde(default, rename = "break", skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Break>,
 }
 
 /// The `typ` of a checkpoint.

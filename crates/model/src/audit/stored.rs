@@ -29,8 +29,35 @@ pub struct StoredEvent {
     pub earlier_address: Option<String>,
     pub earlier_user_agent: Option<String>,
     pub request: Option<String>,
+    /// Why it is not vouched for. Nothing for what the installation itself is known to have written.
+    pub doubt: Option<Doubt>,
     /// JSON.
     pub detail: Option<String>,
+}
+
+/// Why an event of the chain is not vouched for: what is known of the row that it was sealed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// The row had no code: a version that wrote none put it there, or somebody else.
+    Unattested,
+    /// The row had a wrong code.
+    Forged,
+    /// An event with this id was sealed before.
+    Repeated,
+}
+
+impl Doubt {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unattested => "unattested",
+            Self::Forged => "forged",
+            Self::Repeated => "repeated",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Unattested, Self::Forged, Self::Repeated].into_iter().find(|doubt| doubt.as_str() == text)
+    }
 }
 
 /// What identifies a person in an event. In the chain stands its digest only.
@@ -108,6 +135,8 @@ struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     person: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubt: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     detail: Option<Value>,
 }
 
@@ -142,9 +171,43 @@ impl StoredEvent {
             earlier_address: line.earlier_address,
             earlier_user_agent: line.earlier_user_agent,
             request: line.request,
+            doubt: line.doubt.as_deref().and_then(Doubt::parse),
             detail: line.detail.map(|detail| detail.to_string()),
         };
         Some((event, digest))
+    }
+
+    /// Every member with its length, so that no two rows read the same: what the code of a waiting row is of. A member that
+    /// is absent adds nothing, so that a row without the members of a later version keeps its code.
+    pub fn content(&self) -> Vec<u8> {
+        let at = self.at.micros().to_string();
+        let texts = [
+            Some(&self.id),
+            Some(&at),
+            Some(&self.kind),
+            Some(&self.outcome),
+            Some(&self.reason),
+            self.actor.as_ref(),
+            self.application.as_ref(),
+            self.user.as_ref(),
+            self.token.as_ref(),
+            self.session.as_ref(),
+            self.login.as_ref(),
+            self.address.as_ref(),
+            self.user_agent.as_ref(),
+            self.earlier_address.as_ref(),
+            self.earlier_user_agent.as_ref(),
+            self.request.as_ref(),
+            self.detail.as_ref(),
+        ];
+        let mut content = Vec::with_capacity(512);
+        for (number, text) in (0_u8..).zip(texts) {
+            let Some(text) = text else { continue };
+            content.push(number);
+            content.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            content.extend_from_slice(text.as_bytes());
+        }
+        content
     }
 
     /// What identifies a person is taken out of the event.
@@ -198,6 +261,7 @@ impl StoredEvent {
             earlier_user_agent: None,
             request: self.request,
             person: person.map(|digest| digest.to_string()),
+            doubt: self.doubt.map(|doubt| doubt.as_str().to_owned()),
             detail,
         };
         serde_json::to_string(&line).expect("texts and numbers are JSON")
@@ -227,6 +291,36 @@ mod tests {
         let (read, digest) = StoredEvent::parse(&chained).expect("a line");
         assert_eq!((read, digest), (event, Some(person)));
         assert_eq!((person_of(&chained), person_of(line)), (Some(person), None));
+    }
+
+    #[test]
+    fn a_doubt_is_a_member_of_the_line_and_reads_back() {
+        for doubt in [Doubt::Unattested, Doubt::Forged, Doubt::Repeated] {
+            let event = StoredEvent { kind: "k".to_owned(), doubt: Some(doubt), ..StoredEvent::default() };
+            let line = event.clone().chained(None);
+            assert!(line.contains(&format!(r#""doubt":"{}""#, doubt.as_str())), "{line}");
+            assert_eq!(StoredEvent::parse(&line), Some((event, None)));
+        }
+        let later = r#"{"id":"1","at":1,"kind":"k","outcome":"done","doubt":"of a later version"}"#;
+        assert_eq!(StoredEvent::parse(later).expect("a line").0.doubt, None);
+    }
+
+    #[test]
+    fn two_rows_that_differ_never_have_the_same_content() {
+        let text = |text: &str| Some(text.to_owned());
+        let rows = [
+            StoredEvent::default(),
+            StoredEvent { at: Timestamp(1), ..StoredEvent::default() },
+            StoredEvent { id: "a".to_owned(), kind: "b".to_owned(), ..StoredEvent::default() },
+            StoredEvent { id: "ab".to_owned(), ..StoredEvent::default() },
+            StoredEvent { actor: text(""), ..StoredEvent::default() },
+            StoredEvent { actor: text("x"), ..StoredEvent::default() },
+            StoredEvent { application: text("x"), ..StoredEvent::default() },
+            StoredEvent { login: text("x"), ..StoredEvent::default() },
+            StoredEvent { detail: text("x"), ..StoredEvent::default() },
+        ];
+        let contents: std::collections::HashSet<Vec<u8>> = rows.iter().map(StoredEvent::content).collect();
+        assert_eq!(contents.len(), rows.len());
     }
 
     #[test]

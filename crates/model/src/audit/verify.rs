@@ -1,94 +1,46 @@
 //! Is the chain still what was written? Says which event was edited, removed, inserted or moved, and what is missing.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::StoredEvent;
-use super::chain::{Entry, Hash, Head, Seal};
+use super::chain::{Entry, Hash, Head, Link, Seal};
+pub use super::finding::{Finding, Named};
+use super::{Break, BreakCause, Doubt, Memory, Remembered, StoredEvent};
 use crate::{InstanceId, Timestamp};
-
-/// An event, by what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Named {
-    pub seal: i64,
-    pub id: String,
-    pub kind: String,
-    /// Microseconds since 1970.
-    pub at: i64,
-}
-
-/// Something that is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "finding", rename_all = "kebab-case")]
-pub enum Finding {
-    EventEdited(Named),
-    EventRemoved(Named),
-    EventInserted(Named),
-    EventMoved(Named),
-    /// What identifies a person in the event was changed.
-    PersonEdited(Named),
-    /// What identifies a person in the event is gone, and nobody erased the person.
-    PersonRemoved(Named),
-    /// The seal's own data: number, time, list of contents or hash.
-    SealEdited {
-        seal: i64,
-    },
-    /// It does not name the seal before it: one of the two was put in the place of another.
-    SealUnlinked {
-        seal: i64,
-    },
-    SealsMissing {
-        from: i64,
-        to: i64,
-    },
-    /// There is a signature over another seal of this number: everything up to here may have been written anew.
-    NotAsSigned {
-        seal: i64,
-    },
-    /// Its signature is not one of the house's, or it says something else than the row that it is kept in.
-    CheckpointForged {
-        seal: i64,
-    },
-    /// A house signs every minute; these seals were not signed for much longer.
-    Unsigned {
-        from: i64,
-        to: i64,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, event) = match self {
-            Self::EventEdited(event) => ("event edited", event),
-            Self::EventRemoved(event) => ("event removed", event),
-            Self::EventInserted(event) => ("event inserted", event),
-            Self::EventMoved(event) => ("event moved", event),
-            Self::PersonEdited(event) => ("personal data edited, of event", event),
-            Self::PersonRemoved(event) => ("personal data removed without an erasure, of event", event),
-            Self::SealEdited { seal } => return write!(f, "seal {seal} edited: its number, time, contents or hash"),
-            Self::SealUnlinked { seal } => {
-                return write!(f, "seal {seal} does not follow seal {}: one of the two was replaced", seal - 1);
-            }
-            Self::SealsMissing { from, to } if from == to => return write!(f, "seal {from} is missing"),
-            Self::SealsMissing { from, to } => return write!(f, "seals {from} to {to} are missing"),
-            Self::NotAsSigned { seal } => {
-                return write!(f, "seal {seal} is not the one that was signed: the chain up to it was written anew");
-            }
-            Self::CheckpointForged { seal } => return write!(f, "the checkpoint of seal {seal} is forged"),
-            Self::Unsigned { from, to } => return write!(f, "seals {from} to {to} were never signed"),
-        };
-        write!(f, "{what}: {} ({}, at {}) in seal {}", event.id, event.kind, Timestamp(event.at).rfc3339(), event.seal)
-    }
-}
 
 /// What a checkpoint that was checked says of a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed {
     pub seal: i64,
     pub hash: Hash,
+    /// SHA-256 of the JWS: how the next checkpoint names this one.
+    pub jws: Hash,
+    pub prev: Option<Link>,
     pub pruned: bool,
+    pub broken: Option<Break>,
+}
+
+/// The checkpoints of some numbers: those of the database, and those that were kept elsewhere.
+#[derive(Clone, Copy, Default)]
+pub struct Checkpoints<'a> {
+    pub kept: &'a [Signed],
+    pub elsewhere: &'a [Signed],
+}
+
+impl Checkpoints<'_> {
+    fn all(&self) -> impl Iterator<Item = &Signed> {
+        self.kept.iter().chain(self.elsewhere)
+    }
+}
+
+/// Events that were sealed and are not vouched for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unattested {
+    pub events: u64,
+    /// When the earliest and the latest were sealed: microseconds since 1970.
+    pub first_at: i64,
+    pub last_at: i64,
 }
 
 /// Follows the chain from its oldest seal to its newest, one seal at a time.
@@ -100,8 +52,25 @@ pub struct Verifier {
     signed: i64,
     /// When the first of those behind it was sealed.
     unsigned_since: Option<Timestamp>,
+    /// The checkpoints that the next one may name: the newest that names one itself, and those of older versions since.
+    nameable: Vec<Link>,
+    /// Whether a checkpoint was seen that names one.
+    named: bool,
+    /// Whether the newest checkpoint that is remembered was seen.
+    seen_signed: bool,
+    /// Seals up to here were pruned, and their checkpoints with them.
+    pruned: i64,
+    /// Numbers of seals that a break tells to be lost: those behind the first of each pair, up to the second.
+    lost: Vec<(i64, i64)>,
+    /// What is remembered of the chain, where that is asked.
+    memory: Option<Memory>,
     pub seals: u64,
     pub events: u64,
+    pub unattested: Unattested,
+    /// Seals that a version put in which remembers nothing, or somebody else.
+    pub unknown_seals: u64,
+    /// Where the chain begins to be remembered, if not from its beginning: a seal and its time.
+    pub remembered_since: Option<(i64, Timestamp)>,
 }
 
 /// Longer than ever passes between two checkpoints of a house that runs.
@@ -109,30 +78,149 @@ const LONGEST_UNSIGNED: std::time::Duration = std::time::Duration::from_mins(10)
 
 impl Verifier {
     pub fn new(instance: InstanceId) -> Self {
-        Self { instance, last: None, signed: 0, unsigned_since: None, seals: 0, events: 0 }
+        Self {
+            instance,
+            last: None,
+            signed: 0,
+            unsigned_since: None,
+            nameable: Vec::new(),
+            named: false,
+            seen_signed: false,
+            pruned: 0,
+            lost: Vec::new(),
+            memory: None,
+            seals: 0,
+            events: 0,
+            unattested: Unattested::default(),
+            unknown_seals: 0,
+            remembered_since: None,
+        }
+    }
+
+    /// Against what is remembered, read before the chain was.
+    #[must_use]
+    pub fn against(self, memory: Memory) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    const fn remembered(&self) -> Option<Remembered> {
+        match self.memory {
+            Some(Memory::Kept(kept)) => Some(kept),
+            Some(Memory::Lost) | None => None,
+        }
     }
 
     /// The next seal, with the checkpoints of the numbers from the one before it to its own.
-    pub fn seal(&mut self, seal: &Seal, signed: &[Signed], found: &mut Vec<Finding>) {
+    pub fn seal(&mut self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<Finding>) {
         let actual = seal.actual_hash(self.instance);
         if actual.to_string() != seal.hash {
             found.push(Finding::SealEdited { seal: seal.number });
         }
         self.link(seal, signed, found);
-        self.unsigned_since.get_or_insert(seal.at);
-        for one in signed.iter().filter(|one| one.seal == seal.number) {
+        let since = *self.unsigned_since.get_or_insert(seal.at);
+        let newest = self.newest();
+        for one in signed.kept.iter().filter(|one| one.seal > newest && one.seal <= seal.number) {
+            self.checkpoint(one, found);
+        }
+        for one in signed.kept.iter().filter(|one| one.seal == seal.number) {
             if one.hash == actual {
+                self.tell_unsigned((since, seal.at), one, found);
                 (self.signed, self.unsigned_since) = (seal.number, None);
             } else {
                 found.push(Finding::NotAsSigned { seal: seal.number });
             }
+            if one.broken.is_some_and(|broken| broken.cause == BreakCause::NothingRemembered) {
+                self.remembered_since.get_or_insert((seal.number, seal.at));
+            }
+        }
+        for one in signed.elsewhere.iter().filter(|one| one.seal == seal.number) {
+            if one.hash == actual {
+                (self.signed, self.unsigned_since) = (seal.number, None);
+            } else {
+                let finding = self.differing(seal.number);
+                if !found.contains(&finding) {
+                    found.push(finding);
+                }
+            }
+        }
+        if let Some(kept) = self.remembered().filter(|kept| kept.head.seal == seal.number)
+            && kept.head.hash != actual
+        {
+            found.push(Finding::HeadReplaced { seal: seal.number });
         }
         self.events += compare(seal, found);
+        self.look_for_doubts(seal, found);
         self.seals += 1;
         self.last = Some((Head { number: seal.number, hash: actual, at: seal.at }, seal.hash.clone()));
     }
 
-    fn link(&self, seal: &Seal, signed: &[Signed], found: &mut Vec<Finding>) {
+    fn differing(&self, seal: i64) -> Finding {
+        let is_lost = self.lost.iter().any(|(found, known)| (*found..=*known).contains(&seal) && seal != *found);
+        if is_lost { Finding::LostInBreak { seal } } else { Finding::NotAsSigned { seal } }
+    }
+
+    /// A house that stood still signs its newest seal before it puts the next behind it: only time between seals that no
+    /// signature covers counts. What versions signed that named no checkpoint before is not held to that.
+    fn tell_unsigned(&self, (since, until): (Timestamp, Timestamp), one: &Signed, found: &mut Vec<Finding>) {
+        let is_first = one.broken.is_some_and(|broken| broken.cause == BreakCause::NothingRemembered);
+        if one.prev.is_some() && !is_first && until.since(since) > LONGEST_UNSIGNED {
+            found.push(Finding::Unsigned { from: self.signed + 1, to: one.seal });
+        }
+    }
+
+    /// A checkpoint of the database, in the order of their numbers: does it name the one before?
+    fn checkpoint(&mut self, one: &Signed, found: &mut Vec<Finding>) {
+        let link = Link { seal: one.seal, hash: one.jws };
+        self.seen_signed |= self.remembered().is_some_and(|kept| kept.signed == link);
+        if one.pruned {
+            self.pruned = self.pruned.max(one.seal);
+            return;
+        }
+        let Some(prev) = one.prev else {
+            self.nameable.push(link);
+            return;
+        };
+        let is_first = prev == Link::NONE && self.nameable.is_empty();
+        let is_pruned = prev != Link::NONE && prev.seal <= self.pruned;
+        if !is_first && !is_pruned && !self.nameable.contains(&prev) {
+            found.push(Finding::CheckpointMissing { seal: prev.seal, named_by: one.seal });
+        }
+        if let Some(broken) = one.broken {
+            self.broken(one.seal, broken, found);
+        }
+        (self.nameable, self.named) = (vec![link], true);
+    }
+
+    fn broken(&mut self, seal: i64, broken: Break, found: &mut Vec<Finding>) {
+        let Break { cause, known, found: there } = broken;
+        // The first of a chain that a version wrote which remembered nothing: there is nothing to remember from.
+        let is_upgrade = cause == BreakCause::NothingRemembered && !self.named;
+        if cause.is_loss() {
+            self.lost.push((there.seal, known.seal));
+        }
+        if !is_upgrade {
+            found.push(Finding::Broken { seal, broken });
+        }
+    }
+
+    fn look_for_doubts(&mut self, seal: &Seal, found: &mut Vec<Finding>) {
+        let doubtful = seal.events.lines().filter(|line| line.contains("\"doubt\":\""));
+        for event in doubtful.filter_map(|line| StoredEvent::parse(line).map(|(event, _)| event)) {
+            let Some(doubt) = event.doubt else { continue };
+            let named = Named { seal: seal.number, id: event.id, kind: event.kind, at: event.at.micros() };
+            match doubt {
+                Doubt::Forged => found.push(Finding::EventForged(named)),
+                Doubt::Repeated => found.push(Finding::EventRepeated(named)),
+                Doubt::Unattested => self.unattested.add(seal.at),
+            }
+        }
+        // Signed by nobody: it stands in the seal that it tells of.
+        if seal.count == 1 && seal.contents.contains(" audit-broken ") {
+            self.unknown_seals += unknown_seals(&seal.events);
+        }
+    }
+
+    fn link(&self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<Finding>) {
         let before = seal.number - 1;
         let (number, follows) = match &self.last {
             // Either will do: a wrong hash in the row before has been told of.
@@ -146,7 +234,7 @@ impl Verifier {
             return;
         }
         // What is not there may have been deleted because of its age: then the house signed that it was.
-        let pruned = signed.iter().any(|one| one.pruned && one.seal == before && one.hash.to_string() == seal.previous);
+        let pruned = signed.all().any(|one| one.pruned && one.seal == before && one.hash.to_string() == seal.previous);
         if !pruned {
             found.push(Finding::SealsMissing { from: number + 1, to: before });
         }
@@ -162,18 +250,59 @@ impl Verifier {
         self.signed
     }
 
-    /// After the last seal. `newest_signed` is the newest that any checkpoint, also one kept elsewhere, tells of.
-    pub fn finish(&self, newest_signed: i64, found: &mut Vec<Finding>) {
+    /// After the last seal. `newest_signed` is the newest that a checkpoint of the database tells of, `elsewhere` are
+    /// those that were kept.
+    pub fn finish(&self, newest_signed: i64, elsewhere: &[Signed], found: &mut Vec<Finding>) {
         let newest = self.newest();
-        if newest_signed > newest {
-            found.push(Finding::SealsMissing { from: newest + 1, to: newest_signed });
+        let mut missing = newest_signed.max(self.remembered().map_or(0, |kept| kept.head.seal));
+        for one in elsewhere.iter().filter(|one| one.seal > newest) {
+            match self.differing(one.seal) {
+                Finding::NotAsSigned { seal } => missing = missing.max(seal),
+                lost => found.push(lost),
+            }
+        }
+        if missing > newest {
+            found.push(Finding::SealsMissing { from: newest + 1, to: missing });
         }
         if let (Some((last, _)), Some(since)) = (&self.last, self.unsigned_since)
             && last.at.since(since) > LONGEST_UNSIGNED
         {
             found.push(Finding::Unsigned { from: self.signed + 1, to: newest });
         }
+        match self.memory {
+            Some(Memory::Kept(Remembered { signed, .. })) if signed.seal > self.pruned && !self.seen_signed => {
+                found.push(Finding::CheckpointReplaced { seal: signed.seal });
+            }
+            // Where no checkpoint names one, no version wrote here yet that remembers.
+            Some(Memory::Lost) if self.named => found.push(Finding::MemoryLost),
+            _ => {}
+        }
     }
+}
+
+impl Unattested {
+    fn add(&mut self, at: Timestamp) {
+        if self.events == 0 {
+            self.first_at = at.micros();
+        }
+        self.events += 1;
+        self.last_at = at.micros();
+    }
+}
+
+/// How many seals the break of a seal tells to be unknown.
+fn unknown_seals(events: &str) -> u64 {
+    #[derive(Deserialize)]
+    struct Told {
+        known: Link,
+        found: Link,
+    }
+    let Some((event, _)) = StoredEvent::parse(events.trim_end()) else { return 0 };
+    if event.reason != BreakCause::UnknownSeals.as_str() || event.doubt.is_some() {
+        return 0;
+    }
+    let told = event.detail.and_then(|detail| serde_json::from_str::<Told>(&detail).ok());
+    told.and_then(|told| u64::try_from(told.found.seal - told.known.seal).ok()).unwrap_or(0)
 }
 
 /// The seal's events against its list of contents; how many events there are.
@@ -235,179 +364,4 @@ fn tell_differences(seal: &Seal, entries: &[Option<Entry<'_>>], hashes: &[Hash],
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
-    const MINUTE: i64 = 60_000_000;
-
-    fn event(id: &str, at: i64) -> (StoredEvent, Option<Hash>) {
-        let kind = "sign-in".to_owned();
-        let event = StoredEvent { id: id.to_owned(), at: Timestamp(at), kind, ..StoredEvent::default() };
-        (event, None)
-    }
-
-    fn head(seal: &Seal) -> Head {
-        Head { number: seal.number, hash: seal.actual_hash(INSTANCE), at: seal.at }
-    }
-
-    /// Three seals, a minute apart, of three events each.
-    fn chain() -> Vec<Seal> {
-        let mut seals: Vec<Seal> = Vec::new();
-        for number in 1..=3 {
-            let before = seals.last().map_or(Head::NONE, head);
-            let at = |second: i64| number * MINUTE + second;
-            let events =
-                ["a", "b", "c"].iter().zip(0..).map(|(id, second)| event(&format!("{id}{number}"), at(second)));
-            seals.push(Seal::new(INSTANCE, &before, Timestamp(at(9)), events.collect(), String::new()));
-        }
-        seals
-    }
-
-    fn signed(seal: &Seal) -> Signed {
-        Signed { seal: seal.number, hash: seal.actual_hash(INSTANCE), pruned: false }
-    }
-
-    fn verify(seals: &[Seal], checkpoints: &[Signed]) -> Vec<Finding> {
-        let (mut verifier, mut found) = (Verifier::new(INSTANCE), Vec::new());
-        for seal in seals {
-            verifier.seal(seal, checkpoints, &mut found);
-        }
-        let newest = checkpoints.iter().map(|one| one.seal).max().unwrap_or(0);
-        verifier.finish(newest, &mut found);
-        found
-    }
-
-    fn named(seal: i64, id: &str, second: i64) -> Named {
-        Named { seal, id: id.to_owned(), kind: "sign-in".to_owned(), at: seal * MINUTE + second }
-    }
-
-    fn lines(seal: &Seal) -> Vec<String> {
-        seal.events.lines().map(|line| format!("{line}\n")).collect()
-    }
-
-    #[test]
-    fn a_chain_that_nobody_touched_has_no_findings() {
-        let seals = chain();
-        assert_eq!(verify(&seals, &[signed(&seals[1]), signed(&seals[2])]), []);
-        assert_eq!(verify(&[], &[]), []);
-    }
-
-    #[test]
-    fn a_changed_event_is_named_with_what_was_done_to_it() {
-        type Change = fn(&mut Vec<String>);
-        let cases: [(Change, Vec<Finding>); 7] = [
-            (|lines| lines[1] = lines[1].replace("sign-in", "sign-up"), vec![Finding::EventEdited(named(2, "b2", 1))]),
-            (|lines| drop(lines.remove(0)), vec![Finding::EventRemoved(named(2, "a2", 0))]),
-            (|lines| lines.swap(0, 1), vec![Finding::EventMoved(named(2, "a2", 0))]),
-            (
-                |lines| lines.insert(1, lines[2].clone()),
-                vec![Finding::EventMoved(named(2, "b2", 1)), Finding::EventInserted(named(2, "c2", 2))],
-            ),
-            (
-                |lines| lines.push("{\"id\":\"x\",\"at\":7,\"kind\":\"k\",\"outcome\":\"done\"}\n".to_owned()),
-                vec![Finding::EventInserted(Named { seal: 2, id: "x".to_owned(), kind: "k".to_owned(), at: 7 })],
-            ),
-            (
-                |lines| lines[2] = "nonsense\n".to_owned(),
-                vec![
-                    Finding::EventInserted(Named {
-                        seal: 2,
-                        id: "?".to_owned(),
-                        kind: "?".to_owned(),
-                        at: 2 * MINUTE + 9,
-                    }),
-                    Finding::EventRemoved(named(2, "c2", 2)),
-                ],
-            ),
-            (
-                Vec::clear,
-                vec![
-                    Finding::EventRemoved(named(2, "a2", 0)),
-                    Finding::EventRemoved(named(2, "b2", 1)),
-                    Finding::EventRemoved(named(2, "c2", 2)),
-                ],
-            ),
-        ];
-        for (number, (change, expected)) in cases.into_iter().enumerate() {
-            let mut seals = chain();
-            let mut changed = lines(&seals[1]);
-            change(&mut changed);
-            seals[1].events = changed.concat();
-            assert_eq!(verify(&seals, &[signed(&chain()[2])]), expected, "case {number}");
-        }
-    }
-
-    #[test]
-    fn a_changed_seal_is_found_at_itself_or_at_the_next() {
-        let of = |change: fn(&mut Seal)| {
-            let mut seals = chain();
-            change(&mut seals[1]);
-            verify(&seals, &[signed(&chain()[2])])
-        };
-        let edited = [Finding::SealEdited { seal: 2 }];
-        assert_eq!(of(|seal| seal.hash = "0".repeat(64)), edited);
-        assert_eq!(of(|seal| seal.at = Timestamp(1)), edited);
-        assert_eq!(of(|seal| seal.count = 2), edited);
-        assert_eq!(of(|seal| seal.contents.push_str("x\n")), edited, "told once");
-        let unlinked = |seal| Finding::SealUnlinked { seal };
-        let [edited] = edited;
-        assert_eq!(of(|seal| seal.previous = "0".repeat(64)), [edited, unlinked(2)]);
-        // Written anew with everything that hangs on it: the next seal names another.
-        assert_eq!(
-            of(|seal| *seal = Seal::new(INSTANCE, &head(&chain()[0]), seal.at, vec![event("z", 5)], String::new())),
-            [unlinked(3)]
-        );
-    }
-
-    #[test]
-    fn a_chain_written_anew_from_the_change_on_is_not_the_one_that_was_signed() {
-        let mut seals = chain();
-        let honest = signed(&seals[2]);
-        seals[1] = Seal::new(INSTANCE, &head(&seals[0]), seals[1].at, vec![event("z", 5)], String::new());
-        seals[2] = Seal::new(INSTANCE, &head(&seals[1]), seals[2].at, vec![event("y", 6)], String::new());
-        assert_eq!(verify(&seals, &[]), [], "without a signature nobody can tell");
-        assert_eq!(verify(&seals, &[honest]), [Finding::NotAsSigned { seal: 3 }]);
-    }
-
-    #[test]
-    fn what_is_missing_is_named_unless_the_house_signed_that_it_deleted_it() {
-        let seals = chain();
-        let newest = signed(&seals[2]);
-        assert_eq!(verify(&seals[..2], &[newest]), [Finding::SealsMissing { from: 3, to: 3 }]);
-        assert_eq!(
-            verify(&[seals[0].clone(), seals[2].clone()], &[newest]),
-            [Finding::SealsMissing { from: 2, to: 2 }]
-        );
-        assert_eq!(verify(&seals[2..], &[newest]), [Finding::SealsMissing { from: 1, to: 2 }]);
-        assert_eq!(verify(&seals[2..], &[newest, signed(&seals[1])]), [Finding::SealsMissing { from: 1, to: 2 }]);
-        let pruned = Signed { pruned: true, ..signed(&seals[1]) };
-        assert_eq!(verify(&seals[2..], &[newest, pruned]), []);
-        let other = Signed { pruned: true, seal: 2, hash: Hash::NONE };
-        assert_eq!(verify(&seals[2..], &[newest, other]), [Finding::SealsMissing { from: 1, to: 2 }]);
-        assert_eq!(verify(&[], &[newest]), [Finding::SealsMissing { from: 1, to: 3 }]);
-    }
-
-    #[test]
-    fn a_house_that_did_not_sign_for_long_is_told_of() {
-        let mut seals = chain();
-        for later in [20, 31] {
-            let at = Timestamp(later * MINUTE);
-            let before = head(&seals[seals.len() - 1]);
-            seals.push(Seal::new(INSTANCE, &before, at, vec![event("d", at.0)], String::new()));
-        }
-        assert_eq!(verify(&seals, &[]), [Finding::Unsigned { from: 1, to: 5 }]);
-        assert_eq!(verify(&seals, &[signed(&seals[2])]), [Finding::Unsigned { from: 4, to: 5 }]);
-        assert_eq!(verify(&seals, &[signed(&seals[3])]), [], "nobody was there to be told of");
-    }
-
-    #[test]
-    fn a_finding_reads_as_a_sentence() {
-        let edited = Finding::EventEdited(named(2, "b2", 1));
-        assert_eq!(edited.to_string(), "event edited: b2 (sign-in, at 1970-01-01T00:02:00.000001Z) in seal 2");
-        let json = serde_json::to_value(edited).expect("JSON");
-        assert_eq!((&json["finding"], &json["id"], &json["seal"]), (&"event-edited".into(), &"b2".into(), &2.into()));
-    }
-}
+mod tests;

@@ -145,6 +145,10 @@ fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
         let shown = names.map(|names| crate::domain::shown(&names, &code)).transpose();
         shown.map_err(|fault| rusqlite::Error::UserFunctionError(Box::new(fault)))
     })?;
+    connection.create_scalar_function("gatehouse_code", 2, flags, |call| {
+        let (key, text) = (call.get::<Option<String>>(0)?, call.get::<Option<String>>(1)?);
+        Ok(key.zip(text).map(|(key, text)| crate::tables::code(&key, &text)))
+    })?;
     connection
         .create_scalar_function("lower", 1, flags, |call| Ok(call.get::<Option<String>>(0)?.map(|text| lower(&text))))
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use model::audit::{AuditEvent, RequestId, StoredEvent};
-use model::{InstanceId, Timestamp, UserId};
+use model::audit::{RequestId, StoredEvent};
+use model::{InstanceId, Timestamp};
 use uuid::Uuid;
 
 use super::with_one_for_each;
@@ -14,7 +14,7 @@ macro_rules! select_events {
     ($rest:literal) => {
         concat!(
             "SELECT id, at, kind, outcome, reason, actor, application, user_id, token, session, login, address, \
-             user_agent, request, detail, earlier_address, earlier_user_agent FROM audit_events ",
+             user_agent, request, detail, earlier_address, earlier_user_agent, code FROM audit_events ",
             $rest
         )
     };
@@ -26,61 +26,70 @@ fn least_id(at: Timestamp) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }
 
+/// Lines that wait for their seal together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingBlock {
+    pub id: String,
+    pub first_at: Timestamp,
+    pub lines: String,
+    /// By which the sealer knows it for one of ours.
+    pub code: Option<String>,
+}
+
 impl Store {
-    pub fn insert_audit_event(&self, id: Uuid, event: &AuditEvent) -> Statement {
-        let (visitor, earlier) = (event.visitor.as_ref(), event.earlier.as_ref());
+    /// With the code by which the sealer knows it for one of ours.
+    pub fn insert_audit_event(&self, event: StoredEvent, code: Option<String>) -> Statement {
         self.bound(
             "INSERT INTO audit_events (instance, id, at, kind, outcome, reason, actor, application, user_id, token, \
-             session, address, user_agent, request, detail, login, earlier_address, earlier_user_agent) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+             session, address, user_agent, request, detail, login, earlier_address, earlier_user_agent, code) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
             values![
-                id,
+                event.id,
                 event.at.micros(),
-                event.kind.as_str(),
-                event.outcome.as_str(),
+                event.kind,
+                event.outcome,
                 event.reason,
-                event.actor.as_deref(),
-                event.application.as_deref(),
-                event.user.map(|UserId(user)| user),
-                event.token.as_deref(),
-                event.session.as_deref(),
-                visitor.map(|visitor| visitor.address.to_string()),
-                visitor.and_then(|visitor| visitor.user_agent.as_deref()),
-                visitor.map(|visitor| visitor.request.to_string()),
-                event.detail.as_deref(),
-                event.login.as_deref(),
-                earlier.map(|origin| origin.address.to_string()),
-                earlier.and_then(|origin| origin.user_agent.as_deref())
+                event.actor,
+                event.application,
+                event.user,
+                event.token,
+                event.session,
+                event.address,
+                event.user_agent,
+                event.request,
+                event.detail,
+                event.login,
+                event.earlier_address,
+                event.earlier_user_agent,
+                code
             ],
         )
         .expect(1)
     }
 
-    /// Events that tell of no change, one JSON object a line; `id` begins with the time of writing.
-    pub fn insert_audit_block(
-        &self,
-        id: Uuid,
-        (first_at, last_at): (Timestamp, Timestamp),
-        events: String,
-    ) -> Statement {
+    /// Events that tell of no change, one JSON object a line; the id begins with the time of writing.
+    pub fn insert_audit_block(&self, block: WaitingBlock, last_at: Timestamp) -> Statement {
         self.bound(
-            "INSERT INTO audit_blocks (instance, id, first_at, last_at, events) VALUES ($1, $2, $3, $4, $5)",
-            values![id, first_at.micros(), last_at.micros(), events],
+            "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) VALUES ($1, $2, $3, $4, $5, $6)",
+            values![block.id, block.first_at.micros(), last_at.micros(), block.lines, block.code],
         )
         .expect(1)
     }
 
-    /// The oldest rows that wait for their seal.
-    pub async fn unsealed_events(&self, limit: u32) -> Result<Vec<StoredEvent>, Fault> {
+    /// The oldest rows that wait for their seal, each with its code.
+    pub async fn unsealed_events(&self, limit: u32) -> Result<Vec<(StoredEvent, Option<String>)>, Fault> {
         let sql = select_events!("WHERE instance = $1 ORDER BY id LIMIT $2");
-        self.rows(sql, values![limit]).await?.iter().map(read).collect()
+        self.rows(sql, values![limit]).await?.iter().map(|row| Ok((read(row)?, row.opt_text(17)?))).collect()
     }
 
-    /// The oldest blocks that wait for their seal: id, first time, lines.
-    pub async fn unsealed_blocks(&self, limit: u32) -> Result<Vec<(String, Timestamp, String)>, Fault> {
-        let sql = "SELECT id, first_at, events FROM audit_blocks WHERE instance = $1 ORDER BY id LIMIT $2";
-        let rows = self.rows(sql, values![limit]).await?;
-        rows.iter().map(|row| Ok((row.text(0)?, row.time(1)?, row.text(2)?))).collect()
+    /// The oldest blocks that wait for their seal.
+    pub async fn unsealed_blocks(&self, limit: u32) -> Result<Vec<WaitingBlock>, Fault> {
+        let sql = "SELECT id, first_at, events, code FROM audit_blocks WHERE instance = $1 ORDER BY id LIMIT $2";
+        let block = |row: &Row| {
+            let (id, first_at) = (row.text(0)?, row.time(1)?);
+            Ok(WaitingBlock { id, first_at, lines: row.text(2)?, code: row.opt_text(3)? })
+        };
+        self.rows(sql, values![limit]).await?.iter().map(block).collect()
     }
 
     /// Guarded: each of them still waits. Two that seal at once cannot both take an event.
@@ -150,7 +159,7 @@ pub fn lines_of(id: &str, first_at: Timestamp, lines: &str) -> Vec<StoredEvent> 
     lines
         .lines()
         .enumerate()
-        .map(|(number, line)| StoredEvent { id: format!("{id}.{number}"), ..event(line) })
+        .map(|(number, line)| StoredEvent { id: format!("{id}.{number}"), doubt: None, ..event(line) })
         .collect()
 }
 
@@ -188,6 +197,7 @@ fn read(row: &Row) -> Result<StoredEvent, Fault> {
         address: row.opt_text(11)?,
         user_agent: row.opt_text(12)?,
         request: row.opt_text(13)?,
+        doubt: None,
         detail: row.opt_text(14)?,
         earlier_address: row.opt_text(15)?,
         earlier_user_agent: row.opt_text(16)?,

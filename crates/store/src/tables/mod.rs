@@ -22,11 +22,13 @@ mod second_factors;
 mod standing;
 mod users;
 
+pub(crate) use api_sessions::code;
 pub use api_sessions::{
     ApiSessionRow, AskingForSeat, ClosedApiSession, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen,
+    session_closed_code,
 };
 pub use applications::NewSecret;
-pub use audit::lines_of;
+pub use audit::{WaitingBlock, lines_of};
 pub use changes::{Change, ChangeKind, FeedEnd, Mark};
 pub use consents::Connection;
 pub use identity_sessions::SignInRow;
@@ -36,7 +38,7 @@ pub use legacy_uses::LegacyTotal;
 pub use reference_tokens::TokensOf;
 pub use roles::Role;
 pub use sealed::{SealedColumn, SealedRow};
-pub use seals::{MOST_PEOPLE_ASKED, StoredAuditKey};
+pub use seals::{MOST_PEOPLE_ASKED, MemoryRow, StoredAuditKey, StoredMemory};
 pub use second_factors::{AuthenticatorApp, StoredPasskey};
 pub use standing::TokenNames;
 pub use users::{NewUser, UserRow};

@@ -8,6 +8,7 @@ pub enum SealedColumn {
     RootSecret,
     SigningKey,
     AuditKey,
+    AuditMemory,
     AuthenticatorApp,
 }
 
@@ -20,7 +21,8 @@ pub struct SealedRow {
 
 impl SealedColumn {
     /// The root secret comes first: which key it is under says which one an instance seals under.
-    pub const ALL: [Self; 4] = [Self::RootSecret, Self::SigningKey, Self::AuditKey, Self::AuthenticatorApp];
+    pub const ALL: [Self; 5] =
+        [Self::RootSecret, Self::SigningKey, Self::AuditKey, Self::AuditMemory, Self::AuthenticatorApp];
 
     /// Table and column.
     pub const fn place(self) -> (&'static str, &'static str) {
@@ -28,6 +30,7 @@ impl SealedColumn {
             Self::RootSecret => ("instances", "root_secret"),
             Self::SigningKey => ("signing_keys", "private_key"),
             Self::AuditKey => ("audit_keys", "private_key"),
+            Self::AuditMemory => ("audit_memory", "secret"),
             Self::AuthenticatorApp => ("authenticator_apps", "sealed_secret"),
         }
     }
@@ -36,6 +39,7 @@ impl SealedColumn {
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::RootSecret => ("id", "id"),
+            Self::AuditMemory => ("instance", "instance"),
             Self::SigningKey | Self::AuditKey => ("instance", "kid"),
             Self::AuthenticatorApp => ("instance", "user_id"),
         }

@@ -1,8 +1,10 @@
 //! The chain of the audit: seals, the keys of the people in them, and the checkpoints that sign them.
 
 use model::audit::RequestId;
-use model::audit::chain::{Hash, Head, Seal};
+use model::audit::chain::{Entry, Hash, Head, Seal};
 use model::{Timestamp, UserId};
+
+use std::collections::HashSet;
 
 use super::audit::around;
 use super::{damaged, with_one_for_each};
@@ -15,6 +17,28 @@ pub struct StoredAuditKey {
     pub created_at: Timestamp,
     /// Absent: it signs.
     pub replaced_at: Option<Timestamp>,
+}
+
+/// What is remembered of a chain as kept, and the chain that stands beside it, all of one time.
+pub struct StoredMemory {
+    pub row: Option<MemoryRow>,
+    /// The newest seal, and the number of the oldest.
+    pub head: Head,
+    pub oldest: i64,
+    /// Of the seal that is remembered as the newest, of the newest checkpoint that is remembered, and of the seal that
+    /// was asked for.
+    pub remembered_head: Option<Hash>,
+    pub remembered_checkpoint: Option<String>,
+    pub asked: Option<Hash>,
+}
+
+pub struct MemoryRow {
+    pub secret: Vec<u8>,
+    pub version: i64,
+    /// Numbers; see [`model::audit::Remembered`].
+    pub head: i64,
+    pub signed: i64,
+    pub remembered: Vec<u8>,
 }
 
 /// People whose keys one look may ask for.
@@ -48,6 +72,11 @@ fn read(row: &Row) -> Result<Seal, Fault> {
     })
 }
 
+/// The id by which an event waited: its own, or that of its block.
+fn waited_as(id: &str) -> &str {
+    id.split_once('.').map_or(id, |(block, _)| block)
+}
+
 impl Store {
     /// The newest seal.
     pub async fn audit_head(&self) -> Result<Head, Fault> {
@@ -57,13 +86,94 @@ impl Store {
         Ok(Head { number: row.int(0)?, hash, at: row.time(2)? })
     }
 
-    /// Guarded: nobody else put a seal behind the same head.
-    pub fn insert_seal(&self, seal: Seal) -> Statement {
+    /// What is remembered and what is there, with the seal of a number. One question: what another node seals meanwhile
+    /// must not look like a chain that was changed.
+    pub async fn audit_memory(&self, asked: i64) -> Result<StoredMemory, Fault> {
+        let sql = "SELECT m.secret, m.version, m.head, m.signed, m.remembered, h.number, h.hash, h.at, r.hash, c.jws, \
+                   a.hash, (SELECT MIN(number) FROM audit_seals WHERE instance = $1) \
+                   FROM instances i LEFT JOIN audit_memory m ON m.instance = i.id \
+                   LEFT JOIN audit_seals h ON h.instance = i.id \
+                   AND h.number = (SELECT MAX(number) FROM audit_seals WHERE instance = $1) \
+                   LEFT JOIN audit_seals r ON r.instance = i.id AND r.number = m.head \
+                   LEFT JOIN audit_checkpoints c ON c.instance = i.id AND c.number = m.signed \
+                   LEFT JOIN audit_seals a ON a.instance = i.id AND a.number = $2 WHERE i.id = $1";
+        let row = self.row(sql, values![asked]).await?.ok_or_else(|| damaged("the instance is gone"))?;
+        let memory = match row.opt_bytes(0)? {
+            None => None,
+            Some(secret) => {
+                let (version, head, signed) = (row.int(1)?, row.int(2)?, row.int(3)?);
+                Some(MemoryRow { secret, version, head, signed, remembered: row.bytes(4)? })
+            }
+        };
+        // A hash that does not read back is no hash of ours: as if it were another.
+        let hash = |column| Ok::<_, Fault>(row.opt_text(column)?.and_then(|text| Hash::parse(&text)));
+        let head = match row.opt_int(5)? {
+            None => Head::NONE,
+            Some(number) => Head { number, hash: hash(6)?.unwrap_or(Hash::NONE), at: row.time(7)? },
+        };
+        Ok(StoredMemory {
+            row: memory,
+            head,
+            oldest: row.opt_int(11)?.unwrap_or(1),
+            remembered_head: hash(8)?,
+            remembered_checkpoint: row.opt_text(9)?,
+            asked: hash(10)?,
+        })
+    }
+
+    /// Guarded: there is none yet.
+    pub fn insert_audit_memory(&self, row: MemoryRow) -> Statement {
+        self.bound(
+            "INSERT INTO audit_memory (instance, secret, version, head, signed, remembered) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            values![row.secret, row.version, row.head, row.signed, row.remembered],
+        )
+        .expect(1)
+    }
+
+    /// Guarded by the version that was read.
+    pub fn update_audit_memory(&self, read: i64, (head, signed): (i64, i64), remembered: Vec<u8>) -> Statement {
+        self.bound(
+            "UPDATE audit_memory SET version = version + 1, head = $3, signed = $4, remembered = $5 \
+             WHERE instance = $1 AND version = $2",
+            values![read, head, signed, remembered],
+        )
+        .expect(1)
+    }
+
+    /// Guarded by the version that was read.
+    pub fn delete_audit_memory(&self, read: i64) -> Statement {
+        self.bound("DELETE FROM audit_memory WHERE instance = $1 AND version = $2", values![read]).expect(1)
+    }
+
+    /// The secret's place in [`Self::audit_memory`] alone.
+    pub async fn audit_secret(&self) -> Result<Option<Vec<u8>>, Fault> {
+        let sql = "SELECT secret FROM audit_memory WHERE instance = $1";
+        Ok(self.row(sql, vec![]).await?.map(|row| row.bytes(0)).transpose()?)
+    }
+
+    /// Of these ids of rows and blocks, those that are in seals already.
+    pub async fn sealed_before(&self, ids: &[&str]) -> Result<HashSet<String>, Fault> {
+        let (Some(least), Some(greatest)) = (ids.iter().min(), ids.iter().max()) else { return Ok(HashSet::new()) };
+        let sql = "SELECT contents FROM audit_seals WHERE instance = $1 AND last_id >= $2 AND first_id <= $3";
+        let wanted: HashSet<&str> = ids.iter().copied().collect();
+        let mut found = HashSet::new();
+        for row in self.rows(sql, values![*least, *greatest]).await? {
+            let contents = row.text(0)?;
+            let sealed = contents.lines().filter_map(Entry::parse).map(|entry| waited_as(entry.id));
+            found.extend(sealed.filter(|id| wanted.contains(id)).map(str::to_owned));
+        }
+        Ok(found)
+    }
+
+    /// Guarded: nobody else put a seal behind the same head. `ids`: the lowest and the highest of what waited.
+    pub fn insert_seal(&self, seal: Seal, ids: Option<(&str, &str)>) -> Statement {
         let bytes = seal.bytes();
+        let (first, last) = ids.unzip();
         self.bound(
             "INSERT INTO audit_seals (instance, number, at, first_at, last_at, events_count, bytes, previous, hash, \
-             contents, events, people) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
-             ON CONFLICT DO NOTHING",
+             contents, events, people, first_id, last_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
             values![
                 seal.number,
                 seal.at.micros(),
@@ -75,7 +185,9 @@ impl Store {
                 seal.hash,
                 seal.contents,
                 seal.events,
-                seal.people
+                seal.people,
+                first,
+                last
             ],
         )
         .expect(1)
@@ -180,10 +292,11 @@ impl Store {
         batch
     }
 
-    /// The first of a number stays: several nodes may sign the same.
+    /// In the place of what is there: two nodes do not sign at once, for one of them remembers first.
     pub fn insert_checkpoint(&self, number: i64, at: Timestamp, jws: &str) -> Statement {
         self.bound(
-            "INSERT INTO audit_checkpoints (instance, number, at, jws) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO audit_checkpoints (instance, number, at, jws) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (instance, number) DO UPDATE SET at = excluded.at, jws = excluded.jws",
             values![number, at.micros(), jws],
         )
     }

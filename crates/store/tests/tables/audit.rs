@@ -9,7 +9,7 @@ use model::link::LinkPurpose;
 use model::two_step::RecoveryCode;
 use model::{InstanceId, Timestamp};
 use oauth::secret::Presented;
-use store::{Batch, Outcome, Store, lines_of};
+use store::{Batch, MemoryRow, Outcome, Store, WaitingBlock, lines_of};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -20,6 +20,8 @@ on_both! {
     the_next_seal_is_put_behind_the_newest_once
     what_waits_is_taken_by_one_only
     seals_are_found_by_number_time_and_request
+    what_is_remembered_is_read_with_the_chain_and_written_once
+    what_is_sealed_is_found_by_its_id
     old_seals_go_and_a_checkpoint_stays_in_their_place
     a_person_has_one_key_until_it_is_erased
     a_checkpoint_key_is_replaced_by_one_of_two
@@ -55,7 +57,7 @@ async fn chain(store: &Store) -> Vec<Seal> {
     for at in [NOW, LATER, MUCH_LATER] {
         let before = seals.last().map_or(Head::NONE, |seal| head(seal, *store.instance()));
         let seal = sealed(store, &before, at);
-        done(store, store.insert_seal(seal.clone())).await;
+        done(store, store.insert_seal(seal.clone(), None)).await;
         seals.push(seal);
     }
     seals
@@ -67,7 +69,7 @@ async fn the_next_seal_is_put_behind_the_newest_once(place: Place) {
     assert_eq!(here.audit_head().await.expect("no fault"), Head::NONE);
     let seals = chain(here).await;
     assert_eq!(here.audit_head().await.expect("no fault"), head(&seals[2], *here.instance()));
-    refused(here, here.insert_seal(seals[2].clone())).await;
+    refused(here, here.insert_seal(seals[2].clone(), None)).await;
     assert_eq!(here.seals_after(0, 10).await.expect("no fault"), seals);
     assert_eq!(there.audit_head().await.expect("no fault"), Head::NONE, "a chain is of one instance");
 }
@@ -77,15 +79,19 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
     let store = &house.here;
     let event = AuditEvent::done(NOW, AuditKind::SignIn, &visitor(RequestId::new(NOW, 1, 1)));
     // More than one statement takes at once.
-    let batch: Vec<_> = (0..300).map(|number| store.insert_audit_event(id(number), &event)).collect();
+    let batch: Vec<_> = (0..300)
+        .map(|number| store.insert_audit_event(event.stored(id(number)), Some(format!("code {number}"))))
+        .collect();
     assert_eq!(store.commit(batch.into()).await.expect("no fault"), Outcome::Committed);
-    done(store, store.insert_audit_block(id(999), (NOW, LATER), "x\n".to_owned())).await;
+    let block = WaitingBlock { id: id(999).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
+    done(store, store.insert_audit_block(block.clone(), LATER)).await;
     let waiting = async || store.database().instances_with_unsealed_events().await.expect("no fault");
     assert_eq!(waiting().await, [*store.instance()]);
     assert_eq!(store.unsealed_events(10).await.expect("no fault").len(), 10);
     let events = store.unsealed_events(1000).await.expect("no fault");
     assert_eq!(events.len(), 300);
-    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(events[7], (event.stored(id(7)), Some("code 7".to_owned())), "as it was written, with its code");
+    let ids: Vec<&str> = events.iter().map(|(event, _)| event.id.as_str()).collect();
     assert_eq!(ids, (0..300).map(|number| id(number).to_string()).collect::<Vec<_>>(), "the oldest first");
 
     done(store, store.take_unsealed_events(&ids[..1]).remove(0)).await;
@@ -101,14 +107,14 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
     assert!(store.unsealed_events(10).await.expect("no fault").is_empty());
 
     let blocks = store.unsealed_blocks(10).await.expect("no fault");
-    assert_eq!(blocks, [(id(999).to_string(), NOW, "x\n".to_owned())]);
-    let lines = lines_of(&blocks[0].0, blocks[0].1, &blocks[0].2);
+    assert_eq!(blocks, [block]);
+    let lines = lines_of(&blocks[0].id, blocks[0].first_at, &blocks[0].lines);
     assert_eq!(
         (lines[0].kind.as_str(), lines[0].at, lines[0].id.as_str()),
         ("unreadable", NOW, &*format!("{}.0", id(999)))
     );
-    done(store, store.take_unsealed_block(&blocks[0].0)).await;
-    refused(store, store.take_unsealed_block(&blocks[0].0)).await;
+    done(store, store.take_unsealed_block(&blocks[0].id)).await;
+    refused(store, store.take_unsealed_block(&blocks[0].id)).await;
     assert!(waiting().await.is_empty());
 }
 
@@ -129,6 +135,65 @@ async fn seals_are_found_by_number_time_and_request(place: Place) {
     assert_eq!(store.audit_trail().await.expect("no fault").len(), 3);
 }
 
+async fn what_is_remembered_is_read_with_the_chain_and_written_once(place: Place) {
+    let house = house(&place).await;
+    let (store, there) = (&house.here, &house.there);
+    let read = async |asked| store.audit_memory(asked).await.expect("no fault");
+    let nothing = read(0).await;
+    assert!(nothing.row.is_none() && nothing.remembered_head.is_none() && nothing.remembered_checkpoint.is_none());
+    assert_eq!((nothing.head, nothing.oldest), (Head::NONE, 1));
+
+    let seals = chain(store).await;
+    done(store, store.insert_checkpoint(1, NOW, "first")).await;
+    let row = |remembered| MemoryRow { secret: vec![7], version: 0, head: 2, signed: 1, remembered };
+    done(store, store.insert_audit_memory(row(vec![1]))).await;
+    refused(store, store.insert_audit_memory(row(vec![2]))).await;
+    let kept = read(1).await;
+    let hash = |number: usize| Some(seals[number].actual_hash(*store.instance()));
+    assert_eq!((kept.head, kept.oldest), (head(&seals[2], *store.instance()), 1));
+    assert_eq!((kept.remembered_head, kept.asked), (hash(1), hash(0)));
+    assert_eq!(kept.remembered_checkpoint.as_deref(), Some("first"));
+    assert_eq!(store.audit_secret().await.expect("no fault"), Some(vec![7]));
+    assert_eq!(there.audit_secret().await.expect("no fault"), None, "of another instance");
+
+    refused(store, store.update_audit_memory(1, (3, 3), vec![3])).await;
+    refused(there, there.update_audit_memory(0, (3, 3), vec![3])).await;
+    done(store, store.update_audit_memory(0, (3, 3), vec![3])).await;
+    refused(store, store.update_audit_memory(0, (3, 3), vec![4])).await;
+    let kept = read(9).await;
+    assert_eq!((kept.remembered_head, kept.remembered_checkpoint, kept.asked), (hash(2), None, None));
+    let row = kept.row.expect("it is kept");
+    assert_eq!((row.version, row.head, row.signed, row.remembered), (1, 3, 3, vec![3]));
+    refused(store, store.delete_audit_memory(0)).await;
+    done(store, store.delete_audit_memory(1)).await;
+    assert!(read(0).await.row.is_none());
+}
+
+async fn what_is_sealed_is_found_by_its_id(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let event = |id: String| (StoredEvent { id, at: NOW, kind: "k".to_owned(), ..StoredEvent::default() }, None);
+    let (one, three, block) = (id(1).to_string(), id(3).to_string(), id(2).to_string());
+    let events =
+        vec![event(one.clone()), event(format!("{block}.0")), event(format!("{block}.1")), event(three.clone())];
+    let first = Seal::new(*store.instance(), &Head::NONE, NOW, events, String::new());
+    let before = head(&first, *store.instance());
+    done(store, store.insert_seal(first, Some((&one, &three)))).await;
+    // Of calls: they never waited.
+    let calls = Seal::new(*store.instance(), &before, NOW, vec![event(format!("{}.0", id(4)))], String::new());
+    done(store, store.insert_seal(calls, None)).await;
+
+    let sealed = async |store: &Store, ids: &[String]| {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        BTreeSet::from_iter(store.sealed_before(&ids).await.expect("no fault"))
+    };
+    let ids: Vec<String> = (0..6).map(|number| id(number).to_string()).collect();
+    assert_eq!(sealed(store, &ids).await, BTreeSet::from([one.clone(), block, three]));
+    assert!(sealed(store, &ids[4..]).await.is_empty());
+    assert!(sealed(store, &[]).await.is_empty());
+    assert!(sealed(&house.there, &ids).await.is_empty(), "of another instance");
+}
+
 async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
     let house = house(&place).await;
     let (store, there) = (&house.here, &house.there);
@@ -139,7 +204,7 @@ async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
     done(store, store.insert_checkpoint(1, LATER, "second")).await;
     done(store, store.insert_checkpoint(3, LATER, "third")).await;
     let all = async || store.checkpoints(0, 9).await.expect("no fault");
-    assert_eq!(all().await, [(1, "first".to_owned()), (3, "third".to_owned())], "the first of a number stays");
+    assert_eq!(all().await, [(1, "second".to_owned()), (3, "third".to_owned())], "in the place of what was there");
     assert_eq!(store.newest_checkpoint().await.expect("no fault"), Some((3, LATER, "third".to_owned())));
     assert_eq!(store.signed_from(2).await.expect("no fault"), Some(3));
     assert_eq!(store.signed_from(4).await.expect("no fault"), None);

@@ -6,7 +6,7 @@ use model::audit::{AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visito
 use model::keys::KeyTimes;
 use model::{InstanceSettings, Timestamp};
 use oauth::jose::Algorithm;
-use store::{Batch, Change, ChangeKind, Mark, Outcome, Store, statement};
+use store::{Batch, Change, ChangeKind, Mark, Outcome, Store, WaitingBlock, statement};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -291,15 +291,16 @@ async fn audit_events_read_back_oldest_first(place: Place) {
     full.login = Some("eve".to_owned());
     full.earlier = Some(Origin { address: [192, 0, 2, 7].into(), user_agent: Some("curl".into()) });
     let bare = AuditEvent { visitor: None, ..AuditEvent::done(NOW, AuditKind::KeyRotated, &visitor) };
-    done(&house.here, house.here.insert_audit_event(id(1), &full)).await;
-    done(&house.here, house.here.insert_audit_event(id(2), &bare)).await;
+    done(&house.here, house.here.insert_audit_event(full.stored(id(1)), None)).await;
+    done(&house.here, house.here.insert_audit_event(bare.stored(id(2)), None)).await;
     let mut lines = Vec::new();
     for event in [&bare, &full] {
         event.write_line(&mut lines);
         lines.push(b'\n');
     }
     let lines = String::from_utf8(lines).expect("JSON");
-    done(&house.here, house.here.insert_audit_block(id(3), (NOW, LATER), lines)).await;
+    let block = WaitingBlock { id: id(3).to_string(), first_at: NOW, lines, code: None };
+    done(&house.here, house.here.insert_audit_block(block, LATER)).await;
 
     let trail = house.here.audit_trail().await.expect("no fault");
     let kinds: Vec<_> = trail.iter().map(|event| (event.kind.as_str(), event.reason.as_str())).collect();
@@ -324,6 +325,6 @@ async fn audit_events_read_back_oldest_first(place: Place) {
     let of_request = house.here.audit_events_of(RequestId::new(NOW, 1, 255)).await.expect("no fault");
     assert_eq!(of_request, trail[2..]);
     assert!(house.here.audit_events_of(RequestId::new(NOW, 1, 256)).await.expect("no fault").is_empty());
-    let again = house.here.commit(Batch::new().with(house.here.insert_audit_event(id(1), &full))).await;
+    let again = house.here.commit(Batch::new().with(house.here.insert_audit_event(full.stored(id(1)), None))).await;
     assert!(again.is_err(), "an event is written once");
 }

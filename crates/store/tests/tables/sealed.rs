@@ -16,8 +16,9 @@ crate::on_both! {
 
 /// Columns of bytes that need no key to be read: digests, pictures, what is public, and the keys of persons in the audit,
 /// which erasing deletes.
-const NOT_SEALED: [(&str, &str); 13] = [
+const NOT_SEALED: [(&str, &str); 14] = [
     ("application_secrets", "digest"),
+    ("audit_memory", "remembered"),
     ("audit_people", "key"),
     ("authorizations", "code_digest"),
     ("email_changes", "new_digest"),
@@ -56,7 +57,9 @@ async fn fill(store: &Store) {
     let sql = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
                VALUES ($1, 'k', 'ES256', $2, 0, 0)";
     let audit = "INSERT INTO audit_keys (instance, kid, private_key, created_at) VALUES ($1, 'a', $2, 0)";
-    for (sql, sealed) in [(sql, vec![2_u8]), (audit, vec![3])] {
+    let memory = "INSERT INTO audit_memory (instance, secret, version, head, signed, remembered) \
+                  VALUES ($1, $2, 0, 0, 0, $2)";
+    for (sql, sealed) in [(sql, vec![2_u8]), (audit, vec![3]), (memory, vec![5])] {
         done(store, store::statement(sql, store::values![store.instance().0, sealed])).await;
     }
     done(store, store.insert_authenticator_app(alice.id, (vec![4], 1), NOW)).await;
@@ -69,7 +72,7 @@ async fn all(store: &Store, column: SealedColumn) -> Vec<SealedRow> {
 async fn sealed_rows_of_an_instance_read_back_page_by_page(place: Place) {
     let house = house(&place).await;
     fill(&house.here).await;
-    for (column, sealed) in SealedColumn::ALL.into_iter().zip([vec![1, 2, 3], vec![2], vec![3], vec![4]]) {
+    for (column, sealed) in SealedColumn::ALL.into_iter().zip([vec![1, 2, 3], vec![2], vec![3], vec![5], vec![4]]) {
         let rows = all(&house.here, column).await;
         assert_eq!(rows.iter().map(|row| row.sealed.clone()).collect::<Vec<_>>(), [sealed], "{column:?}");
         let after = house.here.sealed_after(column, &rows[0].key, 100).await.expect("no fault");

@@ -3,7 +3,7 @@
 use flows::admin::AuditedEvent;
 use flows::audit::{Export, Format, Place, Span, Wanted};
 use http::Method;
-use model::audit::{AuditKind, AuditOutcome};
+use model::audit::{AuditKind, AuditOutcome, Doubt};
 use model::{Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,9 @@ pub(super) struct EventEntry {
     earlier_user_agent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<String>,
+    /// Why the audit does not vouch for the event: `unattested`, `forged` or `repeated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubt: Option<&'static str>,
     /// What only this kind has.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<serde_json::Value>,
@@ -90,6 +93,7 @@ impl From<AuditedEvent> for EventEntry {
             earlier_address: event.earlier_address,
             earlier_user_agent: event.earlier_user_agent,
             request: event.request,
+            doubt: event.doubt.map(Doubt::as_str),
             detail: event.detail.and_then(|text| serde_json::from_str(&text).ok()),
         }
     }
@@ -195,6 +199,10 @@ struct Verification {
     events: u64,
     /// Events about persons who were erased.
     erased: u64,
+    /// Events without a code of this installation: written by a version before this one, or by somebody else.
+    unattested: u64,
+    /// Whether all that was found is that the database lost its newest seals, and that the chain says so.
+    only_broken: bool,
     /// The newest seal.
     newest: i64,
     /// The newest seal that a signature covers.
@@ -210,12 +218,14 @@ struct Verification {
 async fn verify(mut desk: Desk, (): ()) -> Outcome<Plain<Verification>> {
     let manager = desk.manager.clone();
     let (office, _) = desk.open();
-    let verdict = office.book(manager.master()).verify(None, |_, _| {}).await??;
+    let verdict = office.book(manager.master()).verify(&[], |_, _| {}).await??;
     Ok(Plain(Verification {
         whole: verdict.is_whole(),
         seals: verdict.seals,
         events: verdict.events,
         erased: verdict.erased,
+        unattested: verdict.unattested.events,
+        only_broken: verdict.is_only_broken(),
         newest: verdict.newest,
         signed: verdict.signed,
         waiting: verdict.waiting,

@@ -133,18 +133,21 @@ pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
 
 async fn verified(at_desk: &mut AtDesk) -> Answered {
     let manager = Arc::clone(&at_desk.manager);
-    let verdict = match manager.office().book(manager.master()).verify(None, |_, _| {}).await? {
+    let verdict = match manager.office().book(manager.master()).verify(&[], |_, _| {}).await? {
         Ok(verdict) => verdict,
         Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal))),
     };
     let mut parts = vec![Part::Facts(vec![
         ("Events", Cell::text(verdict.events.to_string())),
         ("Of persons who were erased", Cell::text(verdict.erased.to_string())),
+        ("Written without a code", Cell::text(verdict.unattested.events.to_string())),
         ("Seals", Cell::text(verdict.seals.to_string())),
         ("Signed up to seal", Cell::text(format!("{} of {}", verdict.signed, verdict.newest))),
     ])];
     parts.push(Part::Text(if verdict.is_whole() {
         "Nothing was edited, removed, inserted or moved.".to_owned()
+    } else if verdict.is_only_broken() {
+        "The database lost its newest seals, and the audit goes on behind a break.".to_owned()
     } else {
         format!("Somebody changed it: {} findings.", verdict.findings.len() + verdict.more)
     }));

@@ -27,6 +27,7 @@ async fn the_main_job_is_sealed_and_signed(house: TestHouse) {
     house.seal().await;
     let verdict = house.verify_audit().await;
     assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    assert_eq!((verdict.unattested.events, verdict.unknown_seals, verdict.remembered_since), (0, 0, None));
     assert!(verdict.events > 5 && verdict.signed == verdict.newest, "{} {}", verdict.signed, verdict.newest);
 
     // Nothing new: nothing to sign.

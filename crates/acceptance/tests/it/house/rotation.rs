@@ -99,7 +99,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     let last = Tokens::read(&house.app(FIRST).refresh(refreshed.refresh()).await);
     assert_eq!(house.client().call_api(&last.access).await.status, 200);
     house.seal().await;
-    let verdict = house.office().await.book(&new()).verify(None, |_, _| ()).await;
+    let verdict = house.office().await.book(&new()).verify(&[], |_, _| ()).await;
     assert!(verdict.expect("no fault").expect("no checkpoint was given").is_whole(), "the audit's keys open, too");
     let told = house.audit().await;
     let told = told.iter().filter(|row| row.columns.iter().any(|text| text.contains("rotate-master-key")));

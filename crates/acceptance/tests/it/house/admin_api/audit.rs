@@ -182,7 +182,7 @@ async fn fill(store: &Store, now: model::Timestamp) {
             };
             let seal = Seal::new(instance, &head, now, vec![(event, None)], String::new());
             head = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
-            batch.push(store.insert_seal(seal));
+            batch.push(store.insert_seal(seal, None));
         }
         let outcome = store.commit(batch).await.expect("the database answers");
         filled += usize::from(outcome == Outcome::Committed);

@@ -1,0 +1,73 @@
+//! Checkpoints on their way out of the house: whoever keeps them where the house cannot change them finds also a chain that was
+//! put back together with all that is remembered of it.
+
+use model::audit::chain::Hash;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+/// Checkpoints that may wait. More are dropped: each vouches for all before it, and sealing waits for nobody.
+const MOST_WAITING: usize = 1024;
+
+/// A checkpoint for whoever keeps it elsewhere.
+#[derive(Clone, Debug)]
+pub struct PublishedCheckpoint {
+    /// The name of the instance.
+    pub instance: String,
+    pub seal: i64,
+    /// Of that seal.
+    pub hash: Hash,
+    pub jws: String,
+}
+
+/// Where checkpoints are announced. Nobody need be there to read.
+#[derive(Default)]
+pub(crate) struct Noticeboard(Mutex<Option<mpsc::Sender<PublishedCheckpoint>>>);
+
+impl Noticeboard {
+    pub(crate) fn open(&self) -> mpsc::Receiver<PublishedCheckpoint> {
+        let (sender, waiting) = mpsc::channel(MOST_WAITING);
+        *self.0.lock() = Some(sender);
+        waiting
+    }
+
+    /// The reader sees the end when it has read what waits.
+    pub(crate) fn close(&self) {
+        self.0.lock().take();
+    }
+
+    pub(super) fn put(&self, checkpoint: PublishedCheckpoint) {
+        let Some(sender) = &*self.0.lock() else { return };
+        if let Err(mpsc::error::TrySendError::Full(lost)) = sender.try_send(checkpoint) {
+            tracing::error!(
+                instance = lost.instance,
+                seal = lost.seal,
+                "too many checkpoints wait: one is not published"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn checkpoints_wait_up_to_a_bound_and_only_for_a_reader() {
+        let board = Noticeboard::default();
+        let checkpoint = |seal| {
+            let (instance, jws) = (String::new(), String::new());
+            PublishedCheckpoint { instance, seal, hash: Hash::NONE, jws }
+        };
+        board.put(checkpoint(0));
+        let mut read = board.open();
+        for seal in 1..2000 {
+            board.put(checkpoint(seal));
+        }
+        board.close();
+        let mut seals = Vec::new();
+        while let Some(checkpoint) = read.recv().await {
+            seals.push(checkpoint.seal);
+        }
+        assert_eq!((seals.len(), seals[0]), (MOST_WAITING, 1));
+    }
+}

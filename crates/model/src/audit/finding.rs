@@ -1,0 +1,156 @@
+//! What verifying the chain finds, each as a sentence and as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Break, BreakCause};
+use crate::Timestamp;
+
+/// An event, by what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Named {
+    pub seal: i64,
+    pub id: String,
+    pub kind: String,
+    /// Microseconds since 1970.
+    pub at: i64,
+}
+
+/// Something that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "finding", rename_all = "kebab-case")]
+pub enum Finding {
+    EventEdited(Named),
+    EventRemoved(Named),
+    EventInserted(Named),
+    EventMoved(Named),
+    /// What identifies a person in the event was changed.
+    PersonEdited(Named),
+    /// What identifies a person in the event is gone, and nobody erased the person.
+    PersonRemoved(Named),
+    /// The seal's own data: number, time, list of contents or hash.
+    SealEdited {
+        seal: i64,
+    },
+    /// It does not name the seal before it: one of the two was put in the place of another.
+    SealUnlinked {
+        seal: i64,
+    },
+    SealsMissing {
+        from: i64,
+        to: i64,
+    },
+    /// There is a signature over another seal of this number: everything up to here may have been written anew.
+    NotAsSigned {
+        seal: i64,
+    },
+    /// Its signature is not one of the house's, or it says something else than the row that it is kept in.
+    CheckpointForged {
+        seal: i64,
+    },
+    /// It names a checkpoint before it that is not there: that one was removed or replaced.
+    CheckpointMissing {
+        seal: i64,
+        named_by: i64,
+    },
+    /// A house signs every minute; these seals were not signed for much longer.
+    Unsigned {
+        from: i64,
+        to: i64,
+    },
+    /// The row that it was sealed from had a wrong code: somebody else wrote it, or changed it.
+    EventForged(Named),
+    /// The row that it was sealed from was that of an event that had been sealed before.
+    EventRepeated(Named),
+    /// The seal that is remembered as the newest is not there, or another has its number.
+    HeadReplaced {
+        seal: i64,
+    },
+    /// The newest checkpoint that is remembered is not there, or another is in its place.
+    CheckpointReplaced {
+        seal: i64,
+    },
+    /// Nothing is remembered of the chain, although checkpoints tell that something was.
+    MemoryLost,
+    /// The house signed that the chain did not go on from what it knew.
+    Broken {
+        seal: i64,
+        #[serde(flatten)]
+        broken: Break,
+    },
+    /// A seal that a kept checkpoint tells of, and that was lost when the database went back: a break says so.
+    LostInBreak {
+        seal: i64,
+    },
+}
+
+impl Finding {
+    /// Whether a database that lost what was committed explains it. Everything else was done by somebody.
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Self::Broken { broken, .. } => broken.cause.is_loss(),
+            Self::LostInBreak { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, event) = match self {
+            Self::EventEdited(event) => ("event edited", event),
+            Self::EventRemoved(event) => ("event removed", event),
+            Self::EventInserted(event) => ("event inserted", event),
+            Self::EventMoved(event) => ("event moved", event),
+            Self::PersonEdited(event) => ("personal data edited, of event", event),
+            Self::PersonRemoved(event) => ("personal data removed without an erasure, of event", event),
+            Self::SealEdited { seal } => return write!(f, "seal {seal} edited: its number, time, contents or hash"),
+            Self::SealUnlinked { seal } => {
+                return write!(f, "seal {seal} does not follow seal {}: one of the two was replaced", seal - 1);
+            }
+            Self::SealsMissing { from, to } if from == to => return write!(f, "seal {from} is missing"),
+            Self::SealsMissing { from, to } => return write!(f, "seals {from} to {to} are missing"),
+            Self::NotAsSigned { seal } => {
+                return write!(f, "seal {seal} is not the one that was signed: the chain up to it was written anew");
+            }
+            Self::CheckpointForged { seal } => return write!(f, "the checkpoint of seal {seal} is forged"),
+            Self::CheckpointMissing { seal, named_by } => {
+                return write!(f, "the checkpoint of seal {seal}, which that of seal {named_by} names, is missing");
+            }
+            Self::Unsigned { from, to } => return write!(f, "seals {from} to {to} were not signed in time"),
+            Self::EventForged(event) => ("event forged before it was sealed", event),
+            Self::EventRepeated(event) => ("event put in a second time", event),
+            Self::HeadReplaced { seal } => return write!(f, "seal {seal} is not the newest one that is remembered"),
+            Self::CheckpointReplaced { seal } => {
+                return write!(f, "the checkpoint of seal {seal} is not the newest one that is remembered");
+            }
+            Self::MemoryLost => return f.write_str("what was remembered of the chain's end was deleted"),
+            Self::Broken { seal, broken } => return write_break(f, *seal, broken),
+            Self::LostInBreak { seal } => {
+                return write!(
+                    f,
+                    "seal {seal}, which a kept checkpoint tells of, was lost when the database went back"
+                );
+            }
+        };
+        write!(f, "{what}: {} ({}, at {}) in seal {}", event.id, event.kind, Timestamp(event.at).rfc3339(), event.seal)
+    }
+}
+
+fn write_break(f: &mut fmt::Formatter<'_>, seal: i64, broken: &Break) -> fmt::Result {
+    let Break { cause, known, found } = broken;
+    let told = match cause {
+        BreakCause::NothingRemembered => "nothing was remembered of the chain",
+        BreakCause::HeadReplaced => "the newest seal had been replaced or removed",
+        BreakCause::CheckpointReplaced => "the newest checkpoint had been replaced or removed",
+        BreakCause::UnknownSeals => "seals had been put in that are not known",
+        BreakCause::DatabaseWentBack => "the database had gone back to an earlier state",
+        BreakCause::ChainWentBack => "the chain had gone back to an earlier state, and the change feed had not",
+    };
+    write!(
+        f,
+        "break at seal {seal}: {told} (known: {} {}, found: {} {})",
+        known.seal, known.hash, found.seal, found.hash
+    )
+}
