@@ -40,7 +40,7 @@ impl Fixture {
         let version = database.query_row(&format!("SELECT MAX(version) FROM {HISTORY}"), [], |row| row.get(0));
         let mut tables: Vec<Table> = Vec::new();
         for name in in_order(&database) {
-            let mut table = Table::read(&database, name);
+            let mut table = Table::read(&database, &name);
             if table.name.starts_with(char::is_uppercase) {
                 let references = references(&database, &table.name);
                 table.sample(&references, &tables);
@@ -70,12 +70,12 @@ impl Fixture {
     }
 
     pub fn text(&self) -> String {
-        let mut text = format!("{}\n", json!({ "version": self.version, "held": self.held }));
+        let mut lines = vec![json!({ "version": self.version, "held": self.held })];
         for table in &self.tables {
-            text += &format!("{}\n", json!({ "table": table.name, "columns": table.columns }));
-            text.extend(table.rows.iter().map(|row| format!("{}\n", json!(row))));
+            lines.push(json!({ "table": table.name, "columns": table.columns }));
+            lines.extend(table.rows.iter().map(|row| json!(row)));
         }
-        text
+        lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect()
     }
 
     /// Fills an empty database: the tables as they were, then the rows. Bringing it up to date is left to who opens it.
@@ -96,9 +96,9 @@ impl Fixture {
 }
 
 impl Table {
-    fn read(database: &Connection, name: String) -> Self {
+    fn read(database: &Connection, name: &str) -> Self {
         let mut select = database.prepare(&format!("SELECT * FROM \"{name}\"")).expect("there is such a table");
-        let columns: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = select.column_names().map(str::to_owned).collect();
         let mut found = select.query([]).expect("it can be read");
         let mut rows = Vec::new();
         while let Some(row) = found.next().expect("it can be read") {
@@ -111,7 +111,7 @@ impl Table {
             };
             rows.push((0..columns.len()).map(cell).collect());
         }
-        Self { name: name.clone(), columns, rows }
+        Self { name: name.to_owned(), columns, rows }
     }
 
     fn cell(&self, column: &str, row: usize) -> &Value {
@@ -174,7 +174,8 @@ fn references(database: &Connection, table: &str) -> Vec<(String, String)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).expect("below 16");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn value(cell: &Value) -> store::Value {

@@ -180,7 +180,7 @@ pub async fn instances(database: &Database) -> Result<Vec<String>, Fault> {
     Ok(database.instances().await?.into_iter().map(|stored| stored.name).collect())
 }
 
-impl<'a> ElevatedOffice<'a> {
+impl ElevatedOffice<'_> {
     /// The operator's office of an instance by name; the master key opens it.
     pub async fn open(database: &Database, master: &MasterKey, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);

@@ -175,7 +175,11 @@ impl House {
         }
         for RefusedInstance { name, fault, .. } in &refused {
             let fault = fault as &dyn std::error::Error;
-            tracing::error!(fault, instance = %name, "this instance cannot be served, and is answered 503: restore or repair it, and restart; the others are served");
+            tracing::error!(
+                fault,
+                instance = %name,
+                "this instance cannot be served, and is answered 503: repair it, and restart; all others are served"
+            );
         }
         let default = default.and_then(|default| {
             let (name, only_loopback) = match default {

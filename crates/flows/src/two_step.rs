@@ -204,7 +204,7 @@ impl Instance {
         if let Err(refusal) = self.confirm_password(moment, visitor, (&user, password)).await? {
             return Ok(Err(TwoStepRefusal::Password(refusal)));
         }
-        let planned = match self.plan(moment, (browser, form), &user, change).await? {
+        let planned = match self.plan(moment, (browser, form), &user, change)? {
             Ok(planned) => planned,
             Err(refusal) => return self.refuse_change(moment, visitor, &user, refusal),
         };
@@ -242,7 +242,7 @@ impl Instance {
         }
     }
 
-    async fn plan(
+    fn plan(
         &self,
         moment: &mut Moment<'_>,
         (browser, form): (&Browser, &str),

@@ -240,7 +240,10 @@ impl ApplicationRecord {
     /// For a page that shows the known scopes alone: those that a newer version registered stay.
     pub fn keep_unknown_scopes(&mut self, registered: &Scope) {
         for token in registered.iter().filter(|token| !is_registrable(token)) {
-            self.scope = format!("{} {token}", self.scope).trim().to_owned();
+            if !self.scope.is_empty() {
+                self.scope.push(' ');
+            }
+            self.scope.push_str(token);
         }
     }
 

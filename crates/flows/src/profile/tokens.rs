@@ -110,7 +110,7 @@ impl Instance {
         visitor: &Visitor,
         (browser, draft): (&Browser, &OwnTokenDraft<'_>),
     ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), OwnTokenRefusal> {
-        let (application, wish) = match self.check_own_token(moment.now, browser, draft).await? {
+        let (application, wish) = match self.check_own_token(moment.now, browser, draft) {
             Ok(checked) => checked,
             Err(refusal) => return self.refuse_own_token((browser, moment.now), visitor, refusal),
         };
@@ -153,18 +153,18 @@ impl Instance {
         Ok(Err(refusal))
     }
 
-    async fn check_own_token<'a>(
+    fn check_own_token<'a>(
         &self,
         now: Timestamp,
         browser: &Browser,
         draft: &OwnTokenDraft<'a>,
-    ) -> Answer<(Arc<TrustedApplication>, Wish<'a>), OwnTokenRefusal> {
+    ) -> Result<(Arc<TrustedApplication>, Wish<'a>), OwnTokenRefusal> {
         if !browser.session.is_recent(now) {
-            return Ok(Err(OwnTokenRefusal::NotLately));
+            return Err(OwnTokenRefusal::NotLately);
         }
         let register = self.register();
         let Some(application) = register.by_id(draft.application).filter(|application| application.enabled) else {
-            return Ok(Err(OwnTokenRefusal::UnknownApplication));
+            return Err(OwnTokenRefusal::UnknownApplication);
         };
         let wish = Wish {
             kind: ReferenceTokenKind::Personal,
@@ -174,9 +174,9 @@ impl Instance {
         };
         let conditions = (browser.user.is_admin(), self.settings().reference_tokens_must_expire);
         if let Err(refusal) = check_issue(now, application, &browser.user, &wish, conditions) {
-            return Ok(Err(OwnTokenRefusal::Rule(refusal)));
+            return Err(OwnTokenRefusal::Rule(refusal));
         }
-        Ok(Ok((Arc::clone(application), wish)))
+        Ok((Arc::clone(application), wish))
     }
 
     /// Dead on the next call.

@@ -163,12 +163,12 @@ async fn what_a_newer_version_wrote_survives_an_administrators_change(house: Tes
     let token = Tokens::read(&manager.service_token("manage").await).access;
     let id = house.office().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
     let path = format!("/manage/api/v1/applications/{id}");
-    let patch = async |change: Value| {
+    let change = async |change: Value| {
         let ask = house.client();
         let ask = ask.ask(&Method::PATCH, &path).bearer(&token).header("if-match", "*");
         ask.body("application/merge-patch+json", change.to_string()).send().await
     };
-    let answer = patch(json!({ "Name": "Renamed" })).await;
+    let answer = change(json!({ "Name": "Renamed" })).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(!answer.text().contains("TokenFormat"), "what is not known is not sent");
     let kept = stored(&house).await;
@@ -178,12 +178,12 @@ async fn what_a_newer_version_wrote_survives_an_administrators_change(house: Tes
 
     // A value that this version does not know is not replaced unseen.
     rewrite(&house, |record| record["AccessTokens"] = json!("Everybody")).await;
-    let answer = patch(json!({ "Name": "Once more" })).await;
+    let answer = change(json!({ "Name": "Once more" })).await;
     assert_eq!(answer.status, 422, "{}", answer.text());
     assert_eq!(stored(&house).await["AccessTokens"], "Everybody");
     let shown = house.client().get_with(&path, &token).await.json();
     assert!(shown["problems"][0].as_str().is_some_and(|text| text.contains("Everybody")), "{shown}");
-    let answer = patch(json!({ "AccessTokens": "None" })).await;
+    let answer = change(json!({ "AccessTokens": "None" })).await;
     assert_eq!((answer.status.as_u16(), answer.json().get("problems")), (200, None), "{}", answer.text());
     assert_eq!(stored(&house).await["TokenFormat"], json!({ "kind": "opaque" }));
 }

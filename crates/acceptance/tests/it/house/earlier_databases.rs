@@ -145,7 +145,7 @@ async fn of_the_register(house: &TestHouse) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_earlier_database_opens_on_sqlite() {
     for fixture in fixtures() {
-        open(Place::sqlite_of(&fixture).await, &fixture.held, 401).await;
+        Box::pin(open(Place::sqlite_of(&fixture).await, &fixture.held, 401)).await;
     }
 }
 
@@ -153,7 +153,7 @@ async fn every_earlier_database_opens_on_sqlite() {
 async fn every_earlier_database_opens_on_postgres() {
     for fixture in fixtures() {
         if let Some(place) = Place::postgres_of(&fixture).await {
-            open(place, &fixture.held, 200).await;
+            Box::pin(open(place, &fixture.held, 200)).await;
         }
     }
 }
@@ -261,7 +261,7 @@ async fn links_are_good(house: &TestHouse, held: &Value) {
 /// What administrators and people are shown is all there.
 async fn lists_list(house: &TestHouse) {
     let mut admin = house.browser("admin");
-    admin.password = "a password of the next version".to_owned();
+    "a password of the next version".clone_into(&mut admin.password);
     admin.sign_in().await;
     let pages = [
         ("/manage/apps", FIRST),
