@@ -89,7 +89,7 @@ impl TestHouse {
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let master = MasterKey::new(&MASTER_KEY);
         let operator = master.operator();
-        let house = House::open(database.clone(), master, sites, default, world.clone());
+        let house = Box::pin(House::open(database.clone(), master, sites, default, world.clone()));
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
@@ -180,7 +180,7 @@ impl TestHouse {
         let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let master = MasterKey::new(&MASTER_KEY);
         let database = self.place.open().await;
-        House::open(database, master, vec![site], None, self.world.clone()).await.expect("the house opens")
+        Box::pin(House::open(database, master, vec![site], None, self.world.clone())).await.expect("the house opens")
     }
 
     /// What `testdb` keeps.
