@@ -115,7 +115,7 @@ impl TestHouse {
             hosts: Vec::new(),
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
-        let house = House::open(database.clone(), master, sites, default, world.clone());
+        let house = Box::pin(House::open(database.clone(), master, sites, default, world.clone()));
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
@@ -239,7 +239,7 @@ impl TestHouse {
         let root = RootUrl::parse(root).expect("a root URL");
         let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let database = self.place.open().await;
-        House::open(database, master, vec![site], None, self.world.clone()).await.expect("the house opens")
+        Box::pin(House::open(database, master, vec![site], None, self.world.clone())).await.expect("the house opens")
     }
 
     pub const fn database(&self) -> &Database {

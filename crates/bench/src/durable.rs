@@ -236,7 +236,8 @@ impl Tenant {
     /// The first refresh tokens of so many authorizations.
     pub(crate) async fn refresh_tokens(self: &Arc<Self>, count: usize) -> Result<Vec<String>> {
         let mut tokens = Vec::with_capacity(count);
-        for code in self.codes(count, 1).await?.into_iter().flatten() {
+        // Fewer at once than may wait for the database.
+        for code in self.codes(count.min(100), count.div_ceil(100)).await?.into_iter().flatten().take(count) {
             tokens.push(refresh_token(&self.exchange(&self.redemption(&code)).await?)?);
         }
         Ok(tokens)

@@ -115,7 +115,7 @@ mod tests {
 
     /// As many as each key gets in, one key after the other.
     fn fill(queue: &mut FairQueue<char, usize>, key: char) -> usize {
-        (0..).take_while(|number| queue.push(key, *number).is_ok()).count()
+        (0..9999).take_while(|number| queue.push(key, *number).is_ok()).count()
     }
 
     #[test]

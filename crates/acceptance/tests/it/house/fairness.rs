@@ -28,24 +28,24 @@ async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: Te
     let sign_in_page = bob.open("/id/account/login").await;
 
     let (store, held) = (house.store().await, house.hold_writers().await);
-    let mut storm = Vec::new();
-    while let None = {
-        let mut change = Box::pin(store.commit(Batch::new().with(store.sweep_authorizations(Timestamp(0)))));
-        let refused = change.as_mut().now_or_never();
-        storm.push(change);
-        refused
-    } {}
+    let mut changes = Vec::new();
+    let mut is_full = false;
+    while !is_full {
+        let mut one = Box::pin(store.commit(Batch::new().with(store.sweep_authorizations(Timestamp(0)))));
+        is_full = one.as_mut().now_or_never().is_some();
+        changes.push(one);
+    }
+    changes.pop();
     let answer = app.refresh(tokens.refresh()).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"), "{}", answer.text());
     let refreshing = async { Tokens::read(&other_app.refresh(others_tokens.refresh()).await) };
     let signing_in = async { bob.enter(&sign_in_page).await };
     let mut others = Box::pin(async { tokio::join!(refreshing, signing_in) });
     assert!(others.as_mut().now_or_never().is_none(), "they wait for the database like everybody");
-    storm.pop();
     held.release().await;
     let (_new_tokens, account): (Tokens, Answer) = others.await;
     assert_eq!(account.page(), "account");
-    join_all(storm).await;
+    join_all(changes).await;
     Tokens::read(&app.refresh(tokens.refresh()).await);
 }
 
