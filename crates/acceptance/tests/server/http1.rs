@@ -30,7 +30,8 @@ fn patient() -> Limits {
 fn house() -> Router {
     Router::new()
         .route("/", get(async || "hello"))
-        .route("/never", get(std::future::pending::<()>))
+        .route("/never", get(std::future::pending::<()>).post(std::future::pending::<()>))
+        .route("/read", post(async |_: Bytes| std::future::pending::<()>().await))
         .route("/echo", post(async |body: Bytes| body))
         .route("/large", get(async || vec![0; 64 << 20]))
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
@@ -114,9 +115,12 @@ async fn a_request_that_we_cannot_answer_in_time_is_answered_503() {
 async fn a_sender_whose_body_is_here_is_not_blamed_for_our_delay() {
     let limits = Limits { request_timeout: SHORT, ..patient() };
     let server = Running::plain(house(), limits).await;
-    let request = "POST /never HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc";
-    let answer = server.converse(request.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 5"), "{answer}");
+    // Whether the body was read or not.
+    for path in ["/never", "/read"] {
+        let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc");
+        let answer = server.converse(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 5"), "{path}: {answer}");
+    }
 }
 
 #[tokio::test]
