@@ -96,7 +96,7 @@ impl Instance {
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
-        let (memory, mark) = Memory::load(&store, &shared.master, moment).await?;
+        let (memory, mark) = Box::pin(Memory::load(&store, &shared.master, moment)).await?;
         Ok(Self {
             relying_party: RelyingParty::new(&stored.name, &root),
             name: stored.name,
