@@ -120,12 +120,10 @@ impl Place {
             }
             Keep::Server { database, .. } => {
                 let client = database.client().await;
-                let mut all = "BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE SCHEMA backup; ".to_owned();
-                for table in tables(&client).await {
-                    all.push_str(&format!("CREATE TABLE backup.{table} AS SELECT * FROM public.{table}; "));
-                }
-                all.push_str("COMMIT");
-                client.batch_execute(&all).await.expect("rows can be copied");
+                let copy = |table: &String| format!("CREATE TABLE backup.{table} AS SELECT * FROM public.{table}; ");
+                let all: String = tables(&client).await.iter().map(copy).collect();
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE SCHEMA backup";
+                client.batch_execute(&format!("{begin}; {all} COMMIT")).await.expect("rows can be copied");
                 Backup::Schema(client)
             }
         }
@@ -137,14 +135,12 @@ impl Place {
             (Keep::Folder { folder }, Backup::File(copy)) => copy_file(copy, &folder.path().join(FILE)),
             (Keep::Server { .. }, Backup::Schema(client)) => {
                 // Rows come back in any order: references between them are not looked at.
-                let mut all = "BEGIN; SET LOCAL session_replication_role = replica; ".to_owned();
-                for table in tables(client).await {
-                    all.push_str(&format!(
-                        "DELETE FROM public.{table}; INSERT INTO public.{table} SELECT * FROM backup.{table}; "
-                    ));
-                }
-                all.push_str("COMMIT");
-                client.batch_execute(&all).await.expect("rows can be put back");
+                let put = |table: &String| {
+                    format!("DELETE FROM public.{table}; INSERT INTO public.{table} SELECT * FROM backup.{table}; ")
+                };
+                let all: String = tables(client).await.iter().map(put).collect();
+                let begin = "BEGIN; SET LOCAL session_replication_role = replica";
+                client.batch_execute(&format!("{begin}; {all} COMMIT")).await.expect("rows can be put back");
             }
             _ => panic!("a backup of another database"),
         }

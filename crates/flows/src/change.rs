@@ -377,7 +377,8 @@ impl Instance {
         }
         let mut dice = self.world.dice();
         let mut moment = Moment { now, dice: &mut *dice };
-        let (memory, mark) = Memory::load(&self.store, &self.master, &mut moment).await?;
+        // Boxed, as a round is part of every change, and this is rare.
+        let (memory, mark) = Box::pin(Memory::load(&self.store, &self.master, &mut moment)).await?;
         self.sealer.database_went_back();
         self.sealer.reload_key(&self.master).await?;
         let old = self.memory.swap(Arc::new(memory));

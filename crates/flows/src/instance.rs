@@ -101,7 +101,7 @@ impl Instance {
         let sealer = Box::pin(Sealer::open(&store, &shared.master, moment)).await?;
         let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
         let store = sealer.store().clone();
-        let (memory, mark) = Memory::load(&store, &shared.master, moment).await?;
+        let (memory, mark) = Box::pin(Memory::load(&store, &shared.master, moment)).await?;
         Ok(Self {
             relying_party: RelyingParty::new(&stored.name, &root),
             name: stored.name,
