@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::InstanceId;
+use refinery::Target;
 use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
 use crate::figures::Figures;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, Outcome, Row, Value, migrate};
+use crate::{Batch, Fault, Outcome, Row, Value};
 
 /// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
 ///
@@ -116,10 +117,9 @@ impl Database {
         self.migrate_to(None).await
     }
 
-    /// Tables of an older version, as a test wants them.
-    #[doc(hidden)]
-    pub async fn migrate_to(&self, version: Option<i64>) -> Result<Vec<String>, Fault> {
-        let target = migrate::target(version);
+    /// Up to the tables of an earlier version, for tests of databases that it wrote.
+    pub async fn migrate_to(&self, version: impl Into<Option<i32>>) -> Result<Vec<String>, Fault> {
+        let target = version.into().map_or(Target::Latest, Target::Version);
         match &*self.0 {
             Driver::Sqlite(sqlite) => sqlite.migrate(target).await,
             Driver::Postgres(postgres) => postgres.migrate(target).await,
