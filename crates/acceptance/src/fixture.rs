@@ -81,7 +81,7 @@ impl Fixture {
     /// Fills an empty database: the tables as they were, then the rows. Bringing it up to date is left to who opens it.
     pub async fn load(&self, place: &Place) {
         let database = Database::open(&DatabaseUrl::parse(&place.url).expect("a URL")).await.expect("it opens");
-        database.migrate_to(Some(self.version.into())).await.expect("an empty database migrates");
+        database.migrate_to(self.version).await.expect("an empty database migrates");
         for table in &self.tables {
             for rows in table.rows.chunks(200) {
                 let mut batch = Batch::new();

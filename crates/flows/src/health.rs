@@ -108,14 +108,13 @@ fn memory(behind: Option<Behind>) -> String {
     let Some(Behind { lasting, fault, unapplied }) = behind else {
         return "the change feed does not answer; requests ask the database".to_owned();
     };
-    let mut told = format!("memory lacks a committed change for {}; requests ask the database", seconds(lasting));
+    let mut told =
+        vec![format!("memory lacks a committed change for {}; requests ask the database", seconds(lasting))];
     if !unapplied.is_empty() {
-        told += &format!("; not applied: {}", unapplied.join(", "));
+        told.push(format!("not applied: {}", unapplied.join(", ")));
     }
-    if !fault.is_empty() {
-        told += &format!("; {fault}");
-    }
-    told
+    told.extend(Some(fault).filter(|fault| !fault.is_empty()));
+    told.join("; ")
 }
 
 fn told(ailment: Ailment) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::InstanceId;
+use refinery::Target;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::Host;
 
@@ -16,7 +17,7 @@ use crate::figures::Figures;
 use crate::finding::Unreadable;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, FaultKind, Outcome, Row, Trouble, Value, migrate};
+use crate::{Batch, Fault, FaultKind, Outcome, Row, Trouble, Value};
 
 /// No commit and no question takes longer. Below the time that a request has, so that who waits is answered.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -143,10 +144,9 @@ impl Database {
         self.migrate_to(None).await
     }
 
-    /// Tables of an older version, as a test wants them.
-    #[doc(hidden)]
-    pub async fn migrate_to(&self, version: Option<i64>) -> Result<Vec<String>, Fault> {
-        let target = migrate::target(version);
+    /// Up to the tables of an earlier version, for tests of databases that it wrote.
+    pub async fn migrate_to(&self, version: impl Into<Option<i32>>) -> Result<Vec<String>, Fault> {
+        let target = version.into().map_or(Target::Latest, Target::Version);
         match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.migrate(target).await,
             Driver::Postgres(postgres) => postgres.migrate(target).await,

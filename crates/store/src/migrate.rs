@@ -52,11 +52,6 @@ fn runner(target: Target) -> Runner {
     embedded::migrations::runner().set_grouped(true).set_abort_missing(false).set_target(target)
 }
 
-/// Up to a version, or to the newest.
-pub(crate) fn target(version: Option<i64>) -> Target {
-    version.and_then(|version| version.try_into().ok()).map_or(Target::Latest, Target::Version)
-}
-
 /// The newest version that this program knows.
 pub(crate) fn newest() -> i64 {
     known().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0)
