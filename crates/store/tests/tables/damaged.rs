@@ -27,6 +27,8 @@ async fn run(store: &Store, sql: &'static str) {
 
 const BAD: &str = "'00000000-0000-0000-0000-00000000000b'";
 
+const DIGEST: [u8; 32] = [7; 32];
+
 /// A good and a bad one of each kind.
 async fn fill(store: &Store) {
     somebody(store, 1, "alice").await;
@@ -54,17 +56,18 @@ async fn fill(store: &Store) {
         "INSERT INTO authorizations (instance, id, state, application, user_id, session, scope, auth_time, amr, \
          application_epoch, user_epoch, code_digest, code_expires_at, redirect_uri, generation, rotated_at, proven) \
          VALUES ($instance, $bad, 'paused', $bad, $bad, $bad, 'read', 0, '', 0, 0, \
-         CAST('0123456789abcdef0123456789abcdef' AS BYTEA), 0, '', 0, 5, 0)",
+         $1, 0, '', 0, 5, 0)",
         "INSERT INTO api_sessions (instance, id, key, user_id, seat, opened_at, last_call) \
          VALUES ($instance, $bad, 'robot:7', $bad, 'shared', 0, 0)",
         "INSERT INTO links (instance, digest, kind, user_id, user_epoch, expires_at) \
-         VALUES ($instance, CAST('0123456789abcdef0123456789abcdef' AS BYTEA), 'robot', $bad, 0, 9000000000000000000)",
+         VALUES ($instance, $1, 'robot', $bad, 0, 9000000000000000000)",
         "INSERT INTO changes (instance, number, kind, subject, at) VALUES ($instance, 1, 'robots', 'x', 0)",
         "INSERT INTO changes (instance, number, kind, subject, at) VALUES ($instance, 2, 'user', 'nobody', 0)",
     ];
     for sql in bad {
         let sql = sql.replace("$bad", BAD).replace("$instance", &format!("'{}'", store.instance().0));
-        let done = store.commit(Batch::new().with(statement(sql.clone(), values![]))).await.expect("good SQL");
+        let params = if sql.contains("$1") { values![DIGEST] } else { values![] };
+        let done = store.commit(Batch::new().with(statement(sql.clone(), params))).await.expect("good SQL");
         assert_eq!(done, Outcome::Committed, "{sql}");
     }
 }
@@ -107,8 +110,7 @@ async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
     assert!(store.live_api_sessions(9).await.expect("no fault").is_empty());
     assert!(store.live_api_sessions_of(Closing::All).await.expect("no fault").is_empty());
     assert_eq!(store.seats_taken().await.expect("no fault").0, 1, "its seat is still taken");
-    let digest = *b"0123456789abcdef0123456789abcdef";
-    assert_eq!(store.link(&digest, NOW).await.expect("no fault"), None);
+    assert_eq!(store.link(&DIGEST, NOW).await.expect("no fault"), None);
     let newest = store.newest_change().await.expect("no fault").expect("a row that is known by its content");
     assert_eq!(store.changes_after(&newest).await.expect("no fault"), Some(vec![]));
 

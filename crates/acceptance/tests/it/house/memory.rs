@@ -88,8 +88,9 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
     let token = Tokens::read(&service.service_token("read").await).access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
     let instance = house.store().await.instance().0;
-    let junk = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
-                VALUES ($1, 'junk', 'ES256', $2, 0, 0)";
+    // A signing key that does not open is merely missed; one for checkpoints is not, because nothing takes its place.
+    let junk = "INSERT INTO audit_keys (instance, kid, private_key, created_at) \
+                VALUES ($1, 'junk', $2, 9000000000000000000)";
     commit(&house, vec![statement(junk, vec![instance.into(), [0; 32].into()])], ChangeKind::Keys).await;
     house.house.catch_up().await.expect_err("the key does not open");
 
@@ -104,7 +105,7 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
     let mut dice = house.dice();
     let reader = house.office().await.set_application_enabled(READER, false, &mut house.moment(&mut dice)).await;
     reader.expect("the database answers").expect("it is registered");
-    commit(&house, vec![statement("DELETE FROM signing_keys WHERE kid = 'junk'", vec![])], ChangeKind::Keys).await;
+    commit(&house, vec![statement("DELETE FROM audit_keys WHERE kid = 'junk'", vec![])], ChangeKind::Keys).await;
     assert_eq!(house.client().call_api(&token).await.status, 200, "healed by asking the database");
     house.catch_up().await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
