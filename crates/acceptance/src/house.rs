@@ -9,6 +9,7 @@ use model::record::ApplicationRecord;
 use model::{Dice, Login, Moment, Operator, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use store::{Batch, Change, ChangeKind, Outcome, Store};
 use web::server::TrustedProxies;
 use web::{Doors, Gate};
@@ -25,7 +26,8 @@ pub struct TestHouse {
     world: Arc<TestWorld>,
     doors: Doors,
     roots: [String; 2],
-    database: Database,
+    /// Another process beside the house: the command line.
+    beside: OnceCell<Database>,
     operator: Operator,
     // Dropped last: the database is open until then.
     place: Place,
@@ -80,7 +82,6 @@ impl TestHouse {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        let database = place.open().await;
         let site = |name: &str, root: &str| Site {
             name: name.to_owned(),
             root: RootUrl::parse(root).expect("a root URL of the tests"),
@@ -89,11 +90,11 @@ impl TestHouse {
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let master = MasterKey::new(&MASTER_KEY);
         let operator = master.operator();
-        let house = House::open(database.clone(), master, sites, default, world.clone());
+        let house = House::open(place.open().await, master, sites, default, world.clone());
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
-        Self { house, world, doors, roots, database, operator, place }
+        Self { house, world, doors, roots, beside: OnceCell::new(), operator, place }
     }
 
     /// The process ends in good order, and another one begins on the same database.
@@ -101,6 +102,11 @@ impl TestHouse {
         self.house.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
         Self::start(self.place, self.world, roots, DEFAULT).await
+    }
+
+    /// The database as another process has it: the house learns of what is changed here by the change feed.
+    pub async fn beside(&self) -> &Database {
+        self.beside.get_or_init(|| self.place.open()).await
     }
 
     /// See [`Place::hold_writers`].
@@ -185,9 +191,10 @@ impl TestHouse {
 
     /// What `testdb` keeps.
     pub async fn store(&self) -> Store {
-        let instances = self.database.instances().await.expect("instances can be read");
+        let database = self.beside().await;
+        let instances = database.instances().await.expect("instances can be read");
         let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
-        Store::new(self.database.clone(), testdb.id)
+        Store::new(database.clone(), testdb.id)
     }
 
     /// Whether the audit of `testdb` is what was written.
@@ -214,7 +221,7 @@ impl TestHouse {
     }
 
     async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
-        let office = ElevatedOffice::open(&self.database, &self.operator, instance).await;
+        let office = ElevatedOffice::open(self.beside().await, &self.operator, instance).await;
         office.expect("the database answers").expect("the demo has it")
     }
 
@@ -251,9 +258,7 @@ impl TestHouse {
 
     /// Somebody who may gives the user another address.
     pub async fn set_email(&self, login: &str, address: &str) {
-        let instances = self.database.instances().await.expect("instances can be read");
-        let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
-        let store = Store::new(self.database.clone(), testdb.id);
+        let store = self.store().await;
         let login = Login::parse(login).expect("a login");
         let (user, _) = store.user_by_login(&login).await.expect("the database answers").expect("the user is there");
         let address = EmailAddress::parse(address).expect("an address");

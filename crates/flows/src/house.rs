@@ -51,6 +51,9 @@ pub struct House {
     passwords: Arc<Passwords>,
     keys_wanted: Arc<Notify>,
     panics: Panics,
+    follower: tokio::sync::Mutex<Follower>,
+    /// Questions after forgotten passwords that wait.
+    asked: tokio::sync::Mutex<mpsc::Receiver<Forgotten>>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -129,13 +132,15 @@ impl House {
             passwords: shared.passwords,
             keys_wanted: shared.keys_wanted,
             panics: Panics::default(),
+            // Behind from the start: what changed between loading and now was nobody's to tell.
+            follower: tokio::sync::Mutex::new(Follower { seen: HashMap::new(), behind: true }),
+            asked: tokio::sync::Mutex::new(asked),
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
-        let asked = Arc::new(tokio::sync::Mutex::new(asked));
         house.keep_running("follow", follow);
         house.keep_running("beat", beat);
-        house.keep_running("reset-requests", move |house, stopping| answer(Arc::clone(&asked), house, stopping));
+        house.keep_running("reset-requests", answer);
         house.keep_running("seal", seal);
         house.keep_running("keys", keep_keys);
         Ok(house)
@@ -210,13 +215,17 @@ impl House {
         self.database.feeds().await.is_ok()
     }
 
-    /// Memory follows everything that was committed before this call.
+    /// Memory follows what other processes changed before this call, and what it missed of its own changes.
     pub async fn catch_up(&self) -> Result<(), Fault> {
-        let mut worst = Ok(());
-        for instance in &self.instances {
-            worst = worst.and(instance.follow(self.world.now()).await);
+        self.follow_changes(&mut *self.follower.lock().await).await
+    }
+
+    /// The oldest question after a forgotten password is looked into; waits until there is one.
+    pub async fn answer_question(&self) -> Result<(), Fault> {
+        match self.asked.lock().await.recv().await {
+            Some(question) => question.answer(&mut *self.world.dice()).await,
+            None => Ok(()),
         }
-        worst
     }
 
     /// Signing keys that are due are made, and those that are over go. One at a time, on a thread that gives way: nothing
@@ -265,13 +274,18 @@ impl House {
         worst
     }
 
-    /// Everything answered is written; nothing runs on.
-    pub async fn close(&self) {
+    /// Ends the background tasks. The house goes on answering; tests then take every turn of a task by hand.
+    pub async fn end_tasks(&self) {
         self.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             let _ended = task.await;
         }
+    }
+
+    /// Everything answered is written; nothing runs on.
+    pub async fn close(&self) {
+        self.end_tasks().await;
         self.outbox.close();
         let mut dice = self.world.dice();
         for instance in &self.instances {
@@ -350,12 +364,9 @@ fn tell(well: &mut bool, done: Result<(), Fault>, what: &str) {
 
 /// Apart from everything else that beats: a kill must not wait until timers are written down.
 async fn follow(house: Arc<House>, mut stopping: Stopping) {
-    // Behind from the start: what changed between loading and now was nobody's to tell.
-    let mut follower = Follower { seen: HashMap::new(), behind: true };
     let mut well = true;
     while beats(&mut stopping).await {
-        let done = house.follow_changes(&mut follower).await;
-        tell(&mut well, done, "the database does not answer; memory may be behind");
+        tell(&mut well, house.catch_up().await, "the database does not answer; memory may be behind");
     }
 }
 
@@ -376,8 +387,8 @@ async fn beat(house: Arc<House>, mut stopping: Stopping) {
 
 /// Forgotten passwords are looked into one after another, away from the requests that told of them. What waits when the
 /// house stops is asked again by its people.
-async fn answer(asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Forgotten>>>, house: Arc<House>, mut stopping: Stopping) {
-    let mut asked = asked.lock().await;
+async fn answer(house: Arc<House>, mut stopping: Stopping) {
+    let mut asked = house.asked.lock().await;
     loop {
         let question = tokio::select! {
             question = asked.recv() => question,

@@ -9,6 +9,7 @@ use model::InstanceId;
 use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
+use crate::faults::{FaultInjector, Operation};
 use crate::figures::Figures;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
@@ -93,7 +94,10 @@ impl fmt::Debug for DatabaseUrl {
 
 /// An open database. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
-pub struct Database(Arc<Driver>);
+pub struct Database {
+    driver: Arc<Driver>,
+    faults: Option<Arc<FaultInjector>>,
+}
 
 pub(crate) enum Driver {
     Sqlite(Sqlite),
@@ -107,12 +111,19 @@ impl Database {
             Place::Sqlite(path) => Driver::Sqlite(Sqlite::open(path.clone()).await?),
             Place::Postgres(address) => Driver::Postgres(Postgres::open((**address).clone()).await?),
         };
-        Ok(Self(Arc::new(driver)))
+        Ok(Self { driver: Arc::new(driver), faults: None })
+    }
+
+    /// The same database, whose commits and reads through this handle and its clones are counted and may be made to fail.
+    /// For tests and the benchmark alone.
+    #[must_use]
+    pub fn with_faults(self, injector: Arc<FaultInjector>) -> Self {
+        Self { faults: Some(injector), ..self }
     }
 
     /// Brings the tables up to this version. Several nodes may do so at once: one works, the others wait.
     pub async fn migrate(&self) -> Result<(), Fault> {
-        match &*self.0 {
+        match &*self.driver {
             Driver::Sqlite(sqlite) => sqlite.migrate().await,
             Driver::Postgres(postgres) => postgres.migrate().await,
         }
@@ -126,35 +137,53 @@ impl Database {
         if batch.is_empty() {
             return Ok(Outcome::Committed);
         }
-        match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.commit(batch).await,
-            // Boxed, here and below: callers on SQLite need not carry its state.
-            Driver::Postgres(postgres) => Box::pin(postgres.commit(batch)).await,
+        let commit = async {
+            match &*self.driver {
+                Driver::Sqlite(sqlite) => sqlite.commit(batch).await,
+                // Boxed, here and below: callers on SQLite need not carry its state.
+                Driver::Postgres(postgres) => Box::pin(postgres.commit(batch)).await,
+            }
+        };
+        self.asked(Operation::Commit, commit).await
+    }
+
+    /// The one place where faults are injected.
+    async fn asked<T>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        match &self.faults {
+            None => work.await,
+            Some(faults) => faults.run(operation, work).await,
         }
     }
 
     /// Reads rows. A statement that writes is a fault.
     pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
         let sql = Sql(sql.into());
-        match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.query(sql, params).await,
-            Driver::Postgres(postgres) => Box::pin(postgres.query(sql, params)).await,
-        }
+        let query = async {
+            match &*self.driver {
+                Driver::Sqlite(sqlite) => sqlite.query(sql, params).await,
+                Driver::Postgres(postgres) => Box::pin(postgres.query(sql, params)).await,
+            }
+        };
+        self.asked(Operation::Read, query).await
     }
 
     /// Whether another process may have changed the database since this was last asked.
     ///
     /// SQLite knows; on PostgreSQL, where other nodes are the rule, the answer is always yes.
     pub async fn changed_elsewhere(&self) -> Result<bool, Fault> {
-        match &*self.0 {
-            Driver::Sqlite(sqlite) => sqlite.changed_elsewhere().await,
+        match &*self.driver {
+            Driver::Sqlite(sqlite) => self.asked(Operation::Read, sqlite.changed_elsewhere()).await,
             Driver::Postgres(_) => Ok(true),
         }
     }
 
     /// One process's own file: nobody else keeps sessions in it while that process is away.
     pub fn is_embedded(&self) -> bool {
-        matches!(&*self.0, Driver::Sqlite(_))
+        matches!(&*self.driver, Driver::Sqlite(_))
     }
 
     /// Durable commits made, and batches committed in them, since opening.
@@ -165,19 +194,19 @@ impl Database {
 
     /// See [`Figures`].
     pub fn figures(&self) -> Figures<'_> {
-        match &*self.0 {
+        match &*self.driver {
             Driver::Sqlite(sqlite) => sqlite.figures(),
             Driver::Postgres(postgres) => postgres.figures(),
         }
     }
 
     pub(crate) fn driver(&self) -> &Driver {
-        &self.0
+        &self.driver
     }
 
     /// Finishes what was accepted, then lets go of the database; later calls find it unavailable.
     pub async fn close(&self) {
-        match &*self.0 {
+        match &*self.driver {
             Driver::Sqlite(sqlite) => sqlite.close().await,
             Driver::Postgres(postgres) => postgres.close().await,
         }

@@ -8,6 +8,7 @@ mod batch;
 mod database;
 pub mod domain;
 mod fault;
+pub mod faults;
 mod figures;
 mod look;
 mod migrate;
