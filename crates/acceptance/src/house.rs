@@ -10,6 +10,7 @@ use model::{Dice, Login, Moment, Operator, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use store::faults::FaultInjector;
 use store::{Batch, Change, ChangeKind, Outcome, Store};
 use web::server::TrustedProxies;
 use web::{Doors, Gate};
@@ -82,6 +83,23 @@ impl TestHouse {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
+        Self::start_over(place.open().await, (place, world), roots, default).await
+    }
+
+    /// Whose commits and reads can be made to fail, and whose background tasks take no turn by themselves.
+    pub async fn under_faults(place: Place, injector: &Arc<FaultInjector>) -> Self {
+        let database = place.open().await.with_faults(Arc::clone(injector));
+        let house = Self::start_over(database, (place, TestWorld::new()), HTTP_ROOTS, DEFAULT).await;
+        house.house.end_tasks().await;
+        house
+    }
+
+    async fn start_over(
+        database: Database,
+        (place, world): (Place, Arc<TestWorld>),
+        roots: [&str; 2],
+        default: Option<DefaultInstance<'_>>,
+    ) -> Self {
         let site = |name: &str, root: &str| Site {
             name: name.to_owned(),
             root: RootUrl::parse(root).expect("a root URL of the tests"),
@@ -90,7 +108,7 @@ impl TestHouse {
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let master = MasterKey::new(&MASTER_KEY);
         let operator = master.operator();
-        let house = House::open(place.open().await, master, sites, default, world.clone());
+        let house = House::open(database, master, sites, default, world.clone());
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
@@ -126,7 +144,7 @@ impl TestHouse {
 
     fn client_at(&self, instance: usize) -> Client {
         let peer = ([192, 0, 2, 1], 50_000).into();
-        Client { doors: self.doors.clone(), root: self.roots[instance].clone(), peer }
+        Client { doors: self.doors.clone(), root: self.roots[instance].clone(), peer, watch: None }
     }
 
     /// At `demodb`.

@@ -9,6 +9,7 @@ mod app;
 mod browser;
 mod client;
 mod device;
+pub mod faults;
 mod house;
 pub mod jwt;
 pub mod notices;
