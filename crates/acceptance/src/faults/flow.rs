@@ -32,12 +32,26 @@ macro_rules! flows {
 }
 
 flows! {
-    SignIn in sign_in: password_sign_in;
-    Tokens in tokens: code_exchange refresh client_credentials;
-    Api in api: first_call;
-    People in people: change_password;
-    Register in register: disable_application_by_command;
-    Background in background: beat;
+    SignIn in sign_in:
+        password_sign_in authorize_and_consent authorize_again sign_out set_up_app prove_code recovery_code
+        new_recovery_codes remove_app set_up_passkey passkey_sign_in remove_passkey;
+    Tokens in tokens:
+        code_exchange refresh repeated_refresh reused_refresh client_credentials revoke_refresh_token revoke_access_token
+        revoke_service_token revoke_reference_token report_leaked_token introspect user_info;
+    Api in api:
+        first_call later_call create_entity change_entity delete_entity log_in_by_erp_login call_by_erp_session
+        log_out_of_erp_session call_by_basic first_call_by_reference_token make_personal_token revoke_personal_token;
+    People in people:
+        change_password ask_for_password_reset reset_password ask_for_new_address agree_by_new_address
+        agree_by_old_address choose_picture remove_picture withdraw_consent end_other_sign_ins choose_language;
+    Register in register:
+        create_application disable_application change_algorithm replace_application add_secret remove_secret create_user
+        disable_user set_password invite_user administrator_withdraws_consent create_role change_role delete_role
+        change_settings rotate_key replace_keys end_one_session end_sessions_of_user issue_service_token
+        administrator_revokes_token install_application disable_application_by_command disable_user_by_command
+        set_password_by_command erase_user create_user_by_command create_role_by_command end_sessions_by_command
+        change_setting_by_command rotate_key_by_command renew_audit_key;
+    Background in background: beat close_due_sessions seal_and_sign keep_keys tidy follow;
 }
 
 pub fn all() -> &'static [Flow] {

@@ -18,7 +18,7 @@ impl fmt::Display for Case {
 }
 
 /// `commit 1 after`.
-pub fn shown(fault: &InjectedFault) -> String {
+pub(super) fn shown(fault: &InjectedFault) -> String {
     let operation = match fault.operation {
         Operation::Commit => "commit",
         Operation::Read => "read",

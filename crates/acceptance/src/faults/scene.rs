@@ -1,5 +1,6 @@
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use flows::admin::{ElevatedOffice, UserDraft};
 use flows::{Answer, Fault, FaultKind};
@@ -170,6 +171,18 @@ impl<'s> Scene<'s> {
     pub async fn user_id(&self, login: &str) -> uuid::Uuid {
         let found = self.house.office().await.user_by_name(login).await;
         found.expect("no fault").expect("there").user.id.0
+    }
+
+    /// The same person at another browser.
+    pub async fn signed_in_as(&self, person: &Browser) -> Browser {
+        let mut browser = Browser { password: person.password.clone(), ..self.browser(&person.login) };
+        assert_eq!(browser.sign_in().await.page(), "account");
+        browser
+    }
+
+    /// Whether other flows run on the same house now.
+    pub fn shares_the_house(&self) -> bool {
+        self.parties.load(Ordering::Relaxed) > 1
     }
 
     /// Tokens of an application, for somebody signed in.

@@ -1,6 +1,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flows::{Database, MasterKey, Passwords};
@@ -14,6 +14,9 @@ use tokio::sync::{Barrier, Notify};
 use super::{Flow, Scene};
 use crate::place::MASTER_KEY;
 use crate::{Browser, Place, TestHouse};
+
+/// Of a broken promise: a whole page says no more.
+const MAX_SAID: usize = 1500;
 
 /// More than all runs on one house take.
 const SEATS: &str = "100000";
@@ -34,6 +37,7 @@ pub struct Stage {
     pub(super) counted: Mutex<Counted>,
     /// Flows that run at once begin and end their acts together.
     pub(super) barrier: Mutex<Arc<Barrier>>,
+    pub(super) parties: AtomicUsize,
     runs: AtomicU64,
     letters: Arc<(Mutex<Vec<Message>>, Notify)>,
 }
@@ -69,6 +73,7 @@ impl Stage {
             plan: Mutex::default(),
             counted: Mutex::default(),
             barrier: Mutex::new(Arc::new(Barrier::new(1))),
+            parties: AtomicUsize::new(1),
             runs: AtomicU64::new(0),
             letters,
             house,
@@ -79,6 +84,7 @@ impl Stage {
     /// promise is broken; the stage is then used no more.
     pub async fn run(&self, flows: &[&Flow], faults: &[InjectedFault]) -> Result<Counted, String> {
         faults.clone_into(&mut self.plan.lock());
+        self.parties.store(flows.len(), Ordering::Relaxed);
         *self.barrier.lock() = Arc::new(Barrier::new(flows.len()));
         let running = flows.iter().map(|flow| async move {
             let mut scene = Scene::new(self, self.runs.fetch_add(1, Ordering::Relaxed));
@@ -128,6 +134,6 @@ impl Stage {
 async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
-        said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+        said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").chars().take(MAX_SAID).collect()
     })
 }
