@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use model::{ApplicationId, Timestamp};
+use model::{ApplicationId, Timestamp, UserId};
 
 use crate::Fault;
 use crate::instance::{Instance, LONGEST_TOKEN};
@@ -80,16 +80,32 @@ impl Instance {
     async fn compare_kills(&self, found: &mut Differences, now: Timestamp) -> Result<(), Fault> {
         let since = now.minus(LONGEST_TOKEN);
         let (authorizations, sessions, tokens) = self.kills.since(since);
-        let ended = self.store.authorizations_ended_since(since).await?.into_iter().collect();
-        found.missing("ended authorizations that memory lacks", &authorizations, &ended);
+        let ended: HashSet<_> = self.store.authorizations_ended_since(since).await?.into_iter().collect();
         found.missing("ended authorizations that the database lacks", &ended, &authorizations);
-        let ended = self.store.sessions_ended_since(since).await?.into_iter().collect();
-        found.missing("ended sign-ins that memory lacks", &sessions, &ended);
+        for id in ended.difference(&authorizations) {
+            let kept = self.store.authorization(*id).await?.map(|(kept, _)| (kept.user, kept.epochs.1));
+            if self.stands(kept).await? {
+                found.0.push(format!("memory lacks the end of authorization {id:?}"));
+            }
+        }
+        let ended: HashSet<_> = self.store.sessions_ended_since(since).await?.into_iter().collect();
         found.missing("ended sign-ins that the database lacks", &ended, &sessions);
+        for id in ended.difference(&sessions) {
+            let kept = self.store.identity_session(*id).await?.map(|kept| (kept.user, kept.user_epoch));
+            if self.stands(kept).await? {
+                found.0.push(format!("memory lacks the end of sign-in {id:?}"));
+            }
+        }
         let revoked = self.store.access_tokens_revoked_since(since).await?.into_iter().collect();
         found.missing("revoked tokens that memory lacks", &tokens, &revoked);
         found.missing("revoked tokens that the database lacks", &revoked, &tokens);
         Ok(())
+    }
+
+    /// Whether the user is there and of that epoch. Otherwise the user's end is enough to end what memory lacks.
+    async fn stands(&self, of: Option<(UserId, i64)>) -> Result<bool, Fault> {
+        let Some((user, epoch)) = of else { return Ok(false) };
+        Ok(self.store.user(user).await?.is_some_and(|user| user.epoch == epoch))
     }
 
     /// Memory serves no session that has ended. One that it does not know is taken in by the next call.

@@ -303,7 +303,9 @@ impl House {
     /// A fault of one instance takes the trust in memory from that instance alone.
     async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
         let begun = Instant::now();
-        follower.behind |= self.database.changed_elsewhere().await?;
+        // The database tells of a change once: an answer that is lost counts as a yes.
+        let was_behind = std::mem::replace(&mut follower.behind, true);
+        follower.behind = self.database.changed_elsewhere().await? || was_behind;
         if !follower.behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
             return Ok(());
         }

@@ -131,19 +131,6 @@ pub(super) async fn call_by_erp_session(scene: &mut Scene<'_>) {
     assert_eq!(call_as(scene, &session).await, 200);
 }
 
-pub(super) async fn log_out_of_erp_session(scene: &mut Scene<'_>) {
-    let person = scene.person().await;
-    let session = erp_login(scene, &person).await;
-    let log_out = async || {
-        let client = scene.client();
-        let ask = client.ask(&Method::POST, "/api/domain/logout").header("authorization", &session);
-        assert_eq!(ask.send().await.status, 200);
-    };
-    if !scene.act(log_out).await.is_done() {
-        log_out().await;
-    }
-}
-
 pub(super) async fn call_by_basic(scene: &mut Scene<'_>) {
     let person = scene.person().await;
     let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", person.login, person.password)));

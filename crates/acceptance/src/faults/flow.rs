@@ -40,7 +40,7 @@ flows! {
         revoke_service_token revoke_reference_token report_leaked_token introspect user_info;
     Api in api:
         first_call later_call create_entity change_entity delete_entity log_in_by_erp_login call_by_erp_session
-        log_out_of_erp_session call_by_basic first_call_by_reference_token make_personal_token revoke_personal_token;
+        call_by_basic first_call_by_reference_token make_personal_token revoke_personal_token;
     People in people:
         change_password ask_for_password_reset reset_password ask_for_new_address agree_by_new_address
         agree_by_old_address choose_picture remove_picture withdraw_consent end_other_sign_ins choose_language;

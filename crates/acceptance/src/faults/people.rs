@@ -32,8 +32,7 @@ async fn is_new_password(scene: &Scene<'_>, person: &Browser) -> bool {
 
 pub(super) async fn change_password(scene: &mut Scene<'_>) {
     let (app, mut person) = (scene.app(FIRST), scene.signed_in().await);
-    let mut elsewhere = person.clone();
-    elsewhere.sign_in().await;
+    let mut elsewhere = scene.signed_in_as(&person).await;
     let tokens = scene.tokens(&app, &mut elsewhere).await;
     assert_eq!(scene.status(&tokens.access).await, 200);
     let acted = scene.act(async || choose_password(&mut person, NEW).await).await;

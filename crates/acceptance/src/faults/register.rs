@@ -1,5 +1,7 @@
 //! What administrators do, by the admin API, in the manager and at the command line.
 
+use std::time::Duration;
+
 use flows::admin::UserDraft;
 use flows::sessions::Ending;
 use http::Method;
@@ -204,6 +206,8 @@ pub(super) async fn change_settings(scene: &mut Scene<'_>) {
 }
 
 pub(super) async fn rotate_key(scene: &mut Scene<'_>) {
+    // The successor of the rotation before is at work.
+    scene.house.advance(Duration::from_hours(25));
     changed(scene, (Method::POST, "/keys/rotation", &json!({ "algorithm": "ES256" })), &[422]).await;
     let token = service_token(&scene.app("my.trusted.app/service")).await;
     assert_eq!(scene.status(&token).await, 200, "nothing breaks");

@@ -22,7 +22,7 @@ pub(super) const APPLICATIONS_AFTER: &str =
     "SELECT id, record, epoch, version FROM applications WHERE instance = $1 AND uri > $2 ORDER BY uri LIMIT $3";
 
 pub(super) const SECRETS_OF: &str = "SELECT application, id, label, digest, created_at, expires_at \
-     FROM application_secrets WHERE instance = $1 AND application = $2 ORDER BY created_at";
+     FROM application_secrets WHERE instance = $1 AND application = $2 ORDER BY created_at, id";
 
 fn record(row: &Row) -> Result<ApplicationRecord, Fault> {
     serde_json::from_str(&row.text(1)?).map_err(Fault::failed)
@@ -68,7 +68,7 @@ impl Store {
         let sql = "SELECT id, record, epoch, version FROM applications WHERE instance = $1 ORDER BY uri";
         let rows = self.rows(sql, vec![]).await?;
         let sql = "SELECT application, id, label, digest, created_at, expires_at FROM application_secrets \
-                   WHERE instance = $1 ORDER BY created_at";
+                   WHERE instance = $1 ORDER BY created_at, id";
         let secrets = by_application(&self.rows(sql, vec![]).await?)?;
         read_all(&rows, secrets, self.system_users().await?)
     }
