@@ -18,7 +18,7 @@ mod tokens;
 mod watch;
 
 pub use flow::{Flow, Group, all};
-pub use matrix::{Case, run_group};
+pub use matrix::{run_group, shown};
 pub use scene::{Acted, Scene};
 pub use stage::Stage;
 pub use watch::Watch;

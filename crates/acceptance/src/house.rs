@@ -9,9 +9,9 @@ use model::record::ApplicationRecord;
 use model::{Dice, Login, Moment, Operator, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
-use tokio::sync::OnceCell;
 use store::faults::FaultInjector;
 use store::{Batch, Change, ChangeKind, Outcome, Store};
+use tokio::sync::OnceCell;
 use web::server::TrustedProxies;
 use web::{Doors, Gate};
 

@@ -148,11 +148,7 @@ impl Database {
     }
 
     /// The one place where faults are injected.
-    async fn asked<T>(
-        &self,
-        operation: Operation,
-        work: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
+    async fn asked<T>(&self, operation: Operation, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         match &self.faults {
             None => work.await,
             Some(faults) => faults.run(operation, work).await,

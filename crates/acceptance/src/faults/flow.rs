@@ -10,6 +10,33 @@ pub struct Flow {
     pub run: Run,
 }
 
+/// Flows that move the clock, answer the questions of others, or end what others rest on.
+const ALONE: &[&str] = &[
+    "set_up_app",
+    "prove_code",
+    "recovery_code",
+    "new_recovery_codes",
+    "remove_app",
+    "ask_for_password_reset",
+    "reset_password",
+    "rotate_key",
+    "replace_keys",
+    "rotate_key_by_command",
+    "beat",
+    "close_due_sessions",
+    "seal_and_sign",
+    "keep_keys",
+    "tidy",
+    "follow",
+];
+
+impl Flow {
+    /// Whether it may run beside others on one house.
+    pub fn shares(&self) -> bool {
+        !ALONE.contains(&self.name)
+    }
+}
+
 type Run = for<'a> fn(&'a mut Scene<'_>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Flows that are tested together, on houses of their own.

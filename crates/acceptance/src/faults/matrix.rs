@@ -1,24 +1,10 @@
-use std::fmt;
-
 use store::faults::{FaultMoment, InjectedFault, Operation};
 
 use super::{Flow, Group, Stage, all};
 use crate::Place;
 
-/// One flow with one fault. Its text repeats it: `GATEHOUSE_FAULT="refresh commit 1 after"`.
-pub struct Case {
-    pub flow: &'static Flow,
-    pub fault: InjectedFault,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.flow.name, shown(&self.fault))
-    }
-}
-
-/// `commit 1 after`.
-pub(super) fn shown(fault: &InjectedFault) -> String {
+/// As `commit 1 after`. With the flow's name before it, it repeats a case: `GATEHOUSE_FAULT="refresh commit 1 after"`.
+pub fn shown(fault: &InjectedFault) -> String {
     let operation = match fault.operation {
         Operation::Commit => "commit",
         Operation::Read => "read",
@@ -70,19 +56,14 @@ async fn run_flow(
     });
     let mut run = 0;
     for fault in faults {
-        let case = Case { flow, fault };
-        if only.is_some_and(|only| only != flow.name && only != case.to_string()) {
+        let case = format!("{} {}", flow.name, shown(&fault));
+        if only.is_some_and(|only| only != flow.name && only != case) {
             continue;
         }
         run += 1;
-        let is_broken = match stage.run(&[flow], &[fault]).await {
-            // Background work of requests may take one read less than when it was counted.
-            Ok(_) => false,
-            Err(why) => {
-                broken.push(format!("{case}: {why}"));
-                true
-            }
-        };
+        let ran = stage.run(&[flow], &[fault]).await;
+        let is_broken = ran.is_err();
+        broken.extend(ran.err().map(|why| format!("{case}: {why}")));
         if is_broken || run % CASES_PER_STAGE == 0 {
             stage = Stage::open(place().await).await;
         }

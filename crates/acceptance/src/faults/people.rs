@@ -152,7 +152,10 @@ async fn answer_about_address(scene: &mut Scene<'_>, is_first: bool) {
         agree(&mut reader, link).await;
     }
     if is_first {
-        assert_eq!(address_of(scene, &person.login).await.expect("one").address, format!("{}@example.com", person.login));
+        assert_eq!(
+            address_of(scene, &person.login).await.expect("one").address,
+            format!("{}@example.com", person.login)
+        );
         agree(&mut reader, &to_old).await;
     }
     assert_eq!(address_of(scene, &person.login).await.expect("one").address, new);

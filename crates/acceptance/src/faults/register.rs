@@ -11,7 +11,7 @@ use oauth::secret::Presented;
 use serde_json::{Value, json};
 
 use super::{Acted, Scene};
-use crate::{App, Answer, Browser, Tokens};
+use crate::{Answer, App, Browser, Tokens};
 
 const FIRST: &str = "my.trusted.app/first";
 const NEW: &str = "lantern-otter-quill";
@@ -106,7 +106,9 @@ pub(super) async fn remove_secret(scene: &mut Scene<'_>) {
     let path = api.application(&app.uri).await;
     let added = api.send(Method::POST, &format!("{path}/secrets"), &json!({ "label": "second" })).await;
     let second = good(&added).json()["secret"].as_str().expect("shown").to_owned();
-    let old = api.get(&path).await.json()["secrets"][0]["id"].as_str().expect("an id").to_owned();
+    let secrets = api.get(&path).await.json()["secrets"].as_array().expect("two").clone();
+    let old = secrets.iter().find(|secret| secret["label"] == "first").expect("the first one");
+    let old = old["id"].as_str().expect("an id");
     changed(scene, (Method::DELETE, &format!("{path}/secrets/{old}"), &Value::Null), &[404]).await;
     assert_eq!(app.service_token("read").await.status, 401, "from the answer on");
     service_token(&app.with_secret(Some(&second))).await;
@@ -316,9 +318,8 @@ pub(super) async fn set_password_by_command(scene: &mut Scene<'_>) {
     let (mut person, tokens, _) = with_tokens(scene).await;
     let (login, password) = (person.login.clone(), Presented::new(NEW));
     let set = async || {
-        let done = scene.command(async |office, moment| {
-            office.set_password(&scene.passwords, &login, &password, moment).await
-        });
+        let done = scene
+            .command(async |office, moment| office.set_password(&scene.passwords, &login, &password, moment).await);
         done.await.map(drop)
     };
     commanded(scene, set).await;

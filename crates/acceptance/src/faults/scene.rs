@@ -144,8 +144,11 @@ impl<'s> Scene<'s> {
         let made = self.house.office().await.create_user(draft, &mut moment).await;
         made.expect("no fault").expect("a new login");
         let store = self.house.store().await;
-        let (user, _) = store.user_by_login(&model::Login::parse(login).expect("a login")).await
-            .expect("no fault").expect("just made");
+        let (user, _) = store
+            .user_by_login(&model::Login::parse(login).expect("a login"))
+            .await
+            .expect("no fault")
+            .expect("just made");
         let set = Batch::new().with(store.set_password(&user, &self.password, self.house.now()));
         assert_eq!(store.commit(set).await.expect("no fault"), Outcome::Committed);
     }

@@ -161,7 +161,11 @@ pub(super) async fn new_recovery_codes(scene: &mut Scene<'_>) {
     };
     let codes = shown.every(".codes code");
     assert_eq!(enter_recovery_code(&person.browser, &codes[0]).await, "account");
-    assert_eq!(enter_recovery_code(&person.browser, &person.recovery_codes[0]).await, "second-step", "the old are void");
+    assert_eq!(
+        enter_recovery_code(&person.browser, &person.recovery_codes[0]).await,
+        "second-step",
+        "the old are void"
+    );
 }
 
 pub(super) async fn remove_app(scene: &mut Scene<'_>) {

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -51,8 +52,13 @@ impl Stage {
         let set = house.office().await.change_setting(("seats", SEATS), &mut house.moment(&mut dice)).await;
         set.expect("no fault").expect("a good setting");
         house.catch_up().await;
-        let (_, password) = house.store().await.user_by_login(&model::Login::parse("alice").expect("a login")).await
-            .expect("no fault").expect("of the demo");
+        let (_, password) = house
+            .store()
+            .await
+            .user_by_login(&model::Login::parse("alice").expect("a login"))
+            .await
+            .expect("no fault")
+            .expect("of the demo");
         let mut alice = house.browser("alice");
         alice.sign_in().await;
         let letters = Arc::<(Mutex<Vec<Message>>, Notify)>::default();
@@ -106,6 +112,11 @@ impl Stage {
         self.house.seal().await;
         let verdict = self.house.verify_audit().await;
         assert!(verdict.is_whole() && !verdict.waiting, "the audit: {:#?}", verdict.findings);
+        let told = flows::audit::sealed_trail(&self.house.store().await).await.expect("no fault");
+        let mut once = HashSet::new();
+        for event in &told {
+            assert!(once.insert(&event.id), "told twice: {event:?}");
+        }
     }
 
     /// The newest letter to an address, which is taken.
