@@ -48,7 +48,15 @@ pub struct FaultInjector {
     reads: AtomicU64,
     faults: AtomicU64,
     armed: Mutex<Vec<InjectedFault>>,
-    withholds: watch::Sender<bool>,
+    answers: watch::Sender<Answers>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Given,
+    /// While armed: the next unanswered operation withholds its answer.
+    MayBeWithheld,
+    Withheld,
 }
 
 impl Default for FaultInjector {
@@ -58,7 +66,7 @@ impl Default for FaultInjector {
             reads: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             armed: Mutex::default(),
-            withholds: watch::Sender::new(false),
+            answers: watch::Sender::new(Answers::Given),
         }
     }
 }
@@ -70,20 +78,21 @@ impl FaultInjector {
         for counter in [&self.commits, &self.reads, &self.faults] {
             counter.store(0, Ordering::SeqCst);
         }
+        self.answers.send_replace(Answers::MayBeWithheld);
     }
 
     /// Nothing fails any more, and withheld answers are given.
     pub fn disarm(&self) -> Counted {
         self.armed.lock().expect("no holder of this lock panics").clear();
-        self.withholds.send_replace(false);
+        self.answers.send_replace(Answers::Given);
         let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         Counted { commits: read(&self.commits), reads: read(&self.reads), faults: read(&self.faults) }
     }
 
     /// Returns as soon as an answer is withheld.
     pub async fn withholds(&self) {
-        let mut withholds = self.withholds.subscribe();
-        let _sender_lives_as_long_as_self = withholds.wait_for(|withholds| *withholds).await;
+        let mut answers = self.answers.subscribe();
+        let _sender_lives_as_long_as_self = answers.wait_for(|answers| *answers == Answers::Withheld).await;
     }
 
     /// What is due for the operation that begins now.
@@ -99,6 +108,19 @@ impl FaultInjector {
         Some(due.moment)
     }
 
+    /// Until the injector is disarmed; not at all, if that was while the database worked.
+    async fn withhold(&self) {
+        let mut answers = self.answers.subscribe();
+        self.answers.send_if_modified(|answers| {
+            let withholds = *answers == Answers::MayBeWithheld;
+            if withholds {
+                *answers = Answers::Withheld;
+            }
+            withholds
+        });
+        let _sender_lives_as_long_as_self = answers.wait_for(|answers| *answers != Answers::Withheld).await;
+    }
+
     pub(crate) async fn run<T>(
         &self,
         operation: Operation,
@@ -112,11 +134,61 @@ impl FaultInjector {
             }
             Some(FaultMoment::Unanswered) => {
                 let answer = work.await;
-                let mut released = self.withholds.subscribe();
-                self.withholds.send_replace(true);
-                let _sender_lives_as_long_as_self = released.wait_for(|withholds| !withholds).await;
+                self.withhold().await;
                 answer
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(moment: FaultMoment) -> InjectedFault {
+        InjectedFault { operation: Operation::Read, nth: 2, moment }
+    }
+
+    #[tokio::test]
+    async fn only_the_nth_operation_of_its_kind_fails_before_or_after_its_work() {
+        for (moment, works) in [(FaultMoment::Before, 0), (FaultMoment::After, 1)] {
+            let injector = FaultInjector::default();
+            injector.arm([one(moment)]);
+            assert!(injector.run(Operation::Read, async { Ok(()) }).await.is_ok());
+            assert!(injector.run(Operation::Commit, async { Ok(()) }).await.is_ok());
+            let mut worked = 0;
+            let work = async {
+                worked += 1;
+                Ok(())
+            };
+            assert!(injector.run(Operation::Read, work).await.is_err());
+            assert_eq!(worked, works, "{moment:?}");
+            assert!(injector.run(Operation::Read, async { Ok(()) }).await.is_ok(), "once");
+            assert_eq!(injector.disarm(), Counted { commits: 1, reads: 3, faults: 1 });
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_withheld_until_the_injector_is_disarmed() {
+        let injector = FaultInjector::default();
+        injector.arm([InjectedFault { nth: 1, ..one(FaultMoment::Unanswered) }]);
+        let asking = injector.run(Operation::Read, async { Ok(7) });
+        let disarming = async {
+            injector.withholds().await;
+            injector.disarm()
+        };
+        let (answer, counted) = tokio::join!(asking, disarming);
+        assert_eq!((answer.ok(), counted.faults), (Some(7), 1));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_withheld_for_ever_where_disarming_was_first() {
+        let injector = FaultInjector::default();
+        injector.arm([InjectedFault { nth: 1, ..one(FaultMoment::Unanswered) }]);
+        let work = async {
+            injector.disarm();
+            Ok(7)
+        };
+        assert_eq!(injector.run(Operation::Read, work).await.ok(), Some(7));
     }
 }
