@@ -108,7 +108,7 @@ impl TestHouse {
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
         let master = MasterKey::new(&MASTER_KEY);
         let operator = master.operator();
-        let house = House::open(database, master, sites, default, world.clone());
+        let house = Box::pin(House::open(database, master, sites, default, world.clone()));
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);

@@ -20,7 +20,7 @@ const RUNS_PER_HOUSE: usize = 40;
 const MAX_FLOWS: u64 = 4;
 const MAX_FAULTS: u64 = 4;
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -96,7 +96,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 async fn count() -> Result<HashMap<&'static str, Counted>> {
     let mut counted = HashMap::new();
     for flow in all() {
-        let stage = Stage::open(Place::sqlite().await).await;
+        let stage = Box::pin(Stage::open(Place::sqlite().await)).await;
         let one = stage.run(&[flow], &[]).await;
         counted.insert(flow.name, one.map_err(|broken| anyhow::anyhow!("without faults: {broken}"))?);
         eprint!("\r{} of {} flows counted   ", counted.len(), all().len());
@@ -127,7 +127,7 @@ impl Run {
             Some(place) => (place, "PostgreSQL"),
             None => (Place::sqlite().await, "SQLite"),
         };
-        let stage = Stage::open(place).await;
+        let stage = Box::pin(Stage::open(place)).await;
         for _ in 0..RUNS_PER_HOUSE {
             let flows = pick_flows(&mut random);
             let faults = self.pick_faults(&flows, &mut random);

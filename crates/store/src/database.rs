@@ -151,7 +151,7 @@ impl Database {
     async fn asked<T>(&self, operation: Operation, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         match &self.faults {
             None => work.await,
-            Some(faults) => faults.run(operation, work).await,
+            Some(faults) => Box::pin(faults.run(operation, work)).await,
         }
     }
 

@@ -40,7 +40,7 @@ async fn run_flow(
     place: &impl AsyncFn() -> Place,
     broken: &mut Vec<String>,
 ) -> usize {
-    let mut stage = Stage::open(place().await).await;
+    let mut stage = Box::pin(Stage::open(place().await)).await;
     let counted = match stage.run(&[flow], &[]).await {
         Ok(counted) => counted,
         Err(why) => {
@@ -65,7 +65,7 @@ async fn run_flow(
         let is_broken = ran.is_err();
         broken.extend(ran.err().map(|why| format!("{case}: {why}")));
         if is_broken || run % CASES_PER_STAGE == 0 {
-            stage = Stage::open(place().await).await;
+            stage = Box::pin(Stage::open(place().await)).await;
         }
     }
     run

@@ -1,5 +1,6 @@
 //! Passwords, second factors, consent, and signing out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Acted, Scene};
@@ -82,7 +83,7 @@ async fn with_app(scene: &Scene<'_>) -> WithApp {
 
 /// At another browser, by password and code.
 async fn sign_in_by_app(scene: &Scene<'_>, person: &Browser, key: &str) -> (Browser, String) {
-    let mut browser = Browser { jar: Default::default(), ..person.clone() };
+    let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
     let page = browser.sign_in().await;
     assert_eq!(page.page(), "second-step", "{}", page.text());
     let page = browser.submit(&page, "code", &[("code", &app_code(key, scene.house.now()))]).await.page();
@@ -95,7 +96,7 @@ pub(super) async fn set_up_app(scene: &mut Scene<'_>) {
     let offer = offered(&mut person).await;
     let acted = scene.act(async || accept(scene, &mut person, &offer).await).await;
     scene.house.advance(STEP);
-    let mut elsewhere = Browser { jar: Default::default(), ..person.clone() };
+    let mut elsewhere = Browser { jar: BTreeMap::new(), ..person.clone() };
     let is_set_up = elsewhere.sign_in().await.page() == "second-step";
     match acted {
         Acted::Done(shown) => {
@@ -125,7 +126,7 @@ pub(super) async fn prove_code(scene: &mut Scene<'_>) {
 }
 
 async fn enter_recovery_code(person: &Browser, code: &str) -> String {
-    let mut browser = Browser { jar: Default::default(), ..person.clone() };
+    let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
     browser.sign_in().await;
     let page = browser.open("/id/account/recovery-code").await;
     browser.submit(&page, "recovery_code", &[("recovery_code", code)]).await.page()
@@ -174,7 +175,7 @@ pub(super) async fn remove_app(scene: &mut Scene<'_>) {
     if scene.act(async || confirm(&mut browser, "app").await).await.done().is_none() {
         confirm(&mut browser, "app").await;
     }
-    let mut elsewhere = Browser { jar: Default::default(), ..person.browser };
+    let mut elsewhere = Browser { jar: BTreeMap::new(), ..person.browser };
     assert_eq!(elsewhere.sign_in().await.page(), "account", "the password alone");
 }
 
@@ -189,7 +190,7 @@ async fn add_passkey(browser: &mut Browser, device: &mut Device) -> Answer {
 }
 
 async fn sign_in_by_passkey(person: &Browser, device: &mut Device) -> (Browser, String) {
-    let mut browser = Browser { jar: Default::default(), ..person.clone() };
+    let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
     let page = browser.open("/id/account/login").await;
     let answer = device.sign(&options(&page));
     let page = browser.submit(&page, "answer", &[("answer", &answer)]).await.page();

@@ -47,7 +47,7 @@ impl Stage {
     pub async fn open(place: Place) -> Self {
         let injector = Arc::<FaultInjector>::default();
         let desk = place.open().await.with_faults(Arc::clone(&injector));
-        let house = TestHouse::under_faults(place, &injector).await;
+        let house = Box::pin(TestHouse::under_faults(place, &injector)).await;
         let mut dice = house.dice();
         let set = house.office().await.change_setting(("seats", SEATS), &mut house.moment(&mut dice)).await;
         set.expect("no fault").expect("a good setting");

@@ -156,7 +156,7 @@ pub(super) async fn user_info(scene: &mut Scene<'_>) {
     let office = scene.house.office().await;
     let row = office.user_by_name(&person.login).await.expect("no fault").expect("there");
     let mut record = model::user::PersonRecord::of(&row.user, row.role.as_deref());
-    record.name = "Somebody".to_owned();
+    "Somebody".clone_into(&mut record.name);
     let changed = office.change_user(&row, record, None, &mut scene.house.moment(&mut dice)).await;
     changed.expect("no fault").expect("a good name");
     scene.house.catch_up().await;
