@@ -10,7 +10,8 @@ pub struct Flow {
     pub run: Run,
 }
 
-/// Flows that move the clock, answer the questions of others, or end what others rest on.
+/// Flows that move the clock, answer the questions of others, end or change what others rest on, or leave a picture's decoder at work
+/// when their caller goes away.
 const ALONE: &[&str] = &[
     "set_up_app",
     "prove_code",
@@ -28,6 +29,10 @@ const ALONE: &[&str] = &[
     "keep_keys",
     "tidy",
     "follow",
+    "change_settings",
+    "change_setting_by_command",
+    "choose_picture",
+    "remove_picture",
 ];
 
 impl Flow {
