@@ -52,6 +52,8 @@ impl Stage {
         let set = house.office().await.change_setting(("seats", SEATS), &mut house.moment(&mut dice)).await;
         set.expect("no fault").expect("a good setting");
         house.catch_up().await;
+        // Registered once, before flows ask for it at once.
+        house.manager().await;
         let (_, password) = house
             .store()
             .await
