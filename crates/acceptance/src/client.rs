@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use http::request::Builder;
@@ -9,6 +10,7 @@ use web::Doors;
 use web::server::Answer as _;
 
 use crate::Answer;
+use crate::faults::Watch;
 
 /// Asks one instance, from one address.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub struct Client {
     /// Root URL of the instance.
     pub root: String,
     pub peer: SocketAddr,
+    /// Sees every answer, where faults are injected.
+    pub(crate) watch: Option<Arc<Watch>>,
 }
 
 /// A request in the making.
@@ -94,9 +98,14 @@ impl Ask<'_> {
 
     pub async fn send(self) -> Answer {
         let request = self.request.body(self.body).expect("a request of the tests");
+        let path = request.uri().path().to_owned();
         let response = self.client.doors.answer(request, self.client.peer).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("answers are whole").to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        if let Some(watch) = &self.client.watch {
+            watch.see(&path, &answer).await;
+        }
+        answer
     }
 }

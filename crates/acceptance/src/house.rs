@@ -9,7 +9,9 @@ use model::record::ApplicationRecord;
 use model::{Dice, Login, Moment, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
+use store::faults::FaultInjector;
 use store::{Batch, Change, ChangeKind, Outcome, Store};
+use tokio::sync::OnceCell;
 use web::server::TrustedProxies;
 use web::{Doors, Gate};
 
@@ -25,7 +27,8 @@ pub struct TestHouse {
     world: Arc<TestWorld>,
     doors: Doors,
     roots: [String; 2],
-    database: Database,
+    /// Another process beside the house: the command line.
+    beside: OnceCell<Database>,
     master: MasterKey,
     // Dropped last: the database is open until then.
     place: Place,
@@ -83,13 +86,12 @@ impl TestHouse {
     }
 
     /// The process ends in good order. An operator switches an application off while none runs, and nobody seals that.
-    pub async fn closed_before_disabling(mut self, uri: &str) -> Place {
+    pub async fn closed_before_disabling(self, uri: &str) -> Place {
         self.house.close().await;
-        self.database = self.place.open().await;
         let mut dice = self.dice();
         let done = self.office().await.set_application_enabled(uri, false, &mut self.moment(&mut dice)).await;
         done.expect("the database answers").expect("it is registered");
-        self.database.close().await;
+        self.beside().await.close().await;
         self.place
     }
 
@@ -108,18 +110,35 @@ impl TestHouse {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        let database = place.open().await;
+        Self::start_over((place.open().await, master), (place, world), roots, default).await
+    }
+
+    /// Whose commits and reads can be made to fail, and whose background tasks take no turn by themselves.
+    pub async fn under_faults(place: Place, injector: &Arc<FaultInjector>) -> Self {
+        let database = place.open().await.with_faults(Arc::clone(injector));
+        let opened = (database, MasterKey::new(&MASTER_KEY));
+        let house = Self::start_over(opened, (place, TestWorld::new()), HTTP_ROOTS, DEFAULT).await;
+        house.house.end_tasks().await;
+        house
+    }
+
+    async fn start_over(
+        (database, master): (Database, MasterKey),
+        (place, world): (Place, Arc<TestWorld>),
+        roots: [&str; 2],
+        default: Option<DefaultInstance<'_>>,
+    ) -> Self {
         let site = |name: &str, root: &str| Site {
             name: name.to_owned(),
             root: RootUrl::parse(root).expect("a root URL of the tests"),
             hosts: Vec::new(),
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
-        let house = Box::pin(House::open(database.clone(), master, sites, default, world.clone()));
+        let house = Box::pin(House::open(database, master, sites, default, world.clone()));
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
-        Self { house, world, doors, roots, database, master: MasterKey::new(&MASTER_KEY), place }
+        Self { house, world, doors, roots, beside: OnceCell::new(), master: MasterKey::new(&MASTER_KEY), place }
     }
 
     /// The process ends in good order, and another one begins on the same database.
@@ -135,17 +154,21 @@ impl TestHouse {
     }
 
     /// The process ends in good order; what follows is done beside no server, until [`Self::started`].
-    pub async fn stopped(mut self) -> Self {
+    pub async fn stopped(self) -> Self {
         self.house.close().await;
-        self.database = self.place.open().await;
         self
     }
 
     /// Another process begins after [`Self::stopped`].
     pub async fn started(self) -> Self {
-        self.database.close().await;
+        self.beside().await.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
         Self::start(self.place, self.world, roots, DEFAULT).await
+    }
+
+    /// The database as another process has it: the house learns of what is changed here by the change feed.
+    pub async fn beside(&self) -> &Database {
+        self.beside.get_or_init(|| self.place.open()).await
     }
 
     /// See [`Place::hold_writers`].
@@ -175,7 +198,7 @@ impl TestHouse {
 
     fn client_at(&self, instance: usize) -> Client {
         let peer = ([192, 0, 2, 1], 50_000).into();
-        Client { doors: self.doors.clone(), root: self.roots[instance].clone(), peer }
+        Client { doors: self.doors.clone(), root: self.roots[instance].clone(), peer, watch: None }
     }
 
     /// At `demodb`.
@@ -242,19 +265,16 @@ impl TestHouse {
         Box::pin(House::open(database, master, vec![site], None, self.world.clone())).await.expect("the house opens")
     }
 
-    pub const fn database(&self) -> &Database {
-        &self.database
-    }
-
     pub fn world(&self) -> &TestWorld {
         &self.world
     }
 
     /// What `testdb` keeps.
     pub async fn store(&self) -> Store {
-        let instances = self.database.instances().await.expect("instances can be read");
+        let database = self.beside().await;
+        let instances = database.instances().await.expect("instances can be read");
         let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
-        Store::new(self.database.clone(), testdb.id)
+        Store::new(database.clone(), testdb.id)
     }
 
     /// Whether the audit of `testdb` is what was written.
@@ -287,11 +307,11 @@ impl TestHouse {
 
     /// Likewise, where that may fail.
     pub async fn other_office(&self) -> Result<(), flows::Fault> {
-        ElevatedOffice::open(&self.database, &self.master, "demodb").await.map(|_| ())
+        ElevatedOffice::open(self.beside().await, &self.master, "demodb").await.map(|_| ())
     }
 
     async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
-        let office = ElevatedOffice::open(&self.database, &self.master, instance).await;
+        let office = ElevatedOffice::open(self.beside().await, &self.master, instance).await;
         office.expect("the database answers").expect("the demo has it")
     }
 
@@ -328,9 +348,7 @@ impl TestHouse {
 
     /// Somebody who may gives the user another address.
     pub async fn set_email(&self, login: &str, address: &str) {
-        let instances = self.database.instances().await.expect("instances can be read");
-        let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
-        let store = Store::new(self.database.clone(), testdb.id);
+        let store = self.store().await;
         let login = Login::parse(login).expect("a login");
         let (user, _) = store.user_by_login(&login).await.expect("the database answers").expect("the user is there");
         let address = EmailAddress::parse(address).expect("an address");

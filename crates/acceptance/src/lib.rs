@@ -9,6 +9,7 @@ mod app;
 mod browser;
 mod client;
 mod device;
+pub mod faults;
 mod fixture;
 mod house;
 pub mod jwt;

@@ -275,7 +275,7 @@ impl Tenant {
         let params = Params::parse(query.as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
         let mut dice = SystemDice;
         let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
-        let target = self.instance.authorization_target(&mut moment, &visitor(), &params)?;
+        let target = self.instance.authorization_target(&mut moment, &visitor(), &params).await?;
         let target = target.map_err(|refusal| anyhow!("{refusal:?}"))?;
         let signed_in = (Some(&self.browser), false);
         let next = self.instance.authorize(&mut moment, &visitor(), (&target, &params), signed_in).await?;

@@ -8,6 +8,7 @@ mod bare;
 mod crowd;
 mod durable;
 mod fairness;
+mod faults;
 mod installation;
 mod kills;
 mod lists;
@@ -57,6 +58,12 @@ struct Arguments {
     /// Write the results to this file as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// For `faults`: how many are injected at least
+    #[arg(long, default_value_t = 100_000)]
+    faults: u64,
+    /// For `faults`: repeats what was printed with a seed; without it, one is drawn
+    #[arg(long)]
+    seed: Option<u64>,
     /// The server to measure; without it, it is built
     #[arg(long, value_name = "FILE")]
     gatehouse: Option<PathBuf>,
@@ -95,6 +102,8 @@ enum Part {
     Storm,
     /// One instance beside another that is stormed
     Fairness,
+    /// Faults of the database at random, and what must hold whatever fails; only if it is named
+    Faults,
 }
 
 /// How much is measured.
@@ -116,6 +125,9 @@ impl Effort {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.only == [Part::Faults] {
+        return faults::inject(arguments.faults, arguments.seed);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &arguments.command {
         Some(Inner::Bare { path, bytes }) => runtime.block_on(bare::serve(path, *bytes)),
@@ -133,7 +145,8 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     let postgres = arguments.postgres.as_deref();
     let parts = if arguments.only.is_empty() { Part::value_variants() } else { arguments.only.as_slice() };
     let mut report = Report::new(effort);
-    for part in parts {
+    // It measures nothing and takes long: it has a run of its own.
+    for part in parts.iter().filter(|part| **part != Part::Faults) {
         let chapter = chapter(*part, &binary, effort, postgres).await?;
         println!("{}\n", report.add(chapter));
     }
@@ -162,6 +175,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&
         Part::Lists => Chapter::lists(&lists::measure(binary, effort).await?),
         Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
         Part::Fairness => Chapter::fairness(&fairness::measure(effort, postgres).await?),
+        Part::Faults => unreachable!("it has a run of its own"),
     })
 }
 

@@ -147,6 +147,13 @@ impl ApiSessions {
         session
     }
 
+    /// Sessions that calls are let in by.
+    pub(crate) fn running(&self, now: Timestamp) -> HashSet<(SessionKey, ApiSessionId)> {
+        let live = self.live.read();
+        let running = live.iter().filter(|(_, live)| live.timer.is_running(now));
+        running.map(|(key, live)| (key.clone(), live.id)).collect()
+    }
+
     pub(crate) fn forget_key(&self, key: &SessionKey) {
         self.live.write().remove(key);
     }

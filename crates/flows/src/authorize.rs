@@ -56,7 +56,7 @@ const MOST_LOOKS: usize = 4;
 
 impl Instance {
     /// Checks 1 and 2.
-    pub fn authorization_target(
+    pub async fn authorization_target(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
@@ -75,6 +75,7 @@ impl Instance {
                 return self.refuse_target(moment, visitor, client_id.as_ref(), refusal).map(Err);
             }
         };
+        self.believe(moment.now).await?;
         let application = self.register().by_uri(&target.client_id).cloned();
         let refusal = match &application {
             None => TargetRefusal::UnknownApplication,

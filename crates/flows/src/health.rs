@@ -108,8 +108,7 @@ fn memory(behind: Option<Behind>) -> String {
     let Some(Behind { lasting, fault, unapplied }) = behind else {
         return "the change feed does not answer; requests ask the database".to_owned();
     };
-    let mut told =
-        vec![format!("memory lacks a committed change for {}; requests ask the database", seconds(lasting))];
+    let mut told = vec![format!("memory lacks a committed change for {}; requests ask the database", seconds(lasting))];
     if !unapplied.is_empty() {
         told.push(format!("not applied: {}", unapplied.join(", ")));
     }

@@ -72,6 +72,9 @@ pub struct House {
     pub(crate) probing: Probing,
     /// Whoever minds the database: one at a time, so that each thing is found once.
     minding: tokio::sync::Mutex<()>,
+    follower: tokio::sync::Mutex<Follower>,
+    /// Questions after forgotten passwords that wait.
+    asked: Receiver<InstanceId, Forgotten>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -207,12 +210,15 @@ impl House {
             faults: shared.faults,
             probing: Probing::default(),
             minding: tokio::sync::Mutex::default(),
+            // Behind from the start: what changed between loading and now was nobody's to tell.
+            follower: tokio::sync::Mutex::new(Follower { seen: HashMap::new(), behind: true }),
+            asked,
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
         house.keep_running("follow", follow);
         house.keep_running("beat", beat);
-        house.keep_running("reset-requests", move |house, stopping| answer(asked.clone(), house, stopping));
+        house.keep_running("reset-requests", answer);
         house.keep_running("seal", seal);
         house.keep_running("keys", keep_keys);
         house.keep_running("probe", probe);
@@ -316,13 +322,17 @@ impl House {
         *self.stopping.borrow()
     }
 
-    /// Memory follows everything that was committed before this call.
+    /// Memory follows what other processes changed before this call, and what it missed of its own changes.
     pub async fn catch_up(&self) -> Result<(), Fault> {
-        let mut worst = Ok(());
-        for instance in &self.instances {
-            worst = worst.and(instance.follow(self.world.now()).await);
+        self.follow_changes(&mut *self.follower.lock().await).await
+    }
+
+    /// The oldest question after a forgotten password is looked into; waits until there is one.
+    pub async fn answer_question(&self) -> Result<(), Fault> {
+        match self.asked.recv_async().await {
+            Some((_, question)) => question.answer(&mut *self.world.dice()).await,
+            None => Ok(()),
         }
-        worst
     }
 
     /// Signing keys that are due are made, and those that are over go. One at a time, on a thread that gives way: nothing
@@ -379,8 +389,8 @@ impl House {
         worst
     }
 
-    /// Everything answered is written; nothing runs on.
-    pub async fn close(&self) {
+    /// Ends the background tasks. The house goes on answering; tests then take every turn of a task by hand.
+    pub async fn end_tasks(&self) {
         self.stopping.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock());
         let until = Instant::now() + LAST_TURN;
@@ -388,6 +398,11 @@ impl House {
             // One that waits for the database longer keeps nothing from being written down.
             let _ended = tokio::time::timeout_at(until, task).await;
         }
+    }
+
+    /// Everything answered is written; nothing runs on.
+    pub async fn close(&self) {
+        self.end_tasks().await;
         self.outbox.close();
         let mut dice = self.world.dice();
         for instance in &self.instances {
@@ -441,12 +456,14 @@ impl House {
     async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
         let begun = Instant::now();
         self.mind_the_database().await?;
+        // The database tells of a change once: an answer that is lost counts as a yes.
+        let was_behind = std::mem::replace(&mut follower.behind, true);
         let changed = self.database.changed_elsewhere().await;
         if matches!(&changed, Err(fault) if fault.trouble() == Trouble::Replaced) {
             // What others change is somewhere else.
             self.instances.iter().for_each(|instance| instance.following.mark_behind());
         }
-        follower.behind |= changed?;
+        follower.behind = changed? || was_behind;
         if !follower.behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
             return Ok(());
         }
@@ -508,10 +525,8 @@ impl House {
 
 /// Apart from everything else that beats: a kill must not wait until timers are written down.
 async fn follow(house: Arc<House>, mut stopping: Stopping) {
-    // Behind from the start: what changed between loading and now was nobody's to tell.
-    let mut follower = Follower { seen: HashMap::new(), behind: true };
     while beats(&mut stopping).await {
-        let done = house.follow_changes(&mut follower).await;
+        let done = house.catch_up().await;
         house.end_turn("follow", done, "memory may be behind");
     }
 }
@@ -532,10 +547,10 @@ async fn beat(house: Arc<House>, mut stopping: Stopping) {
 
 /// Forgotten passwords are looked into one after another, of all instances in turn, away from the requests that told of them. What waits when the
 /// house stops is asked again by its people.
-async fn answer(asked: Receiver<InstanceId, Forgotten>, house: Arc<House>, mut stopping: Stopping) {
+async fn answer(house: Arc<House>, mut stopping: Stopping) {
     loop {
         let question = tokio::select! {
-            question = asked.recv_async() => question,
+            question = house.asked.recv_async() => question,
             () = tokio::time::sleep(QUESTIONS_EVERY) => {
                 house.turns.take("reset-requests");
                 continue;

@@ -6,6 +6,7 @@ mod api_sessions;
 pub mod audit;
 pub mod authorize;
 mod change;
+mod comparison;
 pub mod consents;
 pub mod demo;
 pub mod domain;

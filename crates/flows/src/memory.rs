@@ -2,7 +2,7 @@
 
 mod register;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,6 +148,14 @@ impl Kills {
         }
     }
 
+    /// Those of a time and later.
+    pub(crate) fn since(&self, time: Timestamp) -> (HashSet<AuthorizationId>, HashSet<SessionId>, HashSet<Uuid>) {
+        fn later<T: Copy + Eq + Hash>(kills: &RwLock<HashMap<T, Timestamp>>, time: Timestamp) -> HashSet<T> {
+            kills.read().iter().filter(|(_, at)| **at >= time).map(|(id, _)| *id).collect()
+        }
+        (later(&self.authorizations, time), later(&self.sessions, time), later(&self.tokens, time))
+    }
+
     /// Forgets kills older than any token.
     pub(crate) fn forget_before(&self, time: Timestamp) {
         self.authorizations.write().retain(|_, at| *at >= time);
@@ -173,6 +181,10 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
 
     pub(crate) fn known(&self, key: K) -> Option<Arc<V>> {
         self.known.get(&key)
+    }
+
+    pub(crate) fn all(&self) -> Vec<(K, Arc<V>)> {
+        self.known.iter().collect()
     }
 
     pub(crate) async fn get(

@@ -96,6 +96,8 @@ impl Instance {
     pub async fn browser(&self, cookie: &Presented<SessionCookie>, now: Timestamp) -> Result<Option<Browser>, Fault> {
         let Some((id, _)) = cookie.expose().split_once('.') else { return Ok(None) };
         let Ok(id) = Uuid::try_parse(id) else { return Ok(None) };
+        // Before it is judged by memory's users and settings: whether it stands, and whether it has ended.
+        self.believe(now).await?;
         let Some(session) = self.store.identity_session(SessionId(id)).await? else { return Ok(None) };
         if !session.secret.matches(cookie) || !session.is_live(now, self.settings().session_lifetimes()) {
             return Ok(None);

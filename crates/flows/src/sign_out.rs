@@ -37,6 +37,7 @@ impl Instance {
         params: &Params,
         (browser, confirmed): (Option<&Browser>, bool),
     ) -> Result<SignOut, Fault> {
+        self.believe(moment.now).await?;
         let hint = params.get("id_token_hint").and_then(|hint| self.read_hint(hint));
         let application = self.departing_application(params, hint.as_ref());
         if let Some(browser) = browser {

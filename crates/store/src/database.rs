@@ -13,6 +13,7 @@ use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
 use crate::condition::Condition;
+use crate::faults::{FaultInjector, Operation};
 use crate::figures::Figures;
 use crate::finding::Unreadable;
 use crate::postgres::{self, Postgres};
@@ -105,6 +106,7 @@ pub struct Database {
     open: Arc<Open>,
     /// Whose share of the queues the work of this handle takes.
     tenant: Tenant,
+    faults: Option<Arc<FaultInjector>>,
 }
 
 /// Who shares the queues with others: an instance; or, all together, work that is no instance's.
@@ -135,7 +137,14 @@ impl Database {
             writes: Condition::default(),
             reads: Condition::default(),
         };
-        Ok(Self { open: Arc::new(open), tenant: None })
+        Ok(Self { open: Arc::new(open), tenant: None, faults: None })
+    }
+
+    /// The same database, whose commits and reads through this handle and its clones are counted and may be made to fail.
+    /// For tests and the benchmark alone.
+    #[must_use]
+    pub fn with_faults(self, injector: Arc<FaultInjector>) -> Self {
+        Self { faults: Some(injector), ..self }
     }
 
     /// Brings the tables up to this version, and answers the names of the migrations that it applied. Several nodes may do
@@ -164,13 +173,24 @@ impl Database {
         }
         let until = Instant::now() + DEADLINE;
         let _work = self.writes().begin();
-        let answer = match self.driver() {
-            // Boxed, here and below: callers need not carry a driver's state.
-            Driver::Sqlite(sqlite) => Box::pin(sqlite.commit(self.tenant, batch, until)).await,
-            Driver::Postgres(postgres) => Box::pin(postgres.commit(self.tenant, batch, until)).await,
+        let commit = async {
+            match self.driver() {
+                // Boxed, here and below: callers need not carry a driver's state.
+                Driver::Sqlite(sqlite) => Box::pin(sqlite.commit(self.tenant, batch, until)).await,
+                Driver::Postgres(postgres) => Box::pin(postgres.commit(self.tenant, batch, until)).await,
+            }
         };
+        let answer = self.asked(Operation::Commit, commit).await;
         self.writes().note(&answer);
         answer
+    }
+
+    /// The one place where faults are injected.
+    async fn asked<T>(&self, operation: Operation, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        match &self.faults {
+            None => work.await,
+            Some(faults) => Box::pin(faults.run(operation, work)).await,
+        }
     }
 
     /// Reads rows. A statement that writes is a fault.
@@ -178,10 +198,13 @@ impl Database {
         let sql = Sql(sql.into());
         let until = Instant::now() + DEADLINE;
         let _work = self.reads().begin();
-        let answer = match self.driver() {
-            Driver::Sqlite(sqlite) => Box::pin(sqlite.query(self.tenant, sql, params, until)).await,
-            Driver::Postgres(postgres) => Box::pin(postgres.query(self.tenant, sql, params, until)).await,
+        let query = async {
+            match self.driver() {
+                Driver::Sqlite(sqlite) => Box::pin(sqlite.query(self.tenant, sql, params, until)).await,
+                Driver::Postgres(postgres) => Box::pin(postgres.query(self.tenant, sql, params, until)).await,
+            }
         };
+        let answer = self.asked(Operation::Read, query).await;
         let answer = answer.map_err(|fault| match fault.trouble() {
             // Of the connection, not of the database: a question that writes is a bug.
             Trouble::ReadOnly => Fault::failed(fault),

@@ -9,6 +9,7 @@ mod condition;
 mod database;
 pub mod domain;
 mod fault;
+pub mod faults;
 mod figures;
 mod finding;
 mod look;

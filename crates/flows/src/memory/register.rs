@@ -1,7 +1,7 @@
 //! The Trusted Applications of an instance as memory holds them.
 
 use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -98,6 +98,11 @@ impl Register {
 
     pub fn by_id(&self, id: ApplicationId) -> Option<&Arc<TrustedApplication>> {
         self.by_id.get(&id)
+    }
+
+    /// Origins of enabled applications, in order, and how many have each.
+    pub(crate) fn counted_origins(&self) -> BTreeMap<&str, u32> {
+        self.origins.iter().map(|(origin, count)| (&**origin, *count)).collect()
     }
 
     /// RFC 6749 §2.3.

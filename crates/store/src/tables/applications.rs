@@ -21,7 +21,7 @@ pub(super) const APPLICATIONS_AFTER: &str = "SELECT id, uri, record, epoch, vers
                                              WHERE instance = $1 AND uri > $2 ORDER BY uri LIMIT $3";
 
 pub(super) const SECRETS_OF: &str = "SELECT id, label, digest, created_at, expires_at \
-     FROM application_secrets WHERE instance = $1 AND application = $2 ORDER BY created_at";
+     FROM application_secrets WHERE instance = $1 AND application = $2 ORDER BY created_at, id";
 
 /// Applications with their secrets, a row for each secret: one statement, so that both are of one moment.
 macro_rules! select_whole {
@@ -31,7 +31,7 @@ macro_rules! select_whole {
              s.expires_at FROM applications a LEFT JOIN application_secrets s \
              ON s.instance = a.instance AND s.application = a.id WHERE a.instance = $1 ",
             $rest,
-            "ORDER BY a.uri, s.created_at"
+            "ORDER BY a.uri, s.created_at, s.id"
         )
     };
 }

@@ -216,7 +216,7 @@ impl Store {
     /// are not among them: what that means for access tokens is a setting.
     pub async fn authorizations_ended_since(&self, since: Timestamp) -> Result<Vec<AuthorizationId>, Fault> {
         let sql = "SELECT id FROM authorizations WHERE instance = $1 AND ended_at IS NOT NULL AND ended_at >= $2 \
-                   AND end_reason <> 'sign_out'";
+                   AND end_reason NOT IN ('sign_out', 'ended_by_administrator')";
         self.list(KIND, (sql, values![since.micros()]), |row| row.uuid(0).map(AuthorizationId)).await
     }
 

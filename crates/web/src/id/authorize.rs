@@ -38,7 +38,7 @@ pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Re
 
 async fn begin(mut visit: Visit, method: &Method, headers: &HeaderMap, params: &Params) -> Response {
     let done = async {
-        let target = match target(&mut visit, params)? {
+        let target = match target(&mut visit, params).await? {
             Ok(target) => target,
             Err(page) => return Ok(page),
         };
@@ -52,9 +52,9 @@ async fn begin(mut visit: Visit, method: &Method, headers: &HeaderMap, params: &
 }
 
 /// Checks 1 and 2, or the page that tells the person.
-pub(super) fn target(visit: &mut Visit, params: &Params) -> Result<Result<Target, Response>, Fault> {
+pub(super) async fn target(visit: &mut Visit, params: &Params) -> Result<Result<Target, Response>, Fault> {
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let answer = instance.authorization_target(&mut visit.moment(), &visitor, params)?;
+    let answer = instance.authorization_target(&mut visit.moment(), &visitor, params).await?;
     Ok(answer.map_err(|refusal| target_page(visit, &refusal)))
 }
 
@@ -117,7 +117,7 @@ async fn person(visit: &Visit, headers: &HeaderMap, asked: &Asked) -> Result<Opt
 pub(super) async fn show_consent(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut visit) };
     let done = async {
-        let target = match target(&mut visit, &asked.params)? {
+        let target = match target(&mut visit, &asked.params).await? {
             Ok(target) => target,
             Err(page) => return Ok(page),
         };
@@ -205,7 +205,7 @@ pub(super) async fn submit_consent(
         return form_expired(&mut visit);
     }
     let done = async {
-        let target = match target(&mut visit, &asked.params)? {
+        let target = match target(&mut visit, &asked.params).await? {
             Ok(target) => target,
             Err(page) => return Ok(page),
         };

@@ -44,7 +44,7 @@ pub(super) async fn show_recovery(visit: Visit, headers: HeaderMap, RawQuery(que
 
 async fn show_asking(mut visit: Visit, headers: &HeaderMap, query: Option<&str>, asking: Asking) -> Response {
     let done = async {
-        match way(&mut visit, query)? {
+        match way(&mut visit, query).await? {
             Ok(way) => page(&mut visit, headers, (&way, asking), Said::default()).await,
             Err(page) => Ok(page),
         }
@@ -131,7 +131,7 @@ async fn submit_asked(
         return form_expired(&mut visit);
     }
     let done = async {
-        match way(&mut visit, query)? {
+        match way(&mut visit, query).await? {
             Ok(way) => take(&mut visit, headers, (&way, asking), &form).await,
             Err(page) => Ok(page),
         }
@@ -197,7 +197,7 @@ pub(super) async fn submit_passkey(
     }
     let field = |name| form.get(name).unwrap_or_default();
     let done = async {
-        let way = match way(&mut visit, query.as_deref())? {
+        let way = match way(&mut visit, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };

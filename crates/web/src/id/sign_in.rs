@@ -54,7 +54,7 @@ pub(super) struct Said<'a> {
     pub(super) status: StatusCode,
 }
 
-pub(super) fn way(visit: &mut Visit, query: Option<&str>) -> Result<Result<Way, Response>, Fault> {
+pub(super) async fn way(visit: &mut Visit, query: Option<&str>) -> Result<Result<Way, Response>, Fault> {
     let params = match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => params,
         Err(error) => return Ok(Err(malformed(visit, error))),
@@ -62,13 +62,13 @@ pub(super) fn way(visit: &mut Visit, query: Option<&str>) -> Result<Result<Way, 
     if params.get("client_id").is_none() {
         return Ok(Ok(Way { params, target: None }));
     }
-    let target = target(visit, &params)?;
+    let target = target(visit, &params).await?;
     Ok(target.map(|target| Way { params, target: Some(target) }))
 }
 
 pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let done = async {
-        let way = match way(&mut visit, query.as_deref())? {
+        let way = match way(&mut visit, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };
@@ -136,7 +136,7 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, RawQuery(query)
         return form_expired(&mut visit);
     }
     let done = async {
-        let way = match way(&mut visit, query.as_deref())? {
+        let way = match way(&mut visit, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };

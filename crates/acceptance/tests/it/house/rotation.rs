@@ -34,7 +34,7 @@ fn both() -> MasterKey {
 }
 
 async fn examine(house: &TestHouse, master: &MasterKey) -> Seals {
-    examine_seals(house.database(), master).await.expect("no fault").expect("of this version")
+    examine_seals(house.beside().await, master).await.expect("no fault").expect("of this version")
 }
 
 fn at(house: &TestHouse, node: &Arc<House>, login: &str) -> Browser {
@@ -72,7 +72,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
 
     let mut told = Vec::new();
     let keys = both();
-    let rotated = rotate_master_key((house.database(), &keys), house.world(), |count| told.push(count));
+    let rotated = rotate_master_key((house.beside().await, &keys), house.world(), |count| told.push(count));
     let rotated = rotated.await.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.current), (before.previous, before.previous));
     assert_eq!((rotated.seals.previous, rotated.seals.neither), (0, 0));
@@ -84,7 +84,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     let refreshed = Tokens::read(&app_at(&house, &node).refresh(tokens.refresh()).await);
     let carol = set_up_app(&house, &mut at(&house, &node, "carol")).await;
     assert_eq!(examine(&house, &both()).await.previous, 0);
-    let again = rotate_master_key((house.database(), &both()), house.world(), |_| ()).await;
+    let again = rotate_master_key((house.beside().await, &both()), house.world(), |_| ()).await;
     assert_eq!(again.expect("no fault").expect("both keys are known").resealed, 0, "there is nothing left to do");
     // The one that nobody restarted says so rather than going on under the old key.
     assert!(house.house.catch_up().await.is_err());
@@ -116,7 +116,7 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestHouse)
     assert_eq!(store.commit(bend).await.expect("no fault"), Outcome::Committed);
 
     let before = examine(&house, &both()).await;
-    let rotated = rotate_master_key((house.database(), &both()), house.world(), |_| ()).await;
+    let rotated = rotate_master_key((house.beside().await, &both()), house.world(), |_| ()).await;
     let rotated = rotated.expect("no fault").expect("both keys are known");
     assert_eq!((rotated.resealed, rotated.seals.previous), (before.previous, 0), "the others are sealed anew");
     assert_eq!(rotated.seals.neither, 1);
@@ -128,19 +128,19 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestHouse)
 async fn without_a_previous_key_or_beside_a_newer_database_nothing_is_rotated(house: TestHouse) {
     let before = examine(&house, &old()).await;
     let rotate = async |master: &MasterKey| {
-        let rotated = rotate_master_key((house.database(), master), house.world(), |_| ()).await;
+        let rotated = rotate_master_key((house.beside().await, master), house.world(), |_| ()).await;
         rotated.expect("no fault").map(|rotated| rotated.resealed)
     };
     assert_eq!(rotate(&old()).await, Err(RotationRefusal::NoPreviousKey));
     let insert = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
                   VALUES (9999, 'later', '2027-01-01T00:00:00Z', '1')";
-    let newer = house.database().commit(vec![store::statement(insert, vec![]).expect(1)].into()).await;
+    let newer = house.beside().await.commit(vec![store::statement(insert, vec![]).expect(1)].into()).await;
     assert_eq!(newer.expect("no fault"), Outcome::Committed);
     assert_eq!(rotate(&both()).await, Err(RotationRefusal::NewerDatabase));
-    let examined = examine_seals(house.database(), &both()).await.expect("no fault");
+    let examined = examine_seals(house.beside().await, &both()).await.expect("no fault");
     assert_eq!(examined.map(|seals| seals.total()).err(), Some(RotationRefusal::NewerDatabase));
     let remove = store::statement("DELETE FROM refinery_schema_history WHERE version = 9999", vec![]).expect(1);
-    assert_eq!(house.database().commit(vec![remove].into()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(house.beside().await.commit(vec![remove].into()).await.expect("no fault"), Outcome::Committed);
     let after = examine(&house, &old()).await;
     assert_eq!((after.current, after.previous), (before.current, 0));
 }

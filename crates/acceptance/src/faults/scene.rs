@@ -1,0 +1,254 @@
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use flows::admin::{ElevatedOffice, UserDraft};
+use flows::{Answer, Fault, FaultKind};
+use http::Method;
+use model::{Dice, Email, Moment, UserType};
+use serde_json::Value;
+use store::{Batch, Outcome};
+
+use super::{Stage, Watch};
+use crate::{App, Browser, Client, Tokens};
+
+/// One run of a flow.
+pub struct Scene<'s> {
+    stage: &'s Stage,
+    /// Of this run: names made of it are new.
+    pub number: u64,
+    watch: Arc<Watch>,
+}
+
+/// How the act of a flow ended.
+#[derive(Debug)]
+pub enum Acted<T> {
+    Done(T),
+    /// A 503, a command that failed, or a caller who went away. The database may have done it.
+    Stopped,
+}
+
+impl<T> Acted<T> {
+    pub fn done(self) -> Option<T> {
+        match self {
+            Self::Done(done) => Some(done),
+            Self::Stopped => None,
+        }
+    }
+
+    pub const fn is_done(&self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
+
+impl Deref for Scene<'_> {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        self.stage
+    }
+}
+
+const ADMIN_API: &str = "/manage/api/v1";
+
+impl<'s> Scene<'s> {
+    pub(super) fn new(stage: &'s Stage, number: u64) -> Self {
+        Self { stage, number, watch: Arc::default() }
+    }
+
+    /// The part of the flow in which faults strike: until it is done, or the first 503, or an answer that never comes.
+    /// Whatever the house still does for a caller who went away is done when this returns.
+    pub async fn act<T>(&self, act: impl AsyncFnOnce() -> T) -> Acted<T> {
+        let barrier = Arc::clone(&*self.barrier.lock());
+        let instance = &self.house.house.instances()[0];
+        let is_leader = barrier.wait().await.is_leader();
+        let at_rest = Arc::strong_count(instance);
+        if is_leader {
+            self.injector.arm(&**self.plan.lock());
+        }
+        barrier.wait().await;
+        self.watch.strike(true);
+        let acted = tokio::select! {
+            biased;
+            () = self.watch.stopped() => Acted::Stopped,
+            () = self.injector.withholds() => Acted::Stopped,
+            done = act() => Acted::Done(done),
+        };
+        self.watch.strike(false);
+        if barrier.wait().await.is_leader() {
+            *self.counted.lock() = self.injector.disarm();
+        }
+        barrier.wait().await;
+        while Arc::strong_count(instance) > at_rest {
+            tokio::task::yield_now().await;
+        }
+        barrier.wait().await;
+        acted
+    }
+
+    /// The answer of a command or of a background task: a fault ends the act, as a 503 does.
+    pub async fn or_stop<T>(&self, answer: Result<T, Fault>) -> T {
+        match answer {
+            Ok(done) => done,
+            Err(fault) => {
+                assert_eq!(fault.kind(), FaultKind::Unavailable, "a passing fault passes: {fault:?}");
+                self.watch.stop().await
+            }
+        }
+    }
+
+    /// From a network of this run's own: others' wrong passwords are not counted against it.
+    pub fn client(&self) -> Client {
+        let [.., a, b] = self.number.to_be_bytes();
+        Client { watch: Some(Arc::clone(&self.watch)), peer: ([10, a, b, 1], 50_000).into(), ..self.house.client() }
+    }
+
+    pub fn browser(&self, login: &str) -> Browser {
+        Browser { client: self.client(), ..self.house.browser(login) }
+    }
+
+    /// Alice's browser, signed in before.
+    pub fn alice(&self) -> Browser {
+        Browser { client: self.client(), ..self.alice.clone() }
+    }
+
+    pub fn app(&self, uri: &str) -> App {
+        App { client: self.client(), ..self.house.app(uri) }
+    }
+
+    /// A name that only this run has.
+    pub fn name(&self, what: &str) -> String {
+        format!("{what}-{}", self.number)
+    }
+
+    /// Somebody new, with Alice's password, who may do what she may.
+    pub async fn person(&self) -> Browser {
+        let login = self.name("person");
+        self.add_person(&login, Some("Sales"), false).await;
+        Browser { password: self.alice.password.clone(), ..self.browser(&login) }
+    }
+
+    pub(super) async fn add_person(&self, login: &str, role: Option<&str>, is_admin: bool) {
+        let mut dice = self.house.dice();
+        let mut moment = self.house.moment(&mut dice);
+        let draft = UserDraft {
+            login,
+            user_type: UserType::Internal,
+            is_admin,
+            name: login,
+            email: Some(Email { address: format!("{login}@example.com"), verified: true }),
+            role,
+            enabled: true,
+        };
+        let made = self.house.office().await.create_user(draft, &mut moment).await;
+        made.expect("no fault").expect("a new login");
+        let store = self.house.store().await;
+        let (user, _) = store
+            .user_by_login(&model::Login::parse(login).expect("a login"))
+            .await
+            .expect("no fault")
+            .expect("just made");
+        let set = Batch::new().with(store.set_password(&user, &self.password, self.house.now()));
+        assert_eq!(store.commit(set).await.expect("no fault"), Outcome::Committed);
+    }
+
+    pub async fn signed_in(&self) -> Browser {
+        let mut person = self.person().await;
+        assert_eq!(person.sign_in().await.page(), "account");
+        person
+    }
+
+    /// A new application that is like one of the demo's.
+    pub async fn application(&self) -> App {
+        let uri = self.name("app");
+        let redirect_uri = "http://localhost:3000/signin-callback";
+        let record = serde_json::json!({
+            "ApplicationUri": uri, "Name": uri, "ClientType": "Confidential", "Scope": "read update",
+            "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": [redirect_uri],
+            "SystemUserAllowed": true, "SystemUser": self.user_id("svc.integration").await,
+            "AccessTokens": "AuthenticatedUsers", "BasicAuthenticationAllowed": true,
+        });
+        let app = self.house.register(record, Some("secret")).await;
+        App { client: self.client(), ..app }
+    }
+
+    pub async fn user_id(&self, login: &str) -> uuid::Uuid {
+        let found = self.house.office().await.user_by_name(login).await;
+        found.expect("no fault").expect("there").user.id.0
+    }
+
+    /// The same person at another browser.
+    pub async fn signed_in_as(&self, person: &Browser) -> Browser {
+        let mut browser = Browser { password: person.password.clone(), ..self.browser(&person.login) };
+        assert_eq!(browser.sign_in().await.page(), "account");
+        browser
+    }
+
+    /// Whether other flows run on the same house now.
+    pub fn shares_the_house(&self) -> bool {
+        self.parties.load(Ordering::Relaxed) > 1
+    }
+
+    /// Tokens of an application, for somebody signed in.
+    pub async fn tokens(&self, app: &App, person: &mut Browser) -> Tokens {
+        app.sign_in(person, "openid read update offline_access").await
+    }
+
+    pub async fn status(&self, token: &str) -> u16 {
+        self.client().call_api(token).await.status.as_u16()
+    }
+
+    /// The admin API with an administrator's token.
+    pub async fn admin_api(&self) -> AdminApi {
+        let manager = self.house.manager().await;
+        let token = Tokens::read(&manager.service_token("manage").await).access;
+        AdminApi { client: self.client(), token }
+    }
+
+    /// The command line, one command: its faults end the act. Without faults it is called by [`Self::command`] too.
+    pub async fn command<T, R: std::fmt::Debug>(
+        &self,
+        command: impl AsyncFnOnce(&ElevatedOffice<'_>, &mut Moment<'_>) -> Answer<T, R>,
+    ) -> Result<T, R> {
+        let opened = ElevatedOffice::open(&self.desk, &self.stage.master, "testdb").await;
+        let office = self.or_stop(opened).await.expect("the demo has it");
+        let mut dice: Box<dyn Dice> = self.house.dice();
+        let done = command(&office, &mut self.house.moment(&mut dice)).await;
+        self.or_stop(done).await
+    }
+}
+
+/// An administrator's program.
+#[derive(Clone)]
+pub struct AdminApi {
+    client: Client,
+    token: String,
+}
+
+impl AdminApi {
+    pub async fn get(&self, path: &str) -> crate::Answer {
+        self.client.get_with(&format!("{ADMIN_API}{path}"), &self.token).await
+    }
+
+    /// A change, whatever the version; without a body if it is null.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> crate::Answer {
+        let mut ask = self.client.ask(&method, &format!("{ADMIN_API}{path}")).bearer(&self.token);
+        if method != Method::POST {
+            ask = ask.header("if-match", "*");
+        }
+        if !body.is_null() {
+            ask = ask.body("application/json", body.to_string());
+        }
+        ask.send().await
+    }
+
+    pub async fn application(&self, uri: &str) -> String {
+        let list = self.get(&format!("/applications?uri={}", uri.replace('/', "%2F"))).await;
+        format!("/applications/{}", list.json()["items"][0]["id"].as_str().expect("it is there"))
+    }
+
+    pub async fn user(&self, login: &str) -> String {
+        let list = self.get(&format!("/users?login={login}")).await;
+        format!("/users/{}", list.json()["items"][0]["id"].as_str().expect("it is there"))
+    }
+}

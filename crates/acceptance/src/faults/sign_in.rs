@@ -1,0 +1,239 @@
+//! Passwords, second factors, consent, and signing out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Acted, Scene};
+use crate::{Answer, Browser, Device, app_code};
+
+/// A step of an authenticator app: a code was used, and here is the next.
+const STEP: Duration = Duration::from_secs(30);
+const HERE: &str = "http://localhost:8080";
+const FIRST: &str = "my.trusted.app/first";
+
+pub(super) async fn password_sign_in(scene: &mut Scene<'_>) {
+    let person = scene.person().await;
+    let mut browser = person.clone();
+    if scene.act(async || browser.sign_in().await.page()).await.done().is_some_and(|page| page == "account") {
+        assert_eq!(browser.open("/id/account").await.page(), "account", "the cookie is good");
+    }
+    assert_eq!(person.clone().sign_in().await.page(), "account", "again");
+}
+
+/// Through an application's request, with the person's agreement.
+pub(super) async fn authorize_and_consent(scene: &mut Scene<'_>) {
+    let (app, mut person) = (scene.app(FIRST), scene.person().await);
+    let code = match scene.act(async || app.code(&mut person, "openid read offline_access").await).await {
+        Acted::Done(code) => code,
+        Acted::Stopped => app.code(&mut person, "openid read offline_access").await,
+    };
+    let tokens = crate::Tokens::read(&app.redeem(&code).await);
+    assert_eq!(scene.status(&tokens.access).await, 200);
+}
+
+/// Of who is signed in and has agreed before: the way of every day.
+pub(super) async fn authorize_again(scene: &mut Scene<'_>) {
+    let (app, mut alice) = (scene.app(FIRST), scene.alice());
+    app.code(&mut alice, "openid read").await;
+    let code = match scene.act(async || app.code(&mut alice, "openid read").await).await {
+        Acted::Done(code) => code,
+        Acted::Stopped => app.code(&mut alice, "openid read").await,
+    };
+    crate::Tokens::read(&app.redeem(&code).await);
+}
+
+pub(super) async fn sign_out(scene: &mut Scene<'_>) {
+    let (app, mut person) = (scene.app(FIRST), scene.person().await);
+    let tokens = scene.tokens(&app, &mut person).await;
+    assert_eq!(scene.status(&tokens.access).await, 200);
+    let asked = format!("/id/connect/endsession?id_token_hint={}", tokens.id());
+    if scene.act(async || person.open(&asked).await.page()).await.done().is_none() {
+        person.open(&asked).await;
+    }
+    assert_eq!(scene.status(&tokens.access).await, 401, "its tokens have ended");
+    assert_eq!(app.refresh(tokens.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
+    assert_eq!(person.open("/id/account").await.page(), "sign-in");
+}
+
+struct WithApp {
+    browser: Browser,
+    key: String,
+    recovery_codes: Vec<String>,
+}
+
+async fn offered(browser: &mut Browser) -> (Answer, String) {
+    let page = browser.open("/profile/two-step/app").await;
+    let key = page.words("#secret").expect("the key to type");
+    (page, key)
+}
+
+async fn accept(scene: &Scene<'_>, browser: &mut Browser, (page, key): &(Answer, String)) -> Answer {
+    let (code, password) = (app_code(key, scene.house.now()), browser.password.clone());
+    browser.submit(page, "offer", &[("code", &code), ("password", &password)]).await
+}
+
+async fn with_app(scene: &Scene<'_>) -> WithApp {
+    let mut browser = scene.signed_in().await;
+    let offer = offered(&mut browser).await;
+    let shown = accept(scene, &mut browser, &offer).await;
+    assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
+    scene.house.advance(STEP);
+    WithApp { browser, key: offer.1, recovery_codes: shown.every(".codes code") }
+}
+
+/// At another browser, by password and code.
+async fn sign_in_by_app(scene: &Scene<'_>, person: &Browser, key: &str) -> (Browser, String) {
+    let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
+    let page = browser.sign_in().await;
+    assert_eq!(page.page(), "second-step", "{}", page.text());
+    let page = browser.submit(&page, "code", &[("code", &app_code(key, scene.house.now()))]).await.page();
+    (browser, page)
+}
+
+/// The factor is there with its recovery codes, or nothing is.
+pub(super) async fn set_up_app(scene: &mut Scene<'_>) {
+    let mut person = scene.signed_in().await;
+    let offer = offered(&mut person).await;
+    let acted = scene.act(async || accept(scene, &mut person, &offer).await).await;
+    scene.house.advance(STEP);
+    let mut elsewhere = Browser { jar: BTreeMap::new(), ..person.clone() };
+    let is_set_up = elsewhere.sign_in().await.page() == "second-step";
+    match acted {
+        Acted::Done(shown) => {
+            assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
+            assert!(is_set_up);
+            assert_eq!(person.open("/profile/two-step").await.page(), "profile-two-step", "this sign-in goes on");
+        }
+        Acted::Stopped if !is_set_up => {
+            let offer = offered(&mut person).await;
+            assert_eq!(accept(scene, &mut person, &offer).await.page(), "profile-recovery-codes", "the same again");
+            return;
+        }
+        Acted::Stopped => {}
+    }
+    assert_eq!(sign_in_by_app(scene, &person, &offer.1).await.1, "account");
+}
+
+pub(super) async fn prove_code(scene: &mut Scene<'_>) {
+    let person = with_app(scene).await;
+    let acted = scene.act(async || sign_in_by_app(scene, &person.browser, &person.key).await).await;
+    if let Acted::Done((mut browser, page)) = acted {
+        assert_eq!(page, "account");
+        assert_eq!(browser.open("/id/account").await.page(), "account");
+    }
+    scene.house.advance(STEP);
+    assert_eq!(sign_in_by_app(scene, &person.browser, &person.key).await.1, "account", "with the next code");
+}
+
+async fn enter_recovery_code(person: &Browser, code: &str) -> String {
+    let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
+    browser.sign_in().await;
+    let page = browser.open("/id/account/recovery-code").await;
+    browser.submit(&page, "recovery_code", &[("recovery_code", code)]).await.page()
+}
+
+/// Good once, and never lost without a sign-in that may have happened.
+pub(super) async fn recovery_code(scene: &mut Scene<'_>) {
+    let person = with_app(scene).await;
+    let [first, second, ..] = person.recovery_codes.as_slice() else { panic!("there are ten") };
+    let acted = scene.act(async || enter_recovery_code(&person.browser, first).await).await;
+    if let Some(page) = acted.done() {
+        assert_eq!(page, "account");
+        assert_eq!(enter_recovery_code(&person.browser, first).await, "second-step", "once");
+    }
+    assert_eq!(enter_recovery_code(&person.browser, second).await, "account");
+}
+
+async fn confirm(browser: &mut Browser, what: &str) -> Answer {
+    let page = browser.open(&format!("/profile/two-step/confirm?what={what}")).await;
+    if page.page() != "profile-two-step-confirm" {
+        return page;
+    }
+    let password = browser.password.clone();
+    browser.submit(&page, "what", &[("password", &password)]).await
+}
+
+pub(super) async fn new_recovery_codes(scene: &mut Scene<'_>) {
+    let person = with_app(scene).await;
+    let (mut browser, _) = sign_in_by_app(scene, &person.browser, &person.key).await;
+    let shown = match scene.act(async || confirm(&mut browser, "codes").await).await {
+        Acted::Done(shown) => shown,
+        Acted::Stopped => confirm(&mut browser, "codes").await,
+    };
+    let codes = shown.every(".codes code");
+    assert_eq!(enter_recovery_code(&person.browser, &codes[0]).await, "account");
+    assert_eq!(
+        enter_recovery_code(&person.browser, &person.recovery_codes[0]).await,
+        "second-step",
+        "the old are void"
+    );
+}
+
+pub(super) async fn remove_app(scene: &mut Scene<'_>) {
+    let person = with_app(scene).await;
+    let (mut browser, _) = sign_in_by_app(scene, &person.browser, &person.key).await;
+    if scene.act(async || confirm(&mut browser, "app").await).await.done().is_none() {
+        confirm(&mut browser, "app").await;
+    }
+    let mut elsewhere = Browser { jar: BTreeMap::new(), ..person.browser };
+    assert_eq!(elsewhere.sign_in().await.page(), "account", "the password alone");
+}
+
+fn options(page: &Answer) -> String {
+    page.attributes("form[data-passkey]", "data-options").pop().expect("the page asks for a passkey")
+}
+
+async fn add_passkey(browser: &mut Browser, device: &mut Device) -> Answer {
+    let page = browser.open("/profile/two-step/passkey").await;
+    let (answer, password) = (device.create(&options(&page)), browser.password.clone());
+    browser.submit(&page, "answer", &[("answer", &answer), ("name", "Laptop"), ("password", &password)]).await
+}
+
+async fn sign_in_by_passkey(person: &Browser, device: &mut Device) -> (Browser, String) {
+    let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
+    let page = browser.open("/id/account/login").await;
+    let answer = device.sign(&options(&page));
+    let page = browser.submit(&page, "answer", &[("answer", &answer)]).await.page();
+    (browser, page)
+}
+
+pub(super) async fn set_up_passkey(scene: &mut Scene<'_>) {
+    let (mut person, mut device) = (scene.signed_in().await, Device::new(HERE));
+    let acted = scene.act(async || add_passkey(&mut person, &mut device).await).await;
+    let is_set_up = sign_in_by_passkey(&person, &mut device).await.1 == "account";
+    match acted {
+        Acted::Done(_) => assert!(is_set_up),
+        Acted::Stopped if is_set_up => {}
+        Acted::Stopped => {
+            let mut device = Device::new(HERE);
+            add_passkey(&mut person, &mut device).await;
+            assert_eq!(sign_in_by_passkey(&person, &mut device).await.1, "account", "the same again");
+        }
+    }
+}
+
+pub(super) async fn passkey_sign_in(scene: &mut Scene<'_>) {
+    let (mut person, mut device) = (scene.signed_in().await, Device::new(HERE));
+    add_passkey(&mut person, &mut device).await;
+    if let Acted::Done((mut browser, page)) = scene.act(async || sign_in_by_passkey(&person, &mut device).await).await {
+        assert_eq!(page, "account");
+        assert_eq!(browser.open("/id/account").await.page(), "account");
+    }
+    assert_eq!(sign_in_by_passkey(&person, &mut device).await.1, "account", "again");
+}
+
+pub(super) async fn remove_passkey(scene: &mut Scene<'_>) {
+    let (mut person, mut device) = (scene.signed_in().await, Device::new(HERE));
+    add_passkey(&mut person, &mut device).await;
+    let (mut browser, _) = sign_in_by_passkey(&person, &mut device).await;
+    let remove = async |browser: &mut Browser| {
+        let page = browser.open("/profile/two-step").await;
+        let Some(link) = page.attributes(".lines a", "href").into_iter().next() else { return };
+        let (question, password) = (browser.open(&link).await, browser.password.clone());
+        browser.submit(&question, "what", &[("password", &password)]).await;
+    };
+    if !scene.act(async || remove(&mut browser).await).await.is_done() {
+        remove(&mut browser).await;
+    }
+    assert_eq!(sign_in_by_passkey(&person, &mut device).await.1, "sign-in", "removed");
+}

@@ -1,0 +1,43 @@
+use std::future::pending;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::Answer;
+
+/// Sees the answers of one run. While faults strike, the first 503 ends the run's act: the caller never gets the answer.
+#[derive(Default)]
+pub struct Watch {
+    strikes: Mutex<bool>,
+    stopped: Notify,
+}
+
+impl Watch {
+    pub(crate) async fn see(&self, path: &str, answer: &Answer) {
+        let status = answer.status.as_u16();
+        assert!(status != 500 && status != 408, "{path} is answered {status}: {}", answer.text());
+        if status != 503 {
+            return;
+        }
+        assert!(!answer.header("retry-after").is_empty(), "{path}: a 503 says when to come back");
+        if ["token", "revocation", "introspect"].iter().any(|end| path.starts_with(&format!("/id/connect/{end}"))) {
+            assert_eq!(answer.error(), "temporarily_unavailable", "{path}");
+        }
+        assert!(*self.strikes.lock(), "{path} is answered 503, and nothing fails: {}", answer.text());
+        self.stop::<()>().await;
+    }
+
+    /// Ends the act from inside.
+    pub(crate) async fn stop<T>(&self) -> T {
+        self.stopped.notify_one();
+        pending().await
+    }
+
+    pub(crate) fn strike(&self, strikes: bool) {
+        *self.strikes.lock() = strikes;
+    }
+
+    pub(crate) async fn stopped(&self) {
+        self.stopped.notified().await;
+    }
+}

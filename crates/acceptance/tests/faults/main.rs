@@ -1,0 +1,33 @@
+//! Every flow, with each of its commits and reads failing in turn, on both databases: what `acceptance::faults` promises.
+
+use acceptance::Place;
+use acceptance::faults::{Group, run_group};
+
+macro_rules! groups {
+    ($($promise:ident: $group:ident;)*) => {
+        mod on_sqlite {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                super::run_group(super::Group::$group, super::Place::sqlite).await;
+            }
+        )*}
+        mod on_postgres {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                if super::Place::postgres().await.is_some() {
+                    let place = async || super::Place::postgres().await.expect("there is a server");
+                    super::run_group(super::Group::$group, place).await;
+                }
+            }
+        )*}
+    };
+}
+
+groups! {
+    signing_in_holds_whatever_fails: SignIn;
+    tokens_hold_whatever_fails: Tokens;
+    calls_and_seats_hold_whatever_fails: Api;
+    accounts_hold_whatever_fails: People;
+    the_register_holds_whatever_fails: Register;
+    background_turns_hold_whatever_fails: Background;
+}
