@@ -51,6 +51,10 @@ pub struct AuditRow {
     pub columns: Vec<String>,
 }
 
+fn usual_key() -> MasterKey {
+    MasterKey::new(&MASTER_KEY)
+}
+
 impl TestHouse {
     pub async fn open() -> Self {
         Self::on(Place::sqlite().await).await
@@ -101,11 +105,11 @@ impl TestHouse {
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        Box::pin(Self::start_under(MasterKey::new(&MASTER_KEY), (place, world), roots, default)).await
+        Box::pin(Self::start_under(usual_key, (place, world), roots, default)).await
     }
 
     async fn start_under(
-        master: MasterKey,
+        master: fn() -> MasterKey,
         (place, world): (Place, Arc<TestWorld>),
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
@@ -116,14 +120,14 @@ impl TestHouse {
     /// Whose commits and reads can be made to fail, and whose background tasks take no turn by themselves.
     pub async fn under_faults(place: Place, injector: &Arc<FaultInjector>) -> Self {
         let database = place.open().await.with_faults(Arc::clone(injector));
-        let opened = (database, MasterKey::new(&MASTER_KEY));
+        let opened = (database, usual_key as fn() -> MasterKey);
         let house = Self::start_over(opened, (place, TestWorld::new()), HTTP_ROOTS, DEFAULT).await;
         house.house.end_tasks().await;
         house
     }
 
     async fn start_over(
-        (database, master): (Database, MasterKey),
+        (database, master): (Database, fn() -> MasterKey),
         (place, world): (Place, Arc<TestWorld>),
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
@@ -134,20 +138,20 @@ impl TestHouse {
             hosts: Vec::new(),
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
-        let house = Box::pin(House::open(database, master, sites, default, world.clone()));
+        let house = Box::pin(House::open(database, master(), sites, default, world.clone()));
         let house = house.await.expect("the house opens");
         let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
-        Self { house, world, doors, roots, beside: OnceCell::new(), master: MasterKey::new(&MASTER_KEY), place }
+        Self { house, world, doors, roots, beside: OnceCell::new(), master: master(), place }
     }
 
     /// The process ends in good order, and another one begins on the same database.
     pub async fn restarted(self) -> Self {
-        self.restarted_under(MasterKey::new(&MASTER_KEY)).await
+        self.restarted_under(usual_key).await
     }
 
     /// The other one has been given another master key.
-    pub async fn restarted_under(self, master: MasterKey) -> Self {
+    pub async fn restarted_under(self, master: fn() -> MasterKey) -> Self {
         self.house.close().await;
         let roots = self.roots.each_ref().map(String::as_str);
         Box::pin(Self::start_under(master, (self.place, self.world), roots, DEFAULT)).await

@@ -6,6 +6,8 @@ use std::time::Duration;
 use acceptance::{TestHouse, Tokens, on_both};
 use flows::Instance;
 use http::Method;
+use model::audit::BreakCause;
+use model::audit::verify::Finding;
 use serde_json::{Value, json};
 use store::{Batch, Change, ChangeKind, Statement, statement};
 use uuid::Uuid;
@@ -83,16 +85,20 @@ async fn commit(house: &TestHouse, statements: Vec<Statement>, kind: ChangeKind)
     assert_eq!(store.commit(batch).await.expect("the database answers"), store::Outcome::Committed);
 }
 
+async fn root_secret(house: &TestHouse, sealed: Vec<u8>) -> Statement {
+    let instance = house.store().await.instance().0;
+    statement("UPDATE instances SET root_secret = $2 WHERE id = $1", vec![instance.into(), sealed.into()])
+}
+
 async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_alone(house: TestHouse) {
     let (service, other) = (house.app(SERVICE), house.app_at_other(SERVICE));
     let token = Tokens::read(&service.service_token("read").await).access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
-    let instance = house.store().await.instance().0;
-    // A signing key that does not open is merely missed; one for checkpoints is not, because nothing takes its place.
-    let junk = "INSERT INTO audit_keys (instance, kid, private_key, created_at) \
-                VALUES ($1, 'junk', $2, 9000000000000000000)";
-    commit(&house, vec![statement(junk, vec![instance.into(), [0; 32].into()])], ChangeKind::Keys).await;
-    house.house.catch_up().await.expect_err("the key does not open");
+    let office = house.office().await;
+    // A signing key that does not open is merely missed; the root secret is not, because nothing takes its place.
+    let good = house.store().await.root_secret().await.expect("the database answers");
+    commit(&house, vec![root_secret(&house, vec![0; 32]).await], ChangeKind::RootSecret).await;
+    house.house.catch_up().await.expect_err("the root secret does not open");
 
     for refused in [service.service_token("read").await, house.client().call_api(&token).await] {
         assert_eq!(refused.status, 503, "{}", refused.text());
@@ -103,9 +109,9 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
 
     // Later changes are applied all the same, and what could not be is tried again.
     let mut dice = house.dice();
-    let reader = house.office().await.set_application_enabled(READER, false, &mut house.moment(&mut dice)).await;
+    let reader = office.set_application_enabled(READER, false, &mut house.moment(&mut dice)).await;
     reader.expect("the database answers").expect("it is registered");
-    commit(&house, vec![statement("DELETE FROM audit_keys WHERE kid = 'junk'", vec![])], ChangeKind::Keys).await;
+    commit(&house, vec![root_secret(&house, good).await], ChangeKind::RootSecret).await;
     assert_eq!(house.client().call_api(&token).await.status, 200, "healed by asking the database");
     house.catch_up().await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
@@ -222,13 +228,16 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
     let (live, counted) = house.store().await.seats_taken().await.expect("the database answers");
     assert_eq!(live, counted);
 
-    // The feed goes on, and so does the chain.
+    // The feed goes on, and so does the chain, which tells of the break.
     create_app(&house, "lost.example.com").await;
     house.enable_app(READER, false).await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
     house.seal().await;
-    let verdict = house.verify_audit().await;
-    assert!(verdict.is_whole(), "{:?}", verdict.findings);
+    let found = house.verify_audit().await.findings;
+    let is_break = |finding: &Finding| {
+        matches!(finding, Finding::Broken { broken, .. } if broken.cause == BreakCause::DatabaseWentBack)
+    };
+    assert!(found.len() == 1 && found.iter().all(is_break), "{found:?}");
     let told = house.audit().await.into_iter().filter(|row| row.kind == "database-rewound").count();
     assert_eq!(told, 1);
 }
@@ -255,15 +264,12 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
     let manager = Tokens::read(&house.manager().await.service_token("manage").await).access;
     admin.sign_in().await;
     assert_eq!(admin.open("/manage").await.status, 200);
-    let instance_id = house.store().await.instance().0;
-    let junk = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
-                VALUES ($1, 'junk', 'ES256', $2, 0, 0)";
-    let broken = vec![statement(junk, vec![instance_id.into(), [0; 32].into()])];
-    let database = house.store().await.database().clone();
-    let done = database.commit(broken.into()).await.expect("the database answers");
-    assert_eq!(done, store::Outcome::Committed);
+    let store = house.store().await;
+    let good = store.root_secret().await.expect("the database answers");
+    let done = store.commit(vec![root_secret(&house, vec![0; 32]).await].into()).await;
+    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
     take_the_newest_changes(&house).await;
-    house.house.catch_up().await.expect_err("a key does not open");
+    house.house.catch_up().await.expect_err("the root secret does not open");
 
     let behind = instance(&house, "testdb").behind().expect("it is");
     assert!(behind.fault.contains("does not open"), "{behind:?}");
@@ -287,7 +293,8 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
     }
     assert_eq!(house.app_at_other(SERVICE).service_token("read").await.status, 200);
 
-    run(&house, "DELETE FROM signing_keys WHERE kid = 'junk'").await;
+    let done = store.commit(vec![root_secret(&house, good).await].into()).await;
+    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
     assert_eq!(client.call_api(&token).await.status, 200, "read anew by who asks first");
     assert_eq!(alice.open("/profile").await.status, 200);
     house.catch_up().await;

@@ -90,7 +90,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     assert!(house.house.catch_up().await.is_err());
     node.close().await;
 
-    let house = house.restarted_under(new()).await;
+    let house = house.restarted_under(new).await;
     let after = examine(&house, &new()).await;
     assert_eq!((after.current, after.neither), (before.previous + 1, 0), "the old key is gone, and nothing is missed");
     for (login, app) in [("alice", &alice), ("bob", &bob), ("carol", &carol)] {
