@@ -172,7 +172,7 @@ impl TestHouse {
 
     /// The database as another process has it: the house learns of what is changed here by the change feed.
     pub async fn beside(&self) -> &Database {
-        self.beside.get_or_init(|| self.place.open()).await
+        self.beside.get_or_init(|| Box::pin(self.place.open())).await
     }
 
     /// See [`Place::hold_writers`].
@@ -266,7 +266,8 @@ impl TestHouse {
         let root = RootUrl::parse(root).expect("a root URL");
         let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let database = self.place.open().await;
-        Box::pin(House::open(database, master, vec![site], None, self.world.clone())).await.expect("the house opens")
+        let house = Box::pin(House::open(database, master, vec![site], None, self.world.clone()));
+        house.await.expect("the house opens")
     }
 
     pub fn world(&self) -> &TestWorld {
