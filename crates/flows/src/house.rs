@@ -106,7 +106,8 @@ impl House {
             })?;
             let mut dice = world.dice();
             let mut moment = Moment { now: world.now(), dice: &mut *dice };
-            let instance = Arc::new(Instance::load(known, site.root, &shared, &mut moment).await?);
+            let loading = Box::pin(Instance::load(known, site.root, &shared, &mut moment));
+            let instance = Arc::new(loading.await?);
             by_host.insert(instance.root.host(), Arc::clone(&instance));
             for host in site.hosts {
                 by_host.insert(host, Arc::clone(&instance));
