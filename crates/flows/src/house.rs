@@ -160,7 +160,7 @@ impl House {
             let mut dice = world.dice();
             let mut moment = Moment { now: world.now(), dice: &mut *dice };
             let hosts: Vec<HostName> = std::iter::once(site.root.host()).chain(site.hosts).collect();
-            let instance = match Instance::load(known, site.root, &shared, &mut moment).await {
+            let instance = match Box::pin(Instance::load(known, site.root, &shared, &mut moment)).await {
                 Ok(instance) => Arc::new(instance),
                 Err(fault) if fault.kind() == FaultKind::Failed => {
                     let is_default = default.is_some_and(|default| default.name() == site.name);
