@@ -178,6 +178,7 @@ impl Clouds {
         }
         // Until all of them are in the queue.
         tokio::time::sleep(Duration::from_millis(200)).await;
+        done.store(0, Ordering::Relaxed);
         Ok(Self { over, done, begun: Instant::now(), tasks })
     }
 
