@@ -27,6 +27,7 @@ pub use crate::memory::Register;
 use crate::meters::Meters;
 use crate::passkeys::RelyingParty;
 use crate::pool::Pool;
+use crate::seal::SealedSecret;
 use crate::throttle::{FailureHistory, Throttle, WaitingPlaces};
 use crate::{Fault, MasterKey, Passwords};
 
@@ -98,6 +99,8 @@ impl Instance {
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
+        // Under a wrong master key nothing is done: a chain whose memory does not open would be broken off.
+        shared.master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret)?;
         let sealer = Box::pin(Sealer::open(&store, &shared.master, moment)).await?;
         let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
         let store = sealer.store().clone();
