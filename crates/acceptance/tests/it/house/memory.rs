@@ -234,9 +234,7 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
     house.seal().await;
     let found = house.verify_audit().await.findings;
-    let is_break = |finding: &Finding| {
-        matches!(finding, Finding::Broken { broken, .. } if broken.cause == BreakCause::DatabaseWentBack)
-    };
+    let is_break = |finding: &Finding| matches!(finding, Finding::Broken { broken, .. } if broken.cause == BreakCause::DatabaseWentBack);
     assert!(found.len() == 1 && found.iter().all(is_break), "{found:?}");
     let told = house.audit().await.into_iter().filter(|row| row.kind == "database-rewound").count();
     assert_eq!(told, 1);
