@@ -73,6 +73,10 @@ impl House {
             let buffer = Check::new("audit-buffer", buffer(instance.notebook()));
             checks.extend([of(memory), of(buffer)]);
         }
+        for refused in self.refused() {
+            let why = (CheckState::Impaired, "it cannot be served: repair it, and restart the server".to_owned());
+            checks.push(Check { subject: Subject::Instance(refused.name.clone()), ..Check::new("instance", Some(why)) });
+        }
         for (name, idle, is_late) in self.turns.all() {
             let late = || format!("no turn for {}; if it lasts, restart the server", seconds(idle));
             checks.push(Check { subject: Subject::Task(name), ..Check::failed("task", is_late.then(late)) });

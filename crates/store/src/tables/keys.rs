@@ -31,7 +31,7 @@ fn read(row: &Row) -> Result<StoredKey, Damage> {
 impl Store {
     pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, Fault> {
         let sql = "SELECT kid, algorithm, signs_from, retired_at, private_key FROM signing_keys \
-                   WHERE instance = $1 ORDER BY signs_from";
+                   WHERE instance = $1 ORDER BY signs_from, kid";
         self.list(KIND, (sql, vec![]), read).await
     }
 
