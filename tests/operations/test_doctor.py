@@ -30,7 +30,7 @@ def well(installation):
 def test_a_well_installation_is_told_so(well):
     kinds, found = examine(well)
     assert {level for _, level in kinds} == {"ok"}, found
-    assert {area for area, _ in kinds} == {"config", "database", "keys", "disk", "files", "tls", "mail", "proxies"} - {"tls"}
+    assert {area for area, _ in kinds} == {"config", "database", "keys", "records", "disk", "files", "mail", "proxies"}
     assert "SQLite 3" in said(found, "ok", "database") and "durable commit" in said(found, "ok", "database")
     assert "next takes over in" in said(found, "ok", "keys")
     text = well.run("doctor").stdout
