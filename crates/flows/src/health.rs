@@ -75,7 +75,8 @@ impl House {
         }
         for refused in self.refused() {
             let why = (CheckState::Impaired, "it cannot be served: repair it, and restart the server".to_owned());
-            checks.push(Check { subject: Subject::Instance(refused.name.clone()), ..Check::new("instance", Some(why)) });
+            checks
+                .push(Check { subject: Subject::Instance(refused.name.clone()), ..Check::new("instance", Some(why)) });
         }
         for (name, idle, is_late) in self.turns.all() {
             let late = || format!("no turn for {}; if it lasts, restart the server", seconds(idle));
