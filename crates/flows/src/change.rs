@@ -4,7 +4,6 @@
 //! Only [`Instance::follow`] applies changes, one caller at a time. It reads own changes and those of other processes
 //! from the same feed, so a snapshot is never replaced by one that was read earlier.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -124,7 +123,7 @@ impl Following {
     fn failed(&self, fault: &Fault, unapplied: &[Change]) {
         let mut lag = self.lag.lock();
         let lag = lag.get_or_insert_with(Lag::begin);
-        lag.fault = with_causes(fault);
+        lag.fault = fault.causes();
         lag.unapplied = unapplied.iter().map(|change| change.kind.as_str()).collect();
         lag.unapplied.sort_unstable();
         lag.unapplied.dedup();
@@ -143,18 +142,6 @@ impl Lag {
     fn begin() -> Self {
         Self { since: Instant::now(), fault: String::new(), unapplied: Vec::new() }
     }
-}
-
-/// Causes carry no values.
-fn with_causes(fault: &Fault) -> String {
-    let mut text = fault.to_string();
-    let mut source = fault.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// A commit whose changes memory has not followed yet. Dropped before that (a fault, a time-out, a caller who went
@@ -359,7 +346,7 @@ impl Instance {
         self.following.rewound.store(true, Ordering::Release);
         let detail = serde_json::json!({ "known": known, "found": found });
         if let Err(fault) = self.audit.put(&house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
-            tracing::error!(%fault, instance = %self.name, "the audit does not hold that the database went back");
+            tracing::error!(fault = fault.causes(), instance = %self.name, "the audit does not hold that the database went back");
         }
     }
 
@@ -386,7 +373,7 @@ impl Instance {
         progress.place = Place::At(mark);
         self.want_missing_keys();
         if let Err(fault) = self.write_down_what_waits(&old, now).await {
-            tracing::error!(%fault, instance = %self.name, "the last timers before the database went back are not written");
+            tracing::error!(fault = fault.causes(), instance = %self.name, "the last timers before the database went back are not written");
         }
         Ok(missed)
     }

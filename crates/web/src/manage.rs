@@ -37,7 +37,7 @@ use oauth::secret::{AccessToken, Presented};
 
 use self::operation::{Asked, Desk, Operation, Outcome, Refused};
 use self::problem::Problem;
-pub(crate) use self::problem::{failed, fault};
+pub(crate) use self::problem::failed;
 use crate::visit::{Gate, Public, Visit};
 use crate::{body, layer};
 

@@ -14,10 +14,11 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::manage;
+use crate::metrics::Route;
 use crate::pages::ErrorPage;
 use crate::visit::Visit;
 use crate::words::Words;
+use crate::{api, manage};
 
 /// Seconds after which something that failed for lack of a resource may be tried again.
 const RETRY_AFTER: &str = "1";
@@ -204,13 +205,15 @@ pub(crate) fn failed_page(words: &'static Words, status: StatusCode, reference: 
 
 /// To whoever asks at this path, in the way that answers there are given.
 pub(crate) fn fault_as_spoken(visit: &Visit, path: &str, fault: &Fault) -> Response {
-    const FOR_BROWSERS: [&str; 2] = ["/id/connect/authorize", "/id/connect/endsession"];
-    if path.starts_with(manage::PREFIX) {
-        manage::fault(visit, fault)
-    } else if path.starts_with("/id/connect/") && !FOR_BROWSERS.contains(&path) {
-        fault_json(visit, fault)
-    } else {
-        fault_page(visit, fault)
+    failed_as_spoken(path, fault_status(visit, fault), visit.words(), &visit.reference())
+}
+
+pub(crate) fn failed_as_spoken(path: &str, status: StatusCode, words: &'static Words, reference: &str) -> Response {
+    match Route::of(path) {
+        Route::Api => api::failed(status, reference),
+        Route::Token | Route::UserInfo | Route::Revocation | Route::Introspection => failed_json(status),
+        Route::Manage if path.starts_with(manage::PREFIX) => manage::failed(status, reference.to_owned()),
+        _ => failed_page(words, status, reference),
     }
 }
 

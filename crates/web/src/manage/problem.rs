@@ -226,7 +226,7 @@ fn problem(
 }
 
 /// Logged once, here.
-pub(crate) fn fault(visit: &Visit, fault: &Fault) -> Response {
+pub(super) fn fault(visit: &Visit, fault: &Fault) -> Response {
     let status = render::fault_status(visit, fault);
     failed(status, visit.reference())
 }
