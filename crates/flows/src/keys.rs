@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::audit::{AuditedStore, Trail};
 use crate::instance::Instance;
-use crate::pool::{Pool, PoolKind};
+use crate::pool::{Pool, PoolKind, Priority};
 use crate::seal::SealedSecret;
 use crate::tasks::give_way;
 use crate::{Fault, MasterKey};
@@ -101,7 +101,7 @@ pub(crate) fn rsa_signers() -> Pool {
         threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2),
         max_waiting: MOST_SIGNATURES_WAITING,
         full: "too many signatures at once",
-        gives_way: false,
+        priority: Priority::Normal,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Argon2id on a few threads of its own, which give way to everything else, and never on an async worker.
+//! Argon2id on a few threads of its own, never on an async worker.
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -12,7 +12,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use crate::meters::Fill;
-use crate::pool::{Pool, PoolKind};
+use crate::pool::{Pool, PoolKind, Priority};
 use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
 use crate::{Answer, Fault};
 
@@ -101,7 +101,7 @@ impl Passwords {
             threads: cores.div_ceil(2),
             max_waiting: MOST_WAITING,
             full: "too many sign-ins at once",
-            gives_way: true,
+            priority: Priority::FirstPiece,
         });
         Self { pool, nobody: nobody() }
     }

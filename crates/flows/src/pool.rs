@@ -1,11 +1,17 @@
 //! Threads for work that takes a core for long, shared between instances in turn.
+//!
+//! Threads that give way keep a storm of such work from slowing requests that need none of it. They would also starve
+//! another instance's single piece of work while requests keep all cores busy, hence [`Priority::FirstPiece`]. Linux lets a
+//! thread lower its priority and not raise it again, so each priority has threads of its own.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
 use model::InstanceId;
 use model::fair::{Receiver, Refused, Sender, channel};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::Fault;
@@ -19,41 +25,85 @@ type Tenant = Option<InstanceId>;
 /// What a pool is for, and its bounds.
 pub(crate) struct PoolKind {
     pub(crate) name: &'static str,
+    /// For each priority.
     pub(crate) threads: usize,
     /// Work that may wait, in fair shares.
     pub(crate) max_waiting: usize,
     /// What callers beyond their share are told.
     pub(crate) full: &'static str,
-    /// To everything else in this process. A storm of such work is then not felt by those who want none.
-    pub(crate) gives_way: bool,
+    pub(crate) priority: Priority,
+}
+
+/// The scheduling priority of a pool's threads, relative to the other threads of the process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priority {
+    Normal,
+    /// Gives way to all other threads.
+    Low,
+    /// Normal for a tenant's first piece of work, low for the pieces it adds while that one is under way.
+    FirstPiece,
 }
 
 /// A few threads. Clones share them; each works for one tenant. They end when the last clone is dropped and what waits is
 /// done.
 #[derive(Clone)]
 pub(crate) struct Pool {
-    queue: Arc<Sender<Tenant, Work>>,
+    queues: Arc<Queues>,
     kind: Arc<PoolKind>,
     tenant: Tenant,
 }
 
+struct Queues {
+    first: Arc<Sender<Tenant, Work>>,
+    /// The same queue, unless the priority is [`Priority::FirstPiece`].
+    further: Arc<Sender<Tenant, Work>>,
+    /// Pieces of work that wait or run, per tenant.
+    under_way: Arc<Mutex<HashMap<Tenant, usize>>>,
+}
+
+impl Queues {
+    fn waiting(&self) -> usize {
+        let further = if Arc::ptr_eq(&self.first, &self.further) { 0 } else { self.further.waiting() };
+        self.first.waiting() + further
+    }
+}
+
+/// A piece of work under way, until it is dropped.
+struct Piece {
+    under_way: Arc<Mutex<HashMap<Tenant, usize>>>,
+    tenant: Tenant,
+}
+
+impl Piece {
+    /// And whether it is the only one of its tenant.
+    fn begin(under_way: &Arc<Mutex<HashMap<Tenant, usize>>>, tenant: Tenant) -> (Self, bool) {
+        let mut pieces = under_way.lock();
+        let pieces = pieces.entry(tenant).or_default();
+        *pieces += 1;
+        (Self { under_way: Arc::clone(under_way), tenant }, *pieces == 1)
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let mut pieces = self.under_way.lock();
+        let left = pieces.get_mut(&self.tenant).expect("it was counted when it began");
+        *left -= 1;
+        if *left == 0 {
+            pieces.remove(&self.tenant);
+        }
+    }
+}
+
 impl Pool {
     pub(crate) fn new(kind: PoolKind) -> Self {
-        let (queue, work) = channel(kind.max_waiting);
-        for _ in 0..kind.threads {
-            let (work, gives_way) = (work.clone(), kind.gives_way);
-            let spawned = thread::Builder::new().name(kind.name.into()).spawn(move || {
-                if gives_way {
-                    give_way();
-                }
-                serve(&work);
-            });
-            // One is enough to go on with; without any the queue is closed, and everybody is told to come back.
-            if let Err(error) = spawned {
-                tracing::error!(%error, pool = kind.name, "a thread does not start");
-            }
-        }
-        Self { queue: Arc::new(queue), kind: Arc::new(kind), tenant: None }
+        let first = start_threads(&kind, if kind.priority == Priority::Low { give_way } else { || {} });
+        let further = match kind.priority {
+            Priority::FirstPiece => start_threads(&kind, give_way),
+            Priority::Normal | Priority::Low => Arc::clone(&first),
+        };
+        let queues = Queues { first, further, under_way: Arc::default() };
+        Self { queues: Arc::new(queues), kind: Arc::new(kind), tenant: None }
     }
 
     /// The same threads, by turns with other instances.
@@ -63,23 +113,43 @@ impl Pool {
 
     /// What waits.
     pub(crate) fn fill(&self) -> Fill {
-        Fill { waiting: self.queue.waiting(), most: self.kind.max_waiting }
+        Fill { waiting: self.queues.waiting(), most: self.kind.max_waiting }
     }
 
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();
+        let (piece, is_first) = Piece::begin(&self.queues.under_way, self.tenant);
+        let queue = if is_first { &self.queues.first } else { &self.queues.further };
         let work = move || {
-            // Whoever has gone away meanwhile needs no answer.
+            // Nobody waits for the answer to a request that has gone away.
             if !reply.is_closed() {
-                let _ = reply.send(work());
+                let done = work();
+                drop(piece);
+                let _ = reply.send(done);
             }
         };
-        self.queue.send(self.tenant, Box::new(work)).map_err(|refused| match refused {
+        queue.send(self.tenant, Box::new(work)).map_err(|refused| match refused {
             Refused::Full => Fault::unavailable(self.kind.full),
             Refused::Closed => Fault::unavailable(format!("no thread works on {}", self.kind.name)),
         })?;
         answer.await.map_err(Fault::failed)
     }
+}
+
+fn start_threads(kind: &PoolKind, begin: fn()) -> Arc<Sender<Tenant, Work>> {
+    let (queue, work) = channel(kind.max_waiting);
+    for _ in 0..kind.threads {
+        let work = work.clone();
+        let spawned = thread::Builder::new().name(kind.name.into()).spawn(move || {
+            begin();
+            serve(&work);
+        });
+        // One is enough to go on with; without any the queue is closed, and everybody is told to come back.
+        if let Err(error) = spawned {
+            tracing::error!(%error, pool = kind.name, "a thread does not start");
+        }
+    }
+    Arc::new(queue)
 }
 
 fn serve(queue: &Receiver<Tenant, Work>) {
@@ -104,9 +174,12 @@ pub(crate) mod tests {
 
     type Held = Pin<Box<dyn Future<Output = Result<(), Fault>>>>;
 
-    /// Every thread of the pool is at work until the answer is dropped.
+    /// Every thread of the pool is at work until the answer is dropped, and the pool's own tenant has a piece under way.
     pub(crate) fn occupy(pool: &Pool) -> (Vec<mpsc::Sender<()>>, Vec<Held>) {
-        let hold = |_| {
+        let others = |number| pool.of(InstanceId(Uuid::from_u128(u128::MAX - number)));
+        let tenants: Vec<Pool> = [pool.clone()].into_iter().chain((1..).map(others)).take(pool.kind.threads).collect();
+        let pieces = if pool.kind.priority == Priority::FirstPiece { 2 } else { 1 };
+        let hold = |pool: &Pool| {
             let ((end, ended), (signal, begun)) = (mpsc::channel::<()>(), mpsc::channel());
             let pool = pool.clone();
             let work = move || {
@@ -118,7 +191,7 @@ pub(crate) mod tests {
             begun.recv().expect("a thread begins");
             (end, held)
         };
-        (0..pool.kind.threads).map(hold).unzip()
+        (0..pieces).flat_map(|_| &tenants).map(hold).unzip()
     }
 
     /// Starts as much as is taken, and answers what was said to the first that was not.
@@ -151,7 +224,7 @@ pub(crate) mod tests {
             threads: 2,
             max_waiting: 1000,
             full: "too much at once",
-            gives_way: false,
+            priority: Priority::Normal,
         });
         let [storming, other] = [1, 2].map(|id| pool.of(InstanceId(Uuid::from_u128(id))));
         let done = Arc::new(Mutex::new(Vec::new()));
@@ -174,9 +247,45 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
+    async fn the_first_piece_of_another_waits_for_no_piece_of_a_storm() {
+        let (threads, max_waiting, full) = (1, 1000, "too much at once");
+        let pool = Pool::new(PoolKind { name: "tests", threads, max_waiting, full, priority: Priority::FirstPiece });
+        let [storming, other] = [1, 2].map(|id| pool.of(InstanceId(Uuid::from_u128(id))));
+        let (end, ended) = mpsc::channel::<()>();
+        // The storm's first piece is done; what it wants beside it keeps the thread that gives way.
+        let mut first = Box::pin(storming.run(move || ended.recv().is_err()));
+        assert!(start(&mut first).is_none());
+        let (release, released) = mpsc::channel::<()>();
+        let mut second = Box::pin(storming.run(move || released.recv().is_err()));
+        assert!(start(&mut second).is_none());
+        drop(end);
+        assert!(first.await.expect("done"));
+        let (storm, refused) = fill(|| storming.run(|| ()));
+        // One less while the thread has not taken the second piece.
+        assert!((999..=1000).contains(&storm.len()), "{}", storm.len());
+        assert_eq!(refused.kind(), FaultKind::Unavailable);
+        for number in 0..3 {
+            assert_eq!(other.run(move || number).await.expect("done"), number, "while the storm holds its thread");
+        }
+        drop(release);
+        assert!(second.await.expect("done"));
+        drop(storm);
+        assert_eq!(
+            pool.queues.under_way.lock().get(&other.tenant),
+            None,
+            "nothing is kept of who has nothing under way"
+        );
+    }
+
+    #[tokio::test]
     async fn a_panic_is_a_fault_of_that_work_alone_and_without_threads_there_is_none() {
-        let kind =
-            |threads| PoolKind { name: "tests", threads, max_waiting: 10, full: "too much at once", gives_way: false };
+        let kind = |threads| PoolKind {
+            name: "tests",
+            threads,
+            max_waiting: 10,
+            full: "too much at once",
+            priority: Priority::Normal,
+        };
         let pool = Pool::new(kind(1));
         assert!(pool.run(|| panic!("a bug")).await.is_err_and(|fault| fault.kind() == FaultKind::Failed));
         assert_eq!(pool.run(|| 7).await.expect("the thread lives"), 7);

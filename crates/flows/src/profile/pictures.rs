@@ -10,7 +10,7 @@ use model::{Moment, UserId};
 use store::{Batch, Outcome};
 
 use crate::instance::Instance;
-use crate::pool::{Pool, PoolKind};
+use crate::pool::{Pool, PoolKind, Priority};
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -67,7 +67,7 @@ pub(crate) fn image_decoder() -> Pool {
         threads: 1,
         max_waiting: MOST_WAITING,
         full: "too many pictures at once",
-        gives_way: true,
+        priority: Priority::Low,
     })
 }
 
