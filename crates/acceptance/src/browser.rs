@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use flows::demo::password_of;
+use demo::password_of;
 use http::{Method, header};
 
 use crate::{Answer, Asked, Client};

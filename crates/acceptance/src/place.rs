@@ -7,8 +7,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use flows::demo::{DemoInstance, DemoPasswords, seed};
+use demo::DemoInstance;
 use flows::{Database, DatabaseUrl, MasterKey, Passwords, World as _};
+use gatehouse::demo::{DemoPasswords, seed};
 use model::Moment;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};

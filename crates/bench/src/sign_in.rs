@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
-use flows::demo::password_of;
+use demo::password_of;
 
 use crate::load::{self, Connection};
 use crate::requests::post;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow, bail};
-use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
+use demo::{DemoInstance, password_of};
 use flows::sign_in::{Browser, SignIn};
 use flows::{Database, DatabaseUrl, DefaultInstance, House, Instance, MasterKey, Passwords, Site, World};
+use gatehouse::demo::{DemoPasswords, seed};
 use model::audit::{RequestId, Visitor};
 use model::{Dice, Moment, RootUrl, Timestamp};
 use oauth::client::ClientCredentials;

@@ -385,7 +385,7 @@ impl ElevatedOffice<'_> {
     }
 
     /// With a hash made before: many at once are hashed side by side.
-    pub(crate) async fn create_user_with(
+    pub async fn create_user_with(
         &self,
         draft: UserDraft<'_>,
         hash: Option<&PasswordHash>,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use model::domain::{
     Access, Assignment, Author, Bond, Changes, Column, Condition, EntityType, Field, Held, Kind, Match, Member,
     NamedSet, Part, Permissions, Reference, Refusal, SETS, Selection, Shape, Start, Style, Value, by_key, check_create,
-    check_fields, check_filter, check_list, check_update, demo, find_set, held_fields, page_size, permit,
-    reference_field, target_of, version_field, where_equal,
+    check_fields, check_filter, check_list, check_update, find_set, held_fields, page_size, permit, reference_field,
+    target_of, version_field, where_equal,
 };
-use model::{Culture, Moment, Timestamp};
+use model::{Culture, Timestamp};
 use odata::{EntityId, Json, Next, Preconditions, Query};
-use store::domain::{Record, Turn, delete, insert, insert_all, rows, touch, update};
+use store::domain::{Record, Turn, delete, insert, rows, touch, update};
 use store::{Batch, Fault, FaultKind, Outcome, Store};
 use uuid::Uuid;
 
@@ -512,18 +512,4 @@ fn pointed_to(changes: &Changes, reference: &Reference) -> Option<Uuid> {
 fn nothing_at(reference: &'static Reference, key: Uuid) -> Refusal {
     let id = EntityId { set: reference.target.to_owned(), key };
     Refusal::NothingThere { member: reference.name, value: id.to_string() }
-}
-
-/// Fills an instance with the demo's rows.
-pub async fn seed(store: &Store, moment: &mut Moment<'_>) -> Result<(), Fault> {
-    let now = moment.now;
-    let mut batch = Batch::new();
-    for (entity, filled) in demo::tables(Author { login: "admin", now }) {
-        let filled = filled.iter().map(|row| (row.key, row.assignments.as_slice()));
-        batch.extend(insert_all(store, entity, filled, now));
-    }
-    match store.commit(batch).await? {
-        Outcome::Committed => Ok(()),
-        Outcome::GuardFailed { .. } => Err(Fault::failed("the demo's rows were not all new")),
-    }
 }

@@ -8,7 +8,6 @@ pub mod authorize;
 mod change;
 mod comparison;
 pub mod consents;
-pub mod demo;
 pub mod domain;
 pub mod email;
 mod erase;

@@ -6,6 +6,7 @@ mod checkpoints;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod demo;
 pub mod doctor;
 mod http_client;
 pub mod logging;

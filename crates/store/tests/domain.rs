@@ -11,7 +11,7 @@ mod common;
 use common::Place;
 use model::domain::{
     Assignment, Author, EntityType, Fixed, Member, Permissions, Style, Value, by_key, check_fields, check_filter,
-    check_list, demo, find_set, held_fields,
+    check_list, find_set, held_fields,
 };
 use model::{Culture, InstanceId, Timestamp};
 use odata::{Query, Selected, Url};

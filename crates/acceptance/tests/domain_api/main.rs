@@ -6,11 +6,12 @@ mod reading;
 mod writing;
 mod written_back;
 
-use flows::domain::{Actor, Domain, seed};
+use flows::domain::{Actor, Domain};
+use gatehouse::demo::seed_entities;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use model::domain::Permissions;
-use model::{Culture, Dice, InstanceId, Moment, Timestamp};
+use model::{Culture, Dice, InstanceId, Timestamp};
 use serde_json::Value;
 use store::{Batch, Database, DatabaseUrl, Outcome, Store, statement, values};
 use tempfile::TempDir;
@@ -97,13 +98,12 @@ impl Api {
             values![store.instance().0, [0; 32]],
         );
         assert_eq!(store.commit(Batch::new().with(made)).await.expect("no fault"), Outcome::Committed);
-        let mut dice = Counter(0);
-        seed(&store, &mut Moment { now: NOW, dice: &mut dice }).await.expect("the demo's rows");
+        seed_entities(&store, NOW).await.expect("the demo's rows");
         Self {
             domain: Domain::new(store.clone()),
             store,
             permissions: Permissions::new(&["Crm_*", "General_*"], &["Crm_*", "General_*"]),
-            dice,
+            dice: Counter(0),
             now: Timestamp(NOW.0 + 1_000_000),
             _directory: directory,
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use flows::demo::{password_of, people};
+use demo::{password_of, people};
 
 /// PKCE of the printed sign-in; a fixed pair will do where everything else is public too (RFC 7636 Appendix B).
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

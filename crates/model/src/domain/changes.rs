@@ -118,7 +118,8 @@ pub fn check_update(
     Ok(changes)
 }
 
-pub(super) fn initial(attribute: &Attribute, author: Author<'_>) -> Value {
+/// The value that a new entity has where its author gives none.
+pub fn initial(attribute: &Attribute, author: Author<'_>) -> Value {
     match (attribute.origin, attribute.kind) {
         (Origin::CreatedAt | Origin::UpdatedAt, _) => Value::Instant(author.now.micros()),
         (Origin::CreatedBy | Origin::UpdatedBy, _) => Value::text(author.login),

@@ -64,7 +64,7 @@ static DOCUMENT_STATE: Enumeration = Enumeration {
     ],
 };
 
-pub(super) const RELEASED: i64 = 30;
+const RELEASED: i64 = 30;
 
 static ABC_CLASS: Enumeration =
     Enumeration { name: "General_Products_ABCClass", members: &[("A", 0), ("B", 1), ("C", 2)] };
@@ -74,7 +74,7 @@ const CREATION_USER: Member = text("CreationUser", 128).required().from(Origin::
 const UPDATE_TIME: Member = instant("UpdateTime").required().from(Origin::UpdatedAt).member();
 const UPDATE_USER: Member = text("UpdateUser", 128).required().from(Origin::UpdatedBy).member();
 
-pub(super) static CUSTOMERS: EntityType = EntityType {
+static CUSTOMERS: EntityType = EntityType {
     set: "Crm_Sales_Customers",
     name: "Crm_Sales_Customer",
     table: "Crm_Customers",
@@ -105,7 +105,7 @@ pub(super) static CUSTOMERS: EntityType = EntityType {
     rules: &[Rule::InOrder { from: "FromDate", thru: "ThruDate", number: 27159 }],
 };
 
-pub(super) static SALES_PERSONS: EntityType = EntityType {
+static SALES_PERSONS: EntityType = EntityType {
     set: "Crm_SalesForce_SalesPersons",
     name: "Crm_SalesForce_SalesPerson",
     table: "Crm_Sales_Persons",
@@ -116,7 +116,7 @@ pub(super) static SALES_PERSONS: EntityType = EntityType {
     rules: &[],
 };
 
-pub(super) static SALES_ORDERS: EntityType = EntityType {
+static SALES_ORDERS: EntityType = EntityType {
     set: "Crm_Sales_SalesOrders",
     name: "Crm_Sales_SalesOrder",
     table: "Crm_Sales_Orders",
@@ -144,7 +144,7 @@ pub(super) static SALES_ORDERS: EntityType = EntityType {
     rules: &[Rule::OpenBelow { state: "State", rank: RELEASED }, Rule::OneCurrency { reference: "DocumentCurrency" }],
 };
 
-pub(super) static SALES_ORDER_LINES: EntityType = EntityType {
+static SALES_ORDER_LINES: EntityType = EntityType {
     set: "Crm_Sales_SalesOrderLines",
     name: "Crm_Sales_SalesOrderLine",
     table: "Crm_Sales_Order_Lines",
@@ -168,7 +168,7 @@ pub(super) static SALES_ORDER_LINES: EntityType = EntityType {
     rules: &[],
 };
 
-pub(super) static COMPANIES: EntityType = EntityType {
+static COMPANIES: EntityType = EntityType {
     set: "General_Contacts_Companies",
     name: "General_Contacts_Company",
     table: "Gen_Companies",
@@ -193,7 +193,7 @@ pub(super) static COMPANIES: EntityType = EntityType {
     rules: &[],
 };
 
-pub(super) static PERSONS: EntityType = EntityType {
+static PERSONS: EntityType = EntityType {
     set: "General_Contacts_Persons",
     name: "General_Contacts_Person",
     table: "Gen_Persons",
@@ -213,7 +213,7 @@ pub(super) static PERSONS: EntityType = EntityType {
     rules: &[],
 };
 
-pub(super) static PRODUCTS: EntityType = EntityType {
+static PRODUCTS: EntityType = EntityType {
     set: "General_Products_Products",
     name: "General_Products_Product",
     table: "Gen_Products",
@@ -250,7 +250,7 @@ pub(super) static PRODUCTS: EntityType = EntityType {
     rules: &[],
 };
 
-pub(super) static PRODUCT_GROUPS: EntityType = EntityType {
+static PRODUCT_GROUPS: EntityType = EntityType {
     set: "General_Products_ProductGroups",
     name: "General_Products_ProductGroup",
     table: "Gen_Product_Groups",

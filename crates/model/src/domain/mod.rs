@@ -2,7 +2,6 @@
 
 mod changes;
 mod column;
-pub mod demo;
 mod entities;
 mod permissions;
 mod query;
@@ -13,7 +12,7 @@ mod schema;
 mod tests;
 mod value;
 
-pub use changes::{Assignment, Author, Changes, check_create, check_update};
+pub use changes::{Assignment, Author, Changes, check_create, check_update, initial};
 pub use column::{Column, Part};
 pub use entities::{SETS, answers_to, find_set, target_of};
 pub use permissions::{Access, Permissions};

@@ -36,6 +36,7 @@ fn fixtures() -> Vec<Fixture> {
 /// This version's database can be kept as a fixture. With `GATEHOUSE_KEEP_FIXTURE` set, it is written into the folder,
 /// which is done when a version is released.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "who releases a version says so by the environment")]
 async fn a_database_of_this_version_can_be_kept() {
     let house = TestHouse::open().await;
     let mut held = json!({});

@@ -1,13 +1,7 @@
-//! The demo's rows: a pure function, the same in every demo. The companies are invented.
+//! The rows of the entities (`demo.md` §5), the same in every demo. The companies are invented.
 
+use model::domain::{Assignment, Author, EntityType, Fixed, Member, Value, initial, target_of};
 use uuid::Uuid;
-
-use super::changes::initial;
-use super::entities::{
-    COMPANIES, CURRENCIES, CUSTOMERS, MEASUREMENT_UNITS, PERSONS, PRODUCT_GROUPS, PRODUCTS, RELEASED,
-    SALES_ORDER_LINES, SALES_ORDERS, SALES_PERSONS,
-};
-use super::{Assignment, Author, EntityType, Fixed, Member, Value};
 
 /// A row with a value for every stored member, in the order of the members.
 pub struct Row {
@@ -15,29 +9,34 @@ pub struct Row {
     pub assignments: Vec<Assignment>,
 }
 
-pub const CUSTOMER_COUNT: u64 = 520;
+const CUSTOMER_COUNT: u64 = 520;
 const PRODUCT_COUNT: u64 = 240;
 const ORDER_COUNT: u64 = 700;
 const DAY: i64 = 86_400_000_000;
 /// 2026-01-05.
 const FIRST_DAY: i64 = 20_458 * DAY;
 
+const ORDER_LINES: &str = "Crm_Sales_SalesOrderLines";
+/// Of `General_DocumentState`.
+const RELEASED: i64 = 30;
+
 /// Every table with its rows, what is referenced before what refers to it.
 pub fn tables(author: Author<'_>) -> Vec<(&'static EntityType, Vec<Row>)> {
-    let rows = |entity, key: fn(u64) -> Uuid, count, fill: fn(u64) -> Given| {
+    let rows = |set, key: fn(u64) -> Uuid, count, fill: fn(u64) -> Given| {
+        let entity = target_of(set);
         (entity, (0..count).map(|n| row(entity, key(n), fill(n), author)).collect())
     };
     vec![
-        rows(&CURRENCIES, currency_key, count(CURRENCY_SIGNS), currency),
-        rows(&MEASUREMENT_UNITS, unit_key, count(UNITS), unit),
-        rows(&PRODUCT_GROUPS, group_key, count(GROUPS), group),
-        rows(&PERSONS, person_key, count(PEOPLE), person),
-        rows(&SALES_PERSONS, sales_person_key, count(PEOPLE), sales_person),
-        rows(&COMPANIES, company_key, CUSTOMER_COUNT, company),
-        rows(&CUSTOMERS, customer_key, CUSTOMER_COUNT, customer),
-        rows(&PRODUCTS, product_key, PRODUCT_COUNT, product),
-        rows(&SALES_ORDERS, order_key, ORDER_COUNT, order),
-        (&SALES_ORDER_LINES, lines(author)),
+        rows("General_Currencies_Currencies", currency_key, count(CURRENCY_SIGNS), currency),
+        rows("General_Products_MeasurementUnits", unit_key, count(UNITS), unit),
+        rows("General_Products_ProductGroups", group_key, count(GROUPS), group),
+        rows("General_Contacts_Persons", person_key, count(PEOPLE), person),
+        rows("Crm_SalesForce_SalesPersons", sales_person_key, count(PEOPLE), sales_person),
+        rows("General_Contacts_Companies", company_key, CUSTOMER_COUNT, company),
+        rows("Crm_Sales_Customers", customer_key, CUSTOMER_COUNT, customer),
+        rows("General_Products_Products", product_key, PRODUCT_COUNT, product),
+        rows("Crm_Sales_SalesOrders", order_key, ORDER_COUNT, order),
+        (target_of(ORDER_LINES), lines(author)),
     ]
 }
 
@@ -376,6 +375,7 @@ fn order(n: u64) -> Given {
 
 /// The first order has two lines of 2 and 5 pieces; the others have one to four.
 fn lines(author: Author<'_>) -> Vec<Row> {
+    let entity = target_of(ORDER_LINES);
     let mut rows = Vec::new();
     for n in 0..ORDER_COUNT {
         for line in 0..=((n + 3) % 4).min(if n == 0 { 1 } else { 3 }) {
@@ -391,7 +391,7 @@ fn lines(author: Author<'_>) -> Vec<Row> {
                 ("Product", Value::Guid(product_key(product))),
                 ("QuantityUnit", Value::Guid(unit_key(0))),
             ];
-            rows.push(row(&SALES_ORDER_LINES, key('e', (n + 77) * 100 + line), given, author));
+            rows.push(row(entity, key('e', (n + 77) * 100 + line), given, author));
         }
     }
     rows
@@ -402,7 +402,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::{Culture, Timestamp};
+    use model::{Culture, Timestamp};
 
     fn all() -> Vec<(&'static EntityType, Vec<Row>)> {
         let now = Timestamp::from_seconds(1_800_000_000);
