@@ -166,7 +166,7 @@ impl Instance {
     /// Commits a batch. Memory has followed the changes that it announces when this returns; if a guard failed, those of
     /// who was first.
     ///
-    /// A fault of following does not undo the commit: the answer is the commit's, and [`Instance::believe`] does not
+    /// A fault of following does not undo the commit: the answer is the commit's, and [`Instance::catch_up_if_behind`] does not
     /// trust memory until a later round has caught up.
     pub(crate) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<Outcome, Fault> {
         if !batch.announces() {
@@ -191,7 +191,8 @@ impl Instance {
     }
 
     /// Memory as of now, where it may not answer as it is: after the feed was lost, or a change could not be applied.
-    pub async fn believe(&self, now: Timestamp) -> Result<(), Fault> {
+    /// [`BelievedInstance`](crate::instance::BelievedInstance) is the proof that this was done.
+    pub(crate) async fn catch_up_if_behind(&self, now: Timestamp) -> Result<(), Fault> {
         if self.memory_holds() {
             return Ok(());
         }
@@ -368,7 +369,7 @@ impl Instance {
         let (memory, mark) = Box::pin(Memory::load(&self.store, &self.master, &mut moment)).await?;
         self.sealer.database_went_back();
         self.sealer.reload_key(&self.master).await?;
-        let old = self.memory.swap(Arc::new(memory));
+        let old = self.replace_memory(memory);
         progress.unapplied.clear();
         progress.place = Place::At(mark);
         self.want_missing_keys();
@@ -380,7 +381,7 @@ impl Instance {
 
     /// Brings memory up to one change. May be called for the same change again.
     async fn apply(&self, change: Change, now: Timestamp) -> Result<(), Fault> {
-        let memory = self.memory_kept();
+        let memory = self.unchecked_memory();
         match change.kind {
             ChangeKind::Register => self.reload_application(change.subject).await?,
             ChangeKind::Keys => {
@@ -428,13 +429,15 @@ impl Instance {
     /// Reads one application anew. Older nodes announced the whole register, by the id of the instance.
     async fn reload_application(&self, subject: Uuid) -> Result<(), Fault> {
         if subject == self.store.instance().0 {
-            self.memory().register.store(Arc::new(Register::new(self.store.applications().await?)));
+            self.unchecked_memory().register.store(Arc::new(Register::new(self.store.applications().await?)));
             self.forget_dead_applications();
         } else {
             let id = ApplicationId(subject);
             let application = self.store.application(id).await?;
             let is_on = application.as_ref().is_some_and(|application| application.enabled);
-            self.memory().register.store(Arc::new(self.register().with(id, application)));
+            let memory = self.unchecked_memory();
+            let next = memory.register.load().with(id, application);
+            memory.register.store(Arc::new(next));
             if !is_on {
                 self.forget_dead_applications();
             }

@@ -10,7 +10,7 @@ use store::{Batch, Change, ChangeKind, Outcome, Store, StoredKey};
 use zeroize::Zeroizing;
 
 use crate::audit::{AuditedStore, Trail};
-use crate::instance::Instance;
+use crate::instance::{BelievedInstance, Instance};
 use crate::pool::{Pool, PoolKind};
 use crate::seal::SealedSecret;
 use crate::tasks::give_way;
@@ -105,7 +105,7 @@ pub(crate) fn rsa_signers() -> Pool {
     })
 }
 
-impl Instance {
+impl BelievedInstance {
     /// A compact JWS over the claims.
     pub(crate) async fn sign(
         &self,
@@ -124,14 +124,17 @@ impl Instance {
         let ring = self.memory().keys.load_full();
         self.rsa_signers.run(move || sign(&ring)).await?
     }
+}
 
+impl Instance {
     fn algorithms(&self) -> Vec<Algorithm> {
-        algorithms(&self.settings(), self.register().all().map(Arc::as_ref))
+        let memory = self.unchecked_memory();
+        algorithms(&memory.settings.load(), memory.register.load().all().map(Arc::as_ref))
     }
 
     /// Wakes who makes keys if something is to be signed for which there is none.
     pub(crate) fn want_missing_keys(&self) {
-        let known = self.keys().algorithms();
+        let known = self.published_keys().algorithms();
         if self.algorithms().iter().any(|algorithm| !known.contains(algorithm)) {
             self.keys_wanted.notify_one();
         }
@@ -140,7 +143,7 @@ impl Instance {
     /// Does what rotation wants done now. Memory is asked whether there is something.
     pub(crate) async fn keep_keys(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         let algorithms = self.algorithms();
-        let times: Vec<KeyTimes> = self.keys().times().cloned().collect();
+        let times: Vec<KeyTimes> = self.published_keys().times().cloned().collect();
         if algorithms.iter().all(|algorithm| keys::duties(&times, *algorithm, moment.now).is_empty()) {
             return Ok(());
         }
@@ -152,7 +155,7 @@ impl Instance {
     /// Makes the keys that a changed record or setting will need before it is committed, so that the change takes effect
     /// at once.
     pub(crate) async fn prepare_keys(&self, wanted: &[Algorithm], moment: &mut Moment<'_>) -> Result<(), Fault> {
-        let known = self.keys().algorithms();
+        let known = self.published_keys().algorithms();
         let missing: Vec<Algorithm> = wanted.iter().copied().filter(|wanted| !known.contains(wanted)).collect();
         if missing.is_empty() {
             return Ok(());
