@@ -34,13 +34,26 @@ impl Key {
 /// The keys of an instance, as one immutable view.
 pub struct KeyRing {
     keys: Vec<Key>,
-    /// Those that cannot be used, by `kid`: each is missed as if it were not there.
-    broken: Vec<String>,
     jwks: Arc<[u8]>,
 }
 
 impl KeyRing {
+    /// Every key, or a fault that names those that cannot be used. None is left out: tokens that it signed would be refused,
+    /// and another would be made in its place, where all that is missing may be the master key that it was sealed under.
     pub(crate) async fn load(store: &Store, master: &MasterKey) -> Result<Self, Fault> {
+        let (ring, broken) = Self::examine(store, master).await?;
+        if broken.is_empty() {
+            return Ok(ring);
+        }
+        Err(Fault::failed(format!(
+            "signing keys do not open ({}): they are damaged, or sealed under another master key. Configure that key as \
+             [previous_master_key], or give up every token of their algorithm with `gatehouse key replace`",
+            broken.join(", ")
+        )))
+    }
+
+    /// The keys that can be used, and the `kid`s of those that cannot.
+    pub(crate) async fn examine(store: &Store, master: &MasterKey) -> Result<(Self, Vec<String>), Fault> {
         let (mut keys, mut broken) = (Vec::new(), Vec::new());
         for stored in store.signing_keys().await? {
             let kid = stored.times.kid.clone();
@@ -48,19 +61,14 @@ impl KeyRing {
                 Ok(key) => keys.push(key),
                 Err(fault) => {
                     let (fault, instance) = (&fault as &dyn std::error::Error, store.instance());
-                    tracing::error!(fault, %instance, kid, "a signing key cannot be used; the others are");
+                    tracing::error!(fault, %instance, kid, "a signing key cannot be used");
                     broken.push(kid);
                 }
             }
         }
         let public: Vec<Jwk> = keys.iter().map(|key| key.signing.public_jwk()).collect();
         let jwks = serde_json::to_vec(&serde_json::json!({ "keys": public })).map_err(Fault::failed)?;
-        Ok(Self { keys, broken, jwks: jwks.into() })
-    }
-
-    /// Keys that do not open, or do not parse.
-    pub(crate) fn broken(&self) -> &[String] {
-        &self.broken
+        Ok((Self { keys, jwks: jwks.into() }, broken))
     }
 
     /// The JWK Set document (RFC 7517 §5), prepared once.
