@@ -2,7 +2,6 @@
 //! tested where they are; here is what people see of them.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use acceptance::{Answer, TestHouse, Tokens, on_both};
 use futures_util::FutureExt as _;
