@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use flows::admin::ElevatedOffice;
 use flows::audit::Verdict;
+use flows::instance::BelievedInstance;
 use flows::{Database, DefaultInstance, House, MasterKey, Site, World as _};
 use model::mail::EmailAddress;
 use model::record::ApplicationRecord;
@@ -244,6 +245,13 @@ impl TestHouse {
         self.house.keep_keys().await.expect("the database answers");
     }
 
+    /// An instance by name, for flows that judge by its memory.
+    pub async fn believed(&self, name: &str) -> BelievedInstance {
+        let instance = self.house.instances().iter().find(|instance| instance.name == name).expect("the demo has it");
+        let believed = BelievedInstance::of(Arc::clone(instance), self.now()).await;
+        believed.unwrap_or_else(|(_, fault)| panic!("memory is behind: {fault:?}"))
+    }
+
     /// Timers that are due are acted on.
     pub async fn beat(&self) {
         self.house.beat().await.expect("the database answers");
@@ -315,7 +323,7 @@ impl TestHouse {
         ElevatedOffice::open(self.beside().await, &self.master, "demodb").await.map(|_| ())
     }
 
-    async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
+    pub async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
         let office = ElevatedOffice::open(self.beside().await, &self.master, instance).await;
         office.expect("the database answers").expect("the demo has it")
     }

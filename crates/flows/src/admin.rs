@@ -154,13 +154,13 @@ pub async fn examine(
     let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
     let stored = found.ok_or_else(|| Fault::failed("there is no such instance"))?;
     let store = Store::new(database.clone(), stored.id);
-    let ring = KeyRing::load(&store, master).await?;
+    let (ring, broken) = KeyRing::examine(&store, master).await?;
     let mut findings = store.findings(MOST_FINDINGS).await?;
     let closed = |kind, record: &str| {
         let problems = vec!["it is damaged, or sealed under another master key".to_owned()];
         Finding { kind, record: record.to_owned(), problems }
     };
-    findings.extend(ring.broken().iter().map(|kid| closed("signing key", kid)));
+    findings.extend(broken.iter().map(|kid| closed("signing key", kid)));
     if master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret).is_err() {
         findings.push(closed("root secret", instance));
     }

@@ -29,7 +29,7 @@ use self::looks::Looks;
 use self::waiting::Waiting;
 use crate::audit::{AuditedStore, Trail};
 use crate::guard::{GuardRefusal, TokenRefusal};
-use crate::instance::Instance;
+use crate::instance::{BelievedInstance, Instance};
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::{Answer, Fault};
@@ -230,12 +230,7 @@ enum Attempt {
     TokenEnded,
 }
 
-impl Instance {
-    /// How many sessions memory serves: for those who measure.
-    pub fn sessions_in_memory(&self) -> usize {
-        self.memory().api_sessions.live.read().len()
-    }
-
+impl BelievedInstance {
     /// The live session of a key, called with once more; with `only`, if it is that one.
     pub(crate) fn known_session(
         &self,
@@ -384,6 +379,13 @@ impl Instance {
             .application(calling.application_uri);
         self.audit.put(&event)
     }
+}
+
+impl Instance {
+    /// How many sessions memory serves: for those who measure.
+    pub fn sessions_in_memory(&self) -> usize {
+        self.unchecked_memory().api_sessions.live.read().len()
+    }
 
     /// Sessions whose timers are over, whichever node opened them. What this node knows of calls is written down first.
     pub(crate) async fn close_due_sessions(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
@@ -399,14 +401,15 @@ impl Instance {
 
     pub(crate) async fn forget_closed(&self, close_id: Uuid) -> Result<(), Fault> {
         let closed = self.store.api_sessions_closed(close_id).await?;
-        self.memory().api_sessions.forget(&closed, &self.meters);
+        self.unchecked_memory().api_sessions.forget(&closed, &self.meters);
         Ok(())
     }
 
     /// Applications that were switched off are on no list any more.
     pub(crate) fn forget_dead_applications(&self) {
-        let register = self.register();
-        for live in self.memory().api_sessions.live.read().values() {
+        let memory = self.unchecked_memory();
+        let register = memory.register.load();
+        for live in memory.api_sessions.live.read().values() {
             let mut applications = live.applications.lock();
             let is_on = |id: &ApplicationId| register.by_id(*id).is_some_and(|application| application.enabled);
             applications.known.retain(is_on);
@@ -420,7 +423,7 @@ impl Instance {
         let _turn = self.flushing.lock().await;
         let most = if self.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
         let now = moment.now;
-        let memory = self.memory_kept();
+        let memory = self.unchecked_memory();
         let (sessions, events, calls, proven, used, legacy) = tokio::join!(
             self.flush_some_sessions(&memory, now, most),
             self.audit.write_down(&self.store, moment),
@@ -445,14 +448,14 @@ impl Instance {
     pub(crate) async fn flush_all(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
         self.flush(moment).await?;
-        let memory = self.memory_kept();
+        let memory = self.unchecked_memory();
         while memory.used.flush(&self.store, moment.now).await? {}
         Ok(())
     }
 
     /// Every call that was answered before this one is written down.
     pub(crate) async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
-        self.flush_some_sessions(&self.memory_kept(), now, usize::MAX).await
+        self.flush_some_sessions(&self.unchecked_memory(), now, usize::MAX).await
     }
 
     /// What an older memory has noted and not written, after it was replaced: calls and uses happened all the same.

@@ -19,7 +19,7 @@ use oauth::secret::{AuthorizationCode, Presented};
 use store::{Batch, Outcome};
 
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -54,7 +54,7 @@ enum Agreement {
 /// Somebody may be first that often before a page gives up.
 const MOST_LOOKS: usize = 4;
 
-impl Instance {
+impl BelievedInstance {
     /// Checks 1 and 2.
     pub async fn authorization_target(
         &self,
@@ -75,7 +75,7 @@ impl Instance {
                 return self.refuse_target(moment, visitor, client_id.as_ref(), refusal).map(Err);
             }
         };
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let application = self.register().by_uri(&target.client_id).cloned();
         let refusal = match &application {
             None => TargetRefusal::UnknownApplication,

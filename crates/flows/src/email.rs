@@ -12,7 +12,7 @@ use serde_json::json;
 use store::{Batch, Change, ChangeKind, Outcome, Statement};
 
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::links::{LinkRefusal, new_code};
 use crate::profile::Overtaken;
 use crate::sign_in::Browser;
@@ -37,7 +37,7 @@ pub enum EmailAnswer {
     Declined,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// What the person at the browser asked for, while it waits for answers.
     pub async fn email_change(&self, browser: &Browser, now: Timestamp) -> Result<Option<EmailChange>, Fault> {
         let Some(user) = self.still(browser).await? else { return Ok(None) };

@@ -26,14 +26,14 @@ use store::{Batch, Change, ChangeKind, Outcome};
 
 use crate::audit::Trail;
 use crate::authorize::authorization_of;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::seal::Purpose;
 use crate::{Answer, Fault};
 
 /// Somebody may be first that often before a caller gives up.
 const MOST_LOOKS: usize = 4;
 
-impl Instance {
+impl BelievedInstance {
     pub async fn exchange(
         &self,
         moment: &mut Moment<'_>,
@@ -41,7 +41,7 @@ impl Instance {
         credentials: &ClientCredentials,
         request: &TokenRequest,
     ) -> Answer<TokenResponse, ExchangeRefusal> {
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let register = self.register();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) => client,

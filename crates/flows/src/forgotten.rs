@@ -13,7 +13,7 @@ use store::Outcome;
 
 use crate::Fault;
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::{BelievedInstance, Instance};
 use crate::links::draw_link;
 
 /// Questions that may wait, in fair shares; more are forgotten too.
@@ -38,15 +38,10 @@ pub(crate) fn questions() -> (Questions, Receiver<InstanceId, Forgotten>) {
     (Arc::new(questions), asked)
 }
 
-impl Instance {
+impl BelievedInstance {
     /// Somebody says they forgot the password of the login or address that they typed. `Some`: asked too often, wait so
     /// long. Otherwise mail is sent to whom there is; nothing here tells whether there is anybody.
-    pub fn forgotten(
-        self: &Arc<Self>,
-        visitor: &Visitor,
-        typed: &str,
-        now: Timestamp,
-    ) -> Result<Option<Duration>, Fault> {
+    pub fn forgotten(&self, visitor: &Visitor, typed: &str, now: Timestamp) -> Result<Option<Duration>, Fault> {
         let typed = typed.trim();
         let wait = self.count_question(Login::parse(typed).as_ref(), visitor.address, now);
         if let Some(wait) = wait {
@@ -54,7 +49,7 @@ impl Instance {
             return Ok(Some(wait));
         }
         let question = Forgotten {
-            instance: Arc::clone(self),
+            instance: Arc::clone(self.unchecked()),
             typed: typed.chars().take(254).collect(),
             visitor: visitor.clone(),
             asked_at: now,
@@ -64,7 +59,9 @@ impl Instance {
         }
         Ok(None)
     }
+}
 
+impl Instance {
     fn tell_unsent(
         &self,
         now: Timestamp,

@@ -24,7 +24,7 @@ use store::TokenNames;
 use uuid::Uuid;
 
 use crate::api_sessions::Calling;
-use crate::instance::Instance;
+use crate::instance::{BelievedInstance, Instance};
 use crate::memory::Verified;
 use crate::{Answer, Fault};
 
@@ -123,10 +123,10 @@ impl Standing {
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// Lets a call in, or says why not. Tells the audit only of refusals; the call itself is told of when it is answered.
     pub async fn enter(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &Presented<secret::AccessToken>,
@@ -205,7 +205,9 @@ impl Instance {
             }
         }
     }
+}
 
+impl Instance {
     /// One event for one answered call. Its path is without the query, which may hold anything.
     pub fn tell_call(&self, now: Timestamp, visitor: &Visitor, call: &Call<'_>) -> Result<(), Fault> {
         // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
@@ -240,14 +242,16 @@ impl Instance {
         event.detail = Some(detail.expect("a call is strings and a number"));
         self.audit.put(&event)
     }
+}
 
+impl BelievedInstance {
     /// That the credential is good, and that everything it names stands.
     pub(crate) async fn standing(
         &self,
         shown: &Presented<secret::AccessToken>,
         now: Timestamp,
     ) -> Answer<Standing, TokenRefusal> {
-        self.believe(now).await?;
+        self.renew(now).await?;
         if is_reference_token(shown.expose()) {
             self.standing_reference(shown, now).await
         } else {

@@ -1,17 +1,20 @@
 //! One issuer, as it lives in memory: snapshots that requests are served from, and what follows the change feed.
 
+mod believed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::audit::{AuditEvent, AuditKind, Visitor};
 use model::why::Refusal;
-use model::{Dice, InstanceSettings, Moment, RootUrl, Timestamp, User, UserId};
+use model::{Dice, Moment, RootUrl, Timestamp};
 use parking_lot::Mutex;
 use store::{Store, StoredInstance};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+pub use self::believed::BelievedInstance;
 use crate::audit::{AuditedStore, Notebook, Noticeboard, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
@@ -69,8 +72,8 @@ pub struct Instance {
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) following: Following,
     pub faults: Arc<FaultLog>,
-    /// Replaced by `change` alone, where the database may have gone back.
-    pub(crate) memory: ArcSwap<Memory>,
+    /// Read by a [`BelievedInstance`], or through doors that say that nothing was checked.
+    memory: ArcSwap<Memory>,
 }
 
 /// What all instances of a process share.
@@ -136,29 +139,20 @@ impl Instance {
         })
     }
 
-    pub fn settings(&self) -> Snapshot<InstanceSettings> {
-        self.memory().settings.load()
+    /// The key set that everybody is told, whether memory is behind or not. Nothing is judged by it.
+    pub fn published_keys(&self) -> Snapshot<KeyRing> {
+        self.memory.load().keys.load()
     }
 
-    pub fn register(&self) -> Snapshot<Register> {
-        self.memory().register.load()
-    }
-
-    pub fn keys(&self) -> Snapshot<KeyRing> {
-        self.memory().keys.load()
-    }
-
-    pub(crate) fn memory(&self) -> Snapshot<Memory> {
-        self.memory.load()
-    }
-
-    /// For who waits between reading the database and remembering it.
-    pub(crate) fn memory_kept(&self) -> Arc<Memory> {
+    /// Memory as it stands, perhaps behind the database: to keep it, to write down what it learnt, and to count.
+    /// [`BelievedInstance`] is for judging by it.
+    pub(crate) fn unchecked_memory(&self) -> Arc<Memory> {
         self.memory.load_full()
     }
 
-    pub(crate) async fn user(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
-        self.memory_kept().users.get(id, self.store.user(id)).await
+    /// Puts a memory that was read anew into the place of the old one, and gives that back.
+    pub(crate) fn replace_memory(&self, memory: Memory) -> Arc<Memory> {
+        self.memory.swap(Arc::new(memory))
     }
 
     /// Tells the audit of a request that was refused before a flow began: unreadable, or not from our own form.
@@ -174,8 +168,10 @@ impl Instance {
     /// What wants doing now and then: sweeping, forgetting.
     pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
         let dead_before = now.minus(LONGEST_TOKEN);
-        self.memory().kills.forget_before(dead_before);
-        let oldest_sign_in = dead_before.minus(self.settings().session_lifetimes().absolute);
+        let memory = self.unchecked_memory();
+        memory.kills.forget_before(dead_before);
+        let settings = memory.settings.load();
+        let oldest_sign_in = dead_before.minus(settings.session_lifetimes().absolute);
         let sweep = vec![
             self.store.sweep_authorizations(dead_before),
             self.store.sweep_changes(dead_before),
@@ -187,7 +183,7 @@ impl Instance {
             self.store.sweep_spent_challenges(now),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
-        match self.settings().audit_retention_days {
+        match settings.audit_retention_days {
             Some(days) => self.sealer.prune(days, &mut Moment { now, dice }).await,
             None => Ok(()),
         }

@@ -27,7 +27,7 @@ pub use self::report::{ApplicationUse, LegacyReport, MOST_USERS_REPORTED};
 pub(crate) use self::uses::LegacyUses;
 use crate::api_sessions::Calling;
 use crate::guard::Caller;
-use crate::instance::{Instance, Register};
+use crate::instance::{BelievedInstance, Register};
 use crate::seal::Purpose;
 use crate::sign_in::Denied;
 use crate::{Answer, Fault};
@@ -127,10 +127,10 @@ impl LegacyStanding {
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// A call with Basic credentials: credential, scope, seat, as for a token.
     pub async fn enter_by_password(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &PasswordShown<'_>,
@@ -144,7 +144,7 @@ impl Instance {
 
     /// A call with an `ErpSession`. Without a scope it asks for nothing but that the session lives.
     pub async fn enter_by_erp_session(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &Presented<ErpSession>,
@@ -159,7 +159,7 @@ impl Instance {
     /// ErpLogin: opens an API session, with its seat, and answers what names it. The same credentials, while the session
     /// lives, are answered the same.
     pub async fn erp_login(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &PasswordShown<'_>,
@@ -188,7 +188,7 @@ impl Instance {
     }
 
     async fn let_in(
-        self: &Arc<Self>,
+        &self,
         standing: LegacyStanding,
         scope: Option<&'static str>,
         moment: &mut Moment<'_>,
@@ -242,7 +242,7 @@ impl Instance {
         visitor: &Visitor,
         shown: &PasswordShown<'_>,
     ) -> Answer<LegacyStanding, LegacyRefusal> {
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let (settings, register) = (self.settings(), self.register());
         let application = check_open(moment.now, &settings)
             .and_then(|()| calling_application(shown.application, &settings, &register));
@@ -363,7 +363,7 @@ impl Instance {
         shown: &Presented<ErpSession>,
         now: Timestamp,
     ) -> Answer<LegacyStanding, LegacyRefusal> {
-        self.believe(now).await?;
+        self.renew(now).await?;
         let (settings, register) = (self.settings(), self.register());
         if let Err(refusal) = check_open(now, &settings) {
             return Ok(Err(refusal));

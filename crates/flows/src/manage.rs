@@ -15,7 +15,7 @@ use oauth::secret::{self, Presented};
 use crate::admin::{ElevatedOffice, Office};
 use crate::administrator::Administrator;
 use crate::guard::GuardRefusal;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
@@ -49,9 +49,9 @@ impl Refusal for ManageRefusal {
     }
 }
 
-/// An administrator who asks over the network; only [`Instance::manager`] makes one, for that instance alone.
+/// An administrator who asks over the network; only [`BelievedInstance::manager`] makes one, for that instance alone.
 pub struct Manager {
-    instance: Arc<Instance>,
+    instance: BelievedInstance,
     administrator: Administrator,
     pub user: Arc<User>,
     /// Through which the administrator came; none where it was by a page.
@@ -60,7 +60,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn instance(&self) -> &Arc<Instance> {
+    pub fn instance(&self) -> &BelievedInstance {
         &self.instance
     }
 
@@ -109,9 +109,9 @@ pub struct ManageCall<'a> {
     pub refused: Option<&'a dyn Refusal>,
 }
 
-impl Instance {
+impl BelievedInstance {
     pub async fn manager(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &Presented<secret::AccessToken>,
@@ -133,7 +133,7 @@ impl Instance {
         };
         self.note_use(&standing, moment.now);
         Ok(Ok(Manager {
-            instance: Arc::clone(self),
+            instance: self.clone(),
             administrator,
             user: standing.user,
             application: Some(standing.application),
@@ -153,7 +153,7 @@ impl Instance {
 
     /// Whoever is signed in at the browser, if they administer the instance; that they do not is told to the audit.
     pub fn manager_at(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         browser: &Browser,
@@ -166,7 +166,7 @@ impl Instance {
             return Ok(Err(refusal));
         };
         Ok(Ok(Manager {
-            instance: Arc::clone(self),
+            instance: self.clone(),
             administrator,
             user: Arc::clone(&browser.user),
             application: None,

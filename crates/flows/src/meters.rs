@@ -81,7 +81,7 @@ impl House {
     pub async fn seats(&self) -> Result<Vec<SeatFigures>, Fault> {
         let used = self.database().seats_used().await?;
         let seats = self.instances().iter().map(|instance| {
-            let settings = instance.settings();
+            let settings = instance.unchecked_memory().settings.load_full();
             SeatFigures {
                 total: settings.seats,
                 used: used.get(instance.store.instance()).copied().unwrap_or_default(),

@@ -12,7 +12,7 @@ use oauth::secret::Presented;
 use store::{AuthenticatorApp, Statement};
 use uuid::Uuid;
 
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::passkeys::{About, Ceremony, Judged, PasskeyRefusal};
 use crate::seal::{Purpose, SealedSecret};
 use crate::sign_in::{Browser, Opening};
@@ -52,7 +52,7 @@ enum Typed<'a> {
     RecoveryCode(&'a str),
 }
 
-impl Instance {
+impl BelievedInstance {
     pub(crate) fn first_step(&self, form: &str, user: &User, now: Timestamp) -> Presented<FirstStep> {
         let made_at = now.seconds().to_string();
         let epoch = user.epoch.to_be_bytes();

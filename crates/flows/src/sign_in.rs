@@ -18,7 +18,7 @@ use store::{Batch, Outcome, Statement};
 use uuid::Uuid;
 
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::passwords::Verdict;
 use crate::second_step::FirstStep;
 use crate::throttle::{Attempt, FreeFailures};
@@ -60,7 +60,7 @@ const SEEN_EVERY: Duration = Duration::from_mins(1);
 /// What a right password led to.
 pub enum SignIn {
     Done(Browser, Presented<SessionCookie>),
-    /// The person has a second factor: on to [`Instance::second_step`], with a proof of the first.
+    /// The person has a second factor: on to [`BelievedInstance::second_step`], with a proof of the first.
     SecondStep(Presented<FirstStep>),
 }
 
@@ -91,13 +91,13 @@ impl Denied {
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// The cookie's value is `sid.secret`; only the secret is a credential.
     pub async fn browser(&self, cookie: &Presented<SessionCookie>, now: Timestamp) -> Result<Option<Browser>, Fault> {
         let Some((id, _)) = cookie.expose().split_once('.') else { return Ok(None) };
         let Ok(id) = Uuid::try_parse(id) else { return Ok(None) };
         // Before it is judged by memory's users and settings: whether it stands, and whether it has ended.
-        self.believe(now).await?;
+        self.renew(now).await?;
         let Some(session) = self.store.identity_session(SessionId(id)).await? else { return Ok(None) };
         if !session.secret.matches(cookie) || !session.is_live(now, self.settings().session_lifetimes()) {
             return Ok(None);

@@ -19,7 +19,7 @@ use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, StoredPasske
 use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
 use crate::api_sessions::killing;
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::passkeys::{About, Ceremony, Made};
 use crate::seal::{Purpose, SealedSecret};
 use crate::sign_in::Browser;
@@ -112,7 +112,7 @@ struct Planned {
     if_guarded: TwoStepRefusal,
 }
 
-impl Instance {
+impl BelievedInstance {
     pub async fn two_step(&self, browser: &Browser, now: Timestamp) -> Result<TwoStep, Fault> {
         let user = browser.user.id;
         let view = |passkey: StoredPasskey| PasskeyView {

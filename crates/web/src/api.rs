@@ -26,7 +26,7 @@ use crate::cors::{self, Readers};
 use crate::layer;
 use crate::odata as domain_api;
 use crate::render;
-use crate::visit::Visit;
+use crate::visit::{Place, UncheckedVisit, Visit};
 
 const PREFIX: &str = "/api/domain/odata";
 const LOGIN: &str = "/api/domain/login";
@@ -84,9 +84,13 @@ enum Refused {
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
-pub(crate) async fn call(visit: Visit, parts: Parts, body: Body) -> Response {
+pub(crate) async fn call(visit: UncheckedVisit, parts: Parts, body: Body) -> Response {
+    let visit = match visit.believed().await {
+        Ok(visit) => visit,
+        Err(refused) => return unbelieved(&refused.0, &parts, &refused.1),
+    };
     if parts.method == Method::OPTIONS {
-        return cors::preflight(&visit, &parts.headers, Readers::RegisteredOrigins);
+        return cors::preflight(Readers::RegisteredAt(&visit), &parts.headers);
     }
     let answerable = match Door::at(parts.uri.path()) {
         None => Err(nothing_here()),
@@ -95,13 +99,33 @@ pub(crate) async fn call(visit: Visit, parts: Parts, body: Body) -> Response {
     };
     let door = match answerable {
         Ok(door) => door,
-        Err(response) => return cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, response),
+        Err(response) => return cors::share(Readers::RegisteredAt(&visit), &parts.headers, response),
     };
     if matches!(parts.method, Method::GET | Method::HEAD) {
         guarded(visit, door, parts, body).await
     } else {
         layer::finish(guarded(visit, door, parts, body)).await
     }
+}
+
+/// No page may read it: which origins are registered is a matter of memory, too.
+fn unbelieved(visit: &UncheckedVisit, parts: &Parts, fault: &Fault) -> Response {
+    let response = fault_response(visit, fault);
+    let call = Call {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        status: response.status().as_u16(),
+        caller: None,
+        refused: Some(&Failed),
+    };
+    let told = match parts.method {
+        Method::OPTIONS => Ok(()),
+        _ => visit.instance.tell_call(visit.now, &visit.visitor, &call),
+    };
+    render::no_store(match told {
+        Ok(()) => response,
+        Err(fault) => fault_response(visit, &fault),
+    })
 }
 
 async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Response {
@@ -140,7 +164,7 @@ async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Resp
         Ok(()) => response,
         Err(fault) => fault_response(&visit, &fault),
     };
-    cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, render::no_store(response))
+    cors::share(Readers::RegisteredAt(&visit), &parts.headers, render::no_store(response))
 }
 
 type Told = Box<dyn Refusal + Send>;
@@ -366,7 +390,7 @@ fn nothing_here() -> Response {
     error(StatusCode::NOT_FOUND, "NotFoundException", "There is nothing at this address.".to_owned())
 }
 
-fn fault_response(visit: &Visit, fault: &Fault) -> Response {
+fn fault_response(visit: &Visit<impl Place>, fault: &Fault) -> Response {
     failed(render::fault_status(visit, fault), &visit.reference())
 }
 

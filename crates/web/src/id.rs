@@ -125,12 +125,12 @@ fn document(headers: &HeaderMap, document: &Document) -> Response {
     cors::share_with_anybody(response)
 }
 
-async fn preflight_anybody(Public(visit): Public, headers: HeaderMap) -> Response {
-    cors::preflight(&visit, &headers, Readers::Anybody)
+async fn preflight_anybody(_: Public, headers: HeaderMap) -> Response {
+    cors::preflight(Readers::Anybody, &headers)
 }
 
 async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
-    cors::preflight(&visit, &headers, Readers::RegisteredOrigins)
+    cors::preflight(Readers::RegisteredAt(&visit), &headers)
 }
 
 /// Its name holds the hash of its content, so it never changes.

@@ -1,6 +1,7 @@
 //! What a handler gets of one request: its instance, one reading of clock and dice, and who asks from where.
 
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -9,6 +10,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flows::forms::FormCookie;
+use flows::instance::BelievedInstance;
 use flows::second_step::FirstStep;
 use flows::sign_in::Browser;
 use flows::{Fault, House, Instance};
@@ -56,8 +58,10 @@ impl Gate {
 
 const LONGEST_USER_AGENT: usize = 256;
 
-pub(crate) struct Visit {
-    pub instance: Arc<Instance>,
+/// One request. `I` says whether memory was checked: what judges by memory takes a `Visit`, whose instance is believed;
+/// what only renders takes either.
+pub(crate) struct Visit<I = BelievedInstance> {
+    pub instance: I,
     pub now: Timestamp,
     pub dice: Box<dyn Dice>,
     pub visitor: Visitor,
@@ -75,7 +79,15 @@ struct Languages {
     accepted: Vec<HeaderValue>,
 }
 
-impl Visit {
+/// A request of which nothing was judged by memory yet.
+pub(crate) type UncheckedVisit = Visit<Arc<Instance>>;
+
+/// An instance, checked or not: enough to say where a request arrived.
+pub(crate) trait Place: Deref<Target = Instance> {}
+
+impl<I: Deref<Target = Instance>> Place for I {}
+
+impl<I: Place> Visit<I> {
     /// What pages say, in the language that the person chose; else that the application asked for; else the browser.
     pub(crate) fn words(&self) -> &'static Words {
         let accepted = || {
@@ -87,6 +99,16 @@ impl Visit {
         words::of(known.unwrap_or_default())
     }
 
+    pub(crate) fn moment(&mut self) -> Moment<'_> {
+        Moment { now: self.now, dice: &mut *self.dice }
+    }
+
+    pub(crate) fn reference(&self) -> String {
+        self.visitor.request.to_string()
+    }
+}
+
+impl Visit {
     #[must_use]
     pub(crate) fn speaking_to(mut self, user: &User) -> Self {
         self.speak_to(user);
@@ -105,14 +127,6 @@ impl Visit {
             }
         }
         Ok(None)
-    }
-
-    pub(crate) fn moment(&mut self) -> Moment<'_> {
-        Moment { now: self.now, dice: &mut *self.dice }
-    }
-
-    pub(crate) fn reference(&self) -> String {
-        self.visitor.request.to_string()
     }
 
     /// The browser's sign-in cookie. Several, where an older one was set for another path: the one that lives counts.
@@ -176,7 +190,16 @@ impl CookieNames {
     }
 }
 
-impl Visit {
+impl UncheckedVisit {
+    /// Waits for memory to hold what the database does. The visit comes back with the fault where it does not.
+    pub(crate) async fn believed(self) -> Result<Visit, Box<(Self, Fault)>> {
+        let Self { instance, now, dice, visitor, languages } = self;
+        match BelievedInstance::of(instance, now).await {
+            Ok(instance) => Ok(Visit { instance, now, dice, visitor, languages }),
+            Err((instance, fault)) => Err(Box::new((Self { instance, now, dice, visitor, languages }, fault))),
+        }
+    }
+
     /// Or what is answered where there is no instance.
     #[expect(clippy::result_large_err, reason = "it is the answer")]
     pub(crate) fn of(gate: &Gate, arrival: Arrival, parts: &Parts) -> Result<Self, Response> {
@@ -218,26 +241,25 @@ fn ui_locales(query: &str) -> Option<Language> {
 impl FromRequestParts<Arc<Gate>> for Visit {
     type Rejection = Response;
 
-    /// Whoever judges by memory waits here until it holds what the database does. What comes before the router, calls and
-    /// tokens, does so in its flow, once its body is read.
+    /// Whoever judges by memory waits here until it holds what the database does.
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
         let Public(visit) = Public::from_request_parts(parts, gate).await?;
-        match visit.instance.believe(visit.now).await {
-            Ok(()) => Ok(visit),
-            Err(fault) => Err(render::fault_as_spoken(&visit, parts.uri.path(), &fault)),
-        }
+        visit.believed().await.map_err(|refused| {
+            let (visit, fault) = *refused;
+            render::fault_as_spoken(&visit, parts.uri.path(), &fault)
+        })
     }
 }
 
 /// A visit to what everybody is told, whatever memory and the database hold.
-pub(crate) struct Public(pub(crate) Visit);
+pub(crate) struct Public(pub(crate) UncheckedVisit);
 
 impl FromRequestParts<Arc<Gate>> for Public {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
         let arrival = *parts.extensions.get::<Arrival>().expect("every request has arrived");
-        Visit::of(gate, arrival, parts).map(Self)
+        UncheckedVisit::of(gate, arrival, parts).map(Self)
     }
 }
 

@@ -13,7 +13,7 @@ use store::{Batch, Change, ChangeKind, Closing, Outcome};
 
 use crate::Answer;
 use crate::api_sessions::killing;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::passwords::is_same;
 use crate::sign_in::{Browser, SignInRefusal};
 use crate::strength::Weakness;
@@ -32,7 +32,7 @@ pub enum PasswordRefusal {
     Overtaken,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// Every other sign-in and every token that a sign-in gave ends; the one that asks goes on under a new cookie.
     pub async fn change_password(
         &self,

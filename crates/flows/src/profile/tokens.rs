@@ -16,7 +16,7 @@ use store::{Batch, Outcome};
 
 use super::{MOST_LOOKS, NotYours, Overtaken};
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::reference_tokens::new_token;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
@@ -74,7 +74,7 @@ pub struct OwnToken {
     pub application: Option<Arc<TrustedApplication>>,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// The newest first; what memory knows of their use is written down within a beat.
     pub async fn own_tokens(&self, browser: &Browser) -> Result<Vec<OwnToken>, Fault> {
         let register = self.register();

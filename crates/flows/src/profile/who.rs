@@ -11,7 +11,7 @@ use oauth::secret::{AccessToken, Presented};
 
 use crate::Answer;
 use crate::guard::{Credential, TokenRefusal};
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 
 /// Why a token tells of nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Refusal for WhoRefusal {
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// The person that a token was given for, or whose own it is. Opens no session and takes no seat.
     pub async fn person_of(
         &self,

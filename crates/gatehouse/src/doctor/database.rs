@@ -184,7 +184,10 @@ fn records(instance: &str, findings: &[Finding], report: &mut Report) {
             }
             "settings" => "set it anew with `gatehouse instance set`; until then it is taken for what permits least",
             "role" => "write its permissions anew under /manage/roles; what cannot be read permits nothing",
-            "signing key" => "the server made another if one was needed; `gatehouse key replace` takes it away",
+            "signing key" => {
+                "configure the key that it is sealed under as [previous_master_key], or end every token of its algorithm with \
+                 `gatehouse key replace`; then restart: this instance is not served"
+            }
             "root secret" => "restore the database from a backup: this instance is not served",
             _ => "run the newer version that wrote it, or restore it from a backup; until then it counts for nothing",
         };

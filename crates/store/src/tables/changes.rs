@@ -115,15 +115,20 @@ impl Store {
         self.row(sql, vec![]).await?.map(|row| Mark::read(&row, 0)).transpose()
     }
 
-    /// The rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
+    /// Whether a row that was read is still there.
+    pub async fn has_change(&self, mark: &Mark) -> Result<bool, Fault> {
+        Ok(self.changes_after(mark, 0).await?.is_some())
+    }
+
+    /// The first rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
     /// version does not know concerns memory that this version does not have.
-    pub async fn changes_after(&self, last: &Mark) -> Result<Option<Vec<(Mark, Option<Change>)>>, Fault> {
+    pub async fn changes_after(&self, last: &Mark, limit: u32) -> Result<Option<Vec<(Mark, Option<Change>)>>, Fault> {
         let sql = concat!(
             "SELECT ",
             mark!(),
-            ", c.kind, c.subject FROM changes c WHERE c.instance = $1 AND c.number >= $2 ORDER BY c.number"
+            ", c.kind, c.subject FROM changes c WHERE c.instance = $1 AND c.number >= $2 ORDER BY c.number LIMIT $3"
         );
-        let rows = self.rows(sql, values![last.number]).await?;
+        let rows = self.rows(sql, values![last.number, i64::from(limit) + 1]).await?;
         let Some((first, news)) = rows.split_first() else { return Ok(None) };
         if Mark::read(first, 0)? != *last {
             return Ok(None);

@@ -2,7 +2,6 @@
 //! tested where they are; here is what people see of them.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use acceptance::{Answer, TestHouse, Tokens, on_both};
 use futures_util::FutureExt as _;
@@ -54,7 +53,7 @@ async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: Te
 async fn a_storm_of_reset_requests_leaves_others_theirs() {
     let house = TestHouse::open().await;
     let mut letters = house.house.open_outbox();
-    let [stormed, other] = [0, 1].map(|number| Arc::clone(&house.house.instances()[number]));
+    let (stormed, other) = (house.believed("testdb").await, house.believed("demodb").await);
     let from = |number: u32| Visitor {
         address: Ipv4Addr::from_bits(0xC633_0000 + number).into(),
         user_agent: None,

@@ -24,7 +24,7 @@ const BUSY_WITH: usize = 40;
 
 /// Occupies the threads that compare passwords, on behalf of the same instance: another's would only take turns.
 async fn busy(house: &TestHouse) -> JoinHandle<()> {
-    let instance = Arc::clone(&house.house.instances()[0]);
+    let instance = house.believed("testdb").await;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let visitor = Visitor { address, user_agent: None, request: RequestId::new(Timestamp(0), 1, 1) };
     let mut dice = house.dice();
