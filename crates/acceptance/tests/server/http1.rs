@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use web::server::Limits;
 
-use crate::{Running, rest, until};
+use crate::{Running, begin, rest, until};
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const LONG: Duration = Duration::from_hours(1);
@@ -24,6 +24,8 @@ fn patient() -> Limits {
         tls_handshake_timeout: LONG,
         drain: LONG,
         max_connections: 64,
+        unread_bytes: usize::MAX,
+        ..Limits::default()
     }
 }
 
@@ -150,18 +152,21 @@ async fn a_reader_who_does_not_read_loses_the_connection() {
 }
 
 #[tokio::test]
-async fn beyond_the_most_connections_the_next_one_waits_for_its_turn() {
+async fn beyond_the_most_connections_the_idlest_gives_way_and_one_at_work_is_waited_for() {
     let limits = Limits { max_connections: 1, ..patient() };
     let server = Running::plain(house(), limits).await;
-    let mut first = server.connect().await;
-    first.write_all(ASK).await.expect("sent");
-    until(&mut first, "hello").await;
-    let mut second = server.connect().await;
-    second.write_all(ASK).await.expect("sent");
-    let early = timeout(SHORT, until(&mut second, "hello")).await;
-    assert!(early.is_err(), "served beside the first: {early:?}");
-    drop(first);
-    until(&mut second, "hello").await;
+    let mut idle = server.connect().await;
+    idle.write_all(ASK).await.expect("sent");
+    until(&mut idle, "hello").await;
+    let mut busy = server.connect().await;
+    begin(&mut busy).await;
+    assert_eq!(rest(&mut idle).await, "");
+    let mut next = server.connect().await;
+    next.write_all(ASK).await.expect("sent");
+    let early = timeout(SHORT, until(&mut next, "hello")).await;
+    assert!(early.is_err(), "served beside the one at work: {early:?}");
+    drop(busy);
+    until(&mut next, "hello").await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use flows::{DefaultInstance, House, MasterKey, Site};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::server::{Limits, Security, TrustedProxies, serve};
+use web::server::{Limits, Security, Terms, TrustedProxies, serve};
 use web::traces::Tracer;
 use web::{Doors, Gate};
 
@@ -57,17 +57,18 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     };
     let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
     let (tracer, exporting) = config.traces.map(trace).unzip();
+    let limits = config.connections.limits();
+    let terms = Terms { security, limits, trusted_proxies: config.trusted_proxies.clone() };
     let gate = Gate::traced(Arc::clone(&house), config.trusted_proxies, tracer);
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
     let showing = tokio::spawn(serve(
         figures,
         web::metrics::router(Arc::clone(&gate), config.metrics.map(|metrics| metrics.hosts).unwrap_or_default()),
-        Security::Plain,
-        Limits::default(),
+        Terms { security: Security::Plain, limits: Limits::default(), trusted_proxies: TrustedProxies::default() },
         async move { drop(stopped.await) },
     ));
     tracing::info!(version = web::VERSION, ?listen, ?metrics, instances = config.instances.len(), "ready");
-    serve(listeners, Doors::new(Arc::clone(&gate)), security, Limits::default(), stop).await;
+    serve(listeners, Doors::new(Arc::clone(&gate)), terms, stop).await;
     house.close().await;
     drop(stopping);
     let _shown = showing.await;
@@ -123,7 +124,8 @@ pub(super) async fn answer(
     (listeners, security): (Vec<TcpListener>, Security),
     stop: impl Future<Output = ()>,
 ) {
-    let doors = Doors::new(Gate::new(Arc::clone(house), proxies));
-    serve(listeners, doors, security, Limits::default(), stop).await;
+    let doors = Doors::new(Gate::new(Arc::clone(house), proxies.clone()));
+    let terms = Terms { security, limits: Limits::default(), trusted_proxies: proxies };
+    serve(listeners, doors, terms, stop).await;
     house.close().await;
 }
