@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::cast_precision_loss, reason = "what is measured here has far fewer than 52 bits")]
 
+mod attacks;
 mod bare;
 mod crowd;
 mod durable;
@@ -92,6 +93,8 @@ enum Part {
     Lists,
     /// The token path in a storm of sign-ins
     Storm,
+    /// Storms by strangers, beside honest traffic
+    Attacks,
 }
 
 /// How much is measured.
@@ -158,6 +161,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&
         Part::Crowd => Chapter::crowd(&crowd::measure(binary, effort).await?),
         Part::Lists => Chapter::lists(&lists::measure(binary, effort).await?),
         Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
+        Part::Attacks => Chapter::attacks(&attacks::measure(binary, effort).await?),
     })
 }
 
