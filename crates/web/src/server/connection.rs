@@ -34,8 +34,8 @@ pub(super) struct Connection {
     /// Bytes read since the last request began, and how many of them are counted as held.
     head: AtomicUsize,
     head_counted: AtomicUsize,
-    /// Memory held for the other side, in bytes. [`Connections`] keeps the sum.
-    held: AtomicUsize,
+    /// Memory held for the other side, in bytes, of which [`Connections`] keeps the sum; nothing once it is evicted.
+    held: Mutex<Option<usize>>,
     connections: Arc<Connections>,
     evicted: Notify,
 }
@@ -58,7 +58,7 @@ impl Connection {
             waiting: Mutex::default(),
             head: AtomicUsize::new(0),
             head_counted: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
+            held: Mutex::new(Some(0)),
             connections,
             evicted: Notify::new(),
         }
@@ -99,12 +99,10 @@ impl Connection {
         self.oldest_waiting().map(|micros| self.at(micros))
     }
 
-    pub(super) fn held_bytes(&self) -> usize {
-        self.held.load(Relaxed)
-    }
-
-    /// Ends the connection at once: others need its place or its memory.
+    /// Ends the connection at once: others need its place or its memory, which counts as free from now on.
     pub(super) fn evict(&self) {
+        let held = self.held.lock().take().unwrap_or_default();
+        self.connections.release(held);
         self.evicted.notify_one();
     }
 
@@ -164,13 +162,19 @@ impl Connection {
     }
 
     fn hold(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Relaxed);
-        self.connections.hold(bytes);
+        if let Some(held) = self.held.lock().as_mut() {
+            *held += bytes;
+            self.connections.hold(bytes);
+        }
+        // Without the lock: it may be this connection that gives way.
+        self.connections.relieve();
     }
 
     fn release(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Relaxed);
-        self.connections.release(bytes);
+        if let Some(held) = self.held.lock().as_mut() {
+            *held -= bytes;
+            self.connections.release(bytes);
+        }
     }
 }
 

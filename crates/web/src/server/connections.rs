@@ -32,8 +32,6 @@ pub(super) struct Connections {
     table: Mutex<Table>,
     /// Bytes held for other sides by all connections together.
     held: AtomicUsize,
-    /// Only one caller at a time looks for connections to end.
-    relieving: Mutex<()>,
     left: Notify,
 }
 
@@ -66,14 +64,7 @@ pub(super) enum NotAdmitted {
 
 impl Connections {
     pub(super) fn new(limits: Limits, trusted_proxies: TrustedProxies) -> Self {
-        Self {
-            limits,
-            trusted_proxies,
-            table: Mutex::default(),
-            held: AtomicUsize::new(0),
-            relieving: Mutex::default(),
-            left: Notify::new(),
-        }
+        Self { limits, trusted_proxies, table: Mutex::default(), held: AtomicUsize::new(0), left: Notify::new() }
     }
 
     /// A place for a connection from here. Where its network or all have as many as they may, the one that has been idle
@@ -122,10 +113,7 @@ impl Connections {
     }
 
     pub(super) fn hold(&self, bytes: usize) {
-        let held = self.held.fetch_add(bytes, Relaxed) + bytes;
-        if held > self.limits.unread_bytes {
-            self.relieve();
-        }
+        self.held.fetch_add(bytes, Relaxed);
     }
 
     pub(super) fn release(&self, bytes: usize) {
@@ -136,13 +124,14 @@ impl Connections {
         self.held.load(Relaxed) > self.limits.unread_bytes
     }
 
-    /// Ends connections whose other side has stood still the longest, until the rest holds three quarters of what all may.
-    /// Those that were told to end and have not yet are not counted: one storm must not end more than it has to.
-    fn relieve(&self) {
-        let Some(_alone) = self.relieving.try_lock() else { return };
+    /// Where all together hold too much, ends those whose other side has stood still the longest, until the rest holds three
+    /// quarters of what all may.
+    pub(super) fn relieve(&self) {
+        if !self.hold_too_much() {
+            return;
+        }
         let mut table = self.table.lock();
-        let mut held: usize = table.open.values().map(|entry| entry.connection.held_bytes()).sum();
-        if held <= self.limits.unread_bytes {
+        if !self.hold_too_much() {
             return;
         }
         let waiting =
@@ -151,16 +140,18 @@ impl Connections {
         waiting.sort_unstable();
         let mut ended = 0_u32;
         for (_, id) in waiting {
-            if held <= self.limits.unread_bytes / 4 * 3 {
+            if self.held.load(Relaxed) <= self.limits.unread_bytes / 4 * 3 {
                 break;
             }
-            held -= table.evict(id).min(held);
+            table.evict(id);
             ended += 1;
         }
-        tracing::warn!(
-            ended,
-            "connections that did not read their answers, or finish their bodies, held too much memory"
-        );
+        if ended > 0 {
+            tracing::warn!(
+                ended,
+                "connections that did not take their answers, or finish their bodies, held too much memory"
+            );
+        }
     }
 }
 
@@ -170,12 +161,10 @@ impl Table {
         idle.min_by_key(|(_, entry)| entry.connection.idle_since()).map(|(id, _)| *id)
     }
 
-    /// How many bytes it held.
-    fn evict(&mut self, id: u64) -> usize {
-        self.forget(id).map_or(0, |connection| {
+    fn evict(&mut self, id: u64) {
+        if let Some(connection) = self.forget(id) {
             connection.evict();
-            connection.held_bytes()
-        })
+        }
     }
 
     fn forget(&mut self, id: u64) -> Option<Arc<Connection>> {

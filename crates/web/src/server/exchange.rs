@@ -48,7 +48,8 @@ pub(super) enum Unread {
     Broken,
 }
 
-/// The request with its body whole, so that nobody who works on it waits for the other side.
+/// The request with its body whole, so that nobody who works on it waits for the other side. A body that is there already, as
+/// that of most requests, is not counted; one that is waited for is.
 pub(super) async fn whole(
     request: Request<Incoming>,
     connection: &Arc<Connection>,
@@ -59,13 +60,23 @@ pub(super) async fn whole(
         return Ok(Request::from_parts(parts, TooLarge::body()));
     }
     let mut read = Gathered::default();
-    while let Some(frame) = poll_now_or_wait(&mut body, connection, held).await {
+    let mut counted = 0;
+    loop {
+        let mut frame = body.frame();
+        let frame = if let Some(there) = (&mut frame).now_or_never() {
+            there
+        } else {
+            let held = held.get_or_insert_with(|| Arc::new(Held::new(connection, 0)));
+            held.grow(read.len() - counted);
+            counted = read.len();
+            held.waits();
+            if held.is_too_much() {
+                return Err(Unread::TooMuchHeld);
+            }
+            frame.await
+        };
+        let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
-        let held = held.get_or_insert_with(|| Arc::new(Held::new(connection, 0)));
-        held.grow(data.len());
-        if held.is_too_much() {
-            return Err(Unread::TooMuchHeld);
-        }
         read.push(data);
         if read.len() > LARGEST_BODY {
             return Ok(Request::from_parts(parts, TooLarge::body()));
@@ -80,20 +91,6 @@ pub(super) async fn whole(
 fn is_too_large(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     length.is_some_and(|length| length > LARGEST_BODY as u64)
-}
-
-/// The next frame of a body. One that is there already, as of most requests, is not waited for.
-async fn poll_now_or_wait(
-    body: &mut Incoming,
-    connection: &Arc<Connection>,
-    held: &mut Option<Arc<Held>>,
-) -> Option<Result<Frame<Bytes>, hyper::Error>> {
-    let mut frame = body.frame();
-    if let Some(there) = (&mut frame).now_or_never() {
-        return there;
-    }
-    held.get_or_insert_with(|| Arc::new(Held::new(connection, 0))).waits();
-    frame.await
 }
 
 /// The pieces of a body, put together. One piece alone is kept as it came; of several small ones only the bytes are, not
