@@ -1,4 +1,5 @@
-//! Storms by strangers, and what everybody else feels of them.
+//! Storms by strangers, and what everybody else feels of them. Each has a file of its own, and tells goals and whether they
+//! are met.
 
 mod pinned;
 
@@ -7,28 +8,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::Effort;
-use crate::installation::{Binary, Installation};
+use crate::installation::Binary;
 use crate::load::{self, Pace};
 use crate::requests::client_credentials;
 use crate::served::Requests;
 use crate::stats::percentile;
 
-pub(crate) use pinned::Pinned;
-
 const SERVICE: (&str, &str) = ("my.trusted.app/service", "service-secret-demodb");
 
-pub(crate) struct Attacks {
-    pub(crate) pinned: Pinned,
+/// A storm, as it was felt.
+pub(crate) struct Storm {
+    pub(crate) name: String,
+    pub(crate) goals: Vec<Goal>,
+    pub(crate) json: Value,
 }
 
-pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Attacks> {
-    let installation = Installation::with_data(binary)?;
-    let (server, _) = installation.serve()?;
-    let pinned = pinned::measure(&server, effort).await?;
-    server.stop()?;
-    Ok(Attacks { pinned })
+pub(crate) struct Goal {
+    pub(crate) what: &'static str,
+    pub(crate) measured: String,
+    pub(crate) goal: String,
+    pub(crate) is_met: bool,
+}
+
+pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Vec<Storm>> {
+    let mut storms = Vec::new();
+    for shape in pinned::Shape::ALL {
+        storms.push(pinned::measure(binary, effort, shape).await?);
+    }
+    Ok(storms)
 }
 
 /// The honest traffic beside an attack: services that ask for tokens, a steady number a second.

@@ -179,7 +179,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&
         Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
         Part::Fairness => Chapter::fairness(&fairness::measure(effort, postgres).await?),
         Part::Faults => unreachable!("it has a run of its own"),
-        Part::Attacks => Chapter::attacks(&attacks::measure(binary, effort).await?),
+        Part::Attacks => Chapter::attacks(attacks::measure(binary, effort).await?),
     })
 }
 
