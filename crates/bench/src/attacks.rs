@@ -29,7 +29,7 @@ pub(crate) struct Storm {
 pub(crate) struct Goal {
     pub(crate) what: &'static str,
     pub(crate) measured: String,
-    pub(crate) goal: String,
+    pub(crate) bound: String,
     pub(crate) is_met: bool,
 }
 

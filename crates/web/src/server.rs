@@ -329,10 +329,13 @@ fn answer(
 ) -> impl Future<Output = Response<Answering>> + 'static {
     let exchange = connection.begin(&request, request.version() == Version::HTTP_2);
     let allowance = Allowance::of(limit, &exchange);
-    if request.body().is_end_stream() && !connection.is_blocked() && !exchange.is_too_much() {
+    if request.body().is_end_stream() && !connection.is_blocked() {
         // An empty body needs no box.
         let answering = app.answer_within(request.map(|_| Body::empty()), peer, allowance);
-        return Either::Left(async move { answering.await.map(|body| Answering::new(body, exchange)) });
+        return Either::Left(async move {
+            let response = if exchange.is_given_up() { Response::default() } else { answering.await };
+            response.map(|body| Answering::new(body, exchange))
+        });
     }
     let app = app.clone();
     Either::Right(async move {

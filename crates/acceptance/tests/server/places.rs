@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use web::server::{Allowance, Answer, Limits, Terms, TrustedProxies};
 
-use crate::http2::{Client, END_OF_BOTH, END_OF_HEADERS, GET_ROOT, HEADERS, POST_ROOT, RST_STREAM, STATUS_200};
+use crate::http2::{Client, END_OF_BOTH, GET_ROOT, HEADERS, RST_STREAM, STATUS_200};
 use crate::storms::{is_closed, is_served, pages};
 use crate::work::{Work, news};
 use crate::{PATIENCE, Running, begin, until};
@@ -226,26 +226,28 @@ async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
     until(&mut other, "done").await;
 }
 
-/// Where our own work holds all memory, nobody gives way, and the next is told to come back.
+/// Work is memory, too: where it holds too much, the connection that has the most of it gives way, and nobody else is
+/// refused anything.
 #[tokio::test]
-async fn requests_are_told_to_come_back_when_work_holds_all_memory() {
+async fn where_work_holds_too_much_memory_the_connection_that_has_the_most_gives_way() {
     let work = Work::new();
-    let limits = Limits { unread_bytes: 10_000, request_timeout: PATIENCE, ..Limits::default() };
+    let limits = Limits { unread_bytes: 50_000, request_timeout: PATIENCE, ..Limits::default() };
     let server = Running::on(Detached(work.clone()), Terms::plain(limits)).await;
-    let mut client = Client::over(server.connect().await, &[]).await;
-    for stream in [1, 3] {
-        client.send(HEADERS, END_OF_BOTH, stream, &GET_ROOT).await;
-        work.has_begun(1).await;
+    let mut modest = Client::over(from(&server, 2).await, &[]).await;
+    modest.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
+    work.has_begun(1).await;
+    let mut greedy = Client::over(from(&server, 3).await, &[]).await;
+    for number in 0..100 {
+        if !greedy.try_send_on(HEADERS, END_OF_BOTH, 2 * number + 1, &GET_ROOT).await {
+            break;
+        }
     }
-    client.send(HEADERS, END_OF_BOTH, 5, &GET_ROOT).await;
-    // `:status` as a literal with an indexed name, Huffman-coded: 503.
-    client.status_is(&[0x48, 0x83, 0x6c, 0x0c, 0xff]).await;
-    client.send(HEADERS, END_OF_HEADERS, 7, &POST_ROOT).await;
-    client.next(HEADERS).await;
-    work.let_go(2);
-    client.status_is(STATUS_200).await;
-    client.status_is(STATUS_200).await;
-    work.let_go(1);
-    client.send(HEADERS, END_OF_BOTH, 9, &GET_ROOT).await;
-    client.status_is(STATUS_200).await;
+    is_closed(&mut greedy.0).await;
+    let mut other = from(&server, 4).await;
+    other.write_all(WORK).await.expect("sent");
+    modest.send(HEADERS, END_OF_BOTH, 3, &GET_ROOT).await;
+    work.let_go(200);
+    until(&mut other, "done").await;
+    modest.status_is(STATUS_200).await;
+    modest.status_is(STATUS_200).await;
 }

@@ -23,10 +23,14 @@ const CONNECTIONS_EACH: u32 = 20;
 /// Of each HTTP/2 connection, in turn with a body that is not finished.
 const STREAMS: u32 = 100;
 const DRIP_EVERY: Duration = Duration::from_secs(5);
-/// Before a connection that was ended comes back.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Before a connection that was ended comes back; each has its own time between, so that they do not come all at once.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(25);
 /// After the idle limit of 60 s a connection is looked at within 10 s, and then has 7 s to leave.
 const LONGEST_LIFE: Duration = Duration::from_secs(85);
+
+/// A round takes two minutes.
+const MOST_ROUNDS: u32 = 5;
 
 /// MiB above idle that they may cost.
 const MOST_MEMORY: f64 = 96.0;
@@ -75,8 +79,9 @@ struct Round {
 
 pub(super) async fn measure(binary: &Binary, effort: Effort, shape: Shape) -> Result<Storm> {
     let mut rounds = Vec::new();
-    for number in 1..=effort.rounds {
-        eprint!("\rround {number} of {}: {}   ", effort.rounds, shape.name());
+    let last = effort.rounds.min(MOST_ROUNDS);
+    for number in 1..=last {
+        eprint!("\rround {number} of {last}: {}   ", shape.name());
         rounds.push(round(binary, effort, shape).await?);
     }
     eprintln!();
@@ -84,7 +89,7 @@ pub(super) async fn measure(binary: &Binary, effort: Effort, shape: Shape) -> Re
     let (memory, times) = (of(|round| round.memory), of(|round| round.storm_p99 / round.quiet_p99));
     let left = rounds.iter().map(|round| round.left).max().unwrap_or_default();
     let told = |spread: Spread| format!("{:.1} ({:.1}–{:.1})", spread.median, spread.low, spread.high);
-    let goal = |what, measured, goal, is_met| Goal { what, measured, goal, is_met };
+    let goal = |what, measured, bound, is_met| Goal { what, measured, bound, is_met };
     Ok(Storm {
         name: shape.name().to_owned(),
         goals: vec![
@@ -124,8 +129,13 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
     let mut attackers = JoinSet::new();
     for network in 1..=NETWORKS {
         for number in 0..CONNECTIONS_EACH {
-            let from = Ipv4Addr::new(127, 1, network, 1);
-            attackers.spawn(storm(server.address, from, Kind::of(shape, number), Arc::clone(&over)));
+            let attacker = Attacker {
+                server: server.address,
+                from: Ipv4Addr::new(127, 1, network, 1),
+                kind: Kind::of(shape, number),
+                pause: SHORTEST_PAUSE + (LONGEST_PAUSE - SHORTEST_PAUSE) * u32::from(network) / u32::from(NETWORKS),
+            };
+            attackers.spawn(attacker.storm(Arc::clone(&over)));
         }
     }
     // All of them are there.
@@ -197,17 +207,23 @@ impl Kind {
     }
 }
 
-/// Until the storm is over and the server has closed the connection.
-async fn storm(server: SocketAddr, from: Ipv4Addr, kind: Kind, over: Arc<AtomicBool>) {
-    loop {
-        // However it ends: a connection that cannot be had is no attack.
-        let _ended = pin(server, from, kind).await;
-        if over.load(Ordering::Relaxed) {
-            return;
-        }
-        sleep(PAUSE).await;
-        if over.load(Ordering::Relaxed) {
-            return;
+/// One of the connections, which comes back as long as the storm goes on.
+struct Attacker {
+    server: SocketAddr,
+    from: Ipv4Addr,
+    kind: Kind,
+    pause: Duration,
+}
+
+impl Attacker {
+    /// Until the storm is over and the server has closed the connection.
+    async fn storm(self, over: Arc<AtomicBool>) {
+        while !over.load(Ordering::Relaxed) {
+            // However it ends: a connection that cannot be had is no attack.
+            let _ended = pin(self.server, self.from, self.kind).await;
+            if !over.load(Ordering::Relaxed) {
+                sleep(self.pause).await;
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ impl Chapter {
     pub(crate) fn attacks(storms: Vec<Storm>) -> Self {
         let row = |storm: &Storm, goal: &Goal| {
             let (measured, verdict) = (goal.measured.clone(), verdict(goal.is_met).to_owned());
-            vec![storm.name.clone(), goal.what.to_owned(), measured, goal.goal.clone(), verdict]
+            vec![storm.name.clone(), goal.what.to_owned(), measured, goal.bound.clone(), verdict]
         };
         let rows: Vec<_> =
             storms.iter().flat_map(|storm| storm.goals.iter().map(move |goal| row(storm, goal))).collect();

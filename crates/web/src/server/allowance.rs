@@ -1,4 +1,4 @@
-//! How long an answer may take, and whose fault it is when there is none.
+//! How long an answer may take, and whose fault it is when there is none in time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Exchange;
 
-/// What one request has: the time from the end of its head to the beginning of its response, and its share of memory.
+/// What one request has: the time from the end of its head to the beginning of its response.
 #[derive(Clone)]
 pub struct Allowance {
     end: Instant,
@@ -28,8 +28,6 @@ pub enum Overdue {
     Sender,
     /// We were.
     Server,
-    /// Requests keep as much in memory as all together may, and no connection could give way.
-    Memory,
 }
 
 impl Allowance {
@@ -73,13 +71,11 @@ impl Overdue {
     pub fn close(self, mut response: Response<Body>) -> Response<Body> {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        if self != Self::Server {
+        match self {
             // The rest of the body would be taken for the next request. hyper leaves this out of HTTP/2.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if self != Self::Sender {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        }
+            Self::Sender => headers.insert(header::CONNECTION, HeaderValue::from_static("close")),
+            Self::Server => headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5")),
+        };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }

@@ -43,13 +43,15 @@ struct State {
     most_read: usize,
     head_bytes: usize,
     buffer: usize,
-    is_evicted: bool,
+    is_closed: bool,
 }
 
 /// A request until nothing is left of it: not of its work, nor of its answer.
 struct Open {
     number: u64,
     turn: Turn,
+    /// When it began; on the other side's turn, when that last did something.
+    since: Instant,
     /// Parts of the answer that were handed over and not taken.
     unread: u32,
     /// Counted as held.
@@ -62,8 +64,8 @@ enum Turn {
     Ours,
     /// The answer has begun, all of it so far was taken, and more will come when there is news.
     Streaming,
-    /// The other side is to send or to take something, and last did so then.
-    Theirs(Instant),
+    /// The other side is to send or to take something.
+    Theirs,
 }
 
 /// Why a connection could be ended for another's sake: the least is ended first.
@@ -87,7 +89,7 @@ impl Connection {
             most_read: 0,
             head_bytes: 0,
             buffer: 0,
-            is_evicted: false,
+            is_closed: false,
         };
         let (evicted, unblocked) = (Notify::new(), Notify::new());
         Self { opened, state: Mutex::new(state), connections, evicted, is_blocked: AtomicBool::new(false), unblocked }
@@ -121,37 +123,32 @@ impl Connection {
         self.state.lock().standing()
     }
 
-    /// Likewise for its memory, which is the second value. Work of ours does not save it: there may always be some.
+    /// Likewise for its memory, which is the second value. Work of ours does not save it: a peer may always have some.
     pub(super) fn pinning(&self) -> Option<(Instant, usize)> {
         let state = self.state.lock();
         if state.exchanges.iter().any(|open| open.turn == Turn::Streaming) {
             return None;
         }
-        let theirs = state.exchanges.iter().filter_map(Open::stands_since);
-        let since = if state.exchanges.is_empty() { Some(state.since) } else { theirs.min() }?;
+        let since = state.exchanges.iter().map(|open| open.since).min().unwrap_or(state.since);
         Some((since, state.pinned())).filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Ends it at once: others need its place or its memory. What waits for the other side counts as free from now on; what
-    /// work of ours holds does when the work is done.
+    /// Ends it at once: others need its place or its memory, which counts as free from now on. Work that goes on all the same
+    /// is as much as our queues take.
     pub(super) fn evict(&self) {
-        let mut state = self.state.lock();
-        let freed = state.pinned();
-        state.is_evicted = true;
-        state.buffer = 0;
-        for open in state.exchanges.iter_mut().filter(|open| open.stands_since().is_some()) {
-            open.bytes = 0;
-        }
-        drop(state);
-        self.connections.release(freed);
+        self.close();
         self.evicted.notify_one();
     }
 
-    /// It is closed; what is left of its work holds its own.
+    /// Nothing more is counted for it.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        state.is_evicted = true;
-        self.connections.release(std::mem::take(&mut state.buffer));
+        state.is_closed = true;
+        self.connections.release(state.pinned());
+        state.buffer = 0;
+        for open in &mut state.exchanges {
+            open.bytes = 0;
+        }
     }
 
     pub(super) async fn evicted(&self) {
@@ -194,8 +191,8 @@ impl Connection {
         }
         let number = state.next;
         state.next += 1;
-        state.exchanges.push(Open { number, turn: Turn::Ours, unread: 0, bytes: 0 });
-        let is_too_many = state.exchanges.len() > 2 * MAX_STREAMS as usize;
+        state.exchanges.push(Open { number, turn: Turn::Ours, since: Instant::now(), unread: 0, bytes: 0 });
+        let is_too_many = state.exchanges.len() > 2 * MAX_STREAMS as usize && !state.is_closed;
         drop(state);
         let exchange = Arc::new(Exchange { connection: Arc::clone(self), number });
         if is_too_many {
@@ -221,7 +218,7 @@ impl Connection {
         }
         state.most_read = state.most_read.max(count).max(state.head_bytes);
         let steps = state.most_read.saturating_sub(1) / BUFFER_STEP * BUFFER_STEP;
-        if steps > state.buffer && !state.is_evicted {
+        if steps > state.buffer && !state.is_closed {
             self.connections.hold(steps - state.buffer);
             state.buffer = steps;
             drop(state);
@@ -238,8 +235,8 @@ impl Connection {
         let now = Instant::now();
         state.since = now;
         for open in &mut state.exchanges {
-            if let Turn::Theirs(since) = &mut open.turn {
-                *since = now;
+            if open.turn == Turn::Theirs {
+                open.since = now;
             }
         }
     }
@@ -257,10 +254,8 @@ impl State {
         Some(Standing { has_requests: true, since })
     }
 
-    /// Bytes that are held for the other side's turn.
     fn pinned(&self) -> usize {
-        let theirs = self.exchanges.iter().filter(|open| open.stands_since().is_some());
-        self.buffer + theirs.map(|open| open.bytes).sum::<usize>()
+        self.buffer + self.exchanges.iter().map(|open| open.bytes).sum::<usize>()
     }
 
     fn open(&mut self, number: u64) -> Option<&mut Open> {
@@ -270,10 +265,7 @@ impl State {
 
 impl Open {
     fn stands_since(&self) -> Option<Instant> {
-        match self.turn {
-            Turn::Theirs(since) => Some(since),
-            Turn::Ours | Turn::Streaming => None,
-        }
+        (self.turn == Turn::Theirs).then_some(self.since)
     }
 }
 
@@ -300,10 +292,18 @@ impl Exchange {
         if bytes == 0 {
             return;
         }
-        self.connection.connections.hold(bytes);
-        self.update(|open| open.bytes += bytes);
+        let connections = &self.connection.connections;
+        let mut state = self.connection.state.lock();
+        if state.is_closed {
+            return;
+        }
+        connections.hold(bytes);
+        if let Some(open) = state.open(self.number) {
+            open.bytes += bytes;
+        }
+        drop(state);
         // Without the lock: it may be this connection that gives way.
-        self.connection.connections.relieve();
+        connections.relieve();
     }
 
     /// It is for us to go on.
@@ -321,7 +321,7 @@ impl Exchange {
     /// It is the other side's turn to send or to take, from now on or again.
     pub(super) fn awaits_peer(&self) {
         let now = Instant::now();
-        self.update(|open| open.turn = Turn::Theirs(now));
+        self.update(|open| (open.turn, open.since) = (Turn::Theirs, now));
     }
 
     /// Nothing of the answer is there to be handed over.
@@ -347,9 +347,9 @@ impl Exchange {
         self.connection.connections.release(freed);
     }
 
-    /// Whether all connections together hold too much, although those that could give way did.
-    pub(super) fn is_too_much(&self) -> bool {
-        self.connection.connections.hold_too_much()
+    /// Its connection is ended: nobody gets an answer.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.connection.state.lock().is_closed
     }
 
     fn update(&self, change: impl FnOnce(&mut Open)) {

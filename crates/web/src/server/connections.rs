@@ -164,7 +164,7 @@ impl Connections {
         self.figures.held.fetch_sub(bytes, Relaxed);
     }
 
-    pub(super) fn hold_too_much(&self) -> bool {
+    fn hold_too_much(&self) -> bool {
         self.figures.held() > self.limits.unread_bytes
     }
 

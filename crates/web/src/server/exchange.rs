@@ -39,8 +39,8 @@ impl Unread {
     }
 }
 
-/// The request with its body whole, so that nobody who works on it waits for the other side. Where it does not come in time, or
-/// there is no memory for it, nothing is allowed any more.
+/// The request with its body whole, so that nobody who works on it waits for the other side. Where it does not come in time,
+/// nothing is allowed any more.
 pub(super) async fn whole(
     request: Request<Incoming>,
     exchange: &Arc<Exchange>,
@@ -48,8 +48,7 @@ pub(super) async fn whole(
 ) -> (Request<Body>, Allowance) {
     let (parts, body) = request.into_parts();
     let (body, allowance) = match timeout_at(allowance.end(), read(&parts, body, exchange)).await {
-        Ok(Ok(body)) => (body, allowance),
-        Ok(Err(overdue)) => (Body::empty(), allowance.spent(overdue)),
+        Ok(body) => (body, allowance),
         Err(_) => (Body::empty(), allowance.spent(Overdue::Sender)),
     };
     exchange.is_ours();
@@ -57,16 +56,13 @@ pub(super) async fn whole(
 }
 
 /// A body that is there already, as that of most requests, is counted if it is large; one that is waited for always is.
-async fn read(parts: &Parts, mut body: Incoming, exchange: &Arc<Exchange>) -> Result<Body, Overdue> {
+async fn read(parts: &Parts, mut body: Incoming, exchange: &Arc<Exchange>) -> Body {
     if exchange.connection().is_blocked() {
         exchange.awaits_peer();
         exchange.connection().taken().await;
     }
-    if exchange.is_too_much() {
-        return Err(Overdue::Memory);
-    }
     if is_too_large(&parts.headers) {
-        return Ok(Unread::TooLarge.body());
+        return Unread::TooLarge.body();
     }
     let mut read = Gathered::default();
     let mut counted = None;
@@ -83,23 +79,20 @@ async fn read(parts: &Parts, mut body: Incoming, exchange: &Arc<Exchange>) -> Re
             exchange.hold(read.kept() - counted.unwrap_or(0));
             counted = Some(read.kept());
             exchange.awaits_peer();
-            if exchange.is_too_much() {
-                return Err(Overdue::Memory);
-            }
             frame.await
         };
         let Some(frame) = frame else { break };
-        let Ok(frame) = frame else { return Ok(Unread::Broken.body()) };
+        let Ok(frame) = frame else { return Unread::Broken.body() };
         let Ok(data) = frame.into_data() else { continue };
         read.push(data);
         if read.len() > LARGEST_BODY {
-            return Ok(Unread::TooLarge.body());
+            return Unread::TooLarge.body();
         }
     }
     if read.kept() > SMALL {
         exchange.hold(read.kept() - counted.unwrap_or(0));
     }
-    Ok(Body::from(read.bytes()))
+    Body::from(read.bytes())
 }
 
 fn is_too_large(headers: &HeaderMap) -> bool {

@@ -145,27 +145,25 @@ fn when_too_much_is_held_the_network_that_pins_the_most_gives_way_its_idlest_fir
 }
 
 #[test]
-fn work_of_ours_stays_counted_when_its_connection_is_gone_and_streams_are_never_ended() {
+fn work_of_ours_is_counted_and_saves_nobody_but_who_follows_a_stream() {
     let connections = connections(Limits { unread_bytes: 1000, ..Limits::default() });
     let [working, following] = places(&connections, ["192.0.2.1", "192.0.2.2"]);
     let work = at_work(&working);
-    work.hold(300);
-    let reset = unfinished(&working, 300);
+    work.hold(600);
     let stream = at_work(&following);
     stream.hold(300);
     stream.has_no_news();
     let third = from(&connections, "192.0.2.3").expect("a place");
     let more = unfinished(&third, 120);
-    assert!(is_evicted(&working), "it pins the most, whatever else we do for it");
-    assert!(!is_evicted(&following));
-    assert_eq!(connections.figures.held(), 720, "the work goes on");
-    drop((reset, working));
-    assert_eq!(connections.figures.held(), 720);
-    work.hold(500);
+    assert!(is_evicted(&working) && work.is_given_up(), "it pins the most");
+    assert!(!is_evicted(&following) && !is_evicted(&third));
+    assert_eq!(connections.figures.held(), 420);
+    work.hold(600);
+    drop((work, working));
+    assert_eq!(connections.figures.held(), 420, "it has given back all, and takes no more");
+    stream.hold(500);
+    more.hold(100);
     assert!(is_evicted(&third) && !is_evicted(&following));
-    assert!(more.is_too_much(), "nobody else can give way");
-    drop(work);
-    assert!(!more.is_too_much());
     drop((stream, more, following, third));
     assert_eq!(connections.figures.held(), 0);
 }
