@@ -125,6 +125,14 @@ async fn a_sender_whose_body_is_here_is_not_blamed_for_our_delay() {
 }
 
 #[tokio::test]
+async fn a_body_that_breaks_the_protocol_is_told_to_its_door() {
+    let server = Running::plain(house(), patient()).await;
+    let request = "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nnone\r\n";
+    let answer = server.converse(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_comes_is_read() {
     let server = Running::plain(house(), patient()).await;
     let request = "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc";

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     state: Mutex<State>,
     connections: Arc<Connections>,
     evicted: Notify,
+    /// HTTP/2: several requests at once, and bytes that are of none.
+    is_multiplexed: AtomicBool,
     /// The other side does not take what is written.
     is_blocked: AtomicBool,
     unblocked: Notify,
@@ -35,8 +37,6 @@ struct State {
     /// A request's head that came in part: since when.
     head: Option<Instant>,
     has_begun: bool,
-    /// HTTP/2: several requests at once, and bytes that are of none.
-    is_multiplexed: bool,
     exchanges: Vec<Open>,
     next: u64,
     /// The most that its read buffer has held, of which `buffer` is counted.
@@ -62,7 +62,8 @@ struct Open {
 enum Turn {
     /// We work on it.
     Ours,
-    /// The answer has begun, all of it so far was taken, and more will come when there is news.
+    /// The answer has begun, all of it so far was taken, and more will come when there is news. There should be some now and
+    /// then: a peer that is gone without a word is noticed when it takes none.
     Streaming,
     /// The other side is to send or to take something.
     Theirs,
@@ -83,7 +84,6 @@ impl Connection {
             since: opened,
             head: None,
             has_begun: false,
-            is_multiplexed: false,
             exchanges: Vec::new(),
             next: 0,
             most_read: 0,
@@ -92,7 +92,8 @@ impl Connection {
             is_closed: false,
         };
         let (evicted, unblocked) = (Notify::new(), Notify::new());
-        Self { opened, state: Mutex::new(state), connections, evicted, is_blocked: AtomicBool::new(false), unblocked }
+        let (is_multiplexed, is_blocked) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { opened, state: Mutex::new(state), connections, evicted, is_multiplexed, is_blocked, unblocked }
     }
 
     /// Whether the other side still has time. A connection owes its first head from the beginning. Work of ours has a limit
@@ -115,7 +116,7 @@ impl Connection {
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {
-        self.state.lock().is_multiplexed
+        self.is_multiplexed.load(Acquire)
     }
 
     /// Whether it may give way to another connection. Not while we work for it, nor while it follows a stream.
@@ -208,8 +209,8 @@ impl Connection {
     /// So many bytes came. `open_block` is the size of a head in HTTP/2 that is not complete.
     pub(super) fn bytes_came(&self, count: usize, is_multiplexed: bool, open_block: Option<usize>) {
         let mut state = self.state.lock();
-        state.is_multiplexed = is_multiplexed;
         if is_multiplexed {
+            self.is_multiplexed.store(true, Release);
             state.head_bytes = open_block.unwrap_or(0);
             state.head = open_block.and_then(|_| state.head.or_else(|| Some(Instant::now())));
         } else if state.exchanges.is_empty() {
@@ -229,7 +230,7 @@ impl Connection {
     /// Of a multiplexed connection these may be answers to PING and SETTINGS, which are no progress.
     pub(super) fn bytes_went(&self) {
         let mut state = self.state.lock();
-        if state.is_multiplexed || !state.has_begun {
+        if self.is_multiplexed() || !state.has_begun {
             return;
         }
         let now = Instant::now();
