@@ -25,7 +25,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -59,6 +59,10 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// What is buffered of one HTTP/2 answer, and of a connection's bytes when they are encrypted.
 const SEND_BUFFER: usize = 16 * 1024;
+/// What the system keeps of one connection in each direction. Accepted sockets inherit it.
+const SOCKET_BUFFER: u32 = 128 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// After `accept` failed for want of descriptors or memory: long enough that something may have been freed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -162,6 +166,17 @@ impl Terms {
         let (trusted_proxies, figures) = (TrustedProxies::default(), Arc::default());
         Self { security: Security::Plain, limits, trusted_proxies, figures }
     }
+}
+
+/// Listens at an address, with bounds on what the system keeps of every connection; left to itself it would keep up to 4 MiB of
+/// an answer that nobody reads, and more of what we do not read.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` is done; then no new connection is taken, running requests are finished, and this returns,
@@ -329,15 +344,18 @@ fn answer(
 ) -> impl Future<Output = Response<Answering>> + 'static {
     let exchange = connection.begin(&request, request.version() == Version::HTTP_2);
     let allowance = Allowance::of(limit, &exchange);
+    let app = app.clone();
     if request.body().is_end_stream() && !connection.is_blocked() {
-        // An empty body needs no box.
-        let answering = app.answer_within(request.map(|_| Body::empty()), peer, allowance);
+        // An empty body needs no box. Nothing is made before its turn comes: until then it may have been given up.
         return Either::Left(async move {
-            let response = if exchange.is_given_up() { Response::default() } else { answering.await };
+            let response = if exchange.is_given_up() {
+                Response::default()
+            } else {
+                app.answer_within(request.map(|_| Body::empty()), peer, allowance).await
+            };
             response.map(|body| Answering::new(body, exchange))
         });
     }
-    let app = app.clone();
     Either::Right(async move {
         let (request, allowance) = exchange::whole(request, &exchange, allowance).await;
         let response = app.answer_within(request, peer, allowance).await;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::server::{Answer, Limits, Security, Terms, serve};
+use web::server::{Answer, Limits, Security, Terms, listen, serve};
 
 mod http1;
 mod http2;
@@ -37,7 +37,7 @@ impl Running {
     }
 
     async fn on(app: impl Answer, terms: Terms) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
         let stopped = async {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{Goal, Honest, Storm};
 use crate::Effort;
@@ -24,8 +24,8 @@ const CONNECTIONS_EACH: u32 = 20;
 const STREAMS: u32 = 100;
 const DRIP_EVERY: Duration = Duration::from_secs(5);
 /// Before a connection that was ended comes back; each has its own time between, so that they do not come all at once.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(25);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(10);
+const PAUSE_BY_NETWORK: Duration = Duration::from_secs(1);
 /// After the idle limit of 60 s a connection is looked at within 10 s, and then has 7 s to leave.
 const LONGEST_LIFE: Duration = Duration::from_secs(85);
 
@@ -73,7 +73,7 @@ struct Round {
     /// Microseconds.
     quiet_p99: f64,
     storm_p99: f64,
-    /// Connections that were still open after [`LONGEST_LIFE`].
+    /// Connections that the server still had open after [`LONGEST_LIFE`].
     left: usize,
 }
 
@@ -124,7 +124,7 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
     let span = Duration::from_secs(if effort.quick { 4 } else { 20 });
     honest.p99(span / 4).await?;
     let quiet_p99 = honest.p99(span).await?;
-    let (idle, _) = server.resident()?;
+    let ((idle, _), idle_files) = (server.resident()?, server.open_files()?);
     let over = Arc::new(AtomicBool::new(false));
     let mut attackers = JoinSet::new();
     for network in 1..=NETWORKS {
@@ -133,7 +133,7 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
                 server: server.address,
                 from: Ipv4Addr::new(127, 1, network, 1),
                 kind: Kind::of(shape, number),
-                pause: SHORTEST_PAUSE + (LONGEST_PAUSE - SHORTEST_PAUSE) * u32::from(network) / u32::from(NETWORKS),
+                pause: SHORTEST_PAUSE + PAUSE_BY_NETWORK * u32::from(network),
             };
             attackers.spawn(attacker.storm(Arc::clone(&over)));
         }
@@ -143,10 +143,12 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
     let storm_p99 = honest.p99(span).await?;
     over.store(true, Ordering::Relaxed);
     let begun = Instant::now();
-    while !attackers.is_empty() && begun.elapsed() < LONGEST_LIFE {
-        let _ended = timeout(Duration::from_secs(1), attackers.join_next()).await;
+    let mut left = usize::MAX;
+    while left > 0 && begun.elapsed() < LONGEST_LIFE {
+        sleep(Duration::from_secs(1)).await;
+        left = server.open_files()?.saturating_sub(idle_files);
     }
-    let left = attackers.len();
+    attackers.abort_all();
     let (_, most) = server.resident()?;
     server.stop()?;
     Ok(Round { memory: f64::from(most.saturating_sub(idle)) / 1024.0, quiet_p99, storm_p99, left })
@@ -242,7 +244,8 @@ async fn pin(server: SocketAddr, from: Ipv4Addr, kind: Kind) -> Result<()> {
             sleep(DRIP_EVERY).await;
             writer.write_all(&kind.drips()).await?;
             // Without reading, this is what tells of the end.
-            ensure!(kind.reads() || !is_reset(writer.as_ref()), "closed");
+            let is_reset = writer.as_ref().take_error().is_ok_and(|error| error.is_some());
+            ensure!(kind.reads() || !is_reset, "closed");
         }
     };
     let reading = async {
@@ -256,10 +259,6 @@ async fn pin(server: SocketAddr, from: Ipv4Addr, kind: Kind) -> Result<()> {
         ended = writing => ended,
         ended = reading => ended,
     }
-}
-
-fn is_reset(stream: &TcpStream) -> bool {
-    stream.take_error().is_ok_and(|error| error.is_some())
 }
 
 fn windows(server: SocketAddr) -> Vec<u8> {

@@ -9,7 +9,7 @@ use flows::{DefaultInstance, House, Site};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::server::{Limits, Security, Terms, TrustedProxies, serve};
+use web::server::{Limits, Security, Terms, TrustedProxies, listen, serve};
 use web::traces::Tracer;
 use web::{Doors, Gate};
 
@@ -32,7 +32,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let _log = logging::start(config.log, environment("RUST_LOG").as_deref())?;
     let mut watch = Watch::start()?;
     let reload = signals::reload()?;
-    let listeners = bind(&config.listen).await?;
+    let listeners = bind(&config.listen)?;
     // As bound: with port 0 the operating system chose it.
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let figures = config.metrics.as_ref().map(|metrics| bind_aside(metrics.listen)).transpose()?;
@@ -132,11 +132,10 @@ fn taken(address: SocketAddr) -> String {
     format!("{address} cannot be listened on; is another server running?")
 }
 
-pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.with_context(|| taken(*address))?);
+        listeners.push(listen(*address).with_context(|| taken(*address))?);
     }
     Ok(listeners)
 }

@@ -14,7 +14,7 @@ use super::{Limits, MAX_STREAMS};
 /// Buffers of a connection are counted beyond the first of these steps.
 const BUFFER_STEP: usize = 8 * 1024;
 /// What a stream of a multiplexed connection, or a body that is awaited, costs besides its bytes.
-const EXCHANGE_BYTES: usize = 4 * 1024;
+const EXCHANGE_BYTES: usize = 8 * 1024;
 /// What a header field costs besides its name and value (RFC 9113 §6.5.2 reckons likewise).
 const FIELD_BYTES: usize = 32;
 
@@ -365,7 +365,10 @@ impl Drop for Exchange {
         let mut state = self.connection.state.lock();
         let place = state.exchanges.iter().position(|open| open.number == self.number);
         let bytes = place.map_or(0, |place| state.exchanges.swap_remove(place).bytes);
-        state.since = Instant::now();
+        // What waits behind answers that nobody takes is no progress.
+        if !self.connection.is_blocked() {
+            state.since = Instant::now();
+        }
         drop(state);
         self.connection.connections.release(bytes);
     }
