@@ -26,6 +26,7 @@ use crate::cors::{self, Readers};
 use crate::layer;
 use crate::odata as domain_api;
 use crate::render;
+use crate::server::Work;
 use crate::visit::{Place, UncheckedVisit, Visit};
 
 const PREFIX: &str = "/api/domain/odata";
@@ -84,7 +85,7 @@ enum Refused {
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
-pub(crate) async fn call(visit: UncheckedVisit, parts: Parts, body: Body) -> Response {
+pub(crate) async fn call(visit: UncheckedVisit, parts: Parts, body: Body, work: Option<Work>) -> Response {
     let visit = match visit.believed().await {
         Ok(visit) => visit,
         Err(refused) => return unbelieved(&refused.0, &parts, &refused.1),
@@ -104,7 +105,7 @@ pub(crate) async fn call(visit: UncheckedVisit, parts: Parts, body: Body) -> Res
     if matches!(parts.method, Method::GET | Method::HEAD) {
         guarded(visit, door, parts, body).await
     } else {
-        layer::finish(guarded(visit, door, parts, body)).await
+        layer::finish(work, guarded(visit, door, parts, body)).await
     }
 }
 

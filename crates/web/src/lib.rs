@@ -85,15 +85,21 @@ impl Answer for Doors {
         if is_call || id::asks_for_tokens(&request) {
             let (parts, body) = request.into_parts();
             return match UncheckedVisit::of(gate, stay.arrival(), &parts) {
-                Ok(visit) if is_call => Either::Right(stay.through(allowance, api::call(visit, parts, body)).boxed()),
+                Ok(visit) if is_call => {
+                    let answering = api::call(visit, parts, body, allowance.work());
+                    Either::Right(stay.through(allowance, answering).boxed())
+                }
                 Ok(visit) => {
-                    let answering = layer::finish(id::tokens(visit, parts.headers, body));
+                    let answering = layer::finish(allowance.work(), id::tokens(visit, parts.headers, body));
                     Either::Right(stay.through(allowance, answering).boxed())
                 }
                 Err(refused) => Either::Left(ready(stay.end(refused))),
             };
         }
         request.extensions_mut().insert(stay.arrival());
+        if let Some(work) = allowance.work() {
+            request.extensions_mut().insert(work);
+        }
         let stay = stay.in_language_of(&request);
         let answering = self.router.clone().call(request).map(|Ok(response)| response);
         Either::Right(stay.through(allowance, answering).boxed())

@@ -167,6 +167,7 @@ impl Collector for Figures {
         self.tokens(&mut page)?;
         self.store(&mut page)?;
         self.queues(&mut page)?;
+        self.connections(&mut page)?;
         let unit = Unit::Seconds;
         page.family(("gatehouse_request_duration", "Time to an answer"), Some(&unit), MetricType::Histogram, |m| {
             for (route, histograms) in Route::ALL.iter().zip(&self.gate.latencies.0) {
@@ -261,6 +262,21 @@ impl Figures {
             MetricType::Histogram,
             |m| m.seconds(&NO_LABELS, &figures.latency.read()),
         )
+    }
+
+    fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
+        let figures = &self.gate.connections;
+        page.gauge("gatehouse_connections_open", "Connections to the addresses of `listen`", |m| {
+            m.value(&NO_LABELS, figures.open() as u64)
+        })?;
+        let (name, help) = ("gatehouse_connections_held", "Memory for what clients do not finish or do not read");
+        page.family((name, help), Some(&Unit::Bytes), MetricType::Gauge, |m| {
+            m.value(&NO_LABELS, figures.held() as u64)
+        })?;
+        page.counter("gatehouse_connections_ended", "Connections ended for the sake of others, by cause", |m| {
+            let mut counts = figures.ended_early().into_iter();
+            counts.try_for_each(|(cause, count)| m.number(&[("cause", cause)], count))
+        })
     }
 
     fn queues(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -27,7 +27,7 @@ use crate::headers;
 use crate::layer::Arrival;
 use crate::metrics::Latencies;
 use crate::render;
-use crate::server::TrustedProxies;
+use crate::server::{ConnectionFigures, TrustedProxies};
 use crate::traces::Tracer;
 use crate::words::{self, Words};
 
@@ -38,6 +38,8 @@ pub struct Gate {
     pub(crate) documents: Documents,
     pub(crate) latencies: Latencies,
     pub(crate) tracer: Option<Tracer>,
+    /// Of the listeners that answer by this gate.
+    pub connections: Arc<ConnectionFigures>,
 }
 
 impl Gate {
@@ -47,7 +49,8 @@ impl Gate {
 
     /// With traces of some requests.
     pub fn traced(house: Arc<House>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
-        Arc::new(Self { documents: Documents::default(), latencies: Latencies::default(), house, proxies, tracer })
+        let (documents, latencies) = (Documents::default(), Latencies::default());
+        Arc::new(Self { documents, latencies, house, proxies, tracer, connections: Arc::default() })
     }
 
     /// Whom a request is for.
