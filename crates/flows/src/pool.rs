@@ -13,8 +13,8 @@ use crate::meters::Fill;
 use crate::tasks::give_way;
 
 type Work = Box<dyn FnOnce() + Send>;
-/// An instance; or, all together, work that is no instance's.
-type Tenant = Option<InstanceId>;
+/// An instance, or nothing for work that is no instance's; and, of its work, what takes turns by itself.
+type Tenant = (Option<InstanceId>, &'static str);
 
 /// What a pool is for, and its bounds.
 pub(crate) struct PoolKind {
@@ -53,12 +53,17 @@ impl Pool {
                 tracing::error!(%error, pool = kind.name, "a thread does not start");
             }
         }
-        Self { queue: Arc::new(queue), kind: Arc::new(kind), tenant: None }
+        Self { queue: Arc::new(queue), kind: Arc::new(kind), tenant: (None, "") }
     }
 
     /// The same threads, by turns with other instances.
     pub(crate) fn of(&self, instance: InstanceId) -> Self {
-        Self { tenant: Some(instance), ..self.clone() }
+        Self { tenant: (Some(instance), self.tenant.1), ..self.clone() }
+    }
+
+    /// The same threads, by turns with other work of the instance.
+    pub(crate) fn apart(&self, work: &'static str) -> Self {
+        Self { tenant: (self.tenant.0, work), ..self.clone() }
     }
 
     /// What waits.
@@ -74,11 +79,16 @@ impl Pool {
                 let _ = reply.send(work());
             }
         };
+        self.submit(work)?;
+        answer.await.map_err(Fault::failed)
+    }
+
+    /// Work that is done whether or not anybody waits for it.
+    pub(crate) fn submit(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
         self.queue.send(self.tenant, Box::new(work)).map_err(|refused| match refused {
             Refused::Full => Fault::unavailable(self.kind.full),
             Refused::Closed => Fault::unavailable(format!("no thread works on {}", self.kind.name)),
-        })?;
-        answer.await.map_err(Fault::failed)
+        })
     }
 }
 

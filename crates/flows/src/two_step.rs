@@ -1,5 +1,6 @@
 //! How a person sets up two-step sign-in, and an administrator helps somebody who lost the means to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::audit::{AuditEvent, AuditKind, Visitor};
@@ -191,7 +192,7 @@ impl Instance {
     /// second factor if there is one, so that a stolen password is not. The first factor that a person adds ends
     /// everything that was opened by the password alone, but this sign-in.
     pub async fn change_two_step(
-        &self,
+        self: &Arc<Self>,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         (browser, form): (&Browser, &str),
@@ -201,7 +202,7 @@ impl Instance {
         if let Err(refusal) = check_factor_change(&user, &browser.session, moment.now) {
             return self.refuse_change(moment, visitor, &user, refusal);
         }
-        if let Err(refusal) = self.confirm_password(moment, visitor, (&user, password)).await? {
+        if let Err(refusal) = self.confirm_password(moment, visitor, (browser, password)).await? {
             return Ok(Err(TwoStepRefusal::Password(refusal)));
         }
         let planned = match self.plan(moment, (browser, form), &user, change)? {

@@ -57,6 +57,11 @@ pub const CODES: Ceiling =
 pub const FREE_ON_A_NODE: u32 = 5;
 /// Guesses in a lease.
 pub const BLOCK: u32 = 10;
+/// Networks of one user that are remembered.
+pub const MAX_KNOWN_NETWORKS: u32 = 16;
+/// How long after a right password a legacy client's network is known.
+pub const NETWORK_KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
+
 /// How long a node may use a lease.
 pub const BLOCK_LIFETIME: Duration = Duration::from_mins(5);
 

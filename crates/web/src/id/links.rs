@@ -28,8 +28,8 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
 
 async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>, error: Option<&str>) -> Response {
     let (purpose, user) = match visit.instance.link(code, visit.now).await {
-        Ok(Some(found)) => found,
-        Ok(None) => {
+        Ok(Some(found)) if found.0.sets_password() => found,
+        Ok(_) => {
             return match tell_refused(visit, AuditKind::SignIn, &LinkSpent) {
                 Ok(()) => link_spent(visit),
                 Err(fault) => render::fault_page(visit, &fault),
