@@ -19,6 +19,7 @@ use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
 use crate::tenant::{RealWorld, Tenant, sign_in, visitor, visitor_from};
 use flows::World as _;
+use flows::sign_in::AtBrowser;
 
 /// What this instance does, one after another, in each weather of each round.
 const REFRESHES: usize = 200;
@@ -211,7 +212,7 @@ impl Caller {
             Storm::SignIns if number.is_multiple_of(4) => drop(sign_in(instance, visitor, "bob").await?),
             Storm::SignIns => {
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused = instance.sign_in(&mut moment, &visitor, (&login, &wrong), ("", None)).await?;
+                let _refused = instance.sign_in(&mut moment, &visitor, (&login, &wrong), AtBrowser::default()).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow, bail};
 use flows::demo::{DemoInstance, DemoPasswords, password_of, seed};
-use flows::sign_in::{Browser, SignIn};
+use flows::sign_in::{AtBrowser, Browser, SignIn};
 use flows::{Database, DatabaseUrl, DefaultInstance, House, Instance, MasterKey, Passwords, Site, World};
 use model::audit::{RequestId, Visitor};
 use model::{Dice, Moment, RootUrl, Timestamp};
@@ -125,7 +125,7 @@ pub(crate) async fn sign_in(instance: &Instance, visitor: Visitor, login: &str) 
     let mut dice = SystemDice;
     let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), ("", None)).await?;
+    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), AtBrowser::default()).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignIn::Done(browser, _) => Ok(browser),
         SignIn::SecondStep(_) => bail!("{login} of the demo has no second factor"),

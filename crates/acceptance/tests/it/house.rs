@@ -11,6 +11,7 @@ mod earlier_databases;
 mod errors;
 mod fairness;
 mod figures;
+mod guesses;
 mod hanging_up;
 mod instances;
 mod keys;

@@ -6,7 +6,7 @@ use model::Timestamp;
 use model::throttle::{AccountBudget, Admission, Failures, KnownFailures};
 use quick_cache::unsync::Cache;
 
-use super::attempt::{Account, Attempt, Counter, Counters, FreeFailures, Known};
+use super::attempt::{Account, Attempt, Counter, Counters, FreeFailures, Known, Network};
 
 /// Of each kind.
 const MAX_REMEMBERED: usize = 50_000;
@@ -148,7 +148,8 @@ impl FailureHistory {
 
     /// How long to wait, or it counts: for a question that costs something whether or not it is right.
     pub(crate) fn count(&mut self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Duration> {
-        let counted = |counter: &&Counter| !matches!(counter, Counter::Account(_) | Counter::Known(_));
+        let counted =
+            |counter: &&Counter| matches!(counter, Counter::AccountFrom(..) | Counter::Network(Network::Narrow(_)));
         let counters = attempt.counters();
         let wait = |counter: &Counter| self.of(counter).wait(now, free.by(counter));
         let wait = counters.iter().filter(counted).filter_map(wait).max();
