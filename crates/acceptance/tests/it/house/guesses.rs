@@ -384,7 +384,7 @@ async fn a_known_browser_that_guesses_is_a_stranger() {
     storm(&house.client(), "alice", 0..60).await;
     for number in 0..10 {
         house.advance(Duration::from_secs(33));
-        alice.password = format!("guess {number}");
+        alice.password = format!("another guess {number}");
         assert_eq!(alice.sign_in().await.page(), "sign-in");
     }
     alice.password = right;

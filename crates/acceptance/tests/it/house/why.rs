@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, TestHouse, Tokens, on_both};
+use acceptance::{Answer, TestHouse, Tokens, on_both};
 use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{ReferenceTokenKind, Wish};
