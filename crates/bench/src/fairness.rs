@@ -204,7 +204,7 @@ struct Caller {
 impl Caller {
     async fn act(&mut self, storm: Storm) -> Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (instance, visitor) = (&self.tenant.instance, visitor_from(Ipv4Addr::from_bits(number)));
+        let (instance, visitor) = (&self.tenant.instance, visitor_from(Ipv4Addr::from_bits(number.rotate_left(8))));
         let mut dice = SystemDice;
         let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
         match storm {

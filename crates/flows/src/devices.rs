@@ -1,4 +1,4 @@
-//! Device cookies: which accounts a browser signed in to before (`identity.md` §4.4).
+//! Device cookies: which accounts a browser signed in to before (`identity.md` §4.1).
 //!
 //! A cookie is no sign-in and admits nobody without the password. It only has its tries counted apart from strangers'.
 //! It is a list of entries under one code of authenticity of the instance: `base64url(entries).tag`.

@@ -28,7 +28,7 @@ pub(crate) struct Asked {
     instance: Arc<Instance>,
     question: Question,
     visitor: Visitor,
-    asked_at: Timestamp,
+    at: Timestamp,
 }
 
 pub(crate) enum Question {
@@ -166,13 +166,13 @@ impl Instance {
 
 impl Asked {
     pub(crate) fn new(instance: &Arc<Instance>, question: Question, visitor: &Visitor, now: Timestamp) -> Self {
-        Self { instance: Arc::clone(instance), question, visitor: visitor.clone(), asked_at: now }
+        Self { instance: Arc::clone(instance), question, visitor: visitor.clone(), at: now }
     }
 
     /// Looks into it.
     pub(crate) async fn answer(self, dice: &mut dyn model::Dice) -> Result<(), Fault> {
-        let Self { instance, question, visitor, asked_at } = self;
-        let mut moment = Moment { now: asked_at, dice: &mut *dice };
+        let Self { instance, question, visitor, at } = self;
+        let mut moment = Moment { now: at, dice: &mut *dice };
         let (users, purpose) = match question {
             Question::Forgotten(typed) => (instance.meant_by(&typed).await?, LinkPurpose::PasswordReset),
             Question::KnownBrowser(typed) => {
@@ -188,7 +188,7 @@ impl Asked {
             }
         };
         if users.is_empty() {
-            return instance.tell_unsent(asked_at, &visitor, None, ResetUnsent::UnknownUser);
+            return instance.tell_unsent(at, &visitor, None, ResetUnsent::UnknownUser);
         }
         for user in users {
             instance.send_link((user, purpose), &visitor, &mut moment).await?;

@@ -1,4 +1,4 @@
-//! A try's way to its comparison: counted, held, or let on with a lease of its account's guesses (`identity.md` §4).
+//! A try's way to its comparison: counted, held, or let on with a lease of its account's guesses (`identity.md` §4.1).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,8 +71,8 @@ impl Instance {
         let Some(login) = login else { return Attempt::new(None, address) };
         let account = self.account_key(login);
         let key = &self.throttle.key;
-        let attempt = Attempt::new(Some(Account::Password(account)), address)
-            .guessing(key.guess(&account, password.expose()));
+        let attempt =
+            Attempt::new(Some(Account::Password(account)), address).guessing(key.guess(&account, password.expose()));
         match door {
             Door::Page(browser) => attempt
                 .known(self.known_device(&account, browser.devices, now))
@@ -96,12 +96,7 @@ impl Instance {
         Attempt::new(Some(account), address).known(known).by_browser(Some(self.throttle.key.turn(browser.form)))
     }
 
-    fn known_device(
-        &self,
-        account: &AccountKey,
-        devices: &[Presented<DeviceCookie>],
-        now: Timestamp,
-    ) -> Option<Known> {
+    fn known_device(&self, account: &AccountKey, devices: &[Presented<DeviceCookie>], now: Timestamp) -> Option<Known> {
         let id = self.device(account, devices, now)?;
         Some(self.throttle.key.known("device", &id, account))
     }

@@ -15,8 +15,8 @@ use oauth::secret::Presented;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-pub use self::lanes::Turn;
 use self::lanes::Lanes;
+pub use self::lanes::Turn;
 use crate::meters::Fill;
 use crate::pool::{Pool, PoolKind};
 use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
@@ -257,7 +257,8 @@ mod tests {
     async fn a_hash_under_weaker_parameters_is_replaced() {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).expect("valid"));
         let weak = weak.hash_password_with_salt(b"right", &[1; 16]).expect("hashes").to_string();
-        let verdict = Passwords::new().verify(Turn::Known, Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16]).await;
+        let verdict =
+            Passwords::new().verify(Turn::Known, Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16]).await;
         let Verdict::RightButWeak(better) = verdict.expect("verifies") else { panic!("weak, yet kept") };
         assert!(matches(&better, b"right") && !is_weak(&better));
     }
@@ -273,7 +274,8 @@ mod tests {
             let kept = passwords.hash(accepted(chosen), [1; 16]).await.expect("hashes");
             assert!(kept.is_nfc());
             for typed in [COMPOSED, DECOMPOSED] {
-                let verdict = passwords.verify(Turn::Known, Some(&kept), &shown(typed), [2; 16]).await.expect("verifies");
+                let verdict =
+                    passwords.verify(Turn::Known, Some(&kept), &shown(typed), [2; 16]).await.expect("verifies");
                 assert!(matches!(verdict, Verdict::Right), "{chosen} {typed}");
             }
         }

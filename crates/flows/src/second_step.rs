@@ -12,11 +12,11 @@ use oauth::secret::Presented;
 use store::{AuthenticatorApp, Statement};
 use uuid::Uuid;
 
+use crate::forgotten::Question;
+use crate::guesses::AtBrowser;
 use crate::instance::Instance;
 use crate::passkeys::{About, Ceremony, Judged, PasskeyRefusal};
 use crate::seal::{Purpose, SealedSecret};
-use crate::forgotten::Question;
-use crate::guesses::AtBrowser;
 use crate::sign_in::{Browser, Opening};
 use crate::{Answer, Fault};
 

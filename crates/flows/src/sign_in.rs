@@ -129,11 +129,10 @@ impl Instance {
         browser: AtBrowser<'_>,
     ) -> Answer<SignIn, SignInRefusal> {
         let shown = (login, password, Door::Page(browser));
-        let Proven { user, better_hash } =
-            match self.prove(moment, visitor, shown, User::check_sign_in).await? {
-                Ok(proven) => proven,
-                Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
-            };
+        let Proven { user, better_hash } = match self.prove(moment, visitor, shown, User::check_sign_in).await? {
+            Ok(proven) => proven,
+            Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
+        };
         let rehash = better_hash.map(|(old, better)| self.store.rehash_password(user.id, &old, &better));
         let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
         let overtaken = || Fault::unavailable("the password was set anew meanwhile");

@@ -1,4 +1,4 @@
-//! Wrong passwords and codes cost growing time, and strangers' have a ceiling (`identity.md` §4).
+//! Wrong passwords and codes cost growing time, and strangers' have a ceiling (`identity.md` §4.1).
 //!
 //! A try holds a [`Place`] while it is looked at, and becomes a failure only if it turns out wrong, so that any number of
 //! right passwords at one moment are all right. A try without a place waits for the outcomes of those that hold one.
@@ -105,6 +105,7 @@ pub(crate) enum Entered {
 }
 
 /// What a state decides, before it is somebody's.
+#[derive(Clone, Copy)]
 enum Decided {
     Place(Counters, bool),
     Held(Held),
@@ -115,8 +116,10 @@ enum Decided {
 #[must_use]
 pub(crate) struct Place {
     throttle: Arc<Throttle>,
-    attempt: Attempt,
-    counters: Counters,
+    account: Option<Account>,
+    guess: Option<[u8; 16]>,
+    network: IpAddr,
+    counters: Box<Counters>,
     /// Its network has used up its free failures, so that its turn takes a while.
     is_noisy: bool,
     outcome: Option<Outcome>,
@@ -132,7 +135,7 @@ impl Place {
     /// Answers how many distinct failures strangers have had at the account lately.
     pub(crate) fn wrong(mut self, now: Timestamp) -> u32 {
         self.outcome = Some(Outcome::Wrong(now));
-        let (throttle, account) = (Arc::clone(&self.throttle), self.attempt.account);
+        let (throttle, account) = (Arc::clone(&self.throttle), self.account);
         drop(self);
         account.map_or(0, |account| throttle.state.lock().history.account(account).failures(now, account.ceiling()))
     }
@@ -145,7 +148,7 @@ impl Place {
     /// The network in whose name it waits; none for a known browser, which waits for no stranger.
     pub(crate) fn stranger(&self) -> Option<IpAddr> {
         let is_known = self.counters.iter().any(|counter| matches!(counter, Counter::Known(_)));
-        (!is_known).then_some(self.attempt.narrow)
+        (!is_known).then_some(self.network)
     }
 }
 
@@ -238,9 +241,8 @@ impl State {
         self.queue.retain(|waiting| !waiting.answer.is_closed());
         let counters: Vec<_> =
             self.queue.iter().map(|waiting| self.history.counters(&waiting.attempt, waiting.now)).collect();
-        let before = |counter: &Counter| {
-            counters.iter().filter(|waiting| waiting.iter().any(|other| other == counter)).count()
-        };
+        let before =
+            |counter: &Counter| counters.iter().filter(|waiting| waiting.iter().any(|other| other == counter)).count();
         let of_turn = self.queue.iter().filter(|waiting| waiting.attempt.turn == attempt.turn).count();
         of_turn < MAX_WAITING_PER_TURN
             && self.history.counters(attempt, now).iter().all(|counter| before(counter) < counter.max_waiting())
@@ -330,8 +332,10 @@ impl Throttle {
         match decided {
             Decided::Place(counters, is_noisy) => Entered::Place(Place {
                 throttle: Arc::clone(self),
-                attempt: attempt.clone(),
-                counters,
+                account: attempt.account,
+                guess: attempt.guess,
+                network: attempt.narrow,
+                counters: Box::new(counters),
                 is_noisy,
                 outcome: None,
             }),
@@ -348,13 +352,13 @@ impl Throttle {
     }
 
     fn leave(self: &Arc<Self>, place: &Place) {
-        let counters = place.counters;
+        let counters = *place.counters;
         let is_network = |counter: &&Counter| matches!(counter, Counter::Network(_));
         let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| place.is_noisy);
         let decided = {
             let mut state = self.state.lock();
             match place.outcome {
-                Some(Outcome::Wrong(now)) => state.history.add(&counters, place.attempt.guess, now),
+                Some(Outcome::Wrong(now)) => state.history.add(&counters, place.guess, now),
                 Some(Outcome::Right) => state.history.forgive(&counters),
                 None => {}
             }

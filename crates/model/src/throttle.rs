@@ -1,4 +1,4 @@
-//! Guessed passwords and codes cost growing time and have a ceiling, and nobody's guesses keep a person out (`identity.md` §4).
+//! Guessed passwords and codes cost growing time and have a ceiling, and nobody's guesses keep a person out (`identity.md` §4.1).
 
 use std::time::Duration;
 
@@ -47,11 +47,9 @@ pub struct Ceiling {
 }
 
 /// Wrong passwords, in an hour.
-pub const PASSWORDS: Ceiling =
-    Ceiling { at_once: 40, every: Duration::from_secs(100), span: Duration::from_hours(1) };
+pub const PASSWORDS: Ceiling = Ceiling { at_once: 40, every: Duration::from_secs(100), span: Duration::from_hours(1) };
 /// Wrong codes of the second step, in a day.
-pub const CODES: Ceiling =
-    Ceiling { at_once: 40, every: Duration::from_mins(40), span: Duration::from_hours(24) };
+pub const CODES: Ceiling = Ceiling { at_once: 40, every: Duration::from_mins(40), span: Duration::from_hours(24) };
 
 /// Wrong guesses at an account that a node allows without a lease, so that mistyping writes nothing.
 pub const FREE_ON_A_NODE: u32 = 5;
@@ -320,7 +318,8 @@ mod tests {
 
     /// Guesses without a pause, as fast as blocks are leased; the seconds at which they were compared.
     fn storm(ceiling: Ceiling, nodes: usize, spans: i64) -> Vec<i64> {
-        let (mut budgets, mut full_at, mut compared) = (vec![AccountBudget::default(); nodes], Timestamp(0), Vec::new());
+        let (mut budgets, mut full_at, mut compared) =
+            (vec![AccountBudget::default(); nodes], Timestamp(0), Vec::new());
         let step = i64::try_from(ceiling.span.as_secs()).expect("small") / 360;
         let begin = 1_000_000;
         for second in (begin..begin + spans * 360 * step).step_by(usize::try_from(step).expect("small")) {
@@ -359,7 +358,8 @@ mod tests {
             let span = i64::try_from(ceiling.span.as_secs()).expect("small");
             for nodes in 1..=4 {
                 let compared = storm(ceiling, nodes, 5);
-                let most = compared.iter().map(|from| compared.iter().filter(|at| (0..span).contains(&(*at - from))).count());
+                let most =
+                    compared.iter().map(|from| compared.iter().filter(|at| (0..span).contains(&(*at - from))).count());
                 let most = most.max().expect("some");
                 assert!((75..=79 + 5 * nodes).contains(&most) && most <= 100, "{most} in a span, {nodes} nodes");
             }

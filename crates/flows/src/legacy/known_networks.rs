@@ -1,5 +1,5 @@
 //! Networks from which a legacy client of a login was right lately, so that strangers' guesses do not hold it up
-//! (`identity.md` §4.4). Such clients keep no cookie.
+//! (`identity.md` §4.1). Such clients keep no cookie.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -82,12 +82,11 @@ impl FailureHistory {
         let free = free.by(counter);
         match counter {
             Counter::Known(known) => self.of_known(*known).failures.admit(now, free, under_way),
-            Counter::AccountFrom(..) => self.of(counter).admit(now, free, under_way),
             Counter::Account(account) => self.account(*account).admit(now, account.ceiling(), under_way),
             Counter::Network(network) if self.is_calm(attempt, now) => {
                 self.of(counter).admit_in_turn(now, (free, network.turns()), under_way)
             }
-            Counter::Network(_) => self.of(counter).admit(now, free, under_way),
+            Counter::AccountFrom(..) | Counter::Network(_) => self.of(counter).admit(now, free, under_way),
         }
     }
 

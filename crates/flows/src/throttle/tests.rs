@@ -254,17 +254,16 @@ async fn who_waited_long_enough_is_told_to_come_back() {
 fn networks_are_counted_at_two_widths() {
     let network = |text: &str| Attempt::new(None, text.parse().expect("an address")).counters();
     let counted = |text: &str| network(text).iter().map(|counter| format!("{counter:?}")).collect::<Vec<_>>();
-    for (address, narrow, wide) in [
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::"),
-        ("192.0.2.77", "192.0.2.77", "192.0.2.0"),
-    ] {
+    for (address, narrow, wide) in
+        [("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::"), ("192.0.2.77", "192.0.2.77", "192.0.2.0")]
+    {
         let expected = [format!("Network(Narrow({narrow}))"), format!("Network(Wide({wide}))")];
         assert_eq!(counted(address), expected);
     }
 }
 
-fn known(number: u8) -> Option<Known> {
-    Some(Known([number; 16]))
+const fn known(number: u8) -> Known {
+    Known([number; 16])
 }
 
 /// Strangers' guesses from so many networks; how many were compared, and what the last one was told.
@@ -302,14 +301,14 @@ async fn strangers_share_one_ceiling_and_a_known_browser_has_its_own_tries() {
     let (compared, told) = storm(&throttle, "alice", 250, 4);
     assert_eq!(compared, 45, "five, and four blocks");
     assert_eq!(told, Some(Held { wait: Duration::from_secs(1000), is_spent: true }));
-    let theirs = || attempt("alice", HERE).known(known(1));
+    let theirs = || attempt("alice", HERE).known(Some(known(1)));
     place(&mut enter(&throttle, theirs(), NOW)).right();
     for _ in 0..5 {
         place(&mut enter(&throttle, theirs(), NOW)).wrong(NOW);
     }
     let held = held(&mut enter(&throttle, theirs(), NOW));
     assert_eq!(held, Held::for_a_while(Duration::from_secs(1)), "its own delay");
-    place(&mut enter(&throttle, attempt("alice", HERE).known(known(2)), NOW)).right();
+    place(&mut enter(&throttle, attempt("alice", HERE).known(Some(known(2))), NOW)).right();
     place(&mut try_as(&throttle, "bob")).right();
     // After ten failures it is a stranger.
     for seconds in [2, 4, 8, 16, 32] {
@@ -397,7 +396,7 @@ async fn behind_a_noisy_network_calm_accounts_take_turns_and_attacked_ones_wait(
     drop(noise);
     // Another network is not held up, nor a known browser here.
     place(&mut try_at(&throttle, "bob", [203, 0, 113, 5], NOW)).right();
-    place(&mut enter(&throttle, attempt("attacked", HERE).known(known(1)), NOW)).right();
+    place(&mut enter(&throttle, attempt("attacked", HERE).known(Some(known(1))), NOW)).right();
 }
 
 #[tokio::test]

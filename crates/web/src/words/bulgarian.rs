@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -26,7 +26,9 @@ pub(super) static WORDS: Words = Words {
         },
         spent: |minutes| {
             let unit = if minutes == 1 { "минута" } else { "минути" };
-            format!("За това потребителско име имаше много грешни пароли. Още {minutes} {unit} се допускат само браузъри, с които вече е влизано. Ключът за достъп работи във всеки браузър.")
+            format!(
+                "За това потребителско име имаше много грешни пароли. Още {minutes} {unit} се допускат само браузъри, с които вече е влизано. Ключът за достъп работи във всеки браузър."
+            )
         },
         send_link: "Изпратете ми връзка",
         spent_without_mail: "Вашият администратор може да ви помогне да влезете с този браузър.",
@@ -159,7 +161,11 @@ pub(super) static WORDS: Words = Words {
     },
     known_browser: KnownBrowser {
         title: "Използване на този браузър",
-        about: |login| format!("Отсега нататък с този браузър може да се влиза като {login}, дори докато други се опитват да познаят паролата. Това не ви вписва: паролата все още е нужна."),
+        about: |login| {
+            format!(
+                "Отсега нататък с този браузър може да се влиза като {login}, дори докато други се опитват да познаят паролата. Това не ви вписва: паролата все още е нужна."
+            )
+        },
         confirm: "Използвайте този браузър",
         done: "Този браузър вече е познат",
         sign_in_now: "Вече можете да влезете с него.",

@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -26,7 +26,9 @@ pub(super) static WORDS: Words = Words {
         },
         spent: |minutes| {
             let unit = if minutes == 1 { "minute" } else { "minutes" };
-            format!("There were many wrong passwords for this login. For the next {minutes} {unit}, only browsers that it has signed in with before are let in. A passkey works in every browser.")
+            format!(
+                "There were many wrong passwords for this login. For the next {minutes} {unit}, only browsers that it has signed in with before are let in. A passkey works in every browser."
+            )
         },
         send_link: "Send me a link",
         spent_without_mail: "Your administrator can help you sign in with this browser.",
@@ -159,7 +161,11 @@ pub(super) static WORDS: Words = Words {
     },
     known_browser: KnownBrowser {
         title: "Use this browser",
-        about: |login| format!("From now on, this browser may sign in as {login} while others are guessing the password. It does not sign you in: you still need the password."),
+        about: |login| {
+            format!(
+                "From now on, this browser may sign in as {login} while others are guessing the password. It does not sign you in: you still need the password."
+            )
+        },
         confirm: "Use this browser",
         done: "This browser is known now",
         sign_in_now: "You can sign in with it now.",

@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -28,7 +28,9 @@ pub(super) static WORDS: Words = Words {
         },
         spent: |minutes| {
             let unit = if minutes == 1 { "Minute" } else { "Minuten" };
-            format!("Für diesen Anmeldenamen gab es viele falsche Passwörter. Noch {minutes} {unit} lang werden nur Browser zugelassen, mit denen er schon angemeldet war. Ein Passkey funktioniert in jedem Browser.")
+            format!(
+                "Für diesen Anmeldenamen gab es viele falsche Passwörter. Noch {minutes} {unit} lang werden nur Browser zugelassen, mit denen er schon angemeldet war. Ein Passkey funktioniert in jedem Browser."
+            )
         },
         send_link: "Link an mich senden",
         spent_without_mail: "Ihr Administrator kann Ihnen helfen, sich mit diesem Browser anzumelden.",
@@ -164,7 +166,11 @@ pub(super) static WORDS: Words = Words {
     },
     known_browser: KnownBrowser {
         title: "Diesen Browser verwenden",
-        about: |login| format!("Ab jetzt darf sich dieser Browser als {login} anmelden, auch während andere das Passwort zu erraten versuchen. Angemeldet werden Sie dadurch nicht: Sie brauchen weiterhin das Passwort."),
+        about: |login| {
+            format!(
+                "Ab jetzt darf sich dieser Browser als {login} anmelden, auch während andere das Passwort zu erraten versuchen. Angemeldet werden Sie dadurch nicht: Sie brauchen weiterhin das Passwort."
+            )
+        },
         confirm: "Diesen Browser verwenden",
         done: "Dieser Browser ist jetzt bekannt",
         sign_in_now: "Sie können sich jetzt damit anmelden.",

@@ -1,4 +1,4 @@
-//! Storms of guesses by strangers (`identity.md` §4), and what everybody else feels of them.
+//! Storms of guesses by strangers (`identity.md` §4.1), and what everybody else feels of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -282,9 +282,8 @@ async fn a_link_in_a_letter_admits_a_new_browser_once(house: TestHouse) {
     storm(&house.client_of(&other), "alice", 300..360).await;
     assert_eq!(letter(&mut others_letters).await.about, "password-attacked", "the next day");
     let audit = house.audit().await;
-    let count = |kind: &str, outcome: &str| {
-        audit.iter().filter(|row| row.kind == kind && row.outcome == outcome).count()
-    };
+    let count =
+        |kind: &str, outcome: &str| audit.iter().filter(|row| row.kind == kind && row.outcome == outcome).count();
     assert_eq!((count("attacked", "done"), count("known-browser", "done")), (2, 1));
 }
 
@@ -323,7 +322,8 @@ async fn a_device_cookie_admits_nobody_and_names_nobody() {
     let fields = fields.map(|(name, value)| (name, value.to_owned()));
     let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let answer = alice.step(&Method::POST, &form.action, &fields).await;
-    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok()).collect();
+    let cookies: Vec<_> =
+        answer.headers.get_all("set-cookie").iter().filter_map(|cookie| cookie.to_str().ok()).collect();
     let cookie = cookies.iter().find(|cookie| cookie.starts_with("__Host-gatehouse-device=")).expect("it is set");
     let attributes = cookie.split_once(';').expect("attributes").1;
     assert_eq!(attributes, " Max-Age=15552000; Path=/; HttpOnly; SameSite=Lax; Secure");

@@ -88,7 +88,8 @@ fn print_sign_in(press: &mut Press) {
     press.print("sign-in.spent", &page);
     let page = SignIn { spent: Some(Spent { link_action: None }), ..page };
     press.print("sign-in.spent-without-mail", &page);
-    let page = SignIn { spent: None, login: "", notice: None, signed_in_as: Some(press.ink("signed-in-as", "alice")), ..page };
+    let page =
+        SignIn { spent: None, login: "", notice: None, signed_in_as: Some(press.ink("signed-in-as", "alice")), ..page };
     press.print("sign-in.select", &page);
 }
 
