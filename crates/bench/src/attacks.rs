@@ -1,6 +1,7 @@
 //! Storms by strangers, and what everybody else feels of them. Each has a file of its own, and tells goals and whether they
 //! are met.
 
+mod guesses;
 mod pinned;
 
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Vec<Storm
     for shape in pinned::Shape::ALL {
         storms.push(pinned::measure(binary, effort, shape).await?);
     }
+    storms.extend(guesses::measure(binary, effort).await?);
     Ok(storms)
 }
 

@@ -103,10 +103,10 @@ enum Part {
     Storm,
     /// One instance beside another that is stormed
     Fairness,
-    /// Faults of the database at random, and what must hold whatever fails; only if it is named
-    Faults,
     /// Storms by strangers, beside honest traffic
     Attacks,
+    /// Faults of the database at random, and what must hold whatever fails; only if it is named
+    Faults,
 }
 
 /// How much is measured.

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow, bail};
 use demo::{DemoInstance, password_of};
 use flows::instance::BelievedInstance;
-use flows::sign_in::{Browser, SignIn};
+use flows::sign_in::{AtBrowser, Browser, SignIn};
 use flows::{Database, DatabaseUrl, DefaultInstance, House, MasterKey, Passwords, Site, World};
 use gatehouse::demo::{DemoPasswords, seed};
 use model::audit::{RequestId, Visitor};
@@ -129,7 +129,7 @@ pub(crate) async fn sign_in(instance: &BelievedInstance, visitor: Visitor, login
     let mut dice = SystemDice;
     let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), ("", None)).await?;
+    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), AtBrowser::default()).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignIn::Done(browser, _) => Ok(browser),
         SignIn::SecondStep(_) => bail!("{login} of the demo has no second factor"),

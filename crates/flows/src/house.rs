@@ -18,7 +18,7 @@ use self::following::Follower;
 use crate::audit::{Noticeboard, PublishedCheckpoint};
 use crate::fault_log::FaultLog;
 use crate::feed::Feed;
-use crate::forgotten::{Forgotten, questions};
+use crate::forgotten::{Asked, questions};
 use crate::health::Probing;
 use crate::instance::{Instance, Shared};
 use crate::mail::{Letters, Outbox};
@@ -78,7 +78,7 @@ pub struct House {
     minding: tokio::sync::Mutex<()>,
     follower: tokio::sync::Mutex<Follower>,
     /// Questions after forgotten passwords that wait.
-    asked: Receiver<InstanceId, Forgotten>,
+    asked: Receiver<InstanceId, Asked>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::throttle::NETWORK_KNOWN_FOR;
 use model::why::Refusal;
 use model::{Dice, Moment, RootUrl, Timestamp};
 use parking_lot::Mutex;
@@ -119,7 +120,7 @@ impl Instance {
             legacy_uses: LegacyUses::default(),
             feed: Arc::clone(&shared.feed),
             node: shared.node,
-            throttle: Throttle::new(stored.id, &shared.sign_ins_waiting),
+            throttle: Throttle::new(stored.id, &shared.sign_ins_waiting, &moment.dice.secret()),
             questions_asked: Mutex::default(),
             questions: Arc::clone(&shared.questions),
             outbox: Arc::clone(&shared.outbox),
@@ -181,6 +182,8 @@ impl Instance {
             self.store.sweep_api_sessions(dead_before),
             self.store.sweep_identity_sessions(dead_before, oldest_sign_in),
             self.store.sweep_spent_challenges(now),
+            self.store.sweep_guess_leases(now),
+            self.store.sweep_known_networks(now.minus(NETWORK_KNOWN_FOR)),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
         match settings.audit_retention_days {

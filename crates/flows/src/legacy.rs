@@ -1,5 +1,6 @@
 //! The legacy schemes at the door of the APIs (`identity.md` §3.5): Basic, and ErpLogin with its sessions.
 
+mod known_networks;
 mod known_passwords;
 mod report;
 mod uses;
@@ -15,18 +16,20 @@ use model::legacy::{Attempted, LegacyRefusal, LegacyScheme, check_application, c
 use model::seat::SessionKey;
 use model::user::Password;
 use model::{
-    ApiSessionId, ApplicationId, InstanceSettings, Moment, Timestamp, TrustedApplication, User, UserId, UserType,
+    ApiSessionId, ApplicationId, InstanceSettings, Login, Moment, Timestamp, TrustedApplication, User, UserId, UserType,
 };
 use oauth::client::ClientId;
 use oauth::secret::Presented;
 use store::{Batch, TokenNames};
 use uuid::Uuid;
 
+pub(crate) use self::known_networks::KnownNetworks;
 pub(crate) use self::known_passwords::KnownPasswords;
 pub use self::report::{ApplicationUse, LegacyReport, MOST_USERS_REPORTED};
 pub(crate) use self::uses::LegacyUses;
 use crate::api_sessions::Calling;
 use crate::guard::Caller;
+use crate::guesses::Door;
 use crate::instance::{BelievedInstance, Register};
 use crate::seal::Purpose;
 use crate::sign_in::Denied;
@@ -275,14 +278,18 @@ impl BelievedInstance {
         const TRIES: usize = 4;
         let memory = self.memory_kept();
         let (tag, now) = (memory.known_passwords.tag(application.id, shown), moment.now);
+        let login = Login::typed(shown.login);
+        let network = self.known_network(&memory, (login.as_ref(), visitor.address), now).await?;
+        let door = Door::Client(network);
+        let attempt = self.attempt((login.as_ref(), shown.password), visitor.address, door, now);
         for _ in 0..TRIES {
-            if let Some(wait) = self.must_wait(shown.login, visitor.address, now) {
-                return Ok(Err(Denied::throttled(wait).into()));
+            if let Some(held) = self.throttle.held(&attempt, now, self.free_failures()) {
+                return Ok(Err(Denied::held(held).into()));
             }
             let known = if let Some(known) = memory.known_passwords.get(tag, now) {
                 known
             } else {
-                let proving = self.prove_to(application, shown, moment, visitor);
+                let proving = self.prove_to(application, (shown, door), moment, visitor);
                 // Boxed: it is large, and most calls never come here.
                 match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
                     Ok(known) => known,
@@ -305,12 +312,12 @@ impl BelievedInstance {
     async fn prove_to(
         &self,
         application: &TrustedApplication,
-        shown: &PasswordShown<'_>,
+        (shown, door): (&PasswordShown<'_>, Door<'_>),
         moment: &mut Moment<'_>,
         visitor: &Visitor,
     ) -> Answer<User, TurnedAway> {
         let may = |user: &User| check_person(user, application);
-        let proven = match self.prove(moment, visitor, (shown.login, shown.password), may).await? {
+        let proven = match self.prove(moment, visitor, (shown.login, shown.password, door), may).await? {
             Ok(proven) => proven,
             Err(denied) => return Ok(Err(denied.into())),
         };
@@ -320,6 +327,7 @@ impl BelievedInstance {
             // Not replaced if the password was set anew meanwhile; then the epoch tells.
             let _replaced = self.store.commit(batch).await?;
         }
+        self.note_network(&user, visitor.address, moment.now).await?;
         // Memory may not have heard yet of a change that the password was just compared after.
         self.memory().users.forget(user.id);
         let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor)

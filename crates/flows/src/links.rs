@@ -32,6 +32,7 @@ impl IssuedLink {
         Some(match self.purpose {
             LinkPurpose::SetUp => letter.invitation(url, self.life),
             LinkPurpose::PasswordReset => letter.password_reset(url, self.life),
+            LinkPurpose::KnownBrowser => letter.known_browser(url),
         })
     }
 }
@@ -113,6 +114,7 @@ const fn created(purpose: LinkPurpose) -> &'static str {
     match purpose {
         LinkPurpose::SetUp => "create-set-up-link",
         LinkPurpose::PasswordReset => "create-reset-link",
+        LinkPurpose::KnownBrowser => "create-known-browser-link",
     }
 }
 
@@ -158,7 +160,8 @@ impl Instance {
         visitor: &Visitor,
         (code, password): (&Presented<LinkCode>, &Presented<Password>),
     ) -> Answer<User, LinkRefusal> {
-        let Some((purpose, user)) = self.link(code, moment.now).await? else {
+        let found = self.link(code, moment.now).await?.filter(|(purpose, _)| purpose.sets_password());
+        let Some((purpose, user)) = found else {
             return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
         };
         let password = match self.passwords.accept(password, &user).await? {

@@ -188,6 +188,10 @@ pub(crate) enum Purpose {
     AuditBlock,
     AuditClosing,
     AuditMemory,
+    DeviceCookie,
+    Account,
+    SecondStepAccount,
+    KnownNetwork,
 }
 
 impl RootSecret {
@@ -204,10 +208,15 @@ impl RootSecret {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &framed(purpose, parts)))
     }
 
+    /// A digest that names what is not to be read in a row or cookie.
+    pub(crate) fn digest(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+        let tag = hmac::sign(&self.0, &framed(purpose, parts));
+        *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
+    }
+
     /// A key for one purpose.
     pub(crate) fn derive(&self, purpose: Purpose) -> [u8; 32] {
-        let tag = hmac::sign(&self.0, &framed(purpose, &[]));
-        *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
+        self.digest(purpose, &[])
     }
 
     pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], shown: &str) -> bool {

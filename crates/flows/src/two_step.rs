@@ -201,7 +201,7 @@ impl BelievedInstance {
         if let Err(refusal) = check_factor_change(&user, &browser.session, moment.now) {
             return self.refuse_change(moment, visitor, &user, refusal);
         }
-        if let Err(refusal) = self.confirm_password(moment, visitor, (&user, password)).await? {
+        if let Err(refusal) = self.confirm_password(moment, visitor, (browser, password)).await? {
             return Ok(Err(TwoStepRefusal::Password(refusal)));
         }
         let planned = match self.plan(moment, (browser, form), &user, change)? {

@@ -67,6 +67,8 @@ kinds! {
     AuditPruned => "audit-pruned",
     DatabaseRewound => "database-rewound",
     AuditBroken => "audit-broken",
+    KnownBrowser => "known-browser",
+    Attacked => "attacked",
 }
 
 /// Who asked, from where: the same for everything one request does.

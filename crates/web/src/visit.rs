@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flows::devices::{DEVICE_LIFETIME, DeviceCookie};
 use flows::forms::FormCookie;
 use flows::instance::BelievedInstance;
 use flows::second_step::FirstStep;
@@ -18,7 +20,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::audit::Visitor;
 use model::session::SessionCookie;
-use model::{Dice, Language, Moment, Timestamp, User};
+use model::{Dice, Language, Login, Moment, Timestamp, User};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
@@ -142,6 +144,19 @@ impl Visit {
         headers::cookies(headers, self.cookie_names().step).map(Presented::new).collect()
     }
 
+    /// What the browser was given when it signed in before. See [`flows::devices`].
+    pub(crate) fn device_cookies(&self, headers: &HeaderMap) -> Vec<Presented<DeviceCookie>> {
+        headers::cookies(headers, self.cookie_names().device).map(Presented::new).collect()
+    }
+
+    /// The cookie by which this browser is known for a login from now on.
+    pub(crate) fn know_browser(&mut self, headers: &HeaderMap, login: &Login) -> String {
+        let (shown, names) = (self.device_cookies(headers), self.cookie_names());
+        let instance = self.instance.clone();
+        let cookie = instance.device_cookie(login, &shown, &mut self.moment());
+        names.set_for(names.device, cookie.expose(), DEVICE_LIFETIME)
+    }
+
     /// The browser's form cookies. A form is ours if it goes with any of them; a new one goes with the first.
     pub(crate) fn form_cookies(&self, headers: &HeaderMap) -> impl Iterator<Item = Presented<FormCookie>> {
         headers::cookies(headers, self.cookie_names().form).filter(|value| value.len() >= 32).map(Presented::new)
@@ -165,6 +180,7 @@ pub(crate) struct CookieNames {
     pub(crate) session: &'static str,
     pub(crate) form: &'static str,
     pub(crate) step: &'static str,
+    pub(crate) device: &'static str,
     pub(crate) attributes: &'static str,
 }
 
@@ -173,6 +189,7 @@ const SECURE: CookieNames = CookieNames {
     session: "__Host-gatehouse",
     form: "__Host-gatehouse-form",
     step: "__Host-gatehouse-step",
+    device: "__Host-gatehouse-device",
     attributes: "; Path=/; HttpOnly; SameSite=Lax; Secure",
 };
 
@@ -180,12 +197,18 @@ const PLAIN: CookieNames = CookieNames {
     session: "gatehouse",
     form: "gatehouse-form",
     step: "gatehouse-step",
+    device: "gatehouse-device",
     attributes: "; Path=/; HttpOnly; SameSite=Lax",
 };
 
 impl CookieNames {
     pub(crate) fn set(&self, name: &str, value: &str) -> String {
         format!("{name}={value}{}", self.attributes)
+    }
+
+    /// One that outlives the browser's session.
+    pub(crate) fn set_for(&self, name: &str, value: &str, lifetime: Duration) -> String {
+        format!("{name}={value}; Max-Age={}{}", lifetime.as_secs(), self.attributes)
     }
 
     pub(crate) fn clear(&self, name: &str) -> String {

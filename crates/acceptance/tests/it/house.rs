@@ -12,6 +12,7 @@ mod errors;
 mod fairness;
 mod figures;
 mod following;
+mod guesses;
 mod hanging_up;
 mod instances;
 mod keys;

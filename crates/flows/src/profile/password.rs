@@ -15,7 +15,7 @@ use crate::Answer;
 use crate::api_sessions::killing;
 use crate::instance::BelievedInstance;
 use crate::passwords::is_same;
-use crate::sign_in::{Browser, SignInRefusal};
+use crate::sign_in::Browser;
 use crate::strength::Weakness;
 
 /// Why a password was not changed.
@@ -41,10 +41,9 @@ impl BelievedInstance {
         browser: &Browser,
         (current, new): (&Presented<Password>, &Presented<Password>),
     ) -> Answer<Presented<SessionCookie>, PasswordRefusal> {
-        match self.confirm_password(moment, visitor, (&browser.user, current)).await? {
+        match self.confirm_password(moment, visitor, (browser, current)).await? {
             Ok(()) => {}
-            Err(SignInRefusal::Throttled(wait)) => return Ok(Err(PasswordRefusal::Throttled(wait))),
-            Err(_) => return Ok(Err(PasswordRefusal::Wrong)),
+            Err(refusal) => return Ok(Err(refusal.wait().map_or(PasswordRefusal::Wrong, PasswordRefusal::Throttled))),
         }
         let Some(user) = self.still(browser).await? else { return Ok(Err(PasswordRefusal::Overtaken)) };
         if is_same(current, new) {

@@ -8,6 +8,7 @@ mod bounds;
 mod changes;
 mod consents;
 mod email_changes;
+mod guesses;
 mod identity_sessions;
 mod instances;
 mod keys;

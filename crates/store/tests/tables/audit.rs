@@ -305,14 +305,16 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
 async fn every_table_about_users_is_known_to_erasing(place: Place) {
     /// Touched by `Store::erase_user`.
-    const ERASED: [&str; 14] = [
+    const ERASED: [&str; 16] = [
         "api_sessions",
+        "attack_letters",
         "audit_people",
         "authenticator_apps",
         "authorizations",
         "consents",
         "email_changes",
         "identity_sessions",
+        "known_networks",
         "links",
         "new_address_letters",
         "passkeys",

@@ -16,14 +16,16 @@ crate::on_both! {
 
 /// Columns of bytes that need no key to be read: digests, pictures, what is public, and the keys of persons in the audit,
 /// which erasing deletes.
-const NOT_SEALED: [(&str, &str); 14] = [
+const NOT_SEALED: [(&str, &str); 16] = [
     ("application_secrets", "digest"),
     ("audit_memory", "remembered"),
     ("audit_people", "key"),
     ("authorizations", "code_digest"),
     ("email_changes", "new_digest"),
     ("email_changes", "old_digest"),
+    ("guess_leases", "account"),
     ("identity_sessions", "secret"),
+    ("known_networks", "network"),
     ("links", "digest"),
     ("passkeys", "credential"),
     ("recovery_codes", "digest"),

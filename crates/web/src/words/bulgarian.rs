@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -24,6 +24,14 @@ pub(super) static WORDS: Words = Words {
             1 => "Твърде много грешни пароли напоследък. Изчакайте 1 секунда и опитайте отново.".to_owned(),
             _ => format!("Твърде много грешни пароли напоследък. Изчакайте {seconds} секунди и опитайте отново."),
         },
+        spent: |minutes| {
+            let unit = if minutes == 1 { "минута" } else { "минути" };
+            format!(
+                "За това потребителско име имаше много грешни пароли. Още {minutes} {unit} се допускат само браузъри, с които вече е влизано. Ключът за достъп работи във всеки браузър."
+            )
+        },
+        send_link: "Изпратете ми връзка",
+        spent_without_mail: "Вашият администратор може да ви помогне да влезете с този браузър.",
         once_more: "Влезте още веднъж. За тази промяна входът трябва да е от последните десет минути; още нищо не е променено.",
     },
     consent: Consent {
@@ -150,6 +158,18 @@ pub(super) static WORDS: Words = Words {
         sent_title: "Погледнете пощата си",
         sent: "Ако има такова потребителско име и знаем имейл адреса му, връзката вече пътува натам. Тя важи един час.",
         nothing_there: "Няма нищо след няколко минути? Погледнете в спама, проверете какво сте въвели или попитайте администратора си.",
+    },
+    known_browser: KnownBrowser {
+        title: "Използване на този браузър",
+        about: |login| {
+            format!(
+                "Отсега нататък с този браузър може да се влиза като {login}, дори докато други се опитват да познаят паролата. Това не ви вписва: паролата все още е нужна."
+            )
+        },
+        confirm: "Използвайте този браузър",
+        done: "Този браузър вече е познат",
+        sign_in_now: "Вече можете да влезете с него.",
+        sent: "Ако има такова потребителско име и знаем имейл адреса му, връзката е на път. Отворете я в този браузър. Тя важи веднъж, един час.",
     },
     email: email::BULGARIAN,
     landing: Landing {

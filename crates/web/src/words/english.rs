@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -24,6 +24,14 @@ pub(super) static WORDS: Words = Words {
             1 => "Too many wrong passwords lately. Please wait 1 second and try again.".to_owned(),
             _ => format!("Too many wrong passwords lately. Please wait {seconds} seconds and try again."),
         },
+        spent: |minutes| {
+            let unit = if minutes == 1 { "minute" } else { "minutes" };
+            format!(
+                "There were many wrong passwords for this login. For the next {minutes} {unit}, only browsers that it has signed in with before are let in. A passkey works in every browser."
+            )
+        },
+        send_link: "Send me a link",
+        spent_without_mail: "Your administrator can help you sign in with this browser.",
         once_more: "Please sign in once more. What you want to change needs a sign-in from the last ten minutes; nothing has been changed yet.",
     },
     consent: Consent {
@@ -150,6 +158,18 @@ pub(super) static WORDS: Words = Words {
         sent_title: "Look into your mailbox",
         sent: "If there is a login like that and we know its e-mail address, a link is on its way there. It works for one hour.",
         nothing_there: "Nothing there after a few minutes? Look among the spam, check what you typed, or ask your administrator.",
+    },
+    known_browser: KnownBrowser {
+        title: "Use this browser",
+        about: |login| {
+            format!(
+                "From now on, this browser may sign in as {login} while others are guessing the password. It does not sign you in: you still need the password."
+            )
+        },
+        confirm: "Use this browser",
+        done: "This browser is known now",
+        sign_in_now: "You can sign in with it now.",
+        sent: "If there is such a login and we know its e-mail address, a link is on its way. Open it in this browser. It works once, for one hour.",
     },
     email: email::ENGLISH,
     landing: Landing {

@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -26,6 +26,14 @@ pub(super) static WORDS: Words = Words {
             _ => format!("Zuletzt gab es zu viele falsche Passwörter. Bitte warten Sie {seconds} Sekunden und versuchen Sie es noch einmal."),
         }
         },
+        spent: |minutes| {
+            let unit = if minutes == 1 { "Minute" } else { "Minuten" };
+            format!(
+                "Für diesen Anmeldenamen gab es viele falsche Passwörter. Noch {minutes} {unit} lang werden nur Browser zugelassen, mit denen er schon angemeldet war. Ein Passkey funktioniert in jedem Browser."
+            )
+        },
+        send_link: "Link an mich senden",
+        spent_without_mail: "Ihr Administrator kann Ihnen helfen, sich mit diesem Browser anzumelden.",
         once_more: "Bitte melden Sie sich noch einmal an. Für diese Änderung darf die Anmeldung höchstens zehn Minuten alt sein; geändert wurde noch nichts.",
     },
     consent: Consent {
@@ -155,6 +163,18 @@ pub(super) static WORDS: Words = Words {
         sent_title: "Sehen Sie in Ihr Postfach",
         sent: "Wenn es diesen Anmeldenamen gibt und wir seine E-Mail-Adresse kennen, ist ein Link dorthin unterwegs. Er gilt eine Stunde.",
         nothing_there: "Nach einigen Minuten noch nichts da? Sehen Sie beim Spam nach, prüfen Sie Ihre Eingabe, oder fragen Sie Ihren Administrator.",
+    },
+    known_browser: KnownBrowser {
+        title: "Diesen Browser verwenden",
+        about: |login| {
+            format!(
+                "Ab jetzt darf sich dieser Browser als {login} anmelden, auch während andere das Passwort zu erraten versuchen. Angemeldet werden Sie dadurch nicht: Sie brauchen weiterhin das Passwort."
+            )
+        },
+        confirm: "Diesen Browser verwenden",
+        done: "Dieser Browser ist jetzt bekannt",
+        sign_in_now: "Sie können sich jetzt damit anmelden.",
+        sent: "Wenn es diesen Anmeldenamen gibt und wir seine E-Mail-Adresse kennen, ist ein Link unterwegs. Öffnen Sie ihn in diesem Browser. Er gilt einmal, eine Stunde lang.",
     },
     email: email::GERMAN,
     landing: Landing {

@@ -22,6 +22,9 @@ pub struct TwoStep {
     pub wrong_passkey: &'static str,
     pub too_late: &'static str,
     pub wait: fn(u64) -> String,
+    /// Somebody who knows the password has spent the guesses.
+    pub closed: &'static str,
+    pub new_password: &'static str,
 
     /// On the profile site.
     pub menu: &'static str,
@@ -109,6 +112,8 @@ pub(super) const ENGLISH: TwoStep = TwoStep {
         1 => "Too many wrong codes lately. Please wait 1 second and try again.".to_owned(),
         _ => format!("Too many wrong codes lately. Please wait {seconds} seconds and try again."),
     },
+    closed: "Somebody who knows this password has entered many wrong codes. Choose a new password to sign in with this browser. Browsers that you have signed in with before, and passkeys, work as usual.",
+    new_password: "Choose a new password",
     menu: "Two-step sign-in",
     is_on: "After your password you prove once more who you are. A stolen password alone opens nothing.",
     is_off: "Your password alone signs you in. With a second step, a stolen password is not enough.",
@@ -191,6 +196,8 @@ pub(super) const GERMAN: TwoStep = TwoStep {
             "Zuletzt gab es zu viele falsche Codes. Bitte warten Sie {seconds} {unit} und versuchen Sie es noch einmal."
         )
     },
+    closed: "Jemand, der dieses Passwort kennt, hat viele falsche Codes eingegeben. Wählen Sie ein neues Passwort, um sich mit diesem Browser anzumelden. Browser, mit denen Sie schon angemeldet waren, und Passkeys funktionieren wie gewohnt.",
+    new_password: "Neues Passwort wählen",
     menu: "Anmeldung in zwei Schritten",
     is_on: "Nach dem Passwort weisen Sie sich ein zweites Mal aus. Ein gestohlenes Passwort allein öffnet nichts.",
     is_off: "Ihr Passwort allein meldet Sie an. Mit einem zweiten Schritt genügt ein gestohlenes Passwort nicht.",
@@ -271,6 +278,8 @@ pub(super) const BULGARIAN: TwoStep = TwoStep {
         let unit = if seconds == 1 { "секунда" } else { "секунди" };
         format!("Твърде много грешни кодове напоследък. Изчакайте {seconds} {unit} и опитайте отново.")
     },
+    closed: "Някой, който знае тази парола, въведе много грешни кодове. Изберете нова парола, за да влезете с този браузър. Браузърите, с които вече сте влизали, и ключовете за достъп работят както обикновено.",
+    new_password: "Изберете нова парола",
     menu: "Вход в две стъпки",
     is_on: "След паролата доказвате още веднъж кой сте. Само с открадната парола не се отваря нищо.",
     is_off: "Само паролата ви е достатъчна за вход. С втора стъпка откраднатата парола не стига.",
