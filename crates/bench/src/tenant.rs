@@ -121,7 +121,7 @@ impl Tenant {
 }
 
 /// As the sign-in page does it.
-pub(crate) async fn sign_in(instance: &Instance, visitor: Visitor, login: &str) -> Result<Browser> {
+pub(crate) async fn sign_in(instance: &Arc<Instance>, visitor: Visitor, login: &str) -> Result<Browser> {
     let mut dice = SystemDice;
     let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
     let password = Presented::new(password_of(login));
