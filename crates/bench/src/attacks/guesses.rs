@@ -134,14 +134,15 @@ impl People {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             let head = Connection::open(self.address).await?.head_of(&request).await?;
-            let lines = || head.lines().filter_map(|line| line.split_once(": "));
-            let of =
-                |wanted: &str| lines().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
-            let cookies: Vec<_> = of("set-cookie").filter_map(|cookie| cookie.split(';').next()).collect();
-            if let Some(device) = cookies.into_iter().find(|cookie| cookie.starts_with("gatehouse-device=")) {
+            let lines: Vec<(&str, &str)> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+            let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
+            let cookies = lines.iter().filter(|(name, _)| is(name, "set-cookie"));
+            let mut cookies = cookies.filter_map(|(_, cookie)| cookie.split(';').next());
+            if let Some(device) = cookies.find(|cookie| cookie.starts_with("gatehouse-device=")) {
                 return Ok(SignedIn { took: begun.elapsed(), device: device.to_owned() });
             }
-            let wait = of("retry-after").next().context("a refused sign-in is told how long to wait")?;
+            let wait = lines.iter().find(|(name, _)| is(name, "retry-after")).map(|(_, wait)| wait);
+            let wait = wait.context("a refused sign-in is told how long to wait")?;
             tokio::time::sleep(Duration::from_secs(wait.parse()?).min(PATIENCE)).await;
         }
         Ok(SignedIn { took: begun.elapsed(), device: String::new() })
