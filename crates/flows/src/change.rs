@@ -225,14 +225,20 @@ impl Instance {
     }
 
     /// Looks, now, whether the database is the one that memory knows: for who is about to write behind what was read before.
-    /// If it is another one, memory is read anew.
+    /// If it is another one, memory is read anew. What the sealer commits is guarded by what was seen here.
     pub(crate) async fn expect_known_database(&self, now: Timestamp) -> Result<(), Fault> {
         let mut progress = self.following.progress.lock().await;
         let is_known = match &progress.place {
             Place::At(mark) => !progress.in_doubt && self.store.changes_after(mark).await?.is_some(),
             Place::Lost { .. } => false,
         };
-        if is_known { Ok(()) } else { self.follow_in_turn(&mut progress, now).await }
+        if !is_known {
+            self.follow_in_turn(&mut progress, now).await?;
+        }
+        if let Place::At(mark) = &progress.place {
+            self.sealer.note_change(mark);
+        }
+        Ok(())
     }
 
     /// One round. A change that cannot be applied stops no later one; it leaves memory behind until it can be.

@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod audit_attacks;
 mod audit_chain;
+mod audit_faults;
 mod consent;
 mod damaged;
 mod earlier_databases;

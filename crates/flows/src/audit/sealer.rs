@@ -11,7 +11,7 @@ use model::audit::{Calls, Doubt, StoredEvent};
 use model::meter::Tally;
 use model::{Moment, Timestamp};
 use parking_lot::Mutex;
-use store::{Batch, Outcome, Store, WaitingBlock, lines_of};
+use store::{Batch, Mark, Outcome, Store, WaitingBlock, lines_of};
 
 use super::attest::{AuditSecret, AuditedStore, Codes};
 use super::checkpoints::CheckpointKey;
@@ -38,6 +38,8 @@ pub(crate) struct Sealer {
     people: People,
     pub(super) key: ArcSwap<CheckpointKey>,
     pub(super) state: Mutex<State>,
+    /// A row of the change feed that this process has seen: every seal is guarded by it.
+    pub(super) mark: Mutex<Option<Mark>>,
     /// One at a time in this process: who comes second would only have to look again.
     sealing: tokio::sync::Mutex<()>,
     /// Breaks of the chain by cause, and events that are not vouched for by doubt.
@@ -65,6 +67,13 @@ pub(super) enum Kept {
     NotYet,
     /// There was one that does not open.
     InPlaceOf(Vec<u8>),
+}
+
+/// The last try to seal some calls, of which it is not known whether it was committed.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried {
+    at: Timestamp,
+    seal: Link,
 }
 
 /// What became of one attempt.
@@ -118,6 +127,7 @@ impl Sealer {
             people: People::new(),
             key: ArcSwap::from_pointee(key),
             state: Mutex::new(state),
+            mark: Mutex::default(),
             sealing: tokio::sync::Mutex::default(),
             alarms: Box::default(),
             board: None,
@@ -141,6 +151,11 @@ impl Sealer {
     pub(crate) fn database_went_back(&self) {
         self.people.forget();
         self.state.lock().went_back = true;
+    }
+
+    /// The database was seen to have this row of the change feed.
+    pub(crate) fn note_change(&self, mark: &Mark) {
+        *self.mark.lock() = Some(mark.clone());
     }
 
     /// Whether there is something to do although no event waits.
@@ -194,15 +209,30 @@ impl Sealer {
 
     /// Puts calls into a seal of their own. They name nobody, so there is nothing to take out of them; and they have waited
     /// nowhere but in memory, so the head is the only guard.
-    pub(crate) async fn seal_calls(&self, calls: &Arc<Calls>, now: Timestamp) -> Result<(), Fault> {
+    pub(crate) async fn seal_calls(
+        &self,
+        calls: &Arc<Calls>,
+        tried: &Mutex<Option<Tried>>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let _alone = self.sealing.lock().await;
         for _ in 0..MOST_TRIES {
             let ready = self.ready(now).await?;
+            // After the head was read: a try that is committed later than this look takes the place behind it.
+            let last = *tried.lock();
+            if let Some(last) = last
+                && self.store.has_seal(last.seal).await?
+            {
+                return Ok(());
+            }
+            // At the time of the first try, so that another one behind the same head is the same seal.
+            let at = last.map_or(now, |last| last.at);
             let (instance, calls) = (*self.store.instance(), Arc::clone(calls));
-            let seal = aside(move || Seal::of_calls(instance, &ready.head, now, &calls)).await?;
+            let seal = aside(move || Seal::of_calls(instance, &ready.head, at, &calls)).await?;
             let sealed = Link { seal: seal.number, hash: seal.actual_hash(instance) };
+            *tried.lock() = Some(Tried { at, seal: sealed });
             let batch = vec![self.store.insert_seal(seal, None), self.remember(&ready, sealed)];
-            if self.store.commit(batch.into()).await? == Outcome::Committed {
+            if self.commit(batch.into(), now).await? == Outcome::Committed {
                 self.state.lock().known = Some(sealed);
                 return Ok(());
             }
@@ -242,7 +272,7 @@ impl Sealer {
         let span = span.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
         let mut batch = Batch::from(vec![self.store.insert_seal(seal, span), self.remember(&ready, sealed)]);
         batch.extend(new_keys.into_iter().chain(taking_rows).chain(taking_blocks));
-        Ok(match self.store.commit(batch).await? {
+        Ok(match self.commit(batch, now).await? {
             Outcome::Committed => {
                 self.people.remember(keys);
                 self.tell_doubts(sealed.seal, &doubts);

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::house_event;
 use super::sealer::{Kept, MOST_TRIES, SIGN_EVERY, Sealer};
 use crate::Fault;
+use crate::instance::LONGEST_TOKEN;
 
 /// What the next seal follows, as it was read.
 #[derive(Clone, Copy)]
@@ -74,6 +75,29 @@ impl Sealer {
         Err(Fault::unavailable("other nodes sealed the audit each time"))
     }
 
+    /// Every commit that goes on with the chain. Where a guard fails, either another node was first, or the database is not
+    /// the one any more that was read: who tries again must know which.
+    pub(super) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<Outcome, Fault> {
+        let outcome = self.store.commit(batch).await?;
+        if let Outcome::GuardFailed { .. } = outcome {
+            self.look_for_rewind(now).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn look_for_rewind(&self, now: Timestamp) -> Result<(), Fault> {
+        let Some(mark) = self.mark.lock().clone() else { return Ok(()) };
+        if self.store.has_change(&mark).await? {
+            return Ok(());
+        }
+        let is_swept = now.since(mark.at) >= LONGEST_TOKEN && self.store.is_change_swept(&mark).await?;
+        if !is_swept {
+            self.database_went_back();
+        }
+        *self.mark.lock() = self.store.newest_change().await?;
+        Ok(())
+    }
+
     fn note_head(&self, head: &Head) {
         let mut state = self.state.lock();
         state.known = Some(Link { seal: head.number, hash: head.hash });
@@ -98,7 +122,8 @@ impl Sealer {
 
     fn write_memory(&self, version: i64, remembered: &Remembered) -> Statement {
         let numbers = (remembered.head.seal, remembered.signed.seal);
-        self.store.update_audit_memory(version, numbers, self.secret.seal(remembered))
+        let mark = self.mark.lock().clone();
+        self.store.update_audit_memory(version, numbers, self.secret.seal(remembered), mark.as_ref())
     }
 
     /// A failed guard: another node signed or sealed meanwhile.
@@ -109,7 +134,7 @@ impl Sealer {
             self.store.insert_checkpoint(head.seal, now, &jws),
             self.write_memory(ready.version, &Remembered { head, signed }),
         ];
-        if self.store.commit(batch.into()).await? == Outcome::Committed {
+        if self.commit(batch.into(), now).await? == Outcome::Committed {
             self.note_signed(head.seal, now);
             self.announce(signed, head.hash, jws);
         }
@@ -171,7 +196,7 @@ impl Sealer {
                 batch.push(self.store.insert_audit_memory(self.secret.first_row(&remembered)));
             }
         }
-        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+        if let Outcome::GuardFailed { .. } = self.commit(batch, now).await? {
             return Ok(());
         }
         *self.kept.lock() = Kept::Here;

@@ -1,5 +1,6 @@
 //! Events on their way into the chain: rows that were committed with a change, and blocks of lines that tell of none.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use model::audit::{RequestId, StoredEvent};
@@ -67,13 +68,17 @@ impl Store {
         .expect(1)
     }
 
-    /// Events that tell of no change, one JSON object a line; the id begins with the time of writing.
+    /// Events that tell of no change, one JSON object a line; the id begins with the time of writing. Does nothing where the
+    /// block waits already or is in a seal: who got no answer may try again.
     pub fn insert_audit_block(&self, block: WaitingBlock, last_at: Timestamp) -> Statement {
+        let holds = format!("%{}.0 %", block.id);
         self.bound(
-            "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) VALUES ($1, $2, $3, $4, $5, $6)",
-            values![block.id, block.first_at.micros(), last_at.micros(), block.lines, block.code],
+            "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) \
+             SELECT i.id, $2, $3, $4, $5, $6 FROM instances i WHERE i.id = $1 AND NOT EXISTS \
+             (SELECT 1 FROM audit_seals s WHERE s.instance = $1 AND s.last_id >= $2 AND s.first_id <= $2 \
+             AND s.contents LIKE $7) ON CONFLICT DO NOTHING",
+            values![block.id, block.first_at.micros(), last_at.micros(), block.lines, block.code, holds],
         )
-        .expect(1)
     }
 
     /// The oldest rows that wait for their seal, each with its code.
@@ -120,15 +125,27 @@ impl Store {
 
     /// Every event, oldest first; without what identifies a person where it is sealed.
     pub async fn audit_trail(&self) -> Result<Vec<StoredEvent>, Fault> {
+        // Those that wait first: an event that is sealed in between is found twice rather than never, and told once.
         let mut events = self.waiting_between(Timestamp(0), Timestamp(i64::MAX)).await?;
-        let mut after = 0;
+        let waiting: HashSet<String> = events.iter().map(|event| event.id.clone()).collect();
+        let (mut sealed, mut after) = (HashSet::new(), 0);
         loop {
             let seals = self.seals_after(after, 64).await?;
             let Some(last) = seals.last() else { break };
             after = last.number;
             let lines = seals.iter().flat_map(|seal| seal.events.lines());
-            events.extend(lines.filter_map(|line| StoredEvent::parse(line).map(|(event, _)| event)));
+            for (event, _) in lines.filter_map(StoredEvent::parse) {
+                if waiting.contains(&event.id) {
+                    sealed.insert(event.id.clone());
+                }
+                events.push(event);
+            }
         }
+        let mut number = 0;
+        events.retain(|event| {
+            number += 1;
+            number > waiting.len() || !sealed.contains(&event.id)
+        });
         events.sort_by_key(|event| event.at);
         Ok(events)
     }

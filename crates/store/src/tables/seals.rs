@@ -1,12 +1,13 @@
 //! The chain of the audit: seals, the keys of the people in them, and the checkpoints that sign them.
 
 use model::audit::RequestId;
-use model::audit::chain::{Entry, Hash, Head, Seal};
+use model::audit::chain::{Entry, Hash, Head, Link, Seal};
 use model::{Timestamp, UserId};
 
 use std::collections::HashSet;
 
 use super::audit::around;
+use super::changes::{Mark, change_is_there};
 use super::{damaged, with_one_for_each};
 use crate::{Fault, Row, Statement, Store, values};
 
@@ -131,14 +132,26 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the version that was read.
-    pub fn update_audit_memory(&self, read: i64, (head, signed): (i64, i64), remembered: Vec<u8>) -> Statement {
-        self.bound(
+    /// Guarded by the version that was read, and by a row of the change feed: a database that went back lacks it.
+    pub fn update_audit_memory(
+        &self,
+        read: i64,
+        (head, signed): (i64, i64),
+        remembered: Vec<u8>,
+        behind: Option<&Mark>,
+    ) -> Statement {
+        const UPDATE: &str = "UPDATE audit_memory SET version = version + 1, head = $3, signed = $4, remembered = $5 \
+                              WHERE instance = $1 AND version = $2";
+        const UPDATE_BEHIND: &str = concat!(
             "UPDATE audit_memory SET version = version + 1, head = $3, signed = $4, remembered = $5 \
-             WHERE instance = $1 AND version = $2",
-            values![read, head, signed, remembered],
-        )
-        .expect(1)
+             WHERE instance = $1 AND version = $2 AND ",
+            change_is_there!("$6", "$7")
+        );
+        let update = match behind.map(Mark::key) {
+            None => self.bound(UPDATE, values![read, head, signed, remembered]),
+            Some((number, id)) => self.bound(UPDATE_BEHIND, values![read, head, signed, remembered, number, id]),
+        };
+        update.expect(1)
     }
 
     /// Guarded by the version that was read.
@@ -150,6 +163,13 @@ impl Store {
     pub async fn audit_secret(&self) -> Result<Option<Vec<u8>>, Fault> {
         let sql = "SELECT secret FROM audit_memory WHERE instance = $1";
         Ok(self.row(sql, vec![]).await?.map(|row| row.bytes(0)).transpose()?)
+    }
+
+    /// Whether a seal has this number and this hash.
+    pub async fn has_seal(&self, link: Link) -> Result<bool, Fault> {
+        let sql = "SELECT hash FROM audit_seals WHERE instance = $1 AND number = $2";
+        let row = self.row(sql, values![link.seal]).await?;
+        Ok(row.map(|row| row.text(0)).transpose()?.and_then(|hash| Hash::parse(&hash)) == Some(link.hash))
     }
 
     /// Of these ids of rows and blocks, those that are in seals already.
