@@ -9,23 +9,25 @@ mod list;
 mod notebook;
 mod people;
 mod publishing;
+mod refusals;
 mod retention;
 mod sealer;
 mod seam;
 
-use model::audit::{AuditEvent, AuditKind, AuditOutcome};
+use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome};
 use model::{Dice, Timestamp};
 use store::Statement;
 
 pub(crate) use self::attest::AuditedStore;
-pub(crate) use self::book::events_of;
 pub use self::book::{Book, BookEvent, Pages, Span, Verdict, sealed_trail};
+pub(crate) use self::book::{events_of, folds_of};
 pub use self::export::{Export, Format};
 pub use self::list::{Listed, Place, Wanted};
 pub(crate) use self::notebook::Notebook;
 pub use self::people::Known;
 pub(crate) use self::publishing::Noticeboard;
 pub use self::publishing::PublishedCheckpoint;
+pub(crate) use self::retention::Keeping;
 pub(crate) use self::sealer::Sealer;
 
 /// Writes events into the batch of the change that they tell of.
@@ -54,6 +56,7 @@ impl<'a> Trail<'a> {
 /// An event that the house causes itself: no visitor.
 pub(crate) fn house_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
     AuditEvent {
+        asker: Asker::Authenticated,
         at,
         kind,
         outcome: AuditOutcome::Done,

@@ -236,7 +236,7 @@ impl Instance {
             self.follow_in_turn(&mut progress, now).await?;
         }
         if let Place::At(mark) = &progress.place {
-            self.sealer.note_change(mark);
+            self.sealers().iter().for_each(|sealer| sealer.note_change(mark));
         }
         Ok(())
     }
@@ -351,7 +351,7 @@ impl Instance {
         self.meters.database_rewinds.add(1);
         self.following.rewound.store(true, Ordering::Release);
         let detail = serde_json::json!({ "known": known, "found": found });
-        if let Err(fault) = self.audit.put(&house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
+        if let Err(fault) = self.audit.put(house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
             tracing::error!(fault = fault.causes(), instance = %self.name, "the audit does not hold that the database went back");
         }
     }
@@ -372,8 +372,10 @@ impl Instance {
         let mut moment = Moment { now, dice: &mut *dice };
         // Boxed, as a round is part of every change, and this is rare.
         let (memory, mark) = Box::pin(Memory::load(&self.store, &self.master, &mut moment)).await?;
-        self.sealer.database_went_back();
-        self.sealer.reload_key(&self.master).await?;
+        for sealer in self.sealers() {
+            sealer.database_went_back();
+            sealer.reload_key(&self.master).await?;
+        }
         let old = self.memory.swap(Arc::new(memory));
         progress.unapplied.clear();
         progress.place = Place::At(mark);
@@ -391,7 +393,9 @@ impl Instance {
             ChangeKind::Register => self.reload_application(change.subject).await?,
             ChangeKind::Keys => {
                 memory.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
-                self.sealer.reload_key(&self.master).await?;
+                for sealer in self.sealers() {
+                    sealer.reload_key(&self.master).await?;
+                }
             }
             ChangeKind::RootSecret => {
                 memory.secret.store(Arc::new(RootSecret::load(&self.store, &self.master).await?));

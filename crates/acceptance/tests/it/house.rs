@@ -25,6 +25,7 @@ mod new_passwords;
 mod pages;
 mod profile;
 mod reference_tokens;
+mod refusals_chain;
 mod requests;
 mod rotation;
 mod sessions;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use model::audit::chain::Chain;
 use model::audit::{AnsweredCall, AuditEvent, Calls};
 use model::{Moment, Timestamp};
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use store::{Fault, Statement};
 use uuid::Uuid;
 
 use super::attest::AuditedStore;
+use super::refusals::Refusals;
 use super::sealer::{Sealer, Tried};
 use crate::meters::Fill;
 
@@ -20,9 +22,15 @@ const MOST_WAITING: usize = 16 * 1024 * 1024;
 /// others (refusals, client-credentials tokens) wait for their seal as a block.
 #[derive(Default)]
 pub(crate) struct Notebook {
-    notes: Mutex<Page>,
+    notes: Lines,
     calls: Mutex<VecDeque<CallsPage>>,
+    /// What strangers were refused has a share of its own: it never takes the room of the others.
+    pub(crate) refusals: Refusals,
 }
+
+/// Lines on their way into blocks.
+#[derive(Default)]
+pub(super) struct Lines(Mutex<Page>);
 
 /// Calls that one seal holds at most, in bytes of text, about: they are hashed, copied and written as one, so that what a
 /// full seal takes on its way is several times as much. A little less than what a text that doubles comes to.
@@ -76,12 +84,12 @@ impl Page {
     }
 }
 
-impl Notebook {
-    /// What cannot be told of is not answered: a full notebook is a fault.
-    pub(crate) fn put(&self, event: &AuditEvent) -> Result<(), Fault> {
-        let mut page = self.notes.lock();
-        if page.waiting() > MOST_WAITING {
-            return Err(Fault::unavailable("the audit cannot be written"));
+impl Lines {
+    /// `false`: there is no room, with so many bytes at most.
+    pub(super) fn put(&self, event: &AuditEvent, most: usize) -> bool {
+        let mut page = self.0.lock();
+        if page.waiting() > most {
+            return false;
         }
         if page.lines.is_empty() {
             page.first_at = event.at;
@@ -89,7 +97,41 @@ impl Notebook {
         page.last_at = page.last_at.max(event.at);
         event.write_line(&mut page.lines);
         page.lines.push(b'\n');
-        Ok(())
+        true
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.0.lock().waiting()
+    }
+
+    /// Blocks stay here until a commit is known to have written them. The caller writes alone.
+    pub(super) async fn write_down(&self, store: &AuditedStore, moment: &mut Moment<'_>) -> Result<(), Fault> {
+        self.0.lock().cut(moment);
+        loop {
+            let batch: Vec<Statement> = {
+                let page = self.0.lock();
+                let some = page.blocks.iter().take(BLOCKS_AT_ONCE);
+                some.map(|block| store.insert_block(block.id, block.times, &block.lines)).collect()
+            };
+            let written = batch.len();
+            if written == 0 {
+                return Ok(());
+            }
+            let _nothing_is_guarded = store.commit(batch.into()).await?;
+            self.0.lock().blocks.drain(..written);
+        }
+    }
+}
+
+impl Notebook {
+    /// What cannot be told of is not answered: a full notebook is a fault. Refusals of strangers are always answered.
+    pub(crate) fn put(&self, event: AuditEvent) -> Result<(), Fault> {
+        if event.chain() == Chain::Refusals {
+            self.refusals.put(event);
+            return Ok(());
+        }
+        let has_room = self.notes.put(&event, MOST_WAITING);
+        if has_room { Ok(()) } else { Err(Fault::unavailable("the audit cannot be written")) }
     }
 
     /// As [`Self::put`], for what is put here most often.
@@ -126,25 +168,12 @@ impl Notebook {
     /// What waits, in bytes of text.
     pub(crate) fn fill(&self) -> Fill {
         let calls: usize = self.calls.lock().iter().map(|page| page.calls.bytes()).sum();
-        Fill { waiting: self.notes.lock().waiting() + calls, most: MOST_WAITING }
+        Fill { waiting: self.notes.waiting() + calls, most: MOST_WAITING }
     }
 
-    /// Blocks stay here until a commit is known to have written them. The caller writes alone.
+    /// What was noted since the last beat goes to where it waits for its seal.
     pub(crate) async fn write_down(&self, store: &AuditedStore, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        self.notes.lock().cut(moment);
-        loop {
-            let batch: Vec<Statement> = {
-                let page = self.notes.lock();
-                let some = page.blocks.iter().take(BLOCKS_AT_ONCE);
-                some.map(|block| store.insert_block(block.id, block.times, &block.lines)).collect()
-            };
-            let written = batch.len();
-            if written == 0 {
-                return Ok(());
-            }
-            let _nothing_is_guarded = store.commit(batch.into()).await?;
-            self.notes.lock().blocks.drain(..written);
-        }
+        self.notes.write_down(store, moment).await
     }
 }
 
@@ -166,7 +195,7 @@ fn pieces(lines: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use model::audit::{AuditKind, RequestId, Visitor};
+    use model::audit::{Asker, AuditKind, RequestId, Visitor};
     use model::why::Unreadable;
 
     use super::super::house_event;
@@ -181,11 +210,11 @@ mod tests {
         };
         let notebook = Notebook::default();
         let refusal = Unreadable { cause: "malformed", problem: "x" };
-        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, &refusal)
+        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, (Asker::Authenticated, &refusal))
             .detail(&serde_json::json!({ "path": "/a\nb" }));
-        notebook.put(&event).expect("there is room");
-        notebook.put(&event).expect("there is room");
-        let text = String::from_utf8(notebook.notes.lock().lines.clone()).expect("JSON is UTF-8");
+        notebook.put(event.clone()).expect("there is room");
+        notebook.put(event).expect("there is room");
+        let text = String::from_utf8(notebook.notes.0.lock().lines.clone()).expect("JSON is UTF-8");
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
         assert_eq!(lines.len(), 2);
@@ -207,8 +236,8 @@ mod tests {
     #[test]
     fn a_full_notebook_refuses_instead_of_losing() {
         let notebook = Notebook::default();
-        notebook.notes.lock().lines = vec![b' '; MOST_WAITING + 1];
-        let refused = notebook.put(&house_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
+        notebook.notes.0.lock().lines = vec![b' '; MOST_WAITING + 1];
+        let refused = notebook.put(house_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Sealer {
     /// One at a time in this process: who comes second would only have to look again.
     sealing: tokio::sync::Mutex<()>,
     /// Breaks of the chain by cause, and events that are not vouched for by doubt.
-    pub(super) alarms: Box<Tally>,
+    pub(super) alarms: Arc<Tally>,
     /// Where checkpoints are announced, by the name of the instance.
     board: Option<(String, Arc<Noticeboard>)>,
 }
@@ -129,7 +129,7 @@ impl Sealer {
             state: Mutex::new(state),
             mark: Mutex::default(),
             sealing: tokio::sync::Mutex::default(),
-            alarms: Box::default(),
+            alarms: Arc::default(),
             board: None,
         })
     }
@@ -140,9 +140,19 @@ impl Sealer {
         Self { board: Some((name, board)), ..self }
     }
 
+    /// Counts its alarms where those of another chain are counted.
+    #[must_use]
+    pub(crate) fn alarming_with(self, other: &Self) -> Self {
+        for (name, count) in self.alarms.read() {
+            (0..count).for_each(|_| other.alarms.add(name));
+        }
+        Self { alarms: Arc::clone(&other.alarms), ..self }
+    }
+
     pub(super) fn announce(&self, signed: Link, seal: model::audit::chain::Hash, jws: String) {
         if let Some((name, board)) = &self.board {
-            board.put(PublishedCheckpoint { instance: name.clone(), seal: signed.seal, hash: seal, jws });
+            let chain = self.store.chain();
+            board.put(PublishedCheckpoint { instance: name.clone(), chain, seal: signed.seal, hash: seal, jws });
         }
     }
 
@@ -227,9 +237,9 @@ impl Sealer {
             }
             // At the time of the first try, so that another one behind the same head is the same seal.
             let at = last.map_or(now, |last| last.at);
-            let (instance, calls) = (*self.store.instance(), Arc::clone(calls));
-            let seal = aside(move || Seal::of_calls(instance, &ready.head, at, &calls)).await?;
-            let sealed = Link { seal: seal.number, hash: seal.actual_hash(instance) };
+            let (chain, calls) = (self.store.chain_id(), Arc::clone(calls));
+            let seal = aside(move || Seal::of_calls(chain, &ready.head, at, &calls)).await?;
+            let sealed = Link { seal: seal.number, hash: seal.actual_hash(chain) };
             *tried.lock() = Some(Tried { at, seal: sealed });
             let batch = vec![self.store.insert_seal(seal, None), self.remember(&ready, sealed)];
             if self.commit(batch.into(), now).await? == Outcome::Committed {
@@ -248,7 +258,7 @@ impl Sealer {
             return Ok(Attempt::NothingWaits);
         }
         let ready = self.ready(moment.now).await?;
-        let (instance, now) = (*self.store.instance(), moment.now);
+        let (chain, now) = (self.store.chain_id(), moment.now);
         let taken: Vec<&str> = rows.iter().map(|(event, _)| event.id.as_str()).collect();
         let ids: Vec<&str> = taken.iter().copied().chain(blocks.iter().map(|block| block.id.as_str())).collect();
         let span = ids.iter().min().zip(ids.iter().max());
@@ -263,11 +273,11 @@ impl Sealer {
         let seed = moment.dice.secret();
         let head = ready.head;
         let seal = aside(move || {
-            let (events, people) = take_out(instance, events, &keys, &seed);
-            (Seal::new(instance, &head, now, events, people), keys)
+            let (events, people) = take_out(chain.instance, events, &keys, &seed);
+            (Seal::new(chain, &head, now, events, people), keys)
         });
         let (seal, keys) = seal.await?;
-        let sealed = Link { seal: seal.number, hash: seal.actual_hash(instance) };
+        let sealed = Link { seal: seal.number, hash: seal.actual_hash(chain) };
         // The new seal first: who comes second learns it before anything else is done.
         let span = span.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
         let mut batch = Batch::from(vec![self.store.insert_seal(seal, span), self.remember(&ready, sealed)]);

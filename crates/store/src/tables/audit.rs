@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use model::audit::chain::{Chain, ChainId};
+use model::audit::folding::may_hold;
 use model::audit::{RequestId, StoredEvent};
 use model::{InstanceId, Timestamp};
 use uuid::Uuid;
@@ -81,8 +83,11 @@ impl Store {
         )
     }
 
-    /// The oldest rows that wait for their seal, each with its code.
+    /// The oldest rows that wait for their seal, each with its code. They tell of changes: a refusal of a stranger is none.
     pub async fn unsealed_events(&self, limit: u32) -> Result<Vec<(StoredEvent, Option<String>)>, Fault> {
+        if self.chain() != Chain::Main {
+            return Ok(Vec::new());
+        }
         let sql = select_events!("WHERE instance = $1 ORDER BY id LIMIT $2");
         self.rows(sql, values![limit]).await?.iter().map(|row| Ok((read(row)?, row.opt_text(17)?))).collect()
     }
@@ -123,7 +128,15 @@ impl Store {
         Ok(events)
     }
 
-    /// Every event, oldest first; without what identifies a person where it is sealed.
+    /// Events that wait and may be the record of refusals with that of a request among them.
+    pub async fn waiting_folds(&self, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
+        let (from, until) = around(request);
+        let mut events = self.waiting_between(from, until).await?;
+        events.retain(|event| may_hold(event, request));
+        Ok(events)
+    }
+
+    /// Every event of the chain, oldest first; without what identifies a person where it is sealed.
     pub async fn audit_trail(&self) -> Result<Vec<StoredEvent>, Fault> {
         // Those that wait first: an event that is sealed in between is found twice rather than never, and told once.
         let mut events = self.waiting_between(Timestamp(0), Timestamp(i64::MAX)).await?;
@@ -156,8 +169,10 @@ impl Store {
         let blocks = "SELECT id, first_at, events FROM audit_blocks \
                       WHERE instance = $1 AND id >= $2 AND id < $3 ORDER BY id";
         let bounds = || values![least_id(from), least_id(until)];
-        let mut events: Vec<StoredEvent> =
-            self.rows(rows, bounds()).await?.iter().map(read).collect::<Result<_, Fault>>()?;
+        let mut events: Vec<StoredEvent> = match self.chain() {
+            Chain::Main => self.rows(rows, bounds()).await?.iter().map(read).collect::<Result<_, Fault>>()?,
+            Chain::Refusals => Vec::new(),
+        };
         for block in self.rows(blocks, bounds()).await? {
             events.extend(lines_of(&block.text(0)?, block.time(1)?, &block.text(2)?));
         }
@@ -189,12 +204,17 @@ pub(super) fn around(request: RequestId) -> (Timestamp, Timestamp) {
 }
 
 impl Database {
-    /// Instances with events that wait for their seal. A look at the oldest: what waits behind very many others is seen
-    /// once those are sealed.
-    pub async fn instances_with_unsealed_events(&self) -> Result<Vec<InstanceId>, Fault> {
-        let sql = "SELECT instance FROM (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \
-                   UNION SELECT instance FROM audit_blocks";
-        Ok(self.query(sql, vec![]).await?.iter().filter_map(|row| row.uuid(0).ok().map(InstanceId)).collect())
+    /// Chains with events that wait for their seal. A look at the oldest: what waits behind very many others is seen once
+    /// those are sealed.
+    pub async fn chains_with_unsealed_events(&self) -> Result<Vec<ChainId>, Fault> {
+        let sql = "SELECT instance, 'main' FROM \
+                   (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \
+                   UNION SELECT instance, 'main' FROM audit_blocks UNION SELECT instance, 'refusals' FROM refusal_blocks";
+        let read = |row: &Row| {
+            let instance = InstanceId(row.uuid(0).ok()?);
+            Some(ChainId { instance, chain: Chain::parse(&row.text(1).ok()?)? })
+        };
+        Ok(self.query(sql, vec![]).await?.iter().filter_map(read).collect())
     }
 }
 

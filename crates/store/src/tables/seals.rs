@@ -241,6 +241,15 @@ impl Store {
         self.rows(sql, values![from.micros(), until.micros(), holds]).await?.iter().map(read).collect()
     }
 
+    /// Seals with records of several refusals, written when that of a request would be.
+    pub async fn seals_with_folds(&self, request: RequestId) -> Result<Vec<Seal>, Fault> {
+        let (from, until) = around(request);
+        let sql = select_seals!(
+            "last_at >= $2 AND first_at < $3 AND events LIKE '%\"detail\":{\"first_at\":%' ORDER BY number LIMIT 64"
+        );
+        self.rows(sql, values![from.micros(), until.micros()]).await?.iter().map(read).collect()
+    }
+
     /// The keys of these people; `None` for those that were erased.
     pub async fn audit_people(&self, users: &[UserId]) -> Result<Vec<(UserId, Option<Vec<u8>>)>, Fault> {
         const START: &str = "SELECT user_id, key FROM audit_people WHERE instance = $1 AND user_id IN ";
@@ -347,6 +356,29 @@ impl Store {
                    AND number < (SELECT MAX(number) FROM audit_seals WHERE instance = $1) ORDER BY number LIMIT $3";
         let rows = self.rows(sql, values![before.micros(), limit]).await?;
         rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?, row.int(2)?, row.int(3)?))).collect()
+    }
+
+    /// The oldest seals that are to go so that what is left takes no more than so many bytes, as [`Self::old_seals`] tells
+    /// them.
+    pub async fn seals_beyond(&self, bytes: i64, limit: u32) -> Result<Vec<(i64, String, i64, i64)>, Fault> {
+        let sql = "SELECT number, hash, events_count, bytes FROM audit_seals WHERE instance = $1 \
+                   AND number < (SELECT MAX(number) FROM audit_seals WHERE instance = $1) ORDER BY number LIMIT $2";
+        let size = "SELECT CAST(COALESCE(SUM(bytes + 512), 0) AS BIGINT) FROM audit_seals WHERE instance = $1";
+        let row = self.row(size, vec![]).await?.ok_or_else(|| damaged("an aggregate has one row"))?;
+        let mut beyond = row.int(0)? - bytes;
+        let mut old = Vec::new();
+        if beyond <= 0 {
+            return Ok(old);
+        }
+        for row in self.rows(sql, values![limit]).await? {
+            if beyond <= 0 {
+                break;
+            }
+            let seal = (row.int(0)?, row.text(1)?, row.int(2)?, row.int(3)?);
+            beyond -= seal.3 + 512;
+            old.push(seal);
+        }
+        Ok(old)
     }
 
     /// Deletes the seals up to a number, and leaves in their place the checkpoint that tells of it. Guarded by how many

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::audit::chain::{Hash, Head, Link, Seal};
+use model::audit::chain::{Chain, Hash, Head, Link, Seal};
 use model::audit::{AuditEvent, AuditKind, RequestId, StoredEvent, Visitor};
 use model::link::LinkPurpose;
 use model::two_step::RecoveryCode;
@@ -23,6 +23,8 @@ on_both! {
     what_is_remembered_is_read_with_the_chain_and_written_once
     what_is_sealed_is_found_by_its_id
     a_block_is_written_once_however_often_it_is_tried
+    chains_of_an_instance_are_apart
+    the_oldest_seals_go_until_the_others_fit
     old_seals_go_and_a_checkpoint_stays_in_their_place
     a_person_has_one_key_until_it_is_erased
     a_checkpoint_key_is_replaced_by_one_of_two
@@ -86,8 +88,8 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
     assert_eq!(store.commit(batch.into()).await.expect("no fault"), Outcome::Committed);
     let block = WaitingBlock { id: id(999).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
     done(store, store.insert_audit_block(block.clone(), LATER)).await;
-    let waiting = async || store.database().instances_with_unsealed_events().await.expect("no fault");
-    assert_eq!(waiting().await, [*store.instance()]);
+    let waiting = async || store.database().chains_with_unsealed_events().await.expect("no fault");
+    assert_eq!(waiting().await, [store.chain_id()]);
     assert_eq!(store.unsealed_events(10).await.expect("no fault").len(), 10);
     let events = store.unsealed_events(1000).await.expect("no fault");
     assert_eq!(events.len(), 300);
@@ -227,6 +229,43 @@ async fn what_is_sealed_is_found_by_its_id(place: Place) {
     assert!(sealed(store, &ids[4..]).await.is_empty());
     assert!(sealed(store, &[]).await.is_empty());
     assert!(sealed(&house.there, &ids).await.is_empty(), "of another instance");
+}
+
+async fn chains_of_an_instance_are_apart(place: Place) {
+    let house = house(&place).await;
+    let (main, refusals) = (&house.here, house.here.with_chain(Chain::Refusals));
+    chain(main).await;
+    assert_eq!(refusals.audit_head().await.expect("no fault"), Head::NONE);
+    let block = WaitingBlock { id: id(5).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
+    done(&refusals, refusals.insert_audit_block(block.clone(), LATER)).await;
+    assert!(main.unsealed_blocks(10).await.expect("no fault").is_empty());
+    let waiting = main.database().chains_with_unsealed_events().await.expect("no fault");
+    assert_eq!(waiting, [refusals.chain_id()]);
+    assert_ne!(refusals.chain_id(), main.chain_id());
+    assert_eq!(refusals.audit_trail().await.expect("no fault").len(), 1);
+
+    let row = |secret| MemoryRow { secret, version: 0, head: 0, signed: 0, remembered: vec![1] };
+    done(main, main.insert_audit_memory(row(vec![7]))).await;
+    done(&refusals, refusals.insert_audit_memory(row(vec![8]))).await;
+    assert_eq!(main.audit_secret().await.expect("no fault"), Some(vec![7]));
+    assert_eq!(refusals.audit_secret().await.expect("no fault"), Some(vec![8]));
+    done(&refusals, refusals.insert_checkpoint(1, NOW, "theirs")).await;
+    assert!(main.newest_checkpoint().await.expect("no fault").is_none());
+}
+
+async fn the_oldest_seals_go_until_the_others_fit(place: Place) {
+    let house = house(&place).await;
+    let store = house.here.with_chain(Chain::Refusals);
+    let seals = chain(&store).await;
+    let sizes: Vec<i64> = seals.iter().map(|seal| seal.bytes() + 512).collect();
+    let beyond = async |bytes| {
+        let old = store.seals_beyond(bytes, 10).await.expect("no fault");
+        old.iter().map(|(number, ..)| *number).collect::<Vec<_>>()
+    };
+    assert!(beyond(sizes.iter().sum()).await.is_empty(), "they fit");
+    assert_eq!(beyond(sizes[1] + sizes[2]).await, [1]);
+    assert_eq!(beyond(sizes[1]).await, [1, 2]);
+    assert_eq!(beyond(0).await, [1, 2], "never the newest");
 }
 
 async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
