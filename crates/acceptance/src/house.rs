@@ -52,6 +52,14 @@ pub struct AuditRow {
     pub columns: Vec<String>,
 }
 
+impl AuditRow {
+    /// How many events it stands for: a record may tell of many refusals.
+    pub fn times(&self) -> u64 {
+        let detail = self.columns.last().and_then(|detail| serde_json::from_str::<Value>(detail).ok());
+        detail.and_then(|detail| detail["folded"].as_u64()).unwrap_or(1)
+    }
+}
+
 fn usual_key() -> MasterKey {
     MasterKey::new(&MASTER_KEY)
 }

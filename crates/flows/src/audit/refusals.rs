@@ -66,10 +66,13 @@ impl Refusals {
         if self.is_held_back() {
             return Ok(());
         }
-        let due = self.bounds.lock().folding.due(moment.now, is_last);
-        for record in due {
-            // They are as few as there are folds: the bound on what waits is on what comes in.
-            let _there_is_room = self.lines.put(&record, usize::MAX);
+        // While nothing can be written they go on counting.
+        if is_last || self.lines.waiting() <= MAX_WAITING {
+            let due = self.bounds.lock().folding.due(moment.now, is_last);
+            for record in due {
+                // They are as few as there are folds: the bound on what waits is on what comes in.
+                let _there_is_room = self.lines.put(&record, usize::MAX);
+            }
         }
         self.lines.write_down(store, moment).await
     }

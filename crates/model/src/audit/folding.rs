@@ -46,10 +46,12 @@ struct Bucket(i64);
 impl Bucket {
     fn take(&mut self, rate: &Rate, now: Timestamp) -> bool {
         let interval = 60_000_000 / rate.a_minute;
-        let full_at = self.0.max(now.micros()) + interval;
-        let has_room = full_at - now.micros() <= interval * rate.at_once;
+        // No further ahead than an empty bucket's: the clock may have been put back.
+        let empty = now.micros() + interval * rate.at_once;
+        self.0 = self.0.clamp(now.micros(), empty);
+        let has_room = self.0 + interval <= empty;
         if has_room {
-            self.0 = full_at;
+            self.0 += interval;
         }
         has_room
     }
@@ -347,6 +349,8 @@ mod tests {
         assert_eq!(whole(&mut folding, storm(0)), 40);
         assert_eq!(whole(&mut folding, storm(60_000_000)), 20);
         assert_eq!(whole(&mut folding, [refusal([198, 51, 100, 1], 1, 60_000_000)]), 1, "others have their own");
+        assert_eq!(whole(&mut folding, storm(-86_400_000_000)), 0, "the clock was put back by a day");
+        assert_eq!(whole(&mut folding, storm(-86_340_000_000)), 20, "and it fills again");
     }
 
     #[test]
@@ -369,7 +373,7 @@ mod tests {
     #[test]
     fn what_is_folded_is_one_record_a_minute_that_says_how_many() {
         let mut folding = Folding::default();
-        whole(&mut folding, (0..140).map(|number| refusal([192, 0, 2, 7], number, 1000 * number as i64)));
+        whole(&mut folding, (0..140_u8).map(|number| refusal([192, 0, 2, 7], number.into(), 1000 * i64::from(number))));
         assert!(folding.due(Timestamp(START + 60_000_000), false).is_empty(), "its minute is not over");
         let inside = RequestId::new(Timestamp(START + 90_000), 1, 90);
         assert_eq!(folding.holding(inside).len(), 1);

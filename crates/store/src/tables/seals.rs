@@ -244,9 +244,8 @@ impl Store {
     /// Seals with records of several refusals, written when that of a request would be.
     pub async fn seals_with_folds(&self, request: RequestId) -> Result<Vec<Seal>, Fault> {
         let (from, until) = around(request);
-        let sql = select_seals!(
-            "last_at >= $2 AND first_at < $3 AND events LIKE '%\"detail\":{\"first_at\":%' ORDER BY number LIMIT 64"
-        );
+        let sql =
+            select_seals!("last_at >= $2 AND first_at < $3 AND events LIKE '%\"folded\":%' ORDER BY number LIMIT 64");
         self.rows(sql, values![from.micros(), until.micros()]).await?.iter().map(read).collect()
     }
 
