@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::guard::{Killed, TokenEnd};
 use model::legacy::LegacyRefusal;
 use model::seat::{
@@ -374,10 +374,10 @@ impl BelievedInstance {
         (now, visitor): (Timestamp, &Visitor),
     ) -> Result<(), Fault> {
         self.meters.sessions_refused.add(no_seat.cause());
-        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, &no_seat)
+        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, (Asker::Authenticated, &no_seat))
             .user(calling.user.id)
             .application(calling.application_uri);
-        self.audit.put(&event)
+        self.audit.put(event)
     }
 }
 
@@ -426,7 +426,10 @@ impl Instance {
         let memory = self.unchecked_memory();
         let (sessions, events, calls, proven, used, legacy) = tokio::join!(
             self.flush_some_sessions(&memory, now, most),
-            self.audit.write_down(&self.store, moment),
+            async {
+                let main = self.audit.write_down(&self.store, moment).await;
+                main.and(self.audit.refusals.write_down(self.refusals.store(), false, moment).await)
+            },
             self.seal_calls(now),
             memory.proven.flush(&self.store),
             memory.used.flush(&self.store, now),
@@ -448,6 +451,7 @@ impl Instance {
     pub(crate) async fn flush_all(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
         self.flush(moment).await?;
+        self.audit.refusals.write_down(self.refusals.store(), true, moment).await?;
         let memory = self.unchecked_memory();
         while memory.used.flush(&self.store, moment.now).await? {}
         Ok(())

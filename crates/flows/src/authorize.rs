@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::authorization::{CODE_LIFETIME, IssuedCode};
 pub use model::authorize::TargetRefusal;
 use model::authorize::{AuthorizeRefusal, Grantable, Sent, SignedIn, Step, check, next_step};
@@ -241,13 +241,14 @@ impl BelievedInstance {
         target: &Target,
         refusal: &AuthorizeRefusal,
     ) -> Result<Next, Fault> {
-        let kind = match refusal {
-            AuthorizeRefusal::ConsentRefused { .. } => AuditKind::Consent,
-            _ => AuditKind::Authorize,
+        // Everything else is asked before anybody has to be signed in.
+        let (kind, asker) = match refusal {
+            AuthorizeRefusal::ConsentRefused { .. } => (AuditKind::Consent, Asker::Authenticated),
+            _ => (AuditKind::Authorize, Asker::Stranger),
         };
-        let event =
-            AuditEvent::refused(moment.now, kind, visitor, refusal).application(target.application.uri.as_str());
-        self.audit.put(&event)?;
+        let event = AuditEvent::refused(moment.now, kind, visitor, (asker, refusal))
+            .application(target.application.uri.as_str());
+        self.audit.put(event)?;
         // The application sees no header of a redirect: the reference goes along in what its developer reads.
         let description = format!("{} (reference {})", refusal.description(), visitor.request);
         let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
@@ -268,9 +269,9 @@ impl BelievedInstance {
         client_id: Option<&ClientId>,
         refusal: TargetRefusal,
     ) -> Result<TargetRefusal, Fault> {
-        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, &refusal);
+        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, (Asker::Stranger, &refusal));
         event.application = client_id.map(|id| id.as_str().to_owned());
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(refusal)
     }
 }

@@ -231,14 +231,20 @@ impl Instance {
     }
 
     /// Looks, now, whether the database is the one that memory knows: for who is about to write behind what was read before.
-    /// If it is another one, memory is read anew.
+    /// If it is another one, memory is read anew. What the sealer commits is guarded by what was seen here.
     pub(crate) async fn expect_known_database(&self, now: Timestamp) -> Result<(), Fault> {
         let mut progress = self.following.progress.lock().await;
         let is_known = match &progress.place {
             Place::At(mark) => !self.following.in_doubt.load(Ordering::Acquire) && self.store.has_change(mark).await?,
             Place::Lost { .. } => false,
         };
-        if is_known { Ok(()) } else { self.follow_in_turn(&mut progress, now).await }
+        if !is_known {
+            self.follow_in_turn(&mut progress, now).await?;
+        }
+        if let Place::At(mark) = &progress.place {
+            self.sealers().iter().for_each(|sealer| sealer.note_change(mark));
+        }
+        Ok(())
     }
 
     /// One round. A change that cannot be applied stops no later one; it leaves memory behind until it can be.
@@ -376,7 +382,7 @@ impl Instance {
         self.meters.database_rewinds.add(1);
         self.following.rewound.store(true, Ordering::Release);
         let detail = serde_json::json!({ "known": known, "found": found });
-        if let Err(fault) = self.audit.put(&house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
+        if let Err(fault) = self.audit.put(house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
             tracing::error!(fault = fault.causes(), instance = %self.name, "the audit does not hold that the database went back");
         }
     }
@@ -397,8 +403,10 @@ impl Instance {
         let mut moment = Moment { now, dice: &mut *dice };
         // Boxed, as a round is part of every change, and this is rare.
         let (memory, mark) = Box::pin(Memory::load(&self.store, &self.master, &mut moment)).await?;
-        self.sealer.database_went_back();
-        self.sealer.reload_key(&self.master).await?;
+        for sealer in self.sealers() {
+            sealer.database_went_back();
+            sealer.reload_key(&self.master).await?;
+        }
         let old = self.replace_memory(memory);
         progress.unapplied.clear();
         progress.place = Place::At(mark);
@@ -416,7 +424,9 @@ impl Instance {
             ChangeKind::Register => self.reload_application(change.subject).await?,
             ChangeKind::Keys => {
                 memory.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
-                self.sealer.reload_key(&self.master).await?;
+                for sealer in self.sealers() {
+                    sealer.reload_key(&self.master).await?;
+                }
             }
             ChangeKind::RootSecret => {
                 memory.secret.store(Arc::new(RootSecret::load(&self.store, &self.master).await?));

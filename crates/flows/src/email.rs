@@ -1,7 +1,7 @@
 //! A person changes the e-mail address that the house knows them by. Both addresses are asked by letter, and the change
 //! happens when both have said yes.
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::email_change::{ANSWER_LIFE, MOST_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
 pub use model::email_change::{EmailChange, EmailRefusal, Side};
 use model::link::LinkCode;
@@ -126,8 +126,8 @@ impl BelievedInstance {
         visitor: &Visitor,
         (browser, refusal): (&Browser, EmailRefusal),
     ) -> Answer<T, EmailRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::EmailChange, visitor, &refusal);
-        self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
+        let event = AuditEvent::refused(now, AuditKind::EmailChange, visitor, (Asker::Authenticated, &refusal));
+        self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }
 

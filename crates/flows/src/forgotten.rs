@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::fair::{Receiver, Sender, channel};
 use model::link::{LinkLife, LinkPurpose, MOST_RESETS, ResetUnsent};
 use model::mail::EmailAddress;
@@ -95,9 +95,9 @@ impl Instance {
         user: Option<&User>,
         unsent: ResetUnsent,
     ) -> Result<(), Fault> {
-        let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, visitor, &unsent);
+        let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, visitor, (Asker::Stranger, &unsent));
         event.user = user.map(|user| user.id);
-        self.audit.put(&event)
+        self.audit.put(event)
     }
 
     async fn by_login(&self, login: Option<Login>) -> Result<Option<User>, Fault> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::application::PROTOCOL_SCOPES;
-use model::audit::{AnsweredCall, AuditEvent, AuditKind, AuditOutcome, Visitor};
+use model::audit::{AnsweredCall, Asker, AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::{AccessToken, Holder, user_info};
 use model::domain::Permissions;
 pub use model::guard::{GuardRefusal, TokenRefusal};
@@ -195,8 +195,9 @@ impl BelievedInstance {
         };
         match answer {
             Err(refusal) => {
-                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, &refusal);
-                self.audit.put(&event)?;
+                let asker = refusal.asker();
+                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, (asker, &refusal));
+                self.audit.put(event)?;
                 Ok(Err(refusal))
             }
             Ok(standing) => {
@@ -227,9 +228,10 @@ impl Instance {
             });
         }
         let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
-        if let Some(refusal) = call.refused {
+        if let Some((asker, refusal)) = call.refused {
             self.meters.calls_refused.add(refusal.cause());
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
+            event.asker = asker;
         }
         if let Some(caller) = call.caller {
             event = event.application(caller.application.uri.as_str()).user(caller.user.id).session(caller.session);
@@ -237,10 +239,10 @@ impl Instance {
         let detail = CallDetail { method: call.method, path, status: call.status };
         let detail = match call.refused {
             None => serde_json::to_string(&detail),
-            Some(refusal) => serde_json::to_string(&RefusedCallDetail { call: detail, why: refusal.details() }),
+            Some((_, refusal)) => serde_json::to_string(&RefusedCallDetail { call: detail, why: refusal.details() }),
         };
         event.detail = Some(detail.expect("a call is strings and a number"));
-        self.audit.put(&event)
+        self.audit.put(event)
     }
 }
 
@@ -430,5 +432,5 @@ pub struct Call<'a> {
     pub path: &'a str,
     pub status: u16,
     pub caller: Option<&'a Caller>,
-    pub refused: Option<&'a dyn Refusal>,
+    pub refused: Option<(Asker, &'a dyn Refusal)>,
 }

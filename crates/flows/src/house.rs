@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::audit::chain::Chain;
 use model::fair::Receiver;
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
 use store::Database;
@@ -339,13 +340,14 @@ impl House {
         self.mind_the_database().await?;
         let now = self.world.now();
         let mut dice = self.world.dice();
-        let waiting = self.database.instances_with_unsealed_events().await?;
+        let waiting = self.database.chains_with_unsealed_events().await?;
         let mut worst = Ok(());
-        for instance in &self.instances {
-            if waiting.contains(instance.store.instance()) || instance.sealer.wants_to_sign(now) {
+        for (instance, chain) in self.instances.iter().flat_map(|instance| Chain::ALL.map(|chain| (instance, chain))) {
+            let sealer = instance.sealer_of(chain);
+            if waiting.contains(&sealer.store().chain_id()) || sealer.wants_to_sign(now) {
                 let sealed = async {
                     instance.expect_known_database(now).await?;
-                    instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await
+                    sealer.beat(&mut Moment { now, dice: &mut *dice }).await
                 };
                 worst = worst.and(sealed.await);
                 self.turns.take("seal");
@@ -375,11 +377,13 @@ impl House {
             if let Err(fault) = instance.flush_all(&mut moment).await {
                 tracing::error!(fault = fault.causes(), "the last timers and audit events were not written");
             }
-            if let Err(fault) = instance.sealer.finish(&mut moment).await {
-                tracing::error!(
-                    fault = fault.causes(),
-                    "the last audit events were not sealed; the next start does it"
-                );
+            for sealer in instance.sealers() {
+                if let Err(fault) = sealer.finish(&mut moment).await {
+                    tracing::error!(
+                        fault = fault.causes(),
+                        "the last audit events were not sealed; the next start does it"
+                    );
+                }
             }
         }
         self.checkpoints.close();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::chain::Chain;
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::throttle::NETWORK_KNOWN_FOR;
 use model::why::Refusal;
 use model::{Dice, Moment, RootUrl, Timestamp};
@@ -16,7 +17,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::believed::BelievedInstance;
-use crate::audit::{AuditedStore, Notebook, Noticeboard, Sealer};
+use crate::audit::{AuditedStore, Keeping, Notebook, Noticeboard, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
 use crate::fault_log::FaultLog;
@@ -62,6 +63,8 @@ pub struct Instance {
     pub(crate) meters: Meters,
     pub(crate) audit: Notebook,
     pub(crate) sealer: Sealer,
+    /// Of the chain of what strangers were refused.
+    pub(crate) refusals: Sealer,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) image_decoder: Pool,
     pub(crate) rsa_signers: Pool,
@@ -108,6 +111,8 @@ impl Instance {
         let sealer = Box::pin(Sealer::open(&store, &shared.master, moment)).await?;
         let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
         let store = sealer.store().clone();
+        let refusals = Box::pin(Sealer::open(&store.with_chain(Chain::Refusals), &shared.master, moment)).await?;
+        let refusals = refusals.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints)).alarming_with(&sealer);
         let (memory, mark) = Box::pin(Memory::load(&store, &shared.master, moment)).await?;
         Ok(Self {
             relying_party: RelyingParty::new(&stored.name, &root),
@@ -127,6 +132,7 @@ impl Instance {
             meters: Meters::default(),
             audit: Notebook::default(),
             sealer,
+            refusals,
             passwords: Arc::new(shared.passwords.of(stored.id)),
             image_decoder: shared.image_decoder.of(stored.id),
             rsa_signers: shared.rsa_signers.of(stored.id),
@@ -163,7 +169,7 @@ impl Instance {
         visitor: &Visitor,
         (kind, refusal): (AuditKind, &dyn Refusal),
     ) -> Result<(), Fault> {
-        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, refusal))
+        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, refusal)))
     }
 
     /// What wants doing now and then: sweeping, forgetting.
@@ -186,9 +192,24 @@ impl Instance {
             self.store.sweep_known_networks(now.minus(NETWORK_KNOWN_FOR)),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
-        match settings.audit_retention_days {
-            Some(days) => self.sealer.prune(days, &mut Moment { now, dice }).await,
-            None => Ok(()),
+        let mut moment = Moment { now, dice };
+        if let Some(days) = settings.audit_retention_days {
+            self.sealer.prune(Keeping::Days(days), &mut moment).await?;
+        }
+        self.refusals.prune(Keeping::Days(settings.refusals_retention_days), &mut moment).await?;
+        let bytes = i64::from(settings.refusals_max_mib) * 1024 * 1024;
+        self.refusals.prune(Keeping::Bytes(bytes), &mut moment).await
+    }
+
+    /// The sealers of both chains.
+    pub(crate) const fn sealers(&self) -> [&Sealer; 2] {
+        [&self.sealer, &self.refusals]
+    }
+
+    pub(crate) const fn sealer_of(&self, chain: Chain) -> &Sealer {
+        match chain {
+            Chain::Main => &self.sealer,
+            Chain::Refusals => &self.refusals,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::claims::Epochs;
 use model::guard::GuardRefusal;
 use model::legacy::{Attempted, LegacyRefusal, LegacyScheme, check_application, check_open, check_person};
@@ -334,7 +334,7 @@ impl BelievedInstance {
             .user(user.id)
             .application(application.uri.as_str())
             .detail(&serde_json::json!({ "scheme": shown.scheme.as_str() }));
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Ok(user))
     }
 
@@ -346,12 +346,12 @@ impl BelievedInstance {
         visitor: &Visitor,
     ) -> Result<(), Fault> {
         let attempted = Attempted { scheme: shown.scheme, refusal: &away.refusal };
-        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, &attempted);
+        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, (Asker::Stranger, &attempted));
         event.user = away.user;
         let settings = self.settings();
         let named = shown.application.or(settings.default_legacy_application.as_deref());
         event.application = named.and_then(|uri| uri.parse::<ClientId>().ok()).map(|uri| uri.as_str().to_owned());
-        self.audit.put(&event)
+        self.audit.put(event)
     }
 
     fn erp_session(&self, named: Named) -> Presented<ErpSession> {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::link::{LinkCode, LinkLife, LinkPurpose, LinkSpent};
 use model::mail::{EmailAddress, Letter, Message};
 use model::user::Password;
@@ -196,7 +196,7 @@ impl Instance {
         visitor: &Visitor,
         kind: AuditKind,
     ) -> Answer<T, LinkRefusal> {
-        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, &LinkSpent))?;
+        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, &LinkSpent)))?;
         Ok(Err(LinkRefusal::Spent))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use model::application::MANAGE_SCOPE;
-use model::audit::{AuditEvent, AuditKind, AuditOutcome, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::ADMIN_API;
 use model::reference_token::{ReferenceToken, masked};
 use model::session::SignInTooOld;
@@ -95,8 +95,9 @@ impl Manager {
 
     /// Tells the audit of a change at a page that was refused before it began.
     pub fn tell_refused(&self, now: Timestamp, refusal: &impl Refusal) -> Result<(), Fault> {
-        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.visitor, refusal).user(self.user.id);
-        self.instance.audit.put(&event)
+        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.visitor, (Asker::Authenticated, refusal))
+            .user(self.user.id);
+        self.instance.audit.put(event)
     }
 }
 
@@ -161,8 +162,9 @@ impl BelievedInstance {
         let Some(administrator) = self.administrator_at(browser) else {
             let refusal = ManageRefusal::NotAnAdministrator(browser.user.id);
             let event =
-                AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, &refusal).user(browser.user.id);
-            self.audit.put(&event)?;
+                AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, (Asker::Authenticated, &refusal))
+                    .user(browser.user.id);
+            self.audit.put(event)?;
             return Ok(Err(refusal));
         };
         Ok(Ok(Manager {
@@ -180,6 +182,7 @@ impl BelievedInstance {
         if let Some(refusal) = call.refused {
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
         }
+        event.asker = if call.manager.is_some() { Asker::Authenticated } else { Asker::Stranger };
         if let Some(manager) = call.manager {
             event = event.user(manager.user.id);
             if let Some(application) = &manager.application {
@@ -197,6 +200,6 @@ impl BelievedInstance {
                 .expect("it was made one")
                 .extend(members.map(|(name, value)| (name.clone(), value.clone())));
         }
-        self.audit.put(&event.detail(&detail))
+        self.audit.put(event.detail(&detail))
     }
 }

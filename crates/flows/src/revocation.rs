@@ -167,7 +167,7 @@ impl BelievedInstance {
         let event = AuditEvent::done(moment.now, AuditKind::Introspection, visitor)
             .application(client.get().uri.as_str())
             .detail(&detail);
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Ok(found.unwrap_or_default()))
     }
 

@@ -42,6 +42,7 @@ pub(crate) enum SealedSecret {
     SigningKey,
     AuditKey,
     AuditMemory,
+    RefusalMemory,
     /// For one person: moved to another's row, it does not open.
     AuthenticatorApp(UserId),
 }
@@ -54,6 +55,7 @@ impl SealedSecret {
             SealedColumn::SigningKey => Self::SigningKey,
             SealedColumn::AuditKey => Self::AuditKey,
             SealedColumn::AuditMemory => Self::AuditMemory,
+            SealedColumn::RefusalMemory => Self::RefusalMemory,
             SealedColumn::AuthenticatorApp => Self::AuthenticatorApp(UserId(Uuid::try_parse(key).ok()?)),
         })
     }
@@ -64,6 +66,7 @@ impl SealedSecret {
             Self::SigningKey => "signing key".into(),
             Self::AuditKey => "audit key".into(),
             Self::AuditMemory => "audit memory".into(),
+            Self::RefusalMemory => "refusal memory".into(),
             Self::AuthenticatorApp(user) => format!("authenticator app of {user}").into(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
 use model::throttle::Held;
@@ -139,7 +139,7 @@ impl BelievedInstance {
         if user.has_second_factor {
             let Outcome::Committed = self.store.commit(spends.into()).await? else { return Err(overtaken()) };
             let event = AuditEvent::done(moment.now, AuditKind::FirstStep, visitor).user(user.id);
-            self.audit.put(&event)?;
+            self.audit.put(event)?;
             return Ok(Ok(SignIn::SecondStep(self.first_step(browser.form, &user, moment.now))));
         }
         let opening = Opening { user, proof: Proof::Password, spends };
@@ -170,9 +170,9 @@ impl BelievedInstance {
         refusal: R,
     ) -> Answer<T, R> {
         self.meters.sign_ins.add(refusal.cause());
-        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &refusal);
+        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, (Asker::Stranger, &refusal));
         event.user = user;
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Err(refusal))
     }
 

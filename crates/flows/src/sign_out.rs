@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::authorize::ReturnRefusal;
 use model::claims::IdTokenHint;
 use model::seat::CloseReason;
@@ -50,9 +50,10 @@ impl BelievedInstance {
         let redirect = match after_sign_out(application.as_deref(), params) {
             Ok(redirect) => redirect,
             Err(refusal) => {
-                let mut event = AuditEvent::refused(moment.now, AuditKind::SignOut, visitor, &refusal);
+                let asker = if browser.is_some() { Asker::Authenticated } else { Asker::Stranger };
+                let mut event = AuditEvent::refused(moment.now, AuditKind::SignOut, visitor, (asker, &refusal));
                 event.application = application.as_ref().map(|application| application.uri.to_string());
-                self.audit.put(&event)?;
+                self.audit.put(event)?;
                 None
             }
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::line::is_line;
 use model::seat::CloseReason;
 use model::session::SessionCookie;
@@ -340,8 +340,10 @@ impl BelievedInstance {
         user: &User,
         refusal: TwoStepRefusal,
     ) -> Answer<T, TwoStepRefusal> {
-        let event = AuditEvent::refused(moment.now, AuditKind::TwoStepChange, visitor, &refusal).user(user.id);
-        self.audit.put(&event)?;
+        let event =
+            AuditEvent::refused(moment.now, AuditKind::TwoStepChange, visitor, (Asker::Authenticated, &refusal))
+                .user(user.id);
+        self.audit.put(event)?;
         Ok(Err(refusal))
     }
 }

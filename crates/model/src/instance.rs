@@ -115,6 +115,10 @@ pub struct InstanceSettings {
     pub legacy_sunset: Option<Sunset>,
     /// Days that the audit is kept; `None` is for good.
     pub audit_retention_days: Option<u32>,
+    /// Days that refusals of strangers are kept.
+    pub refusals_retention_days: u32,
+    /// MiB that refusals of strangers may take; the oldest go first.
+    pub refusals_max_mib: u32,
 }
 
 impl Default for InstanceSettings {
@@ -139,6 +143,8 @@ impl Default for InstanceSettings {
             default_legacy_application: None,
             legacy_sunset: None,
             audit_retention_days: None,
+            refusals_retention_days: 30,
+            refusals_max_mib: 64,
         }
     }
 }
@@ -266,6 +272,12 @@ impl InstanceSettings {
         }
         if self.audit_retention_days == Some(0) {
             return Err("audit_retention_days: at least 1, or null to keep the audit for good".to_owned());
+        }
+        if self.refusals_retention_days == 0 {
+            return Err("refusals_retention_days: at least 1".to_owned());
+        }
+        if !(1..=65_536).contains(&self.refusals_max_mib) {
+            return Err("refusals_max_mib: choose 1 to 65536".to_owned());
         }
         if self.seats.is_some_and(|seats| reserved > seats as usize) {
             return Err(format!("reserved_seats: {reserved} accounts cannot each be sure of one of fewer seats"));

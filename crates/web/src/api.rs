@@ -13,6 +13,7 @@ use flows::legacy::PasswordShown;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::Culture;
+use model::audit::Asker;
 use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
 use model::seat::{Filled, NoSeat};
@@ -117,7 +118,7 @@ fn unbelieved(visit: &UncheckedVisit, parts: &Parts, fault: &Fault) -> Response 
         path: parts.uri.path(),
         status: response.status().as_u16(),
         caller: None,
-        refused: Some(&Failed),
+        refused: Some((Asker::Stranger, &Failed)),
     };
     let told = match parts.method {
         Method::OPTIONS => Ok(()),
@@ -136,6 +137,11 @@ async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Resp
         // Old clients' ways are boxed: their futures are large, and a token's call should not carry them along.
         Door::Login => Box::pin(legacy::login(&mut visit, &parts.headers, body)).await,
         Door::Data | Door::Logout => call_with(&mut visit, door, shown, &parts, body).await,
+    };
+    let asker = match (&caller, &answer) {
+        (Some(_), _) => Asker::Authenticated,
+        (None, Ok(Err(Refused::Guard(refusal)))) => refusal.asker(),
+        (None, _) => Asker::Stranger,
     };
     let (mut response, refused) = match answer {
         Err(fault) => (fault_response(&visit, &fault), Some(told(Failed))),
@@ -159,7 +165,7 @@ async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Resp
         path: parts.uri.path(),
         status: response.status().as_u16(),
         caller: caller.as_ref(),
-        refused: refused.as_deref().map(|refused| -> &dyn Refusal { refused }),
+        refused: refused.as_deref().map(|refused| -> (Asker, &dyn Refusal) { (asker, refused) }),
     };
     let response = match visit.instance.tell_call(visit.now, &visit.visitor, &call) {
         Ok(()) => response,

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use flows::Instance;
 use flows::health::CheckState;
 use flows::meters::SeatFigures;
 use http::{HeaderValue, StatusCode, header};
@@ -304,6 +305,19 @@ impl Figures {
             "gatehouse_audit_alarms",
             "Breaks of the audit's chain, and events that it does not vouch for",
             |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kind", i.audit_alarms())),
+        )?;
+        page.counter(
+            "gatehouse_audit_refusals",
+            "Refusals of strangers, by whether the audit has a record of each",
+            |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kept", i.refusals_kept())),
+        )?;
+        page.gauge(
+            "gatehouse_audit_refusals_held_back",
+            "1 while refusals of strangers are only counted, because the disk is nearly full",
+            |m| {
+                let held_back = |i: &Instance| u64::from(i.are_refusals_held_back());
+                house.instances().iter().try_for_each(|i| m.value(&[("instance", &*i.name)], held_back(i)))
+            },
         )?;
         if let Some(age) = house.feed_age() {
             let unit = Unit::Seconds;

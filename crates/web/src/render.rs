@@ -12,6 +12,7 @@ use flows::manage::Manager;
 use flows::{Fault, FaultKind};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use model::audit::chain::Chain;
 use serde::Serialize;
 
 use crate::metrics::Route;
@@ -109,17 +110,25 @@ pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_ta
 }
 
 /// The audit as a file, sent while it is read.
-pub(crate) fn exported(manager: Arc<Manager>, export: Export, format: Format) -> Response {
+pub(crate) fn exported((manager, chain): (Arc<Manager>, Chain), export: Export, format: Format) -> Response {
     let (content_type, ending) = match format {
         Format::Jsonl => ("application/jsonl", "jsonl"),
         Format::Csv => ("text/csv; charset=utf-8", "csv"),
     };
     // Names of instances are letters, digits, dots, hyphens and underscores.
     let name = manager.instance().name.clone();
-    let disposition = HeaderValue::try_from(format!("attachment; filename=\"audit-{name}.{ending}\""));
-    let pieces = stream::try_unfold((manager, export, name), async |(manager, mut export, name)| {
-        let piece = export.next(&manager.office().book(manager.master()), &name).await?;
-        Ok::<_, Fault>(piece.map(|piece| (piece, (manager, export, name))))
+    let what = match chain {
+        Chain::Main => "audit",
+        Chain::Refusals => "refusals",
+    };
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{what}-{name}.{ending}\""));
+    let pieces = stream::try_unfold((manager, chain, export, name), async |(manager, chain, mut export, name)| {
+        let office = manager.office();
+        let book = office.book_of(chain, manager.master()).await?;
+        let piece = export.next(&book, &name).await?;
+        drop(book);
+        drop(office);
+        Ok::<_, Fault>(piece.map(|piece| (piece, (manager, chain, export, name))))
     });
     let mut response = no_store(typed(StatusCode::OK, content_type, Body::from_stream(pieces)));
     let disposition = disposition.unwrap_or(HeaderValue::from_static("attachment"));

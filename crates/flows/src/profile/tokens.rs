@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::application::{API_SCOPES, ReferenceTokenPolicy};
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::reference_token::{
     IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, masked,
 };
@@ -148,8 +148,8 @@ impl BelievedInstance {
         visitor: &Visitor,
         refusal: OwnTokenRefusal,
     ) -> Answer<T, OwnTokenRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::TokenRefused, visitor, &refusal);
-        self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
+        let event = AuditEvent::refused(now, AuditKind::TokenRefused, visitor, (Asker::Authenticated, &refusal));
+        self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }
 

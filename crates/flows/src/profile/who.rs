@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::claims::Holder;
 use model::reference_token::ReferenceTokenKind;
 use model::why::{Details, Refusal};
@@ -61,8 +61,12 @@ impl BelievedInstance {
             }
         };
         if let Err(refusal) = &answer {
-            let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, refusal);
-            self.audit.put(&event)?;
+            let asker = match refusal {
+                WhoRefusal::Token(_) => Asker::Stranger,
+                WhoRefusal::NotAPerson => Asker::Authenticated,
+            };
+            let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, (asker, refusal));
+            self.audit.put(event)?;
         }
         Ok(answer)
     }

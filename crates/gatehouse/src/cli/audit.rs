@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use model::Timestamp;
 use model::audit::AuditKind;
+use model::audit::chain::Chain;
 
 use super::Target;
 
@@ -25,6 +26,9 @@ pub enum AuditCommand {
         kind: Vec<String>,
         #[arg(long, value_enum, default_value = "jsonl")]
         format: AuditFormat,
+        /// Which chain
+        #[arg(long, value_parser = chain, default_value = "main")]
+        chain: Chain,
         /// File to make; without it, standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -44,11 +48,17 @@ pub enum AuditCommand {
         /// File with checkpoints that were kept elsewhere: as `audit checkpoint` printed one, or as they are published
         #[arg(long, value_name = "FILE", visible_alias = "checkpoint")]
         against: Option<PathBuf>,
+        /// Only this chain; without it, both
+        #[arg(long, value_parser = chain)]
+        chain: Option<Chain>,
     },
     /// Print the newest signed checkpoint, to be kept where nobody of the house can change it
     Checkpoint {
         #[command(flatten)]
         target: Target,
+        /// Which chain
+        #[arg(long, value_parser = chain, default_value = "main")]
+        chain: Chain,
     },
     /// Sign checkpoints with a new key; those of the old one stay good
     RenewKey {
@@ -69,6 +79,9 @@ pub enum AuditFormat {
 /// Which events are listed.
 #[derive(Args)]
 pub struct AuditFilter {
+    /// Which chain: main has what was done, refusals what strangers were refused
+    #[arg(long, value_parser = chain, default_value = "main")]
+    pub chain: Chain,
     /// From this time on, as 2026-11-21 or 2026-11-21T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<Timestamp>,
@@ -93,6 +106,10 @@ pub struct AuditFilter {
 
 fn kind(text: &str) -> Result<AuditKind, serde_json::Error> {
     serde_json::from_value(text.into())
+}
+
+fn chain(text: &str) -> Result<Chain, &'static str> {
+    Chain::parse(text).ok_or("write main or refusals")
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {

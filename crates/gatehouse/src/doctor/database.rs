@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flows::admin::{Finding, check_master_key, examine, instances};
+use flows::health::MIN_FREE_BYTES;
 use flows::rotation::{Seals, examine_seals};
 use flows::{Database, DatabaseUrl, MasterKey, World as _};
 use model::Timestamp;
@@ -68,6 +69,13 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
     let software = &look.software;
     if let Some(theirs) = look.clock {
         clock(theirs, (asked, SystemWorld.now()), report);
+    }
+    if let Some(free) = database.free_bytes().await.filter(|free| *free < MIN_FREE_BYTES) {
+        report.warning(
+            AREA,
+            format!("the disk has {} MiB left: refusals of strangers are counted, and not recorded", free >> 20),
+            "make room on the disk of the database",
+        );
     }
     match look.applied {
         None => {

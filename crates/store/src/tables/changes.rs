@@ -68,7 +68,26 @@ macro_rules! mark {
     };
 }
 
+/// Holds where the row `$number` of the feed is there with its id.
+macro_rules! change_is_there {
+    ($number:literal, $id:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM changes c WHERE c.instance = $1 AND c.number = ",
+            $number,
+            " AND COALESCE(c.id, CAST(c.at AS TEXT) || ' ' || c.kind || ' ' || c.subject) = ",
+            $id,
+            ")"
+        )
+    };
+}
+pub(super) use change_is_there;
+
 impl Mark {
+    /// Number and id: by these two the row is known.
+    pub(super) fn key(&self) -> (i64, &str) {
+        (self.number, &self.id)
+    }
+
     fn read(row: &Row, column: usize) -> Result<Self, Fault> {
         Ok(Self { number: row.int(column)?, at: row.time(column + 1)?, id: row.text(column + 2)? })
     }
@@ -115,11 +134,6 @@ impl Store {
         self.row(sql, vec![]).await?.map(|row| Mark::read(&row, 0)).transpose()
     }
 
-    /// Whether a row that was read is still there.
-    pub async fn has_change(&self, mark: &Mark) -> Result<bool, Fault> {
-        Ok(self.changes_after(mark, 0).await?.is_some())
-    }
-
     /// The first rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
     /// version does not know concerns memory that this version does not have.
     pub async fn changes_after(&self, last: &Mark, limit: u32) -> Result<Option<Vec<(Mark, Option<Change>)>>, Fault> {
@@ -139,6 +153,13 @@ impl Store {
             Ok((Mark::read(row, 0)?, change.map(|(kind, subject)| Change { kind, subject })))
         };
         news.iter().map(read).collect::<Result<_, Fault>>().map(Some)
+    }
+
+    /// Whether the row is there.
+    pub async fn has_change(&self, mark: &Mark) -> Result<bool, Fault> {
+        let sql = concat!("SELECT 1 FROM instances i WHERE i.id = $1 AND ", change_is_there!("$2", "$3"));
+        let (number, id) = mark.key();
+        Ok(self.row(sql, values![number, id]).await?.is_some())
     }
 
     /// Whether a row that is not there was swept, as older versions sweep the newest row too, and as who was away for more

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::audit::{AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visitor};
 use model::keys::KeyTimes;
 use model::{InstanceSettings, Timestamp};
 use oauth::jose::Algorithm;
@@ -281,7 +281,7 @@ async fn audit_events_read_back_oldest_first(place: Place) {
         uuid::Builder::from_unix_timestamp_millis(millis, &[number; 10]).into_uuid()
     };
     let refusal = model::application::ClientRefusal::WrongSecret { method: "client_secret_post", live: 2 };
-    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, &refusal)
+    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, (Asker::Authenticated, &refusal))
         .application("my.app")
         .user(user_id(1))
         .token("jti")

@@ -3,6 +3,7 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::AuditedEvent;
+use model::audit::folding::Folded;
 use serde_json::Value;
 
 use super::{Answered, AtDesk, asked, audit, refused};
@@ -61,7 +62,9 @@ fn told(event: &AuditedEvent) -> [Part; 2] {
         if event.reason.is_empty() { event.outcome.clone() } else { format!("{}: {}", event.outcome, event.reason) };
     let mut facts =
         vec![("What", Cell::text(&event.kind)), ("Outcome", Cell::text(outcome)), ("When", Cell::time(When(event.at)))];
-    let detail = audit::detail(event).unwrap_or(Value::Null);
+    let folded = Folded::of(event);
+    facts.extend(folded.map(|folded| ("Counted", Cell::text(folded.to_string()))));
+    let detail = audit::detail(event).filter(|_| folded.is_none()).unwrap_or(Value::Null);
     for (name, label) in [("check", "It should be that"), ("rule", "As says")] {
         facts.extend(detail[name].as_str().map(|text| (label, Cell::text(text))));
     }
@@ -93,5 +96,10 @@ fn told(event: &AuditedEvent) -> [Part; 2] {
         ("Browser before", &event.earlier_user_agent),
     ];
     facts.extend(known.into_iter().filter_map(|(label, value)| Some((label, Cell::code(value.as_deref()?)))));
-    [Part::Heading(if event.outcome == "refused" { "Refused" } else { "Done" }), Part::Facts(facts)]
+    let heading = match event.outcome.as_str() {
+        _ if folded.is_some() => "One of these, perhaps",
+        "refused" => "Refused",
+        _ => "Done",
+    };
+    [Part::Heading(heading), Part::Facts(facts)]
 }

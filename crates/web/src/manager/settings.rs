@@ -29,7 +29,7 @@ type Entry = (&'static str, Kind, &'static str, &'static str);
 const ALGORITHMS: Kind = Kind::One(&["ES256", "RS256", "PS256", "EdDSA"]);
 
 /// All settings, in the order of the page.
-const ENTRIES: [Entry; 19] = [
+const ENTRIES: [Entry; 21] = [
     ("seats", Kind::Number, "Licence seats", "Left empty, there is no limit."),
     ("reserved_seats", Kind::Lines, "Reserved seats", "Logins that are each guaranteed one, one a line."),
     (
@@ -59,6 +59,8 @@ const ENTRIES: [Entry; 19] = [
     ("default_legacy_application", Kind::Text, "Application of legacy clients that name none", "An ApplicationUri."),
     ("legacy_sunset", Kind::Text, "Basic and ErpLogin are refused from", "A day like 2027-01-31; left empty, never."),
     ("audit_retention_days", Kind::Number, "Days that the audit is kept", "Left empty, for good."),
+    ("refusals_retention_days", Kind::Number, "Days that refusals of strangers are kept", ""),
+    ("refusals_max_mib", Kind::Number, "MiB that refusals of strangers may take", "The oldest go first."),
 ];
 
 pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
