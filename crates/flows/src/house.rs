@@ -345,11 +345,11 @@ impl House {
         for (instance, chain) in self.instances.iter().flat_map(|instance| Chain::ALL.map(|chain| (instance, chain))) {
             let sealer = instance.sealer_of(chain);
             if waiting.contains(&sealer.store().chain_id()) || sealer.wants_to_sign(now) {
-                let sealed = async {
+                let done = async {
                     instance.expect_known_database(now).await?;
                     sealer.beat(&mut Moment { now, dice: &mut *dice }).await
                 };
-                worst = worst.and(sealed.await);
+                worst = worst.and(done.await);
                 self.turns.take("seal");
             }
         }

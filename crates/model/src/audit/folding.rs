@@ -46,14 +46,19 @@ struct Bucket(i64);
 impl Bucket {
     fn take(&mut self, rate: &Rate, now: Timestamp) -> bool {
         let interval = 60_000_000 / rate.a_minute;
-        // No further ahead than an empty bucket's: the clock may have been put back.
-        let empty = now.micros() + interval * rate.at_once;
-        self.0 = self.0.clamp(now.micros(), empty);
+        let empty = self.settle(rate, now);
         let has_room = self.0 + interval <= empty;
         if has_room {
             self.0 += interval;
         }
         has_room
+    }
+
+    /// No further ahead than an empty bucket's time, which is the answer: the clock may have been put back.
+    fn settle(&mut self, rate: &Rate, now: Timestamp) -> i64 {
+        let empty = now.micros() + 60_000_000 / rate.a_minute * rate.at_once;
+        self.0 = self.0.clamp(now.micros(), empty);
+        empty
     }
 
     fn is_full(self, now: Timestamp) -> bool {
@@ -183,6 +188,7 @@ impl Folding {
             self.looked_at = now;
             self.networks.retain(|_, bucket| !bucket.is_full(now));
         }
+        let _empty_at = self.all.settle(&OF_ALL, now);
         let has_room = self.networks.len() < MAX_NETWORKS || self.networks.contains_key(&network);
         let own = !has_room || self.networks.entry(network).or_default().take(&OF_NETWORK, now);
         own && self.all.take(&OF_ALL, now)
