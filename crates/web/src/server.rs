@@ -18,11 +18,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use futures_util::future::Either;
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, Either};
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -187,7 +190,7 @@ pub async fn serve(listeners: Vec<TcpListener>, app: impl Answer, terms: Terms, 
     let (stopping, stopped) = watch::channel(false);
     // Every connection holds a sender, which nothing is sent by: when all are gone, so are the connections.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let service = Service { app, security, limits, http: protocol(), stopped, _open: open };
+    let service = Service { app, security, limits, stopped, _open: open };
 
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -206,13 +209,27 @@ struct Service<A> {
     app: A,
     security: Security,
     limits: Limits,
-    http: auto::Builder<TokioExecutor>,
     stopped: watch::Receiver<bool>,
     _open: mpsc::Sender<Infallible>,
 }
 
-fn protocol() -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+/// Hands the streams of an HTTP/2 connection to the connection's own task. As tasks of their own, a thousand connections of
+/// a hundred streams would stand before everybody else's next turn, and a connection that ends would leave them behind.
+#[derive(Clone)]
+struct Streams(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        // Where nobody receives, the connection is gone.
+        let _ = self.0.send(Box::pin(async move { drop(stream.await) }));
+    }
+}
+
+fn protocol(streams: Streams) -> auto::Builder<Streams> {
+    let mut http = auto::Builder::new(streams);
     http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD.into());
     let mut http2 = http.http2();
     http2.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into()).max_send_buf_size(SEND_BUFFER);
@@ -301,7 +318,10 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
-    let mut http = pin!(service.http.serve_connection(io, answers));
+    let (begin, mut begun) = mpsc::unbounded_channel();
+    let protocol = protocol(Streams(begin));
+    let mut http = pin!(protocol.serve_connection(io, answers));
+    let mut streams = FuturesUnordered::new();
     let mut stopped = service.stopped.clone();
     let mut stopped = pin!(stopped.wait_for(|stopped| *stopped));
     let mut alarm = pin!(sleep(limits.header_timeout));
@@ -316,6 +336,11 @@ where
                 return;
             }
             () = connection.evicted() => return,
+            Some(stream) = begun.recv() => {
+                streams.push(stream);
+                continue;
+            }
+            Some(()) = streams.next() => continue,
             () = alarm.as_mut() => {
                 if !leaving && connection.allows(Instant::now(), &limits) {
                     alarm.as_mut().reset(Instant::now() + limits.header_timeout);
