@@ -13,6 +13,7 @@ pub struct Flow {
 /// Flows that move the clock, answer the questions of others, end or change what others rest on, or leave a picture's decoder at work
 /// when their caller goes away.
 const ALONE: &[&str] = &[
+    "leased_guess",
     "set_up_app",
     "prove_code",
     "recovery_code",
