@@ -1,6 +1,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use flows::admin::{ElevatedOffice, UserDraft};
 use flows::{Answer, Fault, FaultKind};
@@ -49,6 +50,9 @@ impl Deref for Scene<'_> {
     }
 }
 
+/// Far longer than any work takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const ADMIN_API: &str = "/manage/api/v1";
 
 impl<'s> Scene<'s> {
@@ -79,9 +83,12 @@ impl<'s> Scene<'s> {
             *self.counted.lock() = self.injector.disarm();
         }
         barrier.wait().await;
-        while Arc::strong_count(instance) > at_rest {
-            tokio::task::yield_now().await;
-        }
+        let at_rest = async {
+            while Arc::strong_count(instance) > at_rest {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, at_rest).await.expect("work for a caller who went away comes to an end");
         barrier.wait().await;
         acted
     }

@@ -1,7 +1,7 @@
 //! Following the change feeds of all instances, side by side: a slow or broken one keeps no other waiting.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use model::InstanceId;
@@ -26,14 +26,29 @@ pub(super) struct Follower {
     /// Something may have changed that nobody looked at.
     is_behind: bool,
     running: JoinSet<Result<(), Fault>>,
-    /// What runs, by its task.
-    names: HashMap<task::Id, Followed>,
+    /// Who follows, by the task.
+    names: HashMap<task::Id, Running>,
 }
 
 /// An instance that follows, and the end of its feed when it began. Without one, it is not in the database.
 struct Followed {
     instance: Arc<Instance>,
     newest: Option<FeedEnd>,
+}
+
+/// An instance whose task runs. Weak: the task holds it as long as it works for it.
+struct Running {
+    id: InstanceId,
+    instance: Weak<Instance>,
+    newest: Option<FeedEnd>,
+}
+
+impl Running {
+    fn mark_behind(&self) {
+        if let Some(instance) = self.instance.upgrade() {
+            instance.following.mark_behind();
+        }
+    }
 }
 
 impl Follower {
@@ -43,7 +58,7 @@ impl Follower {
     }
 
     fn is_running(&self, id: InstanceId) -> bool {
-        self.names.values().any(|followed| *followed.instance.store.instance() == id)
+        self.names.values().any(|running| running.id == id)
     }
 
     /// Takes in how a task ended. A panic is one of its own instance alone.
@@ -57,13 +72,13 @@ impl Follower {
                 (error.id(), Err(Fault::failed(error)))
             }
         };
-        let Some(Followed { instance, newest }) = self.names.remove(&id) else { return done };
-        match (&done, newest) {
+        let Some(running) = self.names.remove(&id) else { return done };
+        match (&done, running.newest) {
             (Ok(()), Some(newest)) => {
-                self.seen.insert(*instance.store.instance(), newest);
+                self.seen.insert(running.id, newest);
             }
             (Ok(()), None) => {}
-            (Err(_), _) => instance.following.mark_behind(),
+            (Err(_), _) => running.mark_behind(),
         }
         done
     }
@@ -77,12 +92,12 @@ impl Follower {
         due.reverse();
         loop {
             while self.names.len() < places
-                && let Some(followed) = due.pop()
+                && let Some(Followed { instance, newest }) = due.pop()
             {
-                let instance = Arc::clone(&followed.instance);
+                let (id, weak) = (*instance.store.instance(), Arc::downgrade(&instance));
                 let follow = async move { instance.follow(instance.world.now()).await };
                 let task = self.running.spawn_on(follow, &house.runtime);
-                self.names.insert(task.id(), followed);
+                self.names.insert(task.id(), Running { id, instance: weak, newest });
             }
             let ending = self.running.join_next_with_id();
             let ended = match until {
@@ -95,9 +110,8 @@ impl Follower {
                 Err(_elapsed) => break,
             }
         }
-        for followed in self.names.values().chain(&due) {
-            followed.instance.following.mark_behind();
-        }
+        self.names.values().for_each(Running::mark_behind);
+        due.iter().for_each(|followed| followed.instance.following.mark_behind());
         worst.and(Err(Fault::because(Trouble::Silent, "an instance does not follow its changes in time")))
     }
 }
