@@ -73,9 +73,9 @@ impl Follower {
             }
         };
         let Some(running) = self.names.remove(&id) else { return done };
-        match (&done, running.newest) {
+        match (&done, &running.newest) {
             (Ok(()), Some(newest)) => {
-                self.seen.insert(running.id, newest);
+                self.seen.insert(running.id, newest.clone());
             }
             (Ok(()), None) => {}
             (Err(_), _) => running.mark_behind(),
