@@ -55,7 +55,7 @@ pub(super) fn entry(event: &AuditedEvent) -> Value {
 fn describe(event: &AuditedEvent) -> String {
     let mut text = format!("{}: {}", event.kind, event.outcome);
     if !event.reason.is_empty() {
-        let _infallible = write!(text, ", because of {}", event.reason);
+        let _infallible = write!(text, " ({})", event.reason);
     }
     let known = [
         ("application", &event.application),
@@ -86,7 +86,7 @@ fn describe_detail(detail: &Value, text: &mut String) {
     let mut say = |name: &str, value: &str| {
         let _infallible = write!(text, "\n  {name:12} {value}");
     };
-    for (name, label) in [("check", "not so"), ("rule", "because of")] {
+    for (name, label) in [("check", "failed check"), ("rule", "rule")] {
         if let Some(value) = detail[name].as_str() {
             say(label, value);
         }
@@ -123,8 +123,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "  not so       the address is registered",
-                "  because of   RFC 6749 §3.1.2.3",
+                "  failed check the address is registered",
+                "  rule         RFC 6749 §3.1.2.3",
                 "  sent         redirect_uri: https://a/cB",
                 "  expected     redirect_uri: https://a/cb",
                 "                                        ^ differs here",

@@ -28,69 +28,69 @@ pub(super) const fn of(language: Language) -> &'static LetterWords {
 
 pub(super) const ENGLISH: LetterWords = LetterWords {
     hello: |name| format!("Hello {name},"),
-    automatic: "This message was sent automatically; nobody reads answers to it.",
+    automatic: "This is an automatic message. Replies are not read.",
     password_changed: "Your password was changed",
     password_changed_text: |login| {
         format!(
-            "the password of your login {login} was changed. Everything opened with the old one has ended; access tokens that were made by hand go on working.\n\nIf that was not you, tell your administrator at once."
+            "the password of your login {login} was changed. You were signed out everywhere else. Personal access tokens still work.\n\nIf you did not make this change, tell your administrator at once."
         )
     },
-    token_created: "An access token was created",
+    token_created: "A personal access token was created",
     token_created_text: |login, token| {
         format!(
-            "an access token that acts as you, {login}, was created:\n\n    {token}\n\nIf you know nothing of it, revoke it on your profile, under access tokens, and tell your administrator at once."
+            "a personal access token for your login {login} was created:\n\n    {token}\n\nIf you do not recognise it, revoke it in your profile under \"Personal access tokens\" and tell your administrator at once."
         )
     },
     service_token_issued: "A service token was issued",
     service_token_issued_text: |login, uri, token| {
         format!(
-            "your login {login} issued a service token for the application {uri}:\n\n    {token}\n\nIf that was not you, revoke it in the instance manager, under reference tokens, and change your password at once."
+            "your login {login} issued a service token for the application {uri}:\n\n    {token}\n\nIf you did not do this, revoke it in the instance manager under \"Reference tokens\" and change your password at once."
         )
     },
 };
 
 const GERMAN: LetterWords = LetterWords {
     hello: |name| format!("Guten Tag {name},"),
-    automatic: "Diese Nachricht wurde automatisch verschickt; Antworten liest niemand.",
+    automatic: "Diese Nachricht wurde automatisch erstellt. Antworten werden nicht gelesen.",
     password_changed: "Ihr Passwort wurde geändert",
     password_changed_text: |login| {
         format!(
-            "das Passwort Ihres Anmeldenamens {login} wurde geändert. Alles, was mit dem alten geöffnet wurde, ist beendet; von Hand erstellte Zugriffstoken gelten weiter.\n\nWaren Sie das nicht, dann sagen Sie es sofort Ihrem Administrator."
+            "das Passwort Ihres Anmeldenamens {login} wurde geändert. Sie wurden überall sonst abgemeldet. Persönliche Zugriffstoken gelten weiter.\n\nWenn Sie das nicht waren, informieren Sie sofort Ihren Administrator."
         )
     },
-    token_created: "Ein Zugriffstoken wurde erstellt",
+    token_created: "Ein persönliches Zugriffstoken wurde erstellt",
     token_created_text: |login, token| {
         format!(
-            "es wurde ein Zugriffstoken erstellt, das für Sie ({login}) handelt:\n\n    {token}\n\nWissen Sie nichts davon, dann widerrufen Sie es in Ihrem Profil unter Zugriffstoken und sagen Sie es sofort Ihrem Administrator."
+            "für Ihren Anmeldenamen {login} wurde ein persönliches Zugriffstoken erstellt:\n\n    {token}\n\nWenn Sie es nicht kennen, widerrufen Sie es in Ihrem Profil unter „Persönliche Zugriffstoken“ und informieren Sie sofort Ihren Administrator."
         )
     },
     service_token_issued: "Ein Diensttoken wurde ausgestellt",
     service_token_issued_text: |login, uri, token| {
         format!(
-            "mit Ihrem Anmeldenamen {login} wurde ein Diensttoken für die Anwendung {uri} ausgestellt:\n\n    {token}\n\nWaren Sie das nicht, dann widerrufen Sie es in der Verwaltung unter „Reference tokens“ und ändern Sie sofort Ihr Passwort."
+            "mit Ihrem Anmeldenamen {login} wurde ein Diensttoken für die Anwendung {uri} ausgestellt:\n\n    {token}\n\nWenn Sie das nicht waren, widerrufen Sie es in der Instanzverwaltung unter „Reference tokens“ und ändern Sie sofort Ihr Passwort."
         )
     },
 };
 
 const BULGARIAN: LetterWords = LetterWords {
     hello: |name| format!("Здравейте, {name},"),
-    automatic: "Това съобщение е изпратено автоматично; никой не чете отговорите.",
+    automatic: "Това съобщение е изпратено автоматично. Отговорите не се четат.",
     password_changed: "Паролата ви е сменена",
     password_changed_text: |login| {
         format!(
-            "паролата за потребителското ви име {login} е сменена. Всичко, отворено със старата, е прекратено; ключовете за достъп, създадени ръчно, продължават да важат.\n\nАко не сте били вие, веднага кажете на администратора си."
+            "паролата за потребителското ви име {login} е сменена. Излязохте от системата навсякъде другаде. Личните токени за достъп продължават да важат.\n\nАко не сте били вие, веднага уведомете администратора си."
         )
     },
-    token_created: "Създаден е ключ за достъп",
+    token_created: "Създаден е личен токен за достъп",
     token_created_text: |login, token| {
         format!(
-            "създаден е ключ за достъп, който действа от ваше име ({login}):\n\n    {token}\n\nАко не знаете за него, отменете го в профила си, в „Ключове за достъп“, и веднага кажете на администратора си."
+            "създаден е личен токен за достъп за потребителското ви име {login}:\n\n    {token}\n\nАко не го разпознавате, анулирайте го в профила си, в „Лични токени за достъп“, и веднага уведомете администратора си."
         )
     },
-    service_token_issued: "Издаден е служебен ключ",
+    service_token_issued: "Издаден е служебен токен",
     service_token_issued_text: |login, uri, token| {
         format!(
-            "с потребителското ви име {login} е издаден служебен ключ за приложението {uri}:\n\n    {token}\n\nАко не сте били вие, отменете го в управлението, в „Reference tokens“, и веднага сменете паролата си."
+            "с потребителското ви име {login} е издаден служебен токен за приложението {uri}:\n\n    {token}\n\nАко не сте били вие, анулирайте го в управлението на инстанцията, в „Reference tokens“, и веднага сменете паролата си."
         )
     },
 };
