@@ -39,7 +39,8 @@ def read_checkpoint(jws, keys):
 def read_kept(path, header):
     for line in filter(None, map(str.strip, open(path, encoding="utf-8"))):
         jws = json.loads(line)["checkpoint"] if line.startswith("{") else line
-        if json.loads(unpack(jws.split(".")[1]))["instance"] == header["instance"]:
+        claims = json.loads(unpack(jws.split(".")[1]))
+        if (claims["instance"], claims.get("chain")) == (header["instance"], header.get("chain")):
             yield read_checkpoint(jws, header["keys"])
 
 
@@ -51,7 +52,8 @@ for line in open(sys.argv[1], encoding="utf-8", newline="\n"):
         header = record
     elif "seal" in record:
         said = [header["instance"]] + [record[name] for name in ("seal", "at", "previous", "count", "contents")]
-        if sha("gatehouse-seal-1\n" + "".join(f"{part}\n" for part in said)) != record["hash"]:
+        form = "gatehouse-seal-1" + (" " + header["chain"] if "chain" in header else "")
+        if sha(form + "\n" + "".join(f"{part}\n" for part in said)) != record["hash"]:
             wrong.append(f"seal {record['seal']} was edited")
         if sha("".join(entry + "\n" for entry in record.get("entries", []))) != record["contents"] and "entries" in record:
             wrong.append(f"the entries of seal {record['seal']} were edited")
@@ -106,8 +108,8 @@ for claims in checkpoints + kept:
     number = claims["seal"]
     following = seals.get(number + 1, {}).get("previous", claims["hash"])
     is_other = seals.get(number, {"hash": following})["hash"] != claims["hash"] or number > newest
-    if claims["instance"] != header["instance"]:
-        wrong.append(f"the checkpoint of seal {number} is of another instance")
+    if (claims["instance"], claims.get("chain")) != (header["instance"], header.get("chain")):
+        wrong.append(f"the checkpoint of seal {number} is of another instance or chain")
     elif is_other and claims in kept and any(found < number <= known for found, known in lost):
         notes.append(f"seal {number}, which a kept checkpoint tells of, was lost in a break")
     elif is_other and not (number > newest and claims in checkpoints):

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use flows::admin::ElevatedOffice;
 use flows::audit::Verdict;
+use flows::instance::BelievedInstance;
 use flows::{Database, DefaultInstance, House, MasterKey, Site, World as _};
+use model::audit::chain::Chain;
 use model::mail::EmailAddress;
 use model::record::ApplicationRecord;
 use model::{Dice, Login, Moment, RootUrl, Timestamp};
@@ -49,6 +51,14 @@ pub struct AuditRow {
     pub earlier_address: String,
     /// Everything, also what has no member here.
     pub columns: Vec<String>,
+}
+
+impl AuditRow {
+    /// How many events it stands for: a record may tell of many refusals.
+    pub fn times(&self) -> u64 {
+        let detail = self.columns.last().and_then(|detail| serde_json::from_str::<Value>(detail).ok());
+        detail.and_then(|detail| detail["folded"].as_u64()).unwrap_or(1)
+    }
 }
 
 fn usual_key() -> MasterKey {
@@ -244,6 +254,13 @@ impl TestHouse {
         self.house.keep_keys().await.expect("the database answers");
     }
 
+    /// An instance by name, for flows that judge by its memory.
+    pub async fn believed(&self, name: &str) -> BelievedInstance {
+        let instance = self.house.instances().iter().find(|instance| instance.name == name).expect("the demo has it");
+        let believed = BelievedInstance::of(Arc::clone(instance), self.now()).await;
+        believed.unwrap_or_else(|(_, fault)| panic!("memory is behind: {fault:?}"))
+    }
+
     /// Timers that are due are acted on.
     pub async fn beat(&self) {
         self.house.beat().await.expect("the database answers");
@@ -282,6 +299,14 @@ impl TestHouse {
         Store::new(database.clone(), testdb.id)
     }
 
+    /// Whether what strangers were refused at `testdb` is what was written.
+    pub async fn verify_refusals(&self) -> Verdict {
+        let office = self.office().await;
+        let book = office.book_of(Chain::Refusals, &self.master).await.expect("the database answers");
+        let verdict = book.verify(&[], |_, _| ()).await;
+        verdict.expect("the database answers").expect("no checkpoints")
+    }
+
     /// Whether the audit of `testdb` is what was written.
     pub async fn verify_audit(&self) -> Verdict {
         self.verify_audit_against(&[]).await
@@ -315,7 +340,7 @@ impl TestHouse {
         ElevatedOffice::open(self.beside().await, &self.master, "demodb").await.map(|_| ())
     }
 
-    async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
+    pub async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
         let office = ElevatedOffice::open(self.beside().await, &self.master, instance).await;
         office.expect("the database answers").expect("the demo has it")
     }
@@ -409,7 +434,13 @@ impl TestHouse {
         let database = self.place.open().await;
         let instances = database.instances().await.expect("instances can be read");
         let testdb = instances.into_iter().find(|instance| instance.name == "testdb").expect("testdb is there");
-        let events = flows::audit::sealed_trail(&Store::new(database, testdb.id)).await.expect("the audit can be read");
+        let store = Store::new(database, testdb.id);
+        let mut events = Vec::new();
+        for chain in Chain::ALL {
+            let sealed = flows::audit::sealed_trail(&store.with_chain(chain)).await;
+            events.extend(sealed.expect("the audit can be read"));
+        }
+        events.sort_by_key(|event| event.at);
         let rows = events.into_iter().map(|event| {
             let [application, user, token, session] =
                 [event.application, event.user, event.token, event.session].map(Option::unwrap_or_default);

@@ -19,6 +19,7 @@ use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
 use crate::tenant::{RealWorld, Tenant, sign_in, visitor, visitor_from};
 use flows::World as _;
+use flows::sign_in::AtBrowser;
 
 /// What this instance does, one after another, in each weather of each round.
 const REFRESHES: usize = 200;
@@ -203,7 +204,7 @@ struct Caller {
 impl Caller {
     async fn act(&mut self, storm: Storm) -> Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (instance, visitor) = (&self.tenant.instance, visitor_from(Ipv4Addr::from_bits(number)));
+        let (instance, visitor) = (&self.tenant.instance, visitor_from(Ipv4Addr::from_bits(number.rotate_left(8))));
         let mut dice = SystemDice;
         let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
         match storm {
@@ -211,7 +212,7 @@ impl Caller {
             Storm::SignIns if number.is_multiple_of(4) => drop(sign_in(instance, visitor, "bob").await?),
             Storm::SignIns => {
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused = instance.sign_in(&mut moment, &visitor, (&login, &wrong), ("", None)).await?;
+                let _refused = instance.sign_in(&mut moment, &visitor, (&login, &wrong), AtBrowser::default()).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };

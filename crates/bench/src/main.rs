@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 #![allow(clippy::cast_precision_loss, reason = "what is measured here has far fewer than 52 bits")]
 
+mod attacks;
 mod bare;
 mod crowd;
 mod durable;
@@ -102,6 +103,8 @@ enum Part {
     Storm,
     /// One instance beside another that is stormed
     Fairness,
+    /// Storms by strangers, beside honest traffic
+    Attacks,
     /// Faults of the database at random, and what must hold whatever fails; only if it is named
     Faults,
 }
@@ -176,6 +179,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&
         Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
         Part::Fairness => Chapter::fairness(&fairness::measure(effort, postgres).await?),
         Part::Faults => unreachable!("it has a run of its own"),
+        Part::Attacks => Chapter::attacks(attacks::measure(binary, effort).await?),
     })
 }
 

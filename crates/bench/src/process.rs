@@ -90,6 +90,11 @@ impl Server {
         Ok((value("VmRSS:")?, value("VmHWM:")?))
     }
 
+    /// Files and connections that it has open.
+    pub(crate) fn open_files(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Asks it to stop, and waits until everything is written down.
     pub(crate) fn stop(mut self) -> Result<()> {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;

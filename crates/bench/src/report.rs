@@ -1,5 +1,6 @@
 //! The results as a table for people and as JSON for programs.
 
+mod attacks;
 mod sessions;
 
 use serde_json::{Map, Value, json};

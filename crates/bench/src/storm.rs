@@ -135,7 +135,9 @@ impl Clouds {
                 let mut compared = 0;
                 while !over.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let from = Ipv4Addr::from_bits(number);
+                    // Neighbours are in networks of different widths.
+                    let from = (number & 0xff00_0000) | ((number & 0xffff) << 8) | ((number >> 16) & 0xff);
+                    let from = Ipv4Addr::from_bits(from);
                     let form = format!("csrf={csrf}&login=storm.{number}&password=wrong");
                     let post =
                         post(address, LOGIN, &form, &format!("cookie: {FORM_COOKIE}\r\nx-forwarded-for: {from}\r\n"));

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow, bail};
 use demo::{DemoInstance, password_of};
-use flows::sign_in::{Browser, SignIn};
-use flows::{Database, DatabaseUrl, DefaultInstance, House, Instance, MasterKey, Passwords, Site, World};
+use flows::instance::BelievedInstance;
+use flows::sign_in::{AtBrowser, Browser, SignIn};
+use flows::{Database, DatabaseUrl, DefaultInstance, House, MasterKey, Passwords, Site, World};
 use gatehouse::demo::{DemoPasswords, seed};
 use model::audit::{RequestId, Visitor};
 use model::{Dice, Moment, RootUrl, Timestamp};
@@ -48,7 +49,7 @@ pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
 /// One of the demo's instances, with somebody signed in.
 pub(crate) struct Tenant {
     pub(crate) house: Arc<House>,
-    pub(crate) instance: Arc<Instance>,
+    pub(crate) instance: BelievedInstance,
     pub(crate) database: Database,
     pub(crate) browser: Browser,
     /// The application that redeems and refreshes, as it says who it is.
@@ -100,10 +101,12 @@ impl Tenant {
         let house = House::open(database.clone(), master, sites, Some(default), Arc::new(RealWorld)).await?;
         let mut tenants = Vec::new();
         for (instance, demo) in house.instances().iter().zip(instances) {
-            let browser = sign_in(instance, visitor(), "alice").await?;
+            let believed = BelievedInstance::of(Arc::clone(instance), RealWorld.now()).await;
+            let instance = believed.map_err(|(_, fault)| fault)?;
+            let browser = sign_in(&instance, visitor(), "alice").await?;
             let suffix = if demo == DemoInstance::DemoDb { "-demodb" } else { "" };
             let client = format!("client_id=portal.example.com&client_secret=portal-secret{suffix}");
-            let (house, instance, database) = (Arc::clone(&house), Arc::clone(instance), database.clone());
+            let (house, database) = (Arc::clone(&house), database.clone());
             tenants.push(Arc::new(Self { house, instance, database, browser, client }));
         }
         tenants.try_into().map_err(|_| anyhow!("one tenant for each instance"))
@@ -122,11 +125,11 @@ impl Tenant {
 }
 
 /// As the sign-in page does it.
-pub(crate) async fn sign_in(instance: &Instance, visitor: Visitor, login: &str) -> Result<Browser> {
+pub(crate) async fn sign_in(instance: &BelievedInstance, visitor: Visitor, login: &str) -> Result<Browser> {
     let mut dice = SystemDice;
     let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), ("", None)).await?;
+    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), AtBrowser::default()).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignIn::Done(browser, _) => Ok(browser),
         SignIn::SecondStep(_) => bail!("{login} of the demo has no second factor"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
+use model::audit::chain::Chain;
 use model::audit::{AuditEvent, AuditKind, AuditOutcome, RequestId, Visitor};
 use model::keys::KeyTimes;
 use model::record::{ApplicationRecord, Registration};
@@ -117,12 +118,12 @@ pub async fn create_instance(
     let sealed = master.seal(id, SealedSecret::RootSecret, &moment.dice.secret());
     let administrator = Administrator::operator(id, &sealed, master)?;
     let office = Office { store: store.clone(), administrator, visitor: None, instance: None };
-    let batch = Batch::from(vec![
+    let mut batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
-        memory,
         office.event("create-instance", name, moment),
     ]);
+    batch.extend(memory);
     if let Outcome::GuardFailed { .. } = store.commit(batch).await? {
         return Ok(Err(AdminRefusal::Taken(format!("instance {name}"))));
     }
@@ -156,13 +157,13 @@ pub async fn examine(
     let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
     let stored = found.ok_or_else(|| Fault::failed("there is no such instance"))?;
     let store = Store::new(database.clone(), stored.id);
-    let ring = KeyRing::load(&store, master).await?;
+    let (ring, broken) = KeyRing::examine(&store, master).await?;
     let mut findings = store.findings(MOST_FINDINGS).await?;
     let closed = |kind, record: &str| {
         let problems = vec!["damaged, or encrypted with another master key".to_owned()];
         Finding { kind, record: record.to_owned(), problems }
     };
-    findings.extend(ring.broken().iter().map(|kid| closed("signing key", kid)));
+    findings.extend(broken.iter().map(|kid| closed("signing key", kid)));
     if master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret).is_err() {
         findings.push(closed("root secret", instance));
     }
@@ -325,7 +326,8 @@ impl<'a> Office<'a> {
         Trail::new(&self.store, moment.dice, moment.now).event(&event)
     }
 
-    /// What a reference stands for: the events of the request that it was shown to. A refusal reaches the database with a
+    /// What a reference stands for: the events of the request that it was shown to; of a refusal without a record of its own,
+    /// the records that count it ([`model::audit::folding::Folded`]). A refusal reaches the database with a
     /// beat of the node that refused, so a reference that is younger is looked for again.
     pub async fn why(&self, reference: &str, now: Timestamp) -> Answer<Vec<AuditedEvent>, AdminRefusal> {
         /// Of an event on its way to the database: a beat (200 ms), and what a busy one takes.
@@ -336,10 +338,14 @@ impl<'a> Office<'a> {
             let problem = "reference: must be 32 hexadecimal digits".to_owned();
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         };
+        let refusals = self.store.with_chain(Chain::Refusals);
         let is_young = request.at().since(now) < MAX_ON_ITS_WAY;
         let mut waited = now.since(request.at());
         let events = loop {
-            let events = crate::audit::events_of(&self.store, request).await?;
+            let mut events = crate::audit::events_of(&self.store, request).await?;
+            events.extend(crate::audit::events_of(&refusals, request).await?);
+            let remembered = self.instance.map(|instance| instance.audit.refusals.remembered(request, now));
+            events.extend(remembered.into_iter().flatten());
             let is_told = events.iter().any(|event| event.outcome == AuditOutcome::Refused.as_str());
             if is_told || !is_young || waited >= MAX_ON_ITS_WAY {
                 break events;
@@ -347,7 +353,13 @@ impl<'a> Office<'a> {
             tokio::time::sleep(LOOK_AGAIN).await;
             waited += LOOK_AGAIN;
         };
-        Ok(if events.is_empty() { Err(unknown()) } else { Ok(events) })
+        if !events.is_empty() {
+            return Ok(Ok(events));
+        }
+        // It may be among those that were too many for records of their own.
+        let mut folds = crate::audit::folds_of(&refusals, request).await?;
+        folds.extend(self.instance.into_iter().flat_map(|instance| instance.audit.refusals.holding(request)));
+        Ok(if folds.is_empty() { Err(unknown()) } else { Ok(folds) })
     }
 
     pub(crate) fn store(&self) -> &AuditedStore {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::guard::{Killed, TokenEnd};
 use model::legacy::LegacyRefusal;
 use model::seat::{
@@ -29,7 +29,7 @@ use self::looks::Looks;
 use self::waiting::Waiting;
 use crate::audit::{AuditedStore, Trail};
 use crate::guard::{GuardRefusal, TokenRefusal};
-use crate::instance::Instance;
+use crate::instance::{BelievedInstance, Instance};
 use crate::memory::Memory;
 use crate::meters::Meters;
 use crate::{Answer, Fault};
@@ -230,12 +230,7 @@ enum Attempt {
     TokenEnded,
 }
 
-impl Instance {
-    /// How many sessions memory serves: for those who measure.
-    pub fn sessions_in_memory(&self) -> usize {
-        self.memory().api_sessions.live.read().len()
-    }
-
+impl BelievedInstance {
     /// The live session of a key, called with once more; with `only`, if it is that one.
     pub(crate) fn known_session(
         &self,
@@ -379,10 +374,17 @@ impl Instance {
         (now, visitor): (Timestamp, &Visitor),
     ) -> Result<(), Fault> {
         self.meters.sessions_refused.add(no_seat.cause());
-        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, &no_seat)
+        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, (Asker::Authenticated, &no_seat))
             .user(calling.user.id)
             .application(calling.application_uri);
-        self.audit.put(&event)
+        self.audit.put(event)
+    }
+}
+
+impl Instance {
+    /// How many sessions memory serves: for those who measure.
+    pub fn sessions_in_memory(&self) -> usize {
+        self.unchecked_memory().api_sessions.live.read().len()
     }
 
     /// Sessions whose timers are over, whichever node opened them. What this node knows of calls is written down first.
@@ -399,14 +401,15 @@ impl Instance {
 
     pub(crate) async fn forget_closed(&self, close_id: Uuid) -> Result<(), Fault> {
         let closed = self.store.api_sessions_closed(close_id).await?;
-        self.memory().api_sessions.forget(&closed, &self.meters);
+        self.unchecked_memory().api_sessions.forget(&closed, &self.meters);
         Ok(())
     }
 
     /// Applications that were switched off are on no list any more.
     pub(crate) fn forget_dead_applications(&self) {
-        let register = self.register();
-        for live in self.memory().api_sessions.live.read().values() {
+        let memory = self.unchecked_memory();
+        let register = memory.register.load();
+        for live in memory.api_sessions.live.read().values() {
             let mut applications = live.applications.lock();
             let is_on = |id: &ApplicationId| register.by_id(*id).is_some_and(|application| application.enabled);
             applications.known.retain(is_on);
@@ -420,10 +423,13 @@ impl Instance {
         let _turn = self.flushing.lock().await;
         let most = if self.store.database().is_embedded() { FLUSHED_ALONE } else { usize::MAX };
         let now = moment.now;
-        let memory = self.memory_kept();
+        let memory = self.unchecked_memory();
         let (sessions, events, calls, proven, used, legacy) = tokio::join!(
             self.flush_some_sessions(&memory, now, most),
-            self.audit.write_down(&self.store, moment),
+            async {
+                let main = self.audit.write_down(&self.store, moment).await;
+                main.and(self.audit.refusals.write_down(self.refusals.store(), false, moment).await)
+            },
             self.seal_calls(now),
             memory.proven.flush(&self.store),
             memory.used.flush(&self.store, now),
@@ -445,14 +451,15 @@ impl Instance {
     pub(crate) async fn flush_all(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
         self.flush(moment).await?;
-        let memory = self.memory_kept();
+        self.audit.refusals.write_down(self.refusals.store(), true, moment).await?;
+        let memory = self.unchecked_memory();
         while memory.used.flush(&self.store, moment.now).await? {}
         Ok(())
     }
 
     /// Every call that was answered before this one is written down.
     pub(crate) async fn flush_sessions(&self, now: Timestamp) -> Result<(), Fault> {
-        self.flush_some_sessions(&self.memory_kept(), now, usize::MAX).await
+        self.flush_some_sessions(&self.unchecked_memory(), now, usize::MAX).await
     }
 
     /// What an older memory has noted and not written, after it was replaced: calls and uses happened all the same.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::authorization::{CODE_LIFETIME, IssuedCode};
 pub use model::authorize::TargetRefusal;
 use model::authorize::{AuthorizeRefusal, Grantable, Sent, SignedIn, Step, check, next_step};
@@ -19,7 +19,7 @@ use oauth::secret::{AuthorizationCode, Presented};
 use store::{Batch, Outcome};
 
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -54,7 +54,7 @@ enum Agreement {
 /// Somebody may be first that often before a page gives up.
 const MOST_LOOKS: usize = 4;
 
-impl Instance {
+impl BelievedInstance {
     /// Checks 1 and 2.
     pub async fn authorization_target(
         &self,
@@ -75,7 +75,7 @@ impl Instance {
                 return self.refuse_target(moment, visitor, client_id.as_ref(), refusal).map(Err);
             }
         };
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let application = self.register().by_uri(&target.client_id).cloned();
         let refusal = match &application {
             None => TargetRefusal::UnknownApplication,
@@ -241,13 +241,14 @@ impl Instance {
         target: &Target,
         refusal: &AuthorizeRefusal,
     ) -> Result<Next, Fault> {
-        let kind = match refusal {
-            AuthorizeRefusal::ConsentRefused { .. } => AuditKind::Consent,
-            _ => AuditKind::Authorize,
+        // Everything else is asked before anybody has to be signed in.
+        let (kind, asker) = match refusal {
+            AuthorizeRefusal::ConsentRefused { .. } => (AuditKind::Consent, Asker::Authenticated),
+            _ => (AuditKind::Authorize, Asker::Stranger),
         };
-        let event =
-            AuditEvent::refused(moment.now, kind, visitor, refusal).application(target.application.uri.as_str());
-        self.audit.put(&event)?;
+        let event = AuditEvent::refused(moment.now, kind, visitor, (asker, refusal))
+            .application(target.application.uri.as_str());
+        self.audit.put(event)?;
         // The application sees no header of a redirect: the reference goes along in what its developer reads.
         let description = format!("{} (reference {})", refusal.description(), visitor.request);
         let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
@@ -268,9 +269,9 @@ impl Instance {
         client_id: Option<&ClientId>,
         refusal: TargetRefusal,
     ) -> Result<TargetRefusal, Fault> {
-        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, &refusal);
+        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, (Asker::Stranger, &refusal));
         event.application = client_id.map(|id| id.as_str().to_owned());
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(refusal)
     }
 }

@@ -27,6 +27,11 @@ use crate::seal::RootSecret;
 /// Who needs memory to catch up waits no longer: a round asks the database several times, and others wait for their turn.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Changes that are read at once.
+const PAGE: u32 = 1000;
+/// Changes that a round applies.
+const MAX_CHANGES: u32 = 10 * PAGE;
+
 async fn in_time(following: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
     // Boxed: it is large, and most calls never come here.
     let done = tokio::time::timeout(PATIENCE, Box::pin(following)).await;
@@ -44,14 +49,14 @@ pub(crate) struct Following {
     healed: AtomicU64,
     /// This instance alone has seen that the database went back, and the others of the house have not been told.
     rewound: AtomicBool,
+    /// Another database may answer: memory is read anew, also where the feed shows nothing of it.
+    in_doubt: AtomicBool,
     /// What is told of it. Nobody asks on the way of a request.
     lag: Mutex<Option<Lag>>,
 }
 
 struct Progress {
     place: Place,
-    /// Another database may answer: memory is read anew, also where the feed shows nothing of it.
-    in_doubt: bool,
     /// Changes that were read and could not be applied, in their order. Every round tries them again.
     unapplied: Vec<Change>,
     /// The last round that applied everything it read.
@@ -62,7 +67,8 @@ struct Progress {
 enum Place {
     /// The newest change that was read.
     At(Mark),
-    /// Nowhere: the database may have gone back, and memory is to be read anew. Whether every node knows.
+    /// Nowhere: the database may have gone back, or memory is too far behind, and is to be read anew. Whether every node
+    /// knows that needs to.
     Lost { is_announced: bool },
 }
 
@@ -85,13 +91,14 @@ struct Lag {
 impl Following {
     /// `mark` is a row that the feed had before memory was loaded.
     pub(crate) fn new(mark: Mark) -> Self {
-        let progress = Progress { place: Place::At(mark), in_doubt: false, unapplied: Vec::new(), completed: 0 };
+        let progress = Progress { place: Place::At(mark), unapplied: Vec::new(), completed: 0 };
         Self {
             progress: tokio::sync::Mutex::new(progress),
             rounds: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             healed: AtomicU64::new(0),
             rewound: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
             lag: Mutex::default(),
         }
     }
@@ -104,6 +111,13 @@ impl Following {
     pub(crate) fn mark_behind(&self) {
         self.missed.fetch_add(1, Ordering::AcqRel);
         self.lag.lock().get_or_insert_with(Lag::begin);
+    }
+
+    /// Another database may answer than before. The next round looks, and until then memory is not believed. In this
+    /// order: a round that knows of the mark finds the doubt.
+    pub(crate) fn doubt(&self) {
+        self.in_doubt.store(true, Ordering::Release);
+        self.mark_behind();
     }
 
     /// Whether the database was seen to have gone back since this was last asked.
@@ -166,7 +180,7 @@ impl Instance {
     /// Commits a batch. Memory has followed the changes that it announces when this returns; if a guard failed, those of
     /// who was first.
     ///
-    /// A fault of following does not undo the commit: the answer is the commit's, and [`Instance::believe`] does not
+    /// A fault of following does not undo the commit: the answer is the commit's, and [`Instance::catch_up_if_behind`] does not
     /// trust memory until a later round has caught up.
     pub(crate) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<Outcome, Fault> {
         if !batch.announces() {
@@ -191,7 +205,8 @@ impl Instance {
     }
 
     /// Memory as of now, where it may not answer as it is: after the feed was lost, or a change could not be applied.
-    pub async fn believe(&self, now: Timestamp) -> Result<(), Fault> {
+    /// [`BelievedInstance`](crate::instance::BelievedInstance) is the proof that this was done.
+    pub(crate) async fn catch_up_if_behind(&self, now: Timestamp) -> Result<(), Fault> {
         if self.memory_holds() {
             return Ok(());
         }
@@ -215,24 +230,21 @@ impl Instance {
         self.follow_in_turn(&mut progress, now).await
     }
 
-    /// Another database may answer than before. The next round looks, and until then memory is not believed.
-    pub(crate) async fn doubt(&self) {
-        self.following.mark_behind();
-        let mut progress = self.following.progress.lock().await;
-        progress.in_doubt = true;
-        // Once more: a round that was under way may have healed the first.
-        self.following.mark_behind();
-    }
-
     /// Looks, now, whether the database is the one that memory knows: for who is about to write behind what was read before.
-    /// If it is another one, memory is read anew.
+    /// If it is another one, memory is read anew. What the sealer commits is guarded by what was seen here.
     pub(crate) async fn expect_known_database(&self, now: Timestamp) -> Result<(), Fault> {
         let mut progress = self.following.progress.lock().await;
         let is_known = match &progress.place {
-            Place::At(mark) => !progress.in_doubt && self.store.changes_after(mark).await?.is_some(),
+            Place::At(mark) => !self.following.in_doubt.load(Ordering::Acquire) && self.store.has_change(mark).await?,
             Place::Lost { .. } => false,
         };
-        if is_known { Ok(()) } else { self.follow_in_turn(&mut progress, now).await }
+        if !is_known {
+            self.follow_in_turn(&mut progress, now).await?;
+        }
+        if let Place::At(mark) = &progress.place {
+            self.sealers().iter().for_each(|sealer| sealer.note_change(mark));
+        }
+        Ok(())
     }
 
     /// One round. A change that cannot be applied stops no later one; it leaves memory behind until it can be.
@@ -255,14 +267,9 @@ impl Instance {
     /// What had been missed before the database was read.
     async fn follow_round(&self, progress: &mut Progress, now: Timestamp) -> Result<u64, Fault> {
         let missed = self.following.missed.load(Ordering::Acquire);
-        let mut worst = self.retry(progress, now).await;
-        if let Place::At(mark) = &progress.place {
-            match self.store.changes_after(mark).await? {
-                Some(news) => worst = worst.and(self.apply_news(progress, news, now).await),
-                None => self.lose(progress, now).await?,
-            }
-        }
-        if std::mem::take(&mut progress.in_doubt) && matches!(progress.place, Place::At(_)) {
+        let retried = self.retry(progress, now).await;
+        let worst = retried.and(self.read_news(progress, now).await?);
+        if self.following.in_doubt.swap(false, Ordering::AcqRel) && matches!(progress.place, Place::At(_)) {
             self.following.mark_behind();
             progress.place = Place::Lost { is_announced: false };
         }
@@ -288,6 +295,36 @@ impl Instance {
             }
         }
         worst
+    }
+
+    /// Reads what is new in pages and applies it, until there is no more. Where that is more than [`MAX_CHANGES`], memory
+    /// is read anew instead: a change may cost a question to the database, and a memory costs a dozen. An outer fault is of
+    /// reading, an inner one of applying.
+    async fn read_news(&self, progress: &mut Progress, now: Timestamp) -> Result<Result<(), Fault>, Fault> {
+        let mut worst = Ok(());
+        for _ in 0..MAX_CHANGES / PAGE {
+            let Place::At(mark) = &progress.place else { return Ok(worst) };
+            let Some(news) = self.store.changes_after(mark, PAGE).await? else {
+                self.lose(progress, now).await?;
+                return Ok(worst);
+            };
+            let is_last = news.len() < PAGE as usize;
+            if !is_last && self.is_far_behind(mark).await? {
+                break;
+            }
+            worst = worst.and(self.apply_news(progress, news, now).await);
+            if is_last {
+                return Ok(worst);
+            }
+        }
+        self.following.mark_behind();
+        progress.place = Place::Lost { is_announced: true };
+        Ok(worst)
+    }
+
+    async fn is_far_behind(&self, mark: &Mark) -> Result<bool, Fault> {
+        let newest = self.store.newest_change().await?;
+        Ok(newest.is_some_and(|newest| newest.number - mark.number > i64::from(MAX_CHANGES)))
     }
 
     async fn apply_news(
@@ -345,7 +382,7 @@ impl Instance {
         self.meters.database_rewinds.add(1);
         self.following.rewound.store(true, Ordering::Release);
         let detail = serde_json::json!({ "known": known, "found": found });
-        if let Err(fault) = self.audit.put(&house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
+        if let Err(fault) = self.audit.put(house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
             tracing::error!(fault = fault.causes(), instance = %self.name, "the audit does not hold that the database went back");
         }
     }
@@ -366,9 +403,11 @@ impl Instance {
         let mut moment = Moment { now, dice: &mut *dice };
         // Boxed, as a round is part of every change, and this is rare.
         let (memory, mark) = Box::pin(Memory::load(&self.store, &self.master, &mut moment)).await?;
-        self.sealer.database_went_back();
-        self.sealer.reload_key(&self.master).await?;
-        let old = self.memory.swap(Arc::new(memory));
+        for sealer in self.sealers() {
+            sealer.database_went_back();
+            sealer.reload_key(&self.master).await?;
+        }
+        let old = self.replace_memory(memory);
         progress.unapplied.clear();
         progress.place = Place::At(mark);
         self.want_missing_keys();
@@ -380,12 +419,14 @@ impl Instance {
 
     /// Brings memory up to one change. May be called for the same change again.
     async fn apply(&self, change: Change, now: Timestamp) -> Result<(), Fault> {
-        let memory = self.memory_kept();
+        let memory = self.unchecked_memory();
         match change.kind {
             ChangeKind::Register => self.reload_application(change.subject).await?,
             ChangeKind::Keys => {
                 memory.keys.store(Arc::new(KeyRing::load(&self.store, &self.master).await?));
-                self.sealer.reload_key(&self.master).await?;
+                for sealer in self.sealers() {
+                    sealer.reload_key(&self.master).await?;
+                }
             }
             ChangeKind::RootSecret => {
                 memory.secret.store(Arc::new(RootSecret::load(&self.store, &self.master).await?));
@@ -428,13 +469,15 @@ impl Instance {
     /// Reads one application anew. Older nodes announced the whole register, by the id of the instance.
     async fn reload_application(&self, subject: Uuid) -> Result<(), Fault> {
         if subject == self.store.instance().0 {
-            self.memory().register.store(Arc::new(Register::new(self.store.applications().await?)));
+            self.unchecked_memory().register.store(Arc::new(Register::new(self.store.applications().await?)));
             self.forget_dead_applications();
         } else {
             let id = ApplicationId(subject);
             let application = self.store.application(id).await?;
             let is_on = application.as_ref().is_some_and(|application| application.enabled);
-            self.memory().register.store(Arc::new(self.register().with(id, application)));
+            let memory = self.unchecked_memory();
+            let next = memory.register.load().with(id, application);
+            memory.register.store(Arc::new(next));
             if !is_on {
                 self.forget_dead_applications();
             }

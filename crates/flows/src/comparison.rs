@@ -41,15 +41,15 @@ impl Instance {
         if !self.memory_holds() {
             found.0.push("memory is behind".to_owned());
         }
-        found.compare("settings", &**self.settings(), &self.store.settings().await?);
+        found.compare("settings", &**self.unchecked_memory().settings.load(), &self.store.settings().await?);
         self.compare_register(&mut found).await?;
         let fresh = KeyRing::load(&self.store, &self.master).await?;
         let kids = |ring: &KeyRing| ring.times().cloned().collect::<Vec<_>>();
-        found.compare("signing keys", &kids(&self.keys()), &kids(&fresh));
-        for (id, user) in self.memory().users.all() {
+        found.compare("signing keys", &kids(&self.published_keys()), &kids(&fresh));
+        for (id, user) in self.unchecked_memory().users.all() {
             found.compare("user", &Some(&*user), &self.store.user(id).await?.as_ref());
         }
-        for (_, token) in self.memory().reference_tokens.all() {
+        for (_, token) in self.unchecked_memory().reference_tokens.all() {
             let kept = self.store.reference_token(&token.digest).await?;
             let is_revoked = |token: &model::reference_token::ReferenceToken| (token.id, token.revoked_at.is_some());
             found.compare("reference token", &Some(is_revoked(&token)), &kept.as_ref().map(is_revoked));
@@ -64,22 +64,22 @@ impl Instance {
         let by_id = |register: &Register| -> HashMap<ApplicationId, String> {
             register.all().map(|application| (application.id, format!("{application:?}"))).collect()
         };
-        let (memory, database) = (by_id(&self.register()), by_id(&fresh));
+        let (memory, database) = (by_id(&self.unchecked_memory().register.load()), by_id(&fresh));
         for id in memory.keys().chain(database.keys()).collect::<HashSet<_>>() {
             found.compare("application", &memory.get(id), &database.get(id));
         }
         for application in fresh.all() {
-            let known = self.register().by_uri(&application.uri).map(|known| known.id);
+            let known = self.unchecked_memory().register.load().by_uri(&application.uri).map(|known| known.id);
             found.compare("application by its ApplicationUri", &known, &Some(application.id));
         }
-        found.compare("origins", &self.register().counted_origins(), &fresh.counted_origins());
+        found.compare("origins", &self.unchecked_memory().register.load().counted_origins(), &fresh.counted_origins());
         Ok(())
     }
 
     /// A kill that memory lacks is a token that goes on; one that the database lacks comes back to life with a restart.
     async fn compare_kills(&self, found: &mut Differences, now: Timestamp) -> Result<(), Fault> {
         let since = now.minus(LONGEST_TOKEN);
-        let (authorizations, sessions, tokens) = self.memory().kills.since(since);
+        let (authorizations, sessions, tokens) = self.unchecked_memory().kills.since(since);
         let ended: HashSet<_> = self.store.authorizations_ended_since(since).await?.into_iter().collect();
         found.missing("ended authorizations that the database lacks", &ended, &authorizations);
         for id in ended.difference(&authorizations) {
@@ -112,7 +112,11 @@ impl Instance {
     async fn compare_sessions(&self, found: &mut Differences, now: Timestamp) -> Result<(), Fault> {
         let rows = self.store.live_api_sessions(MAX_SESSIONS).await?;
         let rows: HashSet<_> = rows.into_iter().map(|row| (row.key, row.id)).collect();
-        found.missing("live sessions that the database lacks", &rows, &self.memory().api_sessions.running(now));
+        found.missing(
+            "live sessions that the database lacks",
+            &rows,
+            &self.unchecked_memory().api_sessions.running(now),
+        );
         let (live, counted) = self.store.seats_taken().await?;
         found.compare("seats", &live, &counted);
         Ok(())

@@ -76,10 +76,11 @@ impl Instance {
         // A feed that is read late, or by a clock that is behind, finds them too.
         let since = now.minus(2 * LONGEST_TOKEN);
         let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
+        let memory = self.unchecked_memory();
         for authorization in ended {
-            self.memory().kills.authorization(authorization, now);
+            memory.kills.authorization(authorization, now);
         }
-        self.memory().api_sessions.list_anew(user);
+        memory.api_sessions.list_anew(user);
         Ok(())
     }
 }

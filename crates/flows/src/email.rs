@@ -1,7 +1,7 @@
 //! A person changes the e-mail address that the house knows them by. Both addresses are asked by letter, and the change
 //! happens when both have said yes.
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::email_change::{ANSWER_LIFE, MOST_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
 pub use model::email_change::{EmailChange, EmailRefusal, Side};
 use model::link::LinkCode;
@@ -12,7 +12,7 @@ use serde_json::json;
 use store::{Batch, Change, ChangeKind, Outcome, Statement};
 
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::links::{LinkRefusal, new_code};
 use crate::profile::Overtaken;
 use crate::sign_in::Browser;
@@ -37,7 +37,7 @@ pub enum EmailAnswer {
     Declined,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// What the person at the browser asked for, while it waits for answers.
     pub async fn email_change(&self, browser: &Browser, now: Timestamp) -> Result<Option<EmailChange>, Fault> {
         let Some(user) = self.still(browser).await? else { return Ok(None) };
@@ -126,8 +126,8 @@ impl Instance {
         visitor: &Visitor,
         (browser, refusal): (&Browser, EmailRefusal),
     ) -> Answer<T, EmailRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::EmailChange, visitor, &refusal);
-        self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
+        let event = AuditEvent::refused(now, AuditKind::EmailChange, visitor, (Asker::Authenticated, &refusal));
+        self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::{ClientRefusal, PROTOCOL_SCOPES, ServiceAccess, service_scope};
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotation, redeem, rotate};
 use model::claims::{self, Issuing};
 pub use model::exchange::ExchangeRefusal;
@@ -26,14 +26,14 @@ use store::{Batch, Change, ChangeKind, Outcome};
 
 use crate::audit::Trail;
 use crate::authorize::authorization_of;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::seal::Purpose;
 use crate::{Answer, Fault};
 
 /// Somebody may be first that often before a caller gives up.
 const MOST_LOOKS: usize = 4;
 
-impl Instance {
+impl BelievedInstance {
     pub async fn exchange(
         &self,
         moment: &mut Moment<'_>,
@@ -41,12 +41,17 @@ impl Instance {
         credentials: &ClientCredentials,
         request: &TokenRequest,
     ) -> Answer<TokenResponse, ExchangeRefusal> {
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let register = self.register();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) => client,
             Err(refusal) => {
-                return self.refuse_token(moment, visitor, credentials, ExchangeRefusal::Client(refusal));
+                return self.refuse_token(
+                    moment,
+                    visitor,
+                    credentials,
+                    (Asker::Stranger, ExchangeRefusal::Client(refusal)),
+                );
             }
         };
         let answer = match request {
@@ -75,7 +80,7 @@ impl Instance {
                 self.meters.tokens_refused.add(refusal.cause());
                 Ok(Err(refusal))
             }
-            Err(refusal) => self.refuse_token(moment, visitor, credentials, refusal),
+            Err(refusal) => self.refuse_token(moment, visitor, credentials, (client.asker(), refusal)),
         }
     }
 
@@ -86,9 +91,9 @@ impl Instance {
         credentials: &ClientCredentials,
         refusal: ClientRefusal,
     ) -> Answer<T, ClientRefusal> {
-        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, &refusal)
+        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, (Asker::Stranger, &refusal))
             .application(credentials.client_id().as_str());
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Err(refusal))
     }
 
@@ -97,12 +102,12 @@ impl Instance {
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         credentials: &ClientCredentials,
-        refusal: ExchangeRefusal,
+        (asker, refusal): (Asker, ExchangeRefusal),
     ) -> Answer<T, ExchangeRefusal> {
         self.meters.tokens_refused.add(refusal.cause());
-        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, &refusal)
+        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, (asker, &refusal))
             .application(credentials.client_id().as_str());
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Err(refusal))
     }
 
@@ -136,7 +141,7 @@ impl Instance {
             .application(application.uri.as_str())
             .user(user.id)
             .token(unique);
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Ok(response(access_token, lifetime, &scope)))
     }
 
@@ -158,7 +163,12 @@ impl Instance {
             let nonce = match redeem(moment.now, client, &authorization, redirect_uri, verifier) {
                 Ok(issued) => issued.nonce.clone(),
                 Err(refusal @ RedeemRefusal::Reused { .. }) => {
-                    let event = AuditEvent::refused(moment.now, AuditKind::CodeReused, visitor, &refusal);
+                    let event = AuditEvent::refused(
+                        moment.now,
+                        AuditKind::CodeReused,
+                        visitor,
+                        (Asker::Authenticated, &refusal),
+                    );
                     let event = about(event, client, &authorization);
                     self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
                     return Ok(Err(refusal));
@@ -203,7 +213,12 @@ impl Instance {
             let rotation = match rotate(moment.now, client, self.with_memory(&mut authorization), shown, asked) {
                 Ok(rotation) => rotation,
                 Err(refusal @ RefreshRefusal::Reused { .. }) => {
-                    let event = AuditEvent::refused(moment.now, AuditKind::TokenReused, visitor, &refusal);
+                    let event = AuditEvent::refused(
+                        moment.now,
+                        AuditKind::TokenReused,
+                        visitor,
+                        (Asker::Authenticated, &refusal),
+                    );
                     let event = about(event, client, &authorization).repeating(authorization.rotated_by());
                     self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
                     return Ok(Err(refusal));

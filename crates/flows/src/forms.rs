@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Timestamp;
 use oauth::secret::Presented;
 
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::seal::Purpose;
 use crate::sign_in::Browser;
 
@@ -15,7 +15,7 @@ pub const INTERACTION_LIFETIME: Duration = Duration::from_mins(10);
 /// Marks the random value in the browser's form cookie.
 pub enum FormCookie {}
 
-impl Instance {
+impl BelievedInstance {
     /// What a form must bring back, for the browser that holds this cookie.
     pub fn form_token(&self, cookie: &Presented<FormCookie>) -> String {
         self.memory().secret.load().sign(Purpose::Form, &[cookie.expose().as_bytes()])

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::application::PROTOCOL_SCOPES;
-use model::audit::{AnsweredCall, AuditEvent, AuditKind, AuditOutcome, Visitor};
+use model::audit::{AnsweredCall, Asker, AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::{AccessToken, Holder, user_info};
 use model::domain::Permissions;
 pub use model::guard::{GuardRefusal, TokenRefusal};
@@ -24,7 +24,7 @@ use store::TokenNames;
 use uuid::Uuid;
 
 use crate::api_sessions::Calling;
-use crate::instance::Instance;
+use crate::instance::{BelievedInstance, Instance};
 use crate::memory::Verified;
 use crate::{Answer, Fault};
 
@@ -123,10 +123,10 @@ impl Standing {
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// Lets a call in, or says why not. Tells the audit only of refusals; the call itself is told of when it is answered.
     pub async fn enter(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &Presented<secret::AccessToken>,
@@ -195,8 +195,9 @@ impl Instance {
         };
         match answer {
             Err(refusal) => {
-                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, &refusal);
-                self.audit.put(&event)?;
+                let asker = refusal.asker();
+                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, (asker, &refusal));
+                self.audit.put(event)?;
                 Ok(Err(refusal))
             }
             Ok(standing) => {
@@ -205,7 +206,9 @@ impl Instance {
             }
         }
     }
+}
 
+impl Instance {
     /// One event for one answered call. Its path is without the query, which may hold anything.
     pub fn tell_call(&self, now: Timestamp, visitor: &Visitor, call: &Call<'_>) -> Result<(), Fault> {
         // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
@@ -225,9 +228,10 @@ impl Instance {
             });
         }
         let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
-        if let Some(refusal) = call.refused {
+        if let Some((asker, refusal)) = call.refused {
             self.meters.calls_refused.add(refusal.cause());
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
+            event.asker = asker;
         }
         if let Some(caller) = call.caller {
             event = event.application(caller.application.uri.as_str()).user(caller.user.id).session(caller.session);
@@ -235,19 +239,21 @@ impl Instance {
         let detail = CallDetail { method: call.method, path, status: call.status };
         let detail = match call.refused {
             None => serde_json::to_string(&detail),
-            Some(refusal) => serde_json::to_string(&RefusedCallDetail { call: detail, why: refusal.details() }),
+            Some((_, refusal)) => serde_json::to_string(&RefusedCallDetail { call: detail, why: refusal.details() }),
         };
         event.detail = Some(detail.expect("a call is strings and a number"));
-        self.audit.put(&event)
+        self.audit.put(event)
     }
+}
 
+impl BelievedInstance {
     /// That the credential is good, and that everything it names stands.
     pub(crate) async fn standing(
         &self,
         shown: &Presented<secret::AccessToken>,
         now: Timestamp,
     ) -> Answer<Standing, TokenRefusal> {
-        self.believe(now).await?;
+        self.renew(now).await?;
         if is_reference_token(shown.expose()) {
             self.standing_reference(shown, now).await
         } else {
@@ -426,5 +432,5 @@ pub struct Call<'a> {
     pub path: &'a str,
     pub status: u16,
     pub caller: Option<&'a Caller>,
-    pub refused: Option<&'a dyn Refusal>,
+    pub refused: Option<(Asker, &'a dyn Refusal)>,
 }

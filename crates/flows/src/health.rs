@@ -57,6 +57,9 @@ impl Check {
     }
 }
 
+/// Of an embedded database's disk. With less, refusals of strangers are no longer recorded.
+pub const MIN_FREE_BYTES: u64 = 64 * 1024 * 1024;
+
 impl House {
     /// Everything that readiness rests on.
     pub fn health(&self) -> Vec<Check> {
@@ -85,6 +88,25 @@ impl House {
         checks
     }
 
+    /// Refusals of strangers are the first to be given up where the disk is nearly full, and come back by themselves.
+    pub fn hold_refusals_back(&self, held_back: bool) {
+        for instance in self.instances() {
+            let refusals = &instance.audit.refusals;
+            if refusals.is_held_back() != held_back {
+                refusals.hold_back(held_back);
+                let instance = instance.name.as_str();
+                if held_back {
+                    tracing::warn!(
+                        instance,
+                        "the disk is nearly full: refusals of strangers are counted, and not recorded"
+                    );
+                } else {
+                    tracing::info!(instance, "there is room on the disk: refusals of strangers are recorded again");
+                }
+            }
+        }
+    }
+
     fn reads(&self) -> Option<String> {
         let reads = self.database().reads();
         let silent = || Ailment { trouble: Trouble::Silent, span: reads.age() };
@@ -100,7 +122,9 @@ impl House {
             let wanted = writes.ailment().is_some() || (writes.age() > IDLE && self.probing.take());
             if wanted { database.try_write().await.map(drop) } else { Ok(()) }
         };
-        let (read, written) = tokio::join!(database.try_read(), write);
+        let (read, written, free) = tokio::join!(database.try_read(), write, database.free_bytes());
+        let is_full = database.writes().ailment().is_some_and(|ailment| ailment.trouble == Trouble::Full);
+        self.hold_refusals_back(is_full || free.is_some_and(|free| free < MIN_FREE_BYTES));
         for fault in [read, written].into_iter().filter_map(Result::err) {
             self.faults.report(&fault, "the database does not work", Affected::default());
         }

@@ -1,22 +1,25 @@
 //! The whole process: its instances, and the tasks that keep them true.
 
 mod background;
+mod following;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::audit::chain::Chain;
 use model::fair::Receiver;
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
-use store::{Database, FeedEnd, Trouble};
+use store::Database;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::following::Follower;
 use crate::audit::{Noticeboard, PublishedCheckpoint};
 use crate::fault_log::FaultLog;
 use crate::feed::Feed;
-use crate::forgotten::{Forgotten, questions};
+use crate::forgotten::{Asked, questions};
 use crate::health::Probing;
 use crate::instance::{Instance, Shared};
 use crate::mail::{Letters, Outbox};
@@ -76,7 +79,7 @@ pub struct House {
     minding: tokio::sync::Mutex<()>,
     follower: tokio::sync::Mutex<Follower>,
     /// Questions after forgotten passwords that wait.
-    asked: Receiver<InstanceId, Forgotten>,
+    asked: Receiver<InstanceId, Asked>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -192,8 +195,7 @@ impl House {
             faults: shared.faults,
             probing: Probing::default(),
             minding: tokio::sync::Mutex::default(),
-            // Behind from the start: what changed between loading and now was nobody's to tell.
-            follower: tokio::sync::Mutex::new(Follower { seen: HashMap::new(), behind: true }),
+            follower: tokio::sync::Mutex::new(Follower::new()),
             asked,
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
@@ -266,14 +268,6 @@ impl House {
         self.checkpoints.open()
     }
 
-    /// The database is of an earlier time than this process knows: a standby that was behind took over, or a backup was put
-    /// back under it.
-    pub fn database_went_back(&self) {
-        for instance in &self.instances {
-            instance.sealer.database_went_back();
-        }
-    }
-
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
@@ -297,11 +291,6 @@ impl House {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
-    }
-
-    /// Memory follows what other processes changed before this call, and what it missed of its own changes.
-    pub async fn catch_up(&self) -> Result<(), Fault> {
-        self.follow_changes(&mut *self.follower.lock().await).await
     }
 
     /// The oldest question after a forgotten password is looked into; waits until there is one.
@@ -351,15 +340,16 @@ impl House {
         self.mind_the_database().await?;
         let now = self.world.now();
         let mut dice = self.world.dice();
-        let waiting = self.database.instances_with_unsealed_events().await?;
+        let waiting = self.database.chains_with_unsealed_events().await?;
         let mut worst = Ok(());
-        for instance in &self.instances {
-            if waiting.contains(instance.store.instance()) || instance.sealer.wants_to_sign(now) {
-                let sealed = async {
+        for (instance, chain) in self.instances.iter().flat_map(|instance| Chain::ALL.map(|chain| (instance, chain))) {
+            let sealer = instance.sealer_of(chain);
+            if waiting.contains(&sealer.store().chain_id()) || sealer.wants_to_sign(now) {
+                let done = async {
                     instance.expect_known_database(now).await?;
-                    instance.sealer.beat(&mut Moment { now, dice: &mut *dice }).await
+                    sealer.beat(&mut Moment { now, dice: &mut *dice }).await
                 };
-                worst = worst.and(sealed.await);
+                worst = worst.and(done.await);
                 self.turns.take("seal");
             }
         }
@@ -387,11 +377,13 @@ impl House {
             if let Err(fault) = instance.flush_all(&mut moment).await {
                 tracing::error!(fault = fault.causes(), "the last timers and audit events were not written");
             }
-            if let Err(fault) = instance.sealer.finish(&mut moment).await {
-                tracing::error!(
-                    fault = fault.causes(),
-                    "the last audit events were not sealed; the next start does it"
-                );
+            for sealer in instance.sealers() {
+                if let Err(fault) = sealer.finish(&mut moment).await {
+                    tracing::error!(
+                        fault = fault.causes(),
+                        "the last audit events were not sealed; the next start does it"
+                    );
+                }
             }
         }
         self.checkpoints.close();
@@ -416,56 +408,17 @@ impl House {
         let rewound: Vec<bool> = self.instances.iter().map(|instance| instance.following.take_rewound()).collect();
         if rewound.contains(&true) {
             for (instance, _) in self.instances.iter().zip(rewound).filter(|(_, rewound)| !rewound) {
-                instance.doubt().await;
+                instance.following.doubt();
             }
         }
         let Some(known) = self.feed.timeline() else { return Ok(()) };
         let Some(found) = self.database.timeline().await?.filter(|found| *found != known) else { return Ok(()) };
         tracing::warn!(known, found, "another database server answers (failover or restore): memory is read anew");
         for instance in &self.instances {
-            instance.doubt().await;
+            instance.following.doubt();
         }
         self.feed.set_timeline(found);
         Ok(())
-    }
-
-    /// A fault of one instance takes the trust in memory from that instance alone.
-    async fn follow_changes(&self, follower: &mut Follower) -> Result<(), Fault> {
-        let begun = Instant::now();
-        self.mind_the_database().await?;
-        // The database tells of a change once: an answer that is lost counts as a yes.
-        let was_behind = std::mem::replace(&mut follower.behind, true);
-        let changed = self.database.changed_elsewhere().await;
-        if matches!(&changed, Err(fault) if fault.trouble() == Trouble::Replaced) {
-            // What others change is somewhere else.
-            self.instances.iter().for_each(|instance| instance.following.mark_behind());
-        }
-        follower.behind = changed? || was_behind;
-        if !follower.behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
-            return Ok(());
-        }
-        let mut worst = Ok(());
-        let mut feeds: HashMap<InstanceId, _> = self.database.feeds().await?.into_iter().collect();
-        for instance in &self.instances {
-            let id = *instance.store.instance();
-            // An instance that is not in the database has nothing in it that memory knows.
-            let newest = feeds.remove(&id);
-            if newest.is_some() && follower.seen.get(&id) == newest.as_ref() && !instance.following.is_behind() {
-                continue;
-            }
-            let done = instance.follow(self.world.now()).await;
-            match (&done, newest) {
-                (Ok(()), Some(newest)) => {
-                    follower.seen.insert(id, newest);
-                }
-                (Ok(()), None) => {}
-                (Err(_), _) => instance.following.mark_behind(),
-            }
-            worst = worst.and(done);
-        }
-        follower.behind = worst.is_err();
-        self.feed.followed(begun);
-        worst
     }
 
     /// Dead rows are swept, old kills forgotten.
@@ -477,10 +430,4 @@ impl House {
         }
         worst
     }
-}
-
-/// How far memory has followed the change feed.
-struct Follower {
-    seen: HashMap<InstanceId, FeedEnd>,
-    behind: bool,
 }

@@ -1,18 +1,23 @@
 //! One issuer, as it lives in memory: snapshots that requests are served from, and what follows the change feed.
 
+mod believed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::chain::Chain;
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::throttle::NETWORK_KNOWN_FOR;
 use model::why::Refusal;
-use model::{Dice, InstanceSettings, Moment, RootUrl, Timestamp, User, UserId};
+use model::{Dice, Moment, RootUrl, Timestamp};
 use parking_lot::Mutex;
 use store::{Store, StoredInstance};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::audit::{AuditedStore, Notebook, Noticeboard, Sealer};
+pub use self::believed::BelievedInstance;
+use crate::audit::{AuditedStore, Keeping, Notebook, Noticeboard, Sealer};
 use crate::change::Following;
 use crate::domain::Domain;
 use crate::fault_log::FaultLog;
@@ -58,6 +63,8 @@ pub struct Instance {
     pub(crate) meters: Meters,
     pub(crate) audit: Notebook,
     pub(crate) sealer: Sealer,
+    /// Of the chain of what strangers were refused.
+    pub(crate) refusals: Sealer,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) image_decoder: Pool,
     pub(crate) rsa_signers: Pool,
@@ -69,8 +76,8 @@ pub struct Instance {
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) following: Following,
     pub faults: Arc<FaultLog>,
-    /// Replaced by `change` alone, where the database may have gone back.
-    pub(crate) memory: ArcSwap<Memory>,
+    /// Read by a [`BelievedInstance`], or through doors that say that nothing was checked.
+    memory: ArcSwap<Memory>,
 }
 
 /// What all instances of a process share.
@@ -104,6 +111,8 @@ impl Instance {
         let sealer = Box::pin(Sealer::open(&store, &shared.master, moment)).await?;
         let sealer = sealer.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints));
         let store = sealer.store().clone();
+        let refusals = Box::pin(Sealer::open(&store.with_chain(Chain::Refusals), &shared.master, moment)).await?;
+        let refusals = refusals.announcing(stored.name.clone(), Arc::clone(&shared.checkpoints)).alarming_with(&sealer);
         let (memory, mark) = Box::pin(Memory::load(&store, &shared.master, moment)).await?;
         Ok(Self {
             relying_party: RelyingParty::new(&stored.name, &root),
@@ -116,13 +125,14 @@ impl Instance {
             legacy_uses: LegacyUses::default(),
             feed: Arc::clone(&shared.feed),
             node: shared.node,
-            throttle: Throttle::new(stored.id, &shared.sign_ins_waiting),
+            throttle: Throttle::new(stored.id, &shared.sign_ins_waiting, &moment.dice.secret()),
             questions_asked: Mutex::default(),
             questions: Arc::clone(&shared.questions),
             outbox: Arc::clone(&shared.outbox),
             meters: Meters::default(),
             audit: Notebook::default(),
             sealer,
+            refusals,
             passwords: Arc::new(shared.passwords.of(stored.id)),
             image_decoder: shared.image_decoder.of(stored.id),
             rsa_signers: shared.rsa_signers.of(stored.id),
@@ -136,29 +146,20 @@ impl Instance {
         })
     }
 
-    pub fn settings(&self) -> Snapshot<InstanceSettings> {
-        self.memory().settings.load()
+    /// The key set that everybody is told, whether memory is behind or not. Nothing is judged by it.
+    pub fn published_keys(&self) -> Snapshot<KeyRing> {
+        self.memory.load().keys.load()
     }
 
-    pub fn register(&self) -> Snapshot<Register> {
-        self.memory().register.load()
-    }
-
-    pub fn keys(&self) -> Snapshot<KeyRing> {
-        self.memory().keys.load()
-    }
-
-    pub(crate) fn memory(&self) -> Snapshot<Memory> {
-        self.memory.load()
-    }
-
-    /// For who waits between reading the database and remembering it.
-    pub(crate) fn memory_kept(&self) -> Arc<Memory> {
+    /// Memory as it stands, perhaps behind the database: to keep it, to write down what it learnt, and to count.
+    /// [`BelievedInstance`] is for judging by it.
+    pub(crate) fn unchecked_memory(&self) -> Arc<Memory> {
         self.memory.load_full()
     }
 
-    pub(crate) async fn user(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
-        self.memory_kept().users.get(id, self.store.user(id)).await
+    /// Puts a memory that was read anew into the place of the old one, and gives that back.
+    pub(crate) fn replace_memory(&self, memory: Memory) -> Arc<Memory> {
+        self.memory.swap(Arc::new(memory))
     }
 
     /// Tells the audit of a request that was refused before a flow began: unreadable, or not from our own form.
@@ -168,14 +169,16 @@ impl Instance {
         visitor: &Visitor,
         (kind, refusal): (AuditKind, &dyn Refusal),
     ) -> Result<(), Fault> {
-        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, refusal))
+        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, refusal)))
     }
 
     /// What wants doing now and then: sweeping, forgetting.
     pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
         let dead_before = now.minus(LONGEST_TOKEN);
-        self.memory().kills.forget_before(dead_before);
-        let oldest_sign_in = dead_before.minus(self.settings().session_lifetimes().absolute);
+        let memory = self.unchecked_memory();
+        memory.kills.forget_before(dead_before);
+        let settings = memory.settings.load();
+        let oldest_sign_in = dead_before.minus(settings.session_lifetimes().absolute);
         let sweep = vec![
             self.store.sweep_authorizations(dead_before),
             self.store.sweep_changes(dead_before),
@@ -185,11 +188,28 @@ impl Instance {
             self.store.sweep_api_sessions(dead_before),
             self.store.sweep_identity_sessions(dead_before, oldest_sign_in),
             self.store.sweep_spent_challenges(now),
+            self.store.sweep_guess_leases(now),
+            self.store.sweep_known_networks(now.minus(NETWORK_KNOWN_FOR)),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
-        match self.settings().audit_retention_days {
-            Some(days) => self.sealer.prune(days, &mut Moment { now, dice }).await,
-            None => Ok(()),
+        let mut moment = Moment { now, dice };
+        if let Some(days) = settings.audit_retention_days {
+            self.sealer.prune(Keeping::Days(days), &mut moment).await?;
+        }
+        self.refusals.prune(Keeping::Days(settings.refusals_retention_days), &mut moment).await?;
+        let bytes = i64::from(settings.refusals_max_mib) * 1024 * 1024;
+        self.refusals.prune(Keeping::Bytes(bytes), &mut moment).await
+    }
+
+    /// The sealers of both chains.
+    pub(crate) const fn sealers(&self) -> [&Sealer; 2] {
+        [&self.sealer, &self.refusals]
+    }
+
+    pub(crate) const fn sealer_of(&self, chain: Chain) -> &Sealer {
+        match chain {
+            Chain::Main => &self.sealer,
+            Chain::Refusals => &self.refusals,
         }
     }
 }

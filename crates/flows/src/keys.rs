@@ -10,7 +10,7 @@ use store::{Batch, Change, ChangeKind, Outcome, Store, StoredKey};
 use zeroize::Zeroizing;
 
 use crate::audit::{AuditedStore, Trail};
-use crate::instance::Instance;
+use crate::instance::{BelievedInstance, Instance};
 use crate::pool::{Pool, PoolKind, Priority};
 use crate::seal::SealedSecret;
 use crate::tasks::give_way;
@@ -34,13 +34,26 @@ impl Key {
 /// The keys of an instance, as one immutable view.
 pub struct KeyRing {
     keys: Vec<Key>,
-    /// Those that cannot be used, by `kid`: each is missed as if it were not there.
-    broken: Vec<String>,
     jwks: Arc<[u8]>,
 }
 
 impl KeyRing {
+    /// Every key, or a fault that names those that cannot be used. None is left out: tokens that it signed would be refused,
+    /// and another would be made in its place, where all that is missing may be the master key that it was sealed under.
     pub(crate) async fn load(store: &Store, master: &MasterKey) -> Result<Self, Fault> {
+        let (ring, broken) = Self::examine(store, master).await?;
+        if broken.is_empty() {
+            return Ok(ring);
+        }
+        Err(Fault::failed(format!(
+            "signing keys do not open ({}): they are damaged, or sealed under another master key. Configure that key as \
+             [previous_master_key], or give up every token of their algorithm with `gatehouse key replace`",
+            broken.join(", ")
+        )))
+    }
+
+    /// The keys that can be used, and the `kid`s of those that cannot.
+    pub(crate) async fn examine(store: &Store, master: &MasterKey) -> Result<(Self, Vec<String>), Fault> {
         let (mut keys, mut broken) = (Vec::new(), Vec::new());
         for stored in store.signing_keys().await? {
             let kid = stored.times.kid.clone();
@@ -48,19 +61,14 @@ impl KeyRing {
                 Ok(key) => keys.push(key),
                 Err(fault) => {
                     let (fault, instance) = (&fault as &dyn std::error::Error, store.instance());
-                    tracing::error!(fault, %instance, kid, "a signing key cannot be used; the others are");
+                    tracing::error!(fault, %instance, kid, "a signing key cannot be used");
                     broken.push(kid);
                 }
             }
         }
         let public: Vec<Jwk> = keys.iter().map(|key| key.signing.public_jwk()).collect();
         let jwks = serde_json::to_vec(&serde_json::json!({ "keys": public })).map_err(Fault::failed)?;
-        Ok(Self { keys, broken, jwks: jwks.into() })
-    }
-
-    /// Keys that do not open, or do not parse.
-    pub(crate) fn broken(&self) -> &[String] {
-        &self.broken
+        Ok((Self { keys, jwks: jwks.into() }, broken))
     }
 
     /// The JWK Set document (RFC 7517 §5), prepared once.
@@ -105,7 +113,7 @@ pub(crate) fn rsa_signers() -> Pool {
     })
 }
 
-impl Instance {
+impl BelievedInstance {
     /// A compact JWS over the claims.
     pub(crate) async fn sign(
         &self,
@@ -124,14 +132,17 @@ impl Instance {
         let ring = self.memory().keys.load_full();
         self.rsa_signers.run(move || sign(&ring)).await?
     }
+}
 
+impl Instance {
     fn algorithms(&self) -> Vec<Algorithm> {
-        algorithms(&self.settings(), self.register().all().map(Arc::as_ref))
+        let memory = self.unchecked_memory();
+        algorithms(&memory.settings.load(), memory.register.load().all().map(Arc::as_ref))
     }
 
     /// Wakes who makes keys if something is to be signed for which there is none.
     pub(crate) fn want_missing_keys(&self) {
-        let known = self.keys().algorithms();
+        let known = self.published_keys().algorithms();
         if self.algorithms().iter().any(|algorithm| !known.contains(algorithm)) {
             self.keys_wanted.notify_one();
         }
@@ -140,7 +151,7 @@ impl Instance {
     /// Does what rotation wants done now. Memory is asked whether there is something.
     pub(crate) async fn keep_keys(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         let algorithms = self.algorithms();
-        let times: Vec<KeyTimes> = self.keys().times().cloned().collect();
+        let times: Vec<KeyTimes> = self.published_keys().times().cloned().collect();
         if algorithms.iter().all(|algorithm| keys::duties(&times, *algorithm, moment.now).is_empty()) {
             return Ok(());
         }
@@ -152,7 +163,7 @@ impl Instance {
     /// Makes the keys that a changed record or setting will need before it is committed, so that the change takes effect
     /// at once.
     pub(crate) async fn prepare_keys(&self, wanted: &[Algorithm], moment: &mut Moment<'_>) -> Result<(), Fault> {
-        let known = self.keys().algorithms();
+        let known = self.published_keys().algorithms();
         let missing: Vec<Algorithm> = wanted.iter().copied().filter(|wanted| !known.contains(wanted)).collect();
         if missing.is_empty() {
             return Ok(());

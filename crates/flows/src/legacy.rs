@@ -1,5 +1,6 @@
 //! The legacy schemes at the door of the APIs (`identity.md` §3.5): Basic, and ErpLogin with its sessions.
 
+mod known_networks;
 mod known_passwords;
 mod report;
 mod uses;
@@ -8,26 +9,28 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::claims::Epochs;
 use model::guard::GuardRefusal;
 use model::legacy::{Attempted, LegacyRefusal, LegacyScheme, check_application, check_open, check_person};
 use model::seat::SessionKey;
 use model::user::Password;
 use model::{
-    ApiSessionId, ApplicationId, InstanceSettings, Moment, Timestamp, TrustedApplication, User, UserId, UserType,
+    ApiSessionId, ApplicationId, InstanceSettings, Login, Moment, Timestamp, TrustedApplication, User, UserId, UserType,
 };
 use oauth::client::ClientId;
 use oauth::secret::Presented;
 use store::{Batch, TokenNames};
 use uuid::Uuid;
 
+pub(crate) use self::known_networks::KnownNetworks;
 pub(crate) use self::known_passwords::KnownPasswords;
 pub use self::report::{ApplicationUse, LegacyReport, MOST_USERS_REPORTED};
 pub(crate) use self::uses::LegacyUses;
 use crate::api_sessions::Calling;
 use crate::guard::Caller;
-use crate::instance::{Instance, Register};
+use crate::guesses::Door;
+use crate::instance::{BelievedInstance, Register};
 use crate::seal::Purpose;
 use crate::sign_in::Denied;
 use crate::{Answer, Fault};
@@ -127,10 +130,10 @@ impl LegacyStanding {
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// A call with Basic credentials: credential, scope, seat, as for a token.
     pub async fn enter_by_password(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &PasswordShown<'_>,
@@ -144,7 +147,7 @@ impl Instance {
 
     /// A call with an `ErpSession`. Without a scope it asks for nothing but that the session lives.
     pub async fn enter_by_erp_session(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &Presented<ErpSession>,
@@ -159,7 +162,7 @@ impl Instance {
     /// ErpLogin: opens an API session, with its seat, and answers what names it. The same credentials, while the session
     /// lives, are answered the same.
     pub async fn erp_login(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &PasswordShown<'_>,
@@ -188,7 +191,7 @@ impl Instance {
     }
 
     async fn let_in(
-        self: &Arc<Self>,
+        &self,
         standing: LegacyStanding,
         scope: Option<&'static str>,
         moment: &mut Moment<'_>,
@@ -242,7 +245,7 @@ impl Instance {
         visitor: &Visitor,
         shown: &PasswordShown<'_>,
     ) -> Answer<LegacyStanding, LegacyRefusal> {
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let (settings, register) = (self.settings(), self.register());
         let application = check_open(moment.now, &settings)
             .and_then(|()| calling_application(shown.application, &settings, &register));
@@ -275,14 +278,18 @@ impl Instance {
         const TRIES: usize = 4;
         let memory = self.memory_kept();
         let (tag, now) = (memory.known_passwords.tag(application.id, shown), moment.now);
+        let login = Login::typed(shown.login);
+        let network = self.known_network(&memory, (login.as_ref(), visitor.address), now).await?;
+        let door = Door::Client(network);
+        let attempt = self.attempt((login.as_ref(), shown.password), visitor.address, door, now);
         for _ in 0..TRIES {
-            if let Some(wait) = self.must_wait(shown.login, visitor.address, now) {
-                return Ok(Err(Denied::throttled(wait).into()));
+            if let Some(held) = self.throttle.held(&attempt, now, self.free_failures()) {
+                return Ok(Err(Denied::held(held).into()));
             }
             let known = if let Some(known) = memory.known_passwords.get(tag, now) {
                 known
             } else {
-                let proving = self.prove_to(application, shown, moment, visitor);
+                let proving = self.prove_to(application, (shown, door), moment, visitor);
                 // Boxed: it is large, and most calls never come here.
                 match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
                     Ok(known) => known,
@@ -305,12 +312,12 @@ impl Instance {
     async fn prove_to(
         &self,
         application: &TrustedApplication,
-        shown: &PasswordShown<'_>,
+        (shown, door): (&PasswordShown<'_>, Door<'_>),
         moment: &mut Moment<'_>,
         visitor: &Visitor,
     ) -> Answer<User, TurnedAway> {
         let may = |user: &User| check_person(user, application);
-        let proven = match self.prove(moment, visitor, (shown.login, shown.password), may).await? {
+        let proven = match self.prove(moment, visitor, (shown.login, shown.password, door), may).await? {
             Ok(proven) => proven,
             Err(denied) => return Ok(Err(denied.into())),
         };
@@ -320,13 +327,14 @@ impl Instance {
             // Not replaced if the password was set anew meanwhile; then the epoch tells.
             let _replaced = self.store.commit(batch).await?;
         }
+        self.note_network(&user, visitor.address, moment.now).await?;
         // Memory may not have heard yet of a change that the password was just compared after.
         self.memory().users.forget(user.id);
         let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor)
             .user(user.id)
             .application(application.uri.as_str())
             .detail(&serde_json::json!({ "scheme": shown.scheme.as_str() }));
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Ok(user))
     }
 
@@ -338,12 +346,12 @@ impl Instance {
         visitor: &Visitor,
     ) -> Result<(), Fault> {
         let attempted = Attempted { scheme: shown.scheme, refusal: &away.refusal };
-        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, &attempted);
+        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, (Asker::Stranger, &attempted));
         event.user = away.user;
         let settings = self.settings();
         let named = shown.application.or(settings.default_legacy_application.as_deref());
         event.application = named.and_then(|uri| uri.parse::<ClientId>().ok()).map(|uri| uri.as_str().to_owned());
-        self.audit.put(&event)
+        self.audit.put(event)
     }
 
     fn erp_session(&self, named: Named) -> Presented<ErpSession> {
@@ -363,7 +371,7 @@ impl Instance {
         shown: &Presented<ErpSession>,
         now: Timestamp,
     ) -> Answer<LegacyStanding, LegacyRefusal> {
-        self.believe(now).await?;
+        self.renew(now).await?;
         let (settings, register) = (self.settings(), self.register());
         if let Err(refusal) = check_open(now, &settings) {
             return Ok(Err(refusal));

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::link::{LinkCode, LinkLife, LinkPurpose, LinkSpent};
 use model::mail::{EmailAddress, Letter, Message};
 use model::user::Password;
@@ -32,6 +32,7 @@ impl IssuedLink {
         Some(match self.purpose {
             LinkPurpose::SetUp => letter.invitation(url, self.life),
             LinkPurpose::PasswordReset => letter.password_reset(url, self.life),
+            LinkPurpose::KnownBrowser => letter.known_browser(url),
         })
     }
 }
@@ -114,6 +115,7 @@ const fn created(purpose: LinkPurpose) -> &'static str {
     match purpose {
         LinkPurpose::SetUp => "create-set-up-link",
         LinkPurpose::PasswordReset => "create-reset-link",
+        LinkPurpose::KnownBrowser => "create-known-browser-link",
     }
 }
 
@@ -159,7 +161,8 @@ impl Instance {
         visitor: &Visitor,
         (code, password): (&Presented<LinkCode>, &Presented<Password>),
     ) -> Answer<User, LinkRefusal> {
-        let Some((purpose, user)) = self.link(code, moment.now).await? else {
+        let found = self.link(code, moment.now).await?.filter(|(purpose, _)| purpose.sets_password());
+        let Some((purpose, user)) = found else {
             return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
         };
         let password = match self.passwords.accept(password, &user).await? {
@@ -194,7 +197,7 @@ impl Instance {
         visitor: &Visitor,
         kind: AuditKind,
     ) -> Answer<T, LinkRefusal> {
-        self.audit.put(&AuditEvent::refused(moment.now, kind, visitor, &LinkSpent))?;
+        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, &LinkSpent)))?;
         Ok(Err(LinkRefusal::Spent))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use model::application::MANAGE_SCOPE;
-use model::audit::{AuditEvent, AuditKind, AuditOutcome, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome, Visitor};
 use model::claims::ADMIN_API;
 use model::reference_token::{ReferenceToken, masked};
 use model::session::SignInTooOld;
@@ -15,7 +15,7 @@ use oauth::secret::{self, Presented};
 use crate::admin::{ElevatedOffice, Office};
 use crate::administrator::Administrator;
 use crate::guard::GuardRefusal;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
@@ -50,9 +50,9 @@ impl Refusal for ManageRefusal {
     }
 }
 
-/// An administrator who asks over the network; only [`Instance::manager`] makes one, for that instance alone.
+/// An administrator who asks over the network; only [`BelievedInstance::manager`] makes one, for that instance alone.
 pub struct Manager {
-    instance: Arc<Instance>,
+    instance: BelievedInstance,
     administrator: Administrator,
     pub user: Arc<User>,
     /// Through which the administrator came; none where it was by a page.
@@ -61,7 +61,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn instance(&self) -> &Arc<Instance> {
+    pub fn instance(&self) -> &BelievedInstance {
         &self.instance
     }
 
@@ -96,8 +96,9 @@ impl Manager {
 
     /// Tells the audit of a change at a page that was refused before it began.
     pub fn tell_refused(&self, now: Timestamp, refusal: &impl Refusal) -> Result<(), Fault> {
-        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.visitor, refusal).user(self.user.id);
-        self.instance.audit.put(&event)
+        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.visitor, (Asker::Authenticated, refusal))
+            .user(self.user.id);
+        self.instance.audit.put(event)
     }
 }
 
@@ -110,9 +111,9 @@ pub struct ManageCall<'a> {
     pub refused: Option<&'a dyn Refusal>,
 }
 
-impl Instance {
+impl BelievedInstance {
     pub async fn manager(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         shown: &Presented<secret::AccessToken>,
@@ -134,7 +135,7 @@ impl Instance {
         };
         self.note_use(&standing, moment.now);
         Ok(Ok(Manager {
-            instance: Arc::clone(self),
+            instance: self.clone(),
             administrator,
             user: standing.user,
             application: Some(standing.application),
@@ -154,7 +155,7 @@ impl Instance {
 
     /// Whoever is signed in at the browser, if they administer the instance; that they do not is told to the audit.
     pub fn manager_at(
-        self: &Arc<Self>,
+        &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         browser: &Browser,
@@ -162,12 +163,13 @@ impl Instance {
         let Some(administrator) = self.administrator_at(browser) else {
             let refusal = ManageRefusal::NotAnAdministrator(browser.user.id);
             let event =
-                AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, &refusal).user(browser.user.id);
-            self.audit.put(&event)?;
+                AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, (Asker::Authenticated, &refusal))
+                    .user(browser.user.id);
+            self.audit.put(event)?;
             return Ok(Err(refusal));
         };
         Ok(Ok(Manager {
-            instance: Arc::clone(self),
+            instance: self.clone(),
             administrator,
             user: Arc::clone(&browser.user),
             application: None,
@@ -181,6 +183,7 @@ impl Instance {
         if let Some(refusal) = call.refused {
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
         }
+        event.asker = if call.manager.is_some() { Asker::Authenticated } else { Asker::Stranger };
         if let Some(manager) = call.manager {
             event = event.user(manager.user.id);
             if let Some(application) = &manager.application {
@@ -198,6 +201,6 @@ impl Instance {
                 .expect("it was made one")
                 .extend(members.map(|(name, value)| (name.clone(), value.clone())));
         }
-        self.audit.put(&event.detail(&detail))
+        self.audit.put(event.detail(&detail))
     }
 }

@@ -23,7 +23,7 @@ use crate::api_sessions::ApiSessions;
 use crate::audit::AuditedStore;
 use crate::instance::LONGEST_TOKEN;
 use crate::keys::KeyRing;
-use crate::legacy::KnownPasswords;
+use crate::legacy::{KnownNetworks, KnownPasswords};
 use crate::proven::Proven;
 use crate::reference_tokens::LastUsed;
 use crate::seal::RootSecret;
@@ -36,6 +36,7 @@ pub(crate) struct Memory {
     pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
     pub(crate) used: LastUsed,
     pub(crate) known_passwords: KnownPasswords,
+    pub(crate) known_networks: KnownNetworks,
     pub(crate) kills: Kills,
     pub(crate) verified: VerifiedTokens,
     pub(crate) api_sessions: ApiSessions,
@@ -75,6 +76,7 @@ impl Memory {
             reference_tokens: Remembered::new(),
             used: LastUsed::default(),
             known_passwords: KnownPasswords::new(&moment.dice.secret()),
+            known_networks: KnownNetworks::default(),
             kills,
             verified: VerifiedTokens::new(),
             api_sessions: ApiSessions::load(store, moment).await?,

@@ -70,6 +70,16 @@ impl Instance {
         self.sealer.alarms()
     }
 
+    /// How many refusals of strangers there were, by what became of them.
+    pub fn refusals_kept(&self) -> &Tally {
+        self.audit.refusals.kept()
+    }
+
+    /// Whether refusals of strangers are counted only, because the disk is nearly full.
+    pub fn are_refusals_held_back(&self) -> bool {
+        self.audit.refusals.is_held_back()
+    }
+
     /// Audit events that wait to be written, in bytes.
     pub fn notebook(&self) -> Fill {
         self.audit.fill()
@@ -81,7 +91,7 @@ impl House {
     pub async fn seats(&self) -> Result<Vec<SeatFigures>, Fault> {
         let used = self.database().seats_used().await?;
         let seats = self.instances().iter().map(|instance| {
-            let settings = instance.settings();
+            let settings = instance.unchecked_memory().settings.load_full();
             SeatFigures {
                 total: settings.seats,
                 used: used.get(instance.store.instance()).copied().unwrap_or_default(),

@@ -21,7 +21,7 @@ use webauthn_rs::prelude::{
 };
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::seal::Purpose;
 
 /// How long a page with a challenge may stay open.
@@ -101,7 +101,7 @@ fn to_json(value: &impl Serialize) -> Result<Value, Fault> {
     serde_json::to_value(value).map_err(Fault::failed)
 }
 
-impl Instance {
+impl BelievedInstance {
     /// Does this instance's address allow passkeys?
     pub fn knows_passkeys(&self) -> bool {
         self.relying_party.is_some()

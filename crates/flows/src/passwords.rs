@@ -1,4 +1,8 @@
 //! Argon2id on a few threads of its own, never on an async worker.
+//!
+//! Of an instance's turns, known browsers have the first; strangers take turns by network.
+
+mod lanes;
 
 use std::num::NonZeroUsize;
 use std::thread;
@@ -11,6 +15,8 @@ use oauth::secret::Presented;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
+use self::lanes::Lanes;
+pub use self::lanes::Turn;
 use crate::meters::Fill;
 use crate::pool::{Pool, PoolKind, Priority};
 use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
@@ -20,8 +26,9 @@ use crate::{Answer, Fault};
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 
-/// Sign-ins that may wait for a free thread, in fair shares; more than these are told to come back.
-const MOST_WAITING: usize = 128;
+/// Passwords that may wait for a free thread, in fair shares of known browsers and strangers of each instance; more are
+/// told to come back.
+const MAX_WAITING: usize = 512;
 
 /// What comparing a password told.
 pub enum Verdict {
@@ -87,7 +94,7 @@ impl Candidates {
 }
 
 pub struct Passwords {
-    pool: Pool,
+    lanes: Lanes,
     /// Compared where there is no user, so that the time taken tells nothing.
     nobody: PasswordHash,
 }
@@ -99,20 +106,21 @@ impl Passwords {
         let pool = Pool::new(PoolKind {
             name: "passwords",
             threads: cores.div_ceil(2),
-            max_waiting: MOST_WAITING,
+            max_waiting: MAX_WAITING,
             full: "too many sign-ins at once",
             priority: Priority::FirstPiece,
         });
-        Self { pool, nobody: nobody() }
+        Self { lanes: Lanes::new(pool), nobody: nobody() }
     }
 
     /// The same threads, by turns with other instances.
     pub(crate) fn of(&self, instance: InstanceId) -> Self {
-        Self { pool: self.pool.of(instance), nobody: self.nobody.clone() }
+        Self { lanes: self.lanes.of(instance), nobody: self.nobody.clone() }
     }
 
     pub async fn verify(
         &self,
+        turn: Turn,
         kept: Option<&PasswordHash>,
         shown: &Presented<Password>,
         salt: [u8; 16],
@@ -123,8 +131,8 @@ impl Passwords {
         if candidates.is_empty() {
             return Ok(Verdict::Wrong);
         }
-        self.pool
-            .run(move || {
+        self.lanes
+            .run(turn, move || {
                 let verdict = candidates.verify(&kept, &salt);
                 if known { verdict } else { Verdict::Wrong }
             })
@@ -132,7 +140,7 @@ impl Passwords {
     }
 
     pub async fn hash(&self, password: AcceptedPassword, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
-        self.pool.run(move || hash(password.0.as_bytes(), &salt)).await
+        self.lanes.run(Turn::Known, move || hash(password.0.as_bytes(), &salt)).await
     }
 
     /// The one rule for new passwords, at every door: their length, how hard they are to guess, and that they are not
@@ -164,8 +172,8 @@ impl Passwords {
         let address = user.email.as_ref().map(|email| email.address.as_str());
         let known = [Some(user.login.as_str()), Some(&user.name), address];
         let about: Vec<String> = known.into_iter().flatten().map(|text| text.nfc().collect()).collect();
-        self.pool
-            .run(move || {
+        self.lanes
+            .run(Turn::Known, move || {
                 let about: Vec<&str> = about.iter().map(String::as_str).collect();
                 let weakness = weakness(&password, &about);
                 (AcceptedPassword(password), weakness)
@@ -175,7 +183,7 @@ impl Passwords {
 
     /// Those that wait to be hashed.
     pub(crate) fn fill(&self) -> Fill {
-        self.pool.fill()
+        self.lanes.fill()
     }
 }
 
@@ -212,7 +220,6 @@ fn is_weak(kept: &PasswordHash) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::tests::{fill, occupy, start};
 
     fn shown(text: &str) -> Presented<Password> {
         Presented::new(text)
@@ -227,7 +234,7 @@ mod tests {
         let passwords = Passwords::new();
         let kept = passwords.hash(accepted("right"), [1; 16]).await.expect("hashes");
         let verdict = async |kept: Option<&PasswordHash>, text: &str| {
-            passwords.verify(kept, &shown(text), [2; 16]).await.expect("verifies")
+            passwords.verify(Turn::Known, kept, &shown(text), [2; 16]).await.expect("verifies")
         };
         assert!(matches!(verdict(Some(&kept), "right").await, Verdict::Right));
         assert!(matches!(verdict(Some(&kept), "wrong").await, Verdict::Wrong));
@@ -250,7 +257,8 @@ mod tests {
     async fn a_hash_under_weaker_parameters_is_replaced() {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).expect("valid"));
         let weak = weak.hash_password_with_salt(b"right", &[1; 16]).expect("hashes").to_string();
-        let verdict = Passwords::new().verify(Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16]).await;
+        let verdict =
+            Passwords::new().verify(Turn::Known, Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16]).await;
         let Verdict::RightButWeak(better) = verdict.expect("verifies") else { panic!("weak, yet kept") };
         assert!(matches(&better, b"right") && !is_weak(&better));
     }
@@ -266,7 +274,8 @@ mod tests {
             let kept = passwords.hash(accepted(chosen), [1; 16]).await.expect("hashes");
             assert!(kept.is_nfc());
             for typed in [COMPOSED, DECOMPOSED] {
-                let verdict = passwords.verify(Some(&kept), &shown(typed), [2; 16]).await.expect("verifies");
+                let verdict =
+                    passwords.verify(Turn::Known, Some(&kept), &shown(typed), [2; 16]).await.expect("verifies");
                 assert!(matches!(verdict, Verdict::Right), "{chosen} {typed}");
             }
         }
@@ -278,7 +287,7 @@ mod tests {
         let passwords = Passwords::new();
         let before = |typed: &str| PasswordHash::of_bytes(hash(typed.as_bytes(), &[1; 16]).as_phc().to_owned());
         let verdict = async |kept: &PasswordHash, typed: &str| {
-            passwords.verify(Some(kept), &shown(typed), [2; 16]).await.expect("verifies")
+            passwords.verify(Turn::Known, Some(kept), &shown(typed), [2; 16]).await.expect("verifies")
         };
         let Verdict::RightButWeak(better) = verdict(&before(DECOMPOSED), DECOMPOSED).await else {
             panic!("the bytes are those that were hashed")
@@ -351,23 +360,5 @@ mod tests {
         assert_eq!(forced("lantern-otter-quill").await, Ok(None), "nothing to override");
         assert_eq!(forced("").await, Err(Weakness::Empty));
         assert_eq!(forced(&"x".repeat(1025)).await, Err(Weakness::TooLong));
-    }
-
-    #[tokio::test]
-    async fn a_storm_of_sign_ins_is_told_to_come_back_and_leaves_others_their_turn() {
-        let passwords = Passwords::new();
-        let [storming, other] = [1, 2].map(|id| passwords.of(InstanceId(uuid::Uuid::from_u128(id))));
-        let busy = occupy(&storming.pool);
-        let (storm, refused) = fill(|| storming.hash(accepted("any"), [1; 16]));
-        assert_eq!((storm.len(), refused.kind()), (MOST_WAITING, store::FaultKind::Unavailable));
-        let mut theirs = Box::pin(other.hash(accepted("any"), [1; 16]));
-        assert!(start(&mut theirs).is_none(), "not refused");
-        drop((storm, busy));
-        theirs.await.expect("hashes");
-        // Each turn of the other passes over one of those who have gone away.
-        while storming.pool.fill().waiting > 0 {
-            other.pool.run(|| ()).await.expect("it has its share");
-        }
-        storming.hash(accepted("any"), [1; 16]).await.expect("there is room again");
     }
 }

@@ -19,8 +19,8 @@ use crate::meters::Fill;
 use crate::tasks::give_way;
 
 type Work = Box<dyn FnOnce() + Send>;
-/// An instance; or, all together, work that is no instance's.
-type Tenant = Option<InstanceId>;
+/// An instance, or nothing for work that is no instance's; and, of its work, what takes turns by itself.
+type Tenant = (Option<InstanceId>, &'static str);
 
 /// What a pool is for, and its bounds.
 pub(crate) struct PoolKind {
@@ -68,8 +68,8 @@ impl Queues {
     }
 }
 
-/// A piece of work under way, until it is dropped.
-struct Piece {
+/// A piece of work that waits or runs, until it is dropped.
+pub(crate) struct Piece {
     under_way: Arc<Mutex<HashMap<Tenant, usize>>>,
     tenant: Tenant,
 }
@@ -103,12 +103,17 @@ impl Pool {
             Priority::Normal | Priority::Low => Arc::clone(&first),
         };
         let queues = Queues { first, further, under_way: Arc::default() };
-        Self { queues: Arc::new(queues), kind: Arc::new(kind), tenant: None }
+        Self { queues: Arc::new(queues), kind: Arc::new(kind), tenant: (None, "") }
     }
 
     /// The same threads, by turns with other instances.
     pub(crate) fn of(&self, instance: InstanceId) -> Self {
-        Self { tenant: Some(instance), ..self.clone() }
+        Self { tenant: (Some(instance), self.tenant.1), ..self.clone() }
+    }
+
+    /// The same threads, by turns with other work of the instance.
+    pub(crate) fn apart(&self, work: &'static str) -> Self {
+        Self { tenant: (self.tenant.0, work), ..self.clone() }
     }
 
     /// What waits.
@@ -118,21 +123,25 @@ impl Pool {
 
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();
-        let (piece, is_first) = Piece::begin(&self.queues.under_way, self.tenant);
-        let queue = if is_first { &self.queues.first } else { &self.queues.further };
-        let work = move || {
+        self.submit(move |piece| {
             // Nobody waits for the answer to a request that has gone away.
             if !reply.is_closed() {
                 let done = work();
                 drop(piece);
                 let _ = reply.send(done);
             }
-        };
-        queue.send(self.tenant, Box::new(work)).map_err(|refused| match refused {
-            Refused::Full => Fault::unavailable(self.kind.full),
-            Refused::Closed => Fault::unavailable(format!("no thread works on {}", self.kind.name)),
         })?;
         answer.await.map_err(Fault::failed)
+    }
+
+    /// Work that answers by itself. It drops its piece before it answers: a caller's next piece is a first one again.
+    pub(crate) fn submit(&self, work: impl FnOnce(Piece) + Send + 'static) -> Result<(), Fault> {
+        let (piece, is_first) = Piece::begin(&self.queues.under_way, self.tenant);
+        let queue = if is_first { &self.queues.first } else { &self.queues.further };
+        queue.send(self.tenant, Box::new(move || work(piece))).map_err(|refused| match refused {
+            Refused::Full => Fault::unavailable(self.kind.full),
+            Refused::Closed => Fault::unavailable(format!("no thread works on {}", self.kind.name)),
+        })
     }
 }
 

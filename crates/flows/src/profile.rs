@@ -11,7 +11,7 @@ use model::{Language, Moment, User};
 use store::{Batch, Change, ChangeKind, Outcome, Statement};
 
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -33,7 +33,7 @@ pub struct Overtaken;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotYours;
 
-impl Instance {
+impl BelievedInstance {
     /// The language that pages speak to this person; without one they follow the browser.
     pub async fn choose_language(
         &self,

@@ -17,7 +17,7 @@ use crate::api_sessions::killing;
 use crate::audit::Trail;
 use crate::exchange::about;
 use crate::guard::{Credential, Standing};
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::{Answer, Fault};
 
 /// RFC 7662 §2.2. A dead token says nothing but that it is not active.
@@ -54,7 +54,7 @@ struct KnownRefresh {
     shown: Generation,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// RFC 7009 §2: whatever was shown, the answer is the same; only a token of this client's own dies.
     pub async fn revoke(
         &self,
@@ -63,7 +63,7 @@ impl Instance {
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<(), ClientRefusal> {
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let register = self.register();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) => client,
@@ -144,7 +144,7 @@ impl Instance {
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<Introspection, ClientRefusal> {
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let register = self.register();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) if client.is_confidential() => client,
@@ -167,7 +167,7 @@ impl Instance {
         let event = AuditEvent::done(moment.now, AuditKind::Introspection, visitor)
             .application(client.get().uri.as_str())
             .detail(&detail);
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Ok(found.unwrap_or_default()))
     }
 

@@ -42,6 +42,7 @@ pub(crate) enum SealedSecret {
     SigningKey,
     AuditKey,
     AuditMemory,
+    RefusalMemory,
     /// For one person: moved to another's row, it does not open.
     AuthenticatorApp(UserId),
 }
@@ -54,6 +55,7 @@ impl SealedSecret {
             SealedColumn::SigningKey => Self::SigningKey,
             SealedColumn::AuditKey => Self::AuditKey,
             SealedColumn::AuditMemory => Self::AuditMemory,
+            SealedColumn::RefusalMemory => Self::RefusalMemory,
             SealedColumn::AuthenticatorApp => Self::AuthenticatorApp(UserId(Uuid::try_parse(key).ok()?)),
         })
     }
@@ -64,6 +66,7 @@ impl SealedSecret {
             Self::SigningKey => "signing key".into(),
             Self::AuditKey => "audit key".into(),
             Self::AuditMemory => "audit memory".into(),
+            Self::RefusalMemory => "refusal memory".into(),
             Self::AuthenticatorApp(user) => format!("authenticator app of {user}").into(),
         }
     }
@@ -188,6 +191,10 @@ pub(crate) enum Purpose {
     AuditBlock,
     AuditClosing,
     AuditMemory,
+    DeviceCookie,
+    Account,
+    SecondStepAccount,
+    KnownNetwork,
 }
 
 impl RootSecret {
@@ -204,10 +211,15 @@ impl RootSecret {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &framed(purpose, parts)))
     }
 
+    /// A digest that names what is not to be read in a row or cookie.
+    pub(crate) fn digest(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+        let tag = hmac::sign(&self.0, &framed(purpose, parts));
+        *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
+    }
+
     /// A key for one purpose.
     pub(crate) fn derive(&self, purpose: Purpose) -> [u8; 32] {
-        let tag = hmac::sign(&self.0, &framed(purpose, &[]));
-        *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
+        self.digest(purpose, &[])
     }
 
     pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], shown: &str) -> bool {

@@ -12,11 +12,12 @@ use oauth::secret::Presented;
 use store::{AuthenticatorApp, Statement};
 use uuid::Uuid;
 
-use crate::instance::Instance;
+use crate::forgotten::Question;
+use crate::guesses::AtBrowser;
+use crate::instance::BelievedInstance;
 use crate::passkeys::{About, Ceremony, Judged, PasskeyRefusal};
 use crate::seal::{Purpose, SealedSecret};
 use crate::sign_in::{Browser, Opening};
-use crate::throttle::Attempt;
 use crate::{Answer, Fault};
 
 /// How long a person may look for the phone.
@@ -24,6 +25,9 @@ pub const FIRST_STEP_LIFETIME: Duration = Duration::from_mins(10);
 
 /// Somebody may be first that often before a passkey is refused.
 const MOST_LOOKS: usize = 4;
+
+/// Wrong codes of strangers in a day, of which the person is told.
+const MANY_WRONG_CODES: u32 = 10;
 
 /// Marks the proof that somebody knew the password: `user.made_at.tag`. Good for [`FIRST_STEP_LIFETIME`], at the browser
 /// whose form it was, until the person's epoch rises.
@@ -52,7 +56,7 @@ enum Typed<'a> {
     RecoveryCode(&'a str),
 }
 
-impl Instance {
+impl BelievedInstance {
     pub(crate) fn first_step(&self, form: &str, user: &User, now: Timestamp) -> Presented<FirstStep> {
         let made_at = now.seconds().to_string();
         let epoch = user.epoch.to_be_bytes();
@@ -119,38 +123,48 @@ impl Instance {
         }))
     }
 
-    /// Codes are throttled for each person, wherever they are tried: whoever gets here knows the password. A passkey
-    /// cannot be guessed, and is not.
+    /// Codes are throttled for each person and network, so that somebody else who knows the password does not keep the
+    /// person out. A passkey cannot be guessed, and is not.
     pub async fn take_second_step(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        (form, first_steps, shown): (&str, &[Presented<FirstStep>], Shown<'_>),
-        previous: Option<&Browser>,
+        (first_steps, shown): (&[Presented<FirstStep>], Shown<'_>),
+        browser: AtBrowser<'_>,
     ) -> Answer<(Browser, Presented<SessionCookie>), SecondStepRefusal> {
-        let Some(user) = self.first_step_of(form, first_steps, moment.now).await? else {
+        let Some(user) = self.first_step_of(browser.form, first_steps, moment.now).await? else {
             return self.refuse_sign_in(moment, visitor, None, SecondStepRefusal::FirstStepStale);
         };
         let code = match shown {
             Shown::Passkey { state, answer } => {
-                let about = (About::SecondStep(user.id), form);
-                let done = self.open_by_passkey(moment, visitor, (about, (state, answer)), previous).await?;
+                let about = (About::SecondStep(user.id), browser.form);
+                let answer = (about, (state, answer));
+                let done = self.open_by_passkey(moment, visitor, answer, browser.signed_in).await?;
                 return Ok(done.map_err(SecondStepRefusal::Passkey));
             }
             Shown::Code(code) => Typed::Code(code),
             Shown::RecoveryCode(code) => Typed::RecoveryCode(code),
         };
-        let attempt = Attempt::at_second_step(user.id, visitor.address);
-        let place = match self.throttle.enter(attempt, moment.now, self.free_failures()).await {
+        let (id, attempt) = (user.id, self.attempt_at_second_step(&user, visitor.address, browser, moment.now));
+        let now = moment.now;
+        let suspect = || self.suspect(&attempt, Question::SecondStepAttacked(id), (visitor, now));
+        let place = match self.enter_try(&attempt, moment.now).await? {
             Ok(place) => place,
-            Err(wait) => {
-                return self.refuse_sign_in(moment, visitor, Some(user.id), SecondStepRefusal::Throttled(wait));
+            Err(held) => {
+                if held.is_spent {
+                    suspect();
+                }
+                return self.refuse_sign_in(moment, visitor, Some(id), SecondStepRefusal::held(held));
             }
         };
-        let opened = self.open_by_code(moment, visitor, (user, code), previous).await?;
+        let opened = self.open_by_code(moment, visitor, (user, code), browser.signed_in).await?;
         match &opened {
             Ok(_) => place.right(),
-            Err(_) => place.wrong(moment.now),
+            Err(_) => {
+                if place.wrong(moment.now) >= MANY_WRONG_CODES {
+                    suspect();
+                }
+            }
         }
         Ok(opened)
     }

@@ -1,14 +1,14 @@
 //! Who is at the browser, and how somebody comes to be.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
+use model::throttle::Held;
 use model::two_step::Proof;
 use model::user::{Password, PasswordHash};
 use model::why::Refusal;
@@ -18,10 +18,12 @@ use store::{Batch, Outcome, Statement};
 use uuid::Uuid;
 
 use crate::audit::Trail;
-use crate::instance::Instance;
-use crate::passwords::Verdict;
+use crate::forgotten::Question;
+pub use crate::guesses::AtBrowser;
+use crate::guesses::Door;
+use crate::instance::BelievedInstance;
+use crate::passwords::{Turn, Verdict};
 use crate::second_step::FirstStep;
-use crate::throttle::{Attempt, FreeFailures};
 use crate::{Answer, Fault};
 
 /// A person signed in at this browser.
@@ -60,7 +62,7 @@ const SEEN_EVERY: Duration = Duration::from_mins(1);
 /// What a right password led to.
 pub enum SignIn {
     Done(Browser, Presented<SessionCookie>),
-    /// The person has a second factor: on to [`Instance::second_step`], with a proof of the first.
+    /// The person has a second factor: on to [`BelievedInstance::second_step`], with a proof of the first.
     SecondStep(Presented<FirstStep>),
 }
 
@@ -86,18 +88,18 @@ pub(crate) struct Denied {
 }
 
 impl Denied {
-    pub(crate) const fn throttled(wait: Duration) -> Self {
-        Self { refusal: SignInRefusal::Throttled(wait), user: None }
+    pub(crate) const fn held(held: Held) -> Self {
+        Self { refusal: SignInRefusal::held(held), user: None }
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// The cookie's value is `sid.secret`; only the secret is a credential.
     pub async fn browser(&self, cookie: &Presented<SessionCookie>, now: Timestamp) -> Result<Option<Browser>, Fault> {
         let Some((id, _)) = cookie.expose().split_once('.') else { return Ok(None) };
         let Ok(id) = Uuid::try_parse(id) else { return Ok(None) };
         // Before it is judged by memory's users and settings: whether it stands, and whether it has ended.
-        self.believe(now).await?;
+        self.renew(now).await?;
         let Some(session) = self.store.identity_session(SessionId(id)).await? else { return Ok(None) };
         if !session.secret.matches(cookie) || !session.is_live(now, self.settings().session_lifetimes()) {
             return Ok(None);
@@ -118,43 +120,45 @@ impl Instance {
     }
 
     /// `identity.md` §4. The person who signs in again keeps the `sid`, so that no second seat is taken; the cookie is
-    /// new either way. `form` is the page's form token, to which a first step is bound.
+    /// new either way.
     pub async fn sign_in(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
         (login, password): (&str, &Presented<Password>),
-        (form, previous): (&str, Option<&Browser>),
+        browser: AtBrowser<'_>,
     ) -> Answer<SignIn, SignInRefusal> {
-        let Proven { user, better_hash } =
-            match self.prove(moment, visitor, (login, password), User::check_sign_in).await? {
-                Ok(proven) => proven,
-                Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
-            };
+        let shown = (login, password, Door::Page(browser));
+        let Proven { user, better_hash } = match self.prove(moment, visitor, shown, User::check_sign_in).await? {
+            Ok(proven) => proven,
+            Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
+        };
         let rehash = better_hash.map(|(old, better)| self.store.rehash_password(user.id, &old, &better));
         let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
         let overtaken = || Fault::unavailable("the password was set anew meanwhile");
         if user.has_second_factor {
             let Outcome::Committed = self.store.commit(spends.into()).await? else { return Err(overtaken()) };
             let event = AuditEvent::done(moment.now, AuditKind::FirstStep, visitor).user(user.id);
-            self.audit.put(&event)?;
-            return Ok(Ok(SignIn::SecondStep(self.first_step(form, &user, moment.now))));
+            self.audit.put(event)?;
+            return Ok(Ok(SignIn::SecondStep(self.first_step(browser.form, &user, moment.now))));
         }
         let opening = Opening { user, proof: Proof::Password, spends };
-        let opened = self.open_identity_session(moment, visitor, &opening, previous).await?;
+        let opened = self.open_identity_session(moment, visitor, &opening, browser.signed_in).await?;
         opened.map(|(browser, cookie)| Ok(SignIn::Done(browser, cookie))).ok_or_else(overtaken)
     }
 
-    /// A person who is signed in types the password again, before something that a found browser must not do.
+    /// A person who is signed in types the password again, before something that a found browser must not do. The
+    /// sign-in's tries are counted by themselves.
     pub(crate) async fn confirm_password(
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        (user, password): (&User, &Presented<Password>),
+        (browser, password): (&Browser, &Presented<Password>),
     ) -> Answer<(), SignInRefusal> {
-        match self.prove(moment, visitor, (user.login.as_str(), password), User::check_sign_in).await? {
+        let shown = (browser.user.login.as_str(), password, Door::SignedIn(browser.session.id));
+        match self.prove(moment, visitor, shown, User::check_sign_in).await? {
             Ok(_) => Ok(Ok(())),
-            Err(denied) => self.refuse_sign_in(moment, visitor, Some(user.id), denied.refusal),
+            Err(denied) => self.refuse_sign_in(moment, visitor, Some(browser.user.id), denied.refusal),
         }
     }
 
@@ -166,9 +170,9 @@ impl Instance {
         refusal: R,
     ) -> Answer<T, R> {
         self.meters.sign_ins.add(refusal.cause());
-        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, &refusal);
+        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, (Asker::Stranger, &refusal));
         event.user = user;
-        self.audit.put(&event)?;
+        self.audit.put(event)?;
         Ok(Err(refusal))
     }
 
@@ -178,37 +182,37 @@ impl Instance {
         &self,
         moment: &mut Moment<'_>,
         visitor: &Visitor,
-        (login, password): (&str, &Presented<Password>),
+        (login, password, door): (&str, &Presented<Password>, Door<'_>),
         may: impl Fn(&User) -> Result<(), SignInRefusal>,
     ) -> Answer<Proven, Denied> {
         let login = Login::typed(login);
-        let attempt = Attempt::by_login(login.as_ref(), visitor.address);
-        let place = match self.throttle.enter(attempt, moment.now, self.free_failures()).await {
+        let attempt = self.attempt((login.as_ref(), password), visitor.address, door, moment.now);
+        let place = match self.enter_try(&attempt, moment.now).await? {
             Ok(place) => place,
-            Err(wait) => return Ok(Err(Denied::throttled(wait))),
+            Err(held) => {
+                if let Some(login) = login.filter(|_| held.is_spent) {
+                    self.suspect(&attempt, Question::AccountAttacked(login), (visitor, moment.now));
+                }
+                return Ok(Err(Denied::held(held)));
+            }
         };
         let known = match &login {
             Some(login) => self.store.user_by_login(login).await?,
             None => None,
         };
-        let verdict = self.check_password(known.as_ref(), password, moment).await?;
+        let mut salt = [0; 16];
+        moment.dice.fill(&mut salt);
+        let kept = known.as_ref().and_then(|(_, hash)| hash.as_ref());
+        let turn = place.stranger().map_or(Turn::Known, Turn::Stranger);
+        let verdict = self.passwords.verify(turn, kept, password, salt).await?;
         let judged = judge(known, verdict, may);
         match &judged {
             Ok(_) => place.right(),
-            Err(_) => place.wrong(moment.now),
+            Err(_) => {
+                place.wrong(moment.now);
+            }
         }
         Ok(judged)
-    }
-
-    async fn check_password(
-        &self,
-        known: Option<&(User, Option<PasswordHash>)>,
-        password: &Presented<Password>,
-        moment: &mut Moment<'_>,
-    ) -> Result<Verdict, Fault> {
-        let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
-        self.passwords.verify(known.and_then(|(_, hash)| hash.as_ref()), password, salt).await
     }
 
     /// `None` when somebody was first to spend what the sign-in rests on.
@@ -254,22 +258,6 @@ impl Instance {
                 Outcome::GuardFailed { .. } => return Err(Fault::failed("two sign-ins with one id")),
             }
         }
-    }
-
-    pub(crate) fn free_failures(&self) -> FreeFailures {
-        FreeFailures::of(&self.settings())
-    }
-
-    /// A question after a forgotten password counts whoever asks it.
-    pub(crate) fn count_question(&self, login: Option<&Login>, address: IpAddr, now: Timestamp) -> Option<Duration> {
-        let (attempt, free) = (Attempt::by_login(login, address), self.free_failures());
-        self.questions_asked.lock().count(&attempt, now, free)
-    }
-
-    /// How long the next try of this login from this address would have to wait. Counts nothing.
-    pub(crate) fn must_wait(&self, login: &str, address: IpAddr, now: Timestamp) -> Option<Duration> {
-        let attempt = Attempt::by_login(Login::typed(login).as_ref(), address);
-        self.throttle.wait(&attempt, now, self.free_failures())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::authorize::ReturnRefusal;
 use model::claims::IdTokenHint;
 use model::seat::CloseReason;
@@ -16,7 +16,7 @@ use store::{Batch, Change, ChangeKind, Closing};
 use crate::Fault;
 use crate::api_sessions::killing;
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::sign_in::Browser;
 
 /// What happens to a sign-out.
@@ -27,7 +27,7 @@ pub enum SignOut {
     Done { application: Option<Arc<TrustedApplication>>, redirect: Option<String> },
 }
 
-impl Instance {
+impl BelievedInstance {
     /// `confirmed` says that the person pressed the button on our page. The session ends, and its seat is free, before
     /// this returns.
     pub async fn sign_out(
@@ -37,7 +37,7 @@ impl Instance {
         params: &Params,
         (browser, confirmed): (Option<&Browser>, bool),
     ) -> Result<SignOut, Fault> {
-        self.believe(moment.now).await?;
+        self.renew(moment.now).await?;
         let hint = params.get("id_token_hint").and_then(|hint| self.read_hint(hint));
         let application = self.departing_application(params, hint.as_ref());
         if let Some(browser) = browser {
@@ -50,9 +50,10 @@ impl Instance {
         let redirect = match after_sign_out(application.as_deref(), params) {
             Ok(redirect) => redirect,
             Err(refusal) => {
-                let mut event = AuditEvent::refused(moment.now, AuditKind::SignOut, visitor, &refusal);
+                let asker = if browser.is_some() { Asker::Authenticated } else { Asker::Stranger };
+                let mut event = AuditEvent::refused(moment.now, AuditKind::SignOut, visitor, (asker, &refusal));
                 event.application = application.as_ref().map(|application| application.uri.to_string());
-                self.audit.put(&event)?;
+                self.audit.put(event)?;
                 None
             }
         };

@@ -1,164 +1,54 @@
-//! Wrong passwords and codes cost growing time (`identity.md` §4).
+//! Wrong passwords and codes cost growing time, and strangers' have a ceiling (`identity.md` §4.1).
 //!
 //! A try holds a [`Place`] while it is looked at, and becomes a failure only if it turns out wrong, so that any number of
-//! right passwords at one moment are all right. Who finds no place waits for the outcomes of those who hold one, first
-//! come first served. Memory and waiting are bounded.
+//! right passwords at one moment are all right. A try without a place waits for the outcomes of those that hold one.
+//! Memory and waiting are bounded. A browser that was right before is counted apart from strangers.
 
+mod attempt;
+mod history;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::fair::Shares;
-use model::throttle::{Admission, Failures};
-use model::{InstanceId, InstanceSettings, Login, Timestamp, UserId};
+use model::throttle::{Admission, Held};
+use model::{InstanceId, Timestamp};
 use parking_lot::Mutex;
-use quick_cache::unsync::Cache;
 use tokio::sync::oneshot;
+
+pub(crate) use self::attempt::{Account, AccountKey, Attempt, FreeFailures, Known, Network, ProcessKey};
+use self::attempt::{Counter, Counters};
+pub(crate) use self::history::FailureHistory;
 
 /// For the outcomes of others.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// For whom no outcome came in time, or who found too many waiting.
-const COME_BACK_IN: Duration = Duration::from_secs(1);
+/// For a try whose outcome did not come in time, or that found too many waiting.
+pub(crate) const COME_BACK: Held = Held::for_a_while(Duration::from_secs(1));
 
-/// Tries that wait, of all instances of a process together in fair shares, and of one counter.
+/// Tries that wait, of all instances of a process together in fair shares, and of one counter or browser.
 const MAX_WAITING: usize = 1024;
 const MAX_WAITING_PER_NETWORK: usize = 256;
 const MAX_WAITING_PER_ACCOUNT: usize = 32;
+const MAX_WAITING_PER_TURN: usize = 32;
 
-/// One person's IPv6 addresses are as many as they like, within a /64 (RFC 4291 §2.5.4).
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
+/// How long a turn takes at least behind a network that has used up its free failures: four tries a second.
+const TURN: Duration = Duration::from_millis(250);
 
-/// What failures are counted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Counter {
-    /// By folded login and network: an attacker elsewhere must not hold the door against the person.
-    Account(String, IpAddr),
-    /// Codes of the second step, wherever they came from: whoever gets that far knows the password.
-    SecondStep(UserId),
-    Network(IpAddr),
-}
-
-impl Counter {
-    const fn max_waiting(&self) -> usize {
-        match self {
-            Self::Account(..) | Self::SecondStep(_) => MAX_WAITING_PER_ACCOUNT,
-            Self::Network(_) => MAX_WAITING_PER_NETWORK,
-        }
-    }
-}
-
-/// Failures that cost nothing yet, by the instance's settings.
-#[derive(Clone, Copy)]
-pub(crate) struct FreeFailures {
-    account: u32,
-    network: u32,
-}
-
-impl FreeFailures {
-    pub(crate) fn of(settings: &InstanceSettings) -> Self {
-        Self { account: settings.free_failures_per_account, network: settings.free_failures_per_address }
-    }
-
-    const fn by(self, counter: &Counter) -> u32 {
-        match counter {
-            Counter::Account(..) | Counter::SecondStep(_) => self.account,
-            Counter::Network(_) => self.network,
-        }
-    }
-}
-
-/// What a try is counted under. What is no login is nobody's account, and not worth remembering.
-pub(crate) struct Attempt {
-    subject: Option<Counter>,
-    network: Counter,
-}
-
-impl Attempt {
-    pub(crate) fn by_login(login: Option<&Login>, address: IpAddr) -> Self {
-        let network = network(address);
-        let subject = login.map(|login| Counter::Account(login.folded(), network));
-        Self { subject, network: Counter::Network(network) }
-    }
-
-    pub(crate) fn at_second_step(user: UserId, address: IpAddr) -> Self {
-        Self { subject: Some(Counter::SecondStep(user)), network: Counter::Network(network(address)) }
-    }
-
-    fn counters(&self) -> impl Iterator<Item = &Counter> {
-        self.subject.iter().chain([&self.network])
-    }
-}
-
-/// Failures by counter. Bounded: the oldest give way, so that a storm of made-up logins does not fill the memory, and
-/// no kind of counter drives out another.
-pub(crate) struct FailureHistory {
-    accounts: Cache<Counter, Failures>,
-    second_steps: Cache<Counter, Failures>,
-    networks: Cache<Counter, Failures>,
-}
-
-impl Default for FailureHistory {
-    fn default() -> Self {
-        const MAX_REMEMBERED: usize = 50_000;
-        let [accounts, second_steps, networks] = std::array::from_fn(|_| Cache::new(MAX_REMEMBERED));
-        Self { accounts, second_steps, networks }
-    }
-}
-
-impl FailureHistory {
-    fn cache(&mut self, counter: &Counter) -> &mut Cache<Counter, Failures> {
-        match counter {
-            Counter::Account(..) => &mut self.accounts,
-            Counter::SecondStep(_) => &mut self.second_steps,
-            Counter::Network(_) => &mut self.networks,
-        }
-    }
-
-    fn of(&mut self, counter: &Counter) -> Failures {
-        self.cache(counter).get(counter).copied().unwrap_or_default()
-    }
-
-    fn add(&mut self, attempt: &Attempt, now: Timestamp) {
-        for counter in attempt.counters() {
-            let mut failures = self.of(counter);
-            failures.add(now);
-            self.cache(counter).insert(counter.clone(), failures);
-        }
-    }
-
-    fn forgive(&mut self, counter: &Counter) {
-        self.cache(counter).remove(counter);
-    }
-
-    fn wait(&mut self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Duration> {
-        attempt.counters().filter_map(|counter| self.of(counter).wait(now, free.by(counter))).max()
-    }
-
-    /// How long to wait, or it counts: for what costs something whether or not it is right.
-    pub(crate) fn count(&mut self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Duration> {
-        let wait = self.wait(attempt, now, free);
-        if wait.is_none() {
-            self.add(attempt, now);
-        }
-        wait
-    }
-}
+/// Leases that an instance takes in a second of this process: made-up logins must not become a storm of writes.
+const MAX_LEASES: u32 = 10;
 
 pub(crate) struct Throttle {
+    pub(crate) key: ProcessKey,
     state: Mutex<State>,
     instance: InstanceId,
     waiting: WaitingPlaces,
     max_wait: Duration,
+    turn: Duration,
 }
 
 /// Places of tries that wait, shared by all instances of the process.
@@ -191,6 +81,10 @@ impl Drop for WaitingPlace {
 struct State {
     history: FailureHistory,
     under_way: HashMap<Counter, u32>,
+    /// Accounts for which a lease is being taken.
+    leasing: HashSet<Account>,
+    /// Leases of a second.
+    leases: (i64, u32),
     queue: VecDeque<Waiting>,
 }
 
@@ -199,14 +93,35 @@ struct Waiting {
     /// When it came. A few seconds later it is still good: it makes no wait shorter.
     now: Timestamp,
     free: FreeFailures,
-    answer: oneshot::Sender<Result<Place, Duration>>,
+    answer: oneshot::Sender<Entered>,
+}
+
+/// What became of a try at the door.
+pub(crate) enum Entered {
+    Place(Place),
+    Held(Held),
+    /// This try takes a lease for its account, and enters again.
+    Lease(LeaseWanted),
+}
+
+/// What a state decides, before it is somebody's.
+#[derive(Clone, Copy)]
+enum Decided {
+    Place(Counters, bool),
+    Held(Held),
+    Lease(Account),
 }
 
 /// A try under way. It is given back when dropped; without an outcome (a fault, a caller who hung up) nothing is counted.
 #[must_use]
 pub(crate) struct Place {
     throttle: Arc<Throttle>,
-    attempt: Attempt,
+    account: Option<Account>,
+    guess: Option<[u8; 16]>,
+    network: IpAddr,
+    counters: Box<Counters>,
+    /// Its network has used up its free failures, so that its turn takes a while.
+    is_noisy: bool,
     outcome: Option<Outcome>,
 }
 
@@ -217,39 +132,103 @@ enum Outcome {
 }
 
 impl Place {
-    pub(crate) fn wrong(mut self, now: Timestamp) {
+    /// Answers how many distinct failures strangers have had at the account lately.
+    pub(crate) fn wrong(mut self, now: Timestamp) -> u32 {
         self.outcome = Some(Outcome::Wrong(now));
+        let (throttle, account) = (Arc::clone(&self.throttle), self.account);
+        drop(self);
+        account.map_or(0, |account| throttle.state.lock().history.account(account).failures(now, account.ceiling()))
     }
 
-    /// The account begins anew.
+    /// The account begins anew for this browser or network.
     pub(crate) fn right(mut self) {
         self.outcome = Some(Outcome::Right);
+    }
+
+    /// The network in whose name it waits; none for a known browser, which waits for no stranger.
+    pub(crate) fn stranger(&self) -> Option<IpAddr> {
+        let is_known = self.counters.iter().any(|counter| matches!(counter, Counter::Known(_)));
+        (!is_known).then_some(self.network)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.throttle.leave(&self.attempt, self.outcome);
+        self.throttle.leave(self);
+    }
+}
+
+/// A lease that one try of the account takes for all.
+#[must_use]
+pub(crate) struct LeaseWanted {
+    throttle: Arc<Throttle>,
+    pub(crate) account: Account,
+}
+
+impl LeaseWanted {
+    pub(crate) fn granted(self, now: Timestamp) {
+        self.throttle.state.lock().history.change(self.account, |budget| budget.lease(now));
+    }
+
+    pub(crate) fn spent(self, until: Timestamp) {
+        self.throttle.state.lock().history.change(self.account, |budget| budget.spent(until));
+    }
+}
+
+impl Drop for LeaseWanted {
+    fn drop(&mut self) {
+        let decided = {
+            let mut state = self.throttle.state.lock();
+            state.leasing.remove(&self.account);
+            state.decide()
+        };
+        self.throttle.answer(decided);
     }
 }
 
 impl State {
-    fn admit(&mut self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Admission {
+    fn admit(&self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> (Counters, Admission) {
+        let counters = self.history.counters(attempt, now);
         let one = |counter: &Counter| {
             let under_way = self.under_way.get(counter).copied().unwrap_or_default();
-            self.history.of(counter).admit(now, free.by(counter), under_way)
+            self.history.admit(attempt, counter, (now, free), under_way)
         };
-        attempt.counters().map(one).max().unwrap_or(Admission::Now)
+        let admission = counters.iter().map(one).max().unwrap_or(Admission::Now);
+        (counters, admission)
     }
 
-    fn hold(&mut self, attempt: &Attempt) {
-        for counter in attempt.counters() {
-            *self.under_way.entry(counter.clone()).or_default() += 1;
+    /// `None`: it has to wait.
+    fn enter(&mut self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Decided> {
+        let (counters, admission) = self.admit(attempt, now, free);
+        match (admission, attempt.account) {
+            (Admission::Now, _) => {
+                self.hold(&counters);
+                Some(Decided::Place(counters, self.history.is_noisy(&counters, now, free)))
+            }
+            (Admission::Refused(held), _) => Some(Decided::Held(held)),
+            (Admission::Lease, Some(account)) if !self.leasing.contains(&account) => {
+                if self.leases.0 != now.seconds() {
+                    self.leases = (now.seconds(), 0);
+                }
+                if self.leases.1 >= MAX_LEASES {
+                    return Some(Decided::Held(COME_BACK));
+                }
+                self.leases.1 += 1;
+                self.leasing.insert(account);
+                Some(Decided::Lease(account))
+            }
+            (Admission::Lease | Admission::AfterOthers, _) => None,
         }
     }
 
-    fn give_back(&mut self, attempt: &Attempt) {
-        for counter in attempt.counters() {
+    fn hold(&mut self, counters: &Counters) {
+        for counter in counters.iter() {
+            *self.under_way.entry(*counter).or_default() += 1;
+        }
+    }
+
+    fn give_back<'a>(&mut self, counters: impl Iterator<Item = &'a Counter>) {
+        for counter in counters {
             let under_way = self.under_way.get_mut(counter).expect("a place was held");
             *under_way -= 1;
             if *under_way == 0 {
@@ -258,28 +237,43 @@ impl State {
         }
     }
 
-    fn may_queue(&mut self, attempt: &Attempt) -> bool {
+    fn may_queue(&mut self, attempt: &Attempt, now: Timestamp) -> bool {
         self.queue.retain(|waiting| !waiting.answer.is_closed());
-        let before = |counter| {
-            self.queue.iter().filter(|waiting| waiting.attempt.counters().any(|other| other == counter)).count()
-        };
-        attempt.counters().all(|counter| before(counter) < counter.max_waiting())
+        let counters: Vec<_> =
+            self.queue.iter().map(|waiting| self.history.counters(&waiting.attempt, waiting.now)).collect();
+        let before =
+            |counter: &Counter| counters.iter().filter(|waiting| waiting.iter().any(|other| other == counter)).count();
+        let of_turn = self.queue.iter().filter(|waiting| waiting.attempt.turn == attempt.turn).count();
+        of_turn < MAX_WAITING_PER_TURN
+            && self.history.counters(attempt, now).iter().all(|counter| before(counter) < counter.max_waiting())
     }
 
-    /// Who waits no longer, the first first: with a place that is held now, or told how long to stay away.
-    fn decide(&mut self) -> Vec<(Waiting, Option<Duration>)> {
+    /// Puts those first whose account has fewer failures, and of these one of each browser before another of any.
+    fn order(&mut self) {
+        let mut taken: HashMap<[u8; 16], u32> = HashMap::new();
+        let mut queue: Vec<_> = std::mem::take(&mut self.queue)
+            .into_iter()
+            .map(|waiting| {
+                let turn = taken.entry(waiting.attempt.turn).or_default();
+                *turn += 1;
+                ((self.history.failures(&waiting.attempt, waiting.now), *turn), waiting)
+            })
+            .collect();
+        queue.sort_by_key(|(key, _)| *key);
+        self.queue = queue.into_iter().map(|(_, waiting)| waiting).collect();
+    }
+
+    /// Whose wait is over, in their order.
+    fn decide(&mut self) -> Vec<(Waiting, Decided)> {
         let mut decided = Vec::new();
+        self.order();
         for waiting in std::mem::take(&mut self.queue) {
             if waiting.answer.is_closed() {
                 continue;
             }
-            match self.admit(&waiting.attempt, waiting.now, waiting.free) {
-                Admission::Now => {
-                    self.hold(&waiting.attempt);
-                    decided.push((waiting, None));
-                }
-                Admission::AfterOthers => self.queue.push_back(waiting),
-                Admission::Refused(wait) => decided.push((waiting, Some(wait))),
+            match self.enter(&waiting.attempt, waiting.now, waiting.free) {
+                Some(outcome) => decided.push((waiting, outcome)),
+                None => self.queue.push_back(waiting),
             }
         }
         decided
@@ -287,63 +281,102 @@ impl State {
 }
 
 impl Throttle {
-    pub(crate) fn new(instance: InstanceId, waiting: &WaitingPlaces) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), instance, waiting: waiting.clone(), max_wait: MAX_WAIT })
+    pub(crate) fn new(instance: InstanceId, waiting: &WaitingPlaces, key: &[u8; 32]) -> Arc<Self> {
+        Arc::new(Self {
+            key: ProcessKey::new(key),
+            state: Mutex::default(),
+            instance,
+            waiting: waiting.clone(),
+            max_wait: MAX_WAIT,
+            turn: TURN,
+        })
     }
 
-    /// A place for a try, perhaps after those under way; or how long to stay away.
-    pub(crate) async fn enter(
-        self: &Arc<Self>,
-        attempt: Attempt,
-        now: Timestamp,
-        free: FreeFailures,
-    ) -> Result<Place, Duration> {
+    /// A place for a try, perhaps after those under way; or how long to stay away; or a lease to take first.
+    pub(crate) async fn enter(self: &Arc<Self>, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Entered {
         let (_place_to_wait, outcome) = {
             let mut state = self.state.lock();
-            match state.admit(&attempt, now, free) {
-                Admission::Now => {
-                    state.hold(&attempt);
-                    return Ok(self.place(attempt));
-                }
-                Admission::Refused(wait) => return Err(wait),
-                Admission::AfterOthers => {
-                    let place = self.waiting.take(self.instance).ok_or(COME_BACK_IN)?;
-                    if !state.may_queue(&attempt) {
-                        return Err(COME_BACK_IN);
-                    }
-                    let (answer, outcome) = oneshot::channel();
-                    state.queue.push_back(Waiting { attempt, now, free, answer });
-                    (place, outcome)
-                }
+            if let Some(decided) = state.enter(attempt, now, free) {
+                drop(state);
+                return self.entered(attempt, decided);
             }
+            let place = self.waiting.take(self.instance);
+            let Some(place) = place.filter(|_| state.may_queue(attempt, now)) else {
+                return Entered::Held(COME_BACK);
+            };
+            let (answer, outcome) = oneshot::channel();
+            state.queue.push_back(Waiting { attempt: attempt.clone(), now, free, answer });
+            (place, outcome)
         };
         let outcome = tokio::time::timeout(self.max_wait, outcome).await;
-        outcome.ok().and_then(Result::ok).unwrap_or(Err(COME_BACK_IN))
+        outcome.ok().and_then(Result::ok).unwrap_or(Entered::Held(COME_BACK))
     }
 
-    /// How long the next try would have to stay away. Counts nothing.
-    pub(crate) fn wait(&self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Duration> {
-        self.state.lock().history.wait(attempt, now, free)
+    /// Why the next try would be refused, if it would be. Counts nothing.
+    pub(crate) fn held(&self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Held> {
+        let state = self.state.lock();
+        let counters = state.history.counters(attempt, now);
+        let refused = |counter: &Counter| match state.history.admit(attempt, counter, (now, free), 0) {
+            Admission::Refused(held) => Some(held),
+            Admission::Now | Admission::Lease | Admission::AfterOthers => None,
+        };
+        counters.iter().filter_map(refused).max()
     }
 
-    fn place(self: &Arc<Self>, attempt: Attempt) -> Place {
-        Place { throttle: Arc::clone(self), attempt, outcome: None }
+    /// Whether somebody should be told that the account is attacked: once a day of this process.
+    pub(crate) fn tell(&self, account: Account, now: Timestamp) -> bool {
+        self.state.lock().history.change(account, |budget| budget.tell(now))
     }
 
-    fn leave(self: &Arc<Self>, attempt: &Attempt, outcome: Option<Outcome>) {
+    fn entered(self: &Arc<Self>, attempt: &Attempt, decided: Decided) -> Entered {
+        match decided {
+            Decided::Place(counters, is_noisy) => Entered::Place(Place {
+                throttle: Arc::clone(self),
+                account: attempt.account,
+                guess: attempt.guess,
+                network: attempt.narrow,
+                counters: Box::new(counters),
+                is_noisy,
+                outcome: None,
+            }),
+            Decided::Held(held) => Entered::Held(held),
+            Decided::Lease(account) => Entered::Lease(LeaseWanted { throttle: Arc::clone(self), account }),
+        }
+    }
+
+    fn answer(self: &Arc<Self>, decided: Vec<(Waiting, Decided)>) {
+        for (waiting, decided) in decided {
+            // Whoever has gone away meanwhile gives the place, or the lease, back.
+            let _gone = waiting.answer.send(self.entered(&waiting.attempt, decided));
+        }
+    }
+
+    fn leave(self: &Arc<Self>, place: &Place) {
+        let counters = *place.counters;
+        let is_network = |counter: &&Counter| matches!(counter, Counter::Network(_));
+        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| place.is_noisy);
         let decided = {
             let mut state = self.state.lock();
-            state.give_back(attempt);
-            match (outcome, &attempt.subject) {
-                (Some(Outcome::Wrong(now)), _) => state.history.add(attempt, now),
-                (Some(Outcome::Right), Some(subject)) => state.history.forgive(subject),
-                (Some(Outcome::Right), None) | (None, _) => {}
+            match place.outcome {
+                Some(Outcome::Wrong(now)) => state.history.add(&counters, place.guess, now),
+                Some(Outcome::Right) => state.history.forgive(&counters),
+                None => {}
             }
+            state.give_back(counters.iter().filter(|counter| runtime.is_none() || !is_network(counter)));
             state.decide()
         };
-        for (Waiting { attempt, answer, .. }, wait) in decided {
-            // Whoever has gone away meanwhile gives the place back.
-            let _gone = answer.send(wait.map_or_else(|| Ok(self.place(attempt)), Err));
+        self.answer(decided);
+        if let Some(runtime) = runtime {
+            let throttle = Arc::clone(self);
+            runtime.spawn(async move {
+                tokio::time::sleep(throttle.turn).await;
+                let decided = {
+                    let mut state = throttle.state.lock();
+                    state.give_back(counters.iter().filter(is_network));
+                    state.decide()
+                };
+                throttle.answer(decided);
+            });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::line::is_line;
 use model::seat::CloseReason;
 use model::session::SessionCookie;
@@ -19,7 +19,7 @@ use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, StoredPasske
 use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
 use crate::api_sessions::killing;
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::passkeys::{About, Ceremony, Made};
 use crate::seal::{Purpose, SealedSecret};
 use crate::sign_in::Browser;
@@ -112,7 +112,7 @@ struct Planned {
     if_guarded: TwoStepRefusal,
 }
 
-impl Instance {
+impl BelievedInstance {
     pub async fn two_step(&self, browser: &Browser, now: Timestamp) -> Result<TwoStep, Fault> {
         let user = browser.user.id;
         let view = |passkey: StoredPasskey| PasskeyView {
@@ -201,7 +201,7 @@ impl Instance {
         if let Err(refusal) = check_factor_change(&user, &browser.session, moment.now) {
             return self.refuse_change(moment, visitor, &user, refusal);
         }
-        if let Err(refusal) = self.confirm_password(moment, visitor, (&user, password)).await? {
+        if let Err(refusal) = self.confirm_password(moment, visitor, (browser, password)).await? {
             return Ok(Err(TwoStepRefusal::Password(refusal)));
         }
         let planned = match self.plan(moment, (browser, form), &user, change)? {
@@ -340,8 +340,10 @@ impl Instance {
         user: &User,
         refusal: TwoStepRefusal,
     ) -> Answer<T, TwoStepRefusal> {
-        let event = AuditEvent::refused(moment.now, AuditKind::TwoStepChange, visitor, &refusal).user(user.id);
-        self.audit.put(&event)?;
+        let event =
+            AuditEvent::refused(moment.now, AuditKind::TwoStepChange, visitor, (Asker::Authenticated, &refusal))
+                .user(user.id);
+        self.audit.put(event)?;
         Ok(Err(refusal))
     }
 }

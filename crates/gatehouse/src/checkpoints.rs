@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flows::audit::PublishedCheckpoint;
+use model::audit::chain::Chain;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -59,9 +60,9 @@ impl Publishing {
         let mut file = self.file.map(Appending::new);
         while let Some(checkpoint) = waiting.recv().await {
             let line = line(&checkpoint);
-            let PublishedCheckpoint { instance, seal, hash, jws } = checkpoint;
+            let PublishedCheckpoint { instance, chain, seal, hash, jws } = checkpoint;
             if self.log {
-                tracing::info!(instance, seal, %hash, checkpoint = jws, "audit checkpoint");
+                tracing::info!(instance, chain = chain.as_str(), seal, %hash, checkpoint = jws, "audit checkpoint");
             }
             file = match file.take() {
                 None => None,
@@ -90,8 +91,11 @@ impl Publishing {
 
 /// As `gatehouse audit verify --against` takes it.
 fn line(checkpoint: &PublishedCheckpoint) -> String {
-    let PublishedCheckpoint { instance, seal, hash, jws } = checkpoint;
-    let json = json!({ "instance": instance, "seal": seal, "hash": hash, "checkpoint": jws });
+    let PublishedCheckpoint { instance, chain, seal, hash, jws } = checkpoint;
+    let mut json = json!({ "instance": instance, "seal": seal, "hash": hash, "checkpoint": jws });
+    if *chain != Chain::Main {
+        json["chain"] = chain.as_str().into();
+    }
     format!("{json}\n")
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -9,7 +10,7 @@ use model::{HostName, RootUrl};
 use serde::Deserialize;
 use store::DatabaseUrl;
 use toml::Spanned;
-use web::server::TrustedProxies;
+use web::server::{Limits, TrustedProxies};
 
 use crate::checkpoints::{Publishing, Webhook};
 use crate::logging::LogSettings;
@@ -48,6 +49,7 @@ pub struct Config {
     pub traces: Option<TraceSettings>,
     /// Where the audit's checkpoints go.
     pub publishing: Option<Publishing>,
+    pub connections: ConnectionSettings,
     path: PathBuf,
 }
 
@@ -215,6 +217,8 @@ struct Document {
     traces: Option<TraceSettings>,
     audit: Option<AuditTable>,
     #[serde(default)]
+    connections: ConnectionSettings,
+    #[serde(default)]
     log: LogSettings,
     #[serde(rename = "instance")]
     instances: Spanned<Vec<InstanceTable>>,
@@ -240,6 +244,27 @@ pub struct TraceSettings {
     /// Of the traces that begin here, from 0 to 1.
     #[serde(default = "all", deserialize_with = "parsed::share")]
     pub sample: f64,
+}
+
+/// `[connections]`: how many there may be. What is left out is as in [`Limits`].
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSettings {
+    maximum: Option<NonZeroU32>,
+    per_network: Option<NonZeroU32>,
+    per_site: Option<NonZeroU32>,
+}
+
+impl ConnectionSettings {
+    pub fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            max_connections: self.maximum.map_or(usual.max_connections, NonZeroU32::get),
+            connections_per_network: self.per_network.map_or(usual.connections_per_network, NonZeroU32::get),
+            connections_per_site: self.per_site.map_or(usual.connections_per_site, NonZeroU32::get),
+            ..usual
+        }
+    }
 }
 
 const fn all() -> f64 {
@@ -318,6 +343,7 @@ impl Document {
             metrics: self.metrics,
             traces: self.traces,
             publishing: self.audit.map(|audit| audit.publish.within(folder)),
+            connections: self.connections,
             path: path.to_owned(),
         })
     }

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use web::Gate;
-use web::server::{Limits, Security, serve};
+use web::server::{Limits, Terms, serve};
 
 use crate::signals;
 
@@ -132,7 +132,7 @@ async fn answer(shown: Shown, hiding: oneshot::Receiver<()>) {
         Ok(listeners) => {
             let limits = Limits { drain: DRAIN, ..Limits::default() };
             let doors = web::metrics::router(shown.gate, shown.hosts);
-            serve(listeners, doors, Security::Plain, limits, async move { drop(hiding.await) }).await;
+            serve(listeners, doors, Terms::plain(limits), async move { drop(hiding.await) }).await;
         }
         Err(error) => tracing::error!(%error, "figures and health cannot be shown"),
     }

@@ -6,6 +6,7 @@ use oauth::redirect::{RedirectMatch, RedirectUri};
 use oauth::scope::Scope;
 use oauth::secret::{ClientSecret, Digest, Presented};
 
+use crate::audit::Asker;
 use crate::record::StoredRecord;
 use crate::why::{Details, Refusal};
 use crate::{ApplicationId, Timestamp, User, UserId, UserType};
@@ -143,6 +144,11 @@ pub struct AuthenticatedClient<'a>(&'a TrustedApplication);
 impl<'a> AuthenticatedClient<'a> {
     pub fn get(self) -> &'a TrustedApplication {
         self.0
+    }
+
+    /// Anybody can say that they are an application without a secret.
+    pub fn asker(self) -> Asker {
+        if self.is_confidential() { Asker::Authenticated } else { Asker::Stranger }
     }
 
     pub fn is_confidential(self) -> bool {

@@ -4,6 +4,7 @@ mod broken;
 mod calls;
 pub mod chain;
 mod finding;
+pub mod folding;
 mod stored;
 pub mod verify;
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 pub use self::broken::{Break, BreakCause, Course, Memory, Remembered, Seen, Told};
 pub use self::calls::{AnsweredCall, Calls};
+use self::chain::Chain;
 pub use self::stored::{Doubt, Person, StoredEvent, person_of};
 use crate::why::Refusal;
 use crate::{Timestamp, UserId};
@@ -67,6 +69,8 @@ kinds! {
     AuditPruned => "audit-pruned",
     DatabaseRewound => "database-rewound",
     AuditBroken => "audit-broken",
+    KnownBrowser => "known-browser",
+    Attacked => "attacked",
 }
 
 /// Who asked, from where: the same for everything one request does.
@@ -161,8 +165,18 @@ impl AuditOutcome {
     }
 }
 
+/// Whether who asked had proved who they are when the request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Nobody was authenticated: anybody may cause as many of these refusals as they like.
+    Stranger,
+    /// A person, an application with a secret, or a token that stands.
+    Authenticated,
+}
+
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
+    pub asker: Asker,
     pub at: Timestamp,
     pub kind: AuditKind,
     pub outcome: AuditOutcome,
@@ -275,8 +289,17 @@ impl AuditEvent {
         }
     }
 
+    /// Into which chain it goes. What a stranger brought about, rather than was refused, is a change like any other.
+    pub fn chain(&self) -> Chain {
+        match (self.outcome, self.asker) {
+            (AuditOutcome::Refused, Asker::Stranger) => Chain::Refusals,
+            (AuditOutcome::Done, _) | (AuditOutcome::Refused, Asker::Authenticated) => Chain::Main,
+        }
+    }
+
     pub fn done(at: Timestamp, kind: AuditKind, visitor: &Visitor) -> Self {
         Self {
+            asker: Asker::Authenticated,
             at,
             kind,
             outcome: AuditOutcome::Done,
@@ -294,10 +317,10 @@ impl AuditEvent {
     }
 
     /// With the refusal's cause and details.
-    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, refusal: &dyn Refusal) -> Self {
+    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, (asker, refusal): (Asker, &dyn Refusal)) -> Self {
         let detail = serde_json::to_string(&refusal.details()).expect("details are strings and numbers");
         let event = Self::done(at, kind, visitor);
-        Self { outcome: AuditOutcome::Refused, reason: refusal.cause(), detail: Some(detail), ..event }
+        Self { asker, outcome: AuditOutcome::Refused, reason: refusal.cause(), detail: Some(detail), ..event }
     }
 
     #[must_use]

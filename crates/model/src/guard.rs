@@ -1,5 +1,6 @@
 //! Why a bearer token, or the call that came with it, was not let in (RFC 6750 §3.1, `sessions.md`).
 
+use crate::audit::Asker;
 use crate::legacy::LegacyRefusal;
 use crate::seat::NoSeat;
 use crate::standing::Gone;
@@ -181,6 +182,19 @@ pub enum GuardRefusal {
     },
     NoSeat(NoSeat),
     Legacy(LegacyRefusal),
+}
+
+impl GuardRefusal {
+    /// Whether the credential was good, and only not for this.
+    pub const fn asker(&self) -> Asker {
+        match self {
+            Self::Token(_) | Self::Legacy(_) => Asker::Stranger,
+            Self::WrongAudience { .. }
+            | Self::NotForCommunityUsers
+            | Self::InsufficientScope { .. }
+            | Self::NoSeat(_) => Asker::Authenticated,
+        }
+    }
 }
 
 impl Refusal for GuardRefusal {

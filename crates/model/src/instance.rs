@@ -120,6 +120,10 @@ pub struct InstanceSettings {
     pub legacy_sunset: Option<Sunset>,
     /// Audit retention in days. `null` means forever.
     pub audit_retention_days: Option<u32>,
+    /// Retention of the refusals chain in days.
+    pub refusals_retention_days: u32,
+    /// Maximum size of the refusals chain in MiB. The oldest events are deleted first.
+    pub refusals_max_mib: u32,
 }
 
 impl Default for InstanceSettings {
@@ -144,6 +148,8 @@ impl Default for InstanceSettings {
             default_legacy_application: None,
             legacy_sunset: None,
             audit_retention_days: None,
+            refusals_retention_days: 30,
+            refusals_max_mib: 64,
         }
     }
 }
@@ -271,6 +277,12 @@ impl InstanceSettings {
         }
         if self.audit_retention_days == Some(0) {
             return Err("audit_retention_days: must be at least 1, or null to keep the audit forever".to_owned());
+        }
+        if self.refusals_retention_days == 0 {
+            return Err("refusals_retention_days: must be at least 1".to_owned());
+        }
+        if !(1..=65_536).contains(&self.refusals_max_mib) {
+            return Err("refusals_max_mib: must be 1 to 65536".to_owned());
         }
         if self.seats.is_some_and(|seats| reserved > seats as usize) {
             return Err(format!("reserved_seats: there are fewer seats than the {reserved} reserved ones"));

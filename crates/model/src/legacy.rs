@@ -113,7 +113,7 @@ impl LegacyRefusal {
             Self::UnknownApplication | Self::ApplicationDisabled(_) | Self::ApplicationForbids(_) => {
                 "This application is not allowed to use Basic or ErpLogin. Use an access token.".to_owned()
             }
-            Self::Password(SignInRefusal::Throttled(wait)) => {
+            Self::Password(SignInRefusal::Throttled(wait) | SignInRefusal::GuessesSpent(wait)) => {
                 let seconds = wait.as_secs() + 1;
                 format!("Too many wrong passwords. Try again in {seconds} seconds.")
             }
@@ -126,7 +126,7 @@ impl LegacyRefusal {
     /// How long to wait, if that is all that is wrong.
     pub const fn wait(&self) -> Option<Duration> {
         match self {
-            Self::Password(SignInRefusal::Throttled(wait)) => Some(*wait),
+            Self::Password(refusal) => refusal.wait(),
             _ => None,
         }
     }

@@ -22,19 +22,28 @@ pub enum LinkPurpose {
     SetUp,
     /// Somebody who forgot a password chooses a new one.
     PasswordReset,
+    /// A browser becomes known for a login whose guesses strangers have spent. It opens nothing.
+    KnownBrowser,
 }
 
 impl LinkPurpose {
+    const ALL: [Self; 3] = [Self::SetUp, Self::PasswordReset, Self::KnownBrowser];
+
+    pub const fn sets_password(self) -> bool {
+        matches!(self, Self::SetUp | Self::PasswordReset)
+    }
+
     pub const fn kind(self) -> &'static str {
         match self {
             Self::SetUp => "set-up",
             Self::PasswordReset => "password-reset",
+            Self::KnownBrowser => "known-browser",
         }
     }
 
     /// What [`Self::kind`] was.
     pub fn read(kind: &str) -> Option<Self> {
-        [Self::SetUp, Self::PasswordReset].into_iter().find(|purpose| purpose.kind() == kind)
+        Self::ALL.into_iter().find(|purpose| purpose.kind() == kind)
     }
 
     /// Where it is used, below the issuer.
@@ -42,6 +51,7 @@ impl LinkPurpose {
         match self {
             Self::SetUp => "/account/set-up",
             Self::PasswordReset => "/account/reset-password",
+            Self::KnownBrowser => "/account/known-browser",
         }
     }
 
@@ -148,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_purpose_reads_back_as_written_and_nothing_else_does() {
-        for purpose in [LinkPurpose::SetUp, LinkPurpose::PasswordReset] {
+        for purpose in LinkPurpose::ALL {
             assert_eq!(LinkPurpose::read(purpose.kind()), Some(purpose));
         }
         assert_eq!(LinkPurpose::read(""), None);

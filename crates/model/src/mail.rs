@@ -126,6 +126,27 @@ impl Letter<'_> {
         self.write_in(words, "password-changed", (words.password_changed, &body))
     }
 
+    /// A link that makes the browser known in which it is opened. The text says how long it lives: [`LinkLife::Asked`].
+    pub fn known_browser(self, link: &str) -> Message {
+        let words = self.words();
+        let body = (words.known_browser_text)(self.login(), link);
+        self.write_in(words, "known-browser", (words.known_browser, &body))
+    }
+
+    /// Strangers have used up their guesses at the password.
+    pub fn password_attacked(self) -> Message {
+        let words = self.words();
+        let body = (words.password_attacked_text)(self.login());
+        self.write_in(words, "password-attacked", (words.password_attacked, &body))
+    }
+
+    /// Somebody knows the password, and guesses codes. `link` leads to where a new password is asked for.
+    pub fn second_step_attacked(self, link: &str) -> Message {
+        let words = self.words();
+        let body = (words.second_step_attacked_text)(self.login(), link);
+        self.write_in(words, "second-step-attacked", (words.second_step_attacked, &body))
+    }
+
     /// To the person whom it acts as. `masked` is how lists show the token: never its value.
     pub fn token_created(self, masked: &str, description: &str) -> Message {
         let words = self.words();

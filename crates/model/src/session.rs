@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use oauth::secret::Digest;
 
+use crate::throttle::Held;
 use crate::why::{Details, Refusal, when};
 use crate::{SessionId, Timestamp, UserId, UserType};
 
@@ -69,6 +70,22 @@ pub enum SignInRefusal {
     SecondFactor,
     /// Too many wrong passwords lately: wait this long.
     Throttled(Duration),
+    /// Strangers have used up the account's guesses. For so long, only browsers that are known are looked at.
+    GuessesSpent(Duration),
+}
+
+impl SignInRefusal {
+    pub const fn held(held: Held) -> Self {
+        if held.is_spent { Self::GuessesSpent(held.wait) } else { Self::Throttled(held.wait) }
+    }
+
+    /// How long to wait, if that is all that is wrong.
+    pub const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled(wait) | Self::GuessesSpent(wait) => Some(*wait),
+            _ => None,
+        }
+    }
 }
 
 impl Refusal for SignInRefusal {
@@ -81,6 +98,7 @@ impl Refusal for SignInRefusal {
             Self::NotAdmitted(_) => "user_type_not_admitted",
             Self::SecondFactor => "second_factor",
             Self::Throttled(_) => "throttled",
+            Self::GuessesSpent(_) => "guesses_spent",
         }
     }
 
@@ -105,6 +123,11 @@ impl Refusal for SignInRefusal {
                 Details::new("there were few recent wrong passwords from this network", SIGNING_IN)
                     .expected("seconds to wait", wait.as_secs() + 1)
             }
+            Self::GuessesSpent(wait) => Details::new(
+                "the limit of wrong passwords from unknown browsers is not reached",
+                "docs/operating.md, Guessed passwords",
+            )
+            .expected("seconds to wait", wait.as_secs() + 1),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Wrong passwords cost growing time, never a lock-out that somebody could hold against a person (`identity.md` §4).
+//! Guessed passwords and codes cost growing time and have a ceiling, and nobody's guesses keep a person out (`identity.md` §4.1).
 
 use std::time::Duration;
 
@@ -9,13 +9,175 @@ pub const WINDOW: Duration = Duration::from_mins(10);
 
 const LONGEST: Duration = Duration::from_mins(1);
 
+/// Why a try is not looked at. Of two, the longer wait counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    pub wait: Duration,
+    /// The account's [`Ceiling`] for strangers is used up, so that no address has a shorter wait.
+    pub is_spent: bool,
+}
+
+impl Held {
+    pub const fn for_a_while(wait: Duration) -> Self {
+        Self { wait, is_spent: false }
+    }
+}
+
 /// Whether a try may be looked at. Of several counters, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Admission {
     Now,
+    /// Once a block of the account's ceiling is leased for this node.
+    Lease,
     /// Tries under way hold all places: their outcomes decide.
     AfterOthers,
-    Refused(Duration),
+    Refused(Held),
+}
+
+/// The most distinct wrong guesses of strangers at one account, from all networks: `at_once`, and one more `every` so
+/// long. It is a bucket in the database, of which nodes lease blocks; each node has [`FREE_ON_A_NODE`] before its first.
+/// So in any [`Self::span`] at most `at_once + (span + BLOCK_LIFETIME) / every + nodes * FREE_ON_A_NODE` are compared: for
+/// both ceilings 79 and five for each node, at most 100 with four nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ceiling {
+    pub at_once: u32,
+    pub every: Duration,
+    /// Of which the ceiling is meant; a quiet one forgives the failures that a node counted.
+    pub span: Duration,
+}
+
+/// Wrong passwords, in an hour.
+pub const PASSWORDS: Ceiling = Ceiling { at_once: 40, every: Duration::from_secs(100), span: Duration::from_hours(1) };
+/// Wrong codes of the second step, in a day.
+pub const CODES: Ceiling = Ceiling { at_once: 40, every: Duration::from_mins(40), span: Duration::from_hours(24) };
+
+/// Wrong guesses at an account that a node allows without a lease, so that mistyping writes nothing.
+pub const FREE_ON_A_NODE: u32 = 5;
+/// Guesses in a lease.
+pub const BLOCK: u32 = 10;
+/// Networks of one user that are remembered.
+pub const MAX_KNOWN_NETWORKS: u32 = 16;
+/// How long after a right password a legacy client's network is known.
+pub const NETWORK_KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
+
+/// How long a node may use a lease.
+pub const BLOCK_LIFETIME: Duration = Duration::from_mins(5);
+
+impl Ceiling {
+    /// How long the bucket takes to fill by a block.
+    pub fn block(self) -> Duration {
+        self.every * BLOCK
+    }
+
+    /// How long the bucket takes to fill.
+    pub fn capacity(self) -> Duration {
+        self.every * self.at_once
+    }
+
+    /// How long until a bucket that is full at a time has a block.
+    pub fn until_block(self, now: Timestamp, full_at: Timestamp) -> Duration {
+        full_at.plus(self.block()).minus(self.capacity()).since(now)
+    }
+}
+
+/// What one node knows of strangers' guesses at one account.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountBudget {
+    /// Since the last quiet span.
+    failures: u32,
+    last: Timestamp,
+    /// Of the leased block.
+    left: u32,
+    leased_at: Timestamp,
+    spent_until: Timestamp,
+    told_at: Option<Timestamp>,
+}
+
+impl AccountBudget {
+    /// Distinct failures since the last quiet span.
+    pub fn failures(&self, now: Timestamp, ceiling: Ceiling) -> u32 {
+        let is_over = now.since(self.last) >= ceiling.span || self.last.since(now) > ceiling.span;
+        if is_over { 0 } else { self.failures }
+    }
+
+    /// Whether the account is not under attack, so that no network's storm delays it for long.
+    pub fn is_calm(&self, now: Timestamp, ceiling: Ceiling) -> bool {
+        self.failures(now, ceiling) < FREE_ON_A_NODE
+    }
+
+    const fn leased(&self, now: Timestamp) -> u32 {
+        let age = now.0.saturating_sub(self.leased_at.0);
+        if age >= 0 && age < 1_000_000 * BLOCK_LIFETIME.as_secs().cast_signed() { self.left } else { 0 }
+    }
+
+    pub fn admit(&self, now: Timestamp, ceiling: Ceiling, under_way: u32) -> Admission {
+        let free = FREE_ON_A_NODE.saturating_sub(self.failures(now, ceiling));
+        let left = free + self.leased(now);
+        if under_way < left {
+            return Admission::Now;
+        }
+        let wait = self.spent_until.since(now);
+        // A clock that stepped back must not outlast the ceiling.
+        let is_spent = !wait.is_zero() && wait <= ceiling.capacity();
+        match () {
+            () if left > 0 || (is_spent && under_way > 0) => Admission::AfterOthers,
+            () if is_spent => Admission::Refused(Held { wait, is_spent: true }),
+            () => Admission::Lease,
+        }
+    }
+
+    pub fn add(&mut self, now: Timestamp, ceiling: Ceiling) {
+        let failures = self.failures(now, ceiling);
+        if failures >= FREE_ON_A_NODE {
+            self.left = self.leased(now).saturating_sub(1);
+        }
+        self.failures = failures.saturating_add(1);
+        // Tries end in another order than they began: the latest counts.
+        self.last = if failures == 0 { now } else { self.last.max(now) };
+    }
+
+    pub const fn lease(&mut self, now: Timestamp) {
+        (self.left, self.leased_at) = (BLOCK, now);
+    }
+
+    pub const fn spent(&mut self, until: Timestamp) {
+        self.spent_until = until;
+    }
+
+    /// Whether somebody should be told of the attack: once a day.
+    pub fn tell(&mut self, now: Timestamp) -> bool {
+        const DAY: Duration = Duration::from_hours(24);
+        let is_due = self.told_at.is_none_or(|told| now.since(told) >= DAY || told.since(now) >= DAY);
+        if is_due {
+            self.told_at = Some(now);
+        }
+        is_due
+    }
+}
+
+/// Failures of a browser, or of a client's network, that was right before. Strangers cannot spend them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KnownFailures {
+    pub failures: Failures,
+    stranger_until: Timestamp,
+}
+
+impl KnownFailures {
+    /// So many within [`WINDOW`], and it is a stranger for an hour: a browser may be stolen.
+    const MAX: u32 = 10;
+    const STRANGER_FOR: Duration = Duration::from_hours(1);
+
+    pub fn is_known(&self, now: Timestamp) -> bool {
+        let left = self.stranger_until.since(now);
+        left.is_zero() || left > Self::STRANGER_FOR
+    }
+
+    pub fn add(&mut self, now: Timestamp) {
+        self.failures.add(now);
+        if self.failures.count >= Self::MAX {
+            *self = Self { failures: Failures::default(), stranger_until: now.plus(Self::STRANGER_FOR) };
+        }
+    }
 }
 
 /// The failures of one account, or of one address.
@@ -40,13 +202,23 @@ impl Failures {
     /// Whether one more try may be looked at beside those under way. Each of them may turn out wrong, so together with the
     /// failures they are never more than are free; after that, one at a time.
     pub fn admit(&self, now: Timestamp, free: u32, under_way: u32) -> Admission {
-        let failures = if self.is_over(now) { 0 } else { self.count };
-        let places = free.saturating_sub(failures).max(1);
         match self.wait(now, free) {
-            Some(wait) if under_way == 0 => Admission::Refused(wait),
-            None if under_way < places => Admission::Now,
-            _ => Admission::AfterOthers,
+            Some(wait) if under_way == 0 => Admission::Refused(Held::for_a_while(wait)),
+            Some(_) => Admission::AfterOthers,
+            None => self.admit_in_turn(now, (free, 1), under_way),
         }
+    }
+
+    /// As [`Self::admit`], but failures of others only cost turns: after the free ones, `turns` at a time.
+    pub fn admit_in_turn(&self, now: Timestamp, (free, turns): (u32, u32), under_way: u32) -> Admission {
+        let failures = if self.is_over(now) { 0 } else { self.count };
+        let places = free.saturating_sub(failures).max(turns);
+        if under_way < places { Admission::Now } else { Admission::AfterOthers }
+    }
+
+    /// Whether the free ones are used up.
+    pub fn is_over_budget(&self, now: Timestamp, free: u32) -> bool {
+        !self.is_over(now) && self.count >= free.max(1)
     }
 
     /// Tries end in another order than they began: the latest counts.
@@ -99,7 +271,7 @@ mod tests {
             for under_way in 0..8 {
                 let expected = match history.wait(now, 5) {
                     None if under_way < free => Admission::Now,
-                    Some(wait) if under_way == 0 => Admission::Refused(wait),
+                    Some(wait) if under_way == 0 => Admission::Refused(Held::for_a_while(wait)),
                     _ => Admission::AfterOthers,
                 };
                 assert_eq!(history.admit(now, 5, under_way), expected, "{failures} {under_way}");
@@ -113,8 +285,9 @@ mod tests {
 
     #[test]
     fn of_two_counters_the_stricter_decides() {
-        let wait = |seconds| Admission::Refused(Duration::from_secs(seconds));
-        assert!(Admission::Now < Admission::AfterOthers && Admission::AfterOthers < wait(0) && wait(1) < wait(2));
+        let wait = |seconds| Admission::Refused(Held::for_a_while(Duration::from_secs(seconds)));
+        assert!(Admission::Now < Admission::Lease && Admission::Lease < Admission::AfterOthers);
+        assert!(Admission::AfterOthers < wait(0) && wait(1) < wait(2));
     }
 
     #[test]
@@ -141,5 +314,122 @@ mod tests {
         assert_eq!(after(8, 5, 7), Some(1));
         assert_eq!(after(8, 5, 8), None);
         assert_eq!(after(100, 5, 600), None);
+    }
+
+    /// Guesses without a pause, as fast as blocks are leased; the seconds at which they were compared.
+    fn storm(ceiling: Ceiling, nodes: usize, spans: i64) -> Vec<i64> {
+        let (mut budgets, mut full_at, mut compared) =
+            (vec![AccountBudget::default(); nodes], Timestamp(0), Vec::new());
+        let step = i64::try_from(ceiling.span.as_secs()).expect("small") / 360;
+        let begin = 1_000_000;
+        for second in (begin..begin + spans * 360 * step).step_by(usize::try_from(step).expect("small")) {
+            let now = Timestamp::from_seconds(second);
+            for budget in &mut budgets {
+                loop {
+                    match budget.admit(now, ceiling, 0) {
+                        Admission::Now => {
+                            budget.add(now, ceiling);
+                            compared.push(second);
+                        }
+                        Admission::Lease => {
+                            let wait = ceiling.until_block(now, full_at.max(now));
+                            if wait.is_zero() {
+                                full_at = full_at.max(now).plus(ceiling.block());
+                                budget.lease(now);
+                            } else {
+                                budget.spent(now.plus(wait));
+                            }
+                        }
+                        Admission::Refused(held) => {
+                            assert!(held.is_spent && held.wait <= ceiling.block());
+                            break;
+                        }
+                        Admission::AfterOthers => panic!("none is under way"),
+                    }
+                }
+            }
+        }
+        compared
+    }
+
+    #[test]
+    fn in_any_hour_or_day_strangers_have_at_most_a_hundred_guesses() {
+        for ceiling in [PASSWORDS, CODES] {
+            let span = i64::try_from(ceiling.span.as_secs()).expect("small");
+            for nodes in 1..=4 {
+                let compared = storm(ceiling, nodes, 5);
+                let most =
+                    compared.iter().map(|from| compared.iter().filter(|at| (0..span).contains(&(*at - from))).count());
+                let most = most.max().expect("some");
+                assert!((75..=79 + 5 * nodes).contains(&most) && most <= 100, "{most} in a span, {nodes} nodes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lease_is_wanted_after_five_failures_and_ends() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let mut budget = AccountBudget::default();
+        for failures in 0..5 {
+            assert_eq!(budget.admit(now, PASSWORDS, 4 - failures), Admission::Now);
+            assert_eq!(budget.admit(now, PASSWORDS, 5 - failures), Admission::AfterOthers, "each may turn out wrong");
+            assert!(budget.is_calm(now, PASSWORDS));
+            budget.add(now, PASSWORDS);
+        }
+        assert!(!budget.is_calm(now, PASSWORDS) && budget.is_calm(now.plus(PASSWORDS.span), PASSWORDS));
+        assert_eq!(budget.admit(now, PASSWORDS, 0), Admission::Lease);
+        budget.lease(now);
+        assert_eq!(budget.admit(now, PASSWORDS, 9), Admission::Now);
+        assert_eq!(budget.admit(now, PASSWORDS, 10), Admission::AfterOthers);
+        assert_eq!(budget.admit(now.plus(BLOCK_LIFETIME), PASSWORDS, 0), Admission::Lease, "it was not used");
+        for _ in 0..10 {
+            budget.add(now, PASSWORDS);
+        }
+        assert_eq!(budget.admit(now, PASSWORDS, 0), Admission::Lease);
+        budget.spent(now.plus(Duration::from_secs(100)));
+        let held = Held { wait: Duration::from_secs(100), is_spent: true };
+        assert_eq!(budget.admit(now, PASSWORDS, 0), Admission::Refused(held));
+        assert_eq!(budget.admit(now, PASSWORDS, 1), Admission::AfterOthers);
+        assert_eq!(budget.admit(now.minus(Duration::from_hours(3)), PASSWORDS, 0), Admission::Now, "another clock");
+    }
+
+    #[test]
+    fn an_attack_is_told_once_a_day() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let mut budget = AccountBudget::default();
+        let mut told = |hours| budget.tell(now.plus(Duration::from_hours(hours)));
+        assert_eq!([told(0), told(1), told(23), told(24), told(25)], [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_known_browser_is_a_stranger_for_an_hour_after_ten_failures() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let mut known = KnownFailures::default();
+        for _ in 0..9 {
+            known.add(now);
+        }
+        assert!(known.is_known(now) && known.failures.wait(now, 5).is_some());
+        known.add(now);
+        assert!(!known.is_known(now) && !known.is_known(now.plus(Duration::from_mins(59))));
+        assert!(known.is_known(now.plus(Duration::from_hours(1))));
+        let mut slow = KnownFailures::default();
+        for minutes in 0..30 {
+            slow.add(now.plus(Duration::from_mins(11 * minutes)));
+        }
+        assert!(slow.is_known(now.plus(Duration::from_mins(11 * 30))), "ten minutes forgive");
+    }
+
+    #[test]
+    fn behind_a_noisy_network_tries_take_turns() {
+        let now = Timestamp::from_seconds(1000);
+        let mut history = Failures::default();
+        for _ in 0..25 {
+            history.add(now);
+        }
+        assert!(history.is_over_budget(now, 20) && !history.is_over_budget(now, 26));
+        assert!(!history.is_over_budget(now.plus(WINDOW), 20));
+        assert_eq!(history.admit_in_turn(now, (20, 1), 0), Admission::Now);
+        assert_eq!(history.admit_in_turn(now, (20, 1), 1), Admission::AfterOthers);
+        assert_eq!(history.admit_in_turn(now, (20, 4), 3), Admission::Now);
     }
 }

@@ -6,6 +6,7 @@ use oauth::secret::Presented;
 use totp_rs::{Builder, Secret, Totp};
 
 use crate::session::{IdentitySession, RECENT_SIGN_IN, SignInRefusal};
+use crate::throttle::Held;
 use crate::why::{Details, Refusal};
 use crate::{Timestamp, User};
 
@@ -226,6 +227,15 @@ pub enum SecondStepRefusal {
     Passkey(PasskeyRefusal),
     /// Too many wrong codes lately: wait this long.
     Throttled(Duration),
+    /// Somebody who knows the password has used up the guesses. A new password opens the step again; until then only
+    /// browsers that are known are looked at.
+    Closed(Duration),
+}
+
+impl SecondStepRefusal {
+    pub const fn held(held: Held) -> Self {
+        if held.is_spent { Self::Closed(held.wait) } else { Self::Throttled(held.wait) }
+    }
 }
 
 impl Refusal for SecondStepRefusal {
@@ -238,6 +248,7 @@ impl Refusal for SecondStepRefusal {
             Self::WrongRecoveryCode => "wrong_recovery_code",
             Self::Passkey(refusal) => refusal.cause(),
             Self::Throttled(_) => "second_step_throttled",
+            Self::Closed(_) => "second_step_closed",
         }
     }
 
@@ -256,6 +267,10 @@ impl Refusal for SecondStepRefusal {
             Self::Passkey(refusal) => refusal.details(),
             Self::Throttled(wait) => Details::new("there were few recent wrong codes", TWO_STEP)
                 .expected("seconds to wait", wait.as_secs() + 1),
+            Self::Closed(wait) => {
+                Details::new("the limit of wrong codes from unknown browsers is not reached", TWO_STEP)
+                    .expected("seconds to wait, or a new password", wait.as_secs() + 1)
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::InstanceId;
+use model::audit::chain::{Chain, ChainId};
 use refinery::Target;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::Host;
@@ -125,6 +126,17 @@ pub(crate) enum Driver {
 }
 
 impl Database {
+    /// What is free on the disk of an embedded database's file, for who is not its administrator. Of a server nobody knows.
+    pub async fn free_bytes(&self) -> Option<u64> {
+        let Driver::Sqlite(sqlite) = &self.open.driver else { return None };
+        let path = sqlite.path().to_owned();
+        let free = tokio::task::spawn_blocking(move || {
+            let disk = rustix::fs::statvfs(&path).ok()?;
+            Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        });
+        free.await.ok().flatten()
+    }
+
     /// Opens the database, creating the file if it is SQLite and missing; does not migrate.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, Fault> {
         let driver = match &url.0 {
@@ -295,17 +307,33 @@ pub(crate) async fn in_time<T>(until: Instant, asking: impl Future<Output = Resu
 pub struct Store {
     database: Database,
     instance: InstanceId,
+    chain: Chain,
 }
 
 impl Store {
     /// Its work takes the instance's share of the queues.
     pub const fn new(mut database: Database, instance: InstanceId) -> Self {
         database.tenant = Some(instance);
-        Self { database, instance }
+        Self { database, instance, chain: Chain::Main }
     }
 
     pub const fn instance(&self) -> &InstanceId {
         &self.instance
+    }
+
+    /// The same, with another chain of the audit in the place of the main one.
+    #[must_use]
+    pub fn with_chain(&self, chain: Chain) -> Self {
+        Self { chain, ..self.clone() }
+    }
+
+    pub const fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// What is hashed of the chain's seals begins with it.
+    pub const fn chain_id(&self) -> ChainId {
+        ChainId { instance: self.instance, chain: self.chain }
     }
 
     pub const fn database(&self) -> &Database {

@@ -53,6 +53,10 @@ impl Sqlite {
         blocking(move || Self::open_blocking(path)).await
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn open_blocking(path: PathBuf) -> Result<Self, Fault> {
         create(&path).map_err(Fault::failed)?;
         // Two processes that switch a new file to WAL at the same time meet a lock no timeout waits for.

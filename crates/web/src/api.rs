@@ -13,6 +13,7 @@ use flows::legacy::PasswordShown;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::Culture;
+use model::audit::Asker;
 use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
 use model::seat::{Filled, NoSeat};
@@ -26,7 +27,8 @@ use crate::cors::{self, Readers};
 use crate::layer;
 use crate::odata as domain_api;
 use crate::render;
-use crate::visit::Visit;
+use crate::server::Work;
+use crate::visit::{Place, UncheckedVisit, Visit};
 
 const PREFIX: &str = "/api/domain/odata";
 const LOGIN: &str = "/api/domain/login";
@@ -84,9 +86,13 @@ enum Refused {
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
-pub(crate) async fn call(visit: Visit, parts: Parts, body: Body) -> Response {
+pub(crate) async fn call(visit: UncheckedVisit, parts: Parts, body: Body, work: Option<Work>) -> Response {
+    let visit = match visit.believed().await {
+        Ok(visit) => visit,
+        Err(refused) => return unbelieved(&refused.0, &parts, &refused.1),
+    };
     if parts.method == Method::OPTIONS {
-        return cors::preflight(&visit, &parts.headers, Readers::RegisteredOrigins);
+        return cors::preflight(Readers::RegisteredAt(&visit), &parts.headers);
     }
     let answerable = match Door::at(parts.uri.path()) {
         None => Err(nothing_here()),
@@ -95,13 +101,33 @@ pub(crate) async fn call(visit: Visit, parts: Parts, body: Body) -> Response {
     };
     let door = match answerable {
         Ok(door) => door,
-        Err(response) => return cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, response),
+        Err(response) => return cors::share(Readers::RegisteredAt(&visit), &parts.headers, response),
     };
     if matches!(parts.method, Method::GET | Method::HEAD) {
         guarded(visit, door, parts, body).await
     } else {
-        layer::finish(guarded(visit, door, parts, body)).await
+        layer::finish(work, guarded(visit, door, parts, body)).await
     }
+}
+
+/// No page may read it: which origins are registered is a matter of memory, too.
+fn unbelieved(visit: &UncheckedVisit, parts: &Parts, fault: &Fault) -> Response {
+    let response = fault_response(visit, fault);
+    let call = Call {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        status: response.status().as_u16(),
+        caller: None,
+        refused: Some((Asker::Stranger, &Failed)),
+    };
+    let told = match parts.method {
+        Method::OPTIONS => Ok(()),
+        _ => visit.instance.tell_call(visit.now, &visit.visitor, &call),
+    };
+    render::no_store(match told {
+        Ok(()) => response,
+        Err(fault) => fault_response(visit, &fault),
+    })
 }
 
 async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Response {
@@ -111,6 +137,11 @@ async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Resp
         // Old clients' ways are boxed: their futures are large, and a token's call should not carry them along.
         Door::Login => Box::pin(legacy::login(&mut visit, &parts.headers, body)).await,
         Door::Data | Door::Logout => call_with(&mut visit, door, shown, &parts, body).await,
+    };
+    let asker = match (&caller, &answer) {
+        (Some(_), _) => Asker::Authenticated,
+        (None, Ok(Err(Refused::Guard(refusal)))) => refusal.asker(),
+        (None, _) => Asker::Stranger,
     };
     let (mut response, refused) = match answer {
         Err(fault) => (fault_response(&visit, &fault), Some(told(Failed))),
@@ -134,13 +165,13 @@ async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Resp
         path: parts.uri.path(),
         status: response.status().as_u16(),
         caller: caller.as_ref(),
-        refused: refused.as_deref().map(|refused| -> &dyn Refusal { refused }),
+        refused: refused.as_deref().map(|refused| -> (Asker, &dyn Refusal) { (asker, refused) }),
     };
     let response = match visit.instance.tell_call(visit.now, &visit.visitor, &call) {
         Ok(()) => response,
         Err(fault) => fault_response(&visit, &fault),
     };
-    cors::share(&visit, &parts.headers, Readers::RegisteredOrigins, render::no_store(response))
+    cors::share(Readers::RegisteredAt(&visit), &parts.headers, render::no_store(response))
 }
 
 type Told = Box<dyn Refusal + Send>;
@@ -366,7 +397,7 @@ fn nothing_here() -> Response {
     error(StatusCode::NOT_FOUND, "NotFoundException", "There is no operation at this path.".to_owned())
 }
 
-fn fault_response(visit: &Visit, fault: &Fault) -> Response {
+fn fault_response(visit: &Visit<impl Place>, fault: &Fault) -> Response {
     failed(render::fault_status(visit, fault), &visit.reference())
 }
 

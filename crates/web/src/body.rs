@@ -1,5 +1,7 @@
 //! Reading what outsiders send: bounded, and only in the shape that is expected.
 
+use std::error::Error;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use oauth::params::{MOST_BYTES, ParamError, Params};
 
 use crate::headers;
+use crate::server::Unread;
 
 /// The largest form: as much as is read of parameters.
 pub(crate) const LARGEST_FORM: usize = MOST_BYTES;
@@ -76,9 +79,15 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     check_encoding(headers)?;
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Err(error) if is_too_large(&*error) => Err(BodyError::TooLarge),
         Err(_) => Err(BodyError::Unfinished),
     }
+}
+
+/// Larger than this door reads, or than any does.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| cause.is::<LengthLimitError>() || cause.downcast_ref() == Some(&Unread::TooLarge))
 }
 
 /// A form with a file.

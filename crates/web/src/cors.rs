@@ -7,9 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use crate::visit::Visit;
 
 #[derive(Clone, Copy)]
-pub(crate) enum Readers {
+pub(crate) enum Readers<'v> {
     Anybody,
-    RegisteredOrigins,
+    /// Pages of the applications that are registered where the visit is.
+    RegisteredAt(&'v Visit),
 }
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
@@ -24,13 +25,13 @@ const EXPOSED_HEADERS: &str = "OData-Version, ETag, Location, OData-EntityId, Pr
                                Retry-After, Allow, Accept-Encoding, Sunset, X-Request-Id";
 const PREFLIGHT_SECONDS: &str = "600";
 
-fn allowed_origin(visit: &Visit, headers: &HeaderMap, readers: Readers) -> Option<HeaderValue> {
+fn allowed_origin(readers: Readers<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
     match readers {
         // Also without `Origin`: a cache keeps one answer for everybody.
         Readers::Anybody => Some(HeaderValue::from_static("*")),
-        Readers::RegisteredOrigins => {
+        Readers::RegisteredAt(visit) => {
             let origin = headers.get(header::ORIGIN)?;
-            let known = visit.instance.register().allows_origin(origin.to_str().ok()?);
+            let known = visit.instance.allows_origin(origin.to_str().ok()?);
             known.then(|| origin.clone())
         }
     }
@@ -42,12 +43,12 @@ pub(crate) fn share_with_anybody(mut response: Response) -> Response {
     response
 }
 
-/// Lets the page of an application read this answer.
-pub(crate) fn share(visit: &Visit, request: &HeaderMap, readers: Readers, mut response: Response) -> Response {
-    if matches!(readers, Readers::RegisteredOrigins) {
+/// Lets these readers read this answer.
+pub(crate) fn share(readers: Readers<'_>, request: &HeaderMap, mut response: Response) -> Response {
+    if matches!(readers, Readers::RegisteredAt(_)) {
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     }
-    if let Some(origin) = allowed_origin(visit, request, readers) {
+    if let Some(origin) = allowed_origin(readers, request) {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
@@ -56,11 +57,11 @@ pub(crate) fn share(visit: &Visit, request: &HeaderMap, readers: Readers, mut re
 }
 
 /// The answer to a preflight: needs no token, says nothing to strangers.
-pub(crate) fn preflight(visit: &Visit, request: &HeaderMap, readers: Readers) -> Response {
+pub(crate) fn preflight(readers: Readers<'_>, request: &HeaderMap) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let known = allowed_origin(visit, request, readers).is_some();
-    let mut response = share(visit, request, readers, response);
+    let known = allowed_origin(readers, request).is_some();
+    let mut response = share(readers, request, response);
     if known {
         let mut say = |name: HeaderName, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
         say(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);

@@ -36,7 +36,7 @@ pub(crate) struct Documents(RwLock<HashMap<String, Arc<Prepared>>>);
 
 impl Documents {
     pub(crate) fn of(&self, instance: &Instance) -> Arc<Prepared> {
-        let keys = instance.keys();
+        let keys = instance.published_keys();
         if let Some(known) = self.0.read().get(&instance.name).filter(|known| Arc::ptr_eq(&known.keys, &keys)) {
             return Arc::clone(known);
         }

@@ -4,6 +4,7 @@ pub(crate) mod authorize;
 mod email;
 mod end_session;
 mod forgotten;
+mod known_browser;
 mod links;
 mod revocation;
 mod second_step;
@@ -50,7 +51,8 @@ pub(crate) fn acting() -> Router<Arc<Gate>> {
         .route("/id/account/set-up", get(links::show).post(links::choose_password))
         .route("/id/account/reset-password", get(links::show).post(links::choose_password))
         .route(email::PATH, get(email::show).post(email::answer))
-        .route("/id/account/forgotten", get(forgotten::show).post(forgotten::submit))
+        .route(forgotten::PATH, get(forgotten::show).post(forgotten::submit))
+        .route(known_browser::PATH, get(known_browser::show).post(known_browser::submit))
 }
 
 /// What only tells.
@@ -125,12 +127,12 @@ fn document(headers: &HeaderMap, document: &Document) -> Response {
     cors::share_with_anybody(response)
 }
 
-async fn preflight_anybody(Public(visit): Public, headers: HeaderMap) -> Response {
-    cors::preflight(&visit, &headers, Readers::Anybody)
+async fn preflight_anybody(_: Public, headers: HeaderMap) -> Response {
+    cors::preflight(Readers::Anybody, &headers)
 }
 
 async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
-    cors::preflight(&visit, &headers, Readers::RegisteredOrigins)
+    cors::preflight(Readers::RegisteredAt(&visit), &headers)
 }
 
 /// Its name holds the hash of its content, so it never changes.

@@ -20,7 +20,7 @@ use model::{HostName, Timestamp};
 
 use crate::headers;
 use crate::metrics::Route;
-use crate::server::{Allowance, Overdue};
+use crate::server::{Allowance, Overdue, Work};
 use crate::traces::{Begun, Tracer};
 use crate::visit::Gate;
 use crate::{overdue, render};
@@ -144,7 +144,7 @@ impl Stay {
     }
 
     fn overdue(&self, overdue: Overdue) -> Response {
-        if !overdue.is_of_the_sender {
+        if overdue == Overdue::Server {
             let fault = Fault::because(Trouble::Silent, "the request's time is over");
             let affected = Affected { instance: None, request: Some(self.arrival.id) };
             self.reception.gate.house.faults().report(&fault, "a request cannot be answered", affected);
@@ -189,7 +189,8 @@ pub(crate) async fn acting(mut request: Request, next: Next) -> Response {
         // Which no route has: the router answers 405 and lists the methods that the route has.
         *request.method_mut() = Method::TRACE;
     }
-    let response = finish(next.run(request)).await;
+    let work = request.extensions_mut().remove();
+    let response = finish(work, next.run(request)).await;
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         render::no_store(without_head(response))
     } else {
@@ -218,8 +219,16 @@ pub(crate) async fn alone(request: Request, next: Next) -> Response {
 }
 
 /// What changes state runs to its end: a handler is dropped with its connection, and then the database would know of a
-/// change that memory does not.
-pub(crate) async fn finish<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+/// change that memory does not. `counted` says whose work it is, as long as it goes on.
+pub(crate) async fn finish<T: Send + 'static>(
+    counted: Option<Work>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let work = async move {
+        let done = work.await;
+        drop(counted);
+        done
+    };
     match tokio::spawn(work).await {
         Ok(done) => done,
         Err(error) => resume_unwind(error.into_panic()),

@@ -43,7 +43,7 @@ use crate::layer::{Reception, Stay};
 use crate::pages::ErrorPage;
 use crate::render::FormTarget;
 use crate::server::{Allowance, Answer};
-use crate::visit::{Public, Visit};
+use crate::visit::{Place, Public, UncheckedVisit, Visit};
 
 /// Every door of the house.
 #[derive(Clone)]
@@ -84,16 +84,22 @@ impl Answer for Doors {
         let is_call = api::is_api_path(request.uri().path());
         if is_call || id::asks_for_tokens(&request) {
             let (parts, body) = request.into_parts();
-            return match Visit::of(gate, stay.arrival(), &parts) {
-                Ok(visit) if is_call => Either::Right(stay.through(allowance, api::call(visit, parts, body)).boxed()),
+            return match UncheckedVisit::of(gate, stay.arrival(), &parts) {
+                Ok(visit) if is_call => {
+                    let answering = api::call(visit, parts, body, allowance.work());
+                    Either::Right(stay.through(allowance, answering).boxed())
+                }
                 Ok(visit) => {
-                    let answering = layer::finish(id::tokens(visit, parts.headers, body));
+                    let answering = layer::finish(allowance.work(), id::tokens(visit, parts.headers, body));
                     Either::Right(stay.through(allowance, answering).boxed())
                 }
                 Err(refused) => Either::Left(ready(stay.end(refused))),
             };
         }
         request.extensions_mut().insert(stay.arrival());
+        if let Some(work) = allowance.work() {
+            request.extensions_mut().insert(work);
+        }
         let stay = stay.in_language_of(&request);
         let answering = self.router.clone().call(request).map(|Ok(response)| response);
         Either::Right(stay.through(allowance, answering).boxed())
@@ -104,7 +110,7 @@ async fn nothing_here(Public(visit): Public) -> Response {
     no_such_page(&visit)
 }
 
-fn no_such_page(visit: &Visit) -> Response {
+fn no_such_page(visit: &Visit<impl Place>) -> Response {
     let (title, message, what_to_do) = visit.words().problems.no_page;
     let page = ErrorPage {
         words: visit.words(),

@@ -96,12 +96,12 @@ async fn call(
         return problem::method_not_allowed(&visit, &allowed.join(", "));
     };
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let dice = gate.house.world().dice();
     if operation.method == Method::GET {
         guarded(visit, (operation, dice), params, (parts, body)).await
     } else {
-        layer::finish(guarded(visit, (operation, dice), params, (parts, body))).await
+        layer::finish(parts.extensions.remove(), guarded(visit, (operation, dice), params, (parts, body))).await
     }
 }
 

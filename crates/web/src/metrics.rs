@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use flows::Instance;
 use flows::health::CheckState;
 use flows::meters::SeatFigures;
 use http::{HeaderValue, StatusCode, header};
@@ -167,6 +168,7 @@ impl Collector for Figures {
         self.tokens(&mut page)?;
         self.store(&mut page)?;
         self.queues(&mut page)?;
+        self.connections(&mut page)?;
         let unit = Unit::Seconds;
         page.family(("gatehouse_request_duration", "Time to an answer"), Some(&unit), MetricType::Histogram, |m| {
             for (route, histograms) in Route::ALL.iter().zip(&self.gate.latencies.0) {
@@ -263,6 +265,21 @@ impl Figures {
         )
     }
 
+    fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
+        let figures = &self.gate.connections;
+        page.gauge("gatehouse_connections_open", "Open client connections", |m| {
+            m.value(&NO_LABELS, figures.open() as u64)
+        })?;
+        let (name, help) = ("gatehouse_connections_held", "Memory held for unfinished requests and unread responses");
+        page.family((name, help), Some(&Unit::Bytes), MetricType::Gauge, |m| {
+            m.value(&NO_LABELS, figures.held() as u64)
+        })?;
+        page.counter("gatehouse_connections_ended", "Connections closed to free resources for others, by cause", |m| {
+            let mut counts = figures.ended_early().into_iter();
+            counts.try_for_each(|(cause, count)| m.number(&[("cause", cause)], count))
+        })
+    }
+
     fn queues(&self, page: &mut Page<'_>) -> fmt::Result {
         let house = &self.gate.house;
         let passwords = house.password_queue();
@@ -288,6 +305,19 @@ impl Figures {
             "gatehouse_audit_alarms",
             "Breaks of the audit's chain, and events that it does not vouch for",
             |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kind", i.audit_alarms())),
+        )?;
+        page.counter(
+            "gatehouse_audit_refusals",
+            "Refusals of unauthenticated requests, by how the audit records them",
+            |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kept", i.refusals_kept())),
+        )?;
+        page.gauge(
+            "gatehouse_audit_refusals_held_back",
+            "1 while refusals of unauthenticated requests are only counted, because the disk is nearly full",
+            |m| {
+                let held_back = |i: &Instance| u64::from(i.are_refusals_held_back());
+                house.instances().iter().try_for_each(|i| m.value(&[("instance", &*i.name)], held_back(i)))
+            },
         )?;
         if let Some(age) = house.feed_age() {
             let unit = Unit::Seconds;

@@ -9,7 +9,7 @@ use crate::{render, words};
 
 /// `accepted` is the request's `Accept-Language`, for people.
 pub(crate) fn answer(overdue: Overdue, path: &str, reference: &str, accepted: Option<&HeaderValue>) -> Response {
-    if overdue.is_of_the_sender {
+    if overdue == Overdue::Sender {
         let what = "The request's body did not arrive in time.\n";
         return overdue.close(render::text(StatusCode::REQUEST_TIMEOUT, what));
     }
@@ -33,6 +33,7 @@ mod tests {
     #[tokio::test]
     async fn every_door_says_in_its_language_that_the_time_is_over() {
         let overdue = Allowance::new(Duration::ZERO).keep(pending::<()>()).await.expect_err("it never ends");
+        assert_eq!(overdue, Overdue::Server);
         let german = HeaderValue::from_static("de");
         for (path, content_type, said) in [
             ("/id/connect/token", "application/json", r#""error":"temporarily_unavailable""#),

@@ -82,6 +82,15 @@ pub struct SignIn<'a> {
     pub forgotten_url: &'a str,
     /// Where the instance's address allows passkeys.
     pub passkey: Option<PasskeyForm<'a>>,
+    /// Where a link is asked for that makes this browser known. Set if strangers have spent the login's guesses.
+    pub spent: Option<Spent<'a>>,
+}
+
+/// What helps while a login's guesses are spent.
+#[derive(Clone, Copy)]
+pub struct Spent<'a> {
+    /// Posts `login`, `csrf`; none where no mail is sent.
+    pub link_action: Option<&'a str>,
 }
 
 /// Which field of [`SignIn`] has the keyboard when the page opens.
@@ -267,6 +276,28 @@ pub struct Forgotten<'a> {
 pub struct ForgottenSent<'a> {
     pub words: &'static Words,
     pub instance_name: &'a str,
+    pub sign_in_url: &'a str,
+}
+
+/// `data-page="known-browser"`: a link's user confirms that this browser is theirs. Posts `code`, `csrf`.
+#[derive(Template)]
+#[template(path = "known-browser.html")]
+pub struct KnownBrowser<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub login: &'a str,
+    pub action: &'a str,
+    pub csrf: &'a str,
+    pub code: &'a str,
+}
+
+/// `data-page="known-browser-done"`, or `-sent`: the same whether or not anything was sent.
+#[derive(Template)]
+#[template(path = "known-browser-done.html")]
+pub struct KnownBrowserDone<'a> {
+    pub words: &'static Words,
+    pub instance_name: &'a str,
+    pub is_sent: bool,
     pub sign_in_url: &'a str,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
-use flows::Instance;
+use flows::instance::BelievedInstance;
 use flows::sign_in::Browser;
 use form_urlencoded::Serializer;
 use http::request::Parts;
@@ -58,8 +58,8 @@ impl Person {
     }
 
     /// What a flow is called with.
-    pub(crate) fn parts(&self) -> (Arc<Instance>, Visitor, Browser) {
-        (Arc::clone(&self.visit.instance), self.visit.visitor.clone(), self.browser.clone())
+    pub(crate) fn parts(&self) -> (BelievedInstance, Visitor, Browser) {
+        (self.visit.instance.clone(), self.visit.visitor.clone(), self.browser.clone())
     }
 
     /// A form that this person sent from a page of ours, or the page that says why it is not believed.
@@ -69,7 +69,7 @@ impl Person {
             Err(error) => return Err(id::malformed(&mut self.visit, error)),
         };
         // It may have taken its time to arrive.
-        if let Err(fault) = self.visit.instance.believe(self.visit.now).await {
+        if let Err(fault) = self.visit.instance.renew(self.visit.now).await {
             return Err(render::fault_page(&self.visit, &fault));
         }
         if self.sent(headers, form.get("csrf")) { Ok(form) } else { Err(id::form_expired(&mut self.visit)) }

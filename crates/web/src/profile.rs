@@ -87,5 +87,5 @@ fn gone(visit: &Visit) -> Response {
 }
 
 async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
-    cors::preflight(&visit, &headers, Readers::RegisteredOrigins)
+    cors::preflight(Readers::RegisteredAt(&visit), &headers)
 }

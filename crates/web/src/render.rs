@@ -12,11 +12,12 @@ use flows::manage::Manager;
 use flows::{Fault, FaultKind};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use model::audit::chain::Chain;
 use serde::Serialize;
 
 use crate::metrics::Route;
 use crate::pages::ErrorPage;
-use crate::visit::Visit;
+use crate::visit::{Place, Visit};
 use crate::words::Words;
 use crate::{api, manage};
 
@@ -109,17 +110,25 @@ pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_ta
 }
 
 /// The audit as a file, sent while it is read.
-pub(crate) fn exported(manager: Arc<Manager>, export: Export, format: Format) -> Response {
+pub(crate) fn exported((manager, chain): (Arc<Manager>, Chain), export: Export, format: Format) -> Response {
     let (content_type, ending) = match format {
         Format::Jsonl => ("application/jsonl", "jsonl"),
         Format::Csv => ("text/csv; charset=utf-8", "csv"),
     };
     // Names of instances are letters, digits, dots, hyphens and underscores.
     let name = manager.instance().name.clone();
-    let disposition = HeaderValue::try_from(format!("attachment; filename=\"audit-{name}.{ending}\""));
-    let pieces = stream::try_unfold((manager, export, name), async |(manager, mut export, name)| {
-        let piece = export.next(&manager.office().book(manager.master()), &name).await?;
-        Ok::<_, Fault>(piece.map(|piece| (piece, (manager, export, name))))
+    let what = match chain {
+        Chain::Main => "audit",
+        Chain::Refusals => "refusals",
+    };
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{what}-{name}.{ending}\""));
+    let pieces = stream::try_unfold((manager, chain, export, name), async |(manager, chain, mut export, name)| {
+        let office = manager.office();
+        let book = office.book_of(chain, manager.master()).await?;
+        let piece = export.next(&book, &name).await?;
+        drop(book);
+        drop(office);
+        Ok::<_, Fault>(piece.map(|piece| (piece, (manager, chain, export, name))))
     });
     let mut response = no_store(typed(StatusCode::OK, content_type, Body::from_stream(pieces)));
     let disposition = disposition.unwrap_or(HeaderValue::from_static("attachment"));
@@ -175,7 +184,7 @@ pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
 }
 
 /// Reports a fault once, here at the boundary, and says which status it is.
-pub(crate) fn fault_status(visit: &Visit, fault: &Fault) -> StatusCode {
+pub(crate) fn fault_status(visit: &Visit<impl Place>, fault: &Fault) -> StatusCode {
     let affected = Affected { instance: Some(&visit.instance.name), request: Some(visit.visitor.request) };
     visit.instance.faults.report(fault, "a request cannot be answered", affected);
     match fault.kind() {
@@ -192,7 +201,7 @@ pub(crate) fn retry_later(mut response: Response) -> Response {
 }
 
 /// To a person.
-pub(crate) fn fault_page(visit: &Visit, fault: &Fault) -> Response {
+pub(crate) fn fault_page(visit: &Visit<impl Place>, fault: &Fault) -> Response {
     failed_page(visit.words(), fault_status(visit, fault), &visit.reference())
 }
 
@@ -204,7 +213,7 @@ pub(crate) fn failed_page(words: &'static Words, status: StatusCode, reference: 
 }
 
 /// To whoever asks at this path, in the way that answers there are given.
-pub(crate) fn fault_as_spoken(visit: &Visit, path: &str, fault: &Fault) -> Response {
+pub(crate) fn fault_as_spoken(visit: &Visit<impl Place>, path: &str, fault: &Fault) -> Response {
     failed_as_spoken(path, fault_status(visit, fault), visit.words(), &visit.reference())
 }
 
@@ -218,7 +227,7 @@ pub(crate) fn failed_as_spoken(path: &str, status: StatusCode, words: &'static W
 }
 
 /// To an application, as RFC 6749 §5.2 shapes errors.
-pub(crate) fn fault_json(visit: &Visit, fault: &Fault) -> Response {
+pub(crate) fn fault_json(visit: &Visit<impl Place>, fault: &Fault) -> Response {
     failed_json(fault_status(visit, fault))
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Every wait on the other side has an end (see [`Limits`]): the handshake, the head of a request, its body, the quiet
 //! between two requests, a reader who does not read. hyper's own header time-out also runs between requests and starts
-//! only after the first bytes told HTTP/1 from HTTP/2, so the connection's [`Pulse`] is kept here instead.
+//! only after the first bytes told HTTP/1 from HTTP/2, so the state of a [`Connection`] is kept here instead. Everything that
+//! the other side makes us keep is counted ([`Connections`]): bodies that it does not finish, answers that it does not read,
+//! work for requests that it gave up.
 
 #![allow(clippy::disallowed_methods, reason = "connections have real time-outs")]
 
@@ -16,32 +18,54 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, Either};
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 mod allowance;
+mod connection;
+mod connections;
+mod exchange;
+mod frames;
 mod proxies;
-mod pulse;
+mod watched;
 
-use allowance::Arriving;
+pub(crate) use allowance::Work;
 pub use allowance::{Allowance, Overdue};
+use connection::Connection;
+pub use connections::ConnectionFigures;
+use connections::{Connections, NotAdmitted, Place};
+use exchange::Answering;
+pub(crate) use exchange::Unread;
 pub use proxies::TrustedProxies;
-use pulse::{Pulse, Watched};
+use watched::Watched;
 
 /// Larger request heads are answered 431.
 const MAX_HEAD: u16 = u16::MAX;
-/// Requests at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
+/// Requests at once on one HTTP/2 connection (RFC 9113 §6.5.2 recommends no fewer).
+const MAX_STREAMS: u32 = 100;
+/// What an HTTP/2 peer may send of one body, and of all together, before they are read.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 128 * 1024;
+/// What is buffered of one HTTP/2 answer, and of a connection's bytes when they are encrypted.
+const SEND_BUFFER: usize = 16 * 1024;
+/// What the system keeps of one connection in each direction. Accepted sockets inherit it.
+const SOCKET_BUFFER: u32 = 128 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// After `accept` failed for want of descriptors or memory: long enough that something may have been freed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -53,13 +77,20 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// From the end of a request's head to the beginning of its response; so a slow body counts too.
     pub request_timeout: Duration,
-    /// Without a request running and without a byte of a response taken.
+    /// Without a request at work, and without a byte of a response taken.
     pub idle_timeout: Duration,
     pub tls_handshake_timeout: Duration,
     /// What running requests get when the server stops.
     pub drain: Duration,
-    /// At the limit new connections wait in the listener's queue. More than there are listeners.
+    /// At the limit the idlest of the network that has the most gives way; if all are at work, new connections wait.
     pub max_connections: u32,
+    /// Connections from one IPv4 address, or one /64 of IPv6. At the limit the network's idlest gives way; if all are at
+    /// work, the new one is closed. Trusted proxies have no such limit.
+    pub connections_per_network: u32,
+    /// Likewise from one /48.
+    pub connections_per_site: u32,
+    /// Memory that all connections together may hold in what is not finished: heads, bodies, work, answers that are not read.
+    pub unread_bytes: usize,
 }
 
 impl Default for Limits {
@@ -71,6 +102,9 @@ impl Default for Limits {
             tls_handshake_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(7),
             max_connections: 4096,
+            connections_per_network: 256,
+            connections_per_site: 1024,
+            unread_bytes: 32 * 1024 * 1024,
         }
     }
 }
@@ -120,29 +154,54 @@ impl Answer for Router {
     }
 }
 
+/// How connections are spoken with.
+#[derive(Clone)]
+pub struct Terms {
+    pub security: Security,
+    pub limits: Limits,
+    pub trusted_proxies: TrustedProxies,
+    pub figures: Arc<ConnectionFigures>,
+}
+
+impl Terms {
+    /// Without encryption, proxies, or anybody who reads its figures.
+    pub fn plain(limits: Limits) -> Self {
+        let (trusted_proxies, figures) = (TrustedProxies::default(), Arc::default());
+        Self { security: Security::Plain, limits, trusted_proxies, figures }
+    }
+}
+
+/// Listens at an address, with bounds on what the system keeps of every connection; left to itself it would keep up to 4 MiB of
+/// an answer that nobody reads, and more of what we do not read.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves until `stop` is done; then no new connection is taken, running requests are finished, and this returns,
 /// at the latest after [`Limits::drain`].
-pub async fn serve(
-    listeners: Vec<TcpListener>,
-    app: impl Answer,
-    security: Security,
-    limits: Limits,
-    stop: impl Future<Output = ()>,
-) {
-    let seats = Arc::new(Semaphore::new(limits.max_connections as usize));
+pub async fn serve(listeners: Vec<TcpListener>, app: impl Answer, terms: Terms, stop: impl Future<Output = ()>) {
+    let Terms { security, limits, trusted_proxies, figures } = terms;
+    let connections = Arc::new(Connections::new(limits, trusted_proxies, figures));
     let (stopping, stopped) = watch::channel(false);
-    let service = Service { app, security, limits, http: protocol(), stopped };
+    // Every connection holds a sender, which nothing is sent by: when all are gone, so are the connections.
+    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
+    let service = Service { app, security, limits, stopped, _open: open };
 
-    let mut doors = JoinSet::new();
+    let mut accepting = JoinSet::new();
     for listener in listeners {
-        doors.spawn(accept(listener, service.clone(), seats.clone()));
+        accepting.spawn(accept(listener, service.clone(), Arc::clone(&connections)));
     }
+    drop(service);
     stop.await;
     stopping.send_replace(true);
-    doors.join_all().await;
-    // Connections end themselves when told to stop; each gives its seat back.
-    let everyone = seats.acquire_many(limits.max_connections).await;
-    drop(everyone.expect("the semaphore is never closed"));
+    accepting.join_all().await;
+    // Connections end themselves when told to stop.
+    let _none = all_closed.recv().await;
 }
 
 #[derive(Clone)]
@@ -150,32 +209,51 @@ struct Service<A> {
     app: A,
     security: Security,
     limits: Limits,
-    http: auto::Builder<TokioExecutor>,
     stopped: watch::Receiver<bool>,
+    _open: mpsc::Sender<Infallible>,
 }
 
-fn protocol() -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+/// Hands the streams of an HTTP/2 connection to the connection's own task. As tasks of their own, a thousand connections of
+/// a hundred streams would stand before everybody else's next turn, and a connection that ends would leave them behind.
+#[derive(Clone)]
+struct Streams(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        // Where nobody receives, the connection is gone.
+        let _ = self.0.send(Box::pin(async move { drop(stream.await) }));
+    }
+}
+
+fn protocol(streams: Streams) -> auto::Builder<Streams> {
+    let mut http = auto::Builder::new(streams);
     http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD.into());
-    http.http2().max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into());
+    let mut http2 = http.http2();
+    http2.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into()).max_send_buf_size(SEND_BUFFER);
+    http2.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     http
 }
 
-async fn accept(listener: TcpListener, service: Service<impl Answer>, seats: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, service: Service<impl Answer>, connections: Arc<Connections>) {
     let mut stopped = service.stopped.clone();
     let mut stopped = pin!(stopped.wait_for(|stopped| *stopped));
     loop {
-        let next = async {
-            let seat = seats.clone().acquire_owned().await.expect("the semaphore is never closed");
-            (seat, listener.accept().await)
-        };
-        let (seat, accepted) = tokio::select! {
-            next = next => next,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = &mut stopped => return,
         };
         match accepted {
             Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, peer, service.clone(), seat));
+                let admitted = tokio::select! {
+                    admitted = admit(&connections, peer) => admitted,
+                    _ = &mut stopped => return,
+                };
+                if let Some(place) = admitted {
+                    tokio::spawn(connection(stream, peer, service.clone(), place));
+                }
             }
             Err(error) if is_of_the_connection(&error) => {
                 tracing::debug!(%error, "connection lost before it was accepted");
@@ -188,49 +266,62 @@ async fn accept(listener: TcpListener, service: Service<impl Answer>, seats: Arc
     }
 }
 
+/// A place for the connection, once there is one; nothing if its network has all that it may have.
+async fn admit(connections: &Arc<Connections>, peer: SocketAddr) -> Option<Place> {
+    loop {
+        match connections.admit(peer.ip()) {
+            Ok(place) => return Some(place),
+            Err(NotAdmitted::NetworkIsFull) => {
+                tracing::debug!(%peer, "connection closed: its network has as many as it may");
+                return None;
+            }
+            Err(NotAdmitted::Full) => connections.changed().await,
+        }
+    }
+}
+
 /// `accept(2)` reports errors of the connection taken from the queue, too.
 fn is_of_the_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, service: Service<impl Answer>, _seat: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, peer: SocketAddr, service: Service<impl Answer>, place: Place) {
     // A socket that refuses the option still works, only later.
     let _ = stream.set_nodelay(true);
     let Security::Tls(current) = &service.security else {
-        return converse(stream, peer, &service).await;
+        return converse(stream, peer, &service, &place.connection).await;
     };
     let acceptor = TlsAcceptor::from(current.borrow().clone());
     let mut stopped = service.stopped.clone();
+    let shaking = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(SEND_BUFFER)));
     let shaken = tokio::select! {
-        shaken = timeout(service.limits.tls_handshake_timeout, acceptor.accept(stream)) => shaken,
+        shaken = timeout(service.limits.tls_handshake_timeout, shaking) => shaken,
+        () = place.connection.evicted() => return,
         _ = stopped.wait_for(|stopped| *stopped) => return,
     };
     match shaken {
-        Ok(Ok(stream)) => converse(stream, peer, &service).await,
+        Ok(Ok(stream)) => converse(stream, peer, &service, &place.connection).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake refused"),
         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
     }
 }
 
-/// One connection's requests, until it is closed from there, is quiet for too long, or the server stops.
-async fn converse<S>(stream: S, peer: SocketAddr, service: &Service<impl Answer>)
+/// One connection's requests, until it is closed from there, is quiet for too long, gives way, or the server stops.
+async fn converse<S>(stream: S, peer: SocketAddr, service: &Service<impl Answer>, connection: &Arc<Connection>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let limits = service.limits;
-    let pulse = Arc::new(Pulse::new());
     let answers = service_fn(|request: Request<Incoming>| {
-        let exchange = pulse.clone().request_begins(request.version() == Version::HTTP_2);
-        let answer = answer(&service.app, request, peer, limits.request_timeout);
-        async move {
-            let response = answer.await;
-            drop(exchange);
-            Ok::<_, Infallible>(response)
-        }
+        let answer = answer(&service.app, (request, peer), connection, limits.request_timeout);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
-    let io = TokioIo::new(Watched::new(stream, pulse.clone()));
-    let mut http = pin!(service.http.serve_connection(io, answers));
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
+    let (begin, mut begun) = mpsc::unbounded_channel();
+    let protocol = protocol(Streams(begin));
+    let mut http = pin!(protocol.serve_connection(io, answers));
+    let mut streams = FuturesUnordered::new();
     let mut stopped = service.stopped.clone();
     let mut stopped = pin!(stopped.wait_for(|stopped| *stopped));
     let mut alarm = pin!(sleep(limits.header_timeout));
@@ -244,13 +335,19 @@ where
                 }
                 return;
             }
+            () = connection.evicted() => return,
+            Some(stream) = begun.recv() => {
+                streams.push(stream);
+                continue;
+            }
+            Some(()) = streams.next() => continue,
             () = alarm.as_mut() => {
-                if !leaving && pulse.allows(Instant::now(), &limits) {
+                if !leaving && connection.allows(Instant::now(), &limits) {
                     alarm.as_mut().reset(Instant::now() + limits.header_timeout);
                     continue;
                 }
                 // Half a request is owed no farewell; a quiet connection gets one (GOAWAY, close_notify).
-                if leaving || pulse.in_head() {
+                if leaving || connection.in_head() {
                     return;
                 }
             }
@@ -262,18 +359,31 @@ where
     }
 }
 
+/// Reads the request's body, then answers, both within the limit. What answers may outlive the connection; it never waits
+/// for it.
 fn answer(
     app: &impl Answer,
-    request: Request<Incoming>,
-    peer: SocketAddr,
+    (request, peer): (Request<Incoming>, SocketAddr),
+    connection: &Arc<Connection>,
     limit: Duration,
-) -> impl Future<Output = Response<Body>> + 'static {
-    let (allowance, request) = if request.body().is_end_stream() {
-        // An empty body needs no box.
-        (Allowance::new(limit), request.map(|_| Body::empty()))
-    } else {
-        let allowance = Allowance::with_body(limit);
-        (allowance.clone(), request.map(|body| Body::new(Arriving::new(body, &allowance))))
-    };
-    app.answer_within(request, peer, allowance)
+) -> impl Future<Output = Response<Answering>> + 'static {
+    let exchange = connection.begin(&request, request.version() == Version::HTTP_2);
+    let allowance = Allowance::of(limit, &exchange);
+    let app = app.clone();
+    if request.body().is_end_stream() && !connection.is_blocked() {
+        // An empty body needs no box. Nothing is made before its turn comes: until then it may have been given up.
+        return Either::Left(async move {
+            let response = if exchange.is_given_up() {
+                Response::default()
+            } else {
+                app.answer_within(request.map(|_| Body::empty()), peer, allowance).await
+            };
+            response.map(|body| Answering::new(body, exchange))
+        });
+    }
+    Either::Right(async move {
+        let (request, allowance) = exchange::whole(request, &exchange, allowance).await;
+        let response = app.answer_within(request, peer, allowance).await;
+        response.map(|body| Answering::new(body, exchange))
+    })
 }

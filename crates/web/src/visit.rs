@@ -1,14 +1,18 @@
 //! What a handler gets of one request: its instance, one reading of clock and dice, and who asks from where.
 
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flows::devices::{DEVICE_LIFETIME, DeviceCookie};
 use flows::forms::FormCookie;
+use flows::instance::BelievedInstance;
 use flows::second_step::FirstStep;
 use flows::sign_in::Browser;
 use flows::{Fault, House, Instance};
@@ -16,7 +20,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::audit::Visitor;
 use model::session::SessionCookie;
-use model::{Dice, Language, Moment, Timestamp, User};
+use model::{Dice, Language, Login, Moment, Timestamp, User};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
@@ -25,7 +29,7 @@ use crate::headers;
 use crate::layer::Arrival;
 use crate::metrics::Latencies;
 use crate::render;
-use crate::server::TrustedProxies;
+use crate::server::{ConnectionFigures, TrustedProxies};
 use crate::traces::Tracer;
 use crate::words::{self, Words};
 
@@ -36,6 +40,8 @@ pub struct Gate {
     pub(crate) documents: Documents,
     pub(crate) latencies: Latencies,
     pub(crate) tracer: Option<Tracer>,
+    /// Of the listeners that answer by this gate.
+    pub connections: Arc<ConnectionFigures>,
 }
 
 impl Gate {
@@ -45,7 +51,8 @@ impl Gate {
 
     /// With traces of some requests.
     pub fn traced(house: Arc<House>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
-        Arc::new(Self { documents: Documents::default(), latencies: Latencies::default(), house, proxies, tracer })
+        let (documents, latencies) = (Documents::default(), Latencies::default());
+        Arc::new(Self { documents, latencies, house, proxies, tracer, connections: Arc::default() })
     }
 
     /// Whom a request is for.
@@ -56,8 +63,10 @@ impl Gate {
 
 const LONGEST_USER_AGENT: usize = 256;
 
-pub(crate) struct Visit {
-    pub instance: Arc<Instance>,
+/// One request. `I` says whether memory was checked: what judges by memory takes a `Visit`, whose instance is believed;
+/// what only renders takes either.
+pub(crate) struct Visit<I = BelievedInstance> {
+    pub instance: I,
     pub now: Timestamp,
     pub dice: Box<dyn Dice>,
     pub visitor: Visitor,
@@ -75,7 +84,15 @@ struct Languages {
     accepted: Vec<HeaderValue>,
 }
 
-impl Visit {
+/// A request of which nothing was judged by memory yet.
+pub(crate) type UncheckedVisit = Visit<Arc<Instance>>;
+
+/// An instance, checked or not: enough to say where a request arrived.
+pub(crate) trait Place: Deref<Target = Instance> {}
+
+impl<I: Deref<Target = Instance>> Place for I {}
+
+impl<I: Place> Visit<I> {
     /// What pages say, in the language that the person chose; else that the application asked for; else the browser.
     pub(crate) fn words(&self) -> &'static Words {
         let accepted = || {
@@ -87,6 +104,16 @@ impl Visit {
         words::of(known.unwrap_or_default())
     }
 
+    pub(crate) fn moment(&mut self) -> Moment<'_> {
+        Moment { now: self.now, dice: &mut *self.dice }
+    }
+
+    pub(crate) fn reference(&self) -> String {
+        self.visitor.request.to_string()
+    }
+}
+
+impl Visit {
     #[must_use]
     pub(crate) fn speaking_to(mut self, user: &User) -> Self {
         self.speak_to(user);
@@ -107,14 +134,6 @@ impl Visit {
         Ok(None)
     }
 
-    pub(crate) fn moment(&mut self) -> Moment<'_> {
-        Moment { now: self.now, dice: &mut *self.dice }
-    }
-
-    pub(crate) fn reference(&self) -> String {
-        self.visitor.request.to_string()
-    }
-
     /// The browser's sign-in cookie. Several, where an older one was set for another path: the one that lives counts.
     pub(crate) fn session_cookies(&self, headers: &HeaderMap) -> impl Iterator<Item = Presented<SessionCookie>> {
         headers::cookies(headers, self.cookie_names().session).map(Presented::new)
@@ -123,6 +142,19 @@ impl Visit {
     /// The browser's proof that the password was right, where a second step follows; of several, the one that holds.
     pub(crate) fn step_cookies(&self, headers: &HeaderMap) -> Vec<Presented<FirstStep>> {
         headers::cookies(headers, self.cookie_names().step).map(Presented::new).collect()
+    }
+
+    /// What the browser was given when it signed in before. See [`flows::devices`].
+    pub(crate) fn device_cookies(&self, headers: &HeaderMap) -> Vec<Presented<DeviceCookie>> {
+        headers::cookies(headers, self.cookie_names().device).map(Presented::new).collect()
+    }
+
+    /// The cookie by which this browser is known for a login from now on.
+    pub(crate) fn know_browser(&mut self, headers: &HeaderMap, login: &Login) -> String {
+        let (shown, names) = (self.device_cookies(headers), self.cookie_names());
+        let instance = self.instance.clone();
+        let cookie = instance.device_cookie(login, &shown, &mut self.moment());
+        names.set_for(names.device, cookie.expose(), DEVICE_LIFETIME)
     }
 
     /// The browser's form cookies. A form is ours if it goes with any of them; a new one goes with the first.
@@ -148,6 +180,7 @@ pub(crate) struct CookieNames {
     pub(crate) session: &'static str,
     pub(crate) form: &'static str,
     pub(crate) step: &'static str,
+    pub(crate) device: &'static str,
     pub(crate) attributes: &'static str,
 }
 
@@ -156,6 +189,7 @@ const SECURE: CookieNames = CookieNames {
     session: "__Host-gatehouse",
     form: "__Host-gatehouse-form",
     step: "__Host-gatehouse-step",
+    device: "__Host-gatehouse-device",
     attributes: "; Path=/; HttpOnly; SameSite=Lax; Secure",
 };
 
@@ -163,6 +197,7 @@ const PLAIN: CookieNames = CookieNames {
     session: "gatehouse",
     form: "gatehouse-form",
     step: "gatehouse-step",
+    device: "gatehouse-device",
     attributes: "; Path=/; HttpOnly; SameSite=Lax",
 };
 
@@ -171,12 +206,26 @@ impl CookieNames {
         format!("{name}={value}{}", self.attributes)
     }
 
+    /// One that outlives the browser's session.
+    pub(crate) fn set_for(&self, name: &str, value: &str, lifetime: Duration) -> String {
+        format!("{name}={value}; Max-Age={}{}", lifetime.as_secs(), self.attributes)
+    }
+
     pub(crate) fn clear(&self, name: &str) -> String {
         format!("{name}=; Max-Age=0{}", self.attributes)
     }
 }
 
-impl Visit {
+impl UncheckedVisit {
+    /// Waits for memory to hold what the database does. The visit comes back with the fault where it does not.
+    pub(crate) async fn believed(self) -> Result<Visit, Box<(Self, Fault)>> {
+        let Self { instance, now, dice, visitor, languages } = self;
+        match BelievedInstance::of(instance, now).await {
+            Ok(instance) => Ok(Visit { instance, now, dice, visitor, languages }),
+            Err((instance, fault)) => Err(Box::new((Self { instance, now, dice, visitor, languages }, fault))),
+        }
+    }
+
     /// Or what is answered where there is no instance.
     #[expect(clippy::result_large_err, reason = "it is the answer")]
     pub(crate) fn of(gate: &Gate, arrival: Arrival, parts: &Parts) -> Result<Self, Response> {
@@ -218,26 +267,25 @@ fn ui_locales(query: &str) -> Option<Language> {
 impl FromRequestParts<Arc<Gate>> for Visit {
     type Rejection = Response;
 
-    /// Whoever judges by memory waits here until it holds what the database does. What comes before the router, calls and
-    /// tokens, does so in its flow, once its body is read.
+    /// Whoever judges by memory waits here until it holds what the database does.
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
         let Public(visit) = Public::from_request_parts(parts, gate).await?;
-        match visit.instance.believe(visit.now).await {
-            Ok(()) => Ok(visit),
-            Err(fault) => Err(render::fault_as_spoken(&visit, parts.uri.path(), &fault)),
-        }
+        visit.believed().await.map_err(|refused| {
+            let (visit, fault) = *refused;
+            render::fault_as_spoken(&visit, parts.uri.path(), &fault)
+        })
     }
 }
 
 /// A visit to what everybody is told, whatever memory and the database hold.
-pub(crate) struct Public(pub(crate) Visit);
+pub(crate) struct Public(pub(crate) UncheckedVisit);
 
 impl FromRequestParts<Arc<Gate>> for Public {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
         let arrival = *parts.extensions.get::<Arrival>().expect("every request has arrived");
-        Visit::of(gate, arrival, parts).map(Self)
+        UncheckedVisit::of(gate, arrival, parts).map(Self)
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Words {
     pub account: Account,
     pub set_up: SetUp,
     pub forgotten: Forgotten,
+    pub known_browser: KnownBrowser,
     pub email: EmailWords,
     pub landing: Landing,
     pub profile: Profile,
@@ -78,6 +79,11 @@ pub struct SignIn {
     /// Whatever was wrong: which of login, password and account it was is nobody's business.
     pub wrong: &'static str,
     pub wait: fn(u64) -> String,
+    /// Strangers have spent the guesses at the login: minutes until there is another.
+    pub spent: fn(u64) -> String,
+    pub send_link: &'static str,
+    /// Where no mail is sent.
+    pub spent_without_mail: &'static str,
     /// To somebody signed in, who wants to change what needs a recent sign-in.
     pub once_more: &'static str,
 }
@@ -198,6 +204,17 @@ pub struct Forgotten {
     /// The same whether or not anything was sent.
     pub sent: &'static str,
     pub nothing_there: &'static str,
+}
+
+/// A link that makes a new browser known.
+pub struct KnownBrowser {
+    pub title: &'static str,
+    pub about: fn(&str) -> String,
+    pub confirm: &'static str,
+    pub done: &'static str,
+    pub sign_in_now: &'static str,
+    /// The same whether or not anything was sent.
+    pub sent: &'static str,
 }
 
 /// The sites of an instance.

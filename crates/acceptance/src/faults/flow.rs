@@ -13,6 +13,7 @@ pub struct Flow {
 /// Flows that move the clock, answer the questions of others, end or change what others rest on, or leave a picture's decoder at work
 /// when their caller goes away.
 const ALONE: &[&str] = &[
+    "leased_guess",
     "set_up_app",
     "prove_code",
     "recovery_code",
@@ -20,6 +21,7 @@ const ALONE: &[&str] = &[
     "remove_app",
     "ask_for_password_reset",
     "reset_password",
+    "know_browser",
     "rotate_key",
     "replace_keys",
     "rotate_key_by_command",
@@ -65,7 +67,7 @@ macro_rules! flows {
 
 flows! {
     SignIn in sign_in:
-        password_sign_in authorize_and_consent authorize_again sign_out set_up_app prove_code recovery_code
+        password_sign_in leased_guess authorize_and_consent authorize_again sign_out set_up_app prove_code recovery_code
         new_recovery_codes remove_app set_up_passkey passkey_sign_in remove_passkey;
     Tokens in tokens:
         code_exchange refresh repeated_refresh reused_refresh client_credentials revoke_refresh_token revoke_access_token
@@ -74,7 +76,7 @@ flows! {
         first_call later_call create_entity change_entity delete_entity log_in_by_erp_login call_by_erp_session
         call_by_basic first_call_by_reference_token make_personal_token revoke_personal_token;
     People in people:
-        change_password ask_for_password_reset reset_password ask_for_new_address agree_by_new_address
+        change_password ask_for_password_reset reset_password know_browser ask_for_new_address agree_by_new_address
         agree_by_old_address choose_picture remove_picture withdraw_consent end_other_sign_ins choose_language;
     Register in register:
         create_application disable_application change_algorithm replace_application add_secret remove_secret create_user

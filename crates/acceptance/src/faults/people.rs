@@ -105,6 +105,32 @@ pub(super) async fn reset_password(scene: &mut Scene<'_>) {
     assert_eq!(stranger.open(&link).await.status, 410, "once");
 }
 
+/// A link in a letter makes a new browser known.
+pub(super) async fn know_browser(scene: &mut Scene<'_>) {
+    let person = scene.person().await;
+    let mut browser = scene.browser(&person.login);
+    let page = browser.open("/id/account/login").await;
+    let csrf = page.form("password").field("csrf").expect("a token").to_owned();
+    let asked = browser.post("/id/account/known-browser", &[("login", &person.login), ("csrf", &csrf)]).await;
+    assert_eq!(asked.page(), "known-browser-sent");
+    scene.house.house.answer_question().await.expect("no fault");
+    let link = link_to(scene, &person.login).await;
+    let confirm = async |browser: &mut Browser| {
+        let page = browser.open(&link).await;
+        if page.page() == "known-browser" { browser.submit(&page, "code", &[]).await } else { page }
+    };
+    match scene.act(async || confirm(&mut browser).await.page()).await {
+        Acted::Done(page) => assert_eq!(page, "known-browser-done"),
+        Acted::Stopped => {
+            // Spent or not, by what the database holds: once in all.
+            let again = confirm(&mut browser).await;
+            assert!(again.status == 410 || again.page() == "known-browser-done", "{}", again.text());
+        }
+    }
+    assert_eq!(browser.open(&link).await.status, 410, "once");
+    assert_eq!(browser.open("/id/account").await.page(), "sign-in", "it signs nobody in");
+}
+
 async fn ask_for_address(browser: &mut Browser, address: &str) {
     let page = browser.open("/profile/email").await;
     assert_eq!(browser.submit(&page, "email", &[("email", address)]).await.page(), "profile-email");

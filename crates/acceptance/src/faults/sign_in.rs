@@ -1,6 +1,7 @@
 //! Passwords, second factors, consent, and signing out.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::{Acted, Scene};
@@ -18,6 +19,31 @@ pub(super) async fn password_sign_in(scene: &mut Scene<'_>) {
         assert_eq!(browser.open("/id/account").await.page(), "account", "the cookie is good");
     }
     assert_eq!(person.clone().sign_in().await.page(), "account", "again");
+}
+
+/// A stranger's right password after five wrong ones: a lease of the account's guesses comes first.
+pub(super) async fn leased_guess(scene: &mut Scene<'_>) {
+    let person = scene.person().await;
+    // Networks of its own, so that nothing of other runs is counted.
+    let mut hasher = DefaultHasher::new();
+    person.login.hash(&mut hasher);
+    let [a, b, ..] = hasher.finish().to_be_bytes().map(u16::from);
+    let from = |network: u16| {
+        let mut stranger = person.clone();
+        stranger.client = stranger.client.from(&format!("[2001:{a:x}:{b:x}:{network:x}::1]:5000"));
+        stranger
+    };
+    for number in 0..5 {
+        let mut guessing = Browser { password: format!("guess {number}"), ..from(number) };
+        assert_eq!(guessing.sign_in().await.page(), "sign-in");
+    }
+    // An instance takes ten leases in a second.
+    scene.house.advance(Duration::from_secs(1));
+    let mut stranger = from(6);
+    if !scene.act(async || stranger.sign_in().await.page()).await.is_done() {
+        assert_eq!(from(7).sign_in().await.page(), "account", "another lease");
+    }
+    assert_eq!(from(8).sign_in().await.page(), "account");
 }
 
 /// Through an application's request, with the person's agreement.

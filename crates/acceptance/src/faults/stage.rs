@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use flows::{Database, MasterKey, Passwords};
 use futures_util::FutureExt as _;
+use model::audit::chain::Chain;
 use model::mail::Message;
 use model::user::PasswordHash;
 use parking_lot::Mutex;
@@ -114,7 +115,11 @@ impl Stage {
         self.house.seal().await;
         let verdict = self.house.verify_audit().await;
         assert!(verdict.is_whole() && !verdict.waiting, "the audit: {:#?}", verdict.findings);
-        let told = flows::audit::sealed_trail(&self.house.store().await).await.expect("no fault");
+        let refusals = self.house.verify_refusals().await;
+        assert!(refusals.is_whole() && !refusals.waiting, "the refusals: {:#?}", refusals.findings);
+        let store = self.house.store().await;
+        let mut told = flows::audit::sealed_trail(&store).await.expect("no fault");
+        told.extend(flows::audit::sealed_trail(&store.with_chain(Chain::Refusals)).await.expect("no fault"));
         let mut once = HashSet::new();
         for event in &told {
             assert!(once.insert(&event.id), "told twice: {event:?}");

@@ -6,7 +6,6 @@ use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 use web::server::Limits;
 
 use crate::{Running, rest, until};
@@ -24,6 +23,8 @@ fn patient() -> Limits {
         tls_handshake_timeout: LONG,
         drain: LONG,
         max_connections: 64,
+        unread_bytes: usize::MAX,
+        ..Limits::default()
     }
 }
 
@@ -124,6 +125,14 @@ async fn a_sender_whose_body_is_here_is_not_blamed_for_our_delay() {
 }
 
 #[tokio::test]
+async fn a_body_that_breaks_the_protocol_is_told_to_its_door() {
+    let server = Running::plain(house(), patient()).await;
+    let request = "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nnone\r\n";
+    let answer = server.converse(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_comes_is_read() {
     let server = Running::plain(house(), patient()).await;
     let request = "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc";
@@ -160,21 +169,6 @@ async fn a_reader_who_does_not_read_loses_the_connection() {
     next.write_all(ASK).await.expect("sent");
     until(&mut next, "hello").await;
     drop(deaf);
-}
-
-#[tokio::test]
-async fn beyond_the_most_connections_the_next_one_waits_for_its_turn() {
-    let limits = Limits { max_connections: 1, ..patient() };
-    let server = Running::plain(house(), limits).await;
-    let mut first = server.connect().await;
-    first.write_all(ASK).await.expect("sent");
-    until(&mut first, "hello").await;
-    let mut second = server.connect().await;
-    second.write_all(ASK).await.expect("sent");
-    let early = timeout(SHORT, until(&mut second, "hello")).await;
-    assert!(early.is_err(), "served beside the first: {early:?}");
-    drop(first);
-    until(&mut second, "hello").await;
 }
 
 #[tokio::test]

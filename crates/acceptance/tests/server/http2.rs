@@ -12,45 +12,73 @@ use web::server::Limits;
 
 use crate::{PATIENCE, Running};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const CONTINUATION: u8 = 9;
-const END_OF_STREAM: u8 = 1;
-const END_OF_HEADERS: u8 = 4;
-const END_OF_BOTH: u8 = 5;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const PING: u8 = 6;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
+pub(crate) const END_OF_STREAM: u8 = 1;
+pub(crate) const END_OF_HEADERS: u8 = 4;
+pub(crate) const END_OF_BOTH: u8 = 5;
 /// RFC 7541 Appendix A: `:method: GET`, `:scheme: http`, `:path: /`.
-const GET_ROOT: [u8; 3] = [0x82, 0x86, 0x84];
+pub(crate) const GET_ROOT: [u8; 3] = [0x82, 0x86, 0x84];
 /// The same with `:method: POST`.
-const POST_ROOT: [u8; 3] = [0x83, 0x86, 0x84];
+pub(crate) const POST_ROOT: [u8; 3] = [0x83, 0x86, 0x84];
 /// `:status` as an indexed field, or as a literal with an indexed name and a Huffman-coded value.
-const STATUS_200: &[u8] = &[0x88];
+pub(crate) const STATUS_200: &[u8] = &[0x88];
 const STATUS_408: &[u8] = &[0x48, 0x83, 0x68, 0x0f, 0x7f];
 const STATUS_431: &[u8] = &[0x48, 0x83, 0x69, 0x90, 0xff];
 
-struct Frame {
-    kind: u8,
-    payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) payload: Vec<u8>,
 }
 
-struct Client(TcpStream);
+pub(crate) struct Client(pub(crate) TcpStream);
 
 impl Client {
-    /// With the connection preface of RFC 9113 §3.4.
     async fn connect(server: &Running) -> Self {
-        let mut client = Self(server.connect().await);
+        Self::over(server.connect().await, &[]).await
+    }
+
+    /// With the connection preface of RFC 9113 §3.4 and these settings.
+    pub(crate) async fn over(stream: TcpStream, settings: &[u8]) -> Self {
+        let mut client = Self(stream);
         client.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sent");
-        client.send(SETTINGS, 0, 0, &[]).await;
+        client.send(SETTINGS, 0, 0, settings).await;
         client
     }
 
-    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        assert!(self.try_send_on(kind, flags, stream, payload).await, "sent");
+    }
+
+    /// Whether the connection still takes a frame of the whole connection.
+    pub(crate) async fn try_send(&mut self, kind: u8, payload: &[u8]) -> bool {
+        self.try_send_on(kind, 0, 0, payload).await
+    }
+
+    pub(crate) async fn try_send_on(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
-        self.0.write_all(&[&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()).await.expect("sent");
+        let frame = [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat();
+        self.0.write_all(&frame).await.is_ok()
+    }
+
+    /// Whether a frame of a kind comes, and not the end of the connection.
+    pub(crate) async fn try_next(&mut self, kind: u8) -> bool {
+        loop {
+            match timeout(PATIENCE, self.read_frame()).await.expect("answered in time") {
+                Ok(frame) if frame.kind == kind => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     /// The next frame of a kind; others are passed over.
-    async fn next(&mut self, kind: u8) -> Frame {
+    pub(crate) async fn next(&mut self, kind: u8) -> Frame {
         loop {
             let frame = timeout(PATIENCE, self.frame()).await.expect("answered in time");
             if frame.kind == kind {
@@ -60,16 +88,20 @@ impl Client {
     }
 
     async fn frame(&mut self) -> Frame {
+        self.read_frame().await.expect("not closed")
+    }
+
+    async fn read_frame(&mut self) -> std::io::Result<Frame> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head).await.expect("not closed");
+        self.0.read_exact(&mut head).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).await.expect("not closed");
-        Frame { kind: head[3], payload }
+        self.0.read_exact(&mut payload).await?;
+        Ok(Frame { kind: head[3], payload })
     }
 
     /// The next head of a response begins with this status.
-    async fn status_is(&mut self, status: &[u8]) {
+    pub(crate) async fn status_is(&mut self, status: &[u8]) {
         let head = self.next(HEADERS).await.payload;
         assert!(head.starts_with(status), "{head:02x?}");
     }
@@ -94,7 +126,8 @@ async fn http_2_is_understood_and_its_limits_are_announced() {
             )
         })
         .collect();
-    assert!(announced.contains(&(3, 128)), "SETTINGS_MAX_CONCURRENT_STREAMS in {announced:?}");
+    assert!(announced.contains(&(3, 100)), "SETTINGS_MAX_CONCURRENT_STREAMS in {announced:?}");
+    assert!(announced.contains(&(4, 65_536)), "SETTINGS_INITIAL_WINDOW_SIZE in {announced:?}");
     assert!(announced.contains(&(6, 65_535)), "SETTINGS_MAX_HEADER_LIST_SIZE in {announced:?}");
 
     for stream in [1, 3] {

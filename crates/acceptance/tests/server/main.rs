@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::server::{Limits, Security, serve};
+use web::server::{Answer, Limits, Security, Terms, listen, serve};
 
 mod http1;
 mod http2;
+mod places;
 mod stopping;
+mod storms;
 mod tls;
+mod work;
 
 /// What must happen happens within this time, or the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,14 +33,18 @@ struct Running {
 
 impl Running {
     async fn start(router: Router, security: Security, limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::on(router, Terms { security, ..Terms::plain(limits) }).await
+    }
+
+    async fn on(app: impl Answer, terms: Terms) -> Self {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             // A test that ends by dropping the server stops it, too.
             let _ = stopped.await;
         };
-        let served = tokio::spawn(serve(vec![listener], router, security, limits, stopped));
+        let served = tokio::spawn(serve(vec![listener], app, terms, stopped));
         Self { address, stop, served }
     }
 
@@ -75,4 +82,12 @@ async fn until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
         text.push(char::from(byte));
     }
     text
+}
+
+/// Begins a request with a body of four bytes that is to be sent back, and goes on when the server waits for them
+/// (RFC 9110 §10.1.1).
+async fn begin(stream: &mut TcpStream) {
+    let head = "POST /echo HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    until(stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
 }

@@ -216,6 +216,53 @@ async fn a_handshake_that_does_not_come_holds_nobody_up_and_is_closed() {
     assert!(began.elapsed() >= tls_handshake_timeout);
 }
 
+/// Without a time limit that would end it meanwhile.
+#[tokio::test]
+async fn a_handshake_that_does_not_come_gives_way_to_the_next_connection_of_its_network() {
+    let files = Files::new(&ecdsa(), "share");
+    let certificate = files.load();
+    let limits = Limits { connections_per_network: 1, tls_handshake_timeout: 10 * PATIENCE, ..Limits::default() };
+    let router = Router::new().route("/", get(async || "hello"));
+    let server = Running::start(router, Security::Tls(certificate.subscribe()), limits).await;
+    let mut silent = server.connect().await;
+    let mut half = server.connect().await;
+    assert_eq!(rest(&mut silent).await, "");
+    half.write_all(&[22, 3, 1]).await.expect("sent");
+    let config = client(files.certificate(), aws_lc_rs::DEFAULT_CIPHER_SUITES.to_vec());
+    let mut good = shake(config, server.address).await.expect("a good handshake");
+    assert_eq!(rest(&mut half).await, "");
+    good.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+    until(&mut good, "hello").await;
+}
+
+/// What is encrypted for a reader who does not read is bounded, and counted before that.
+#[tokio::test]
+async fn answers_that_nobody_reads_give_way_to_others_under_tls_too() {
+    let files = Files::new(&ecdsa(), "deaf");
+    let certificate = files.load();
+    let limits = Limits { unread_bytes: 24 << 20, ..Limits::default() };
+    let router = Router::new().route("/", get(async || vec![b'x'; 16 << 20])).route("/small", get(async || "hello"));
+    let server = Running::start(router, Security::Tls(certificate.subscribe()), limits).await;
+    let config = client(files.certificate(), aws_lc_rs::DEFAULT_CIPHER_SUITES.to_vec());
+    let mut deaf = Vec::new();
+    for _ in 0..2 {
+        let mut stream = shake(config.clone(), server.address).await.expect("a good handshake");
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+        until(&mut stream, "\r\n\r\n").await;
+        deaf.push(stream);
+    }
+    let mut good = shake(config, server.address).await.expect("a good handshake");
+    good.write_all(b"GET /small HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+    until(&mut good, "hello").await;
+    let mut taken = Vec::new();
+    let cut = timeout(PATIENCE, deaf[0].read_to_end(&mut taken)).await.expect("closed in time");
+    assert!(
+        cut.is_err() && taken.len() < 16 << 20,
+        "{} bytes of the first, which stood still the longest",
+        taken.len()
+    );
+}
+
 #[tokio::test]
 async fn a_new_certificate_serves_the_next_connection() {
     let files = Files::new(&ecdsa(), "first");

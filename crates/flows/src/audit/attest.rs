@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use model::audit::chain::Chain;
 use model::audit::{AuditEvent, Doubt, Memory, Remembered, StoredEvent};
 use model::{Dice, InstanceId, Moment, Timestamp};
 use store::{Closing, MemoryRow, Statement, Store, WaitingBlock, session_closed_code};
@@ -21,7 +22,15 @@ const PURPOSE: &str = "audit memory";
 const OF_EVENTS: &str = "1.";
 const OF_CLOSINGS: &str = "s1.";
 
-/// The secret of one instance's audit.
+/// The chains of an instance have secrets of their own: no code and no memory of one is good for the other.
+const fn sealed_as(chain: Chain) -> SealedSecret {
+    match chain {
+        Chain::Main => SealedSecret::AuditMemory,
+        Chain::Refusals => SealedSecret::RefusalMemory,
+    }
+}
+
+/// The secret of one chain.
 pub(super) struct AuditSecret {
     codes: Codes,
     memory: SealingKey,
@@ -32,12 +41,12 @@ pub(super) struct AuditSecret {
 impl AuditSecret {
     pub(super) fn draw(store: &Store, master: &MasterKey, dice: &mut dyn Dice) -> Self {
         let secret = Zeroizing::new(dice.secret());
-        let sealed = master.seal(*store.instance(), SealedSecret::AuditMemory, &*secret);
+        let sealed = master.seal(*store.instance(), sealed_as(store.chain()), &*secret);
         Self::of(*store.instance(), &*secret, sealed)
     }
 
     pub(super) fn open(store: &Store, master: &MasterKey, sealed: Vec<u8>) -> Result<Self, Fault> {
-        let secret = master.open(*store.instance(), SealedSecret::AuditMemory, &sealed)?;
+        let secret = master.open(*store.instance(), sealed_as(store.chain()), &sealed)?;
         Ok(Self::of(*store.instance(), &secret, sealed))
     }
 
@@ -161,14 +170,27 @@ impl AuditedStore {
         Ok(Self { store, codes })
     }
 
-    /// Of an instance in the making: its secret comes with the batch that makes it.
-    pub(crate) fn begin(store: Store, master: &MasterKey, dice: &mut dyn Dice) -> (Self, Statement) {
-        let secret = AuditSecret::draw(&store, master, dice);
-        let insert = store.insert_audit_memory(secret.first_row(&Remembered::NOTHING_YET));
-        (Self { store, codes: Some(secret.codes) }, insert)
+    /// Of an instance in the making: the secrets of its chains come with the batch that makes it.
+    pub(crate) fn begin(store: Store, master: &MasterKey, dice: &mut dyn Dice) -> (Self, [Statement; 2]) {
+        let mut first = |store: &Store| {
+            let secret = AuditSecret::draw(store, master, dice);
+            let insert = store.insert_audit_memory(secret.first_row(&Remembered::NOTHING_YET));
+            (secret.codes, insert)
+        };
+        let (_, insert_refusals) = first(&store.with_chain(Chain::Refusals));
+        let (codes, insert) = first(&store);
+        (Self { store, codes: Some(codes) }, [insert, insert_refusals])
     }
 
+    /// In the batch of what it tells of. Only the main chain has rows of events: in another it waits as a line.
     pub(super) fn insert_event(&self, id: Uuid, event: &AuditEvent) -> Statement {
+        if self.store.chain() != Chain::Main {
+            let mut line = Vec::new();
+            event.write_line(&mut line);
+            line.push(b'\n');
+            let line = String::from_utf8(line).expect("events are written as JSON");
+            return self.insert_block(id, (event.at, event.at), &line);
+        }
         let event = event.stored(id);
         let code = self.codes.as_ref().map(|codes| codes.of_event(&event));
         self.store.insert_audit_event(event, code)

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::audit::chain::{Hash, Seal};
+use model::audit::chain::{Chain, Hash, Seal};
+use model::audit::folding::may_hold;
 use model::audit::verify::{Checkpoints, Finding, Named, Signed, Unattested, Verifier};
 use model::audit::{Memory, RequestId, StoredEvent, person_of};
 use model::{Moment, Timestamp};
@@ -24,7 +25,7 @@ const MOST_FINDINGS: usize = 1000;
 
 /// The audit of one instance, under the operator's hand.
 pub struct Book<'a> {
-    store: &'a AuditedStore,
+    store: AuditedStore,
     master: &'a MasterKey,
 }
 
@@ -72,15 +73,31 @@ async fn open_pages(store: &Store, seals: Vec<Seal>) -> Result<Pages, Fault> {
     Ok(Pages { seals, people })
 }
 
-/// The events of one request, in their order.
+/// The events of one request in one chain, in their order.
 pub(crate) async fn events_of(store: &Store, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
     // Those that wait first: an event that is sealed in between is found twice rather than never.
-    let mut events = store.audit_events_of(request).await?;
-    let pages = open_pages(store, store.seals_of(request).await?).await?;
+    let waiting = store.audit_events_of(request).await?;
     let reference = request.to_string();
+    let is_of = |event: &StoredEvent| event.request.as_deref() == Some(reference.as_str());
+    with_sealed(store, waiting, store.seals_of(request).await?, is_of).await
+}
+
+/// The records of several refusals in one chain that may hold that of a request.
+pub(crate) async fn folds_of(store: &Store, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
+    let waiting = store.waiting_folds(request).await?;
+    with_sealed(store, waiting, store.seals_with_folds(request).await?, |event| may_hold(event, request)).await
+}
+
+async fn with_sealed(
+    store: &Store,
+    mut events: Vec<StoredEvent>,
+    seals: Vec<Seal>,
+    is_wanted: impl Fn(&StoredEvent) -> bool,
+) -> Result<Vec<StoredEvent>, Fault> {
+    let pages = open_pages(store, seals).await?;
     for sealed in pages.seals.iter().flat_map(|seal| pages.events(seal)) {
         let is_new = events.iter().all(|event| event.id != sealed.event.id);
-        if is_new && sealed.event.request.as_deref() == Some(reference.as_str()) {
+        if is_new && is_wanted(&sealed.event) {
             events.push(sealed.event);
         }
     }
@@ -88,7 +105,7 @@ pub(crate) async fn events_of(store: &Store, request: RequestId) -> Result<Vec<S
     Ok(events)
 }
 
-/// Everything that is sealed, oldest first.
+/// Everything that is sealed in the store's chain, oldest first.
 pub async fn sealed_trail(store: &Store) -> Result<Vec<StoredEvent>, Fault> {
     let (mut events, mut after) = (Vec::new(), 0);
     loop {
@@ -144,15 +161,20 @@ impl Verdict {
 }
 
 impl Office<'_> {
+    /// The main chain.
     pub fn book<'b>(&'b self, master: &'b MasterKey) -> Book<'b> {
-        Book { store: &self.store, master }
+        Book { store: self.store.clone(), master }
+    }
+
+    pub async fn book_of<'b>(&'b self, chain: Chain, master: &'b MasterKey) -> Result<Book<'b>, Fault> {
+        Ok(Book { store: AuditedStore::open(self.store.with_chain(chain), master).await?, master })
     }
 }
 
 impl Book<'_> {
     /// Everything committed until now is in the chain afterwards, and signed: also what no server is there to seal.
     pub async fn seal(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        Sealer::open(self.store, self.master, moment).await?.finish(moment).await
+        Sealer::open(&self.store, self.master, moment).await?.finish(moment).await
     }
 
     /// The newest checkpoint, to be kept where nobody of the house can change it.
@@ -162,14 +184,16 @@ impl Book<'_> {
 
     /// What checkpoints are signed with, for whoever checks without us.
     pub async fn keys(&self) -> Result<Vec<Jwk>, Fault> {
-        Ok(CheckpointKeys::load(self.store, self.master).await?.public().to_vec())
+        Ok(CheckpointKeys::load(&self.store, self.master).await?.public().to_vec())
     }
 
     /// Checkpoints are signed by a new key from now on; those of the old one stay good.
     pub async fn renew_key(&self, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
-        // The old key vouches for everything up to here, and for the event that names the new one.
-        self.seal(moment).await?;
-        if !checkpoints::renew(self.store, self.master, moment).await? {
+        // The old key vouches for everything up to here, and for the event that names the new one. It signs both chains.
+        for chain in [Chain::Main, Chain::Refusals] {
+            Sealer::open(&self.store.with_chain(chain), self.master, moment).await?.finish(moment).await?;
+        }
+        if !checkpoints::renew(&self.store, self.master, moment).await? {
             return Ok(Err(AdminRefusal::Overtaken));
         }
         self.seal(moment).await.map(Ok)
@@ -177,6 +201,10 @@ impl Book<'_> {
 
     pub fn instance(&self) -> String {
         self.store.instance().to_string()
+    }
+
+    pub fn chain(&self) -> Chain {
+        self.store.chain()
     }
 
     /// The numbers of the first seal with events of a span, and of the first signed one after its last; none where there
@@ -190,7 +218,7 @@ impl Book<'_> {
     pub async fn pages(&self, from: i64, to: i64) -> Result<Pages, Fault> {
         let mut seals = self.store.seals_after(from - 1, PAGE).await?;
         seals.retain(|seal| seal.number <= to);
-        open_pages(self.store, seals).await
+        open_pages(&self.store, seals).await
     }
 
     /// The signed checkpoints of a part of the chain.
@@ -204,7 +232,7 @@ impl Book<'_> {
         elsewhere: &[String],
         mut progress: impl FnMut(u64, u64),
     ) -> Answer<Verdict, AdminRefusal> {
-        let keys = CheckpointKeys::load(self.store, self.master).await?;
+        let keys = CheckpointKeys::load(&self.store, self.master).await?;
         let elsewhere = match read_elsewhere(&keys, elsewhere) {
             Ok(elsewhere) => elsewhere,
             Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
@@ -213,9 +241,9 @@ impl Book<'_> {
         let memory = self.memory().await?;
         let newest_signed = self.store.newest_checkpoint().await?.map_or(0, |(number, _, _)| number);
         let mut check = Check { book: self, keys, elsewhere, verdict: Verdict::default() };
-        let mut verifier = Verifier::new(*self.store.instance()).against(memory);
+        let mut verifier = Verifier::new(self.store.chain_id()).against(memory);
         loop {
-            let pages = open_pages(self.store, self.store.seals_after(verifier.newest(), PAGE).await?).await?;
+            let pages = open_pages(&self.store, self.store.seals_after(verifier.newest(), PAGE).await?).await?;
             if pages.seals.is_empty() {
                 break;
             }
@@ -238,7 +266,7 @@ impl Book<'_> {
 
     async fn memory(&self) -> Result<Memory, Fault> {
         let Some(row) = self.store.audit_memory(0).await?.row else { return Ok(Memory::Lost) };
-        let secret = AuditSecret::open(self.store, self.master, row.secret.clone());
+        let secret = AuditSecret::open(&self.store, self.master, row.secret.clone());
         Ok(secret.map_or(Memory::Lost, |secret| secret.read(&row)))
     }
 }
@@ -253,7 +281,7 @@ fn read_elsewhere(keys: &CheckpointKeys, jwss: &[String]) -> Result<BTreeMap<i64
             None => return Err(format!("checkpoint {number} was not signed by this instance's house")),
         }
     }
-    if elsewhere.is_empty() && !jwss.is_empty() {
+    if !jwss.is_empty() && jwss.iter().all(|jws| keys.is_of_another_instance(jws)) {
         return Err("none of these checkpoints is of this instance".to_owned());
     }
     Ok(elsewhere)

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::Moment;
-use model::audit::chain::{CHECKPOINT_TYPE, Checkpoint, Hash};
+use model::audit::chain::{CHECKPOINT_TYPE, ChainId, Checkpoint, Hash};
 use model::audit::verify::Signed;
 use oauth::jose::{Algorithm, Jwk, SigningKey, UnverifiedJws, VerifyingKey};
 use store::{Batch, Change, ChangeKind, Outcome, Store};
@@ -47,7 +47,7 @@ impl CheckpointKey {
     /// What a checkpoint says, if this key signed it.
     pub(super) fn read(&self, store: &Store, jws: &str) -> Option<Signed> {
         let key = VerifyingKey::from_jwk(&self.0.public_jwk()).ok()?;
-        read(&store.instance().to_string(), jws, |kid| (kid == self.kid()).then_some(&key))
+        read(store.chain_id(), jws, |kid| (kid == self.kid()).then_some(&key))
     }
 
     pub(super) fn sign(&self, checkpoint: &Checkpoint) -> Result<String, Fault> {
@@ -86,14 +86,14 @@ pub(super) async fn renew(store: &AuditedStore, master: &MasterKey, moment: &mut
 /// Every key that a checkpoint of the instance was ever signed with. A row that the master key does not open was put there
 /// by somebody else, and is no key.
 pub(super) struct CheckpointKeys {
-    instance: String,
+    chain: ChainId,
     keys: HashMap<String, VerifyingKey>,
     public: Vec<Jwk>,
 }
 
 impl CheckpointKeys {
     pub(super) async fn load(store: &Store, master: &MasterKey) -> Result<Self, Fault> {
-        let mut all = Self { instance: store.instance().to_string(), keys: HashMap::new(), public: Vec::new() };
+        let mut all = Self { chain: store.chain_id(), keys: HashMap::new(), public: Vec::new() };
         for stored in store.audit_keys().await? {
             let Ok(key) = parse(store, master, &stored.sealed) else { continue };
             let public = key.public_jwk();
@@ -111,24 +111,38 @@ impl CheckpointKeys {
 
     /// What a checkpoint says, if the house of this instance signed it.
     pub(super) fn read(&self, jws: &str) -> Option<Signed> {
-        read(&self.instance, jws, |kid| self.keys.get(kid))
+        read(self.chain, jws, |kid| self.keys.get(kid))
     }
 
-    /// Whether a checkpoint says that it is of another instance. Only to leave it out: nobody has checked it.
+    /// Whether a checkpoint says that it is of another instance or chain. Only to leave it out: nobody has checked it.
     pub(super) fn is_of_another(&self, jws: &str) -> bool {
-        let claims = jws.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
-        let checkpoint = claims.and_then(|claims| serde_json::from_slice::<Checkpoint>(&claims).ok());
-        checkpoint.is_some_and(|checkpoint| checkpoint.instance != self.instance)
+        said(jws).is_some_and(|checkpoint| !is_of(&checkpoint, self.chain))
+    }
+
+    /// The same of the instance alone.
+    pub(super) fn is_of_another_instance(&self, jws: &str) -> bool {
+        said(jws).is_some_and(|checkpoint| checkpoint.instance != self.chain.instance.to_string())
     }
 }
 
-fn read<'k>(instance: &str, jws: &str, key: impl FnOnce(&str) -> Option<&'k VerifyingKey>) -> Option<Signed> {
+/// What a checkpoint says, whoever signed it.
+fn said(jws: &str) -> Option<Checkpoint> {
+    let claims = URL_SAFE_NO_PAD.decode(jws.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&claims).ok()
+}
+
+fn is_of(checkpoint: &Checkpoint, chain: ChainId) -> bool {
+    checkpoint.chain == chain.chain && checkpoint.instance == chain.instance.to_string()
+}
+
+fn read<'k>(chain: ChainId, jws: &str, key: impl FnOnce(&str) -> Option<&'k VerifyingKey>) -> Option<Signed> {
     let text = jws.trim();
     let jws = UnverifiedJws::parse(text).ok()?;
     let key = key(jws.header.kid.as_deref()?)?;
     let claims = jws.verify(key, &[CHECKPOINT_TYPE]).ok()?;
     let checkpoint: Checkpoint = serde_json::from_slice(&claims).ok()?;
+    let is_ours = is_of(&checkpoint, chain);
     let Checkpoint { seal, hash, prev, pruned, broken, .. } = checkpoint;
     let jws = Hash::of(text.as_bytes());
-    (checkpoint.instance == instance).then_some(Signed { seal, hash, jws, prev, pruned, broken })
+    is_ours.then_some(Signed { seal, hash, jws, prev, pruned, broken })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use model::audit::chain::{Hash, Seal};
+use model::audit::chain::{Chain, Hash, Seal};
 use serde_json::json;
 
 use super::book::{Book, BookEvent, Pages, Span};
@@ -52,8 +52,11 @@ impl Export {
                     Format::Csv => format!("{}\n", CSV.join(",")),
                     Format::Jsonl => {
                         let (instance, keys) = (book.instance(), book.keys().await?);
-                        let head =
+                        let mut head =
                             json!({ "format": "gatehouse-audit-1", "instance": instance, "name": name, "keys": keys });
+                        if book.chain() != Chain::Main {
+                            head["chain"] = book.chain().as_str().into();
+                        }
                         format!("{head}\n")
                     }
                 }))

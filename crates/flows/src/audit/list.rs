@@ -1,8 +1,9 @@
 //! The chain backwards, a page at a time, for who wants to see what happened last.
 
-use model::audit::chain::{Hash, Seal};
+use model::audit::chain::{Chain, Hash, Seal};
 use model::audit::{AuditKind, AuditOutcome, StoredEvent};
 use model::{Timestamp, UserId};
+use store::Store;
 
 use super::people::{Known, open_people};
 use super::sealer::aside;
@@ -19,6 +20,7 @@ const MOST_EVENTS: usize = 20_000;
 /// Which events are asked for; what is absent is no question.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
+    pub chain: Chain,
     pub since: Option<Timestamp>,
     /// Not included.
     pub until: Option<Timestamp>,
@@ -69,22 +71,23 @@ struct Found {
 impl Office<'_> {
     /// The newest sealed events that are wanted, from a place on, at most so many.
     pub async fn events_before(&self, wanted: &Wanted, from: Option<Place>, limit: usize) -> Result<Listed, Fault> {
+        let store = self.store().with_chain(wanted.chain);
         let mut listed = Listed { events: Vec::new(), next: None };
         let start = match from {
             Some(place) => Some(place),
-            None => self.newest_place(wanted).await?,
+            None => newest_place(&store, wanted).await?,
         };
         let Some(mut place) = start else { return Ok(listed) };
         let (mut seals_seen, mut events_seen) = (0, 0);
         while seals_seen < MOST_SEALS && events_seen < MOST_EVENTS {
-            let seals = self.seals_before(place).await?;
+            let seals = seals_before(&store, place).await?;
             let Some(oldest) = seals.last().map(|seal| seal.number) else { return Ok(listed) };
             seals_seen += seals.len();
             events_seen += seals.iter().map(|seal| usize::try_from(seal.count).unwrap_or(0)).sum::<usize>();
             // One more than is told says whether there are more.
             let (wanted, most) = (wanted.clone(), limit + 1 - listed.events.len());
             let (found, seals) = aside(move || find(seals, place, &wanted, most)).await?;
-            let people = open_people(&self.store, &seals).await?;
+            let people = open_people(&store, &seals).await?;
             for Found { seal, number, event, person } in found {
                 if listed.events.len() == limit {
                     listed.next = Some(place);
@@ -99,28 +102,28 @@ impl Office<'_> {
         listed.next = Some(place);
         Ok(listed)
     }
+}
 
-    /// Behind everything that is asked for; none if there is nothing.
-    async fn newest_place(&self, wanted: &Wanted) -> Result<Option<Place>, Fault> {
-        let (since, until) = (wanted.since.unwrap_or(Timestamp(0)), wanted.until.unwrap_or(Timestamp(i64::MAX)));
-        let (first, last) = if wanted.since.is_none() && wanted.until.is_none() {
-            (1, self.store.audit_head().await?.number)
-        } else {
-            match self.store.seals_within(since, until).await? {
-                Some(span) => span,
-                None => return Ok(None),
-            }
-        };
-        Ok(Some(Place { first, seal: last.saturating_add(1), event: 0 }))
-    }
+/// Behind everything that is asked for; none if there is nothing.
+async fn newest_place(store: &Store, wanted: &Wanted) -> Result<Option<Place>, Fault> {
+    let (since, until) = (wanted.since.unwrap_or(Timestamp(0)), wanted.until.unwrap_or(Timestamp(i64::MAX)));
+    let (first, last) = if wanted.since.is_none() && wanted.until.is_none() {
+        (1, store.audit_head().await?.number)
+    } else {
+        match store.seals_within(since, until).await? {
+            Some(span) => span,
+            None => return Ok(None),
+        }
+    };
+    Ok(Some(Place { first, seal: last.saturating_add(1), event: 0 }))
+}
 
-    /// The newest seals with something before the place.
-    async fn seals_before(&self, place: Place) -> Result<Vec<Seal>, Fault> {
-        let behind = place.seal.saturating_add(i64::from(place.event > 0));
-        let mut seals = self.store.seals_before(behind, PAGE).await?;
-        seals.retain(|seal| seal.number >= place.first);
-        Ok(seals)
-    }
+/// The newest seals with something before the place.
+async fn seals_before(store: &Store, place: Place) -> Result<Vec<Seal>, Fault> {
+    let behind = place.seal.saturating_add(i64::from(place.event > 0));
+    let mut seals = store.seals_before(behind, PAGE).await?;
+    seals.retain(|seal| seal.number >= place.first);
+    Ok(seals)
 }
 
 /// The newest events that are wanted, and the seals that hold them. A line that does not read back is left out: verifying

@@ -1,7 +1,7 @@
 //! Checkpoints on their way out of the house: whoever keeps them where the house cannot change them finds also a chain that was
 //! put back together with all that is remembered of it.
 
-use model::audit::chain::Hash;
+use model::audit::chain::{Chain, Hash};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -13,6 +13,7 @@ const MOST_WAITING: usize = 1024;
 pub struct PublishedCheckpoint {
     /// The name of the instance.
     pub instance: String,
+    pub chain: Chain,
     pub seal: i64,
     /// Of that seal.
     pub hash: Hash,
@@ -56,7 +57,7 @@ mod tests {
         let board = Noticeboard::default();
         let checkpoint = |seal| {
             let (instance, jws) = (String::new(), String::new());
-            PublishedCheckpoint { instance, seal, hash: Hash::NONE, jws }
+            PublishedCheckpoint { instance, chain: Chain::Main, seal, hash: Hash::NONE, jws }
         };
         board.put(checkpoint(0));
         let mut read = board.open();

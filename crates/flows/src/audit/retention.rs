@@ -1,5 +1,6 @@
-//! The audit's age: where an instance keeps it for so many days, older seals go, whole ones only, the oldest first. A
-//! signed checkpoint stays in their place, so that what is left can still be checked from its beginning.
+//! The audit's age and size: where a chain is kept for so many days, or within so many bytes, older seals go, whole ones
+//! only, the oldest first. A signed checkpoint stays in their place, so that what is left can still be checked from its
+//! beginning.
 
 use std::time::Duration;
 
@@ -20,48 +21,71 @@ const MOST_BYTES: i64 = 8 * 1024 * 1024;
 /// Batches in one round, during which other instances wait for their round; the next one is a minute later.
 const MOST_BATCHES: usize = 8;
 
+/// What an old seal is: number, hash, events and bytes.
+type OldSeal = (i64, String, i64, i64);
+
+/// What is kept of a chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keeping {
+    Days(u32),
+    Bytes(i64),
+}
+
 impl Sealer {
-    /// Deletes what is older. In whole days (UTC), so that the event that tells of it is one a day.
-    pub(crate) async fn prune(&self, days: u32, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        let store = self.store();
-        let before = midnight(moment.now).minus(DAY * days);
+    /// Deletes what is beyond.
+    pub(crate) async fn prune(&self, keeping: Keeping, moment: &mut Moment<'_>) -> Result<(), Fault> {
         for _ in 0..MOST_BATCHES {
-            let old = store.old_seals(before, MOST_SEALS).await?;
+            let old = match keeping {
+                // In whole days (UTC), so that the event that tells of it is one a day.
+                Keeping::Days(days) => {
+                    self.store().old_seals(midnight(moment.now).minus(DAY * days), MOST_SEALS).await?
+                }
+                Keeping::Bytes(bytes) => self.store().seals_beyond(bytes, MOST_SEALS).await?,
+            };
             let mut bytes = 0;
-            let batch: Vec<_> = old
-                .iter()
+            let batch: Vec<OldSeal> = old
+                .into_iter()
                 .take_while(|(_, _, _, size)| {
                     let fits = bytes < MOST_BYTES;
                     bytes += size;
                     fits
                 })
                 .collect();
-            let Some((number, hash, _, _)) = batch.last() else { return Ok(()) };
-            let checkpoint = Checkpoint {
-                instance: store.instance().to_string(),
-                seal: *number,
-                hash: Hash::parse(hash).ok_or_else(|| Fault::failed("the hash of a seal does not read back"))?,
-                iat: moment.now.seconds(),
-                // What was before it went with it, and what comes after it is signed already.
-                prev: None,
-                pruned: true,
-                broken: None,
-            };
-            let events: i64 = batch.iter().map(|(_, _, events, _)| events).sum();
-            let mut event = house_event(moment.now, AuditKind::AuditPruned);
-            event.reason = "retention";
-            let detail = serde_json::json!({ "through": number, "hash": hash, "events": events, "days": days });
-            let event = event.detail(&detail);
-            let jws = self.key().sign(&checkpoint)?;
-            let mut pruning = Batch::from(store.prune_seals((*number, batch.len() as u64), (moment.now, &jws)));
-            pruning.push(Trail::new(store, moment.dice, moment.now).event(&event));
-            match store.commit(pruning).await? {
-                Outcome::Committed => {}
-                // Another node was first.
-                Outcome::GuardFailed { .. } => return Ok(()),
+            if batch.is_empty() || !self.delete(&batch, keeping, moment).await? {
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// `false`: another node was first.
+    async fn delete(&self, batch: &[OldSeal], keeping: Keeping, moment: &mut Moment<'_>) -> Result<bool, Fault> {
+        let store = self.store();
+        let Some((number, hash, _, _)) = batch.last() else { return Ok(false) };
+        let checkpoint = Checkpoint {
+            instance: store.instance().to_string(),
+            chain: store.chain(),
+            seal: *number,
+            hash: Hash::parse(hash).ok_or_else(|| Fault::failed("the hash of a seal does not read back"))?,
+            iat: moment.now.seconds(),
+            // What was before it went with it, and what comes after it is signed already.
+            prev: None,
+            pruned: true,
+            broken: None,
+        };
+        let events: i64 = batch.iter().map(|(_, _, events, _)| events).sum();
+        let mut event = house_event(moment.now, AuditKind::AuditPruned);
+        event.reason = "retention";
+        let mut detail = serde_json::json!({ "through": number, "hash": hash, "events": events });
+        match keeping {
+            Keeping::Days(days) => detail["days"] = days.into(),
+            Keeping::Bytes(bytes) => detail["bytes"] = bytes.into(),
+        }
+        let event = event.detail(&detail);
+        let jws = self.key().sign(&checkpoint)?;
+        let mut pruning = Batch::from(store.prune_seals((*number, batch.len() as u64), (moment.now, &jws)));
+        pruning.push(Trail::new(store, moment.dice, moment.now).event(&event));
+        Ok(store.commit(pruning).await? == Outcome::Committed)
     }
 }
 

@@ -11,7 +11,7 @@ use model::audit::{Calls, Doubt, StoredEvent};
 use model::meter::Tally;
 use model::{Moment, Timestamp};
 use parking_lot::Mutex;
-use store::{Batch, Outcome, Store, WaitingBlock, lines_of};
+use store::{Batch, Mark, Outcome, Store, WaitingBlock, lines_of};
 
 use super::attest::{AuditSecret, AuditedStore, Codes};
 use super::checkpoints::CheckpointKey;
@@ -38,10 +38,12 @@ pub(crate) struct Sealer {
     people: People,
     pub(super) key: ArcSwap<CheckpointKey>,
     pub(super) state: Mutex<State>,
+    /// A row of the change feed that this process has seen: every seal is guarded by it.
+    pub(super) mark: Mutex<Option<Mark>>,
     /// One at a time in this process: who comes second would only have to look again.
     sealing: tokio::sync::Mutex<()>,
     /// Breaks of the chain by cause, and events that are not vouched for by doubt.
-    pub(super) alarms: Box<Tally>,
+    pub(super) alarms: Arc<Tally>,
     /// Where checkpoints are announced, by the name of the instance.
     board: Option<(String, Arc<Noticeboard>)>,
 }
@@ -65,6 +67,13 @@ pub(super) enum Kept {
     NotYet,
     /// There was one that does not open.
     InPlaceOf(Vec<u8>),
+}
+
+/// The last try to seal some calls, of which it is not known whether it was committed.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried {
+    at: Timestamp,
+    seal: Link,
 }
 
 /// What became of one attempt.
@@ -118,8 +127,9 @@ impl Sealer {
             people: People::new(),
             key: ArcSwap::from_pointee(key),
             state: Mutex::new(state),
+            mark: Mutex::default(),
             sealing: tokio::sync::Mutex::default(),
-            alarms: Box::default(),
+            alarms: Arc::default(),
             board: None,
         })
     }
@@ -130,9 +140,19 @@ impl Sealer {
         Self { board: Some((name, board)), ..self }
     }
 
+    /// Counts its alarms where those of another chain are counted.
+    #[must_use]
+    pub(crate) fn alarming_with(self, other: &Self) -> Self {
+        for (name, count) in self.alarms.read() {
+            (0..count).for_each(|_| other.alarms.add(name));
+        }
+        Self { alarms: Arc::clone(&other.alarms), ..self }
+    }
+
     pub(super) fn announce(&self, signed: Link, seal: model::audit::chain::Hash, jws: String) {
         if let Some((name, board)) = &self.board {
-            board.put(PublishedCheckpoint { instance: name.clone(), seal: signed.seal, hash: seal, jws });
+            let chain = self.store.chain();
+            board.put(PublishedCheckpoint { instance: name.clone(), chain, seal: signed.seal, hash: seal, jws });
         }
     }
 
@@ -141,6 +161,11 @@ impl Sealer {
     pub(crate) fn database_went_back(&self) {
         self.people.forget();
         self.state.lock().went_back = true;
+    }
+
+    /// The database was seen to have this row of the change feed.
+    pub(crate) fn note_change(&self, mark: &Mark) {
+        *self.mark.lock() = Some(mark.clone());
     }
 
     /// Whether there is something to do although no event waits.
@@ -194,15 +219,30 @@ impl Sealer {
 
     /// Puts calls into a seal of their own. They name nobody, so there is nothing to take out of them; and they have waited
     /// nowhere but in memory, so the head is the only guard.
-    pub(crate) async fn seal_calls(&self, calls: &Arc<Calls>, now: Timestamp) -> Result<(), Fault> {
+    pub(crate) async fn seal_calls(
+        &self,
+        calls: &Arc<Calls>,
+        tried: &Mutex<Option<Tried>>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let _alone = self.sealing.lock().await;
         for _ in 0..MOST_TRIES {
             let ready = self.ready(now).await?;
-            let (instance, calls) = (*self.store.instance(), Arc::clone(calls));
-            let seal = aside(move || Seal::of_calls(instance, &ready.head, now, &calls)).await?;
-            let sealed = Link { seal: seal.number, hash: seal.actual_hash(instance) };
+            // After the head was read: a try that is committed later than this look takes the place behind it.
+            let last = *tried.lock();
+            if let Some(last) = last
+                && self.store.has_seal(last.seal).await?
+            {
+                return Ok(());
+            }
+            // At the time of the first try, so that another one behind the same head is the same seal.
+            let at = last.map_or(now, |last| last.at);
+            let (chain, calls) = (self.store.chain_id(), Arc::clone(calls));
+            let seal = aside(move || Seal::of_calls(chain, &ready.head, at, &calls)).await?;
+            let sealed = Link { seal: seal.number, hash: seal.actual_hash(chain) };
+            *tried.lock() = Some(Tried { at, seal: sealed });
             let batch = vec![self.store.insert_seal(seal, None), self.remember(&ready, sealed)];
-            if self.store.commit(batch.into()).await? == Outcome::Committed {
+            if self.commit(batch.into(), now).await? == Outcome::Committed {
                 self.state.lock().known = Some(sealed);
                 return Ok(());
             }
@@ -218,7 +258,7 @@ impl Sealer {
             return Ok(Attempt::NothingWaits);
         }
         let ready = self.ready(moment.now).await?;
-        let (instance, now) = (*self.store.instance(), moment.now);
+        let (chain, now) = (self.store.chain_id(), moment.now);
         let taken: Vec<&str> = rows.iter().map(|(event, _)| event.id.as_str()).collect();
         let ids: Vec<&str> = taken.iter().copied().chain(blocks.iter().map(|block| block.id.as_str())).collect();
         let span = ids.iter().min().zip(ids.iter().max());
@@ -233,16 +273,16 @@ impl Sealer {
         let seed = moment.dice.secret();
         let head = ready.head;
         let seal = aside(move || {
-            let (events, people) = take_out(instance, events, &keys, &seed);
-            (Seal::new(instance, &head, now, events, people), keys)
+            let (events, people) = take_out(chain.instance, events, &keys, &seed);
+            (Seal::new(chain, &head, now, events, people), keys)
         });
         let (seal, keys) = seal.await?;
-        let sealed = Link { seal: seal.number, hash: seal.actual_hash(instance) };
+        let sealed = Link { seal: seal.number, hash: seal.actual_hash(chain) };
         // The new seal first: who comes second learns it before anything else is done.
         let span = span.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
         let mut batch = Batch::from(vec![self.store.insert_seal(seal, span), self.remember(&ready, sealed)]);
         batch.extend(new_keys.into_iter().chain(taking_rows).chain(taking_blocks));
-        Ok(match self.store.commit(batch).await? {
+        Ok(match self.commit(batch, now).await? {
             Outcome::Committed => {
                 self.people.remember(keys);
                 self.tell_doubts(sealed.seal, &doubts);

@@ -1,15 +1,16 @@
 //! Where the next seal goes: behind the newest one, if that is the one that is remembered. If not, the chain breaks off in the
 //! open: a seal of its own says what was known and what is found, and a checkpoint signs it.
 
-use model::audit::chain::{Checkpoint, Hash, Head, Link, Seal};
+use model::Timestamp;
+use model::audit::chain::{ChainId, Checkpoint, Hash, Head, Link, Seal};
 use model::audit::{AuditKind, Break, BreakCause, Course, Memory, Remembered, Seen, Told};
-use model::{InstanceId, Timestamp};
 use store::{Batch, Outcome, Statement, StoredMemory};
 use uuid::Uuid;
 
 use super::house_event;
 use super::sealer::{Kept, MOST_TRIES, SIGN_EVERY, Sealer};
 use crate::Fault;
+use crate::instance::LONGEST_TOKEN;
 
 /// What the next seal follows, as it was read.
 #[derive(Clone, Copy)]
@@ -74,6 +75,29 @@ impl Sealer {
         Err(Fault::unavailable("other nodes sealed the audit each time"))
     }
 
+    /// Every commit that goes on with the chain. Where a guard fails, either another node was first, or the database is not
+    /// the one any more that was read: who tries again must know which.
+    pub(super) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<Outcome, Fault> {
+        let outcome = self.store.commit(batch).await?;
+        if let Outcome::GuardFailed { .. } = outcome {
+            self.look_for_rewind(now).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn look_for_rewind(&self, now: Timestamp) -> Result<(), Fault> {
+        let Some(mark) = self.mark.lock().clone() else { return Ok(()) };
+        if self.store.has_change(&mark).await? {
+            return Ok(());
+        }
+        let is_swept = now.since(mark.at) >= LONGEST_TOKEN && self.store.is_change_swept(&mark).await?;
+        if !is_swept {
+            self.database_went_back();
+        }
+        *self.mark.lock() = self.store.newest_change().await?;
+        Ok(())
+    }
+
     fn note_head(&self, head: &Head) {
         let mut state = self.state.lock();
         state.known = Some(Link { seal: head.number, hash: head.hash });
@@ -98,7 +122,8 @@ impl Sealer {
 
     fn write_memory(&self, version: i64, remembered: &Remembered) -> Statement {
         let numbers = (remembered.head.seal, remembered.signed.seal);
-        self.store.update_audit_memory(version, numbers, self.secret.seal(remembered))
+        let mark = self.mark.lock().clone();
+        self.store.update_audit_memory(version, numbers, self.secret.seal(remembered), mark.as_ref())
     }
 
     /// A failed guard: another node signed or sealed meanwhile.
@@ -109,7 +134,7 @@ impl Sealer {
             self.store.insert_checkpoint(head.seal, now, &jws),
             self.write_memory(ready.version, &Remembered { head, signed }),
         ];
-        if self.store.commit(batch.into()).await? == Outcome::Committed {
+        if self.commit(batch.into(), now).await? == Outcome::Committed {
             self.note_signed(head.seal, now);
             self.announce(signed, head.hash, jws);
         }
@@ -125,6 +150,7 @@ impl Sealer {
     ) -> Result<(Link, String), Fault> {
         let checkpoint = Checkpoint {
             instance: self.store.instance().to_string(),
+            chain: self.store.chain(),
             seal: seal.seal,
             hash: seal.hash,
             iat: now.seconds(),
@@ -144,7 +170,7 @@ impl Sealer {
         (memory, stored): (Memory, StoredMemory),
         now: Timestamp,
     ) -> Result<(), Fault> {
-        let instance = *self.store.instance();
+        let chain = self.store.chain_id();
         let newest = self.store.newest_checkpoint().await?;
         let signed = match memory {
             Memory::Kept(kept) => kept.signed,
@@ -152,8 +178,8 @@ impl Sealer {
                 .as_ref()
                 .map_or(Link::NONE, |(seal, _, jws)| Link { seal: *seal, hash: Hash::of(jws.as_bytes()) }),
         };
-        let seal = seal_of_break(instance, &broken, &behind, now);
-        let head = Link { seal: seal.number, hash: seal.actual_hash(instance) };
+        let seal = seal_of_break(chain, &broken, &behind, now);
+        let head = Link { seal: seal.number, hash: seal.actual_hash(chain) };
         let mut batch = Batch::from(vec![self.store.insert_seal(seal, None)]);
         // Seals of a version that remembers nothing come by the hundred while both run: the next checkpoint does for them.
         let is_signed = broken.cause != BreakCause::UnknownSeals;
@@ -171,7 +197,7 @@ impl Sealer {
                 batch.push(self.store.insert_audit_memory(self.secret.first_row(&remembered)));
             }
         }
-        if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+        if let Outcome::GuardFailed { .. } = self.commit(batch, now).await? {
             return Ok(());
         }
         *self.kept.lock() = Kept::Here;
@@ -191,10 +217,10 @@ impl Sealer {
 
     fn tell_break(&self, broken: &Break, is_upgrade: bool) {
         let Break { cause, known, found } = broken;
-        let (instance, cause) = (self.store.instance(), cause.as_str());
+        let (instance, chain, cause) = (self.store.instance(), self.store.chain().as_str(), cause.as_str());
         if is_upgrade {
             tracing::warn!(
-                %instance, from = found.seal,
+                %instance, chain, from = found.seal,
                 "the end of the audit's chain is remembered from now on: right after an upgrade this is as it has to be, \
                  at any other time somebody deleted what was remembered and all checkpoints"
             );
@@ -203,12 +229,12 @@ impl Sealer {
         self.alarms.add(cause);
         if broken.cause == BreakCause::UnknownSeals {
             tracing::warn!(
-                %instance, cause, known = known.seal, found = found.seal,
+                %instance, chain, cause, known = known.seal, found = found.seal,
                 "the audit has seals that are not known: an older version runs beside this one, or somebody wrote them"
             );
         } else {
             tracing::error!(
-                %instance, cause, known = known.seal, known_hash = %known.hash, found = found.seal,
+                %instance, chain, cause, known = known.seal, known_hash = %known.hash, found = found.seal,
                 found_hash = %found.hash,
                 "the audit's chain is not what it was; it goes on behind a break: run `gatehouse audit verify`"
             );
@@ -226,13 +252,14 @@ fn seen(stored: &StoredMemory) -> Seen {
     }
 }
 
-fn seal_of_break(instance: InstanceId, broken: &Break, behind: &Head, now: Timestamp) -> Seal {
+fn seal_of_break(chain: ChainId, broken: &Break, behind: &Head, now: Timestamp) -> Seal {
     let mut event = house_event(now, AuditKind::AuditBroken);
     event.reason = broken.cause.as_str();
     let event = event.detail(&serde_json::json!({ "known": broken.known, "found": broken.found }));
     // Like other ids it begins with the time; the rest need only be nobody else's.
-    let rest = Hash::of(format!("{instance} {} {}", behind.number, behind.hash).as_bytes());
+    let rest =
+        Hash::of(format!("{} {} {} {}", chain.instance, chain.chain.as_str(), behind.number, behind.hash).as_bytes());
     let millis = u64::try_from(now.micros() / 1000).unwrap_or(0);
     let id: Uuid = uuid::Builder::from_unix_timestamp_millis(millis, &rest.first_bytes()).into_uuid();
-    Seal::new(instance, behind, now, vec![(event.stored(id), None)], String::new())
+    Seal::new(chain, behind, now, vec![(event.stored(id), None)], String::new())
 }

@@ -57,7 +57,7 @@ impl House {
 /// Apart from everything else that beats: a kill must not wait until timers are written down.
 async fn follow(house: Arc<House>, mut stopping: Stopping) {
     while beats(&mut stopping).await {
-        let done = house.catch_up().await;
+        let done = house.follow_in_time().await;
         house.end_turn("follow", done, "memory may be behind");
     }
 }

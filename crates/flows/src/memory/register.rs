@@ -115,7 +115,7 @@ impl Register {
     }
 
     /// May a page of this origin read the APIs' answers? Origins of enabled applications only.
-    pub fn allows_origin(&self, origin: &str) -> bool {
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
         self.origins.contains_key(origin)
     }
 }

@@ -13,9 +13,9 @@ use store::{Batch, Change, ChangeKind, Closing, Outcome};
 
 use crate::Answer;
 use crate::api_sessions::killing;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::passwords::is_same;
-use crate::sign_in::{Browser, SignInRefusal};
+use crate::sign_in::Browser;
 use crate::strength::Weakness;
 
 /// Why a password was not changed.
@@ -32,7 +32,7 @@ pub enum PasswordRefusal {
     Overtaken,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// Every other sign-in and every token that a sign-in gave ends; the one that asks goes on under a new cookie.
     pub async fn change_password(
         &self,
@@ -41,10 +41,9 @@ impl Instance {
         browser: &Browser,
         (current, new): (&Presented<Password>, &Presented<Password>),
     ) -> Answer<Presented<SessionCookie>, PasswordRefusal> {
-        match self.confirm_password(moment, visitor, (&browser.user, current)).await? {
+        match self.confirm_password(moment, visitor, (browser, current)).await? {
             Ok(()) => {}
-            Err(SignInRefusal::Throttled(wait)) => return Ok(Err(PasswordRefusal::Throttled(wait))),
-            Err(_) => return Ok(Err(PasswordRefusal::Wrong)),
+            Err(refusal) => return Ok(Err(refusal.wait().map_or(PasswordRefusal::Wrong, PasswordRefusal::Throttled))),
         }
         let Some(user) = self.still(browser).await? else { return Ok(Err(PasswordRefusal::Overtaken)) };
         if is_same(current, new) {

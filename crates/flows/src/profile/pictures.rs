@@ -9,7 +9,7 @@ use model::audit::Visitor;
 use model::{Moment, UserId};
 use store::{Batch, Outcome};
 
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::pool::{Pool, PoolKind, Priority};
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
@@ -74,7 +74,7 @@ pub(crate) fn image_decoder() -> Pool {
 /// A picture in each size, as PNG.
 type Drawn = Vec<(PictureSize, Vec<u8>)>;
 
-impl Instance {
+impl BelievedInstance {
     /// `None` where the person chose none.
     pub async fn picture(&self, user: UserId, size: PictureSize) -> Result<Option<Vec<u8>>, Fault> {
         self.store.picture(user, size.pixels()).await

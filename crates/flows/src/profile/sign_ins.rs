@@ -6,7 +6,7 @@ use model::{IdentitySession, Moment, SessionId, Timestamp};
 use store::{ApiSessionRow, Closing};
 
 use super::NotYours;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
@@ -27,7 +27,7 @@ pub struct SignInView {
     pub applications: Vec<String>,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// The living ones, the one used last first.
     pub async fn sign_ins(&self, browser: &Browser, now: Timestamp) -> Result<Vec<SignInView>, Fault> {
         let user = browser.user.id;

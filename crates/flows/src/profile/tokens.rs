@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::application::{API_SCOPES, ReferenceTokenPolicy};
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::reference_token::{
     IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, masked,
 };
@@ -16,7 +16,7 @@ use store::{Batch, Outcome};
 
 use super::{MOST_LOOKS, NotYours, Overtaken};
 use crate::audit::Trail;
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 use crate::reference_tokens::new_token;
 use crate::sign_in::Browser;
 use crate::{Answer, Fault};
@@ -76,7 +76,7 @@ pub struct OwnToken {
     pub application: Option<Arc<TrustedApplication>>,
 }
 
-impl Instance {
+impl BelievedInstance {
     /// The newest first; what memory knows of their use is written down within a beat.
     pub async fn own_tokens(&self, browser: &Browser) -> Result<Vec<OwnToken>, Fault> {
         let register = self.register();
@@ -150,8 +150,8 @@ impl Instance {
         visitor: &Visitor,
         refusal: OwnTokenRefusal,
     ) -> Answer<T, OwnTokenRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::TokenRefused, visitor, &refusal);
-        self.audit.put(&event.user(browser.user.id).session(browser.session.id))?;
+        let event = AuditEvent::refused(now, AuditKind::TokenRefused, visitor, (Asker::Authenticated, &refusal));
+        self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::claims::Holder;
 use model::reference_token::ReferenceTokenKind;
 use model::why::{Details, Refusal};
@@ -11,7 +11,7 @@ use oauth::secret::{AccessToken, Presented};
 
 use crate::Answer;
 use crate::guard::{Credential, TokenRefusal};
-use crate::instance::Instance;
+use crate::instance::BelievedInstance;
 
 /// Why a token tells of nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Refusal for WhoRefusal {
     }
 }
 
-impl Instance {
+impl BelievedInstance {
     /// The person that a token was given for, or whose own it is. Opens no session and takes no seat.
     pub async fn person_of(
         &self,
@@ -61,8 +61,12 @@ impl Instance {
             }
         };
         if let Err(refusal) = &answer {
-            let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, refusal);
-            self.audit.put(&event)?;
+            let asker = match refusal {
+                WhoRefusal::Token(_) => Asker::Stranger,
+                WhoRefusal::NotAPerson => Asker::Authenticated,
+            };
+            let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, (asker, refusal));
+            self.audit.put(event)?;
         }
         Ok(answer)
     }

@@ -11,16 +11,22 @@ const NOW: Timestamp = Timestamp::from_seconds(1000);
 const FREE: FreeFailures = FreeFailures { account: 5, network: 20 };
 const HERE: [u8; 4] = [192, 0, 2, 1];
 
-type Entering<'a> = Pin<Box<dyn Future<Output = Result<Place, Duration>> + Send + 'a>>;
+type Entering<'a> = Pin<Box<dyn Future<Output = Entered> + Send + 'a>>;
+
+fn account(login: &str) -> Account {
+    let mut key = [0; 16];
+    key[..login.len()].copy_from_slice(login.as_bytes());
+    Account::Password(key)
+}
 
 fn attempt(login: &str, address: [u8; 4]) -> Attempt {
-    Attempt::by_login(Login::parse(login).as_ref(), address.into())
+    Attempt::new(Some(account(login)), address.into())
 }
 
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
 
 fn throttle() -> Arc<Throttle> {
-    Throttle::new(INSTANCE, &WaitingPlaces::new())
+    Throttle::new(INSTANCE, &WaitingPlaces::new(), &[1; 32])
 }
 
 /// Tries of all instances that wait.
@@ -29,7 +35,11 @@ fn held_places(throttle: &Throttle) -> usize {
 }
 
 fn try_at<'a>(throttle: &'a Arc<Throttle>, login: &str, address: [u8; 4], now: Timestamp) -> Entering<'a> {
-    Box::pin(throttle.enter(attempt(login, address), now, FREE))
+    enter(throttle, attempt(login, address), now)
+}
+
+fn enter(throttle: &Arc<Throttle>, attempt: Attempt, now: Timestamp) -> Entering<'_> {
+    Box::pin(async move { throttle.enter(&attempt, now, FREE).await })
 }
 
 fn try_as<'a>(throttle: &'a Arc<Throttle>, login: &str) -> Entering<'a> {
@@ -37,24 +47,41 @@ fn try_as<'a>(throttle: &'a Arc<Throttle>, login: &str) -> Entering<'a> {
 }
 
 /// One look at it, so that tests decide who comes when.
-fn poll(entering: &mut Entering<'_>) -> Poll<Result<Place, Duration>> {
+fn poll(entering: &mut Entering<'_>) -> Poll<Entered> {
     entering.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[track_caller]
 fn place(entering: &mut Entering<'_>) -> Place {
     match poll(entering) {
-        Poll::Ready(Ok(place)) => place,
-        Poll::Ready(Err(wait)) => panic!("told to wait {wait:?}"),
+        Poll::Ready(Entered::Place(place)) => place,
+        Poll::Ready(Entered::Held(held)) => panic!("told to wait {held:?}"),
+        Poll::Ready(Entered::Lease(_)) => panic!("a lease is wanted"),
+        Poll::Pending => panic!("still waiting"),
+    }
+}
+
+#[track_caller]
+fn held(entering: &mut Entering<'_>) -> Held {
+    match poll(entering) {
+        Poll::Ready(Entered::Held(held)) => held,
+        Poll::Ready(Entered::Place(_)) => panic!("let in"),
+        Poll::Ready(Entered::Lease(_)) => panic!("a lease is wanted"),
         Poll::Pending => panic!("still waiting"),
     }
 }
 
 #[track_caller]
 fn refused(entering: &mut Entering<'_>) -> Duration {
+    held(entering).wait
+}
+
+#[track_caller]
+fn lease(entering: &mut Entering<'_>) -> LeaseWanted {
     match poll(entering) {
-        Poll::Ready(Err(wait)) => wait,
-        Poll::Ready(Ok(_)) => panic!("let in"),
+        Poll::Ready(Entered::Lease(lease)) => lease,
+        Poll::Ready(Entered::Held(held)) => panic!("told to wait {held:?}"),
+        Poll::Ready(Entered::Place(_)) => panic!("let in"),
         Poll::Pending => panic!("still waiting"),
     }
 }
@@ -75,7 +102,7 @@ async fn any_number_of_right_passwords_at_one_moment_are_right() {
                 .partition(|(poll, _)| poll.is_ready());
             tries = pending.into_iter().map(|(_, entering)| entering).collect();
             for (ready, _) in ready {
-                let Poll::Ready(Ok(place)) = ready else { panic!("a right password was refused") };
+                let Poll::Ready(Entered::Place(place)) = ready else { panic!("a right password was refused") };
                 held.push_back(place);
                 let_in += 1;
             }
@@ -102,8 +129,9 @@ async fn parallel_guesses_are_no_more_than_one_after_another() {
         assert_eq!(refused(waiting), Duration::from_secs(1), "five failures: the first wait");
     }
     // After the free ones, one at a time, and each wrong one doubles the wait.
+    lease(&mut try_at(&throttle, "alice", HERE, NOW.plus(Duration::from_secs(10)))).granted(NOW);
     for wait in [1, 2, 4, 8, 16, 32, 60] {
-        let later = NOW.plus(Duration::from_secs(10 * wait));
+        let later = NOW.plus(Duration::from_secs(4 * wait));
         let mut tries: Vec<_> = (0..3).map(|_| try_at(&throttle, "alice", HERE, later)).collect();
         let only = place(&mut tries[0]);
         assert!(poll(&mut tries[1]).is_pending() && poll(&mut tries[2]).is_pending());
@@ -128,9 +156,10 @@ async fn right_and_wrong_passwords_together_count_the_wrong_ones_alone() {
         assert!(poll(waiting).is_pending(), "four failures and one under way");
     }
     held.remove(0).right();
-    let held: Vec<_> = tries[5..].iter_mut().map(place).collect();
-    assert_eq!(held.len(), 3, "the account begins anew");
-    drop(held);
+    // The account begins anew from here; of what all strangers may guess without a lease, one is left.
+    for waiting in &mut tries[5..] {
+        place(waiting).right();
+    }
     let mut elsewhere: Vec<_> = (0..16).map(|n| try_as(&throttle, &format!("person{n}"))).collect();
     let held: Vec<_> = elsewhere.iter_mut().map(place).collect();
     assert!(poll(&mut try_as(&throttle, "bob")).is_pending(), "of twenty for the network, four are failures");
@@ -165,7 +194,7 @@ async fn who_goes_away_while_waiting_is_passed_over() {
     // The place is the second's already; nobody takes it up.
     drop(second);
     let _third = place(&mut third);
-    assert_eq!(throttle.state.lock().under_way[&Counter::Network(HERE.into())], 5);
+    assert_eq!(throttle.state.lock().under_way[&Counter::Network(Network::Narrow(HERE.into()))], 5);
     assert_eq!(held_places(&throttle), 0);
 }
 
@@ -175,7 +204,7 @@ async fn who_waits_is_bounded_for_an_account_a_network_and_the_process() {
     let held: Vec<_> = (0..5).map(|_| place(&mut try_as(&throttle, "alice"))).collect();
     let mut waiting: Vec<_> = (0..MAX_WAITING_PER_ACCOUNT).map(|_| try_as(&throttle, "alice")).collect();
     assert!(waiting.iter_mut().all(|entering| poll(entering).is_pending()));
-    assert_eq!(refused(&mut try_as(&throttle, "alice")), COME_BACK_IN);
+    assert_eq!(refused(&mut try_as(&throttle, "alice")), COME_BACK.wait);
     let _bob = place(&mut try_as(&throttle, "bob"));
     drop((waiting, held));
 
@@ -191,14 +220,14 @@ fn fill(throttle: &Arc<Throttle>, address: [u8; 4], most: usize) -> (Vec<Place>,
     let held: Vec<_> = (0..20).map(|n| place(&mut try_at(throttle, &name(n), address, NOW))).collect();
     let mut waiting: Vec<_> = (0..most).map(|n| try_at(throttle, &name(n), address, NOW)).collect();
     assert!(waiting.iter_mut().all(|entering| poll(entering).is_pending()));
-    assert_eq!(refused(&mut try_at(throttle, "one.more", address, NOW)), COME_BACK_IN);
+    assert_eq!(refused(&mut try_at(throttle, "one.more", address, NOW)), COME_BACK.wait);
     (held, waiting)
 }
 
 #[tokio::test]
 async fn one_instances_storm_leaves_another_its_places_to_wait() {
     let storming = throttle();
-    let other = Throttle::new(InstanceId(Uuid::from_u128(2)), &storming.waiting);
+    let other = Throttle::new(InstanceId(Uuid::from_u128(2)), &storming.waiting, &[2; 32]);
     let mut storm: Vec<_> = (0..4).map(|n| fill(&storming, [198, 51, 100, n], MAX_WAITING_PER_NETWORK)).collect();
     assert_eq!(held_places(&other), MAX_WAITING, "alone, it has everything");
     let theirs: Vec<_> = (0..2).map(|n| fill(&other, [198, 51, 100, n], MAX_WAITING_PER_NETWORK)).collect();
@@ -216,19 +245,182 @@ async fn who_waited_long_enough_is_told_to_come_back() {
     assert_eq!(throttle.max_wait, Duration::from_secs(10));
     let throttle = Arc::new(Throttle { max_wait: Duration::ZERO, ..throttle });
     let held: Vec<_> = (0..5).map(|_| place(&mut try_as(&throttle, "alice"))).collect();
-    assert_eq!(try_as(&throttle, "alice").await.err(), Some(COME_BACK_IN));
+    assert!(matches!(try_as(&throttle, "alice").await, Entered::Held(COME_BACK)));
     drop(held);
     assert!(throttle.state.lock().queue.is_empty());
 }
 
-/// The person's account elsewhere, and other accounts here, are not held up.
 #[test]
-fn a_network_is_an_address_or_an_ipv6_64() {
-    let here = "2001:db8:1:2:3:4:5:6".parse().expect("an address");
-    assert_eq!(network(here), "2001:db8:1:2::".parse::<IpAddr>().expect("an address"));
-    let user = UserId(Uuid::nil());
-    let steps = [Attempt::at_second_step(user, here), Attempt::at_second_step(user, HERE.into())];
-    assert_eq!(steps[0].subject, steps[1].subject, "a second step is the person's, from wherever");
-    assert_ne!(attempt("alice", HERE).subject, Attempt::by_login(Login::parse("alice").as_ref(), here).subject);
-    assert!(attempt("", HERE).subject.is_none());
+fn networks_are_counted_at_two_widths() {
+    let network = |text: &str| Attempt::new(None, text.parse().expect("an address")).counters();
+    let counted = |text: &str| network(text).iter().map(|counter| format!("{counter:?}")).collect::<Vec<_>>();
+    for (address, narrow, wide) in
+        [("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::"), ("192.0.2.77", "192.0.2.77", "192.0.2.0")]
+    {
+        let expected = [format!("Network(Narrow({narrow}))"), format!("Network(Wide({wide}))")];
+        assert_eq!(counted(address), expected);
+    }
+}
+
+const fn known(number: u8) -> Known {
+    Known([number; 16])
+}
+
+/// Strangers' guesses from so many networks; how many were compared, and what the last one was told.
+fn storm(throttle: &Arc<Throttle>, login: &str, networks: u8, mut blocks: u32) -> (u32, Option<Held>) {
+    let (mut compared, mut told) = (0, None);
+    for network in 0..networks {
+        let mut entering = try_at(throttle, login, [10, network, 0, 1], NOW);
+        let entered = match poll(&mut entering) {
+            Poll::Ready(Entered::Lease(lease)) if blocks > 0 => {
+                blocks -= 1;
+                lease.granted(NOW);
+                poll(&mut try_at(throttle, login, [10, network, 0, 1], NOW))
+            }
+            Poll::Ready(Entered::Lease(lease)) => {
+                lease.spent(NOW.plus(Duration::from_secs(1000)));
+                poll(&mut try_at(throttle, login, [10, network, 0, 1], NOW))
+            }
+            other => other,
+        };
+        match entered {
+            Poll::Ready(Entered::Place(place)) => {
+                place.wrong(NOW);
+                compared += 1;
+            }
+            Poll::Ready(Entered::Held(held)) => told = Some(held),
+            Poll::Ready(Entered::Lease(_)) | Poll::Pending => panic!("neither compared nor refused"),
+        }
+    }
+    (compared, told)
+}
+
+#[tokio::test]
+async fn strangers_share_one_ceiling_and_a_known_browser_has_its_own_tries() {
+    let throttle = throttle();
+    let (compared, told) = storm(&throttle, "alice", 250, 4);
+    assert_eq!(compared, 45, "five, and four blocks");
+    assert_eq!(told, Some(Held { wait: Duration::from_secs(1000), is_spent: true }));
+    let theirs = || attempt("alice", HERE).known(Some(known(1)));
+    place(&mut enter(&throttle, theirs(), NOW)).right();
+    for _ in 0..5 {
+        place(&mut enter(&throttle, theirs(), NOW)).wrong(NOW);
+    }
+    let held = held(&mut enter(&throttle, theirs(), NOW));
+    assert_eq!(held, Held::for_a_while(Duration::from_secs(1)), "its own delay");
+    place(&mut enter(&throttle, attempt("alice", HERE).known(Some(known(2))), NOW)).right();
+    place(&mut try_as(&throttle, "bob")).right();
+    // After ten failures it is a stranger.
+    for seconds in [2, 4, 8, 16, 32] {
+        place(&mut enter(&throttle, theirs(), NOW.plus(Duration::from_secs(seconds)))).wrong(NOW);
+    }
+    assert!(self::held(&mut enter(&throttle, theirs(), NOW.plus(Duration::from_secs(100)))).is_spent);
+}
+
+#[tokio::test]
+async fn a_repeated_guess_is_one_failure() {
+    let throttle = throttle();
+    let guess = |number: u8| attempt("alice", HERE).guessing([number; 16]);
+    for _ in 0..20 {
+        assert_eq!(place(&mut enter(&throttle, guess(1), NOW)).wrong(NOW), 1);
+    }
+    for number in 2..=5 {
+        place(&mut enter(&throttle, guess(number), NOW)).wrong(NOW);
+    }
+    assert_eq!(refused(&mut enter(&throttle, guess(1), NOW)), Duration::from_secs(1));
+    let hour = Duration::from_hours(1);
+    assert_eq!(place(&mut enter(&throttle, guess(1), NOW.plus(hour))).wrong(NOW.plus(hour)), 1, "a new hour");
+}
+
+#[tokio::test]
+async fn one_lease_is_taken_at_a_time_and_the_others_wait_for_it() {
+    let throttle = throttle();
+    storm(&throttle, "alice", 5, 0);
+    let elsewhere = |number: u8| try_at(&throttle, "alice", [10, 9, 9, number], NOW);
+    let (mut first, mut second, mut third) = (elsewhere(1), elsewhere(2), elsewhere(3));
+    let taken = lease(&mut first);
+    assert!(poll(&mut second).is_pending() && poll(&mut third).is_pending());
+    // A fault: the next one takes it.
+    drop(taken);
+    lease(&mut second).granted(NOW);
+    let _third = place(&mut third);
+    let _again = place(&mut elsewhere(2));
+    assert!(throttle.state.lock().leasing.is_empty());
+}
+
+#[tokio::test]
+async fn made_up_logins_lease_no_more_than_ten_times_a_second() {
+    let throttle = throttle();
+    let logins: Vec<_> = (0..=MAX_LEASES).map(|number| format!("login{number}")).collect();
+    for login in &logins {
+        storm(&throttle, login, 5, 0);
+    }
+    let (last, others) = logins.split_last().expect("some");
+    for login in others {
+        lease(&mut try_as(&throttle, login)).granted(NOW);
+    }
+    assert_eq!(held(&mut try_as(&throttle, last)), COME_BACK);
+    lease(&mut try_at(&throttle, last, HERE, NOW.plus(Duration::from_secs(1)))).granted(NOW);
+}
+
+/// Twenty failures by one client that rotates logins.
+fn make_noise(throttle: &Arc<Throttle>) {
+    for number in 0..20 {
+        place(&mut try_as(throttle, &format!("made-up{number}"))).wrong(NOW);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_noisy_network_calm_accounts_take_turns_and_attacked_ones_wait() {
+    let throttle = throttle();
+    storm(&throttle, "attacked", 5, 0);
+    make_noise(&throttle);
+    assert_eq!(refused(&mut try_as(&throttle, "attacked")), Duration::from_secs(1), "the network's delay");
+    let by = |login: &str, browser: u8| attempt(login, HERE).by_browser(Some([browser; 16]));
+    let mut noise: Vec<_> = (0..30).map(|n| enter(&throttle, by(&format!("rotated{n}"), 7), NOW)).collect();
+    let first = place(&mut noise[0]);
+    assert!(noise[1..].iter_mut().all(|waiting| poll(waiting).is_pending()), "one at a time");
+    let mut fresh = enter(&throttle, by("alice", 8), NOW);
+    assert!(poll(&mut fresh).is_pending());
+    let begun = tokio::time::Instant::now();
+    first.wrong(NOW);
+    let second = tokio::select! {
+        Entered::Place(place) = &mut noise[1] => place,
+        Entered::Place(_) = &mut fresh => panic!("the second of that browser came first"),
+    };
+    assert!(begun.elapsed() >= TURN, "four a second");
+    second.wrong(NOW);
+    let Entered::Place(fresh) = fresh.await else { panic!("it has its turn") };
+    assert!(begun.elapsed() >= TURN * 2, "before the rest of that browser's");
+    fresh.right();
+    drop(noise);
+    // Another network is not held up, nor a known browser here.
+    place(&mut try_at(&throttle, "bob", [203, 0, 113, 5], NOW)).right();
+    place(&mut enter(&throttle, attempt("attacked", HERE).known(Some(known(1))), NOW)).right();
+}
+
+#[tokio::test]
+async fn accounts_with_fewer_failures_go_first() {
+    let throttle = throttle();
+    make_noise(&throttle);
+    let mistyped = place(&mut try_at(&throttle, "mistyped", [203, 0, 113, 5], NOW));
+    mistyped.wrong(NOW);
+    let busy = place(&mut try_as(&throttle, "busy"));
+    let (mut second, mut first) = (try_as(&throttle, "mistyped"), try_as(&throttle, "alice"));
+    assert!(poll(&mut second).is_pending() && poll(&mut first).is_pending());
+    drop(busy);
+    let entered = tokio::select! {
+        entered = &mut first => entered,
+        _ = &mut second => panic!("it failed before"),
+    };
+    assert!(matches!(entered, Entered::Place(_)));
+}
+
+#[tokio::test]
+async fn what_is_no_login_waits_for_its_network() {
+    let throttle = throttle();
+    make_noise(&throttle);
+    let nobody = Attempt::new(None, HERE.into());
+    assert_eq!(refused(&mut enter(&throttle, nobody, NOW)), Duration::from_secs(1));
+    assert_eq!(throttle.held(&attempt("alice", HERE), NOW, FREE), None);
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use model::Timestamp;
 use model::audit::AuditKind;
+use model::audit::chain::Chain;
 
 use super::Target;
 
@@ -25,6 +26,9 @@ pub enum AuditCommand {
         kind: Vec<String>,
         #[arg(long, value_enum, default_value = "jsonl")]
         format: AuditFormat,
+        /// Chain to export: main, or refusals (refusals of unauthenticated requests)
+        #[arg(long, value_parser = chain, default_value = "main")]
+        chain: Chain,
         /// File to create [default: standard output]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -44,11 +48,17 @@ pub enum AuditCommand {
         /// File with checkpoints kept elsewhere: printed by `audit checkpoint`, or published
         #[arg(long, value_name = "FILE", visible_alias = "checkpoint")]
         against: Option<PathBuf>,
+        /// Chain to verify [default: both]
+        #[arg(long, value_parser = chain)]
+        chain: Option<Chain>,
     },
     /// Print the newest signed checkpoint. Keep it where operators cannot change it
     Checkpoint {
         #[command(flatten)]
         target: Target,
+        /// Chain of the checkpoint
+        #[arg(long, value_parser = chain, default_value = "main")]
+        chain: Chain,
     },
     /// Sign checkpoints with a new key (old checkpoints stay valid)
     RenewKey {
@@ -69,6 +79,9 @@ pub enum AuditFormat {
 /// Which events are listed.
 #[derive(Args)]
 pub struct AuditFilter {
+    /// Chain to list: main, or refusals (refusals of unauthenticated requests)
+    #[arg(long, value_parser = chain, default_value = "main")]
+    pub chain: Chain,
     /// At or after this time, for example 2026-11-21 or 2026-11-21T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<Timestamp>,
@@ -93,6 +106,10 @@ pub struct AuditFilter {
 
 fn kind(text: &str) -> Result<AuditKind, serde_json::Error> {
     serde_json::from_value(text.into())
+}
+
+fn chain(text: &str) -> Result<Chain, &'static str> {
+    Chain::parse(text).ok_or("use main or refusals")
 }
 
 fn time(text: &str) -> Result<Timestamp, &'static str> {

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use flows::World as _;
 use flows::audit::{Book, Export, Format, Span, Verdict};
+use model::audit::chain::Chain;
 use model::audit::verify::Unattested;
 use model::{Moment, Timestamp};
 use serde_json::{Value, json};
@@ -28,22 +29,24 @@ const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> Result<()> {
     let mut dice = SystemDice;
     match command {
-        AuditCommand::Export { target, since, until, kind, format, out } => {
+        AuditCommand::Export { target, since, until, kind, format, chain, out } => {
             let span = Span { since: since.unwrap_or(Timestamp(0)), until: until.unwrap_or(Timestamp(i64::MAX)) };
             let format = match format {
                 AuditFormat::Jsonl => Format::Jsonl,
                 AuditFormat::Csv => Format::Csv,
             };
-            export(&target, Export::new(span, kind, format), out.as_deref(), environment).await
+            export((&target, chain), Export::new(span, kind, format), out.as_deref(), environment).await
         }
         AuditCommand::List { target, filter } => list::run(&target, filter, environment).await,
-        AuditCommand::Verify { target, against } => verify(&target, against.as_deref(), environment).await,
-        AuditCommand::Checkpoint { target } => {
+        AuditCommand::Verify { target, against, chain } => {
+            verify((&target, chain), against.as_deref(), environment).await
+        }
+        AuditCommand::Checkpoint { target, chain } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let book = office.book(&desk.master);
+            let book = office.book_of(chain, &desk.master).await?;
             book.seal(&mut moment!(dice)).await.context("database error")?;
-            let checkpoint = book.checkpoint().await?.context("the audit is empty")?;
+            let checkpoint = book.checkpoint().await?.context("the chain is empty")?;
             let json = json!({ "checkpoint": checkpoint, "keys": book.keys().await? });
             print(&target.output, &json, &checkpoint)?;
             desk.database.close().await;
@@ -62,27 +65,48 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
     }
 }
 
-async fn verify(target: &Target, against: Option<&Path>, environment: Environment<'_>) -> Result<()> {
+async fn verify(
+    (target, chain): (&Target, Option<Chain>),
+    against: Option<&Path>,
+    environment: Environment<'_>,
+) -> Result<()> {
     let elsewhere = against.map(read_checkpoints).transpose()?.unwrap_or_default();
     let desk = Desk::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
-    let book = office.book(&desk.master);
-    let progress = Progress::new();
-    let verdict = book
-        .verify(&elsewhere, |seals, events| {
-            progress.tell(format_args!("{seals} seals, {events} events"));
-        })
-        .await;
-    progress.done();
-    let verdict = granted(verdict)?;
-    print(&target.output, &as_json(&verdict), &as_text(&name, &verdict))?;
+    let mut verdicts = Vec::new();
+    for chain in chain.map_or(Chain::ALL.to_vec(), |chain| vec![chain]) {
+        let book = office.book_of(chain, &desk.master).await?;
+        let progress = Progress::new();
+        let verdict = book
+            .verify(&elsewhere, |seals, events| {
+                progress.tell(format_args!("{seals} seals, {events} events"));
+            })
+            .await;
+        progress.done();
+        verdicts.push((chain, granted(verdict)?));
+    }
+    let texts: Vec<String> = verdicts.iter().map(|(chain, verdict)| as_text(&name, *chain, verdict)).collect();
+    print(&target.output, &all_as_json(&verdicts), &texts.join("\n"))?;
     desk.database.close().await;
-    let findings = verdict.findings.len() + verdict.more;
+    let findings = verdicts.iter().map(|(_, verdict)| verdict.findings.len() + verdict.more).sum();
     match () {
-        () if verdict.is_whole() => Ok(()),
-        () if verdict.is_only_broken() => Err(Broken(findings).into()),
+        () if findings == 0 => Ok(()),
+        () if verdicts.iter().all(|(_, verdict)| verdict.is_whole() || verdict.is_only_broken()) => {
+            Err(Broken(findings).into())
+        }
         () => Err(Tampered(findings).into()),
     }
+}
+
+/// The first chain; where there is another, in a member of its name. `whole` is of all.
+fn all_as_json(verdicts: &[(Chain, Verdict)]) -> Value {
+    let Some(((first, verdict), others)) = verdicts.split_first() else { return Value::Null };
+    let mut json = as_json(*first, verdict);
+    json["whole"] = verdicts.iter().all(|(_, verdict)| verdict.is_whole()).into();
+    for (chain, verdict) in others {
+        json[chain.as_str()] = as_json(*chain, verdict);
+    }
+    json
 }
 
 /// As `audit checkpoint` prints one, with or without `--json`, or as they are published: one a line.
@@ -106,9 +130,10 @@ fn read_checkpoints(path: &Path) -> Result<Vec<String>> {
     Ok(checkpoints)
 }
 
-fn as_json(verdict: &Verdict) -> Value {
+fn as_json(chain: Chain, verdict: &Verdict) -> Value {
     let remembered_since = verdict.remembered_since.map(|(seal, at)| json!({ "seal": seal, "at": at.micros() }));
     json!({
+        "chain": chain.as_str(),
         "whole": verdict.is_whole(),
         "only_broken": verdict.is_only_broken(),
         "seals": verdict.seals,
@@ -125,10 +150,12 @@ fn as_json(verdict: &Verdict) -> Value {
     })
 }
 
-fn as_text(name: &str, verdict: &Verdict) -> String {
+fn as_text(name: &str, chain: Chain, verdict: &Verdict) -> String {
     let Verdict { seals, events, erased, newest, signed, waiting, .. } = verdict;
-    let mut lines =
-        vec![format!("The audit of {name}: {events} events in {seals} seals, signed up to seal {signed} of {newest}.")];
+    let chain = chain.as_str();
+    let mut lines = vec![format!(
+        "Audit of {name}, {chain} chain: {events} events in {seals} seals, signed up to seal {signed} of {newest}."
+    )];
     if *erased > 0 {
         lines.push(format!("{erased} events are about erased users."));
     }
@@ -161,10 +188,15 @@ fn as_text(name: &str, verdict: &Verdict) -> String {
     lines.join("\n")
 }
 
-async fn export(target: &Target, mut export: Export, out: Option<&Path>, environment: Environment<'_>) -> Result<()> {
+async fn export(
+    (target, chain): (&Target, Chain),
+    mut export: Export,
+    out: Option<&Path>,
+    environment: Environment<'_>,
+) -> Result<()> {
     let desk = Desk::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
-    let book = office.book(&desk.master);
+    let book = office.book_of(chain, &desk.master).await?;
     let mut dice = SystemDice;
     book.seal(&mut moment!(dice)).await.context("database error")?;
     match out {

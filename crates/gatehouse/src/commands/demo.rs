@@ -33,7 +33,7 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
     let settings = LogSettings { format: LogFormat::Text, level: LogLevel::Warn };
     let _log = logging::start(settings, environment("RUST_LOG").as_deref())?;
     let watch = Watch::start()?;
-    let listeners = bind(&[demo.listen]).await?;
+    let listeners = bind(&[demo.listen])?;
     let port = listeners[0].local_addr()?.port();
 
     // Removed when it is dropped, after everything is written.

@@ -9,7 +9,7 @@ use flows::{DefaultInstance, House, Site};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::server::{Limits, Security, TrustedProxies, serve};
+use web::server::{Limits, Security, Terms, TrustedProxies, listen, serve};
 use web::traces::Tracer;
 use web::{Doors, Gate};
 
@@ -32,7 +32,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let _log = logging::start(config.log, environment("RUST_LOG").as_deref())?;
     let mut watch = Watch::start()?;
     let reload = signals::reload()?;
-    let listeners = bind(&config.listen).await?;
+    let listeners = bind(&config.listen)?;
     // As bound: with port 0 the operating system chose it.
     let listen = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let figures = config.metrics.as_ref().map(|metrics| bind_aside(metrics.listen)).transpose()?;
@@ -62,14 +62,17 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let delivering = provisions.post.map(|post| tokio::spawn(post.deliver(house.open_outbox())));
     let publishing = config.publishing.map(|publishing| tokio::spawn(publishing.publish(house.open_checkpoints())));
     let (tracer, exporting) = config.traces.map(trace).unzip();
+    let limits = config.connections.limits();
+    let trusted_proxies = config.trusted_proxies.clone();
     let gate = Gate::traced(Arc::clone(&house), config.trusted_proxies, tracer);
+    let terms = Terms { security, limits, trusted_proxies, figures: Arc::clone(&gate.connections) };
     watch.over(&house);
     if let Some(listener) = figures {
         let hosts = config.metrics.map(|metrics| metrics.hosts).unwrap_or_default();
         watch.show(Shown { listeners: vec![listener], gate: Arc::clone(&gate), hosts });
     }
     tracing::info!(version = web::VERSION, ?listen, ?metrics, instances = config.instances.len(), "ready");
-    serve(listeners, Doors::new(Arc::clone(&gate)), security, Limits::default(), watch.stop()).await;
+    serve(listeners, Doors::new(Arc::clone(&gate)), terms, watch.stop()).await;
     close(&house).await;
     watch.hide().await;
     // The last owner of the tracer: its spans end here.
@@ -129,11 +132,10 @@ fn taken(address: SocketAddr) -> String {
     format!("cannot listen on {address}; is another server running?")
 }
 
-pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.with_context(|| taken(*address))?);
+        listeners.push(listen(*address).with_context(|| taken(*address))?);
     }
     Ok(listeners)
 }
@@ -145,7 +147,9 @@ pub(super) async fn answer(
     (listeners, security): (Vec<TcpListener>, Security),
     stop: impl Future<Output = ()>,
 ) {
-    let doors = Doors::new(Gate::new(Arc::clone(house), proxies));
-    serve(listeners, doors, security, Limits::default(), stop).await;
+    let gate = Gate::new(Arc::clone(house), proxies.clone());
+    let figures = Arc::clone(&gate.connections);
+    let terms = Terms { security, limits: Limits::default(), trusted_proxies: proxies, figures };
+    serve(listeners, Doors::new(gate), terms, stop).await;
     close(house).await;
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use flows::World as _;
 use flows::admin::{AdminRefusal, AuditedEvent};
+use model::audit::folding::Folded;
 use serde_json::{Value, json};
 
 use super::SystemWorld;
@@ -72,7 +73,9 @@ fn describe(event: &AuditedEvent) -> String {
             let _infallible = write!(text, "\n  {name:12} {value}");
         }
     }
-    if let Some(detail) = detail(event) {
+    if let Some(folded) = Folded::of(event) {
+        let _infallible = write!(text, "\n  {folded}; the reference may belong to one of them");
+    } else if let Some(detail) = detail(event) {
         describe_detail(&detail, &mut text);
     }
     text.push('\n');

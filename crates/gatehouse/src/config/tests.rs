@@ -272,6 +272,17 @@ fn a_mail_section_that_cannot_work_is_refused_with_its_line() {
 }
 
 #[test]
+fn the_places_for_connections_are_read_and_none_is_no_number_of_them() {
+    let section = |text: &str| with("[master_key]", &format!("{text}\n[master_key]"));
+    let limits = section("[connections]\nmaximum = 100\nper_network = 10").expect("good").connections.limits();
+    assert_eq!((limits.max_connections, limits.connections_per_network, limits.connections_per_site), (100, 10, 1024));
+    assert_eq!(section("").expect("good").connections.limits().max_connections, 4096);
+    for wrong in ["maximum = 0", "per_network = -1", "per_site = \"all\"", "per_adress = 1"] {
+        section(&format!("[connections]\n{wrong}")).expect_err(wrong);
+    }
+}
+
+#[test]
 fn figures_and_traces_are_off_unless_asked_for() {
     let config = parse(SMALL).expect("good");
     assert!(config.metrics.is_none() && config.traces.is_none());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flows::admin::{Finding, check_master_key, examine, instances};
+use flows::health::MIN_FREE_BYTES;
 use flows::rotation::{Seals, examine_seals};
 use flows::{Database, DatabaseUrl, MasterKey, World as _};
 use model::Timestamp;
@@ -69,6 +70,16 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
     let software = &look.software;
     if let Some(theirs) = look.clock {
         clock(theirs, (asked, SystemWorld.now()), report);
+    }
+    if let Some(free) = database.free_bytes().await.filter(|free| *free < MIN_FREE_BYTES) {
+        report.warning(
+            AREA,
+            format!(
+                "the disk has {} MiB free: refusals of unauthenticated requests are counted but not recorded",
+                free >> 20
+            ),
+            "free some space on the database's disk",
+        );
     }
     match look.applied {
         None => {
@@ -179,7 +190,10 @@ fn records(instance: &str, findings: &[Finding], report: &mut Report) {
             "application" => "correct it under /manage/apps or with `gatehouse app replace`; it is disabled until then",
             "settings" => "correct it with `gatehouse instance set`; the most restrictive value applies until then",
             "role" => "correct its permissions under /manage/roles; invalid permissions grant nothing",
-            "signing key" => "the server created another key if needed; remove this one with `gatehouse key replace`",
+            "signing key" => {
+                "configure the master key it is encrypted with as [previous_master_key], or invalidate every token of its \
+                 algorithm with `gatehouse key replace`, then restart; this instance is not served"
+            }
             "root secret" => "restore the database from a backup; this instance is not served",
             _ => "run the newer version that wrote it, or restore it from a backup; it is ignored until then",
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::audit::StoredEvent;
-use model::audit::chain::{Hash, Head, Seal};
+use model::audit::chain::{Chain, Hash, Head, Seal};
 use oauth::jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
 use store::{Batch, Database, Outcome, Store, statement, values};
@@ -429,7 +429,8 @@ fn published_checkpoints_find_a_database_that_was_put_back() {
     assert!(installation.run(&["audit", "verify", "--against", &none]).refused().contains("contains no checkpoint"));
 }
 
-/// The house signed that its database went back: that is told of with an exit code of its own.
+/// The server signed that its database went back: that is told of with an exit code of its own. Of both chains, here of what
+/// strangers were refused.
 #[test]
 fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     let installation = Installation::new();
@@ -442,7 +443,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     let sealed = || {
         look(&url, async |database: Database| {
             let instance = database.instances().await.expect("no fault")[0].id;
-            Store::new(database, instance).audit_head().await.expect("no fault").number
+            Store::new(database, instance).with_chain(Chain::Refusals).audit_head().await.expect("no fault").number
         })
     };
     let seal_one_more = |server: &Server| {
@@ -452,7 +453,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     };
     seal_one_more(&server);
     look(&url, async |database: Database| {
-        let tables = ["audit_seals", "audit_checkpoints", "audit_memory"];
+        let tables = ["refusal_seals", "refusal_checkpoints", "refusal_memory"];
         let copy = tables.map(|table| statement(format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"), vec![]));
         assert_eq!(database.commit(copy.to_vec().into()).await.expect("no fault"), Outcome::Committed);
     });
@@ -460,7 +461,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     // All of one commit: the server sees the chain of an earlier time, with its memory.
     look(&url, async |database: Database| {
         let mut batch = Batch::new();
-        for table in ["audit_seals", "audit_checkpoints", "audit_memory"] {
+        for table in ["refusal_seals", "refusal_checkpoints", "refusal_memory"] {
             batch.push(statement(format!("DELETE FROM {table}"), vec![]));
             batch.push(statement(format!("INSERT INTO {table} SELECT * FROM kept_{table}"), vec![]));
         }
@@ -472,8 +473,9 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     let ran = installation.run(&["audit", "verify", "--json"]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
     let verdict: Value = serde_json::from_str(&ran.stdout).expect("JSON");
-    assert_eq!((&verdict["whole"], &verdict["only_broken"]), (&json!(false), &json!(true)));
-    assert_eq!(verdict["findings"][0]["cause"], "chain-went-back");
+    assert_eq!((&verdict["whole"], &verdict["refusals"]["only_broken"]), (&json!(false), &json!(true)));
+    assert_eq!(verdict["refusals"]["findings"][0]["cause"], "chain-went-back");
+    installation.run(&["audit", "verify", "--chain", "main"]).done();
     let said = installation.run(&["audit", "verify"]);
     assert!(
         said.stdout.contains("gone back to an earlier state") && said.stderr.contains("recorded break"),
@@ -482,7 +484,9 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
 
     // A stranger is told of it too.
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/audit/verify.py");
-    installation.run(&["audit", "export", "--out", &backup]).done();
+    installation.run(&["audit", "export", "--chain", "refusals", "--out", &backup]).done();
+    let listed = installation.json(&["audit", "list", "--chain", "refusals", "--refused"]);
+    assert!(listed.as_array().expect("a list").iter().all(|event| event["reason"] == "no_credential"), "{listed}");
     let ran = run(Command::new("python3").arg(&script).arg(&backup), "");
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(ran.stdout.contains("chain-went-back"), "{ran:?}");

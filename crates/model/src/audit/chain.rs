@@ -4,10 +4,58 @@
 use std::fmt::{self, Write as _};
 
 use oauth::secret::sha256;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AuditKind, Break, Calls, StoredEvent, hexadecimal};
 use crate::{InstanceId, Timestamp};
+
+// Each with seals, checkpoints and memory of its own.
+/// A chain of the audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Chain {
+    /// Everything that was done, and refusals of authenticated users and applications.
+    #[default]
+    Main,
+    // Anybody can cause any number of them, so they are bounded.
+    /// Refusals of unauthenticated requests, limited by age and size.
+    Refusals,
+}
+
+impl Chain {
+    pub const ALL: [Self; 2] = [Self::Main, Self::Refusals];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Refusals => "refusals",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|chain| chain.as_str() == text)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_main(&self) -> bool {
+        *self == Self::Main
+    }
+}
+
+/// One chain of one instance. What is hashed or signed names both, so that nothing of one chain passes for another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainId {
+    pub instance: InstanceId,
+    pub chain: Chain,
+}
+
+impl From<InstanceId> for ChainId {
+    /// The main chain.
+    fn from(instance: InstanceId) -> Self {
+        Self { instance, chain: Chain::Main }
+    }
+}
 
 /// SHA-256, in hexadecimal where it is written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,10 +173,16 @@ impl fmt::Display for Entry<'_> {
     }
 }
 
-/// What is hashed of a seal: a line each, every line ended by a line feed.
-pub fn seal_hash(instance: InstanceId, head: (i64, Timestamp), previous: &str, (count, contents): (i64, Hash)) -> Hash {
+/// What is hashed of a seal: a line each, every line ended by a line feed. The main chain has no name in it: it was the only
+/// one.
+pub fn seal_hash(of: ChainId, head: (i64, Timestamp), previous: &str, (count, contents): (i64, Hash)) -> Hash {
     let (number, at) = (head.0, head.1.micros());
-    Hash::of(format!("gatehouse-seal-1\n{instance}\n{number}\n{at}\n{previous}\n{count}\n{contents}\n").as_bytes())
+    let ChainId { instance, chain } = of;
+    let form = match chain {
+        Chain::Main => "gatehouse-seal-1",
+        Chain::Refusals => "gatehouse-seal-1 refusals",
+    };
+    Hash::of(format!("{form}\n{instance}\n{number}\n{at}\n{previous}\n{count}\n{contents}\n").as_bytes())
 }
 
 impl Seal {
@@ -137,7 +191,7 @@ impl Seal {
     ///
     /// `people` are those that the digests name.
     pub fn new(
-        instance: InstanceId,
+        of: impl Into<ChainId>,
         head: &Head,
         now: Timestamp,
         mut events: Vec<(StoredEvent, Option<Hash>)>,
@@ -158,12 +212,12 @@ impl Seal {
             lines.push_str(&line);
             lines.push('\n');
         }
-        let hash = seal_hash(instance, (number, at), &previous, (count, Hash::of(contents.as_bytes())));
+        let hash = seal_hash(of.into(), (number, at), &previous, (count, Hash::of(contents.as_bytes())));
         Self { number, at, first_at, last_at, count, previous, hash: hash.to_string(), contents, events: lines, people }
     }
 
     /// Seals calls behind the head, as they stand.
-    pub fn of_calls(instance: InstanceId, head: &Head, now: Timestamp, calls: &Calls) -> Self {
+    pub fn of_calls(of: impl Into<ChainId>, head: &Head, now: Timestamp, calls: &Calls) -> Self {
         let (number, at, previous) = (head.number + 1, now.max(head.at), head.hash.to_string());
         let kind = AuditKind::ApiCall.as_str();
         let (mut contents, mut count) = (String::with_capacity(calls.bytes()), 0);
@@ -175,15 +229,15 @@ impl Seal {
             (first_at, last_at) = (first_at.min(at), last_at.max(at));
             count += 1;
         }
-        let hash = seal_hash(instance, (number, at), &previous, (count, Hash::of(contents.as_bytes())));
+        let hash = seal_hash(of.into(), (number, at), &previous, (count, Hash::of(contents.as_bytes())));
         let (hash, events, people) = (hash.to_string(), calls.lines().to_owned(), String::new());
         Self { number, at, first_at, last_at, count, previous, hash, contents, events, people }
     }
 
     /// The hash that what is kept has, whatever stands in `hash`.
-    pub fn actual_hash(&self, instance: InstanceId) -> Hash {
+    pub fn actual_hash(&self, of: impl Into<ChainId>) -> Hash {
         let contents = Hash::of(self.contents.as_bytes());
-        seal_hash(instance, (self.number, self.at), &self.previous, (self.count, contents))
+        seal_hash(of.into(), (self.number, self.at), &self.previous, (self.count, contents))
     }
 
     pub fn bytes(&self) -> i64 {
@@ -220,6 +274,9 @@ impl Link {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub instance: String,
+    /// Absent: the main chain.
+    #[serde(default, skip_serializing_if = "Chain::is_main")]
+    pub chain: Chain,
     pub seal: i64,
     pub hash: Hash,
     /// Seconds, RFC 7519 §4.1.6.
@@ -287,5 +344,9 @@ mod tests {
         assert_eq!(seal.hash, Hash::of(said.as_bytes()).to_string());
         assert_eq!(seal.actual_hash(instance).to_string(), seal.hash);
         assert_ne!(seal.actual_hash(InstanceId(Uuid::from_u128(2))).to_string(), seal.hash, "bound to its instance");
+
+        let refusals = ChainId { instance, chain: Chain::Refusals };
+        let said = said.replacen("gatehouse-seal-1", "gatehouse-seal-1 refusals", 1);
+        assert_eq!(seal.actual_hash(refusals), Hash::of(said.as_bytes()), "bound to its chain");
     }
 }

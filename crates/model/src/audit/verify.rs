@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Entry, Hash, Head, Link, Seal};
+use super::chain::{ChainId, Entry, Hash, Head, Link, Seal};
 pub use super::finding::{Finding, Named};
 use super::{Break, BreakCause, Doubt, Memory, Remembered, StoredEvent};
-use crate::{InstanceId, Timestamp};
+use crate::Timestamp;
 
 /// What a checkpoint that was checked says of a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Unattested {
 
 /// Follows the chain from its oldest seal to its newest, one seal at a time.
 pub struct Verifier {
-    instance: InstanceId,
+    of: ChainId,
     /// The seal before: its number, its hash as kept and as it is, its time.
     last: Option<(Head, String)>,
     /// The number of the newest seal that a signature covers.
@@ -77,9 +77,9 @@ pub struct Verifier {
 const LONGEST_UNSIGNED: std::time::Duration = std::time::Duration::from_mins(10);
 
 impl Verifier {
-    pub fn new(instance: InstanceId) -> Self {
+    pub fn new(of: impl Into<ChainId>) -> Self {
         Self {
-            instance,
+            of: of.into(),
             last: None,
             signed: 0,
             unsigned_since: None,
@@ -112,7 +112,7 @@ impl Verifier {
 
     /// The next seal, with the checkpoints of the numbers from the one before it to its own.
     pub fn seal(&mut self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<Finding>) {
-        let actual = seal.actual_hash(self.instance);
+        let actual = seal.actual_hash(self.of);
         if actual.to_string() != seal.hash {
             found.push(Finding::SealEdited { seal: seal.number });
         }

@@ -16,6 +16,15 @@ pub(super) struct LetterWords {
     pub(super) service_token_issued: &'static str,
     /// Of a login, an `ApplicationUri`, and a line that shows the token.
     pub(super) service_token_issued_text: fn(&str, &str, &str) -> String,
+    pub(super) known_browser: &'static str,
+    /// Of a login and a link that works for an hour.
+    pub(super) known_browser_text: fn(&str, &str) -> String,
+    pub(super) password_attacked: &'static str,
+    /// Of a login.
+    pub(super) password_attacked_text: fn(&str) -> String,
+    pub(super) second_step_attacked: &'static str,
+    /// Of a login and the address where a new password is asked for.
+    pub(super) second_step_attacked_text: fn(&str, &str) -> String,
 }
 
 pub(super) const fn of(language: Language) -> &'static LetterWords {
@@ -47,6 +56,24 @@ pub(super) const ENGLISH: LetterWords = LetterWords {
             "your login {login} issued a service token for the application {uri}:\n\n    {token}\n\nIf you did not do this, revoke it in the instance manager under \"Reference tokens\" and change your password at once."
         )
     },
+    known_browser: "Sign in with a new browser",
+    known_browser_text: |login, link| {
+        format!(
+            "someone is trying to guess the password of your login {login}. Sign-in with new browsers is therefore blocked at the moment. To sign in with a new browser, open this link in it. It works once and is valid for one hour:\n\n{link}\n\nYou still need your password to sign in. If you did not ask for this, ignore this message."
+        )
+    },
+    password_attacked: "Someone is trying to guess your password",
+    password_attacked_text: |login| {
+        format!(
+            "there were too many failed sign-ins for your login {login}. Sign-in with new browsers is blocked for a while. Browsers you have used before still work.\n\nTo sign in with a new browser, use a passkey or request a link on the sign-in page. If your password is short or you use it elsewhere, change it in your profile."
+        )
+    },
+    second_step_attacked: "Someone knows your password",
+    second_step_attacked_text: |login, link| {
+        format!(
+            "someone entered the correct password of your login {login} and then many wrong codes. They were not signed in, because of two-step sign-in.\n\nChoose a new password now:\n\n{link}\n\nIf you entered the codes yourself, check that the clock of your phone is correct."
+        )
+    },
 };
 
 const GERMAN: LetterWords = LetterWords {
@@ -70,6 +97,24 @@ const GERMAN: LetterWords = LetterWords {
             "mit Ihrem Anmeldenamen {login} wurde ein Diensttoken für die Anwendung {uri} ausgestellt:\n\n    {token}\n\nWenn Sie das nicht waren, widerrufen Sie es in der Instanzverwaltung unter „Reference tokens“ und ändern Sie sofort Ihr Passwort."
         )
     },
+    known_browser: "Mit einem neuen Browser anmelden",
+    known_browser_text: |login, link| {
+        format!(
+            "jemand versucht, das Passwort Ihres Anmeldenamens {login} zu erraten. Deshalb ist die Anmeldung mit neuen Browsern zurzeit gesperrt. Um sich mit einem neuen Browser anzumelden, öffnen Sie darin diesen Link. Er kann einmal verwendet werden und gilt eine Stunde:\n\n{link}\n\nZum Anmelden brauchen Sie weiterhin Ihr Passwort. Wenn Sie das nicht angefordert haben, ignorieren Sie diese Nachricht."
+        )
+    },
+    password_attacked: "Jemand versucht, Ihr Passwort zu erraten",
+    password_attacked_text: |login| {
+        format!(
+            "für Ihren Anmeldenamen {login} gab es zu viele fehlgeschlagene Anmeldungen. Die Anmeldung mit neuen Browsern ist vorübergehend gesperrt. Bereits verwendete Browser funktionieren weiterhin.\n\nUm sich mit einem neuen Browser anzumelden, verwenden Sie einen Passkey oder fordern Sie auf der Anmeldeseite einen Link an. Wenn Ihr Passwort kurz ist oder Sie es auch anderswo verwenden, ändern Sie es in Ihrem Profil."
+        )
+    },
+    second_step_attacked: "Jemand kennt Ihr Passwort",
+    second_step_attacked_text: |login, link| {
+        format!(
+            "jemand hat das richtige Passwort Ihres Anmeldenamens {login} und danach viele falsche Codes eingegeben. Dank der Anmeldung in zwei Schritten wurde die Person nicht angemeldet.\n\nWählen Sie jetzt ein neues Passwort:\n\n{link}\n\nWenn Sie die Codes selbst eingegeben haben, prüfen Sie, ob die Uhr Ihres Telefons richtig geht."
+        )
+    },
 };
 
 const BULGARIAN: LetterWords = LetterWords {
@@ -91,6 +136,24 @@ const BULGARIAN: LetterWords = LetterWords {
     service_token_issued_text: |login, uri, token| {
         format!(
             "с потребителското ви име {login} е издаден служебен токен за приложението {uri}:\n\n    {token}\n\nАко не сте били вие, анулирайте го в управлението на инстанцията, в „Reference tokens“, и веднага сменете паролата си."
+        )
+    },
+    known_browser: "Вход с нов браузър",
+    known_browser_text: |login, link| {
+        format!(
+            "някой се опитва да познае паролата за потребителското ви име {login}. Затова входът с нови браузъри в момента е блокиран. За да влезете с нов браузър, отворете в него тази връзка. Тя може да се използва веднъж и важи един час:\n\n{link}\n\nЗа вход все още е нужна паролата ви. Ако не сте поискали това, не обръщайте внимание на това съобщение."
+        )
+    },
+    password_attacked: "Някой се опитва да познае паролата ви",
+    password_attacked_text: |login| {
+        format!(
+            "за потребителското ви име {login} имаше твърде много неуспешни опити за вход. Входът с нови браузъри е временно блокиран. Браузърите, които вече сте използвали, продължават да работят.\n\nЗа да влезете с нов браузър, използвайте ключ за достъп или поискайте връзка от страницата за вход. Ако паролата ви е кратка или я използвате и другаде, сменете я в профила си."
+        )
+    },
+    second_step_attacked: "Някой знае паролата ви",
+    second_step_attacked_text: |login, link| {
+        format!(
+            "някой въведе вярната парола за потребителското ви име {login} и след това много грешни кодове. Благодарение на входа в две стъпки не е успял да влезе.\n\nИзберете нова парола сега:\n\n{link}\n\nАко вие сте въвели кодовете, проверете дали часовникът на телефона ви е верен."
         )
     },
 };

@@ -1,7 +1,10 @@
 //! Events on their way into the chain: rows that were committed with a change, and blocks of lines that tell of none.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use model::audit::chain::{Chain, ChainId};
+use model::audit::folding::may_hold;
 use model::audit::{RequestId, StoredEvent};
 use model::{InstanceId, Timestamp};
 use uuid::Uuid;
@@ -67,17 +70,24 @@ impl Store {
         .expect(1)
     }
 
-    /// Events that tell of no change, one JSON object a line; the id begins with the time of writing.
+    /// Events that tell of no change, one JSON object a line; the id begins with the time of writing. Does nothing where the
+    /// block waits already or is in a seal: who got no answer may try again.
     pub fn insert_audit_block(&self, block: WaitingBlock, last_at: Timestamp) -> Statement {
+        let holds = format!("%{}.0 %", block.id);
         self.bound(
-            "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) VALUES ($1, $2, $3, $4, $5, $6)",
-            values![block.id, block.first_at.micros(), last_at.micros(), block.lines, block.code],
+            "INSERT INTO audit_blocks (instance, id, first_at, last_at, events, code) \
+             SELECT i.id, $2, $3, $4, $5, $6 FROM instances i WHERE i.id = $1 AND NOT EXISTS \
+             (SELECT 1 FROM audit_seals s WHERE s.instance = $1 AND s.last_id >= $2 AND s.first_id <= $2 \
+             AND s.contents LIKE $7) ON CONFLICT DO NOTHING",
+            values![block.id, block.first_at.micros(), last_at.micros(), block.lines, block.code, holds],
         )
-        .expect(1)
     }
 
-    /// The oldest rows that wait for their seal, each with its code.
+    /// The oldest rows that wait for their seal, each with its code. They tell of changes: a refusal of a stranger is none.
     pub async fn unsealed_events(&self, limit: u32) -> Result<Vec<(StoredEvent, Option<String>)>, Fault> {
+        if self.chain() != Chain::Main {
+            return Ok(Vec::new());
+        }
         let sql = select_events!("WHERE instance = $1 ORDER BY id LIMIT $2");
         self.rows(sql, values![limit]).await?.iter().map(|row| Ok((read(row)?, row.opt_text(17)?))).collect()
     }
@@ -118,17 +128,37 @@ impl Store {
         Ok(events)
     }
 
-    /// Every event, oldest first; without what identifies a person where it is sealed.
+    /// Events that wait and may be the record of refusals with that of a request among them.
+    pub async fn waiting_folds(&self, request: RequestId) -> Result<Vec<StoredEvent>, Fault> {
+        let (from, until) = around(request);
+        let mut events = self.waiting_between(from, until).await?;
+        events.retain(|event| may_hold(event, request));
+        Ok(events)
+    }
+
+    /// Every event of the chain, oldest first; without what identifies a person where it is sealed.
     pub async fn audit_trail(&self) -> Result<Vec<StoredEvent>, Fault> {
+        // Those that wait first: an event that is sealed in between is found twice rather than never, and told once.
         let mut events = self.waiting_between(Timestamp(0), Timestamp(i64::MAX)).await?;
-        let mut after = 0;
+        let waiting: HashSet<String> = events.iter().map(|event| event.id.clone()).collect();
+        let (mut sealed, mut after) = (HashSet::new(), 0);
         loop {
             let seals = self.seals_after(after, 64).await?;
             let Some(last) = seals.last() else { break };
             after = last.number;
             let lines = seals.iter().flat_map(|seal| seal.events.lines());
-            events.extend(lines.filter_map(|line| StoredEvent::parse(line).map(|(event, _)| event)));
+            for (event, _) in lines.filter_map(StoredEvent::parse) {
+                if waiting.contains(&event.id) {
+                    sealed.insert(event.id.clone());
+                }
+                events.push(event);
+            }
         }
+        let mut number = 0;
+        events.retain(|event| {
+            number += 1;
+            number > waiting.len() || !sealed.contains(&event.id)
+        });
         events.sort_by_key(|event| event.at);
         Ok(events)
     }
@@ -139,8 +169,10 @@ impl Store {
         let blocks = "SELECT id, first_at, events FROM audit_blocks \
                       WHERE instance = $1 AND id >= $2 AND id < $3 ORDER BY id";
         let bounds = || values![least_id(from), least_id(until)];
-        let mut events: Vec<StoredEvent> =
-            self.rows(rows, bounds()).await?.iter().map(read).collect::<Result<_, Fault>>()?;
+        let mut events: Vec<StoredEvent> = match self.chain() {
+            Chain::Main => self.rows(rows, bounds()).await?.iter().map(read).collect::<Result<_, Fault>>()?,
+            Chain::Refusals => Vec::new(),
+        };
         for block in self.rows(blocks, bounds()).await? {
             events.extend(lines_of(&block.text(0)?, block.time(1)?, &block.text(2)?));
         }
@@ -172,12 +204,17 @@ pub(super) fn around(request: RequestId) -> (Timestamp, Timestamp) {
 }
 
 impl Database {
-    /// Instances with events that wait for their seal. A look at the oldest: what waits behind very many others is seen
-    /// once those are sealed.
-    pub async fn instances_with_unsealed_events(&self) -> Result<Vec<InstanceId>, Fault> {
-        let sql = "SELECT instance FROM (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \
-                   UNION SELECT instance FROM audit_blocks";
-        Ok(self.query(sql, vec![]).await?.iter().filter_map(|row| row.uuid(0).ok().map(InstanceId)).collect())
+    /// Chains with events that wait for their seal. A look at the oldest: what waits behind very many others is seen once
+    /// those are sealed.
+    pub async fn chains_with_unsealed_events(&self) -> Result<Vec<ChainId>, Fault> {
+        let sql = "SELECT instance, 'main' FROM \
+                   (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \
+                   UNION SELECT instance, 'main' FROM audit_blocks UNION SELECT instance, 'refusals' FROM refusal_blocks";
+        let read = |row: &Row| {
+            let instance = InstanceId(row.uuid(0).ok()?);
+            Some(ChainId { instance, chain: Chain::parse(&row.text(1).ok()?)? })
+        };
+        Ok(self.query(sql, vec![]).await?.iter().filter_map(read).collect())
     }
 }
 

@@ -68,7 +68,26 @@ macro_rules! mark {
     };
 }
 
+/// Holds where the row `$number` of the feed is there with its id.
+macro_rules! change_is_there {
+    ($number:literal, $id:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM changes c WHERE c.instance = $1 AND c.number = ",
+            $number,
+            " AND COALESCE(c.id, CAST(c.at AS TEXT) || ' ' || c.kind || ' ' || c.subject) = ",
+            $id,
+            ")"
+        )
+    };
+}
+pub(super) use change_is_there;
+
 impl Mark {
+    /// Number and id: by these two the row is known.
+    pub(super) fn key(&self) -> (i64, &str) {
+        (self.number, &self.id)
+    }
+
     fn read(row: &Row, column: usize) -> Result<Self, Fault> {
         Ok(Self { number: row.int(column)?, at: row.time(column + 1)?, id: row.text(column + 2)? })
     }
@@ -115,15 +134,15 @@ impl Store {
         self.row(sql, vec![]).await?.map(|row| Mark::read(&row, 0)).transpose()
     }
 
-    /// The rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
+    /// The first rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
     /// version does not know concerns memory that this version does not have.
-    pub async fn changes_after(&self, last: &Mark) -> Result<Option<Vec<(Mark, Option<Change>)>>, Fault> {
+    pub async fn changes_after(&self, last: &Mark, limit: u32) -> Result<Option<Vec<(Mark, Option<Change>)>>, Fault> {
         let sql = concat!(
             "SELECT ",
             mark!(),
-            ", c.kind, c.subject FROM changes c WHERE c.instance = $1 AND c.number >= $2 ORDER BY c.number"
+            ", c.kind, c.subject FROM changes c WHERE c.instance = $1 AND c.number >= $2 ORDER BY c.number LIMIT $3"
         );
-        let rows = self.rows(sql, values![last.number]).await?;
+        let rows = self.rows(sql, values![last.number, i64::from(limit) + 1]).await?;
         let Some((first, news)) = rows.split_first() else { return Ok(None) };
         if Mark::read(first, 0)? != *last {
             return Ok(None);
@@ -134,6 +153,13 @@ impl Store {
             Ok((Mark::read(row, 0)?, change.map(|(kind, subject)| Change { kind, subject })))
         };
         news.iter().map(read).collect::<Result<_, Fault>>().map(Some)
+    }
+
+    /// Whether the row is there.
+    pub async fn has_change(&self, mark: &Mark) -> Result<bool, Fault> {
+        let sql = concat!("SELECT 1 FROM instances i WHERE i.id = $1 AND ", change_is_there!("$2", "$3"));
+        let (number, id) = mark.key();
+        Ok(self.row(sql, values![number, id]).await?.is_some())
     }
 
     /// Whether a row that is not there was swept, as older versions sweep the newest row too, and as who was away for more

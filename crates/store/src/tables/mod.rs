@@ -8,6 +8,7 @@ mod bounds;
 mod changes;
 mod consents;
 mod email_changes;
+mod guesses;
 mod identity_sessions;
 mod instances;
 mod keys;
@@ -57,7 +58,10 @@ pub const LISTS: [&str; 10] = [
     seals::SEALS_BEFORE,
 ];
 
+use std::borrow::Cow;
+
 use model::Timestamp;
+use model::audit::chain::Chain;
 use oauth::scope::Scope;
 use oauth::secret::Digest;
 use uuid::Uuid;
@@ -130,11 +134,27 @@ impl Store {
 
     /// A statement whose `$1` is this instance.
     fn bound(&self, sql: &'static str, params: Vec<Value>) -> Statement {
-        statement(sql, self.with_instance(params))
+        statement(self.of_chain(sql), self.with_instance(params))
     }
 
     async fn rows(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
-        self.query(sql, self.with_instance(params)).await
+        self.query(self.of_chain(sql), self.with_instance(params)).await
+    }
+
+    /// Each chain of the audit has tables of its own, which are alike.
+    fn of_chain(&self, sql: &'static str) -> Cow<'static, str> {
+        const TABLES: [(&str, &str); 4] = [
+            ("audit_seals", "refusal_seals"),
+            ("audit_blocks", "refusal_blocks"),
+            ("audit_checkpoints", "refusal_checkpoints"),
+            ("audit_memory", "refusal_memory"),
+        ];
+        match self.chain() {
+            Chain::Main => sql.into(),
+            Chain::Refusals => {
+                TABLES.iter().fold(sql.to_owned(), |sql, (main, refusals)| sql.replace(main, refusals)).into()
+            }
+        }
     }
 
     async fn row(&self, sql: &'static str, params: Vec<Value>) -> Result<Option<Row>, Fault> {

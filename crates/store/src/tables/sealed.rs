@@ -9,6 +9,7 @@ pub enum SealedColumn {
     SigningKey,
     AuditKey,
     AuditMemory,
+    RefusalMemory,
     AuthenticatorApp,
 }
 
@@ -21,8 +22,14 @@ pub struct SealedRow {
 
 impl SealedColumn {
     /// The root secret comes first: which key it is under says which one an instance seals under.
-    pub const ALL: [Self; 5] =
-        [Self::RootSecret, Self::SigningKey, Self::AuditKey, Self::AuditMemory, Self::AuthenticatorApp];
+    pub const ALL: [Self; 6] = [
+        Self::RootSecret,
+        Self::SigningKey,
+        Self::AuditKey,
+        Self::AuditMemory,
+        Self::RefusalMemory,
+        Self::AuthenticatorApp,
+    ];
 
     /// Table and column.
     pub const fn place(self) -> (&'static str, &'static str) {
@@ -31,6 +38,7 @@ impl SealedColumn {
             Self::SigningKey => ("signing_keys", "private_key"),
             Self::AuditKey => ("audit_keys", "private_key"),
             Self::AuditMemory => ("audit_memory", "secret"),
+            Self::RefusalMemory => ("refusal_memory", "secret"),
             Self::AuthenticatorApp => ("authenticator_apps", "sealed_secret"),
         }
     }
@@ -39,7 +47,7 @@ impl SealedColumn {
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::RootSecret => ("id", "id"),
-            Self::AuditMemory => ("instance", "instance"),
+            Self::AuditMemory | Self::RefusalMemory => ("instance", "instance"),
             Self::SigningKey | Self::AuditKey => ("instance", "kid"),
             Self::AuthenticatorApp => ("instance", "user_id"),
         }

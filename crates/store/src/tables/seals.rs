@@ -1,12 +1,13 @@
 //! The chain of the audit: seals, the keys of the people in them, and the checkpoints that sign them.
 
 use model::audit::RequestId;
-use model::audit::chain::{Entry, Hash, Head, Seal};
+use model::audit::chain::{Entry, Hash, Head, Link, Seal};
 use model::{Timestamp, UserId};
 
 use std::collections::HashSet;
 
 use super::audit::around;
+use super::changes::{Mark, change_is_there};
 use super::{damaged, with_one_for_each};
 use crate::{Fault, Row, Statement, Store, values};
 
@@ -131,14 +132,26 @@ impl Store {
         .expect(1)
     }
 
-    /// Guarded by the version that was read.
-    pub fn update_audit_memory(&self, read: i64, (head, signed): (i64, i64), remembered: Vec<u8>) -> Statement {
-        self.bound(
+    /// Guarded by the version that was read, and by a row of the change feed: a database that went back lacks it.
+    pub fn update_audit_memory(
+        &self,
+        read: i64,
+        (head, signed): (i64, i64),
+        remembered: Vec<u8>,
+        behind: Option<&Mark>,
+    ) -> Statement {
+        const UPDATE: &str = "UPDATE audit_memory SET version = version + 1, head = $3, signed = $4, remembered = $5 \
+                              WHERE instance = $1 AND version = $2";
+        const UPDATE_BEHIND: &str = concat!(
             "UPDATE audit_memory SET version = version + 1, head = $3, signed = $4, remembered = $5 \
-             WHERE instance = $1 AND version = $2",
-            values![read, head, signed, remembered],
-        )
-        .expect(1)
+             WHERE instance = $1 AND version = $2 AND ",
+            change_is_there!("$6", "$7")
+        );
+        let update = match behind.map(Mark::key) {
+            None => self.bound(UPDATE, values![read, head, signed, remembered]),
+            Some((number, id)) => self.bound(UPDATE_BEHIND, values![read, head, signed, remembered, number, id]),
+        };
+        update.expect(1)
     }
 
     /// Guarded by the version that was read.
@@ -150,6 +163,13 @@ impl Store {
     pub async fn audit_secret(&self) -> Result<Option<Vec<u8>>, Fault> {
         let sql = "SELECT secret FROM audit_memory WHERE instance = $1";
         Ok(self.row(sql, vec![]).await?.map(|row| row.bytes(0)).transpose()?)
+    }
+
+    /// Whether a seal has this number and this hash.
+    pub async fn has_seal(&self, link: Link) -> Result<bool, Fault> {
+        let sql = "SELECT hash FROM audit_seals WHERE instance = $1 AND number = $2";
+        let row = self.row(sql, values![link.seal]).await?;
+        Ok(row.map(|row| row.text(0)).transpose()?.and_then(|hash| Hash::parse(&hash)) == Some(link.hash))
     }
 
     /// Of these ids of rows and blocks, those that are in seals already.
@@ -219,6 +239,14 @@ impl Store {
         let sql = select_seals!("last_at >= $2 AND first_at < $3 AND events LIKE $4 ORDER BY number");
         let holds = format!("%\"request\":\"{request}\"%");
         self.rows(sql, values![from.micros(), until.micros(), holds]).await?.iter().map(read).collect()
+    }
+
+    /// Seals with records of several refusals, written when that of a request would be.
+    pub async fn seals_with_folds(&self, request: RequestId) -> Result<Vec<Seal>, Fault> {
+        let (from, until) = around(request);
+        let sql =
+            select_seals!("last_at >= $2 AND first_at < $3 AND events LIKE '%\"folded\":%' ORDER BY number LIMIT 64");
+        self.rows(sql, values![from.micros(), until.micros()]).await?.iter().map(read).collect()
     }
 
     /// The keys of these people; `None` for those that were erased.
@@ -327,6 +355,29 @@ impl Store {
                    AND number < (SELECT MAX(number) FROM audit_seals WHERE instance = $1) ORDER BY number LIMIT $3";
         let rows = self.rows(sql, values![before.micros(), limit]).await?;
         rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?, row.int(2)?, row.int(3)?))).collect()
+    }
+
+    /// The oldest seals that are to go so that what is left takes no more than so many bytes, as [`Self::old_seals`] tells
+    /// them.
+    pub async fn seals_beyond(&self, bytes: i64, limit: u32) -> Result<Vec<(i64, String, i64, i64)>, Fault> {
+        let sql = "SELECT number, hash, events_count, bytes FROM audit_seals WHERE instance = $1 \
+                   AND number < (SELECT MAX(number) FROM audit_seals WHERE instance = $1) ORDER BY number LIMIT $2";
+        let size = "SELECT CAST(COALESCE(SUM(bytes + 512), 0) AS BIGINT) FROM audit_seals WHERE instance = $1";
+        let row = self.row(size, vec![]).await?.ok_or_else(|| damaged("an aggregate has one row"))?;
+        let mut beyond = row.int(0)? - bytes;
+        let mut old = Vec::new();
+        if beyond <= 0 {
+            return Ok(old);
+        }
+        for row in self.rows(sql, values![limit]).await? {
+            if beyond <= 0 {
+                break;
+            }
+            let seal = (row.int(0)?, row.text(1)?, row.int(2)?, row.int(3)?);
+            beyond -= seal.3 + 512;
+            old.push(seal);
+        }
+        Ok(old)
     }
 
     /// Deletes the seals up to a number, and leaves in their place the checkpoint that tells of it. Guarded by how many

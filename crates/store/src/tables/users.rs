@@ -200,6 +200,8 @@ impl Store {
             of_user("DELETE FROM links WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM email_changes WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM new_address_letters WHERE instance = $1 AND user_id = $2"),
+            of_user("DELETE FROM known_networks WHERE instance = $1 AND user_id = $2"),
+            of_user("DELETE FROM attack_letters WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM set_up_links WHERE instance = $1 AND user_id = $2"),
             of_user("DELETE FROM consents WHERE instance = $1 AND user_id = $2"),
             of_user("UPDATE api_sessions SET address = '' WHERE instance = $1 AND user_id = $2"),

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::audit::chain::{Head, Seal};
+use model::audit::chain::{Chain, Hash, Head, Link, Seal};
 use model::audit::{AuditEvent, AuditKind, RequestId, StoredEvent, Visitor};
 use model::link::LinkPurpose;
 use model::two_step::RecoveryCode;
 use model::{InstanceId, Timestamp};
 use oauth::secret::Presented;
-use store::{Batch, MemoryRow, Outcome, Store, WaitingBlock, lines_of};
+use store::{Batch, Change, ChangeKind, MemoryRow, Outcome, Store, WaitingBlock, lines_of};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -22,6 +22,9 @@ on_both! {
     seals_are_found_by_number_time_and_request
     what_is_remembered_is_read_with_the_chain_and_written_once
     what_is_sealed_is_found_by_its_id
+    a_block_is_written_once_however_often_it_is_tried
+    chains_of_an_instance_are_apart
+    the_oldest_seals_go_until_the_others_fit
     old_seals_go_and_a_checkpoint_stays_in_their_place
     a_person_has_one_key_until_it_is_erased
     a_checkpoint_key_is_replaced_by_one_of_two
@@ -85,8 +88,8 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
     assert_eq!(store.commit(batch.into()).await.expect("no fault"), Outcome::Committed);
     let block = WaitingBlock { id: id(999).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
     done(store, store.insert_audit_block(block.clone(), LATER)).await;
-    let waiting = async || store.database().instances_with_unsealed_events().await.expect("no fault");
-    assert_eq!(waiting().await, [*store.instance()]);
+    let waiting = async || store.database().chains_with_unsealed_events().await.expect("no fault");
+    assert_eq!(waiting().await, [store.chain_id()]);
     assert_eq!(store.unsealed_events(10).await.expect("no fault").len(), 10);
     let events = store.unsealed_events(1000).await.expect("no fault");
     assert_eq!(events.len(), 300);
@@ -156,17 +159,51 @@ async fn what_is_remembered_is_read_with_the_chain_and_written_once(place: Place
     assert_eq!(store.audit_secret().await.expect("no fault"), Some(vec![7]));
     assert_eq!(there.audit_secret().await.expect("no fault"), None, "of another instance");
 
-    refused(store, store.update_audit_memory(1, (3, 3), vec![3])).await;
-    refused(there, there.update_audit_memory(0, (3, 3), vec![3])).await;
-    done(store, store.update_audit_memory(0, (3, 3), vec![3])).await;
-    refused(store, store.update_audit_memory(0, (3, 3), vec![4])).await;
+    refused(store, store.update_audit_memory(1, (3, 3), vec![3], None)).await;
+    refused(there, there.update_audit_memory(0, (3, 3), vec![3], None)).await;
+    done(store, store.update_audit_memory(0, (3, 3), vec![3], None)).await;
+    refused(store, store.update_audit_memory(0, (3, 3), vec![4], None)).await;
+    let mut batch = Batch::new();
+    batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, NOW);
+    assert_eq!(store.commit(batch).await.expect("no fault"), Outcome::Committed);
+    let mark = store.newest_change().await.expect("no fault").expect("just announced");
+    assert!(store.has_change(&mark).await.expect("no fault") && !there.has_change(&mark).await.expect("no fault"));
+    done(store, store.update_audit_memory(1, (3, 3), vec![3], Some(&mark))).await;
+    // The database went back behind that change, and another one has its number.
+    let lost = format!("UPDATE changes SET id = 'another' WHERE instance = '{}'", store.instance());
+    done(store, store::statement(lost, vec![])).await;
+    assert!(!store.has_change(&mark).await.expect("no fault"));
+    refused(store, store.update_audit_memory(2, (3, 3), vec![4], Some(&mark))).await;
     let kept = read(9).await;
     assert_eq!((kept.remembered_head, kept.remembered_checkpoint, kept.asked), (hash(2), None, None));
     let row = kept.row.expect("it is kept");
-    assert_eq!((row.version, row.head, row.signed, row.remembered), (1, 3, 3, vec![3]));
-    refused(store, store.delete_audit_memory(0)).await;
-    done(store, store.delete_audit_memory(1)).await;
+    assert_eq!((row.version, row.head, row.signed, row.remembered), (2, 3, 3, vec![3]));
+    refused(store, store.delete_audit_memory(1)).await;
+    done(store, store.delete_audit_memory(2)).await;
     assert!(read(0).await.row.is_none());
+}
+
+async fn a_block_is_written_once_however_often_it_is_tried(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let block = WaitingBlock { id: id(5).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
+    let insert = async || done(store, store.insert_audit_block(block.clone(), LATER)).await;
+    insert().await;
+    insert().await;
+    assert_eq!(store.unsealed_blocks(10).await.expect("no fault"), std::slice::from_ref(&block));
+
+    let events = lines_of(&block.id, NOW, &block.lines).into_iter().map(|event| (event, None)).collect();
+    let seal = Seal::new(*store.instance(), &Head::NONE, NOW, events, String::new());
+    let link = Link { seal: 1, hash: seal.actual_hash(*store.instance()) };
+    assert!(!store.has_seal(link).await.expect("no fault"));
+    let take = [store.insert_seal(seal, Some((&block.id, &block.id))), store.take_unsealed_block(&block.id)];
+    assert_eq!(store.commit(Vec::from(take).into()).await.expect("no fault"), Outcome::Committed);
+    assert!(store.has_seal(link).await.expect("no fault") && !house.there.has_seal(link).await.expect("no fault"));
+    assert!(!store.has_seal(Link { hash: Hash::NONE, ..link }).await.expect("no fault"), "another in its place");
+    insert().await;
+    assert!(store.unsealed_blocks(10).await.expect("no fault").is_empty(), "it is sealed");
+    done(&house.there, house.there.insert_audit_block(block.clone(), LATER)).await;
+    assert_eq!(house.there.unsealed_blocks(10).await.expect("no fault").len(), 1, "of another instance");
 }
 
 async fn what_is_sealed_is_found_by_its_id(place: Place) {
@@ -192,6 +229,43 @@ async fn what_is_sealed_is_found_by_its_id(place: Place) {
     assert!(sealed(store, &ids[4..]).await.is_empty());
     assert!(sealed(store, &[]).await.is_empty());
     assert!(sealed(&house.there, &ids).await.is_empty(), "of another instance");
+}
+
+async fn chains_of_an_instance_are_apart(place: Place) {
+    let house = house(&place).await;
+    let (main, refusals) = (&house.here, house.here.with_chain(Chain::Refusals));
+    chain(main).await;
+    assert_eq!(refusals.audit_head().await.expect("no fault"), Head::NONE);
+    let block = WaitingBlock { id: id(5).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
+    done(&refusals, refusals.insert_audit_block(block.clone(), LATER)).await;
+    assert!(main.unsealed_blocks(10).await.expect("no fault").is_empty());
+    let waiting = main.database().chains_with_unsealed_events().await.expect("no fault");
+    assert_eq!(waiting, [refusals.chain_id()]);
+    assert_ne!(refusals.chain_id(), main.chain_id());
+    assert_eq!(refusals.audit_trail().await.expect("no fault").len(), 1);
+
+    let row = |secret| MemoryRow { secret, version: 0, head: 0, signed: 0, remembered: vec![1] };
+    done(main, main.insert_audit_memory(row(vec![7]))).await;
+    done(&refusals, refusals.insert_audit_memory(row(vec![8]))).await;
+    assert_eq!(main.audit_secret().await.expect("no fault"), Some(vec![7]));
+    assert_eq!(refusals.audit_secret().await.expect("no fault"), Some(vec![8]));
+    done(&refusals, refusals.insert_checkpoint(1, NOW, "theirs")).await;
+    assert!(main.newest_checkpoint().await.expect("no fault").is_none());
+}
+
+async fn the_oldest_seals_go_until_the_others_fit(place: Place) {
+    let house = house(&place).await;
+    let store = house.here.with_chain(Chain::Refusals);
+    let seals = chain(&store).await;
+    let sizes: Vec<i64> = seals.iter().map(|seal| seal.bytes() + 512).collect();
+    let beyond = async |bytes| {
+        let old = store.seals_beyond(bytes, 10).await.expect("no fault");
+        old.iter().map(|(number, ..)| *number).collect::<Vec<_>>()
+    };
+    assert!(beyond(sizes.iter().sum()).await.is_empty(), "they fit");
+    assert_eq!(beyond(sizes[1] + sizes[2]).await, [1]);
+    assert_eq!(beyond(sizes[1]).await, [1, 2]);
+    assert_eq!(beyond(0).await, [1, 2], "never the newest");
 }
 
 async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
@@ -305,14 +379,16 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
 /// A new table with data of users has to be erased with them: this fails until it is on one of the two lists.
 async fn every_table_about_users_is_known_to_erasing(place: Place) {
     /// Touched by `Store::erase_user`.
-    const ERASED: [&str; 14] = [
+    const ERASED: [&str; 16] = [
         "api_sessions",
+        "attack_letters",
         "audit_people",
         "authenticator_apps",
         "authorizations",
         "consents",
         "email_changes",
         "identity_sessions",
+        "known_networks",
         "links",
         "new_address_letters",
         "passkeys",

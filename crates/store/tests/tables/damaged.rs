@@ -112,7 +112,7 @@ async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
     assert_eq!(store.seats_taken().await.expect("no fault").0, 1, "its seat is still taken");
     assert_eq!(store.link(&DIGEST, NOW).await.expect("no fault"), None);
     let newest = store.newest_change().await.expect("no fault").expect("a row that is known by its content");
-    assert_eq!(store.changes_after(&newest).await.expect("no fault"), Some(vec![]));
+    assert_eq!(store.changes_after(&newest, 1000).await.expect("no fault"), Some(vec![]));
 
     let findings = store.findings(100).await.expect("no fault");
     let kinds: Vec<&str> = findings.iter().map(|finding| finding.kind).collect();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::audit::{AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visitor};
 use model::keys::KeyTimes;
 use model::{InstanceSettings, Timestamp};
 use oauth::jose::Algorithm;
@@ -115,7 +115,7 @@ async fn news(store: &Store, mark: &Mark) -> Option<Vec<(i64, ChangeKind, u128)>
         let change = change.expect("a kind of this version");
         (mark.number, change.kind, change.subject.as_u128())
     };
-    let news = store.changes_after(mark).await.expect("no fault");
+    let news = store.changes_after(mark, 1000).await.expect("no fault");
     news.map(|news| news.into_iter().map(told).collect())
 }
 
@@ -250,10 +250,10 @@ async fn a_change_of_a_later_version_is_passed_by_and_not_asked_for_again(place:
     let sql = "INSERT INTO changes (instance, number, kind, subject, at) VALUES ($1, 2, 'weather', 'rain', 7)";
     let later = Batch::new().with(statement(sql, vec![store.instance().0.into()]));
     assert_eq!(store.database().commit(later).await.expect("no fault"), Outcome::Committed);
-    let news = store.changes_after(&mark).await.expect("no fault").expect("it is there");
+    let news = store.changes_after(&mark, 1000).await.expect("no fault").expect("it is there");
     let (passed, change) = news.first().expect("one");
     assert_eq!((passed.number, change), (2, &None));
-    assert!(store.changes_after(passed).await.expect("no fault").expect("it is there").is_empty());
+    assert!(store.changes_after(passed, 1000).await.expect("no fault").expect("it is there").is_empty());
 }
 
 async fn a_reading_anew_is_known_for_as_long_as_its_row(place: Place) {
@@ -281,7 +281,7 @@ async fn audit_events_read_back_oldest_first(place: Place) {
         uuid::Builder::from_unix_timestamp_millis(millis, &[number; 10]).into_uuid()
     };
     let refusal = model::application::ClientRefusal::WrongSecret { method: "client_secret_post", live: 2 };
-    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, &refusal)
+    let mut full = AuditEvent::refused(LATER, AuditKind::TokenRefused, &visitor, (Asker::Authenticated, &refusal))
         .application("my.app")
         .user(user_id(1))
         .token("jti")

@@ -15,6 +15,7 @@ mod authorizations;
 mod bounds;
 mod damaged;
 mod email_changes;
+mod guesses;
 mod house;
 mod legacy_uses;
 mod links;

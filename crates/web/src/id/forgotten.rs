@@ -11,6 +11,7 @@ use crate::render::{self, FormTarget};
 use crate::visit::Visit;
 
 const SIGN_IN: &str = "/id/account/login";
+pub(super) const PATH: &str = "/id/account/forgotten";
 
 pub(super) async fn show(mut visit: Visit, headers: HeaderMap) -> Response {
     page(&mut visit, &headers, (StatusCode::OK, None))
@@ -22,7 +23,7 @@ fn page(visit: &mut Visit, headers: &HeaderMap, (status, notice): (StatusCode, O
             words: visit.words(),
             instance_name: &visit.instance.name,
             sends_mail: visit.instance.sends_mail(),
-            action: "/id/account/forgotten",
+            action: PATH,
             csrf,
             notice,
             sign_in_url: SIGN_IN,

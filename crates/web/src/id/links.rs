@@ -28,8 +28,8 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
 
 async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>, error: Option<&str>) -> Response {
     let (purpose, user) = match visit.instance.link(code, visit.now).await {
-        Ok(Some(found)) => found,
-        Ok(None) => {
+        Ok(Some(found)) if found.0.sets_password() => found,
+        Ok(_) => {
             return match tell_refused(visit, AuditKind::SignIn, &LinkSpent) {
                 Ok(()) => link_spent(visit),
                 Err(fault) => render::fault_page(visit, &fault),
@@ -74,9 +74,11 @@ pub(super) async fn choose_password(mut visit: Visit, headers: HeaderMap, body: 
     let password = Presented::<Password>::new(password);
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
     match instance.choose_password(&mut visit.moment(), &visitor, (&code, &password)).await {
-        Ok(Ok(_)) => {
+        Ok(Ok(user)) => {
+            // The mailbox, or an administrator, vouched for this browser as much as a link for that would.
+            let cookie = visit.know_browser(&headers, &user.login);
             let page = SetUpDone { words: visit.words(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
-            render::page(StatusCode::OK, &page, FormTarget::Ourselves)
+            render::with_cookie(render::page(StatusCode::OK, &page, FormTarget::Ourselves), &cookie)
         }
         Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
         Ok(Err(LinkRefusal::Weak(weakness))) => {

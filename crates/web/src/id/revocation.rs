@@ -79,7 +79,7 @@ pub(super) async fn revoke(mut visit: Visit, headers: HeaderMap, body: Body) -> 
             }
         }
     };
-    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
 pub(super) async fn introspect(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {

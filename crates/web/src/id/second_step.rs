@@ -5,11 +5,12 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::second_step::{SecondStepRefusal, Shown};
+use flows::sign_in::AtBrowser;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
 use super::sign_in::{self, Said, Way, after_wait, seconds, signed_in, way};
-use super::{form_expired, form_is_ours, form_page, malformed};
+use super::{forgotten, form_expired, form_is_ours, form_page, malformed};
 use crate::body;
 use crate::pages::two_step::{CodeField, PasskeyForm, SecondStepPage};
 use crate::render;
@@ -99,6 +100,7 @@ async fn page(
             notice: said.notice,
             other_way: other_way.as_ref().map(|(url, text)| (url.as_str(), *text)),
             begin_anew_url: &begin_anew_url,
+            new_password_url: said.is_spent.then_some(forgotten::PATH),
         };
         render::page_with_script(said.status, &page, way.form_target())
     }))
@@ -159,9 +161,11 @@ async fn take(
     let first_steps = visit.step_cookies(headers);
     let previous = visit.browser(headers).await?;
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let step = (field("csrf"), &*first_steps, shown);
-    let refusal = match instance.take_second_step(&mut visit.moment(), &visitor, step, previous.as_ref()).await? {
-        Ok((browser, cookie)) => return signed_in(visit, way, (&browser, &cookie)).await,
+    let devices = visit.device_cookies(headers);
+    let browser = AtBrowser { form: field("csrf"), devices: &devices, signed_in: previous.as_ref() };
+    let step = (&*first_steps, shown);
+    let refusal = match instance.take_second_step(&mut visit.moment(), &visitor, step, browser).await? {
+        Ok((browser, cookie)) => return signed_in(visit, headers, way, (&browser, &cookie)).await,
         Err(refusal) => refusal,
     };
     let words = &visit.words().two_step;
@@ -172,6 +176,11 @@ async fn take(
         SecondStepRefusal::Throttled(wait) => {
             let notice = (words.wait)(seconds(wait));
             let said = Said { notice: Some(&notice), status: StatusCode::TOO_MANY_REQUESTS, ..Said::default() };
+            return Ok(after_wait(page(visit, headers, (way, asking), said).await?, wait));
+        }
+        SecondStepRefusal::Closed(wait) => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let said = Said { notice: Some(words.closed), is_spent: true, status, ..Said::default() };
             return Ok(after_wait(page(visit, headers, (way, asking), said).await?, wait));
         }
         SecondStepRefusal::NoApp | SecondStepRefusal::WrongCode | SecondStepRefusal::CodeUsed => words.wrong_code,
@@ -206,7 +215,7 @@ pub(super) async fn submit_passkey(
         let shown = (field("csrf"), field("state"), field("answer"));
         let answer = instance.sign_in_by_passkey(&mut visit.moment(), &visitor, shown, previous.as_ref()).await?;
         if let Ok((browser, cookie)) = answer {
-            return signed_in(&mut visit, &way, (&browser, &cookie)).await;
+            return signed_in(&mut visit, &headers, &way, (&browser, &cookie)).await;
         }
         // A notice: login and password are not what is wrong.
         let said = Said { notice: Some(visit.words().two_step.wrong_passkey), ..Said::default() };

@@ -7,7 +7,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::authorize::Target;
-use flows::sign_in::{Browser, SignIn as SignedIn, SignInRefusal};
+use flows::sign_in::{AtBrowser, Browser, SignIn as SignedIn, SignInRefusal};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::authorize::may_continue;
 use model::session::SessionCookie;
@@ -17,10 +17,10 @@ use oauth::params::Params;
 use oauth::secret::Presented;
 
 use super::authorize::{proceed, target};
-use super::{form_expired, form_is_ours, form_page, malformed, second_step};
+use super::{forgotten, form_expired, form_is_ours, form_page, known_browser, malformed, second_step};
 use crate::body;
 use crate::pages::two_step::PasskeyForm;
-use crate::pages::{Account, SignIn};
+use crate::pages::{Account, SignIn, Spent};
 use crate::person::{RETURN, way_back};
 use crate::render::{self, FormTarget};
 use crate::site;
@@ -51,6 +51,8 @@ pub(super) struct Said<'a> {
     pub(super) login: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) notice: Option<&'a str>,
+    /// Whether strangers have spent the login's guesses.
+    pub(super) is_spent: bool,
     pub(super) status: StatusCode,
 }
 
@@ -115,13 +117,16 @@ pub(super) async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said
             error: said.error,
             notice: said.notice,
             signed_in_as: continuing.as_ref().map(|browser| browser.user.login.as_str()),
-            forgotten_url: "/id/account/forgotten",
+            forgotten_url: forgotten::PATH,
             passkey: passkey.as_ref().map(|passkey| PasskeyForm {
                 action: &passkey_action,
                 label: visit.words().two_step.sign_in_by_passkey,
                 options: &passkey.options,
                 state: &passkey.state,
             }),
+            spent: said
+                .is_spent
+                .then(|| Spent { link_action: visit.instance.sends_mail().then_some(known_browser::PATH) }),
         };
         render::page_with_script(said.status, &page, way.form_target())
     }))
@@ -161,9 +166,11 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
     let csrf = form.get("csrf").unwrap_or_default();
     let previous = visit.browser(headers).await?;
     let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let answer = instance.sign_in(&mut visit.moment(), &visitor, (login, &password), (csrf, previous.as_ref())).await?;
+    let devices = visit.device_cookies(headers);
+    let browser = AtBrowser { form: csrf, devices: &devices, signed_in: previous.as_ref() };
+    let answer = instance.sign_in(&mut visit.moment(), &visitor, (login, &password), browser).await?;
     match answer {
-        Ok(SignedIn::Done(browser, cookie)) => signed_in(visit, way, (&browser, &cookie)).await,
+        Ok(SignedIn::Done(browser, cookie)) => signed_in(visit, headers, way, (&browser, &cookie)).await,
         Ok(SignedIn::SecondStep(first_step)) => {
             let names = visit.cookie_names();
             let response = render::redirect(&Method::POST, &way.along(second_step::PATH));
@@ -172,6 +179,13 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
         Err(SignInRefusal::Throttled(wait)) => {
             let notice = (visit.words().sign_in.wait)(seconds(wait));
             let said = Said { login, notice: Some(&notice), status: StatusCode::TOO_MANY_REQUESTS, ..Said::default() };
+            Ok(after_wait(page(visit, headers, way, said).await?, wait))
+        }
+        // The same for logins that do not exist.
+        Err(SignInRefusal::GuessesSpent(wait)) => {
+            let notice = (visit.words().sign_in.spent)(seconds(wait).div_ceil(60));
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let said = Said { login, notice: Some(&notice), is_spent: true, status, ..Said::default() };
             Ok(after_wait(page(visit, headers, way, said).await?, wait))
         }
         Err(
@@ -197,15 +211,17 @@ pub(super) fn after_wait(mut response: Response, wait: Duration) -> Response {
     response
 }
 
-/// Onwards, with the new cookie; what proved a first step is of no use any more.
+/// Onwards, with the new cookie, at a browser that is known from now on; what proved a first step is of no use any more.
 pub(super) async fn signed_in(
     visit: &mut Visit,
+    headers: &HeaderMap,
     way: &Way,
     (browser, cookie): (&Browser, &Presented<SessionCookie>),
 ) -> Result<Response, Fault> {
     let names = visit.cookie_names();
     let response = onwards(visit, way, browser).await?;
     let response = render::with_cookie(response, &names.set(names.session, cookie.expose()));
+    let response = render::with_cookie(response, &visit.know_browser(headers, &browser.user.login));
     Ok(render::with_cookie(response, &names.clear(names.step)))
 }
 

@@ -15,17 +15,24 @@ use super::{is_post, tell_refused, unreadable};
 use crate::body::{self, BodyError};
 use crate::cors::{self, Readers};
 use crate::render;
-use crate::visit::{Headers, Visit};
+use crate::visit::{Headers, UncheckedVisit, Visit};
 
 /// Only names the method for whoever asks with another one: token requests go before the router.
 pub(super) async fn token(visit: Visit, Headers(headers): Headers, body: Body) -> Response {
-    tokens(visit, headers, body).await
+    answer(visit, headers, body).await
 }
 
 /// RFC 6749 §3.2.
-pub(crate) async fn tokens(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn tokens(visit: UncheckedVisit, headers: HeaderMap, body: Body) -> Response {
+    match visit.believed().await {
+        Ok(visit) => answer(visit, headers, body).await,
+        Err(refused) => render::no_store(render::fault_json(&refused.0, &refused.1)),
+    }
+}
+
+async fn answer(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
     let response = exchange(&mut visit, &headers, body).await;
-    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
 async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Response {
@@ -83,7 +90,7 @@ pub(super) async fn user_info(mut visit: Visit, method: Method, headers: HeaderM
             Ok(()) => body_error(&error),
             Err(fault) => render::fault_json(&visit, &fault),
         };
-        return cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response));
+        return cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response));
     }
     let response = match shown_token(&method, &headers, body).await {
         Ok(token) => {
@@ -102,7 +109,7 @@ pub(super) async fn user_info(mut visit: Visit, method: Method, headers: HeaderM
             }
         }
     };
-    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
 /// RFC 6750 §2.1, and §2.2 where there is a form.

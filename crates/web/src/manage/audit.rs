@@ -1,8 +1,9 @@
 //! `/audit`: what happened, the newest first.
 
 use flows::admin::AuditedEvent;
-use flows::audit::{Export, Format, Place, Span, Wanted};
+use flows::audit::{Export, Format, Place, Span, Verdict, Wanted};
 use http::Method;
+use model::audit::chain::Chain;
 use model::audit::{AuditKind, AuditOutcome, Doubt};
 use model::{Timestamp, UserId};
 use schemars::JsonSchema;
@@ -27,7 +28,7 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(
             Method::POST,
             "/audit/verification",
-            ("verifyAudit", "Verify the whole audit and report any tampering"),
+            ("verifyAudit", "Verify both chains of the audit and report any tampering"),
             verify,
         ),
     ]
@@ -123,6 +124,9 @@ struct Asked {
     application: Option<String>,
     /// Only events about the user with this id.
     user: Option<Uuid>,
+    /// The chain to list.
+    #[serde(default)]
+    chain: Chain,
 }
 
 /// A cursor is three numbers with dots.
@@ -146,6 +150,7 @@ fn cursor(Place { first, seal, event }: Place) -> String {
 async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<EventEntry>>> {
     let from = place(&asked.cursor)?;
     let wanted = Wanted {
+        chain: asked.chain,
         since: asked.since.map(|time| time.0),
         until: asked.until.map(|time| time.0),
         kind: asked.kind,
@@ -180,6 +185,9 @@ struct Exported {
     until: Option<Time>,
     /// Only events of this kind.
     kind: Option<AuditKind>,
+    /// The chain to export.
+    #[serde(default)]
+    chain: Chain,
 }
 
 async fn export(desk: Desk, Query(asked): Query<Exported>) -> Outcome<File> {
@@ -192,7 +200,7 @@ async fn export(desk: Desk, Query(asked): Query<Exported>) -> Outcome<File> {
         FileFormat::Csv => Format::Csv,
     };
     let kinds = asked.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    Ok(File(render::exported(desk.manager, Export::new(span, kinds, format), format)))
+    Ok(File(render::exported((desk.manager, asked.chain), Export::new(span, kinds, format), format)))
 }
 
 /// The result of verifying the audit.
@@ -218,23 +226,34 @@ struct Verification {
     findings: Vec<String>,
     /// Number of further findings.
     more: usize,
+    /// The result for the refusals chain. All other members are about the main chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusals: Option<Box<Verification>>,
+}
+
+impl From<Verdict> for Verification {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            whole: verdict.is_whole(),
+            seals: verdict.seals,
+            events: verdict.events,
+            erased: verdict.erased,
+            unattested: verdict.unattested.events,
+            only_broken: verdict.is_only_broken(),
+            newest: verdict.newest,
+            signed: verdict.signed,
+            waiting: verdict.waiting,
+            findings: verdict.findings.iter().map(ToString::to_string).collect(),
+            more: verdict.more,
+            refusals: None,
+        }
+    }
 }
 
 async fn verify(mut desk: Desk, (): ()) -> Outcome<Plain<Verification>> {
     let manager = desk.manager.clone();
     let (office, _) = desk.open();
-    let verdict = office.book(manager.master()).verify(&[], |_, _| {}).await??;
-    Ok(Plain(Verification {
-        whole: verdict.is_whole(),
-        seals: verdict.seals,
-        events: verdict.events,
-        erased: verdict.erased,
-        unattested: verdict.unattested.events,
-        only_broken: verdict.is_only_broken(),
-        newest: verdict.newest,
-        signed: verdict.signed,
-        waiting: verdict.waiting,
-        findings: verdict.findings.iter().map(ToString::to_string).collect(),
-        more: verdict.more,
-    }))
+    let main = office.book(manager.master()).verify(&[], |_, _| {}).await??;
+    let refusals = office.book_of(Chain::Refusals, manager.master()).await?.verify(&[], |_, _| {}).await??;
+    Ok(Plain(Verification { refusals: Some(Box::new(refusals.into())), ..main.into() }))
 }

@@ -8,8 +8,9 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::admin::AuditedEvent;
-use flows::audit::{Export, Format, Place, Span, Wanted};
+use flows::audit::{Export, Format, Place, Span, Verdict, Wanted};
 use http::HeaderMap;
+use model::audit::chain::Chain;
 use model::audit::verify::Finding;
 use model::audit::{AuditKind, AuditOutcome};
 use model::{Timestamp, UserId};
@@ -24,7 +25,7 @@ use crate::render;
 const HERE: Section = Section::Audit;
 pub(super) const COLUMNS: [&str; 8] =
     ["Time", "Event", "Outcome", "Application", "User", "Actor", "Address", "Details"];
-const QUESTIONS: [&str; 6] = ["since", "until", "kind", "outcome", "application", "user"];
+const QUESTIONS: [&str; 7] = ["chain", "since", "until", "kind", "outcome", "application", "user"];
 
 pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
     let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
@@ -46,7 +47,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     });
     // A file has all of a time and kind, whoever it is about.
     let exported = |format| {
-        let same = ["since", "until", "kind"].into_iter().filter_map(|name| Some((name, asked.get(name)?)));
+        let same = ["chain", "since", "until", "kind"].into_iter().filter_map(|name| Some((name, asked.get(name)?)));
         at("/manage/audit/export", &same.chain([("format", format)]).collect::<Vec<_>>())
     };
     let list = List {
@@ -121,7 +122,7 @@ pub(super) async fn export(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Re
     }
     let span = Span { since: wanted.since.unwrap_or(Timestamp(0)), until: wanted.until.unwrap_or(Timestamp(i64::MAX)) };
     let kinds = wanted.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    render::exported(Arc::clone(&at_desk.manager), Export::new(span, kinds, format), format)
+    render::exported((Arc::clone(&at_desk.manager), wanted.chain), Export::new(span, kinds, format), format)
 }
 
 pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
@@ -134,10 +135,21 @@ pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
 
 async fn verified(at_desk: &mut AtDesk) -> Answered {
     let manager = Arc::clone(&at_desk.manager);
-    let verdict = match manager.office().book(manager.master()).verify(&[], |_, _| {}).await? {
-        Ok(verdict) => verdict,
-        Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal))),
-    };
+    let mut parts = Vec::new();
+    for (chain, heading) in [(Chain::Main, "Main chain"), (Chain::Refusals, "Refusals chain")] {
+        let office = manager.office();
+        let verdict = match office.book_of(chain, manager.master()).await?.verify(&[], |_, _| {}).await? {
+            Ok(verdict) => verdict,
+            Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal))),
+        };
+        parts.push(Part::Heading(heading));
+        parts.extend(told(&verdict));
+    }
+    Ok(at_desk.page(HERE, outcome(parts), Said::Nothing))
+}
+
+/// One chain.
+fn told(verdict: &Verdict) -> Vec<Part> {
     let mut parts = vec![Part::Facts(vec![
         ("Events", Cell::text(verdict.events.to_string())),
         ("Events of erased users", Cell::text(verdict.erased.to_string())),
@@ -163,7 +175,7 @@ async fn verified(at_desk: &mut AtDesk) -> Answered {
             to: String::new(),
         })
     }));
-    Ok(at_desk.page(HERE, outcome(parts), Said::Nothing))
+    parts
 }
 
 fn outcome(parts: Vec<Part>) -> Content {
@@ -183,12 +195,14 @@ fn questions(asked: &Params) -> Form {
     let kinds = AuditKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), kind.as_str().to_owned()));
     let outcomes = [AuditOutcome::Done, AuditOutcome::Refused];
     let outcomes = outcomes.map(|outcome| (outcome.as_str().to_owned(), outcome.as_str().to_owned()));
+    let chains = [(String::new(), "Main".to_owned()), (Chain::Refusals.as_str().to_owned(), "Refusals".to_owned())];
     let day = |name, label| Field { input: Input::Day, ..Field::line(name, label, "", text(name)) };
     Form {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
         fields: vec![
+            Field::choice("chain", "Chain", chains, text("chain")),
             Field::choice("kind", "Event", any().chain(kinds), text("kind")),
             Field::choice("outcome", "Outcome", any().chain(outcomes), text("outcome")),
             Field::line("application", "ApplicationUri", "", text("application")),
@@ -226,7 +240,8 @@ async fn wanted(at_desk: &mut AtDesk, asked: &Params) -> Result<(Wanted, Vec<Str
         }
     }
     let application = asked.get("application").map(|uri| uri.trim().to_owned());
-    Ok((Wanted { since, until, kind, outcome, application, user }, problems))
+    let chain = asked.get("chain").and_then(Chain::parse).unwrap_or_default();
+    Ok((Wanted { chain, since, until, kind, outcome, application, user }, problems))
 }
 
 /// Three numbers with dots.

@@ -3,6 +3,7 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::AuditedEvent;
+use model::audit::folding::Folded;
 use serde_json::Value;
 
 use super::{Answered, AtDesk, asked, audit, refused};
@@ -69,7 +70,9 @@ fn told(event: &AuditedEvent) -> [Part; 2] {
         ("Outcome", Cell::text(outcome)),
         ("Time", Cell::time(When(event.at))),
     ];
-    let detail = audit::detail(event).unwrap_or(Value::Null);
+    let folded = Folded::of(event);
+    facts.extend(folded.map(|folded| ("Summary", Cell::text(folded.to_string()))));
+    let detail = audit::detail(event).filter(|_| folded.is_none()).unwrap_or(Value::Null);
     facts.extend(detail["check"].as_str().map(|check| ("Failed check", Cell::text(check))));
     facts.extend(detail["rule"].as_str().map(|rule| ("Rule", Cell::text(rule_shown(rule)))));
     for (side, label) in [("sent", "Sent"), ("expected", "Expected")] {
@@ -100,7 +103,12 @@ fn told(event: &AuditedEvent) -> [Part; 2] {
         ("Earlier browser", &event.earlier_user_agent),
     ];
     facts.extend(known.into_iter().filter_map(|(label, value)| Some((label, Cell::code(value.as_deref()?)))));
-    [Part::Heading(if event.outcome == "refused" { "Refused" } else { "Done" }), Part::Facts(facts)]
+    let heading = match event.outcome.as_str() {
+        _ if folded.is_some() => "Similar refusals",
+        "refused" => "Refused",
+        _ => "Done",
+    };
+    [Part::Heading(heading), Part::Facts(facts)]
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ type Entry = (&'static str, Kind, &'static str, &'static str);
 const ALGORITHMS: Kind = Kind::One(&["ES256", "RS256", "PS256", "EdDSA"]);
 
 /// All settings, in the order of the page.
-const ENTRIES: [Entry; 19] = [
+const ENTRIES: [Entry; 21] = [
     ("seats", Kind::Number, "Licence seats", "Leave empty for no limit."),
     ("reserved_seats", Kind::Lines, "Reserved seats", "Logins with a guaranteed seat, one per line."),
     (
@@ -69,6 +69,13 @@ const ENTRIES: [Entry; 19] = [
         "Date, for example 2027-01-31. Leave empty for no date.",
     ),
     ("audit_retention_days", Kind::Number, "Audit retention (days)", "Leave empty to keep it forever."),
+    ("refusals_retention_days", Kind::Number, "Retention of the refusals chain (days)", ""),
+    (
+        "refusals_max_mib",
+        Kind::Number,
+        "Maximum size of the refusals chain (MiB)",
+        "The oldest events are deleted first.",
+    ),
 ];
 
 pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {

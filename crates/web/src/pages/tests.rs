@@ -82,7 +82,7 @@ fn every_form_is_posted_with_its_csrf_value() {
             forms += 1;
         }
     }
-    assert_eq!(forms, 43);
+    assert_eq!(forms, 50);
 }
 
 #[test]

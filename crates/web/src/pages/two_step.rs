@@ -62,6 +62,8 @@ pub struct SecondStepPage<'a> {
     /// Address and text of the link to the other codes.
     pub other_way: Option<(&'a str, &'a str)>,
     pub begin_anew_url: &'a str,
+    /// Where a new password is chosen, if guesses have closed the step for this browser.
+    pub new_password_url: Option<&'a str>,
 }
 
 /// A passkey in its owner's list.

@@ -52,7 +52,7 @@ pub(super) async fn me(mut visit: Visit, headers: HeaderMap) -> Response {
         Ok(Err(refused)) => refusal(&visit, &refused),
         Err(fault) => render::fault_json(&visit, &fault),
     };
-    cors::share(&visit, &headers, Readers::RegisteredOrigins, render::no_store(response))
+    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
 /// `identity.md` §3.7. What this system does not know of a person is null.
@@ -111,7 +111,7 @@ async fn picture(mut visit: Visit, headers: HeaderMap, size: PictureSize) -> Res
         Ok(response) => response,
         Err(fault) => render::fault_json(&visit, &fault),
     };
-    cors::share(&visit, &headers, Readers::RegisteredOrigins, response)
+    cors::share(Readers::RegisteredAt(&visit), &headers, response)
 }
 
 /// Nothing but a picture, whatever opens it: no script runs and nothing is fetched, should it be opened by itself.

@@ -300,7 +300,9 @@ async fn commit(
 fn why(person: &Person, refusal: TwoStepRefusal) -> String {
     let words = person.visit.words();
     let text = match refusal {
-        TwoStepRefusal::Password(SignInRefusal::Throttled(wait)) => return (words.sign_in.wait)(wait.as_secs() + 1),
+        TwoStepRefusal::Password(SignInRefusal::Throttled(wait) | SignInRefusal::GuessesSpent(wait)) => {
+            return (words.sign_in.wait)(wait.as_secs() + 1);
+        }
         TwoStepRefusal::SecondFactorNotProved => words.two_step.prove,
         TwoStepRefusal::Password(_) => words.two_step.wrong_password,
         TwoStepRefusal::OfferStale => words.two_step.offer_stale,

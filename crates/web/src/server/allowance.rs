@@ -1,114 +1,82 @@
-//! How long an answer may take, and who is to blame when it is over.
+//! How long an answer may take, and whose fault it is when there is none in time.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-/// The time that one request has, from the end of its head to the beginning of its response.
+use super::connection::Exchange;
+
+/// What one request has: the time from the end of its head to the beginning of its response.
 #[derive(Clone)]
 pub struct Allowance {
-    limit: Duration,
-    body: Option<Arc<Progress>>,
+    end: Instant,
+    spent: Option<Overdue>,
+    work: Option<Work>,
 }
 
-/// Of a body that is not here yet.
-#[derive(Default)]
-struct Progress {
-    /// Somebody waits for the sender's next bytes.
-    is_awaited: AtomicBool,
-    is_complete: AtomicBool,
-}
+/// Held by work that goes on when its connection is gone, so that it stays counted.
+#[derive(Clone)]
+pub(crate) struct Work(#[expect(dead_code, reason = "it is held, not used")] Arc<Exchange>);
 
-/// An allowance that is over.
+/// A request that gets no other answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overdue {
-    /// The sender of the body was slow; else we were.
-    pub is_of_the_sender: bool,
-    /// The rest of the body may still come.
-    is_cut: bool,
+pub enum Overdue {
+    /// The sender of the body was slow.
+    Sender,
+    /// We were.
+    Server,
 }
 
 impl Allowance {
     pub fn new(limit: Duration) -> Self {
-        Self { limit, body: None }
+        Self { end: Instant::now() + limit, spent: None, work: None }
     }
 
-    pub(super) fn with_body(limit: Duration) -> Self {
-        Self { limit, body: Some(Arc::default()) }
+    pub(super) fn of(limit: Duration, exchange: &Arc<Exchange>) -> Self {
+        Self { work: Some(Work(Arc::clone(exchange))), ..Self::new(limit) }
     }
 
-    /// What `answering` comes to within the time.
+    pub(super) fn end(&self) -> Instant {
+        self.end
+    }
+
+    #[must_use]
+    pub(super) fn spent(self, overdue: Overdue) -> Self {
+        Self { spent: Some(overdue), ..self }
+    }
+
+    pub(crate) fn work(&self) -> Option<Work> {
+        self.work.clone()
+    }
+
+    /// What `answering` comes to within the time. It is not begun where nothing is allowed any more.
     pub async fn keep<T>(&self, answering: impl Future<Output = T>) -> Result<T, Overdue> {
-        timeout(self.limit, answering).await.map_err(|_| {
-            let is = |flag: fn(&Progress) -> &AtomicBool| {
-                self.body.as_ref().is_some_and(|body| flag(body).load(Ordering::Acquire))
-            };
-            let is_cut = self.body.is_some() && !is(|body| &body.is_complete);
-            Overdue { is_of_the_sender: is(|body| &body.is_awaited), is_cut }
-        })
+        if let Some(overdue) = self.spent {
+            return Err(overdue);
+        }
+        timeout_at(self.end, answering).await.map_err(|_| Overdue::Server)
     }
 }
 
 impl Overdue {
     /// RFC 9110 §15.5.9 when the sender is to blame for the delay, else §15.6.4.
     pub fn status(self) -> StatusCode {
-        if self.is_of_the_sender { StatusCode::REQUEST_TIMEOUT } else { StatusCode::SERVICE_UNAVAILABLE }
+        if self == Self::Sender { StatusCode::REQUEST_TIMEOUT } else { StatusCode::SERVICE_UNAVAILABLE }
     }
 
     /// Makes an answer say what ends here.
     pub fn close(self, mut response: Response<Body>) -> Response<Body> {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        if self.is_cut {
+        match self {
             // The rest of the body would be taken for the next request. hyper leaves this out of HTTP/2.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if !self.is_of_the_sender {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-        }
+            Self::Sender => headers.insert(header::CONNECTION, HeaderValue::from_static("close")),
+            Self::Server => headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5")),
+        };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
-    }
-}
-
-/// A body that tells how far it is.
-pub(super) struct Arriving {
-    body: Incoming,
-    progress: Arc<Progress>,
-}
-
-impl Arriving {
-    pub(super) fn new(body: Incoming, allowance: &Allowance) -> Self {
-        Self { body, progress: allowance.body.clone().unwrap_or_default() }
-    }
-}
-
-impl hyper::body::Body for Arriving {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.progress.is_awaited.store(polled.is_pending(), Ordering::Release);
-        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.progress.is_complete.store(true, Ordering::Release);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

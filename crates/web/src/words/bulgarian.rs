@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -24,6 +24,14 @@ pub(super) static WORDS: Words = Words {
             1 => "Твърде много неуспешни опити. Опитайте отново след 1 секунда.".to_owned(),
             _ => format!("Твърде много неуспешни опити. Опитайте отново след {seconds} секунди."),
         },
+        spent: |minutes| {
+            let unit = if minutes == 1 { "минута" } else { "минути" };
+            format!(
+                "Твърде много неуспешни опити за това потребителско име. Още {minutes} {unit} можете да влезете само с браузър, който вече сте използвали, или с ключ за достъп."
+            )
+        },
+        send_link: "Изпрати връзка",
+        spent_without_mail: "Вашият администратор може да ви помогне да влезете с този браузър.",
         once_more: "Влезте отново, за да направите тази промяна. Входът трябва да е от последните десет минути. Все още нищо не е променено.",
     },
     consent: Consent {
@@ -150,6 +158,18 @@ pub(super) static WORDS: Words = Words {
         sent_title: "Проверете пощата си",
         sent: "Ако такъв профил съществува и има имейл адрес, изпратихме връзка на него. Тя важи един час.",
         nothing_there: "Не сте получили нищо след няколко минути? Проверете папката за спам и въведеното от вас или попитайте администратора си.",
+    },
+    known_browser: KnownBrowser {
+        title: "Използване на този браузър",
+        about: |login| {
+            format!(
+                "Потвърдете, че искате да влизате като {login} с този браузър, дори докато някой се опитва да познае паролата. За вход все още е нужна паролата."
+            )
+        },
+        confirm: "Използвайте този браузър",
+        done: "Браузърът е потвърден",
+        sign_in_now: "Вече можете да влезете с този браузър.",
+        sent: "Ако такъв профил съществува и има имейл адрес, изпратихме връзка на него. Отворете я в този браузър. Тя може да се използва веднъж и важи един час.",
     },
     email: email::BULGARIAN,
     landing: Landing {

@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -24,6 +24,14 @@ pub(super) static WORDS: Words = Words {
             1 => "Too many failed attempts. Try again in 1 second.".to_owned(),
             _ => format!("Too many failed attempts. Try again in {seconds} seconds."),
         },
+        spent: |minutes| {
+            let unit = if minutes == 1 { "minute" } else { "minutes" };
+            format!(
+                "Too many failed attempts for this login. For the next {minutes} {unit}, you can only sign in with a browser you have used before, or with a passkey."
+            )
+        },
+        send_link: "Send me a link",
+        spent_without_mail: "Ask your administrator to help you sign in with this browser.",
         once_more: "Sign in again to make this change. It requires a sign-in from the last ten minutes. Nothing has been changed yet.",
     },
     consent: Consent {
@@ -150,6 +158,18 @@ pub(super) static WORDS: Words = Words {
         sent_title: "Check your e-mail",
         sent: "If that account exists and has an e-mail address, we have sent a link to it. The link is valid for one hour.",
         nothing_there: "Nothing after a few minutes? Check your spam folder and what you entered, or ask your administrator.",
+    },
+    known_browser: KnownBrowser {
+        title: "Use this browser",
+        about: |login| {
+            format!(
+                "Confirm that you want to sign in as {login} with this browser, even while someone is trying to guess the password. You still need the password to sign in."
+            )
+        },
+        confirm: "Use this browser",
+        done: "Browser confirmed",
+        sign_in_now: "You can now sign in with this browser.",
+        sent: "If that account exists and has an e-mail address, we have sent a link to it. Open the link in this browser. It works once and is valid for one hour.",
     },
     email: email::ENGLISH,
     landing: Landing {

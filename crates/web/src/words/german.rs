@@ -1,7 +1,7 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, Landing, LanguageWords, Overview, PasswordWords,
-    PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target, TokensWords,
-    Words, email, malformed, two_step,
+    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
+    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
+    TokensWords, Words, email, malformed, two_step,
 };
 
 pub(super) static WORDS: Words = Words {
@@ -24,6 +24,14 @@ pub(super) static WORDS: Words = Words {
             1 => "Zu viele Fehlversuche. Versuchen Sie es in 1 Sekunde noch einmal.".to_owned(),
             _ => format!("Zu viele Fehlversuche. Versuchen Sie es in {seconds} Sekunden noch einmal."),
         },
+        spent: |minutes| {
+            let unit = if minutes == 1 { "Minute" } else { "Minuten" };
+            format!(
+                "Zu viele Fehlversuche für diesen Anmeldenamen. Noch {minutes} {unit} lang können Sie sich nur mit einem bereits verwendeten Browser oder mit einem Passkey anmelden."
+            )
+        },
+        send_link: "Link senden",
+        spent_without_mail: "Ihr Administrator kann Ihnen helfen, sich mit diesem Browser anzumelden.",
         once_more: "Melden Sie sich für diese Änderung erneut an. Ihre Anmeldung darf höchstens zehn Minuten alt sein. Es wurde noch nichts geändert.",
     },
     consent: Consent {
@@ -150,6 +158,18 @@ pub(super) static WORDS: Words = Words {
         sent_title: "Sehen Sie in Ihrem Postfach nach",
         sent: "Wenn es dieses Konto gibt und eine E-Mail-Adresse hinterlegt ist, haben wir einen Link dorthin gesendet. Er gilt eine Stunde.",
         nothing_there: "Nach einigen Minuten noch nichts angekommen? Sehen Sie im Spam-Ordner nach, prüfen Sie Ihre Eingabe, oder fragen Sie Ihren Administrator.",
+    },
+    known_browser: KnownBrowser {
+        title: "Diesen Browser verwenden",
+        about: |login| {
+            format!(
+                "Bestätigen Sie, dass Sie sich mit diesem Browser als {login} anmelden möchten, auch während jemand das Passwort zu erraten versucht. Zum Anmelden brauchen Sie weiterhin das Passwort."
+            )
+        },
+        confirm: "Diesen Browser verwenden",
+        done: "Browser bestätigt",
+        sign_in_now: "Sie können sich jetzt mit diesem Browser anmelden.",
+        sent: "Wenn es dieses Konto gibt und eine E-Mail-Adresse hinterlegt ist, haben wir einen Link dorthin gesendet. Öffnen Sie ihn in diesem Browser. Er kann einmal verwendet werden und gilt eine Stunde.",
     },
     email: email::GERMAN,
     landing: Landing {

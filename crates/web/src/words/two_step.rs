@@ -22,6 +22,9 @@ pub struct TwoStep {
     pub wrong_passkey: &'static str,
     pub too_late: &'static str,
     pub wait: fn(u64) -> String,
+    /// Somebody who knows the password has spent the guesses.
+    pub closed: &'static str,
+    pub new_password: &'static str,
 
     /// On the profile site.
     pub menu: &'static str,
@@ -109,6 +112,8 @@ pub(super) const ENGLISH: TwoStep = TwoStep {
         1 => "Too many wrong codes. Try again in 1 second.".to_owned(),
         _ => format!("Too many wrong codes. Try again in {seconds} seconds."),
     },
+    closed: "Someone who knows this password has entered too many wrong codes. To sign in with this browser, choose a new password. You can still sign in with a passkey or with a browser you have used before.",
+    new_password: "Choose a new password",
     menu: "Two-step sign-in",
     is_on: "After your password, you confirm your identity in a second step. A stolen password alone is not enough to sign in.",
     is_off: "You sign in with your password alone. With a second step, a stolen password is not enough.",
@@ -189,6 +194,8 @@ pub(super) const GERMAN: TwoStep = TwoStep {
         let unit = if seconds == 1 { "Sekunde" } else { "Sekunden" };
         format!("Zu viele falsche Codes. Versuchen Sie es in {seconds} {unit} noch einmal.")
     },
+    closed: "Jemand, der dieses Passwort kennt, hat zu viele falsche Codes eingegeben. Wählen Sie ein neues Passwort, um sich mit diesem Browser anzumelden. Mit einem Passkey oder einem bereits verwendeten Browser können Sie sich weiterhin anmelden.",
+    new_password: "Neues Passwort wählen",
     menu: "Anmeldung in zwei Schritten",
     is_on: "Nach dem Passwort bestätigen Sie Ihre Identität in einem zweiten Schritt. Ein gestohlenes Passwort allein genügt nicht.",
     is_off: "Sie melden sich nur mit Ihrem Passwort an. Mit einem zweiten Schritt genügt ein gestohlenes Passwort nicht.",
@@ -269,6 +276,8 @@ pub(super) const BULGARIAN: TwoStep = TwoStep {
         let unit = if seconds == 1 { "секунда" } else { "секунди" };
         format!("Твърде много грешни кодове. Опитайте отново след {seconds} {unit}.")
     },
+    closed: "Някой, който знае тази парола, въведе твърде много грешни кодове. За да влезете с този браузър, изберете нова парола. С ключ за достъп или с браузър, който вече сте използвали, можете да влизате и сега.",
+    new_password: "Изберете нова парола",
     menu: "Вход в две стъпки",
     is_on: "След паролата потвърждавате самоличността си с втора стъпка. Само с открадната парола не може да се влезе.",
     is_off: "За вход е достатъчна само паролата ви. С втора стъпка открадната парола не стига.",

@@ -1,9 +1,11 @@
 //! One record that this version refuses, or that another version wrote, is a matter of that record alone.
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::{MASTER_KEY, TestHouse, Tokens};
+use flows::MasterKey;
 use http::Method;
+use oauth::jose::Algorithm;
 use serde_json::{Value, json};
-use store::{Batch, Outcome, statement, values};
+use store::{Batch, Change, ChangeKind, Outcome, statement, values};
 
 use crate::{FIRST, SERVICE, assert_refused};
 
@@ -11,7 +13,8 @@ acceptance::on_both! {
     an_application_that_is_refused_is_off_and_repaired_on_its_page
     a_start_meets_damaged_rows_of_every_kind
     one_damaged_instance_is_answered_503_and_the_other_serves
-    a_broken_signing_key_is_missed_and_replaced
+    a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone
+    a_running_server_answers_503_where_a_changed_key_does_not_open
     what_a_newer_version_wrote_survives_an_administrators_change
     a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere
 }
@@ -125,31 +128,79 @@ async fn one_damaged_instance_is_answered_503_and_the_other_serves(house: TestHo
     assert!(other.is_err(), "the operator's key does not open it either");
 }
 
-async fn a_broken_signing_key_is_missed_and_replaced(house: TestHouse) {
+const SEALED_UNDER_ANOTHER: &str =
+    "UPDATE signing_keys SET private_key = $2 WHERE instance = $1 AND algorithm = 'ES256'";
+const RESTORED: &str = "UPDATE signing_keys \
+                        SET private_key = (SELECT k.private_key FROM kept_keys k WHERE k.kid = signing_keys.kid) \
+                        WHERE instance = $1";
+
+/// A change of signing keys, told to all.
+async fn announce_keys(house: &TestHouse, sql: &'static str, more: Vec<store::Value>) {
+    let store = house.store().await;
+    let parameters = values![store.instance().0].into_iter().chain(more).collect();
+    let mut batch = Batch::new().with(statement(sql, parameters));
+    batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, house.now());
+    assert_eq!(store.commit(batch).await.expect("good SQL"), Outcome::Committed);
+}
+
+/// As where the master key that it is sealed under was taken out of the configuration too early.
+async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(house: TestHouse) {
+    const OF_NEWER_VERSION: &str = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
+                                    VALUES ($1, 'of a newer version', 'ML-DSA-44', CAST('x' AS BYTEA), 0, 0)";
     let app = house.app(FIRST);
     let before = app.sign_in(&mut house.browser("alice"), "openid read offline_access").await;
-    run(
-        &house,
-        "UPDATE signing_keys SET private_key = CAST('damaged' AS BYTEA) WHERE instance = $1 AND algorithm = 'ES256'",
-    )
-    .await;
-    run(
-        &house,
-        "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
-         VALUES ($1, 'of a newer version', 'ML-DSA-44', CAST('x' AS BYTEA), 0, 0)",
-    )
-    .await;
+    run(&house, OF_NEWER_VERSION).await;
+    run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
+    announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
+    let keys = async |house: &TestHouse| {
+        let store = house.store().await;
+        let sql = "SELECT kid FROM signing_keys WHERE instance = $1 ORDER BY kid";
+        let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
+        rows.iter().map(|row| row.text(0).expect("a name")).collect::<Vec<_>>()
+    };
+    let known = keys(&house).await;
+
     let house = house.restarted().await;
-    house.tidy().await;
+    let refused = house.house.refused().iter().map(|refused| (refused.name.as_str(), refused.fault.causes()));
+    let [(name, why)] = &refused.collect::<Vec<_>>()[..] else { panic!("one is refused") };
+    assert!(*name == "testdb" && why.contains("[previous_master_key]") && why.contains("key replace"), "{why}");
+    assert_eq!(house.client().call_api(&before.access).await.status, 503, "a good token is not called bad");
+    Tokens::read(&house.app_at_other(SERVICE).service_token("read").await);
+    house.house.keep_keys().await.expect("the database answers");
+    assert_eq!(keys(&house).await, known, "nothing takes its place");
+
+    announce_keys(&house, RESTORED, values![]).await;
+    let house = house.restarted().await;
+    assert_eq!(house.client().call_api(&before.access).await.status, 200, "as if nothing had been");
+
+    announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
+    let mut dice = house.dice();
+    let office = house.office().await;
+    let master = MasterKey::new(&MASTER_KEY);
+    let made = office.replace_keys(&master, Algorithm::Es256, &mut house.moment(&mut dice)).await;
+    made.expect("no fault").expect("there is one to replace");
+    drop(office);
+    let house = house.restarted().await;
+    assert_eq!(house.client().call_api(&before.access).await.status, 401, "an administrator said so");
+    let after = Tokens::read(&house.app(FIRST).refresh(before.refresh()).await);
+    assert_eq!(house.client().call_api(&after.access).await.status, 200);
+    assert!(keys(&house).await.contains(&"of a newer version".to_owned()));
+}
+
+/// A running server goes on with the keys that it knows, and is behind where it has to read one that does not open.
+async fn a_running_server_answers_503_where_a_changed_key_does_not_open(house: TestHouse) {
     let app = house.app(FIRST);
-    assert_eq!(house.client().call_api(&before.access).await.status, 401, "what the lost key signed is lost");
-    let after = Tokens::read(&app.refresh(before.refresh()).await);
-    assert_eq!(house.client().call_api(&after.access).await.status, 200, "a new key signs");
-    let keys = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
-    assert_eq!(keys["keys"].as_array().map(Vec::len), Some(2), "{keys}");
-    house.tidy().await;
-    let again = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
-    assert_eq!(again, keys, "one was made, and no more");
+    let token = app.sign_in(&mut house.browser("alice"), "openid read").await.access;
+    run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
+    announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
+    house.house.catch_up().await.expect_err("a key does not open");
+    let behind = house.house.instances()[0].behind().expect("it is");
+    assert!(behind.fault.contains("signing keys do not open"), "{behind:?}");
+    assert_eq!(house.client().call_api(&token).await.status, 503);
+    assert_eq!(house.app(SERVICE).service_token("read").await.status, 503);
+    Tokens::read(&house.app_at_other(SERVICE).service_token("read").await);
+    announce_keys(&house, RESTORED, values![]).await;
+    assert_eq!(house.client().call_api(&token).await.status, 200);
 }
 
 async fn what_a_newer_version_wrote_survives_an_administrators_change(house: TestHouse) {
@@ -210,7 +261,7 @@ async fn an_administrator_of_one_instance_is_none_of_another() {
     let house = TestHouse::open().await;
     let mut admin = house.browser("admin");
     admin.sign_in().await;
-    let [testdb, demodb] = house.house.instances() else { panic!("the demo has two") };
+    let (testdb, demodb) = (house.believed("testdb").await, house.believed("demodb").await);
     let cookie = oauth::secret::Presented::new(admin.jar["gatehouse"].clone());
     let browser = testdb.browser(&cookie, house.now()).await.expect("no fault").expect("signed in");
     let mut dice = house.dice();

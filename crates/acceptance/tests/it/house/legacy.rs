@@ -12,10 +12,10 @@ use model::Moment;
 use serde_json::{Value, json};
 
 const LEGACY: &str = "legacy.client";
-const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers?$top=1";
-const PASSWORD: &str = "ecila-Demo1";
+pub(super) const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers?$top=1";
+pub(super) const PASSWORD: &str = "ecila-Demo1";
 
-fn basic(login: &str, password: &str) -> String {
+pub(super) fn basic(login: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{login}:{password}")))
 }
 

@@ -23,6 +23,7 @@ on_both! {
     nothing_is_judged_by_memory_until_it_is_read_anew
     a_token_whose_authorization_is_lost_is_refused_after_a_restart_too
     a_feed_that_an_older_version_swept_is_no_database_that_went_back
+    no_page_of_an_application_that_was_switched_off_is_allowed_while_memory_is_behind
 }
 
 const ROOT: &str = "/manage/api/v1";
@@ -95,7 +96,6 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
     let token = Tokens::read(&service.service_token("read").await).access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
     let office = house.office().await;
-    // A signing key that does not open is merely missed; the root secret is not, because nothing takes its place.
     let good = house.store().await.root_secret().await.expect("the database answers");
     commit(&house, vec![root_secret(&house, vec![0; 32]).await], ChangeKind::RootSecret).await;
     house.house.catch_up().await.expect_err("the root secret does not open");
@@ -116,6 +116,39 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
     house.catch_up().await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
     Tokens::read(&service.service_token("read").await);
+}
+
+/// An application's page may read answers as long as the database has the application on.
+async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory_is_behind(house: TestHouse) {
+    const PATHS: [&str; 4] =
+        ["/id/connect/token", "/api/domain/odata/Crm_Customers", "/profile/me/picture", "/id/connect/revocation"];
+    let client = house.client();
+    let allowed = async |method: &Method, path: &str| {
+        let answer = client.ask(method, path).header("origin", "http://localhost:3000").send().await;
+        (answer.status.as_u16(), answer.header("access-control-allow-origin").to_owned())
+    };
+    for path in PATHS {
+        assert_eq!(allowed(&Method::OPTIONS, path).await, (204, "http://localhost:3000".to_owned()), "{path}");
+    }
+    // Memory is behind, and cannot be read anew.
+    let good = house.store().await.root_secret().await.expect("the database answers");
+    commit(&house, vec![root_secret(&house, vec![0; 32]).await], ChangeKind::RootSecret).await;
+    house.house.catch_up().await.expect_err("the root secret does not open");
+    for path in PATHS {
+        assert_eq!(allowed(&Method::OPTIONS, path).await, (503, String::new()), "{path}");
+        assert_eq!(allowed(&Method::POST, path).await.1, "", "{path}");
+    }
+    // It heals, and all that have this origin are off: known to who asks first.
+    let off = "UPDATE applications SET record = REPLACE(record, '\"IsEnabled\":true', '\"IsEnabled\":false') \
+               WHERE instance = $1";
+    let instance = house.store().await.instance().0;
+    let healed = vec![root_secret(&house, good).await, statement(off, vec![instance.into()])];
+    commit(&house, healed, ChangeKind::RootSecret).await;
+    commit(&house, Vec::new(), ChangeKind::Register).await;
+    for path in PATHS {
+        assert_eq!(allowed(&Method::OPTIONS, path).await, (204, String::new()), "{path}");
+        assert_eq!(allowed(&Method::POST, path).await.1, "", "{path}");
+    }
 }
 
 async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(house: TestHouse) {
@@ -223,7 +256,13 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
     let signed = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
     assert_eq!(house.client().call_api(&signed).await.status, 200);
     Tokens::read(&house.app(READER).service_token("read").await);
-    assert!(instance(&house, "testdb").keys().algorithms().iter().all(|one| *one != oauth::jose::Algorithm::EdDsa));
+    assert!(
+        instance(&house, "testdb")
+            .published_keys()
+            .algorithms()
+            .iter()
+            .all(|one| *one != oauth::jose::Algorithm::EdDsa)
+    );
     assert_eq!(house.browser("admin").sign_in().await.page(), "account");
     let (live, counted) = house.store().await.seats_taken().await.expect("the database answers");
     assert_eq!(live, counted);

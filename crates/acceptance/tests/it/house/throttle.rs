@@ -7,8 +7,9 @@ use acceptance::{Answer, Browser, TestHouse};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 use demo::password_of;
+use flows::Turn;
 use flows::admin::UserDraft;
-use flows::sign_in::SignIn;
+use flows::sign_in::{AtBrowser, SignIn};
 use model::audit::{RequestId, Visitor};
 use model::user::PasswordHash;
 use model::{Login, Timestamp, UserType};
@@ -24,13 +25,13 @@ const BUSY_WITH: usize = 40;
 
 /// Occupies the threads that compare passwords, on behalf of the same instance: another's would only take turns.
 async fn busy(house: &TestHouse) -> JoinHandle<()> {
-    let instance = Arc::clone(&house.house.instances()[0]);
+    let instance = house.believed("testdb").await;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let visitor = Visitor { address, user_agent: None, request: RequestId::new(Timestamp(0), 1, 1) };
     let mut dice = house.dice();
     let mut moment = house.moment(&mut dice);
     let password = Presented::new(password_of("admin"));
-    let signed_in = instance.sign_in(&mut moment, &visitor, ("admin", &password), ("", None)).await;
+    let signed_in = instance.sign_in(&mut moment, &visitor, ("admin", &password), AtBrowser::default()).await;
     let SignIn::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
         panic!("a password is enough")
     };
@@ -40,7 +41,7 @@ async fn busy(house: &TestHouse) -> JoinHandle<()> {
     for _ in 0..BUSY_WITH {
         let manager = Arc::clone(&manager);
         comparing.spawn(async move {
-            let compared = manager.passwords().verify(None, &Presented::new("nobody's"), [0; 16]).await;
+            let compared = manager.passwords().verify(Turn::Known, None, &Presented::new("nobody's"), [0; 16]).await;
             compared.map(|_| ()).expect("the queue has room");
         });
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, TestHouse, Tokens, on_both};
+use acceptance::{Answer, TestHouse, Tokens, on_both};
 use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{ReferenceTokenKind, Wish};
@@ -362,8 +362,9 @@ async fn keys_pages_and_the_other_endpoints_say_why_too() {
     assert_eq!(why(&house, &client.get("/id/account/set-up?code=x").await).await["cause"], "link_spent");
     let foreign = client.post("/id/account/login", &[("login", "alice"), ("password", "x"), ("csrf", "x")]).await;
     assert_eq!(why(&house, &foreign).await["cause"], "form_not_ours");
-    let mut mistyped = Browser { password: "a wrong password".to_owned(), ..house.browser("bob") };
+    let mut mistyped = house.browser("bob");
     for cause in ["wrong_password"; 5].into_iter().chain(["throttled"]) {
+        mistyped.password.push('x');
         let answer = mistyped.sign_in().await;
         let told = why(&house, &answer).await;
         assert_eq!(told["cause"], cause, "{told}");

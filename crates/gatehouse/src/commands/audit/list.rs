@@ -22,7 +22,7 @@ pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Envir
     let (_, office) = desk.office(target).await?;
     // Commands without a server beside them leave what they did to whoever looks next.
     let mut dice = SystemDice;
-    office.book(&desk.master).seal(&mut moment!(dice)).await.context("database error")?;
+    office.book_of(filter.chain, &desk.master).await?.seal(&mut moment!(dice)).await.context("database error")?;
     let limit = usize::try_from(filter.limit)?;
     let wanted = wanted(filter, &office).await?;
     let (mut events, mut place) = (Vec::new(), None);
@@ -43,7 +43,7 @@ pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Envir
 }
 
 async fn wanted(filter: AuditFilter, office: &Office<'_>) -> Result<Wanted> {
-    let AuditFilter { since, until, kind, refused, app, user, limit: _ } = filter;
+    let AuditFilter { chain, since, until, kind, refused, app, user, limit: _ } = filter;
     let user = match user {
         None => None,
         // Who was erased has an id, and no login.
@@ -53,7 +53,7 @@ async fn wanted(filter: AuditFilter, office: &Office<'_>) -> Result<Wanted> {
         },
     };
     let outcome = refused.then_some(AuditOutcome::Refused);
-    Ok(Wanted { since, until, kind, outcome, application: app, user })
+    Ok(Wanted { chain, since, until, kind, outcome, application: app, user })
 }
 
 fn row(event: &AuditedEvent) -> [String; 7] {

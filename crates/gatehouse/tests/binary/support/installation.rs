@@ -8,6 +8,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use model::audit::chain::Chain;
 use serde_json::{Value, json};
 use store::{Database, DatabaseUrl, Store};
 use tempfile::TempDir;
@@ -165,8 +166,11 @@ pub(crate) fn audit(path: &Path) -> Vec<(String, String)> {
     look(&format!("sqlite:{}", path.display()), async |database| {
         let mut trail = Vec::new();
         for instance in database.instances().await.expect("no fault") {
-            let events = Store::new(database.clone(), instance.id).audit_trail().await.expect("no fault");
-            trail.extend(events.into_iter().map(|event| (event.kind, event.reason)));
+            for chain in Chain::ALL {
+                let store = Store::new(database.clone(), instance.id).with_chain(chain);
+                let events = store.audit_trail().await.expect("no fault");
+                trail.extend(events.into_iter().map(|event| (event.kind, event.reason)));
+            }
         }
         trail
     })

@@ -118,6 +118,11 @@ impl PrivateServer {
         assert!(self.control(&["-m", "immediate", "stop"]).status().expect("it runs").success());
     }
 
+    /// Orderly: its standby is sent everything before it ends (PostgreSQL, "Streaming Replication").
+    pub(crate) fn stop(&self) {
+        assert!(self.control(&["-m", "fast", "stop"]).status().expect("it runs").success());
+    }
+
     pub(crate) fn promote(&self) {
         assert!(self.control(&["promote"]).status().expect("it runs").success());
     }

@@ -1,3 +1,4 @@
+use crate::InstanceId;
 use uuid::Uuid;
 
 use super::*;

@@ -177,7 +177,7 @@ async fn ran(at_desk: &mut AtDesk, mut trial: Trial, text: &str, form: &Params) 
     }
     if wanted.signs_in && wanted.calls {
         let who = (at_desk.person.browser.user.id, application.id);
-        let instance = Arc::clone(at_desk.manager.instance());
+        let instance = at_desk.manager.instance().clone();
         instance.release_sessions(&mut at_desk.person.visit.moment(), who).await?;
     }
     Ok(page(at_desk, &application, &wanted, (trial.steps, Said::Nothing)))

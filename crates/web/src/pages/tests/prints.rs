@@ -69,6 +69,7 @@ fn print_sign_in(press: &mut Press) {
         signed_in_as: None,
         forgotten_url: "/id/account/forgotten",
         passkey: Some(passkey(press)),
+        spent: None,
     };
     press.print("sign-in", &page);
     let page = SignIn {
@@ -82,7 +83,13 @@ fn print_sign_in(press: &mut Press) {
     press.print("sign-in.error", &page);
     let page = SignIn { error: None, application_name: None, ..page };
     press.print("sign-in.notice", &page);
-    let page = SignIn { login: "", notice: None, signed_in_as: Some(press.ink("signed-in-as", "alice")), ..page };
+    let link_action = Some(press.ink("link action", "/id/account/known-browser"));
+    let page = SignIn { spent: Some(Spent { link_action }), ..page };
+    press.print("sign-in.spent", &page);
+    let page = SignIn { spent: Some(Spent { link_action: None }), ..page };
+    press.print("sign-in.spent-without-mail", &page);
+    let page =
+        SignIn { spent: None, login: "", notice: None, signed_in_as: Some(press.ink("signed-in-as", "alice")), ..page };
     press.print("sign-in.select", &page);
 }
 
@@ -108,6 +115,7 @@ fn print_second_step(press: &mut Press) {
         notice: None,
         other_way: None,
         begin_anew_url: press.ink("anew", "/id/account/login"),
+        new_password_url: None,
     };
     let first = page(press, Some(CodeField::App));
     let passkey = passkey(press);
@@ -119,6 +127,9 @@ fn print_second_step(press: &mut Press) {
     let recovery = page(press, Some(CodeField::Recovery));
     let notice = Some(press.ink("notice", "Too many wrong codes lately. Please wait 8 seconds and try again."));
     press.print("second-step.recovery", &SecondStepPage { notice, ..recovery });
+    let closed = page(press, Some(CodeField::App));
+    let new_password_url = Some(press.ink("new password", "/id/account/forgotten"));
+    press.print("second-step.closed", &SecondStepPage { notice, new_password_url, ..closed });
 }
 
 fn print_consent(press: &mut Press) {
@@ -238,6 +249,7 @@ fn print_links(press: &mut Press) {
     let (instance_name, sign_in_url) = (page.instance_name, page.sign_in_url);
     press.print("forgotten.no-mail", &Forgotten { sends_mail: false, notice: None, ..page });
     press.print("forgotten-sent", &ForgottenSent { words: page.words, instance_name, sign_in_url });
+    print_known_browser(press);
     for (name, side) in [("confirm-email", Side::New), ("confirm-email.old", Side::Old)] {
         let page = ConfirmEmail {
             words: words::of(Language::English),
@@ -259,6 +271,23 @@ fn print_links(press: &mut Press) {
         password_url: Some(press.ink("url", "/profile/password")),
     };
     press.print("email-answered", &page);
+}
+
+fn print_known_browser(press: &mut Press) {
+    let page = KnownBrowser {
+        words: words::of(Language::English),
+        instance_name: press.ink("instance", "testdb"),
+        login: press.ink("login", "alice"),
+        action: press.ink("action", "/id/account/known-browser"),
+        csrf: press.ink("csrf", "9b2e7c"),
+        code: press.ink("code", "K7QF"),
+    };
+    press.print("known-browser", &page);
+    for (name, is_sent) in [("known-browser-sent", true), ("known-browser-done", false)] {
+        let sign_in_url = press.ink("sign-in", "/id/account/login");
+        let (words, instance_name) = (page.words, page.instance_name);
+        press.print(name, &KnownBrowserDone { words, instance_name, is_sent, sign_in_url });
+    }
 }
 
 fn print_sites(press: &mut Press) {

@@ -90,21 +90,27 @@ async fn the_audit_is_listed_the_newest_first_and_page_by_page(house: TestHouse)
 
 async fn the_audit_is_asked_for_what_is_wanted(house: TestHouse) {
     let house = Box::pin(with_some_history(house)).await;
+    // With its secret, and it may not.
+    assert_ne!(house.app(FIRST).service_token("").await.status, 200);
+    house.seal().await;
     let office = Office::of(&house).await;
     let whole = walk(&office, "", 200).await;
+    let strangers = walk(&office, "chain=refusals", 200).await;
+    assert!(strangers.iter().any(|event| event["reason"] == "wrong_secret"));
+    assert!(strangers.iter().all(|event| event["outcome"] == "refused" && !whole.contains(event)));
     let (alice, _) = office.user("alice").await;
     let alice = alice.strip_prefix("/users/").expect("an id").to_owned();
     let signed_in = whole.iter().find(|event| event["kind"] == "sign-in").expect("she did");
     assert_eq!((&signed_in["user"], &signed_in["outcome"]), (&json!(alice), &json!("done")));
     assert_eq!(signed_in["address"], "192.0.2.1");
-    let refused = whole.iter().find(|event| event["reason"] == "wrong_secret").expect("it was");
+    let refused = whole.iter().find(|event| event["reason"] == "service_not_allowed").expect("it was");
     let time = refused["at"].as_str().expect("a time").to_owned();
     let at = |event: &Value| event["at"].as_str().expect("a time").to_owned();
     let is = |event: &Value, name: &str, value: &str| event[name] == value;
     let wanted: [(String, Is<'_>); 7] = [
         ("kind=sign-in".to_owned(), &|event| is(event, "kind", "sign-in")),
         ("outcome=refused".to_owned(), &|event| is(event, "outcome", "refused")),
-        ("application=my.trusted.app%2Fservice".to_owned(), &|event| is(event, "application", SERVICE)),
+        ("application=my.trusted.app%2Ffirst".to_owned(), &|event| is(event, "application", FIRST)),
         (format!("user={alice}"), &|event| is(event, "user", &alice)),
         (format!("since={time}"), &|event| at(event) >= time),
         (format!("until={time}"), &|event| at(event) < time),
@@ -125,7 +131,8 @@ async fn the_audit_is_asked_for_what_is_wanted(house: TestHouse) {
     assert_eq!(change["detail"]["after"], json!({"Name": "Other"}));
 
     let cursor = |text: &str| format!("cursor={}", URL_SAFE_NO_PAD.encode(text));
-    let bad = ["kind=nonsense", "outcome=perhaps", "since=yesterday", "user=alice", "order=oldest"].map(str::to_owned);
+    let bad = ["kind=nonsense", "outcome=perhaps", "since=yesterday", "user=alice", "order=oldest", "chain=other"]
+        .map(str::to_owned);
     for query in bad.into_iter().chain(["1", "1.2", "1.2.x", "1.2.-3", "1.2.3.4"].map(cursor)) {
         assert_problem(&office.get(&format!("/audit?{query}")).await, 400, "malformed");
     }

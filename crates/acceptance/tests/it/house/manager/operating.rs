@@ -123,7 +123,7 @@ async fn the_audit_is_filtered_and_a_refusal_explained() {
     let text = page.words("main").expect("a page");
     assert!(text.contains("https://elsewhere.example/") && text.contains("authorize"), "{text}");
     assert!(page.words("mark").is_some(), "where it differs");
-    let list = admin.open("/manage/audit?outcome=refused").await;
+    let list = admin.open("/manage/audit?outcome=refused&chain=refusals").await;
     assert!(list.attributes("tbody a", "href").iter().any(|link| link.contains(&reference)));
     let none = admin.open("/manage/audit?kind=token-reused").await;
     assert!(none.words("main").expect("a page").contains("No matching events"));

@@ -1,0 +1,158 @@
+//! The database does what it was asked, and the answer is lost: nothing is in the audit twice, and nothing is missing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use acceptance::{AuditRow, Place, TestHouse};
+use store::faults::{FaultInjector, FaultMoment, InjectedFault, Operation};
+use store::{Batch, Change, ChangeKind, Outcome};
+
+use crate::{FIRST, SERVICE};
+
+/// Every commit and every read of a beat, whichever of them is first.
+fn all(operation: Operation, moment: FaultMoment) -> Vec<InjectedFault> {
+    (1..=20).map(|nth| InjectedFault { operation, nth, moment }).collect()
+}
+
+/// A test of its own for each database.
+macro_rules! under_faults {
+    ($($test:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::Place::sqlite().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                if let Some(place) = super::Place::postgres().await {
+                    super::$test(place).await;
+                }
+            })+
+        }
+    };
+}
+
+under_faults! {
+    calls_whose_seal_was_not_answered_are_sealed_once
+    a_beat_that_is_given_up_loses_no_call
+    lines_whose_block_was_not_answered_are_written_once
+    a_database_that_goes_back_between_look_and_seal_is_noticed
+}
+
+fn requests<'a>(trail: &'a [AuditRow], kind: &str) -> Vec<&'a str> {
+    let request = |row: &'a AuditRow| row.columns[row.columns.len() - 2].as_str();
+    trail.iter().filter(|row| row.kind == kind).map(request).collect()
+}
+
+/// Everything of a kind, each told once.
+async fn told_once(house: TestHouse, kind: &str, expected: usize) {
+    house.seal().await;
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    let trail = house.audit().await;
+    let told = requests(&trail, kind);
+    assert_eq!(told.len(), expected, "{told:?}");
+    assert_eq!(told.iter().collect::<HashSet<_>>().len(), expected, "{told:?}");
+}
+
+async fn calls_whose_seal_was_not_answered_are_sealed_once(place: Place) {
+    let injector = Arc::new(FaultInjector::default());
+    let house = TestHouse::under_faults(place, &injector).await;
+    let app = house.app(FIRST);
+    let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
+    let call = async || assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
+    call().await;
+    house.beat().await;
+    for moment in [FaultMoment::After, FaultMoment::Before, FaultMoment::After] {
+        call().await;
+        injector.arm(all(Operation::Commit, moment));
+        house.house.beat().await.expect_err("no commit is answered");
+        assert!(injector.disarm().faults > 0);
+        call().await;
+    }
+    told_once(house, "api-call", 7).await;
+}
+
+async fn a_beat_that_is_given_up_loses_no_call(place: Place) {
+    let injector = Arc::new(FaultInjector::default());
+    let house = TestHouse::under_faults(place, &injector).await;
+    let app = house.app(FIRST);
+    let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
+    let call = async || assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
+    call().await;
+    house.beat().await;
+    call().await;
+    injector.arm(all(Operation::Commit, FaultMoment::Unanswered));
+    let server = Arc::clone(&house.house);
+    let beat = tokio::spawn(async move { server.beat().await });
+    injector.withholds().await;
+    beat.abort();
+    assert!(beat.await.expect_err("it waits for the answer").is_cancelled());
+    injector.disarm();
+    call().await;
+    told_once(house, "api-call", 3).await;
+}
+
+async fn lines_whose_block_was_not_answered_are_written_once(place: Place) {
+    let injector = Arc::new(FaultInjector::default());
+    let house = TestHouse::under_faults(place, &injector).await;
+    let service = house.app(SERVICE);
+    let issue = async || assert_eq!(service.service_token("").await.status, 200);
+    for moment in [FaultMoment::After, FaultMoment::Before, FaultMoment::After] {
+        issue().await;
+        injector.arm(all(Operation::Commit, moment));
+        house.house.beat().await.expect_err("no commit is answered");
+        assert!(injector.disarm().faults > 0);
+        // What was written is sealed before it is tried again.
+        house.house.seal().await.expect("the database answers");
+        issue().await;
+    }
+    told_once(house, "token-issued", 6).await;
+}
+
+/// The database is put back to a time before a change, after the server has looked at the feed and before it seals.
+async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: Place) {
+    let injector = Arc::new(FaultInjector::default());
+    let house = TestHouse::under_faults(place, &injector).await;
+    house.seal().await;
+    let service = house.app(SERVICE);
+    let issue = async || {
+        assert_eq!(service.service_token("").await.status, 200);
+        house.beat().await;
+    };
+    issue().await;
+    injector.arm([]);
+    house.house.seal().await.expect("the database answers");
+    // After the commit it asks twice whether more waits.
+    let last = injector.disarm().reads - 2;
+
+    issue().await;
+    let backup = house.back_up().await;
+    let store = house.store().await;
+    // It has no event of its own: nothing but the feed tells that it was lost.
+    let mut batch = Batch::new();
+    batch.announce(Change { kind: ChangeKind::Roles, subject: store.instance().0 }, house.now());
+    assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
+    house.catch_up().await;
+
+    injector.arm([InjectedFault { operation: Operation::Read, nth: last, moment: FaultMoment::Unanswered }]);
+    let server = Arc::clone(&house.house);
+    let sealing = tokio::spawn(async move { server.seal().await });
+    injector.withholds().await;
+    house.restore(&backup).await;
+    injector.disarm();
+    sealing.await.expect("no panic").expect("the database answers");
+    assert_eq!(store.unsealed_blocks(10).await.expect("the database answers").len(), 1, "nothing was sealed");
+
+    // Who was not first stays away for some beats.
+    for _ in 0..6 {
+        house.seal().await;
+    }
+    let verdict = house.verify_audit().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    let trail = house.audit().await;
+    assert_eq!(requests(&trail, "token-issued").len(), 2);
+    assert_eq!(trail.iter().filter(|row| row.kind == "database-rewound").count(), 1);
+}

@@ -1,0 +1,228 @@
+//! What strangers are refused goes to a chain of its own, within bounds, and costs nobody else anything.
+
+use std::time::Duration;
+
+use acceptance::{TestHouse, on_both};
+use flows::admin::AuditedEvent;
+use flows::audit::Wanted;
+use model::audit::RequestId;
+use model::audit::chain::Chain;
+use model::audit::folding::Folded;
+use store::{Batch, WaitingBlock};
+use uuid::Uuid;
+
+use crate::{FIRST, NATIVE, SERVICE};
+
+on_both! {
+    refusals_of_strangers_have_a_chain_of_their_own
+    a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one
+    refusals_are_pruned_by_age
+    refusals_are_pruned_by_size
+    while_the_disk_is_nearly_full_refusals_are_counted_and_answered
+    a_chain_that_somebody_emptied_is_found
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A stranger's call; the reference that its answer has.
+async fn refused(house: &TestHouse, from: &str) -> String {
+    let answer = house.client().from(from).call_api("nonsense").await;
+    assert_eq!(answer.status, 401);
+    answer.header("x-request-id").to_owned()
+}
+
+async fn why(house: &TestHouse, reference: &str) -> Vec<AuditedEvent> {
+    let office = house.office().await;
+    let found = office.why(reference, house.now()).await.expect("the database answers");
+    found.unwrap_or_default()
+}
+
+async fn listed(house: &TestHouse, chain: Chain) -> Vec<AuditedEvent> {
+    let office = house.office().await;
+    let wanted = Wanted { chain, ..Wanted::default() };
+    office.events_before(&wanted, None, 1000).await.expect("the database answers").events
+}
+
+async fn refusals_of_strangers_have_a_chain_of_their_own(house: TestHouse) {
+    let (service, native) = (house.app(SERVICE), house.app(NATIVE));
+    refused(&house, "198.51.100.7:40000").await;
+    service.with_secret(Some("wrong-secret")).service_token("").await;
+    native.redeem("x").await;
+    let done = house.app(FIRST).service_token("").await;
+    assert_ne!(done.status, 200, "with its secret, and it may not");
+    assert_eq!(service.service_token("").await.status, 200);
+    house.advance(Duration::from_mins(1));
+    house.seal().await;
+
+    let reasons = |events: &[AuditedEvent]| {
+        let mut reasons: Vec<String> = events.iter().map(|event| event.reason.clone()).collect();
+        reasons.retain(|reason| !reason.is_empty());
+        reasons.sort();
+        reasons
+    };
+    assert_eq!(reasons(&listed(&house, Chain::Main).await), ["service_not_allowed"]);
+    let strangers = listed(&house, Chain::Refusals).await;
+    assert_eq!(reasons(&strangers), ["code_unknown", "token_malformed", "wrong_secret"]);
+    assert!(strangers.iter().any(|event| event.address.as_deref() == Some("198.51.100.7")));
+
+    let (main, refusals) = (house.verify_audit().await, house.verify_refusals().await);
+    assert!(main.is_whole() && refusals.is_whole(), "{:?} {:?}", main.findings, refusals.findings);
+    assert!(refusals.events == 3 && refusals.signed == refusals.newest, "{} {}", refusals.events, refusals.signed);
+    // Nothing of one chain passes for the other's.
+    let store = house.store().await.with_chain(Chain::Refusals);
+    let kept: Vec<String> =
+        store.checkpoints(0, i64::MAX).await.expect("the database answers").into_iter().map(|(_, jws)| jws).collect();
+    assert!(!kept.is_empty() && house.verify_audit_against(&kept).await.is_whole(), "they are of another chain");
+    let seal = store.seals_after(0, 1).await.expect("the database answers").remove(0);
+    assert_eq!(seal.actual_hash(store.chain_id()).to_string(), seal.hash);
+    assert_ne!(seal.actual_hash(*store.instance()).to_string(), seal.hash);
+}
+
+async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one(house: TestHouse) {
+    let mut references = Vec::new();
+    for number in 0..300 {
+        references.push(refused(&house, &format!("198.51.100.{}:40000", number % 250)).await);
+    }
+    let elsewhere = refused(&house, "203.0.113.9:40000").await;
+    assert_eq!(house.app(SERVICE).service_token("").await.status, 200);
+    house.seal().await;
+    assert_eq!(why(&house, &elsewhere).await[0].reason, "token_malformed", "another network has its own budget");
+    assert_eq!(why(&house, &references[0]).await[0].request.as_deref(), Some(references[0].as_str()));
+
+    // In the server's memory for ten minutes.
+    let mut admin = house.browser("admin");
+    admin.sign_in().await;
+    let page = admin.open(&format!("/manage/refusals?reference={}", references[60])).await;
+    assert!(page.text().contains("token_malformed") && page.text().contains("198.51.100.60"), "{}", page.text());
+    let page = admin.open(&format!("/manage/refusals?reference={}", references[299])).await;
+    assert!(page.text().contains("recorded together"), "only counted: {}", page.text());
+
+    house.advance(Duration::from_mins(1));
+    house.seal().await;
+    house.advance(Duration::from_mins(11));
+    house.seal().await;
+    let found = why(&house, &references[60]).await;
+    assert_eq!(found.iter().filter_map(Folded::of).map(|fold| fold.count).collect::<Vec<_>>(), [260]);
+    let never = RequestId::new(house.now(), 7, 7).to_string();
+    assert!(why(&house, &never).await.is_empty());
+    let verdict = house.verify_refusals().await;
+    assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
+    let trail = house.audit().await;
+    let calls: Vec<_> = trail.iter().filter(|row| row.reason == "token_malformed").collect();
+    assert_eq!((calls.len(), calls.iter().map(|row| row.times()).sum::<u64>()), (42, 301));
+    let fold = calls.iter().find(|row| row.times() > 1).expect("just seen");
+    assert_eq!(fold.address, "198.51.100.0", "of the network");
+}
+
+/// What the database takes, with what waits in its log.
+async fn bytes(house: &TestHouse) -> i64 {
+    let sql = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+    let rows = house.store().await.database().query(sql, vec![]).await.expect("the database answers");
+    rows[0].int(0).expect("a number")
+}
+
+#[tokio::test]
+async fn a_storm_from_many_networks_takes_little_room_and_refuses_nobody() {
+    let house = TestHouse::open().await;
+    house.seal().await;
+    let before = bytes(&house).await;
+    let service = house.app(SERVICE);
+    for number in 0..4000 {
+        let from = format!("10.{}.{}.7:40000", number % 7, number % 250);
+        let answer = house.client().from(&from).call_api(&"x".repeat(2000)).await;
+        assert_eq!(answer.status, 401);
+        if number % 500 == 0 {
+            assert_eq!(service.service_token("").await.status, 200);
+            house.seal().await;
+        }
+    }
+    house.advance(Duration::from_mins(1));
+    house.seal().await;
+    let grown = bytes(&house).await - before;
+    assert!(grown < 4 * 1024 * 1024, "{grown} bytes");
+    let kept = house.house.instances()[0].refusals_kept().read();
+    assert_eq!(kept.iter().find(|(name, _)| *name == "whole"), Some(&("whole", 400)));
+    assert!(house.verify_refusals().await.is_whole() && house.verify_audit().await.is_whole());
+}
+
+async fn refusals_are_pruned_by_age(house: TestHouse) {
+    refused(&house, "198.51.100.7:40000").await;
+    house.seal().await;
+    house.advance(29 * DAY);
+    refused(&house, "198.51.100.7:40000").await;
+    house.seal().await;
+    house.tidy().await;
+    house.seal().await;
+    assert_eq!(listed(&house, Chain::Refusals).await.len(), 2, "nothing is old enough");
+    house.advance(2 * DAY);
+    house.tidy().await;
+    house.seal().await;
+    let left: Vec<String> = listed(&house, Chain::Refusals).await.into_iter().map(|event| event.kind).collect();
+    assert_eq!(left, ["audit-pruned", "api-call"], "and its own chain says so");
+    let verdict = house.verify_refusals().await;
+    assert!(verdict.is_whole(), "{:?}", verdict.findings);
+    assert!(house.verify_audit().await.is_whole());
+}
+
+async fn refusals_are_pruned_by_size(house: TestHouse) {
+    let mut dice = house.dice();
+    let set = house.office().await.change_setting(("refusals_max_mib", "1"), &mut house.moment(&mut dice)).await;
+    set.expect("the database answers").expect("a good setting");
+    house.catch_up().await;
+    let store = house.store().await.with_chain(Chain::Refusals);
+    for number in 1..=8 {
+        let id = Uuid::from_u128(number).to_string();
+        let line = format!("{{\"at\":{},\"kind\":\"api-call\",\"outcome\":\"refused\"}}\n", house.now().micros());
+        let block = WaitingBlock { id, first_at: house.now(), lines: line.repeat(1500), code: None };
+        let written = store.commit(Batch::new().with(store.insert_audit_block(block, house.now()))).await;
+        assert_eq!(written.expect("the database answers"), store::Outcome::Committed);
+    }
+    house.seal().await;
+    let size = async || {
+        let seals = store.seals_after(0, 1000).await.expect("the database answers");
+        seals.iter().map(model::audit::chain::Seal::bytes).sum::<i64>()
+    };
+    assert!(size().await > 1024 * 1024);
+    house.tidy().await;
+    house.seal().await;
+    assert!(size().await <= 1024 * 1024, "{}", size().await);
+    let verdict = house.verify_refusals().await;
+    assert!(verdict.is_whole() && verdict.seals > 1, "{:?}", verdict.findings);
+}
+
+async fn while_the_disk_is_nearly_full_refusals_are_counted_and_answered(house: TestHouse) {
+    house.house.hold_refusals_back(true);
+    for _ in 0..3 {
+        refused(&house, "198.51.100.7:40000").await;
+    }
+    assert_eq!(house.app(SERVICE).service_token("").await.status, 200);
+    house.advance(Duration::from_mins(1));
+    house.house.hold_refusals_back(true);
+    house.seal().await;
+    assert!(listed(&house, Chain::Refusals).await.is_empty());
+    assert!(listed(&house, Chain::Main).await.iter().any(|event| event.kind == "token-issued"));
+    house.house.hold_refusals_back(false);
+    refused(&house, "198.51.100.7:40000").await;
+    house.seal().await;
+    let told = listed(&house, Chain::Refusals).await;
+    assert_eq!(told.iter().filter_map(Folded::of).map(|fold| fold.count).collect::<Vec<_>>(), [3]);
+    assert_eq!(told.len(), 2, "and the newest has its own record");
+}
+
+async fn a_chain_that_somebody_emptied_is_found(house: TestHouse) {
+    refused(&house, "198.51.100.7:40000").await;
+    house.advance(Duration::from_mins(1));
+    house.seal().await;
+    let store = house.store().await;
+    for table in ["refusal_seals", "refusal_checkpoints"] {
+        let gone = store::statement(format!("DELETE FROM {table}"), vec![]);
+        let done = store.database().commit(Batch::new().with(gone)).await.expect("the database answers");
+        assert_eq!(done, store::Outcome::Committed);
+    }
+    assert!(!house.verify_refusals().await.is_whole());
+    refused(&house, "198.51.100.7:40000").await;
+    house.seal().await;
+    let verdict = house.verify_refusals().await;
+    assert!(!verdict.is_whole() && !verdict.is_only_broken(), "{:?}", verdict.findings);
+    assert!(house.verify_audit().await.is_whole(), "the main chain is another");
+}

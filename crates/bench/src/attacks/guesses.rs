@@ -1,0 +1,223 @@
+//! Storms of guessed passwords: at one account from everywhere, with rotating logins behind one address, and with many
+//! connections at once. Beside each, a browser that signed in before and a new one sign in.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use demo::password_of;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{Goal, Storm};
+use crate::Effort;
+use crate::installation::{Binary, Installation};
+use crate::load::Connection;
+use crate::requests::post;
+use crate::sign_in::{FORM_COOKIE, LOGIN, csrf};
+
+/// The office whose address is noisy in one of the storms.
+const OFFICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+/// Where browsers that signed in before are.
+const HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
+/// A try that is told to come back is made again until then.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    OneAccount,
+    RotatingLogins,
+    ManyConnections,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::OneAccount, Self::RotatingLogins, Self::ManyConnections];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::OneAccount => "one account from 32 networks at a time",
+            Self::RotatingLogins => "rotating logins behind one address",
+            Self::ManyConnections => "250 connections from 250 networks",
+        }
+    }
+
+    const fn connections(self) -> u32 {
+        if let Self::ManyConnections = self { 250 } else { 32 }
+    }
+}
+
+const MAX_COMPARED: u32 = 100;
+/// Of a sign-in by a browser that signed in before, and by a new one at an account that is not attacked.
+const MAX_KNOWN: Duration = Duration::from_secs(2);
+const MAX_NEW: Duration = Duration::from_secs(10);
+
+/// What was felt of one storm.
+struct Felt {
+    guesses: u32,
+    /// Guesses that were compared, where there is a ceiling.
+    compared: Option<u32>,
+    known: Duration,
+    new: Duration,
+}
+
+impl Felt {
+    fn told(&self, kind: Kind) -> Storm {
+        let compared = self.compared.map(|compared| Goal {
+            what: "guesses compared",
+            measured: compared.to_string(),
+            bound: format!("at most {MAX_COMPARED}"),
+            is_met: compared <= MAX_COMPARED,
+        });
+        let sign_in = |what, took: Duration, most: Duration| Goal {
+            what,
+            measured: format!("{:.2} s", took.as_secs_f64()),
+            bound: format!("at most {} s", most.as_secs()),
+            is_met: took <= most,
+        };
+        let sign_ins = [
+            sign_in("slowest sign-in, known browser", self.known, MAX_KNOWN),
+            sign_in("slowest sign-in, new browser", self.new, MAX_NEW),
+        ];
+        Storm {
+            name: format!("{}: {} guesses", kind.name(), self.guesses),
+            goals: compared.into_iter().chain(sign_ins).collect(),
+            json: json!({
+                "guesses": self.guesses,
+                "compared": self.compared,
+                "known_seconds": self.known.as_secs_f64(),
+                "new_seconds": self.new.as_secs_f64(),
+            }),
+        }
+    }
+}
+
+/// Each storm meets a server whose budgets nobody has used.
+pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Vec<Storm>> {
+    let mut storms = Vec::new();
+    for kind in Kind::ALL {
+        eprintln!("a storm of guesses: {}", kind.name());
+        let installation = Installation::with_data(binary)?.behind_a_proxy()?;
+        let (server, _) = installation.serve()?;
+        let people = People::at(server.address).await?;
+        let device = people.sign_in("alice", HOME, None).await?.device;
+        let felt = people.feel(kind, &device, if effort.quick { 2 } else { 10 }).await?;
+        storms.push(felt.told(kind));
+        server.stop()?;
+    }
+    Ok(storms)
+}
+
+/// Those who sign in as they should.
+struct People {
+    address: SocketAddr,
+    csrf: String,
+}
+
+struct SignedIn {
+    took: Duration,
+    device: String,
+}
+
+impl People {
+    async fn at(address: SocketAddr) -> Result<Self> {
+        Ok(Self { address, csrf: csrf(address).await? })
+    }
+
+    /// Until it is done, as often as the answer says that it may be tried again.
+    async fn sign_in(&self, login: &str, from: Ipv4Addr, device: Option<&str>) -> Result<SignedIn> {
+        let form = format!("csrf={}&login={login}&password={}", self.csrf, password_of(login));
+        let device = device.map(|device| format!("; {device}")).unwrap_or_default();
+        let lines = format!("cookie: {FORM_COOKIE}{device}\r\nx-forwarded-for: {from}\r\n");
+        let request = post(self.address, LOGIN, &form, &lines);
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let head = Connection::open(self.address).await?.head_of(&request).await?;
+            let lines: Vec<(&str, &str)> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+            let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
+            let cookies = lines.iter().filter(|(name, _)| is(name, "set-cookie"));
+            let mut cookies = cookies.filter_map(|(_, cookie)| cookie.split(';').next());
+            if let Some(device) = cookies.find(|cookie| cookie.starts_with("gatehouse-device=")) {
+                return Ok(SignedIn { took: begun.elapsed(), device: device.to_owned() });
+            }
+            let wait = lines.iter().find(|(name, _)| is(name, "retry-after")).map(|(_, wait)| wait);
+            let wait = wait.context("a refused sign-in is told how long to wait")?;
+            tokio::time::sleep(Duration::from_secs(wait.parse()?).min(PATIENCE)).await;
+        }
+        Ok(SignedIn { took: begun.elapsed(), device: String::new() })
+    }
+
+    /// Sign-ins in the middle of a storm.
+    async fn feel(&self, kind: Kind, device: &str, times: u32) -> Result<Felt> {
+        let storm = Guessing::begin(kind, self.address, &self.csrf).await;
+        let (mut known, mut new) = (Duration::ZERO, Duration::ZERO);
+        for round in 0..times {
+            known = known.max(self.sign_in("alice", HOME, Some(device)).await?.took);
+            let elsewhere = Ipv4Addr::from_bits(HOME.to_bits() + 256 * (round + 1));
+            let from = if kind == Kind::RotatingLogins { OFFICE } else { elsewhere };
+            new = new.max(self.sign_in("bob", from, None).await?.took);
+        }
+        let (guesses, compared) = storm.end().await?;
+        let compared = (kind == Kind::OneAccount).then_some(compared);
+        Ok(Felt { guesses, compared, known, new })
+    }
+}
+
+/// Guesses without a pause, until it is told to end.
+struct Guessing {
+    over: Arc<AtomicBool>,
+    tasks: JoinSet<Result<(u32, u32)>>,
+}
+
+impl Guessing {
+    async fn begin(kind: Kind, address: SocketAddr, csrf: &str) -> Self {
+        let (over, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let mut tasks = JoinSet::new();
+        for _ in 0..kind.connections() {
+            let (over, next, csrf) = (Arc::clone(&over), Arc::clone(&next), csrf.to_owned());
+            tasks.spawn(async move {
+                let mut connection = Connection::open(address).await?;
+                let (mut guesses, mut compared) = (0, 0);
+                while !over.load(Ordering::Relaxed) {
+                    let request = guess(kind, address, &csrf, next.fetch_add(1, Ordering::Relaxed));
+                    let status = connection.status(&request).await?;
+                    ensure!([200, 429, 503].contains(&status), "a guess was answered {status}");
+                    guesses += 1;
+                    compared += u32::from(status == 200);
+                    // A refusal costs nothing: without a pause the storm would measure the loopback.
+                    if status != 200 {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+                Ok((guesses, compared))
+            });
+        }
+        // Until budgets are used up and queues are full.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Self { over, tasks }
+    }
+
+    /// Guesses, and how many of them were compared.
+    async fn end(mut self) -> Result<(u32, u32)> {
+        self.over.store(true, Ordering::Relaxed);
+        let mut sums = (0, 0);
+        while let Some(done) = self.tasks.join_next().await {
+            let (guesses, compared) = done??;
+            sums = (sums.0 + guesses, sums.1 + compared);
+        }
+        Ok(sums)
+    }
+}
+
+fn guess(kind: Kind, address: SocketAddr, csrf: &str, number: u32) -> Arc<[u8]> {
+    // Neighbours are in networks of different widths.
+    let elsewhere = Ipv4Addr::from_bits((10 << 24) | ((number & 0xffff) << 8) | ((number >> 16) & 0xff));
+    let (login, from) = match kind {
+        Kind::OneAccount => ("alice".to_owned(), elsewhere),
+        Kind::RotatingLogins => (format!("rotated.{number}"), OFFICE),
+        Kind::ManyConnections => (format!("made.up.{number}"), elsewhere),
+    };
+    let form = format!("csrf={csrf}&login={login}&password=guess.{number}");
+    post(address, LOGIN, &form, &format!("cookie: {FORM_COOKIE}\r\nx-forwarded-for: {from}\r\n"))
+}

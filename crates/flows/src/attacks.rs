@@ -1,0 +1,80 @@
+//! An account or a second step that strangers attack: its owner is told, and a link makes a new browser known.
+
+use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::link::{LinkCode, LinkPurpose};
+use model::mail::Letter;
+use model::{Moment, User};
+use oauth::secret::Presented;
+use store::{Batch, Outcome};
+
+use crate::audit::Trail;
+use crate::instance::Instance;
+use crate::links::LinkRefusal;
+use crate::{Answer, Fault};
+
+/// What strangers guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attack {
+    Password,
+    SecondStep,
+}
+
+impl Attack {
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::SecondStep => "second-step",
+        }
+    }
+}
+
+impl Instance {
+    /// Audits the attack and writes to the user, once a day, whichever node saw it.
+    pub(crate) async fn tell_of_attack(
+        &self,
+        (user, attack): (Option<User>, Attack),
+        visitor: &Visitor,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), Fault> {
+        let Some(user) = user.filter(User::may_sign_in) else { return Ok(()) };
+        let event = AuditEvent::done(moment.now, AuditKind::Attacked, visitor)
+            .user(user.id)
+            .detail(&serde_json::json!({ "what": attack.kind() }));
+        let batch = vec![
+            self.store.tell_of_attack(user.id, attack.kind(), moment.now),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ];
+        if let Outcome::Committed = self.store.commit(batch.into()).await? {
+            let reset = format!("{}/account/forgotten", self.root.issuer());
+            self.write_to(&user, |letter: Letter<'_>| match attack {
+                Attack::Password => letter.password_attacked(),
+                Attack::SecondStep => letter.second_step_attacked(&reset),
+            });
+        }
+        Ok(())
+    }
+
+    /// A link's user opened it in this browser and confirmed: from now on the browser is known. It signs nobody in.
+    pub async fn know_browser(
+        &self,
+        moment: &mut Moment<'_>,
+        visitor: &Visitor,
+        code: &Presented<LinkCode>,
+    ) -> Answer<User, LinkRefusal> {
+        let found = self.link(code, moment.now).await?;
+        let Some((LinkPurpose::KnownBrowser, user)) = found else {
+            return self.refuse_link(moment, visitor, AuditKind::KnownBrowser);
+        };
+        let event = AuditEvent::done(moment.now, AuditKind::KnownBrowser, visitor).user(user.id);
+        let batch = Batch::from(vec![
+            // It locks the user, whose address the link is bound to.
+            self.store.hold_user(&user),
+            self.store.use_link(code.digest().as_bytes()),
+            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+        ]);
+        match self.store.commit(batch).await? {
+            Outcome::Committed => Ok(Ok(user)),
+            Outcome::GuardFailed { .. } => self.refuse_link(moment, visitor, AuditKind::KnownBrowser),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Following the change feeds of all instances, side by side: a slow or broken one keeps no other waiting.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::InstanceId;
+use store::{FeedEnd, Trouble};
+use tokio::task::{self, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::House;
+use crate::Fault;
+use crate::instance::Instance;
+
+/// Instances that begin to follow at once, of one round. Twice the connections that read, so that none idles.
+const MAX_AT_ONCE: usize = 8;
+
+/// A round waits no longer for an instance, so that the others' next changes are heard within a second. It goes on by
+/// itself, and is not believed meanwhile.
+const ROUND_WAIT: Duration = Duration::from_millis(500);
+
+/// How far memory has followed the change feeds.
+pub(super) struct Follower {
+    seen: HashMap<InstanceId, FeedEnd>,
+    /// Something may have changed that nobody looked at.
+    is_behind: bool,
+    running: JoinSet<Result<(), Fault>>,
+    /// What runs, by its task.
+    names: HashMap<task::Id, Followed>,
+}
+
+/// An instance that follows, and the end of its feed when it began. Without one, it is not in the database.
+struct Followed {
+    instance: Arc<Instance>,
+    newest: Option<FeedEnd>,
+}
+
+impl Follower {
+    /// Behind from the start: what changed between loading and now was nobody's to tell.
+    pub(super) fn new() -> Self {
+        Self { seen: HashMap::new(), is_behind: true, running: JoinSet::new(), names: HashMap::new() }
+    }
+
+    fn is_running(&self, id: InstanceId) -> bool {
+        self.names.values().any(|followed| *followed.instance.store.instance() == id)
+    }
+
+    /// Takes in how a task ended. A panic is one of its own instance alone.
+    fn settle(&mut self, house: &House, ended: Result<(task::Id, Result<(), Fault>), JoinError>) -> Result<(), Fault> {
+        let (id, done) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                if error.is_panic() {
+                    house.panics.add("follow");
+                }
+                (error.id(), Err(Fault::failed(error)))
+            }
+        };
+        let Some(Followed { instance, newest }) = self.names.remove(&id) else { return done };
+        match (&done, newest) {
+            (Ok(()), Some(newest)) => {
+                self.seen.insert(*instance.store.instance(), newest);
+            }
+            (Ok(()), None) => {}
+            (Err(_), _) => instance.following.mark_behind(),
+        }
+        done
+    }
+
+    /// Runs until everything that is due has ended, or `until`.
+    async fn run(&mut self, house: &House, mut due: Vec<Followed>, until: Option<Instant>) -> Result<(), Fault> {
+        let mut worst = Ok(());
+        // What still runs from the round before takes no place from this one.
+        let places = self.names.len() + MAX_AT_ONCE;
+        // The first is started first.
+        due.reverse();
+        loop {
+            while self.names.len() < places
+                && let Some(followed) = due.pop()
+            {
+                let instance = Arc::clone(&followed.instance);
+                let follow = async move { instance.follow(instance.world.now()).await };
+                let task = self.running.spawn_on(follow, &house.runtime);
+                self.names.insert(task.id(), followed);
+            }
+            let ending = self.running.join_next_with_id();
+            let ended = match until {
+                Some(until) => tokio::time::timeout_at(until, ending).await,
+                None => Ok(ending.await),
+            };
+            match ended {
+                Ok(Some(ended)) => worst = worst.and(self.settle(house, ended)),
+                Ok(None) => return worst,
+                Err(_elapsed) => break,
+            }
+        }
+        for followed in self.names.values().chain(&due) {
+            followed.instance.following.mark_behind();
+        }
+        worst.and(Err(Fault::because(Trouble::Silent, "an instance does not follow its changes in time")))
+    }
+}
+
+impl House {
+    /// Memory follows what other processes changed before this call, and what it missed of its own changes.
+    pub async fn catch_up(&self) -> Result<(), Fault> {
+        let mut follower = self.follower.lock().await;
+        // What began before this call may have read before it.
+        let before = follower.run(self, Vec::new(), None).await;
+        self.follow_changes(&mut follower, None).await.and(before)
+    }
+
+    /// A turn of the background task: as [`Self::catch_up`], and nobody is waited for longer than [`ROUND_WAIT`].
+    pub async fn follow_in_time(&self) -> Result<(), Fault> {
+        self.follow_changes(&mut *self.follower.lock().await, Some(ROUND_WAIT)).await
+    }
+
+    /// A fault of one instance takes the trust in memory from that instance alone.
+    async fn follow_changes(&self, follower: &mut Follower, wait: Option<Duration>) -> Result<(), Fault> {
+        let begun = Instant::now();
+        self.mind_the_database().await?;
+        // The database tells of a change once: an answer that is lost counts as a yes.
+        let was_behind = std::mem::replace(&mut follower.is_behind, true);
+        let changed = self.database.changed_elsewhere().await;
+        if matches!(&changed, Err(fault) if fault.trouble() == Trouble::Replaced) {
+            // What others change is somewhere else.
+            self.instances.iter().for_each(|instance| instance.following.mark_behind());
+        }
+        follower.is_behind = changed? || was_behind;
+        if !follower.is_behind && !self.instances.iter().any(|instance| instance.following.is_behind()) {
+            return Ok(());
+        }
+        let mut feeds: HashMap<InstanceId, _> = self.database.feeds().await?.into_iter().collect();
+        let mut due = Vec::new();
+        for instance in &self.instances {
+            let id = *instance.store.instance();
+            // An instance that is not in the database has nothing in it that memory knows.
+            let newest = feeds.remove(&id);
+            if newest.is_some() && follower.seen.get(&id) == newest.as_ref() && !instance.following.is_behind() {
+                continue;
+            }
+            if !follower.is_running(id) {
+                due.push(Followed { instance: Arc::clone(instance), newest });
+            }
+        }
+        let done = follower.run(self, due, wait.map(|wait| begun + wait)).await;
+        follower.is_behind = done.is_err();
+        self.feed.followed(begun);
+        done
+    }
+}

@@ -1,0 +1,90 @@
+//! A login whose guesses strangers have spent admits a new browser by a link. Opening it uses nothing up: mail programs open
+//! links too.
+
+use axum::body::Body;
+use axum::extract::RawQuery;
+use axum::response::Response;
+use flows::Fault;
+use http::{HeaderMap, StatusCode};
+use model::audit::AuditKind;
+use model::link::{LinkCode, LinkPurpose, LinkSpent};
+use oauth::params::Params;
+use oauth::secret::Presented;
+
+use super::links::{form, link_spent};
+use super::sign_in::{self, Said, after_wait, seconds};
+use super::{form_page, tell_refused};
+use crate::pages::{KnownBrowser, KnownBrowserDone};
+use crate::render::{self, FormTarget};
+use crate::visit::Visit;
+
+pub(super) const PATH: &str = "/id/account/known-browser";
+const SIGN_IN: &str = "/id/account/login";
+
+pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    let params = Params::parse(query.unwrap_or_default().as_bytes());
+    let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
+    let code = Presented::<LinkCode>::new(code);
+    let user = match visit.instance.link(&code, visit.now).await {
+        Ok(Some((LinkPurpose::KnownBrowser, user))) => user,
+        Ok(_) => {
+            return match tell_refused(&mut visit, AuditKind::KnownBrowser, &LinkSpent) {
+                Ok(()) => link_spent(&visit),
+                Err(fault) => render::fault_page(&visit, &fault),
+            };
+        }
+        Err(fault) => return render::fault_page(&visit, &fault),
+    };
+    visit.speak_to(&user);
+    form_page(&mut visit, &headers, |visit, csrf| {
+        let (words, instance_name) = (visit.words(), &*visit.instance.name);
+        let login = user.login.as_str();
+        let page = KnownBrowser { words, instance_name, login, action: PATH, csrf, code: code.expose() };
+        render::page(StatusCode::OK, &page, FormTarget::Ourselves)
+    })
+}
+
+/// A link is asked for, or its user confirms.
+pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+    let form = match form(&mut visit, &headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let done = match form.get("code") {
+        Some(code) => confirm(&mut visit, &headers, &Presented::new(code)).await,
+        None => ask(&mut visit, &headers, form.get("login").unwrap_or_default()).await,
+    };
+    done.unwrap_or_else(|fault| render::fault_page(&visit, &fault))
+}
+
+async fn confirm(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>) -> Result<Response, Fault> {
+    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let Ok(user) = instance.know_browser(&mut visit.moment(), &visitor, code).await? else {
+        return Ok(link_spent(visit));
+    };
+    visit.speak_to(&user);
+    let cookie = visit.know_browser(headers, &user.login);
+    Ok(render::with_cookie(done(visit, false), &cookie))
+}
+
+async fn ask(visit: &mut Visit, headers: &HeaderMap, login: &str) -> Result<Response, Fault> {
+    match visit.instance.ask_for_known_browser(&visit.visitor, login, visit.now)? {
+        None => Ok(done(visit, true)),
+        Some(wait) => {
+            let notice = (visit.words().forgotten.wait)(seconds(wait));
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let said = Said { login, notice: Some(&notice), is_spent: true, status, ..Said::default() };
+            let way = match sign_in::way(visit, None).await? {
+                Ok(way) => way,
+                Err(page) => return Ok(page),
+            };
+            Ok(after_wait(sign_in::page(visit, headers, &way, said).await?, wait))
+        }
+    }
+}
+
+fn done(visit: &Visit, is_sent: bool) -> Response {
+    let (words, instance_name) = (visit.words(), &*visit.instance.name);
+    let page = KnownBrowserDone { words, instance_name, is_sent, sign_in_url: SIGN_IN };
+    render::page(StatusCode::OK, &page, FormTarget::Ourselves)
+}

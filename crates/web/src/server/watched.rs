@@ -1,0 +1,87 @@
+//! A connection's bytes as they pass: what they are, and whether the other side takes ours.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connection::Connection;
+use super::frames::Framing;
+
+/// A stream that tells its connection when bytes really move. Who does not take our bytes is not read from: otherwise answers
+/// without a body, which no window bounds, would pile up behind those that wait.
+pub(super) struct Watched<S> {
+    stream: S,
+    connection: Arc<Connection>,
+    framing: Framing,
+    /// Who would read on.
+    reader: Option<Waker>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
+        Self { stream, connection, framing: Framing::new(), reader: None }
+    }
+
+    fn wrote(&mut self, outcome: &Poll<io::Result<usize>>) {
+        let was_blocked = self.connection.set_blocked(outcome.is_pending());
+        if was_blocked
+            && outcome.is_ready()
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
+        if matches!(outcome, Poll::Ready(Ok(count)) if *count > 0) {
+            self.connection.bytes_went();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.is_blocked() {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if !came.is_empty() {
+            self.framing.pass(came);
+            self.connection.bytes_came(came.len(), self.framing.is_http2(), self.framing.open_block());
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
