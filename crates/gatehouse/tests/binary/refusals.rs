@@ -250,7 +250,7 @@ fn a_configuration_is_found_good_or_told_what_is_wrong_with_it() {
 fn a_server_does_not_start_before_its_instances_are_made() {
     let installation = Installation::with("sqlite:house.db", "", &[ERP, SHOP].concat());
     let said = installation.run(&["serve"]).refused();
-    assert!(said.contains("of a new installation, `gatehouse instance create NAME` makes it"), "{said}");
+    assert!(said.contains("for a new installation, run `gatehouse instance create NAME`"), "{said}");
     installation.create_erp();
     let said = installation.run(&["serve"]).refused();
     assert!(said.contains("run `gatehouse instance create shop`"), "{said}");
@@ -269,6 +269,6 @@ fn a_refusal_is_explained_right_after_it() {
         assert_eq!(refused.status, 401);
         let reference = refused.header("x-request-id").expect("every answer has one");
         let told = installation.run(&["why", reference]).done();
-        assert!(told.contains("because of unknown_application"), "{told}");
+        assert!(told.contains("(unknown_application)"), "{told}");
     }
 }
