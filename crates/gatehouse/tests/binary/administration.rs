@@ -24,7 +24,7 @@ fn a_role_is_made_given_changed_and_deleted() {
     assert_eq!(installation.json(&["user", "show", "bob"])["role"], "Sales");
     let set = installation.json(&["user", "set", "BOB", "--role", "", "--name", "Bob", "--administrator", "true"]);
     assert_eq!((&set["role"], &set["name"], &set["isAdmin"]), (&Value::Null, &json!("Bob"), &json!(true)));
-    assert!(installation.run(&["user", "set", "bob", "--role", "Nobody"]).refused().contains("role Nobody not found"));
+    assert!(installation.run(&["user", "set", "bob", "--role", "Nobody"]).refused().contains("role: Nobody not found"));
     assert!(installation.run(&["user", "show", "nobody"]).refused().contains("user nobody not found"));
     let set = ["user", "set", "bob", "--email", "bob@example.com", "--email-verified", "true", "--language", "bg"];
     let set = installation.json(&set);

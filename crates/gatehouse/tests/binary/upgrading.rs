@@ -30,7 +30,7 @@ fn version(url: &str) -> (i64, i64) {
 fn commands_leave_older_tables_and_migrate_brings_them_up(installation: &Installation, url: &str) {
     make_older(url);
     let (_, known) = version(url);
-    let told = format!("the database is of an older version ({OLDER}, this program needs {known})");
+    let told = format!("the database is at an older version ({OLDER}; this program needs {known})");
     for arguments in [
         &["user", "list"][..],
         &["user", "create", "alice"],
