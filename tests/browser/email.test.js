@@ -165,7 +165,7 @@ test('a person is invited, asks for another address, and both mailboxes answer',
   await mailbox.locator('button[value=yes]').click();
   await looksRight(mailbox, 'email-answered waiting');
   await page.reload();
-  assert.match(await page.locator('.lines').innerText(), /eve@home\.example\s+has agreed/);
+  assert.match(await page.locator('.lines').innerText(), /eve@home\.example\s+confirmed/);
   await mailbox.goto(root + (await sink.link('eve@work.example')));
   await mailbox.locator('button[value=yes]').click();
   await looksRight(mailbox, 'email-answered changed');

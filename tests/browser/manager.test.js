@@ -126,7 +126,7 @@ test('the flow of an application is run and shown, each step with its request an
   await WAYS['manage-app-try'](page);
   const steps = await page.locator('.step h2').allInnerTexts();
   assert.ok(steps.length >= 8 && steps.every((step) => step.endsWith('done')), steps.join('\n'));
-  assert.match(await page.locator('main').innerText(), /Everything went well/);
+  assert.match(await page.locator('main').innerText(), /All steps succeeded/);
   assert.match(await page.locator('.step pre').nth(2).innerText(), /^GET \/id\/connect\/authorize\n {2}\?client_id=my\.trusted\.app/);
 });
 
@@ -139,7 +139,7 @@ test('the board shows who takes a seat while one looks at it, and holds still wh
   await takeSeat();
   await rows.nth(before).waitFor();
   assert.equal(await page.locator('#user').inputValue(), 'half a nam', 'what somebody is typing stays');
-  await page.getByRole('button', { name: 'Hold still' }).click();
+  await page.getByRole('button', { name: 'Pause updates' }).click();
   await takeSeat();
   await page.waitForTimeout(4000);
   assert.equal(await rows.count(), before + 1);
@@ -150,7 +150,7 @@ test('a form says what would be refused while it is filled in', async () => {
   await open(page, '/manage/apps/new?kind=web');
   const problems = page.locator('.problems li');
   await page.locator('#uri').fill('my.trusted.app/first');
-  await problems.filter({ hasText: 'exists already' }).waitFor();
+  await problems.filter({ hasText: 'already exists' }).waitFor();
   await page.locator('#uri').fill('checked.app');
   await page.locator('#name').fill('Checked');
   await page.locator('#redirect_uris').fill('http://elsewhere.example/');

@@ -32,7 +32,7 @@ def test_a_well_installation_is_told_so(well):
     assert {level for _, level in kinds} == {"ok"}, found
     assert {area for area, _ in kinds} == {"config", "database", "keys", "records", "disk", "files", "mail", "proxies"}
     assert "SQLite 3" in said(found, "ok", "database") and "durable commit" in said(found, "ok", "database")
-    assert "next takes over in" in said(found, "ok", "keys")
+    assert "next rotation in" in said(found, "ok", "keys")
     text = well.run("doctor").stdout
     assert text.startswith("OK ") and "PROBLEM" not in text
 
@@ -60,12 +60,12 @@ def test_a_foreign_master_key_and_open_files_are_found(well):
     (well.folder / "house.db").chmod(0o644)
     well.secret("master.key", "A" * 43 + "=")
     _, found = examine(well, code=1)
-    assert "not the one of this database" in said(found, "problem", "keys")
+    assert "wrong master key for this database" in said(found, "problem", "keys")
     assert "chmod 600" in said(found, "problem", "files")
     (well.folder / "house.db").chmod(0o600)
     (well.folder / "master.key").chmod(0o640)
     _, found = examine(well, code=1)
-    assert "open to others" in said(found, "problem", "keys")
+    assert "accessible to others" in said(found, "problem", "keys")
 
 
 def test_an_instance_without_its_database_or_configuration_is_found(well):
@@ -90,9 +90,9 @@ def test_proxies_that_trust_strangers_are_found(well):
 @pytest.mark.parametrize(
     "names, days, level, words",
     [
-        (["erp.example.com"], 60, "warning", "by an authority that browsers do not know"),
+        (["erp.example.com"], 60, "warning", "by an authority that browsers do not trust"),
         (["erp.example.com"], 5, "warning", "expires in"),
-        (["elsewhere.example.com"], 60, "problem", "not for erp.example.com"),
+        (["elsewhere.example.com"], 60, "problem", "does not cover erp.example.com"),
         (["erp.example.com"], -0.5, "problem", "expired"),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_key_of_another_certificate_is_found(installation, tmp_path):
     _, key, _ = authority(tmp_path / "other")
     installation.configure(f'[tls]\ncertificate = "{leaf}"\nprivate_key = "{key}"\n')
     _, found = examine(installation, code=1)
-    assert "not that of the first certificate" in said(found, "problem", "tls")
+    assert "does not match the first certificate" in said(found, "problem", "tls")
 
 
 def test_a_mail_server_is_greeted_and_its_login_tried(well, tmp_path):
@@ -125,7 +125,7 @@ def test_a_mail_server_is_greeted_and_its_login_tried(well, tmp_path):
     well.secret("smtp.password", "right")
     well.configure(mail)
     _, found = examine(well)
-    assert "the login is accepted" in said(found, "ok", "mail")
+    assert "login accepted" in said(found, "ok", "mail")
     well.secret("smtp.password", "wrong")
     _, found = examine(well, code=1)
     assert "535" in said(found, "problem", "mail")

@@ -195,7 +195,7 @@ def test_where_no_mail_goes_the_administrator_is_shown_the_link(installation, si
             done = installation.run(*create)
         else:
             done = installation.run("user", "invite", "eve", "--json")
-        assert "warning: no mail is sent" in done.stderr
+        assert "warning: e-mail not sent" in done.stderr
         assert "/id/account/set-up?code=" in done.stdout
         assert other.tries == 0
     installation.configure()

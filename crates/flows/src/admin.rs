@@ -48,10 +48,12 @@ pub enum AdminRefusal {
 impl std::fmt::Display for AdminRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unknown(what) => write!(f, "there is no {what}"),
-            Self::Taken(what) => write!(f, "{what} exists already"),
+            Self::Unknown(what) => write!(f, "{what} not found"),
+            Self::Taken(what) => write!(f, "{what} already exists"),
             Self::Invalid(problems) => f.write_str(&problems.join("\n")),
-            Self::Overtaken => f.write_str("somebody else changed it meanwhile: look again and repeat"),
+            Self::Overtaken => {
+                f.write_str("it was changed in the meantime; check the current state and repeat the change")
+            }
         }
     }
 }
@@ -108,7 +110,7 @@ pub async fn create_instance(
 ) -> Answer<InstanceId, AdminRefusal> {
     let fits = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if !fits {
-        let problem = "an instance's name is 1 to 63 letters, digits, dots, hyphens or underscores".to_owned();
+        let problem = "instance name: must be 1 to 63 letters, digits, dots, hyphens or underscores".to_owned();
         return Ok(Err(AdminRefusal::Invalid(vec![problem])));
     }
     let id = InstanceId(moment.id());
@@ -158,7 +160,7 @@ pub async fn examine(
     let (ring, broken) = KeyRing::examine(&store, master).await?;
     let mut findings = store.findings(MOST_FINDINGS).await?;
     let closed = |kind, record: &str| {
-        let problems = vec!["it is damaged, or sealed under another master key".to_owned()];
+        let problems = vec!["damaged, or encrypted with another master key".to_owned()];
         Finding { kind, record: record.to_owned(), problems }
     };
     findings.extend(broken.iter().map(|kid| closed("signing key", kid)));
@@ -171,7 +173,7 @@ pub async fn examine(
 /// A login as an administrator writes it.
 pub fn parse_login(text: &str) -> Result<Login, AdminRefusal> {
     Login::parse(text).ok_or_else(|| {
-        let problem = "a login is 1 to 128 printable ASCII characters, without blanks at its ends".to_owned();
+        let problem = "login: must be 1 to 128 printable ASCII characters without spaces at the ends".to_owned();
         AdminRefusal::Invalid(vec![problem])
     })
 }
@@ -331,10 +333,9 @@ impl<'a> Office<'a> {
         /// Of an event on its way to the database: a beat (200 ms), and what a busy one takes.
         const MAX_ON_ITS_WAY: Duration = Duration::from_secs(2);
         const LOOK_AGAIN: Duration = Duration::from_millis(100);
-        let unknown =
-            || AdminRefusal::Unknown(format!("event with the reference {reference}; it may be of another instance"));
+        let unknown = || AdminRefusal::Unknown(format!("event with reference {reference}"));
         let Some(request) = RequestId::parse(reference) else {
-            let problem = "a reference is 32 hexadecimal digits".to_owned();
+            let problem = "reference: must be 32 hexadecimal digits".to_owned();
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         };
         let refusals = self.store.with_chain(Chain::Refusals);

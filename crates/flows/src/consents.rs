@@ -116,7 +116,7 @@ impl Office<'_> {
         };
         let who = (user.id, application.id);
         if !is_connected(&self.store, who, moment).await? {
-            return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} for {uri}"))));
+            return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} to {uri}"))));
         }
         let mut batch = withdrawing(&self.store, who, moment);
         let event = Self::user_event("withdraw-consent", (user.id, Some(&user.login)), moment);

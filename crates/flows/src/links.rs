@@ -98,11 +98,12 @@ impl ElevatedOffice<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if !user.may_sign_in() {
-            let why = if user.is_on() { "nobody signs in as it" } else { "it is disabled: enable it first" };
-            return invalid(format!("{login} gets no link: {why}"));
+            let why =
+                if user.is_on() { "service accounts cannot sign in" } else { "the user is disabled; enable it first" };
+            return invalid(format!("no link can be created for {login}: {why}"));
         }
         if purpose == LinkPurpose::SetUp && has_password {
-            return invalid(format!("{login} has a password already: make a link to reset it instead"));
+            return invalid(format!("{login} already has a password; create a password reset link instead"));
         }
         let event = self.event_about(created(purpose), (user.id, &user.login), moment);
         let (link, insert) = draw_link(self.store(), user, (purpose, life), moment);

@@ -42,7 +42,8 @@ impl Refusal for ManageRefusal {
         match self {
             Self::Guard(refusal) => refusal.details(),
             Self::NotAnAdministrator(user) => {
-                Details::new("who asks administers this instance", "docs/admin-api.md, Who may").sent("user", user)
+                Details::new("the user is an administrator of this instance", "docs/admin-api.md, Who may")
+                    .sent("user", user)
             }
             Self::SignInTooOld(refusal) => refusal.details(),
         }

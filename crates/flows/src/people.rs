@@ -60,7 +60,7 @@ impl ElevatedOffice<'_> {
         if let Some(role) = &record.role
             && !self.store.has_role(role).await?
         {
-            problems.push(format!("role: there is no role {role}"));
+            problems.push(format!("role: {role} not found"));
         }
         if !problems.is_empty() {
             return Ok(Err(AdminRefusal::Invalid(problems)));

@@ -163,7 +163,7 @@ impl Office<'_> {
         let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
         batch.append(killing(self.store(), Closing::OfReferenceToken(id), CloseReason::TokenRevoked, moment));
         batch.announce(change, moment.now);
-        self.commit(batch, AdminRefusal::Unknown(format!("live token {id}")), moment).await
+        self.commit(batch, AdminRefusal::Unknown(format!("active token {id}")), moment).await
     }
 }
 

@@ -150,16 +150,16 @@ impl ElevatedOffice<'_> {
         let uri = application.uri.as_str();
         let mut problems = Vec::new();
         if !matches!(application.client_type, ClientType::Confidential { .. }) {
-            problems.push(format!("{uri} is not Confidential: only a Confidential application has secrets"));
+            problems.push(format!("{uri} is not a Confidential application, so it has no secrets"));
         }
         if application.secrets().len() >= MOST_SECRETS {
-            problems.push(format!("{uri} has {MOST_SECRETS} secrets: remove one that is not used any more first"));
+            problems.push(format!("{uri} already has {MOST_SECRETS} secrets; remove an unused one first"));
         }
         if !is_line(label, 100) {
-            problems.push(format!("label: 1 to 100 characters {LINE_RULE}, that say what the secret is for"));
+            problems.push(format!("label: must be 1 to 100 characters {LINE_RULE}"));
         }
         if expires_at.is_some_and(|end| end < moment.now) {
-            problems.push("the expiry lies in the past".to_owned());
+            problems.push("the expiry is in the past".to_owned());
         }
         if !problems.is_empty() {
             return Ok(Err(AdminRefusal::Invalid(problems)));
@@ -187,7 +187,7 @@ impl ElevatedOffice<'_> {
             return Ok(Err(AdminRefusal::Unknown(format!("secret {id} of {}", application.uri))));
         };
         if secrets.len() == 1 {
-            let problem = "this is the only secret: add the one that takes its place first".to_owned();
+            let problem = "the last secret cannot be removed; add a new one first".to_owned();
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         }
         let mut batch = Batch::from(vec![

@@ -62,7 +62,7 @@ impl ElevatedOffice<'_> {
     /// `role` as it was read. One that somebody has stays.
     pub async fn delete_role(&self, role: &Role, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
         if self.store.role_is_used(&role.name).await? {
-            let problem = format!("role {} is somebody's: give its users another one first", role.name);
+            let problem = format!("role {} is still assigned; assign its users another role first", role.name);
             return Ok(Err(AdminRefusal::Invalid(vec![problem])));
         }
         let mut batch = self.store.delete_role(role).to_vec();

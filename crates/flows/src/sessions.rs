@@ -146,7 +146,7 @@ impl Office<'_> {
             }
         }
         match (ended, ending) {
-            (0, Ending::One(id)) => Ok(Err(AdminRefusal::Unknown(format!("live session {id}")))),
+            (0, Ending::One(id)) => Ok(Err(AdminRefusal::Unknown(format!("live API session {id}")))),
             _ => Ok(Ok(ended)),
         }
     }

@@ -47,12 +47,14 @@ impl Weakness {
 impl fmt::Display for Weakness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => write!(f, "a password is not empty; it has at least {MIN_PASSWORD_CHARACTERS} characters"),
-            Self::TooShort => write!(f, "a password has at least {MIN_PASSWORD_CHARACTERS} characters"),
-            Self::TooLong => write!(f, "a password has at most {MAX_PASSWORD_BYTES} bytes"),
-            Self::Common => f.write_str("the password is among the passwords and words that are tried first"),
-            Self::AboutYou => f.write_str("the password is the user's login, name or e-mail address, or nearly"),
-            Self::Guessable(tens) => write!(f, "the password is guessed in about 10^{tens} tries; add a word or two"),
+            Self::Empty => write!(f, "the password is empty; use at least {MIN_PASSWORD_CHARACTERS} characters"),
+            Self::TooShort => write!(f, "the password is too short; use at least {MIN_PASSWORD_CHARACTERS} characters"),
+            Self::TooLong => write!(f, "the password is too long; use at most {MAX_PASSWORD_BYTES} bytes"),
+            Self::Common => f.write_str("the password is too common; choose another"),
+            Self::AboutYou => f.write_str("the password is too similar to the user's login, name or e-mail address"),
+            Self::Guessable(tens) => {
+                write!(f, "the password can be guessed in about 10^{tens} attempts; add a word or two")
+            }
         }
     }
 }

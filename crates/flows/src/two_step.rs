@@ -89,7 +89,7 @@ impl TwoStepChange<'_> {
             Self::RemoveApp => "The authenticator app was removed",
             Self::AddPasskey { .. } => "A passkey was added",
             Self::RemovePasskey(_) => "A passkey was removed",
-            Self::NewRecoveryCodes => "New recovery codes were made",
+            Self::NewRecoveryCodes => "New recovery codes were created",
         }
     }
 }
@@ -357,7 +357,7 @@ impl ElevatedOffice<'_> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if !user.has_second_factor {
-            return Ok(Err(AdminRefusal::Unknown(format!("second factor of {login}: nothing is to be reset"))));
+            return Ok(Err(AdminRefusal::Unknown(format!("second factor of {login}"))));
         }
         let mut batch = Batch::from(vec![
             self.store().raise_user_epoch(&user),

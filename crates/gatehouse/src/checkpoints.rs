@@ -38,7 +38,7 @@ pub struct Webhook(Url);
 impl Webhook {
     pub fn new(url: &str) -> Result<Self, &'static str> {
         const WRITE: &str =
-            "write the address like https://auditor.example.com/checkpoints, without a password or a query";
+            "use an address such as https://auditor.example.com/checkpoints, without a password or query";
         let url = Url::parse(url).map_err(|_| WRITE)?;
         let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         let fits =

@@ -14,12 +14,12 @@ pub use self::audit::{AuditCommand, AuditFilter, AuditFormat};
 pub use self::people::{ConsentCommand, Patterns, RoleCommand, UserChanges, UserCommand};
 pub use self::register::{AppCommand, TokenCommand};
 
-/// Signs people and services in to business systems, and guards their APIs.
+/// OAuth 2.0 and OpenID Connect server for business systems and their APIs.
 #[derive(Parser)]
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the audit was tampered with."
+    after_help = "Exit codes: 0 success, 1 refused or failed, 2 usage error, 3 the audit was tampered with."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -28,61 +28,61 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show the whole product on this machine, with demo users, applications and data
+    /// Run a demo server with demo users, applications and data
     Demo(Demo),
-    /// Run the server of an installation
+    /// Run the server
     Serve(Installation),
-    /// Bring the database's tables up to this version
+    /// Apply pending database migrations
     Migrate(Migrate),
-    /// Look at the configuration
+    /// Check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Seal the database's secrets under a new master key
+    /// Check and rotate the master key
     #[command(subcommand)]
     MasterKey(MasterKeyCommand),
-    /// Create and list instances (tenants)
+    /// Manage instances (tenants)
     #[command(subcommand)]
     Instance(InstanceCommand),
-    /// Create and change users
+    /// Manage users
     #[command(subcommand)]
     User(UserCommand),
-    /// Create and change Trusted Applications
+    /// Manage Trusted Applications
     #[command(subcommand)]
     App(AppCommand),
-    /// See who is using the APIs, and end sessions
+    /// List and end API sessions, and show seat usage
     #[command(subcommand)]
     Session(SessionCommand),
-    /// See what users allowed applications, and withdraw it
+    /// List and withdraw users' consents to applications
     #[command(subcommand)]
     Consent(ConsentCommand),
-    /// Issue, list and revoke reference tokens (API keys)
+    /// Manage reference tokens (API keys)
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Export the audit, and see whether anybody changed it
+    /// List, export and verify the audit
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Make, change and delete roles: what users may do on the APIs
+    /// Manage roles (permissions on the APIs)
     #[command(subcommand)]
     Role(RoleCommand),
-    /// See the signing keys, and rotate them by hand
+    /// List, rotate and replace signing keys
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Print what makes a shell complete these commands
+    /// Print a shell completion script
     Completion {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Examine the installation: what is wrong, and how to mend it; changes nothing
-    #[command(after_help = "Exit codes: 0 no problem (warnings may be), 1 a problem, 2 wrong usage.")]
+    /// Check the installation and suggest fixes (read-only)
+    #[command(after_help = "Exit codes: 0 no problems (there may be warnings), 1 problems found, 2 usage error.")]
     Doctor(Doctor),
-    /// See what is used, before changing it
+    /// Usage reports
     #[command(subcommand)]
     Report(ReportCommand),
-    /// Say why something was refused, by the reference that was shown
+    /// Explain a refusal by its reference
     Why {
         #[command(flatten)]
         target: Target,
-        /// The reference, as it stands on the page, in the answer or in its X-Request-Id
+        /// Reference from the error page, the error response or the X-Request-Id header
         #[arg(value_name = "REFERENCE")]
         reference: String,
     },
@@ -90,10 +90,10 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Demo {
-    /// Address to listen on; loopback only, because the demo's passwords are public
+    /// Address to listen on (loopback only, because the demo's passwords are public)
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// Folder to keep the demo's data in; without it, a temporary one that is removed at exit
+    /// Folder for the demo's data [default: a temporary folder, removed at exit]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -110,7 +110,7 @@ pub struct Installation {
 pub struct Migrate {
     #[command(flatten)]
     pub installation: Installation,
-    /// Only say which migrations would be applied
+    /// List pending migrations without applying them
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -119,7 +119,7 @@ pub struct Migrate {
 
 #[derive(Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether the server could start with this configuration, and if not, why
+    /// Check whether the server can start with this configuration
     Check(Installation),
 }
 
@@ -127,7 +127,7 @@ pub enum ConfigCommand {
 pub struct Doctor {
     #[command(flatten)]
     pub installation: Installation,
-    /// Also ask every root URL from here, as a browser would
+    /// Also request every root URL from this machine
     #[arg(long)]
     pub reach: bool,
     #[command(flatten)]
@@ -137,14 +137,14 @@ pub struct Doctor {
 /// How results are printed.
 #[derive(Args)]
 pub struct Output {
-    /// Print JSON for programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Subcommand)]
 pub enum InstanceCommand {
-    /// Create an instance, its keys and its first administrator; prints a one-time set-up link
+    /// Create an instance with its keys and first administrator, and print a one-time set-up link
     Create {
         #[command(flatten)]
         installation: Installation,
@@ -153,13 +153,13 @@ pub enum InstanceCommand {
         /// Login of the first administrator
         #[arg(long, default_value = "admin", value_name = "LOGIN")]
         administrator: String,
-        /// Licence seats; without it, unlimited
+        /// Number of licence seats [default: unlimited]
         #[arg(long, value_name = "NUMBER")]
         seats: Option<u32>,
         #[command(flatten)]
         output: Output,
     },
-    /// Change a setting; a running server goes by it within a second
+    /// Change a setting (running servers apply it within a second)
     Set {
         #[command(flatten)]
         installation: Installation,
@@ -179,14 +179,14 @@ pub enum InstanceCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Replace the root secret: refresh tokens and everything else derived from it die at once. Shows what would break
-    /// without --yes
+    /// Replace the root secret, which invalidates all refresh tokens immediately. Without --yes, only previews the
+    /// effects
     RotateSecret {
         #[command(flatten)]
         installation: Installation,
         /// Name of the instance
         name: String,
-        /// Do it
+        /// Apply the change
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -203,16 +203,16 @@ pub enum InstanceCommand {
 
 #[derive(Subcommand)]
 pub enum MasterKeyCommand {
-    /// Say how many secrets are sealed under which key (read-only)
+    /// Count the secrets encrypted with each master key (read-only)
     Check {
         #[command(flatten)]
         installation: Installation,
         #[command(flatten)]
         output: Output,
     },
-    /// Seal under [`master_key`] what is sealed under [`previous_master_key`]; may be interrupted and repeated
+    /// Re-encrypt secrets from [`previous_master_key`] to [`master_key`] (can be interrupted and repeated)
     #[command(
-        after_help = "Configure both keys and restart every server first: docs/operating.md, Rotating the master key."
+        after_help = "Configure both keys and restart every server first: see Operating, Rotating the master key."
     )]
     Rotate {
         #[command(flatten)]
@@ -227,7 +227,7 @@ pub enum MasterKeyCommand {
 pub struct Target {
     #[command(flatten)]
     pub installation: Installation,
-    /// Instance; may be left out where there is only one
+    /// Instance (optional if there is only one)
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
     #[command(flatten)]
@@ -236,24 +236,25 @@ pub struct Target {
 
 #[derive(Subcommand)]
 pub enum KeyCommand {
-    /// List the signing keys
+    /// List signing keys
     List {
         #[command(flatten)]
         target: Target,
     },
-    /// Publish a successor now; it signs a day later, and nothing breaks
+    /// Rotate a signing key: the new key signs from a day later, and existing tokens stay valid
     Rotate {
         #[command(flatten)]
         target: Target,
         /// ES256, RS256, PS256 or `EdDSA`
         algorithm: String,
     },
-    /// Replace all keys of an algorithm at once: every token that they signed dies. Shows what would break without --yes
+    /// Replace all keys of an algorithm immediately, which invalidates every token they signed. Without --yes, only
+    /// previews the effects
     Replace {
         #[command(flatten)]
         target: Target,
         algorithm: String,
-        /// Do it
+        /// Apply the change
         #[arg(long)]
         yes: bool,
     },
@@ -261,17 +262,17 @@ pub enum KeyCommand {
 
 #[derive(Subcommand)]
 pub enum SessionCommand {
-    /// List the live API sessions, the newest first, and how many seats are taken
+    /// List live API sessions, newest first, with seat usage
     List {
         #[command(flatten)]
         target: Target,
     },
-    /// Tell how many seats were taken over the last day, every quarter of an hour
+    /// Show seat usage over the last 24 hours, every 15 minutes
     History {
         #[command(flatten)]
         target: Target,
     },
-    /// End sessions at once; their seats are free afterwards
+    /// End API sessions immediately and free their seats
     End {
         #[command(flatten)]
         target: Target,
@@ -290,7 +291,7 @@ pub struct Which {
     /// All sessions of a user
     #[arg(long, value_name = "LOGIN")]
     pub user: Option<String>,
-    /// All sessions that an application uses
+    /// All sessions used by an application
     #[arg(long, value_name = "URI")]
     pub app: Option<String>,
 }
@@ -299,13 +300,13 @@ const SETTING_HELP: &str = "For example seats=5, seats=null (unlimited), 'reserv
      seats_per_application=10, after_logout=reactivate, legacy_schemes=true or legacy_sunset=2027-03-01";
 
 fn setting(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once('=').ok_or("write SETTING=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("use the form SETTING=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Subcommand)]
 pub enum ReportCommand {
-    /// Who still uses Basic and ErpLogin, through which application
+    /// Show who still uses Basic and ErpLogin, by application
     Legacy {
         #[command(flatten)]
         target: Target,

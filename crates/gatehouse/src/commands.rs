@@ -58,7 +58,7 @@ pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
         Command::Serve(installation) => run_server(serve::run(&installation, environment)),
         Command::Config(ConfigCommand::Check(installation)) => {
             provisions(&installation, environment)?;
-            print(&format!("{} is good: the server can start with it.\n", installation.config.display()))
+            print(&format!("{} is valid. The server can start with it.\n", installation.config.display()))
         }
         Command::Migrate(migrate) => runtime()?.block_on(migrate::run(&migrate, environment)),
         Command::MasterKey(command) => runtime()?.block_on(master_key::run(command, environment)),
@@ -136,7 +136,7 @@ async fn open_to_serve(provisions: &Provisions) -> Result<Database> {
 async fn open_as_it_is(url: &DatabaseUrl) -> Result<(Database, Look)> {
     if let Some(file) = url.file().filter(|file| !file.exists()) {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        return Err(missing(format!("there is no database file {}", file.display())).into());
+        return Err(missing(format!("no database file {}", file.display())).into());
     }
     let database = reach(url).await?;
     let look = look(&database, url).await?;
@@ -172,15 +172,15 @@ async fn reach(url: &DatabaseUrl) -> Result<Database> {
 
 /// The names of the migrations that were applied.
 async fn bring_up(database: &Database) -> Result<Vec<String>> {
-    database.migrate().await.context("the database's tables cannot be brought up to this version")
+    database.migrate().await.context("the database migrations failed")
 }
 
 /// What to do where the tables are those of an older version.
 fn older(look: &Look) -> Problem {
     let (applied, known) = (look.applied.unwrap_or(0), look.known);
     Problem::new(
-        format!("the database is of an older version ({applied}, this program needs {known})"),
-        "run `gatehouse migrate`, or start the server; back up first",
+        format!("the database is at an older version ({applied}; this program needs {known})"),
+        "back up the database, then run `gatehouse migrate` or start the server",
     )
 }
 
@@ -188,7 +188,7 @@ fn older(look: &Look) -> Problem {
 pub(crate) fn missing(what: String) -> Problem {
     Problem::new(
         what,
-        "restore it from a backup, or correct `database` in the configuration; of a new installation, \
-         `gatehouse instance create NAME` makes it",
+        "restore it from a backup, or correct `database` in the configuration; for a new installation, run \
+         `gatehouse instance create NAME`",
     )
 }

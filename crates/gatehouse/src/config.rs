@@ -83,7 +83,7 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Problem::new(
                 format!("{} cannot be read: {error}", path.display()),
-                "name the file with --config; docs/gatehouse.example.toml is one to begin with",
+                "give the path with --config; see docs/gatehouse.example.toml for an example",
             )
         })?;
         Self::parse(path, &text)
@@ -93,11 +93,12 @@ impl Config {
         let document: Document = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or_default();
             if is_secret(&text[..text.floor_char_boundary(span.start)]) {
-                let what = "a secret does not stand in this file";
-                let mend = "write { file = \"…\" } or { environment = \"…\" }; if others may have read it, change it";
+                let what = "secrets are not allowed in this file";
+                let mend =
+                    "use { file = \"…\" } or { environment = \"…\" }; if others may have read the secret, replace it";
                 return Problem::at(path, text, span.start..span.start, what, mend);
             }
-            Problem::at(path, text, span, error.message(), "docs/configuration.md explains every key")
+            Problem::at(path, text, span, error.message(), "see docs/configuration.md for all keys")
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         document
@@ -146,7 +147,7 @@ impl Config {
         let sources = [
             (Some(current), "the master key"),
             (previous.as_ref(), "the previous master key"),
-            (password, "the password for the mail server"),
+            (password, "the mail server password"),
         ];
         let named = sources.into_iter().filter_map(|(source, what)| match source {
             Some(SecretSource::File(path)) => Some((path.clone(), what)),
@@ -188,7 +189,7 @@ impl Database {
                 let text = environment(variable).ok_or_else(|| {
                     let what =
                         format!("the environment variable {variable}, which should hold the database URL, is not set");
-                    Problem::new(what, format!("set {variable}, or write the URL as `database` into the configuration"))
+                    Problem::new(what, format!("set {variable}, or set `database` in the configuration"))
                 })?;
                 parsed::database_url(&text, folder).map_err(|error| {
                     let what = format!("the environment variable {variable} does not hold a database URL: {error}");
@@ -377,8 +378,8 @@ fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<Instanc
         let span = table.name.span();
         let name = table.name.into_inner().0.0;
         if !names.insert(name.to_ascii_lowercase()) {
-            let what = format!("a second instance is called `{name}`");
-            return Err(Mistake { span, what, mend: "give every instance a name of its own; case does not count" });
+            let what = format!("duplicate instance name `{name}`");
+            return Err(Mistake { span, what, mend: "instance names must be unique (not case-sensitive)" });
         }
         let span = table.url.span();
         let root = table.url.into_inner().0;
@@ -387,7 +388,7 @@ fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<Instanc
         for (span, host) in std::iter::once((span, root.host())).chain(aliases) {
             if let Some(owner) = owners.insert(host.clone(), name.clone()) {
                 let what = format!("the host `{host}` already belongs to the instance `{owner}`");
-                let mend = "a request finds its instance by the host alone: name each host once; ports do not count";
+                let mend = "each host can belong to one instance only, regardless of the port";
                 return Err(Mistake { span, what, mend });
             }
             hosts.push(host);
@@ -403,8 +404,8 @@ fn known(name: Spanned<String>, instances: &[Instance]) -> Result<String, Mistak
     }
     Err(Mistake {
         span: name.span(),
-        what: format!("there is no instance `{}`", name.get_ref()),
-        mend: "use the `name` of an [[instance]] below, or remove the key: unknown hosts are then answered 404",
+        what: format!("unknown instance `{}`", name.get_ref()),
+        mend: "use the `name` of an [[instance]] below, or remove the key to answer unknown hosts with 404",
     })
 }
 

@@ -84,7 +84,7 @@ impl Report {
 /// Looks at everything; `reach` asks the root URLs from here, as a browser would.
 pub async fn examine(config: &Config, environment: Environment<'_>, reach: bool) -> Report {
     let mut report = Report::default();
-    report.ok("config", "the configuration is understood");
+    report.ok("config", "the configuration is valid");
     files::look(config, &mut report);
     database::look(config, environment, &mut report).await;
     tls::look(config, &mut report);

@@ -14,7 +14,7 @@ pub const UNREAD_EXIT_CODE: u8 = 128 + 13;
 
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody reads the output any more")
+        f.write_str("the output was closed")
     }
 }
 
@@ -24,7 +24,7 @@ impl std::error::Error for Unread {}
 pub(crate) fn written(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Unread.into()),
-        result => result.context("the result cannot be printed"),
+        result => result.context("cannot write the output"),
     }
 }
 

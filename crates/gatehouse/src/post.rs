@@ -204,7 +204,7 @@ fn tls(settings: &MailSettings) -> Result<TlsParameters, Problem> {
     if let Some(path) = &settings.authority {
         let unusable = |error: &dyn fmt::Display| {
             let what = format!("the mail server's authority in {} cannot be used: {error}", path.display());
-            Problem::new(what, "write its certificate there in PEM form, or take `authority` out of [mail]")
+            Problem::new(what, "write its certificate there in PEM format, or remove `authority` from [mail]")
         };
         let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
         parameters = parameters.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| unusable(&error))?);

@@ -65,7 +65,7 @@ pub struct Tampered(pub usize);
 impl fmt::Display for Tampered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let findings = if self.0 == 1 { "1 finding".to_owned() } else { format!("{} findings", self.0) };
-        write!(f, "the audit is not what was written: {findings}")
+        write!(f, "the audit was tampered with: {findings}")
     }
 }
 
@@ -78,7 +78,7 @@ pub struct Broken(pub usize);
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let findings = if self.0 == 1 { "1 finding".to_owned() } else { format!("{} findings", self.0) };
-        write!(f, "the audit's chain is broken where the database went back: {findings}")
+        write!(f, "the audit has a recorded break, because the database was restored to an earlier state: {findings}")
     }
 }
 

@@ -56,8 +56,8 @@ impl TlsFiles {
         let (certificate, key) = (self.certificate.display(), self.private_key.display());
         if matches!(error, rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
             return Problem::new(
-                format!("the private key in {key} is not that of the first certificate in {certificate}"),
-                "put the server's own certificate first in the chain, and name the key it was made with",
+                format!("the private key in {key} does not match the first certificate in {certificate}"),
+                "put the server certificate first in the chain, and configure its private key",
             );
         }
         Problem::new(
@@ -79,16 +79,16 @@ fn unreadable(path: &Path, error: &PemError) -> Problem {
     let path = path.display();
     match error {
         PemError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            Problem::new(format!("there is no file {path}"), "correct the path under [tls]")
+            Problem::new(format!("file {path} not found"), "correct the path under [tls]")
         }
         PemError::Io(error) => {
-            Problem::new(format!("{path} cannot be read: {error}"), "let the user that runs gatehouse read the file")
+            Problem::new(format!("{path} cannot be read: {error}"), "give the user that runs gatehouse read access")
         }
         PemError::NoItemsFound => Problem::new(
-            format!("{path} holds no PEM item of the wanted kind"),
-            "`certificate` wants BEGIN CERTIFICATE sections, `private_key` an unencrypted BEGIN PRIVATE KEY section",
+            format!("{path} contains no PEM section of the expected type"),
+            "`certificate` needs BEGIN CERTIFICATE sections, `private_key` an unencrypted BEGIN PRIVATE KEY section",
         ),
-        error => Problem::new(format!("{path} is not PEM: {error}"), "write the file again in PEM form"),
+        error => Problem::new(format!("{path} is not PEM: {error}"), "write the file in PEM format"),
     }
 }
 

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-/// A list of addresses; or one text of several, separated by commas, as exported by other systems.
+/// A list of addresses, or one comma-separated string.
 #[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "write a list of addresses, or one text of them separated by commas")]
+#[serde(untagged, expecting = "a list of addresses or a comma-separated string")]
 #[schemars(inline)]
 pub(crate) enum Addresses {
     List(Vec<String>),

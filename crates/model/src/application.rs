@@ -196,7 +196,7 @@ impl Refusal for ClientRefusal {
         const AUTHENTICATION: &str = "RFC 6749 §2.3.1";
         match self {
             Self::Unknown => Details::new("client_id names an application of this instance", "RFC 6749 §2.2"),
-            Self::Disabled => Details::new("the application is switched on", "IsEnabled of the application"),
+            Self::Disabled => Details::new("the application is enabled", "IsEnabled of the application"),
             Self::WrongSecret { method, live } => {
                 Details::new("the secret is a live one of the application", AUTHENTICATION)
                     .sent("method", method)
@@ -213,7 +213,7 @@ impl Refusal for ClientRefusal {
                     .sent("method", method)
                     .expected("method", "none")
             }
-            Self::NotAClient => Details::new("the application is a client at all", "ClientType of the application")
+            Self::NotAClient => Details::new("the application is an OAuth client", "ClientType of the application")
                 .expected("ClientType", "Public or Confidential"),
         }
     }

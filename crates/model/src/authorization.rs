@@ -147,14 +147,14 @@ impl RedeemRefusal {
     pub const fn description(&self) -> &'static str {
         match self {
             Self::Unknown { .. } | Self::OtherApplication { .. } | Self::Reused { .. } | Self::Ended(_) => {
-                "the code is unknown, used or of another application"
+                "the code is unknown, used or issued to another application; start again"
             }
-            Self::Expired { .. } => "the code has expired: start again",
-            Self::RedirectUriDiffers { .. } => "redirect_uri differs from the one of the authorization request",
+            Self::Expired { .. } => "the code has expired; start again",
+            Self::RedirectUriDiffers { .. } => "redirect_uri does not match the authorization request",
             Self::VerifierMissing { .. } | Self::VerifierUnexpected | Self::VerifierWrong { .. } => {
                 "PKCE verification failed"
             }
-            Self::Gone(_) => "the user's sign-in has ended",
+            Self::Gone(_) => "the user's sign-in has ended; start again",
         }
     }
 }
@@ -321,13 +321,14 @@ impl Refusal for RefreshRefusal {
             Self::Expired { at, now } => {
                 Details::new("the refresh token has not expired", REFRESHING).at("before", *at, *now)
             }
-            Self::Reused { shown, newest, rotated_at, proven } => {
-                Details::new("the refresh token is the newest, or its answer may have been lost", "RFC 9700 §4.14.2")
-                    .sent("generation", shown.0)
-                    .expected("generation", newest.0)
-                    .expected("newest since", when(*rotated_at))
-                    .expected("newest was used", proven)
-            }
+            Self::Reused { shown, newest, rotated_at, proven } => Details::new(
+                "the refresh token is the newest one, or the response with the newest one may have been lost",
+                "RFC 9700 §4.14.2",
+            )
+            .sent("generation", shown.0)
+            .expected("generation", newest.0)
+            .expected("newest since", when(*rotated_at))
+            .expected("newest was used", proven),
             Self::ScopeWidened { name, granted } => {
                 Details::new("a refresh narrows the scope, or keeps it", REFRESHING)
                     .sent("scope", name)

@@ -78,7 +78,7 @@ impl Refusal for ReturnRefusal {
     fn details(&self) -> Details {
         match self {
             Self::UnknownApplication { sent } => Details::new(
-                "id_token_hint or client_id names an application that is switched on, and the two agree",
+                "id_token_hint or client_id identifies an enabled application, and both agree",
                 "OpenID Connect RP-Initiated Logout 1.0 §2, §3",
             )
             .sent("post_logout_redirect_uri", sent),
@@ -169,19 +169,21 @@ impl AuthorizeRefusal {
     pub fn description(&self) -> Cow<'static, str> {
         match self {
             Self::Malformed(error, _) => error.description.clone(),
-            Self::NotForSignIn => "this application may not sign users in".into(),
+            Self::NotForSignIn => "this application is not allowed to sign users in".into(),
             Self::PkceRequired { .. } => "code_challenge is required: use PKCE with S256 (RFC 7636)".into(),
             Self::Pkce(error, _) => error.to_string().into(),
             Self::ScopeNotAllowed(refusal) => refusal.description().into(),
-            Self::UserTypeNotAllowed { .. } => "this kind of user may not sign in to this application".into(),
-            Self::LoginRequired(_) => "the user who is asked for is not signed in".into(),
-            Self::ConsentRequired { .. } => "the user has not consented, and prompt=none forbids asking".into(),
+            Self::UserTypeNotAllowed { .. } => {
+                "users of this type are not allowed to sign in to this application".into()
+            }
+            Self::LoginRequired(_) => "the requested user is not signed in; retry without prompt=none".into(),
+            Self::ConsentRequired { .. } => "the user has not consented yet; retry without prompt=none".into(),
             Self::ConsentRefused { .. } => "the user did not consent".into(),
             Self::InteractionRequired(_) => {
-                "another program could receive this redirect_uri, so the user must confirm, and prompt=none forbids asking"
+                "another program could receive this redirect_uri, so the user must confirm; retry without prompt=none"
                     .into()
             }
-            Self::Overtaken => "something changed meanwhile: start again".into(),
+            Self::Overtaken => "the user or application was changed during the request; start again".into(),
         }
     }
 }
@@ -233,18 +235,18 @@ impl Refusal for AuthorizeRefusal {
             }
             Self::ScopeNotAllowed(refusal) => refusal.details(),
             Self::UserTypeNotAllowed { user_type } => Details::new(
-                "the application is for users of this kind",
+                "the application allows users of this type",
                 "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",
             )
             .sent("user type", user_type.as_str()),
             Self::LoginRequired(needed) => needed.details(),
             Self::ConsentRequired { asked, consented } => {
-                Details::new("where prompt=none, the user has consented before", PROMPT)
+                Details::new("with prompt=none, the user has already consented", PROMPT)
                     .sent("scope", asked)
                     .expected("consented", consented)
             }
             Self::ConsentRefused { asked } => {
-                Details::new("the person allows what is asked for", "RFC 6749 §4.1.2.1").sent("scope", asked)
+                Details::new("the user consents", "RFC 6749 §4.1.2.1").sent("scope", asked)
             }
             Self::InteractionRequired(matched) => {
                 let registered = match matched {
@@ -253,23 +255,21 @@ impl Refusal for AuthorizeRefusal {
                     RedirectMatch::PrivateScheme => "under a private-use scheme",
                 };
                 Details::new(
-                    "where prompt=none, no other program of the device can receive the answer of a Public application",
+                    "with prompt=none, no other program on the device can receive the response of a Public application",
                     "RFC 8252 §8.6, RFC 6749 §10.2, OpenID Connect Core §3.1.2.6",
                 )
                 .sent("redirect_uri registered", registered)
                 .expected("redirect_uri registered", "with https, or on a loopback address with its port")
             }
-            Self::Overtaken => Details::new("nothing changes between two looks", "RFC 6749 §4.1.2.1"),
+            Self::Overtaken => Details::new("nothing was changed during the request", "RFC 6749 §4.1.2.1"),
         }
     }
 }
 
 impl LoginNeeded {
     fn details(self) -> Details {
-        let details = Details::new(
-            "where no page may be shown, the person who is asked for is signed in",
-            "OpenID Connect Core §3.1.2.1, §3.1.2.6",
-        );
+        let details =
+            Details::new("with prompt=none, the requested user is signed in", "OpenID Connect Core §3.1.2.1, §3.1.2.6");
         match self {
             Self::NobodySignedIn => details.expected("signed in", "somebody"),
             Self::Prompted => details.expected("prompt", "neither login nor select_account"),

@@ -133,17 +133,17 @@ impl Refusal for EmailRefusal {
     fn details(&self) -> Details {
         const EMAIL: &str = "docs/profile.md, E-mail address";
         match self {
-            Self::NotAnAddress => Details::new("the text is an address that mail can go to", EMAIL),
-            Self::Known => Details::new("the address is another than the one until now", EMAIL),
-            Self::NotLately => Details::new("the person signed in lately", EMAIL),
+            Self::NotAnAddress => Details::new("the e-mail address is valid", EMAIL),
+            Self::Known => Details::new("the address differs from the current one", EMAIL),
+            Self::NotLately => Details::new("the user signed in recently", EMAIL),
             Self::Throttled(wait) => {
-                Details::new("few letters were asked for lately", EMAIL).expected("seconds to wait", wait.as_secs() + 1)
+                Details::new("there were few recent requests", EMAIL).expected("seconds to wait", wait.as_secs() + 1)
             }
-            Self::TooManyToday(wait) => Details::new("few letters went to new addresses of this user today", EMAIL)
-                .expected("letters a day", MOST_NEW_ADDRESSES)
+            Self::TooManyToday(wait) => Details::new("the daily limit of confirmation e-mails is not reached", EMAIL)
+                .expected("e-mails per day", MOST_NEW_ADDRESSES)
                 .expected("seconds to wait", wait.as_secs()),
-            Self::NoMail => Details::new("the house sends mail", "docs/configuration.md, mail"),
-            Self::Overtaken => Details::new("sign-in and account are as they were", EMAIL),
+            Self::NoMail => Details::new("e-mail is configured", "docs/configuration.md, mail"),
+            Self::Overtaken => Details::new("the sign-in and the account were not changed", EMAIL),
         }
     }
 }

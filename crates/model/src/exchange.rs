@@ -35,15 +35,15 @@ impl ExchangeRefusal {
 
     pub fn description(&self) -> Cow<'static, str> {
         match self {
-            Self::Client(_) => "the client is unknown, disabled or did not authenticate as registered".into(),
+            Self::Client(_) => "client authentication failed: the client is unknown or disabled, or its credentials are wrong".into(),
             Self::Code(refusal) => refusal.description().into(),
             Self::Refresh(RefreshRefusal::ScopeWidened { name, .. }) => {
-                format!("scope {name} was not granted: a refresh may narrow, never widen").into()
+                format!("scope {name} was not granted; a refresh request can only narrow the scope").into()
             }
-            Self::Refresh(RefreshRefusal::NotAllowed) => "this application may not refresh".into(),
-            Self::Refresh(_) => "the refresh token is unknown, used, expired or of another application".into(),
-            Self::ServiceNotAllowed => "this application may not act as a service".into(),
-            Self::SystemUserGone(_) => "the application's system user is not active".into(),
+            Self::Refresh(RefreshRefusal::NotAllowed) => "this application is not allowed to use refresh tokens".into(),
+            Self::Refresh(_) => "the refresh token is unknown, used, expired, revoked or issued to another application; sign the user in again".into(),
+            Self::ServiceNotAllowed => "this application is not allowed to use client_credentials".into(),
+            Self::SystemUserGone(_) => "the System User of this application is not active".into(),
             Self::ScopeNotAllowed(refusal) => refusal.description().into(),
         }
     }

@@ -88,9 +88,9 @@ impl TokenRefusal {
             | Self::NotAnAccessToken
             | Self::WrongIssuer { .. } => "the token is not an access token of this instance",
             Self::Fallen(fallen) => match fallen.end {
-                TokenEnd::NotYetValid { .. } => "the token is not valid yet: check the clocks",
-                TokenEnd::Expired { .. } => "the token has expired: get a new one",
-                TokenEnd::Gone(_) | TokenEnd::Killed { .. } => "the token has been revoked: sign in again",
+                TokenEnd::NotYetValid { .. } => "the token is not valid yet; check the clock",
+                TokenEnd::Expired { .. } => "the token has expired; get a new one",
+                TokenEnd::Gone(_) | TokenEnd::Killed { .. } => "the token has been revoked; sign in again",
             },
         }
     }
@@ -215,14 +215,15 @@ impl Refusal for GuardRefusal {
             Self::WrongAudience { sent, expected } => Details::new("the token is for this API", "RFC 9068 §4")
                 .sent("aud", sent.join(" "))
                 .expected("aud", expected),
-            Self::NotForCommunityUsers => Details::new("the APIs are open to users of this kind", "docs/tokens.md")
+            Self::NotForCommunityUsers => Details::new("users of this type can access the APIs", "docs/tokens.md")
                 .sent("user type", UserType::ExternalCommunity.as_str())
                 .expected("user type", UserType::Internal.as_str()),
-            Self::InsufficientScope { needed, granted } => {
-                Details::new("the token has the scope, and it is registered for its application", "RFC 6750 §3.1")
-                    .sent("scope", granted)
-                    .expected("scope", needed)
-            }
+            Self::InsufficientScope { needed, granted } => Details::new(
+                "the token has the scope, and the scope is registered for its application",
+                "RFC 6750 §3.1",
+            )
+            .sent("scope", granted)
+            .expected("scope", needed),
             Self::NoSeat(no_seat) => no_seat.details(),
             Self::Legacy(refusal) => refusal.details(),
         }

@@ -18,7 +18,7 @@ pub struct HostName(String);
 /// Why something is no host that a request could name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostNameError {
-    #[error("there are no wildcards: list every name")]
+    #[error("wildcards are not supported; list every name")]
     Wildcard,
     #[error("write the name alone: no scheme, no port, no path, no blank")]
     NotAlone,

@@ -20,7 +20,7 @@ fn one_of<T: Copy>(params: &Params, name: &str, known: &[(&str, T)], problems: &
     let found = known.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
     if found.is_none() {
         let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        problems.push(format!("{name}: one of {}", words.join(", ")));
+        problems.push(format!("{name}: must be one of {}", words.join(", ")));
     }
     found
 }
@@ -44,10 +44,10 @@ impl Installation {
     pub fn parse(params: &Params) -> Result<Self, Vec<String>> {
         const FLAG: [(&str, bool); 4] = [("true", true), ("1", true), ("false", false), ("0", false)];
         let mut problems: Vec<String> =
-            params.repeated().map(|name| format!("{name}: write it once")).into_iter().collect();
+            params.repeated().map(|name| format!("{name}: must not be repeated")).into_iter().collect();
         let uri = params.get("applicationUri").unwrap_or_default();
         if uri.is_empty() {
-            problems.push("applicationUri: the link must say which application it is".to_owned());
+            problems.push("applicationUri: required".to_owned());
         } else if let Err(error) = uri.parse::<ClientId>() {
             problems.push(format!("applicationUri: {error}"));
         }
@@ -72,7 +72,7 @@ impl Installation {
         let client_type = client_type.unwrap_or(RecordClientType::Confidential);
         let name = params.get("applicationName").unwrap_or(uri);
         if !uri.is_empty() && !is_line(name, 200) {
-            problems.push(format!("applicationName: 1 to 200 characters {LINE_RULE}"));
+            problems.push(format!("applicationName: must be 1 to 200 characters {LINE_RULE}"));
         }
         let redirect_uri = params.get("redirectUri");
         let redirect_uris = single_addresses(redirect_uri.map(str::to_owned).as_slice());
@@ -108,34 +108,36 @@ impl Installation {
         let record = &self.record;
         let mut words = Vec::new();
         words.push(match record.client_type {
-            RecordClientType::Public => "It runs where no secret can be kept, and gets none.".to_owned(),
-            _ => "It keeps a secret, which is shown to you once when it is registered.".to_owned(),
+            RecordClientType::Public => "It is a Public application without a secret.".to_owned(),
+            _ => "It is a Confidential application. Its secret is shown once after registration.".to_owned(),
         });
         words.push(match (record.impersonate_as_internal_user_allowed, record.impersonate_as_community_user_allowed) {
-            (false, _) => "It signs nobody in.".to_owned(),
-            (true, false) => "It may sign in the people who work here, and act for them.".to_owned(),
-            (true, true) => "It may sign in everybody, people from outside too, and act for them.".to_owned(),
+            (false, _) => "It does not sign users in.".to_owned(),
+            (true, false) => "It can sign in internal users and act on their behalf.".to_owned(),
+            (true, true) => "It can sign in all users, including community users, and act on their behalf.".to_owned(),
         });
         if !record.impersonate_login_url.is_empty() {
             let uris = record.impersonate_login_url.join(" or ");
-            words.push(format!("People who sign in are sent to {uris}, with what it needs to act for them."));
+            words.push(format!(
+                "After sign-in, users are redirected to {uris} with a code that lets it act on their behalf."
+            ));
         }
         if record.system_user_allowed {
-            words.push("It may call the APIs on its own, as the System User that you choose.".to_owned());
+            words.push("It can call the APIs on its own, as the System User you choose.".to_owned());
         }
         words.extend(match record.access_tokens {
             RecordAccessTokens::None => None,
             RecordAccessTokens::AdministratorsOnly => {
-                Some("Administrators may issue long-lived tokens for it.".to_owned())
+                Some("Administrators can issue reference tokens (API keys) for it.".to_owned())
             }
             RecordAccessTokens::AuthenticatedUsers => {
-                Some("Anyone who is signed in may make long-lived tokens for it.".to_owned())
+                Some("Any signed-in user can create personal access tokens for it.".to_owned())
             }
         });
-        words.push(format!("The most it may do on the APIs: {}.", record.scope));
+        words.push(format!("Maximum scope on the APIs: {}.", record.scope));
         if record.scope.split(' ').any(|scope| scope == MANAGE_SCOPE) {
             words.push(
-                "It may do everything that you may do on these pages, for any administrator who lets it.".to_owned(),
+                "With the scope manage, it can do everything in the instance manager on behalf of any administrator who consents.".to_owned(),
             );
         }
         words
@@ -150,10 +152,10 @@ fn wrong_with_public(
 ) -> Vec<String> {
     let mut problems = Vec::new();
     let mut say = |when: bool, problem: &str| problems.extend(when.then(|| problem.to_owned()));
-    say(redirect_uri.is_none(), "redirectUri: a Public application needs one");
-    say(impersonate == Impersonate::None, "impersonate: a Public application signs people in; internal or all");
-    say(asks_for_secret, "requestSecret: a Public application keeps no secret");
-    say(service != Service::None, "serviceAccess: a Public application cannot prove itself; none");
+    say(redirect_uri.is_none(), "redirectUri: required for a Public application");
+    say(impersonate == Impersonate::None, "impersonate: must be internal or all for a Public application");
+    say(asks_for_secret, "requestSecret: a Public application has no secret");
+    say(service != Service::None, "serviceAccess: must be none for a Public application, which cannot authenticate");
     problems
 }
 
@@ -187,14 +189,14 @@ mod tests {
         let link = link.expect("a good link");
         assert_eq!(link.record.impersonate_login_url, ["https://a.example/cb", "http://127.0.0.1/"]);
         let words = link.in_words().join(" ");
-        assert!(words.contains("sent to https://a.example/cb or http://127.0.0.1/,"), "{words}");
+        assert!(words.contains("redirected to https://a.example/cb or http://127.0.0.1/ with a code"), "{words}");
     }
 
     #[test]
     fn what_may_administer_says_so() {
         let says = |scope| {
             let words = parse(&format!("applicationUri=x&scope={scope}")).expect("a good link").in_words();
-            words.iter().any(|line| line.contains("everything that you may do"))
+            words.iter().any(|line| line.contains("do everything in the instance manager"))
         };
         assert!(says("manage") && says("read%20manage"));
         assert!(!says("read%20update"));
@@ -223,7 +225,7 @@ mod tests {
             ("applicationUri=x&redirectUri=https://a.example/*", "redirectUri: \"https://a.example/*\""),
             ("applicationUri=x&applicationName=Pay%E2%80%AElaP", "applicationName"),
             ("applicationUri=x%E2%80%AE", "applicationUri"),
-            ("applicationUri=x&applicationUri=y", "applicationUri: write it once"),
+            ("applicationUri=x&applicationUri=y", "applicationUri: must not be repeated"),
         ] {
             let said = parse(query).expect_err(query);
             assert!(said.contains(problem), "{query}: {said}");

@@ -21,16 +21,16 @@ impl RootUrl {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| "is not an absolute URL like https://erp.example.com")?;
         let text = url.host_str().ok_or("has no host")?;
-        let host = HostName::parse(text).map_err(|_| "must name one host exactly: there are no wildcards")?;
+        let host = HostName::parse(text).map_err(|_| "must have exactly one host; wildcards are not supported")?;
         if text != host.as_str() {
             // It would be part of the issuer, which clients compare byte for byte.
-            return Err("must name its host without the dot at the end");
+            return Err("must have a host without a trailing dot");
         }
         if url.scheme() != "https" && !(url.scheme() == "http" && host.is_loopback()) {
             return Err("must begin with https:// (http:// only for loopback hosts)");
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-            return Err("must be a scheme, a host and perhaps a port, nothing more");
+            return Err("must consist of scheme, host and optional port only");
         }
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
@@ -64,21 +64,21 @@ impl RootUrl {
     }
 }
 
-/// What a user's access token that is still valid may do after its sign-in was ended, by the person or for them.
+/// How an unexpired access token is treated after its sign-in has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AfterLogout {
-    /// Nothing: 401.
+    /// Calls are refused with 401.
     #[default]
     Refuse,
-    /// Open a new API session, as the documented system lets it.
+    /// The next call opens a new API session.
     Reactivate,
 }
 
 /// More could not be kept for anybody.
 const MOST_RESERVED: usize = 100;
 
-/// What an administrator may set for an instance. Absent members mean the default.
+/// Settings of an instance. Absent members have their default.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
@@ -87,37 +87,42 @@ pub struct InstanceSettings {
     pub access_token_algorithm: Algorithm,
     #[schemars(with = "AlgorithmName")]
     pub id_token_algorithm: Algorithm,
+    /// Access token lifetime in seconds.
     pub access_token_seconds: u64,
-    /// RFC 9068's space-delimited string instead of the array that the documented system writes.
+    /// Write the `scope` claim as a space-delimited string (RFC 9068) instead of an array.
     pub scope_as_string: bool,
-    /// RFC 9068 wants a `sub` in service tokens too; the documented system has none.
+    /// Include `sub` in service tokens (RFC 9068).
     pub service_token_sub: bool,
+    /// Maximum duration of a sign-in, in seconds.
     pub session_seconds: u64,
+    /// Idle timeout of a sign-in, in seconds.
     pub session_idle_seconds: u64,
-    /// Wrong passwords that cost no waiting, per account and per address, within [`crate::throttle::WINDOW`].
+    /// Failed sign-ins per account within ten minutes before further attempts are delayed.
     pub free_failures_per_account: u32,
+    /// Failed sign-ins per client address within ten minutes before further attempts are delayed.
     pub free_failures_per_address: u32,
-    /// Licence seats; `None` is unlimited.
+    /// Number of licence seats. `null` means unlimited.
     pub seats: Option<u32>,
-    /// Logins that are guaranteed a seat at all times.
+    /// Logins with a guaranteed seat.
     pub reserved_seats: Vec<String>,
-    /// The most seats of one user, reserved ones included; `None` is no ceiling.
+    /// Maximum seats per user, including reserved ones. `null` means no limit.
     pub seats_per_user: Option<u32>,
-    /// The most seats of one application; a session counts for the one that opened it. `None` is no ceiling.
+    /// Maximum seats per application. A session counts towards the application that opened it. `null` means no limit.
     pub seats_per_application: Option<u32>,
     pub after_logout: AfterLogout,
+    /// Whether new reference tokens must have an expiry.
     pub reference_tokens_must_expire: bool,
-    /// May Basic and ErpLogin be used at all?
+    /// Whether Basic and ErpLogin are enabled.
     pub legacy_schemes: bool,
-    /// `ApplicationUri` of the application that calls where a legacy client names none.
+    /// `ApplicationUri` of the application used for legacy clients that name none.
     pub default_legacy_application: Option<String>,
-    /// From this day on the legacy schemes are refused.
+    /// The date from which Basic and ErpLogin are disabled.
     pub legacy_sunset: Option<Sunset>,
-    /// Days that the audit is kept; `None` is for good.
+    /// Audit retention in days. `null` means forever.
     pub audit_retention_days: Option<u32>,
-    /// Days that refusals of strangers are kept.
+    /// Retention of the refusals chain in days.
     pub refusals_retention_days: u32,
-    /// MiB that refusals of strangers may take; the oldest go first.
+    /// Maximum size of the refusals chain in MiB. The oldest events are deleted first.
     pub refusals_max_mib: u32,
 }
 
@@ -215,7 +220,7 @@ impl InstanceSettings {
         let known = settings.as_object_mut().expect("settings are a structure");
         if !known.contains_key(name) {
             let names: Vec<&str> = known.keys().map(String::as_str).collect();
-            return Err(format!("there is no setting {name}; there are {}", names.join(", ")));
+            return Err(format!("unknown setting {name}; known settings: {}", names.join(", ")));
         }
         let value: serde_json::Value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         let is_list = known[name].is_array() && value.is_string();
@@ -232,7 +237,7 @@ impl InstanceSettings {
         let known = settings.as_object_mut().expect("settings are a structure");
         let unknown: Vec<String> = patch.keys().filter(|name| !known.contains_key(*name)).cloned().collect();
         if !unknown.is_empty() {
-            return Err(unknown.into_iter().map(|name| format!("{name}: there is no such setting")).collect());
+            return Err(unknown.into_iter().map(|name| format!("{name}: unknown setting")).collect());
         }
         for (name, value) in patch {
             if value.is_null() {
@@ -257,33 +262,33 @@ impl InstanceSettings {
             ("session_idle_seconds", self.session_idle_seconds, 60..=31_536_000),
         ];
         if let Some((name, _, span)) = spans.iter().find(|(_, seconds, span)| !span.contains(seconds)) {
-            return Err(format!("{name}: choose {} to {}", span.start(), span.end()));
+            return Err(format!("{name}: must be {} to {}", span.start(), span.end()));
         }
         let reserved = self.reserved_accounts().len();
         if reserved != self.reserved_seats.len() {
-            return Err("reserved_seats: name each account once; case does not count".to_owned());
+            return Err("reserved_seats: contains a login twice (not case-sensitive)".to_owned());
         }
         if reserved > MOST_RESERVED {
-            return Err(format!("reserved_seats: at most {MOST_RESERVED} accounts"));
+            return Err(format!("reserved_seats: at most {MOST_RESERVED} logins"));
         }
         let ceilings = [("seats_per_user", self.seats_per_user), ("seats_per_application", self.seats_per_application)];
         if let Some((name, _)) = ceilings.iter().find(|(_, most)| *most == Some(0)) {
-            return Err(format!("{name}: at least 1, or null for no limit"));
+            return Err(format!("{name}: must be at least 1, or null for no limit"));
         }
         if self.audit_retention_days == Some(0) {
-            return Err("audit_retention_days: at least 1, or null to keep the audit for good".to_owned());
+            return Err("audit_retention_days: must be at least 1, or null to keep the audit forever".to_owned());
         }
         if self.refusals_retention_days == 0 {
-            return Err("refusals_retention_days: at least 1".to_owned());
+            return Err("refusals_retention_days: must be at least 1".to_owned());
         }
         if !(1..=65_536).contains(&self.refusals_max_mib) {
-            return Err("refusals_max_mib: choose 1 to 65536".to_owned());
+            return Err("refusals_max_mib: must be 1 to 65536".to_owned());
         }
         if self.seats.is_some_and(|seats| reserved > seats as usize) {
-            return Err(format!("reserved_seats: {reserved} accounts cannot each be sure of one of fewer seats"));
+            return Err(format!("reserved_seats: there are fewer seats than the {reserved} reserved ones"));
         }
         if self.default_legacy_application.as_ref().is_some_and(|uri| uri.parse::<ClientId>().is_err()) {
-            return Err("default_legacy_application: write an ApplicationUri".to_owned());
+            return Err("default_legacy_application: must be an ApplicationUri".to_owned());
         }
         Ok(())
     }

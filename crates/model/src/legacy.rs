@@ -34,14 +34,14 @@ impl LegacyScheme {
     }
 }
 
-/// The first day, in UTC, on which the legacy schemes are refused; written `yyyy-mm-dd`.
+/// The first day (UTC) on which Basic and ErpLogin are disabled, as `yyyy-mm-dd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("format" = "date"))]
 pub struct Sunset(Date);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a day as yyyy-mm-dd")]
+#[error("must be a date, as yyyy-mm-dd")]
 pub struct NotADay;
 
 impl Sunset {
@@ -105,21 +105,21 @@ impl LegacyRefusal {
     /// What is wrong and what to do, without telling a stranger who or what is registered here.
     pub fn description(&self) -> String {
         match self {
-            Self::SwitchedOff => "Basic and ErpLogin are switched off here: get an access token instead.".to_owned(),
-            Self::Over(day) => format!("Basic and ErpLogin ended here on {day}: get an access token instead."),
+            Self::SwitchedOff => "Basic and ErpLogin are disabled. Use an access token.".to_owned(),
+            Self::Over(day) => format!("Basic and ErpLogin were disabled on {day}. Use an access token."),
             Self::NoApplication => {
-                "Name the application that calls, in X-Application-Uri or in the login's app.".to_owned()
+                "Name the calling application in X-Application-Uri or in the app member of the login.".to_owned()
             }
             Self::UnknownApplication | Self::ApplicationDisabled(_) | Self::ApplicationForbids(_) => {
-                "This application may not use Basic or ErpLogin: get an access token instead.".to_owned()
+                "This application is not allowed to use Basic or ErpLogin. Use an access token.".to_owned()
             }
             Self::Password(SignInRefusal::Throttled(wait) | SignInRefusal::GuessesSpent(wait)) => {
                 let seconds = wait.as_secs() + 1;
-                format!("Too many wrong passwords lately. Wait {seconds} seconds and try again.")
+                format!("Too many wrong passwords. Try again in {seconds} seconds.")
             }
-            Self::Password(_) => "The login or the password is wrong, or may not be used in this way.".to_owned(),
-            Self::UnknownSession { .. } => "This is not an ErpSession of this instance: log in.".to_owned(),
-            Self::SessionOver => "The session is over: log in again.".to_owned(),
+            Self::Password(_) => "Wrong login or password, or the user is not allowed to sign in this way.".to_owned(),
+            Self::UnknownSession { .. } => "Unknown ErpSession. Log in again.".to_owned(),
+            Self::SessionOver => "The session has ended. Log in again.".to_owned(),
         }
     }
 
@@ -157,30 +157,28 @@ impl Refusal for LegacyRefusal {
         const SETTING: &str = "setting of the instance";
         match self {
             Self::SwitchedOff => {
-                Details::new("the legacy schemes are switched on", SETTING).expected("legacy_schemes", "true")
+                Details::new("Basic and ErpLogin are enabled", SETTING).expected("legacy_schemes", "true")
             }
-            Self::Over(day) => {
-                Details::new("the day of their end has not come", SETTING).expected("legacy_sunset", day)
-            }
+            Self::Over(day) => Details::new("the sunset date is not reached", SETTING).expected("legacy_sunset", day),
             Self::NoApplication => Details::new("the application that calls is known", OLD_CLIENTS)
                 .expected("X-Application-Uri, or app", "an ApplicationUri, or the setting default_legacy_application"),
             Self::UnknownApplication => Details::new("the application is registered", OLD_CLIENTS),
             Self::ApplicationDisabled(uri) => {
                 Details::new("the application is enabled", "IsEnabled of its record").sent("application", uri)
             }
-            Self::ApplicationForbids(uri) => Details::new(
-                "people may use a password through the application",
-                "BasicAuthenticationAllowed of its record",
-            )
-            .sent("application", uri)
-            .expected("BasicAuthenticationAllowed", "true"),
+            Self::ApplicationForbids(uri) => {
+                Details::new("the application allows Basic and ErpLogin", "BasicAuthenticationAllowed of its record")
+                    .sent("application", uri)
+                    .expected("BasicAuthenticationAllowed", "true")
+            }
             Self::Password(refusal) => refusal.details(),
             Self::UnknownSession { length } => {
                 Details::new("the ErpSession was answered by this instance", OLD_CLIENTS).hidden("ErpSession", *length)
             }
-            Self::SessionOver => {
-                Details::new("the session lives, and user and application are as when it began", OLD_CLIENTS)
-            }
+            Self::SessionOver => Details::new(
+                "the session is active, and its user and application were not changed since it began",
+                OLD_CLIENTS,
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// What every refusal of a line says of its characters.
-pub const LINE_RULE: &str = "in one line, without control, invisible or direction-changing characters";
+pub const LINE_RULE: &str = "on one line, without control, invisible or direction-changing characters";
 
 /// 1 to `max_chars` characters that can be seen and do not change how others are read.
 pub fn is_line(text: &str, max_chars: usize) -> bool {

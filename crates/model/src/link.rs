@@ -99,7 +99,7 @@ impl Refusal for LinkSpent {
     }
 
     fn details(&self) -> Details {
-        Details::new("the link was not used, has not expired, and its user is as they were", "docs/tokens.md")
+        Details::new("the link is unused and not expired, and the user was not changed since", "docs/tokens.md")
     }
 }
 
@@ -138,16 +138,16 @@ impl Refusal for ResetUnsent {
         const MAIL: &str = "docs/configuration.md, mail";
         const SIGNING_IN: &str = "docs/tokens.md, Signing in";
         match self {
-            Self::Throttled(wait) => Details::new("few such questions came from here lately", SIGNING_IN)
+            Self::Throttled(wait) => Details::new("there were few recent requests from this network", SIGNING_IN)
                 .expected("seconds to wait", wait.as_secs() + 1),
-            Self::TooManyQuestions => Details::new("there is room for one more question", SIGNING_IN),
-            Self::UnknownUser => Details::new("login or address is that of a user", SIGNING_IN),
-            Self::UserMayNotSignIn => Details::new("the user is enabled, and a person", SIGNING_IN),
-            Self::NoAddress => Details::new("the user has an address that mail reaches", MAIL),
-            Self::NoMail => Details::new("the house sends mail", MAIL),
-            Self::LinksStillLive(most) => Details::new("few links of this user are live", SIGNING_IN)
+            Self::TooManyQuestions => Details::new("the limit of pending reset requests is not reached", SIGNING_IN),
+            Self::UnknownUser => Details::new("the login or e-mail address belongs to a user", SIGNING_IN),
+            Self::UserMayNotSignIn => Details::new("the user is enabled and can sign in", SIGNING_IN),
+            Self::NoAddress => Details::new("the user has a valid e-mail address", MAIL),
+            Self::NoMail => Details::new("e-mail is configured", MAIL),
+            Self::LinksStillLive(most) => Details::new("the user has few active links", SIGNING_IN)
                 .expected("live links", format!("below {most}")),
-            Self::UserChanged => Details::new("the user stays as they are while the link is made", SIGNING_IN),
+            Self::UserChanged => Details::new("the user was not changed during the request", SIGNING_IN),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Letter<'_> {
 
     pub fn invitation(self, link: &str, life: LinkLife) -> Message {
         let body = format!(
-            "you have been given access to {}. Your login is\n\n    {}\n\nChoose your password here. The link works once, for {}:\n\n{link}\n\nIf you did not expect this, do nothing: without a password nobody can sign in as you.",
+            "you have been given access to {}. Your login is\n\n    {}\n\nChoose your password with this link. It works once and is valid for {}:\n\n{link}\n\nIf you did not expect this, ignore this message. Nobody can sign in as you until a password is chosen.",
             self.instance,
             self.login(),
             life.text(),
@@ -112,7 +112,7 @@ impl Letter<'_> {
 
     pub fn password_reset(self, link: &str, life: LinkLife) -> Message {
         let body = format!(
-            "a new password was asked for your login\n\n    {}\n\nChoose it here. The link works once, for {}:\n\n{link}\n\nIf it was not you who asked, do nothing: your password stays as it is.",
+            "someone asked to reset the password of your login\n\n    {}\n\nChoose a new password with this link. It works once and is valid for {}:\n\n{link}\n\nIf you did not ask for this, ignore this message. Your password stays unchanged.",
             self.login(),
             life.text(),
         );
@@ -165,7 +165,7 @@ impl Letter<'_> {
     /// To the new address.
     pub fn email_confirmation(self, link: &str, life: LinkLife) -> Message {
         let body = format!(
-            "the login {} of {} is to be known by this e-mail address. Confirm or refuse that here. The link works once, for {}:\n\n{link}\n\nIf you do not know what this is about, refuse it, or do nothing.",
+            "someone asked to use this e-mail address for the login {} at {}. Confirm or decline with this link. It works once and is valid for {}:\n\n{link}\n\nIf you did not ask for this, decline or ignore this message.",
             self.login(),
             self.instance,
             life.text(),
@@ -176,7 +176,7 @@ impl Letter<'_> {
     /// To the address that was known until now, which has to agree too.
     pub fn email_changing(self, new: &EmailAddress, link: &str, life: LinkLife) -> Message {
         let body = format!(
-            "somebody who is signed in as {} asked that letters go to another address instead of this one:\n\n    {new}\n\nThat happens when both addresses have agreed. Agree or refuse here. The link works once, for {}:\n\n{link}\n\nIf you do nothing, this address stays. If it was not you who asked, refuse, change your password and tell your administrator.",
+            "someone signed in as {} asked to change the e-mail address of this account to\n\n    {new}\n\nBoth addresses must confirm. Confirm or decline with this link. It works once and is valid for {}:\n\n{link}\n\nIf you do nothing, the address stays unchanged. If you did not ask for this, decline, change your password and tell your administrator.",
             self.login(),
             life.text(),
         );
@@ -186,7 +186,7 @@ impl Letter<'_> {
     /// `what` is a sentence's beginning: "A passkey was added".
     pub fn two_step_changed(self, what: &str) -> Message {
         let body = format!(
-            "{what} for your login {}. You see how you sign in on your profile, under two-step sign-in.\n\nIf that was not you, change your password and tell your administrator at once.",
+            "{what} for your login {}. You can review your sign-in methods in your profile under \"Two-step sign-in\".\n\nIf you did not do this, change your password and tell your administrator at once.",
             self.login()
         );
         self.write("two-step-changed", "Your two-step sign-in was changed", &body)
@@ -195,10 +195,10 @@ impl Letter<'_> {
     /// `masked` is how lists show the token: never its value.
     pub fn token_leaked(self, masked: &str, description: &str) -> Message {
         let body = format!(
-            "an access token of yours was found where others could read it, and was revoked at once:\n\n    {masked}  {}\n\nWhatever used it has stopped working. Make a new token for it, and look for what the old one may have been used for.",
+            "one of your personal access tokens was found where others could read it. It has been revoked:\n\n    {masked}  {}\n\nScripts that used it no longer work. Create a new token for them, and check how the old one was used.",
             one_line(description),
         );
-        self.write("token-leaked", "An access token of yours was revoked", &body)
+        self.write("token-leaked", "Your personal access token was revoked", &body)
     }
 }
 

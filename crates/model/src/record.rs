@@ -25,67 +25,96 @@ pub use self::refused::StoredRecord;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RecordClientType {
+    /// Has no secret.
     Public,
+    /// Authenticates with a secret.
     Confidential,
+    /// Not an OAuth client.
     None,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RecordAccessTokens {
+    /// No one.
     #[default]
     None,
+    /// Any signed-in user, for themselves, and administrators.
     AuthenticatedUsers,
+    /// Only administrators.
     AdministratorsOnly,
 }
 
+/// The record of a Trusted Application.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a documented attribute")]
 pub struct ApplicationRecord {
+    /// The `client_id`: 1 to 255 printable ASCII characters. Cannot be changed.
     pub application_uri: String,
+    /// Display name, shown to users on the consent page.
     pub name: String,
+    /// Cannot be changed.
     pub client_type: RecordClientType,
+    /// Redirect URIs, compared character by character.
     #[serde(default, deserialize_with = "addresses_as_written")]
     #[schemars(with = "Addresses")]
     pub impersonate_login_url: Vec<String>,
+    /// URIs to which users may be sent after signing out.
     #[serde(default, deserialize_with = "addresses_as_written")]
     #[schemars(with = "Addresses")]
     pub impersonate_logout_url: Vec<String>,
+    /// Whether internal users can sign in to the application.
     #[serde(default)]
     pub impersonate_as_internal_user_allowed: bool,
+    /// Whether community users can sign in to the application. Their tokens give no access to the APIs.
     #[serde(default)]
     pub impersonate_as_community_user_allowed: bool,
+    /// Whether the application can call the APIs on its own, as `SystemUser`. Not for Public applications.
     #[serde(default)]
     pub system_user_allowed: bool,
+    /// Id of the user the application acts as. Required if `SystemUserAllowed` is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_user: Option<Uuid>,
+    /// Space-separated scopes: the maximum that can be granted.
     #[serde(default)]
     pub scope: String,
+    /// Who can issue reference tokens for the application.
     #[serde(default)]
     pub access_tokens: RecordAccessTokens,
+    /// Whether Basic and ErpLogin are allowed, if they are enabled for the instance.
     #[serde(default)]
     pub basic_authentication_allowed: bool,
+    /// Whether a Public application gets refresh tokens (valid for 24 hours, rotated on use).
     #[serde(default)]
     pub public_refresh_allowed: bool,
+    /// Whether users are asked for consent.
     #[serde(default = "yes")]
     pub require_consent: bool,
+    /// Whether a Confidential application must use PKCE. Public applications must always use it.
     #[serde(default)]
     pub require_pkce: bool,
+    /// Disabling blocks all tokens of the application immediately.
     #[serde(default = "yes")]
     pub is_enabled: bool,
+    /// Origins whose scripts may read responses. If empty, the origins of the redirect URIs.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "addresses_as_written")]
     #[schemars(with = "Addresses")]
     pub allowed_cors_origins: Vec<String>,
+    /// Access token lifetime, 60 to 86400 seconds. If absent, that of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_seconds: Option<u64>,
+    /// If absent, that of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<AlgorithmName>")]
     pub access_token_algorithm: Option<Algorithm>,
+    /// If absent, that of the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<AlgorithmName>")]
     pub id_token_algorithm: Option<Algorithm>,
+    /// Privacy policy, linked from the consent page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_url: Option<String>,
+    /// Terms of use, linked from the consent page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms_url: Option<String>,
 }
@@ -174,7 +203,7 @@ impl ApplicationRecord {
         self.split_lists();
         let mut problems = Problems(Vec::new());
         if !is_line(&self.name, 200) {
-            problems.say(format!("Name: give it 1 to 200 characters {LINE_RULE}; people see it when they consent"));
+            problems.say(format!("Name: must be 1 to 200 characters {LINE_RULE}"));
         }
         for token in self.scope.split(' ').filter(|token| !token.is_empty() && !is_registrable(token)) {
             if !registration.scope.contains(token) {
@@ -264,7 +293,7 @@ impl ApplicationRecord {
         let client_type = self.client_type(registration.secrets, problems);
         let service = self.service(system_user, problems);
         if self.access_token_seconds.is_some_and(|seconds| !ACCESS_TOKEN_SECONDS.contains(&seconds)) {
-            problems.say("AccessTokenSeconds: choose 60 to 86400".into());
+            problems.say("AccessTokenSeconds: must be 60 to 86400".into());
         }
         problems.origins(&self.allowed_cors_origins);
         problems.links("PolicyUrl", self.policy_url.as_deref());
@@ -304,18 +333,22 @@ impl ApplicationRecord {
         match self.client_type {
             RecordClientType::Public => {
                 if !secrets.is_empty() {
-                    problems.say("ClientType: Public has no secret; remove the secret or choose Confidential".into());
+                    problems.say(
+                        "ClientType: a Public application has no secret; remove the secret or choose Confidential"
+                            .into(),
+                    );
                 }
                 if self.system_user_allowed {
                     problems
-                        .say("SystemUserAllowed: a Public application cannot prove itself; choose Confidential".into());
+                        .say("SystemUserAllowed: not allowed for a Public application, which cannot authenticate; choose Confidential".into());
                 }
                 let refresh = if self.public_refresh_allowed { PublicRefresh::Allowed } else { PublicRefresh::Never };
                 ClientType::Public { refresh }
             }
             RecordClientType::Confidential => {
                 if secrets.is_empty() {
-                    problems.say("ClientType: Confidential needs a secret; add one or choose Public".into());
+                    problems
+                        .say("ClientType: a Confidential application needs a secret; add one or choose Public".into());
                 }
                 ClientType::Confidential { secrets }
             }
@@ -328,11 +361,11 @@ impl ApplicationRecord {
             (false, ..) => ServiceAccess::Off,
             (true, Some(id), Some(user)) if user == UserId(id) => ServiceAccess::ActsAs(user),
             (true, None, _) => {
-                problems.say("SystemUser: SystemUserAllowed needs the user that the application acts as".into());
+                problems.say("SystemUser: required if SystemUserAllowed is true".into());
                 ServiceAccess::Off
             }
             (true, Some(_), _) => {
-                problems.say("SystemUser: no such user".into());
+                problems.say("SystemUser: user not found".into());
                 ServiceAccess::Off
             }
         }
@@ -343,15 +376,15 @@ impl ApplicationRecord {
         let mut warn = |when: bool, text: &str| warnings.extend(when.then(|| text.to_owned()));
         warn(
             self.system_user_allowed && system_user.is_some_and(User::is_admin),
-            "SystemUser is an administrator: service tokens of this application may do everything",
+            "SystemUser is an administrator, so service tokens of this application have full access",
         );
         warn(
             self.impersonate_as_community_user_allowed && !self.impersonate_as_internal_user_allowed,
-            "Only community users may sign in: their tokens identify, and open no API",
+            "Only community users can sign in; their tokens give no access to the APIs",
         );
         warn(
             self.access_tokens == RecordAccessTokens::AuthenticatedUsers,
-            "AccessTokens is AuthenticatedUsers: anyone signed in may make long-lived tokens",
+            "AccessTokens is AuthenticatedUsers, so any signed-in user can create personal access tokens",
         );
         warnings
     }
@@ -376,7 +409,7 @@ impl Problems {
     fn links(&mut self, attribute: &str, text: Option<&str>) {
         let good = |text: &str| Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if text.is_some_and(|text| text.len() > 2048 || !good(text)) {
-            self.say(format!("{attribute}: give an http:// or https:// address"));
+            self.say(format!("{attribute}: must be an http:// or https:// address"));
         }
     }
 
@@ -386,17 +419,17 @@ impl Problems {
             Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
         };
         if origins.len() > MOST_URIS {
-            self.say(format!("AllowedCorsOrigins: at most {MOST_URIS}"));
+            self.say(format!("AllowedCorsOrigins: at most {MOST_URIS} entries"));
         }
         for text in origins.iter().take(MOST_URIS).filter(|text| !good(text)) {
-            let rule = "write it as scheme://host or scheme://host:port, in lower case, without the port that is usual";
+            let rule = "use scheme://host or scheme://host:port, in lower case, without the default port";
             self.say(format!("AllowedCorsOrigins: {}: {rule}", quoted(text)));
         }
     }
 
     fn uris(&mut self, attribute: &str, texts: &[String], address: ReadAddress) -> Vec<RedirectUri> {
         if texts.len() > MOST_URIS {
-            self.say(format!("{attribute}: at most {MOST_URIS}"));
+            self.say(format!("{attribute}: at most {MOST_URIS} entries"));
         }
         let read = |text: &String| self.take(&format!("{attribute}: {}", quoted(text)), address(text));
         texts.iter().take(MOST_URIS).filter_map(read).collect()

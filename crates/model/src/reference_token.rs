@@ -78,23 +78,23 @@ pub struct ReferenceToken {
 /// Why a token was not issued; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssueRefusal {
-    #[error("this application does not allow reference tokens: see its AccessTokens")]
+    #[error("this application does not allow reference tokens (AccessTokens)")]
     PolicyForbids,
-    #[error("only administrators may issue tokens for this application")]
+    #[error("only administrators can issue tokens for this application")]
     AdministratorsOnly,
-    #[error("the application has no system user to act as: see SystemUserAllowed")]
+    #[error("the application has no System User (SystemUserAllowed)")]
     NoSystemUser,
-    #[error("community users and system users have no personal tokens")]
+    #[error("personal access tokens are only available to internal users")]
     WrongKindOfUser,
-    #[error("name at least one scope")]
+    #[error("at least one scope is required")]
     NoScope,
-    #[error("scope {0} is not registered for this application, or opens no API")]
+    #[error("scope {0} is not registered for this application or is not an API scope")]
     ScopeNotAllowed(String),
-    #[error("this instance wants every token to expire: give a time")]
+    #[error("this instance requires an expiry")]
     ExpiryRequired,
-    #[error("the expiry lies in the past")]
+    #[error("the expiry is in the past")]
     AlreadyExpired,
-    #[error("describe the token in 1 to 200 characters {LINE_RULE}")]
+    #[error("description: must be 1 to 200 characters {LINE_RULE}")]
     NoDescription,
 }
 

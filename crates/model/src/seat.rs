@@ -223,22 +223,22 @@ impl Refusal for NoSeat {
             Self::Licences { seats, live, kept, .. } => {
                 Details::new("a licence seat is free", "docs/tokens.md, API sessions and seats")
                     .expected("seats", seats)
-                    .expected("taken", live)
+                    .expected("in use", live)
                     .expected("kept for reserved accounts", kept)
             }
             Self::User(Filled { most, live, .. }) => {
-                Details::new("the user has fewer seats than one user may have", "seats_per_user of the settings")
-                    .expected("seats of one user, at most", most)
-                    .expected("taken by the user", live)
+                Details::new("the user is below the limit of seats per user", "seats_per_user of the settings")
+                    .expected("maximum seats per user", most)
+                    .expected("in use by the user", live)
             }
             Self::Application(Filled { most, live, .. }) => Details::new(
-                "the application has fewer seats than one application may have",
+                "the application is below the limit of seats per application",
                 "seats_per_application of the settings",
             )
-            .expected("seats of one application, at most", most)
-            .expected("taken through the application", live),
+            .expected("maximum seats per application", most)
+            .expected("in use through the application", live),
         };
-        details.expected("next free at, if nobody calls", when(self.free_at()))
+        details.expected("next seat free at, if idle", when(self.free_at()))
     }
 }
 

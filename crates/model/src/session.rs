@@ -106,25 +106,28 @@ impl Refusal for SignInRefusal {
         const SIGNING_IN: &str = "docs/tokens.md, Signing in";
         match self {
             // What was typed may be a password in the wrong field.
-            Self::UnknownUser => Details::new("the login is that of a user", SIGNING_IN),
-            Self::WrongPassword => Details::new("the password is the user's", SIGNING_IN),
+            Self::UnknownUser => Details::new("the login exists", SIGNING_IN),
+            Self::WrongPassword => Details::new("the password is correct", SIGNING_IN),
             Self::UserDisabled { since } => {
-                Details::new("the user is enabled", SIGNING_IN).expected("user disabled or changed last", when(*since))
+                Details::new("the user is enabled", SIGNING_IN).expected("user last disabled or changed", when(*since))
             }
             Self::NotForSignIn(user_type) => {
-                Details::new("people sign in as this kind of user", SIGNING_IN).sent("user type", user_type.as_str())
+                Details::new("users of this type can sign in", SIGNING_IN).sent("user type", user_type.as_str())
             }
             Self::NotAdmitted(user_type) => {
-                Details::new("the application admits this kind of user", "ImpersonateAs…Allowed of its record")
+                Details::new("the application allows users of this type", "ImpersonateAs…Allowed of its record")
                     .sent("user type", user_type.as_str())
             }
             Self::SecondFactor => Details::new("the user has no second factor", "docs/api.md, Old clients"),
-            Self::Throttled(wait) => Details::new("few wrong passwords came from here lately", SIGNING_IN)
-                .expected("seconds to wait", wait.as_secs() + 1),
-            Self::GuessesSpent(wait) => {
-                Details::new("strangers have guesses left at this account", "docs/operating.md, Guessed passwords")
+            Self::Throttled(wait) => {
+                Details::new("there were few recent wrong passwords from this network", SIGNING_IN)
                     .expected("seconds to wait", wait.as_secs() + 1)
             }
+            Self::GuessesSpent(wait) => Details::new(
+                "the limit of wrong passwords from unknown browsers is not reached",
+                "docs/operating.md, Guessed passwords",
+            )
+            .expected("seconds to wait", wait.as_secs() + 1),
         }
     }
 }

@@ -42,18 +42,18 @@ impl Gone {
         const EPOCH: &str = "docs/tokens.md, What kills";
         match self {
             Self::ApplicationUnknown => Details::new("the application is registered", "RFC 6749 §2.2"),
-            Self::ApplicationDisabled => Details::new("the application is switched on", "IsEnabled of the application"),
-            Self::ApplicationChanged => Details::new("the application was not switched off since", EPOCH),
+            Self::ApplicationDisabled => Details::new("the application is enabled", "IsEnabled of the application"),
+            Self::ApplicationChanged => Details::new("the application was not disabled since", EPOCH),
             Self::UserUnknown => Details::new("the user is there", EPOCH),
             Self::UserDisabled { since } => {
-                Details::new("the user is enabled", EPOCH).expected("user disabled or changed last", when(since))
+                Details::new("the user is enabled", EPOCH).expected("user last disabled or changed", when(since))
             }
             Self::UserChanged { at } => {
-                Details::new("the user has the same password since, and was not disabled", EPOCH)
-                    .expected("user changed last", when(at))
+                Details::new("the user's password was not changed, and the user was not disabled", EPOCH)
+                    .expected("user last changed", when(at))
             }
             Self::UserNotAdmitted(user_type) => {
-                Details::new("the application is for users of this kind", "ImpersonateAs…Allowed, AccessTokens")
+                Details::new("the application allows users of this type", "ImpersonateAs…Allowed, AccessTokens")
                     .sent("user type", user_type.as_str())
             }
         }

@@ -201,10 +201,12 @@ impl Refusal for PasskeyRefusal {
 
     fn details(&self) -> Details {
         match self {
-            Self::Stale => Details::new("the challenge is this page's and not too old", "WebAuthn §13.4.3"),
+            Self::Stale => {
+                Details::new("the challenge was issued for this page and has not expired", "WebAuthn §13.4.3")
+            }
             Self::Answered => Details::new("the challenge was not answered before", "WebAuthn §13.4.3"),
             Self::Unreadable => Details::new("the answer can be read", "WebAuthn §5.1"),
-            Self::Unknown => Details::new("the passkey is this person's", "WebAuthn §7.2, step 6"),
+            Self::Unknown => Details::new("the passkey belongs to this user", "WebAuthn §7.2, step 6"),
             Self::CounterRegressed => Details::new("the signature counter rises with every use", "WebAuthn §6.1.1"),
             Self::Wrong => {
                 Details::new("signature, origin and host are right, and the user was verified", "WebAuthn §7.1, §7.2")
@@ -257,15 +259,18 @@ impl Refusal for SecondStepRefusal {
                 Details::new("the password was right at this browser, less than 10 minutes ago", TWO_STEP)
             }
             Self::NoApp => Details::new("the user has an authenticator app", TWO_STEP),
-            Self::WrongCode => Details::new("the code is one of the app, give or take one step", "RFC 6238 §5.2"),
-            Self::CodeUsed => Details::new("neither the code nor a later one was used", "RFC 6238 §5.2"),
-            Self::WrongRecoveryCode => Details::new("the recovery code is the user's, and was not used", TWO_STEP),
-            Self::Passkey(refusal) => refusal.details(),
-            Self::Throttled(wait) => {
-                Details::new("few wrong codes came lately", TWO_STEP).expected("seconds to wait", wait.as_secs() + 1)
+            Self::WrongCode => {
+                Details::new("the code matches the authenticator app (one step of clock skew allowed)", "RFC 6238 §5.2")
             }
-            Self::Closed(wait) => Details::new("strangers have guesses left at this second step", TWO_STEP)
-                .expected("a new password, or seconds to wait", wait.as_secs() + 1),
+            Self::CodeUsed => Details::new("neither the code nor a later one was used", "RFC 6238 §5.2"),
+            Self::WrongRecoveryCode => Details::new("the recovery code belongs to the user and is unused", TWO_STEP),
+            Self::Passkey(refusal) => refusal.details(),
+            Self::Throttled(wait) => Details::new("there were few recent wrong codes", TWO_STEP)
+                .expected("seconds to wait", wait.as_secs() + 1),
+            Self::Closed(wait) => {
+                Details::new("the limit of wrong codes from unknown browsers is not reached", TWO_STEP)
+                    .expected("seconds to wait, or a new password", wait.as_secs() + 1)
+            }
         }
     }
 }
@@ -317,20 +322,19 @@ impl Refusal for TwoStepRefusal {
     fn details(&self) -> Details {
         const TWO_STEP: &str = "docs/two-step.md";
         match self {
-            Self::SecondFactorNotProved => Details::new("the person signed in by the second factor lately", TWO_STEP)
+            Self::SecondFactorNotProved => Details::new("the user recently signed in with the second factor", TWO_STEP)
                 .expected("seconds, at most", RECENT_SIGN_IN.as_secs()),
             Self::Password(refusal) => refusal.details(),
             Self::OfferStale => Details::new("the key was offered at this sign-in, less than 30 minutes ago", TWO_STEP),
             Self::WrongCode => Details::new("the code is one of the offered key", "RFC 6238 §5.2"),
             Self::Passkey(refusal) => refusal.details(),
-            Self::PasskeyTaken => Details::new("nobody has this passkey", "WebAuthn §7.1, step 22"),
+            Self::PasskeyTaken => Details::new("the passkey is not registered yet", "WebAuthn §7.1, step 22"),
             Self::PasskeyName => Details::new("the name has 1 to 60 printable characters", TWO_STEP)
                 .expected("most", LONGEST_PASSKEY_NAME),
-            Self::TooManyPasskeys => {
-                Details::new("there is room for a passkey", TWO_STEP).expected("most", MOST_PASSKEYS)
-            }
+            Self::TooManyPasskeys => Details::new("the user has fewer than the maximum number of passkeys", TWO_STEP)
+                .expected("most", MOST_PASSKEYS),
             Self::NotOn => Details::new("the user has a second factor", TWO_STEP),
-            Self::Overtaken => Details::new("nobody else changed it meanwhile", TWO_STEP),
+            Self::Overtaken => Details::new("the resource was not changed in the meantime", TWO_STEP),
         }
     }
 }

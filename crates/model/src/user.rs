@@ -9,15 +9,15 @@ use crate::mail::EmailAddress;
 use crate::session::SignInRefusal;
 use crate::{Timestamp, UserId};
 
-/// `identity.md` §1: what kind of user this is decides how it may sign in and what its tokens open.
+/// Type of user. It determines how the user signs in and whether tokens give access to the APIs (`identity.md` §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UserType {
     #[serde(rename = "InternalUser")]
     Internal,
-    /// Identifies itself to applications; never reaches the APIs.
+    /// Can sign in to applications, without access to the APIs.
     #[serde(rename = "ExternalCommunityUser")]
     ExternalCommunity,
-    /// Whom applications act as; nobody signs in as it.
+    /// Service account that applications act as. Cannot sign in.
     #[serde(rename = "SystemUserNoLogin")]
     SystemNoLogin,
 }
@@ -37,8 +37,7 @@ impl UserType {
 
     /// Why a user of this type cannot be made an administrator.
     pub fn admin_problem(self, is_admin: bool) -> Option<String> {
-        (is_admin && self == Self::ExternalCommunity)
-            .then(|| format!("isAdmin: an {} administers nothing", self.as_str()))
+        (is_admin && self == Self::ExternalCommunity).then(|| format!("isAdmin: not allowed for {}", self.as_str()))
     }
 }
 
@@ -118,21 +117,25 @@ pub struct Email {
     pub verified: bool,
 }
 
-/// A user as administrators write it, by the names that the profile's JSON has too (`identity.md` §3.7).
+/// A user's attributes (names as in the profile's JSON, `identity.md` §3.7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PersonRecord {
+    /// Display name.
     pub name: String,
     pub email: Option<String>,
+    /// Reset when the e-mail address changes.
     #[serde(default)]
     pub email_verified: bool,
+    /// Whether the user is an administrator of the instance.
     #[serde(default)]
     pub is_admin: bool,
-    /// Switching a user off ends all sign-ins and tokens at once.
+    /// Disabling a user ends all sign-ins and blocks all tokens immediately.
     #[serde(default = "yes")]
     pub is_active: bool,
+    /// Name of the role (permissions on the APIs).
     pub role: Option<String>,
-    /// BCP 47.
+    /// Language tag (BCP 47).
     pub preferred_language: Option<String>,
 }
 
@@ -171,17 +174,18 @@ impl PersonRecord {
     pub fn problems(&self, before: &Self, own: bool) -> Vec<String> {
         let mut problems = Vec::new();
         if own && before.is_admin && !self.is_admin {
-            problems.push("isAdmin: nobody takes it from themselves; ask another administrator".to_owned());
+            problems
+                .push("isAdmin: you cannot remove your own administrator rights; ask another administrator".to_owned());
         }
         if own && !self.is_active {
-            problems.push("isActive: nobody switches themselves off; ask another administrator".to_owned());
+            problems.push("isActive: you cannot disable yourself; ask another administrator".to_owned());
         }
         if self.email.is_none() && self.email_verified {
-            problems.push("emailVerified: there is no address".to_owned());
+            problems.push("emailVerified: the user has no e-mail address".to_owned());
         }
         let tag = |text: &str| text.len() <= 35 && text.split('-').all(is_subtag);
         if self.preferred_language.as_deref().is_some_and(|text| !tag(text)) {
-            problems.push("preferredLanguage: a language tag like en or de-AT".to_owned());
+            problems.push("preferredLanguage: must be a language tag, for example en or de-AT".to_owned());
         }
         problems
     }
@@ -216,10 +220,10 @@ fn is_subtag(text: &str) -> bool {
 pub fn person_problems(name: &str, email: Option<&Email>) -> Vec<String> {
     let mut problems = Vec::new();
     if !is_line(name, 200) {
-        problems.push(format!("name: 1 to 200 characters {LINE_RULE}"));
+        problems.push(format!("name: must be 1 to 200 characters {LINE_RULE}"));
     }
     if email.is_some_and(|email| EmailAddress::parse(&email.address).is_none()) {
-        problems.push("email: write name@host, at most 254 characters".to_owned());
+        problems.push("email: must be a valid e-mail address of at most 254 characters".to_owned());
     }
     problems
 }
@@ -227,7 +231,7 @@ pub fn person_problems(name: &str, email: Option<&Email>) -> Vec<String> {
 /// A role's name is shown in lists and written into paths.
 pub fn role_name_problem(name: &str) -> Option<String> {
     let good = is_line(name, 64) && name.trim() == name && !name.contains(['/', '\\']);
-    (!good).then(|| format!("name: 1 to 64 characters {LINE_RULE}, without slashes or blanks at its ends"))
+    (!good).then(|| format!("name: must be 1 to 64 characters {LINE_RULE}, without slashes or spaces at the ends"))
 }
 
 /// A user that is enabled and whom an application may act as or sign in: only [`User::active`] makes one.

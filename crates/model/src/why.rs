@@ -59,7 +59,7 @@ impl Details {
     /// Something secret, of this many bytes.
     #[must_use]
     pub fn hidden(self, name: &'static str, length: usize) -> Self {
-        self.sent(name, format_args!("{length} bytes, not kept"))
+        self.sent(name, format_args!("{length} bytes, not stored"))
     }
 
     #[must_use]
@@ -139,7 +139,10 @@ impl Refusal for Failed {
     }
 
     fn details(&self) -> Details {
-        Details::new("nothing fails on our side", "the log says more, under the same reference")
+        Details::new(
+            "the request is processed without an internal error",
+            "see the server log, under the same reference",
+        )
     }
 }
 
@@ -169,7 +172,7 @@ mod tests {
         assert_eq!(details.sent[1].value.chars().count(), 513);
         let many = (0..40).fold(Details::new("a", "b"), |details, number| details.expected("n", number));
         assert_eq!(many.expected.len(), 16);
-        assert_eq!(Details::new("a", "b").hidden("code", 64).sent[0].value, "64 bytes, not kept");
+        assert_eq!(Details::new("a", "b").hidden("code", 64).sent[0].value, "64 bytes, not stored");
     }
 
     #[test]

@@ -76,12 +76,12 @@ impl Prompt {
                 "consent" => prompt.consent = true,
                 "select_account" => prompt.select_account = true,
                 _ => {
-                    return Err(invalid("prompt may be none, or any of login, consent, select_account"));
+                    return Err(invalid("prompt must be none, or any of login, consent and select_account"));
                 }
             }
         }
         if prompt.none && (prompt.login || prompt.consent || prompt.select_account) {
-            return Err(invalid("prompt=none must stand alone"));
+            return Err(invalid("prompt=none cannot be combined with other values"));
         }
         Ok(prompt)
     }
@@ -370,12 +370,20 @@ mod tests {
             ("request=x&request_uri=y", RequestNotSupported, "request objects are not supported"),
             ("request_uri=y&response_type=token", RequestUriNotSupported, "request_uri is not supported"),
             ("response_type=code&response_mode=fragment", InvalidRequest, "response_mode must be query"),
-            ("response_type=code&prompt=none+login", InvalidRequest, "prompt=none must stand alone"),
-            ("response_type=code&prompt=select_account+none", InvalidRequest, "prompt=none must stand alone"),
+            (
+                "response_type=code&prompt=none+login",
+                InvalidRequest,
+                "prompt=none cannot be combined with other values",
+            ),
+            (
+                "response_type=code&prompt=select_account+none",
+                InvalidRequest,
+                "prompt=none cannot be combined with other values",
+            ),
             (
                 "response_type=code&prompt=create",
                 InvalidRequest,
-                "prompt may be none, or any of login, consent, select_account",
+                "prompt must be none, or any of login, consent and select_account",
             ),
             ("response_type=code&max_age=-1", InvalidRequest, "max_age must be a number of seconds"),
             ("response_type=code&max_age=%2B1", InvalidRequest, "max_age must be a number of seconds"),
@@ -384,7 +392,7 @@ mod tests {
             (
                 "response_type=code&scope=%22",
                 InvalidScope,
-                "scope has a character that RFC 6749 section 3.3 does not allow",
+                "scope contains a character that RFC 6749 section 3.3 does not allow",
             ),
             (&long("nonce"), InvalidRequest, "nonce is longer than 2048 bytes"),
             (&long("login_hint"), InvalidRequest, "login_hint is longer than 2048 bytes"),

@@ -98,8 +98,8 @@ impl fmt::Display for ParamError {
             Self::TooLarge => write!(f, "the parameters are larger than {MOST_BYTES} bytes"),
             Self::TooMany => write!(f, "there are more than {MOST_PARAMETERS} parameters"),
             Self::TooLong(name) => write!(f, "{} is too long", called(Some(name))),
-            Self::NotUtf8(name) => write!(f, "{} is not UTF-8 text", called(name.as_deref())),
-            Self::BadEncoding(name) => write!(f, "{} is not percent-encoded correctly", called(name.as_deref())),
+            Self::NotUtf8(name) => write!(f, "{} is not valid UTF-8", called(name.as_deref())),
+            Self::BadEncoding(name) => write!(f, "{} is not correctly percent-encoded", called(name.as_deref())),
         }
     }
 }
@@ -287,16 +287,16 @@ mod tests {
     #[test]
     fn a_description_names_harmless_parameters_only_and_never_a_value() {
         for (raw, expected) in [
-            (&b"client_id=secret%"[..], "parameter client_id is not percent-encoded correctly"),
-            (b"state=secret%FF", "parameter state is not UTF-8 text"),
-            (b"%22%5C=secret%", "a parameter is not percent-encoded correctly"),
-            (b"a%0Db=%FF", "a parameter is not UTF-8 text"),
-            (b"=%FF", "a parameter is not UTF-8 text"),
+            (&b"client_id=secret%"[..], "parameter client_id is not correctly percent-encoded"),
+            (b"state=secret%FF", "parameter state is not valid UTF-8"),
+            (b"%22%5C=secret%", "a parameter is not correctly percent-encoded"),
+            (b"a%0Db=%FF", "a parameter is not valid UTF-8"),
+            (b"=%FF", "a parameter is not valid UTF-8"),
         ] {
             assert_eq!(refused(raw).to_string(), expected);
         }
         let long = format!("{}=%", "n".repeat(65));
-        assert_eq!(refused(long.as_bytes()).to_string(), "a parameter is not percent-encoded correctly");
+        assert_eq!(refused(long.as_bytes()).to_string(), "a parameter is not correctly percent-encoded");
         assert_eq!(ParamError::TooLong("state".to_owned()).to_string(), "parameter state is too long");
         assert_eq!(ParamError::TooLarge.to_string(), "the parameters are larger than 32768 bytes");
         assert_eq!(ParamError::TooMany.to_string(), "there are more than 64 parameters");

@@ -38,32 +38,26 @@ impl RedirectMatch {
 /// Why a URI may not be registered, and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
-    #[error("a redirect URI has at most {LONGEST} characters: shorten it, and carry what changes in state")]
+    #[error("too long (at most {LONGEST} characters); pass variable data in state")]
     TooLong,
-    #[error(
-        "only the ASCII characters of a URI are allowed: percent-encode all others, and write host names in punycode"
-    )]
+    #[error("contains characters that are not allowed in a URI; percent-encode them, and use punycode for host names")]
     Character,
-    #[error("remove the fragment (# and what follows): a redirect URI has none")]
+    #[error("must not contain a fragment (#)")]
     Fragment,
-    #[error("write the whole URI: scheme, host and path, like https://app.example.com/callback")]
+    #[error("must be an absolute URI with scheme, host and path, for example https://app.example.com/callback")]
     NotAbsolute,
-    #[error("remove the user name and password in front of the host")]
+    #[error("must not contain a user name or password")]
     UserInfo,
-    #[error("name one host exactly, in letters, digits, dots and hyphens: there are no wildcards")]
+    #[error("invalid host; use letters, digits, dots and hyphens, no wildcards")]
     Host,
-    #[error(
-        "the port is a number from 1 to 65535 without leading zeros; leave it out together with its colon if it is the usual one"
-    )]
+    #[error("invalid port; use 1 to 65535 without leading zeros, and omit the default port")]
     Port,
-    #[error(
-        "addresses are compared letter by letter, so * stands for nothing: write each address out (a * that is meant is %2A)"
-    )]
+    #[error("wildcards are not supported; register every address (write a literal * as %2A)")]
     Wildcard,
-    #[error("http is only for localhost, 127.0.0.1 and [::1]: use https")]
+    #[error("http is allowed only for localhost, 127.0.0.1 and [::1]; use https")]
     HttpNotLoopback,
     #[error(
-        "use https, http on a loopback host, or a private scheme made from your domain name, like com.example.app:/callback; all in lower case"
+        "unsupported scheme; use https, http on a loopback host, or a private-use scheme based on your domain name, for example com.example.app:/callback, in lower case"
     )]
     Scheme,
 }

@@ -17,7 +17,7 @@ pub enum ScopeError {
     TooMany,
     #[error("a value of scope is longer than {LONGEST_TOKEN} characters")]
     TooLong,
-    #[error("scope has a character that RFC 6749 section 3.3 does not allow")]
+    #[error("scope contains a character that RFC 6749 section 3.3 does not allow")]
     Character,
 }
 

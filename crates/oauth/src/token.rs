@@ -36,7 +36,10 @@ impl TokenRequest {
                 refresh_token: Presented::new(required(params, "refresh_token")?),
                 scope: scope(params)?,
             }),
-            _ => Err(TokenError::new(TokenErrorCode::UnsupportedGrantType, "this grant_type is not supported")),
+            _ => Err(TokenError::new(
+                TokenErrorCode::UnsupportedGrantType,
+                "unsupported grant_type; use authorization_code, refresh_token or client_credentials",
+            )),
         }
     }
 
@@ -203,20 +206,28 @@ mod tests {
                 "parameter grant_type must not be repeated",
             ),
             ("grant_type=client_credentials&x=1&x=2", InvalidRequest, "parameter x must not be repeated"),
-            ("grant_type=password&username=u&password=p", UnsupportedGrantType, "this grant_type is not supported"),
-            ("grant_type=Refresh_Token", UnsupportedGrantType, "this grant_type is not supported"),
+            (
+                "grant_type=password&username=u&password=p",
+                UnsupportedGrantType,
+                "unsupported grant_type; use authorization_code, refresh_token or client_credentials",
+            ),
+            (
+                "grant_type=Refresh_Token",
+                UnsupportedGrantType,
+                "unsupported grant_type; use authorization_code, refresh_token or client_credentials",
+            ),
             ("grant_type=authorization_code", InvalidRequest, "code is missing"),
             ("grant_type=refresh_token", InvalidRequest, "refresh_token is missing"),
             ("grant_type=authorization_code&code=c&code_verifier=short", InvalidGrant, "PKCE verification failed"),
             (
                 "grant_type=client_credentials&scope=a%22",
                 InvalidScope,
-                "scope has a character that RFC 6749 section 3.3 does not allow",
+                "scope contains a character that RFC 6749 section 3.3 does not allow",
             ),
             (
                 "grant_type=refresh_token&refresh_token=r&scope=%C3%A9",
                 InvalidScope,
-                "scope has a character that RFC 6749 section 3.3 does not allow",
+                "scope contains a character that RFC 6749 section 3.3 does not allow",
             ),
         ] {
             let error = parse(body).expect_err(body);

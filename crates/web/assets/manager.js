@@ -12,7 +12,7 @@ function follow() {
   stop.type = 'button';
   stop.className = 'secondary small';
   stop.setAttribute('aria-pressed', 'false');
-  stop.textContent = 'Hold still';
+  stop.textContent = 'Pause updates';
   document.querySelector('[data-live]:not(.lead)').before(stop);
   let held = false;
   stop.addEventListener('click', () => {

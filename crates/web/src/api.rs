@@ -286,17 +286,17 @@ impl Refusal for Refused {
 
     fn details(&self) -> Details {
         match self {
-            Self::NoCredential => Details::new("the call shows a credential", "RFC 6750 §3.1")
+            Self::NoCredential => Details::new("the call carries a credential", "RFC 6750 §3.1")
                 .expected("Authorization", "Bearer …; or X-Api-Key, or Api-Key"),
             Self::BadCredential(what) => {
-                Details::new("the call shows one credential, well-formed", "RFC 6750 §2, §3.1").sent("problem", what)
+                Details::new("the call carries one well-formed credential", "RFC 6750 §2, §3.1").sent("problem", what)
             }
             Self::Guard(refusal) => refusal.details(),
             Self::Body(problem) => {
                 Details::new("the body can be read", "docs/api.md").sent("problem", problem.description())
             }
             Self::BadLogin(what) => {
-                Details::new("the login has its members", "docs/api.md, Old clients").sent("problem", what)
+                Details::new("the login has the required members", "docs/api.md, Old clients").sent("problem", what)
             }
         }
     }
@@ -305,13 +305,13 @@ impl Refusal for Refused {
 /// Which limit is reached, how much it is, and when a seat may come free.
 fn no_seat_message(no_seat: &NoSeat, seconds: u64) -> String {
     let (reached, until) = match no_seat {
-        NoSeat::Licences { seats, .. } => (format!("All {seats} licence seats are taken."), "when somebody signs out"),
+        NoSeat::Licences { seats, .. } => (format!("All {seats} licence seats are in use."), "when someone signs out"),
         NoSeat::User(Filled { most, .. }) => (
-            format!("The user has reached the limit of licence seats for one user, which is {most}."),
+            format!("The user has reached the limit of {most} licence seats per user."),
             "when one of the user's sessions is ended",
         ),
         NoSeat::Application(Filled { most, .. }) => (
-            format!("The application has reached the limit of licence seats for one application, which is {most}."),
+            format!("The application has reached the limit of {most} licence seats per application."),
             "when one of its sessions is ended",
         ),
     };
@@ -343,7 +343,7 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
             Some(challenge("invalid_token", refusal.description(), None)),
         ),
         Refused::Guard(GuardRefusal::WrongAudience { .. }) => {
-            let what = "the token is not for this API: ask for one of its scopes";
+            let what = "the token is not for this API; request one of its scopes";
             let challenge = challenge("invalid_token", what, None);
             (StatusCode::UNAUTHORIZED, "AuthenticationException", what.to_owned(), Some(challenge))
         }
@@ -353,7 +353,7 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
             (StatusCode::FORBIDDEN, "AuthorizationException", what.to_owned(), Some(challenge))
         }
         Refused::Guard(GuardRefusal::InsufficientScope { needed, .. }) => {
-            let what = format!("the token does not have the scope {needed}");
+            let what = format!("the token lacks the scope {needed}");
             let challenge = challenge("insufficient_scope", &what, Some(needed));
             (StatusCode::FORBIDDEN, "AuthorizationException", what, Some(challenge))
         }
@@ -394,7 +394,7 @@ fn error(status: StatusCode, kind: &'static str, message: String) -> Response {
 }
 
 fn nothing_here() -> Response {
-    error(StatusCode::NOT_FOUND, "NotFoundException", "There is nothing at this address.".to_owned())
+    error(StatusCode::NOT_FOUND, "NotFoundException", "There is no operation at this path.".to_owned())
 }
 
 fn fault_response(visit: &Visit<impl Place>, fault: &Fault) -> Response {
@@ -403,7 +403,7 @@ fn fault_response(visit: &Visit<impl Place>, fault: &Fault) -> Response {
 
 /// What a fault is answered with.
 pub(crate) fn failed(status: StatusCode, reference: &str) -> Response {
-    let message = format!("Something went wrong on our side. Reference: {reference}");
+    let message = format!("Internal server error. Reference: {reference}");
     render::retry_later(error(status, "SystemException", message))
 }
 

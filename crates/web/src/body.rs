@@ -40,10 +40,12 @@ impl BodyError {
     pub(crate) fn description(&self) -> String {
         match self {
             Self::TooLarge => "the body is too large".to_owned(),
-            Self::Encoded => "send the body as it is, without Content-Encoding".to_owned(),
-            Self::Unfinished => "the body did not arrive whole".to_owned(),
-            Self::NotAForm => "send application/x-www-form-urlencoded".to_owned(),
-            Self::NotMultipart => "send multipart/form-data".to_owned(),
+            Self::Encoded => {
+                "compressed request bodies are not supported; send the body without Content-Encoding".to_owned()
+            }
+            Self::Unfinished => "the request body is incomplete".to_owned(),
+            Self::NotAForm => "the Content-Type must be application/x-www-form-urlencoded".to_owned(),
+            Self::NotMultipart => "the Content-Type must be multipart/form-data".to_owned(),
             Self::Field(name) => format!("parameter {name} is malformed"),
             Self::Params(error) => error.to_string(),
         }

@@ -206,7 +206,7 @@ impl Refusal for FormNotOurs {
     }
 
     fn details(&self) -> Details {
-        Details::new("the form brings back what this browser was given with it, from this site", "RFC 6749 §10.12")
+        Details::new("the form carries a valid CSRF token from this browser and site", "RFC 6749 §10.12")
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
 }
 
 async fn nothing_here(Public(visit): Public) -> Response {
-    Problem::NotFound("There is nothing at this address.".to_owned()).response(&visit)
+    Problem::NotFound("There is no operation at this path.".to_owned()).response(&visit)
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
@@ -150,7 +150,7 @@ fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Problem> {
     const KEY_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
     let names = [header::AUTHORIZATION.as_str(), KEY_HEADERS[0], KEY_HEADERS[1]];
     if names.iter().map(|name| headers.get_all(*name).iter().count()).sum::<usize>() > 1 {
-        return Err(Problem::BadCredential("send one credential, in one header"));
+        return Err(Problem::BadCredential("Send exactly one credential, in one header."));
     }
     let malformed = |length| Problem::from(TokenRefusal::Malformed { length });
     if let Some(key) = KEY_HEADERS.iter().find_map(|name| headers.get(*name)) {

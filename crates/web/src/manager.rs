@@ -265,5 +265,5 @@ fn day(form: &Params, name: &str) -> Result<Option<Timestamp>, String> {
         let midnight = day.to_zoned(jiff::tz::TimeZone::UTC)?;
         Ok(Timestamp(midnight.timestamp().as_microsecond()))
     });
-    read.map(Some).map_err(|_| format!("{name}: write a day like 2027-01-31"))
+    read.map(Some).map_err(|_| format!("{name}: enter a date like 2027-01-31"))
 }

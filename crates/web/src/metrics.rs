@@ -267,14 +267,14 @@ impl Figures {
 
     fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
         let figures = &self.gate.connections;
-        page.gauge("gatehouse_connections_open", "Connections to the addresses of `listen`", |m| {
+        page.gauge("gatehouse_connections_open", "Open client connections", |m| {
             m.value(&NO_LABELS, figures.open() as u64)
         })?;
-        let (name, help) = ("gatehouse_connections_held", "Memory for what clients do not finish or do not read");
+        let (name, help) = ("gatehouse_connections_held", "Memory held for unfinished requests and unread responses");
         page.family((name, help), Some(&Unit::Bytes), MetricType::Gauge, |m| {
             m.value(&NO_LABELS, figures.held() as u64)
         })?;
-        page.counter("gatehouse_connections_ended", "Connections ended for the sake of others, by cause", |m| {
+        page.counter("gatehouse_connections_ended", "Connections closed to free resources for others, by cause", |m| {
             let mut counts = figures.ended_early().into_iter();
             counts.try_for_each(|(cause, count)| m.number(&[("cause", cause)], count))
         })
@@ -308,12 +308,12 @@ impl Figures {
         )?;
         page.counter(
             "gatehouse_audit_refusals",
-            "Refusals of strangers, by whether the audit has a record of each",
+            "Refusals of unauthenticated requests, by how the audit records them",
             |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kept", i.refusals_kept())),
         )?;
         page.gauge(
             "gatehouse_audit_refusals_held_back",
-            "1 while refusals of strangers are only counted, because the disk is nearly full",
+            "1 while refusals of unauthenticated requests are only counted, because the disk is nearly full",
             |m| {
                 let held_back = |i: &Instance| u64::from(i.are_refusals_held_back());
                 house.instances().iter().try_for_each(|i| m.value(&[("instance", &*i.name)], held_back(i)))

@@ -93,12 +93,12 @@ impl Refused {
         let (status, body) = match self {
             Self::Asked(refusal) => (status_of(refusal), refusal.body()),
             Self::Method { .. } => {
-                (StatusCode::METHOD_NOT_ALLOWED, own(2013, "The resource does not have this method."))
+                (StatusCode::METHOD_NOT_ALLOWED, own(2013, "The resource does not support this method."))
             }
             Self::NotAcceptable(what) => (StatusCode::NOT_ACCEPTABLE, own(2014, what.message())),
             Self::MediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                own(2015, "Bodies are JSON: send them with Content-Type: application/json."),
+                own(2015, "Send the body as JSON, with Content-Type: application/json."),
             ),
         };
         let mut response = json(status, Metadata::Minimal, body.to_json());
@@ -116,22 +116,21 @@ impl Refused {
     fn details(&self, format: &'static str) -> Details {
         match self {
             Self::Asked(Refusal::Forbidden { set, access }) => {
-                Details::new("the user's role permits it", "docs/api.md")
+                Details::new("the user's role permits the operation", "docs/api.md")
                     .sent("set", set)
                     .sent("access", format!("{access:?}").to_lowercase())
             }
             Self::Asked(Refusal::Unreadable(_) | Refusal::Unsupported(_)) => {
-                Details::new("the API can read the URL and the body, and supports them", "docs/api.md")
+                Details::new("the URL and the body are valid and supported", "docs/api.md")
             }
             Self::Asked(_) => {
-                Details::new("the model allows what is asked for", "docs/api.md").expected("message", format)
+                Details::new("the data model allows the operation", "docs/api.md").expected("message", format)
             }
             Self::Method { allowed } => {
-                Details::new("the resource has this method", "RFC 9110 §15.5.6").expected("method", allowed)
+                Details::new("the resource supports the method", "RFC 9110 §15.5.6").expected("method", allowed)
             }
-            Self::NotAcceptable(what) => {
-                Details::new("an offered format is accepted", "RFC 9110 §15.5.7").expected("format", what.message())
-            }
+            Self::NotAcceptable(what) => Details::new("the client accepts a supported format", "RFC 9110 §15.5.7")
+                .expected("format", what.message()),
             Self::MediaType => Details::new("the body is JSON", "RFC 9110 §15.5.16"),
         }
     }

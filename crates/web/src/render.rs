@@ -234,7 +234,7 @@ pub(crate) fn fault_json(visit: &Visit<impl Place>, fault: &Fault) -> Response {
 pub(crate) fn failed_json(status: StatusCode) -> Response {
     let (error, error_description) = match status {
         StatusCode::SERVICE_UNAVAILABLE => ("temporarily_unavailable", "try again in a moment"),
-        _ => ("server_error", "something went wrong on our side"),
+        _ => ("server_error", "internal server error"),
     };
     retry_later(json(status, &oauth::token::ErrorBody { error, error_description }))
 }

@@ -318,8 +318,8 @@ where
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
-    let (begin, mut begun) = mpsc::unbounded_channel();
-    let protocol = protocol(Streams(begin));
+    let (opened, mut begun) = mpsc::unbounded_channel();
+    let protocol = protocol(Streams(opened));
     let mut http = pin!(protocol.serve_connection(io, answers));
     let mut streams = FuturesUnordered::new();
     let mut stopped = service.stopped.clone();

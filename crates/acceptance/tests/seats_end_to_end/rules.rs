@@ -225,7 +225,7 @@ async fn one_user_takes_as_many_seats_as_one_may_and_a_refusal_says_which_limit_
     let error = &refused.json()["error"];
     assert_eq!(error["type"], "MaximumLicenseCountExceeded");
     let text = error["message"].as_str().expect("a text").to_owned();
-    assert!(text.contains("one user, which is 2.") && text.contains("in 1081 seconds"), "{text}");
+    assert!(text.contains("limit of 2 licence seats per user.") && text.contains("in 1081 seconds"), "{text}");
     let erp = node.erp_login_status("alice").await;
     assert_eq!(erp, 429, "by whichever way");
     for window in &windows[..2] {
@@ -264,7 +264,10 @@ async fn one_application_takes_as_many_seats_as_one_may() {
     assert_eq!(refused.status.as_u16(), 429, "every service token is a session");
     let error = &refused.json()["error"];
     assert_eq!(error["type"], "MaximumLicenseCountExceeded");
-    assert!(error["message"].as_str().expect("a text").contains("one application, which is 2."), "{error}");
+    assert!(
+        error["message"].as_str().expect("a text").contains("limit of 2 licence seats per application."),
+        "{error}"
+    );
     assert_eq!(node.status(&node.service("my.trusted.app/reader").await).await, 200, "another application");
     // A timer that ran out makes room under the limit at once.
     town.pass(IDLE + SLACK);

@@ -287,12 +287,12 @@ async fn a_bad_new_certificate_is_refused_and_the_old_one_stays() {
     let TlsFiles { certificate: chain, private_key } = files.paths();
 
     let spoil: [(&str, &dyn Fn()); 5] = [
-        ("is not that of the first certificate", &|| {
+        ("does not match the first certificate", &|| {
             fs::write(&private_key, ecdsa().serialize_pem()).expect("written");
         }),
-        ("holds no PEM item", &|| fs::write(&private_key, "nothing").expect("written")),
-        ("there is no file", &|| fs::remove_file(&private_key).expect("removed")),
-        ("holds no PEM item", &|| fs::write(&chain, "").expect("written")),
+        ("contains no PEM section", &|| fs::write(&private_key, "nothing").expect("written")),
+        ("not found", &|| fs::remove_file(&private_key).expect("removed")),
+        ("contains no PEM section", &|| fs::write(&chain, "").expect("written")),
         ("is not PEM", &|| fs::write(&chain, "-----BEGIN CERTIFICATE-----\n!\n").expect("written")),
     ];
     for (told, spoil) in spoil {

@@ -56,12 +56,14 @@ impl Refusal for OwnTokenRefusal {
     }
 
     fn details(&self) -> Details {
-        let new = |check| Details::new(check, "docs/profile.md, Access tokens");
+        let new = |check| Details::new(check, "docs/profile.md, Personal access tokens");
         match self {
-            Self::NotLately => new("the person signed in lately").expected("minutes", RECENT_SIGN_IN.as_secs() / 60),
-            Self::TooMany => new("the person has room for another token").expected("tokens", MOST_OWN_TOKENS),
+            Self::NotLately => new("the user signed in recently").expected("minutes", RECENT_SIGN_IN.as_secs() / 60),
+            Self::TooMany => {
+                new("the user has fewer than the maximum number of tokens").expected("tokens", MOST_OWN_TOKENS)
+            }
             Self::UnknownApplication => new("the application is registered and enabled"),
-            Self::Rule(rule) => new("the token is one that may be made").sent("problem", rule),
+            Self::Rule(rule) => new("the application allows this token").sent("problem", rule),
             Self::SignedOut => new("the sign-in has not ended"),
         }
     }

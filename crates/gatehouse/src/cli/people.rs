@@ -24,12 +24,12 @@ impl From<Kind> for UserType {
 
 #[derive(Subcommand)]
 pub enum UserCommand {
-    /// Create a user; people then get a one-time link to choose a password
+    /// Create a user and print a one-time link to choose a password
     Create {
         #[command(flatten)]
         target: Target,
         login: String,
-        /// Name that people see; without it, the login
+        /// Display name [default: the login]
         #[arg(long)]
         name: Option<String>,
         #[arg(long)]
@@ -38,58 +38,58 @@ pub enum UserCommand {
         kind: Kind,
         #[arg(long)]
         administrator: bool,
-        /// Role, which says what the user may do on the API
+        /// Role (permissions on the APIs)
         #[arg(long)]
         role: Option<String>,
-        /// Send the link to the user's e-mail address instead of printing it; it is then good for 7 days
+        /// E-mail the link instead of printing it (valid for 7 days instead of 24 hours)
         #[arg(long, requires = "email")]
         invite: bool,
     },
-    /// Send a user without a password a new invitation; without mail, its link is printed
+    /// Invite a user who has no password yet (prints the link if e-mail is not configured)
     Invite {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Print a one-time link by which a user chooses a new password; the old one stays good until then
+    /// Print a one-time password reset link (the old password works until it is used)
     ResetLink {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Set a password, read from standard input; ends all sign-ins and tokens of the user
+    /// Set a password read from standard input, end all sign-ins, and revoke access and refresh tokens
     SetPassword {
         #[command(flatten)]
         target: Target,
         login: String,
-        /// Accept a password that is short or easily guessed, and say which rule is overridden
+        /// Accept a weak password (prints which rule is overridden)
         #[arg(long)]
         force: bool,
     },
-    /// Take a user's authenticator app, passkeys and recovery codes away: for somebody who lost them; ends all sign-ins
+    /// Reset two-step sign-in: remove authenticator app, passkeys and recovery codes, and end all sign-ins
     ResetSecondFactor {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Disable a user: ends all sign-ins and tokens at once
+    /// Disable a user, end all sign-ins and block all tokens immediately
     Disable {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Enable a user again
+    /// Enable a user (reference tokens work again, other tokens stay revoked)
     Enable {
         #[command(flatten)]
         target: Target,
         login: String,
     },
-    /// Erase a person: name, login, and what identifies them in the audit; ends everything of theirs, for good
+    /// Erase a user permanently: account, personal data, and identifying data in the audit
     Erase {
         #[command(flatten)]
         target: Target,
         login: String,
-        /// Do not ask first
+        /// Skip the confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -99,7 +99,7 @@ pub enum UserCommand {
         target: Target,
         login: String,
     },
-    /// Change what is known of a user, or what they may do; from the next call on
+    /// Change a user's attributes (effective from the next call)
     Set {
         #[command(flatten)]
         target: Target,
@@ -107,7 +107,7 @@ pub enum UserCommand {
         #[command(flatten)]
         changes: UserChanges,
     },
-    /// List the users
+    /// List users
     List {
         #[command(flatten)]
         target: Target,
@@ -120,25 +120,25 @@ pub enum UserCommand {
 pub struct UserChanges {
     #[arg(long)]
     pub name: Option<String>,
-    /// An empty one takes the address away
+    /// E-mail address (empty to remove)
     #[arg(long, value_name = "ADDRESS")]
     pub email: Option<String>,
-    /// An empty one takes the role away
+    /// Role (empty to remove)
     #[arg(long)]
     pub role: Option<String>,
-    /// Somebody has made sure that the address is theirs
-    #[arg(long, value_name = "YES")]
+    /// Whether the e-mail address is verified
+    #[arg(long, value_name = "BOOL")]
     pub email_verified: Option<bool>,
-    /// Language tag, for example de; an empty one goes by the browser again
+    /// Language tag, for example de (empty for the browser language)
     #[arg(long, value_name = "TAG")]
     pub language: Option<String>,
-    #[arg(long, value_name = "YES")]
+    #[arg(long, value_name = "BOOL")]
     pub administrator: Option<bool>,
 }
 
 #[derive(Subcommand)]
 pub enum RoleCommand {
-    /// Make a role
+    /// Create a role
     Create {
         #[command(flatten)]
         target: Target,
@@ -146,7 +146,7 @@ pub enum RoleCommand {
         #[command(flatten)]
         patterns: Patterns,
     },
-    /// Say anew what a role permits; from the next call on
+    /// Replace a role's permissions (effective from the next call)
     Set {
         #[command(flatten)]
         target: Target,
@@ -154,13 +154,13 @@ pub enum RoleCommand {
         #[command(flatten)]
         patterns: Patterns,
     },
-    /// Delete a role that nobody has
+    /// Delete a role (fails while a user has it)
     Delete {
         #[command(flatten)]
         target: Target,
         name: String,
     },
-    /// List the roles and what they permit
+    /// List roles and their permissions
     List {
         #[command(flatten)]
         target: Target,
@@ -170,24 +170,24 @@ pub enum RoleCommand {
 /// Entity sets by name, or by the beginning of names and a `*`.
 #[derive(Args)]
 pub struct Patterns {
-    /// What may be read, for example 'Crm_*'; may be repeated
+    /// Entity sets that can be read, for example 'Crm_*' (can be repeated)
     #[arg(long, value_name = "PATTERN")]
     pub read: Vec<String>,
-    /// What may be created, changed and deleted; may be repeated
+    /// Entity sets whose entities can be created, changed and deleted (can be repeated)
     #[arg(long, value_name = "PATTERN")]
     pub update: Vec<String>,
 }
 
 #[derive(Subcommand)]
 pub enum ConsentCommand {
-    /// List the applications that a user agreed to, or that hold tokens of the user
+    /// List applications that a user consented to or that hold tokens of the user
     List {
         #[command(flatten)]
         target: Target,
         #[arg(long, value_name = "LOGIN")]
         user: String,
     },
-    /// Withdraw a user's consent: codes, refresh tokens and access tokens that came of it die at once
+    /// Withdraw a user's consent and revoke the tokens issued under it
     Withdraw {
         #[command(flatten)]
         target: Target,

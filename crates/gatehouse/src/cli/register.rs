@@ -12,7 +12,7 @@ pub enum AppCommand {
     Create {
         #[command(flatten)]
         target: Target,
-        /// File with the record; `-` is standard input
+        /// File with the record, or `-` for standard input
         #[arg(value_name = "FILE")]
         record: PathBuf,
     },
@@ -20,50 +20,50 @@ pub enum AppCommand {
     Show {
         #[command(flatten)]
         target: Target,
-        /// Its `ApplicationUri`
+        /// `ApplicationUri` of the application
         #[arg(value_name = "URI")]
         uri: String,
     },
-    /// Write an application's record anew; what is not said is as it is by default
+    /// Replace an application's record. Omitted attributes are reset to their defaults
     Replace {
         #[command(flatten)]
         target: Target,
-        /// File with the record; `-` is standard input
+        /// File with the record, or `-` for standard input
         #[arg(value_name = "FILE")]
         record: PathBuf,
     },
-    /// Remove a secret; the last one stays
+    /// Remove a client secret (the last one cannot be removed)
     RemoveSecret {
         #[command(flatten)]
         target: Target,
         #[arg(value_name = "URI")]
         uri: String,
-        /// Its id, as `app secrets` shows it
+        /// Id of the secret, as shown by `app secrets`
         #[arg(value_name = "ID")]
         secret: String,
     },
-    /// List an application's secrets; what they say was shown when they were made
+    /// List an application's client secrets (without their values)
     Secrets {
         #[command(flatten)]
         target: Target,
         #[arg(value_name = "URI")]
         uri: String,
     },
-    /// Switch an application off: its tokens die at once
+    /// Disable an application and block its tokens immediately
     Disable {
         #[command(flatten)]
         target: Target,
         #[arg(value_name = "URI")]
         uri: String,
     },
-    /// Switch an application on again
+    /// Enable an application (reference tokens work again, other tokens stay revoked)
     Enable {
         #[command(flatten)]
         target: Target,
         #[arg(value_name = "URI")]
         uri: String,
     },
-    /// Add a secret beside the live ones; it is printed once
+    /// Add a client secret, printed only once (existing secrets stay valid)
     AddSecret {
         #[command(flatten)]
         target: Target,
@@ -72,11 +72,11 @@ pub enum AppCommand {
         /// What the secret is for
         #[arg(long, default_value = "added")]
         label: String,
-        /// Days until it expires; without it, never
+        /// Days until it expires [default: never]
         #[arg(long, value_name = "DAYS")]
         expires_in: Option<u32>,
     },
-    /// List the applications
+    /// List applications
     List {
         #[command(flatten)]
         target: Target,
@@ -85,44 +85,44 @@ pub enum AppCommand {
 
 #[derive(Subcommand)]
 pub enum TokenCommand {
-    /// Issue a token; its value is printed once
+    /// Issue a reference token, printed only once
     Issue {
         #[command(flatten)]
         target: Target,
-        /// `ApplicationUri` of the application that it is for
+        /// `ApplicationUri` of the application
         #[arg(value_name = "URI")]
         uri: String,
-        /// Whom it acts as (a personal token); without it, the application's system user (a service token)
+        /// User it acts as (personal token) [default: the application's System User (service token)]
         #[arg(long, value_name = "LOGIN")]
         user: Option<String>,
-        /// What it is for
+        /// Purpose of the token
         #[arg(long)]
         description: String,
-        /// What it may do, for example "read update"
+        /// Space-separated scopes, for example "read update"
         #[arg(long)]
         scope: String,
-        /// Days until it expires; without it, never, where the instance allows that
+        /// Days until it expires [default: never, if the instance allows it]
         #[arg(long, value_name = "DAYS")]
         expires_in: Option<u32>,
     },
-    /// List the newest tokens, masked
+    /// List reference tokens, newest first (without their values)
     List {
         #[command(flatten)]
         target: Target,
-        /// Only those of this application
+        /// Only tokens of this application
         #[arg(long, value_name = "URI", conflicts_with = "user")]
         app: Option<String>,
-        /// Only those that act as this user
+        /// Only tokens that act as this user
         #[arg(long, value_name = "LOGIN")]
         user: Option<String>,
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
-    /// Revoke a token: dead on its next call
+    /// Revoke a token, effective immediately
     Revoke {
         #[command(flatten)]
         target: Target,
-        /// Its id, as `token list` shows it
+        /// Id of the token, as shown by `token list`
         id: uuid::Uuid,
     },
 }

@@ -54,7 +54,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             granted(office.create_user(draft, &mut moment).await)?;
             let link = desk.url(&name, &granted(office.set_up_link(&administrator, &mut moment).await)?)?;
             let text = format!(
-                "Instance {name} is made. {administrator} chooses a password here, once, within 24 hours:\n\n  {link}\n"
+                "Instance {name} created. Set-up link for {administrator} (works once, valid for 24 hours):\n\n  {link}\n"
             );
             print(&output, &json!({ "instance": name, "administrator": administrator, "set_up_link": link }), &text)?;
             desk.database.close().await;
@@ -63,7 +63,7 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             let desk = Desk::open(&installation, environment).await?;
             let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
             let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
-            print(&output, &serde_json::to_value(changed)?, &format!("{setting} of {name} is set."))?;
+            print(&output, &serde_json::to_value(changed)?, &format!("Setting {setting} of {name} changed."))?;
             desk.database.close().await;
         }
         InstanceCommand::Show { installation, name, output } => {
@@ -99,23 +99,23 @@ async fn rotate_secret(
     if yes {
         granted(office.rotate_root_secret(&desk.master, &mut moment).await)?;
         let json = json!({ "instance": name, "rotated": true });
-        let text = format!("{name} has a new root secret; everything that was derived from the old one is dead.");
+        let text = format!("Root secret of {name} replaced. All refresh tokens issued before are invalid.");
         return print(output, &json, &text);
     }
-    let preview = office.preview_root_secret(&moment).await.context("the database failed")?;
+    let preview = office.preview_root_secret(&moment).await.context("database error")?;
     let json = json!({
         "instance": name, "rotated": false,
         "refreshTokens": preview.refresh_tokens, "liveSessions": preview.live_sessions,
     });
     let text = format!(
-        "{name} would get a new root secret, and these would die at once:\n  \
-         {} refresh tokens: their applications send people to sign in again\n  \
-         every ErpSession: old clients log in again\n  \
-         forms that are open: people load the page again\n  \
-         sign-ins between password and second step, passkeys and authenticator apps that are just being added\n\
-         Access tokens live until they expire (`gatehouse key replace` ends them), and {} API sessions with them.\n\
-         Sign-ins, passwords, authenticator apps, passkeys, recovery codes, links and reference tokens stay.\n\
-         Nothing was done yet: repeat it with --yes.",
+        "Replacing the root secret of {name} immediately invalidates\n  \
+         {} refresh tokens: applications must sign users in again\n  \
+         every ErpSession: legacy clients must log in again\n  \
+         open forms: users must reload the page\n  \
+         sign-ins waiting for the second step, and passkeys and authenticator apps being added\n\
+         Access tokens stay valid until they expire (`gatehouse key replace` invalidates them), as do {} API sessions.\n\
+         Sign-ins, passwords, authenticator apps, passkeys, recovery codes, links and reference tokens stay valid.\n\
+         Nothing was changed. Repeat with --yes to apply.",
         preview.refresh_tokens, preview.live_sessions
     );
     print(output, &json, &text)
@@ -146,7 +146,9 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             granted(office.reset_second_factor(&login, &mut moment!(dice)).await)?;
-            let text = format!("{login} signs in by password alone again; every sign-in and token has ended.");
+            let text = format!(
+                "Two-step sign-in of {login} reset. All sign-ins have ended, and access and refresh tokens are revoked."
+            );
             print(&target.output, &json!({ "login": login }), &text)?;
             desk.database.close().await;
         }
@@ -159,7 +161,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
                 confirm_erasing(&login)?;
             }
             let id = granted(office.erase_user(&login, &mut moment!(dice)).await)?;
-            let text = format!("{login} is erased; what they did stays told, by the id {id}.");
+            let text = format!("{login} erased. The audit keeps their actions under the id {id}.");
             print(&target.output, &json!({ "id": id.to_string() }), &text)?;
             desk.database.close().await;
         }
@@ -219,7 +221,7 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
     let said = json!({ "id": id.to_string(), "login": login });
     if user_type == UserType::SystemNoLogin {
         let said = with(said, "set_up_link", Value::Null);
-        print(&target.output, &said, &format!("{login} is made."))?;
+        print(&target.output, &said, &format!("User {login} created."))?;
     } else if invite {
         let link = granted(office.invite(&login, &mut moment).await)?;
         let handed = desk.hand_over(&instance, &link).await?;
@@ -253,7 +255,8 @@ async fn set_password(target: &Target, login: &str, force: bool, environment: En
         granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?
     };
     desk.write_to(&instance, &user, Letter::password_changed).await;
-    let text = format!("{login} has a new password; everything opened with the old one has ended.");
+    let text =
+        format!("Password of {login} changed. All sign-ins have ended, and access and refresh tokens are revoked.");
     print(&target.output, &json!({ "login": login }), &text)?;
     desk.database.close().await;
     Ok(())
@@ -271,10 +274,10 @@ fn tell_link(output: &Output, said: Value, (handed, link): (&HandedOver, &Issued
     match handed {
         HandedOver::Mailed(address) => {
             let said = with(with(said, name, Value::Null), "mailed_to", json!(address.as_str()));
-            print(output, &said, &format!("A link for {login} is on its way to {address}, good once and for {life}."))
+            print(output, &said, &format!("Link for {login} sent to {address} (works once, valid for {life})."))
         }
         HandedOver::Shown(url) => {
-            let text = format!("{login} chooses a password here, once, within {life}:\n\n  {url}\n");
+            let text = format!("Link for {login} to choose a password (works once, valid for {life}):\n\n  {url}\n");
             print(output, &with(said, name, json!(url)), &text)
         }
     }
@@ -283,11 +286,11 @@ fn tell_link(output: &Output, said: Value, (handed, link): (&HandedOver, &Issued
 /// A person types the login once more; a program says `--yes`.
 fn confirm_erasing(login: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        bail!("erasing cannot be undone: say --yes");
+        bail!("erasing cannot be undone; add --yes to confirm");
     }
-    output::note(format_args!("Erasing {login} cannot be undone. Type the login to go on: "));
+    output::note(format_args!("Erasing {login} cannot be undone. Type the login to confirm: "));
     let mut line = String::new();
-    std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("nothing was typed")?;
+    std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("no input")?;
     if line.trim() != login.trim() {
         bail!("nothing was erased");
     }
@@ -300,9 +303,9 @@ async fn set_user_enabled(target: &Target, login: &str, enabled: bool, environme
     let (_, office) = desk.office(target).await?;
     granted(office.set_user_enabled(login, enabled, &mut moment!(dice)).await)?;
     let text = if enabled {
-        format!("{login} may sign in again.")
+        format!("User {login} enabled.")
     } else {
-        format!("{login} is disabled; every sign-in and token has ended.")
+        format!("User {login} disabled. All sign-ins have ended, and no token works any more.")
     };
     print(&target.output, &json!({ "login": login, "isActive": enabled }), &text)?;
     desk.database.close().await;
@@ -326,8 +329,11 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             let secret = secret.as_ref().map(Presented::expose);
             let shown = json!({ "record": application.to_record(), "secret": secret, "warnings": warnings });
             let text = match secret {
-                None => format!("{} is registered.", application.uri),
-                Some(secret) => format!("{} is registered. Its secret, shown once:\n\n  {secret}\n", application.uri),
+                None => format!("Application {} registered.", application.uri),
+                Some(secret) => format!(
+                    "Application {} registered. Its client secret, shown only once:\n\n  {secret}\n",
+                    application.uri
+                ),
             };
             print(&target.output, &shown, &text)?;
             desk.database.close().await;
@@ -337,7 +343,7 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             let (_, office) = desk.office(&target).await?;
             let application = granted(office.application(&uri).await)?;
             for problem in application.problems() {
-                output::note(format_args!("needs repair, and is off until then: {problem}\n"));
+                output::note(format_args!("needs repair (disabled until then): {problem}\n"));
             }
             let record = serde_json::to_value(application.to_record())?;
             print(&target.output, &record, &serde_json::to_string_pretty(&record)?)?;
@@ -358,7 +364,7 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             let mut moment = moment!(dice);
             let expires_at = expires_in.map(|days| moment.now.plus(DAY * days));
             let secret = granted(office.add_secret(&uri, (&label, expires_at), &mut moment).await)?;
-            let text = format!("A further secret of {uri}, shown once:\n\n  {}\n", secret.expose());
+            let text = format!("New client secret for {uri}, shown only once:\n\n  {}\n", secret.expose());
             print(&target.output, &json!({ "application": uri, "label": label, "secret": secret.expose() }), &text)?;
             desk.database.close().await;
         }
@@ -395,9 +401,11 @@ async fn set_application_enabled(
     let (_, office) = desk.office(target).await?;
     granted(office.set_application_enabled(uri, enabled, &mut moment!(dice)).await)?;
     let text = if enabled {
-        format!("{uri} is switched on; tokens from before stay dead.")
+        format!(
+            "Application {uri} enabled. Access and refresh tokens issued before stay revoked; reference tokens work again."
+        )
     } else {
-        format!("{uri} is switched off; every token of it has ended.")
+        format!("Application {uri} disabled. None of its tokens works any more.")
     };
     print(&target.output, &json!({ "application": uri, "IsEnabled": enabled }), &text)?;
     desk.database.close().await;
@@ -412,7 +420,7 @@ fn read_record(path: &Path) -> Result<ApplicationRecord> {
         let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
         file.take(LARGEST_RECORD).read_to_string(&mut text)?;
     }
-    serde_json::from_str(&text).with_context(|| format!("{} is not an application's record", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not a valid application record", path.display()))
 }
 
 /// Typed at a terminal, where it is not shown, or one line of standard input.

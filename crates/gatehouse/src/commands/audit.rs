@@ -45,8 +45,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let book = office.book_of(chain, &desk.master).await?;
-            book.seal(&mut moment!(dice)).await.context("the database failed")?;
-            let checkpoint = book.checkpoint().await?.context("there is nothing in the audit yet")?;
+            book.seal(&mut moment!(dice)).await.context("database error")?;
+            let checkpoint = book.checkpoint().await?.context("the chain is empty")?;
             let json = json!({ "checkpoint": checkpoint, "keys": book.keys().await? });
             print(&target.output, &json, &checkpoint)?;
             desk.database.close().await;
@@ -57,7 +57,7 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
             let (_, office) = desk.office(&target).await?;
             let book = office.book(&desk.master);
             granted(book.renew_key(&mut moment!(dice)).await)?;
-            let text = "Checkpoints are signed by a new key from now on; those of the old one stay good.";
+            let text = "Checkpoints are now signed with a new key. Old checkpoints stay valid.";
             print(&target.output, &json!({ "keys": book.keys().await? }), text)?;
             desk.database.close().await;
             Ok(())
@@ -115,7 +115,7 @@ fn read_checkpoints(path: &Path) -> Result<Vec<String>> {
     let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     file.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST_FILE {
-        bail!("{} is larger than {} MiB: take its newest lines (`tail`)", path.display(), LARGEST_FILE >> 20);
+        bail!("{} is larger than {} MiB: keep only its newest lines (`tail`)", path.display(), LARGEST_FILE >> 20);
     }
     let of = |json: Value| json["checkpoint"].as_str().map(str::to_owned);
     if let Some(one) = serde_json::from_str(&text).ok().and_then(of) {
@@ -125,7 +125,7 @@ fn read_checkpoints(path: &Path) -> Result<Vec<String>> {
     let read = |line: &str| serde_json::from_str(line).ok().and_then(of).unwrap_or_else(|| line.to_owned());
     let checkpoints: Vec<String> = lines.map(read).collect();
     if checkpoints.is_empty() {
-        bail!("{} holds no checkpoint", path.display());
+        bail!("{} contains no checkpoint", path.display());
     }
     Ok(checkpoints)
 }
@@ -152,42 +152,38 @@ fn as_json(chain: Chain, verdict: &Verdict) -> Value {
 
 fn as_text(name: &str, chain: Chain, verdict: &Verdict) -> String {
     let Verdict { seals, events, erased, newest, signed, waiting, .. } = verdict;
-    let which = match chain {
-        Chain::Main => "The audit",
-        Chain::Refusals => "What strangers were refused, of the audit",
-    };
-    let mut lines =
-        vec![format!("{which} of {name}: {events} events in {seals} seals, signed up to seal {signed} of {newest}.")];
+    let chain = chain.as_str();
+    let mut lines = vec![format!(
+        "Audit of {name}, {chain} chain: {events} events in {seals} seals, signed up to seal {signed} of {newest}."
+    )];
     if *erased > 0 {
-        lines.push(format!("{erased} events are about persons who were erased."));
+        lines.push(format!("{erased} events are about erased users."));
     }
     let time = |micros: i64| Timestamp(micros).rfc3339();
     if verdict.unattested.events > 0 {
         let Unattested { events, first_at, last_at } = verdict.unattested;
         let (first, last) = (time(first_at), time(last_at));
         lines.push(format!(
-            "{events} events, sealed from {first} to {last}, were written without a code: by a version that wrote none, or \
-             by somebody else."
+            "{events} events, sealed from {first} to {last}, have no authentication code: written by an older version or \
+             by someone else."
         ));
     }
     if verdict.unknown_seals > 0 {
         let seals = verdict.unknown_seals;
-        lines.push(format!(
-            "{seals} seals were put in by an older version that ran beside this one, or by somebody else."
-        ));
+        lines.push(format!("{seals} seals were added by an older version running in parallel or by someone else."));
     }
     if let Some((seal, at)) = verdict.remembered_since {
-        lines.push(format!("The end of the chain is remembered since seal {seal} ({}).", at.rfc3339()));
+        lines.push(format!("The end of the chain has been tracked since seal {seal} ({}).", at.rfc3339()));
     }
     if *waiting {
-        lines.push("The newest events are not sealed yet: a running server does it within a second.".to_owned());
+        lines.push("The newest events are not sealed yet. A running server seals them within a second.".to_owned());
     }
     lines.extend(verdict.findings.iter().map(ToString::to_string));
     if verdict.more > 0 {
         lines.push(format!("… and {} more.", verdict.more));
     }
     if verdict.is_whole() {
-        lines.push("Nothing was edited, removed, inserted or moved.".to_owned());
+        lines.push("No tampering found.".to_owned());
     }
     lines.join("\n")
 }
@@ -202,18 +198,18 @@ async fn export(
     let (name, office) = desk.office(target).await?;
     let book = office.book_of(chain, &desk.master).await?;
     let mut dice = SystemDice;
-    book.seal(&mut moment!(dice)).await.context("the database failed")?;
+    book.seal(&mut moment!(dice)).await.context("database error")?;
     match out {
         None => write(&name, &book, &mut export, BufWriter::new(std::io::stdout().lock())).await?,
         Some(path) => {
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            let file = file.with_context(|| format!("{} cannot be made", path.display()))?;
+            let file = file.with_context(|| format!("cannot create {}", path.display()))?;
             write(&name, &book, &mut export, BufWriter::new(file)).await?;
         }
     }
     if let Some(path) = out {
         let Export { seals, events, .. } = export;
-        let text = format!("{events} events in {seals} seals are in {}.", path.display());
+        let text = format!("Exported {events} events in {seals} seals to {}.", path.display());
         print(&target.output, &json!({ "events": events, "seals": seals, "file": path }), &text)?;
     }
     desk.database.close().await;

@@ -21,14 +21,14 @@ pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -
             let (_, office) = desk.office(&target).await?;
             let known = granted(office.connections(&user, &moment!(dice)).await)?;
             let list: Vec<Value> = known.iter().map(entry).collect();
-            let text = table(["application", "agreed to", "holds tokens"], known.iter().map(row));
+            let text = table(["application", "consented scope", "holds tokens"], known.iter().map(row));
             print(&target.output, &json!(list), &text)
         }
         ConsentCommand::Withdraw { target, user, app } => {
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             granted(office.withdraw_consent(&user, &app, &mut moment!(dice)).await)?;
-            let text = format!("{app} may no longer act for {user}; it has to ask again.");
+            let text = format!("Consent of {user} to {app} withdrawn. Its tokens are revoked.");
             print(&target.output, &json!({ "user": user, "application": app }), &text)?;
             desk.database.close().await;
             Ok(())
@@ -50,7 +50,7 @@ fn entry((application, connection): &(TrustedApplication, Connection)) -> Value 
 
 fn row((application, connection): &(TrustedApplication, Connection)) -> [String; 3] {
     let consent = connection.consent.as_ref();
-    let agreed = consent.map_or_else(|| "is not asked".to_owned(), |(scope, _)| scope.to_string());
+    let agreed = consent.map_or_else(|| "not required".to_owned(), |(scope, _)| scope.to_string());
     let holds = if connection.holds_tokens { "yes" } else { "no" };
     [application.uri.to_string(), agreed, holds.to_owned()]
 }

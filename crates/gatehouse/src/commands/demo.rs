@@ -38,7 +38,7 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
 
     // Removed when it is dropped, after everything is written.
     let temporary = match demo.data {
-        None => Some(tempfile::tempdir().context("no temporary folder can be made")?),
+        None => Some(tempfile::tempdir().context("cannot create a temporary folder")?),
         Some(_) => None,
     };
     let folder = demo.data.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path)).expect("one or the other");
@@ -72,7 +72,7 @@ async fn open(folder: &Path) -> Result<(Database, MasterKey)> {
         let aside = folder.join("demo.half-filled");
         let _absent = fs::remove_dir_all(&aside);
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&aside);
-        made.with_context(|| format!("the folder {} cannot be made", aside.display()))?;
+        made.with_context(|| format!("cannot create the folder {}", aside.display()))?;
         write_master_key(&aside).context("the demo's folder cannot be written")?;
         let (database, master) = open_filled(&aside).await?;
         fill(&database, &master).await?;
@@ -86,7 +86,7 @@ async fn open_filled(place: &Path) -> Result<(Database, MasterKey)> {
     let master = master_key(place)?;
     let url = DatabaseUrl::parse(&format!("sqlite:{}", place.join("gatehouse.db").display()))?;
     let database = Database::open(&url).await.context("the demo's database cannot be opened")?;
-    database.migrate().await.context("the demo's database cannot be brought up to this version")?;
+    database.migrate().await.context("the demo's database migrations failed")?;
     Ok((database, master))
 }
 

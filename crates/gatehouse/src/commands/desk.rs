@@ -37,7 +37,7 @@ impl Desk {
     ) -> Result<Self> {
         let (config, provisions) = provisions(installation, environment)?;
         if !config.instances.iter().any(|known| known.name == instance) {
-            bail!("instance {instance} is not in the configuration: add an [[instance]] with its name and url first");
+            bail!("instance {instance} is not in the configuration; add an [[instance]] with its name and url");
         }
         let database = begin(&provisions).await?;
         Self::over(database, config, provisions).await
@@ -46,8 +46,8 @@ impl Desk {
     async fn over(database: Database, config: Config, provisions: Provisions) -> Result<Self> {
         let master = provisions.master_keys.sealing();
         check_master_key(&database, &master).await.context(match provisions.master_keys.previous {
-            None => "this is not the master key of this database",
-            Some(_) => "neither the master key nor the previous one is that of this database",
+            None => "wrong master key for this database",
+            Some(_) => "neither the master key nor the previous master key matches this database",
         })?;
         Ok(Self { config, database, master, post: provisions.post })
     }
@@ -56,7 +56,7 @@ impl Desk {
         let name = match (&target.instance, self.config.instances.as_slice()) {
             (Some(name), _) => name.clone(),
             (None, [only]) => only.name.clone(),
-            (None, _) => bail!("there are several instances: say which with --instance"),
+            (None, _) => bail!("there are several instances; choose one with --instance"),
         };
         let office = granted(ElevatedOffice::open(&self.database, &self.master, &name).await)?;
         Ok((name, office))
@@ -65,8 +65,7 @@ impl Desk {
     /// The address of a one-time link.
     pub(super) fn url(&self, instance: &str, link: &IssuedLink) -> Result<String> {
         let found = self.config.instances.iter().find(|known| known.name == instance);
-        let known =
-            found.with_context(|| format!("instance {instance} has no url in the configuration: add it first"))?;
+        let known = found.with_context(|| format!("instance {instance} has no url in the configuration"))?;
         Ok(link.purpose.url(&known.root, &link.code))
     }
 
@@ -79,7 +78,7 @@ impl Desk {
         Ok(match post.send(&letter).await {
             Ok(()) => HandedOver::Mailed(letter.to),
             Err(undelivered) => {
-                output::note(format_args!("warning: no mail is sent: {undelivered}\n"));
+                output::note(format_args!("warning: e-mail not sent: {undelivered}\n"));
                 HandedOver::Shown(url)
             }
         })
@@ -96,14 +95,14 @@ impl Desk {
     ) {
         let (Some(post), Some(to)) = (&self.post, user.mailbox()) else { return };
         if let Err(undelivered) = post.send(&letter(Letter { to, instance, user })).await {
-            output::note(format_args!("warning: no mail is sent: {undelivered}\n"));
+            output::note(format_args!("warning: e-mail not sent: {undelivered}\n"));
         }
     }
 }
 
 /// A refusal is what the person at the terminal reads.
 pub(super) fn granted<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
-    answer.context("the database failed")?.map_err(|refusal| anyhow!("{refusal}"))
+    answer.context("database error")?.map_err(|refusal| anyhow!("{refusal}"))
 }
 
 /// One reading of the clock, with the dice that are given.

@@ -15,7 +15,7 @@ pub(super) async fn run(doctor: Doctor, environment: Environment<'_>) -> Result<
     print(&doctor.output, &json!(report.0), &lines.join("\n"))?;
     match report.problems() {
         0 => Ok(()),
-        1 => bail!("1 problem: this installation does not work as it should"),
-        problems => bail!("{problems} problems: this installation does not work as it should"),
+        1 => bail!("1 problem found"),
+        problems => bail!("{problems} problems found"),
     }
 }

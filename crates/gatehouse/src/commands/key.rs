@@ -31,7 +31,7 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
             let (_, office) = desk.office(&target).await?;
             let key = granted(office.rotate_key(&desk.master, parse(&algorithm)?, &mut moment!(dice)).await)?;
             let json = json!({ "kid": key.kid, "signsFrom": key.signs_from.seconds() });
-            let text = format!("Key {} is published, and signs in a day; nothing breaks.", key.kid);
+            let text = format!("Key {} published. It signs from a day later; existing tokens stay valid.", key.kid);
             print(&target.output, &json, &text)?;
             desk.database.close().await;
         }
@@ -44,7 +44,8 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
                 return print(&target.output, &preview_entry(&preview), &preview_text(&preview));
             }
             let key = granted(office.replace_keys(&desk.master, algorithm, &mut moment!(dice)).await)?;
-            let text = format!("Key {} signs now; the others are gone, with every token that they signed.", key.kid);
+            let text =
+                format!("Key {} signs now. The old keys are removed, and every token they signed is invalid.", key.kid);
             print(&target.output, &json!({ "kid": key.kid }), &text)?;
             desk.database.close().await;
         }
@@ -53,7 +54,7 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
 }
 
 fn parse(algorithm: &str) -> Result<Algorithm> {
-    algorithm.parse().map_err(|_| anyhow!("{algorithm} is no algorithm of ours: ES256, RS256, PS256 or EdDSA"))
+    algorithm.parse().map_err(|_| anyhow!("unknown algorithm {algorithm}; use ES256, RS256, PS256 or EdDSA"))
 }
 
 fn entry(key: &KeyView) -> Value {
@@ -80,9 +81,9 @@ fn preview_entry(preview: &ReplacementView) -> Value {
 fn preview_text(preview: &ReplacementView) -> String {
     let named = |uris: &[String]| if uris.is_empty() { "no application".to_owned() } else { uris.join(", ") };
     format!(
-        "{} keys of {} would go, and with them\n  every access token of {}\n  every ID token of {}\n\
-         {} API sessions are live; their applications refresh, or people sign in again.\n\
-         Nothing was done yet: repeat it with --yes.",
+        "{} keys of {} will be removed. This invalidates\n  every access token of {}\n  every ID token of {}\n\
+         {} live API sessions: their applications must refresh tokens or sign users in again.\n\
+         Nothing was changed. Repeat with --yes to apply.",
         preview.removed.len(),
         preview.algorithm.as_str(),
         named(&preview.access_tokens_of),

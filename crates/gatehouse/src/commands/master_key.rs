@@ -11,7 +11,7 @@ use crate::config::Environment;
 use crate::output::Progress;
 use crate::problem::Problem;
 
-const FAILED: &str = "the database failed";
+const FAILED: &str = "database error";
 
 pub(super) async fn run(command: MasterKeyCommand, environment: Environment<'_>) -> Result<()> {
     match command {
@@ -31,19 +31,19 @@ async fn check(installation: &Installation, output: &Output, environment: Enviro
 async fn rotate(installation: &Installation, output: &Output, environment: Environment<'_>) -> Result<()> {
     let desk = Desk::open(installation, environment).await?;
     let progress = Progress::new();
-    let tell = |resealed| progress.tell(format_args!("{resealed} secrets sealed anew"));
+    let tell = |resealed| progress.tell(format_args!("{resealed} secrets re-encrypted"));
     let rotated = rotate_master_key((&desk.database, &desk.master), &SystemWorld, tell).await;
     progress.done();
-    let rotated = rotated.context("the database failed; repeat the command to go on")?.map_err(refused)?;
+    let rotated = rotated.context("database error; repeat the command to continue")?.map_err(refused)?;
     desk.database.close().await;
     let (seals, resealed) = (&rotated.seals, rotated.resealed);
     let places = desk.config.master_key_places();
-    let text = format!("{resealed} secrets were sealed anew.\n{}", as_text(seals, &places));
+    let text = format!("{resealed} secrets re-encrypted.\n{}", as_text(seals, &places));
     print(output, &as_json(seals, Some(resealed)), &text)?;
     check_opened(seals)?;
     if seals.previous > 0 {
-        let what = format!("{} secrets are still sealed under the previous key", seals.previous);
-        let mend = "a server seals under it: restart every server with both keys, then repeat the command";
+        let what = format!("{} secrets are still encrypted with the previous master key", seals.previous);
+        let mend = "a server is still using it; restart every server with both keys, then repeat the command";
         bail!(Problem::new(what, mend));
     }
     Ok(())
@@ -63,7 +63,7 @@ fn check_opened(seals: &Seals) -> Result<()> {
     let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
     Err(Problem::new(
         format!(
-            "{} secrets open under no key that is configured; they are left as they are:{}{more}",
+            "{} secrets cannot be decrypted with any configured master key and were left unchanged:{}{more}",
             seals.neither,
             named.concat()
         ),
@@ -76,18 +76,14 @@ fn check_opened(seals: &Seals) -> Result<()> {
 fn refused(refusal: RotationRefusal) -> anyhow::Error {
     let (what, mend) = match refusal {
         RotationRefusal::NoPreviousKey => (
-            "no previous master key is configured, so there is nothing to rotate from",
+            "no previous master key is configured",
             "put the new key into [master_key], the one before it into [previous_master_key], \
              restart every server, then repeat the command",
         ),
-        RotationRefusal::NewerDatabase => (
-            "the database is of a newer version, which may seal what this program does not know",
-            "use the program that the server runs",
-        ),
-        RotationRefusal::Overtaken => (
-            "somebody else changed a root secret meanwhile; what was sealed anew stays so",
-            "repeat the command to go on",
-        ),
+        RotationRefusal::NewerDatabase => {
+            ("the database was created by a newer version of gatehouse", "use the same version as the server")
+        }
+        RotationRefusal::Overtaken => ("a root secret was changed in the meantime", "repeat the command to continue"),
     };
     Problem::new(what, mend).into()
 }
@@ -109,15 +105,15 @@ fn as_json(seals: &Seals, resealed: Option<u64>) -> Value {
 
 /// With where each key is: the one that seals everything is the one to keep, whatever was thought of it before.
 fn as_text(seals: &Seals, (current, previous): &(String, Option<String>)) -> String {
-    let text = format!("{} secrets are sealed under [master_key] ({current}).", seals.current);
+    let text = format!("{} secrets are encrypted with [master_key] ({current}).", seals.current);
     match (previous, seals.previous) {
         (None, _) => text,
         (Some(place), 0) => format!(
-            "{text}\nNothing is sealed under [previous_master_key] ({place}): take it out of the configuration and \
-             restart every server. Backups that were made until now need that key."
+            "{text}\nNo secrets are encrypted with [previous_master_key] ({place}). Remove it from the configuration and \
+             restart every server. Keep the key: existing backups need it."
         ),
         (Some(place), left) => format!(
-            "{text}\n{left} secrets are sealed under [previous_master_key] ({place}): run `gatehouse master-key rotate`."
+            "{text}\n{left} secrets are encrypted with [previous_master_key] ({place}). Run `gatehouse master-key rotate`."
         ),
     }
 }

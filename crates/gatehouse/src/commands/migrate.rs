@@ -28,18 +28,15 @@ fn told(look: &Look, is_dry: bool, names: &[String]) -> String {
     let (version, list) = (look.applied.unwrap_or(0), names.join("\n  "));
     if look.is_newer() {
         return format!(
-            "The database is of version {version}, newer than this program's {}: nothing to do.",
+            "The database is at version {version}, newer than this program ({}). Nothing to do.",
             look.known
         );
     }
     match (names, is_dry) {
-        ([], _) => format!("The database is of version {version}: nothing to do."),
+        ([], _) => format!("The database is at version {version}. Nothing to do."),
         (_, true) => {
-            format!(
-                "The database is of version {version}. To bring it up to {}, these would be applied:\n  {list}",
-                look.known
-            )
+            format!("The database is at version {version}. Pending migrations to version {}:\n  {list}", look.known)
         }
-        (_, false) => format!("The database is brought up to version {version}. Applied:\n  {list}"),
+        (_, false) => format!("The database is now at version {version}. Applied migrations:\n  {list}"),
     }
 }

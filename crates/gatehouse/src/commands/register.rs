@@ -24,7 +24,7 @@ pub(super) async fn replace(target: &Target, record: ApplicationRecord, environm
         output::note(format_args!("warning: {warning}\n"));
     }
     let json = json!({ "record": changed.to_record(), "warnings": warnings });
-    print(&target.output, &json, &format!("{} is written anew.", changed.uri))?;
+    print(&target.output, &json, &format!("Application {} replaced.", changed.uri))?;
     desk.database.close().await;
     Ok(())
 }
@@ -59,7 +59,7 @@ pub(super) async fn remove_secret(target: &Target, uri: &str, id: &str, environm
     let (_, office) = desk.office(target).await?;
     let application = granted(office.application(uri).await)?;
     granted(office.remove_secret(&application, id, &mut moment!(dice)).await)?;
-    print(&target.output, &json!({ "application": uri, "secret": id }), &format!("Secret {id} of {uri} is removed."))?;
+    print(&target.output, &json!({ "application": uri, "secret": id }), &format!("Secret {id} of {uri} removed."))?;
     desk.database.close().await;
     Ok(())
 }

@@ -52,17 +52,17 @@ fn as_json(report: &LegacyReport) -> Value {
 
 fn as_text(report: &LegacyReport) -> String {
     let state = match (report.switched_on, report.sunset) {
-        (false, _) => "Basic and ErpLogin are switched off.".to_owned(),
-        (true, None) => "Basic and ErpLogin are switched on, without a sunset.".to_owned(),
-        (true, Some(day)) => format!("Basic and ErpLogin are switched on; their sunset is {day}."),
+        (false, _) => "Basic and ErpLogin are disabled.".to_owned(),
+        (true, None) => "Basic and ErpLogin are enabled, with no end date.".to_owned(),
+        (true, Some(day)) => format!("Basic and ErpLogin are enabled until {day}."),
     };
     let mut lines = vec![state];
     if report.applications.is_empty() {
-        lines.push("Nobody has used them.".to_owned());
+        lines.push("They have not been used.".to_owned());
     }
     lines.extend(report.applications.iter().map(line));
     if !report.unused.is_empty() {
-        lines.push(format!("Allowed, and never used: {}", report.unused.join(", ")));
+        lines.push(format!("Allowed but never used: {}", report.unused.join(", ")));
     }
     lines.join("\n")
 }

@@ -24,7 +24,7 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             granted(office.create_role(&name, &permissions(patterns), &mut moment!(dice)).await)?;
-            print(&target.output, &json!({ "name": name }), &format!("Role {name} is made."))?;
+            print(&target.output, &json!({ "name": name }), &format!("Role {name} created."))?;
             desk.database.close().await;
         }
         RoleCommand::Set { target, name, patterns } => {
@@ -32,7 +32,7 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
             let (_, office) = desk.office(&target).await?;
             let role = granted(office.role(&name).await)?;
             let changed = granted(office.change_role(&role, permissions(patterns), &mut moment!(dice)).await)?;
-            print(&target.output, &entry(&changed), &format!("Role {name} is changed."))?;
+            print(&target.output, &entry(&changed), &format!("Role {name} changed."))?;
             desk.database.close().await;
         }
         RoleCommand::Delete { target, name } => {
@@ -40,7 +40,7 @@ pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> R
             let (_, office) = desk.office(&target).await?;
             let role = granted(office.role(&name).await)?;
             granted(office.delete_role(&role, &mut moment!(dice)).await)?;
-            print(&target.output, &json!({ "name": name }), &format!("Role {name} is deleted."))?;
+            print(&target.output, &json!({ "name": name }), &format!("Role {name} deleted."))?;
             desk.database.close().await;
         }
         RoleCommand::List { target } => {

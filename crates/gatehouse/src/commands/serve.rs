@@ -38,7 +38,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let figures = config.metrics.as_ref().map(|metrics| bind_aside(metrics.listen)).transpose()?;
     let metrics = figures.iter().map(std::net::TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let database = open_to_serve(&provisions).await?;
-    check_made(&config, &flows::admin::instances(&database).await.context("the database failed")?)?;
+    check_made(&config, &flows::admin::instances(&database).await.context("database error")?)?;
     let sites = config
         .instances
         .iter()
@@ -108,7 +108,7 @@ fn check_made(config: &Config, made: &[String]) -> Result<()> {
     let problems: Vec<String> = missing
         .filter(|name| !made.iter().any(|known| known == name))
         .map(|name| {
-            let what = format!("instance {name} is configured, and was not made yet");
+            let what = format!("instance {name} is configured but was not created yet");
             Problem::new(what, format!("run `gatehouse instance create {name}`, with the same --config")).to_string()
         })
         .collect();
@@ -129,7 +129,7 @@ fn bind_aside(address: SocketAddr) -> Result<std::net::TcpListener> {
 }
 
 fn taken(address: SocketAddr) -> String {
-    format!("{address} cannot be listened on; is another server running?")
+    format!("cannot listen on {address}; is another server running?")
 }
 
 pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {

@@ -35,7 +35,7 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
             let items: Vec<Value> =
                 counts.iter().map(|(at, used)| json!({ "at": at.seconds(), "used": used })).collect();
             let rows = counts.iter().map(|(at, used)| [at.rfc3339(), used.to_string()]);
-            print(&target.output, &json!({ "items": items }), &table(["time", "seats taken"], rows))?;
+            print(&target.output, &json!({ "items": items }), &table(["time", "seats in use"], rows))?;
             desk.database.close().await;
         }
         SessionCommand::End { target, which } => {
@@ -87,7 +87,7 @@ fn as_json(view: &SessionView, now: Timestamp) -> Value {
 
 fn as_text(seats: SeatsView, sessions: &[SessionView], now: Timestamp) -> String {
     let total = seats.seats.map_or_else(|| "unlimited seats".to_owned(), |seats| format!("{seats} seats"));
-    let head = format!("{} of {total} taken, {} accounts reserved", seats.used, seats.reserved);
+    let head = format!("{} of {total} in use, {} reserved", seats.used, seats.reserved);
     let columns = ["session", "user", "kind", "seat", "calls", "minutes left", "address", "applications"];
     let row = |view: &SessionView| {
         let session = &view.session;

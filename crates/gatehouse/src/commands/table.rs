@@ -9,7 +9,7 @@ pub(super) fn table<const N: usize>(names: [&str; N], rows: impl IntoIterator<It
     let head = names.map(str::to_uppercase);
     let rows: Vec<[String; N]> = std::iter::once(head).chain(rows.into_iter().map(|row| row.map(printable))).collect();
     if rows.len() == 1 {
-        return "There are none.".to_owned();
+        return "None.".to_owned();
     }
     let mut widths = [0; N];
     for row in &rows {
@@ -32,6 +32,6 @@ mod tests {
     fn columns_are_as_wide_as_they_must_be_and_nothing_speaks_to_the_terminal() {
         let rows = [["бoб", "", "x"], ["a\u{1b}[2J", "lo\u{202e}ng", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(table(["login", "b", "c"], rows), "LOGIN  B      C\nбoб           x\na\u{fffd}[2J  lo\u{fffd}ng");
-        assert_eq!(table(["login"], []), "There are none.");
+        assert_eq!(table(["login"], []), "None.");
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
                 desk.write_to(&instance, &holder, |letter| letter.token_created(&told.0, told.1)).await;
             }
             let shown = json!({ "id": token.id.to_string(), "value": value.expose(), "application": uri });
-            let text = format!("Token {}. Its value, shown once:\n\n  {}\n", token.id, value.expose());
+            let text = format!("Token {}. Its value, shown only once:\n\n  {}\n", token.id, value.expose());
             print(&target.output, &shown, &text)?;
             desk.database.close().await;
         }
@@ -67,7 +67,7 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
             let desk = Desk::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             granted(office.revoke_token(ReferenceTokenId(id), &mut moment!(dice)).await)?;
-            print(&target.output, &json!({ "id": id }), &format!("{id} is revoked."))?;
+            print(&target.output, &json!({ "id": id }), &format!("Token {id} revoked."))?;
             desk.database.close().await;
         }
     }

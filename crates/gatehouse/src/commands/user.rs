@@ -73,9 +73,9 @@ fn text(row: &UserRow) -> String {
         ("type", user.user_type.as_str().to_owned()),
         ("e-mail", email),
         ("role", row.role.clone().unwrap_or_else(|| "none".to_owned())),
-        ("language", user.locale.clone().unwrap_or_else(|| "as the browser says".to_owned())),
+        ("language", user.locale.clone().unwrap_or_else(|| "browser language".to_owned())),
         ("administrator", if user.is_admin() { "yes" } else { "no" }.to_owned()),
-        ("password", if row.has_password { "set" } else { "never set" }.to_owned()),
+        ("password", if row.has_password { "set" } else { "not set" }.to_owned()),
         ("second factor", if user.has_second_factor { "set up" } else { "none" }.to_owned()),
         ("state", if user.enabled { "enabled" } else { "disabled" }.to_owned()),
     ];

@@ -34,15 +34,15 @@ pub(super) fn text(port: u16) -> String {
     let field = |name: &str| format!("sed -n 's/.*\"{name}\":\"\\([^\"]*\\)\".*/\\1/p'");
     let _infallible = write!(
         text,
-        "\nTry it, one after another:\n\n\
-         # What the server says of itself\n\
+        "\nTry these commands in order:\n\n\
+         # Discovery documents\n\
          curl -s {root}/id/.well-known/openid-configuration\n\
          curl -s {root}/tools/auto-discovery\n\n\
-         # A service gets a token and reads data\n\
+         # Client credentials: a service gets a token and reads data\n\
          TOKEN=$(curl -s {root}/id/connect/token -d grant_type=client_credentials -d client_id=my.trusted.app/service \
          -d client_secret=service-secret | {access})\n\
          curl -s -H \"Authorization: Bearer $TOKEN\" '{root}/api/domain/odata/Crm_Customers?$top=10'\n\n\
-         # A person signs in: the page, the form, the code, the tokens\n\
+         # Authorization code: a user signs in, and the code is exchanged for tokens\n\
          CSRF=$(curl -s -c gatehouse-cookies.txt '{root}/id/account/login?{query}' | \
          sed -n 's/.*name=\"csrf\" value=\"\\([^\"]*\\)\".*/\\1/p' | head -n 1)\n\
          CODE=$(curl -s -b gatehouse-cookies.txt -c gatehouse-cookies.txt -o /dev/null -w '%{{redirect_url}}' \
@@ -51,10 +51,10 @@ pub(super) fn text(port: u16) -> String {
          TOKENS=$(curl -s {root}/id/connect/token -u portal.example.com:portal-secret -d grant_type=authorization_code \
          -d \"code=$CODE\" -d redirect_uri=http://localhost:3000/portal-callback -d code_verifier={VERIFIER})\n\
          curl -s -H \"Authorization: Bearer $(echo \"$TOKENS\" | {access})\" {root}/id/connect/userinfo\n\n\
-         # The refresh token brings new ones\n\
+         # Refresh the tokens\n\
          curl -s {root}/id/connect/token -u portal.example.com:portal-secret -d grant_type=refresh_token \
          -d \"refresh_token=$(echo \"$TOKENS\" | {refresh})\"\n\n\
-         Ctrl-C ends the demo.\n\n",
+         Press Ctrl-C to stop the demo.\n\n",
         access = field("access_token"),
         refresh = field("refresh_token"),
     );

@@ -56,7 +56,7 @@ pub(super) fn entry(event: &AuditedEvent) -> Value {
 fn describe(event: &AuditedEvent) -> String {
     let mut text = format!("{}: {}", event.kind, event.outcome);
     if !event.reason.is_empty() {
-        let _infallible = write!(text, ", because of {}", event.reason);
+        let _infallible = write!(text, " ({})", event.reason);
     }
     let known = [
         ("application", &event.application),
@@ -74,7 +74,7 @@ fn describe(event: &AuditedEvent) -> String {
         }
     }
     if let Some(folded) = Folded::of(event) {
-        let _infallible = write!(text, "\n  {folded}; the reference may be of one of them");
+        let _infallible = write!(text, "\n  {folded}; the reference may belong to one of them");
     } else if let Some(detail) = detail(event) {
         describe_detail(&detail, &mut text);
     }
@@ -89,7 +89,7 @@ fn describe_detail(detail: &Value, text: &mut String) {
     let mut say = |name: &str, value: &str| {
         let _infallible = write!(text, "\n  {name:12} {value}");
     };
-    for (name, label) in [("check", "not so"), ("rule", "because of")] {
+    for (name, label) in [("check", "failed check"), ("rule", "rule")] {
         if let Some(value) = detail[name].as_str() {
             say(label, value);
         }
@@ -126,8 +126,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "  not so       the address is registered",
-                "  because of   RFC 6749 §3.1.2.3",
+                "  failed check the address is registered",
+                "  rule         RFC 6749 §3.1.2.3",
                 "  sent         redirect_uri: https://a/cB",
                 "  expected     redirect_uri: https://a/cb",
                 "                                        ^ differs here",

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Environment;
 use crate::problem::Problem;
 
-const MAKE_ONE: &str = "make a key with: (umask 077; openssl rand -base64 32 > master.key)";
+const MAKE_ONE: &str = "create a key with: (umask 077; openssl rand -base64 32 > master.key)";
 /// Far more than a key and its line end.
 const MAX_FILE: u64 = 1024;
 
@@ -113,7 +113,7 @@ pub(super) struct Wanted {
 pub(super) const MASTER_KEY: Wanted = Wanted { what: "the master key", mend: MAKE_ONE };
 const PREVIOUS_MASTER_KEY: Wanted = Wanted {
     what: "the previous master key",
-    mend: "name the key that the database was sealed under; once it is rotated, take [previous_master_key] out",
+    mend: "give the previous key of the database; remove [previous_master_key] after the rotation",
 };
 
 impl SecretSource {
@@ -157,9 +157,9 @@ fn read(path: &Path, wanted: Wanted) -> Result<Zeroizing<Vec<u8>>, Problem> {
     if mode & 0o077 != 0 {
         let path = path.display();
         return Err(Problem::new(
-            format!("{path} is open to others (mode {:03o})", mode & 0o777),
+            format!("{path} is accessible to others (mode {:03o})", mode & 0o777),
             format!(
-                "run: chmod 600 {path} (in Kubernetes: defaultMode: 0400); if others may have read it, change what is in it"
+                "run: chmod 600 {path} (in Kubernetes: defaultMode: 0400); if others may have read it, replace the secrets in it"
             ),
         ));
     }
@@ -172,7 +172,7 @@ fn unreadable(path: &Path, wanted: Wanted, error: &io::Error) -> Problem {
     let mend = if error.kind() == io::ErrorKind::NotFound {
         wanted.mend
     } else {
-        "let the user that runs gatehouse, and nobody else, read the file"
+        "give read access to the user that runs gatehouse, and to no one else"
     };
     Problem::new(format!("{} in {} cannot be read: {error}", wanted.what, path.display()), mend)
 }

@@ -14,7 +14,7 @@ use crate::post::{Login, Post};
 use crate::problem::Problem;
 
 const PASSWORD: Wanted =
-    Wanted { what: "the password for the mail server", mend: "put the password there, on one line, or correct [mail]" };
+    Wanted { what: "the mail server password", mend: "write the password there on one line, or correct [mail]" };
 
 /// How the way to the mail server is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -78,15 +78,15 @@ pub(super) fn settle(table: Spanned<Table>, folder: &Path) -> Result<MailSetting
         (Some(username), Some(password)) => Some((username, password.within(folder))),
         (None, None) => None,
         (Some(_), None) => {
-            return mistake("[mail] has a username and no password", "add password = { file = \"smtp.password\" }");
+            return mistake("[mail] has a username but no password", "add password = { file = \"smtp.password\" }");
         }
         (None, Some(_)) => {
-            return mistake("[mail] has a password and no username", "add the username, or take both out");
+            return mistake("[mail] has a password but no username", "add the username, or remove both");
         }
     };
     if username.is_some() && table.tls == MailSecurity::None {
-        let mend = "use tls = \"starttls\" or \"tls\", or a server that wants no password";
-        return mistake("[mail] would send its password in the clear", mend);
+        let mend = "use tls = \"starttls\" or \"tls\", or a server that requires no password";
+        return mistake("[mail] would send its password unencrypted", mend);
     }
     Ok(MailSettings {
         host: table.host,

@@ -46,7 +46,7 @@ pub(super) fn several<'de, T: Grammar, D: Deserializer<'de>>(deserializer: D) ->
 pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let share = f64::deserialize(deserializer)?;
     let fits = (0.0..=1.0).contains(&share);
-    fits.then_some(share).ok_or_else(|| D::Error::custom("a share is a number from 0 to 1, like 0.05"))
+    fits.then_some(share).ok_or_else(|| D::Error::custom("must be a number from 0 to 1, for example 0.05"))
 }
 
 impl Grammar for Collector {
@@ -63,7 +63,7 @@ impl Grammar for Webhook {
 
 impl Grammar for SocketAddr {
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "not an address and a port, like 127.0.0.1:8080 or [::]:8080".to_owned())
+        text.parse().map_err(|_| "not an address with a port, for example 127.0.0.1:8080 or [::]:8080".to_owned())
     }
 }
 
@@ -71,7 +71,7 @@ impl Grammar for SocketAddr {
 impl Grammar for IpNet {
     fn parse(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map_err(|_| "not a network like 10.0.0.0/8, nor an address".to_owned())
+        network.map_err(|_| "not an IP address or network, for example 10.0.0.0/8".to_owned())
     }
 }
 
@@ -83,7 +83,7 @@ impl Grammar for RootUrl {
 
 impl Grammar for HostName {
     fn parse(text: &str) -> Result<Self, String> {
-        Self::parse(text).map_err(|error| format!("no request can name the host `{}`: {error}", text.escape_debug()))
+        Self::parse(text).map_err(|error| format!("invalid host `{}`: {error}", text.escape_debug()))
     }
 }
 
@@ -93,7 +93,7 @@ impl Grammar for InstanceName {
     fn parse(text: &str) -> Result<Self, String> {
         let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         if !letters || text.is_empty() || text.len() > MAX_INSTANCE_NAME {
-            return Err(format!("an instance name is 1 to {MAX_INSTANCE_NAME} letters, digits, `-`, `_` or `.`"));
+            return Err(format!("an instance name must be 1 to {MAX_INSTANCE_NAME} letters, digits, `-`, `_` or `.`"));
         }
         Ok(Self(text.to_owned()))
     }

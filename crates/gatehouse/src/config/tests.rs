@@ -88,21 +88,21 @@ fn a_wrong_value_is_refused_with_its_line_and_what_to_write() {
         ("[\"127.0.0.1:8080\"]", "[\"[::]:80\", \"[::]:80\"]", "line 1", "twice"),
         ("sqlite:gatehouse.db", "mysql://db", "line 2", "postgres://user"),
         ("[master_key]", "trusted_proxies = [\"10.0.0.0/33\"]\n[master_key]", "line 3", "10.0.0.0/8"),
-        ("[master_key]", "default_instance = \"prod\"\n[master_key]", "line 3", "no instance `prod`"),
+        ("[master_key]", "default_instance = \"prod\"\n[master_key]", "line 3", "unknown instance `prod`"),
         ("[master_key]", "[log]\nlevel = \"loud\"\n[master_key]", "line 4", "`trace`"),
         ("environment = \"KEY\"", "environment = \"KEY\"\nfile = \"master.key\"", "line 3", "exactly 1"),
         ("\"testdb\"", "\"test db\"", "line 6", "1 to 63"),
         ("https://erp.example.com/", "http://erp.example.com/", "line 7", "https://"),
-        ("https://erp.example.com/", "https://erp.example.com/id", "line 7", "nothing more"),
+        ("https://erp.example.com/", "https://erp.example.com/id", "line 7", "optional port only"),
         ("Alias.example.com", "alias.example.com:8080", "line 8", "no port"),
-        ("Alias.example.com", "*.example.com", "line 8", "`*.example.com`: there are no wildcards"),
+        ("Alias.example.com", "*.example.com", "line 8", "`*.example.com`: wildcards are not supported"),
         ("Alias.example.com", "alias.example.com\", \"https://b.example.com", "line 8", "`https://b.example.com`"),
         ("Alias.example.com", "a b", "line 8", "no blank"),
         ("Alias.example.com", "b\u{fc}cher.example", "line 8", "xn--"),
         ("Alias.example.com", "a..example.com", "line 8", "not a host name"),
         ("Alias.example.com", "ERP.example.com", "line 8", "instance `testdb`"),
         ("Alias.example.com", "erp.example.com.", "line 8", "instance `testdb`"),
-        ("https://erp.example.com/", "https://*.example.com/", "line 7", "no wildcards"),
+        ("https://erp.example.com/", "https://*.example.com/", "line 7", "wildcards are not supported"),
         ("[master_key]", "[metrics]\nlisten = \"127.0.0.1:1\"\nhosts = [\"*\"]\n[master_key]", "line 5", "wildcards"),
     ] {
         let told = refusal(old, new);
@@ -255,10 +255,10 @@ fn a_mail_section_that_cannot_work_is_refused_with_its_line() {
     for (more, line, hint) in [
         ("username = \"gate\"", "line 3", "password"),
         ("password = { environment = \"SMTP\" }", "line 3", "username"),
-        ("tls = \"none\"\nusername = \"gate\"\npassword = { environment = \"SMTP\" }", "line 3", "in the clear"),
+        ("tls = \"none\"\nusername = \"gate\"\npassword = { environment = \"SMTP\" }", "line 3", "unencrypted"),
         ("tls = \"maybe\"", "line 6", "starttls"),
         ("pasword = \"hunter2\"", "line 6", "`pasword`"),
-        ("password = \"hunter2\"", "line 6", "a secret does not stand"),
+        ("password = \"hunter2\"", "line 6", "secrets are not allowed"),
         ("port = 70000", "line 6", "u16"),
     ] {
         let told = with_mail(more).expect_err(more).to_string();

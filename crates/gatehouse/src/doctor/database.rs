@@ -45,7 +45,8 @@ pub(super) async fn look(config: &Config, environment: Environment<'_>, report: 
     }
 }
 
-const MEND: &str = "check `database` in the configuration, and that the server runs and lets this user in";
+const MEND: &str =
+    "check `database` in the configuration, and that the database server is running and accepts this user";
 
 /// A fault with its causes.
 fn told(fault: &flows::Fault) -> String {
@@ -73,29 +74,29 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
     if let Some(free) = database.free_bytes().await.filter(|free| *free < MIN_FREE_BYTES) {
         report.warning(
             AREA,
-            format!("the disk has {} MiB left: refusals of strangers are counted, and not recorded", free >> 20),
-            "make room on the disk of the database",
+            format!(
+                "the disk has {} MiB free: refusals of unauthenticated requests are counted but not recorded",
+                free >> 20
+            ),
+            "free some space on the database's disk",
         );
     }
     match look.applied {
         None => {
-            report.refused(AREA, &missing(format!("{software} answers, and has no tables of Gatehouse")));
+            report.refused(AREA, &missing(format!("{software} answers, but contains no Gatehouse tables")));
             return false;
         }
         Some(applied) if applied < look.known => report.warning(
             AREA,
-            format!("{software} answers; its tables are at version {applied} of {}", look.known),
-            "run `gatehouse migrate`, or start the server; back up first",
+            format!("{software} answers; schema version {applied}, this program needs {}", look.known),
+            "back up the database, then run `gatehouse migrate` or start the server",
         ),
         Some(applied) if applied > look.known => report.warning(
             AREA,
-            format!(
-                "{software} answers; its tables are at version {applied}, newer than this program's {}",
-                look.known
-            ),
-            "use the program that the server runs",
+            format!("{software} answers; schema version {applied} is newer than this program ({})", look.known),
+            "use the same version as the server",
         ),
-        Some(applied) => report.ok(AREA, format!("{software} answers; its tables are at version {applied}")),
+        Some(applied) => report.ok(AREA, format!("{software} answers; schema version {applied}")),
     }
     write(database, report).await;
     true
@@ -108,19 +109,18 @@ async fn write(database: &Database, report: &mut Report) {
             let took = begun.elapsed();
             let what = format!("a durable commit took {:.1} ms", took.as_secs_f64() * 1000.0);
             if took > SLOW_COMMIT {
-                report.warning(AREA, what, "use a faster disk, or one that is less busy: each sign-in waits for a few");
+                report.warning(AREA, what, "use a faster or less busy disk; each sign-in waits for several commits");
             } else {
                 report.ok(AREA, what);
             }
         }
         Ok(Err(fault)) => {
-            let mend =
-                "let this user write to the database (and its folder, for SQLite), and see that the disk is not full";
-            report.problem(AREA, format!("nothing can be written: {}", told(&fault)), mend);
+            let mend = "give this user write access to the database (and its folder, for SQLite), and check that the disk is not full";
+            report.problem(AREA, format!("the database is not writable: {}", told(&fault)), mend);
         }
         Err(_) => {
-            let mend = "look for who holds a lock on it: a backup, or another program";
-            report.problem(AREA, "a commit does not end", mend);
+            let mend = "check for locks held by a backup or another program";
+            report.problem(AREA, "a commit timed out", mend);
         }
     }
 }
@@ -128,12 +128,12 @@ async fn write(database: &Database, report: &mut Report) {
 fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &mut Report) {
     // It answered somewhere between: what it can be off by at least.
     let apart = asked.since(theirs).max(theirs.since(answered));
-    let what = format!("this machine's clock and the database's are {} ms apart", apart.as_millis());
-    let mend = "keep both machines' clocks right with NTP (chrony, systemd-timesyncd)";
+    let what = format!("this machine's clock and the database's differ by {} ms", apart.as_millis());
+    let mend = "synchronize both clocks with NTP (chrony, systemd-timesyncd)";
     if apart > CLOCKS_DIFFER {
         report.problem("clock", what, mend);
     } else if apart > CLOCKS_AGREE {
-        report.warning("clock", format!("{what}; several nodes need 100 ms"), mend);
+        report.warning("clock", format!("{what}; several nodes require at most 100 ms"), mend);
     } else {
         report.ok("clock", what);
     }
@@ -142,25 +142,25 @@ fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &
 async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, report: &mut Report) {
     let known = match instances(database).await {
         Ok(known) => known,
-        Err(fault) => return report.problem(AREA, format!("no instance can be read: {}", told(&fault)), MEND),
+        Err(fault) => return report.problem(AREA, format!("cannot read the instances: {}", told(&fault)), MEND),
     };
     for instance in &config.instances {
         if !known.contains(&instance.name) {
-            let what = format!("instance {} is in the configuration and not in the database", instance.name);
+            let what = format!("instance {} is in the configuration but not in the database", instance.name);
             report.problem(AREA, what, format!("run: gatehouse instance create {}", instance.name));
         }
     }
     for name in known.iter().filter(|name| !config.instances.iter().any(|instance| instance.name == **name)) {
-        let what = format!("instance {name} is in the database and not in the configuration: nobody can reach it");
+        let what = format!("instance {name} is in the database but not in the configuration, so it is not served");
         report.warning(AREA, what, "add an [[instance]] with its name and url");
     }
     let Some(master) = master else { return };
     if check_master_key(database, master).await.is_err() {
-        let mend = "find the key that the database was made with; without it its instances have to be made anew";
+        let mend = "find the master key the database was created with; without it, its instances must be created again";
         let what = if master.has_previous() {
-            "neither the master key nor the previous one is that of this database"
+            "neither the master key nor the previous master key matches this database"
         } else {
-            "the master key is not the one of this database"
+            "wrong master key for this database"
         };
         return report.problem("keys", what, mend);
     }
@@ -173,7 +173,7 @@ async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, 
             }
             Err(fault) => {
                 let mend = "restore the database from a backup";
-                report.problem("records", format!("{name}: records cannot be read: {}", told(&fault)), mend);
+                report.problem("records", format!("{name}: cannot read the records: {}", told(&fault)), mend);
             }
         }
     }
@@ -182,22 +182,20 @@ async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, 
 /// Each is off, or passed over; everything else works.
 fn records(instance: &str, findings: &[Finding], report: &mut Report) {
     if findings.is_empty() {
-        report.ok("records", format!("{instance}: every stored record can be used"));
+        report.ok("records", format!("{instance}: all stored records are valid"));
     }
     for Finding { kind, record, problems } in findings {
         let what = format!("{instance}: {kind} {record:?}: {}", problems.join("; "));
         let mend = match *kind {
-            "application" => {
-                "correct it on its page under /manage/apps, or with `gatehouse app replace`; it is off until then"
-            }
-            "settings" => "set it anew with `gatehouse instance set`; until then it is taken for what permits least",
-            "role" => "write its permissions anew under /manage/roles; what cannot be read permits nothing",
+            "application" => "correct it under /manage/apps or with `gatehouse app replace`; it is disabled until then",
+            "settings" => "correct it with `gatehouse instance set`; the most restrictive value applies until then",
+            "role" => "correct its permissions under /manage/roles; invalid permissions grant nothing",
             "signing key" => {
-                "configure the key that it is sealed under as [previous_master_key], or end every token of its algorithm with \
-                 `gatehouse key replace`; then restart: this instance is not served"
+                "configure the master key it is encrypted with as [previous_master_key], or invalidate every token of its \
+                 algorithm with `gatehouse key replace`, then restart; this instance is not served"
             }
-            "root secret" => "restore the database from a backup: this instance is not served",
-            _ => "run the newer version that wrote it, or restore it from a backup; until then it counts for nothing",
+            "root secret" => "restore the database from a backup; this instance is not served",
+            _ => "run the newer version that wrote it, or restore it from a backup; it is ignored until then",
         };
         report.problem("records", what, mend);
     }
@@ -207,31 +205,32 @@ fn records(instance: &str, findings: &[Finding], report: &mut Report) {
 async fn seals(database: &Database, master: &MasterKey, report: &mut Report) {
     // Which tables an older version has is not known here; the root secrets opened already.
     if database.look().await.is_ok_and(|look| look.is_older()) {
-        return report.ok("keys", "the master key opens the database's root secrets");
+        return report.ok("keys", "the master key decrypts the database's root secrets");
     }
     match examine_seals(database, master).await {
         Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) if master.has_previous() => {
-            let what = format!("the master key opens all {current} secrets; the previous one seals nothing any more");
+            let what =
+                format!("the master key decrypts all {current} secrets; the previous master key is no longer in use");
             report.warning(
                 "keys",
                 what,
-                "take [previous_master_key] out of the configuration and restart every server",
+                "remove [previous_master_key] from the configuration and restart every server",
             );
         }
         Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) => {
-            report.ok("keys", format!("the master key opens all {current} secrets of the database"));
+            report.ok("keys", format!("the master key decrypts all {current} secrets of the database"));
         }
         Ok(Ok(Seals { neither: 0, previous, .. })) => {
-            let what = format!("{previous} secrets are sealed under the previous master key");
+            let what = format!("{previous} secrets are encrypted with the previous master key");
             report.warning("keys", what, "once every server has both keys, run: gatehouse master-key rotate");
         }
         Ok(Ok(seals)) => {
-            let what = format!("{} secrets open under no master key that is configured", seals.neither);
-            report.problem("keys", what, "run: gatehouse master-key check, which names them");
+            let what = format!("{} secrets cannot be decrypted with any configured master key", seals.neither);
+            report.problem("keys", what, "run: gatehouse master-key check (lists them)");
         }
         // Told with the database's version.
-        Ok(Err(_)) => report.ok("keys", "the master key opens the database's root secrets"),
-        Err(fault) => report.problem(AREA, format!("what is sealed cannot be read: {}", told(&fault)), MEND),
+        Ok(Err(_)) => report.ok("keys", "the master key decrypts the database's root secrets"),
+        Err(fault) => report.problem(AREA, format!("cannot read the encrypted secrets: {}", told(&fault)), MEND),
     }
 }
 
@@ -245,18 +244,15 @@ fn signing_keys(instance: &str, times: &[KeyTimes], now: Timestamp, report: &mut
         let name = algorithm.as_str();
         let age = now.since(key.signs_from);
         if key.signs_from.plus(SIGNING_PERIOD) < now {
-            let what = format!("{instance}: the {name} key signs for {} and should have been replaced", days(age));
-            report.warning("keys", what, "start the server: it replaces keys by itself, a day after it noticed");
+            let what = format!("{instance}: the {name} key is {} old and should have been rotated", days(age));
+            report.warning("keys", what, "start the server; it rotates keys automatically, within a day");
         } else {
             let rest = days(key.successor_from().since(now));
-            report.ok(
-                "keys",
-                format!("{instance}: the {name} key signs for {}, its next takes over in {rest}", days(age)),
-            );
+            report.ok("keys", format!("{instance}: the {name} key is {} old, next rotation in {rest}", days(age)));
         }
     }
     if times.is_empty() {
-        let mend = "start the server: it makes keys by itself";
+        let mend = "start the server; it creates keys automatically";
         report.problem("keys", format!("{instance} has no signing key"), mend);
     }
 }

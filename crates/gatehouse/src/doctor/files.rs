@@ -30,7 +30,7 @@ pub(super) fn look(config: &Config, report: &mut Report) {
         private(&path, what, report);
     }
     if config.holds_password() {
-        private(config.path(), "the configuration, which holds the database's password,", report);
+        private(config.path(), "the configuration (with the database password)", report);
     }
 }
 
@@ -40,13 +40,13 @@ fn private(path: &Path, what: &str, report: &mut Report) {
     let Ok(seen) = fs::metadata(path) else { return };
     let mode = seen.permissions().mode() & 0o777;
     let shown = path.display();
-    let mend = format!("run: chmod 600 {shown}; if others may have read it, change what is in it");
+    let mend = format!("run: chmod 600 {shown}; if others may have read it, replace the secrets in it");
     if mode & 0o007 != 0 {
-        report.problem("files", format!("{what} {shown} is open to everybody (mode {mode:03o})"), mend);
+        report.problem("files", format!("{what} {shown} is readable by everyone (mode {mode:03o})"), mend);
     } else if mode & 0o070 != 0 {
-        report.warning("files", format!("{what} {shown} is open to a group (mode {mode:03o})"), mend);
+        report.warning("files", format!("{what} {shown} is accessible to its group (mode {mode:03o})"), mend);
     } else {
-        report.ok("files", format!("{what} {shown} is open to its owner only"));
+        report.ok("files", format!("{what} {shown} is accessible to its owner only"));
     }
 }
 
@@ -54,7 +54,7 @@ fn space(folder: &Path, report: &mut Report) {
     let Ok(seen) = rustix::fs::statvfs(folder) else { return };
     let free = seen.f_bavail.saturating_mul(seen.f_frsize);
     let what = format!("{} MiB are free in {}", free / (1024 * 1024), folder.display());
-    let mend = "make room: what cannot be written is not answered";
+    let mend = "free some disk space; requests fail when nothing can be written";
     if free < NO_SPACE {
         report.problem("disk", what, mend);
     } else if free < LITTLE_SPACE {
@@ -85,19 +85,15 @@ fn sync_time(folder: &Path, report: &mut Report) {
     let _absent = fs::remove_file(&path);
     match measured {
         Ok(took) => {
-            let what = format!("writing a page through to the disk takes {:.1} ms", took.as_secs_f64() * 1000.0);
+            let what = format!("a synchronous disk write takes {:.1} ms", took.as_secs_f64() * 1000.0);
             if took > SLOW_SYNC {
-                report.warning(
-                    "disk",
-                    what,
-                    "use a local disk, better one with a write cache that survives a power cut",
-                );
+                report.warning("disk", what, "use a local disk, preferably with a power-loss-protected write cache");
             } else {
                 report.ok("disk", what);
             }
         }
         Err(error) => {
-            let mend = "let the user that runs gatehouse write there; run the doctor as that user";
+            let mend = "give the user that runs gatehouse write access, and run doctor as that user";
             report.problem("disk", format!("{} cannot be written: {error}", folder.display()), mend);
         }
     }

@@ -14,18 +14,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: &mut Report) {
     const AREA: &str = "mail";
     let Some(settings) = &config.mail else {
-        return report.ok(AREA, "no [mail] section: links are shown to administrators");
+        return report.ok(AREA, "no [mail] section; administrators hand out links themselves");
     };
     let post = match settings.post(environment) {
         Ok(post) => post,
         Err(problem) => return report.refused(AREA, &problem),
     };
     let server = format!("{}:{}", settings.host, settings.port);
-    let login = if settings.username.is_some() { ", and the login is accepted" } else { "" };
-    let mend = "check [mail]: host, port, `tls`, the login; and that this machine may connect there";
+    let login = if settings.username.is_some() { ", login accepted" } else { "" };
+    let mend = "check host, port, `tls` and login under [mail], and that this machine can connect to the server";
     match timeout(PATIENCE, post.greet()).await {
         Ok(Ok(())) if settings.security == MailSecurity::None => {
-            let what = format!("{server} answers; letters with their links go there unencrypted");
+            let what = format!("{server} answers, but e-mail with links is sent to it unencrypted");
             report.warning(AREA, what, "use tls = \"starttls\" or \"tls\" unless the server is on this machine");
         }
         Ok(Ok(())) => report.ok(AREA, format!("{server} answers over TLS{login}")),
@@ -39,9 +39,9 @@ pub(super) fn proxies(config: &Config, report: &mut Report) {
     const AREA: &str = "proxies";
     let networks = config.trusted_proxies.networks();
     if networks.is_empty() {
-        return report.ok(AREA, "no proxy is trusted: every address is that of the connection");
+        return report.ok(AREA, "no trusted proxies; the client address is that of the connection");
     }
-    let mend = "list the addresses of your own proxies only: whoever is trusted says whose address it is";
+    let mend = "list only the addresses of your own proxies; a trusted proxy can claim any client address";
     let mut sane = true;
     for network in networks {
         let (first, last) = (network.network(), network.broadcast());
@@ -50,13 +50,13 @@ pub(super) fn proxies(config: &Config, report: &mut Report) {
         }
         sane = false;
         if network.prefix_len() < if first.is_ipv4() { 8 } else { 16 } {
-            report.problem(AREA, format!("{network} trusts a large part of the Internet"), mend);
+            report.problem(AREA, format!("trusted proxy network {network} covers a large part of the Internet"), mend);
         } else {
-            report.warning(AREA, format!("{network} is a public network"), mend);
+            report.warning(AREA, format!("trusted proxy network {network} is public"), mend);
         }
     }
     if sane {
-        report.ok(AREA, format!("{} trusted, all on private networks", networks.len()));
+        report.ok(AREA, format!("{} trusted proxy networks, all private", networks.len()));
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn health(config: &Config, report: &mut Report) {
     let url = format!("http://{}/readyz?verbose", metrics.listen);
     match timeout(PATIENCE, http_client::get(&url)).await {
         Ok(Ok((_, text))) => checks(&url, &text, report),
-        Ok(Err(_)) => report.ok(AREA, format!("no server runs: nobody listens on {}", metrics.listen)),
+        Ok(Err(_)) => report.ok(AREA, format!("server not running on {}", metrics.listen)),
         Err(_) => report.problem(AREA, format!("{url} does not answer"), "restart the server"),
     }
 }
@@ -88,7 +88,7 @@ fn checks(url: &str, text: &str, report: &mut Report) {
     const AREA: &str = "server";
     let mut well = 0;
     for line in text.lines() {
-        let (what, mend) = line.split_once("; ").unwrap_or((line, "docs/operating.md says what the line means"));
+        let (what, mend) = line.split_once("; ").unwrap_or((line, "see Operating in the documentation"));
         if let Some(failed) = what.strip_prefix("[-]") {
             report.problem(AREA, failed, mend);
         } else if let Some(impaired) = what.strip_prefix("[!]") {
@@ -97,7 +97,7 @@ fn checks(url: &str, text: &str, report: &mut Report) {
             well += usize::from(what.starts_with("[+]"));
         }
     }
-    report.ok(AREA, format!("{url} answers; {well} checks are well"));
+    report.ok(AREA, format!("{url} answers; {well} checks passed"));
 }
 
 /// Each instance by the address that browsers use.
@@ -105,7 +105,7 @@ pub(super) async fn roots(config: &Config, report: &mut Report) {
     const AREA: &str = "reach";
     for instance in &config.instances {
         let url = format!("{}/readyz", instance.root.as_str());
-        let mend = "see that the server runs, that the name leads here, and that the proxy passes requests on";
+        let mend = "check that the server is running, that DNS points to it and that the proxy forwards requests";
         match timeout(PATIENCE, http_client::get(&url)).await {
             Ok(Ok((status, _))) if status.is_success() => report.ok(AREA, format!("{url} answers")),
             Ok(Ok((status, _))) => report.problem(AREA, format!("{url} answers {status}"), mend),

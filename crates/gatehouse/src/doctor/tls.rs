@@ -25,12 +25,12 @@ pub(super) fn look(config: &Config, report: &mut Report) {
     let under_https: Vec<&Instance> = config.instances.iter().filter(|instance| instance.root.is_https()).collect();
     let Some(files) = config.tls() else {
         if !under_https.is_empty() {
-            let what = "no [tls] section: a proxy before this server must do TLS for the https root URLs";
+            let what = "no [tls] section; a proxy must terminate TLS for the https root URLs";
             report.ok(AREA, what);
             let open = config.listen.iter().find(|address| !address.ip().is_loopback());
             if let Some(address) = open {
-                let mend = "listen on the loopback or a private network, or give the server a certificate";
-                report.warning(AREA, format!("plain HTTP is spoken on {address}"), mend);
+                let mend = "listen on a loopback or private address, or configure a certificate";
+                report.warning(AREA, format!("plain HTTP on {address}"), mend);
             }
         }
         return;
@@ -38,7 +38,7 @@ pub(super) fn look(config: &Config, report: &mut Report) {
     if let Err(problem) = files.load() {
         return report.refused(AREA, &problem);
     }
-    report.ok(AREA, "the private key belongs to the certificate");
+    report.ok(AREA, "the private key matches the certificate");
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate).into_iter().flatten().flatten().collect();
     let Some((own, intermediates)) = chain.split_first() else { return };
     ends(&chain, report);
@@ -55,18 +55,18 @@ fn ends(chain: &[CertificateDer<'_>], report: &mut Report) {
     let now = Duration::from_secs(u64::try_from(SystemWorld.now().seconds()).unwrap_or(0));
     for (place, der) in chain.iter().enumerate() {
         let Ok(certificate) = Certificate::from_der(der) else {
-            let mend = "write the chain again in PEM form";
+            let mend = "write the chain in PEM format";
             report.problem(AREA, format!("certificate {} of the chain is not X.509", place + 1), mend);
             continue;
         };
         let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
         let which =
             if place == 0 { "the certificate".to_owned() } else { format!("certificate {} of the chain", place + 1) };
-        let mend = "renew it; the server takes up the new files by itself";
+        let mend = "renew it; the server reloads the files automatically";
         match end.checked_sub(now) {
             None => report.problem(AREA, format!("{which} expired {} ago", days(now.saturating_sub(end))), mend),
             Some(left) if left < SOON => report.warning(AREA, format!("{which} expires in {}", days(left)), mend),
-            Some(left) => report.ok(AREA, format!("{which} is good for {}", days(left))),
+            Some(left) => report.ok(AREA, format!("{which} is valid for {}", days(left))),
         }
     }
 }
@@ -84,7 +84,7 @@ fn name(
     let verifier =
         WebPkiServerVerifier::builder_with_provider(roots, provider).build().expect("there are public roots");
     match verifier.verify_server_cert(own, intermediates, &server, &[], now) {
-        Ok(_) => report.ok(AREA, format!("browsers believe that this is {host}")),
+        Ok(_) => report.ok(AREA, format!("browsers accept the certificate for {host}")),
         Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             let known = rustls::server::ParsedCertificate::try_from(own);
             let named = known.is_ok_and(|own| rustls::client::verify_server_name(&own, &server).is_ok());
@@ -93,7 +93,7 @@ fn name(
                             or get a certificate from a public authority";
                 report.warning(
                     AREA,
-                    format!("the certificate is for {host}, by an authority that browsers do not know"),
+                    format!("the certificate for {host} is issued by an authority that browsers do not trust"),
                     mend,
                 );
             } else {
@@ -108,13 +108,13 @@ fn name(
         // Told of by its dates.
         Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {}
         Err(error) => {
-            let mend = "get a certificate for a server, with the host in its subject alternative names";
-            report.problem(AREA, format!("browsers will not take the certificate for {host}: {error}"), mend);
+            let mend = "get a server certificate with the host in its subject alternative names";
+            report.problem(AREA, format!("browsers reject the certificate for {host}: {error}"), mend);
         }
     }
 }
 
 fn wrong_name(host: &str, report: &mut Report) {
-    let mend = "get a certificate that names every host of the configuration";
-    report.problem(AREA, format!("the certificate is not for {host}"), mend);
+    let mend = "get a certificate for every host in the configuration";
+    report.problem(AREA, format!("the certificate does not cover {host}"), mend);
 }

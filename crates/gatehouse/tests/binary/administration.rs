@@ -14,18 +14,18 @@ fn a_role_is_made_given_changed_and_deleted() {
     installation
         .run(&["role", "create", "Sales", "--read", "Crm_*", "--read", "General_*", "--update", "Crm_*"])
         .done();
-    assert!(installation.run(&["role", "create", "Sales"]).refused().contains("exists already"));
+    assert!(installation.run(&["role", "create", "Sales"]).refused().contains("already exists"));
     assert!(installation.run(&["role", "create", "Bad", "--read", "a b"]).refused().contains("a b"));
     installation.run(&["role", "create", "Viewer", "--read", "Crm_*"]).done();
     installation.json(&["user", "create", "bob", "--role", "Sales"]);
-    assert!(installation.run(&["role", "delete", "Sales"]).refused().contains("another one"));
+    assert!(installation.run(&["role", "delete", "Sales"]).refused().contains("another role"));
     let changed = installation.json(&["role", "set", "Sales", "--read", "Crm_Customers"]);
     assert_eq!(changed["permissions"], json!({"read": ["Crm_Customers"], "update": []}));
     assert_eq!(installation.json(&["user", "show", "bob"])["role"], "Sales");
     let set = installation.json(&["user", "set", "BOB", "--role", "", "--name", "Bob", "--administrator", "true"]);
     assert_eq!((&set["role"], &set["name"], &set["isAdmin"]), (&Value::Null, &json!("Bob"), &json!(true)));
-    assert!(installation.run(&["user", "set", "bob", "--role", "Nobody"]).refused().contains("no role Nobody"));
-    assert!(installation.run(&["user", "show", "nobody"]).refused().contains("no user nobody"));
+    assert!(installation.run(&["user", "set", "bob", "--role", "Nobody"]).refused().contains("role: Nobody not found"));
+    assert!(installation.run(&["user", "show", "nobody"]).refused().contains("user nobody not found"));
     let set = ["user", "set", "bob", "--email", "bob@example.com", "--email-verified", "true", "--language", "bg"];
     let set = installation.json(&set);
     assert_eq!((&set["emailVerified"], &set["preferredLanguage"]), (&json!(true), &json!("bg")));
@@ -37,7 +37,7 @@ fn a_role_is_made_given_changed_and_deleted() {
     );
     installation.run(&["user", "set", "bob"]).wrong_usage();
     installation.run(&["role", "delete", "Sales"]).done();
-    assert!(installation.run(&["role", "delete", "Sales"]).refused().contains("no role Sales"));
+    assert!(installation.run(&["role", "delete", "Sales"]).refused().contains("role Sales not found"));
     let listed = installation.run(&["role", "list"]).done();
     assert_eq!(listed, "ROLE    READS  UPDATES\nViewer  Crm_*  nothing\n");
 }
@@ -83,9 +83,11 @@ fn a_record_is_written_anew_and_a_secret_removed() {
     assert_eq!(installation.json(&["app", "show", "two"])["Name"], "Number two");
     renamed["ClientType"] = json!("Public");
     let refused = installation.run_with(&["app", "replace", "-"], &renamed.to_string()).refused();
-    assert!(refused.contains("ClientType: stays Confidential"), "{refused}");
+    assert!(refused.contains("ClientType: cannot be changed (is Confidential)"), "{refused}");
     let first = text(&installation.json(&["app", "secrets", "two"])[0]["id"]);
-    assert!(installation.run(&["app", "remove-secret", "two", &first]).refused().contains("only secret"));
+    assert!(
+        installation.run(&["app", "remove-secret", "two", &first]).refused().contains("last secret cannot be removed")
+    );
     installation.json(&["app", "add-secret", "two"]);
     installation.run(&["app", "remove-secret", "two", &first]).done();
     let left = installation.json(&["app", "secrets", "two"]);
@@ -102,7 +104,7 @@ fn settings_are_shown_as_they_are() {
     assert_eq!(installation.json(&["instance", "show", "erp"])["seats"], 3);
     let shown = installation.run(&["instance", "show", "erp"]).done();
     assert!(shown.lines().any(|line| line.split_whitespace().eq(["seats", "3"])), "{shown}");
-    assert!(installation.run(&["instance", "show", "nowhere"]).refused().contains("no instance nowhere"));
+    assert!(installation.run(&["instance", "show", "nowhere"]).refused().contains("instance nowhere not found"));
 }
 
 #[test]
@@ -135,7 +137,7 @@ fn the_audit_is_listed_the_newest_first_and_by_what_is_wanted() {
     let [head, event] = shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
     assert!(head.starts_with("TIME") && event.contains("admin-change") && event.contains("eve"), "{shown}");
     installation.run(&["user", "erase", "eve", "--yes"]).done();
-    assert!(installation.run(&["audit", "list", "--user", "eve"]).refused().contains("no user eve"));
+    assert!(installation.run(&["audit", "list", "--user", "eve"]).refused().contains("user eve not found"));
     assert!(list(&["--user", &eve]).contains(&"create-user".to_owned()), "what was done stays told");
     assert!(!installation.run(&["audit", "list"]).done().contains("eve"));
     for bad in [["--kind", "nonsense"], ["--since", "yesterday"], ["--limit", "0"]] {
@@ -164,7 +166,7 @@ fn tokens_are_listed_of_an_application_or_of_a_user() {
     };
     assert_eq!((count(&[]), count(&["--app", "one"]), count(&["--user", "eve"])), (4, 2, 2));
     assert_eq!(count(&["--user", "eve", "--limit", "1"]), 1);
-    assert!(installation.run(&["token", "list", "--app", "none"]).refused().contains("no application none"));
+    assert!(installation.run(&["token", "list", "--app", "none"]).refused().contains("application none not found"));
     installation.run(&["token", "list", "--app", "one", "--user", "eve"]).wrong_usage();
 }
 

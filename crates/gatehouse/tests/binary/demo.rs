@@ -136,7 +136,7 @@ fn a_folder_that_cannot_be_used_is_refused_with_its_name() {
     let folder = TempDir::new().expect("a folder");
     let start = |path| run(demo().arg("--data").arg(path), "").refused();
     fs::write(folder.path().join("file"), "").expect("the folder can be written");
-    assert!(start(folder.path().join("file")).contains("cannot be made"));
+    assert!(start(folder.path().join("file")).contains("cannot create"));
     fs::create_dir(folder.path().join("demo")).expect("the folder can be written");
     assert!(start(folder.path().to_owned()).contains("demo/master.key cannot be read"));
     fs::write(folder.path().join("demo/master.key"), "not a key").expect("the folder can be written");

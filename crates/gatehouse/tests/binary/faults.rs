@@ -86,7 +86,7 @@ fn a_page_says_that_nothing_was_lost_while_the_database_is_locked() {
     let mut alice = Browser::at(erp(&server));
     let page = alice.sign_in(&app.sign_in_path(), "alice", "correct horse battery");
     assert_eq!(page.status, 503, "{page:?}");
-    assert!(page.header("retry-after").is_some() && page.body.contains("Nothing was lost"), "{page:?}");
+    assert!(page.header("retry-after").is_some() && page.body.contains("No data was lost"), "{page:?}");
     assert!(!page.body.to_lowercase().contains("database"), "{page:?}");
     other.execute_batch("ROLLBACK").expect("the end of the lock");
     app.code(&mut alice, "alice", "correct horse battery");

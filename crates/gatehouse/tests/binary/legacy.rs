@@ -31,7 +31,7 @@ fn an_operator_switches_the_legacy_schemes_off_with_knowledge() {
     let basic = format!("Basic {}", STANDARD.encode(format!("admin:{PASSWORD}")));
     assert_eq!(call(site, &basic), 401, "off unless switched on");
     let text = installation.run(&["report", "legacy"]).done();
-    assert!(text.contains("switched off") && text.contains("Nobody has used them"), "{text}");
+    assert!(text.contains("are disabled") && text.contains("They have not been used"), "{text}");
 
     installation.run(&["instance", "set", "erp", "legacy_schemes=true"]).done();
     until("Basic is on", SOON, || call(site, &basic) == 200);

@@ -133,7 +133,7 @@ fn a_disk_that_is_full_or_fails_is_told_of_in_every_language_and_once_a_minute()
         }
         let page = running.sign_in();
         assert_unavailable(&page);
-        assert!(page.body.contains("Nothing was lost") && page.body.contains("temporarily_unavailable"), "{page:?}");
+        assert!(page.body.contains("No data was lost") && page.body.contains("temporarily_unavailable"), "{page:?}");
         until_not_ready(site, &format!("not ready: database-writes failed: {kind} for "));
         let verbose = site.get("/readyz?verbose", &[]);
         assert_eq!(verbose.status, 503, "{verbose:?}");
@@ -223,7 +223,7 @@ fn the_operators_listener_names_instances_and_the_doctor_reads_it() {
     let told = instances.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
     installation.configure("sqlite:house.db", "", &told);
     let report = installation.run(&["doctor"]).stdout;
-    assert!(report.contains("checks are well"), "{report}");
+    assert!(report.contains("checks passed"), "{report}");
     std::fs::rename(installation.path("house.db"), installation.path("aside.db")).expect("moved");
     until_not_ready(operator, "file replaced");
     let report = installation.run(&["doctor"]).stdout;

@@ -155,7 +155,7 @@ fn a_rotation_is_killed_and_repeated_beside_a_server_and_nothing_is_lost(rotatin
     let (current, all) = rotating.check();
     assert!(current == 0 && all > 20_000, "{all}");
     let doctor = installation.run(&["doctor"]).stdout;
-    assert!(doctor.contains("secrets are sealed under the previous master key"), "{doctor}");
+    assert!(doctor.contains("secrets are encrypted with the previous master key"), "{doctor}");
 
     let server = installation.serve();
     let site = erp(&server);
@@ -166,10 +166,10 @@ fn a_rotation_is_killed_and_repeated_beside_a_server_and_nothing_is_lost(rotatin
     // A start in the middle of it, and new keys for old ones.
     installation.run(&["key", "rotate", "RS256", "--instance", "erp"]).done();
     let said = installation.run(&["master-key", "rotate"]).done();
-    assert!(said.contains("Nothing is sealed under [previous_master_key]"), "{said}");
+    assert!(said.contains("No secrets are encrypted with [previous_master_key]"), "{said}");
     assert_eq!(rotating.check(), (all + 1, 0));
     let doctor = installation.run(&["doctor"]).stdout;
-    assert!(doctor.contains("the previous one seals nothing any more"), "{doctor}");
+    assert!(doctor.contains("the previous master key is no longer in use"), "{doctor}");
     let (refresh_token, rounds) = client.stop();
     assert!(rounds > 1, "{rounds}");
     let mut signed_in = Browser::at(site);
@@ -187,7 +187,7 @@ fn a_rotation_is_killed_and_repeated_beside_a_server_and_nothing_is_lost(rotatin
     assert_eq!(rotating.check(), (all + 1, 0));
     installation.run(&["audit", "verify"]).done();
     let doctor = installation.run(&["doctor"]);
-    assert!(doctor.stdout.contains(&format!("the master key opens all {} secrets", all + 1)), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains(&format!("the master key decrypts all {} secrets", all + 1)), "{}", doctor.stdout);
 }
 
 #[test]
@@ -224,16 +224,16 @@ fn what_keeps_the_master_key_from_being_rotated_is_told() {
     installation.write_master_key();
     rotating.make_new_key();
     let said = installation.run(&["master-key", "rotate"]).refused();
-    assert!(said.contains("neither the master key nor the previous one is that of this database"), "{said}");
+    assert!(said.contains("neither the master key nor the previous master key matches this database"), "{said}");
     let doctor = installation.run(&["doctor"]);
-    assert!(doctor.stdout.contains("neither the master key nor the previous one"), "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("neither the master key nor the previous master key"), "{}", doctor.stdout);
 
     // Both in each other's place: what is said names the key that is needed.
     std::fs::write(installation.path("master.key"), &good).expect("written");
     let said = installation.run(&["master-key", "rotate"]).done();
-    assert!(said.contains("0 secrets were sealed anew"), "{said}");
-    assert!(said.contains(&format!("under [master_key] ({})", installation.path("master.key").display())), "{said}");
-    assert!(said.contains(&format!("({}): take it out", installation.path("old.key").display())), "{said}");
+    assert!(said.contains("0 secrets re-encrypted"), "{said}");
+    assert!(said.contains(&format!("with [master_key] ({})", installation.path("master.key").display())), "{said}");
+    assert!(said.contains(&format!("({}). Remove it", installation.path("old.key").display())), "{said}");
     for secret in ["master.key", "old.key"] {
         let key = std::fs::read_to_string(installation.path(secret)).expect("there");
         assert!(!said.contains(&key), "a key is never printed");
@@ -266,7 +266,11 @@ fn a_secret_that_no_key_opens_is_named_with_an_exit_code_and_the_others_are_rota
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let doctor = installation.run(&["doctor"]);
     assert_eq!(doctor.code, Some(1));
-    assert!(doctor.stdout.contains("1 secrets open under no master key"), "{}", doctor.stdout);
+    assert!(
+        doctor.stdout.contains("1 secrets cannot be decrypted with any configured master key"),
+        "{}",
+        doctor.stdout
+    );
 }
 
 fn a_new_root_secret_is_followed_by_a_running_server(rotating: &Rotating) {
@@ -284,7 +288,7 @@ fn a_new_root_secret_is_followed_by_a_running_server(rotating: &Rotating) {
     let preview = installation.json(&["instance", "rotate-secret", "erp"]);
     assert_eq!((&preview["rotated"], &preview["refreshTokens"]), (&json!(false), &json!(1)), "{preview}");
     let said = installation.run(&["instance", "rotate-secret", "erp"]).done();
-    for dies in ["1 refresh tokens", "every ErpSession", "forms that are open", "Nothing was done yet"] {
+    for dies in ["1 refresh tokens", "every ErpSession", "open forms", "Nothing was changed"] {
         assert!(said.contains(dies), "{said}");
     }
     let answer = app.refresh(site, &old);
@@ -304,7 +308,7 @@ fn a_new_root_secret_is_followed_by_a_running_server(rotating: &Rotating) {
     assert_eq!(app.refresh(site, &fresh).status, 200);
     assert!(browser.is_signed_in());
     let said = installation.run(&["instance", "rotate-secret", "nowhere", "--yes"]).refused();
-    assert!(said.contains("there is no instance nowhere"), "{said}");
+    assert!(said.contains("instance nowhere not found"), "{said}");
     server.stop();
     assert_eq!(rotating.check().0, number(&installation.json(&["master-key", "check"])["current"]));
     installation.run(&["audit", "verify"]).done();

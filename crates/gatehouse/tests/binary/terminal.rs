@@ -33,7 +33,7 @@ fn a_password_typed_at_a_terminal_is_not_shown() {
     });
     let mut keyboard = script.stdin.take().expect("piped");
     keyboard.write_all(b"typed in secret\n").expect("typed");
-    let said = screen.wait_for(|text| text.contains("has a new password").then(|| text.to_owned()));
+    let said = screen.wait_for(|text| text.contains("changed. All sign-ins have ended").then(|| text.to_owned()));
     drop(keyboard);
     assert!(script.wait().expect("our own child").success());
     assert!(said.contains("New password of admin") && !said.contains("typed in secret"), "{said}");

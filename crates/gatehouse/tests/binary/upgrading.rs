@@ -30,7 +30,7 @@ fn version(url: &str) -> (i64, i64) {
 fn commands_leave_older_tables_and_migrate_brings_them_up(installation: &Installation, url: &str) {
     make_older(url);
     let (_, known) = version(url);
-    let told = format!("the database is of an older version ({OLDER}, this program needs {known})");
+    let told = format!("the database is at an older version ({OLDER}; this program needs {known})");
     for arguments in [
         &["user", "list"][..],
         &["user", "create", "alice"],
@@ -44,10 +44,10 @@ fn commands_leave_older_tables_and_migrate_brings_them_up(installation: &Install
         &["why", "019a1b2c3d4e0000000000000000002a"],
     ] {
         let said = installation.run(arguments).refused();
-        assert!(said.contains(&told) && said.contains("run `gatehouse migrate`, or start the server"), "{said}");
+        assert!(said.contains(&told) && said.contains("run `gatehouse migrate` or start the server"), "{said}");
     }
     let doctor = installation.run(&["doctor", "--json"]).stdout;
-    assert!(doctor.contains(&format!("its tables are at version {OLDER} of {known}")), "{doctor}");
+    assert!(doctor.contains(&format!("schema version {OLDER}, this program needs {known}")), "{doctor}");
     assert!(doctor.contains("run `gatehouse migrate`"), "{doctor}");
 
     let planned = installation.json(&["migrate", "--dry-run"]);
@@ -88,7 +88,11 @@ fn a_server_brings_older_tables_up() {
     make_older(&url);
     let mut server = Server::started(&mut installation.command(&["serve"]));
     assert_eq!(server.ended().code(), Some(1), "no instance was made yet");
-    assert!(server.err.whole().contains("instance erp is configured, and was not made yet"), "{}", server.err.whole());
+    assert!(
+        server.err.whole().contains("instance erp is configured but was not created yet"),
+        "{}",
+        server.err.whole()
+    );
     let (applied, known) = version(&url);
     assert_eq!(applied, known);
 }
@@ -105,7 +109,7 @@ fn migrate_works_beside_servers_and_itself_and_needs_no_master_key() {
     server.stop();
     std::fs::remove_file(installation.path("master.key")).expect("there");
     let said = installation.run(&["migrate"]).done();
-    assert!(said.contains("nothing to do"), "{said}");
+    assert!(said.contains("Nothing to do"), "{said}");
 }
 
 /// An older program beside tables that a newer one brought up works as an older server does.
@@ -122,9 +126,9 @@ fn commands_go_on_beside_newer_tables_where_they_only_grew() {
     });
     installation.run(&["user", "create", "alice"]).done();
     let said = installation.run(&["migrate"]).done();
-    assert!(said.contains("version 9999, newer than this program's") && said.contains("nothing to do"), "{said}");
+    assert!(said.contains("version 9999, newer than this program") && said.contains("Nothing to do"), "{said}");
     let doctor = installation.run(&["doctor", "--json"]).stdout;
-    assert!(doctor.contains("use the program that the server runs"), "{doctor}");
+    assert!(doctor.contains("use the same version as the server"), "{doctor}");
     // What a newer version seals, this one does not know.
     for arguments in [&["master-key", "rotate"][..], &["master-key", "check"]] {
         let said = installation.run(arguments).refused();
@@ -137,7 +141,7 @@ fn commands_go_on_beside_newer_tables_where_they_only_grew() {
 fn there_is_nothing_to_migrate_where_there_is_no_database() {
     let installation = Installation::new();
     let said = installation.run(&["migrate"]).refused();
-    assert!(said.contains("there is no database file"), "{said}");
+    assert!(said.contains("no database file"), "{said}");
     assert!(!installation.path("house.db").exists());
     let help =
         crate::support::process::run(Command::new(env!("CARGO_BIN_EXE_gatehouse")).args(["migrate", "--help"]), "");

@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::{AuditKind, Break, Calls, StoredEvent, hexadecimal};
 use crate::{InstanceId, Timestamp};
 
-/// The chains of an instance: each with seals, checkpoints and memory of its own.
+// Each with seals, checkpoints and memory of its own.
+/// A chain of the audit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Chain {
-    /// What was done, and what was refused to somebody who had proved who they are.
+    /// Everything that was done, and refusals of authenticated users and applications.
     #[default]
     Main,
-    /// What was refused to strangers. It may be of any size, so it is bounded, and pruned by age and size.
+    // Anybody can cause any number of them, so they are bounded.
+    /// Refusals of unauthenticated requests, limited by age and size.
     Refusals,
 }
 

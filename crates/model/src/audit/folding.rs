@@ -133,9 +133,10 @@ impl Folded {
 impl fmt::Display for Folded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, last] = [self.first_at, self.last_at].map(|at| Timestamp(at).rfc3339());
-        write!(f, "{} refusals like this from {first} to {last}, without records of their own", self.count)?;
+        let noun = if self.count == 1 { "refusal" } else { "refusals" };
+        write!(f, "{} similar {noun} from {first} to {last}, recorded together", self.count)?;
         match self.prefix {
-            Some(prefix) => write!(f, "; the address is that of their network (/{prefix})"),
+            Some(prefix) => write!(f, "; the address is their network (/{prefix})"),
             None => f.write_str("; from several networks"),
         }
     }

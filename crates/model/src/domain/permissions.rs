@@ -17,13 +17,15 @@ fn is_pattern(text: &str) -> bool {
     text.len() <= 128 && !text.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// What a user's roles allow on entity sets; scopes are another matter, and both must agree (`domain-api.md` §4.2).
+/// Permissions on entity sets. A call needs both the permission and the scope (`domain-api.md` §4.2).
 ///
-/// A pattern is a set's current name, or the beginning of names and a `*`. To update is not to read.
+/// Each entry is the name of an entity set, or a prefix followed by `*`. Update does not include read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Permissions {
+    /// Entity sets that can be read.
     pub read: Vec<String>,
+    /// Entity sets whose entities can be created, changed and deleted.
     pub update: Vec<String>,
 }
 

@@ -83,16 +83,18 @@ impl TrustedApplication {
     pub fn fixed_in(&self, next: &ApplicationRecord) -> Vec<String> {
         let mut problems = Problems(Vec::new());
         if self.uri.as_str() != next.application_uri {
-            problems.say(format!("ApplicationUri: stays {}; register another application", self.uri));
+            problems.say(format!("ApplicationUri: cannot be changed (is {}); register a new application", self.uri));
         }
         let unreadable = self.stored.iter().flat_map(|stored| &stored.unreadable);
         let is_unknown = unreadable.into_iter().any(|name| ["ClientType", "record"].contains(&name.as_str()));
         match self.record_as_stored().get("ClientType") {
             Some(written) if is_unknown && written.as_str() != Some("None") => {
-                problems.say(format!("ClientType: stays {written}, which this version does not know"));
+                problems.say(format!("ClientType: cannot be changed (is {written}, unknown to this version)"));
             }
-            _ if !is_unknown && self.to_record().client_type != next.client_type => problems
-                .say(format!("ClientType: stays {:?}; register another application", self.to_record().client_type)),
+            _ if !is_unknown && self.to_record().client_type != next.client_type => problems.say(format!(
+                "ClientType: cannot be changed (is {:?}); register a new application",
+                self.to_record().client_type
+            )),
             _ => {}
         }
         problems.0

@@ -31,11 +31,11 @@ fn problems(secrets: Vec<Secret>, change: &Value) -> String {
 fn bad_records_are_refused_with_the_reason() {
     assert_eq!(problems(secret(), &json!({})), "");
     for (secrets, change, reason) in [
-        (vec![], json!({}), "Confidential needs a secret"),
-        (secret(), json!({"ClientType": "Public"}), "Public has no secret"),
-        (vec![], json!({"ClientType": "Public", "SystemUserAllowed": true}), "cannot prove itself"),
-        (secret(), json!({"SystemUserAllowed": true}), "needs the user"),
-        (secret(), json!({"SystemUserAllowed": true, "SystemUser": Uuid::nil()}), "no such user"),
+        (vec![], json!({}), "Confidential application needs a secret"),
+        (secret(), json!({"ClientType": "Public"}), "Public application has no secret"),
+        (vec![], json!({"ClientType": "Public", "SystemUserAllowed": true}), "cannot authenticate"),
+        (secret(), json!({"SystemUserAllowed": true}), "SystemUser: required"),
+        (secret(), json!({"SystemUserAllowed": true, "SystemUser": Uuid::nil()}), "SystemUser: user not found"),
         (secret(), json!({"ImpersonateLoginUrl": ["https://a.example/#f"]}), "ImpersonateLoginUrl"),
         (secret(), json!({"ImpersonateLoginUrl": ["http://a.example/"]}), "ImpersonateLoginUrl"),
         (secret(), json!({"Scope": "read everything"}), "everything is unknown"),
@@ -107,19 +107,22 @@ fn a_text_of_several_addresses_is_several_addresses() {
     let accepted = origins.check(registration(vec![]), None).expect("good").application;
     assert_eq!(accepted.cors_origins, ["https://a.example", "https://b.example"]);
     let said = record(&json!({"ImpersonateLoginUrl": 7})).expect_err("no address").to_string();
-    assert!(said.contains("one text of them separated by commas"), "{said}");
+    assert!(said.contains("a list of addresses or a comma-separated string"), "{said}");
 }
 
 #[test]
 fn a_refusal_among_several_addresses_says_which() {
     for (written, refused) in [
-        ("https://a.example/cb,http://b.example/cb", "\"http://b.example/cb\": http is only for"),
-        ("https://a.example/cb,https://b.example/#f", "\"https://b.example/#f\": remove the fragment"),
-        ("https://a.example/cb,,https://b.example/", "\"\": write the whole URI"),
-        ("https://a.example/cb,localhost:3000/cb", "\"localhost:3000/cb\": use https"),
-        ("https://a.example/cb, javascript:alert(1)", "\"javascript:alert(1)\": use https"),
-        ("https://a.example/cb https://b.example/cb", "\"https://a.example/cb https://b.example/cb\": only the"),
-        ("https://a.example/cb,https://*.b.example/", "\"https://*.b.example/\": name one host"),
+        ("https://a.example/cb,http://b.example/cb", "\"http://b.example/cb\": http is allowed only for"),
+        ("https://a.example/cb,https://b.example/#f", "\"https://b.example/#f\": must not contain a fragment"),
+        ("https://a.example/cb,,https://b.example/", "\"\": must be an absolute URI"),
+        ("https://a.example/cb,localhost:3000/cb", "\"localhost:3000/cb\": unsupported scheme"),
+        ("https://a.example/cb, javascript:alert(1)", "\"javascript:alert(1)\": unsupported scheme"),
+        (
+            "https://a.example/cb https://b.example/cb",
+            "\"https://a.example/cb https://b.example/cb\": contains characters",
+        ),
+        ("https://a.example/cb,https://*.b.example/", "\"https://*.b.example/\": invalid host"),
     ] {
         let said = problems(secret(), &json!({"ImpersonateLoginUrl": [written]}));
         assert!(said.contains(&format!("ImpersonateLoginUrl: {refused}")), "{written}: {said}");
@@ -168,11 +171,11 @@ fn a_record_comes_back_as_it_was_written() {
 fn a_stored_record_that_is_refused_is_off_and_keeps_what_it_says() {
     for (change, said) in [
         (json!({"ClientType": "Device"}), "ClientType: unknown variant `Device`"),
-        (json!({"ClientType": "Confidential"}), "Confidential needs a secret"),
+        (json!({"ClientType": "Confidential"}), "Confidential application needs a secret"),
         (json!({"AccessTokens": "Everybody"}), "AccessTokens: unknown variant"),
         (json!({"AccessTokenAlgorithm": "ES512"}), "AccessTokenAlgorithm: "),
         (json!({"ImpersonateLoginUrl": ["ftp://a.example/"]}), "ImpersonateLoginUrl: \"ftp://a.example/\""),
-        (json!({"AccessTokenSeconds": 5}), "AccessTokenSeconds: choose"),
+        (json!({"AccessTokenSeconds": 5}), "AccessTokenSeconds: must be"),
         (json!({"RequireConsent": "maybe"}), "RequireConsent: "),
     ] {
         let mut read = restored(&change);

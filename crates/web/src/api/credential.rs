@@ -72,17 +72,17 @@ fn legacy(authorization: &[u8], headers: &HeaderMap) -> Result<Credential, Refus
         Err(BasicError::OtherScheme) => Err(Refused::NoCredential),
         Err(BasicError::TooLong) => Err(Refused::BadCredential("the Basic credentials are too long")),
         Err(BasicError::NotBase64) => Err(Refused::BadCredential("the Basic credentials are not base64")),
-        Err(BasicError::NoColon) => Err(Refused::BadCredential("there is no colon in the Basic credentials")),
+        Err(BasicError::NoColon) => Err(Refused::BadCredential("the Basic credentials contain no colon")),
         Err(BasicError::NotUtf8) => Err(Refused::BadCredential("send the Basic credentials in UTF-8")),
         Err(BasicError::ControlCharacter) => {
-            Err(Refused::BadCredential("there is a control character in the Basic credentials"))
+            Err(Refused::BadCredential("the Basic credentials contain a control character"))
         }
     }
 }
 
 /// The application that is named, if one is.
 pub(super) fn application(headers: &HeaderMap) -> Result<Option<String>, Refused> {
-    const WHAT: &str = "name one application in X-Application-Uri, in printable ASCII";
+    const WHAT: &str = "X-Application-Uri must name one application, in printable ASCII";
     let mut named = headers.get_all(APPLICATION).iter();
     match (named.next(), named.next()) {
         (None, _) => Ok(None),

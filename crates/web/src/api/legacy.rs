@@ -59,9 +59,9 @@ pub(super) async fn login(visit: &mut Visit, headers: &HeaderMap, body: Body) ->
 async fn read_login(headers: &HeaderMap, body: Body) -> Result<(String, Presented<Password>, Option<String>), Refused> {
     let bytes = body::read(headers, body, LARGEST_LOGIN).await.map_err(Refused::Body)?;
     let login: LoginBody = serde_json::from_slice(&bytes)
-        .map_err(|_| Refused::BadLogin("Send a JSON object with the texts user, pass and app, each once."))?;
+        .map_err(|_| Refused::BadLogin("Send a JSON object with the string members user, pass and app, each once."))?;
     let (Some(user), Some(pass)) = (login.user, login.pass) else {
-        return Err(Refused::BadLogin("The login needs the members user and pass."));
+        return Err(Refused::BadLogin("The members user and pass are required."));
     };
     Ok((user, Presented::new(pass), login.app.filter(|app| !app.is_empty())))
 }
@@ -86,7 +86,7 @@ pub(super) fn left() -> Response {
 
 pub(super) fn only_post() -> Response {
     let mut response =
-        error(StatusCode::METHOD_NOT_ALLOWED, "NotSupportedException", "Use POST at this address.".to_owned());
+        error(StatusCode::METHOD_NOT_ALLOWED, "NotSupportedException", "Use POST for this resource.".to_owned());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
     response
 }

@@ -1,4 +1,4 @@
-//! "Forgotten your password?" The answer is the same whoever exists, and is given before anybody looks.
+//! "Forgot your password?" The answer is the same whoever exists, and is given before anybody looks.
 
 use axum::body::Body;
 use axum::response::Response;

@@ -133,7 +133,7 @@ async fn shown_token(method: &Method, headers: &HeaderMap, body: Body) -> Result
 fn refused(visit: &Visit, refusal: &GuardRefusal) -> Response {
     let (status, error, description, scope) = match refusal {
         GuardRefusal::InsufficientScope { needed, .. } => {
-            (StatusCode::FORBIDDEN, "insufficient_scope", "the token does not have the scope openid", Some(*needed))
+            (StatusCode::FORBIDDEN, "insufficient_scope", "the token lacks the scope openid", Some(*needed))
         }
         GuardRefusal::Token(refusal) => (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description(), None),
         GuardRefusal::WrongAudience { .. }
@@ -164,7 +164,7 @@ fn bearer_error(visit: &Visit, error: BearerError) -> Response {
         }
         BearerError::Malformed | BearerError::TooLong => {
             let (error, error_description) =
-                ("invalid_request", "the access token is malformed, too long, or sent twice");
+                ("invalid_request", "the access token is malformed, too long or sent twice");
             let challenge = bearer::challenge(realm, Some((error, error_description)), None);
             challenged(StatusCode::BAD_REQUEST, &challenge, &ErrorBody { error, error_description })
         }

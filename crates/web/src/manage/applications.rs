@@ -20,32 +20,42 @@ pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/applications/{id}";
     const SECRETS: &str = "/applications/{id}/secrets";
     vec![
-        operation(Method::GET, ALL, ("listApplications", "List the applications, by their ApplicationUri"), list),
+        operation(Method::GET, ALL, ("listApplications", "List applications"), list),
         operation(Method::POST, ALL, ("createApplication", "Register an application"), create),
-        operation(Method::GET, ONE, ("getApplication", "Read an application"), get),
-        operation(Method::PUT, ONE, ("replaceApplication", "Write an application's record anew"), replace),
-        operation(Method::PATCH, ONE, ("patchApplication", "Change an application's record"), patch),
-        operation(Method::POST, SECRETS, ("addSecret", "Add a secret beside the live ones"), add_secret),
+        operation(Method::GET, ONE, ("getApplication", "Get an application"), get),
+        operation(
+            Method::PUT,
+            ONE,
+            ("replaceApplication", "Replace an application. Omitted attributes are reset to their defaults"),
+            replace,
+        ),
+        operation(
+            Method::PATCH,
+            ONE,
+            ("patchApplication", "Update an application. Only the given attributes change"),
+            patch,
+        ),
+        operation(Method::POST, SECRETS, ("addSecret", "Add a client secret. Existing secrets stay valid"), add_secret),
         operation(
             Method::DELETE,
             "/applications/{id}/secrets/{secretId}",
-            ("removeSecret", "Remove a secret; the last one stays"),
+            ("removeSecret", "Remove a client secret. The last one cannot be removed"),
             remove_secret,
         ),
     ]
 }
 
-/// An application as the register keeps it.
+/// A registered application.
 #[derive(Serialize, JsonSchema)]
 struct Application {
     id: Uuid,
     record: ApplicationRecord,
-    /// Live and expired ones; what they say is shown once, when they are made.
+    /// Active and expired secrets. Their values are shown only once, on creation.
     secrets: Vec<SecretEntry>,
-    /// Why this version refuses the record as it is stored: the application is off until it is corrected.
+    /// Why the stored record is invalid. The application is disabled until it is corrected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
-    /// What to think about; only with the answer to a change.
+    /// Warnings about the change just made. Absent when the application is read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -59,11 +69,11 @@ struct SecretEntry {
     expires_at: Option<Time>,
 }
 
-/// A new application; a Confidential one with its first secret.
+/// A new application, with its first secret if it is Confidential.
 #[derive(Serialize, JsonSchema)]
 struct NewApplication {
     application: Application,
-    /// Shown this once.
+    /// Shown only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
@@ -71,18 +81,18 @@ struct NewApplication {
 #[derive(Serialize, JsonSchema)]
 struct NewSecret {
     id: String,
-    /// Shown this once.
+    /// Shown only once.
     secret: String,
 }
 
-/// A secret to be made.
+/// A client secret to add.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SecretWish {
-    /// What it is for.
+    /// What the secret is for.
     #[schemars(length(min = 1, max = 100), regex(pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$"))]
     label: String,
-    /// Without it, never.
+    /// When the secret expires. Omit for no expiry.
     #[serde(default)]
     expires_at: Option<Time>,
 }
@@ -94,7 +104,7 @@ struct Asked {
     limit: Limit,
     #[serde(default)]
     cursor: Cursor,
-    /// Only the application of this `ApplicationUri`.
+    /// Return only the application with this `ApplicationUri`.
     uri: Option<String>,
 }
 

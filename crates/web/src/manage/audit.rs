@@ -18,12 +18,17 @@ use crate::render;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/audit", ("listEvents", "List what happened, the newest first"), list),
-        operation(Method::GET, "/audit/export", ("exportEvents", "Read the chain as a file, the oldest first"), export),
+        operation(Method::GET, "/audit", ("listEvents", "List audit events, newest first"), list),
+        operation(
+            Method::GET,
+            "/audit/export",
+            ("exportEvents", "Export the audit as a file, oldest event first"),
+            export,
+        ),
         operation(
             Method::POST,
             "/audit/verification",
-            ("verifyAudit", "Read both chains, and tell whether anybody changed them"),
+            ("verifyAudit", "Verify both chains of the audit and report any tampering"),
             verify,
         ),
     ]
@@ -37,21 +42,21 @@ pub(super) struct EventEntry {
     kind: String,
     /// `done` or `refused`.
     outcome: String,
-    /// The exact cause of a refusal.
+    /// The cause of a refusal, as a code.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
-    /// `ApplicationUri`.
+    /// `ApplicationUri` of the application.
     #[serde(skip_serializing_if = "Option::is_none")]
     application: Option<String>,
     /// Id of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
-    /// The user's login, until the person is erased.
+    /// The user's login. Absent once the user is erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<String>,
-    /// Id of the token, never the token.
+    /// Id of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,17 +65,17 @@ pub(super) struct EventEntry {
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
-    /// Where the request came from that this one repeats.
+    /// Address of the earlier request that this one repeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     earlier_address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     earlier_user_agent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<String>,
-    /// Why the audit does not vouch for the event: `unattested`, `forged` or `repeated`.
+    /// Why the event may not be authentic: `unattested`, `forged` or `repeated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     doubt: Option<&'static str>,
-    /// What only this kind has.
+    /// Further details, depending on the kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<serde_json::Value>,
 }
@@ -107,19 +112,19 @@ struct Asked {
     limit: Limit,
     #[serde(default)]
     cursor: Cursor,
-    /// Only events from this time on.
+    /// Only events at or after this time.
     since: Option<Time>,
     /// Only events before this time.
     until: Option<Time>,
     /// Only events of this kind.
     kind: Option<AuditKind>,
-    /// Only what was done, or only what was refused.
+    /// Only events with this outcome.
     outcome: Option<AuditOutcome>,
-    /// Only events of this application, by its `ApplicationUri`.
+    /// Only events of the application with this `ApplicationUri`.
     application: Option<String>,
-    /// Only events about this user, by id.
+    /// Only events about the user with this id.
     user: Option<Uuid>,
-    /// What was done (`main`), or what was refused to who had not proved who they are (`refusals`).
+    /// The chain to list.
     #[serde(default)]
     chain: Chain,
 }
@@ -162,10 +167,10 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum FileFormat {
-    /// A line of JSON for each event, and what it takes to check them without us.
+    /// JSON Lines, one event per line, with everything needed to verify them independently.
     #[default]
     Jsonl,
-    /// For spreadsheets.
+    /// CSV, for spreadsheets.
     Csv,
 }
 
@@ -174,13 +179,13 @@ enum FileFormat {
 struct Exported {
     #[serde(default)]
     format: FileFormat,
-    /// Only events from this time on.
+    /// Only events at or after this time.
     since: Option<Time>,
     /// Only events before this time.
     until: Option<Time>,
     /// Only events of this kind.
     kind: Option<AuditKind>,
-    /// Which chain: `main`, or the `refusals` of strangers.
+    /// The chain to export.
     #[serde(default)]
     chain: Chain,
 }
@@ -198,30 +203,30 @@ async fn export(desk: Desk, Query(asked): Query<Exported>) -> Outcome<File> {
     Ok(File(render::exported((desk.manager, asked.chain), Export::new(span, kinds, format), format)))
 }
 
-/// What reading the whole chain found.
+/// The result of verifying the audit.
 #[derive(Serialize, JsonSchema)]
 struct Verification {
-    /// Nothing was edited, removed, inserted or moved.
+    /// Whether no tampering was found.
     whole: bool,
     seals: u64,
     events: u64,
-    /// Events about persons who were erased.
+    /// Number of events about erased users.
     erased: u64,
-    /// Events without a code of this installation: written by a version before this one, or by somebody else.
+    /// Number of events without an authentication code: written by an older version or by someone else.
     unattested: u64,
-    /// Whether all that was found is that the database lost its newest seals, and that the chain says so.
+    /// Whether the only finding is that the database lost its newest seals, as recorded by a break.
     only_broken: bool,
     /// The newest seal.
     newest: i64,
-    /// The newest seal that a signature covers.
+    /// The newest seal covered by a signature.
     signed: i64,
-    /// Whether events wait for their seal.
+    /// Whether there are events that are not sealed yet.
     waiting: bool,
-    /// What was found, event by event.
+    /// The findings.
     findings: Vec<String>,
-    /// Findings beyond those listed.
+    /// Number of further findings.
     more: usize,
-    /// The same of the chain of what strangers were refused; all else is of the main chain.
+    /// The result for the refusals chain. All other members are about the main chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusals: Option<Box<Verification>>,
 }

@@ -15,30 +15,30 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(
             Method::GET,
             "/users/{id}/consents",
-            ("listConsents", "List the applications that may act for a user"),
+            ("listConsents", "List the applications that can act on behalf of a user"),
             list,
         ),
         operation(
             Method::DELETE,
             "/users/{id}/consents/{application}",
-            ("withdrawConsent", "Withdraw a consent; all that came of it dies at once"),
+            ("withdrawConsent", "Withdraw a user's consent to an application. Revokes the tokens issued under it"),
             withdraw,
         ),
     ]
 }
 
-/// An application that may act for the user: by consent, by tokens that it holds, or both.
+/// An application that can act on behalf of the user, by consent, by tokens it holds, or both.
 #[derive(Serialize, JsonSchema)]
 struct ConsentEntry {
     /// Id of the application.
     application: Uuid,
     application_uri: String,
-    /// What the user agreed to; absent where nobody asked.
+    /// The scope the user consented to. Absent if consent was not required.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     granted_at: Option<Time>,
-    /// It holds a code or tokens that may be alive.
+    /// Whether the application holds a code or tokens that may still be valid.
     holds_tokens: bool,
 }
 

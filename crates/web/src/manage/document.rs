@@ -55,9 +55,9 @@ fn document(operations: &[Operation]) -> Value {
         "info": {
             "title": "Gatehouse admin API",
             "version": VERSION,
-            "summary": "What administrators of an instance do, for programs.",
-            "description": "Everything needs an access token with the scope `manage`, of somebody who administers the \
-                            instance. A call opens no API session and takes no licence seat.",
+            "summary": "Administration of an instance.",
+            "description": "Every operation requires an access token with the scope `manage` that acts as an administrator \
+                            of the instance. Calls open no API session and use no licence seat.",
         },
         "servers": [{ "url": PREFIX }],
         "security": [{ "token": [] }],
@@ -77,7 +77,7 @@ fn tag(operation: &Operation) -> &'static str {
 fn described(operation: &Operation, description: Description<'_>) -> Value {
     let mut answers: Map<String, Value> =
         description.answers.into_iter().map(|(status, answer)| (status.to_string(), answer)).collect();
-    answers.insert("default".to_owned(), problem_answer("It was refused, or something went wrong on our side."));
+    answers.insert("default".to_owned(), problem_answer("An error."));
     let mut told = json!({
         "operationId": operation.name,
         "summary": operation.summary,

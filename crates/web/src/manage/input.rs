@@ -26,7 +26,7 @@ impl Input for Id {
     }
 
     fn describe(description: &mut Description<'_>) {
-        describe_uuid(description, "id");
+        describe_uuid(description, "id", "Id of the resource.");
     }
 }
 
@@ -39,7 +39,7 @@ impl Input for SecretId {
     }
 
     fn describe(description: &mut Description<'_>) {
-        describe_uuid(description, "secretId");
+        describe_uuid(description, "secretId", "Id of the secret.");
     }
 }
 
@@ -52,20 +52,24 @@ impl Input for Application {
     }
 
     fn describe(description: &mut Description<'_>) {
-        describe_uuid(description, "application");
+        describe_uuid(description, "application", "Id of the application.");
     }
 }
 
 fn uuid_at(asked: &Asked, name: &str) -> Result<Uuid, Problem> {
     let text = asked.path.get(name).map_or("", String::as_str);
-    let unknown = || Problem::NotFound(format!("{name}: there is nothing with this id"));
+    let unknown = || Problem::NotFound(format!("{name}: no resource with this id"));
     // One spelling for one thing.
     Uuid::try_parse(text).ok().filter(|id| id.to_string() == text.to_ascii_lowercase()).ok_or_else(unknown)
 }
 
-fn describe_uuid(description: &mut Description<'_>, name: &str) {
-    let schema = json!({ "type": "string", "format": "uuid" });
-    description.parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+fn describe_uuid(description: &mut Description<'_>, name: &str, told: &str) {
+    describe_path(description, (name, told), &json!({ "type": "string", "format": "uuid" }));
+}
+
+fn describe_path(description: &mut Description<'_>, (name, told): (&str, &str), schema: &Value) {
+    let parameter = json!({ "name": name, "in": "path", "required": true, "description": told, "schema": schema });
+    description.parameters.push(parameter);
 }
 
 /// `{reference}` of the path: 32 hexadecimal digits.
@@ -75,13 +79,14 @@ impl Input for Reference {
     fn read(asked: &Asked) -> Result<Self, Problem> {
         let text = asked.path.get("reference").cloned().unwrap_or_default();
         let good = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let unknown = || Problem::NotFound("a reference is 32 hexadecimal digits".to_owned());
+        let unknown = || Problem::NotFound("reference: must be 32 hexadecimal digits".to_owned());
         if good { Ok(Self(text)) } else { Err(unknown()) }
     }
 
     fn describe(description: &mut Description<'_>) {
         let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
-        description.parameters.push(json!({ "name": "reference", "in": "path", "required": true, "schema": schema }));
+        let told = "Reference of the refused request, as shown with the error.";
+        describe_path(description, ("reference", told), &schema);
     }
 }
 
@@ -92,14 +97,14 @@ impl Input for Name {
     fn read(asked: &Asked) -> Result<Self, Problem> {
         let name = asked.path.get("name").cloned().unwrap_or_default();
         if name.contains('\0') {
-            return Err(Problem::NotFound("there is nothing of this name".to_owned()));
+            return Err(Problem::NotFound("name: no resource with this name".to_owned()));
         }
         Ok(Self(name))
     }
 
     fn describe(description: &mut Description<'_>) {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 64 });
-        description.parameters.push(json!({ "name": "name", "in": "path", "required": true, "schema": schema }));
+        describe_path(description, ("name", "Name of the role."), &schema);
     }
 }
 
@@ -112,10 +117,10 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
         let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         if let Some([twice, ..]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Problem::Malformed(format!("{twice}: send it once")));
+            return Err(Problem::Malformed(format!("{twice}: must not be repeated")));
         }
         if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
-            return Err(Problem::Malformed(format!("{name}: U+0000 is in no text")));
+            return Err(Problem::Malformed(format!("{name}: must not contain U+0000")));
         }
         let query = serde_urlencoded::Deserializer::new(form_urlencoded::parse(asked.query.as_bytes()));
         let read = serde_path_to_error::deserialize(query);
@@ -179,7 +184,7 @@ impl TryFrom<String> for Limit {
 
     fn try_from(text: String) -> Result<Self, String> {
         let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
-        number.map(Self).ok_or_else(|| format!("write a whole number from 1 to {MOST}"))
+        number.map(Self).ok_or_else(|| format!("must be a whole number from 1 to {MOST}"))
     }
 }
 
@@ -195,7 +200,7 @@ impl JsonSchema for Limit {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "integer", "minimum": 1, "maximum": MOST,
-            "description": format!("How many are answered at once; without it, {}.", Limit::default().0),
+            "description": format!("Maximum number of items per page. Defaults to {}.", Limit::default().0),
         })
     }
 }
@@ -216,7 +221,7 @@ impl Cursor {
     }
 
     pub(super) fn unknown() -> Problem {
-        Problem::Malformed("cursor: send what the page before said under next".to_owned())
+        Problem::Malformed("cursor: send the value of next from the previous page".to_owned())
     }
 }
 
@@ -226,7 +231,7 @@ impl TryFrom<String> for Cursor {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let key = URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let key = key.filter(|key| text.len() <= 1024 && !key.contains('\0'));
-        key.map(Self).ok_or("send what the page before said under next")
+        key.map(Self).ok_or("send the value of next from the previous page")
     }
 }
 
@@ -242,7 +247,7 @@ impl JsonSchema for Cursor {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string", "maxLength": 1024,
-            "description": "Where to go on: what the page before said under `next`.",
+            "description": "The value of `next` in the previous page.",
         })
     }
 }
@@ -349,9 +354,10 @@ fn json_text<'a>(asked: &'a Asked, kinds: &[&str]) -> Result<&'a str, Problem> {
     if !kinds.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
         return Err(Problem::NotJson);
     }
-    let text = std::str::from_utf8(&asked.body).map_err(|_| Problem::Malformed("the body is not UTF-8".to_owned()))?;
+    let text = std::str::from_utf8(&asked.body)
+        .map_err(|_| Problem::Malformed("The request body is not UTF-8.".to_owned()))?;
     if text.contains("\\u0000") {
-        return Err(Problem::invalid("U+0000", &"no text has it"));
+        return Err(Problem::invalid("U+0000", &"not allowed in text"));
     }
     Ok(text)
 }
@@ -385,7 +391,7 @@ impl Input for IfMatch {
         }
         let text = |value: &http::HeaderValue| value.to_str().map(str::to_owned);
         let texts: Result<Vec<String>, _> = lines.map(text).collect();
-        let all = texts.map_err(|_| Problem::Malformed("If-Match: send ETags".to_owned()))?.join(",");
+        let all = texts.map_err(|_| Problem::Malformed("If-Match: must be a list of ETags".to_owned()))?.join(",");
         if all.trim() == "*" {
             return Ok(Self::Anything);
         }
@@ -395,7 +401,9 @@ impl Input for IfMatch {
             opaque.is_some_and(|opaque| !opaque.contains('"'))
         };
         if !tags.iter().all(is_tag) {
-            return Err(Problem::Malformed("If-Match: send the ETag as it was answered, in its quotes".to_owned()));
+            return Err(Problem::Malformed(
+                "If-Match: send the ETag exactly as received, including its quotes".to_owned(),
+            ));
         }
         Ok(Self::Tags(tags))
     }
@@ -403,10 +411,12 @@ impl Input for IfMatch {
     fn describe(description: &mut Description<'_>) {
         description.parameters.push(json!({
             "name": "If-Match", "in": "header", "required": true,
-            "description": "The `ETag` that was read, or `*` to change whatever is there.",
+            "description": "The `ETag` of the version you read, or `*` to change any version.",
             "schema": { "type": "string", "pattern": "^(\\*|\"[0-9a-f-]{1,40}\")$" },
         }));
-        for (status, told) in [(412, "It was changed meanwhile."), (428, "If-Match is missing.")] {
+        for (status, told) in
+            [(412, "The resource was changed in the meantime."), (428, "The If-Match header is missing.")]
+        {
             description.answers.insert(status, super::document::problem_answer(told));
         }
     }

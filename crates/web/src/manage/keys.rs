@@ -14,29 +14,32 @@ use super::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/keys", ("listKeys", "List the signing keys, the oldest first"), list),
+        operation(Method::GET, "/keys", ("listKeys", "List signing keys, oldest first"), list),
         operation(
             Method::POST,
             "/keys/rotation",
-            ("rotateKey", "Publish a successor now; it signs a day later, and nothing breaks"),
+            (
+                "rotateKey",
+                "Rotate a signing key. The new key is published now and signs from a day later; existing tokens stay valid",
+            ),
             rotate,
         ),
         operation(
             Method::GET,
             "/keys/replacement",
-            ("previewReplacement", "Say what an emergency replacement would break, and do nothing"),
+            ("previewReplacement", "Preview the effects of replacing keys. Changes nothing"),
             preview,
         ),
         operation(
             Method::POST,
             "/keys/replacement",
-            ("replaceKeys", "Replace the keys of an algorithm at once: every token that they signed dies"),
+            ("replaceKeys", "Replace all keys of an algorithm immediately. Every token they signed becomes invalid"),
             replace,
         ),
     ]
 }
 
-/// A signing key; nothing of it is secret.
+/// Public data of a signing key.
 #[derive(Serialize, JsonSchema)]
 struct KeyEntry {
     kid: String,
@@ -44,7 +47,7 @@ struct KeyEntry {
     /// `published`, `signing` or `retired`.
     state: &'static str,
     signs_from: Time,
-    /// When it goes by itself; of a signing key, when its successor takes over.
+    /// When the key is removed; for a signing key, when its successor takes over.
     until: Time,
 }
 
@@ -64,7 +67,7 @@ struct NewKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Which {
-    /// One that the instance signs with.
+    /// An algorithm the instance signs with.
     #[schemars(regex(pattern = "^(ES256|RS256|PS256|EdDSA)$"))]
     algorithm: String,
 }
@@ -76,17 +79,17 @@ impl Which {
     }
 }
 
-/// What would break.
+/// The effects of replacing the keys of an algorithm.
 #[derive(Serialize, JsonSchema)]
 struct Replacement {
     algorithm: &'static str,
-    /// The keys that go.
+    /// Ids of the keys to be removed.
     removed: Vec<String>,
-    /// Applications whose access tokens die, at most 100 of them; they refresh, or sign in again.
+    /// Applications whose access tokens become invalid, at most 100. They must refresh their tokens or sign users in again.
     access_tokens_of: Vec<String>,
-    /// Likewise for ID tokens, which then serve as no hint for signing out.
+    /// Applications whose ID tokens become invalid, at most 100. These are no longer accepted as `id_token_hint` at sign-out.
     id_tokens_of: Vec<String>,
-    /// API sessions that are live now.
+    /// Number of live API sessions.
     live_sessions: u64,
 }
 

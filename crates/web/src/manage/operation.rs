@@ -74,8 +74,8 @@ impl AtDesk for ElevatedDesk {
     }
 
     fn describe(description: &mut Description<'_>) {
-        let told = "The token is missing or not accepted; or the person behind it signed in more than ten minutes ago \
-                    (`insufficient_user_authentication`, RFC 9470): sign in again with `max_age=600`.";
+        let told = "The token is missing or invalid, or its user signed in more than ten minutes ago \
+                    (`insufficient_user_authentication`, RFC 9470). Sign in again with `max_age=600`.";
         description.answers.insert(401, problem_answer(told));
     }
 }

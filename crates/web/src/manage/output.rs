@@ -28,7 +28,7 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time: jiff::Timestamp = text.parse().map_err(|_| {
-            serde::de::Error::custom(format!("{text:?} is no time: write it like 2026-12-31T23:59:59Z"))
+            serde::de::Error::custom(format!("{text:?} is not a time; use the form 2026-12-31T23:59:59Z"))
         })?;
         Ok(Self(Timestamp(time.as_microsecond())))
     }
@@ -63,7 +63,7 @@ impl<T: Serialize + JsonSchema> Output for Plain<T> {
     }
 
     fn describe(description: &mut Description<'_>) {
-        describe::<T>(description, 200, "Done.", &[]);
+        describe::<T>(description, 200, "Success.", &[]);
     }
 }
 
@@ -76,7 +76,7 @@ impl<T: Serialize + JsonSchema> Output for Found<T> {
     }
 
     fn describe(description: &mut Description<'_>) {
-        describe::<T>(description, 200, "As it is now.", &["ETag"]);
+        describe::<T>(description, 200, "The current state.", &["ETag"]);
     }
 }
 
@@ -101,7 +101,7 @@ impl<T: Serialize + JsonSchema> Output for Created<T> {
     }
 
     fn describe(description: &mut Description<'_>) {
-        describe::<T>(description, 201, "It is made.", &["Location"]);
+        describe::<T>(description, 201, "Created.", &["Location"]);
     }
 }
 
@@ -116,7 +116,7 @@ impl Output for File {
     fn describe(description: &mut Description<'_>) {
         let text = json!({ "schema": { "type": "string" } });
         let content = json!({ "application/jsonl": text, "text/csv": text });
-        description.answers.insert(200, json!({ "description": "The file.", "content": content }));
+        description.answers.insert(200, json!({ "description": "The exported file.", "content": content }));
     }
 }
 
@@ -131,7 +131,7 @@ impl Output for Done {
     }
 
     fn describe(description: &mut Description<'_>) {
-        description.answers.insert(204, json!({ "description": "Done." }));
+        description.answers.insert(204, json!({ "description": "Success, no content." }));
     }
 }
 
@@ -140,8 +140,7 @@ impl Output for Done {
 #[schemars(rename = "Page_of_{T}")]
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
-    /// Where the next page begins: send it as `cursor`. Absent on the last page, and there only: a page that is not full
-    /// may have one.
+    /// Send this as `cursor` to get the next page. Absent only on the last page; a page with few items may not be the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<String>,
 }

@@ -39,17 +39,17 @@ pub(super) enum Problem {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub(super) struct ProblemBody {
-    /// Tells kinds of problems apart for programs.
+    /// Identifies the kind of problem.
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
     status: u16,
-    /// What happened, and what to do about it.
+    /// What went wrong and how to fix it.
     detail: String,
-    /// Everything that is wrong, one by one, where more than one thing may be.
+    /// Every single error, if the request can have several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
-    /// Under which the audit knows this request.
+    /// Reference of this request in the audit. Look it up under `/refusals/{reference}`.
     reference: String,
 }
 
@@ -67,7 +67,7 @@ impl Problem {
     /// What a member of the body says is not there, so it is not the address that is wrong.
     pub(super) fn of_a_member(refusal: AdminRefusal) -> Self {
         Self::Admin(match refusal {
-            AdminRefusal::Unknown(what) => AdminRefusal::Invalid(vec![format!("there is no {what}")]),
+            AdminRefusal::Unknown(what) => AdminRefusal::Invalid(vec![format!("{what} not found")]),
             other => other,
         })
     }
@@ -104,37 +104,37 @@ impl Problem {
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             _ if self.is_about_the_token() => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", "The access token is missing or not accepted")
+                (StatusCode::UNAUTHORIZED, "unauthorized", "The access token is missing or invalid")
             }
             Self::BadCredential(_) | Self::Malformed(_) => {
-                (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read")
+                (StatusCode::BAD_REQUEST, "malformed", "The request is malformed")
             }
             Self::NoCredential | Self::Manage(ManageRefusal::Guard(_)) => {
-                (StatusCode::FORBIDDEN, "insufficient-scope", "The token does not have the scope of this API")
+                (StatusCode::FORBIDDEN, "insufficient-scope", "The access token lacks the required scope")
             }
             Self::Manage(ManageRefusal::SignInTooOld(_)) => {
-                (StatusCode::UNAUTHORIZED, "insufficient-user-authentication", "This change needs a recent sign-in")
+                (StatusCode::UNAUTHORIZED, "insufficient-user-authentication", "This change requires a recent sign-in")
             }
-            Self::Manage(ManageRefusal::NotAnAdministrator(_)) => {
-                (StatusCode::FORBIDDEN, "not-an-administrator", "Only administrators of this instance may do this")
-            }
+            Self::Manage(ManageRefusal::NotAnAdministrator(_)) => (
+                StatusCode::FORBIDDEN,
+                "not-an-administrator",
+                "Only administrators of this instance are allowed to do this",
+            ),
             Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => {
-                (StatusCode::NOT_FOUND, "not-found", "There is nothing of this name")
+                (StatusCode::NOT_FOUND, "not-found", "Not found")
             }
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
-            Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "The body is compressed"),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The body is not JSON"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request body is too large"),
+            Self::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoded", "The request body is compressed"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "The request body is not JSON"),
             Self::IfMatchMissing => {
-                (StatusCode::PRECONDITION_REQUIRED, "if-match-missing", "Say which version you have changed")
+                (StatusCode::PRECONDITION_REQUIRED, "if-match-missing", "The If-Match header is missing")
             }
             Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => {
-                (StatusCode::PRECONDITION_FAILED, "changed-meanwhile", "Somebody else changed it meanwhile")
+                (StatusCode::PRECONDITION_FAILED, "changed-meanwhile", "The resource was changed in the meantime")
             }
-            Self::Admin(AdminRefusal::Taken(_)) => {
-                (StatusCode::CONFLICT, "taken", "There is something of this name already")
-            }
+            Self::Admin(AdminRefusal::Taken(_)) => (StatusCode::CONFLICT, "taken", "The name is already in use"),
             Self::Admin(AdminRefusal::Invalid(_)) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "This cannot be kept as it is written")
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The values are invalid")
             }
         }
     }
@@ -145,24 +145,24 @@ impl Problem {
             Self::BadCredential(what) => (*what).to_owned(),
             Self::Manage(ManageRefusal::Guard(GuardRefusal::Token(refusal))) => refusal.description().to_owned(),
             Self::Manage(ManageRefusal::Guard(_)) => {
-                format!("Ask for the scope {MANAGE_SCOPE} by name.")
+                format!("Request a token with the scope {MANAGE_SCOPE}; it is granted only if requested by name.")
             }
             Self::Manage(ManageRefusal::NotAnAdministrator(_)) => {
-                "The user whom the token acts as does not administer this instance.".to_owned()
+                "The user the token acts as is not an administrator of this instance.".to_owned()
             }
             Self::Manage(ManageRefusal::SignInTooOld(_)) => format!(
-                "The person behind the token signed in more than {} minutes ago. Ask for a new token with max_age={}.",
+                "The user of the token signed in more than {} minutes ago. Sign in again with max_age={}.",
                 RECENT_SIGN_IN.as_secs() / 60,
                 RECENT_SIGN_IN.as_secs()
             ),
             Self::NotFound(what) | Self::Malformed(what) => what.clone(),
-            Self::TooLarge => format!("At most {} KiB are read.", super::LARGEST_BODY / 1024),
+            Self::TooLarge => format!("The maximum is {} KiB.", super::LARGEST_BODY / 1024),
             Self::Encoded => BodyError::Encoded.description(),
             Self::NotJson => "Send application/json, or application/merge-patch+json with PATCH.".to_owned(),
             Self::IfMatchMissing => {
-                "Send If-Match with the ETag that you read, or If-Match: * to change whatever is there.".to_owned()
+                "Send If-Match with the ETag of the version you read, or If-Match: * to change any version.".to_owned()
             }
-            Self::IfMatchFailed => "Read it again, and repeat your change with its new ETag.".to_owned(),
+            Self::IfMatchFailed => "Get the resource again and repeat the change with its new ETag.".to_owned(),
             Self::Admin(AdminRefusal::Invalid(problems)) => problems.join("; "),
             Self::Admin(refusal) => refusal.to_string(),
         }
@@ -233,14 +233,14 @@ pub(super) fn fault(visit: &Visit, fault: &Fault) -> Response {
 
 /// What a fault is answered with.
 pub(crate) fn failed(status: StatusCode, reference: String) -> Response {
-    let what = ("fault", "Something went wrong on our side");
-    let detail = "Nothing was lost. Try again in a moment; if it happens again, tell the reference.".to_owned();
+    let what = ("fault", "Internal error");
+    let detail = "Try again in a moment. If this happens again, report the reference to the operator.".to_owned();
     render::retry_later(problem(reference, status, what, detail, Vec::new()))
 }
 
 pub(super) fn method_not_allowed(visit: &Visit, allowed: &str) -> Response {
-    let what = ("method-not-allowed", "This cannot be done here");
-    let detail = format!("Here one can use {allowed}.");
+    let what = ("method-not-allowed", "Method not allowed");
+    let detail = format!("Allowed methods: {allowed}.");
     let mut response = problem(visit.reference(), StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);
@@ -266,14 +266,16 @@ impl Refusal for Problem {
     fn details(&self) -> Details {
         let check = match self {
             Self::Manage(refusal) => return refusal.details(),
-            Self::NoCredential => "the call shows a credential",
-            Self::BadCredential(_) => "the call shows one credential, well-formed",
-            Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => "what is named is there",
+            Self::NoCredential => "the call carries a credential",
+            Self::BadCredential(_) => "the call carries one well-formed credential",
+            Self::NotFound(_) | Self::Admin(AdminRefusal::Unknown(_)) => "the resource exists",
             Self::Malformed(_) | Self::NotJson | Self::TooLarge | Self::Encoded => "the request can be read",
-            Self::IfMatchMissing => "the version that is changed is named",
-            Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => "nobody else changed it meanwhile",
-            Self::Admin(AdminRefusal::Taken(_)) => "the name is free",
-            Self::Admin(AdminRefusal::Invalid(_)) => "what is written can be kept",
+            Self::IfMatchMissing => "If-Match is sent",
+            Self::IfMatchFailed | Self::Admin(AdminRefusal::Overtaken) => {
+                "the resource was not changed in the meantime"
+            }
+            Self::Admin(AdminRefusal::Taken(_)) => "the name is not in use",
+            Self::Admin(AdminRefusal::Invalid(_)) => "the values are valid",
         };
         Details::new(check, "docs/admin-api.md")
     }

@@ -10,15 +10,10 @@ use super::operation::{Desk, Operation, Outcome, operation};
 use super::output::Plain;
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![operation(
-        Method::GET,
-        "/refusals/{reference}",
-        ("getRefusal", "Say why something was refused, by the reference that was shown"),
-        get,
-    )]
+    vec![operation(Method::GET, "/refusals/{reference}", ("getRefusal", "Explain a refusal by its reference"), get)]
 }
 
-/// What the audit knows of one request, in its order.
+/// The audit events of one request, in order.
 #[derive(Serialize, JsonSchema)]
 struct Events {
     items: Vec<EventEntry>,

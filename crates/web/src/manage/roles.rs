@@ -12,15 +12,15 @@ use super::output::{Created, Done, Found, Page, Plain};
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/roles/{name}";
     vec![
-        operation(Method::GET, "/roles", ("listRoles", "List the roles, by name"), list),
-        operation(Method::POST, "/roles", ("createRole", "Make a role"), create),
-        operation(Method::GET, ONE, ("getRole", "Read a role"), get),
-        operation(Method::PUT, ONE, ("replaceRole", "Say anew what a role permits"), replace),
-        operation(Method::DELETE, ONE, ("deleteRole", "Delete a role that nobody has"), delete),
+        operation(Method::GET, "/roles", ("listRoles", "List roles"), list),
+        operation(Method::POST, "/roles", ("createRole", "Create a role"), create),
+        operation(Method::GET, ONE, ("getRole", "Get a role"), get),
+        operation(Method::PUT, ONE, ("replaceRole", "Replace a role's permissions"), replace),
+        operation(Method::DELETE, ONE, ("deleteRole", "Delete a role. Fails while a user has it"), delete),
     ]
 }
 
-/// A role: sets by their names, or by the beginning of names and a `*`.
+/// A role and its permissions.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Role {

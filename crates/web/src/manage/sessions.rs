@@ -17,19 +17,19 @@ use super::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/sessions", ("listSessions", "List the live API sessions, the newest first"), list),
-        operation(Method::POST, "/sessions/end", ("endSessions", "End all sessions of a user or an application"), end),
+        operation(Method::GET, "/sessions", ("listSessions", "List live API sessions, newest first"), list),
         operation(
-            Method::DELETE,
-            "/sessions/{id}",
-            ("endSession", "End a session; its seat is free afterwards"),
-            end_one,
+            Method::POST,
+            "/sessions/end",
+            ("endSessions", "End all API sessions of a user or an application"),
+            end,
         ),
-        operation(Method::GET, "/seats", ("getSeats", "Read how many licence seats are taken"), seats),
+        operation(Method::DELETE, "/sessions/{id}", ("endSession", "End an API session and free its seat"), end_one),
+        operation(Method::GET, "/seats", ("getSeats", "Get licence seat usage"), seats),
         operation(
             Method::GET,
             "/seats/history",
-            ("getSeatHistory", "Read how many licence seats were taken over the last day"),
+            ("getSeatHistory", "Get licence seat usage over the last 24 hours"),
             history,
         ),
     ]
@@ -38,25 +38,25 @@ pub(super) fn operations() -> Vec<Operation> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
-    /// Opened by a person's access token.
+    /// Opened by a user's access token.
     Person,
     /// Opened by a service's access token.
     Service,
     /// Opened by a reference token.
     Key,
-    /// Opened by a password, the legacy way.
+    /// Opened by a password (Basic or ErpLogin).
     Legacy,
 }
 
-/// A live API session, as it was last written down: at most a second ago.
+/// A live API session. The data is at most one second old.
 #[derive(Serialize, JsonSchema)]
 struct SessionEntry {
     id: Uuid,
     kind: Kind,
-    /// Id of the user whom it acts as.
+    /// Id of the user it acts as.
     user: Uuid,
     login: String,
-    /// `ApplicationUri`s of those that use it.
+    /// `ApplicationUri`s of the applications that use it.
     applications: Vec<String>,
     /// `shared` or `reserved`.
     seat: &'static str,
@@ -64,11 +64,11 @@ struct SessionEntry {
     last_call: Time,
     calls: u64,
     address: String,
-    /// When it closes unless it is called.
+    /// When it closes unless another call arrives.
     ends_at: Time,
 }
 
-/// Whose sessions end: one of the two.
+/// Selects the sessions to end. Give exactly one member.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Whose {
@@ -89,10 +89,10 @@ struct Ended {
 /// The licence seats of the instance.
 #[derive(Serialize, JsonSchema)]
 struct Seats {
-    /// Null is unlimited.
+    /// Number of seats. `null` means unlimited.
     total: Option<u32>,
     used: u64,
-    /// Accounts that are guaranteed a seat.
+    /// Users with a guaranteed seat.
     reserved: Vec<Reserved>,
 }
 
@@ -109,7 +109,7 @@ struct Asked {
     limit: Limit,
     #[serde(default)]
     cursor: Cursor,
-    /// Only those of this user, by login.
+    /// Return only sessions of the user with this login.
     user: Option<String>,
 }
 

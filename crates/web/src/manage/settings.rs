@@ -9,8 +9,13 @@ use super::output::Found;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        operation(Method::GET, "/settings", ("getSettings", "Read the settings"), get),
-        operation(Method::PATCH, "/settings", ("patchSettings", "Change settings; null is the default"), patch),
+        operation(Method::GET, "/settings", ("getSettings", "Get the settings"), get),
+        operation(
+            Method::PATCH,
+            "/settings",
+            ("patchSettings", "Update settings. null resets a setting to its default"),
+            patch,
+        ),
     ]
 }
 

@@ -18,32 +18,32 @@ use super::problem::Problem;
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/tokens/{id}";
     vec![
-        operation(Method::GET, "/tokens", ("listTokens", "List reference tokens, the newest first"), list),
-        operation(Method::POST, "/tokens", ("issueToken", "Issue a service token of an application"), issue),
-        operation(Method::GET, ONE, ("getToken", "Read what a reference token is for"), get),
-        operation(Method::DELETE, ONE, ("revokeToken", "Revoke a reference token: dead on its next call"), revoke),
+        operation(Method::GET, "/tokens", ("listTokens", "List reference tokens, newest first"), list),
+        operation(Method::POST, "/tokens", ("issueToken", "Issue a service token for an application"), issue),
+        operation(Method::GET, ONE, ("getToken", "Get a reference token. Its value is not included"), get),
+        operation(Method::DELETE, ONE, ("revokeToken", "Revoke a reference token, effective immediately"), revoke),
     ]
 }
 
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum TokenKind {
-    /// Acts as a person.
+    /// Acts as a user.
     Personal,
     /// Acts as an application's System User.
     Service,
 }
 
-/// A reference token; its value was shown once.
+/// A reference token (API key), without its value.
 #[derive(Serialize, JsonSchema)]
 struct TokenEntry {
     id: Uuid,
     kind: TokenKind,
-    /// Masked: its last four digits.
+    /// The masked value: only its last four characters.
     value: String,
-    /// Id of the application that it is for.
+    /// Id of the application the token belongs to.
     application: Uuid,
-    /// Id of the user whom it acts as.
+    /// Id of the user it acts as.
     user: Uuid,
     description: String,
     scope: String,
@@ -58,17 +58,17 @@ struct TokenEntry {
     revoked_at: Option<Time>,
 }
 
-/// A service token to be issued.
+/// A service token to issue.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenWish {
-    /// `ApplicationUri` of the application whose System User it acts as.
+    /// `ApplicationUri` of the application. The token acts as its System User.
     application: String,
     #[schemars(length(min = 1, max = 200))]
     description: String,
-    /// Separated by blanks; within the application's Scope.
+    /// Space-separated. Must be within the application's `Scope`.
     scope: String,
-    /// Without it, never, where the instance allows that.
+    /// When the token expires. Omit for no expiry, if the instance allows it.
     #[serde(default)]
     expires_at: Option<Time>,
 }
@@ -76,7 +76,7 @@ struct TokenWish {
 #[derive(Serialize, JsonSchema)]
 struct NewToken {
     token: TokenEntry,
-    /// Shown this once.
+    /// Shown only once.
     value: String,
 }
 
@@ -87,9 +87,9 @@ struct Asked {
     limit: Limit,
     #[serde(default)]
     cursor: Cursor,
-    /// Only those of this application, by its id.
+    /// Return only tokens of the application with this id.
     application: Option<Uuid>,
-    /// Only those that act as this user, by their id.
+    /// Return only tokens that act as the user with this id.
     user: Option<Uuid>,
 }
 
@@ -119,7 +119,7 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
         (Some(application), None) => TokensOf::Application(model::ApplicationId(application)),
         (None, Some(user)) => TokensOf::User(UserId(user)),
         (Some(_), Some(_)) => {
-            return Err(Problem::Malformed("send application or user, not both".to_owned()).into());
+            return Err(Problem::Malformed("Send application or user, not both.".to_owned()).into());
         }
     };
     let after = asked.cursor.id()?.map(ReferenceTokenId);

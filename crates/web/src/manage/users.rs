@@ -20,14 +20,17 @@ use super::problem::Problem;
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/users/{id}";
     vec![
-        operation(Method::GET, "/users", ("listUsers", "List the users, by login"), list),
-        operation(Method::POST, "/users", ("createUser", "Make a user"), create),
-        operation(Method::GET, ONE, ("getUser", "Read a user"), get),
-        operation(Method::PATCH, ONE, ("patchUser", "Change a user"), patch),
+        operation(Method::GET, "/users", ("listUsers", "List users"), list),
+        operation(Method::POST, "/users", ("createUser", "Create a user"), create),
+        operation(Method::GET, ONE, ("getUser", "Get a user"), get),
+        operation(Method::PATCH, ONE, ("patchUser", "Update a user. Only the given members change"), patch),
         operation(
             Method::PUT,
             "/users/{id}/password",
-            ("setPassword", "Set a password; ends all sign-ins and tokens of the user"),
+            (
+                "setPassword",
+                "Set a user's password. Ends all sign-ins and revokes the user's access and refresh tokens",
+            ),
             set_password,
         ),
         operation(
@@ -35,26 +38,26 @@ pub(super) fn operations() -> Vec<Operation> {
             "/users/{id}/second-factor",
             (
                 "resetSecondFactor",
-                "Take app, passkeys and recovery codes away; ends all sign-ins and tokens of the user",
+                "Reset two-step sign-in: removes authenticator app, passkeys and recovery codes, ends all sign-ins, and revokes access and refresh tokens",
             ),
             reset_second_factor,
         ),
         operation(
             Method::POST,
             "/users/{id}/invitations",
-            ("inviteUser", "Make a one-time link by which a new person chooses a password"),
+            ("inviteUser", "Invite a user: create a one-time link to choose the first password"),
             invite,
         ),
         operation(
             Method::POST,
             "/users/{id}/reset-links",
-            ("resetPassword", "Make a one-time link by which a person chooses another password"),
+            ("resetPassword", "Create a one-time password reset link"),
             reset,
         ),
     ]
 }
 
-/// A user as the register keeps it.
+/// A user.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct UserEntry {
@@ -64,22 +67,22 @@ struct UserEntry {
     has_password: bool,
     has_second_factor: bool,
     updated_at: Time,
-    /// Why this version refuses the stored record: the user is as good as switched off.
+    /// Why the stored record is invalid. The user is treated as disabled until it is corrected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
     #[serde(flatten)]
     record: PersonRecord,
 }
 
-/// A user to be made.
+/// A user to create.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewUser {
-    /// 1 to 128 printable ASCII characters without blanks at the ends; never given out again.
+    /// 1 to 128 printable ASCII characters, no spaces at the ends. Cannot be changed or reused.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[!-~]([ -~]*[!-~])?$"))]
     login: String,
     user_type: UserType,
-    /// What people see; without it, the login.
+    /// Display name. Defaults to the login.
     #[serde(default)]
     #[schemars(length(min = 1, max = 200))]
     name: Option<String>,
@@ -100,18 +103,18 @@ const fn yes() -> bool {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPassword {
-    /// 8 characters to 1024 bytes in NFC; not what is guessed soon, nor what others know of the user.
+    /// At least 8 characters and at most 1024 bytes (NFC). Must not be common, easy to guess or derived from the user's data.
     #[schemars(length(min = 8, max = 1024))]
     password: String,
 }
 
-/// A link that is good once: mailed, or to be handed over.
+/// A one-time link, either e-mailed to the user or returned.
 #[derive(Serialize, JsonSchema)]
 struct Link {
-    /// Where it was mailed to.
+    /// The address the link was e-mailed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     mailed_to: Option<String>,
-    /// The link, where no mail goes to the user: give it to them.
+    /// The link, if it was not e-mailed. Give it to the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     expires_at: Time,
@@ -124,7 +127,7 @@ struct Asked {
     limit: Limit,
     #[serde(default)]
     cursor: Cursor,
-    /// Only the user of this login, in any case.
+    /// Return only the user with this login (not case-sensitive).
     login: Option<String>,
 }
 

@@ -54,7 +54,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         caption: "Trusted Applications",
         columns: vec!["Name", "ApplicationUri", "Type", "Scope"],
         rows: rows.iter().map(line).collect(),
-        empty: "No application has such an ApplicationUri.",
+        empty: "No applications found.",
         next: behind.map(|behind| at(HERE.path(), &[("find", find), ("after", &behind)])),
         to: String::new(),
     };
@@ -62,7 +62,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
-        fields: vec![Field::line("find", "ApplicationUri", "Or how it begins.", find)],
+        fields: vec![Field::line("find", "ApplicationUri", "Full ApplicationUri or its beginning.", find)],
         button: "Find",
         is_grave: false,
         is_checked: false,
@@ -70,9 +70,9 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     let content = Content {
         name: "manage-apps",
         title: "Trusted Applications".to_owned(),
-        lead: "What may sign people in, or call the APIs.".to_owned(),
+        lead: "Applications that can sign users in or call the APIs.".to_owned(),
         is_live: false,
-        links: vec![Link::new("/manage/apps/new", "Register an application")],
+        links: vec![Link::new("/manage/apps/new", "Register application")],
         parts: vec![Part::Form(search), Part::List(list)],
     };
     Ok(at_desk.page(HERE, content, Said::Nothing))
@@ -103,10 +103,10 @@ impl Kind {
 
     const fn text(self) -> &'static str {
         match self {
-            Self::Web => "Web application: signs people in, runs on a server that keeps a secret",
-            Self::Browser => "Single-page application: runs in the browser, where no secret can be kept",
-            Self::Native => "Desktop, mobile or console application: on people's devices, no secret",
-            Self::Service => "Service: calls the APIs on its own, nobody signs in",
+            Self::Web => "Web application: signs users in, runs on a server and keeps a secret",
+            Self::Browser => "Single-page application: runs in the browser, has no secret",
+            Self::Native => "Desktop, mobile or console application: runs on user devices, has no secret",
+            Self::Service => "Service: calls the APIs on its own, without a user",
             Self::Hybrid => "Web application that also calls the APIs on its own",
         }
     }
@@ -144,8 +144,8 @@ fn kinds(at_desk: &AtDesk) -> Response {
     let links = Kind::ALL.map(|kind| Link::new(at("/manage/apps/new", &[("kind", kind.key())]), kind.text()));
     let content = Content {
         name: "manage-app-kinds",
-        title: "Register an application".to_owned(),
-        lead: "What kind of application is it? Everything can be changed on the next page.".to_owned(),
+        title: "Register application".to_owned(),
+        lead: "Choose the kind of application. It only sets defaults for the next page.".to_owned(),
         is_live: false,
         links: links.into(),
         parts: vec![],
@@ -163,7 +163,7 @@ fn registration(
         Field::line(
             "uri",
             "ApplicationUri",
-            "The client_id that the application is configured with; it cannot be changed later.",
+            "The client_id in the application's configuration. Cannot be changed later.",
             &record.application_uri,
         )
         .required(),
@@ -180,10 +180,10 @@ fn registration(
     };
     let content = Content {
         name: "manage-app-new",
-        title: "Register an application".to_owned(),
+        title: "Register application".to_owned(),
         lead: kind.text().to_owned(),
         is_live: false,
-        links: vec![Link::new("/manage/apps/new", "Another kind")],
+        links: vec![Link::new("/manage/apps/new", "Choose another kind")],
         parts: vec![Part::Form(form)],
     };
     at_desk.page(HERE, content, said)
@@ -257,8 +257,8 @@ pub(super) fn registered(
     warnings: Vec<String>,
 ) -> Response {
     let mut parts: Vec<Part> = warnings.into_iter().map(|warning| Part::Text(format!("Note: {warning}."))).collect();
-    parts.extend(secret.map(|secret| Part::Once { what: "The client secret", value: secret.expose().to_owned() }));
-    parts.push(Part::Heading("What its developer needs"));
+    parts.extend(secret.map(|secret| Part::Once { what: "Client secret", value: secret.expose().to_owned() }));
+    parts.push(Part::Heading("Client configuration"));
     let issuer = &at_desk.person.visit.instance.issuer;
     parts.push(Part::Facts(vec![
         ("Issuer", Cell::code(issuer)),
@@ -268,10 +268,10 @@ pub(super) fn registered(
     ]));
     let content = Content {
         name: "manage-app-registered",
-        title: format!("{} is registered", application.name),
+        title: format!("{} registered", application.name),
         lead: String::new(),
         is_live: false,
-        links: vec![Link::new(format!("{}/{}", HERE.path(), application.id), "Its page")],
+        links: vec![Link::new(format!("{}/{}", HERE.path(), application.id), "Open application")],
         parts,
     };
     at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing)
@@ -319,7 +319,8 @@ fn overview(
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
     let (uri, id) = (application.uri.as_str(), application.id.to_string());
-    let mut parts = super::repairs(application.problems(), "The application is off until its record is corrected:");
+    let mut parts =
+        super::repairs(application.problems(), "The application is disabled until its record is corrected:");
     parts.extend([
         Part::Facts(vec![
             ("ApplicationUri", Cell::code(uri).badge(badge(application))),
@@ -345,8 +346,8 @@ fn overview(
         is_live: false,
         links: vec![
             Link::new(format!("{here}/try"), "Try it"),
-            Link::new(at(Section::Tokens.path(), &[("application", &id)]), "Its reference tokens"),
-            Link::new(at(Section::Audit.path(), &[("application", uri)]), "Its part of the audit"),
+            Link::new(at(Section::Tokens.path(), &[("application", &id)]), "Reference tokens"),
+            Link::new(at(Section::Audit.path(), &[("application", uri)]), "Audit events"),
         ],
         parts,
     };
@@ -369,19 +370,19 @@ fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<Part> {
     };
     let list = List {
         caption: "Secrets",
-        columns: vec!["For what", "Made", "Expires", "Remove"],
+        columns: vec!["Label", "Created", "Expires", "Action"],
         rows: secrets.iter().map(line).collect(),
         empty: "None.",
         next: None,
         to: here.to_owned(),
     };
-    let expires = Field { input: Input::Day, ..Field::line("expires", "Expires", "Left empty, never.", "") };
+    let expires = Field { input: Input::Day, ..Field::line("expires", "Expires", "Leave empty for no expiry.", "") };
     let form = Form {
         to: here.to_owned(),
         is_question: false,
         hidden: vec![("do", "add-secret".to_owned())],
-        fields: vec![Field::line("label", "For what", "The server or team that gets it.", "").required(), expires],
-        button: "Add a secret",
+        fields: vec![Field::line("label", "Label", "The server or team that uses the secret.", "").required(), expires],
+        button: "Add secret",
         is_grave: false,
         is_checked: false,
     };
@@ -466,15 +467,14 @@ async fn add_secret(at_desk: &mut AtDesk, application: &TrustedApplication, form
             let here = format!("{}/{}", HERE.path(), application.id);
             let content = Content {
                 name: "manage-secret-made",
-                title: format!("A secret for {}", application.name),
+                title: format!("New secret for {}", application.name),
                 lead: secret.label,
                 is_live: false,
                 links: vec![Link::new(here, "Back to the application")],
                 parts: vec![
-                    Part::Once { what: "The client secret", value: shown.expose().to_owned() },
+                    Part::Once { what: "Client secret", value: shown.expose().to_owned() },
                     Part::Text(
-                        "The secrets that were there go on working: remove the old one when nobody shows it any more."
-                            .to_owned(),
+                        "Existing secrets keep working. Remove the old secret once it is no longer used.".to_owned(),
                     ),
                 ],
             };

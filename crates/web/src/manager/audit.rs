@@ -23,7 +23,8 @@ use crate::pages::profile::When;
 use crate::render;
 
 const HERE: Section = Section::Audit;
-pub(super) const COLUMNS: [&str; 8] = ["When", "What", "Outcome", "Application", "About", "By", "From", "More"];
+pub(super) const COLUMNS: [&str; 8] =
+    ["Time", "Event", "Outcome", "Application", "User", "Actor", "Address", "Details"];
 const QUESTIONS: [&str; 7] = ["chain", "since", "until", "kind", "outcome", "application", "user"];
 
 pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
@@ -50,34 +51,34 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         at("/manage/audit/export", &same.chain([("format", format)]).collect::<Vec<_>>())
     };
     let list = List {
-        caption: "Events, the newest first",
+        caption: "Events, newest first",
         columns: COLUMNS.into(),
         rows: events.iter().map(line).collect(),
-        empty: "No such event among those that were looked at.",
+        empty: "No matching events in the range searched.",
         next,
         to: String::new(),
     };
     let content = Content {
         name: "manage-audit",
         title: "Audit".to_owned(),
-        lead: "What happened, once it is sealed: within a second.".to_owned(),
+        lead: "Sealed events. New events appear within a second.".to_owned(),
         // The newest events come in at the top.
         is_live: from.is_none() && until.is_none() && problems.is_empty(),
         links: vec![
             Link::new(Section::Refusals.path(), "Look up a reference"),
-            Link::new(exported("jsonl"), "Export as lines of JSON, which can be verified"),
-            Link::new(exported("csv"), "Export as a table (CSV)"),
+            Link::new(exported("jsonl"), "Export as JSON Lines (verifiable)"),
+            Link::new(exported("csv"), "Export as CSV"),
         ],
         parts: vec![
             Part::Form(questions(asked)),
             Part::List(list),
-            Part::Heading("Did anybody change it?"),
+            Part::Heading("Integrity"),
             Part::Form(Form {
                 to: HERE.path().to_owned(),
                 is_question: false,
                 hidden: vec![],
                 fields: vec![],
-                button: "Verify both chains",
+                button: "Verify audit",
                 is_grave: false,
                 is_checked: false,
             }),
@@ -135,7 +136,7 @@ pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
 async fn verified(at_desk: &mut AtDesk) -> Answered {
     let manager = Arc::clone(&at_desk.manager);
     let mut parts = Vec::new();
-    for (chain, heading) in [(Chain::Main, "What was done"), (Chain::Refusals, "What strangers were refused")] {
+    for (chain, heading) in [(Chain::Main, "Main chain"), (Chain::Refusals, "Refusals chain")] {
         let office = manager.office();
         let verdict = match office.book_of(chain, manager.master()).await?.verify(&[], |_, _| {}).await? {
             Ok(verdict) => verdict,
@@ -151,23 +152,23 @@ async fn verified(at_desk: &mut AtDesk) -> Answered {
 fn told(verdict: &Verdict) -> Vec<Part> {
     let mut parts = vec![Part::Facts(vec![
         ("Events", Cell::text(verdict.events.to_string())),
-        ("Of persons who were erased", Cell::text(verdict.erased.to_string())),
-        ("Written without a code", Cell::text(verdict.unattested.events.to_string())),
+        ("Events of erased users", Cell::text(verdict.erased.to_string())),
+        ("Without authentication code", Cell::text(verdict.unattested.events.to_string())),
         ("Seals", Cell::text(verdict.seals.to_string())),
-        ("Signed up to seal", Cell::text(format!("{} of {}", verdict.signed, verdict.newest))),
+        ("Last signed seal", Cell::text(format!("{} of {}", verdict.signed, verdict.newest))),
     ])];
     parts.push(Part::Text(if verdict.is_whole() {
-        "Nothing was edited, removed, inserted or moved.".to_owned()
+        "No tampering found.".to_owned()
     } else if verdict.is_only_broken() {
-        "The database lost its newest seals, and the audit goes on behind a break.".to_owned()
+        "The database lost its newest seals. The audit continues after a recorded break.".to_owned()
     } else {
-        format!("Somebody changed it: {} findings.", verdict.findings.len() + verdict.more)
+        format!("The audit was changed: {} findings.", verdict.findings.len() + verdict.more)
     }));
     let finding = |finding: &Finding| Row { cells: vec![Cell::text(finding.to_string())], button: None };
     parts.extend((!verdict.is_whole()).then(|| {
         Part::List(List {
             caption: "Findings",
-            columns: vec!["What was found"],
+            columns: vec!["Finding"],
             rows: verdict.findings.iter().map(finding).collect(),
             empty: "",
             next: None,
@@ -180,8 +181,8 @@ fn told(verdict: &Verdict) -> Vec<Part> {
 fn outcome(parts: Vec<Part>) -> Content {
     Content {
         name: "manage-audit-verified",
-        title: "Did anybody change the audit?".to_owned(),
-        lead: "Every event was hashed again, and every signature checked.".to_owned(),
+        title: "Audit verification".to_owned(),
+        lead: "Every event was rehashed, and every signature was checked.".to_owned(),
         is_live: false,
         links: vec![Link::new(HERE.path(), "Back to the audit")],
         parts,
@@ -194,10 +195,7 @@ fn questions(asked: &Params) -> Form {
     let kinds = AuditKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), kind.as_str().to_owned()));
     let outcomes = [AuditOutcome::Done, AuditOutcome::Refused];
     let outcomes = outcomes.map(|outcome| (outcome.as_str().to_owned(), outcome.as_str().to_owned()));
-    let chains = [
-        (String::new(), "What was done".to_owned()),
-        (Chain::Refusals.as_str().to_owned(), "What strangers were refused".to_owned()),
-    ];
+    let chains = [(String::new(), "Main".to_owned()), (Chain::Refusals.as_str().to_owned(), "Refusals".to_owned())];
     let day = |name, label| Field { input: Input::Day, ..Field::line(name, label, "", text(name)) };
     Form {
         to: HERE.path().to_owned(),
@@ -205,12 +203,12 @@ fn questions(asked: &Params) -> Form {
         hidden: vec![],
         fields: vec![
             Field::choice("chain", "Chain", chains, text("chain")),
-            Field::choice("kind", "What", any().chain(kinds), text("kind")),
+            Field::choice("kind", "Event", any().chain(kinds), text("kind")),
             Field::choice("outcome", "Outcome", any().chain(outcomes), text("outcome")),
             Field::line("application", "ApplicationUri", "", text("application")),
-            Field::line("user", "Login of whom it is about", "", text("user")),
-            day("since", "After this day (UTC)"),
-            day("until", "Up to the end of this day (UTC)"),
+            Field::line("user", "Login", "", text("user")),
+            day("since", "After (UTC date)"),
+            day("until", "Until (UTC date, inclusive)"),
         ],
         button: "Show",
         is_grave: false,
@@ -262,7 +260,7 @@ pub(super) fn line(event: &AuditedEvent) -> Row {
     };
     let more = match &event.request {
         Some(reference) => {
-            Cell::text("all of the request").link(at(Section::Refusals.path(), &[("reference", reference)]))
+            Cell::text("all events of this request").link(at(Section::Refusals.path(), &[("reference", reference)]))
         }
         None => Cell::text(summary(event)),
     };

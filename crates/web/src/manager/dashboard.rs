@@ -52,22 +52,22 @@ async fn glance(at_desk: &mut AtDesk) -> Answered {
         lead: sessions::summary(&seats),
         is_live: false,
         links: vec![
-            Link::new(Section::Sessions.path(), "Who has the seats"),
-            Link::new("/manage/apps/new", "Register an application"),
-            Link::new("/manage/users/new", "Make a user"),
+            Link::new(Section::Sessions.path(), "Seats and sessions"),
+            Link::new("/manage/apps/new", "Register application"),
+            Link::new("/manage/users/new", "Create user"),
         ],
         parts: vec![
             Part::Chart(over_the_day),
             Part::Facts(vec![(
-                "The next signing key signs from",
+                "Next key rotation",
                 next.map_or_else(|| Cell::text("–"), |at| Cell::time(When(at))).link(Section::Keys.path()),
             )]),
-            Part::Heading("Secrets that expire within 30 days"),
+            Part::Heading("Secrets expiring within 30 days"),
             Part::List(secrets),
-            Part::Heading("The last refusals"),
-            Part::List(events("The last refusals", &refusals, "Nothing was refused lately.")),
-            Part::Heading("The last sign-ins"),
-            Part::List(events("The last sign-ins", &sign_ins, "Nobody signed in lately.")),
+            Part::Heading("Recent refusals"),
+            Part::List(events("Recent refusals", &refusals, "No recent refusals.")),
+            Part::Heading("Recent sign-ins"),
+            Part::List(events("Recent sign-ins", &sign_ins, "No recent sign-ins.")),
         ],
     };
     Ok(at_desk.page(HERE, content, Said::Nothing))
@@ -97,7 +97,7 @@ fn expiring(at_desk: &AtDesk, now: Timestamp) -> List {
         button: None,
     });
     List {
-        caption: "Secrets that expire within 30 days",
+        caption: "Secrets expiring within 30 days",
         columns: vec!["Application", "Secret", "Expires"],
         rows: rows.collect(),
         empty: "None.",

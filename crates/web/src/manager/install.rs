@@ -24,7 +24,7 @@ pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Resp
 async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
     let installation = match Installation::parse(&asked(Some(link))) {
         Ok(installation) => installation,
-        Err(problems) => return Ok(broken(at_desk, "This link cannot be followed", problems)),
+        Err(problems) => return Ok(broken(at_desk, "Invalid installation link", problems)),
     };
     let record = &installation.record;
     let (office, _) = at_desk.open();
@@ -37,7 +37,7 @@ async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
             Field::line(
                 "system_user",
                 "System User",
-                "The login of the user that it acts as: usually a service account.",
+                "Login of the user the application acts as, usually a service account.",
                 "",
             )
             .required(),
@@ -54,16 +54,16 @@ async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
         is_question: false,
         hidden: vec![("link", link.to_owned())],
         fields,
-        button: "Register it",
+        button: "Register",
         is_grave: false,
         is_checked: false,
     }));
     let content = Content {
         name: "manage-install",
         title: format!("Register {}?", record.name),
-        lead: "A link asks you to let this application in. Nothing has been done yet.".to_owned(),
+        lead: "This link asks you to register an application. Nothing has been changed yet.".to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "No, back to the applications")],
+        links: vec![Link::new(HERE.path(), "Cancel")],
         parts,
     };
     Ok(at_desk.page(HERE, content, said))
@@ -73,7 +73,7 @@ fn broken(at_desk: &AtDesk, title: &str, problems: Vec<String>) -> Response {
     let content = Content {
         name: "manage-install-broken",
         title: title.to_owned(),
-        lead: "Ask whoever gave it to you for another one.".to_owned(),
+        lead: "Ask the vendor of the application for a new link.".to_owned(),
         is_live: false,
         links: vec![Link::new(HERE.path(), "Applications")],
         parts: vec![],
@@ -84,10 +84,10 @@ fn broken(at_desk: &AtDesk, title: &str, problems: Vec<String>) -> Response {
 fn known_already(at_desk: &AtDesk, known: &TrustedApplication) -> Response {
     let content = Content {
         name: "manage-install-known",
-        title: format!("{} is registered already", known.name),
+        title: format!("{} is already registered", known.name),
         lead: "Nothing was changed.".to_owned(),
         is_live: false,
-        links: vec![Link::new(format!("{}/{}", HERE.path(), known.id), "Its page")],
+        links: vec![Link::new(format!("{}/{}", HERE.path(), known.id), "Open application")],
         parts: vec![],
     };
     at_desk.page(HERE, content, Said::Nothing)
@@ -128,16 +128,16 @@ async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
     let (office, _) = at_desk.open();
     let application = match office.application(uri).await? {
         Ok(application) => application,
-        Err(refusal) => return Ok(broken(at_desk, "There is nothing to switch off", vec![refusal.to_string()])),
+        Err(refusal) => return Ok(broken(at_desk, "Application not found", vec![refusal.to_string()])),
     };
     let content = Content {
         name: "manage-uninstall",
-        title: format!("Switch {} off?", application.name),
-        lead: "Everything that it was given ends at once: sign-ins through it, tokens, sessions. Its record stays, so that \
-               the audit goes on telling what it did."
+        title: format!("Disable {}?", application.name),
+        lead: "Its tokens stop working and its sessions end immediately. The application stays registered, so that the audit \
+               remains readable."
             .to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "No, back to the applications")],
+        links: vec![Link::new(HERE.path(), "Cancel")],
         parts: vec![
             Part::Facts(vec![(
                 "ApplicationUri",
@@ -148,7 +148,7 @@ async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
                 is_question: false,
                 hidden: vec![("uri", application.uri.as_str().to_owned())],
                 fields: vec![],
-                button: "Switch it off",
+                button: "Disable",
                 is_grave: true,
                 is_checked: false,
             }),

@@ -36,10 +36,10 @@ async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
         }
     }
     let list = List {
-        caption: "Signing keys, the oldest first",
+        caption: "Signing keys, oldest first",
         columns: vec!["Algorithm", "Key id", "State", "Signs from", "Age", "Until"],
         rows: keys.iter().map(|key| line(key, now)).collect(),
-        empty: "There is no key.",
+        empty: "No signing keys.",
         next: None,
         to: String::new(),
     };
@@ -58,17 +58,17 @@ async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
         )));
     }
     parts.push(Part::Text(
-        "Rotating breaks nothing: the successor is published at once and signs when every copy of the key set has it."
+        "Rotation does not invalidate any token. The new key is published immediately and starts signing after clients have refreshed their copy of the key set."
             .to_owned(),
     ));
     let replace = |algorithm: &Algorithm| {
         let name = algorithm.as_str();
-        Link::new(at(HERE.path(), &[("replace", name)]), format!("A {name} key is in wrong hands: what would break?"))
+        Link::new(at(HERE.path(), &[("replace", name)]), format!("Replace compromised {name} keys"))
     };
     let content = Content {
         name: "manage-keys",
         title: "Signing keys".to_owned(),
-        lead: "They rotate by themselves, every 90 days.".to_owned(),
+        lead: "Keys rotate automatically every 90 days.".to_owned(),
         is_live: false,
         links: algorithms.iter().map(replace).collect(),
         parts,
@@ -114,18 +114,18 @@ async fn preview(at_desk: &mut AtDesk, algorithm: Algorithm) -> Answered {
     let content = Content {
         name: "manage-key-replacement",
         title: format!("Replace the {} keys now?", algorithm.as_str()),
-        lead: "For keys that may be in wrong hands. A new key signs at once; everything that the old ones signed dies."
+        lead: "Use this if a key may be compromised. A new key signs immediately, and every token signed by the old keys becomes invalid."
             .to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "No, back to the keys")],
+        links: vec![Link::new(HERE.path(), "Cancel")],
         parts: vec![
             Part::Facts(vec![
-                ("Keys that go", all(removed)),
-                ("Access tokens die of", all(access_tokens_of)),
-                ("ID tokens are no hint for signing out any more of", all(id_tokens_of)),
-                ("Live sessions", Cell::text(live_sessions.to_string())),
+                ("Keys to be removed", all(removed)),
+                ("Access tokens become invalid for", all(access_tokens_of)),
+                ("ID tokens no longer accepted for sign-out for", all(id_tokens_of)),
+                ("Live API sessions", Cell::text(live_sessions.to_string())),
             ]),
-            Part::Form(act("replace", algorithm, "Replace them now", true)),
+            Part::Form(act("replace", algorithm, "Replace keys", true)),
         ],
     };
     Ok(at_desk.page(HERE, content, Said::Nothing))

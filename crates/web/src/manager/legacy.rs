@@ -20,10 +20,10 @@ async fn report(at_desk: &mut AtDesk) -> Answered {
     let (office, _) = at_desk.open();
     let report = office.legacy_report().await?;
     let list = List {
-        caption: "Use of Basic and ErpLogin, the last first",
-        columns: vec!["Application", "Scheme", "Uses", "People", "First", "Last", "Who, the last first"],
+        caption: "Use of Basic and ErpLogin, most recent first",
+        columns: vec!["Application", "Scheme", "Uses", "Users", "First used", "Last used", "Recent users"],
         rows: report.applications.iter().map(line).collect(),
-        empty: "Nobody used Basic or ErpLogin.",
+        empty: "Basic and ErpLogin have not been used.",
         next: None,
         to: String::new(),
     };
@@ -32,15 +32,15 @@ async fn report(at_desk: &mut AtDesk) -> Answered {
     let content = Content {
         name: "manage-legacy",
         title: HERE.name().to_owned(),
-        lead: "Passwords that applications send with their calls: who must change before they are switched off."
+        lead: "Applications and users that still send passwords with API calls. They must move to access tokens before Basic and ErpLogin are disabled."
             .to_owned(),
         is_live: false,
         links: vec![Link::new(Section::Settings.path(), "Settings")],
         parts: vec![
             Part::Facts(vec![
-                ("Switched on", Cell::text(if report.switched_on { "yes" } else { "no" })),
-                ("Refused from", Cell::text(sunset)),
-                ("Allowed and never used", Cell::code(unused)),
+                ("Enabled", Cell::text(if report.switched_on { "yes" } else { "no" })),
+                ("Disabled from", Cell::text(sunset)),
+                ("Allowed but never used", Cell::code(unused)),
             ]),
             Part::List(list),
         ],

@@ -26,7 +26,7 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
             Field::line(
                 "reference",
                 "Reference",
-                "The 32 digits on the error page, or in the x-request-id of an answer.",
+                "The 32 characters shown on the error page or in the X-Request-Id response header.",
                 reference.unwrap_or_default(),
             )
             .required(),
@@ -47,7 +47,7 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
     let content = Content {
         name: "manage-refusals",
         title: HERE.name().to_owned(),
-        lead: "Every refusal has a reference: here is the check that failed, what was sent, and what was expected."
+        lead: "Look up a refusal by its reference to see the failed check, what was sent and what was expected."
             .to_owned(),
         is_live: false,
         links: vec![],
@@ -56,18 +56,25 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
     Ok(at_desk.page(HERE, content, said))
 }
 
+/// A rule without the file names of the documentation: `docs/tokens.md, Signing in` is `Documentation: tokens, Signing in`.
+fn rule_shown(rule: &str) -> String {
+    rule.replace("docs/", "Documentation: ").replace(".md", "")
+}
+
 /// One event as facts; where two texts differ is marked.
 fn told(event: &AuditedEvent) -> [Part; 2] {
     let outcome =
         if event.reason.is_empty() { event.outcome.clone() } else { format!("{}: {}", event.outcome, event.reason) };
-    let mut facts =
-        vec![("What", Cell::text(&event.kind)), ("Outcome", Cell::text(outcome)), ("When", Cell::time(When(event.at)))];
+    let mut facts = vec![
+        ("Event", Cell::text(&event.kind)),
+        ("Outcome", Cell::text(outcome)),
+        ("Time", Cell::time(When(event.at))),
+    ];
     let folded = Folded::of(event);
-    facts.extend(folded.map(|folded| ("Counted", Cell::text(folded.to_string()))));
+    facts.extend(folded.map(|folded| ("Summary", Cell::text(folded.to_string()))));
     let detail = audit::detail(event).filter(|_| folded.is_none()).unwrap_or(Value::Null);
-    for (name, label) in [("check", "It should be that"), ("rule", "As says")] {
-        facts.extend(detail[name].as_str().map(|text| (label, Cell::text(text))));
-    }
+    facts.extend(detail["check"].as_str().map(|check| ("Failed check", Cell::text(check))));
+    facts.extend(detail["rule"].as_str().map(|rule| ("Rule", Cell::text(rule_shown(rule)))));
     for (side, label) in [("sent", "Sent"), ("expected", "Expected")] {
         for fact in detail[side].as_array().into_iter().flatten() {
             let [name, value] = ["name", "value"].map(|member| fact[member].as_str().unwrap_or_default());
@@ -81,25 +88,41 @@ fn told(event: &AuditedEvent) -> [Part; 2] {
     let own = ["check", "rule", "sent", "expected"];
     for (name, value) in rest.filter(|(name, _)| !own.contains(&name.as_str())) {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        facts.push(("More", Cell::code(format!("{name}: {value}"))));
+        facts.push(("Details", Cell::code(format!("{name}: {value}"))));
     }
     let known = [
         ("Application", &event.application),
         ("Login", &event.login),
         ("User", &event.user),
-        ("By", &event.actor),
+        ("Actor", &event.actor),
         ("Token", &event.token),
         ("Session", &event.session),
-        ("From", &event.address),
+        ("Address", &event.address),
         ("Browser", &event.user_agent),
-        ("Before from", &event.earlier_address),
-        ("Browser before", &event.earlier_user_agent),
+        ("Earlier address", &event.earlier_address),
+        ("Earlier browser", &event.earlier_user_agent),
     ];
     facts.extend(known.into_iter().filter_map(|(label, value)| Some((label, Cell::code(value.as_deref()?)))));
     let heading = match event.outcome.as_str() {
-        _ if folded.is_some() => "One of these, perhaps",
+        _ if folded.is_some() => "Similar refusals",
         "refused" => "Refused",
         _ => "Done",
     };
     [Part::Heading(heading), Part::Facts(facts)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_names_no_file() {
+        for (rule, shown) in [
+            ("docs/tokens.md, Signing in", "Documentation: tokens, Signing in"),
+            ("docs/admin-api.md, Recent sign-in; RFC 9470", "Documentation: admin-api, Recent sign-in; RFC 9470"),
+            ("RFC 6749 §3.1.2.3", "RFC 6749 §3.1.2.3"),
+        ] {
+            assert_eq!(rule_shown(rule), shown);
+        }
+    }
 }

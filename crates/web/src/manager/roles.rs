@@ -26,12 +26,12 @@ pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Resp
     at_desk.answer(answer)
 }
 
-const HINT: &str = "Names of entity sets, one a line; a * at the end stands for the rest: Crm_*";
+const HINT: &str = "Entity set names, one per line. End with * to match a prefix: Crm_*";
 
 fn fields(permissions: &Permissions) -> [Field; 2] {
     [
         Field::lines("read", "May read", HINT, &permissions.read),
-        Field::lines("update", "May change", "Likewise. To change is not to read.", &permissions.update),
+        Field::lines("update", "May update", "Same format. Does not include read access.", &permissions.update),
     ]
 }
 
@@ -48,9 +48,9 @@ async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said
     };
     let list = List {
         caption: "Roles",
-        columns: vec!["Name", "May read", "May change"],
+        columns: vec!["Name", "May read", "May update"],
         rows: rows.iter().map(line).collect(),
-        empty: "There is no role yet.",
+        empty: "No roles yet.",
         next: behind.map(|behind| at(HERE.path(), &[("after", &behind)])),
         to: String::new(),
     };
@@ -60,17 +60,17 @@ async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said
         is_question: false,
         hidden: vec![("do", "create".to_owned())],
         fields: std::iter::once(name).chain(fields(&entered.permissions)).collect(),
-        button: "Make the role",
+        button: "Create role",
         is_grave: false,
         is_checked: false,
     };
     let content = Content {
         name: "manage-roles",
         title: "Roles".to_owned(),
-        lead: "A role says what its users may do on the APIs, on top of what a token's scope allows.".to_owned(),
+        lead: "A role sets what its users may do on the APIs, within the scope of the token.".to_owned(),
         is_live: false,
         links: vec![],
-        parts: vec![Part::List(list), Part::Heading("A new role"), Part::Form(form)],
+        parts: vec![Part::List(list), Part::Heading("Create role"), Part::Form(form)],
     };
     Ok(at_desk.page(HERE, content, said))
 }
@@ -96,13 +96,13 @@ fn overview(at_desk: &AtDesk, role: &Role, permissions: &Permissions, said: Said
             is_checked: false,
         })
     };
-    let mut parts = super::repairs(&role.problems, "What cannot be read permits nothing until it is written anew:");
+    let mut parts = super::repairs(&role.problems, "Invalid permissions grant nothing until they are corrected:");
     parts.push(form("save", fields(permissions).into(), "Save", false));
-    parts.push(form("delete", vec![], "Delete the role", true));
+    parts.push(form("delete", vec![], "Delete role", true));
     let content = Content {
         name: "manage-role",
         title: role.name.clone(),
-        lead: "A change counts from the next call on.".to_owned(),
+        lead: "Changes apply from the next call on.".to_owned(),
         is_live: false,
         links: vec![Link::new(HERE.path(), "All roles")],
         parts,

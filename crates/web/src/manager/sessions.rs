@@ -18,7 +18,11 @@ use crate::pages::profile::When;
 const HERE: Section = Section::Sessions;
 
 pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
-    let said = if query.as_deref() == Some(DONE) { Said::Done("Ended: the seats are free.") } else { Said::Nothing };
+    let said = if query.as_deref() == Some(DONE) {
+        Said::Done("Sessions ended. Their seats are free.")
+    } else {
+        Said::Nothing
+    };
     let answer = board(&mut at_desk, &asked(query.as_deref()), said).await;
     at_desk.answer(answer)
 }
@@ -32,10 +36,21 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
     let (rows, behind) = paged(rows, |row| row.id.to_string());
     let next = behind.map(|behind| at(HERE.path(), &[("user", user.unwrap_or_default()), ("before", &behind)]));
     let list = List {
-        caption: "Live sessions, the newest first",
-        columns: vec!["User", "Applications", "By", "Since", "Last call", "Calls", "From", "Seat", "Time left", "End"],
+        caption: "Live API sessions, newest first",
+        columns: vec![
+            "User",
+            "Applications",
+            "Opened by",
+            "Opened",
+            "Last call",
+            "Calls",
+            "Address",
+            "Seat",
+            "Time left",
+            "Action",
+        ],
         rows: rows.iter().map(|row| line(row, &register, now)).collect(),
-        empty: "No session is live.",
+        empty: "No live sessions.",
         next,
         to: HERE.path().to_owned(),
     };
@@ -43,12 +58,7 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
-        fields: vec![Field::line(
-            "user",
-            "Login",
-            "Only this user's sessions; left empty, all.",
-            user.unwrap_or_default(),
-        )],
+        fields: vec![Field::line("user", "Login", "Leave empty to list all sessions.", user.unwrap_or_default())],
         button: "Show",
         is_grave: false,
         is_checked: false,
@@ -74,12 +84,12 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
             Part::Facts(facts(&seats, &reserved)),
             Part::Form(search),
             Part::List(list),
-            Part::Heading("End many at once"),
-            end("end-user", Field::line("login", "Login", "", "").required(), "End all sessions of the user"),
+            Part::Heading("End sessions"),
+            end("end-user", Field::line("login", "Login", "", "").required(), "End all sessions of this user"),
             end(
                 "end-app",
                 Field::line("uri", "ApplicationUri", "", "").required(),
-                "End all sessions of the application",
+                "End all sessions of this application",
             ),
         ],
     };
@@ -91,18 +101,16 @@ pub(super) fn chart(seats: &SeatsView, counts: Vec<(Timestamp, u64)>) -> Chart {
     let points: Vec<u64> = counts.into_iter().map(|(_, used)| used).collect();
     let most = points.iter().max().copied().unwrap_or_default();
     let said = match seats.seats {
-        Some(total) => format!(
-            "Over the last day, looked at every quarter of an hour, at most {most} of {total} seats were taken."
-        ),
-        None => format!("Over the last day, looked at every quarter of an hour, at most {most} seats were taken."),
+        Some(total) => format!("Peak usage in the last 24 hours: {most} of {total} seats (measured every 15 minutes)."),
+        None => format!("Peak usage in the last 24 hours: {most} seats (measured every 15 minutes)."),
     };
     Chart { said, points, limit: seats.seats.map(u64::from) }
 }
 
 pub(super) fn summary(seats: &SeatsView) -> String {
     match seats.seats {
-        Some(total) => format!("{} of {total} seats are taken.", seats.used),
-        None => format!("{} seats are taken; there is no limit.", seats.used),
+        Some(total) => format!("{} of {total} seats in use.", seats.used),
+        None => format!("{} seats in use, unlimited.", seats.used),
     }
 }
 
@@ -112,8 +120,8 @@ fn facts(seats: &SeatsView, reserved: &[(Login, bool)]) -> Vec<(&'static str, Ce
     let reserved: Vec<String> = reserved.iter().map(holder).collect();
     vec![
         ("Seats", Cell::text(total).link(Section::Settings.path())),
-        ("Taken", Cell::text(seats.used.to_string())),
-        ("Reserved for", Cell::text(if reserved.is_empty() { "nobody".to_owned() } else { reserved.join(", ") })),
+        ("In use", Cell::text(seats.used.to_string())),
+        ("Reserved for", Cell::text(if reserved.is_empty() { "none".to_owned() } else { reserved.join(", ") })),
     ]
 }
 

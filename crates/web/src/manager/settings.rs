@@ -30,37 +30,52 @@ const ALGORITHMS: Kind = Kind::One(&["ES256", "RS256", "PS256", "EdDSA"]);
 
 /// All settings, in the order of the page.
 const ENTRIES: [Entry; 21] = [
-    ("seats", Kind::Number, "Licence seats", "Left empty, there is no limit."),
-    ("reserved_seats", Kind::Lines, "Reserved seats", "Logins that are each guaranteed one, one a line."),
+    ("seats", Kind::Number, "Licence seats", "Leave empty for no limit."),
+    ("reserved_seats", Kind::Lines, "Reserved seats", "Logins with a guaranteed seat, one per line."),
     (
         "seats_per_user",
         Kind::Number,
-        "Seats of one user, at most",
-        "Reserved ones included, and those of services that act as the user. Left empty, there is no limit.",
+        "Maximum seats per user",
+        "Includes reserved seats and services acting as the user. Leave empty for no limit.",
     ),
     (
         "seats_per_application",
         Kind::Number,
-        "Seats of one application, at most",
-        "A session counts for the application that opened it. Left empty, there is no limit.",
+        "Maximum seats per application",
+        "A session counts towards the application that opened it. Leave empty for no limit.",
     ),
-    ("after_logout", Kind::One(&["refuse", "reactivate"]), "Tokens of who signed out", ""),
-    ("access_token_seconds", Kind::Number, "Seconds that an access token lives", ""),
-    ("access_token_algorithm", ALGORITHMS, "Signature of access tokens", ""),
-    ("id_token_algorithm", ALGORITHMS, "Signature of ID tokens", ""),
-    ("scope_as_string", Kind::Flag, "Scope as a string", "As RFC 9068 says, and not the list of the documented system"),
-    ("service_token_sub", Kind::Flag, "A sub in service tokens", "As RFC 9068 says; the documented system has none"),
-    ("session_seconds", Kind::Number, "Seconds that a sign-in lasts", ""),
-    ("session_idle_seconds", Kind::Number, "Seconds that a sign-in lasts without use", ""),
-    ("free_failures_per_account", Kind::Number, "Wrong passwords without waiting, for an account", "In ten minutes."),
-    ("free_failures_per_address", Kind::Number, "Wrong passwords without waiting, from an address", "In ten minutes."),
-    ("reference_tokens_must_expire", Kind::Flag, "Reference tokens must expire", "New ones only"),
-    ("legacy_schemes", Kind::Flag, "Basic and ErpLogin", "Only for applications that allow them"),
-    ("default_legacy_application", Kind::Text, "Application of legacy clients that name none", "An ApplicationUri."),
-    ("legacy_sunset", Kind::Text, "Basic and ErpLogin are refused from", "A day like 2027-01-31; left empty, never."),
-    ("audit_retention_days", Kind::Number, "Days that the audit is kept", "Left empty, for good."),
-    ("refusals_retention_days", Kind::Number, "Days that refusals of strangers are kept", ""),
-    ("refusals_max_mib", Kind::Number, "MiB that refusals of strangers may take", "The oldest go first."),
+    ("after_logout", Kind::One(&["refuse", "reactivate"]), "Access tokens after sign-out", ""),
+    ("access_token_seconds", Kind::Number, "Access token lifetime (seconds)", ""),
+    ("access_token_algorithm", ALGORITHMS, "Access token signing algorithm", ""),
+    ("id_token_algorithm", ALGORITHMS, "ID token signing algorithm", ""),
+    ("scope_as_string", Kind::Flag, "Scope as a string", "As in RFC 9068, instead of an array"),
+    ("service_token_sub", Kind::Flag, "Include sub in service tokens", "As in RFC 9068"),
+    ("session_seconds", Kind::Number, "Sign-in lifetime (seconds)", ""),
+    ("session_idle_seconds", Kind::Number, "Sign-in idle timeout (seconds)", ""),
+    ("free_failures_per_account", Kind::Number, "Failed sign-ins per account before delay", "Within ten minutes."),
+    ("free_failures_per_address", Kind::Number, "Failed sign-ins per address before delay", "Within ten minutes."),
+    ("reference_tokens_must_expire", Kind::Flag, "Reference tokens must expire", "Applies to new tokens"),
+    ("legacy_schemes", Kind::Flag, "Basic and ErpLogin", "For applications that allow them"),
+    (
+        "default_legacy_application",
+        Kind::Text,
+        "Default application for legacy clients",
+        "ApplicationUri used when a client names none.",
+    ),
+    (
+        "legacy_sunset",
+        Kind::Text,
+        "Disable Basic and ErpLogin from",
+        "Date, for example 2027-01-31. Leave empty for no date.",
+    ),
+    ("audit_retention_days", Kind::Number, "Audit retention (days)", "Leave empty to keep it forever."),
+    ("refusals_retention_days", Kind::Number, "Retention of the refusals chain (days)", ""),
+    (
+        "refusals_max_mib",
+        Kind::Number,
+        "Maximum size of the refusals chain (MiB)",
+        "The oldest events are deleted first.",
+    ),
 ];
 
 pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
@@ -85,13 +100,13 @@ async fn page(at_desk: &mut AtDesk, entered: Option<&Map<String, Value>>, said: 
         is_grave: false,
         is_checked: false,
     };
-    let told = "These settings cannot be read, and are taken for what permits least until they are set:";
+    let told = "These settings are invalid. The most restrictive value applies until they are corrected:";
     let mut parts = super::repairs(&current.problems, told);
     parts.push(Part::Form(form));
     let content = Content {
         name: "manage-settings",
         title: "Settings".to_owned(),
-        lead: "Of this instance. Every node goes by a change within a second.".to_owned(),
+        lead: "Settings of this instance. Changes take effect on every node within a second.".to_owned(),
         is_live: false,
         links: vec![],
         parts,

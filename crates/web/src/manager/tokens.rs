@@ -38,10 +38,20 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params, entered: &Params, said: Sa
     let rows = office.tokens_before(id(asked.get("before")).map(ReferenceTokenId), of, READ).await?;
     let (rows, behind) = paged(rows, |token| token.id.to_string());
     let list = List {
-        caption: "Reference tokens, the newest first",
-        columns: vec!["For what", "Value", "Kind", "Application", "Scope", "Made", "Expires", "Last used", "Revoke"],
+        caption: "Reference tokens, newest first",
+        columns: vec![
+            "Description",
+            "Value",
+            "Kind",
+            "Application",
+            "Scope",
+            "Created",
+            "Expires",
+            "Last used",
+            "Action",
+        ],
         rows: rows.iter().map(|token| line(token, &register, now)).collect(),
-        empty: "There is no token.",
+        empty: "No reference tokens.",
         next: behind
             .map(|behind| at(HERE.path(), &[("application", application), ("user", user), ("before", &behind)])),
         to: HERE.path().to_owned(),
@@ -50,13 +60,12 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params, entered: &Params, said: Sa
     let content = Content {
         name: "manage-tokens",
         title: "Reference tokens".to_owned(),
-        lead: "API keys that were made by hand: personal ones act as a person, service ones as an application's System User."
-            .to_owned(),
+        lead: "API keys. Personal tokens act as a user; service tokens act as an application's System User.".to_owned(),
         is_live: false,
         links: if matches!(of, TokensOf::Everybody) { vec![] } else { vec![Link::new(HERE.path(), "All tokens")] },
         parts: vec![
             Part::List(list),
-            Part::Heading("Issue a service token"),
+            Part::Heading("Issue service token"),
             Part::Form(wish(entered, chosen.unwrap_or_default())),
         ],
     };
@@ -72,14 +81,24 @@ fn wish(entered: &Params, application: &str) -> Form {
         is_question: false,
         hidden: vec![("do", "issue".to_owned())],
         fields: vec![
-            Field::line("uri", "ApplicationUri", "Its AccessTokens and its System User must allow it.", uri).required(),
-            Field::line("description", "For what", "Who or what will show the token.", text("description")).required(),
+            Field::line(
+                "uri",
+                "ApplicationUri",
+                "The application must allow reference tokens (AccessTokens) and have a System User.",
+                uri,
+            )
+            .required(),
+            Field::line("description", "Description", "Who or what will use the token.", text("description"))
+                .required(),
             Field::several(
                 "scope",
-                "What it may do",
+                "Scope",
                 API_SCOPES.map(|name| (name, name, scopes.iter().any(|chosen| chosen == name))),
             ),
-            Field { input: Input::Day, ..Field::line("expires", "Expires", "Left empty, never.", text("expires")) },
+            Field {
+                input: Input::Day,
+                ..Field::line("expires", "Expires", "Leave empty for no expiry.", text("expires"))
+            },
         ],
         button: "Issue",
         is_grave: false,
@@ -162,13 +181,15 @@ async fn issue(at_desk: &mut AtDesk, form: &Params) -> Answered {
             let call = &at_desk.person.visit.instance.service_root;
             let content = Content {
                 name: "manage-token-made",
-                title: "A service token".to_owned(),
+                title: "Service token issued".to_owned(),
                 lead: token.description,
                 is_live: false,
-                links: vec![Link::new(HERE.path(), "Back to the tokens")],
+                links: vec![Link::new(HERE.path(), "Back to reference tokens")],
                 parts: vec![
-                    Part::Once { what: "The token", value: value.expose().to_owned() },
-                    Part::Text(format!("It calls {call} as Authorization: Bearer, or in X-Api-Key.")),
+                    Part::Once { what: "Service token", value: value.expose().to_owned() },
+                    Part::Text(format!(
+                        "To call {call}, send the token as \"Authorization: Bearer\" or in the X-Api-Key header."
+                    )),
                 ],
             };
             Ok(at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing))

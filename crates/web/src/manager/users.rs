@@ -49,7 +49,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         caption: "Users",
         columns: vec!["Login", "Name", "Type", "Role", "E-mail"],
         rows: rows.iter().map(line).collect(),
-        empty: "Nobody has such a login.",
+        empty: "No users found.",
         next: behind.map(|behind| at(HERE.path(), &[("find", &find), ("after", &behind)])),
         to: String::new(),
     };
@@ -57,7 +57,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
-        fields: vec![Field::line("find", "Login", "Or how it begins; case does not count.", &find)],
+        fields: vec![Field::line("find", "Login", "Full login or its beginning. Not case-sensitive.", &find)],
         button: "Find",
         is_grave: false,
         is_checked: false,
@@ -65,9 +65,9 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     let content = Content {
         name: "manage-users",
         title: "Users".to_owned(),
-        lead: "People, and the accounts that services act as.".to_owned(),
+        lead: "People and service accounts.".to_owned(),
         is_live: false,
-        links: vec![Link::new("/manage/users/new", "Make a user")],
+        links: vec![Link::new("/manage/users/new", "Create user")],
         parts: vec![Part::Form(search), Part::List(list)],
     };
     Ok(at_desk.page(HERE, content, Said::Nothing))
@@ -85,9 +85,9 @@ fn badge(row: &UserRow) -> Option<&'static str> {
 async fn roles(at_desk: &mut AtDesk, chosen: Option<&str>) -> Result<Field, Fault> {
     let (office, _) = at_desk.open();
     let known = office.roles_after("", 1000).await?;
-    let none = [(String::new(), "None: the APIs answer 403".to_owned())];
+    let none = [(String::new(), "No role: no access to the APIs (403)".to_owned())];
     let options = none.into_iter().chain(known.into_iter().map(|role| (role.name.clone(), role.name)));
-    Ok(Field::choice("role", "Role: what the user may do on the APIs", options, chosen.unwrap_or_default()))
+    Ok(Field::choice("role", "Role (permissions on the APIs)", options, chosen.unwrap_or_default()))
 }
 
 pub(super) async fn blank(mut at_desk: AtDesk) -> Response {
@@ -99,38 +99,38 @@ pub(super) async fn blank(mut at_desk: AtDesk) -> Response {
 async fn registration(at_desk: &mut AtDesk, entered: &Params, said: Said) -> Answered {
     let text = |name: &str| entered.get(name).unwrap_or_default().to_owned();
     let types = [
-        (UserType::Internal, "A person who works here (InternalUser)"),
-        (UserType::ExternalCommunity, "A person from outside (ExternalCommunityUser): reaches no API"),
-        (UserType::SystemNoLogin, "A service account (SystemUserNoLogin): nobody signs in as it"),
+        (UserType::Internal, "Internal user (InternalUser)"),
+        (UserType::ExternalCommunity, "Community user (ExternalCommunityUser): no access to the APIs"),
+        (UserType::SystemNoLogin, "Service account (SystemUserNoLogin): cannot sign in"),
     ];
     let types = types.map(|(kind, text)| (kind.as_str().to_owned(), text.to_owned()));
     let fields = vec![
         Field::line(
             "login",
             "Login",
-            "1 to 128 printable ASCII characters; never given to another user again.",
+            "1 to 128 printable ASCII characters. Cannot be changed or reused later.",
             text("login"),
         )
         .required(),
-        Field::line("name", "Name", "What people see; without it, the login.", text("name")),
-        Field::line("email", "E-mail", "Where the invitation goes.", text("email")),
+        Field::line("name", "Name", "Display name. Defaults to the login.", text("name")),
+        Field::line("email", "E-mail", "Used for the invitation.", text("email")),
         Field::choice("type", "Type", types, text("type")),
         roles(at_desk, entered.get("role")).await?,
-        Field::check("admin", "Administrator", "May do everything on these pages", is_checked(entered, "admin")),
+        Field::check("admin", "Administrator", "Full access to the instance manager", is_checked(entered, "admin")),
     ];
     let form = Form {
         to: "/manage/users/new".to_owned(),
         is_question: false,
         hidden: vec![],
         fields,
-        button: "Make the user",
+        button: "Create user",
         is_grave: false,
         is_checked: false,
     };
     let content = Content {
         name: "manage-user-new",
-        title: "Make a user".to_owned(),
-        lead: "On the next page you can send an invitation, by which the person chooses a password.".to_owned(),
+        title: "Create user".to_owned(),
+        lead: "After creating the user, you can send an invitation to choose a password.".to_owned(),
         is_live: false,
         links: vec![],
         parts: vec![Part::Form(form)],
@@ -200,28 +200,34 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         fields: vec![
             Field::line("name", "Name", "", &record.name).required(),
             Field::line("email", "E-mail", "", text(&record.email)),
-            Field::check(
-                "verified",
-                "The address is the user's",
-                "email_verified; of a new address it must be said anew",
-                record.email_verified,
-            ),
+            Field::check("verified", "E-mail verified", "Reset when the address changes", record.email_verified),
             role,
-            Field::check("admin", "Administrator", "May do everything on these pages", record.is_admin),
-            Field::line("language", "Language", "A tag like en or de-AT.", text(&record.preferred_language)),
-            Field::check("enabled", "Enabled", "Switched off, all sign-ins and tokens end at once", record.is_active),
+            Field::check("admin", "Administrator", "Full access to the instance manager", record.is_admin),
+            Field::line(
+                "language",
+                "Language",
+                "Language tag, for example en or de-AT.",
+                text(&record.preferred_language),
+            ),
+            Field::check(
+                "enabled",
+                "Enabled",
+                "Disabling ends all sign-ins and blocks all tokens immediately",
+                record.is_active,
+            ),
         ],
         button: "Save",
         is_grave: false,
         is_checked: false,
     };
-    let mut parts = super::repairs(&row.user.problems, "The user is as good as switched off: this version refuses");
+    let mut parts =
+        super::repairs(&row.user.problems, "The user is treated as disabled because the stored record is invalid:");
     parts.extend([
         Part::Facts(vec![
             ("Login", Cell::code(login).badge(badge(row))),
             ("Type", Cell::text(row.user.user_type.as_str())),
             ("Id", Cell::code(row.user.id.to_string())),
-            ("Password", Cell::text(if row.has_password { "chosen" } else { "none yet" })),
+            ("Password", Cell::text(if row.has_password { "set" } else { "not set" })),
             ("Changed", Cell::time(When(row.user.updated_at))),
         ]),
         Part::Form(form),
@@ -240,19 +246,19 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
     if row.user.may_sign_in() {
         parts.push(Part::Heading("Password"));
         parts.push(if row.has_password {
-            act("reset", "Make a link to choose another password", true)
+            act("reset", "Create password reset link", true)
         } else {
-            act("invite", "Invite to choose a password", true)
+            act("invite", "Send invitation", true)
         });
     }
     if row.user.has_second_factor {
         parts.push(Part::Heading("Two-step sign-in"));
-        parts.push(act("reset-second-factor", "Take the second step away: phone, passkeys and codes are lost", true));
+        parts.push(act("reset-second-factor", "Reset two-step sign-in", true));
     }
     parts.push(Part::Heading("Connected applications"));
     parts.push(Part::List(connected(at_desk, login, &here).await?));
     parts.push(Part::Heading("Sessions"));
-    parts.push(act("end-sessions", "End all API sessions of the user", true));
+    parts.push(act("end-sessions", "End all API sessions", true));
     let id = row.user.id.to_string();
     let content = Content {
         name: "manage-user",
@@ -260,9 +266,9 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         lead: String::new(),
         is_live: false,
         links: vec![
-            Link::new(at(Section::Sessions.path(), &[("user", login)]), "Live sessions"),
+            Link::new(at(Section::Sessions.path(), &[("user", login)]), "API sessions"),
             Link::new(at(Section::Tokens.path(), &[("user", &id)]), "Reference tokens"),
-            Link::new(at(Section::Audit.path(), &[("user", login)]), "Part of the audit"),
+            Link::new(at(Section::Audit.path(), &[("user", login)]), "Audit events"),
         ],
         parts,
     };
@@ -278,9 +284,9 @@ async fn connected(at_desk: &mut AtDesk, login: &str, here: &str) -> Result<List
         Row {
             cells: vec![
                 Cell::text(&application.name).link(format!("{}/{}", Section::Applications.path(), application.id)),
-                scope.map_or_else(|| Cell::text("nobody asked"), Cell::code),
+                scope.map_or_else(|| Cell::text("not required"), Cell::code),
                 granted_at.map_or_else(|| Cell::text("–"), |at| Cell::time(When(at))),
-                Cell::text(if connection.holds_tokens { "may be alive" } else { "none" }),
+                Cell::text(if connection.holds_tokens { "may be active" } else { "none" }),
             ],
             button: Some(Button {
                 does: "withdraw",
@@ -292,7 +298,7 @@ async fn connected(at_desk: &mut AtDesk, login: &str, here: &str) -> Result<List
     });
     Ok(List {
         caption: "Connected applications",
-        columns: vec!["Application", "Agreed to", "Since", "Tokens", "Withdraw"],
+        columns: vec!["Application", "Consented scope", "Since", "Tokens", "Action"],
         rows: rows.collect(),
         empty: "None.",
         next: None,
@@ -389,16 +395,15 @@ async fn hand_over(at_desk: &mut AtDesk, id: &str, link: Result<IssuedLink, Admi
     };
     let until = When(at_desk.now().plus(link.life.span())).shown();
     let part = match at_desk.manager.instance().hand_over(&link) {
-        HandedOver::Mailed(address) => Part::Text(format!(
-            "A letter with the link is on its way to {}. It is good until {until}.",
-            address.as_str()
-        )),
-        HandedOver::Shown(url) => Part::Once { what: "A one-time link for the person", value: url },
+        HandedOver::Mailed(address) => {
+            Part::Text(format!("The link has been sent to {}. It is valid until {until}.", address.as_str()))
+        }
+        HandedOver::Shown(url) => Part::Once { what: "One-time link for the user", value: url },
     };
     let content = Content {
         name: "manage-link",
-        title: format!("A link for {}", link.user.name),
-        lead: format!("Whoever has it chooses the password, once, until {until}."),
+        title: format!("Link for {}", link.user.name),
+        lead: format!("Anyone with this link can choose the password. It works once and expires on {until}."),
         is_live: false,
         links: vec![Link::new(format!("{}/{id}", HERE.path()), "Back to the user")],
         parts: vec![part],

@@ -67,7 +67,7 @@ impl Section {
             Self::Tokens => "Reference tokens",
             Self::Keys => "Signing keys",
             Self::Audit => "Audit",
-            Self::Refusals => "Why was it refused?",
+            Self::Refusals => "Refusals",
             Self::Legacy => "Legacy sign-in",
             Self::Settings => "Settings",
         }

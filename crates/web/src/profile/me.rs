@@ -142,7 +142,7 @@ fn refusal(visit: &Visit, refused: &Refused) -> Response {
             (StatusCode::BAD_REQUEST, "invalid_request", "the access token is malformed or sent twice")
         }
         Refused::Who(WhoRefusal::NotAPerson) => {
-            (StatusCode::FORBIDDEN, "access_denied", "the token is a service's, and acts as no person")
+            (StatusCode::FORBIDDEN, "access_denied", "the token belongs to a service and does not act as a person")
         }
         Refused::Who(WhoRefusal::Token(refusal)) => (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description()),
     };

@@ -58,14 +58,14 @@ async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(house: T
     assert!(list.text().contains("needs repair") && list.text().contains("Customer Portal"), "{}", list.text());
     let id = house.office().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
     let page = admin.open(&format!("/manage/apps/{id}")).await;
-    assert!(page.text().contains("ftp://a.example/cb") && page.text().contains("is off until"), "{}", page.text());
+    assert!(page.text().contains("ftp://a.example/cb") && page.text().contains("is disabled until"), "{}", page.text());
     let form = page.form("redirect_uris");
     assert!(form.field("redirect_uris").is_some_and(|text| text.contains("ftp://a.example/cb")), "prefilled");
     let refused = admin.submit(&page, "redirect_uris", &[]).await;
     assert_eq!(refused.page(), "manage-app", "nothing was repaired");
     let entered = [("redirect_uris", app.redirect_uri.as_str())];
     let saved = admin.submit(&page, "redirect_uris", &entered).await;
-    assert!(!saved.text().contains("is off until"), "{}", saved.text());
+    assert!(!saved.text().contains("is disabled until"), "{}", saved.text());
     house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await;
 }
 
@@ -100,7 +100,7 @@ async fn a_start_meets_damaged_rows_of_every_kind(house: TestHouse) {
         ("/manage/apps", "a.bad"),
         ("/manage/users", "alice"),
         ("/manage/roles", "Sales"),
-        ("/manage/roles?role=Viewer", "permits nothing"),
+        ("/manage/roles?role=Viewer", "grant nothing"),
         ("/manage/settings", "legacy_sunset"),
         ("/manage/sessions", "alice"),
     ] {

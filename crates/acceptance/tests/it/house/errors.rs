@@ -108,19 +108,19 @@ async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
     let client = house.client();
     let get = |path: String| (Method::GET, path, String::new());
     let asked = [
-        (get("/id/connect/authorize?state=%FF".to_owned()), "der Parameter state ist kein UTF-8-Text"),
+        (get("/id/connect/authorize?state=%FF".to_owned()), "der Parameter state ist kein gültiges UTF-8"),
         (get("/id/connect/authorize?%22=%".to_owned()), "ein Parameter ist nicht richtig prozentkodiert"),
         (get(format!("/id/connect/authorize?x={}", "x".repeat(8193))), "der Parameter x ist zu lang"),
-        (get(format!("/id/connect/authorize?{}", "a=1&".repeat(65))), "sie hat zu viele Parameter"),
+        (get(format!("/id/connect/authorize?{}", "a=1&".repeat(65))), "die Anfrage hat zu viele Parameter"),
         (get(app.asks("read").without("client_id").path()), "der Parameter client_id fehlt"),
         (get(app.asks("read").without("redirect_uri").path()), "der Parameter redirect_uri fehlt"),
         (get(app.asks("read").with("client_id", "é").path()), "der Parameter client_id ist fehlerhaft"),
         (get(app.asks("read").and("client_id", "x").path()), "client_id darf nicht mehrfach vorkommen"),
         (get("/id/connect/endsession?state=%".to_owned()), "state ist nicht richtig prozentkodiert"),
-        (get("/id/account/login?return=%FF".to_owned()), "return ist kein UTF-8-Text"),
+        (get("/id/account/login?return=%FF".to_owned()), "return ist kein gültiges UTF-8"),
         ((Method::POST, "/id/account/login".to_owned(), "csrf=%".to_owned()), "csrf ist nicht richtig prozentkodiert"),
-        ((Method::POST, "/id/account/login".to_owned(), "x".repeat(32 * 1024 + 1)), "sie ist zu groß"),
-        ((Method::POST, "/id/account/forgotten".to_owned(), "csrf=%FF".to_owned()), "csrf ist kein UTF-8-Text"),
+        ((Method::POST, "/id/account/login".to_owned(), "x".repeat(32 * 1024 + 1)), "die Anfrage ist zu groß"),
+        ((Method::POST, "/id/account/forgotten".to_owned(), "csrf=%FF".to_owned()), "csrf ist kein gültiges UTF-8"),
     ];
     for ((method, path, body), german) in asked {
         for (language, expected) in [("de", german), ("bg", ""), ("en", "")] {
@@ -157,5 +157,5 @@ async fn the_manager_is_english_throughout_for_every_browser() {
     }
     let form = admin.open("/manage/apps/new?kind=spa").await;
     let refused = admin.submit(&form, "uri", &[("uri", "x"), ("name", " ")]).await;
-    assert!(refused.text().contains("<html lang=\"en\"") && refused.text().contains("Name: give it"));
+    assert!(refused.text().contains("<html lang=\"en\"") && refused.text().contains("Name: must be 1 to 200"));
 }

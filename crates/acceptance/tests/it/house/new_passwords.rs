@@ -59,9 +59,11 @@ async fn a_link_says_what_is_wrong_in_the_language_of_the_page() {
     let house = TestHouse::open().await;
     let link = reset_link(&house, "alice").await;
     let mut browser = house.browser("alice");
-    for (language, too_short, guessed) in
-        [("de", "mindestens 8 Zeichen", "erraten"), ("bg", "поне 8 знака", "отгатва"), ("en", "at least 8", "tries")]
-    {
+    for (language, too_short, guessed) in [
+        ("de", "mindestens 8 Zeichen", "erraten"),
+        ("bg", "поне 8 знака", "отгатната"),
+        ("en", "at least 8", "attempts"),
+    ] {
         let code = link.rsplit('=').next().expect("a code");
         let page = browser.client.ask(&Method::GET, &link).header("accept-language", language).send().await;
         let cookie = page.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
@@ -148,7 +150,11 @@ async fn a_password_is_right_at_every_door_however_its_characters_are_written() 
         let page = alice.open("/profile/password").await;
         let same = [("current", chosen), ("password", typed), ("repeat", typed)];
         let told = alice.submit(&page, "current", &same).await;
-        assert!(told.words("[role=alert]").is_some_and(|said| said.contains("is the old one")), "{}", told.text());
+        assert!(
+            told.words("[role=alert]").is_some_and(|said| said.contains("is the same as the current one")),
+            "{}",
+            told.text()
+        );
     }
     assert_ne!(signed_in(&house, "ratsel-otter-quill").await, "account", "another letter is another password");
 }

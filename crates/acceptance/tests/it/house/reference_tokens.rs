@@ -133,8 +133,8 @@ async fn the_policy_of_the_application_decides_who_gets_one() {
         issue(&house, (application, login), (scope, None)).await.err().unwrap_or_default()
     };
     assert!(refused("my.trusted.app/first", Some("alice"), "read").await.contains("AccessTokens"));
-    assert!(refused(SCRIPTS, None, "read").await.contains("system user"));
-    assert!(refused(SCRIPTS, Some("carol"), "read").await.contains("community"));
+    assert!(refused(SCRIPTS, None, "read").await.contains("System User"));
+    assert!(refused(SCRIPTS, Some("carol"), "read").await.contains("internal users"));
     assert!(refused(SCRIPTS, Some("alice"), "sec").await.contains("sec"));
     assert!(refused(SCRIPTS, Some("alice"), "openid").await.contains("openid"));
     assert!(refused(SCRIPTS, Some("nobody"), "read").await.contains("nobody"));

@@ -95,7 +95,7 @@ async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one
     let page = admin.open(&format!("/manage/refusals?reference={}", references[60])).await;
     assert!(page.text().contains("token_malformed") && page.text().contains("198.51.100.60"), "{}", page.text());
     let page = admin.open(&format!("/manage/refusals?reference={}", references[299])).await;
-    assert!(page.text().contains("refusals like this"), "only counted: {}", page.text());
+    assert!(page.text().contains("recorded together"), "only counted: {}", page.text());
 
     house.advance(Duration::from_mins(1));
     house.seal().await;

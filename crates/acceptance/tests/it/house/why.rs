@@ -132,7 +132,10 @@ async fn the_token_endpoint_says_what_was_shown_and_when() {
         "secret_from_public_application"
     );
     let told = asked(app.token(&[("grant_type", "password")]).await).await;
-    assert_eq!(fact(&told, "sent", "problem"), "this grant_type is not supported");
+    assert_eq!(
+        fact(&told, "sent", "problem"),
+        "unsupported grant_type; use authorization_code, refresh_token or client_credentials"
+    );
 
     let mut dice = house.dice();
     let ends = house.now().plus(Duration::from_mins(1));
@@ -154,7 +157,7 @@ async fn the_token_endpoint_says_what_was_shown_and_when() {
     assert_eq!(asked(app.redeem_with(&code, &[("code_verifier", "")]).await).await["rule"], "RFC 7636 §4.5");
     let portal = house.app(PORTAL);
     assert_eq!(asked(portal.redeem(&code).await).await["cause"], "code_of_another_application");
-    assert_eq!(fact(&asked(app.redeem("x").await).await, "sent", "code"), "1 bytes, not kept");
+    assert_eq!(fact(&asked(app.redeem("x").await).await, "sent", "code"), "1 bytes, not stored");
     let tokens = Tokens::read(&app.redeem(&code).await);
     let told = asked(app.refresh_with(tokens.refresh(), "sec").await).await;
     assert_eq!((fact(&told, "sent", "scope"), fact(&told, "expected", "scope")), ("sec", "read offline_access"));
@@ -165,7 +168,7 @@ async fn the_token_endpoint_says_what_was_shown_and_when() {
     );
     let told = asked(app.refresh(tokens.refresh()).await).await;
     assert_eq!((&told["cause"], fact(&told, "expected", "ended by")), (&json!("authorization_ended"), "code_reused"));
-    assert_eq!(fact(&asked(app.refresh("x").await).await, "sent", "refresh_token"), "1 bytes, not kept");
+    assert_eq!(fact(&asked(app.refresh("x").await).await, "sent", "refresh_token"), "1 bytes, not stored");
 
     let code = app.code(&mut alice, "read").await;
     house.advance(Duration::from_mins(1));
@@ -175,7 +178,7 @@ async fn the_token_endpoint_says_what_was_shown_and_when() {
     house.enable_user("alice", false).await;
     let told = asked(app.redeem(&code).await).await;
     assert_eq!(
-        (&told["cause"], fact(&told, "expected", "user disabled or changed last")),
+        (&told["cause"], fact(&told, "expected", "user last disabled or changed")),
         (&json!("user_disabled"), "2030-03-17T17:49:40Z")
     );
 
@@ -205,7 +208,7 @@ async fn the_api_and_userinfo_say_what_became_of_the_token() {
     let (start, end) = tokens.access.split_at(tokens.access.len() - 10);
     let broken = format!("{start}{}{}", if end.starts_with('A') { 'B' } else { 'A' }, &end[1..]);
     assert_eq!(call(&broken).await["cause"], "token_signature_wrong");
-    assert_eq!(fact(&call("x").await, "sent", "token"), "1 bytes, not kept");
+    assert_eq!(fact(&call("x").await, "sent", "token"), "1 bytes, not stored");
     let unknown = format!("enrt_{}ABCD", "0".repeat(60));
     assert_eq!(fact(&call(&unknown).await, "sent", "ends in"), "ABCD");
     let identity_only = app.sign_in(&mut house.browser("bob"), "openid").await.access;
@@ -257,9 +260,9 @@ async fn a_full_house_says_how_full_it_was() {
     let told = why(&house, &house.client().call_api(&token).await).await;
     assert_eq!(told["cause"], "no_seat_free");
     let [seats, live, kept] =
-        ["seats", "taken", "kept for reserved accounts"].map(|name| fact(&told, "expected", name));
+        ["seats", "in use", "kept for reserved accounts"].map(|name| fact(&told, "expected", name));
     assert_eq!((seats, live, kept), ("5", "4", "1"));
-    assert_eq!(fact(&told, "expected", "next free at, if nobody calls"), "2030-03-17T18:06:40Z");
+    assert_eq!(fact(&told, "expected", "next seat free at, if idle"), "2030-03-17T18:06:40Z");
 }
 
 #[tokio::test]
@@ -267,11 +270,11 @@ async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
     let house = TestHouse::open().await;
     let mut dice = house.dice();
     for (setting, cause, [most, taken]) in [
-        ("seats_per_user", "no_seat_free_for_user", ["seats of one user, at most", "taken by the user"]),
+        ("seats_per_user", "no_seat_free_for_user", ["maximum seats per user", "in use by the user"]),
         (
             "seats_per_application",
             "no_seat_free_for_application",
-            ["seats of one application, at most", "taken through the application"],
+            ["maximum seats per application", "in use through the application"],
         ),
     ] {
         let set = house.office().await.change_setting((setting, "2"), &mut house.moment(&mut dice)).await;
@@ -289,7 +292,7 @@ async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
         assert_eq!(told["cause"], cause, "{told}");
         assert_eq!((fact(&told, "expected", most), fact(&told, "expected", taken)), ("2", "2"), "{told}");
         let free = house.now().plus(Duration::from_mins(20)).rfc3339();
-        assert_eq!(fact(&told, "expected", "next free at, if nobody calls"), free);
+        assert_eq!(fact(&told, "expected", "next seat free at, if idle"), free);
         let set = house.office().await.change_setting((setting, "null"), &mut house.moment(&mut dice)).await;
         set.expect("the database answers").expect("a good setting");
         house.advance(Duration::from_mins(21));

@@ -11,7 +11,7 @@ use crate::pages::manager::Field;
 const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
 
 fn algorithm(name: &'static str, label: &'static str, chosen: Option<Algorithm>) -> Field {
-    let usual = [(String::new(), "As the instance".to_owned())];
+    let usual = [(String::new(), "Instance default".to_owned())];
     let named = ALGORITHMS.map(|name| (name.to_owned(), name.to_owned()));
     Field::choice(name, label, usual.into_iter().chain(named), chosen.map_or("", |chosen| chosen.as_str()))
 }
@@ -21,17 +21,17 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
     let scope = |name| record.scope.split(' ').any(|known| known == name);
     let is_public = record.client_type == RecordClientType::Public;
     let mut fields = vec![
-        Field::line("name", "Name", "People see it when they consent.", &record.name).required(),
+        Field::line("name", "Name", "Shown to users on the consent page.", &record.name).required(),
         Field::lines(
             "redirect_uris",
             "Redirect URIs (ImpersonateLoginUrl)",
-            "One a line, or separated by commas; compared letter by letter. http:// only for loopback addresses; without a port any port fits.",
+            "One per line or comma-separated. Compared character by character. http:// is allowed for loopback addresses only; without a port, any port matches.",
             &record.impersonate_login_url,
         ),
         Field::lines(
             "post_logout_uris",
             "Post-logout URIs (ImpersonateLogoutUrl)",
-            "One a line: where people may be sent after signing out.",
+            "One per line. Where users may be sent after signing out.",
             &record.impersonate_logout_url,
         ),
         Field::check(
@@ -43,12 +43,12 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
         Field::check(
             "community",
             "Community users may sign in",
-            "ImpersonateAsCommunityUserAllowed: their tokens identify them and open no API",
+            "ImpersonateAsCommunityUserAllowed. Their tokens identify them but give no access to the APIs",
             record.impersonate_as_community_user_allowed,
         ),
         Field::several(
             "scope",
-            "Scope: the most it may ever be granted",
+            "Scope (maximum that can be granted)",
             API_SCOPES.into_iter().chain(["offline_access", "DomainApi"]).map(|name| (name, name, scope(name))),
         ),
     ];
@@ -56,7 +56,7 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
         fields.push(Field::check(
             "public_refresh",
             "Refresh tokens without a secret",
-            "PublicRefreshAllowed: for 24 hours, rotating",
+            "PublicRefreshAllowed. Valid for 24 hours, rotated on use",
             record.public_refresh_allowed,
         ));
     } else {
@@ -64,14 +64,14 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
             Field::check(
                 "service",
                 "May call the APIs on its own",
-                "SystemUserAllowed: client credentials and service tokens, as the System User below",
+                "SystemUserAllowed. Client credentials and service tokens act as the System User below",
                 record.system_user_allowed,
             ),
-            Field::line("system_user", "System User", "The login of the user that it acts as.", system_user),
+            Field::line("system_user", "System User", "Login of the user the application acts as.", system_user),
             Field::check(
                 "basic",
-                "Legacy sign-in with passwords",
-                "BasicAuthenticationAllowed: only while the instance allows it",
+                "Basic and ErpLogin allowed",
+                "BasicAuthenticationAllowed. Takes effect only if enabled for the instance",
                 record.basic_authentication_allowed,
             ),
         ]);
@@ -82,9 +82,9 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
 
 fn rare_fields(record: &ApplicationRecord) -> Vec<Field> {
     let policies = [
-        ("None", "Nobody"),
+        ("None", "No one"),
         ("AdministratorsOnly", "Administrators"),
-        ("AuthenticatedUsers", "Anyone who is signed in, for themselves"),
+        ("AuthenticatedUsers", "Any signed-in user, for themselves"),
     ];
     let policies = policies.map(|(value, text)| (value.to_owned(), text.to_owned()));
     let seconds = record.access_token_seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
@@ -98,23 +98,23 @@ fn rare_fields(record: &ApplicationRecord) -> Vec<Field> {
         ),
         Field::check(
             "pkce",
-            "PKCE is required",
-            "RequirePkce: of an application that has a secret too; a Public one always must use it",
+            "Require PKCE",
+            "RequirePkce. For Confidential applications; Public applications must always use PKCE",
             record.require_pkce,
         ),
-        Field::check("consent", "People are asked for consent", "RequireConsent", record.require_consent),
+        Field::check("consent", "Require consent", "RequireConsent", record.require_consent),
         Field::lines(
             "origins",
-            "Origins of browsers that may read answers (AllowedCorsOrigins)",
-            "One a line; left empty, those of the redirect URIs.",
+            "CORS origins (AllowedCorsOrigins)",
+            "One per line. Leave empty to use the origins of the redirect URIs.",
             &record.allowed_cors_origins,
         ),
-        Field::line("seconds", "Seconds that an access token lives", "Left empty, as the instance.", seconds),
-        algorithm("access_algorithm", "Signature of access tokens", record.access_token_algorithm),
-        algorithm("id_algorithm", "Signature of ID tokens", record.id_token_algorithm),
-        Field::line("policy_url", "Privacy policy", "Linked from the consent page.", text(&record.policy_url)),
-        Field::line("terms_url", "Terms of service", "Linked from the consent page.", text(&record.terms_url)),
-        Field::check("enabled", "Enabled", "IsEnabled: switched off, everything of it ends at once", record.is_enabled),
+        Field::line("seconds", "Access token lifetime (seconds)", "Leave empty for the instance default.", seconds),
+        algorithm("access_algorithm", "Access token signing algorithm", record.access_token_algorithm),
+        algorithm("id_algorithm", "ID token signing algorithm", record.id_token_algorithm),
+        Field::line("policy_url", "Privacy policy", "Link on the consent page.", text(&record.policy_url)),
+        Field::line("terms_url", "Terms of use", "Link on the consent page.", text(&record.terms_url)),
+        Field::check("enabled", "Enabled", "IsEnabled. Disabling blocks all its tokens immediately", record.is_enabled),
     ]
 }
 
@@ -124,13 +124,13 @@ pub(super) fn entered(form: &Params, (uri, client_type): (&str, RecordClientType
     let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let seconds = text("seconds").and_then(|seconds| {
         let read = seconds.parse().ok();
-        problems.extend(read.is_none().then(|| "AccessTokenSeconds: write a number".to_owned()));
+        problems.extend(read.is_none().then(|| "AccessTokenSeconds: enter a whole number".to_owned()));
         read
     });
     let mut algorithm = |name: &str| {
         let named = form.get(name)?;
         let known = named.parse().ok();
-        problems.extend(known.is_none().then(|| format!("{named}: no such algorithm")));
+        problems.extend(known.is_none().then(|| format!("{named}: unknown algorithm")));
         known
     };
     let record = ApplicationRecord {

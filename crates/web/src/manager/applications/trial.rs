@@ -85,50 +85,48 @@ fn page(
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
     let record = application.to_record();
-    let flows =
-        [("code", "Sign a person in: you, in this browser"), ("service", "Call on its own, as its System User")];
+    let flows = [("code", "Sign in a user (you, in this browser)"), ("service", "Call the API as its System User")];
     let flows = flows.map(|(value, text)| (value.to_owned(), text.to_owned()));
     let uris = record.impersonate_login_url.iter().map(|uri| (uri.clone(), uri.clone()));
     let mut fields = vec![
-        Field::choice("flow", "What it does", flows, if wanted.signs_in { "code" } else { "service" }),
-        Field::choice("redirect_uri", "Where people are sent back to", uris, &wanted.redirect_uri),
-        Field::line("scope", "Scope", "Names, with blanks between them.", &wanted.scope),
+        Field::choice("flow", "Flow", flows, if wanted.signs_in { "code" } else { "service" }),
+        Field::choice("redirect_uri", "Redirect URI", uris, &wanted.redirect_uri),
+        Field::line("scope", "Scope", "Space-separated.", &wanted.scope),
     ];
     if record.client_type == RecordClientType::Confidential {
-        let hint = "As the application has it. Left empty, one is made for this run and taken away after it.";
+        let hint = "Leave empty to use a temporary secret that is removed after the run.";
         fields.push(Field { input: Input::Secret, ..Field::line("secret", "Client secret", hint, "") });
     }
     fields.extend([
         Field::check(
             "agrees",
-            "Agree where a person is asked for consent",
-            "Remembered as your own consent, until you withdraw it on your profile",
+            "Give consent automatically",
+            "Stored as your own consent until you withdraw it in your profile",
             wanted.agrees,
         ),
-        Field::check("calls", "Call the API", "Takes a seat until the run is over", wanted.calls),
+        Field::check("calls", "Call the API", "Uses a seat until the run ends", wanted.calls),
     ]);
     let form = Form {
         to: format!("{here}/try"),
         is_question: false,
         hidden: vec![],
         fields,
-        button: "Run it",
+        button: "Run",
         is_grave: false,
         is_checked: false,
     };
     let mut parts = vec![Part::Form(form)];
     if !steps.is_empty() {
-        parts.insert(0, Part::Heading("Try it again"));
+        parts.insert(0, Part::Heading("Run again"));
         let well = steps.iter().all(|step| step.went_well);
-        let outcome =
-            if well { "Everything went well." } else { "Something went wrong: each step that is marked says what." };
+        let outcome = if well { "All steps succeeded." } else { "Some steps failed. They are marked below." };
         parts.splice(0..0, steps.into_iter().map(Part::Step));
         parts.insert(0, Part::Text(outcome.to_owned()));
     }
     let content = Content {
         name: "manage-app-try",
         title: format!("Try {}", application.name),
-        lead: "Its flow as it really is, with each request and its answer. What is given out is revoked at the end."
+        lead: "Runs the flow and shows each request and response. Tokens issued here are revoked at the end."
             .to_owned(),
         is_live: false,
         links: vec![Link::new(here, "Back to the application")],

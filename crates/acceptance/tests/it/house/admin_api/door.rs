@@ -166,11 +166,11 @@ async fn what_cannot_be_read_is_refused_by_name() {
     let house = TestHouse::open().await;
     let office = Office::of(&house).await;
     for (query, named) in [
-        ("limit=0", "limit: write a whole number from 1 to 200"),
-        ("limit=201", "limit: write"),
-        ("limit=ten", "limit: write"),
-        ("limit=", "limit: write"),
-        ("limit=-1", "limit: write"),
+        ("limit=0", "limit: must be a whole number from 1 to 200"),
+        ("limit=201", "limit: must be"),
+        ("limit=ten", "limit: must be"),
+        ("limit=", "limit: must be"),
+        ("limit=-1", "limit: must be"),
         ("limit=2&limit=2", "limit"),
         ("order=name", "order"),
         ("cursor=%21", "cursor: send"),

@@ -68,7 +68,7 @@ async fn several_addresses_in_one_text_are_several_that_work(house: TestHouse) {
     };
     let bad = record(json!("https://one.example/cb,http://two.example/cb"), "https://one.example/,nowhere");
     let told = assert_invalid(&office.post("/applications", &bad).await);
-    assert!(told.contains("\"http://two.example/cb\": http is only for"), "{told}");
+    assert!(told.contains("\"http://two.example/cb\": http is allowed only for"), "{told}");
     assert!(!told.contains("\"https://one.example/cb\""), "that one is good: {told}");
     let good = record(
         json!(["https://one.example/cb, https://two.example/cb?x=1,2"]),
@@ -238,7 +238,7 @@ async fn a_role_changes_on_the_next_call_and_stays_while_somebody_has_it(house: 
     assert_eq!(house.client().get_with(CUSTOMERS, &token).await.status, 200);
     assert_ok(&office.put(&role, "*", &json!({"read": [], "update": []})).await);
     assert_eq!(house.client().get_with(CUSTOMERS, &token).await.status, 403, "on the next call");
-    assert!(assert_invalid(&office.delete(&role, "*").await).contains("another one"));
+    assert!(assert_invalid(&office.delete(&role, "*").await).contains("another role"));
     assert_ok(&office.patch(&bob, "*", &json!({"role": null})).await);
     assert_eq!(office.delete(&role, "*").await.status, 204);
     assert_problem(&office.get(&role).await, 404, "not-found");

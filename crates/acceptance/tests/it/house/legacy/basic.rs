@@ -109,12 +109,12 @@ async fn what_ends_a_person_ends_basic_on_the_next_call(house: TestHouse) {
     assert_eq!(call(&client, &alice()).await.status, 200);
     house.set_password("alice", "a brand new password").await;
     assert_eq!(seats_used(&house).await, 0, "the seat is free");
-    assert_unauthorized(&call(&client, &alice()).await, "wrong");
+    assert_unauthorized(&call(&client, &alice()).await, "Wrong login or password");
     let renewed = basic("alice", "a brand new password");
     assert_eq!(call(&client, &renewed).await.status, 200);
     house.enable_user("alice", false).await;
     assert_eq!(seats_used(&house).await, 0);
-    assert_unauthorized(&call(&client, &renewed).await, "wrong");
+    assert_unauthorized(&call(&client, &renewed).await, "Wrong login or password");
     house.enable_user("alice", true).await;
     assert_eq!(call(&client, &renewed).await.status, 200);
 }
@@ -141,9 +141,9 @@ async fn what_ends_basic_is_felt_on_the_next_call(house: TestHouse) {
     set(&house, "legacy_schemes", "false").await;
     assert_eq!(seats_used(&house).await, 0, "what they opened is closed");
     for authorization in [&alice(), &erp] {
-        assert_unauthorized(&call(&client, authorization).await, "switched off");
+        assert_unauthorized(&call(&client, authorization).await, "are disabled");
     }
-    assert_unauthorized(&login(&client, "alice", PASSWORD, LEGACY).await, "switched off");
+    assert_unauthorized(&login(&client, "alice", PASSWORD, LEGACY).await, "are disabled");
     set(&house, "legacy_schemes", "true").await;
     assert_eq!(call(&client, &alice()).await.status, 200);
 }

@@ -68,12 +68,12 @@ async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(house: TestHouse) {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), over).await.expect("the timer closes");
-    assert_unauthorized(&call(&client, &first).await, "log in again");
-    assert_unauthorized(&log_out(&client, &first).await, "log in again");
+    assert_unauthorized(&call(&client, &first).await, "Log in again");
+    assert_unauthorized(&log_out(&client, &first).await, "Log in again");
     let second = alices_session(&client).await;
     assert_ne!(second, first);
     assert_eq!(call(&client, &second).await.status, 200);
-    assert_unauthorized(&call(&client, &first).await, "log in again");
+    assert_unauthorized(&call(&client, &first).await, "Log in again");
     assert_eq!(seats_used(&house).await, 1);
 }
 
@@ -82,15 +82,15 @@ async fn what_ends_a_person_ends_their_erp_session(house: TestHouse) {
     let first = alices_session(&client).await;
     house.set_password("alice", "a brand new password").await;
     assert_eq!(seats_used(&house).await, 0);
-    assert_unauthorized(&call(&client, &first).await, "log in again");
-    assert_unauthorized(&login(&client, "alice", PASSWORD, LEGACY).await, "wrong");
+    assert_unauthorized(&call(&client, &first).await, "Log in again");
+    assert_unauthorized(&login(&client, "alice", PASSWORD, LEGACY).await, "Wrong login or password");
     let second = session(&login(&client, "alice", "a brand new password", LEGACY).await);
     assert_ne!(second, first);
     assert_eq!(call(&client, &second).await.status, 200);
     house.enable_user("alice", false).await;
-    assert_unauthorized(&call(&client, &second).await, "log in again");
+    assert_unauthorized(&call(&client, &second).await, "Log in again");
     house.enable_user("alice", true).await;
-    assert_unauthorized(&call(&client, &second).await, "log in again");
+    assert_unauthorized(&call(&client, &second).await, "Log in again");
 
     let third = session(&login(&client, "alice", "a brand new password", LEGACY).await);
     let ending = flows::sessions::Ending::OfUser("alice");
@@ -98,7 +98,7 @@ async fn what_ends_a_person_ends_their_erp_session(house: TestHouse) {
     let ended = house.office().await.end_sessions(ending, &mut house.moment(&mut dice)).await;
     assert_eq!(ended.expect("no fault"), Ok(1));
     house.catch_up().await;
-    assert_unauthorized(&call(&client, &third).await, "log in again");
+    assert_unauthorized(&call(&client, &third).await, "Log in again");
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_restart_ends_it_where_a_restart_ends_all_sessions() {
     let house = TestHouse::open().await;
     let first = alices_session(&house.client()).await;
     let house = house.restarted().await;
-    assert_unauthorized(&call(&house.client(), &first).await, "log in again");
+    assert_unauthorized(&call(&house.client(), &first).await, "Log in again");
     assert_ne!(alices_session(&house.client()).await, first);
 }
 
@@ -133,14 +133,14 @@ async fn what_is_no_erp_session_of_this_instance_opens_nothing() {
     switch_on_at_other(&house).await;
     let (first, foreign) = (alices_session(&client).await, alices_session(&house.other_client()).await);
     assert_eq!(call(&house.other_client(), &foreign).await.status, 200);
-    assert_unauthorized(&call(&client, &foreign).await, "not an ErpSession");
+    assert_unauthorized(&call(&client, &foreign).await, "Unknown ErpSession");
     let id = first.strip_prefix("ErpSession ").expect("the scheme");
     let (named, tag) = id.split_once('.').expect("two parts");
     let mut bytes = URL_SAFE_NO_PAD.decode(named).expect("base64url");
     bytes[0] ^= 1;
     let forged = format!("{}.{tag}", URL_SAFE_NO_PAD.encode(bytes));
     for bad in [named, &id[..id.len() - 1], &format!("{id}A"), &format!("{named}."), &forged, &id.to_uppercase(), "1"] {
-        assert_unauthorized(&call(&client, &format!("ErpSession {bad}")).await, "not an ErpSession");
+        assert_unauthorized(&call(&client, &format!("ErpSession {bad}")).await, "Unknown ErpSession");
     }
     for bad in ["ErpSession".to_owned(), "ErpSession ".to_owned(), format!("ErpSession {}", "a".repeat(257))] {
         assert_eq!(call(&client, &bad).await.status, 400, "{bad:.20}");
@@ -206,5 +206,5 @@ async fn a_full_house_keeps_nobody_from_hearing_that_a_session_is_over() {
     house.set_password("alice", PASSWORD).await;
     set(&house, "reserved_seats", "[]").await;
     set(&house, "seats", "0").await;
-    assert_unauthorized(&call(&client, &first).await, "log in again");
+    assert_unauthorized(&call(&client, &first).await, "Log in again");
 }

@@ -18,18 +18,18 @@ use crate::{FIRST, SERVICE};
 async fn basic_is_off_unless_instance_and_application_allow_it() {
     let house = TestHouse::open().await;
     let (client, other) = (house.client(), house.other_client());
-    assert_unauthorized(&call_through(&other, LEGACY, &alice()).await, "switched off");
-    assert_unauthorized(&login(&other, "alice", PASSWORD, LEGACY).await, "switched off");
+    assert_unauthorized(&call_through(&other, LEGACY, &alice()).await, "are disabled");
+    assert_unauthorized(&login(&other, "alice", PASSWORD, LEGACY).await, "are disabled");
 
     house.register(old_client("old/off", "read"), Some("secret")).await;
     house.enable_app("old/off", false).await;
     let mut told = Vec::new();
     for application in [FIRST, "nobody.knows", "old/off", &"x".repeat(300)] {
         let answer = call_through(&client, application, &alice()).await;
-        assert_unauthorized(&answer, "may not use Basic");
+        assert_unauthorized(&answer, "not allowed to use Basic");
         told.push(answer.text().to_owned());
         let answer = login(&client, "alice", PASSWORD, application).await;
-        assert_unauthorized(&answer, "may not use Basic");
+        assert_unauthorized(&answer, "not allowed to use Basic");
         told.push(answer.text().to_owned());
     }
     assert!(told.iter().all(|text| *text == told[0]), "a stranger learns nothing about the register");
@@ -61,10 +61,10 @@ async fn whoever_may_not_come_in_reads_the_same_words() {
         // From a network of its own: nobody is throttled.
         let from = client.from(&format!("198.51.100.{}:1", told.len() + 1));
         let answer = call(&from, &basic(person, password)).await;
-        assert_unauthorized(&answer, "wrong");
+        assert_unauthorized(&answer, "Wrong login or password");
         told.push(answer.text().to_owned());
         let answer = login(&from, person, password, LEGACY).await;
-        assert_unauthorized(&answer, "wrong");
+        assert_unauthorized(&answer, "Wrong login or password");
         told.push(answer.text().to_owned());
     }
     assert!(told.iter().all(|text| *text == told[0]));
@@ -141,7 +141,7 @@ async fn guessing_is_throttled_by_a_count_of_its_own_whatever_is_remembered() {
         let answer = call(&client, &authorization).await;
         assert_eq!(answer.status, 429, "{}", answer.text());
         assert_eq!(answer.header("retry-after"), "2");
-        assert!(answer.json()["error"]["message"].as_str().is_some_and(|text| text.contains("Wait 2 seconds")));
+        assert!(answer.json()["error"]["message"].as_str().is_some_and(|text| text.contains("in 2 seconds")));
     }
     let answer = login(&client, "alice", PASSWORD, LEGACY).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, "2"));

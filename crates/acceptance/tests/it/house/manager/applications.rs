@@ -19,9 +19,9 @@ async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_s
     let token = service_token(&house, "nightly", &secret).await;
     assert_eq!(house.client().call_api(&token).await.status, 200);
     let again = admin.submit(&form, "uri", &[("uri", "nightly"), ("name", "N"), ("system_user", "svc.reader")]).await;
-    assert_refused(&again, "manage-app-new", "exists already");
+    assert_refused(&again, "manage-app-new", "already exists");
     let nobody = admin.submit(&form, "uri", &[("uri", "n2"), ("name", "N"), ("system_user", "nobody")]).await;
-    assert_refused(&nobody, "manage-app-new", "SystemUser: there is no user nobody");
+    assert_refused(&nobody, "manage-app-new", "SystemUser: user nobody not found");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn of_two_administrators_the_second_is_told_what_the_first_did() {
     let stale = found(&mut second, "apps", FIRST).await;
     assert_done(&act(&mut first, &page, "save", &[("name", "Renamed")]).await, "manage-app");
     let late = act(&mut second, &stale, "save", &[("name", "Otherwise")]).await;
-    assert_refused(&late, "manage-app", "somebody else changed it meanwhile");
+    assert_refused(&late, "manage-app", "it was changed in the meantime");
     assert_eq!(late.words("h1").as_deref(), Some("Renamed"), "the page shows what it is now");
 }
 
@@ -96,11 +96,12 @@ async fn a_bad_record_is_refused_with_every_reason_and_what_was_entered_stays() 
     for name in ["redirect_uris", "post_logout_uris"] {
         let several = "https://one.example/cb, https://two.example/#f\nhttps://three.example/*";
         let refused = act(&mut admin, &page, "save", &[(name, several)]).await;
-        assert_refused(&refused, "manage-app", "\"https://two.example/#f\": remove the fragment");
-        assert_refused(&refused, "manage-app", "\"https://three.example/*\": addresses are compared");
+        assert_refused(&refused, "manage-app", "\"https://two.example/#f\": must not contain a fragment");
+        assert_refused(&refused, "manage-app", "\"https://three.example/*\": wildcards are not supported");
         assert!(!refused.words("[role=alert]").expect("a reason").contains("one.example"), "that one is good");
     }
-    for (name, value, why) in [("seconds", "many", "write a number"), ("access_algorithm", "none", "no such algorithm")]
+    for (name, value, why) in
+        [("seconds", "many", "enter a whole number"), ("access_algorithm", "none", "unknown algorithm")]
     {
         assert_refused(&act(&mut admin, &page, "save", &[(name, value)]).await, "manage-app", why);
     }
@@ -130,12 +131,12 @@ async fn a_secret_is_replaced_without_downtime() {
     let mut admin = administrator(&house).await;
     let page = found(&mut admin, "apps", "my.trusted.app/service").await;
     let only = page.attributes("[name=id]", "value").remove(0);
-    assert_refused(&act(&mut admin, &page, "remove-secret", &[("id", &only)]).await, "manage-app", "the only secret");
+    assert_refused(&act(&mut admin, &page, "remove-secret", &[("id", &only)]).await, "manage-app", "the last secret");
     assert_refused(&act(&mut admin, &page, "add-secret", &[("label", " ")]).await, "manage-app", "label");
     let late = act(&mut admin, &page, "add-secret", &[("label", "x"), ("expires", "2020-01-01")]).await;
     assert_refused(&late, "manage-app", "past");
     let odd = act(&mut admin, &page, "add-secret", &[("label", "x"), ("expires", "soon")]).await;
-    assert_refused(&odd, "manage-app", "write a day");
+    assert_refused(&odd, "manage-app", "enter a date");
     let made = act(&mut admin, &page, "add-secret", &[("label", "second server")]).await;
     let secret = shown(&made, "manage-secret-made");
     let service = house.app("my.trusted.app/service");
@@ -167,7 +168,7 @@ async fn a_form_is_checked_while_it_is_filled_in_and_nothing_is_done() {
     let form = admin.open("/manage/apps/new?kind=web").await;
     let taken = [("check", "1"), ("uri", FIRST), ("name", "Again")];
     let problems = checked(&admin.submit(&form, "uri", &taken).await);
-    assert!(problems.iter().any(|problem| problem.contains("exists already")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("already exists")), "{problems:?}");
     let free = admin.submit(&form, "uri", &[taken[0], ("uri", "free"), taken[2]]).await;
     assert!(checked(&free).is_empty(), "{}", free.text());
     let office = house.office().await;

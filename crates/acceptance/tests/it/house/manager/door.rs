@@ -200,7 +200,7 @@ async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
         admin.step(&Method::POST, "/manage/roles", &[("csrf", &csrf), ("do", "create"), ("name", "New")]).await;
     let again = admin.open(refused.location()).await;
     assert_eq!(again.page(), "sign-in", "although somebody is signed in");
-    assert!(again.words("#notice").is_some_and(|notice| notice.contains("nothing has been changed yet")));
+    assert!(again.words("#notice").is_some_and(|notice| notice.contains("Nothing has been changed yet")));
     let back = admin.enter(&again).await;
     assert_eq!(back.page(), "manage-roles", "{}", back.text());
     assert_eq!(admin.jar["gatehouse"].split_once('.').map(|(sid, _)| sid.to_owned()), sid, "the same sign-in");

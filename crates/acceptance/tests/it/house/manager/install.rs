@@ -26,7 +26,7 @@ async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
     assert_refused(
         &admin.submit(&page, "link", &[("system_user", "nobody")]).await,
         "manage-install",
-        "no user nobody",
+        "user nobody not found",
     );
     assert_refused(&admin.submit(&page, "link", &[]).await, "manage-install", "SystemUser");
     let made = admin.submit(&page, "link", &[("system_user", "svc.reader")]).await;
@@ -52,7 +52,7 @@ async fn a_link_that_cannot_be_followed_registers_nothing() {
         ("applicationUri=v&redirectUri=http://elsewhere.example/", "redirectUri: \"http://elsewhere.example/\""),
         (
             "applicationUri=v&redirectUri=https://v.example/cb,https://*.example/cb",
-            "redirectUri: \"https://*.example/cb\": name one host",
+            "redirectUri: \"https://*.example/cb\": invalid host",
         ),
         ("applicationUri=v&applicationName=Pay%E2%80%AElaP", "applicationName"),
     ] {

@@ -11,11 +11,11 @@ async fn a_person_is_made_invited_and_signs_in() {
     let mut admin = administrator(&house).await;
     let form = admin.open("/manage/users/new").await;
     let bad = admin.submit(&form, "type", &[("login", "ünïcode"), ("email", "nowhere")]).await;
-    for why in ["printable ASCII", "name@host"] {
+    for why in ["printable ASCII", "valid e-mail address"] {
         assert_refused(&bad, "manage-user-new", why);
     }
     let known = admin.submit(&form, "type", &[("login", "ALICE")]).await;
-    assert_refused(&known, "manage-user-new", "exists already");
+    assert_refused(&known, "manage-user-new", "already exists");
     let made = admin.submit(&form, "type", &[("login", "erin"), ("name", "Erin Example"), ("role", "Viewer")]).await;
     assert_done(&made, "manage-user");
     let link = shown(&act(&mut admin, &made, "invite", &[]).await, "manage-link");
@@ -48,14 +48,16 @@ async fn a_change_of_a_user_counts_at_once_and_nobody_locks_themselves_out() {
     assert_done(&admin.post(&action, &fields).await, "manage-user");
     assert_eq!(house.client().call_api(&token).await.status, 401);
     let own = found(&mut admin, "users", "admin").await;
-    for (gone, why) in [("enabled", "nobody switches themselves off"), ("admin", "nobody takes it from themselves")] {
+    for (gone, why) in
+        [("enabled", "you cannot disable yourself"), ("admin", "you cannot remove your own administrator rights")]
+    {
         let (action, fields) = without(&own, gone);
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_refused(&admin.post(&action, &fields).await, "manage-user", why);
     }
-    assert_refused(&act(&mut admin, &page, "save", &[]).await, "manage-user", "somebody else changed it");
+    assert_refused(&act(&mut admin, &page, "save", &[]).await, "manage-user", "it was changed in the meantime");
     let now = found(&mut admin, "users", "alice").await;
-    assert_refused(&act(&mut admin, &now, "save", &[("role", "Nothing")]).await, "manage-user", "no role Nothing");
+    assert_refused(&act(&mut admin, &now, "save", &[("role", "Nothing")]).await, "manage-user", "Nothing not found");
 }
 
 #[tokio::test]
@@ -85,7 +87,11 @@ async fn who_lost_the_second_step_is_let_in_by_an_administrator() {
     assert_done(&act(&mut admin, &page, "reset-second-factor", &[]).await, "manage-user");
     assert_eq!(alice.open("/id/account").await.page(), "sign-in", "what was lost may have been found");
     assert_eq!(house.browser("alice").sign_in().await.page(), "account", "the password alone");
-    assert_refused(&act(&mut admin, &page, "reset-second-factor", &[]).await, "manage-user", "no second factor");
+    assert_refused(
+        &act(&mut admin, &page, "reset-second-factor", &[]).await,
+        "manage-user",
+        "second factor of alice not found",
+    );
 }
 
 #[tokio::test]
@@ -141,12 +147,12 @@ async fn a_role_is_made_changed_and_deleted() {
     assert_done(&made, "manage-roles");
     let role = admin.open("/manage/roles?role=New").await;
     assert_done(&act(&mut admin, &role, "save", &[("update", "Crm_*")]).await, "manage-roles");
-    assert_refused(&act(&mut admin, &role, "save", &[]).await, "manage-role", "somebody else changed it");
+    assert_refused(&act(&mut admin, &role, "save", &[]).await, "manage-role", "it was changed in the meantime");
     let role = admin.open("/manage/roles?role=New").await;
     assert_done(&act(&mut admin, &role, "delete", &[]).await, "manage-roles");
     assert_eq!(admin.open("/manage/roles?role=New").await.status, 404);
     let used = admin.open("/manage/roles?role=Viewer").await;
-    assert_refused(&act(&mut admin, &used, "delete", &[]).await, "manage-role", "somebody's");
+    assert_refused(&act(&mut admin, &used, "delete", &[]).await, "manage-role", "still assigned");
 }
 
 #[tokio::test]
@@ -161,6 +167,6 @@ async fn an_application_loses_what_a_user_agreed_to() {
     assert_done(&act(&mut admin, &page, "withdraw", &[("id", &id)]).await, "manage-user");
     assert_eq!(house.client().call_api(&token).await.status, 401);
     let gone = act(&mut admin, &page, "withdraw", &[("id", &id)]).await;
-    assert_refused(&gone, "manage-user", "there is no consent");
+    assert_refused(&gone, "manage-user", "consent of alice");
     assert_eq!(act(&mut admin, &page, "withdraw", &[("id", "x")]).await.status, 404);
 }

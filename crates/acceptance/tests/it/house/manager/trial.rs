@@ -40,24 +40,24 @@ async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, FIRST).await;
     let asked = admin.submit(&page, "flow", &[]).await;
-    ends_refused(&asked, "The person is asked for consent", "Agree to it below");
+    ends_refused(&asked, "The user is asked for consent", "Select automatic consent below");
     let scope = [("agrees", "1"), ("scope", "openid profile read offline_access")];
     let done = admin.submit(&asked, "flow", &scope).await;
     let all = [
-        "The application looks up the addresses",
-        "The browser is sent to sign in",
-        "The person is asked for consent",
-        "The person agrees",
+        "The application reads the discovery document",
+        "The browser opens the authorization endpoint",
+        "The user is asked for consent",
+        "The user consents",
         "The application exchanges the code",
-        "The application asks who it is",
+        "The application requests the user info",
         "The application calls the API",
         "The application refreshes its token",
         "The tokens are revoked",
-        "Nothing opens any more",
+        "The token no longer works",
     ];
     assert_eq!(titles(&done), all);
     let text = done.words("main").expect("a page");
-    for part in ["access_token says", "\"scope\": \"", "WWW-Authenticate: Bearer", "code_challenge_method=S256"] {
+    for part in ["access_token claims", "\"scope\": \"", "WWW-Authenticate: Bearer", "code_challenge_method=S256"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let again = admin.submit(&done, "flow", &[("calls", "1"), scope[1]]).await;
@@ -76,10 +76,10 @@ async fn a_native_app_is_tried_with_the_page_that_asks_whether_to_continue() {
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, NATIVE).await;
     let asked = admin.submit(&page, "flow", &[("agrees", "1")]).await;
-    assert!(titles(&asked).contains(&"The person agrees".to_owned()));
+    assert!(titles(&asked).contains(&"The user consents".to_owned()));
     let again = admin.submit(&asked, "flow", &[]).await;
     let titles = titles(&again);
-    assert_eq!(titles[2..4], ["The person is asked whether to continue", "The person continues"], "{titles:?}");
+    assert_eq!(titles[2..4], ["The user is asked to continue", "The user continues"], "{titles:?}");
     assert!(!titles.iter().any(|title| title.contains("consent")), "it is remembered");
 }
 
@@ -90,21 +90,21 @@ async fn a_service_is_tried_with_the_secret_that_it_has() {
     let page = trial(&mut admin, SERVICE).await;
     let done = admin.submit(&page, "flow", &[]).await;
     let all = [
-        "The application asks for a token",
+        "The application requests a token",
         "The application calls the API",
         "The tokens are revoked",
-        "Nothing opens any more",
+        "The token no longer works",
     ];
     assert_eq!(titles(&done), all);
     let wrong = admin.submit(&page, "flow", &[("secret", "mistyped")]).await;
-    ends_refused(&wrong, "The application asks for a token", "invalid_client");
+    ends_refused(&wrong, "The application requests a token", "invalid_client");
     assert!(!wrong.text().contains("mist"), "what was typed is not shown again");
     let why = wrong.attributes(".step a", "href").remove(0);
     house.beat().await;
     house.seal().await;
     assert!(admin.open(&why).await.words("main").expect("a page").contains("secret"));
     let more = admin.submit(&page, "flow", &[("scope", "read update sec")]).await;
-    ends_refused(&more, "The application asks for a token", "invalid_scope");
+    ends_refused(&more, "The application requests a token", "invalid_scope");
 }
 
 #[tokio::test]
@@ -113,12 +113,16 @@ async fn what_an_application_may_not_is_refused_as_it_would_be() {
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, FIRST).await;
     let elsewhere = admin.submit(&page, "flow", &[("redirect_uri", "https://elsewhere.example/")]).await;
-    ends_refused(&elsewhere, "The browser is sent to sign in", "400 Bad Request");
+    ends_refused(&elsewhere, "The browser opens the authorization endpoint", "400 Bad Request");
     let service = trial(&mut admin, SERVICE).await;
     let refused = admin.submit(&service, "flow", &[("flow", "code")]).await;
-    ends_refused(&refused, "The browser is sent to sign in", "400 Bad Request");
+    ends_refused(&refused, "The browser opens the authorization endpoint", "400 Bad Request");
     let wider = admin.submit(&page, "flow", &[("scope", "openid sec")]).await;
-    ends_refused(&wider, "The browser is sent to sign in", "The application is told: invalid_scope");
+    ends_refused(
+        &wider,
+        "The browser opens the authorization endpoint",
+        "The application receives the error invalid_scope",
+    );
     let spa = trial(&mut admin, "my.trusted.app/spa").await;
     assert_eq!(spa.attributes("#secret", "name").len(), 0, "it has none");
     let spa = admin.submit(&spa, "flow", &[("agrees", "1")]).await;
@@ -136,7 +140,7 @@ async fn a_disabled_application_gets_nowhere() {
     office.set_application_enabled(SERVICE, false, &mut moment).await.expect("no fault").expect("done");
     house.catch_up().await;
     let refused = admin.submit(&page, "flow", &[]).await;
-    ends_refused(&refused, "The application asks for a token", "invalid_client");
+    ends_refused(&refused, "The application requests a token", "invalid_client");
     let overview = found(&mut admin, "apps", SERVICE).await;
     assert!(overview.words("main").expect("a page").contains("disabled"));
 }

@@ -42,7 +42,7 @@ async fn what_a_person_did_not_allow_cannot_be_withdrawn() {
     let tokens = first.sign_in(&mut bob, "read offline_access").await;
     alice.sign_in().await;
     let page = alice.open("/profile/apps").await;
-    assert!(ids(&page).is_empty() && page.words("main").is_some_and(|text| text.contains("None so far")));
+    assert!(ids(&page).is_empty() && page.words("main").is_some_and(|text| text.contains("No connected apps")));
     let id = ids(&bob.open("/profile/apps").await).remove(0);
     for id in [id.as_str(), "x", "00000000-0000-0000-0000-000000000000", ""] {
         assert_eq!(withdraw(&mut alice, id).await.status, 404, "{id:?}");

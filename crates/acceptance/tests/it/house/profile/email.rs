@@ -64,12 +64,12 @@ async fn an_address_changes_when_both_have_agreed_and_nothing_ends() {
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await;
     let page = ask(&mut alice, &format!(" {HOME} ")).await;
     assert_eq!(page.page(), "profile-email");
-    let said = ["has not answered yet"; 2];
+    let said = ["not confirmed yet"; 2];
     assert_eq!(waiting(&page), [format!("{HOME}{}", said[0]), format!("alice@example.com{}", said[1])]);
     let [to_new, to_old] = both(&mut letters).await;
     assert_eq!((to_new.to.as_str(), to_new.about), (HOME, "email-confirmation"));
     assert_eq!((to_old.to.as_str(), to_old.about), ("alice@example.com", "email-changing"));
-    assert!(to_old.text.contains(HOME) && to_old.text.contains("refuse") && to_old.text.contains("24 hours"));
+    assert!(to_old.text.contains(HOME) && to_old.text.contains("decline") && to_old.text.contains("24 hours"));
     assert_ne!(link_in(&to_new), link_in(&to_old));
 
     // Whoever reads the mail answers, signed in or not.
@@ -78,10 +78,10 @@ async fn an_address_changes_when_both_have_agreed_and_nothing_ends() {
     assert_eq!((thanks.page().as_str(), thanks.words("h1").as_deref()), ("email-answered", Some("Thank you")));
     assert_spent(&reader.open(&link_in(&to_new)).await);
     assert_known_by(&house, "alice@example.com").await;
-    assert!(waiting(&alice.open(PAGE).await)[0].contains("has agreed"));
+    assert!(waiting(&alice.open(PAGE).await)[0].ends_with("confirmed"));
 
     let done = answer(&mut reader, &to_old, "yes").await;
-    assert_eq!((done.page().as_str(), done.words("h1").as_deref()), ("email-answered", Some("The address is changed")));
+    assert_eq!((done.page().as_str(), done.words("h1").as_deref()), ("email-answered", Some("Address changed")));
     assert_eq!(email_of(&house, "alice").await, Some(Email { address: HOME.to_owned(), verified: true }));
     assert_spent(&reader.open(&link_in(&to_old)).await);
     let page = alice.open(PAGE).await;
@@ -108,7 +108,7 @@ async fn the_old_address_may_answer_first_and_the_letters_of_before_are_void() {
     }
     assert_eq!(answer(&mut alice, &to_old, "yes").await.words("h1").as_deref(), Some("Thank you"));
     assert_known_by(&house, "alice@example.com").await;
-    assert_eq!(answer(&mut alice, &to_new, "yes").await.words("h1").as_deref(), Some("The address is changed"));
+    assert_eq!(answer(&mut alice, &to_new, "yes").await.words("h1").as_deref(), Some("Address changed"));
     assert_known_by(&house, HOME).await;
 }
 
@@ -121,7 +121,7 @@ async fn two_answers_at_the_same_moment_are_both_counted() {
     let answers = tokio::join!(answer(&mut reader, &to_new, "yes"), answer(&mut other, &to_old, "yes"));
     let mut said = [answers.0, answers.1].map(|answer| answer.words("h1").expect("a title"));
     said.sort();
-    assert_eq!(said, ["Thank you", "The address is changed"]);
+    assert_eq!(said, ["Address changed", "Thank you"]);
     assert_known_by(&house, HOME).await;
 }
 
@@ -135,7 +135,7 @@ async fn one_no_ends_it_whichever_side_says_it() {
         answer(&mut alice, &asked[1 - declining], "yes").await;
         let mut reader = house.browser("alice");
         let declined = answer(&mut reader, &asked[declining], "no").await;
-        assert_eq!(declined.words("h1").as_deref(), Some("Nothing changes"));
+        assert_eq!(declined.words("h1").as_deref(), Some("Change declined"));
         let to_password = declined.attributes("#choose-password", "href");
         let expected: &[&str] = if declining == 1 { &["/profile/password"] } else { &[] };
         assert_eq!(to_password, expected, "whoever did not ask is told what to do");
@@ -163,7 +163,7 @@ async fn who_has_no_address_needs_the_new_one_only() {
     eve.sign_in().await;
     assert_eq!(waiting(&ask(&mut eve, "eve@home.example").await).len(), 1);
     let done = answer(&mut eve, &letter(&mut letters).await, "yes").await;
-    assert_eq!(done.words("h1").as_deref(), Some("The address is changed"));
+    assert_eq!(done.words("h1").as_deref(), Some("Address changed"));
     assert_eq!(email_of(&house, "eve").await, Some(Email { address: "eve@home.example".to_owned(), verified: true }));
 }
 
@@ -177,7 +177,7 @@ async fn an_address_that_is_known_but_not_confirmed_is_confirmed_the_same_way() 
     answer(&mut bob, &letter(&mut letters).await, "yes").await;
     assert_eq!(email_of(&house, "bob").await, Some(Email { address: "bob@example.com".to_owned(), verified: true }));
     let again = ask(&mut bob, "bob@example.com").await;
-    assert_eq!(again.words("#error").as_deref(), Some("This is your address already."));
+    assert_eq!(again.words("#error").as_deref(), Some("This is already your address."));
 }
 
 #[tokio::test]
@@ -257,7 +257,7 @@ async fn only_the_person_withdraws_and_nobody_answers_for_both() {
 
     let page = alice.open(PAGE).await;
     let withdrawn = alice.submit(&page, "withdraw", &[("withdraw", "1")]).await;
-    assert_eq!(withdrawn.words("[role=status]").as_deref(), Some("Withdrawn. Your address stays as it is."));
+    assert_eq!(withdrawn.words("[role=status]").as_deref(), Some("Cancelled. Your address was not changed."));
     assert_spent(&alice.open(&link_in(&to_old)).await);
     assert_known_by(&house, "alice@example.com").await;
 }
@@ -303,14 +303,18 @@ async fn what_is_no_address_is_asked_nothing() {
         ["", "alice at home", "alice@home.example,eve@evil.example", "alice@home.example\r\nBcc: eve@evil.example"]
     {
         let page = ask(&mut alice, text).await;
-        assert!(page.words("#error").is_some_and(|error| error.contains("no address")), "{text:?}: {}", page.text());
+        assert!(
+            page.words("#error").is_some_and(|error| error.contains("not a valid e-mail address")),
+            "{text:?}: {}",
+            page.text()
+        );
         assert!(waiting(&page).is_empty());
     }
     let typed = ask(&mut alice, "<b>@x").await;
     assert_eq!(typed.attributes("#email", "value"), ["<b>@x"], "what was typed is still there, as text");
     assert_eq!(
         ask(&mut alice, "alice@example.com").await.words("#error").as_deref(),
-        Some("This is your address already.")
+        Some("This is already your address.")
     );
     ask(&mut alice, HOME).await;
     assert_eq!(letter(&mut letters).await.to.as_str(), HOME, "the first letter of all");
@@ -324,7 +328,7 @@ pub(in super::super) async fn asking_often_costs_growing_time() {
     }
     let refused = ask(&mut alice, HOME).await;
     assert_eq!((refused.status.as_u16(), refused.page().as_str()), (429, "profile-email"));
-    assert!(refused.words("#error").is_some_and(|error| error.contains("wait")));
+    assert!(refused.words("#error").is_some_and(|error| error.contains("Too many requests")));
     house.advance(Duration::from_secs(refused.header("retry-after").parse().expect("seconds")));
     assert_eq!(ask(&mut alice, HOME).await.status, 200);
 }
@@ -345,7 +349,11 @@ async fn letters_to_new_addresses_have_a_ceiling_a_day() {
     alice.sign_in().await;
     let refused = ask(&mut alice, "eleventh@new.example").await;
     assert_eq!((refused.status.as_u16(), refused.page().as_str()), (429, "profile-email"));
-    assert!(refused.words("#error").is_some_and(|error| error.contains("Ten letters a day")), "{}", refused.text());
+    assert!(
+        refused.words("#error").is_some_and(|error| error.contains("ten confirmation e-mails per day")),
+        "{}",
+        refused.text()
+    );
     let wait = refused.header("retry-after").parse::<i64>().expect("seconds");
     assert!((0..=1).contains(&(house.now().seconds() + wait - midnight - 86_400)), "until midnight");
     assert!(waiting(&refused).iter().any(|line| line.contains(HOME)), "the change that was asked for before stands");
@@ -361,10 +369,10 @@ async fn without_mail_an_administrator_changes_the_address() {
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open(PAGE).await;
-    assert!(page.text().contains("An administrator changes your address") && !page.text().contains("<form"));
+    assert!(page.text().contains("Ask an administrator to change your address") && !page.text().contains("<form"));
     let csrf = super::csrf_of(&mut alice).await;
     let refused = alice.post(PAGE, &[("csrf", &csrf), ("email", HOME)]).await;
-    assert!(refused.words("#error").is_some_and(|error| error.contains("sends no mail")), "{}", refused.text());
+    assert!(refused.words("#error").is_some_and(|error| error.contains("does not send e-mail")), "{}", refused.text());
 }
 
 #[tokio::test]
@@ -386,5 +394,5 @@ async fn an_answer_that_another_site_sends_or_that_is_none_changes_nothing() {
     let new = "a brand new password";
     let as_password = [("csrf", csrf.as_str()), ("code", &code), ("password", new), ("repeat", new)];
     assert_spent(&reader.post("/id/account/reset-password", &as_password).await);
-    assert_eq!(waiting(&alice.open(PAGE).await).iter().filter(|line| line.contains("not answered")).count(), 2);
+    assert_eq!(waiting(&alice.open(PAGE).await).iter().filter(|line| line.contains("not confirmed")).count(), 2);
 }

@@ -93,9 +93,9 @@ async fn what_is_no_picture_is_refused_and_the_old_one_stays() {
     let cut = cut.get(..100).expect("longer than that");
     let huge = vec![0x89; 512 * 1024 + 1];
     for (bad, reason) in [
-        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>".as_slice(), "no PNG"),
-        (b"GIF89a", "no PNG"),
-        (b"", "no PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>".as_slice(), "not a PNG"),
+        (b"GIF89a", "not a PNG"),
+        (b"", "not a PNG"),
         (cut, "damaged"),
         (&huge, "512 KiB"),
     ] {

@@ -72,7 +72,7 @@ async fn a_code_that_was_used_is_not_accepted_again_by_anybody() {
     let page = browser.sign_in().await;
     let refused = enter_code(&mut browser, &page, &alice.code(&house)).await;
     assert_eq!(refused.page(), "second-step", "the code that confirmed the app is spent");
-    assert!(refused.words("#error").is_some_and(|error| error.contains("used already")));
+    assert!(refused.words("#error").is_some_and(|error| error.contains("already been used")));
     house.advance(STEP);
     let code = alice.code(&house);
     assert_eq!(enter_code(&mut browser, &refused, &code).await.page(), "account");
@@ -159,7 +159,7 @@ async fn a_first_step_is_good_for_ten_minutes_at_its_own_browser() {
     assert_eq!(browser.open("/id/account/second-step").await.page(), "sign-in", "too late to begin");
     let late = enter_code(&mut browser, &page, &alice.code(&house)).await;
     assert_eq!(late.page(), "sign-in", "too late to end");
-    assert!(late.words("#notice").is_some_and(|notice| notice.contains("too long")));
+    assert!(late.words("#notice").is_some_and(|notice| notice.contains("timed out")));
     let audit = house.audit().await;
     assert_eq!(audit.iter().filter(|row| row.reason == "first_step_stale").count(), 7);
     assert!(audit.iter().any(|row| row.kind == "first-step" && row.outcome == "done"));

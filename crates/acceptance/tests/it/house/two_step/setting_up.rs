@@ -81,7 +81,7 @@ async fn nothing_changes_without_the_password() {
     for wrong in ["", "wrong"] {
         let refused = alice.submit(&page, "offer", &[("code", &code), ("password", wrong)]).await;
         assert_eq!(refused.page(), "profile-two-step-app");
-        assert_eq!(refused.words("#error").as_deref(), Some("This is not your password. Try again."));
+        assert_eq!(refused.words("#error").as_deref(), Some("Wrong password. Try again."));
     }
     let device = &mut Device::new("http://localhost:8080");
     let asked = alice.open("/profile/two-step/passkey").await;
@@ -93,7 +93,7 @@ async fn nothing_changes_without_the_password() {
     }
     let password = alice.password.clone();
     let held = alice.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
-    assert!(held.words("#error").is_some_and(|error| error.contains("Too many wrong passwords")), "throttled as ever");
+    assert!(held.words("#error").is_some_and(|error| error.contains("Too many failed attempts")), "throttled as ever");
     assert_eq!(house.browser("alice").sign_in().await.page(), "account", "nothing was turned on");
 }
 
@@ -149,7 +149,7 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
     // The way through: sign in again, in both steps, and back to the page that asked for it.
     let asked = alice.open("/profile/two-step/confirm?what=app").await;
     let again = alice.open(&asked.attributes("#sign-in-again", "href")[0]).await;
-    assert!(again.words("#notice").is_some_and(|notice| notice.contains("nothing has been changed yet")));
+    assert!(again.words("#notice").is_some_and(|notice| notice.contains("Nothing has been changed yet")));
     house.advance(STEP);
     let second = alice.enter(&again).await;
     let question = enter_code(&mut alice, &second, &app.code(&house)).await;
@@ -173,7 +173,7 @@ async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() 
     let password = alice.password.clone();
     let again = alice.submit(&page, "offer", &[("code", "000000"), ("password", &password)]).await;
     assert_eq!(again.words("#secret").as_deref(), Some(key.as_str()), "the app has it already");
-    assert!(again.words("#error").is_some_and(|error| error.contains("not the code")));
+    assert!(again.words("#error").is_some_and(|error| error.contains("Wrong code")));
     let other = alice.open("/profile/two-step/app").await;
     assert_ne!(other.words("#secret").as_deref(), Some(key.as_str()), "a key is offered once");
     house.advance(Duration::from_mins(30));
@@ -181,7 +181,7 @@ async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() 
     let late = alice.submit(&page, "offer", &[("code", &code), ("password", &password)]).await;
     assert_eq!(late.page(), "profile-two-step-app");
     assert_ne!(late.words("#secret").as_deref(), Some(key.as_str()));
-    assert!(late.words("#error").is_some_and(|error| error.contains("too old")));
+    assert!(late.words("#error").is_some_and(|error| error.contains("expired")));
 }
 
 #[tokio::test]

@@ -192,7 +192,7 @@ impl Trial {
     ) -> Result<(), Ended> {
         let app = By::Application { token: None };
         self.must(
-            "The application looks up the addresses",
+            "The application reads the discovery document",
             app,
             (Method::GET, "/id/.well-known/openid-configuration"),
             None,
@@ -210,7 +210,9 @@ impl Trial {
             ("code_challenge_method", "S256"),
         ];
         let authorize = at("/id/connect/authorize", &query);
-        let sent = self.must("The browser is sent to sign in", By::Browser, (Method::GET, &authorize), None).await?;
+        let sent = self
+            .must("The browser opens the authorization endpoint", By::Browser, (Method::GET, &authorize), None)
+            .await?;
         let sent = self.confirmed(sent).await?;
         let sent = self.consented(sent, wanted.agrees).await?;
         let code = self.code_of(&sent, wanted, state)?;
@@ -228,11 +230,11 @@ impl Trial {
             let came_back = claims(&id_token)["nonce"].as_str() == Some(nonce);
             self.note(
                 came_back,
-                if came_back { "The nonce came back in the ID token." } else { "The nonce is another." },
+                if came_back { "The nonce came back in the ID token." } else { "The nonce does not match." },
             );
             let by = By::Application { token: Some(&access) };
             // Refused or not, the tokens are there, and are revoked below.
-            self.ask("The application asks who it is", by, (Method::GET, "/id/connect/userinfo"), None).await?;
+            self.ask("The application requests the user info", by, (Method::GET, "/id/connect/userinfo"), None).await?;
         }
         let refresh = tokens.member("refresh_token");
         self.used(client, wanted, (&access, refresh)).await
@@ -244,15 +246,15 @@ impl Trial {
         if !page.starts_with("/id/account/login") {
             return Ok(sent);
         }
-        let title = "The person is asked whether to continue";
+        let title = "The user is asked to continue";
         let shown = self.must(title, By::Browser, (Method::GET, &page), None).await?;
         let html = String::from_utf8_lossy(&shown.body);
         if !html.contains("name=\"continue\"") {
-            self.note(false, "You would have to sign in anew first.");
+            self.note(false, "You have to sign in again first.");
             return Err(Ended);
         }
         let form = [("csrf", form_token(&html).ok_or(Ended)?), ("continue", "1")];
-        self.must("The person continues", By::Browser, (Method::POST, &page), Some(&form)).await
+        self.must("The user continues", By::Browser, (Method::POST, &page), Some(&form)).await
     }
 
     /// Through the consent page, if the person is asked.
@@ -261,14 +263,14 @@ impl Trial {
         if !page.starts_with("/id/account/consent") {
             return Ok(sent);
         }
-        let shown = self.must("The person is asked for consent", By::Browser, (Method::GET, &page), None).await?;
+        let shown = self.must("The user is asked for consent", By::Browser, (Method::GET, &page), None).await?;
         if !agrees {
-            self.note(false, "Agree to it below, and the flow goes on.");
+            self.note(false, "Select automatic consent below to continue the flow.");
             return Err(Ended);
         }
         let html = String::from_utf8_lossy(&shown.body);
         let form = [("csrf", form_token(&html).ok_or(Ended)?), ("decision", "allow")];
-        self.must("The person agrees", By::Browser, (Method::POST, &page), Some(&form)).await
+        self.must("The user consents", By::Browser, (Method::POST, &page), Some(&form)).await
     }
 
     /// RFC 6749 §4.1.2, with the checks of §10.12 and RFC 9207 that a client makes.
@@ -278,7 +280,7 @@ impl Trial {
         let answer = Params::parse(query.as_bytes()).map_err(|_| Ended)?;
         if let Some(error) = answer.get("error") {
             let said = answer.get("error_description").unwrap_or_default();
-            self.note(false, format!("The application is told: {error}. {said}"));
+            self.note(false, format!("The application receives the error {error}: {said}"));
             if let (Some(step), Some(reference)) = (self.steps.last_mut(), sent.reference()) {
                 step.why = Some(at(Section::Refusals.path(), &[("reference", reference)]));
             }
@@ -287,13 +289,10 @@ impl Trial {
         let came_back = answer.get("state").unwrap_or_default();
         let is_same = constant_time::verify_slices_are_equal(came_back.as_bytes(), state.as_bytes()).is_ok();
         let Some(code) = answer.get("code").filter(|_| is_same && target == registered) else {
-            self.note(false, "No code came back, or not where it was asked for.");
+            self.note(false, "No code was returned to the redirect URI.");
             return Err(Ended);
         };
-        self.note(
-            true,
-            format!("The browser goes to {target}, where the application takes over. The state came back."),
-        );
+        self.note(true, format!("The browser is redirected to {target} with the same state."));
         Ok(code.to_owned())
     }
 
@@ -302,7 +301,7 @@ impl Trial {
         let app = By::Application { token: None };
         let form = client.with(&[("grant_type", "client_credentials"), ("scope", &wanted.scope)]);
         let tokens = self
-            .must("The application asks for a token", app, (Method::POST, "/id/connect/token"), Some(&form))
+            .must("The application requests a token", app, (Method::POST, "/id/connect/token"), Some(&form))
             .await?;
         let access = tokens.member("access_token").ok_or(Ended)?;
         self.used(client, wanted, (&access, None)).await
@@ -320,7 +319,7 @@ impl Trial {
         if wanted.calls {
             let called = self.ask("The application calls the API", by, (Method::GET, API), None).await?;
             if called.status == StatusCode::OK {
-                self.note(true, "A session was opened: it takes one seat, however many calls follow.");
+                self.note(true, "An API session was opened. It uses one seat, regardless of the number of calls.");
             }
         }
         let mut last = refresh.unwrap_or_default();
@@ -335,13 +334,16 @@ impl Trial {
         let form = client.with(&[("token", newest)]);
         self.ask("The tokens are revoked", app, (Method::POST, "/id/connect/revocation"), Some(&form)).await?;
         if wanted.calls {
-            let dead = self.ask("Nothing opens any more", by, (Method::GET, API), None).await?;
+            let dead = self.ask("The token no longer works", by, (Method::GET, API), None).await?;
             let is_dead = dead.status == StatusCode::UNAUTHORIZED;
             if let Some(step) = self.steps.last_mut() {
                 step.went_well = is_dead;
                 step.why = None;
             }
-            self.note(is_dead, if is_dead { "As it must be. The seat is free." } else { "It should be refused." });
+            self.note(
+                is_dead,
+                if is_dead { "Refused, as expected. The seat is free." } else { "The call should have been refused." },
+            );
         }
         Ok(())
     }

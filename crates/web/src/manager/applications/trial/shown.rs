@@ -70,14 +70,14 @@ pub(super) fn as_answered(heard: &Heard) -> String {
     }
     let content = heard.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if content.starts_with("text/html") {
-        text.push_str("\n\nA page for people.");
+        text.push_str("\n\nAn HTML page.");
     }
     let Value::Object(mut members) = heard.json() else { return text };
     let mut tokens = String::new();
     for (name, member) in &mut members {
         let Value::String(whole) = member else { continue };
         if let Value::Object(claims) = claims(whole) {
-            let _infallible = write!(tokens, "\n\n{name} says\n{}", pretty(&Value::Object(claims)));
+            let _infallible = write!(tokens, "\n\n{name} claims:\n{}", pretty(&Value::Object(claims)));
         }
         *whole = value(name, whole);
     }

@@ -230,7 +230,7 @@ fn print_two_step(press: &mut Press) {
         frame: frame(press, Section::TwoStep),
         what: press.ink("what", "app"),
         title: press.ink("title", "Remove the authenticator app?"),
-        meaning: press.ink("meaning", "Its codes will not sign you in any more."),
+        meaning: press.ink("meaning", "You will no longer be able to sign in with its codes."),
         button: press.ink("button", "Remove"),
     };
     press.print("profile-two-step-confirm", &page);
