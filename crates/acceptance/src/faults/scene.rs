@@ -51,7 +51,7 @@ impl Deref for Scene<'_> {
 }
 
 /// Far longer than any work takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const ADMIN_API: &str = "/manage/api/v1";
 

@@ -107,14 +107,14 @@ impl Client {
     }
 }
 
-async fn server(limits: Limits) -> Running {
+fn server(limits: Limits) -> Running {
     let router = Router::new().route("/", get(async || "hello").post(async |body: Bytes| body));
-    Running::plain(router, limits).await
+    Running::plain(router, limits)
 }
 
 #[tokio::test]
 async fn http_2_is_understood_and_its_limits_are_announced() {
-    let server = server(Limits::default()).await;
+    let server = server(Limits::default());
     let mut client = Client::connect(&server).await;
     let settings = client.next(SETTINGS).await.payload;
     let announced: Vec<(u16, u32)> = settings
@@ -140,7 +140,7 @@ async fn http_2_is_understood_and_its_limits_are_announced() {
 #[tokio::test]
 async fn a_body_that_does_not_come_ends_its_stream_and_not_the_connection() {
     let limits = Limits { request_timeout: Duration::from_millis(150), ..Limits::default() };
-    let server = server(limits).await;
+    let server = server(limits);
     let mut client = Client::connect(&server).await;
     client.send(HEADERS, END_OF_HEADERS, 1, &POST_ROOT).await;
     client.status_is(STATUS_408).await;
@@ -150,7 +150,7 @@ async fn a_body_that_does_not_come_ends_its_stream_and_not_the_connection() {
 
 #[tokio::test]
 async fn a_head_over_64_kib_is_answered_431() {
-    let server = server(Limits::default()).await;
+    let server = server(Limits::default());
     let mut client = Client::connect(&server).await;
     // RFC 7541 §6.2.2 and §5.1: a literal field `a` with a value of 127 + 1 + 124 · 128 = 16 000 bytes.
     let field = [&[0x00, 1, b'a', 0x7f, 0x81, 0x7c][..], &[b'x'; 16_000]].concat();

@@ -32,11 +32,11 @@ struct Running {
 }
 
 impl Running {
-    async fn start(router: Router, security: Security, limits: Limits) -> Self {
-        Self::on(router, Terms { security, ..Terms::plain(limits) }).await
+    fn start(router: Router, security: Security, limits: Limits) -> Self {
+        Self::on(router, Terms { security, ..Terms::plain(limits) })
     }
 
-    async fn on(app: impl Answer, terms: Terms) -> Self {
+    fn on(app: impl Answer, terms: Terms) -> Self {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
@@ -48,8 +48,8 @@ impl Running {
         Self { address, stop, served }
     }
 
-    async fn plain(router: Router, limits: Limits) -> Self {
-        Self::start(router, Security::Plain, limits).await
+    fn plain(router: Router, limits: Limits) -> Self {
+        Self::start(router, Security::Plain, limits)
     }
 
     async fn connect(&self) -> TcpStream {

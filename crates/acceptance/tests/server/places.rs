@@ -38,7 +38,7 @@ async fn busy(server: &Running, work: &Work, last: u8) -> TcpStream {
 async fn the_idlest_of_a_network_gives_way_and_one_at_work_never_does() {
     let work = Work::new();
     let limits = Limits { connections_per_network: 2, request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::plain(pages().merge(work.router()), limits).await;
+    let server = Running::plain(pages().merge(work.router()), limits);
     let (mut idle, mut neighbour) = (from(&server, 2).await, from(&server, 3).await);
     is_served(&mut idle).await;
     is_served(&mut neighbour).await;
@@ -56,7 +56,7 @@ async fn the_idlest_of_a_network_gives_way_and_one_at_work_never_does() {
 async fn who_keeps_us_waiting_gives_way_where_nobody_is_idle() {
     let work = Work::new();
     let limits = Limits { connections_per_network: 2, request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::plain(pages().merge(work.router()), limits).await;
+    let server = Running::plain(pages().merge(work.router()), limits);
     let mut unfinished = from(&server, 2).await;
     begin(&mut unfinished).await;
     let mut at_work = busy(&server, &work, 2).await;
@@ -78,7 +78,7 @@ async fn where_all_of_a_network_are_at_work_the_next_is_closed_but_not_a_proxys(
     let limits = Limits { connections_per_network: 1, request_timeout: PATIENCE, ..Limits::default() };
     let trusted_proxies = TrustedProxies::new(vec!["127.0.0.9/32".parse().expect("a network")]);
     let terms = Terms { trusted_proxies, ..Terms::plain(limits) };
-    let server = Running::on(pages().merge(work.router()), terms).await;
+    let server = Running::on(pages().merge(work.router()), terms);
     let mut at_work = vec![busy(&server, &work, 2).await];
     is_closed(&mut from(&server, 2).await).await;
     for _ in 0..3 {
@@ -95,7 +95,7 @@ async fn where_all_of_a_network_are_at_work_the_next_is_closed_but_not_a_proxys(
 async fn beyond_the_most_connections_the_idlest_gives_way_and_one_at_work_is_waited_for() {
     let work = Work::new();
     let limits = Limits { max_connections: 1, request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::plain(pages().merge(work.router()), limits).await;
+    let server = Running::plain(pages().merge(work.router()), limits);
     let mut idle = server.connect().await;
     is_served(&mut idle).await;
     let mut at_work = busy(&server, &work, 2).await;
@@ -112,7 +112,7 @@ async fn beyond_the_most_connections_the_idlest_gives_way_and_one_at_work_is_wai
 #[tokio::test]
 async fn where_all_places_are_taken_the_network_that_has_the_most_gives_way() {
     let limits = Limits { max_connections: 6, request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut honest = from(&server, 7).await;
     is_served(&mut honest).await;
     let mut unfinished = Vec::new();
@@ -140,7 +140,7 @@ async fn who_follows_a_stream_never_gives_way() {
         unread_bytes: 0,
         ..Limits::default()
     };
-    let server = Running::plain(router, limits).await;
+    let server = Running::plain(router, limits);
     let mut stream = from(&server, 2).await;
     stream.write_all(NEWS).await.expect("sent");
     sender.send("first").expect("followed");
@@ -161,7 +161,7 @@ async fn a_stream_of_http_2_is_followed_likewise() {
         drain: SHORT,
         ..Limits::default()
     };
-    let server = Running::plain(router, limits).await;
+    let server = Running::plain(router, limits);
     let mut client = Client::over(from(&server, 2).await, &[]).await;
     // `:path` as a literal with an indexed name (RFC 7541 §6.2.2).
     let head = [&[0x82, 0x86, 0x04, 5][..], b"/news"].concat();
@@ -203,7 +203,7 @@ impl Answer for Detached {
 async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
     let work = Work::new();
     let limits = Limits { request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::on(Detached(work.clone()), Terms::plain(limits)).await;
+    let server = Running::on(Detached(work.clone()), Terms::plain(limits));
     let mut client = Client::over(server.connect().await, &[]).await;
     let cancel = 8_u32.to_be_bytes();
     for number in 0..200 {
@@ -232,7 +232,7 @@ async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
 async fn where_work_holds_too_much_memory_the_connection_that_has_the_most_gives_way() {
     let work = Work::new();
     let limits = Limits { unread_bytes: 50_000, request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::on(Detached(work.clone()), Terms::plain(limits)).await;
+    let server = Running::on(Detached(work.clone()), Terms::plain(limits));
     let mut modest = Client::over(from(&server, 2).await, &[]).await;
     modest.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
     work.has_begun(1).await;

@@ -40,7 +40,7 @@ impl Work {
 #[tokio::test]
 async fn a_stop_finishes_what_runs_and_takes_nothing_new() {
     let work = Work::default();
-    let server = Running::plain(work.router(), Limits { drain: PATIENCE, ..Limits::default() }).await;
+    let server = Running::plain(work.router(), Limits { drain: PATIENCE, ..Limits::default() });
     let mut quiet = server.connect().await;
     quiet.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     until(&mut quiet, "hello").await;
@@ -62,7 +62,7 @@ async fn a_stop_finishes_what_runs_and_takes_nothing_new() {
 async fn a_stop_waits_no_longer_than_the_drain() {
     let work = Work::default();
     let drain = Duration::from_millis(150);
-    let server = Running::plain(work.router(), Limits { drain, ..Limits::default() }).await;
+    let server = Running::plain(work.router(), Limits { drain, ..Limits::default() });
     let mut busy = work.begin(&server).await;
     server.stop.send(()).expect("running");
     timeout(PATIENCE, server.served).await.expect("stopped in time").expect("no panic");

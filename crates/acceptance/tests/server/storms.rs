@@ -45,7 +45,7 @@ pub(crate) async fn is_served(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)
 async fn a_peer_that_takes_no_answer_is_closed_however_often_it_pings() {
     let short = Duration::from_millis(200);
     let limits = Limits { header_timeout: short, idle_timeout: 3 * short, drain: short, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut client = Client::over(server.connect().await, &NO_WINDOW).await;
     client.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
     client.status_is(STATUS_200).await;
@@ -61,7 +61,7 @@ async fn a_peer_that_takes_no_answer_is_closed_however_often_it_pings() {
 async fn one_answer_that_is_not_read_ends_the_connection_whatever_else_is_asked_on_it() {
     let short = Duration::from_millis(200);
     let limits = Limits { header_timeout: short, idle_timeout: 3 * short, drain: short, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut client = Client::over(server.connect().await, &NO_WINDOW).await;
     client.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
     client.status_is(STATUS_200).await;
@@ -82,7 +82,7 @@ async fn one_answer_that_is_not_read_ends_the_connection_whatever_else_is_asked_
 async fn a_reader_who_takes_an_answer_piece_by_piece_gets_all_of_it() {
     let short = Duration::from_millis(300);
     let limits = Limits { header_timeout: short, idle_timeout: 2 * short, drain: short, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut client = Client::over(server.connect().await, &NO_WINDOW).await;
     client.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
     client.status_is(STATUS_200).await;
@@ -101,7 +101,7 @@ async fn a_reader_who_takes_an_answer_piece_by_piece_gets_all_of_it() {
 #[tokio::test]
 async fn answers_that_nobody_reads_are_dropped_with_their_connections_the_oldest_first() {
     let limits = Limits { unread_bytes: 8 * PAGE, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut client = Client::over(server.connect().await, &NO_WINDOW).await;
@@ -122,7 +122,7 @@ async fn answers_that_nobody_reads_are_dropped_with_their_connections_the_oldest
 #[tokio::test]
 async fn bodies_that_nobody_finishes_give_way_to_those_that_are() {
     let limits = Limits { unread_bytes: 512 * 1024, request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut stuck = Vec::new();
     for _ in 0..8 {
         let mut stream = server.connect().await;
@@ -143,7 +143,7 @@ async fn bodies_that_nobody_finishes_give_way_to_those_that_are() {
 /// A body that is announced larger than any door reads is refused without being waited for.
 #[tokio::test]
 async fn a_body_larger_than_any_is_not_waited_for() {
-    let server = Running::plain(pages(), Limits { request_timeout: 4 * PATIENCE, ..Limits::default() }).await;
+    let server = Running::plain(pages(), Limits { request_timeout: 4 * PATIENCE, ..Limits::default() });
     let said = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 99999999\r\n\r\n";
     let answer = server.converse(said.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
@@ -153,7 +153,7 @@ async fn a_body_larger_than_any_is_not_waited_for() {
 #[tokio::test]
 async fn heads_that_nobody_finishes_end_at_their_time_limit() {
     let limits = Limits { header_timeout: Duration::from_millis(300), ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut stream = server.connect().await;
     let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(40_000));
     stream.write_all(head.as_bytes()).await.expect("sent");
@@ -165,7 +165,7 @@ async fn heads_that_nobody_finishes_end_at_their_time_limit() {
 async fn a_block_of_header_fields_that_nobody_ends_ends_the_connection_at_the_limit_of_a_head() {
     let short = Duration::from_millis(200);
     let limits = Limits { header_timeout: short, drain: short, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     let mut client = Client::over(server.connect().await, &[]).await;
     client.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
     client.status_is(STATUS_200).await;
@@ -184,7 +184,7 @@ async fn a_block_of_header_fields_that_nobody_ends_ends_the_connection_at_the_li
 /// Thousands of CONTINUATION frames are no head.
 #[tokio::test]
 async fn a_flood_of_continuations_ends_the_connection_at_once() {
-    let server = Running::plain(pages(), Limits::default()).await;
+    let server = Running::plain(pages(), Limits::default());
     let mut client = Client::over(server.connect().await, &[]).await;
     client.send(HEADERS, END_OF_STREAM, 1, &GET_ROOT).await;
     let began = Instant::now();
@@ -199,7 +199,7 @@ async fn a_flood_of_continuations_ends_the_connection_at_once() {
 async fn a_flood_of_frames_that_want_an_answer_is_not_read_without_end() {
     let short = Duration::from_millis(200);
     let limits = Limits { header_timeout: short, idle_timeout: 5 * short, drain: short, ..Limits::default() };
-    let server = Running::plain(pages(), limits).await;
+    let server = Running::plain(pages(), limits);
     for (kind, payload) in [(PING, &[0; 8][..]), (SETTINGS, &[])] {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -225,7 +225,7 @@ async fn requests_ahead_of_answers_that_nobody_reads_are_not_begun() {
         count.fetch_add(1, Ordering::Relaxed);
         (StatusCode::NO_CONTENT, [("x-padding", "x".repeat(4096))])
     });
-    let server = Running::plain(Router::new().route("/empty", empty), Limits::default()).await;
+    let server = Running::plain(Router::new().route("/empty", empty), Limits::default());
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     let (mut reader, mut writer) = socket.connect(server.address).await.expect("connected").into_split();

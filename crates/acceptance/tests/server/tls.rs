@@ -61,9 +61,9 @@ fn ecdsa() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key")
 }
 
-async fn start(certificate: &Certificate) -> Running {
+fn start(certificate: &Certificate) -> Running {
     let router = Router::new().route("/", get(async || "hello"));
-    Running::start(router, Security::Tls(certificate.subscribe()), Limits::default()).await
+    Running::start(router, Security::Tls(certificate.subscribe()), Limits::default())
 }
 
 fn client(trusted: CertificateDer<'static>, suites: Vec<SupportedCipherSuite>) -> ClientConfig {
@@ -114,7 +114,7 @@ async fn aes_gcm_with_ephemeral_keys_is_spoken_and_chacha_is_not() {
     for (key, other) in [(ecdsa(), "_RSA_"), (rsa, "_ECDSA_")] {
         let files = Files::new(&key, "suites");
         let certificate = files.load();
-        let server = start(&certificate).await;
+        let server = start(&certificate);
         for suite in aws_lc_rs::ALL_CIPHER_SUITES {
             let name = format!("{:?}", suite.suite());
             if name.contains(other) {
@@ -167,7 +167,7 @@ async fn old_versions_and_old_suites_end_with_an_alert() {
     const PROTOCOL_VERSION: u8 = 70;
     let files = Files::new(&ecdsa(), "old");
     let certificate = files.load();
-    let server = start(&certificate).await;
+    let server = start(&certificate);
     for (name, version, suite, alert) in [
         ("TLS 1.0", [3, 1], [0xc0, 0x09], PROTOCOL_VERSION),
         ("TLS 1.1", TLS_1_1, [0xc0, 0x09], PROTOCOL_VERSION),
@@ -192,7 +192,7 @@ async fn old_versions_and_old_suites_end_with_an_alert() {
 async fn the_newest_protocols_are_chosen_when_offered() {
     let files = Files::new(&ecdsa(), "alpn");
     let certificate = files.load();
-    let server = start(&certificate).await;
+    let server = start(&certificate);
     for (offered, chosen) in [(&["http/1.1", "h2"][..], "h2"), (&["http/1.1"], "http/1.1")] {
         let mut config = client(files.certificate(), aws_lc_rs::DEFAULT_CIPHER_SUITES.to_vec());
         config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -208,7 +208,7 @@ async fn a_handshake_that_does_not_come_holds_nobody_up_and_is_closed() {
     let certificate = files.load();
     let tls_handshake_timeout = Duration::from_millis(150);
     let limits = Limits { tls_handshake_timeout, ..Limits::default() };
-    let server = Running::start(Router::new(), Security::Tls(certificate.subscribe()), limits).await;
+    let server = Running::start(Router::new(), Security::Tls(certificate.subscribe()), limits);
     let began = Instant::now();
     let mut silent = server.connect().await;
     assert_eq!(presented(&server, files.certificate()).await, files.certificate());
@@ -223,7 +223,7 @@ async fn a_handshake_that_does_not_come_gives_way_to_the_next_connection_of_its_
     let certificate = files.load();
     let limits = Limits { connections_per_network: 1, tls_handshake_timeout: 10 * PATIENCE, ..Limits::default() };
     let router = Router::new().route("/", get(async || "hello"));
-    let server = Running::start(router, Security::Tls(certificate.subscribe()), limits).await;
+    let server = Running::start(router, Security::Tls(certificate.subscribe()), limits);
     let mut silent = server.connect().await;
     let mut half = server.connect().await;
     assert_eq!(rest(&mut silent).await, "");
@@ -242,7 +242,7 @@ async fn answers_that_nobody_reads_give_way_to_others_under_tls_too() {
     let certificate = files.load();
     let limits = Limits { unread_bytes: 24 << 20, ..Limits::default() };
     let router = Router::new().route("/", get(async || vec![b'x'; 16 << 20])).route("/small", get(async || "hello"));
-    let server = Running::start(router, Security::Tls(certificate.subscribe()), limits).await;
+    let server = Running::start(router, Security::Tls(certificate.subscribe()), limits);
     let config = client(files.certificate(), aws_lc_rs::DEFAULT_CIPHER_SUITES.to_vec());
     let mut deaf = Vec::new();
     for _ in 0..2 {
@@ -267,7 +267,7 @@ async fn answers_that_nobody_reads_give_way_to_others_under_tls_too() {
 async fn a_new_certificate_serves_the_next_connection() {
     let files = Files::new(&ecdsa(), "first");
     let mut certificate = files.load();
-    let server = start(&certificate).await;
+    let server = start(&certificate);
     let first = files.certificate();
     assert_eq!(presented(&server, first.clone()).await, first);
 
@@ -282,7 +282,7 @@ async fn a_new_certificate_serves_the_next_connection() {
 async fn a_bad_new_certificate_is_refused_and_the_old_one_stays() {
     let files = Files::new(&ecdsa(), "good");
     let mut certificate = files.load();
-    let server = start(&certificate).await;
+    let server = start(&certificate);
     let good = files.certificate();
     let TlsFiles { certificate: chain, private_key } = files.paths();
 

@@ -111,7 +111,9 @@ impl Follower {
             }
         }
         self.names.values().for_each(Running::mark_behind);
-        due.iter().for_each(|followed| followed.instance.following.mark_behind());
+        for followed in &due {
+            followed.instance.following.mark_behind();
+        }
         worst.and(Err(Fault::because(Trouble::Silent, "an instance does not follow its changes in time")))
     }
 }
