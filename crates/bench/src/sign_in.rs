@@ -14,8 +14,13 @@ pub(crate) const FORM_COOKIE: &str = "gatehouse-form=012345678901234567890123456
 
 /// What the form of this browser must bring back.
 pub(crate) async fn csrf(address: SocketAddr) -> Result<String> {
+    csrf_of(address, FORM_COOKIE).await
+}
+
+/// Likewise, of the browser that has this form cookie.
+pub(crate) async fn csrf_of(address: SocketAddr, cookie: &str) -> Result<String> {
     const BEFORE: &str = "name=\"csrf\" value=\"";
-    let text = format!("GET {LOGIN} HTTP/1.1\r\nhost: {address}\r\ncookie: {FORM_COOKIE}\r\n\r\n");
+    let text = format!("GET {LOGIN} HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\r\n");
     let page = String::from_utf8(load::once(address, text.as_bytes()).await?)?;
     let (_, rest) = page.split_once(BEFORE).context("the sign-in page has a form")?;
     let (csrf, _) = rest.split_once('"').context("the value ends")?;

@@ -57,6 +57,9 @@ use watched::Watched;
 const MAX_HEAD: u16 = u16::MAX;
 /// Requests at once on one HTTP/2 connection (RFC 9113 §6.5.2 recommends no fewer).
 const MAX_STREAMS: u32 = 100;
+/// Likewise on every further connection of a network at the same time. A stream costs memory before its request is looked at,
+/// so that many connections with many streams each are gigabytes.
+const MAX_FURTHER_STREAMS: u32 = 8;
 /// What an HTTP/2 peer may send of one body, and of all together, before they are read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
@@ -228,11 +231,11 @@ where
     }
 }
 
-fn protocol(streams: Streams) -> auto::Builder<Streams> {
+fn protocol(streams: Streams, max_streams: u32) -> auto::Builder<Streams> {
     let mut http = auto::Builder::new(streams);
     http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD.into());
     let mut http2 = http.http2();
-    http2.max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into()).max_send_buf_size(SEND_BUFFER);
+    http2.max_concurrent_streams(max_streams).max_header_list_size(MAX_HEAD.into()).max_send_buf_size(SEND_BUFFER);
     http2.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     http
 }
@@ -290,7 +293,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, service: Service<impl A
     // A socket that refuses the option still works, only later.
     let _ = stream.set_nodelay(true);
     let Security::Tls(current) = &service.security else {
-        return converse(stream, peer, &service, &place.connection).await;
+        return converse(stream, peer, &service, &place).await;
     };
     let acceptor = TlsAcceptor::from(current.borrow().clone());
     let mut stopped = service.stopped.clone();
@@ -301,25 +304,25 @@ async fn connection(stream: TcpStream, peer: SocketAddr, service: Service<impl A
         _ = stopped.wait_for(|stopped| *stopped) => return,
     };
     match shaken {
-        Ok(Ok(stream)) => converse(stream, peer, &service, &place.connection).await,
+        Ok(Ok(stream)) => converse(stream, peer, &service, &place).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake refused"),
         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
     }
 }
 
 /// One connection's requests, until it is closed from there, is quiet for too long, gives way, or the server stops.
-async fn converse<S>(stream: S, peer: SocketAddr, service: &Service<impl Answer>, connection: &Arc<Connection>)
+async fn converse<S>(stream: S, peer: SocketAddr, service: &Service<impl Answer>, place: &Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let limits = service.limits;
+    let (limits, connection) = (service.limits, &place.connection);
     let answers = service_fn(|request: Request<Incoming>| {
         let answer = answer(&service.app, (request, peer), connection, limits.request_timeout);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
     let (opened, mut begun) = mpsc::unbounded_channel();
-    let protocol = protocol(Streams(opened));
+    let protocol = protocol(Streams(opened), place.max_streams);
     let mut http = pin!(protocol.serve_connection(io, answers));
     let mut streams = FuturesUnordered::new();
     let mut stopped = service.stopped.clone();

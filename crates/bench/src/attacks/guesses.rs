@@ -16,7 +16,7 @@ use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::Connection;
 use crate::requests::post;
-use crate::sign_in::{FORM_COOKIE, LOGIN, csrf};
+use crate::sign_in::{FORM_COOKIE, LOGIN, csrf, csrf_of};
 
 /// The office whose address is noisy in one of the storms.
 const OFFICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
@@ -24,6 +24,9 @@ const OFFICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 const HOME: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 /// A try that is told to come back is made again until then.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Their browsers are not the attackers'.
+const HONEST_COOKIE: &str = "gatehouse-form=of-a-browser-that-attacks-nobody";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -122,14 +125,14 @@ struct SignedIn {
 
 impl People {
     async fn at(address: SocketAddr) -> Result<Self> {
-        Ok(Self { address, csrf: csrf(address).await? })
+        Ok(Self { address, csrf: csrf_of(address, HONEST_COOKIE).await? })
     }
 
     /// Until it is done, as often as the answer says that it may be tried again.
     async fn sign_in(&self, login: &str, from: Ipv4Addr, device: Option<&str>) -> Result<SignedIn> {
         let form = format!("csrf={}&login={login}&password={}", self.csrf, password_of(login));
         let device = device.map(|device| format!("; {device}")).unwrap_or_default();
-        let lines = format!("cookie: {FORM_COOKIE}{device}\r\nx-forwarded-for: {from}\r\n");
+        let lines = format!("cookie: {HONEST_COOKIE}{device}\r\nx-forwarded-for: {from}\r\n");
         let request = post(self.address, LOGIN, &form, &lines);
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -150,7 +153,7 @@ impl People {
 
     /// Sign-ins in the middle of a storm.
     async fn feel(&self, kind: Kind, device: &str, times: u32) -> Result<Felt> {
-        let storm = Guessing::begin(kind, self.address, &self.csrf).await;
+        let storm = Guessing::begin(kind, self.address, &csrf(self.address).await?).await;
         let (mut known, mut new) = (Duration::ZERO, Duration::ZERO);
         for round in 0..times {
             known = known.max(self.sign_in("alice", HOME, Some(device)).await?.took);

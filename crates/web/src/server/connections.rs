@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
-use super::{Limits, TrustedProxies};
+use super::{Limits, MAX_FURTHER_STREAMS, MAX_STREAMS, TrustedProxies};
 
 /// When all places, or all memory, are taken by connections at work, how long until the next look whether one can give way.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -83,6 +83,8 @@ struct Entry {
 pub(super) struct Place {
     id: u64,
     pub(super) connection: Arc<Connection>,
+    /// How many requests it may have open at once over HTTP/2.
+    pub(super) max_streams: u32,
     connections: Arc<Connections>,
 }
 
@@ -126,13 +128,15 @@ impl Connections {
             self.figures.ended("maximum");
         }
         let (id, connection) = (table.next, Arc::new(Connection::new(Arc::clone(self))));
+        let is_further = networks.first().is_some_and(|(network, _)| table.by_network.contains_key(network));
+        let max_streams = if is_further { MAX_FURTHER_STREAMS } else { MAX_STREAMS };
         table.next += 1;
         for (network, _) in &networks {
             table.by_network.entry(*network).or_default().insert(id);
         }
         table.open.insert(id, Entry { networks, connection: Arc::clone(&connection) });
         self.figures.open.fetch_add(1, Relaxed);
-        Ok(Place { id, connection, connections: Arc::clone(self) })
+        Ok(Place { id, connection, max_streams, connections: Arc::clone(self) })
     }
 
     /// Until a connection has ended, or may have become idle.

@@ -100,6 +100,7 @@ fn an_ipv6_network_is_its_64_and_its_site_the_48() {
 fn a_proxy_of_ours_has_no_share_but_the_whole() {
     let connections = connections(small());
     let places = places(&connections, ["10.0.0.1"; 5]);
+    assert!(places.iter().all(|place| place.max_streams == MAX_STREAMS));
     let _busy: Vec<_> = places.iter().map(at_work).collect();
     assert_eq!(from(&connections, "10.0.0.1").err(), Some(NotAdmitted::Full));
     assert_eq!(from(&connections, "192.0.2.1").err(), Some(NotAdmitted::Full));
@@ -169,11 +170,23 @@ fn work_of_ours_is_counted_and_saves_nobody_but_who_follows_a_stream() {
 }
 
 #[test]
+fn a_networks_further_connections_have_few_streams_and_a_proxys_have_all() {
+    let limits = Limits::default();
+    let connections = connections(limits);
+    let [first, further] = places(&connections, ["192.0.2.1", "192.0.2.1"]);
+    let [elsewhere, same_subnet, subnet] = places(&connections, ["192.0.2.2", "2001:db8::1", "2001:db8::2"]);
+    let streams = [&first, &further, &elsewhere, &same_subnet, &subnet].map(|place| place.max_streams);
+    assert_eq!(streams, [MAX_STREAMS, MAX_FURTHER_STREAMS, MAX_STREAMS, MAX_STREAMS, MAX_FURTHER_STREAMS]);
+    drop((first, further));
+    assert_eq!(from(&connections, "192.0.2.1").expect("a place").max_streams, MAX_STREAMS, "it is the only one again");
+}
+
+#[test]
 fn who_resets_streams_faster_than_their_work_ends_loses_the_connection() {
     let connections = connections(Limits::default());
     let place = from(&connections, "192.0.2.1").expect("a place");
     let begin = || place.connection.begin(&Request::new(()), true);
-    let most = 2 * super::super::MAX_STREAMS as usize;
+    let most = 2 * MAX_STREAMS as usize;
     let mut works: Vec<_> = (0..most).map(|_| begin()).collect();
     assert!(!is_evicted(&place));
     works.pop();
