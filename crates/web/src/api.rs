@@ -28,7 +28,7 @@ use crate::layer;
 use crate::odata as domain_api;
 use crate::render;
 use crate::server::Work;
-use crate::visit::{Place, UncheckedVisit, Visit};
+use crate::visit::{AnyInstance, UncheckedVisit, Visit};
 
 const PREFIX: &str = "/api/domain/odata";
 const LOGIN: &str = "/api/domain/login";
@@ -397,7 +397,7 @@ fn nothing_here() -> Response {
     error(StatusCode::NOT_FOUND, "NotFoundException", "There is no operation at this path.".to_owned())
 }
 
-fn fault_response(visit: &Visit<impl Place>, fault: &Fault) -> Response {
+fn fault_response(visit: &Visit<impl AnyInstance>, fault: &Fault) -> Response {
     failed(render::fault_status(visit, fault), &visit.reference())
 }
 

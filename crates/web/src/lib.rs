@@ -43,7 +43,7 @@ use crate::layer::{Reception, Stay};
 use crate::pages::ErrorPage;
 use crate::render::FormTarget;
 use crate::server::{Allowance, Answer};
-use crate::visit::{Place, Public, UncheckedVisit, Visit};
+use crate::visit::{AnyInstance, Public, UncheckedVisit, Visit};
 
 /// Every door of the house.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ async fn nothing_here(Public(visit): Public) -> Response {
     no_such_page(&visit)
 }
 
-fn no_such_page(visit: &Visit<impl Place>) -> Response {
+fn no_such_page(visit: &Visit<impl AnyInstance>) -> Response {
     let (title, message, what_to_do) = visit.words().problems.no_page;
     let page = ErrorPage {
         words: visit.words(),

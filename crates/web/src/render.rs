@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::metrics::Route;
 use crate::pages::ErrorPage;
-use crate::visit::{Place, Visit};
+use crate::visit::{AnyInstance, Visit};
 use crate::words::Words;
 use crate::{api, manage};
 
@@ -184,7 +184,7 @@ pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
 }
 
 /// Reports a fault once, here at the boundary, and says which status it is.
-pub(crate) fn fault_status(visit: &Visit<impl Place>, fault: &Fault) -> StatusCode {
+pub(crate) fn fault_status(visit: &Visit<impl AnyInstance>, fault: &Fault) -> StatusCode {
     let affected = Affected { instance: Some(&visit.instance.name), request: Some(visit.visitor.request) };
     visit.instance.faults.report(fault, "a request cannot be answered", affected);
     match fault.kind() {
@@ -201,7 +201,7 @@ pub(crate) fn retry_later(mut response: Response) -> Response {
 }
 
 /// To a person.
-pub(crate) fn fault_page(visit: &Visit<impl Place>, fault: &Fault) -> Response {
+pub(crate) fn fault_page(visit: &Visit<impl AnyInstance>, fault: &Fault) -> Response {
     failed_page(visit.words(), fault_status(visit, fault), &visit.reference())
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn failed_page(words: &'static Words, status: StatusCode, reference: 
 }
 
 /// To whoever asks at this path, in the way that answers there are given.
-pub(crate) fn fault_as_spoken(visit: &Visit<impl Place>, path: &str, fault: &Fault) -> Response {
+pub(crate) fn fault_as_spoken(visit: &Visit<impl AnyInstance>, path: &str, fault: &Fault) -> Response {
     failed_as_spoken(path, fault_status(visit, fault), visit.words(), &visit.reference())
 }
 
@@ -227,7 +227,7 @@ pub(crate) fn failed_as_spoken(path: &str, status: StatusCode, words: &'static W
 }
 
 /// To an application, as RFC 6749 §5.2 shapes errors.
-pub(crate) fn fault_json(visit: &Visit<impl Place>, fault: &Fault) -> Response {
+pub(crate) fn fault_json(visit: &Visit<impl AnyInstance>, fault: &Fault) -> Response {
     failed_json(fault_status(visit, fault))
 }
 

@@ -88,11 +88,11 @@ struct Languages {
 pub(crate) type UncheckedVisit = Visit<Arc<Instance>>;
 
 /// An instance, checked or not: enough to say where a request arrived.
-pub(crate) trait Place: Deref<Target = Instance> {}
+pub(crate) trait AnyInstance: Deref<Target = Instance> {}
 
-impl<I: Deref<Target = Instance>> Place for I {}
+impl<I: Deref<Target = Instance>> AnyInstance for I {}
 
-impl<I: Place> Visit<I> {
+impl<I: AnyInstance> Visit<I> {
     /// What pages say, in the language that the person chose; else that the application asked for; else the browser.
     pub(crate) fn words(&self) -> &'static Words {
         let accepted = || {

@@ -112,6 +112,26 @@ fn server(limits: Limits) -> Running {
     Running::plain(router, limits)
 }
 
+/// RFC 9113 §6.5.2: `SETTINGS_MAX_CONCURRENT_STREAMS`, as the server announces it.
+async fn max_streams(client: &mut Client) -> u32 {
+    let settings = client.next(SETTINGS).await.payload;
+    let (settings, _) = settings.as_chunks::<6>();
+    let found = settings.iter().find(|[high, low, ..]| u16::from_be_bytes([*high, *low]) == 3);
+    let [_, _, value @ ..] = found.expect("there is a bound");
+    u32::from_be_bytes(*value)
+}
+
+#[tokio::test]
+async fn only_the_first_connection_of_a_network_has_all_streams() {
+    let server = server(Limits::default());
+    let mut first = Client::connect(&server).await;
+    assert_eq!(max_streams(&mut first).await, 100);
+    let mut further = Client::connect(&server).await;
+    assert_eq!(max_streams(&mut further).await, 8);
+    further.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
+    further.status_is(STATUS_200).await;
+}
+
 #[tokio::test]
 async fn http_2_is_understood_and_its_limits_are_announced() {
     let server = server(Limits::default());

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::body::BodyError;
 use crate::render;
-use crate::visit::{Place, Visit};
+use crate::visit::{AnyInstance, Visit};
 
 /// What the caller did that cannot be done.
 #[derive(Debug)]
@@ -168,7 +168,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn response(&self, visit: &Visit<impl Place>) -> Response {
+    pub(super) fn response(&self, visit: &Visit<impl AnyInstance>) -> Response {
         let (status, kind, title) = self.kind();
         let detail = self.detail();
         let mut response = problem(visit.reference(), status, (kind, title), detail, self.problems());
