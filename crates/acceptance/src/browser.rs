@@ -15,7 +15,7 @@ pub struct Browser {
 }
 
 /// More redirects than any way through the house has.
-const MOST_STEPS: usize = 8;
+const MAX_STEPS: usize = 8;
 
 impl Browser {
     pub(crate) fn new(client: Client, login: &str) -> Self {
@@ -55,7 +55,7 @@ impl Browser {
     }
 
     async fn follow(&mut self, mut answer: Answer) -> Answer {
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             if !answer.status.is_redirection() || answer.is_callback() {
                 return answer;
             }

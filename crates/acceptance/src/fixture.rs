@@ -29,7 +29,7 @@ struct Table {
 }
 
 /// Of the demo's business data a sample will do.
-const MOST_ENTITIES: usize = 60;
+const MAX_ENTITIES: usize = 60;
 
 const HISTORY: &str = "refinery_schema_history";
 
@@ -131,7 +131,7 @@ impl Table {
                 id.is_null() || kept.iter().any(|other| other.name == *table && other.has(id))
             })
         };
-        let stay: Vec<usize> = (0..self.rows.len()).filter(|row| whole(*row)).take(MOST_ENTITIES).collect();
+        let stay: Vec<usize> = (0..self.rows.len()).filter(|row| whole(*row)).take(MAX_ENTITIES).collect();
         self.rows = stay.into_iter().map(|row| self.rows[row].clone()).collect();
     }
 

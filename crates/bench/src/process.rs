@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Far beyond any start that is worth measuring.
-const LONGEST_START: Duration = Duration::from_secs(20);
+const MAX_START: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(1);
 
 /// Time on a core, thread by thread: `/proc/…/stat`, which counts all of them, counts in hundredths of a second.
@@ -61,7 +61,7 @@ impl Server {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended before it was ready: {status}");
             }
-            ensure!(begun.elapsed() < LONGEST_START, "the server does not get ready");
+            ensure!(begun.elapsed() < MAX_START, "the server does not get ready");
             std::thread::sleep(POLL);
         }
         Ok((server, begun.elapsed()))
@@ -121,7 +121,7 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 fn is_ready(address: SocketAddr) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(LONGEST_START))?;
+        stream.set_read_timeout(Some(MAX_START))?;
         stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer)?;

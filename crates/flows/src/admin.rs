@@ -145,7 +145,7 @@ pub async fn check_master_key(database: &Database, master: &MasterKey) -> Result
 }
 
 /// Findings that one look tells of.
-const MOST_FINDINGS: usize = 100;
+const MAX_FINDINGS: usize = 100;
 
 /// The signing keys of an instance, each opened and parsed, and the records that this version cannot use as they are: for
 /// who examines an installation.
@@ -158,7 +158,7 @@ pub async fn examine(
     let stored = found.ok_or_else(|| Fault::failed("there is no such instance"))?;
     let store = Store::new(database.clone(), stored.id);
     let (ring, broken) = KeyRing::examine(&store, master).await?;
-    let mut findings = store.findings(MOST_FINDINGS).await?;
+    let mut findings = store.findings(MAX_FINDINGS).await?;
     let closed = |kind, record: &str| {
         let problems = vec!["damaged, or encrypted with another master key".to_owned()];
         Finding { kind, record: record.to_owned(), problems }

@@ -52,7 +52,7 @@ enum Agreement {
 }
 
 /// Somebody may be first that often before a page gives up.
-const MOST_LOOKS: usize = 4;
+const MAX_ATTEMPTS: usize = 4;
 
 impl BelievedInstance {
     /// Checks 1 and 2.
@@ -168,7 +168,7 @@ impl BelievedInstance {
             }
             Ok(checked) => checked,
         };
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let (known, before) = self.store.consent_as_written(browser.user.id, target.application.id).await?;
             let agreed = known.union(&grantable.scope);
             let agreement = Agreement::Now { before, agreed };

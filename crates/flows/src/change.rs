@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::Fault;
 use crate::audit::house_event;
 use crate::fault_log::Affected;
-use crate::instance::{Instance, LONGEST_TOKEN};
+use crate::instance::{Instance, MAX_TOKEN_LIFETIME};
 use crate::keys::KeyRing;
 use crate::memory::{Memory, Register};
 use crate::seal::RootSecret;
@@ -361,7 +361,7 @@ impl Instance {
     async fn lose(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
         let Place::At(known) = &progress.place else { return Ok(()) };
         self.following.mark_behind();
-        let is_swept = now.since(known.at) >= LONGEST_TOKEN && self.store.is_change_swept(known).await?;
+        let is_swept = now.since(known.at) >= MAX_TOKEN_LIFETIME && self.store.is_change_swept(known).await?;
         if !is_swept {
             let found = self.store.newest_change().await?;
             self.tell_rewound(known, found.as_ref(), now);

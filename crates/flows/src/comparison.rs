@@ -8,7 +8,7 @@ use std::hash::Hash;
 use model::{ApplicationId, Timestamp, UserId};
 
 use crate::Fault;
-use crate::instance::{Instance, LONGEST_TOKEN};
+use crate::instance::{Instance, MAX_TOKEN_LIFETIME};
 use crate::keys::KeyRing;
 use crate::memory::Register;
 
@@ -78,7 +78,7 @@ impl Instance {
 
     /// A kill that memory lacks is a token that goes on; one that the database lacks comes back to life with a restart.
     async fn compare_kills(&self, found: &mut Differences, now: Timestamp) -> Result<(), Fault> {
-        let since = now.minus(LONGEST_TOKEN);
+        let since = now.minus(MAX_TOKEN_LIFETIME);
         let (authorizations, sessions, tokens) = self.unchecked_memory().kills.since(since);
         let ended: HashSet<_> = self.store.authorizations_ended_since(since).await?.into_iter().collect();
         found.missing("ended authorizations that the database lacks", &ended, &authorizations);

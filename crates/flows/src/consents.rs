@@ -9,7 +9,7 @@ use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
 use crate::admin::{AdminRefusal, Office};
 use crate::api_sessions::killing;
 use crate::audit::{AuditedStore, Trail};
-use crate::instance::{Instance, LONGEST_TOKEN};
+use crate::instance::{Instance, MAX_TOKEN_LIFETIME};
 use crate::{Answer, Fault};
 
 /// Why authorizations ended and sessions closed.
@@ -74,7 +74,7 @@ impl Instance {
     /// What a user withdrew is dead in memory, and the user's sessions list anew who uses them.
     pub(crate) async fn apply_withdrawal(&self, user: UserId, now: Timestamp) -> Result<(), Fault> {
         // A feed that is read late, or by a clock that is behind, finds them too.
-        let since = now.minus(2 * LONGEST_TOKEN);
+        let since = now.minus(2 * MAX_TOKEN_LIFETIME);
         let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
         let memory = self.unchecked_memory();
         for authorization in ended {
@@ -126,7 +126,7 @@ impl Office<'_> {
 }
 
 async fn connections(store: &Store, user: UserId, moment: &Moment<'_>) -> Result<Vec<Connection>, Fault> {
-    store.connections(user, (moment.now, moment.now.minus(LONGEST_TOKEN))).await
+    store.connections(user, (moment.now, moment.now.minus(MAX_TOKEN_LIFETIME))).await
 }
 
 async fn is_connected(

@@ -2,7 +2,7 @@
 //! happens when both have said yes.
 
 use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
-use model::email_change::{ANSWER_LIFE, MOST_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
+use model::email_change::{ANSWER_LIFE, MAX_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
 pub use model::email_change::{EmailChange, EmailRefusal, Side};
 use model::link::LinkCode;
 use model::mail::{EmailAddress, Letter};
@@ -19,7 +19,7 @@ use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
 /// The other address may answer at the same moment.
-const MOST_LOOKS: usize = 4;
+const MAX_ATTEMPTS: usize = 4;
 
 /// What a link asks whom.
 pub struct EmailQuestion {
@@ -71,7 +71,7 @@ impl BelievedInstance {
         let batch = vec![
             self.store.touch_identity_session(browser.session.id, moment.now),
             self.store.put_email_change(&change),
-            self.store.count_new_address_letter(user.id, moment.now, MOST_NEW_ADDRESSES),
+            self.store.count_new_address_letter(user.id, moment.now, MAX_NEW_ADDRESSES),
             self.email_event(moment, visitor, &user, &json!({ "what": "asked" })),
         ];
         match self.store.commit(batch.into()).await? {
@@ -138,7 +138,7 @@ impl BelievedInstance {
         visitor: &Visitor,
         browser: &Browser,
     ) -> Answer<(), Overtaken> {
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(user) = self.still(browser).await? else { return Ok(Err(Overtaken)) };
             let Some(change) = self.store.email_change(user.id).await? else { return Ok(Ok(())) };
             let event = self.email_event(moment, visitor, &user, &json!({ "what": "withdrawn" }));
@@ -171,7 +171,7 @@ impl BelievedInstance {
         visitor: &Visitor,
         (code, agrees): (&Presented<LinkCode>, bool),
     ) -> Answer<(EmailQuestion, EmailAnswer), LinkRefusal> {
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(question) = self.email_question(code, moment.now).await? else { break };
             let EmailQuestion { change, side, user } = &question;
             let next = if agrees { change.agreed(*side) } else { None };

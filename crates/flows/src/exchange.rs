@@ -31,7 +31,7 @@ use crate::seal::Purpose;
 use crate::{Answer, Fault};
 
 /// Somebody may be first that often before a caller gives up.
-const MOST_LOOKS: usize = 4;
+const MAX_ATTEMPTS: usize = 4;
 
 impl BelievedInstance {
     pub async fn exchange(
@@ -155,7 +155,7 @@ impl BelievedInstance {
     ) -> Answer<TokenResponse, RedeemRefusal> {
         let unknown = RedeemRefusal::Unknown { length: code.expose().len() };
         let Some(id) = authorization_of(code) else { return Ok(Err(unknown)) };
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let known = self.store.authorization(id).await?;
             let Some((authorization, _)) = known.filter(|(_, digest)| digest.matches(code)) else {
                 return Ok(Err(unknown));
@@ -206,7 +206,7 @@ impl BelievedInstance {
     ) -> Answer<TokenResponse, RefreshRefusal> {
         let unknown = RefreshRefusal::Unknown { length: Some(shown.expose().len()) };
         let Some((id, shown)) = self.parse_refresh_token(shown) else { return Ok(Err(unknown)) };
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some((mut authorization, _)) = self.store.authorization(id).await? else {
                 return Ok(Err(unknown));
             };

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// A kind of fault has one line in so long.
 const EVERY: Duration = Duration::from_mins(1);
 /// Kinds that are told apart. Only bugs have more than one kind to a trouble.
-const MOST_KINDS: usize = 64;
+const MAX_KINDS: usize = 64;
 
 /// Who met a fault.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +64,7 @@ impl FaultLog {
     fn is_due(&self, trouble: Trouble, causes: &str, now: Instant) -> bool {
         let mut kinds = self.kinds.lock();
         let mut kind = (trouble, if trouble == Trouble::Defect { causes.to_owned() } else { String::new() });
-        if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) {
+        if kinds.len() >= MAX_KINDS && !kinds.contains_key(&kind) {
             kind.1.clear();
         }
         if let Some(told) = kinds.get_mut(&kind) {
@@ -118,6 +118,6 @@ mod tests {
     fn the_kinds_have_a_bound() {
         let (log, now) = (FaultLog::default(), Instant::now());
         let told = (0..1000).filter(|number: &u32| log.is_due(Trouble::Defect, &number.to_string(), now)).count();
-        assert_eq!(told, MOST_KINDS + 1, "those beyond share a kind");
+        assert_eq!(told, MAX_KINDS + 1, "those beyond share a kind");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
 use model::fair::{Receiver, Sender, channel};
-use model::link::{LinkLife, LinkPurpose, MOST_RESETS, ResetUnsent};
+use model::link::{LinkLife, LinkPurpose, MAX_RESETS, ResetUnsent};
 use model::mail::EmailAddress;
 use model::{InstanceId, Login, Moment, Timestamp, User, UserId};
 use store::Outcome;
@@ -18,10 +18,10 @@ use crate::instance::{BelievedInstance, Instance};
 use crate::links::draw_link;
 
 /// Questions that may wait, in fair shares; more are forgotten too.
-const MOST_WAITING: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// Users who share one address and are all written to.
-const MOST_NAMESAKES: i64 = 5;
+const MAX_NAMESAKES: i64 = 5;
 
 /// A question, and who asked it or gave rise to it.
 pub(crate) struct Asked {
@@ -45,7 +45,7 @@ pub(crate) enum Question {
 pub(crate) type Questions = Arc<Sender<InstanceId, Asked>>;
 
 pub(crate) fn questions() -> (Questions, Receiver<InstanceId, Asked>) {
-    let (questions, asked) = channel(MOST_WAITING);
+    let (questions, asked) = channel(MAX_WAITING);
     (Arc::new(questions), asked)
 }
 
@@ -111,7 +111,7 @@ impl Instance {
             return Ok(vec![user]);
         }
         match EmailAddress::parse(typed) {
-            Some(address) => self.store.users_by_email(&address, MOST_NAMESAKES).await,
+            Some(address) => self.store.users_by_email(&address, MAX_NAMESAKES).await,
             None => Ok(Vec::new()),
         }
     }
@@ -142,7 +142,7 @@ impl Instance {
         let batch = vec![
             self.store.hold_user(&link.user),
             insert,
-            self.store.expect_links_at_most(purpose, link.user.id, (moment.now, MOST_RESETS)),
+            self.store.expect_links_at_most(purpose, link.user.id, (moment.now, MAX_RESETS)),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ];
         match self.store.commit(batch.into()).await? {
@@ -155,7 +155,7 @@ impl Instance {
                 self.tell_unsent(moment.now, visitor, Some(&link.user), ResetUnsent::UserChanged)
             }
             Outcome::GuardFailed { .. } => {
-                self.tell_unsent(moment.now, visitor, Some(&link.user), ResetUnsent::LinksStillLive(MOST_RESETS))
+                self.tell_unsent(moment.now, visitor, Some(&link.user), ResetUnsent::LinksStillLive(MAX_RESETS))
             }
         }
     }

@@ -37,7 +37,7 @@ use crate::throttle::{FailureHistory, Throttle, WaitingPlaces};
 use crate::{Fault, MasterKey, Passwords};
 
 /// No token lives longer, so no kill need be remembered longer.
-pub(crate) const LONGEST_TOKEN: Duration = Duration::from_hours(25);
+pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(25);
 
 /// What is held while it is looked at: no count is kept that all cores would write.
 pub type Snapshot<T> = arc_swap::Guard<Arc<T>>;
@@ -174,7 +174,7 @@ impl Instance {
 
     /// What wants doing now and then: sweeping, forgetting.
     pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
-        let dead_before = now.minus(LONGEST_TOKEN);
+        let dead_before = now.minus(MAX_TOKEN_LIFETIME);
         let memory = self.unchecked_memory();
         memory.kills.forget_before(dead_before);
         let settings = memory.settings.load();

@@ -100,14 +100,14 @@ impl KeyRing {
 }
 
 /// Signatures that may wait, in fair shares; more are told to come back.
-const MOST_SIGNATURES_WAITING: usize = 1024;
+const MAX_SIGNATURES_WAITING: usize = 1024;
 
 /// Threads that sign with RSA, which is an order of magnitude slower than the curves.
 pub(crate) fn rsa_signers() -> Pool {
     Pool::new(PoolKind {
         name: "signatures",
         threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2),
-        max_waiting: MOST_SIGNATURES_WAITING,
+        max_waiting: MAX_SIGNATURES_WAITING,
         full: "too many signatures at once",
         priority: Priority::Normal,
     })

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 pub(crate) use self::known_networks::KnownNetworks;
 pub(crate) use self::known_passwords::KnownPasswords;
-pub use self::report::{ApplicationUse, LegacyReport, MOST_USERS_REPORTED};
+pub use self::report::{ApplicationUse, LegacyReport, MAX_USERS_REPORTED};
 pub(crate) use self::uses::LegacyUses;
 use crate::api_sessions::Calling;
 use crate::guard::Caller;

@@ -9,7 +9,7 @@ use model::mail::Message;
 use parking_lot::Mutex;
 
 /// Letters that may wait, in fair shares; more are dropped and counted, for a mail server that is away must not hold people up.
-const MOST_WAITING: usize = 1000;
+const MAX_WAITING: usize = 1000;
 
 /// Where flows leave letters. Nobody need be there to take them: then flows give links to administrators instead.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Letters {
 impl Outbox {
     /// From now on letters go to the answer.
     pub(crate) fn open(self: &Arc<Self>) -> Letters {
-        let (sender, waiting) = channel(MOST_WAITING);
+        let (sender, waiting) = channel(MAX_WAITING);
         *self.queue.lock() = Some(sender);
         Letters { waiting, outbox: Arc::clone(self) }
     }
@@ -100,13 +100,13 @@ mod tests {
         assert!(!outbox.is_open() && !outbox.put(instance, message()));
         assert_eq!(outbox.counts(), (0, 0), "nobody counts on it");
         let mut letters = outbox.open();
-        for _ in 0..MOST_WAITING {
+        for _ in 0..MAX_WAITING {
             assert!(outbox.put(instance, message()));
         }
         assert!(!outbox.put(instance, message()));
         assert_eq!(outbox.counts(), (0, 1));
         outbox.close();
-        for _ in 0..MOST_WAITING {
+        for _ in 0..MAX_WAITING {
             assert!(letters.next().await.is_some(), "what was taken is delivered");
         }
         assert!(letters.next().await.is_none());

@@ -21,7 +21,7 @@ pub use self::register::Register;
 use crate::MasterKey;
 use crate::api_sessions::ApiSessions;
 use crate::audit::AuditedStore;
-use crate::instance::LONGEST_TOKEN;
+use crate::instance::MAX_TOKEN_LIFETIME;
 use crate::keys::KeyRing;
 use crate::legacy::{KnownNetworks, KnownPasswords};
 use crate::proven::Proven;
@@ -59,7 +59,7 @@ impl Memory {
         moment: &mut Moment<'_>,
     ) -> Result<(Self, Mark), Fault> {
         let mark = newest_change(store, moment.now).await?;
-        let since = moment.now.minus(LONGEST_TOKEN);
+        let since = moment.now.minus(MAX_TOKEN_LIFETIME);
         let kills = Kills::default();
         for id in store.authorizations_ended_since(since).await? {
             kills.authorization(id, moment.now);
@@ -91,7 +91,7 @@ impl Memory {
 
     /// Whether tokens may be about whose authorization the database lost. None lives longer.
     pub(crate) fn doubts_descent(&self, now: Timestamp) -> bool {
-        self.reread_at.is_some_and(|at| now.since(at) < LONGEST_TOKEN)
+        self.reread_at.is_some_and(|at| now.since(at) < MAX_TOKEN_LIFETIME)
     }
 }
 
@@ -174,11 +174,11 @@ pub(crate) struct Remembered<K, V> {
 }
 
 /// About half a KiB each, and only as many as are used.
-const MOST_RECORDS: usize = 100_000;
+const MAX_RECORDS: usize = 100_000;
 
 impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
     pub(crate) fn new() -> Self {
-        Self { known: Cache::new(MOST_RECORDS), forgotten: AtomicU64::new(0) }
+        Self { known: Cache::new(MAX_RECORDS), forgotten: AtomicU64::new(0) }
     }
 
     pub(crate) fn known(&self, key: K) -> Option<Arc<V>> {
@@ -226,11 +226,11 @@ pub(crate) struct Verified {
 /// Tokens already verified, by SHA-256 of the whole token; failures are never remembered.
 pub(crate) struct VerifiedTokens(Cache<[u8; 32], Arc<Verified>>);
 
-const MOST_TOKENS: usize = 10_000;
+const MAX_TOKENS: usize = 10_000;
 
 impl VerifiedTokens {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(MOST_TOKENS))
+        Self(Cache::new(MAX_TOKENS))
     }
 
     pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Verified>> {

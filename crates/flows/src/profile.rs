@@ -19,11 +19,11 @@ pub use password::PasswordRefusal;
 pub(crate) use pictures::image_decoder;
 pub use pictures::{LARGEST_PICTURE, PictureRefusal, PictureSize};
 pub use sign_ins::SignInView;
-pub use tokens::{MOST_OWN_TOKENS, OwnToken, OwnTokenDraft, OwnTokenRefusal};
+pub use tokens::{MAX_OWN_TOKENS, OwnToken, OwnTokenDraft, OwnTokenRefusal};
 pub use who::WhoRefusal;
 
 /// Looks at what somebody else changed meanwhile, before the person is asked to try again.
-const MOST_LOOKS: usize = 4;
+const MAX_ATTEMPTS: usize = 4;
 
 /// Somebody else changed the same thing again and again, or the account was closed meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl BelievedInstance {
         (browser, language): (&Browser, Option<Language>),
     ) -> Answer<(), Overtaken> {
         let tag = language.map(Language::tag);
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(user) = self.still(browser).await? else { return Ok(Err(Overtaken)) };
             if user.locale.as_deref() == tag {
                 return Ok(Ok(()));

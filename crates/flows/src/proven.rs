@@ -13,7 +13,7 @@ pub(crate) struct Proven {
     waiting: Mutex<HashSet<AuthorizationId>>,
 }
 
-const MOST_NOTED: usize = 100_000;
+const MAX_NOTED: usize = 100_000;
 
 impl Proven {
     pub(crate) fn note(&self, descent: Descent) {
@@ -21,7 +21,7 @@ impl Proven {
         if noted.get(&descent.authorization).is_some_and(|known| *known >= descent.generation) {
             return;
         }
-        if noted.len() >= MOST_NOTED {
+        if noted.len() >= MAX_NOTED {
             noted.clear(); // what was written down stays known to the database
         }
         noted.insert(descent.authorization, descent.generation);

@@ -44,7 +44,7 @@ impl Uses {
 const EXACTLY: Duration = Duration::from_mins(1);
 
 /// Uses that are remembered at most. One that is not is noted again sooner, or not yet.
-const MOST_NOTED: usize = 100_000;
+const MAX_NOTED: usize = 100_000;
 
 /// Uses written down in one batch. One batch a beat, so that a crowd of tokens holds nobody else up.
 const WRITTEN_AT_ONCE: usize = 100;
@@ -55,7 +55,7 @@ impl LastUsed {
             return;
         }
         let mut uses = self.0.write();
-        if uses.waiting.len() < MOST_NOTED {
+        if uses.waiting.len() < MAX_NOTED {
             uses.waiting.insert(id, now);
         }
     }
@@ -71,7 +71,7 @@ impl LastUsed {
         let statements: Vec<_> = noted.iter().map(|(id, at)| store.reference_token_used(*id, *at)).collect();
         let _written = store.commit(Batch::from(statements)).await?;
         let mut uses = self.0.write();
-        if uses.written[0].len() >= MOST_NOTED || now.since(uses.turned) >= EXACTLY || uses.turned > now {
+        if uses.written[0].len() >= MAX_NOTED || now.since(uses.turned) >= EXACTLY || uses.turned > now {
             uses.turned = now;
             uses.written.swap(0, 1);
             uses.written[0].clear();

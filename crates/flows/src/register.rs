@@ -19,7 +19,7 @@ pub(crate) const fn changed(application: ApplicationId) -> Change {
 }
 
 /// More live secrets than one replacement after another needs.
-const MOST_SECRETS: usize = 10;
+const MAX_SECRETS: usize = 10;
 
 impl Office<'_> {
     pub async fn application_by_id(&self, id: ApplicationId) -> Answer<TrustedApplication, AdminRefusal> {
@@ -152,8 +152,8 @@ impl ElevatedOffice<'_> {
         if !matches!(application.client_type, ClientType::Confidential { .. }) {
             problems.push(format!("{uri} is not a Confidential application, so it has no secrets"));
         }
-        if application.secrets().len() >= MOST_SECRETS {
-            problems.push(format!("{uri} already has {MOST_SECRETS} secrets; remove an unused one first"));
+        if application.secrets().len() >= MAX_SECRETS {
+            problems.push(format!("{uri} already has {MAX_SECRETS} secrets; remove an unused one first"));
         }
         if !is_line(label, 100) {
             problems.push(format!("label: must be 1 to 100 characters {LINE_RULE}"));

@@ -24,7 +24,7 @@ use crate::{Answer, Fault};
 pub const FIRST_STEP_LIFETIME: Duration = Duration::from_mins(10);
 
 /// Somebody may be first that often before a passkey is refused.
-const MOST_LOOKS: usize = 4;
+const MAX_ATTEMPTS: usize = 4;
 
 /// Wrong codes of strangers in a day, of which the person is told.
 const MANY_WRONG_CODES: u32 = 10;
@@ -214,7 +214,7 @@ impl BelievedInstance {
         previous: Option<&Browser>,
     ) -> Answer<(Browser, Presented<SessionCookie>), PasskeyRefusal> {
         let mut refusal = (PasskeyRefusal::Answered, None);
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let Judged { passkey, synced, spends } = match self.judge_passkey(about, answer, moment.now).await? {
                 Ok(judged) => judged,
                 Err(refused) => {

@@ -12,7 +12,7 @@ use crate::api_sessions::killing;
 use crate::{Answer, Fault};
 
 /// Sessions that one view shows.
-pub const MOST_SHOWN: u32 = 1000;
+pub const MAX_SHOWN: u32 = 1000;
 
 /// A day in parts: closed sessions are kept for longer.
 const QUARTER: Duration = Duration::from_mins(15);
@@ -63,7 +63,7 @@ impl SettingsRead {
 }
 
 impl Office<'_> {
-    /// Live sessions as they were last written down, the newest first; at most [`MOST_SHOWN`].
+    /// Live sessions as they were last written down, the newest first; at most [`MAX_SHOWN`].
     pub async fn sessions(&self) -> Result<(SeatsView, Vec<SessionView>), Fault> {
         let settings = self.store.settings().await?;
         let (used, _) = self.store.seats_taken().await?;
@@ -73,7 +73,7 @@ impl Office<'_> {
             applications: session.applications.iter().filter_map(|id| uri(*id)).collect(),
             session,
         };
-        let sessions = self.store.live_api_sessions(MOST_SHOWN).await?;
+        let sessions = self.store.live_api_sessions(MAX_SHOWN).await?;
         let seats = SeatsView { seats: settings.seats, used, reserved: settings.reserved_accounts().len() };
         Ok((seats, sessions.into_iter().map(view).collect()))
     }

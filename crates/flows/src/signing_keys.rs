@@ -44,7 +44,7 @@ pub struct ReplacementView {
     pub algorithm: Algorithm,
     /// The keys that go.
     pub removed: Vec<String>,
-    /// `ApplicationUri`s of those whose access tokens die; at most [`MOST_NAMED`].
+    /// `ApplicationUri`s of those whose access tokens die; at most [`MAX_NAMED`].
     pub access_tokens_of: Vec<String>,
     /// Likewise for ID tokens, which then serve as no hint for signing out.
     pub id_tokens_of: Vec<String>,
@@ -52,7 +52,7 @@ pub struct ReplacementView {
 }
 
 /// Applications that a preview names.
-pub const MOST_NAMED: usize = 100;
+pub const MAX_NAMED: usize = 100;
 
 fn refused(refusal: &RotationRefusal) -> AdminRefusal {
     AdminRefusal::Invalid(vec![refusal.to_string()])
@@ -90,7 +90,7 @@ impl Office<'_> {
         let applications = self.store.applications().await?;
         let named = |own: fn(&TrustedApplication) -> Option<Algorithm>, default: Algorithm| {
             let signed = applications.iter().filter(|app| app.enabled && own(app).unwrap_or(default) == algorithm);
-            signed.take(MOST_NAMED).map(|app| app.uri.as_str().to_owned()).collect()
+            signed.take(MAX_NAMED).map(|app| app.uri.as_str().to_owned()).collect()
         };
         let InstanceSettings { access_token_algorithm, id_token_algorithm, .. } = settings;
         Ok(Ok(ReplacementView {

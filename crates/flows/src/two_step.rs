@@ -8,7 +8,7 @@ use model::seat::CloseReason;
 use model::session::SessionCookie;
 pub use model::two_step::TwoStepRefusal;
 use model::two_step::{
-    CodeRefusal, LONGEST_PASSKEY_NAME, MOST_PASSKEYS, Proof, RECOVERY_CODES, RecoveryCode, TotpSecret,
+    CodeRefusal, MAX_PASSKEY_NAME, MAX_PASSKEYS, Proof, RECOVERY_CODES, RecoveryCode, TotpSecret,
     check_factor_change, code_as_typed, recovery_code,
 };
 use model::user::Password;
@@ -289,7 +289,7 @@ impl BelievedInstance {
                     created_at: moment.now,
                     last_used_at: None,
                 };
-                let room = self.store.expect_passkeys_at_most(user.id, MOST_PASSKEYS);
+                let room = self.store.expect_passkeys_at_most(user.id, MAX_PASSKEYS);
                 let statements = vec![self.store.insert_passkey(&new), room, spend];
                 planned(statements, Some(Proof::NewPasskey), TwoStepRefusal::PasskeyTaken)
             }
@@ -380,5 +380,5 @@ fn offer_parts<'a>(browser: &'a Browser, form: &'a str, made_at: &'a str, secret
 
 fn passkey_name(text: &str) -> Option<String> {
     let name = text.trim();
-    is_line(name, LONGEST_PASSKEY_NAME).then(|| name.to_owned())
+    is_line(name, MAX_PASSKEY_NAME).then(|| name.to_owned())
 }

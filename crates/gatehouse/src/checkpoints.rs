@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// After each failure; after the last, the checkpoint is given up: the next one vouches for as much.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_mins(1)];
 /// Checkpoints that wait for the web server, or for the file to be writable again.
-const MOST_WAITING: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// Where checkpoints go.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl Publishing {
         let (sender, posting) = self
             .webhook
             .map(|webhook| {
-                let (sender, waiting) = mpsc::channel(MOST_WAITING);
+                let (sender, waiting) = mpsc::channel(MAX_WAITING);
                 (sender, tokio::spawn(webhook.post(waiting)))
             })
             .unzip();
@@ -120,7 +120,7 @@ impl Appending {
                 self.well = true;
             }
             Err(error) => {
-                let excess = self.unwritten.len().saturating_sub(MOST_WAITING);
+                let excess = self.unwritten.len().saturating_sub(MAX_WAITING);
                 self.unwritten.drain(..excess);
                 if std::mem::take(&mut self.well) {
                     tracing::error!(%error, file = %self.path.display(), "checkpoints of the audit are not written");
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn what_waits_for_the_file_is_bounded() {
         let mut file = Appending::new(PathBuf::from("/dev/null/checkpoints"));
-        for number in 0..=MOST_WAITING {
+        for number in 0..=MAX_WAITING {
             file.append(format!("{number}\n"));
         }
-        assert_eq!((file.unwritten.len(), file.unwritten[0].as_str()), (MOST_WAITING, "1\n"));
+        assert_eq!((file.unwritten.len(), file.unwritten[0].as_str()), (MAX_WAITING, "1\n"));
     }
 }

@@ -29,7 +29,7 @@ const PAUSES: [Duration; 4] =
     [Duration::from_secs(5), Duration::from_mins(1), Duration::from_mins(5), Duration::from_mins(20)];
 
 /// Letters that wait for another try; while there are so many, no new one is taken from the queue.
-const MOST_RETRIED: usize = 100;
+const MAX_RETRIED: usize = 100;
 
 /// A name and a password for the mail server.
 pub struct Login {
@@ -154,7 +154,7 @@ impl Post {
                     let first = waiting.iter().position(|letter| Some(letter.due) == due);
                     first.map(|place| waiting.swap_remove(place))
                 }
-                letter = letters.next(), if waiting.len() < MOST_RETRIED => match letter {
+                letter = letters.next(), if waiting.len() < MAX_RETRIED => match letter {
                     Some(letter) => Some(Waiting { letter, tries: 0, due: Instant::now() }),
                     None => break,
                 },

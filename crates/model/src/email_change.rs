@@ -15,7 +15,7 @@ pub const ANSWER_LIFE: LinkLife = LinkLife::HandedOver;
 
 /// Letters a day that one account may cause to go to addresses that are not its own yet: whoever is signed in must not
 /// write to the world in the house's name. Days are of UTC.
-pub const MOST_NEW_ADDRESSES: u32 = 10;
+pub const MAX_NEW_ADDRESSES: u32 = 10;
 
 /// When letters to new addresses are counted anew.
 pub fn until_midnight(now: Timestamp) -> Duration {
@@ -109,7 +109,7 @@ pub enum EmailRefusal {
     NotLately,
     /// Asked too often: wait this long.
     Throttled(Duration),
-    /// [`MOST_NEW_ADDRESSES`] letters went to new addresses today; tomorrow is in so long.
+    /// [`MAX_NEW_ADDRESSES`] letters went to new addresses today; tomorrow is in so long.
     TooManyToday(Duration),
     /// The house sends no mail: an administrator changes the address.
     NoMail,
@@ -140,7 +140,7 @@ impl Refusal for EmailRefusal {
                 Details::new("there were few recent requests", EMAIL).expected("seconds to wait", wait.as_secs() + 1)
             }
             Self::TooManyToday(wait) => Details::new("the daily limit of confirmation e-mails is not reached", EMAIL)
-                .expected("e-mails per day", MOST_NEW_ADDRESSES)
+                .expected("e-mails per day", MAX_NEW_ADDRESSES)
                 .expected("seconds to wait", wait.as_secs()),
             Self::NoMail => Details::new("e-mail is configured", "docs/configuration.md, mail"),
             Self::Overtaken => Details::new("the sign-in and the account were not changed", EMAIL),

@@ -76,7 +76,7 @@ pub enum AfterLogout {
 }
 
 /// More could not be kept for anybody.
-const MOST_RESERVED: usize = 100;
+const MAX_RESERVED: usize = 100;
 
 /// Settings of an instance. Absent members have their default.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -268,8 +268,8 @@ impl InstanceSettings {
         if reserved != self.reserved_seats.len() {
             return Err("reserved_seats: contains a login twice (not case-sensitive)".to_owned());
         }
-        if reserved > MOST_RESERVED {
-            return Err(format!("reserved_seats: at most {MOST_RESERVED} logins"));
+        if reserved > MAX_RESERVED {
+            return Err(format!("reserved_seats: at most {MAX_RESERVED} logins"));
         }
         let ceilings = [("seats_per_user", self.seats_per_user), ("seats_per_application", self.seats_per_application)];
         if let Some((name, _)) = ceilings.iter().find(|(_, most)| *most == Some(0)) {

@@ -10,7 +10,7 @@ pub enum Language {
 }
 
 /// Ranges that are looked at; the rest of a longer list is not read.
-const MOST_RANGES: usize = 32;
+const MAX_RANGES: usize = 32;
 
 impl Language {
     pub const ALL: [Self; 3] = [Self::English, Self::Bulgarian, Self::German];
@@ -41,7 +41,7 @@ impl Language {
 
     /// `ui_locales` (OpenID Connect Core §3.1.2.1): tags in order of preference, with blanks between.
     pub fn of_locales(locales: &str) -> Option<Self> {
-        locales.split(' ').take(MOST_RANGES).find_map(Self::of_tag)
+        locales.split(' ').take(MAX_RANGES).find_map(Self::of_tag)
     }
 
     /// `Accept-Language` (RFC 9110 §12.5.4), of the languages we speak.
@@ -83,7 +83,7 @@ impl Culture {
 /// Of the ranges that `read` knows, the one with the greatest weight; the first of equals. A weight of zero means "not
 /// this one".
 fn preferred<T>(header: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-    let ranges = header.split(',').take(MOST_RANGES).filter_map(|range| {
+    let ranges = header.split(',').take(MAX_RANGES).filter_map(|range| {
         let (tag, weight) = range.split_once(';').map_or((range, Some(1.0)), |(tag, q)| {
             let weight = q.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
             (tag, weight.filter(|weight| (0.0..=1.0).contains(weight)))

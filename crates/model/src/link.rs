@@ -13,7 +13,7 @@ pub enum LinkCode {}
 
 /// How many password-reset links of one person live at once: more are not made, so that nobody's mailbox is flooded. The
 /// ones that live go on working, so nobody is shut out.
-pub const MOST_RESETS: u32 = 3;
+pub const MAX_RESETS: u32 = 3;
 
 /// What a link is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

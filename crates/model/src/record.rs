@@ -166,7 +166,7 @@ pub struct Accepted {
 type ReadAddress = fn(&str) -> Result<RedirectUri, RedirectUriError>;
 
 const ACCESS_TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=24 * 3600;
-const MOST_URIS: usize = 64;
+const MAX_URIS: usize = 64;
 
 impl ApplicationRecord {
     /// With nothing allowed but reading, after consent.
@@ -253,7 +253,7 @@ impl ApplicationRecord {
             if list.iter().any(|text| text.contains(',')) {
                 let singles = single_addresses(list);
                 let are_good = singles.iter().all(|text| RedirectUri::register(text).is_ok());
-                *list = if are_good && singles.len() <= MOST_URIS { singles } else { std::mem::take(list) };
+                *list = if are_good && singles.len() <= MAX_URIS { singles } else { std::mem::take(list) };
             }
         }
     }
@@ -418,21 +418,21 @@ impl Problems {
         let good = |text: &str| {
             Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.origin().ascii_serialization() == text)
         };
-        if origins.len() > MOST_URIS {
-            self.say(format!("AllowedCorsOrigins: at most {MOST_URIS} entries"));
+        if origins.len() > MAX_URIS {
+            self.say(format!("AllowedCorsOrigins: at most {MAX_URIS} entries"));
         }
-        for text in origins.iter().take(MOST_URIS).filter(|text| !good(text)) {
+        for text in origins.iter().take(MAX_URIS).filter(|text| !good(text)) {
             let rule = "use scheme://host or scheme://host:port, in lower case, without the default port";
             self.say(format!("AllowedCorsOrigins: {}: {rule}", quoted(text)));
         }
     }
 
     fn uris(&mut self, attribute: &str, texts: &[String], address: ReadAddress) -> Vec<RedirectUri> {
-        if texts.len() > MOST_URIS {
-            self.say(format!("{attribute}: at most {MOST_URIS} entries"));
+        if texts.len() > MAX_URIS {
+            self.say(format!("{attribute}: at most {MAX_URIS} entries"));
         }
         let read = |text: &String| self.take(&format!("{attribute}: {}", quoted(text)), address(text));
-        texts.iter().take(MOST_URIS).filter_map(read).collect()
+        texts.iter().take(MAX_URIS).filter_map(read).collect()
     }
 }
 

@@ -14,10 +14,10 @@ use crate::{Timestamp, User};
 pub const RECOVERY_CODES: usize = 10;
 
 /// A person has a few devices; more passkeys than this are a mistake.
-pub const MOST_PASSKEYS: u32 = 20;
+pub const MAX_PASSKEYS: u32 = 20;
 
 /// Characters of a passkey's name.
-pub const LONGEST_PASSKEY_NAME: usize = 60;
+pub const MAX_PASSKEY_NAME: usize = 60;
 
 /// Marks a recovery code: `oauth::secret::Presented<RecoveryCode>`.
 pub enum RecoveryCode {}
@@ -330,9 +330,9 @@ impl Refusal for TwoStepRefusal {
             Self::Passkey(refusal) => refusal.details(),
             Self::PasskeyTaken => Details::new("the passkey is not registered yet", "WebAuthn §7.1, step 22"),
             Self::PasskeyName => Details::new("the name has 1 to 60 printable characters", TWO_STEP)
-                .expected("most", LONGEST_PASSKEY_NAME),
+                .expected("most", MAX_PASSKEY_NAME),
             Self::TooManyPasskeys => Details::new("the user has fewer than the maximum number of passkeys", TWO_STEP)
-                .expected("most", MOST_PASSKEYS),
+                .expected("most", MAX_PASSKEYS),
             Self::NotOn => Details::new("the user has a second factor", TWO_STEP),
             Self::Overtaken => Details::new("the resource was not changed in the meantime", TWO_STEP),
         }

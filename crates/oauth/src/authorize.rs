@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn state_goes_back_with_an_error_if_it_was_sent_once() {
-        let long = "é".repeat(crate::params::LONGEST_VALUE / 2);
+        let long = "é".repeat(crate::params::MAX_VALUE / 2);
         for (query, expected) in [
             ("state=s&scope=%22".to_owned(), Some("s")),
             ("scope=read".to_owned(), None),

@@ -10,13 +10,13 @@ use crate::bearer::quotable;
 use crate::secret::Presented;
 
 /// Of the credentials as they arrive, in bytes.
-pub const LONGEST_CREDENTIALS: usize = 4 * 1024;
+pub const MAX_CREDENTIALS: usize = 4 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BasicError {
     #[error("Authorization must use the Basic scheme")]
     OtherScheme,
-    #[error("the credentials are longer than {LONGEST_CREDENTIALS} bytes")]
+    #[error("the credentials are longer than {MAX_CREDENTIALS} bytes")]
     TooLong,
     #[error("the credentials are not base64")]
     NotBase64,
@@ -55,7 +55,7 @@ pub fn parse<K>(authorization: &[u8]) -> Result<Basic<K>, BasicError> {
     if !scheme.eq_ignore_ascii_case(b"Basic") {
         return Err(BasicError::OtherScheme);
     }
-    if credentials.len() > LONGEST_CREDENTIALS {
+    if credentials.len() > MAX_CREDENTIALS {
         return Err(BasicError::TooLong);
     }
     let pair = Zeroizing::new(STANDARD.decode(credentials).map_err(|_| BasicError::NotBase64)?);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn each_way_of_not_being_one_is_told_apart() {
-        let long = basic("Basic", &[b'a'; LONGEST_CREDENTIALS]);
+        let long = basic("Basic", &[b'a'; MAX_CREDENTIALS]);
         for (authorization, expected) in [
             (b"".to_vec(), BasicError::OtherScheme),
             (b"Bearer YTpi".to_vec(), BasicError::OtherScheme),

@@ -4,7 +4,7 @@ use crate::basic::split_scheme;
 use crate::secret::{AccessToken, Presented};
 
 /// Of a token, in bytes.
-pub const LONGEST_TOKEN: usize = 16 * 1024;
+pub const MAX_TOKEN_LIFETIME: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BearerError {
@@ -14,7 +14,7 @@ pub enum BearerError {
     OtherScheme,
     #[error("the access token is malformed")]
     Malformed,
-    #[error("the access token is longer than {LONGEST_TOKEN} bytes")]
+    #[error("the access token is longer than {MAX_TOKEN_LIFETIME} bytes")]
     TooLong,
 }
 
@@ -25,7 +25,7 @@ pub fn token(authorization: Option<&[u8]>) -> Result<Presented<AccessToken>, Bea
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return Err(BearerError::OtherScheme);
     }
-    if token.len() > LONGEST_TOKEN {
+    if token.len() > MAX_TOKEN_LIFETIME {
         return Err(BearerError::TooLong);
     }
     match std::str::from_utf8(token) {
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_bearer_token_is_found_whatever_the_case_of_the_scheme() {
-        let long = "x".repeat(LONGEST_TOKEN);
+        let long = "x".repeat(MAX_TOKEN_LIFETIME);
         for (value, expected) in [
             ("Bearer abc", "abc"),
             ("bearer abc", "abc"),
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn each_way_of_not_being_one_is_told_apart() {
-        let long = format!("Bearer {}", "x".repeat(LONGEST_TOKEN + 1));
+        let long = format!("Bearer {}", "x".repeat(MAX_TOKEN_LIFETIME + 1));
         for (value, expected) in [
             (None, BearerError::Missing),
             (Some(&b""[..]), BearerError::OtherScheme),

@@ -135,7 +135,7 @@ fn refused(description: &'static str) -> TokenError {
 
 /// RFC 7617 §2 with RFC 6749 §2.3.1: split at the first colon, then form-decode both halves.
 fn basic_pair(authorization: &[u8]) -> Option<(ClientId, Zeroizing<String>)> {
-    if authorization.len() > params::LONGEST_VALUE {
+    if authorization.len() > params::MAX_VALUE {
         return None;
     }
     let (scheme, rest) = authorization.split_at_checked(6)?;
@@ -229,7 +229,7 @@ mod tests {
         let standard = basic("app:~~~???");
         let url_safe = standard.replace('/', "_").replace('+', "-");
         assert_ne!(standard, url_safe);
-        let long = basic(&format!("app:{}", "x".repeat(params::LONGEST_VALUE)));
+        let long = basic(&format!("app:{}", "x".repeat(params::MAX_VALUE)));
         let bad = [
             "",
             "Basic",

@@ -6,13 +6,13 @@ use form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
 /// Of the whole text, in bytes: room for a `state` at its longest with every byte percent-encoded, and for the rest.
-pub const MOST_BYTES: usize = 32 * 1024;
+pub const MAX_BYTES: usize = 32 * 1024;
 /// Pairs, unknown ones included.
-pub const MOST_PARAMETERS: usize = 64;
+pub const MAX_PARAMETERS: usize = 64;
 /// Of one name, in bytes after decoding.
-pub const LONGEST_NAME: usize = 128;
+pub const MAX_NAME: usize = 128;
 /// Of one value, in bytes after decoding. A `state` may be as long: libraries seal into it what they need after the sign-in.
-pub const LONGEST_VALUE: usize = 8 * 1024;
+pub const MAX_VALUE: usize = 8 * 1024;
 
 /// Decoded pairs in the order they came. Values may be secrets: they are wiped when dropped and never printed.
 pub struct Params(Vec<(String, Zeroizing<String>)>);
@@ -33,12 +33,12 @@ pub enum ParamError {
 impl Params {
     /// Percent-decodes strictly. A repeated name is remembered, not refused: see [`Self::repeated`].
     pub fn parse(raw: &[u8]) -> Result<Self, ParamError> {
-        if raw.len() > MOST_BYTES {
+        if raw.len() > MAX_BYTES {
             return Err(ParamError::TooLarge);
         }
         let mut pairs = Vec::new();
         for pair in raw.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
-            if pairs.len() == MOST_PARAMETERS {
+            if pairs.len() == MAX_PARAMETERS {
                 return Err(ParamError::TooMany);
             }
             pairs.push(parse_pair(pair)?);
@@ -95,8 +95,8 @@ impl fmt::Debug for Params {
 impl fmt::Display for ParamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge => write!(f, "the parameters are larger than {MOST_BYTES} bytes"),
-            Self::TooMany => write!(f, "there are more than {MOST_PARAMETERS} parameters"),
+            Self::TooLarge => write!(f, "the parameters are larger than {MAX_BYTES} bytes"),
+            Self::TooMany => write!(f, "there are more than {MAX_PARAMETERS} parameters"),
             Self::TooLong(name) => write!(f, "{} is too long", called(Some(name))),
             Self::NotUtf8(name) => write!(f, "{} is not valid UTF-8", called(name.as_deref())),
             Self::BadEncoding(name) => write!(f, "{} is not correctly percent-encoded", called(name.as_deref())),
@@ -131,11 +131,11 @@ fn is_harmless(name: &str) -> bool {
 fn parse_pair(pair: &[u8]) -> Result<(String, Zeroizing<String>), ParamError> {
     let mut halves = pair.splitn(2, |&byte| byte == b'=');
     let name = decode(halves.next().unwrap_or_default()).map_err(|error| error.of(None))?;
-    if name.len() > LONGEST_NAME {
+    if name.len() > MAX_NAME {
         return Err(ParamError::TooLong(name.to_string()));
     }
     let value = decode(halves.next().unwrap_or_default()).map_err(|error| error.of(Some(&name)))?;
-    if value.len() > LONGEST_VALUE {
+    if value.len() > MAX_VALUE {
         return Err(ParamError::TooLong(name.to_string()));
     }
     Ok((name.to_string(), value))
@@ -266,21 +266,21 @@ mod tests {
     #[test]
     fn everything_is_bounded_and_the_bounds_themselves_are_allowed() {
         let whole = |bytes: usize| "&".repeat(bytes);
-        assert!(Params::parse(whole(MOST_BYTES).as_bytes()).is_ok());
-        assert_eq!(refused(whole(MOST_BYTES + 1).as_bytes()), ParamError::TooLarge);
+        assert!(Params::parse(whole(MAX_BYTES).as_bytes()).is_ok());
+        assert_eq!(refused(whole(MAX_BYTES + 1).as_bytes()), ParamError::TooLarge);
 
         let many = |count: usize| vec!["a=1"; count].join("&");
-        assert!(Params::parse(many(MOST_PARAMETERS).as_bytes()).is_ok());
-        assert_eq!(refused(many(MOST_PARAMETERS + 1).as_bytes()), ParamError::TooMany);
+        assert!(Params::parse(many(MAX_PARAMETERS).as_bytes()).is_ok());
+        assert_eq!(refused(many(MAX_PARAMETERS + 1).as_bytes()), ParamError::TooMany);
 
         let name = |length: usize| "n".repeat(length);
-        assert!(Params::parse(name(LONGEST_NAME).as_bytes()).is_ok());
-        let long = name(LONGEST_NAME + 1);
+        assert!(Params::parse(name(MAX_NAME).as_bytes()).is_ok());
+        let long = name(MAX_NAME + 1);
         assert_eq!(refused(long.as_bytes()), ParamError::TooLong(long));
 
         let value = |length: usize| format!("state={}", "%41".repeat(length));
-        assert!(Params::parse(value(LONGEST_VALUE).as_bytes()).is_ok());
-        assert_eq!(refused(value(LONGEST_VALUE + 1).as_bytes()), ParamError::TooLong("state".to_owned()));
+        assert!(Params::parse(value(MAX_VALUE).as_bytes()).is_ok());
+        assert_eq!(refused(value(MAX_VALUE + 1).as_bytes()), ParamError::TooLong("state".to_owned()));
     }
 
     /// RFC 6749 §5.2: descriptions are printable ASCII without `"` and `\`.

@@ -3,9 +3,9 @@
 use std::fmt;
 
 /// Scope-tokens in one scope.
-pub const MOST_TOKENS: usize = 64;
+pub const MAX_TOKENS: usize = 64;
 /// Of one scope-token, in bytes.
-pub const LONGEST_TOKEN: usize = 128;
+pub const MAX_TOKEN_LIFETIME: usize = 128;
 
 /// A set of scope-tokens that remembers the order in which they were named. Two scopes are equal as sets.
 #[derive(Clone, Debug, Default)]
@@ -13,9 +13,9 @@ pub struct Scope(Vec<String>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    #[error("scope has more than {MOST_TOKENS} values")]
+    #[error("scope has more than {MAX_TOKENS} values")]
     TooMany,
-    #[error("a value of scope is longer than {LONGEST_TOKEN} characters")]
+    #[error("a value of scope is longer than {MAX_TOKEN_LIFETIME} characters")]
     TooLong,
     #[error("scope contains a character that RFC 6749 section 3.3 does not allow")]
     Character,
@@ -29,11 +29,11 @@ impl Scope {
             if !token.bytes().all(is_nqchar) {
                 return Err(ScopeError::Character);
             }
-            if token.len() > LONGEST_TOKEN {
+            if token.len() > MAX_TOKEN_LIFETIME {
                 return Err(ScopeError::TooLong);
             }
             scope.insert(token);
-            if scope.0.len() > MOST_TOKENS {
+            if scope.0.len() > MAX_TOKENS {
                 return Err(ScopeError::TooMany);
             }
         }
@@ -136,12 +136,12 @@ mod tests {
 
     #[test]
     fn tokens_are_bounded_in_length_and_number() {
-        assert!(Scope::parse(&"x".repeat(LONGEST_TOKEN)).is_ok());
-        assert_eq!(Scope::parse(&"x".repeat(LONGEST_TOKEN + 1)), Err(ScopeError::TooLong));
+        assert!(Scope::parse(&"x".repeat(MAX_TOKEN_LIFETIME)).is_ok());
+        assert_eq!(Scope::parse(&"x".repeat(MAX_TOKEN_LIFETIME + 1)), Err(ScopeError::TooLong));
         let many = |count: usize| (0..count).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
-        assert!(Scope::parse(&many(MOST_TOKENS)).is_ok());
-        assert_eq!(Scope::parse(&many(MOST_TOKENS + 1)), Err(ScopeError::TooMany));
-        assert!(Scope::parse(&"same ".repeat(MOST_TOKENS * 2)).is_ok());
+        assert!(Scope::parse(&many(MAX_TOKENS)).is_ok());
+        assert_eq!(Scope::parse(&many(MAX_TOKENS + 1)), Err(ScopeError::TooMany));
+        assert!(Scope::parse(&"same ".repeat(MAX_TOKENS * 2)).is_ok());
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Decimal {
 impl Decimal {
     /// The number grammar of RFC 8259 §6, leading zeros tolerated; at most 64 characters and 28 digits that count.
     pub fn parse(text: &str) -> Option<Self> {
-        const MOST_DIGITS: i128 = 10_i128.pow(28);
+        const MAX_DIGITS: i128 = 10_i128.pow(28);
         if text.len() > 64 {
             return None;
         }
@@ -38,7 +38,7 @@ impl Decimal {
         }
         let mut digits: i128 = 0;
         for byte in whole.bytes().chain(fraction.bytes()) {
-            if !byte.is_ascii_digit() || digits >= MOST_DIGITS {
+            if !byte.is_ascii_digit() || digits >= MAX_DIGITS {
                 return None;
             }
             digits = digits * 10 + i128::from(byte - b'0');

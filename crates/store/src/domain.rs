@@ -32,7 +32,7 @@ pub struct Turn {
 }
 
 /// The most parameters one statement may have: SQLite's limit is 32 766, PostgreSQL's 65 535.
-const MOST_PARAMETERS: usize = 30_000;
+const MAX_PARAMETERS: usize = 30_000;
 
 pub async fn rows(store: &Store, selection: &Selection) -> Result<Vec<Record>, Fault> {
     let (sql, params) = select(*store.instance(), selection);
@@ -71,7 +71,7 @@ pub fn insert_all<'a>(
     let mut cells: Vec<_> = rows.into_iter().map(|row| new_cells(store, entity, row, stamp)).collect();
     let mut statements = Vec::new();
     while let Some(first) = cells.first() {
-        let fitting = (MOST_PARAMETERS / first.len()).min(cells.len());
+        let fitting = (MAX_PARAMETERS / first.len()).min(cells.len());
         let rest = cells.split_off(fitting);
         let expected = u64::try_from(fitting).unwrap_or(u64::MAX);
         statements.push(insert_rows(entity, std::mem::replace(&mut cells, rest)).expect(expected));

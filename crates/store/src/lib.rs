@@ -28,7 +28,7 @@ pub use finding::{Damage, Finding};
 pub use look::Look;
 pub use tables::{
     ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, FeedEnd,
-    LISTS, LegacyTotal, MOST_KEYS_ASKED, MOST_PEOPLE_ASKED, Mark, MemoryRow, NewApiSession, NewSecret, NewUser, Role,
+    LISTS, LegacyTotal, MAX_KEYS_ASKED, MAX_PEOPLE_ASKED, Mark, MemoryRow, NewApiSession, NewSecret, NewUser, Role,
     SealedColumn, SealedRow, SeatsSeen, SignInRow, StoredAuditKey, StoredInstance, StoredKey, StoredMemory,
     StoredPasskey, TokenNames, TokensOf, UserRow, WaitingBlock, lines_of, session_closed_code,
 };

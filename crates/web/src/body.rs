@@ -7,13 +7,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use oauth::params::{MOST_BYTES, ParamError, Params};
+use oauth::params::{MAX_BYTES, ParamError, Params};
 
 use crate::headers;
 use crate::server::Unread;
 
 /// The largest form: as much as is read of parameters.
-pub(crate) const LARGEST_FORM: usize = MOST_BYTES;
+pub(crate) const LARGEST_FORM: usize = MAX_BYTES;
 
 #[derive(Debug)]
 pub(crate) enum BodyError {
@@ -105,7 +105,7 @@ impl Parts {
 }
 
 /// Fields of one form; a browser sends as many as the page has.
-const MOST_PARTS: usize = 8;
+const MAX_PARTS: usize = 8;
 
 /// `multipart/form-data` (RFC 7578) of at most so many bytes. A file's name and type are not read: only its content
 /// says what it is.
@@ -117,7 +117,7 @@ pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> 
     let mut multipart = multer::Multipart::new(stream, boundary);
     let mut parts = Vec::new();
     while let Some(field) = multipart.next_field().await.map_err(|_| BodyError::NotMultipart)? {
-        if parts.len() == MOST_PARTS {
+        if parts.len() == MAX_PARTS {
             return Err(BodyError::NotMultipart);
         }
         let name = field.name().unwrap_or_default().to_owned();

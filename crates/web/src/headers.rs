@@ -8,11 +8,11 @@ use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
 /// Of a cookie of ours, in bytes.
-const LONGEST_COOKIE: usize = 256;
+const MAX_COOKIE: usize = 256;
 
 /// Cookies of one name that are looked at. A host may have several: an older one with a longer path comes first (RFC 6265
 /// §5.4).
-const MOST_COOKIES: usize = 8;
+const MAX_COOKIES: usize = 8;
 
 /// The values that the cookie of this name may have, in the order in which the browser sends them.
 pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -20,9 +20,9 @@ pub(crate) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterato
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     let values = pairs.filter_map(move |pair| {
         let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        std::str::from_utf8(value).ok().filter(|value| value.len() <= LONGEST_COOKIE)
+        std::str::from_utf8(value).ok().filter(|value| value.len() <= MAX_COOKIE)
     });
-    values.take(MOST_COOKIES)
+    values.take(MAX_COOKIES)
 }
 
 /// The members of a list (RFC 9110 §5.6.1), over all its lines. What is no text in one of them spoils that one only.
@@ -127,9 +127,9 @@ mod tests {
         assert_eq!(found(&[b"gatehouse=\xff; gatehouse=3"]), ["3"]);
         assert_eq!(found(&[b"gatehouse=1; gatehouse=2"]), ["1", "2"], "in their order");
         assert_eq!(found(&[b"gatehouse-form=1; gatehouse; Gatehouse=2; gatehouse =3"]), [""; 0]);
-        let long = format!("gatehouse={}; gatehouse=3", "x".repeat(LONGEST_COOKIE + 1));
+        let long = format!("gatehouse={}; gatehouse=3", "x".repeat(MAX_COOKIE + 1));
         assert_eq!(found(&[long.as_bytes()]), ["3"]);
-        assert_eq!(found(&["gatehouse=1;".repeat(100).as_bytes()]).len(), MOST_COOKIES);
+        assert_eq!(found(&["gatehouse=1;".repeat(100).as_bytes()]).len(), MAX_COOKIES);
     }
 
     #[test]

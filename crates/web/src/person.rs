@@ -91,7 +91,7 @@ pub(crate) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
 /// Pages that people are sent back to: below these, and nowhere else, whatever an address says.
 const PLACES: [&str; 2] = ["/profile", "/manage"];
 
-const LONGEST_WAY_BACK: usize = 1024;
+const MAX_RETURN_URL: usize = 1024;
 
 /// The address of a page of ours: a path below one of [`PLACES`] and perhaps a query, of characters that mean nothing
 /// else to any browser. The path has no `%`: what is encoded there (a slash, dots) some decode and others do not.
@@ -99,7 +99,7 @@ pub(crate) fn way_back(shown: &str) -> Option<&str> {
     let path = shown.split('?').next().unwrap_or_default();
     let below = |place: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%?&=+".contains(&byte);
-    let fits = shown.len() <= LONGEST_WAY_BACK && shown.bytes().all(plain);
+    let fits = shown.len() <= MAX_RETURN_URL && shown.bytes().all(plain);
     (fits && PLACES.into_iter().any(below) && !path.contains("//") && !path.contains("..") && !path.contains('%'))
         .then_some(shown)
 }

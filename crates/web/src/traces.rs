@@ -15,7 +15,7 @@ use crate::metrics::Route;
 use crate::server::TrustedProxies;
 
 /// Spans that wait to be exported; more are dropped and counted, because a collector that is away holds nobody up.
-const MOST_WAITING: usize = 4096;
+const MAX_WAITING: usize = 4096;
 
 /// A finished span.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Tracer {
     /// `ratio` of all traces that begin here, from 0 to 1, and where their spans are taken from.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "clamped")]
     pub fn new(ratio: f64) -> (Self, Spans) {
-        let (queue, spans) = mpsc::channel(MOST_WAITING);
+        let (queue, spans) = mpsc::channel(MAX_WAITING);
         let dropped = Arc::<Count>::default();
         let threshold = (ratio.clamp(0.0, 1.0) * ALL as f64) as u64;
         (Self { queue, threshold, dropped: Arc::clone(&dropped) }, Spans { queue: spans, dropped })
@@ -258,7 +258,7 @@ mod tests {
             peer: PROXY.into(),
             is_https_only: false,
         };
-        for _ in 0..=MOST_WAITING {
+        for _ in 0..=MAX_WAITING {
             let begun = Begun { trace: [1; 16], id: [2; 8], parent: None };
             let what = (&Method::GET, "/id/account/login", StatusCode::OK);
             tracer.finish(begun, (arrival, Duration::ZERO), what, None);

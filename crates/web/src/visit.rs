@@ -61,7 +61,7 @@ impl Gate {
     }
 }
 
-const LONGEST_USER_AGENT: usize = 256;
+const MAX_USER_AGENT: usize = 256;
 
 /// One request. `I` says whether memory was checked: what judges by memory takes a `Visit`, whose instance is believed;
 /// what only renders takes either.
@@ -245,7 +245,7 @@ impl UncheckedVisit {
             dice: gate.house.world().dice(),
             visitor: Visitor {
                 address: gate.proxies.client_address(arrival.peer, &parts.headers),
-                user_agent: user_agent.map(|value| headers::printable(value, LONGEST_USER_AGENT).into()),
+                user_agent: user_agent.map(|value| headers::printable(value, MAX_USER_AGENT).into()),
                 request: arrival.id,
             },
             languages: Languages {

@@ -24,18 +24,18 @@ const CONNECTIONS_EACH: u32 = 20;
 const STREAMS: u32 = 100;
 const DRIP_EVERY: Duration = Duration::from_secs(5);
 /// Before a connection that was ended comes back; each has its own time between, so that they do not come all at once.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(10);
+const MIN_PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_BY_NETWORK: Duration = Duration::from_secs(1);
 /// After the idle limit of 60 s a connection is looked at within 10 s, and then has 7 s to leave.
-const LONGEST_LIFE: Duration = Duration::from_secs(85);
+const MAX_LIFETIME: Duration = Duration::from_secs(85);
 
 /// A round takes two minutes.
-const MOST_ROUNDS: u32 = 5;
+const MAX_ROUNDS: u32 = 5;
 
 /// MiB above idle that they may cost.
-const MOST_MEMORY: f64 = 96.0;
+const MAX_MEMORY: f64 = 96.0;
 /// An honest request's p99 in the storm, by that without.
-const MOST_TIMES: f64 = 2.0;
+const MAX_TIMES: f64 = 2.0;
 
 /// RFC 9113 §6.
 const DATA: u8 = 0;
@@ -73,13 +73,13 @@ struct Round {
     /// Microseconds.
     quiet_p99: f64,
     storm_p99: f64,
-    /// Connections that the server still had open after [`LONGEST_LIFE`].
+    /// Connections that the server still had open after [`MAX_LIFETIME`].
     left: usize,
 }
 
 pub(super) async fn measure(binary: &Binary, effort: Effort, shape: Shape) -> Result<Storm> {
     let mut rounds = Vec::new();
-    let last = effort.rounds.min(MOST_ROUNDS);
+    let last = effort.rounds.min(MAX_ROUNDS);
     for number in 1..=last {
         eprint!("\rround {number} of {last}: {}   ", shape.name());
         rounds.push(round(binary, effort, shape).await?);
@@ -96,14 +96,14 @@ pub(super) async fn measure(binary: &Binary, effort: Effort, shape: Shape) -> Re
             goal(
                 "memory above idle, MiB",
                 told(memory),
-                format!("at most {MOST_MEMORY:.0}"),
-                memory.median <= MOST_MEMORY,
+                format!("at most {MAX_MEMORY:.0}"),
+                memory.median <= MAX_MEMORY,
             ),
             goal(
                 "p99 of a token by that without",
                 told(times),
-                format!("at most {MOST_TIMES:.1}"),
-                times.median <= MOST_TIMES,
+                format!("at most {MAX_TIMES:.1}"),
+                times.median <= MAX_TIMES,
             ),
             goal("open after the idle limit", left.to_string(), "0".to_owned(), left == 0),
         ],
@@ -133,7 +133,7 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
                 server: server.address,
                 from: Ipv4Addr::new(127, 1, network, 1),
                 kind: Kind::of(shape, number),
-                pause: SHORTEST_PAUSE + PAUSE_BY_NETWORK * u32::from(network),
+                pause: MIN_PAUSE + PAUSE_BY_NETWORK * u32::from(network),
             };
             attackers.spawn(attacker.storm(Arc::clone(&over)));
         }
@@ -144,7 +144,7 @@ async fn round(binary: &Binary, effort: Effort, shape: Shape) -> Result<Round> {
     over.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     let mut left = usize::MAX;
-    while left > 0 && begun.elapsed() < LONGEST_LIFE {
+    while left > 0 && begun.elapsed() < MAX_LIFETIME {
         sleep(Duration::from_secs(1)).await;
         left = server.open_files()?.saturating_sub(idle_files);
     }

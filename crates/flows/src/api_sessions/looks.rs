@@ -7,11 +7,11 @@ use std::sync::Arc;
 use model::InstanceSettings;
 use model::seat::Licences;
 use parking_lot::Mutex;
-use store::{AskingForSeat, Fault, MOST_KEYS_ASKED, SeatsSeen, Store};
+use store::{AskingForSeat, Fault, MAX_KEYS_ASKED, SeatsSeen, Store};
 use tokio::sync::oneshot;
 
 /// Callers that may wait for a look; more are sent away.
-const MOST_WAITING: usize = 16 * 1024;
+const MAX_WAITING: usize = 16 * 1024;
 
 type Answer = Result<Arc<SeatsSeen>, Fault>;
 
@@ -56,7 +56,7 @@ impl Looks {
     fn queue(&self, asking: &AskingForSeat) -> Result<oneshot::Receiver<Answer>, Fault> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.waiting.lock();
-        if waiting.len() >= MOST_WAITING {
+        if waiting.len() >= MAX_WAITING {
             return Err(Fault::unavailable("too many wait for a seat"));
         }
         waiting.push(Waiting { asking: asking.clone(), answer });
@@ -66,7 +66,7 @@ impl Looks {
     async fn answer_some(&self, store: &Store, settings: &InstanceSettings) {
         let group: Vec<Waiting> = {
             let mut waiting = self.waiting.lock();
-            let some = waiting.len().min(MOST_KEYS_ASKED);
+            let some = waiting.len().min(MAX_KEYS_ASKED);
             waiting.drain(..some).filter(|one| !one.answer.is_closed()).collect()
         };
         if group.is_empty() {

@@ -21,7 +21,7 @@ use crate::{Answer, Fault, MasterKey};
 const PAGE: u32 = 8;
 
 /// Findings that are listed; the others are counted.
-const MOST_FINDINGS: usize = 1000;
+const MAX_FINDINGS: usize = 1000;
 
 /// The audit of one instance, under the operator's hand.
 pub struct Book<'a> {
@@ -155,8 +155,8 @@ impl Verdict {
 
     fn bound(&mut self) {
         self.tampered |= !self.findings.iter().all(Finding::is_loss);
-        self.more += self.findings.len().saturating_sub(MOST_FINDINGS);
-        self.findings.truncate(MOST_FINDINGS);
+        self.more += self.findings.len().saturating_sub(MAX_FINDINGS);
+        self.findings.truncate(MAX_FINDINGS);
     }
 }
 

@@ -14,8 +14,8 @@ use crate::admin::Office;
 const PAGE: u32 = 8;
 
 /// Where one look gives up on what is rare, whichever comes first; it says where to go on.
-const MOST_SEALS: usize = 1000;
-const MOST_EVENTS: usize = 20_000;
+const MAX_SEALS: usize = 1000;
+const MAX_EVENTS: usize = 20_000;
 
 /// Which events are asked for; what is absent is no question.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,7 @@ impl Office<'_> {
         };
         let Some(mut place) = start else { return Ok(listed) };
         let (mut seals_seen, mut events_seen) = (0, 0);
-        while seals_seen < MOST_SEALS && events_seen < MOST_EVENTS {
+        while seals_seen < MAX_SEALS && events_seen < MAX_EVENTS {
             let seals = seals_before(&store, place).await?;
             let Some(oldest) = seals.last().map(|seal| seal.number) else { return Ok(listed) };
             seals_seen += seals.len();

@@ -16,7 +16,7 @@ use super::sealer::{Sealer, Tried};
 use crate::meters::Fill;
 
 /// Events that may wait to be written, in bytes of text. A database that is away longer is told of by refusing.
-const MOST_WAITING: usize = 16 * 1024 * 1024;
+const MAX_WAITING: usize = 16 * 1024 * 1024;
 
 /// Lines until the next beat writes them together. Most tell of calls that were let in; these are sealed as they stand. The
 /// others (refusals, client-credentials tokens) wait for their seal as a block.
@@ -130,14 +130,14 @@ impl Notebook {
             self.refusals.put(event);
             return Ok(());
         }
-        let has_room = self.notes.put(&event, MOST_WAITING);
+        let has_room = self.notes.put(&event, MAX_WAITING);
         if has_room { Ok(()) } else { Err(Fault::unavailable("the audit cannot be written")) }
     }
 
     /// As [`Self::put`], for what is put here most often.
     pub(crate) fn put_call(&self, call: &AnsweredCall<'_>) -> Result<(), Fault> {
         let mut pages = self.calls.lock();
-        if pages.len() * ENOUGH_CALLS > MOST_WAITING {
+        if pages.len() * ENOUGH_CALLS > MAX_WAITING {
             return Err(Fault::unavailable("the audit cannot be written"));
         }
         if let Some(calls) = pages.back_mut().and_then(CallsPage::with_room) {
@@ -168,7 +168,7 @@ impl Notebook {
     /// What waits, in bytes of text.
     pub(crate) fn fill(&self) -> Fill {
         let calls: usize = self.calls.lock().iter().map(|page| page.calls.bytes()).sum();
-        Fill { waiting: self.notes.waiting() + calls, most: MOST_WAITING }
+        Fill { waiting: self.notes.waiting() + calls, most: MAX_WAITING }
     }
 
     /// What was noted since the last beat goes to where it waits for its seal.
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_full_notebook_refuses_instead_of_losing() {
         let notebook = Notebook::default();
-        notebook.notes.0.lock().lines = vec![b' '; MOST_WAITING + 1];
+        notebook.notes.0.lock().lines = vec![b' '; MAX_WAITING + 1];
         let refused = notebook.put(house_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
     }

@@ -12,7 +12,7 @@ use model::{Dice, InstanceId, UserId};
 use oauth::secret::sha256;
 use parking_lot::Mutex;
 use quick_cache::unsync::Cache;
-use store::{MOST_PEOPLE_ASKED, Statement, Store};
+use store::{MAX_PEOPLE_ASKED, Statement, Store};
 use uuid::Uuid;
 
 use crate::Fault;
@@ -21,7 +21,7 @@ use crate::seal::SealingKey;
 const PURPOSE: &str = "person in the audit";
 
 /// People whose keys are remembered while events are sealed.
-const MOST_REMEMBERED: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 /// The keys under which this process seals, as far as they are known to be committed. One that was erased meanwhile does
 /// no harm: what is sealed under it cannot be opened by anybody.
@@ -38,12 +38,12 @@ pub(super) struct Keys(HashMap<Uuid, Key>);
 
 impl People {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Cache::new(MOST_REMEMBERED)))
+        Self(Mutex::new(Cache::new(MAX_REMEMBERED)))
     }
 
     /// Somebody else made a key for one of them: what is remembered may be wrong.
     pub(super) fn forget(&self) {
-        *self.0.lock() = Cache::new(MOST_REMEMBERED);
+        *self.0.lock() = Cache::new(MAX_REMEMBERED);
     }
 
     /// The keys of all users that the events are about, made where there was none. They are remembered once the batch with
@@ -181,7 +181,7 @@ pub(super) async fn open_people(store: &Store, seals: &[Seal]) -> Result<HashMap
     let user_of = |line: &PersonLine| line.user.as_deref().and_then(|user| Uuid::try_parse(user).ok());
     let users: HashSet<UserId> = lines.iter().filter_map(|(_, line)| user_of(line)).map(UserId).collect();
     let users: Vec<UserId> = users.into_iter().collect();
-    for some in users.chunks(MOST_PEOPLE_ASKED) {
+    for some in users.chunks(MAX_PEOPLE_ASKED) {
         for (UserId(user), key) in store.audit_people(some).await? {
             keys.insert(user, stored_key(key)?);
         }

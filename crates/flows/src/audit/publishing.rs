@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 /// Checkpoints that may wait. More are dropped: each vouches for all before it, and sealing waits for nobody.
-const MOST_WAITING: usize = 1024;
+const MAX_WAITING: usize = 1024;
 
 /// A checkpoint for whoever keeps it elsewhere.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Noticeboard(Mutex<Option<mpsc::Sender<PublishedCheckpoint>>>);
 
 impl Noticeboard {
     pub(crate) fn open(&self) -> mpsc::Receiver<PublishedCheckpoint> {
-        let (sender, waiting) = mpsc::channel(MOST_WAITING);
+        let (sender, waiting) = mpsc::channel(MAX_WAITING);
         *self.0.lock() = Some(sender);
         waiting
     }
@@ -69,6 +69,6 @@ mod tests {
         while let Some(checkpoint) = read.recv().await {
             seals.push(checkpoint.seal);
         }
-        assert_eq!((seals.len(), seals[0]), (MOST_WAITING, 1));
+        assert_eq!((seals.len(), seals[0]), (MAX_WAITING, 1));
     }
 }

@@ -16,10 +16,10 @@ use crate::Fault;
 const DAY: Duration = Duration::from_hours(24);
 
 /// What one batch deletes: the writer is held for some tens of milliseconds at most.
-const MOST_SEALS: u32 = 500;
-const MOST_BYTES: i64 = 8 * 1024 * 1024;
+const MAX_SEALS: u32 = 500;
+const MAX_BYTES: i64 = 8 * 1024 * 1024;
 /// Batches in one round, during which other instances wait for their round; the next one is a minute later.
-const MOST_BATCHES: usize = 8;
+const MAX_BATCHES: usize = 8;
 
 /// What an old seal is: number, hash, events and bytes.
 type OldSeal = (i64, String, i64, i64);
@@ -34,19 +34,19 @@ pub(crate) enum Keeping {
 impl Sealer {
     /// Deletes what is beyond.
     pub(crate) async fn prune(&self, keeping: Keeping, moment: &mut Moment<'_>) -> Result<(), Fault> {
-        for _ in 0..MOST_BATCHES {
+        for _ in 0..MAX_BATCHES {
             let old = match keeping {
                 // In whole days (UTC), so that the event that tells of it is one a day.
                 Keeping::Days(days) => {
-                    self.store().old_seals(midnight(moment.now).minus(DAY * days), MOST_SEALS).await?
+                    self.store().old_seals(midnight(moment.now).minus(DAY * days), MAX_SEALS).await?
                 }
-                Keeping::Bytes(bytes) => self.store().seals_beyond(bytes, MOST_SEALS).await?,
+                Keeping::Bytes(bytes) => self.store().seals_beyond(bytes, MAX_SEALS).await?,
             };
             let mut bytes = 0;
             let batch: Vec<OldSeal> = old
                 .into_iter()
                 .take_while(|(_, _, _, size)| {
-                    let fits = bytes < MOST_BYTES;
+                    let fits = bytes < MAX_BYTES;
                     bytes += size;
                     fits
                 })

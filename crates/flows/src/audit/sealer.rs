@@ -20,12 +20,12 @@ use super::publishing::{Noticeboard, PublishedCheckpoint};
 use crate::{Fault, MasterKey};
 
 /// Rows that one seal takes at most, and blocks, each of about 256 KiB: as events they take many times as much.
-const MOST_ROWS: u32 = 1024;
-const MOST_BLOCKS: u32 = 1;
+const MAX_ROWS: u32 = 1024;
+const MAX_BLOCKS: u32 = 1;
 /// Seals that one beat makes of one instance: the others' events are to be sealed within a second, too.
-const MOST_SEALS: usize = 8;
+const MAX_SEALS: usize = 8;
 /// Tries to seal this process's own calls, until the next beat tries again.
-pub(super) const MOST_TRIES: usize = 8;
+pub(super) const MAX_ATTEMPTS: usize = 8;
 /// Beats to stay away for after another node was first: it will be again.
 const REST: u32 = 4;
 /// How often the newest seal is signed, while there is news.
@@ -87,7 +87,7 @@ enum Attempt {
 impl Sealer {
     /// The chain is looked at before anything is put behind it: see [`model::audit::Memory::check`].
     pub(crate) async fn open(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<Self, Fault> {
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let (secret, kept) = Self::secret(store, master, moment).await?;
             let sealer = Self::with(store, (secret, kept), master, moment).await?;
             if sealer.looks_well(moment.now).await? {
@@ -180,7 +180,7 @@ impl Sealer {
         if self.rests() {
             return Ok(());
         }
-        for _ in 0..MOST_SEALS {
+        for _ in 0..MAX_SEALS {
             match self.attempt(moment).await? {
                 Attempt::NothingWaits => break,
                 Attempt::Sealed(head) => self.state.lock().known = Some(head),
@@ -226,7 +226,7 @@ impl Sealer {
         now: Timestamp,
     ) -> Result<(), Fault> {
         let _alone = self.sealing.lock().await;
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let ready = self.ready(now).await?;
             // After the head was read: a try that is committed later than this look takes the place behind it.
             let last = *tried.lock();
@@ -252,8 +252,8 @@ impl Sealer {
 
     async fn attempt(&self, moment: &mut Moment<'_>) -> Result<Attempt, Fault> {
         let _alone = self.sealing.lock().await;
-        let rows = self.store.unsealed_events(MOST_ROWS).await?;
-        let blocks = self.store.unsealed_blocks(MOST_BLOCKS).await?;
+        let rows = self.store.unsealed_events(MAX_ROWS).await?;
+        let blocks = self.store.unsealed_blocks(MAX_BLOCKS).await?;
         if rows.is_empty() && blocks.is_empty() {
             return Ok(Attempt::NothingWaits);
         }

@@ -8,9 +8,9 @@ use store::{Batch, Outcome, Statement, StoredMemory};
 use uuid::Uuid;
 
 use super::house_event;
-use super::sealer::{Kept, MOST_TRIES, SIGN_EVERY, Sealer};
+use super::sealer::{Kept, MAX_ATTEMPTS, SIGN_EVERY, Sealer};
 use crate::Fault;
-use crate::instance::LONGEST_TOKEN;
+use crate::instance::MAX_TOKEN_LIFETIME;
 
 /// What the next seal follows, as it was read.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ impl Sealer {
     }
 
     async fn look(&self, now: Timestamp) -> Result<Option<Ready>, Fault> {
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let told = {
                 let state = self.state.lock();
                 Told { known: state.known, went_back: state.went_back }
@@ -90,7 +90,7 @@ impl Sealer {
         if self.store.has_change(&mark).await? {
             return Ok(());
         }
-        let is_swept = now.since(mark.at) >= LONGEST_TOKEN && self.store.is_change_swept(&mark).await?;
+        let is_swept = now.since(mark.at) >= MAX_TOKEN_LIFETIME && self.store.is_change_swept(&mark).await?;
         if !is_swept {
             self.database_went_back();
         }

@@ -20,7 +20,7 @@ use crate::{Answer, Fault};
 /// How long a password stays known.
 const KNOWN_FOR: Duration = Duration::from_mins(5);
 
-const MOST_KNOWN: usize = 10_000;
+const MAX_KNOWN: usize = 10_000;
 
 /// Finds an entry; tells nothing without the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +47,7 @@ enum Unproven {
 
 impl KnownPasswords {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), known: Cache::new(MOST_KNOWN) }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), known: Cache::new(MAX_KNOWN) }
     }
 
     pub(super) fn tag(&self, application: ApplicationId, shown: &PasswordShown<'_>) -> Tag {

@@ -9,7 +9,7 @@ use crate::Fault;
 use crate::admin::Office;
 
 /// Users that a report names, the last ones to come.
-pub const MOST_USERS_REPORTED: u32 = 1000;
+pub const MAX_USERS_REPORTED: u32 = 1000;
 
 pub struct LegacyReport {
     /// Of the instance.
@@ -30,7 +30,7 @@ pub struct ApplicationUse {
     pub users: u64,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
-    /// Who it was, the last first; fewer than `users` where there are many ([`MOST_USERS_REPORTED`]).
+    /// Who it was, the last first; fewer than `users` where there are many ([`MAX_USERS_REPORTED`]).
     pub people: Vec<(Login, LegacyUse)>,
 }
 
@@ -40,7 +40,7 @@ impl Office<'_> {
         let applications = self.store().applications().await?;
         let totals = self.store().legacy_totals().await?;
         let mut people: HashMap<(ApplicationId, LegacyScheme), Vec<(Login, LegacyUse)>> = HashMap::new();
-        for (seen, login) in self.store().legacy_uses(MOST_USERS_REPORTED).await? {
+        for (seen, login) in self.store().legacy_uses(MAX_USERS_REPORTED).await? {
             people.entry((seen.application, seen.scheme)).or_default().push((login, seen));
         }
         let uri = |id: ApplicationId| {

@@ -52,20 +52,20 @@ pub enum PictureRefusal {
 }
 
 /// A camera's picture has fewer; a small file that unpacks into more is made to do harm.
-const MOST_PIXELS: u32 = 24_000_000;
-const LONGEST_SIDE: u32 = 16_384;
+const MAX_PIXELS: u32 = 24_000_000;
+const MAX_SIDE: u32 = 16_384;
 /// Bytes that decoding may take.
-const MOST_MEMORY: u64 = 128 * 1024 * 1024;
+const MAX_MEMORY: u64 = 128 * 1024 * 1024;
 
 /// Pictures that may wait, in fair shares, each of up to [`LARGEST_PICTURE`]; more are told to come back.
-const MOST_WAITING: usize = 8;
+const MAX_WAITING: usize = 8;
 
-/// Where pictures are decoded: one at a time, for each takes up to [`MOST_MEMORY`].
+/// Where pictures are decoded: one at a time, for each takes up to [`MAX_MEMORY`].
 pub(crate) fn image_decoder() -> Pool {
     Pool::new(PoolKind {
         name: "pictures",
         threads: 1,
-        max_waiting: MOST_WAITING,
+        max_waiting: MAX_WAITING,
         full: "too many pictures at once",
         priority: Priority::Low,
     })
@@ -150,13 +150,13 @@ fn decode(file: &[u8]) -> Result<DynamicImage, PictureRefusal> {
     }
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
     let mut limits = Limits::no_limits();
-    limits.max_image_width = Some(LONGEST_SIDE);
-    limits.max_image_height = Some(LONGEST_SIDE);
-    limits.max_alloc = Some(MOST_MEMORY);
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_MEMORY);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| refusal(&error))?;
     let (width, height) = decoder.dimensions();
-    if width.checked_mul(height).is_none_or(|pixels| pixels > MOST_PIXELS) {
+    if width.checked_mul(height).is_none_or(|pixels| pixels > MAX_PIXELS) {
         return Err(PictureRefusal::TooManyPixels);
     }
     if width == 0 || height == 0 {

@@ -11,7 +11,7 @@ use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
 /// Sign-ins that one page shows.
-const MOST_SHOWN: u32 = 100;
+const MAX_SHOWN: u32 = 100;
 
 /// A sign-in as its person sees it.
 pub struct SignInView {
@@ -33,7 +33,7 @@ impl BelievedInstance {
         let user = browser.user.id;
         let calling = self.store.live_api_sessions_of(Closing::OfUser(user)).await?;
         let lifetimes = self.settings().session_lifetimes();
-        let rows = self.store.identity_sessions_of(user, MOST_SHOWN).await?;
+        let rows = self.store.identity_sessions_of(user, MAX_SHOWN).await?;
         let living = rows
             .into_iter()
             .filter(|row| row.session.is_live(now, lifetimes) && row.session.user_epoch == browser.session.user_epoch);
@@ -83,7 +83,7 @@ impl BelievedInstance {
     ) -> Result<usize, Fault> {
         let mut ended = 0;
         loop {
-            let rows = self.store.identity_sessions_of(browser.user.id, MOST_SHOWN).await?;
+            let rows = self.store.identity_sessions_of(browser.user.id, MAX_SHOWN).await?;
             let others: Vec<_> = rows.iter().map(|row| row.session.id).filter(|id| *id != browser.session.id).collect();
             if others.is_empty() {
                 return Ok(ended);

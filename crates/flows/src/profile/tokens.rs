@@ -14,7 +14,7 @@ use oauth::scope::Scope;
 use oauth::secret::Presented;
 use store::{Batch, Outcome};
 
-use super::{MOST_LOOKS, NotYours, Overtaken};
+use super::{MAX_ATTEMPTS, NotYours, Overtaken};
 use crate::audit::Trail;
 use crate::instance::BelievedInstance;
 use crate::reference_tokens::new_token;
@@ -22,7 +22,7 @@ use crate::sign_in::Browser;
 use crate::{Answer, Fault};
 
 /// Living or expired, not revoked ones: more than a person could tell apart.
-pub const MOST_OWN_TOKENS: u32 = 100;
+pub const MAX_OWN_TOKENS: u32 = 100;
 
 /// What a person asks a token for.
 pub struct OwnTokenDraft<'a> {
@@ -60,7 +60,7 @@ impl Refusal for OwnTokenRefusal {
         match self {
             Self::NotLately => new("the user signed in recently").expected("minutes", RECENT_SIGN_IN.as_secs() / 60),
             Self::TooMany => {
-                new("the user has fewer than the maximum number of tokens").expected("tokens", MOST_OWN_TOKENS)
+                new("the user has fewer than the maximum number of tokens").expected("tokens", MAX_OWN_TOKENS)
             }
             Self::UnknownApplication => new("the application is registered and enabled"),
             Self::Rule(rule) => new("the application allows this token").sent("problem", rule),
@@ -80,7 +80,7 @@ impl BelievedInstance {
     /// The newest first; what memory knows of their use is written down within a beat.
     pub async fn own_tokens(&self, browser: &Browser) -> Result<Vec<OwnToken>, Fault> {
         let register = self.register();
-        let tokens = self.store.personal_tokens(browser.user.id, MOST_OWN_TOKENS).await?;
+        let tokens = self.store.personal_tokens(browser.user.id, MAX_OWN_TOKENS).await?;
         let own = |token: ReferenceToken| OwnToken { application: register.by_id(token.application).cloned(), token };
         Ok(tokens.into_iter().map(own).collect())
     }
@@ -128,7 +128,7 @@ impl BelievedInstance {
             self.store.hold_user(&browser.user),
             self.store.touch_identity_session(browser.session.id, moment.now),
             self.store.insert_reference_token(&token),
-            self.store.expect_personal_tokens_at_most(browser.user.id, MOST_OWN_TOKENS),
+            self.store.expect_personal_tokens_at_most(browser.user.id, MAX_OWN_TOKENS),
             Trail::new(&self.store, moment.dice, moment.now).event(&event),
         ]);
         Ok(match self.store.commit(batch).await? {
@@ -210,7 +210,7 @@ impl BelievedInstance {
         visitor: &Visitor,
         browser: &Browser,
     ) -> Answer<(), Overtaken> {
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_ATTEMPTS {
             let tokens = self.store.live_personal_tokens(browser.user.id, moment.now).await?;
             if tokens.is_empty() {
                 return Ok(Ok(()));

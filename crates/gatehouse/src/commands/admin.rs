@@ -29,7 +29,7 @@ use crate::output;
 const LARGEST_RECORD: u64 = 1024 * 1024;
 
 /// Longer than any password that is accepted.
-const LONGEST_LINE: u64 = 64 * 1024;
+const MAX_LINE: u64 = 64 * 1024;
 
 pub(super) async fn instance(command: InstanceCommand, environment: Environment<'_>) -> Result<()> {
     let mut dice = SystemDice;
@@ -290,7 +290,7 @@ fn confirm_erasing(login: &str) -> Result<()> {
     }
     output::note(format_args!("Erasing {login} cannot be undone. Type the login to confirm: "));
     let mut line = String::new();
-    std::io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("no input")?;
+    std::io::stdin().lock().take(MAX_LINE).read_line(&mut line).context("no input")?;
     if line.trim() != login.trim() {
         bail!("nothing was erased");
     }
@@ -429,7 +429,7 @@ fn read_password(login: &str) -> Result<Presented<Password>> {
     if std::io::stdin().is_terminal() {
         *line = rpassword::prompt_password(format!("New password of {login}: ")).context("no password was typed")?;
     } else {
-        let mut input = std::io::stdin().lock().take(LONGEST_LINE);
+        let mut input = std::io::stdin().lock().take(MAX_LINE);
         input.read_line(&mut line).context("no password on standard input")?;
     }
     Ok(Presented::new(line.trim_end_matches(['\r', '\n'])))

@@ -68,8 +68,8 @@ fn as_text(report: &LegacyReport) -> String {
 }
 
 fn line(one: &ApplicationUse) -> String {
-    const MOST_NAMED: usize = 5;
-    let mut people: Vec<&str> = one.people.iter().take(MOST_NAMED).map(|(login, _)| login.as_str()).collect();
+    const MAX_NAMED: usize = 5;
+    let mut people: Vec<&str> = one.people.iter().take(MAX_NAMED).map(|(login, _)| login.as_str()).collect();
     if one.users > people.len() as u64 {
         people.push("…");
     }

@@ -74,7 +74,7 @@ pub struct Verifier {
 }
 
 /// Longer than ever passes between two checkpoints of a house that runs.
-const LONGEST_UNSIGNED: std::time::Duration = std::time::Duration::from_mins(10);
+const MAX_UNSIGNED_TIME: std::time::Duration = std::time::Duration::from_mins(10);
 
 impl Verifier {
     pub fn new(of: impl Into<ChainId>) -> Self {
@@ -163,7 +163,7 @@ impl Verifier {
     /// signature covers counts. What versions signed that named no checkpoint before is not held to that.
     fn tell_unsigned(&self, (since, until): (Timestamp, Timestamp), one: &Signed, found: &mut Vec<Finding>) {
         let is_first = one.broken.is_some_and(|broken| broken.cause == BreakCause::NothingRemembered);
-        if one.prev.is_some() && !is_first && until.since(since) > LONGEST_UNSIGNED {
+        if one.prev.is_some() && !is_first && until.since(since) > MAX_UNSIGNED_TIME {
             found.push(Finding::Unsigned { from: self.signed + 1, to: one.seal });
         }
     }
@@ -265,7 +265,7 @@ impl Verifier {
             found.push(Finding::SealsMissing { from: newest + 1, to: missing });
         }
         if let (Some((last, _)), Some(since)) = (&self.last, self.unsigned_since)
-            && last.at.since(since) > LONGEST_UNSIGNED
+            && last.at.since(since) > MAX_UNSIGNED_TIME
         {
             found.push(Finding::Unsigned { from: self.signed + 1, to: newest });
         }

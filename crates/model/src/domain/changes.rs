@@ -290,7 +290,7 @@ fn fixed(member: &str, value: &Json) -> Result<Fixed, Refusal> {
 
 /// One value for all languages: whatever is not in it, is gone.
 fn names(attribute: &'static Attribute, texts: &[(String, Json)], longest: usize) -> Result<Value, Refusal> {
-    const MOST_LANGUAGES: usize = 32;
+    const MAX_LANGUAGES: usize = 32;
     let mut names: Vec<(String, String)> = Vec::new();
     for (language, text) in texts.iter().filter(|(name, _)| !name.starts_with("@odata.")) {
         let code = language.to_ascii_uppercase();
@@ -299,7 +299,7 @@ fn names(attribute: &'static Attribute, texts: &[(String, Json)], longest: usize
         let Json::Text(text) = text else {
             return Err(wrong(attribute.name, "an object of texts by language"));
         };
-        if !is_code || known || names.len() == MOST_LANGUAGES {
+        if !is_code || known || names.len() == MAX_LANGUAGES {
             return Err(wrong(attribute.name, "languages of two letters, each once"));
         }
         names.push((code, fitting(attribute, text, longest)?));

@@ -9,7 +9,7 @@ pub enum Access {
     Update,
 }
 
-const MOST_PATTERNS: usize = 200;
+const MAX_PATTERNS: usize = 200;
 
 /// A name of the model (OData CSDL §15.2), shortened by a star or not at all.
 fn is_pattern(text: &str) -> bool {
@@ -57,7 +57,7 @@ impl Permissions {
         let problems = both.into_iter().filter_map(|(what, patterns)| {
             let bad = patterns.iter().find(|pattern| !is_pattern(pattern));
             match bad {
-                _ if patterns.len() > MOST_PATTERNS => Some(format!("{what}: at most {MOST_PATTERNS} patterns")),
+                _ if patterns.len() > MAX_PATTERNS => Some(format!("{what}: at most {MAX_PATTERNS} patterns")),
                 Some(bad) => Some(format!("{what}: {bad:?} is no set's name, nor the beginning of names and a *")),
                 None => None,
             }

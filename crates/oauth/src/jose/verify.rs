@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::{Algorithm, Jwk, KeyError};
 
 /// Of a whole compact JWS, in bytes.
-const LONGEST_JWS: usize = 16 * 1024;
+const MAX_JWS: usize = 16 * 1024;
 /// Of a protected header, in bytes after decoding.
-const LONGEST_HEADER: usize = 2 * 1024;
+const MAX_HEADER: usize = 2 * 1024;
 
 /// A public key of one algorithm, parsed once.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ pub struct JwsHeader {
 impl JwsHeader {
     fn parse(encoded: &str) -> Result<Self, JwsError> {
         let json = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwsError::Malformed)?;
-        if json.len() > LONGEST_HEADER {
+        if json.len() > MAX_HEADER {
             return Err(JwsError::TooLong);
         }
         let members: Map<String, Value> = serde_json::from_slice(&json).map_err(|_| JwsError::Malformed)?;
@@ -147,7 +147,7 @@ pub struct UnverifiedJws<'a> {
 impl<'a> UnverifiedJws<'a> {
     /// RFC 7515 §5.2, steps 1 to 7.
     pub fn parse(compact: &'a str) -> Result<Self, JwsError> {
-        if compact.len() > LONGEST_JWS {
+        if compact.len() > MAX_JWS {
             return Err(JwsError::TooLong);
         }
         let (signing_input, signature) = compact.rsplit_once('.').ok_or(JwsError::Malformed)?;
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn what_is_no_compact_jws_is_refused_before_any_key_is_used() {
         let header = |json: &str| with_header(json, "e30.AAAA");
-        let large = format!(r#"{{"alg":"ES256","x":"{}"}}"#, "x".repeat(LONGEST_HEADER));
+        let large = format!(r#"{{"alg":"ES256","x":"{}"}}"#, "x".repeat(MAX_HEADER));
         for (token, expected) in [
             (String::new(), JwsError::Malformed),
             ("a".to_owned(), JwsError::Malformed),
@@ -342,8 +342,8 @@ mod tests {
             (header(r#"{"alg":"ES256","crit":["b64"],"b64":false}"#), JwsError::Critical),
             (header(r#"{"alg":"ES256","crit":null}"#), JwsError::Critical),
             (header(&large), JwsError::TooLong),
-            ("x".repeat(LONGEST_JWS + 1), JwsError::TooLong),
-            ("x".repeat(LONGEST_JWS), JwsError::Malformed),
+            ("x".repeat(MAX_JWS + 1), JwsError::TooLong),
+            ("x".repeat(MAX_JWS), JwsError::Malformed),
         ] {
             assert_eq!(UnverifiedJws::parse(&token).map(|_| ()), Err(expected), "{token:.80}");
         }

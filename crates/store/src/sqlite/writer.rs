@@ -27,7 +27,7 @@ const MIXED_GROUP: usize = 32;
 /// commit is over before many have arrived, and costs as much as making their batches.
 const CROWD: usize = 32;
 const NAP: Duration = Duration::from_micros(250);
-const MOST_NAPS: u32 = 16;
+const MAX_PAUSES: u32 = 16;
 /// Naps that may bring nobody, one after the other: those who come may lack a core.
 const EMPTY_NAPS: u32 = 2;
 
@@ -52,7 +52,7 @@ impl<'a> Arrivals<'a> {
         Self {
             first: Some(first),
             expected: writer.expected(),
-            naps: MOST_NAPS,
+            naps: MAX_PAUSES,
             queue,
             tenant: None,
             is_mixed: false,

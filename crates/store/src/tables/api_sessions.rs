@@ -125,7 +125,7 @@ impl Closing {
 const KEYS_ASKED: [usize; 3] = [1, 16, 256];
 
 /// The most keys that one look may ask about.
-pub const MOST_KEYS_ASKED: usize = KEYS_ASKED[KEYS_ASKED.len() - 1];
+pub const MAX_KEYS_ASKED: usize = KEYS_ASKED[KEYS_ASKED.len() - 1];
 
 macro_rules! select_sessions {
     ($rest:literal) => {

@@ -25,7 +25,7 @@ mod users;
 
 pub(crate) use api_sessions::code;
 pub use api_sessions::{
-    ApiSessionRow, AskingForSeat, ClosedApiSession, Closing, MOST_KEYS_ASKED, NewApiSession, SeatsSeen,
+    ApiSessionRow, AskingForSeat, ClosedApiSession, Closing, MAX_KEYS_ASKED, NewApiSession, SeatsSeen,
     session_closed_code,
 };
 pub use applications::NewSecret;
@@ -39,7 +39,7 @@ pub use legacy_uses::LegacyTotal;
 pub use reference_tokens::TokensOf;
 pub use roles::Role;
 pub use sealed::{SealedColumn, SealedRow};
-pub use seals::{MOST_PEOPLE_ASKED, MemoryRow, StoredAuditKey, StoredMemory};
+pub use seals::{MAX_PEOPLE_ASKED, MemoryRow, StoredAuditKey, StoredMemory};
 pub use second_factors::{AuthenticatorApp, StoredPasskey};
 pub use standing::TokenNames;
 pub use users::{NewUser, UserRow};

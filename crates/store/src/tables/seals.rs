@@ -43,7 +43,7 @@ pub struct MemoryRow {
 }
 
 /// People whose keys one look may ask for.
-pub const MOST_PEOPLE_ASKED: usize = 4096;
+pub const MAX_PEOPLE_ASKED: usize = 4096;
 
 /// The columns that [`read`] expects, in its order.
 macro_rules! select_seals {

@@ -17,7 +17,7 @@ const KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), Head
 /// Names the application that calls by Basic, which itself has no room for it.
 const APPLICATION: &str = "x-application-uri";
 
-const LONGEST_ERP_SESSION: usize = 256;
+const MAX_ERP_SESSION: usize = 256;
 
 pub(super) enum Credential {
     Token(Presented<AccessToken>),
@@ -61,7 +61,7 @@ fn legacy(authorization: &[u8], headers: &HeaderMap) -> Result<Credential, Refus
     let (scheme, rest) = basic::split_scheme(authorization);
     if scheme.eq_ignore_ascii_case(b"ErpSession") {
         return match std::str::from_utf8(rest) {
-            Ok(session) if (1..=LONGEST_ERP_SESSION).contains(&session.len()) => {
+            Ok(session) if (1..=MAX_ERP_SESSION).contains(&session.len()) => {
                 Ok(Credential::ErpSession(Presented::new(session)))
             }
             _ => Err(Refused::BadCredential("the ErpSession is malformed")),

@@ -24,9 +24,9 @@ use crate::pages::manager::{Content, Field, Form, Input, Link, Part, Said, Step}
 use crate::visit::Gate;
 
 /// For a secret that was made for one run, should the run never end.
-const LONGEST_RUN: Duration = Duration::from_mins(10);
+const MAX_RUN: Duration = Duration::from_mins(10);
 /// Tries to take it back: other administrators may be at the same application.
-const MOST_TRIES: usize = 8;
+const MAX_ATTEMPTS: usize = 8;
 
 /// What the administrator wants to see done.
 struct Wanted {
@@ -190,7 +190,7 @@ async fn lend_secret(
     at_desk: &mut AtDesk,
     application: &TrustedApplication,
 ) -> Result<Result<Lent, AdminRefusal>, Interrupted> {
-    let expires = at_desk.now().plus(LONGEST_RUN);
+    let expires = at_desk.now().plus(MAX_RUN);
     let (office, mut moment) = at_desk.elevate()?;
     let lent = office.add_secret_to(application, ("try it", Some(expires)), &mut moment).await?;
     Ok(lent.map(|(secret, shown)| (secret.id, shown)))
@@ -198,7 +198,7 @@ async fn lend_secret(
 
 /// One that cannot be taken back, because the application is changed again and again, expires.
 async fn take_secret_back(at_desk: &mut AtDesk, application: &TrustedApplication, id: &str) -> Result<(), Interrupted> {
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let (office, mut moment) = at_desk.elevate()?;
         let Ok(application) = office.application_by_id(application.id).await? else { break };
         let Err(AdminRefusal::Overtaken) = office.remove_secret(&application, id, &mut moment).await? else { break };
