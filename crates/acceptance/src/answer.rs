@@ -8,7 +8,7 @@ use url::Url;
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -46,7 +46,7 @@ fn select(selector: &str) -> Selector {
     Selector::parse(selector).expect("a selector of the tests")
 }
 
-impl Answer {
+impl HttpAnswer {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("answers are UTF-8")
     }

@@ -2,7 +2,7 @@ use http::Method;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use crate::{Answer, Browser, Client};
+use crate::{Browser, Client, HttpAnswer};
 
 /// RFC 7636 Appendix B.
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -19,9 +19,9 @@ pub struct App {
 
 /// An authorization request; the usual one may be changed.
 #[derive(Clone, Debug)]
-pub struct Asked(Vec<(String, String)>);
+pub struct AuthorizationParams(Vec<(String, String)>);
 
-impl Asked {
+impl AuthorizationParams {
     #[must_use]
     pub fn with(self, name: &str, value: &str) -> Self {
         self.without(name).and(name, value)
@@ -55,7 +55,7 @@ impl Asked {
 
 /// A successful answer of the token endpoint.
 #[derive(Clone, Debug)]
-pub struct Tokens {
+pub struct TokenAnswer {
     pub access: String,
     pub refresh: Option<String>,
     pub id: Option<String>,
@@ -63,8 +63,8 @@ pub struct Tokens {
     pub whole: Value,
 }
 
-impl Tokens {
-    pub fn read(answer: &Answer) -> Self {
+impl TokenAnswer {
+    pub fn read(answer: &HttpAnswer) -> Self {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let whole = answer.json();
         let text = |name: &str| whole[name].as_str().map(str::to_owned);
@@ -111,7 +111,7 @@ impl App {
     }
 
     /// The usual request: code, PKCE, state and nonce.
-    pub fn asks(&self, scope: &str) -> Asked {
+    pub fn asks(&self, scope: &str) -> AuthorizationParams {
         let fields = [
             ("client_id", self.uri.as_str()),
             ("redirect_uri", &self.redirect_uri),
@@ -122,7 +122,7 @@ impl App {
             ("code_challenge", CHALLENGE),
             ("code_challenge_method", "S256"),
         ];
-        Asked(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
+        AuthorizationParams(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
     }
 
     /// The person signs in and agrees where asked; the code comes back.
@@ -131,25 +131,25 @@ impl App {
         answer.callback().remove("code").unwrap_or_else(|| panic!("no code: {}", answer.location()))
     }
 
-    pub async fn sign_in(&self, browser: &mut Browser, scope: &str) -> Tokens {
+    pub async fn sign_in(&self, browser: &mut Browser, scope: &str) -> TokenAnswer {
         let code = self.code(browser, scope).await;
-        Tokens::read(&self.redeem(&code).await)
+        TokenAnswer::read(&self.redeem(&code).await)
     }
 
     /// Asks the token endpoint, with the secret in the form if there is one.
-    pub async fn token(&self, fields: &[(&str, &str)]) -> Answer {
+    pub async fn token(&self, fields: &[(&str, &str)]) -> HttpAnswer {
         let mut all = vec![("client_id", self.uri.as_str())];
         all.extend(self.secret.as_deref().map(|secret| ("client_secret", secret)));
         all.extend(fields);
         self.client.ask(&Method::POST, "/id/connect/token").form(&all).send().await
     }
 
-    pub async fn redeem(&self, code: &str) -> Answer {
+    pub async fn redeem(&self, code: &str) -> HttpAnswer {
         self.redeem_with(code, &[]).await
     }
 
     /// With parameters of the usual exchange changed; an empty value counts as none (RFC 6749 §3.2).
-    pub async fn redeem_with(&self, code: &str, changes: &[(&str, &str)]) -> Answer {
+    pub async fn redeem_with(&self, code: &str, changes: &[(&str, &str)]) -> HttpAnswer {
         let usual = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -161,16 +161,16 @@ impl App {
         self.token(&fields).await
     }
 
-    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+    pub async fn refresh(&self, refresh_token: &str) -> HttpAnswer {
         self.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
     }
 
-    pub async fn refresh_with(&self, refresh_token: &str, scope: &str) -> Answer {
+    pub async fn refresh_with(&self, refresh_token: &str, scope: &str) -> HttpAnswer {
         self.token(&[("grant_type", "refresh_token"), ("refresh_token", refresh_token), ("scope", scope)]).await
     }
 
     /// Client credentials; an empty scope asks for none.
-    pub async fn service_token(&self, scope: &str) -> Answer {
+    pub async fn service_token(&self, scope: &str) -> HttpAnswer {
         self.token(&[("grant_type", "client_credentials"), ("scope", scope)]).await
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use demo::password_of;
 use http::{Method, header};
 
-use crate::{Answer, Asked, Client};
+use crate::{AuthorizationParams, Client, HttpAnswer};
 
 /// A person at a browser: keeps cookies, follows the house's own redirects, sends the forms it is shown.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Browser {
     }
 
     /// One request, no redirect followed.
-    pub async fn step(&mut self, method: &Method, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn step(&mut self, method: &Method, path: &str, fields: &[(&str, &str)]) -> HttpAnswer {
         let mut ask = self.client.ask(method, path);
         if !self.jar.is_empty() {
             let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -54,7 +54,7 @@ impl Browser {
         answer
     }
 
-    async fn follow(&mut self, mut answer: Answer) -> Answer {
+    async fn follow(&mut self, mut answer: HttpAnswer) -> HttpAnswer {
         for _ in 0..MAX_STEPS {
             if !answer.status.is_redirection() || answer.is_callback() {
                 return answer;
@@ -66,18 +66,18 @@ impl Browser {
     }
 
     /// Opens a page, following redirects until there is one or an application is called back.
-    pub async fn open(&mut self, path: &str) -> Answer {
+    pub async fn open(&mut self, path: &str) -> HttpAnswer {
         let answer = self.step(&Method::GET, path, &[]).await;
         self.follow(answer).await
     }
 
-    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> HttpAnswer {
         let answer = self.step(&Method::POST, path, fields).await;
         self.follow(answer).await
     }
 
     /// Sends the form of the page that has this field or button, with what the person enters.
-    pub async fn submit(&mut self, page: &Answer, with: &str, entered: &[(&str, &str)]) -> Answer {
+    pub async fn submit(&mut self, page: &HttpAnswer, with: &str, entered: &[(&str, &str)]) -> HttpAnswer {
         let form = page.form(with);
         let kept = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let kept = kept.filter(|(name, _)| entered.iter().all(|(entered, _)| entered != name));
@@ -86,32 +86,32 @@ impl Browser {
     }
 
     /// Enters login and password.
-    pub async fn enter(&mut self, sign_in_page: &Answer) -> Answer {
+    pub async fn enter(&mut self, sign_in_page: &HttpAnswer) -> HttpAnswer {
         let (login, password) = (self.login.clone(), self.password.clone());
         self.submit(sign_in_page, "password", &[("login", &login), ("password", &password)]).await
     }
 
-    pub async fn allow(&mut self, consent_page: &Answer) -> Answer {
+    pub async fn allow(&mut self, consent_page: &HttpAnswer) -> HttpAnswer {
         self.submit(consent_page, "decision", &[("decision", "allow")]).await
     }
 
-    pub async fn deny(&mut self, consent_page: &Answer) -> Answer {
+    pub async fn deny(&mut self, consent_page: &HttpAnswer) -> HttpAnswer {
         self.submit(consent_page, "decision", &[("decision", "deny")]).await
     }
 
     /// Presses *Continue as …*.
-    pub async fn go_on(&mut self, sign_in_page: &Answer) -> Answer {
+    pub async fn go_on(&mut self, sign_in_page: &HttpAnswer) -> HttpAnswer {
         self.submit(sign_in_page, "continue", &[("continue", "1")]).await
     }
 
     /// Signs in without an application.
-    pub async fn sign_in(&mut self) -> Answer {
+    pub async fn sign_in(&mut self) -> HttpAnswer {
         let page = self.open("/id/account/login").await;
         self.enter(&page).await
     }
 
     /// Does what the pages of an authorization request ask for, once each; ends where it is called back or stopped.
-    pub async fn authorize(&mut self, asked: &Asked) -> Answer {
+    pub async fn authorize(&mut self, asked: &AuthorizationParams) -> HttpAnswer {
         let mut answer = self.open(&asked.path()).await;
         if answer.page() == "sign-in" {
             let button = answer.words("button[name=continue]");

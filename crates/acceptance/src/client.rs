@@ -6,16 +6,16 @@ use http::request::Builder;
 use http::{Method, Request, header};
 use http_body_util::BodyExt as _;
 use url::form_urlencoded::Serializer;
-use web::Doors;
-use web::server::Answer as _;
+use web::HttpService;
+use web::server::Responder as _;
 
-use crate::Answer;
+use crate::HttpAnswer;
 use crate::faults::Watch;
 
 /// Asks one instance, from one address.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) doors: Doors,
+    pub(crate) doors: HttpService,
     /// Root URL of the instance.
     pub root: String,
     pub peer: SocketAddr,
@@ -37,25 +37,25 @@ impl Client {
         Ask { client: self, request, body: Body::empty() }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> HttpAnswer {
         self.ask(&Method::GET, path).send().await
     }
 
-    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> HttpAnswer {
         self.ask(&Method::POST, path).form(fields).send().await
     }
 
     /// `GET` with a bearer token.
-    pub async fn get_with(&self, path: &str, token: &str) -> Answer {
+    pub async fn get_with(&self, path: &str, token: &str) -> HttpAnswer {
         self.ask(&Method::GET, path).bearer(token).send().await
     }
 
     /// Reads a customer through the API: the cheapest call that needs a token.
-    pub async fn call_api(&self, token: &str) -> Answer {
+    pub async fn call_api(&self, token: &str) -> HttpAnswer {
         self.get_with("/api/domain/odata/Crm_Customers?$top=1", token).await
     }
 
-    pub async fn user_info(&self, token: &str) -> Answer {
+    pub async fn user_info(&self, token: &str) -> HttpAnswer {
         self.get_with("/id/connect/userinfo", token).await
     }
 
@@ -96,13 +96,13 @@ impl Ask<'_> {
         asked
     }
 
-    pub async fn send(self) -> Answer {
+    pub async fn send(self) -> HttpAnswer {
         let request = self.request.body(self.body).expect("a request of the tests");
         let path = request.uri().path().to_owned();
         let response = self.client.doors.answer(request, self.client.peer).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("answers are whole").to_bytes();
-        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        let answer = HttpAnswer { status: parts.status, headers: parts.headers, body };
         if let Some(watch) = &self.client.watch {
             watch.see(&path, &answer).await;
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// A device with one passkey, and the browser that speaks for it (WebAuthn Level 2, §6). What it says may be bent, to see
 /// that it is refused.
-pub struct Device {
+pub struct TestDevice {
     key: EcdsaKeyPair,
     /// PKCS #8, so that a test can keep the device.
     pub private: Vec<u8>,
@@ -39,7 +39,7 @@ fn options(written: &str) -> Value {
     options["publicKey"].clone()
 }
 
-impl Device {
+impl TestDevice {
     pub fn new(origin: &str) -> Self {
         let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new());
         let private = key.expect("a key can be made").as_ref().to_vec();

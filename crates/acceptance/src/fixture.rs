@@ -9,9 +9,9 @@ use flows::{Database, DatabaseUrl};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
-use store::{Batch, Outcome, statement};
+use store::{Batch, CommitOutcome, statement};
 
-use crate::Place;
+use crate::TestDatabase;
 
 /// A text of this form.
 pub struct Fixture {
@@ -79,7 +79,7 @@ impl Fixture {
     }
 
     /// Fills an empty database: the tables as they were, then the rows. Bringing it up to date is left to who opens it.
-    pub async fn load(&self, place: &Place) {
+    pub async fn load(&self, place: &TestDatabase) {
         let database = Database::open(&DatabaseUrl::parse(&place.url).expect("a URL")).await.expect("it opens");
         database.migrate_to(self.version).await.expect("an empty database migrates");
         for table in &self.tables {
@@ -88,7 +88,12 @@ impl Fixture {
                 for row in rows {
                     batch.push(statement(table.insert(), row.iter().map(value).collect()).expect(1));
                 }
-                assert_eq!(database.commit(batch).await.expect("the rows fit"), Outcome::Committed, "{}", table.name);
+                assert_eq!(
+                    database.commit(batch).await.expect("the rows fit"),
+                    CommitOutcome::Committed,
+                    "{}",
+                    table.name
+                );
             }
         }
         database.close().await;
@@ -178,15 +183,15 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-fn value(cell: &Value) -> store::Value {
+fn value(cell: &Value) -> store::SqlValue {
     match cell {
-        Value::Null => store::Value::Null,
-        Value::Number(number) => store::Value::Int(number.as_i64().expect("a whole number")),
-        Value::String(text) => store::Value::Text(text.clone()),
+        Value::Null => store::SqlValue::Null,
+        Value::Number(number) => store::SqlValue::Int(number.as_i64().expect("a whole number")),
+        Value::String(text) => store::SqlValue::Text(text.clone()),
         cell => {
             let text = cell["hex"].as_str().expect("bytes");
             let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal");
-            store::Value::Bytes((0..text.len()).step_by(2).map(byte).collect())
+            store::SqlValue::Bytes((0..text.len()).step_by(2).map(byte).collect())
         }
     }
 }

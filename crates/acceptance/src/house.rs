@@ -1,39 +1,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flows::admin::ElevatedOffice;
-use flows::audit::Verdict;
+use flows::admin::ElevatedAdminService;
+use flows::audit::VerificationResult;
 use flows::instance::BelievedInstance;
-use flows::{Database, DefaultInstance, House, MasterKey, Site, World as _};
+use flows::{Database, DefaultInstance, InstanceLocation, MasterKey, Platform as _, Server};
 use model::audit::chain::Chain;
 use model::mail::EmailAddress;
 use model::record::ApplicationRecord;
-use model::{Dice, Login, Moment, RootUrl, Timestamp};
+use model::{Login, Moment, Rng, RootUrl, Timestamp};
 use oauth::secret::Presented;
 use serde_json::Value;
 use store::faults::FaultInjector;
-use store::{Batch, Change, ChangeKind, Outcome, Store};
+use store::{Batch, Change, ChangeKind, CommitOutcome, Store};
 use tokio::sync::OnceCell;
 use web::server::TrustedProxies;
-use web::{Doors, Gate};
+use web::{AppState, HttpService};
 
 use crate::place::MASTER_KEY;
-use crate::{App, Backup, Browser, Client, Held, Place, TestWorld};
+use crate::{App, Backup, Browser, Client, HeldWriter, TestDatabase, TestPlatform};
 
 const HTTP_ROOTS: [&str; 2] = ["http://localhost:8080", "http://demodb.localhost:8080"];
 const DEFAULT: Option<DefaultInstance<'_>> = Some(DefaultInstance::OfEveryHost("testdb"));
 
 /// The demo's two instances, answering as they do behind a listener.
-pub struct TestHouse {
-    pub house: Arc<House>,
-    world: Arc<TestWorld>,
-    doors: Doors,
+pub struct TestServer {
+    pub house: Arc<Server>,
+    world: Arc<TestPlatform>,
+    doors: HttpService,
     roots: [String; 2],
     /// Another process beside the house: the command line.
     beside: OnceCell<Database>,
     master: MasterKey,
     // Dropped last: the database is open until then.
-    place: Place,
+    place: TestDatabase,
 }
 
 /// An event of the audit, every column of it.
@@ -65,53 +65,53 @@ fn usual_key() -> MasterKey {
     MasterKey::new(&MASTER_KEY)
 }
 
-impl TestHouse {
+impl TestServer {
     pub async fn open() -> Self {
-        Self::on(Place::sqlite().await).await
+        Self::on(TestDatabase::sqlite().await).await
     }
 
-    pub async fn on(place: Place) -> Self {
-        Self::start(place, TestWorld::new(), HTTP_ROOTS, DEFAULT).await
+    pub async fn on(place: TestDatabase) -> Self {
+        Self::start(place, TestPlatform::new(), HTTP_ROOTS, DEFAULT).await
     }
 
     /// Nobody answers to unknown hosts.
     pub async fn without_default() -> Self {
-        Self::start(Place::sqlite().await, TestWorld::new(), HTTP_ROOTS, None).await
+        Self::start(TestDatabase::sqlite().await, TestPlatform::new(), HTTP_ROOTS, None).await
     }
 
     /// As the demo: unknown hosts of this machine are answered, others are not.
     pub async fn answering_loopback() -> Self {
         let default = Some(DefaultInstance::OfLoopback("testdb"));
-        Self::start(Place::sqlite().await, TestWorld::new(), HTTP_ROOTS, default).await
+        Self::start(TestDatabase::sqlite().await, TestPlatform::new(), HTTP_ROOTS, default).await
     }
 
     /// Both instances under https root URLs.
     pub async fn under_https() -> Self {
         let roots = ["https://testdb.example.test", "https://demodb.example.test"];
-        Self::start(Place::sqlite().await, TestWorld::new(), roots, DEFAULT).await
+        Self::start(TestDatabase::sqlite().await, TestPlatform::new(), roots, DEFAULT).await
     }
 
     /// On a database that an earlier version wrote, brought up to date, at the time when it was written.
-    pub async fn resumed(place: Place, now: Timestamp) -> Self {
+    pub async fn resumed(place: TestDatabase, now: Timestamp) -> Self {
         let database = place.open().await;
         database.migrate().await.expect("the database of an earlier version migrates");
         database.close().await;
-        Self::start(place, TestWorld::resumed(now), HTTP_ROOTS, DEFAULT).await
+        Self::start(place, TestPlatform::resumed(now), HTTP_ROOTS, DEFAULT).await
     }
 
     /// The process ends in good order. An operator switches an application off while none runs, and nobody seals that.
-    pub async fn closed_before_disabling(self, uri: &str) -> Place {
+    pub async fn closed_before_disabling(self, uri: &str) -> TestDatabase {
         self.house.close().await;
-        let mut dice = self.dice();
-        let done = self.office().await.set_application_enabled(uri, false, &mut self.moment(&mut dice)).await;
+        let mut rng = self.rng();
+        let done = self.office().await.set_application_enabled(uri, false, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("it is registered");
         self.beside().await.close().await;
         self.place
     }
 
     async fn start(
-        place: Place,
-        world: Arc<TestWorld>,
+        place: TestDatabase,
+        world: Arc<TestPlatform>,
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
@@ -120,7 +120,7 @@ impl TestHouse {
 
     async fn start_under(
         master: fn() -> MasterKey,
-        (place, world): (Place, Arc<TestWorld>),
+        (place, world): (TestDatabase, Arc<TestPlatform>),
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
@@ -128,29 +128,29 @@ impl TestHouse {
     }
 
     /// Whose commits and reads can be made to fail, and whose background tasks take no turn by themselves.
-    pub async fn under_faults(place: Place, injector: &Arc<FaultInjector>) -> Self {
+    pub async fn under_faults(place: TestDatabase, injector: &Arc<FaultInjector>) -> Self {
         let database = place.open().await.with_faults(Arc::clone(injector));
         let opened = (database, usual_key as fn() -> MasterKey);
-        let house = Self::start_over(opened, (place, TestWorld::new()), HTTP_ROOTS, DEFAULT).await;
+        let house = Self::start_over(opened, (place, TestPlatform::new()), HTTP_ROOTS, DEFAULT).await;
         house.house.end_tasks().await;
         house
     }
 
     async fn start_over(
         (database, master): (Database, fn() -> MasterKey),
-        (place, world): (Place, Arc<TestWorld>),
+        (place, world): (TestDatabase, Arc<TestPlatform>),
         roots: [&str; 2],
         default: Option<DefaultInstance<'_>>,
     ) -> Self {
-        let site = |name: &str, root: &str| Site {
+        let site = |name: &str, root: &str| InstanceLocation {
             name: name.to_owned(),
             root: RootUrl::parse(root).expect("a root URL of the tests"),
             hosts: Vec::new(),
         };
         let sites = vec![site("testdb", roots[0]), site("demodb", roots[1])];
-        let house = Box::pin(House::open(database, master(), sites, default, world.clone()));
+        let house = Box::pin(Server::open(database, master(), sites, default, world.clone()));
         let house = house.await.expect("the house opens");
-        let doors = Doors::new(Gate::new(house.clone(), TrustedProxies::default()));
+        let doors = HttpService::new(AppState::new(house.clone(), TrustedProxies::default()));
         let roots = roots.map(str::to_owned);
         Self { house, world, doors, roots, beside: OnceCell::new(), master: master(), place }
     }
@@ -186,7 +186,7 @@ impl TestHouse {
     }
 
     /// See [`Place::hold_writers`].
-    pub async fn hold_writers(&self) -> Held {
+    pub async fn hold_writers(&self) -> HeldWriter {
         self.place.hold_writers().await
     }
 
@@ -206,8 +206,8 @@ impl TestHouse {
     }
 
     /// At `testdb`, by another node.
-    pub fn client_of(&self, node: &Arc<House>) -> Client {
-        Client { doors: Doors::new(Gate::new(Arc::clone(node), TrustedProxies::default())), ..self.client() }
+    pub fn client_of(&self, node: &Arc<Server>) -> Client {
+        Client { doors: HttpService::new(AppState::new(Arc::clone(node), TrustedProxies::default())), ..self.client() }
     }
 
     fn client_at(&self, instance: usize) -> Client {
@@ -251,7 +251,7 @@ impl TestHouse {
     /// Memory follows what administrators changed, and has the keys for it.
     pub async fn catch_up(&self) {
         self.house.catch_up().await.expect("the feed can be read");
-        self.house.keep_keys().await.expect("the database answers");
+        self.house.maintain_keys().await.expect("the database answers");
     }
 
     /// An instance by name, for flows that judge by its memory.
@@ -263,7 +263,7 @@ impl TestHouse {
 
     /// Timers that are due are acted on.
     pub async fn beat(&self) {
-        self.house.beat().await.expect("the database answers");
+        self.house.tick().await.expect("the database answers");
     }
 
     /// Everything that was answered is in the audit's chain, and signed if a minute has passed.
@@ -273,21 +273,21 @@ impl TestHouse {
     }
 
     /// Another process on the same database.
-    pub async fn another_node(&self) -> Arc<House> {
+    pub async fn another_node(&self) -> Arc<Server> {
         self.another_node_under(MasterKey::new(&MASTER_KEY)).await
     }
 
     /// Likewise, with another master key.
-    pub async fn another_node_under(&self, master: MasterKey) -> Arc<House> {
+    pub async fn another_node_under(&self, master: MasterKey) -> Arc<Server> {
         let root = self.roots[0].as_str();
         let root = RootUrl::parse(root).expect("a root URL");
-        let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
+        let site = InstanceLocation { name: "testdb".to_owned(), root, hosts: Vec::new() };
         let database = self.place.open().await;
-        let house = Box::pin(House::open(database, master, vec![site], None, self.world.clone()));
+        let house = Box::pin(Server::open(database, master, vec![site], None, self.world.clone()));
         house.await.expect("the house opens")
     }
 
-    pub fn world(&self) -> &TestWorld {
+    pub fn world(&self) -> &TestPlatform {
         &self.world
     }
 
@@ -300,7 +300,7 @@ impl TestHouse {
     }
 
     /// Whether what strangers were refused at `testdb` is what was written.
-    pub async fn verify_refusals(&self) -> Verdict {
+    pub async fn verify_refusals(&self) -> VerificationResult {
         let office = self.office().await;
         let book = office.book_of(Chain::Refusals, &self.master).await.expect("the database answers");
         let verdict = book.verify(&[], |_, _| ()).await;
@@ -308,12 +308,12 @@ impl TestHouse {
     }
 
     /// Whether the audit of `testdb` is what was written.
-    pub async fn verify_audit(&self) -> Verdict {
+    pub async fn verify_audit(&self) -> VerificationResult {
         self.verify_audit_against(&[]).await
     }
 
     /// The same, with checkpoints that were kept elsewhere.
-    pub async fn verify_audit_against(&self, checkpoints: &[String]) -> Verdict {
+    pub async fn verify_audit_against(&self, checkpoints: &[String]) -> VerificationResult {
         let office = self.office().await;
         let verdict = office.book(&self.master).verify(checkpoints, |_, _| ()).await;
         verdict.expect("the database answers").expect("checkpoints of this house")
@@ -321,57 +321,57 @@ impl TestHouse {
 
     /// Rotation, sweeping, forgetting.
     pub async fn tidy(&self) {
-        self.house.tidy().await.expect("the database answers");
-        self.house.keep_keys().await.expect("the database answers");
+        self.house.maintain().await.expect("the database answers");
+        self.house.maintain_keys().await.expect("the database answers");
     }
 
     /// An administrator of `testdb`, as at the command line beside a running server.
-    pub async fn office(&self) -> ElevatedOffice<'_> {
+    pub async fn office(&self) -> ElevatedAdminService<'_> {
         self.office_at("testdb").await
     }
 
     /// Likewise of `demodb`.
-    pub async fn office_at_other(&self) -> ElevatedOffice<'_> {
+    pub async fn office_at_other(&self) -> ElevatedAdminService<'_> {
         self.office_at("demodb").await
     }
 
     /// Likewise, where that may fail.
     pub async fn other_office(&self) -> Result<(), flows::Fault> {
-        ElevatedOffice::open(self.beside().await, &self.master, "demodb").await.map(|_| ())
+        ElevatedAdminService::open(self.beside().await, &self.master, "demodb").await.map(|_| ())
     }
 
-    pub async fn office_at(&self, instance: &str) -> ElevatedOffice<'_> {
-        let office = ElevatedOffice::open(self.beside().await, &self.master, instance).await;
+    pub async fn office_at(&self, instance: &str) -> ElevatedAdminService<'_> {
+        let office = ElevatedAdminService::open(self.beside().await, &self.master, instance).await;
         office.expect("the database answers").expect("the demo has it")
     }
 
     /// One reading of clock and dice, for the flows of administrators.
-    pub fn moment<'a>(&self, dice: &'a mut Box<dyn Dice>) -> Moment<'a> {
-        Moment { now: self.world.now(), dice: &mut **dice }
+    pub fn moment<'a>(&self, rng: &'a mut Box<dyn Rng>) -> Moment<'a> {
+        Moment { now: self.world.now(), rng: &mut **rng }
     }
 
-    pub fn dice(&self) -> Box<dyn Dice> {
-        self.world.dice()
+    pub fn rng(&self) -> Box<dyn Rng> {
+        self.world.rng()
     }
 
     pub async fn enable_app(&self, uri: &str, enabled: bool) {
-        let mut dice = self.dice();
-        let done = self.office().await.set_application_enabled(uri, enabled, &mut self.moment(&mut dice)).await;
+        let mut rng = self.rng();
+        let done = self.office().await.set_application_enabled(uri, enabled, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("it is registered");
         self.catch_up().await;
     }
 
     pub async fn enable_user(&self, login: &str, enabled: bool) {
-        let mut dice = self.dice();
-        let done = self.office().await.set_user_enabled(login, enabled, &mut self.moment(&mut dice)).await;
+        let mut rng = self.rng();
+        let done = self.office().await.set_user_enabled(login, enabled, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("the user is there");
         self.catch_up().await;
     }
 
     pub async fn set_password(&self, login: &str, password: &str) {
-        let (mut dice, passwords) = (self.dice(), flows::Passwords::new());
+        let (mut rng, passwords) = (self.rng(), flows::Passwords::new());
         let password = Presented::new(password);
-        let done = self.office().await.set_password(&passwords, login, &password, &mut self.moment(&mut dice)).await;
+        let done = self.office().await.set_password(&passwords, login, &password, &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("a good password");
         self.catch_up().await;
     }
@@ -384,7 +384,7 @@ impl TestHouse {
         let address = EmailAddress::parse(address).expect("an address");
         let mut batch = Batch::new().with(store.set_email(&user, &address, self.now()));
         batch.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, self.now());
-        assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
+        assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
         self.catch_up().await;
     }
 
@@ -392,9 +392,9 @@ impl TestHouse {
     pub async fn register(&self, record: Value, secret: Option<&str>) -> App {
         let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
         let redirect_uri = record.impersonate_login_url.first().cloned().unwrap_or_default();
-        let (mut dice, uri) = (self.dice(), record.application_uri.clone());
+        let (mut rng, uri) = (self.rng(), record.application_uri.clone());
         let shown = secret.map(Presented::new);
-        let done = self.office().await.create_application(record, shown.as_ref(), &mut self.moment(&mut dice)).await;
+        let done = self.office().await.create_application(record, shown.as_ref(), &mut self.moment(&mut rng)).await;
         done.expect("the database answers").expect("a good record");
         self.catch_up().await;
         App { client: self.client(), uri, secret: secret.map(str::to_owned), redirect_uri }
@@ -410,7 +410,7 @@ impl TestHouse {
         self.manager_of(&self.office_at_other().await, self.other_client()).await
     }
 
-    async fn manager_of(&self, office: &ElevatedOffice<'_>, client: Client) -> App {
+    async fn manager_of(&self, office: &ElevatedAdminService<'_>, client: Client) -> App {
         let (uri, secret, redirect_uri) = ("manager", "manager-secret", "http://localhost:3000/manager-callback");
         if office.application(uri).await.expect("the database answers").is_err() {
             let admin = office.user_by_name("admin").await.expect("the database answers").expect("the demo has one");
@@ -420,8 +420,8 @@ impl TestHouse {
                 "SystemUserAllowed": true, "SystemUser": admin.user.id.0, "AccessTokens": "AdministratorsOnly",
             });
             let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
-            let (mut dice, secret) = (self.dice(), Presented::new(secret));
-            let made = office.create_application(record, Some(&secret), &mut self.moment(&mut dice)).await;
+            let (mut rng, secret) = (self.rng(), Presented::new(secret));
+            let made = office.create_application(record, Some(&secret), &mut self.moment(&mut rng)).await;
             made.expect("the database answers").expect("a good record");
             self.catch_up().await;
         }

@@ -17,31 +17,31 @@ pub mod notices;
 mod place;
 mod world;
 
-pub use answer::{Answer, Form};
-pub use app::{App, Asked, Tokens, VERIFIER};
+pub use answer::{Form, HttpAnswer};
+pub use app::{App, AuthorizationParams, TokenAnswer, VERIFIER};
 pub use browser::Browser;
 pub use client::{Ask, Client};
-pub use device::{Device, app_code};
+pub use device::{TestDevice, app_code};
 pub use fixture::Fixture;
-pub use house::{AuditRow, TestHouse};
-pub use place::{Backup, Created, Held, MASTER_KEY, Place, server};
-pub use world::{BEGINNING, TestWorld};
+pub use house::{AuditRow, TestServer};
+pub use place::{Backup, Created, HeldWriter, MASTER_KEY, TestDatabase, server};
+pub use world::{BEGINNING, TestPlatform};
 
-/// Makes of each `async fn(TestHouse)` a test on SQLite and a test on PostgreSQL.
+/// Makes of each `async fn(TestServer)` a test on SQLite and a test on PostgreSQL.
 #[macro_export]
 macro_rules! on_both {
     ($($promise:ident)*) => {
         mod on_sqlite {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                super::$promise($crate::TestHouse::open().await).await;
+                super::$promise($crate::TestServer::open().await).await;
             }
         )*}
         mod on_postgres {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                if let Some(place) = $crate::Place::postgres().await {
-                    super::$promise($crate::TestHouse::on(place).await).await;
+                if let Some(place) = $crate::TestDatabase::postgres().await {
+                    super::$promise($crate::TestServer::on(place).await).await;
                 }
             }
         )*}

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use demo::DemoInstance;
-use flows::{Database, DatabaseUrl, MasterKey, Passwords, World as _};
+use flows::{Database, DatabaseUrl, MasterKey, Passwords, Platform as _};
 use gatehouse::demo::{DemoPasswords, seed};
 use model::Moment;
 use tempfile::TempDir;
@@ -16,13 +16,13 @@ use tokio::sync::{Mutex, OnceCell};
 
 pub use server::{Created, server};
 
-use crate::{Fixture, TestWorld};
+use crate::{Fixture, TestPlatform};
 
 /// The master key of every test house, unless it is given another.
 pub const MASTER_KEY: [u8; 32] = *b"the master key of every test hou";
 
 /// Where a test's house keeps its rows; gone with the value.
-pub struct Place {
+pub struct TestDatabase {
     pub(crate) url: String,
     keep: Keep,
 }
@@ -34,7 +34,7 @@ enum Keep {
     Server { database: Created, _template: Option<Arc<Created>> },
 }
 
-impl Place {
+impl TestDatabase {
     /// A copy of the file that was filled once for this process.
     pub async fn sqlite() -> Self {
         static FILLED: OnceCell<TempDir> = OnceCell::const_new();
@@ -93,20 +93,20 @@ impl Place {
 
     /// Keeps everybody else from writing, by a real lock on the real database, until the value is dropped or
     /// [`Held::release`]d. Reading goes on. On SQLite a writer gives up after five seconds.
-    pub async fn hold_writers(&self) -> Held {
+    pub async fn hold_writers(&self) -> HeldWriter {
         match &self.keep {
             Keep::Folder { .. } => {
                 let path = self.url.strip_prefix("sqlite:").expect("a file");
                 let connection = rusqlite::Connection::open(path).expect("the file of a test opens");
                 connection.busy_timeout(std::time::Duration::from_secs(20)).expect("a time-out");
                 connection.execute_batch("BEGIN IMMEDIATE").expect("nobody else holds the lock for long");
-                Held::File(connection)
+                HeldWriter::File(connection)
             }
             Keep::Server { database, .. } => {
                 let client = database.client().await;
                 let lock = "BEGIN; LOCK TABLE seats, identity_sessions, authorizations, api_sessions IN EXCLUSIVE MODE";
                 client.batch_execute(lock).await.expect("nobody else holds the locks for long");
-                Held::Server(client)
+                HeldWriter::Server(client)
             }
         }
     }
@@ -175,12 +175,12 @@ async fn tables(client: &tokio_postgres::Client) -> Vec<String> {
 }
 
 /// The right to write, taken from everybody else.
-pub enum Held {
+pub enum HeldWriter {
     File(rusqlite::Connection),
     Server(tokio_postgres::Client),
 }
 
-impl Held {
+impl HeldWriter {
     /// How many wait for the right to write. SQLite does not say.
     pub async fn waiting(&self) -> Option<usize> {
         let Self::Server(client) = self else { return None };
@@ -204,9 +204,9 @@ fn sqlite_url(folder: &Path) -> String {
 async fn fill(url: &str) {
     let database = Database::open(&DatabaseUrl::parse(url).expect("a URL")).await.expect("an empty database opens");
     database.migrate().await.expect("an empty database migrates");
-    let (world, master) = (TestWorld::new(), MasterKey::new(&MASTER_KEY));
-    let mut dice = world.dice();
-    let mut moment = Moment { now: world.now(), dice: &mut *dice };
+    let (world, master) = (TestPlatform::new(), MasterKey::new(&MASTER_KEY));
+    let mut rng = world.rng();
+    let mut moment = Moment { now: world.now(), rng: &mut *rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await.expect("passwords hash");
     for instance in DemoInstance::ALL {
         seed((&database, &master), instance, &passwords, &mut moment).await.expect("the demo fits");

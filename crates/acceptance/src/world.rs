@@ -3,19 +3,19 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use flows::World;
-use model::{Dice, Timestamp};
+use flows::Platform;
+use model::{Rng, Timestamp};
 
 /// When every test begins; the demo is filled at this moment.
 pub const BEGINNING: Timestamp = Timestamp::from_seconds(1_900_000_000);
 
 /// A clock that moves only when told to, and dice that fall alike in every run.
-pub struct TestWorld {
+pub struct TestPlatform {
     now: AtomicI64,
     throws: AtomicU64,
 }
 
-impl TestWorld {
+impl TestPlatform {
     pub fn new() -> Arc<Self> {
         Arc::new(Self { now: AtomicI64::new(BEGINNING.0), throws: AtomicU64::new(0) })
     }
@@ -34,23 +34,23 @@ impl TestWorld {
     }
 }
 
-impl World for TestWorld {
+impl Platform for TestPlatform {
     fn now(&self) -> Timestamp {
         Timestamp(self.now.load(Ordering::SeqCst))
     }
 
-    fn dice(&self) -> Box<dyn Dice> {
-        Box::new(SeededDice { seed: self.throws.fetch_add(1, Ordering::SeqCst), block: 0 })
+    fn rng(&self) -> Box<dyn Rng> {
+        Box::new(SeededRng { seed: self.throws.fetch_add(1, Ordering::SeqCst), block: 0 })
     }
 }
 
 /// SHA-256 of the seed and a counter.
-struct SeededDice {
+struct SeededRng {
     seed: u64,
     block: u64,
 }
 
-impl Dice for SeededDice {
+impl Rng for SeededRng {
     fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(32) {
             let block = digest::digest(&digest::SHA256, format!("{} {}", self.seed, self.block).as_bytes());

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use web::server::{Limits, Terms};
+use web::server::{Limits, ListenerSettings};
 
 /// Serves until it is ended. Its address is the first line on standard output.
 pub(crate) async fn serve(path: &str, bytes: usize) -> Result<()> {
@@ -19,6 +19,7 @@ pub(crate) async fn serve(path: &str, bytes: usize) -> Result<()> {
     let same = answer.clone();
     let handlers = get(async move || answer).post(async move |_body: Bytes| same);
     let router = Router::new().route(path, handlers);
-    web::server::serve(vec![listener], router, Terms::plain(Limits::default()), std::future::pending()).await;
+    web::server::serve(vec![listener], router, ListenerSettings::plain(Limits::default()), std::future::pending())
+        .await;
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Pace};
 use crate::population;
-use crate::process::Server;
+use crate::process::ServerProcess;
 use crate::requests::{SERVICE_DOCUMENT, Shown, get};
 use crate::served::{One, Requests, bare_like, one};
 use crate::stats::Spread;
@@ -68,7 +68,7 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Crowd> {
 
     let (house, _) = filled.serve()?;
     let (small, _) = almost_empty.serve()?;
-    let calls = |server: &Server, keys: &[String]| -> Requests {
+    let calls = |server: &ServerProcess, keys: &[String]| -> Requests {
         keys.iter().map(|key| get(server.address, SERVICE_DOCUMENT, Shown::Bearer(key))).collect()
     };
     let at_small = calls(&small, &only);
@@ -128,9 +128,9 @@ struct Together {
 }
 
 async fn together(
-    bare: &Server,
-    (small, at_small): (&Server, &Requests),
-    (house, shape): (&Server, &Shape),
+    bare: &ServerProcess,
+    (small, at_small): (&ServerProcess, &Requests),
+    (house, shape): (&ServerProcess, &Shape),
 ) -> Result<Together> {
     Ok(Together {
         bare: one(bare, at_small, shape.pace).await?,
@@ -140,14 +140,14 @@ async fn together(
 }
 
 /// What beats and sweeps cost while nobody calls: milliseconds of a core in each second.
-async fn resting(server: &Server) -> Result<f64> {
+async fn resting(server: &ServerProcess) -> Result<f64> {
     let before = server.cpu()?;
     tokio::time::sleep(QUIET).await;
     Ok(server.cpu()?.since(&before).as_secs_f64() * 1e3 / QUIET.as_secs_f64())
 }
 
 /// Waits until nothing is left to write down, and tells what the server takes then.
-async fn rest(server: &Server, small: f64) -> Result<f64> {
+async fn rest(server: &ServerProcess, small: f64) -> Result<f64> {
     let begun = Instant::now();
     loop {
         let now = resting(server).await?;

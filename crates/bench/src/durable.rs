@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use flows::authorize::Next;
-use flows::{Database, DatabaseUrl, World as _};
+use flows::authorize::AuthorizeOutcome;
+use flows::{Database, DatabaseUrl, Platform as _};
 use model::Moment;
 use oauth::params::Params;
 use oauth::token::TokenResponse;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use web::SystemDice;
+use web::SystemRng;
 
 use crate::Effort;
 use crate::naive::Pool;
@@ -273,13 +273,13 @@ impl Tenant {
              &scope=read offline_access&code_challenge={CHALLENGE}&code_challenge_method=S256"
         );
         let params = Params::parse(query.as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
-        let mut dice = SystemDice;
-        let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+        let mut rng = SystemRng;
+        let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
         let target = self.instance.authorization_target(&mut moment, &visitor(), &params).await?;
         let target = target.map_err(|refusal| anyhow!("{refusal:?}"))?;
         let signed_in = (Some(&self.browser), false);
         let next = self.instance.authorize(&mut moment, &visitor(), (&target, &params), signed_in).await?;
-        let Next::Redirect(location) = next else { bail!("somebody signed in needs no page") };
+        let AuthorizeOutcome::Redirect(location) = next else { bail!("somebody signed in needs no page") };
         let (_, query) = location.split_once('?').context("the answer is in the query")?;
         let code = query.split('&').find_map(|pair| pair.strip_prefix("code="));
         Ok(code.with_context(|| format!("no code in {location}"))?.to_owned())

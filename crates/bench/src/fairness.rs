@@ -12,14 +12,14 @@ use model::Moment;
 use oauth::secret::Presented;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use web::SystemDice;
+use web::SystemRng;
 
 use crate::Effort;
 use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
 use crate::tenant::{RealWorld, Tenant, sign_in, visitor, visitor_from};
-use flows::World as _;
-use flows::sign_in::AtBrowser;
+use flows::Platform as _;
+use flows::sign_in::SignInCookies;
 
 /// What this instance does, one after another, in each weather of each round.
 const REFRESHES: usize = 200;
@@ -205,18 +205,19 @@ impl Caller {
     async fn act(&mut self, storm: Storm) -> Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (instance, visitor) = (&self.tenant.instance, visitor_from(Ipv4Addr::from_bits(number.rotate_left(8))));
-        let mut dice = SystemDice;
-        let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+        let mut rng = SystemRng;
+        let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
         match storm {
             // Every fourth password is right.
             Storm::SignIns if number.is_multiple_of(4) => drop(sign_in(instance, visitor, "bob").await?),
             Storm::SignIns => {
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused = instance.sign_in(&mut moment, &visitor, (&login, &wrong), AtBrowser::default()).await?;
+                let _refused =
+                    instance.sign_in(&mut moment, &visitor, (&login, &wrong), SignInCookies::default()).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };
-                let _wait = instance.forgotten(&visitor, &login, moment.now)?;
+                let _wait = instance.request_password_reset(&visitor, &login, moment.now)?;
                 // 16 000 a second in all, at most.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use acceptance::Place;
+use acceptance::TestDatabase;
 use acceptance::faults::{Flow, Stage, all, shown};
 use anyhow::{Context as _, Result, bail};
-use model::Dice as _;
-use store::faults::{Counted, FaultMoment, InjectedFault, Operation};
-use web::SystemDice;
+use model::Rng as _;
+use store::faults::{DatabaseOperation, FaultMoment, InjectedFault, OperationCounts};
+use web::SystemRng;
 
 /// The audit of a house is verified after every run, and grows with each.
 const RUNS_PER_HOUSE: usize = 40;
@@ -52,11 +52,11 @@ struct Run {
     is_broken: AtomicBool,
     broken: Mutex<Option<String>>,
     /// What each flow asks the database when nothing fails.
-    counted: HashMap<&'static str, Counted>,
+    counted: HashMap<&'static str, OperationCounts>,
 }
 
 pub(crate) fn inject(wanted: u64, seed: Option<u64>) -> Result<()> {
-    let drawn = || SystemDice.secret().first_chunk().copied().map(u64::from_le_bytes).unwrap_or_default() >> 16;
+    let drawn = || SystemRng.secret().first_chunk().copied().map(u64::from_le_bytes).unwrap_or_default() >> 16;
     let seed = seed.unwrap_or_else(drawn);
     println!("{} flows, at least {wanted} faults, seed {seed}", all().len());
     let begun = Instant::now();
@@ -93,10 +93,10 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
-async fn count() -> Result<HashMap<&'static str, Counted>> {
+async fn count() -> Result<HashMap<&'static str, OperationCounts>> {
     let mut counted = HashMap::new();
     for flow in all() {
-        let stage = Box::pin(Stage::open(Place::sqlite().await)).await;
+        let stage = Box::pin(Stage::open(TestDatabase::sqlite().await)).await;
         let one = stage.run(&[flow], &[]).await;
         counted.insert(flow.name, one.map_err(|broken| anyhow::anyhow!("without faults: {broken}"))?);
         eprint!("\r{} of {} flows counted   ", counted.len(), all().len());
@@ -122,10 +122,10 @@ impl Run {
 
     async fn on_one_house(&self, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
-        let place = if seed.is_multiple_of(2) { None } else { Place::postgres().await };
+        let place = if seed.is_multiple_of(2) { None } else { TestDatabase::postgres().await };
         let (place, database) = match place {
             Some(place) => (place, "PostgreSQL"),
-            None => (Place::sqlite().await, "SQLite"),
+            None => (TestDatabase::sqlite().await, "SQLite"),
         };
         let stage = Box::pin(Stage::open(place)).await;
         for _ in 0..RUNS_PER_HOUSE {
@@ -144,13 +144,17 @@ impl Run {
     }
 
     fn pick_faults(&self, flows: &[&Flow], random: &mut Random) -> Vec<InjectedFault> {
-        let of = |count: fn(&Counted) -> u64| flows.iter().map(|flow| count(&self.counted[flow.name])).sum::<u64>();
+        let of =
+            |count: fn(&OperationCounts) -> u64| flows.iter().map(|flow| count(&self.counted[flow.name])).sum::<u64>();
         let (commits, reads) = (of(|counted| counted.commits), of(|counted| counted.reads));
         let count = 1 + random.below(MAX_FAULTS);
         let faults = (0..count).map(|_| {
             let nth = random.below(commits + reads) + 1;
-            let (operation, nth) =
-                if nth <= commits { (Operation::Commit, nth) } else { (Operation::Read, nth - commits) };
+            let (operation, nth) = if nth <= commits {
+                (DatabaseOperation::Commit, nth)
+            } else {
+                (DatabaseOperation::Read, nth - commits)
+            };
             let moments = [FaultMoment::Before, FaultMoment::After, FaultMoment::Unanswered];
             InjectedFault { operation, nth, moment: *random.one_of(&moments) }
         });

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{Server, free_address};
+use crate::process::{ServerProcess, free_address};
 use crate::tenant::DEMO;
 
 /// Where below its folder the demo keeps database and key.
@@ -57,7 +57,7 @@ impl<'a> Installation<'a> {
     pub(crate) fn with_data(binary: &'a Binary) -> Result<Self> {
         let folder = TempDir::new()?;
         let (command, address) = binary.demo(folder.path())?;
-        let (demo, _) = Server::that_was_told(command, address)?;
+        let (demo, _) = ServerProcess::that_was_told(command, address)?;
         demo.stop()?;
         Self::configured(binary, folder, "sqlite:gatehouse.db", None)
     }
@@ -117,10 +117,10 @@ impl<'a> Installation<'a> {
     }
 
     /// Serves, with the log going to a file.
-    pub(crate) fn serve(&self) -> Result<(Server, std::time::Duration)> {
+    pub(crate) fn serve(&self) -> Result<(ServerProcess, std::time::Duration)> {
         let mut command = self.command(&["serve"]);
         command.stderr(File::create(self.path("log"))?);
-        Server::that_was_told(command, self.address)
+        ServerProcess::that_was_told(command, self.address)
     }
 
     pub(crate) fn create_instance(&self) -> Result<()> {

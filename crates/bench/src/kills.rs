@@ -7,17 +7,17 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flows::MasterKey;
-use model::Dice as _;
+use model::Rng as _;
 use serde_json::Value;
 use tokio::task::JoinSet;
-use web::SystemDice;
+use web::SystemRng;
 
 use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection};
 use crate::population;
 use crate::postgres::with_database;
-use crate::process::Server;
+use crate::process::ServerProcess;
 use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get, post};
 use crate::stats::percentile;
 use crate::tenant::plant;
@@ -49,14 +49,14 @@ pub(crate) async fn measure(binary: &Binary, effort: Effort, server: &str) -> Re
 }
 
 async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
-    let key = SystemDice.secret();
+    let key = SystemRng.secret();
     plant(url, &MasterKey::new(&key)).await?.close().await;
     let kills = effort.of(KILLS);
     let keys = population::add(url, kills, kills, kills).await?;
     let installations =
         (0..NODES).map(|_| Installation::node(binary, url, &STANDARD.encode(key))).collect::<Result<Vec<_>>>()?;
     let nodes = installations.iter().map(|one| Ok(one.serve()?.0)).collect::<Result<Vec<_>>>()?;
-    let nodes: Arc<[Server]> = nodes.into();
+    let nodes: Arc<[ServerProcess]> = nodes.into();
     tokio::time::sleep(SETTLE).await;
 
     let mut access = Vec::with_capacity(kills);
@@ -72,7 +72,7 @@ async fn on(binary: &Binary, effort: Effort, url: &str) -> Result<Vec<Felt>> {
     Ok(vec![access, keys])
 }
 
-async fn felt(nodes: &Arc<[Server]>, what: &'static str, tokens: &[String], client: &str) -> Result<Felt> {
+async fn felt(nodes: &Arc<[ServerProcess]>, what: &'static str, tokens: &[String], client: &str) -> Result<Felt> {
     let mut took: Vec<u32> = Vec::new();
     let mut under_way: JoinSet<Result<Vec<u32>>> = JoinSet::new();
     for (number, token) in tokens.iter().enumerate() {
@@ -91,7 +91,7 @@ async fn felt(nodes: &Arc<[Server]>, what: &'static str, tokens: &[String], clie
 }
 
 /// Microseconds until each of the other nodes refused. All of them knew the token, and the session it had opened.
-async fn kill(nodes: Arc<[Server]>, by: usize, token: String, revocation: String) -> Result<Vec<u32>> {
+async fn kill(nodes: Arc<[ServerProcess]>, by: usize, token: String, revocation: String) -> Result<Vec<u32>> {
     let mut others = Vec::new();
     for number in 0..NODES {
         // The one that will kill first: it opens the session, the others join it.

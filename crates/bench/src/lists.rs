@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use flows::{Database, DatabaseUrl, World as _};
+use flows::{Database, DatabaseUrl, Platform as _};
 use model::domain::Permissions;
 use model::record::{ApplicationRecord, RecordClientType};
-use store::{Batch, Outcome, Store, statement, values};
+use store::{Batch, CommitOutcome, Store, statement, values};
 
 use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, Connection};
-use crate::process::Server;
+use crate::process::ServerProcess;
 use crate::requests::{SERVICE_DOCUMENT, Shown, client_credentials, get};
 use crate::sign_in::signed_in;
 use crate::stats::Spread;
@@ -109,19 +109,19 @@ async fn fill(url: &str, lines: usize) -> Result<()> {
              SELECT $1, {values} FROM n"
         );
         let written = store.commit(Batch::new().with(statement(sql, values![store.instance().0]))).await?;
-        ensure!(written == Outcome::Committed, "the lines are new");
+        ensure!(written == CommitOutcome::Committed, "the lines are new");
     }
     let counted = statement(
         "UPDATE seats SET live = live + $2 WHERE instance = $1",
         values![store.instance().0, i64::try_from(lines)?],
     );
-    ensure!(store.commit(Batch::new().with(counted)).await? == Outcome::Committed, "the seats are there");
+    ensure!(store.commit(Batch::new().with(counted)).await? == CommitOutcome::Committed, "the seats are there");
     database.close().await;
     Ok(())
 }
 
 /// So many calls are as many events.
-async fn call(server: &Server, count: usize) -> Result<()> {
+async fn call(server: &ServerProcess, count: usize) -> Result<()> {
     let answer = load::once(server.address, &client_credentials(server.address, SERVICE)).await?;
     let answer: serde_json::Value = serde_json::from_slice(&answer)?;
     let token = answer["access_token"].as_str().context("a token was given")?;
@@ -131,7 +131,7 @@ async fn call(server: &Server, count: usize) -> Result<()> {
 
 /// An administrator's browser, at a server with so many lines in every list.
 struct Desk<'a> {
-    server: Server,
+    server: ServerProcess,
     cookie: String,
     lines: usize,
     /// Its data are there as long as it is.
@@ -176,7 +176,7 @@ impl<'a> Desk<'a> {
 
     /// Milliseconds until the whole page is there.
     async fn opens(&self, path: &str) -> Result<f64> {
-        let Self { server: Server { address, .. }, cookie, .. } = self;
+        let Self { server: ServerProcess { address, .. }, cookie, .. } = self;
         let text = format!("GET /manage{path} HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\n\r\n");
         let mut connection = Connection::open(*address).await?;
         let begun = Instant::now();

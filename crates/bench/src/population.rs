@@ -1,14 +1,14 @@
 //! People and reference tokens in bulk: real rows and real digests, through the store's own statements.
 
 use anyhow::{Context as _, Result, ensure};
-use flows::{Database, DatabaseUrl, World as _};
+use flows::{Database, DatabaseUrl, Platform as _};
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, draw};
-use model::{ApplicationId, Dice as _, Login, ReferenceTokenId, Timestamp, UserId, UserType};
+use model::{ApplicationId, Login, ReferenceTokenId, Rng as _, Timestamp, UserId, UserType};
 use oauth::client::ClientId;
 use oauth::scope::Scope;
-use store::{Batch, NewUser, Outcome, Statement, Store};
+use store::{Batch, CommitOutcome, NewUser, Statement, Store};
 use tokio::task::JoinSet;
-use web::SystemDice;
+use web::SystemRng;
 
 use crate::tenant::{DEMO, RealWorld};
 
@@ -29,14 +29,14 @@ pub(crate) async fn add(url: &str, people: usize, tokens: usize, kept: usize) ->
     let applications = store.applications().await?;
     let wanted = |uri: &ClientId| uri.as_str() == APPLICATION;
     let application = applications.iter().find(|known| wanted(&known.uri)).context("the demo has scripts")?.id;
-    let (mut dice, now) = (SystemDice, RealWorld.now());
+    let (mut rng, now) = (SystemRng, RealWorld.now());
 
-    let ids: Vec<UserId> = (0..people).map(|_| UserId(dice.id(now))).collect();
+    let ids: Vec<UserId> = (0..people).map(|_| UserId(rng.id(now))).collect();
     let users = ids.iter().enumerate().map(|(number, id)| user(&store, number, *id, now));
     write(&store, "people", people, users).await?;
     let mut values = Vec::with_capacity(kept);
     let rows = (0..tokens).map(|number| {
-        let value = draw(&mut dice);
+        let value = draw(&mut rng);
         if number < kept {
             values.push(value.expose().to_owned());
         }
@@ -72,7 +72,7 @@ fn token(
     now: Timestamp,
 ) -> ReferenceToken {
     ReferenceToken {
-        id: ReferenceTokenId(SystemDice.id(now)),
+        id: ReferenceTokenId(SystemRng.id(now)),
         kind: ReferenceTokenKind::Personal,
         digest,
         tail,
@@ -99,7 +99,7 @@ async fn write(store: &Store, what: &str, all: usize, rows: impl Iterator<Item =
             under_way.spawn(async move { (store.commit(Batch::from(batch)).await, count) });
         } else if let Some(done) = under_way.join_next().await {
             let (outcome, count) = done?;
-            ensure!(outcome? == Outcome::Committed, "the {what} are new");
+            ensure!(outcome? == CommitOutcome::Committed, "the {what} are new");
             written += count;
             eprint!("\r{written} of {all} {what}   ");
         }

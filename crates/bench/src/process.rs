@@ -36,12 +36,12 @@ fn nanoseconds(schedstat: &str) -> Result<u64> {
 }
 
 /// Ended when dropped.
-pub(crate) struct Server {
+pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts a server that prints its address first.
     pub(crate) fn that_tells(mut command: Command) -> Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -105,7 +105,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         // Fails only where it has already ended.
         let _ = self.child.kill();

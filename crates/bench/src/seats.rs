@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
-use flows::World as _;
+use flows::Platform as _;
 use model::Moment;
 use model::claims::DOMAIN_API;
 use oauth::secret::{AccessToken, Presented};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use web::SystemDice;
+use web::SystemRng;
 
 use crate::Effort;
 use crate::durable::{Taken, together};
@@ -89,9 +89,9 @@ async fn openings(tenant: &Arc<Tenant>, each: usize) -> Result<(Taken, f64)> {
 
 /// As the guard of the API does it with a token that it has never seen.
 async fn open(tenant: &Tenant, token: &Presented<AccessToken>) -> Result<()> {
-    let mut dice = SystemDice;
-    let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
-    let entered = tenant.instance.enter(&mut moment, &visitor(), token, (DOMAIN_API, "read")).await?;
+    let mut rng = SystemRng;
+    let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
+    let entered = tenant.instance.authorize_call(&mut moment, &visitor(), token, (DOMAIN_API, "read")).await?;
     entered.map(drop).map_err(|refusal| anyhow!("{refusal:?}"))
 }
 

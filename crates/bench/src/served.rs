@@ -14,7 +14,7 @@ use crate::Effort;
 use crate::installation::{Binary, Installation};
 use crate::load::{self, CONNECTIONS, Pace};
 use crate::population;
-use crate::process::{Server, thread_cpu};
+use crate::process::{ServerProcess, thread_cpu};
 use crate::requests::{SERVICE_DOCUMENT, Shown, TOKEN, client_credentials, get};
 use crate::stats::{Spread, percentile};
 
@@ -86,7 +86,7 @@ pub(crate) async fn measure_credentials(binary: &Binary, effort: Effort) -> Resu
     Ok(served)
 }
 
-async fn rounds(house: &Server, shapes: &[Shape], effort: Effort) -> Result<Vec<Served>> {
+async fn rounds(house: &ServerProcess, shapes: &[Shape], effort: Effort) -> Result<Vec<Served>> {
     let mut bare = Vec::new();
     for shape in shapes {
         bare.push(bare_like(house, &shape.requests[0], shape.path).await?);
@@ -113,11 +113,11 @@ async fn rounds(house: &Server, shapes: &[Shape], effort: Effort) -> Result<Vec<
 }
 
 /// The bare handler, answering as many bytes as the house does to this request.
-pub(crate) async fn bare_like(house: &Server, request: &[u8], path: &str) -> Result<Server> {
+pub(crate) async fn bare_like(house: &ServerProcess, request: &[u8], path: &str) -> Result<ServerProcess> {
     let answer = load::once(house.address, request).await?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("bare").arg(path).arg(answer.len().to_string());
-    Server::that_tells(command)
+    ServerProcess::that_tells(command)
 }
 
 /// Client identifiers and secrets, by algorithm.
@@ -234,7 +234,7 @@ struct Round {
     signing: Option<f64>,
 }
 
-pub(crate) async fn one(server: &Server, requests: &Requests, pace: Pace) -> Result<One> {
+pub(crate) async fn one(server: &ServerProcess, requests: &Requests, pace: Pace) -> Result<One> {
     let before = server.cpu()?;
     let mut run = load::at(pace, server.address, requests).await?;
     tokio::time::sleep(SETTLE).await;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::installation::{Binary, Installation};
-use crate::process::Server;
+use crate::process::ServerProcess;
 use crate::stats::Spread;
 
 const TIMES: usize = 5;
@@ -36,7 +36,7 @@ pub(crate) fn measure(binary: &Binary) -> Result<Starts> {
 
         let folder = TempDir::new()?;
         let (command, address) = binary.demo(folder.path())?;
-        let (server, took) = Server::that_was_told(command, address)?;
+        let (server, took) = ServerProcess::that_was_told(command, address)?;
         demo.push(took.as_secs_f64() * 1e3);
         server.stop()?;
     }

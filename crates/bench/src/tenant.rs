@@ -7,16 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow, bail};
 use demo::{DemoInstance, password_of};
 use flows::instance::BelievedInstance;
-use flows::sign_in::{AtBrowser, Browser, SignIn};
-use flows::{Database, DatabaseUrl, DefaultInstance, House, MasterKey, Passwords, Site, World};
+use flows::sign_in::{SignInCookies, SignInOutcome, SignedIn};
+use flows::{Database, DatabaseUrl, DefaultInstance, InstanceLocation, MasterKey, Passwords, Platform, Server};
 use gatehouse::demo::{DemoPasswords, seed};
-use model::audit::{RequestId, Visitor};
-use model::{Dice, Moment, RootUrl, Timestamp};
+use model::audit::{RequestId, RequestInfo};
+use model::{Moment, Rng, RootUrl, Timestamp};
 use oauth::client::ClientCredentials;
 use oauth::params::Params;
 use oauth::secret::Presented;
 use oauth::token::{TokenRequest, TokenResponse};
-use web::SystemDice;
+use web::SystemRng;
 
 /// The instance of the demo that has no limit on seats.
 pub(crate) const DEMO: DemoInstance = DemoInstance::DemoDb;
@@ -24,14 +24,14 @@ pub(crate) const DEMO: DemoInstance = DemoInstance::DemoDb;
 /// The real clock and the operating system's randomness.
 pub(crate) struct RealWorld;
 
-impl World for RealWorld {
+impl Platform for RealWorld {
     fn now(&self) -> Timestamp {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
     }
 
-    fn dice(&self) -> Box<dyn Dice> {
-        Box::new(SystemDice)
+    fn rng(&self) -> Box<dyn Rng> {
+        Box::new(SystemRng)
     }
 }
 
@@ -39,8 +39,8 @@ impl World for RealWorld {
 pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
     let database = Database::open(&DatabaseUrl::parse(url)?).await?;
     database.migrate().await?;
-    let mut dice = SystemDice;
-    let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+    let mut rng = SystemRng;
+    let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
     seed((&database, master), DEMO, &passwords, &mut moment).await?;
     Ok(database)
@@ -48,29 +48,29 @@ pub(crate) async fn plant(url: &str, master: &MasterKey) -> Result<Database> {
 
 /// One of the demo's instances, with somebody signed in.
 pub(crate) struct Tenant {
-    pub(crate) house: Arc<House>,
+    pub(crate) house: Arc<Server>,
     pub(crate) instance: BelievedInstance,
     pub(crate) database: Database,
-    pub(crate) browser: Browser,
+    pub(crate) browser: SignedIn,
     /// The application that redeems and refreshes, as it says who it is.
     pub(crate) client: String,
 }
 
-pub(crate) fn visitor() -> Visitor {
+pub(crate) fn visitor() -> RequestInfo {
     visitor_from(Ipv4Addr::LOCALHOST)
 }
 
-pub(crate) fn visitor_from(address: Ipv4Addr) -> Visitor {
-    Visitor {
+pub(crate) fn visitor_from(address: Ipv4Addr) -> RequestInfo {
+    RequestInfo {
         address: IpAddr::V4(address),
         user_agent: Some("bench".into()),
-        request: RequestId::new(Timestamp(0), 1, 1),
+        id: RequestId::new(Timestamp(0), 1, 1),
     }
 }
 
 impl Tenant {
     pub(crate) async fn open(url: &str) -> Result<Arc<Self>> {
-        let master = MasterKey::new(&SystemDice.secret());
+        let master = MasterKey::new(&SystemRng.secret());
         let database = plant(url, &master).await?;
         let [tenant] = Self::of_house(database, master, [DEMO]).await?;
         Ok(tenant)
@@ -78,10 +78,10 @@ impl Tenant {
 
     /// Both instances of the demo in one house.
     pub(crate) async fn open_both(url: &str) -> Result<[Arc<Self>; 2]> {
-        let master = MasterKey::new(&SystemDice.secret());
+        let master = MasterKey::new(&SystemRng.secret());
         let database = plant(url, &master).await?;
-        let mut dice = SystemDice;
-        let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+        let mut rng = SystemRng;
+        let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
         let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
         seed((&database, &master), DemoInstance::TestDb, &passwords, &mut moment).await?;
         Self::of_house(database, master, [DemoInstance::TestDb, DEMO]).await
@@ -94,11 +94,11 @@ impl Tenant {
     ) -> Result<[Arc<Self>; N]> {
         let site = |instance: &DemoInstance| {
             let root = RootUrl::parse(&format!("http://{}.localhost", instance.name())).map_err(anyhow::Error::msg)?;
-            anyhow::Ok(Site { name: instance.name().to_owned(), root, hosts: Vec::new() })
+            anyhow::Ok(InstanceLocation { name: instance.name().to_owned(), root, hosts: Vec::new() })
         };
         let sites = instances.iter().map(site).collect::<Result<Vec<_>>>()?;
         let default = DefaultInstance::OfEveryHost(DEMO.name());
-        let house = House::open(database.clone(), master, sites, Some(default), Arc::new(RealWorld)).await?;
+        let house = Server::open(database.clone(), master, sites, Some(default), Arc::new(RealWorld)).await?;
         let mut tenants = Vec::new();
         for (instance, demo) in house.instances().iter().zip(instances) {
             let believed = BelievedInstance::of(Arc::clone(instance), RealWorld.now()).await;
@@ -117,21 +117,21 @@ impl Tenant {
         let params = Params::parse(form.as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
         let credentials = ClientCredentials::parse(None, &params).map_err(|error| anyhow!("{error:?}"))?;
         let request = TokenRequest::parse(&params).map_err(|error| anyhow!("{error:?}"))?;
-        let mut dice = SystemDice;
-        let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+        let mut rng = SystemRng;
+        let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
         let answer = self.instance.exchange(&mut moment, &visitor(), &credentials, &request).await?;
         answer.map_err(|refusal| anyhow!("{refusal:?}"))
     }
 }
 
 /// As the sign-in page does it.
-pub(crate) async fn sign_in(instance: &BelievedInstance, visitor: Visitor, login: &str) -> Result<Browser> {
-    let mut dice = SystemDice;
-    let mut moment = Moment { now: RealWorld.now(), dice: &mut dice };
+pub(crate) async fn sign_in(instance: &BelievedInstance, visitor: RequestInfo, login: &str) -> Result<SignedIn> {
+    let mut rng = SystemRng;
+    let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), AtBrowser::default()).await?;
+    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), SignInCookies::default()).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
-        SignIn::Done(browser, _) => Ok(browser),
-        SignIn::SecondStep(_) => bail!("{login} of the demo has no second factor"),
+        SignInOutcome::Done(browser, _) => Ok(browser),
+        SignInOutcome::SecondStep(_) => bail!("{login} of the demo has no second factor"),
     }
 }

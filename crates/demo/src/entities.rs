@@ -1,6 +1,6 @@
 //! The rows of the entities (`demo.md` §5), the same in every demo. The companies are invented.
 
-use model::domain::{Assignment, Author, EntityType, Fixed, Member, Value, initial, target_of};
+use model::domain::{Assignment, Author, EntityType, EntityValue, FixedDecimal, Member, initial, target_of};
 use uuid::Uuid;
 
 /// A row with a value for every stored member, in the order of the members.
@@ -40,7 +40,7 @@ pub fn tables(author: Author<'_>) -> Vec<(&'static EntityType, Vec<Row>)> {
     ]
 }
 
-type Given = Vec<(&'static str, Value)>;
+type Given = Vec<(&'static str, EntityValue)>;
 
 fn row(entity: &'static EntityType, key: Uuid, mut given: Given, author: Author<'_>) -> Row {
     let mut assignments = Vec::new();
@@ -50,7 +50,7 @@ fn row(entity: &'static EntityType, key: Uuid, mut given: Given, author: Author<
             (Some(at), _) => given.swap_remove(at).1,
             (None, Member::Attribute(attribute)) if !attribute.stored() => continue,
             (None, Member::Attribute(attribute)) => initial(attribute, author),
-            (None, Member::Reference(_)) => Value::Null,
+            (None, Member::Reference(_)) => EntityValue::Null,
         };
         assignments.push(Assignment { member, value });
     }
@@ -111,17 +111,17 @@ fn order_key(n: u64) -> Uuid {
     key('d', n + 77)
 }
 
-fn names(english: &str, german: &str, bulgarian: &str) -> Value {
+fn names(english: &str, german: &str, bulgarian: &str) -> EntityValue {
     let pairs = [("EN", english), ("DE", german), ("BG", bulgarian)];
-    Value::Names(pairs.map(|(language, text)| (language.to_owned(), text.to_owned())).to_vec())
+    EntityValue::Names(pairs.map(|(language, text)| (language.to_owned(), text.to_owned())).to_vec())
 }
 
-fn english(text: String) -> Value {
-    Value::Names(vec![("EN".to_owned(), text)])
+fn english(text: String) -> EntityValue {
+    EntityValue::Names(vec![("EN".to_owned(), text)])
 }
 
-fn measure(value: i64, code: &str) -> Value {
-    Value::Measure { value: Fixed(value * Fixed::ONE), code: code.to_owned() }
+fn measure(value: i64, code: &str) -> EntityValue {
+    EntityValue::Measure { value: FixedDecimal(value * FixedDecimal::ONE), code: code.to_owned() }
 }
 
 const CURRENCY_SIGNS: &[(&str, &str)] = &[
@@ -134,7 +134,11 @@ const CURRENCY_SIGNS: &[(&str, &str)] = &[
 
 fn currency(n: u64) -> Given {
     let (sign, name) = pick(CURRENCY_SIGNS, n);
-    vec![("CurrencySign", Value::text(sign)), ("Name", Value::text(name)), ("ShowOrder", Value::Integer(signed(n) + 1))]
+    vec![
+        ("CurrencySign", EntityValue::text(sign)),
+        ("Name", EntityValue::text(name)),
+        ("ShowOrder", EntityValue::Integer(signed(n) + 1)),
+    ]
 }
 
 const UNITS: &[(&str, [&str; 3], i64)] = &[
@@ -148,10 +152,10 @@ const UNITS: &[(&str, [&str; 3], i64)] = &[
 fn unit(n: u64) -> Given {
     let (code, [en, de, bg], multiplier) = pick(UNITS, n);
     vec![
-        ("Code", Value::text(code)),
+        ("Code", EntityValue::text(code)),
         ("Name", names(en, de, bg)),
-        ("Multiplier", Value::Decimal(Fixed(multiplier * Fixed::ONE))),
-        ("IsDefaultUnit", Value::Boolean(n == 0)),
+        ("Multiplier", EntityValue::Decimal(FixedDecimal(multiplier * FixedDecimal::ONE))),
+        ("IsDefaultUnit", EntityValue::Boolean(n == 0)),
     ]
 }
 
@@ -166,12 +170,12 @@ const GROUPS: &[(&str, [&str; 3])] = &[
 fn group(n: u64) -> Given {
     let (code, [en, de, bg]) = pick(GROUPS, n);
     let mut given = vec![
-        ("Code", Value::text(code)),
+        ("Code", EntityValue::text(code)),
         ("Name", names(en, de, bg)),
-        ("DefaultMeasurementUnit", Value::Guid(unit_key(0))),
+        ("DefaultMeasurementUnit", EntityValue::Guid(unit_key(0))),
     ];
     if n > 0 {
-        given.push(("ParentGroup", Value::Guid(group_key(0))));
+        given.push(("ParentGroup", EntityValue::Guid(group_key(0))));
     }
     given
 }
@@ -190,7 +194,7 @@ const PEOPLE: &[(&str, &str)] = &[
 fn person(n: u64) -> Given {
     let (first, last) = pick(PEOPLE, n);
     vec![
-        ("PartyCode", Value::Text(format!("PER-{:03}", n + 1))),
+        ("PartyCode", EntityValue::Text(format!("PER-{:03}", n + 1))),
         ("FirstName", english(first.to_owned())),
         ("LastName", english(last.to_owned())),
         ("City", city(n)),
@@ -198,7 +202,7 @@ fn person(n: u64) -> Given {
 }
 
 fn sales_person(n: u64) -> Given {
-    vec![("Person", Value::Guid(person_key(n)))]
+    vec![("Person", EntityValue::Guid(person_key(n)))]
 }
 
 const PLACES: &[&str] = &[
@@ -261,7 +265,7 @@ const CITIES: &[[&str; 3]] = &[
     ["Geneva", "Genf", "Женева"],
 ];
 
-fn city(n: u64) -> Value {
+fn city(n: u64) -> EntityValue {
     let [en, de, bg] = pick(CITIES, n);
     names(en, de, bg)
 }
@@ -275,28 +279,28 @@ fn company_name(n: u64) -> String {
 fn company(n: u64) -> Given {
     let street = format!("{} Mill Lane", n % 90 + 1);
     vec![
-        ("PartyCode", Value::Text(format!("COM-{:04}", n + 1))),
+        ("PartyCode", EntityValue::Text(format!("COM-{:04}", n + 1))),
         ("Name", english(company_name(n))),
-        ("RegistrationNumber", Value::Text(format!("{}", 200_100_000 + n * 37))),
+        ("RegistrationNumber", EntityValue::Text(format!("{}", 200_100_000 + n * 37))),
         ("RegistrationPrimaryAddress", english(street)),
         ("City", city(n)),
-        ("IsVATRegistered", Value::Boolean(!n.is_multiple_of(4))),
+        ("IsVATRegistered", EntityValue::Boolean(!n.is_multiple_of(4))),
     ]
 }
 
 fn customer(n: u64) -> Given {
     let mut given = vec![
-        ("Number", Value::Text(format!("K-{}", n + 1001))),
-        ("Active", Value::Boolean(n % 11 != 10)),
+        ("Number", EntityValue::Text(format!("K-{}", n + 1001))),
+        ("Active", EntityValue::Boolean(n % 11 != 10)),
         ("CreditLimit", measure(5000 + signed(n % 7) * 2500, "EUR")),
-        ("GracePeriodDays", Value::Integer(7 + signed(n % 3) * 7)),
-        ("DefaultPaymentTermDays", Value::Integer(14 + signed(n % 2) * 16)),
-        ("Party", Value::Guid(company_key(n))),
-        ("DefaultCurrency", Value::Guid(currency_key(0))),
+        ("GracePeriodDays", EntityValue::Integer(7 + signed(n % 3) * 7)),
+        ("DefaultPaymentTermDays", EntityValue::Integer(14 + signed(n % 2) * 16)),
+        ("Party", EntityValue::Guid(company_key(n))),
+        ("DefaultCurrency", EntityValue::Guid(currency_key(0))),
     ];
     if !n.is_multiple_of(5) {
-        given.push(("SalesPerson", Value::Guid(sales_person_key(n % count(PEOPLE)))));
-        given.push(("FromDate", Value::Instant(FIRST_DAY + signed(n % 300) * DAY)));
+        given.push(("SalesPerson", EntityValue::Guid(sales_person_key(n % count(PEOPLE)))));
+        given.push(("FromDate", EntityValue::Instant(FIRST_DAY + signed(n % 300) * DAY)));
     }
     given
 }
@@ -339,16 +343,16 @@ fn product(n: u64) -> Given {
     let mark = if series == 0 { String::new() } else { format!(" {}", series + 1) };
     let [en, de, bg] = [0, 1, 2].map(|i| format!("{}{}{mark}", thing[i], sort[i]));
     vec![
-        ("PartNumber", Value::Text(format!("P-{:03}", n + 1))),
+        ("PartNumber", EntityValue::Text(format!("P-{:03}", n + 1))),
         ("Name", names(&en, &de, &bg)),
-        ("ABCClass", Value::Rank(signed(n % 3))),
-        ("IsFeatured", Value::Boolean(n.is_multiple_of(9))),
+        ("ABCClass", EntityValue::Rank(signed(n % 3))),
+        ("IsFeatured", EntityValue::Boolean(n.is_multiple_of(9))),
         ("StandardPricePerLot", measure(price(n), "EUR")),
         ("StandardLotSizeBase", measure(1, "pcs")),
-        ("GuaranteePeriodDays", Value::Integer(730)),
-        ("ProductGroup", Value::Guid(group_key(group))),
-        ("MeasurementUnit", Value::Guid(unit_key(0))),
-        ("CostingCurrency", Value::Guid(currency_key(0))),
+        ("GuaranteePeriodDays", EntityValue::Integer(730)),
+        ("ProductGroup", EntityValue::Guid(group_key(group))),
+        ("MeasurementUnit", EntityValue::Guid(unit_key(0))),
+        ("CostingCurrency", EntityValue::Guid(currency_key(0))),
     ]
 }
 
@@ -362,14 +366,14 @@ fn order_currency(n: u64) -> u64 {
 fn order(n: u64) -> Given {
     let date = FIRST_DAY + signed(n * 5 % 300) * DAY;
     vec![
-        ("DocumentNo", Value::Text(format!("SO-{}", n + 77))),
-        ("DocumentDate", Value::Instant(date)),
-        ("State", Value::Rank(pick(STATES, n))),
-        ("RequiredDeliveryDate", Value::Instant(date + 10 * DAY)),
-        ("CustomerPurchaseOrderNo", Value::Text(format!("PO-{}", 4000 + n * 3))),
-        ("Customer", Value::Guid(customer_key(n * 7 % CUSTOMER_COUNT))),
-        ("DocumentCurrency", Value::Guid(currency_key(order_currency(n)))),
-        ("SalesPerson", Value::Guid(sales_person_key(n % count(PEOPLE)))),
+        ("DocumentNo", EntityValue::Text(format!("SO-{}", n + 77))),
+        ("DocumentDate", EntityValue::Instant(date)),
+        ("State", EntityValue::Rank(pick(STATES, n))),
+        ("RequiredDeliveryDate", EntityValue::Instant(date + 10 * DAY)),
+        ("CustomerPurchaseOrderNo", EntityValue::Text(format!("PO-{}", 4000 + n * 3))),
+        ("Customer", EntityValue::Guid(customer_key(n * 7 % CUSTOMER_COUNT))),
+        ("DocumentCurrency", EntityValue::Guid(currency_key(order_currency(n)))),
+        ("SalesPerson", EntityValue::Guid(sales_person_key(n % count(PEOPLE)))),
     ]
 }
 
@@ -383,13 +387,13 @@ fn lines(author: Author<'_>) -> Vec<Row> {
             let pieces = if n == 0 { 2 + signed(line) * 3 } else { 1 + signed((n * 3 + line * 5) % 20) };
             let (sign, _) = pick(CURRENCY_SIGNS, order_currency(n));
             let given = vec![
-                ("LineNo", Value::Integer(10 * (signed(line) + 1))),
+                ("LineNo", EntityValue::Integer(10 * (signed(line) + 1))),
                 ("Quantity", measure(pieces, "pcs")),
                 ("UnitPrice", measure(price(product), sign)),
                 ("LineAmount", measure(price(product) * pieces, sign)),
-                ("SalesOrder", Value::Guid(order_key(n))),
-                ("Product", Value::Guid(product_key(product))),
-                ("QuantityUnit", Value::Guid(unit_key(0))),
+                ("SalesOrder", EntityValue::Guid(order_key(n))),
+                ("Product", EntityValue::Guid(product_key(product))),
+                ("QuantityUnit", EntityValue::Guid(unit_key(0))),
             ];
             rows.push(row(entity, key('e', (n + 77) * 100 + line), given, author));
         }
@@ -434,7 +438,7 @@ mod tests {
                         Member::Attribute(attribute) => (attribute.nullable, attribute.unique),
                         Member::Reference(reference) => (reference.nullable, false),
                     };
-                    assert!(nullable || assignment.value != Value::Null, "{assignment:?}");
+                    assert!(nullable || assignment.value != EntityValue::Null, "{assignment:?}");
                     assert!(
                         !unique || seen.insert(assignment.value.shown(Culture::ENGLISH).to_owned()),
                         "{assignment:?}"
@@ -450,7 +454,9 @@ mod tests {
         for (entity, rows) in all() {
             for row in &rows {
                 for assignment in &row.assignments {
-                    if let (Member::Reference(reference), Value::Guid(key)) = (assignment.member, &assignment.value) {
+                    if let (Member::Reference(reference), EntityValue::Guid(key)) =
+                        (assignment.member, &assignment.value)
+                    {
                         assert!(known.contains(&(reference.target, *key)), "{assignment:?}");
                     }
                 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
 use model::audit::chain::Chain;
-use model::audit::{AuditEvent, AuditKind, AuditOutcome, RequestId, Visitor};
+use model::audit::{AuditEvent, AuditKind, AuditOutcome, RequestId, RequestInfo};
 use model::keys::KeyTimes;
 use model::record::{ApplicationRecord, Registration};
 use model::seat::CloseReason;
@@ -21,12 +21,13 @@ use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use oauth::secret::{ClientSecret, Digest, Presented};
 use store::{
-    Batch, Change, ChangeKind, Closing, Database, NewSecret, NewUser, Outcome, Statement, Store, StoredInstance,
+    Batch, Change, ChangeKind, CommitOutcome, Database, NewSecret, NewUser, SessionsToClose, Statement, Store,
+    StoredInstance,
 };
 
 use crate::administrator::Administrator;
-use crate::api_sessions::killing;
-use crate::audit::{AuditedStore, Trail, house_event};
+use crate::api_sessions::close_sessions;
+use crate::audit::{AuditWriter, AuditedStore, system_event};
 use crate::instance::Instance;
 use crate::keys::KeyRing;
 use crate::passwords::AcceptedPassword;
@@ -65,7 +66,7 @@ impl From<Weakness> for AdminRefusal {
 }
 
 pub use model::audit::StoredEvent as AuditedEvent;
-pub use store::{ApiSessionRow, Finding, Role, TokensOf, UserRow};
+pub use store::{ApiSessionRow, Role, StoredFinding, TokensOf, UserRow};
 
 /// A new person or service account.
 pub struct UserDraft<'a> {
@@ -79,24 +80,24 @@ pub struct UserDraft<'a> {
 }
 
 /// One instance, under an administrator's hand. Works beside a running server, which follows the change feed.
-pub struct Office<'a> {
+pub struct AdminService<'a> {
     pub(crate) store: AuditedStore,
     administrator: Administrator,
     /// Who asks from outside, for the audit.
-    visitor: Option<&'a Visitor>,
+    request: Option<&'a RequestInfo>,
     /// Whose memory follows; none at the command line.
     instance: Option<&'a Instance>,
 }
 
-/// An [`Office`] for changes of weight: of users, roles, applications and their secrets, signing keys and settings, and
+/// An [`AdminService`] for changes of weight: of users, roles, applications and their secrets, signing keys and settings, and
 /// for issuing tokens. Only a recent sign-in or a credential made for machines opens it, so that a browser left open, or
 /// an old token of a person, is not enough.
-pub struct ElevatedOffice<'a>(Office<'a>);
+pub struct ElevatedAdminService<'a>(AdminService<'a>);
 
-impl<'a> Deref for ElevatedOffice<'a> {
-    type Target = Office<'a>;
+impl<'a> Deref for ElevatedAdminService<'a> {
+    type Target = AdminService<'a>;
 
-    fn deref(&self) -> &Office<'a> {
+    fn deref(&self) -> &AdminService<'a> {
         &self.0
     }
 }
@@ -114,17 +115,17 @@ pub async fn create_instance(
         return Ok(Err(AdminRefusal::Invalid(vec![problem])));
     }
     let id = InstanceId(moment.id());
-    let (store, memory) = AuditedStore::begin(Store::new(database.clone(), id), master, moment.dice);
-    let sealed = master.seal(id, SealedSecret::RootSecret, &moment.dice.secret());
+    let (store, memory) = AuditedStore::begin(Store::new(database.clone(), id), master, moment.rng);
+    let sealed = master.seal(id, SealedSecret::RootSecret, &moment.rng.secret());
     let administrator = Administrator::operator(id, &sealed, master)?;
-    let office = Office { store: store.clone(), administrator, visitor: None, instance: None };
+    let office = AdminService { store: store.clone(), administrator, request: None, instance: None };
     let mut batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
         office.event("create-instance", name, moment),
     ]);
     batch.extend(memory);
-    if let Outcome::GuardFailed { .. } = store.commit(batch).await? {
+    if let CommitOutcome::GuardFailed { .. } = store.commit(batch).await? {
         return Ok(Err(AdminRefusal::Taken(format!("instance {name}"))));
     }
     keys::prepare(&store, master, settings, moment).await?;
@@ -153,7 +154,7 @@ pub async fn examine(
     database: &Database,
     master: &MasterKey,
     instance: &str,
-) -> Result<(Vec<KeyTimes>, Vec<Finding>), Fault> {
+) -> Result<(Vec<KeyTimes>, Vec<StoredFinding>), Fault> {
     let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
     let stored = found.ok_or_else(|| Fault::failed("there is no such instance"))?;
     let store = Store::new(database.clone(), stored.id);
@@ -161,7 +162,7 @@ pub async fn examine(
     let mut findings = store.findings(MAX_FINDINGS).await?;
     let closed = |kind, record: &str| {
         let problems = vec!["damaged, or encrypted with another master key".to_owned()];
-        Finding { kind, record: record.to_owned(), problems }
+        StoredFinding { kind, record: record.to_owned(), problems }
     };
     findings.extend(broken.iter().map(|kid| closed("signing key", kid)));
     if master.open(stored.id, SealedSecret::RootSecret, &stored.root_secret).is_err() {
@@ -183,7 +184,7 @@ pub async fn instances(database: &Database) -> Result<Vec<String>, Fault> {
     Ok(database.instances().await?.into_iter().map(|stored| stored.name).collect())
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// The operator's office of an instance by name; the master key opens it.
     pub async fn open(database: &Database, master: &MasterKey, instance: &str) -> Answer<Self, AdminRefusal> {
         let found = database.instances().await?.into_iter().find(|stored| stored.name == instance);
@@ -198,26 +199,26 @@ impl ElevatedOffice<'_> {
     ) -> Result<Self, Fault> {
         let administrator = Administrator::operator(stored.id, &stored.root_secret, master)?;
         let store = AuditedStore::open(Store::new(database.clone(), stored.id), master).await?;
-        Ok(Self(Office { store, administrator, visitor: None, instance: None }))
+        Ok(Self(AdminService { store, administrator, request: None, instance: None }))
     }
 }
 
-impl<'a> Office<'a> {
+impl<'a> AdminService<'a> {
     /// For somebody who asks over the network. An administrator of another instance is none of this one.
-    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &Administrator, visitor: &'a Visitor) -> Self {
+    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &Administrator, visitor: &'a RequestInfo) -> Self {
         assert_eq!(
             administrator.instance(),
             *instance.store.instance(),
             "a proof is good for the instance that gave it"
         );
         let administrator = administrator.clone();
-        Self { store: instance.store.clone(), administrator, visitor: Some(visitor), instance: Some(instance) }
+        Self { store: instance.store.clone(), administrator, request: Some(visitor), instance: Some(instance) }
     }
 
     /// For changes of weight, where the administrator signed in lately.
-    pub fn elevate(self, now: Timestamp) -> Result<ElevatedOffice<'a>, SignInTooOld> {
+    pub fn elevate(self, now: Timestamp) -> Result<ElevatedAdminService<'a>, SignInTooOld> {
         self.administrator.check_recent(now)?;
-        Ok(ElevatedOffice(self))
+        Ok(ElevatedAdminService(self))
     }
 
     pub async fn users(&self) -> Result<Vec<User>, Fault> {
@@ -277,12 +278,12 @@ impl<'a> Office<'a> {
         (user, login): (UserId, &Login),
         moment: &mut Moment<'_>,
     ) -> Statement {
-        self.tell(&Self::user_event(what, (user, Some(login)), moment), moment)
+        self.event_statement(&Self::user_event(what, (user, Some(login)), moment), moment)
     }
 
     /// An event about a user whose login is not to be in it.
     pub(crate) fn event_of(&self, what: &'static str, user: UserId, moment: &mut Moment<'_>) -> Statement {
-        self.tell(&Self::user_event(what, (user, None), moment), moment)
+        self.event_statement(&Self::user_event(what, (user, None), moment), moment)
     }
 
     pub(crate) fn user_event(
@@ -290,7 +291,7 @@ impl<'a> Office<'a> {
         (user, login): (UserId, Option<&Login>),
         moment: &Moment<'_>,
     ) -> AuditEvent {
-        let mut event = house_event(moment.now, AuditKind::AdminChange)
+        let mut event = system_event(moment.now, AuditKind::AdminChange)
             .user(user)
             .detail(&serde_json::json!({ "what": what, "subject": user.to_string() }));
         event.login = login.map(|login| login.as_str().to_owned());
@@ -316,18 +317,18 @@ impl<'a> Office<'a> {
     }
 
     pub(crate) fn event_with(&self, detail: &serde_json::Value, moment: &mut Moment<'_>) -> Statement {
-        self.tell(&house_event(moment.now, AuditKind::AdminChange).detail(detail), moment)
+        self.event_statement(&system_event(moment.now, AuditKind::AdminChange).detail(detail), moment)
     }
 
     /// With who did it, and from where.
-    pub(crate) fn tell(&self, event: &AuditEvent, moment: &mut Moment<'_>) -> Statement {
+    pub(crate) fn event_statement(&self, event: &AuditEvent, moment: &mut Moment<'_>) -> Statement {
         let actor = Some(self.administrator.actor().to_owned().into());
-        let event = AuditEvent { actor, visitor: self.visitor.cloned(), ..event.clone() };
-        Trail::new(&self.store, moment.dice, moment.now).event(&event)
+        let event = AuditEvent { actor, request: self.request.cloned(), ..event.clone() };
+        AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)
     }
 
     /// What a reference stands for: the events of the request that it was shown to; of a refusal without a record of its own,
-    /// the records that count it ([`model::audit::folding::Folded`]). A refusal reaches the database with a
+    /// the records that count it ([`model::audit::folding::FoldedRefusals`]). A refusal reaches the database with a
     /// beat of the node that refused, so a reference that is younger is looked for again.
     pub async fn why(&self, reference: &str, now: Timestamp) -> Answer<Vec<AuditedEvent>, AdminRefusal> {
         /// Of an event on its way to the database: a beat (200 ms), and what a busy one takes.
@@ -384,14 +385,14 @@ impl<'a> Office<'a> {
             None => self.store.commit(batch).await?,
         };
         Ok(match committed {
-            Outcome::Committed => Ok(()),
-            Outcome::GuardFailed { .. } => Err(if_guarded),
+            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::GuardFailed { .. } => Err(if_guarded),
         })
     }
 }
 
 /// Changes of weight.
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// Without a password: people choose theirs by a link.
     pub async fn create_user(&self, draft: UserDraft<'_>, moment: &mut Moment<'_>) -> Answer<UserId, AdminRefusal> {
         self.create_user_with(draft, None, moment).await
@@ -483,7 +484,7 @@ impl ElevatedOffice<'_> {
         moment: &mut Moment<'_>,
     ) -> Answer<User, AdminRefusal> {
         let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
+        moment.rng.fill(&mut salt);
         let hash = passwords.hash(password, salt).await?;
         let mut batch = Batch::from(vec![
             self.store.set_password(&user, &hash, moment.now),
@@ -563,7 +564,7 @@ impl ElevatedOffice<'_> {
             self.event(what, application.uri.as_str(), moment),
         ]);
         if ends_tokens {
-            batch.append(self.leaving(&application, moment));
+            batch.append(self.removal_batch(&application, moment));
         } else {
             batch.announce(changed(application.id), moment.now);
         }
@@ -573,7 +574,7 @@ impl ElevatedOffice<'_> {
 
 /// The user's tokens are dead, so are its sessions; every node hears of it.
 pub(crate) fn ending_user(store: &AuditedStore, user: UserId, moment: &mut Moment<'_>) -> Batch {
-    let mut ending = killing(store, Closing::OfUser(user), CloseReason::UserChanged, moment);
+    let mut ending = close_sessions(store, SessionsToClose::OfUser(user), CloseReason::UserChanged, moment);
     ending.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now);
     ending
 }
@@ -589,5 +590,5 @@ pub(crate) fn new_secret(
 
 /// 256 random bits: too many to guess, so a fast digest keeps them.
 pub fn draw_secret(moment: &mut Moment<'_>) -> Presented<ClientSecret> {
-    Presented::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()))
+    Presented::new(URL_SAFE_NO_PAD.encode(moment.rng.secret()))
 }

@@ -9,25 +9,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
-use model::guard::{Killed, TokenEnd};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::guard::{RevocationSource, TokenEnd};
 use model::legacy::LegacyRefusal;
 use model::seat::{
-    Admission, CloseReason, Extension, FUTURE, NoSeat, Occupancy, Opening, OwnRow, SessionKey, Sight, SlidingTimer,
-    Step, ends_at,
+    CloseReason, Extension, FUTURE, NoSeat, Occupancy, OpeningStep, OwnSession, SeatAdmission, SeatSnapshot,
+    SessionKey, SessionOpening, SlidingTimer, ends_at,
 };
 use model::why::Refusal as _;
 use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
 use parking_lot::{Mutex, RwLock};
 use store::{
-    ApiSessionRow, AskingForSeat, Batch, Change, ChangeKind, ClosedApiSession, Closing, NewApiSession, Outcome,
-    SeatsSeen, TokenNames,
+    ApiSessionRow, Batch, Change, ChangeKind, ClosedApiSession, CommitOutcome, NewApiSession, SeatReading, SeatRequest,
+    SessionsToClose, TokenNames,
 };
 use uuid::Uuid;
 
-use self::looks::Looks;
-use self::waiting::Waiting;
-use crate::audit::{AuditedStore, Trail};
+use self::looks::SeatQueries;
+use self::waiting::UnwrittenSessions;
+use crate::audit::{AuditWriter, AuditedStore};
 use crate::guard::{GuardRefusal, TokenRefusal};
 use crate::instance::{BelievedInstance, Instance};
 use crate::memory::Memory;
@@ -45,13 +45,13 @@ pub(crate) struct LiveSession {
     pub(crate) address: Option<IpAddr>,
     user: UserId,
     timer: SlidingTimer,
-    applications: Mutex<Applications>,
+    applications: Mutex<CallingApplications>,
     /// Among those that wait to be written down.
     waits: AtomicBool,
 }
 
 #[derive(Default)]
-struct Applications {
+struct CallingApplications {
     /// One, or a few.
     known: Vec<ApplicationId>,
     unwritten: Vec<ApplicationId>,
@@ -75,12 +75,12 @@ impl LiveSession {
 
 /// The newest of them, so many that no answer is on its way for as long.
 #[derive(Default)]
-struct ClosedLately {
+struct RecentlyClosed {
     known: HashSet<ApiSessionId>,
     in_order: VecDeque<ApiSessionId>,
 }
 
-impl ClosedLately {
+impl RecentlyClosed {
     const MOST: usize = 10_000;
 
     /// Whether it is news.
@@ -102,9 +102,9 @@ impl ClosedLately {
 pub(crate) struct ApiSessions {
     live: RwLock<HashMap<SessionKey, Arc<LiveSession>>>,
     /// Sessions that were closed a moment ago: an answer that is on its way may still say that they live.
-    closed_lately: Mutex<ClosedLately>,
-    looks: Looks,
-    waiting: Waiting,
+    closed_lately: Mutex<RecentlyClosed>,
+    looks: SeatQueries,
+    waiting: UnwrittenSessions,
     /// When somebody last looked whether the clock was set back.
     minded: AtomicI64,
 }
@@ -114,8 +114,8 @@ impl ApiSessions {
     pub(crate) async fn load(store: &AuditedStore, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         let (live, counted) = store.seats_taken().await?;
         if store.database().is_embedded() && (live, counted) != (0, 0) {
-            let (_, closing) = store.close_api_sessions(Closing::All, CloseReason::Restart, moment);
-            let Outcome::Committed = store.commit(closing.to_vec().into()).await? else {
+            let (_, closing) = store.close_api_sessions(SessionsToClose::All, CloseReason::Restart, moment);
+            let CommitOutcome::Committed = store.commit(closing.to_vec().into()).await? else {
                 return Err(Fault::failed("the instance has no seats"));
             };
         }
@@ -130,7 +130,7 @@ impl ApiSessions {
     fn learn(&self, row: ApiSessionRow) -> Arc<LiveSession> {
         let mut live = self.live.write();
         if let Some(known) = live.get(&row.key).filter(|known| known.id == row.id) {
-            known.timer.learn(OwnRow { ends_at: row.ends_at, final_end: row.final_end });
+            known.timer.learn(OwnSession { ends_at: row.ends_at, final_end: row.final_end });
             return Arc::clone(known);
         }
         let session = Arc::new(LiveSession {
@@ -138,7 +138,7 @@ impl ApiSessions {
             address: row.address.parse().ok(),
             user: row.user,
             timer: SlidingTimer::new(row.last_call, row.final_end),
-            applications: Mutex::new(Applications { known: row.applications, unwritten: Vec::new() }),
+            applications: Mutex::new(CallingApplications { known: row.applications, unwritten: Vec::new() }),
             waits: AtomicBool::new(false),
         });
         if !self.closed_lately.lock().known.contains(&row.id) {
@@ -163,9 +163,9 @@ impl ApiSessions {
     }
 
     /// Who uses the user's sessions is written down anew, call by call: an application was taken off their lists.
-    pub(crate) fn list_anew(&self, user: UserId) {
+    pub(crate) fn relist(&self, user: UserId) {
         for live in self.live.read().values().filter(|live| live.user == user) {
-            *live.applications.lock() = Applications::default();
+            *live.applications.lock() = CallingApplications::default();
         }
     }
 
@@ -190,7 +190,7 @@ impl ApiSessions {
     }
 
     /// Looks through all sessions where the clock was set back, and only there.
-    fn mind_the_clock(&self, now: Timestamp) {
+    fn check_clock(&self, now: Timestamp) {
         if self.minded.swap(now.0, Ordering::Relaxed) <= now.0 {
             return;
         }
@@ -202,7 +202,7 @@ impl ApiSessions {
 }
 
 /// Who calls, and through which application.
-pub(crate) struct Calling<'a> {
+pub(crate) struct SessionRequest<'a> {
     pub(crate) key: SessionKey,
     pub(crate) user: &'a User,
     pub(crate) application: ApplicationId,
@@ -212,9 +212,9 @@ pub(crate) struct Calling<'a> {
     pub(crate) continues: Option<ApiSessionId>,
 }
 
-impl Calling<'_> {
-    fn asking(&self) -> AskingForSeat {
-        AskingForSeat { key: self.key.as_text(), user: self.user.id, application: self.application }
+impl SessionRequest<'_> {
+    fn asking(&self) -> SeatRequest {
+        SeatRequest { key: self.key.as_text(), user: self.user.id, application: self.application }
     }
 
     fn is_for(&self, session: ApiSessionId) -> bool {
@@ -223,7 +223,7 @@ impl Calling<'_> {
 }
 
 /// What became of an attempt to open.
-enum Attempt {
+enum OpenAttempt {
     Opened(ApiSessionId),
     Overtaken,
     /// The token's user, application, sign-in or family has ended; this node had not heard yet.
@@ -240,7 +240,7 @@ impl BelievedInstance {
         now: Timestamp,
     ) -> Option<Arc<LiveSession>> {
         let memory = self.memory();
-        let live = memory.api_sessions.find(key, now).filter(|_| self.memory_holds())?;
+        let live = memory.api_sessions.find(key, now).filter(|_| self.is_current())?;
         if only.is_some_and(|only| only != live.id) {
             return None;
         }
@@ -251,9 +251,9 @@ impl BelievedInstance {
     /// As [`Self::session_for`], for a credential that is good for one session only.
     pub(crate) async fn continue_session(
         &self,
-        calling: &Calling<'_>,
+        calling: &SessionRequest<'_>,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
     ) -> Answer<ApiSessionId, GuardRefusal> {
         const OVER: GuardRefusal = GuardRefusal::Legacy(LegacyRefusal::SessionOver);
         let row = self.store.live_api_session(&calling.key).await?;
@@ -270,54 +270,54 @@ impl BelievedInstance {
     /// The session of a call whose key is not known: the live one, or a new one if a seat is free. The database decides.
     pub(crate) async fn session_for(
         &self,
-        calling: &Calling<'_>,
+        calling: &SessionRequest<'_>,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
     ) -> Answer<ApiSessionId, GuardRefusal> {
         let asking = calling.asking();
-        let mut opening = Opening::new(moment.now, &calling.user.login, self.feed.slack());
+        let mut opening = SessionOpening::new(moment.now, &calling.user.login, self.feed.slack());
         loop {
             let memory = self.memory_kept();
-            let seen = memory.api_sessions.looks.look(&self.store, &asking, || Arc::clone(&self.settings())).await?;
-            match opening.step(&sight(&seen, &seen.settings.reserved_accounts(), &asking)) {
-                Step::Join => {
+            let seen = memory.api_sessions.looks.query(&self.store, &asking, || Arc::clone(&self.settings())).await?;
+            match opening.step(&seat_snapshot(&seen, &seen.settings.reserved_accounts(), &asking)) {
+                OpeningStep::Join => {
                     if let Some(id) = self.join_session(calling, moment.now).await? {
                         return Ok(Ok(id));
                     }
                 }
-                Step::Prolong(end) => {
+                OpeningStep::Prolong(end) => {
                     let call = self.store.prolong_api_session(&calling.key, moment.now, end);
                     let written = self.store.commit(Batch::new().with(call)).await?;
-                    if written == Outcome::Committed
+                    if written == CommitOutcome::Committed
                         && let Some(id) = self.join_session(calling, moment.now).await?
                     {
                         return Ok(Ok(id));
                     }
                 }
-                Step::Open(_) | Step::Refuse(_) if calling.continues.is_some() => {
+                OpeningStep::Open(_) | OpeningStep::Refuse(_) if calling.continues.is_some() => {
                     return Ok(Err(GuardRefusal::Legacy(LegacyRefusal::SessionOver)));
                 }
-                Step::Open(admission) => match self.open_session(calling, admission, moment, visitor).await? {
-                    Attempt::Opened(id) => return Ok(Ok(id)),
-                    Attempt::TokenEnded => {
-                        let end = TokenEnd::Killed { what: Killed::Something, at: None };
+                OpeningStep::Open(admission) => match self.open_session(calling, admission, moment, visitor).await? {
+                    OpenAttempt::Opened(id) => return Ok(Ok(id)),
+                    OpenAttempt::TokenEnded => {
+                        let end = TokenEnd::Killed { what: RevocationSource::Something, at: None };
                         let fallen = TokenRefusal::fallen(calling.key.as_text(), calling.application_uri, end);
                         return Ok(Err(GuardRefusal::Token(fallen)));
                     }
-                    Attempt::Overtaken => {}
+                    OpenAttempt::Overtaken => {}
                 },
-                Step::CloseDue => self.close_due_sessions(moment).await?,
-                Step::Refuse(no_seat) => {
-                    self.tell_no_seat(calling, no_seat, (moment.now, visitor))?;
+                OpeningStep::CloseDue => self.close_due_sessions(moment).await?,
+                OpeningStep::Refuse(no_seat) => {
+                    self.audit_no_seat(calling, no_seat, (moment.now, visitor))?;
                     return Ok(Err(GuardRefusal::NoSeat(no_seat)));
                 }
-                Step::GiveUp => return Err(Fault::unavailable("too many others open sessions at this moment")),
+                OpeningStep::GiveUp => return Err(Fault::unavailable("too many others open sessions at this moment")),
             }
         }
     }
 
     /// `None` if it is gone meanwhile.
-    async fn join_session(&self, calling: &Calling<'_>, now: Timestamp) -> Result<Option<ApiSessionId>, Fault> {
+    async fn join_session(&self, calling: &SessionRequest<'_>, now: Timestamp) -> Result<Option<ApiSessionId>, Fault> {
         let memory = self.memory_kept();
         let Some(row) = self.store.live_api_session(&calling.key).await? else { return Ok(None) };
         let live = memory.api_sessions.learn(row);
@@ -327,11 +327,11 @@ impl BelievedInstance {
 
     async fn open_session(
         &self,
-        calling: &Calling<'_>,
-        admission: Admission,
+        calling: &SessionRequest<'_>,
+        admission: SeatAdmission,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-    ) -> Result<Attempt, Fault> {
+        visitor: &RequestInfo,
+    ) -> Result<OpenAttempt, Fault> {
         const TOKEN_GUARD: usize = 1;
         let now = moment.now;
         let final_end = calling.key.final_end(now);
@@ -354,24 +354,24 @@ impl BelievedInstance {
         let mut batch = vec![self.store.take_seat(admission), self.store.expect_token_stands(&calling.token)];
         batch.extend(self.store.expect_room_under_ceilings(admission, new.user, new.application));
         batch.push(self.store.open_api_session(&new));
-        batch.push(Trail::new(&self.store, moment.dice, now).event(&event));
+        batch.push(AuditWriter::new(&self.store, moment.rng, now).event(&event));
         let memory = self.memory_kept();
         match self.store.commit(batch.into()).await? {
-            Outcome::GuardFailed { statement: TOKEN_GUARD } => Ok(Attempt::TokenEnded),
-            Outcome::GuardFailed { .. } => Ok(Attempt::Overtaken),
-            Outcome::Committed => {
+            CommitOutcome::GuardFailed { statement: TOKEN_GUARD } => Ok(OpenAttempt::TokenEnded),
+            CommitOutcome::GuardFailed { .. } => Ok(OpenAttempt::Overtaken),
+            CommitOutcome::Committed => {
                 self.meters.sessions_opened.add(1);
-                memory.api_sessions.learn(opened(&new, calling));
-                Ok(Attempt::Opened(new.id))
+                memory.api_sessions.learn(opened_row(&new, calling));
+                Ok(OpenAttempt::Opened(new.id))
             }
         }
     }
 
-    fn tell_no_seat(
+    fn audit_no_seat(
         &self,
-        calling: &Calling<'_>,
+        calling: &SessionRequest<'_>,
         no_seat: NoSeat,
-        (now, visitor): (Timestamp, &Visitor),
+        (now, visitor): (Timestamp, &RequestInfo),
     ) -> Result<(), Fault> {
         self.meters.sessions_refused.add(no_seat.cause());
         let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, (Asker::Authenticated, &no_seat))
@@ -391,10 +391,10 @@ impl Instance {
     pub(crate) async fn close_due_sessions(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         self.flush_sessions(moment.now).await?;
         let now = moment.now;
-        let due = Closing::Due { now, idle_until: now.minus(self.feed.slack()) };
+        let due = SessionsToClose::Due { now, idle_until: now.minus(self.feed.slack()) };
         let (close_id, [lock, close, tell, count]) = self.store.close_api_sessions(due, CloseReason::Timer, moment);
         let mut batch = Batch::from(vec![lock, self.store.expect_some_to_close(due), close, tell, count]);
-        batch.announce(closed(close_id), now);
+        batch.announce(closing_change(close_id), now);
         // A failed guard: another node was first.
         self.commit(batch, now).await.map(|_| ())
     }
@@ -408,7 +408,7 @@ impl Instance {
     /// Applications that were switched off are on no list any more.
     pub(crate) fn forget_dead_applications(&self) {
         let memory = self.unchecked_memory();
-        let register = memory.register.load();
+        let register = memory.applications.load();
         for live in memory.api_sessions.live.read().values() {
             let mut applications = live.applications.lock();
             let is_on = |id: &ApplicationId| register.by_id(*id).is_some_and(|application| application.enabled);
@@ -431,8 +431,8 @@ impl Instance {
                 main.and(self.audit.refusals.write_down(self.refusals.store(), false, moment).await)
             },
             self.seal_calls(now),
-            memory.proven.flush(&self.store),
-            memory.used.flush(&self.store, now),
+            memory.used_generations.flush(&self.store),
+            memory.token_uses.flush(&self.store, now),
             self.legacy_uses.flush(&self.store),
         );
         sessions.and(events).and(calls).and(proven).and(used.map(drop)).and(legacy)
@@ -453,7 +453,7 @@ impl Instance {
         self.flush(moment).await?;
         self.audit.refusals.write_down(self.refusals.store(), true, moment).await?;
         let memory = self.unchecked_memory();
-        while memory.used.flush(&self.store, moment.now).await? {}
+        while memory.token_uses.flush(&self.store, moment.now).await? {}
         Ok(())
     }
 
@@ -463,15 +463,15 @@ impl Instance {
     }
 
     /// What an older memory has noted and not written, after it was replaced: calls and uses happened all the same.
-    pub(crate) async fn write_down_what_waits(&self, old: &Memory, now: Timestamp) -> Result<(), Fault> {
+    pub(crate) async fn flush_before_reload(&self, old: &Memory, now: Timestamp) -> Result<(), Fault> {
         let sessions = self.flush_some_sessions(old, now, usize::MAX).await;
-        let proven = old.proven.flush(&self.store).await;
-        while old.used.flush(&self.store, now).await? {}
+        let proven = old.used_generations.flush(&self.store).await;
+        while old.token_uses.flush(&self.store, now).await? {}
         sessions.and(proven)
     }
 
     async fn flush_some_sessions(&self, memory: &Memory, now: Timestamp, most: usize) -> Result<(), Fault> {
-        memory.api_sessions.mind_the_clock(now);
+        memory.api_sessions.check_clock(now);
         let mut taken = memory.api_sessions.waiting.take(most).await;
         while let Some(sessions) = taken.next() {
             let mut batch = Batch::new();
@@ -497,7 +497,7 @@ impl Instance {
 }
 
 /// What the database knows of a session that was just opened.
-fn opened(new: &NewApiSession<'_>, calling: &Calling<'_>) -> ApiSessionRow {
+fn opened_row(new: &NewApiSession<'_>, calling: &SessionRequest<'_>) -> ApiSessionRow {
     ApiSessionRow {
         id: new.id,
         key: calling.key.clone(),
@@ -514,8 +514,8 @@ fn opened(new: &NewApiSession<'_>, calling: &Calling<'_>) -> ApiSessionRow {
     }
 }
 
-fn sight<'a>(seen: &'a SeatsSeen, reserved: &'a [model::Login], asking: &AskingForSeat) -> Sight<'a> {
-    Sight {
+fn seat_snapshot<'a>(seen: &'a SeatReading, reserved: &'a [model::Login], asking: &SeatRequest) -> SeatSnapshot<'a> {
+    SeatSnapshot {
         licences: seen.settings.licences(reserved),
         occupancy: Occupancy {
             version: seen.version,
@@ -529,14 +529,19 @@ fn sight<'a>(seen: &'a SeatsSeen, reserved: &'a [model::Login], asking: &AskingF
     }
 }
 
-pub(crate) const fn closed(close_id: Uuid) -> Change {
+pub(crate) const fn closing_change(close_id: Uuid) -> Change {
     Change { kind: ChangeKind::ApiSessionsClosed, subject: close_id }
 }
 
 /// Closes sessions with the kill that ends them, and tells every node.
-pub(crate) fn killing(store: &AuditedStore, closing: Closing, reason: CloseReason, moment: &mut Moment<'_>) -> Batch {
+pub(crate) fn close_sessions(
+    store: &AuditedStore,
+    closing: SessionsToClose,
+    reason: CloseReason,
+    moment: &mut Moment<'_>,
+) -> Batch {
     let (close_id, statements) = store.close_api_sessions(closing, reason, moment);
     let mut batch = Batch::from(statements.to_vec());
-    batch.announce(closed(close_id), moment.now);
+    batch.announce(closing_change(close_id), moment.now);
     batch
 }

@@ -1,13 +1,13 @@
 //! An account or a second step that strangers attack: its owner is told, and a link makes a new browser known.
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{AuditEvent, AuditKind, RequestInfo};
 use model::link::{LinkCode, LinkPurpose};
 use model::mail::Letter;
 use model::{Moment, User};
 use oauth::secret::Presented;
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::instance::Instance;
 use crate::links::LinkRefusal;
 use crate::{Answer, Fault};
@@ -30,10 +30,10 @@ impl Attack {
 
 impl Instance {
     /// Audits the attack and writes to the user, once a day, whichever node saw it.
-    pub(crate) async fn tell_of_attack(
+    pub(crate) async fn notify_of_attack(
         &self,
         (user, attack): (Option<User>, Attack),
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         moment: &mut Moment<'_>,
     ) -> Result<(), Fault> {
         let Some(user) = user.filter(User::may_sign_in) else { return Ok(()) };
@@ -42,9 +42,9 @@ impl Instance {
             .detail(&serde_json::json!({ "what": attack.kind() }));
         let batch = vec![
             self.store.tell_of_attack(user.id, attack.kind(), moment.now),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
         ];
-        if let Outcome::Committed = self.store.commit(batch.into()).await? {
+        if let CommitOutcome::Committed = self.store.commit(batch.into()).await? {
             let reset = format!("{}/account/forgotten", self.root.issuer());
             self.write_to(&user, |letter: Letter<'_>| match attack {
                 Attack::Password => letter.password_attacked(),
@@ -55,10 +55,10 @@ impl Instance {
     }
 
     /// A link's user opened it in this browser and confirmed: from now on the browser is known. It signs nobody in.
-    pub async fn know_browser(
+    pub async fn recognise_browser(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         code: &Presented<LinkCode>,
     ) -> Answer<User, LinkRefusal> {
         let found = self.link(code, moment.now).await?;
@@ -70,11 +70,11 @@ impl Instance {
             // It locks the user, whose address the link is bound to.
             self.store.hold_user(&user),
             self.store.use_link(code.digest().as_bytes()),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
         ]);
         match self.store.commit(batch).await? {
-            Outcome::Committed => Ok(Ok(user)),
-            Outcome::GuardFailed { .. } => self.refuse_link(moment, visitor, AuditKind::KnownBrowser),
+            CommitOutcome::Committed => Ok(Ok(user)),
+            CommitOutcome::GuardFailed { .. } => self.refuse_link(moment, visitor, AuditKind::KnownBrowser),
         }
     }
 }

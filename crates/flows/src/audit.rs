@@ -15,46 +15,46 @@ mod sealer;
 mod seam;
 
 use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome};
-use model::{Dice, Timestamp};
+use model::{Rng, Timestamp};
 use store::Statement;
 
 pub(crate) use self::attest::AuditedStore;
-pub use self::book::{Book, BookEvent, Pages, Span, Verdict, sealed_trail};
+pub use self::book::{AuditRange, AuditReader, SealPages, SealedEvent, VerificationResult, sealed_trail};
 pub(crate) use self::book::{events_of, folds_of};
-pub use self::export::{Export, Format};
-pub use self::list::{Listed, Place, Wanted};
-pub(crate) use self::notebook::Notebook;
-pub use self::people::Known;
-pub(crate) use self::publishing::Noticeboard;
+pub use self::export::{AuditExport, ExportFormat};
+pub use self::list::{ChainPosition, EventFilter, EventPage};
+pub(crate) use self::notebook::AuditBuffer;
+pub use self::people::KnownPerson;
+pub(crate) use self::publishing::CheckpointPublisher;
 pub use self::publishing::PublishedCheckpoint;
-pub(crate) use self::retention::Keeping;
+pub(crate) use self::retention::Retention;
 pub(crate) use self::sealer::Sealer;
 
 /// Writes events into the batch of the change that they tell of.
-pub(crate) struct Trail<'a> {
+pub(crate) struct AuditWriter<'a> {
     store: &'a AuditedStore,
-    dice: &'a mut dyn Dice,
+    rng: &'a mut dyn Rng,
     now: Timestamp,
 }
 
-impl<'a> Trail<'a> {
-    pub(crate) fn new(store: &'a AuditedStore, dice: &'a mut dyn Dice, now: Timestamp) -> Self {
-        Self { store, dice, now }
+impl<'a> AuditWriter<'a> {
+    pub(crate) fn new(store: &'a AuditedStore, rng: &'a mut dyn Rng, now: Timestamp) -> Self {
+        Self { store, rng, now }
     }
 
     pub(crate) fn event(&mut self, event: &AuditEvent) -> Statement {
-        self.store.insert_event(self.dice.id(self.now), event)
+        self.store.insert_event(self.rng.id(self.now), event)
     }
 
     pub(crate) fn key_rotated(&mut self, what: &'static str, kid: &str) -> Statement {
-        let mut event = house_event(self.now, AuditKind::KeyRotated);
+        let mut event = system_event(self.now, AuditKind::KeyRotated);
         event.detail = Some(serde_json::json!({ "key": kid, "what": what }).to_string());
         self.event(&event)
     }
 }
 
 /// An event that the house causes itself: no visitor.
-pub(crate) fn house_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
+pub(crate) fn system_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
     AuditEvent {
         asker: Asker::Authenticated,
         at,
@@ -66,7 +66,7 @@ pub(crate) fn house_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
         user: None,
         token: None,
         session: None,
-        visitor: None,
+        request: None,
         earlier: None,
         login: None,
         detail: None,

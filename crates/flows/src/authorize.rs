@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::authorization::{CODE_LIFETIME, IssuedCode};
 pub use model::authorize::TargetRefusal;
-use model::authorize::{AuthorizeRefusal, Grantable, Sent, SignedIn, Step, check, next_step};
+use model::authorize::{AuthorizeRefusal, GrantableRequest, NextStep, SentParameters, SignInState, check, next_step};
 use model::claims::Epochs;
 use model::{Authorization, AuthorizationId, AuthorizationState, Moment, TrustedApplication};
 use oauth::authorize::{AuthorizationRequest, AuthorizationTarget, TargetError};
@@ -16,15 +16,15 @@ use oauth::params::Params;
 use oauth::redirect::{RedirectMatch, with_params};
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented};
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::instance::BelievedInstance;
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault};
 
 /// A request whose answer has somewhere to go.
-pub struct Target {
+pub struct VerifiedTarget {
     pub application: Arc<TrustedApplication>,
     pub redirect_uri: String,
     pub redirect_match: RedirectMatch,
@@ -32,7 +32,7 @@ pub struct Target {
 }
 
 /// What the browser does next.
-pub enum Next {
+pub enum AuthorizeOutcome {
     SignIn,
     Consent {
         scope: Scope,
@@ -59,9 +59,9 @@ impl BelievedInstance {
     pub async fn authorization_target(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         params: &Params,
-    ) -> Answer<Target, TargetRefusal> {
+    ) -> Answer<VerifiedTarget, TargetRefusal> {
         let target = match AuthorizationTarget::parse(params) {
             Ok(target) => target,
             Err(error) => {
@@ -76,13 +76,13 @@ impl BelievedInstance {
             }
         };
         self.renew(moment.now).await?;
-        let application = self.register().by_uri(&target.client_id).cloned();
+        let application = self.applications().by_uri(&target.client_id).cloned();
         let refusal = match &application {
             None => TargetRefusal::UnknownApplication,
             Some(application) if !application.enabled => TargetRefusal::ApplicationDisabled,
             Some(application) => {
                 if let Some(redirect_match) = application.redirect_match(&target.redirect_uri) {
-                    return Ok(Ok(Target {
+                    return Ok(Ok(VerifiedTarget {
                         application: Arc::clone(application),
                         redirect_uri: target.redirect_uri,
                         redirect_match,
@@ -101,14 +101,19 @@ impl BelievedInstance {
     pub async fn authorize(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (target, params): (&Target, &Params),
-        (browser, for_this_request): (Option<&Browser>, bool),
-    ) -> Result<Next, Fault> {
+        visitor: &RequestInfo,
+        (target, params): (&VerifiedTarget, &Params),
+        (browser, for_this_request): (Option<&SignedIn>, bool),
+    ) -> Result<AuthorizeOutcome, Fault> {
         let asked = match AuthorizationRequest::parse(params) {
             Ok(asked) => asked,
             Err(error) => {
-                return self.refuse(moment, visitor, target, &AuthorizeRefusal::Malformed(error, Sent::of(params)));
+                return self.refuse(
+                    moment,
+                    visitor,
+                    target,
+                    &AuthorizeRefusal::Malformed(error, SentParameters::of(params)),
+                );
             }
         };
         let grantable = match check(&target.application, &asked) {
@@ -119,7 +124,7 @@ impl BelievedInstance {
             Some(browser) => self.store.consent(browser.user.id, target.application.id).await?,
             None => Scope::default(),
         };
-        let who = browser.map(|browser| SignedIn {
+        let who = browser.map(|browser| SignInState {
             user: &browser.user,
             session: &browser.session,
             for_this_request,
@@ -132,7 +137,7 @@ impl BelievedInstance {
         let client = (&*target.application, target.redirect_match);
         match (next_step(moment.now, client, &asked, &grantable, who), browser) {
             (Err(refusal), _) => self.refuse(moment, visitor, target, &refusal),
-            (Ok(Step::Issue), Some(browser)) => {
+            (Ok(NextStep::Issue), Some(browser)) => {
                 let needed = target.application.require_consent;
                 let agreement = if needed { Agreement::Earlier(consented.clone()) } else { Agreement::NotNeeded };
                 match self.issue(moment, visitor, target, (&asked, &grantable), (browser, agreement)).await? {
@@ -140,8 +145,8 @@ impl BelievedInstance {
                     None => self.refuse(moment, visitor, target, &AuthorizeRefusal::Overtaken),
                 }
             }
-            (Ok(Step::Consent), Some(_)) => Ok(Next::Consent { scope: grantable.scope }),
-            (Ok(_), _) => Ok(Next::SignIn),
+            (Ok(NextStep::Consent), Some(_)) => Ok(AuthorizeOutcome::Consent { scope: grantable.scope }),
+            (Ok(_), _) => Ok(AuthorizeOutcome::SignIn),
         }
     }
 
@@ -149,12 +154,12 @@ impl BelievedInstance {
     pub async fn consent(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (target, params): (&Target, &Params),
-        (browser, allowed): (&Browser, bool),
-    ) -> Result<Next, Fault> {
+        visitor: &RequestInfo,
+        (target, params): (&VerifiedTarget, &Params),
+        (browser, allowed): (&SignedIn, bool),
+    ) -> Result<AuthorizeOutcome, Fault> {
         let checked = AuthorizationRequest::parse(params)
-            .map_err(|error| AuthorizeRefusal::Malformed(error, Sent::of(params)))
+            .map_err(|error| AuthorizeRefusal::Malformed(error, SentParameters::of(params)))
             .and_then(|asked| check(&target.application, &asked).map(|grantable| (asked, grantable)));
         let (asked, grantable) = match checked {
             Err(refusal) => return self.refuse(moment, visitor, target, &refusal),
@@ -184,14 +189,14 @@ impl BelievedInstance {
     async fn issue(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        target: &Target,
-        (asked, grantable): (&AuthorizationRequest, &Grantable),
-        (browser, agreement): (&Browser, Agreement),
-    ) -> Result<Option<Next>, Fault> {
+        visitor: &RequestInfo,
+        target: &VerifiedTarget,
+        (asked, grantable): (&AuthorizationRequest, &GrantableRequest),
+        (browser, agreement): (&SignedIn, Agreement),
+    ) -> Result<Option<AuthorizeOutcome>, Fault> {
         let (application, now) = (&target.application, moment.now);
         let id = AuthorizationId(moment.id());
-        let code = Presented::new(encode_code(id, &moment.dice.secret()));
+        let code = Presented::new(encode_code(id, &moment.rng.secret()));
         let issued = IssuedCode {
             digest: code.digest(),
             redirect_uri: target.redirect_uri.clone(),
@@ -214,7 +219,7 @@ impl BelievedInstance {
             event.application(application.uri.as_str()).user(browser.user.id).session(browser.session.id)
         };
         let mut batch = Batch::new().with(self.store.touch_identity_session(browser.session.id, now));
-        let mut trail = Trail::new(&self.store, moment.dice, now);
+        let mut trail = AuditWriter::new(&self.store, moment.rng, now);
         let who = (browser.user.id, application.id);
         match agreement {
             Agreement::NotNeeded => {}
@@ -229,18 +234,20 @@ impl BelievedInstance {
         let event = about(AuditEvent::done(now, AuditKind::CodeIssued, visitor)).token(id.to_string());
         batch.push(trail.event(&event));
         Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => Some(Next::Redirect(self.response(target, &[("code", code.expose())]))),
-            Outcome::GuardFailed { .. } => None,
+            CommitOutcome::Committed => {
+                Some(AuthorizeOutcome::Redirect(self.response(target, &[("code", code.expose())])))
+            }
+            CommitOutcome::GuardFailed { .. } => None,
         })
     }
 
     fn refuse(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        target: &Target,
+        visitor: &RequestInfo,
+        target: &VerifiedTarget,
         refusal: &AuthorizeRefusal,
-    ) -> Result<Next, Fault> {
+    ) -> Result<AuthorizeOutcome, Fault> {
         // Everything else is asked before anybody has to be signed in.
         let (kind, asker) = match refusal {
             AuthorizeRefusal::ConsentRefused { .. } => (AuditKind::Consent, Asker::Authenticated),
@@ -250,13 +257,13 @@ impl BelievedInstance {
             .application(target.application.uri.as_str());
         self.audit.put(event)?;
         // The application sees no header of a redirect: the reference goes along in what its developer reads.
-        let description = format!("{} (reference {})", refusal.description(), visitor.request);
+        let description = format!("{} (reference {})", refusal.description(), visitor.id);
         let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
-        Ok(Next::Redirect(self.response(target, &error)))
+        Ok(AuthorizeOutcome::Redirect(self.response(target, &error)))
     }
 
     /// RFC 6749 §4.1.2, with `iss` (RFC 9207).
-    fn response(&self, target: &Target, params: &[(&str, &str)]) -> String {
+    fn response(&self, target: &VerifiedTarget, params: &[(&str, &str)]) -> String {
         let state = target.state.as_deref().map(|state| ("state", state));
         let params: Vec<_> = params.iter().copied().chain(state).chain([("iss", self.issuer.as_str())]).collect();
         with_params(&target.redirect_uri, &params)
@@ -265,7 +272,7 @@ impl BelievedInstance {
     fn refuse_target(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         client_id: Option<&ClientId>,
         refusal: TargetRefusal,
     ) -> Result<TargetRefusal, Fault> {

@@ -12,16 +12,16 @@ use model::audit::AuditKind;
 use model::seat::SessionKey;
 use model::{ApplicationId, AuthorizationId, Moment, ReferenceTokenId, SessionId, Timestamp, UserId};
 use parking_lot::Mutex;
-use store::{Batch, Change, ChangeKind, Mark, Outcome, Trouble};
+use store::{Batch, Change, ChangeKind, CommitOutcome, FeedMark, Trouble};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Fault;
-use crate::audit::house_event;
-use crate::fault_log::Affected;
+use crate::audit::system_event;
+use crate::fault_log::FaultContext;
 use crate::instance::{Instance, MAX_TOKEN_LIFETIME};
 use crate::keys::KeyRing;
-use crate::memory::{Memory, Register};
+use crate::memory::{ApplicationRegister, Memory};
 use crate::seal::RootSecret;
 
 /// Who needs memory to catch up waits no longer: a round asks the database several times, and others wait for their turn.
@@ -39,8 +39,8 @@ async fn in_time(following: impl Future<Output = Result<(), Fault>>) -> Result<(
 }
 
 /// How far this node's memory has followed the change feed of one instance.
-pub(crate) struct Following {
-    progress: tokio::sync::Mutex<Progress>,
+pub(crate) struct FeedPosition {
+    progress: tokio::sync::Mutex<FeedProgress>,
     /// Rounds of following that have begun. A round that began after a commit reads its changes.
     rounds: AtomicU64,
     /// How often something was committed, or may have been, that memory did not follow at once; and how many of these
@@ -55,8 +55,8 @@ pub(crate) struct Following {
     lag: Mutex<Option<Lag>>,
 }
 
-struct Progress {
-    place: Place,
+struct FeedProgress {
+    place: FeedState,
     /// Changes that were read and could not be applied, in their order. Every round tries them again.
     unapplied: Vec<Change>,
     /// The last round that applied everything it read.
@@ -64,9 +64,9 @@ struct Progress {
 }
 
 /// Where memory stands in the feed.
-enum Place {
+enum FeedState {
     /// The newest change that was read.
-    At(Mark),
+    At(FeedMark),
     /// Nowhere: the database may have gone back, or memory is too far behind, and is to be read anew. Whether every node
     /// knows that needs to.
     Lost { is_announced: bool },
@@ -74,7 +74,7 @@ enum Place {
 
 /// Why memory is not believed.
 #[derive(Clone, Debug)]
-pub struct Behind {
+pub struct MemoryBehind {
     pub lasting: Duration,
     /// The last fault, with its causes; empty where a commit was not heard of in time.
     pub fault: String,
@@ -88,10 +88,10 @@ struct Lag {
     unapplied: Vec<&'static str>,
 }
 
-impl Following {
+impl FeedPosition {
     /// `mark` is a row that the feed had before memory was loaded.
-    pub(crate) fn new(mark: Mark) -> Self {
-        let progress = Progress { place: Place::At(mark), unapplied: Vec::new(), completed: 0 };
+    pub(crate) fn new(mark: FeedMark) -> Self {
+        let progress = FeedProgress { place: FeedState::At(mark), unapplied: Vec::new(), completed: 0 };
         Self {
             progress: tokio::sync::Mutex::new(progress),
             rounds: AtomicU64::new(0),
@@ -115,7 +115,7 @@ impl Following {
 
     /// Another database may answer than before. The next round looks, and until then memory is not believed. In this
     /// order: a round that knows of the mark finds the doubt.
-    pub(crate) fn doubt(&self) {
+    pub(crate) fn request_reload(&self) {
         self.in_doubt.store(true, Ordering::Release);
         self.mark_behind();
     }
@@ -144,11 +144,11 @@ impl Following {
     }
 
     /// Why memory is not believed, if it is not.
-    pub(crate) fn behind(&self) -> Option<Behind> {
+    pub(crate) fn behind(&self) -> Option<MemoryBehind> {
         let lag = self.lag.lock();
         let lag = lag.as_ref().filter(|_| self.is_behind())?;
         let (fault, unapplied) = (lag.fault.clone(), lag.unapplied.clone());
-        Some(Behind { lasting: lag.since.elapsed(), fault, unapplied })
+        Some(MemoryBehind { lasting: lag.since.elapsed(), fault, unapplied })
     }
 }
 
@@ -160,15 +160,15 @@ impl Lag {
 
 /// A commit whose changes memory has not followed yet. Dropped before that (a fault, a time-out, a caller who went
 /// away), it marks memory as behind: the batch may have been committed.
-struct Unfollowed<'a>(Option<&'a Following>);
+struct UnappliedCommit<'a>(Option<&'a FeedPosition>);
 
-impl Unfollowed<'_> {
+impl UnappliedCommit<'_> {
     fn followed(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Unfollowed<'_> {
+impl Drop for UnappliedCommit<'_> {
     fn drop(&mut self) {
         if let Some(following) = self.0 {
             following.mark_behind();
@@ -182,17 +182,17 @@ impl Instance {
     ///
     /// A fault of following does not undo the commit: the answer is the commit's, and [`Instance::catch_up_if_behind`] does not
     /// trust memory until a later round has caught up.
-    pub(crate) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<Outcome, Fault> {
+    pub(crate) async fn commit(&self, batch: Batch, now: Timestamp) -> Result<CommitOutcome, Fault> {
         if !batch.announces() {
             return self.store.commit(batch).await;
         }
-        let unfollowed = Unfollowed(Some(&self.following));
+        let unfollowed = UnappliedCommit(Some(&self.following));
         let outcome = self.store.commit(batch).await?;
         match in_time(self.catch_up(now)).await {
             Ok(()) => unfollowed.followed(),
             Err(fault) => {
                 let what = "a change is committed, but memory cannot follow it; requests ask the database until it can";
-                let affected = Affected { instance: Some(&self.name), request: None };
+                let affected = FaultContext { instance: Some(&self.name), request: None };
                 self.faults.report(&fault, what, affected);
             }
         }
@@ -200,14 +200,14 @@ impl Instance {
     }
 
     /// Whether memory may answer: it follows the feed, and holds everything that is known to be committed.
-    pub(crate) fn memory_holds(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         self.feed.memory_holds() && !self.following.is_behind()
     }
 
     /// Memory as of now, where it may not answer as it is: after the feed was lost, or a change could not be applied.
     /// [`BelievedInstance`](crate::instance::BelievedInstance) is the proof that this was done.
     pub(crate) async fn catch_up_if_behind(&self, now: Timestamp) -> Result<(), Fault> {
-        if self.memory_holds() {
+        if self.is_current() {
             return Ok(());
         }
         // Whatever the cause, it is a state that passes: the caller may come back.
@@ -235,20 +235,22 @@ impl Instance {
     pub(crate) async fn expect_known_database(&self, now: Timestamp) -> Result<(), Fault> {
         let mut progress = self.following.progress.lock().await;
         let is_known = match &progress.place {
-            Place::At(mark) => !self.following.in_doubt.load(Ordering::Acquire) && self.store.has_change(mark).await?,
-            Place::Lost { .. } => false,
+            FeedState::At(mark) => {
+                !self.following.in_doubt.load(Ordering::Acquire) && self.store.has_change(mark).await?
+            }
+            FeedState::Lost { .. } => false,
         };
         if !is_known {
             self.follow_in_turn(&mut progress, now).await?;
         }
-        if let Place::At(mark) = &progress.place {
+        if let FeedState::At(mark) = &progress.place {
             self.sealers().iter().for_each(|sealer| sealer.note_change(mark));
         }
         Ok(())
     }
 
     /// One round. A change that cannot be applied stops no later one; it leaves memory behind until it can be.
-    async fn follow_in_turn(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
+    async fn follow_in_turn(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<(), Fault> {
         let following = &self.following;
         let round = following.rounds.fetch_add(1, Ordering::AcqRel) + 1;
         match self.follow_round(progress, now).await {
@@ -265,22 +267,22 @@ impl Instance {
     }
 
     /// What had been missed before the database was read.
-    async fn follow_round(&self, progress: &mut Progress, now: Timestamp) -> Result<u64, Fault> {
+    async fn follow_round(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<u64, Fault> {
         let missed = self.following.missed.load(Ordering::Acquire);
         let retried = self.retry(progress, now).await;
-        let worst = retried.and(self.read_news(progress, now).await?);
-        if self.following.in_doubt.swap(false, Ordering::AcqRel) && matches!(progress.place, Place::At(_)) {
+        let worst = retried.and(self.read_changes(progress, now).await?);
+        if self.following.in_doubt.swap(false, Ordering::AcqRel) && matches!(progress.place, FeedState::At(_)) {
             self.following.mark_behind();
-            progress.place = Place::Lost { is_announced: false };
+            progress.place = FeedState::Lost { is_announced: false };
         }
         match progress.place {
-            Place::At(_) => worst.map(|()| missed),
-            Place::Lost { is_announced } => self.reload(progress, is_announced).await,
+            FeedState::At(_) => worst.map(|()| missed),
+            FeedState::Lost { is_announced } => self.reload(progress, is_announced).await,
         }
     }
 
     /// Applies again what could not be applied.
-    async fn retry(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
+    async fn retry(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<(), Fault> {
         let mut worst = Ok(());
         let mut tried = 0;
         while let Some(change) = progress.unapplied.get(tried).copied() {
@@ -300,37 +302,37 @@ impl Instance {
     /// Reads what is new in pages and applies it, until there is no more. Where that is more than [`MAX_CHANGES`], memory
     /// is read anew instead: a change may cost a question to the database, and a memory costs a dozen. An outer fault is of
     /// reading, an inner one of applying.
-    async fn read_news(&self, progress: &mut Progress, now: Timestamp) -> Result<Result<(), Fault>, Fault> {
+    async fn read_changes(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<Result<(), Fault>, Fault> {
         let mut worst = Ok(());
         for _ in 0..MAX_CHANGES / PAGE {
-            let Place::At(mark) = &progress.place else { return Ok(worst) };
+            let FeedState::At(mark) = &progress.place else { return Ok(worst) };
             let Some(news) = self.store.changes_after(mark, PAGE).await? else {
-                self.lose(progress, now).await?;
+                self.reload_all(progress, now).await?;
                 return Ok(worst);
             };
             let is_last = news.len() < PAGE as usize;
             if !is_last && self.is_far_behind(mark).await? {
                 break;
             }
-            worst = worst.and(self.apply_news(progress, news, now).await);
+            worst = worst.and(self.apply_changes(progress, news, now).await);
             if is_last {
                 return Ok(worst);
             }
         }
         self.following.mark_behind();
-        progress.place = Place::Lost { is_announced: true };
+        progress.place = FeedState::Lost { is_announced: true };
         Ok(worst)
     }
 
-    async fn is_far_behind(&self, mark: &Mark) -> Result<bool, Fault> {
+    async fn is_far_behind(&self, mark: &FeedMark) -> Result<bool, Fault> {
         let newest = self.store.newest_change().await?;
         Ok(newest.is_some_and(|newest| newest.number - mark.number > i64::from(MAX_CHANGES)))
     }
 
-    async fn apply_news(
+    async fn apply_changes(
         &self,
-        progress: &mut Progress,
-        news: Vec<(Mark, Option<Change>)>,
+        progress: &mut FeedProgress,
+        news: Vec<(FeedMark, Option<Change>)>,
         now: Timestamp,
     ) -> Result<(), Fault> {
         let mut worst = Ok(());
@@ -338,7 +340,7 @@ impl Instance {
             match change {
                 Some(Change { kind: ChangeKind::Reread, .. }) => {
                     self.following.mark_behind();
-                    progress.place = Place::Lost { is_announced: true };
+                    progress.place = FeedState::Lost { is_announced: true };
                     break;
                 }
                 Some(change) => {
@@ -352,25 +354,25 @@ impl Instance {
                 }
                 None => {}
             }
-            progress.place = Place::At(mark);
+            progress.place = FeedState::At(mark);
         }
         worst
     }
 
     /// The row that was read last is not there. Either it was swept, or the database went back.
-    async fn lose(&self, progress: &mut Progress, now: Timestamp) -> Result<(), Fault> {
-        let Place::At(known) = &progress.place else { return Ok(()) };
+    async fn reload_all(&self, progress: &mut FeedProgress, now: Timestamp) -> Result<(), Fault> {
+        let FeedState::At(known) = &progress.place else { return Ok(()) };
         self.following.mark_behind();
         let is_swept = now.since(known.at) >= MAX_TOKEN_LIFETIME && self.store.is_change_swept(known).await?;
         if !is_swept {
             let found = self.store.newest_change().await?;
-            self.tell_rewound(known, found.as_ref(), now);
+            self.log_rewind(known, found.as_ref(), now);
         }
-        progress.place = Place::Lost { is_announced: is_swept };
+        progress.place = FeedState::Lost { is_announced: is_swept };
         Ok(())
     }
 
-    fn tell_rewound(&self, known: &Mark, found: Option<&Mark>, now: Timestamp) {
+    fn log_rewind(&self, known: &FeedMark, found: Option<&FeedMark>, now: Timestamp) {
         let (known, found) = (known.number, found.map_or(0, |found| found.number));
         tracing::error!(
             instance = %self.name,
@@ -382,25 +384,25 @@ impl Instance {
         self.meters.database_rewinds.add(1);
         self.following.rewound.store(true, Ordering::Release);
         let detail = serde_json::json!({ "known": known, "found": found });
-        if let Err(fault) = self.audit.put(house_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
+        if let Err(fault) = self.audit.put(system_event(now, AuditKind::DatabaseRewound).detail(&detail)) {
             tracing::error!(fault = fault.causes(), instance = %self.name, "the audit does not hold that the database went back");
         }
     }
 
     /// Memory as the database has it, and nothing of what it was. What is noted and not written yet happened all the same,
     /// and is written.
-    async fn reload(&self, progress: &mut Progress, is_announced: bool) -> Result<u64, Fault> {
-        let (now, missed) = (self.world.now(), self.following.missed.load(Ordering::Acquire));
+    async fn reload(&self, progress: &mut FeedProgress, is_announced: bool) -> Result<u64, Fault> {
+        let (now, missed) = (self.platform.now(), self.following.missed.load(Ordering::Acquire));
         if !is_announced {
             let mut batch = Batch::new();
             batch.announce(Change { kind: ChangeKind::Reread, subject: self.store.instance().0 }, now);
-            let Outcome::Committed = self.store.commit(batch).await? else {
+            let CommitOutcome::Committed = self.store.commit(batch).await? else {
                 return Err(Fault::failed("the instance is not in the database"));
             };
-            progress.place = Place::Lost { is_announced: true };
+            progress.place = FeedState::Lost { is_announced: true };
         }
-        let mut dice = self.world.dice();
-        let mut moment = Moment { now, dice: &mut *dice };
+        let mut rng = self.platform.rng();
+        let mut moment = Moment { now, rng: &mut *rng };
         // Boxed, as a round is part of every change, and this is rare.
         let (memory, mark) = Box::pin(Memory::load(&self.store, &self.master, &mut moment)).await?;
         for sealer in self.sealers() {
@@ -409,9 +411,9 @@ impl Instance {
         }
         let old = self.replace_memory(memory);
         progress.unapplied.clear();
-        progress.place = Place::At(mark);
+        progress.place = FeedState::At(mark);
         self.want_missing_keys();
-        if let Err(fault) = self.write_down_what_waits(&old, now).await {
+        if let Err(fault) = self.flush_before_reload(&old, now).await {
             tracing::error!(fault = fault.causes(), instance = %self.name, "the last timers before the database went back are not written");
         }
         Ok(missed)
@@ -443,19 +445,19 @@ impl Instance {
             }
             ChangeKind::Person => memory.users.forget(UserId(change.subject)),
             ChangeKind::Roles => memory.users.forget_where(|_| true),
-            ChangeKind::AuthorizationEnded => memory.kills.authorization(AuthorizationId(change.subject), now),
+            ChangeKind::AuthorizationEnded => memory.revocations.authorization(AuthorizationId(change.subject), now),
             ChangeKind::ReferenceTokenRevoked => {
                 let id = ReferenceTokenId(change.subject);
                 memory.reference_tokens.forget_where(|token| token.id == id);
                 memory.api_sessions.forget_key(&SessionKey::Reference(id));
             }
             ChangeKind::AccessTokenRevoked => {
-                memory.kills.token(change.subject, now);
+                memory.revocations.token(change.subject, now);
                 memory.api_sessions.forget_key(&SessionKey::Service(change.subject.simple().to_string()));
             }
             ChangeKind::SessionEnded => {
                 let session = SessionId(change.subject);
-                memory.kills.session(session, now);
+                memory.revocations.session(session, now);
                 memory.api_sessions.forget_key(&SessionKey::SignIn(session));
             }
             ChangeKind::ConsentWithdrawn => self.apply_withdrawal(UserId(change.subject), now).await?,
@@ -469,15 +471,17 @@ impl Instance {
     /// Reads one application anew. Older nodes announced the whole register, by the id of the instance.
     async fn reload_application(&self, subject: Uuid) -> Result<(), Fault> {
         if subject == self.store.instance().0 {
-            self.unchecked_memory().register.store(Arc::new(Register::new(self.store.applications().await?)));
+            self.unchecked_memory()
+                .applications
+                .store(Arc::new(ApplicationRegister::new(self.store.applications().await?)));
             self.forget_dead_applications();
         } else {
             let id = ApplicationId(subject);
             let application = self.store.application(id).await?;
             let is_on = application.as_ref().is_some_and(|application| application.enabled);
             let memory = self.unchecked_memory();
-            let next = memory.register.load().with(id, application);
-            memory.register.store(Arc::new(next));
+            let next = memory.applications.load().with(id, application);
+            memory.applications.store(Arc::new(next));
             if !is_on {
                 self.forget_dead_applications();
             }

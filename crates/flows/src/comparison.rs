@@ -10,7 +10,7 @@ use model::{ApplicationId, Timestamp, UserId};
 use crate::Fault;
 use crate::instance::{Instance, MAX_TOKEN_LIFETIME};
 use crate::keys::KeyRing;
-use crate::memory::Register;
+use crate::memory::ApplicationRegister;
 
 /// More sessions than an instance of a test has.
 const MAX_SESSIONS: u32 = 100_000;
@@ -38,7 +38,7 @@ impl Differences {
 impl Instance {
     pub async fn differences(&self, now: Timestamp) -> Result<Vec<String>, Fault> {
         let mut found = Differences::default();
-        if !self.memory_holds() {
+        if !self.is_current() {
             found.0.push("memory is behind".to_owned());
         }
         found.compare("settings", &**self.unchecked_memory().settings.load(), &self.store.settings().await?);
@@ -60,26 +60,30 @@ impl Instance {
     }
 
     async fn compare_register(&self, found: &mut Differences) -> Result<(), Fault> {
-        let fresh = Register::new(self.store.applications().await?);
-        let by_id = |register: &Register| -> HashMap<ApplicationId, String> {
+        let fresh = ApplicationRegister::new(self.store.applications().await?);
+        let by_id = |register: &ApplicationRegister| -> HashMap<ApplicationId, String> {
             register.all().map(|application| (application.id, format!("{application:?}"))).collect()
         };
-        let (memory, database) = (by_id(&self.unchecked_memory().register.load()), by_id(&fresh));
+        let (memory, database) = (by_id(&self.unchecked_memory().applications.load()), by_id(&fresh));
         for id in memory.keys().chain(database.keys()).collect::<HashSet<_>>() {
             found.compare("application", &memory.get(id), &database.get(id));
         }
         for application in fresh.all() {
-            let known = self.unchecked_memory().register.load().by_uri(&application.uri).map(|known| known.id);
+            let known = self.unchecked_memory().applications.load().by_uri(&application.uri).map(|known| known.id);
             found.compare("application by its ApplicationUri", &known, &Some(application.id));
         }
-        found.compare("origins", &self.unchecked_memory().register.load().counted_origins(), &fresh.counted_origins());
+        found.compare(
+            "origins",
+            &self.unchecked_memory().applications.load().counted_origins(),
+            &fresh.counted_origins(),
+        );
         Ok(())
     }
 
     /// A kill that memory lacks is a token that goes on; one that the database lacks comes back to life with a restart.
     async fn compare_kills(&self, found: &mut Differences, now: Timestamp) -> Result<(), Fault> {
         let since = now.minus(MAX_TOKEN_LIFETIME);
-        let (authorizations, sessions, tokens) = self.unchecked_memory().kills.since(since);
+        let (authorizations, sessions, tokens) = self.unchecked_memory().revocations.since(since);
         let ended: HashSet<_> = self.store.authorizations_ended_since(since).await?.into_iter().collect();
         found.missing("ended authorizations that the database lacks", &ended, &authorizations);
         for id in ended.difference(&authorizations) {

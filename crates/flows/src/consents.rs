@@ -1,14 +1,14 @@
 //! What users allowed applications, and taking it back.
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{AuditEvent, AuditKind, RequestInfo};
 use model::seat::CloseReason;
 use model::{ApplicationId, Moment, Timestamp, TrustedApplication, UserId};
-pub use store::Connection;
-use store::{Batch, Change, ChangeKind, Closing, Outcome, Store};
+pub use store::ConnectedApplication;
+use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose, Store};
 
-use crate::admin::{AdminRefusal, Office};
-use crate::api_sessions::killing;
-use crate::audit::{AuditedStore, Trail};
+use crate::admin::{AdminRefusal, AdminService};
+use crate::api_sessions::close_sessions;
+use crate::audit::{AuditWriter, AuditedStore};
 use crate::instance::{Instance, MAX_TOKEN_LIFETIME};
 use crate::{Answer, Fault};
 
@@ -21,7 +21,7 @@ pub struct NotConnected;
 
 impl Instance {
     /// The applications that may act for a user, or that the user agreed to.
-    pub async fn connections(&self, user: UserId, moment: &Moment<'_>) -> Result<Vec<Connection>, Fault> {
+    pub async fn connections(&self, user: UserId, moment: &Moment<'_>) -> Result<Vec<ConnectedApplication>, Fault> {
         connections(&self.store, user, moment).await
     }
 
@@ -31,7 +31,7 @@ impl Instance {
     pub async fn withdraw_consent(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         (user, application): (UserId, &TrustedApplication),
     ) -> Answer<(), NotConnected> {
         let who = (user, application.id);
@@ -40,14 +40,14 @@ impl Instance {
         }
         // Which applications use a session is known in memory first: a session must not close because of that.
         self.flush_sessions(moment.now).await?;
-        let mut batch = withdrawing(&self.store, who, moment);
+        let mut batch = withdrawal_batch(&self.store, who, moment);
         let event = AuditEvent::done(moment.now, AuditKind::ConsentWithdrawn, visitor)
             .application(application.uri.as_str())
             .user(user);
-        batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
+        batch.push(AuditWriter::new(&self.store, moment.rng, moment.now).event(&event));
         match self.commit(batch, moment.now).await? {
-            Outcome::Committed => Ok(Ok(())),
-            Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+            CommitOutcome::Committed => Ok(Ok(())),
+            CommitOutcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
         }
     }
 
@@ -61,13 +61,13 @@ impl Instance {
         self.flush_sessions(moment.now).await?;
         let mut batch =
             Batch::from(vec![self.store.move_seats(), self.store.leave_sessions_of_user(application, user)]);
-        batch.append(killing(&self.store, Closing::Unused, CloseReason::Released, moment));
+        batch.append(close_sessions(&self.store, SessionsToClose::Unused, CloseReason::Released, moment));
         // Memory lists anew who uses the sessions, as it does where a consent went.
         let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
         batch.announce(change, moment.now);
         match self.commit(batch, moment.now).await? {
-            Outcome::Committed => Ok(()),
-            Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
         }
     }
 
@@ -78,20 +78,20 @@ impl Instance {
         let ended = self.store.authorizations_of_user_ended_since(user, (CONSENT_WITHDRAWN, since)).await?;
         let memory = self.unchecked_memory();
         for authorization in ended {
-            memory.kills.authorization(authorization, now);
+            memory.revocations.authorization(authorization, now);
         }
-        memory.api_sessions.list_anew(user);
+        memory.api_sessions.relist(user);
         Ok(())
     }
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     /// A user's connections, each with its application's `ApplicationUri` and name.
     pub async fn connections(
         &self,
         login: &str,
         moment: &Moment<'_>,
-    ) -> Answer<Vec<(TrustedApplication, Connection)>, AdminRefusal> {
+    ) -> Answer<Vec<(TrustedApplication, ConnectedApplication)>, AdminRefusal> {
         let user = match self.find_user(login).await? {
             Ok(user) => user,
             Err(refusal) => return Ok(Err(refusal)),
@@ -118,14 +118,14 @@ impl Office<'_> {
         if !is_connected(&self.store, who, moment).await? {
             return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} to {uri}"))));
         }
-        let mut batch = withdrawing(&self.store, who, moment);
+        let mut batch = withdrawal_batch(&self.store, who, moment);
         let event = Self::user_event("withdraw-consent", (user.id, Some(&user.login)), moment);
-        batch.push(self.tell(&event.application(application.uri.as_str()), moment));
+        batch.push(self.event_statement(&event.application(application.uri.as_str()), moment));
         self.commit(batch, AdminRefusal::Overtaken, moment).await
     }
 }
 
-async fn connections(store: &Store, user: UserId, moment: &Moment<'_>) -> Result<Vec<Connection>, Fault> {
+async fn connections(store: &Store, user: UserId, moment: &Moment<'_>) -> Result<Vec<ConnectedApplication>, Fault> {
     store.connections(user, (moment.now, moment.now.minus(MAX_TOKEN_LIFETIME))).await
 }
 
@@ -138,7 +138,7 @@ async fn is_connected(
 }
 
 /// The seats' row first, as everywhere; then the consent, which whoever issues a code relies on before its row is there.
-fn withdrawing(store: &AuditedStore, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Batch {
+fn withdrawal_batch(store: &AuditedStore, who: (UserId, ApplicationId), moment: &mut Moment<'_>) -> Batch {
     let (user, application) = who;
     let mut batch = Batch::from(vec![
         store.move_seats(),
@@ -146,7 +146,7 @@ fn withdrawing(store: &AuditedStore, who: (UserId, ApplicationId), moment: &mut 
         store.end_authorizations_between(who, CONSENT_WITHDRAWN, moment.now),
         store.leave_sessions_of_user(application, user),
     ]);
-    batch.append(killing(store, Closing::Unused, CloseReason::ConsentWithdrawn, moment));
+    batch.append(close_sessions(store, SessionsToClose::Unused, CloseReason::ConsentWithdrawn, moment));
     let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
     batch.announce(change, moment.now);
     batch

@@ -11,7 +11,7 @@ use model::{Login, Moment, Timestamp};
 use oauth::secret::Presented;
 
 use crate::instance::BelievedInstance;
-use crate::seal::Purpose;
+use crate::seal::MacPurpose;
 use crate::throttle::AccountKey;
 
 /// Marks the device cookie.
@@ -28,14 +28,14 @@ const ENTRY: usize = 16 + ID + 8;
 
 /// One account that a browser signed in to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Device {
+struct KnownDevice {
     account: AccountKey,
     id: [u8; ID],
     /// In whole seconds.
     at: i64,
 }
 
-impl Device {
+impl KnownDevice {
     fn to_bytes(self) -> [u8; ENTRY] {
         let mut bytes = [0; ENTRY];
         bytes[..16].copy_from_slice(&self.account);
@@ -57,13 +57,13 @@ impl Device {
 
 impl BelievedInstance {
     /// What the browser's cookies name. Anything else in them is as if it were not there.
-    fn devices(&self, shown: &[Presented<DeviceCookie>], now: Timestamp) -> Vec<Device> {
+    fn devices(&self, shown: &[Presented<DeviceCookie>], now: Timestamp) -> Vec<KnownDevice> {
         let read = |cookie: &Presented<DeviceCookie>| {
             let (entries, tag) = cookie.expose().split_once('.')?;
             let entries = URL_SAFE_NO_PAD.decode(entries).ok()?;
-            let is_ours = self.memory().secret.load().verify(Purpose::DeviceCookie, &[&entries], tag);
+            let is_ours = self.memory().secret.load().verify(MacPurpose::DeviceCookie, &[&entries], tag);
             let (devices, rest) = entries.as_chunks::<ENTRY>();
-            (is_ours && rest.is_empty()).then(|| devices.iter().map(Device::from_bytes).collect::<Vec<_>>())
+            (is_ours && rest.is_empty()).then(|| devices.iter().map(KnownDevice::from_bytes).collect::<Vec<_>>())
         };
         shown.iter().filter_map(read).flatten().filter(|device| device.is_live(now)).collect()
     }
@@ -91,15 +91,15 @@ impl BelievedInstance {
         let mut devices = self.devices(shown, moment.now);
         let id = self.device(&account, shown, moment.now).unwrap_or_else(|| {
             let mut id = [0; ID];
-            moment.dice.fill(&mut id);
+            moment.rng.fill(&mut id);
             id
         });
         devices.retain(|device| device.account != account);
-        devices.push(Device { account, id, at: moment.now.seconds() });
+        devices.push(KnownDevice { account, id, at: moment.now.seconds() });
         devices.sort_by_key(|device| device.at);
         let kept = devices.len().saturating_sub(MAX_ACCOUNTS);
         let entries: Vec<u8> = devices[kept..].iter().flat_map(|device| device.to_bytes()).collect();
-        let tag = self.memory().secret.load().sign(Purpose::DeviceCookie, &[&entries]);
+        let tag = self.memory().secret.load().sign(MacPurpose::DeviceCookie, &[&entries]);
         Presented::new(format!("{}.{tag}", URL_SAFE_NO_PAD.encode(entries)))
     }
 }
@@ -110,8 +110,8 @@ mod tests {
 
     #[test]
     fn an_entry_reads_back_as_written() {
-        let device = Device { account: [1; 16], id: [2; ID], at: 1_800_000_000 };
-        assert_eq!(Device::from_bytes(&device.to_bytes()), device);
+        let device = KnownDevice { account: [1; 16], id: [2; ID], at: 1_800_000_000 };
+        assert_eq!(KnownDevice::from_bytes(&device.to_bytes()), device);
         assert!(device.is_live(Timestamp::from_seconds(device.at)) && device.is_live(Timestamp::from_seconds(0)));
         assert!(!device.is_live(Timestamp::from_seconds(device.at).plus(DEVICE_LIFETIME)));
     }

@@ -5,25 +5,26 @@ mod queues;
 use std::time::Duration;
 
 use model::domain::{
-    Access, Assignment, Author, Bond, Changes, Column, Condition, EntityType, Field, Held, Kind, Match, Member,
-    NamedSet, Part, Permissions, Reference, Refusal, SETS, Selection, Shape, Start, Style, Value, by_key, check_create,
-    check_fields, check_filter, check_list, check_update, find_set, held_fields, page_size, permit, reference_field,
-    target_of, version_field, where_equal,
+    AccessKind, AggregateState, AnswerStyle, Assignment, AttributeKind, Author, Changes, Column, ColumnPart,
+    EntityRefusal, EntityType, EntityValue, FieldShape, FilterCondition, MatchKind, Member, NamedSet, Permissions,
+    Reference, ReferenceBond, SETS, SelectedField, Selection, Start, by_key, check_create, check_fields, check_filter,
+    check_list, check_update, find_set, held_fields, page_size, permit, reference_field, target_of, version_field,
+    where_equal,
 };
 use model::{Culture, Timestamp};
-use odata::{EntityId, Json, Next, Preconditions, Query};
-use store::domain::{Record, Turn, delete, insert, rows, touch, update};
-use store::{Batch, Fault, FaultKind, Outcome, Store};
+use odata::{EntityId, Json, NextPage, Preconditions, Query};
+use store::domain::{AggregateVersion, EntityRow, delete, insert, rows, touch, update};
+use store::{Batch, CommitOutcome, Fault, FaultKind, Store};
 use uuid::Uuid;
 
-use self::queues::Queues;
+use self::queues::WriteQueues;
 use crate::Answer;
 
 /// One instance's entities.
-pub struct Domain {
+pub struct Entities {
     store: Store,
     ceiling: u32,
-    queues: Queues,
+    queues: WriteQueues,
 }
 
 /// As whom, and when.
@@ -38,20 +39,20 @@ pub struct Actor<'a> {
 
 /// A body, and the absolute service root (ending with `/`) that ids in it may begin with.
 #[derive(Clone, Copy)]
-pub struct Body<'a> {
+pub struct EntityBody<'a> {
     pub json: &'a Json,
     pub service_root: &'a str,
 }
 
 /// A page of a set, under the name the set was asked by.
 #[derive(Debug)]
-pub struct Page {
+pub struct EntityPage {
     pub set: NamedSet,
-    pub fields: Vec<Field>,
-    pub records: Vec<Record>,
+    pub fields: Vec<SelectedField>,
+    pub records: Vec<EntityRow>,
     /// Of all pages, if asked for.
     pub count: Option<u64>,
-    pub next: Option<Next>,
+    pub next: Option<NextPage>,
     /// The language that the rows are ordered by, if it is one: that of the next page too.
     pub ordered_in: Option<Culture>,
 }
@@ -59,28 +60,28 @@ pub struct Page {
 #[derive(Debug)]
 pub struct Entity {
     pub set: NamedSet,
-    pub fields: Vec<Field>,
-    pub record: Record,
+    pub fields: Vec<SelectedField>,
+    pub record: EntityRow,
     /// Of its aggregate.
     pub version: i64,
 }
 
 /// What is to be decided, as often as it takes.
-enum Write<'a> {
+enum EntityWrite<'a> {
     Create { entity: &'static EntityType, key: Uuid, changes: &'a Changes },
     Update { entity: &'static EntityType, id: &'a EntityId, changes: &'a Changes, preconditions: &'a Preconditions },
     Delete { entity: &'static EntityType, id: &'a EntityId, preconditions: &'a Preconditions },
 }
 
 /// A row as a write finds it.
-struct Found {
-    held: Held,
+struct FoundEntity {
+    held: AggregateState,
     /// Its references and where they lead.
-    references: Vec<(&'static Reference, Value)>,
+    references: Vec<(&'static Reference, EntityValue)>,
 }
 
 /// What a write comes to, and the version that it leaves its aggregate at.
-struct Decision {
+struct WriteDecision {
     batch: Batch,
     version: i64,
 }
@@ -96,40 +97,40 @@ const PAUSE: Duration = Duration::from_millis(5);
 const CEILING: u32 = 10_000;
 
 /// What ends a flow before its answer; at the door the two part again.
-enum Stop {
-    Refused(Refusal),
+enum Interruption {
+    Refused(EntityRefusal),
     Failed(Fault),
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
+impl From<EntityRefusal> for Interruption {
+    fn from(refusal: EntityRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-impl From<odata::Problem> for Stop {
-    fn from(problem: odata::Problem) -> Self {
+impl From<odata::ParseError> for Interruption {
+    fn from(problem: odata::ParseError) -> Self {
         Self::Refused(problem.into())
     }
 }
 
-impl From<Fault> for Stop {
+impl From<Fault> for Interruption {
     fn from(fault: Fault) -> Self {
         Self::Failed(fault)
     }
 }
 
-fn answer<T>(result: Result<T, Stop>) -> Answer<T, Refusal> {
+fn answer<T>(result: Result<T, Interruption>) -> Answer<T, EntityRefusal> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
-        Err(Stop::Failed(fault)) => Err(fault),
+        Err(Interruption::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Interruption::Failed(fault)) => Err(fault),
     }
 }
 
-impl Domain {
+impl Entities {
     pub fn new(store: Store) -> Self {
-        Self { store, ceiling: CEILING, queues: Queues::default() }
+        Self { store, ceiling: CEILING, queues: WriteQueues::default() }
     }
 
     /// The same with pages of at most so many rows.
@@ -138,13 +139,13 @@ impl Domain {
         Self { ceiling, ..self }
     }
 
-    pub async fn list(&self, actor: Actor<'_>, set: &str, query: &Query) -> Answer<Page, Refusal> {
+    pub async fn list(&self, actor: Actor<'_>, set: &str, query: &Query) -> Answer<EntityPage, EntityRefusal> {
         answer(self.page(actor, set, query).await)
     }
 
-    async fn page(&self, actor: Actor<'_>, set: &str, query: &Query) -> Result<Page, Stop> {
-        let set = permitted(set, actor, Access::Read)?;
-        let style = Style::of(query, actor.culture)?;
+    async fn page(&self, actor: Actor<'_>, set: &str, query: &Query) -> Result<EntityPage, Interruption> {
+        let set = permitted(set, actor, AccessKind::Read)?;
+        let style = AnswerStyle::of(query, actor.culture)?;
         let selection = check_list(set.entity, query, (style, self.ceiling), actor.permissions)?;
         let mut records = rows(&self.store, &selection).await?;
         let page = page_size(query, self.ceiling);
@@ -152,65 +153,71 @@ impl Domain {
         let more = records.get(size).map(|record| record.key).filter(|_| page > 0);
         records.truncate(size);
         let next = more.map(|key| match selection.start {
-            Start::Skip(rows) if !selection.order.is_empty() => Next::Skip(rows + u64::from(page)),
-            _ => Next::Token(key),
+            Start::Skip(rows) if !selection.order.is_empty() => NextPage::Skip(rows + u64::from(page)),
+            _ => NextPage::Token(key),
         });
         let mut count = None;
         if query.count {
             count = Some(store::domain::count(&self.store, set.entity, &selection.conditions).await?);
         }
-        let by_language = selection.order.iter().any(|(column, _)| matches!(column.part, Part::Shown(_)));
+        let by_language = selection.order.iter().any(|(column, _)| matches!(column.part, ColumnPart::Shown(_)));
         let ordered_in = by_language.then_some(style.culture);
-        Ok(Page { set, fields: selection.fields, records, count, next, ordered_in })
+        Ok(EntityPage { set, fields: selection.fields, records, count, next, ordered_in })
     }
 
-    pub async fn count(&self, actor: Actor<'_>, set: &str, query: &Query) -> Answer<u64, Refusal> {
+    pub async fn count(&self, actor: Actor<'_>, set: &str, query: &Query) -> Answer<u64, EntityRefusal> {
         answer(self.total(actor, set, query).await)
     }
 
-    async fn total(&self, actor: Actor<'_>, set: &str, query: &Query) -> Result<u64, Stop> {
-        let set = permitted(set, actor, Access::Read)?;
+    async fn total(&self, actor: Actor<'_>, set: &str, query: &Query) -> Result<u64, Interruption> {
+        let set = permitted(set, actor, AccessKind::Read)?;
         let conditions = check_filter(set.entity, query, actor.permissions)?;
         Ok(store::domain::count(&self.store, set.entity, &conditions).await?)
     }
 
-    pub async fn get(&self, actor: Actor<'_>, id: &EntityId, query: &Query) -> Answer<Entity, Refusal> {
+    pub async fn get(&self, actor: Actor<'_>, id: &EntityId, query: &Query) -> Answer<Entity, EntityRefusal> {
         answer(self.one(actor, id, query).await)
     }
 
-    async fn one(&self, actor: Actor<'_>, id: &EntityId, query: &Query) -> Result<Entity, Stop> {
-        let set = permitted(&id.set, actor, Access::Read)?;
-        let style = Style::of(query, actor.culture)?;
+    async fn one(&self, actor: Actor<'_>, id: &EntityId, query: &Query) -> Result<Entity, Interruption> {
+        let set = permitted(&id.set, actor, AccessKind::Read)?;
+        let style = AnswerStyle::of(query, actor.culture)?;
         let fields = check_fields(set.entity, query.select.as_deref(), style, actor.permissions)?;
         self.entity(set, id.key, fields).await
     }
 
-    async fn entity(&self, set: NamedSet, key: Uuid, fields: Vec<Field>) -> Result<Entity, Stop> {
+    async fn entity(&self, set: NamedSet, key: Uuid, fields: Vec<SelectedField>) -> Result<Entity, Interruption> {
         let mut read = fields.clone();
         read.push(version_field(set.entity));
         let Some(mut record) = rows(&self.store, &by_key(set.entity, key, read)).await?.pop() else {
-            return Err(Refusal::UnknownEntity(EntityId { set: set.asked, key }).into());
+            return Err(EntityRefusal::UnknownEntity(EntityId { set: set.asked, key }).into());
         };
         match record.values.pop() {
-            Some(Value::Integer(version)) => Ok(Entity { set, fields, record, version }),
+            Some(EntityValue::Integer(version)) => Ok(Entity { set, fields, record, version }),
             _ => Err(Fault::failed("an aggregate has a version").into()),
         }
     }
 
     /// `key` is the new entity's; the answer is the entity with what the server filled in.
-    pub async fn create(&self, actor: Actor<'_>, set: &str, body: Body<'_>, key: Uuid) -> Answer<Entity, Refusal> {
+    pub async fn create(
+        &self,
+        actor: Actor<'_>,
+        set: &str,
+        body: EntityBody<'_>,
+        key: Uuid,
+    ) -> Answer<Entity, EntityRefusal> {
         answer(self.make(actor, set, body, key).await)
     }
 
-    async fn make(&self, actor: Actor<'_>, set: &str, body: Body<'_>, key: Uuid) -> Result<Entity, Stop> {
-        let set = permitted(set, actor, Access::Update)?;
+    async fn make(&self, actor: Actor<'_>, set: &str, body: EntityBody<'_>, key: Uuid) -> Result<Entity, Interruption> {
+        let set = permitted(set, actor, AccessKind::Update)?;
         let changes = check_create(set.entity, body.json, body.service_root, actor.author())?;
         let _turn = match set.entity.owner().and_then(|owner| pointed_to(&changes, owner)) {
-            Some(owner) => Some(self.queues.turn(owner).await.ok_or(Refusal::Busy)?),
+            Some(owner) => Some(self.queues.turn(owner).await.ok_or(EntityRefusal::Busy)?),
             None => None,
         };
-        self.settle(actor, &Write::Create { entity: set.entity, key, changes: &changes }).await?;
-        let style = Style { include_id: true, culture: actor.culture, ..Style::default() };
+        self.settle(actor, &EntityWrite::Create { entity: set.entity, key, changes: &changes }).await?;
+        let style = AnswerStyle { include_id: true, culture: actor.culture, ..AnswerStyle::default() };
         let fields = check_fields(set.entity, None, style, actor.permissions)?;
         self.entity(set, key, fields).await
     }
@@ -221,12 +228,12 @@ impl Domain {
         entity: &'static EntityType,
         key: Uuid,
         mut changes: Changes,
-    ) -> Result<Decision, Stop> {
+    ) -> Result<WriteDecision, Interruption> {
         self.look_up(actor, entity, &mut changes, &[]).await?;
-        changes.check_units(|_| Value::Null)?;
+        changes.check_units(|_| EntityValue::Null)?;
         let owner = entity.owner().and_then(|owner| Some((owner, pointed_to(&changes, owner)?)));
         let held = match owner {
-            None => Held::nothing(entity),
+            None => AggregateState::nothing(entity),
             Some((owner, key)) => {
                 let found = self.found(target_of(owner.target), key).await?;
                 found.ok_or_else(|| nothing_at(owner, key))?.held
@@ -240,7 +247,7 @@ impl Domain {
             batch.push(touch(&self.store, target_of(owner.target), key, turn));
         }
         batch.push(insert(&self.store, entity, key, &changes.assignments, turn.stamp));
-        Ok(Decision { batch, version: turn.version + 1 })
+        Ok(WriteDecision { batch, version: turn.version + 1 })
     }
 
     /// The answer is the version that the entity's aggregate has now.
@@ -248,8 +255,8 @@ impl Domain {
         &self,
         actor: Actor<'_>,
         (id, preconditions): (&EntityId, &Preconditions),
-        body: Body<'_>,
-    ) -> Answer<i64, Refusal> {
+        body: EntityBody<'_>,
+    ) -> Answer<i64, EntityRefusal> {
         answer(self.change(actor, (id, preconditions), body).await)
     }
 
@@ -257,12 +264,12 @@ impl Domain {
         &self,
         actor: Actor<'_>,
         (id, preconditions): (&EntityId, &Preconditions),
-        body: Body<'_>,
-    ) -> Result<i64, Stop> {
-        let NamedSet { entity, .. } = permitted(&id.set, actor, Access::Update)?;
+        body: EntityBody<'_>,
+    ) -> Result<i64, Interruption> {
+        let NamedSet { entity, .. } = permitted(&id.set, actor, AccessKind::Update)?;
         let changes = check_update(entity, body.json, body.service_root, actor.author())?;
         let _turn = self.turn_at(entity, id).await?;
-        self.settle(actor, &Write::Update { entity, id, changes: &changes, preconditions }).await
+        self.settle(actor, &EntityWrite::Update { entity, id, changes: &changes, preconditions }).await
     }
 
     async fn updating(
@@ -270,8 +277,8 @@ impl Domain {
         actor: Actor<'_>,
         (entity, id, preconditions): (&'static EntityType, &EntityId, &Preconditions),
         mut changes: Changes,
-    ) -> Result<Decision, Stop> {
-        let found = self.found(entity, id.key).await?.ok_or_else(|| Refusal::UnknownEntity(id.clone()))?;
+    ) -> Result<WriteDecision, Interruption> {
+        let found = self.found(entity, id.key).await?.ok_or_else(|| EntityRefusal::UnknownEntity(id.clone()))?;
         found.held.check_preconditions(preconditions)?;
         self.look_up(actor, entity, &mut changes, &found.references).await?;
         changes.check_units(|name| found.reference(name))?;
@@ -279,25 +286,30 @@ impl Domain {
         self.check_unique(entity, id.key, &changes).await?;
         let (owner, turn, mut batch) = (found.owner(), turn(&found.held, actor.now), Batch::new());
         if changes.assignments.is_empty() {
-            return Ok(Decision { batch, version: turn.version });
+            return Ok(WriteDecision { batch, version: turn.version });
         }
         if let Some(owner) = owner {
             batch.push(touch(&self.store, entity.root(), owner, turn));
         }
         let guard = owner.is_none().then_some(turn);
         batch.push(update(&self.store, entity, id.key, &changes.assignments, guard));
-        Ok(Decision { batch, version: turn.version + 1 })
+        Ok(WriteDecision { batch, version: turn.version + 1 })
     }
 
     /// The entity and what it owns.
-    pub async fn delete(&self, actor: Actor<'_>, id: &EntityId, preconditions: &Preconditions) -> Answer<(), Refusal> {
+    pub async fn delete(
+        &self,
+        actor: Actor<'_>,
+        id: &EntityId,
+        preconditions: &Preconditions,
+    ) -> Answer<(), EntityRefusal> {
         answer(self.remove(actor, id, preconditions).await)
     }
 
-    async fn remove(&self, actor: Actor<'_>, id: &EntityId, preconditions: &Preconditions) -> Result<(), Stop> {
-        let NamedSet { entity, .. } = permitted(&id.set, actor, Access::Update)?;
+    async fn remove(&self, actor: Actor<'_>, id: &EntityId, preconditions: &Preconditions) -> Result<(), Interruption> {
+        let NamedSet { entity, .. } = permitted(&id.set, actor, AccessKind::Update)?;
         let _turn = self.turn_at(entity, id).await?;
-        self.settle(actor, &Write::Delete { entity, id, preconditions }).await.map(drop)
+        self.settle(actor, &EntityWrite::Delete { entity, id, preconditions }).await.map(drop)
     }
 
     async fn removal(
@@ -305,8 +317,8 @@ impl Domain {
         now: Timestamp,
         (entity, id): (&'static EntityType, &EntityId),
         preconditions: &Preconditions,
-    ) -> Result<Decision, Stop> {
-        let found = self.found(entity, id.key).await?.ok_or_else(|| Refusal::UnknownEntity(id.clone()))?;
+    ) -> Result<WriteDecision, Interruption> {
+        let found = self.found(entity, id.key).await?.ok_or_else(|| EntityRefusal::UnknownEntity(id.clone()))?;
         found.held.check_preconditions(preconditions)?;
         found.held.check_open()?;
         self.check_unreferenced(entity, id.key).await?;
@@ -316,59 +328,61 @@ impl Domain {
         }
         let version = owner.is_none().then_some(turn.version);
         batch.push(delete(&self.store, entity, id.key, version));
-        Ok(Decision { batch, version: turn.version + 1 })
+        Ok(WriteDecision { batch, version: turn.version + 1 })
     }
 
     /// The turn to write to the aggregate that the entity is of.
-    async fn turn_at(&self, entity: &'static EntityType, id: &EntityId) -> Result<queues::Turn<'_>, Stop> {
+    async fn turn_at(&self, entity: &'static EntityType, id: &EntityId) -> Result<queues::WriteTurn<'_>, Interruption> {
         let root = match entity.owner() {
             None => id.key,
             Some(owner) => {
                 let record = rows(&self.store, &by_key(entity, id.key, vec![reference_field(owner)])).await?.pop();
                 match record.and_then(|record| record.values.into_iter().next()) {
-                    Some(Value::Guid(owner)) => owner,
-                    _ => return Err(Refusal::UnknownEntity(id.clone()).into()),
+                    Some(EntityValue::Guid(owner)) => owner,
+                    _ => return Err(EntityRefusal::UnknownEntity(id.clone()).into()),
                 }
             }
         };
-        Ok(self.queues.turn(root).await.ok_or(Refusal::Busy)?)
+        Ok(self.queues.turn(root).await.ok_or(EntityRefusal::Busy)?)
     }
 
     /// Decides and commits until nobody else was first. A constraint that broke means the same as a guard that failed:
     /// what was read is no longer so. If deciding anew does not say why, it was a fault after all.
-    async fn settle(&self, actor: Actor<'_>, write: &Write<'_>) -> Result<i64, Stop> {
+    async fn settle(&self, actor: Actor<'_>, write: &EntityWrite<'_>) -> Result<i64, Interruption> {
         let mut broken = None;
         for attempt in 0..ATTEMPTS {
             if attempt > 2 {
                 tokio::time::sleep(PAUSE).await;
             }
-            let Decision { batch, version } = match *write {
-                Write::Create { entity, key, changes } => self.creation(actor, entity, key, changes.clone()).await,
-                Write::Update { entity, id, changes, preconditions } => {
+            let WriteDecision { batch, version } = match *write {
+                EntityWrite::Create { entity, key, changes } => {
+                    self.creation(actor, entity, key, changes.clone()).await
+                }
+                EntityWrite::Update { entity, id, changes, preconditions } => {
                     self.updating(actor, (entity, id, preconditions), changes.clone()).await
                 }
-                Write::Delete { entity, id, preconditions } => {
+                EntityWrite::Delete { entity, id, preconditions } => {
                     self.removal(actor.now, (entity, id), preconditions).await
                 }
             }?;
             if let Some(fault) = broken {
-                return Err(Stop::Failed(fault));
+                return Err(Interruption::Failed(fault));
             }
             if batch.is_empty() {
                 return Ok(version);
             }
             broken = match self.store.commit(batch).await {
-                Ok(Outcome::Committed) => return Ok(version),
-                Ok(Outcome::GuardFailed { .. }) => None,
+                Ok(CommitOutcome::Committed) => return Ok(version),
+                Ok(CommitOutcome::GuardFailed { .. }) => None,
                 Err(fault) if fault.kind() == FaultKind::Failed => Some(fault),
-                Err(fault) => return Err(Stop::Failed(fault)),
+                Err(fault) => return Err(Interruption::Failed(fault)),
             };
         }
-        Err(Refusal::Busy.into())
+        Err(EntityRefusal::Busy.into())
     }
 
     /// What a write to the entity looks at.
-    async fn found(&self, entity: &'static EntityType, key: Uuid) -> Result<Option<Found>, Fault> {
+    async fn found(&self, entity: &'static EntityType, key: Uuid) -> Result<Option<FoundEntity>, Fault> {
         let mut fields = held_fields(entity);
         fields.extend(entity.references().map(reference_field));
         let Some(mut record) = rows(&self.store, &by_key(entity, key, fields)).await?.pop() else {
@@ -376,7 +390,7 @@ impl Domain {
         };
         let references = record.values.split_off(held_fields(entity).len());
         let references = entity.references().zip(references).collect();
-        Ok(Some(Found { held: Held::new(entity, record.values), references }))
+        Ok(Some(FoundEntity { held: AggregateState::new(entity, record.values), references }))
     }
 
     /// Makes sure of everything the changes lead to, and spells codes as the register does. A reference that is `held`
@@ -386,21 +400,21 @@ impl Domain {
         actor: Actor<'_>,
         entity: &'static EntityType,
         changes: &mut Changes,
-        held: &[(&'static Reference, Value)],
-    ) -> Result<(), Stop> {
+        held: &[(&'static Reference, EntityValue)],
+    ) -> Result<(), Interruption> {
         let mut units = Vec::new();
         for Assignment { member, value } in &mut changes.assignments {
             match (*member, value) {
                 (Member::Reference(reference), value)
                     if held.iter().any(|(known, held)| known.name == reference.name && held == value) => {}
-                (Member::Reference(reference), Value::Guid(key)) => {
-                    permit(actor.permissions, reference.target, Access::Read)?;
+                (Member::Reference(reference), EntityValue::Guid(key)) => {
+                    permit(actor.permissions, reference.target, AccessKind::Read)?;
                     let found = rows(&self.store, &by_key(target_of(reference.target), *key, Vec::new())).await?;
                     if found.is_empty() {
                         return Err(nothing_at(reference, *key).into());
                     }
                 }
-                (Member::Attribute(attribute), value @ (Value::Measure { .. } | Value::Null)) => {
+                (Member::Attribute(attribute), value @ (EntityValue::Measure { .. } | EntityValue::Null)) => {
                     let unit = self.registered(attribute.name, attribute.kind, value).await?;
                     units.push((attribute.name, unit));
                 }
@@ -414,55 +428,70 @@ impl Domain {
     }
 
     /// The key of the currency or unit that a measure's code names, in any case.
-    async fn registered(&self, name: &'static str, kind: Kind, value: &mut Value) -> Result<Option<Uuid>, Stop> {
-        let (Some((register, member)), Value::Measure { code, .. }) = (EntityType::register_of(kind), value) else {
+    async fn registered(
+        &self,
+        name: &'static str,
+        kind: AttributeKind,
+        value: &mut EntityValue,
+    ) -> Result<Option<Uuid>, Interruption> {
+        let (Some((register, member)), EntityValue::Measure { code, .. }) = (EntityType::register_of(kind), value)
+        else {
             return Ok(None);
         };
-        let column = Column::own(member, Part::Plain);
-        let shown = Field { name: member, shape: Shape::Attribute(Kind::Text(0)), columns: vec![column.clone()] };
+        let column = Column::own(member, ColumnPart::Plain);
+        let shown = SelectedField {
+            name: member,
+            shape: FieldShape::Attribute(AttributeKind::Text(0)),
+            columns: vec![column.clone()],
+        };
         let selection = Selection {
             entity: register,
             fields: vec![shown],
-            conditions: vec![Condition::Like(column, Match::Whole, code.clone())],
+            conditions: vec![FilterCondition::Like(column, MatchKind::Whole, code.clone())],
             order: Vec::new(),
             start: Start::Skip(0),
             limit: 1,
         };
         match rows(&self.store, &selection).await?.pop() {
-            Some(Record { key, values }) => {
+            Some(EntityRow { key, values }) => {
                 values[0].shown(Culture::ENGLISH).clone_into(code);
                 Ok(Some(key))
             }
-            None => Err(Refusal::NothingThere { member: name, value: code.clone() }.into()),
+            None => Err(EntityRefusal::NothingThere { member: name, value: code.clone() }.into()),
         }
     }
 
-    async fn check_unique(&self, entity: &'static EntityType, key: Uuid, changes: &Changes) -> Result<(), Stop> {
+    async fn check_unique(
+        &self,
+        entity: &'static EntityType,
+        key: Uuid,
+        changes: &Changes,
+    ) -> Result<(), Interruption> {
         for Assignment { member, value } in &changes.assignments {
             let Member::Attribute(attribute) = member else { continue };
             if !attribute.unique {
                 continue;
             }
-            let column = Column::own(attribute.column, Part::Plain);
+            let column = Column::own(attribute.column, ColumnPart::Plain);
             let found = rows(&self.store, &where_equal(entity, column, value.clone(), Vec::new())).await?;
             if found.iter().any(|record| record.key != key) {
                 let value = value.shown(Culture::ENGLISH).to_owned();
-                return Err(Refusal::DuplicateKey { table: entity.table, member: attribute.name, value }.into());
+                return Err(EntityRefusal::DuplicateKey { table: entity.table, member: attribute.name, value }.into());
             }
         }
         Ok(())
     }
 
     /// References from elsewhere veto a deletion; what is owned goes along.
-    async fn check_unreferenced(&self, entity: &'static EntityType, key: Uuid) -> Result<(), Stop> {
+    async fn check_unreferenced(&self, entity: &'static EntityType, key: Uuid) -> Result<(), Interruption> {
         for other in SETS {
             let owner = other.owner().map(|owner| owner.name);
             let pointing = other.references().filter(|reference| reference.target == entity.set);
             for reference in pointing.filter(|reference| owner != Some(reference.name)) {
-                let column = Column::own(reference.name, Part::Plain);
-                let found = rows(&self.store, &where_equal(other, column, Value::Guid(key), Vec::new())).await?;
+                let column = Column::own(reference.name, ColumnPart::Plain);
+                let found = rows(&self.store, &where_equal(other, column, EntityValue::Guid(key), Vec::new())).await?;
                 if found.iter().any(|record| other.set != entity.set || record.key != key) {
-                    return Err(Refusal::Referenced { table: entity.table, by: other.table }.into());
+                    return Err(EntityRefusal::Referenced { table: entity.table, by: other.table }.into());
                 }
             }
         }
@@ -470,16 +499,16 @@ impl Domain {
     }
 }
 
-impl Found {
-    fn reference(&self, name: &str) -> Value {
+impl FoundEntity {
+    fn reference(&self, name: &str) -> EntityValue {
         let found = self.references.iter().find(|(reference, _)| reference.name == name);
-        found.map_or(Value::Null, |(_, value)| value.clone())
+        found.map_or(EntityValue::Null, |(_, value)| value.clone())
     }
 
     /// The entity's owner, if it is a part of something.
     fn owner(&self) -> Option<Uuid> {
         self.references.iter().find_map(|(reference, value)| match (reference.bond, value) {
-            (Bond::Owner, Value::Guid(key)) => Some(*key),
+            (ReferenceBond::Owner, EntityValue::Guid(key)) => Some(*key),
             _ => None,
         })
     }
@@ -491,25 +520,25 @@ impl<'a> Actor<'a> {
     }
 }
 
-fn permitted(set: &str, actor: Actor<'_>, access: Access) -> Result<NamedSet, Refusal> {
+fn permitted(set: &str, actor: Actor<'_>, access: AccessKind) -> Result<NamedSet, EntityRefusal> {
     let set = find_set(set)?;
     permit(actor.permissions, set.entity.set, access)?;
     Ok(set)
 }
 
-fn turn(held: &Held, now: Timestamp) -> Turn {
-    Turn { version: held.version(), stamp: held.next_stamp(now) }
+fn turn(held: &AggregateState, now: Timestamp) -> AggregateVersion {
+    AggregateVersion { version: held.version(), stamp: held.next_stamp(now) }
 }
 
 fn pointed_to(changes: &Changes, reference: &Reference) -> Option<Uuid> {
     let found = changes.assignments.iter().find(|assignment| assignment.member.name() == reference.name)?;
     match found.value {
-        Value::Guid(key) => Some(key),
+        EntityValue::Guid(key) => Some(key),
         _ => None,
     }
 }
 
-fn nothing_at(reference: &'static Reference, key: Uuid) -> Refusal {
+fn nothing_at(reference: &'static Reference, key: Uuid) -> EntityRefusal {
     let id = EntityId { set: reference.target.to_owned(), key };
-    Refusal::NothingThere { member: reference.name, value: id.to_string() }
+    EntityRefusal::NothingThere { member: reference.name, value: id.to_string() }
 }

@@ -1,36 +1,36 @@
 //! A person changes the e-mail address that the house knows them by. Both addresses are asked by letter, and the change
 //! happens when both have said yes.
 
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::email_change::{ANSWER_LIFE, MAX_NEW_ADDRESSES, answer_url, asked_besides, until_midnight};
-pub use model::email_change::{EmailChange, EmailRefusal, Side};
+pub use model::email_change::{AddressSide, EmailChange, EmailRefusal};
 use model::link::LinkCode;
 use model::mail::{EmailAddress, Letter};
 use model::{Moment, Timestamp, User};
 use oauth::secret::Presented;
 use serde_json::json;
-use store::{Batch, Change, ChangeKind, Outcome, Statement};
+use store::{Batch, Change, ChangeKind, CommitOutcome, Statement};
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::instance::BelievedInstance;
 use crate::links::{LinkRefusal, new_code};
-use crate::profile::Overtaken;
-use crate::sign_in::Browser;
+use crate::profile::ConcurrentChange;
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault};
 
 /// The other address may answer at the same moment.
 const MAX_ATTEMPTS: usize = 4;
 
 /// What a link asks whom.
-pub struct EmailQuestion {
+pub struct EmailConfirmation {
     pub change: EmailChange,
-    pub side: Side,
+    pub side: AddressSide,
     pub user: User,
 }
 
 /// What an answer led to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum EmailAnswer {
+pub enum EmailOutcome {
     /// It is known, and the other address has not answered yet.
     Waiting,
     Changed,
@@ -39,8 +39,8 @@ pub enum EmailAnswer {
 
 impl BelievedInstance {
     /// What the person at the browser asked for, while it waits for answers.
-    pub async fn email_change(&self, browser: &Browser, now: Timestamp) -> Result<Option<EmailChange>, Fault> {
-        let Some(user) = self.still(browser).await? else { return Ok(None) };
+    pub async fn email_change(&self, browser: &SignedIn, now: Timestamp) -> Result<Option<EmailChange>, Fault> {
+        let Some(user) = self.current_user(browser).await? else { return Ok(None) };
         Ok(self.store.email_change(user.id).await?.filter(|change| change.stands(&user, now)))
     }
 
@@ -49,8 +49,8 @@ impl BelievedInstance {
     pub async fn ask_for_email(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, address): (&Browser, &str),
+        visitor: &RequestInfo,
+        (browser, address): (&SignedIn, &str),
     ) -> Answer<EmailAddress, EmailRefusal> {
         let (user, new) = match self.check_email(moment.now, visitor, (browser, address)).await? {
             Ok(checked) => checked,
@@ -75,12 +75,12 @@ impl BelievedInstance {
             self.email_event(moment, visitor, &user, &json!({ "what": "asked" })),
         ];
         match self.store.commit(batch.into()).await? {
-            Outcome::Committed => {}
-            Outcome::GuardFailed { statement: 2 } => {
+            CommitOutcome::Committed => {}
+            CommitOutcome::GuardFailed { statement: 2 } => {
                 let refusal = EmailRefusal::TooManyToday(until_midnight(moment.now));
                 return self.refuse_email(moment.now, visitor, (browser, refusal));
             }
-            Outcome::GuardFailed { .. } => {
+            CommitOutcome::GuardFailed { .. } => {
                 return self.refuse_email(moment.now, visitor, (browser, EmailRefusal::Overtaken));
             }
         }
@@ -88,10 +88,10 @@ impl BelievedInstance {
         let url = |code: &Presented<LinkCode>| answer_url(&self.root, code);
         let mut all_sent = self
             .outbox
-            .put(*self.store.instance(), write(new.clone()).email_confirmation(&url(&code_of_new), ANSWER_LIFE));
+            .send(*self.store.instance(), write(new.clone()).email_confirmation(&url(&code_of_new), ANSWER_LIFE));
         if let Some((address, code)) = besides {
             all_sent &=
-                self.outbox.put(*self.store.instance(), write(address).email_changing(&new, &url(&code), ANSWER_LIFE));
+                self.outbox.send(*self.store.instance(), write(address).email_changing(&new, &url(&code), ANSWER_LIFE));
         }
         if all_sent { Ok(Ok(new)) } else { Err(Fault::unavailable("too many letters wait to be sent")) }
     }
@@ -99,8 +99,8 @@ impl BelievedInstance {
     async fn check_email(
         &self,
         now: Timestamp,
-        visitor: &Visitor,
-        (browser, address): (&Browser, &str),
+        visitor: &RequestInfo,
+        (browser, address): (&SignedIn, &str),
     ) -> Answer<(User, EmailAddress), EmailRefusal> {
         if !self.sends_mail() {
             return Ok(Err(EmailRefusal::NoMail));
@@ -109,12 +109,12 @@ impl BelievedInstance {
             return Ok(Err(EmailRefusal::NotLately));
         }
         let Some(address) = EmailAddress::parse(address.trim()) else { return Ok(Err(EmailRefusal::NotAnAddress)) };
-        let Some(user) = self.still(browser).await? else { return Ok(Err(EmailRefusal::Overtaken)) };
+        let Some(user) = self.current_user(browser).await? else { return Ok(Err(EmailRefusal::Overtaken)) };
         if user.email.as_ref().is_some_and(|known| known.verified && known.address == address.as_str()) {
             return Ok(Err(EmailRefusal::Known));
         }
         // Letters go to whomever the person names: counted with those about forgotten passwords.
-        Ok(match self.count_question(Some(&user.login), visitor.address, now) {
+        Ok(match self.count_reset_request(Some(&user.login), visitor.address, now) {
             Some(wait) => Err(EmailRefusal::Throttled(wait)),
             None => Ok((user, address)),
         })
@@ -123,8 +123,8 @@ impl BelievedInstance {
     fn refuse_email<T>(
         &self,
         now: Timestamp,
-        visitor: &Visitor,
-        (browser, refusal): (&Browser, EmailRefusal),
+        visitor: &RequestInfo,
+        (browser, refusal): (&SignedIn, EmailRefusal),
     ) -> Answer<T, EmailRefusal> {
         let event = AuditEvent::refused(now, AuditKind::EmailChange, visitor, (Asker::Authenticated, &refusal));
         self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
@@ -135,19 +135,19 @@ impl BelievedInstance {
     pub async fn withdraw_email(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        browser: &Browser,
-    ) -> Answer<(), Overtaken> {
+        visitor: &RequestInfo,
+        browser: &SignedIn,
+    ) -> Answer<(), ConcurrentChange> {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(user) = self.still(browser).await? else { return Ok(Err(Overtaken)) };
+            let Some(user) = self.current_user(browser).await? else { return Ok(Err(ConcurrentChange)) };
             let Some(change) = self.store.email_change(user.id).await? else { return Ok(Ok(())) };
             let event = self.email_event(moment, visitor, &user, &json!({ "what": "withdrawn" }));
             let batch = vec![self.store.end_email_change(&change), event];
-            if self.store.commit(batch.into()).await? == Outcome::Committed {
+            if self.store.commit(batch.into()).await? == CommitOutcome::Committed {
                 return Ok(Ok(()));
             }
         }
-        Ok(Err(Overtaken))
+        Ok(Err(ConcurrentChange))
     }
 
     /// What a link asks, while it is good. Looking uses nothing up.
@@ -155,12 +155,12 @@ impl BelievedInstance {
         &self,
         code: &Presented<LinkCode>,
         now: Timestamp,
-    ) -> Result<Option<EmailQuestion>, Fault> {
+    ) -> Result<Option<EmailConfirmation>, Fault> {
         let code = code.digest();
         let Some(change) = self.store.email_change_by_code(&code).await? else { return Ok(None) };
         let Some(side) = change.side(&code) else { return Ok(None) };
         let user = self.store.user(change.user).await?.filter(|user| change.stands(user, now));
-        Ok(user.map(|user| EmailQuestion { change, side, user }))
+        Ok(user.map(|user| EmailConfirmation { change, side, user }))
     }
 
     /// Whoever used the link reads that address's mail, and need not be signed in. One no ends it; the last yes changes
@@ -168,30 +168,30 @@ impl BelievedInstance {
     pub async fn answer_email(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         (code, agrees): (&Presented<LinkCode>, bool),
-    ) -> Answer<(EmailQuestion, EmailAnswer), LinkRefusal> {
+    ) -> Answer<(EmailConfirmation, EmailOutcome), LinkRefusal> {
         for _ in 0..MAX_ATTEMPTS {
             let Some(question) = self.email_question(code, moment.now).await? else { break };
-            let EmailQuestion { change, side, user } = &question;
+            let EmailConfirmation { change, side, user } = &question;
             let next = if agrees { change.agreed(*side) } else { None };
             let (what, answer, mut batch) = match next {
                 Some(next) => {
                     let advance = self.store.advance_email_change(change, &next);
-                    ("agreed", EmailAnswer::Waiting, Batch::new().with(advance))
+                    ("agreed", EmailOutcome::Waiting, Batch::new().with(advance))
                 }
-                None if agrees => ("changed", EmailAnswer::Changed, self.changing_email(&question, moment.now)),
-                None => ("declined", EmailAnswer::Declined, Batch::new().with(self.store.end_email_change(change))),
+                None if agrees => ("changed", EmailOutcome::Changed, self.changing_email(&question, moment.now)),
+                None => ("declined", EmailOutcome::Declined, Batch::new().with(self.store.end_email_change(change))),
             };
             batch.push(self.email_event(moment, visitor, user, &json!({ "what": what, "by": side.as_str() })));
-            if self.commit(batch, moment.now).await? == Outcome::Committed {
+            if self.commit(batch, moment.now).await? == CommitOutcome::Committed {
                 return Ok(Ok((question, answer)));
             }
         }
         self.refuse_link(moment, visitor, AuditKind::EmailChange)
     }
 
-    fn changing_email(&self, EmailQuestion { change, user, .. }: &EmailQuestion, now: Timestamp) -> Batch {
+    fn changing_email(&self, EmailConfirmation { change, user, .. }: &EmailConfirmation, now: Timestamp) -> Batch {
         let mut batch =
             Batch::from(vec![self.store.set_email(user, &change.new, now), self.store.end_email_change(change)]);
         batch.announce(of_user(user), now);
@@ -201,12 +201,12 @@ impl BelievedInstance {
     fn email_event(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         user: &User,
         detail: &serde_json::Value,
     ) -> Statement {
         let event = AuditEvent::done(moment.now, AuditKind::EmailChange, visitor).user(user.id).detail(detail);
-        Trail::new(&self.store, moment.dice, moment.now).event(&event)
+        AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)
     }
 }
 

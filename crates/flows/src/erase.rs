@@ -2,13 +2,13 @@
 
 use model::seat::CloseReason;
 use model::{InstanceSettings, Moment, User, UserId};
-use store::{Batch, Change, ChangeKind, Closing};
+use store::{Batch, Change, ChangeKind, SessionsToClose};
 
-use crate::admin::{AdminRefusal, ElevatedOffice};
-use crate::api_sessions::killing;
+use crate::admin::{AdminRefusal, ElevatedAdminService};
+use crate::api_sessions::close_sessions;
 use crate::{Answer, Fault};
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// Ends everything of the user's, and erases what identifies the person: name, login, address, password, and in the
     /// audit whatever stands under their key, sealed or about to be. The login is never given out again. What the person
     /// did stays told, by the user's id.
@@ -26,7 +26,7 @@ impl ElevatedOffice<'_> {
         batch.append(self.giving_up_seat(&user, moment).await?);
         batch.extend(self.store.erase_user(&user, moment.now));
         batch.push(self.event_of("erase-user", user.id, moment));
-        batch.append(killing(&self.store, Closing::OfUser(user.id), CloseReason::UserErased, moment));
+        batch.append(close_sessions(&self.store, SessionsToClose::OfUser(user.id), CloseReason::UserErased, moment));
         batch.announce(Change { kind: ChangeKind::User, subject: user.id.0 }, moment.now);
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| user.id))
     }

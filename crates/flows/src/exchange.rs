@@ -6,11 +6,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::{ClientRefusal, PROTOCOL_SCOPES, ServiceAccess, service_scope};
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotation, redeem, rotate};
-use model::claims::{self, Issuing};
+use model::claims::{self, TokenIssuer};
 pub use model::exchange::ExchangeRefusal;
-use model::standing::{self, Gone};
+use model::standing::{self, InvalidityReason};
 use model::why::Refusal as _;
 use model::{
     AuthenticatedClient, Authorization, AuthorizationId, AuthorizationState, Generation, Moment, TrustedApplication,
@@ -22,12 +22,12 @@ use oauth::pkce::Verifier;
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Presented, RefreshToken};
 use oauth::token::{TokenRequest, TokenResponse};
-use store::{Batch, Change, ChangeKind, Outcome};
+use store::{Batch, Change, ChangeKind, CommitOutcome};
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::authorize::authorization_of;
 use crate::instance::BelievedInstance;
-use crate::seal::Purpose;
+use crate::seal::MacPurpose;
 use crate::{Answer, Fault};
 
 /// Somebody may be first that often before a caller gives up.
@@ -37,12 +37,12 @@ impl BelievedInstance {
     pub async fn exchange(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         credentials: &ClientCredentials,
         request: &TokenRequest,
     ) -> Answer<TokenResponse, ExchangeRefusal> {
         self.renew(moment.now).await?;
-        let register = self.register();
+        let register = self.applications();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) => client,
             Err(refusal) => {
@@ -87,7 +87,7 @@ impl BelievedInstance {
     pub(crate) fn refuse_client<T>(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         credentials: &ClientCredentials,
         refusal: ClientRefusal,
     ) -> Answer<T, ClientRefusal> {
@@ -100,7 +100,7 @@ impl BelievedInstance {
     fn refuse_token<T>(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         credentials: &ClientCredentials,
         (asker, refusal): (Asker, ExchangeRefusal),
     ) -> Answer<T, ExchangeRefusal> {
@@ -115,7 +115,7 @@ impl BelievedInstance {
     async fn client_credentials(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         client: AuthenticatedClient<'_>,
         asked: Option<&Scope>,
     ) -> Answer<TokenResponse, ExchangeRefusal> {
@@ -149,7 +149,7 @@ impl BelievedInstance {
     async fn redeem_code(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         client: AuthenticatedClient<'_>,
         (code, redirect_uri, verifier): (&Presented<AuthorizationCode>, Option<&str>, Option<&Verifier>),
     ) -> Answer<TokenResponse, RedeemRefusal> {
@@ -169,26 +169,28 @@ impl BelievedInstance {
                         visitor,
                         (Asker::Authenticated, &refusal),
                     );
-                    let event = about(event, client, &authorization);
+                    let event = with_subject(event, client, &authorization);
                     self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
                     return Ok(Err(refusal));
                 }
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let user = match self.standing_user(client, &authorization).await? {
+            let user = match self.valid_user(client, &authorization).await? {
                 Ok(user) => user,
                 Err(gone) => return Ok(Err(RedeemRefusal::Gone(gone))),
             };
             let may_refresh = authorization.scope.contains("offline_access") && client.get().may_refresh();
             let refresh_until = may_refresh.then(|| authorization.auth_time.plus(client.get().refresh_lifetime()));
-            let event = about(AuditEvent::done(moment.now, AuditKind::CodeRedeemed, visitor), client, &authorization);
+            let event =
+                with_subject(AuditEvent::done(moment.now, AuditKind::CodeRedeemed, visitor), client, &authorization);
             let batch = Batch::from(vec![
                 self.store.redeem_code(id, refresh_until, moment.now),
-                Trail::new(&self.store, moment.dice, moment.now).event(&event),
+                AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
             ]);
-            if let Outcome::Committed = self.store.commit(batch).await? {
+            if let CommitOutcome::Committed = self.store.commit(batch).await? {
                 let generation = refresh_until.is_some().then_some(Generation::FIRST);
-                let tokens = Tokens { authorization: &authorization, user: &user, scope: &authorization.scope, nonce };
+                let tokens =
+                    TokenInputs { authorization: &authorization, user: &user, scope: &authorization.scope, nonce };
                 return self.user_tokens(moment, client, tokens, (Generation::FIRST, generation)).await.map(Ok);
             }
         }
@@ -199,7 +201,7 @@ impl BelievedInstance {
     async fn refresh(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         client: AuthenticatedClient<'_>,
         shown: &Presented<RefreshToken>,
         asked: Option<&Scope>,
@@ -219,13 +221,13 @@ impl BelievedInstance {
                         visitor,
                         (Asker::Authenticated, &refusal),
                     );
-                    let event = about(event, client, &authorization).repeating(authorization.rotated_by());
+                    let event = with_subject(event, client, &authorization).repeating(authorization.rotated_by());
                     self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
                     return Ok(Err(refusal));
                 }
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let user = match self.standing_user(client, &authorization).await? {
+            let user = match self.valid_user(client, &authorization).await? {
                 Ok(user) => user,
                 Err(gone) => return Ok(Err(RefreshRefusal::Gone(gone))),
             };
@@ -238,15 +240,17 @@ impl BelievedInstance {
                     (self.store.expect_family_stands(id), AuditKind::TokenRepeated, authorization.rotated_by())
                 }
             };
-            let event = about(AuditEvent::done(moment.now, kind, visitor), client, &authorization).repeating(earlier);
-            let batch = Batch::from(vec![change, Trail::new(&self.store, moment.dice, moment.now).event(&event)]);
-            if let Outcome::GuardFailed { .. } = self.store.commit(batch).await? {
+            let event =
+                with_subject(AuditEvent::done(moment.now, kind, visitor), client, &authorization).repeating(earlier);
+            let batch = Batch::from(vec![change, AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)]);
+            if let CommitOutcome::GuardFailed { .. } = self.store.commit(batch).await? {
                 continue;
             }
             let newest = shown.next();
             let granted = asked.unwrap_or(&authorization.scope);
             let still_registered = still_registered(client.get(), granted);
-            let tokens = Tokens { authorization: &authorization, user: &user, scope: &still_registered, nonce: None };
+            let tokens =
+                TokenInputs { authorization: &authorization, user: &user, scope: &still_registered, nonce: None };
             return self.user_tokens(moment, client, tokens, (newest, Some(newest))).await.map(Ok);
         }
         Err(Fault::unavailable("the refresh token was fought over"))
@@ -255,18 +259,18 @@ impl BelievedInstance {
     /// What memory knows beyond the row: an access token of the newest generation was seen.
     pub(crate) fn with_memory<'a>(&self, authorization: &'a mut Authorization) -> &'a Authorization {
         if let AuthorizationState::Redeemed(RefreshFamily { generation, proven, .. }) = &mut authorization.state {
-            *proven |= self.memory().proven.knows(authorization.id, *generation);
+            *proven |= self.memory().used_generations.knows(authorization.id, *generation);
         }
         authorization
     }
 
     /// The user, while nothing happened that ends what was agreed: disabled, a new password, signed out, the
     /// application disabled in between.
-    pub(crate) async fn standing_user(
+    pub(crate) async fn valid_user(
         &self,
         client: AuthenticatedClient<'_>,
         authorization: &Authorization,
-    ) -> Answer<Arc<User>, Gone> {
+    ) -> Answer<Arc<User>, InvalidityReason> {
         let user = self.user(authorization.user).await?;
         Ok(standing::signed_in(user, client.get(), authorization.epochs))
     }
@@ -281,11 +285,11 @@ impl BelievedInstance {
     ) -> Result<(), Fault> {
         let mut batch = Batch::from(vec![
             self.store.end_authorization(authorization, reason, moment.now),
-            Trail::new(&self.store, moment.dice, moment.now).event(event),
+            AuditWriter::new(&self.store, moment.rng, moment.now).event(event),
         ]);
         let change = Change { kind: ChangeKind::AuthorizationEnded, subject: authorization.0 };
         batch.announce(change, moment.now);
-        let Outcome::Committed = self.commit(batch, moment.now).await? else {
+        let CommitOutcome::Committed = self.commit(batch, moment.now).await? else {
             return Err(Fault::failed("the instance is gone"));
         };
         Ok(())
@@ -295,15 +299,15 @@ impl BelievedInstance {
         &self,
         moment: &mut Moment<'_>,
         client: AuthenticatedClient<'_>,
-        tokens: Tokens<'_>,
+        tokens: TokenInputs<'_>,
         (generation, refresh): (Generation, Option<Generation>),
     ) -> Result<TokenResponse, Fault> {
         let application = client.get();
         let settings = self.settings();
-        let unique = URL_SAFE_NO_PAD.encode(&moment.dice.secret()[..16]);
+        let unique = URL_SAFE_NO_PAD.encode(&moment.rng.secret()[..16]);
         let issuing = self.issuing(&settings, application, moment);
         let lifetime = issuing.lifetime;
-        let Tokens { authorization, user, scope, nonce } = tokens;
+        let TokenInputs { authorization, user, scope, nonce } = tokens;
         let access =
             claims::user_access_token(&issuing, application, user, authorization, (scope, generation, &unique));
         let access_token = self.sign_access_token(application, access, moment).await?;
@@ -324,8 +328,8 @@ impl BelievedInstance {
         settings: &model::InstanceSettings,
         application: &TrustedApplication,
         moment: &Moment<'_>,
-    ) -> Issuing<'a> {
-        Issuing {
+    ) -> TokenIssuer<'a> {
+        TokenIssuer {
             issuer: &self.issuer,
             instance: &self.name,
             scope_as_string: settings.scope_as_string,
@@ -348,7 +352,7 @@ impl BelievedInstance {
     /// Derived, not stored: `authorization . generation . code of authenticity`.
     fn refresh_token(&self, id: AuthorizationId, generation: Generation) -> Presented<RefreshToken> {
         let number = generation.0.to_string();
-        let tag = self.memory().secret.load().sign(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()]);
+        let tag = self.memory().secret.load().sign(MacPurpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()]);
         Presented::new(format!("{}.{number}.{tag}", id.0.simple()))
     }
 
@@ -357,20 +361,24 @@ impl BelievedInstance {
         let (id, number, tag) = (parts.next()?, parts.next()?, parts.next()?);
         let id = AuthorizationId(uuid::Uuid::try_parse(id).ok()?);
         let good =
-            self.memory().secret.load().verify(Purpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()], tag);
+            self.memory().secret.load().verify(MacPurpose::RefreshToken, &[id.0.as_bytes(), number.as_bytes()], tag);
         number.parse().ok().filter(|_| good).map(|number| (id, Generation(number)))
     }
 }
 
 /// What a signed-in user's tokens are made from.
-struct Tokens<'a> {
+struct TokenInputs<'a> {
     authorization: &'a Authorization,
     user: &'a User,
     scope: &'a Scope,
     nonce: Option<String>,
 }
 
-pub(crate) fn about(event: AuditEvent, client: AuthenticatedClient<'_>, authorization: &Authorization) -> AuditEvent {
+pub(crate) fn with_subject(
+    event: AuditEvent,
+    client: AuthenticatedClient<'_>,
+    authorization: &Authorization,
+) -> AuditEvent {
     event
         .application(client.get().uri.as_str())
         .user(authorization.user)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::audit::RequestId;
-use model::meter::Tally;
+use model::meter::NamedCounters;
 use parking_lot::Mutex;
 use store::{Fault, Trouble};
 use tokio::time::Instant;
@@ -16,31 +16,31 @@ const MAX_KINDS: usize = 64;
 
 /// Who met a fault.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Affected<'a> {
+pub struct FaultContext<'a> {
     pub instance: Option<&'a str>,
     pub request: Option<RequestId>,
 }
 
 #[derive(Default)]
 pub struct FaultLog {
-    kinds: Mutex<HashMap<Kind, Told>>,
-    counts: Tally,
+    kinds: Mutex<HashMap<FaultKey, ReportedFault>>,
+    counts: NamedCounters,
 }
 
 /// Bugs differ by their causes; of everything else, the trouble says it all.
-type Kind = (Trouble, String);
+type FaultKey = (Trouble, String);
 
-struct Told {
+struct ReportedFault {
     at: Instant,
     left_out: u64,
 }
 
 impl FaultLog {
     /// Counts a fault, and logs it unless its kind had a line within the last minute.
-    pub fn report(&self, fault: &Fault, what: &str, affected: Affected<'_>) {
+    pub fn report(&self, fault: &Fault, what: &str, affected: FaultContext<'_>) {
         let (trouble, causes) = (fault.trouble(), fault.causes());
         self.counts.add(trouble.name());
-        let Affected { instance, request } = affected;
+        let FaultContext { instance, request } = affected;
         let request = request.map(tracing::field::display);
         if self.is_due(trouble, &causes, Instant::now()) {
             tracing::error!(kind = trouble.name(), request, instance, "{what}: {fault}: {causes}; {}", trouble.mend());
@@ -71,7 +71,7 @@ impl FaultLog {
             told.left_out += 1;
             return false;
         }
-        kinds.insert(kind, Told { at: now, left_out: 0 });
+        kinds.insert(kind, ReportedFault { at: now, left_out: 0 });
         true
     }
 

@@ -15,7 +15,7 @@ pub(crate) const FUSE: Duration = Duration::from_secs(2);
 const STEADY: Duration = Duration::from_secs(1);
 
 /// Measured by a clock that is never set.
-pub(crate) struct Feed {
+pub(crate) struct FeedHealth {
     /// Nobody else changes the database unseen.
     alone: bool,
     born: Instant,
@@ -26,7 +26,7 @@ pub(crate) struct Feed {
     timeline: Mutex<Option<String>>,
 }
 
-impl Feed {
+impl FeedHealth {
     pub(crate) fn new(alone: bool, timeline: Option<String>) -> Self {
         Self {
             alone,
@@ -102,13 +102,13 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn after(feed: &Feed, millis: u64) -> Instant {
+    fn after(feed: &FeedHealth, millis: u64) -> Instant {
         feed.born + Duration::from_millis(millis)
     }
 
     #[test]
     fn memory_is_believed_for_two_seconds_after_the_feed_was_lost() {
-        let feed = Feed::new(false, None);
+        let feed = FeedHealth::new(false, None);
         feed.followed(after(&feed, 100));
         assert!(feed.held(after(&feed, 2100)));
         assert!(!feed.held(after(&feed, 2101)));
@@ -118,17 +118,17 @@ mod tests {
 
     #[test]
     fn on_a_database_of_its_own_a_node_needs_no_feed() {
-        let feed = Feed { born: Instant::now() - 2 * FUSE, ..Feed::new(true, None) };
+        let feed = FeedHealth { born: Instant::now() - 2 * FUSE, ..FeedHealth::new(true, None) };
         assert!(feed.memory_holds());
         assert_eq!(feed.slack(), Duration::ZERO);
-        let feed = Feed { born: Instant::now() - 2 * FUSE, ..Feed::new(false, None) };
+        let feed = FeedHealth { born: Instant::now() - 2 * FUSE, ..FeedHealth::new(false, None) };
         assert!(!feed.memory_holds());
         assert_eq!(feed.slack(), Duration::MAX);
     }
 
     #[test]
     fn silence_means_nothing_until_the_feed_was_followed_for_a_while() {
-        let feed = Feed::new(false, None);
+        let feed = FeedHealth::new(false, None);
         let mut at = 0;
         let mut follow = || {
             for _ in 0..5 {

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
-use model::fair::{Receiver, Sender, channel};
-use model::link::{LinkLife, LinkPurpose, MAX_RESETS, ResetUnsent};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::fair::{FairReceiver, FairSender, channel};
+use model::link::{LinkLifetime, LinkPurpose, MAX_RESETS, ResetNotSent};
 use model::mail::EmailAddress;
 use model::{InstanceId, Login, Moment, Timestamp, User, UserId};
-use store::Outcome;
+use store::CommitOutcome;
 
 use crate::Fault;
 use crate::attacks::Attack;
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::instance::{BelievedInstance, Instance};
 use crate::links::draw_link;
 
@@ -24,14 +24,14 @@ const MAX_WAITING: usize = 256;
 const MAX_NAMESAKES: i64 = 5;
 
 /// A question, and who asked it or gave rise to it.
-pub(crate) struct Asked {
+pub(crate) struct ResetRequest {
     instance: Arc<Instance>,
-    question: Question,
-    visitor: Visitor,
+    kind: ResetRequestKind,
+    request: RequestInfo,
     at: Timestamp,
 }
 
-pub(crate) enum Question {
+pub(crate) enum ResetRequestKind {
     /// The login or address that was typed by somebody who forgot the password.
     Forgotten(String),
     /// Somebody wants a link that makes their browser known for this login.
@@ -42,9 +42,9 @@ pub(crate) enum Question {
 }
 
 /// Where questions wait.
-pub(crate) type Questions = Arc<Sender<InstanceId, Asked>>;
+pub(crate) type ResetQueue = Arc<FairSender<InstanceId, ResetRequest>>;
 
-pub(crate) fn questions() -> (Questions, Receiver<InstanceId, Asked>) {
+pub(crate) fn reset_queue() -> (ResetQueue, FairReceiver<InstanceId, ResetRequest>) {
     let (questions, asked) = channel(MAX_WAITING);
     (Arc::new(questions), asked)
 }
@@ -52,48 +52,53 @@ pub(crate) fn questions() -> (Questions, Receiver<InstanceId, Asked>) {
 impl BelievedInstance {
     /// Somebody says they forgot the password of the login or address that they typed. `Some`: asked too often, wait so
     /// long. Otherwise mail is sent to whom there is; nothing here tells whether there is anybody.
-    pub fn forgotten(&self, visitor: &Visitor, typed: &str, now: Timestamp) -> Result<Option<Duration>, Fault> {
-        let question = Question::Forgotten(typed.trim().chars().take(254).collect());
-        self.ask((visitor, now), typed, question)
+    pub fn request_password_reset(
+        &self,
+        visitor: &RequestInfo,
+        typed: &str,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, Fault> {
+        let question = ResetRequestKind::Forgotten(typed.trim().chars().take(254).collect());
+        self.enqueue((visitor, now), typed, question)
     }
 
     /// Somebody wants a link that makes their browser known for a login that strangers have spent. Answers as
     /// [`Self::forgotten`] does.
-    pub fn ask_for_known_browser(
+    pub fn request_browser_link(
         &self,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         login: &str,
         now: Timestamp,
     ) -> Result<Option<Duration>, Fault> {
-        self.ask((visitor, now), login, Question::KnownBrowser(login.trim().chars().take(254).collect()))
+        self.enqueue((visitor, now), login, ResetRequestKind::KnownBrowser(login.trim().chars().take(254).collect()))
     }
 
-    fn ask(
+    fn enqueue(
         &self,
-        (visitor, now): (&Visitor, Timestamp),
+        (visitor, now): (&RequestInfo, Timestamp),
         typed: &str,
-        question: Question,
+        question: ResetRequestKind,
     ) -> Result<Option<Duration>, Fault> {
-        let wait = self.count_question(Login::typed(typed).as_ref(), visitor.address, now);
+        let wait = self.count_reset_request(Login::typed(typed).as_ref(), visitor.address, now);
         if let Some(wait) = wait {
-            self.tell_unsent(now, visitor, None, ResetUnsent::Throttled(wait))?;
+            self.audit_unsent(now, visitor, None, ResetNotSent::Throttled(wait))?;
             return Ok(Some(wait));
         }
-        let asked = Asked::new(self.unchecked(), question, visitor, now);
-        if self.questions.send(*self.store.instance(), asked).is_err() {
-            self.tell_unsent(now, visitor, None, ResetUnsent::TooManyQuestions)?;
+        let asked = ResetRequest::new(self.unchecked(), question, visitor, now);
+        if self.reset_queue.send(*self.store.instance(), asked).is_err() {
+            self.audit_unsent(now, visitor, None, ResetNotSent::TooManyQuestions)?;
         }
         Ok(None)
     }
 }
 
 impl Instance {
-    fn tell_unsent(
+    fn audit_unsent(
         &self,
         now: Timestamp,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         user: Option<&User>,
-        unsent: ResetUnsent,
+        unsent: ResetNotSent,
     ) -> Result<(), Fault> {
         let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, visitor, (Asker::Stranger, &unsent));
         event.user = user.map(|user| user.id);
@@ -106,7 +111,7 @@ impl Instance {
     }
 
     /// By login, else by address: people remember either.
-    async fn meant_by(&self, typed: &str) -> Result<Vec<User>, Fault> {
+    async fn users_matching(&self, typed: &str) -> Result<Vec<User>, Fault> {
         if let Some(user) = self.by_login(Login::parse(typed)).await? {
             return Ok(vec![user]);
         }
@@ -120,72 +125,72 @@ impl Instance {
     async fn send_link(
         &self,
         (user, purpose): (User, LinkPurpose),
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         moment: &mut Moment<'_>,
     ) -> Result<(), Fault> {
         let unsent = if !user.may_sign_in() {
-            Some(ResetUnsent::UserMayNotSignIn)
+            Some(ResetNotSent::UserMayNotSignIn)
         } else if user.mailbox().is_none() {
-            Some(ResetUnsent::NoAddress)
+            Some(ResetNotSent::NoAddress)
         } else if !self.sends_mail() {
-            Some(ResetUnsent::NoMail)
+            Some(ResetNotSent::NoMail)
         } else {
             None
         };
         if let Some(unsent) = unsent {
-            return self.tell_unsent(moment.now, visitor, Some(&user), unsent);
+            return self.audit_unsent(moment.now, visitor, Some(&user), unsent);
         }
         let event = AuditEvent::done(moment.now, AuditKind::PasswordReset, visitor)
             .user(user.id)
             .detail(&serde_json::json!({ "what": "link-sent", "for": purpose.kind() }));
-        let (link, insert) = draw_link(&self.store, user, (purpose, LinkLife::Asked), moment);
+        let (link, insert) = draw_link(&self.store, user, (purpose, LinkLifetime::Asked), moment);
         let batch = vec![
             self.store.hold_user(&link.user),
             insert,
             self.store.expect_links_at_most(purpose, link.user.id, (moment.now, MAX_RESETS)),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
         ];
         match self.store.commit(batch.into()).await? {
-            Outcome::Committed => {
+            CommitOutcome::Committed => {
                 let _by_mail = self.hand_over(&link);
                 Ok(())
             }
             // Their password or state changed while this was looked into: who still wants a link asks again.
-            Outcome::GuardFailed { statement: 0 } => {
-                self.tell_unsent(moment.now, visitor, Some(&link.user), ResetUnsent::UserChanged)
+            CommitOutcome::GuardFailed { statement: 0 } => {
+                self.audit_unsent(moment.now, visitor, Some(&link.user), ResetNotSent::UserChanged)
             }
-            Outcome::GuardFailed { .. } => {
-                self.tell_unsent(moment.now, visitor, Some(&link.user), ResetUnsent::LinksStillLive(MAX_RESETS))
+            CommitOutcome::GuardFailed { .. } => {
+                self.audit_unsent(moment.now, visitor, Some(&link.user), ResetNotSent::LinksStillLive(MAX_RESETS))
             }
         }
     }
 }
 
-impl Asked {
-    pub(crate) fn new(instance: &Arc<Instance>, question: Question, visitor: &Visitor, now: Timestamp) -> Self {
-        Self { instance: Arc::clone(instance), question, visitor: visitor.clone(), at: now }
+impl ResetRequest {
+    pub(crate) fn new(instance: &Arc<Instance>, kind: ResetRequestKind, visitor: &RequestInfo, now: Timestamp) -> Self {
+        Self { instance: Arc::clone(instance), kind, request: visitor.clone(), at: now }
     }
 
     /// Looks into it.
-    pub(crate) async fn answer(self, dice: &mut dyn model::Dice) -> Result<(), Fault> {
-        let Self { instance, question, visitor, at } = self;
-        let mut moment = Moment { now: at, dice: &mut *dice };
+    pub(crate) async fn answer(self, rng: &mut dyn model::Rng) -> Result<(), Fault> {
+        let Self { instance, kind: question, request: visitor, at } = self;
+        let mut moment = Moment { now: at, rng: &mut *rng };
         let (users, purpose) = match question {
-            Question::Forgotten(typed) => (instance.meant_by(&typed).await?, LinkPurpose::PasswordReset),
-            Question::KnownBrowser(typed) => {
+            ResetRequestKind::Forgotten(typed) => (instance.users_matching(&typed).await?, LinkPurpose::PasswordReset),
+            ResetRequestKind::KnownBrowser(typed) => {
                 (Vec::from_iter(instance.by_login(Login::parse(&typed)).await?), LinkPurpose::KnownBrowser)
             }
-            Question::AccountAttacked(login) => {
+            ResetRequestKind::AccountAttacked(login) => {
                 let user = instance.by_login(Some(login)).await?;
-                return instance.tell_of_attack((user, Attack::Password), &visitor, &mut moment).await;
+                return instance.notify_of_attack((user, Attack::Password), &visitor, &mut moment).await;
             }
-            Question::SecondStepAttacked(user) => {
+            ResetRequestKind::SecondStepAttacked(user) => {
                 let user = instance.store.user(user).await?;
-                return instance.tell_of_attack((user, Attack::SecondStep), &visitor, &mut moment).await;
+                return instance.notify_of_attack((user, Attack::SecondStep), &visitor, &mut moment).await;
             }
         };
         if users.is_empty() {
-            return instance.tell_unsent(at, &visitor, None, ResetUnsent::UnknownUser);
+            return instance.audit_unsent(at, &visitor, None, ResetNotSent::UnknownUser);
         }
         for user in users {
             instance.send_link((user, purpose), &visitor, &mut moment).await?;

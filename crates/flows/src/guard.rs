@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::application::PROTOCOL_SCOPES;
-use model::audit::{AnsweredCall, Asker, AuditEvent, AuditKind, AuditOutcome, Visitor};
-use model::claims::{AccessToken, Holder, user_info};
+use model::audit::{AnsweredCall, Asker, AuditEvent, AuditKind, AuditOutcome, RequestInfo};
+use model::claims::{AccessTokenClaims, TokenSubject, user_info};
 use model::domain::Permissions;
 pub use model::guard::{GuardRefusal, TokenRefusal};
-use model::guard::{Killed, TokenEnd};
+use model::guard::{RevocationSource, TokenEnd};
 use model::reference_token::{ReferenceToken, ReferenceTokenValue, is_reference_token};
 use model::seat::SessionKey;
-use model::standing::{self, Gone};
-use model::why::{Details, Refusal};
+use model::standing::{self, InvalidityReason};
+use model::why::{Refusal, RefusalDetails};
 use model::{AfterLogout, ApiSessionId, Moment, Timestamp, TrustedApplication, User, UserId, UserType};
 use oauth::jose::UnverifiedJws;
 use oauth::scope::Scope;
@@ -23,9 +23,9 @@ use serde::Serialize;
 use store::TokenNames;
 use uuid::Uuid;
 
-use crate::api_sessions::Calling;
+use crate::api_sessions::SessionRequest;
 use crate::instance::{BelievedInstance, Instance};
-use crate::memory::Verified;
+use crate::memory::VerifiedToken;
 use crate::{Answer, Fault};
 
 /// A clock that is a little behind the issuing node's must not refuse a fresh token.
@@ -52,51 +52,51 @@ impl Caller {
 }
 
 /// A credential that stands, with what it names today.
-pub(crate) struct Standing {
-    pub(crate) credential: Credential,
+pub(crate) struct ValidCredential {
+    pub(crate) credential: CredentialRecord,
     pub(crate) application: Arc<TrustedApplication>,
     pub(crate) user: Arc<User>,
 }
 
-pub(crate) enum Credential {
-    Jwt(Arc<Verified>),
+pub(crate) enum CredentialRecord {
+    Jwt(Arc<VerifiedToken>),
     Reference(Arc<ReferenceToken>),
 }
 
-impl Credential {
+impl CredentialRecord {
     /// When the person behind it signed in. Nobody did for a reference token or a service's token.
     pub(crate) fn signed_in(&self) -> Option<Timestamp> {
         match self {
             Self::Jwt(verified) => match verified.token.holder {
-                Holder::User { auth_time, .. } => Some(auth_time),
-                Holder::Service { .. } => None,
+                TokenSubject::User { auth_time, .. } => Some(auth_time),
+                TokenSubject::Service { .. } => None,
             },
             Self::Reference(_) => None,
         }
     }
 }
 
-impl Standing {
+impl ValidCredential {
     /// A reference token is for the instance's APIs, whichever they are.
     pub(crate) fn is_for(&self, audience: &str) -> bool {
         match &self.credential {
-            Credential::Jwt(verified) => verified.token.is_for(audience),
-            Credential::Reference(_) => true,
+            CredentialRecord::Jwt(verified) => verified.token.is_for(audience),
+            CredentialRecord::Reference(_) => true,
         }
     }
 
     /// What was granted, within what the application may have today.
     pub(crate) fn scope(&self) -> Scope {
         match &self.credential {
-            Credential::Jwt(verified) => verified.token.scope.clone(),
-            Credential::Reference(token) => token.effective_scope(&self.application),
+            CredentialRecord::Jwt(verified) => verified.token.scope.clone(),
+            CredentialRecord::Reference(token) => token.effective_scope(&self.application),
         }
     }
 
     pub(crate) fn audience(&self) -> Vec<String> {
         match &self.credential {
-            Credential::Jwt(verified) => verified.token.audience.clone(),
-            Credential::Reference(_) => Vec::new(),
+            CredentialRecord::Jwt(verified) => verified.token.audience.clone(),
+            CredentialRecord::Reference(_) => Vec::new(),
         }
     }
 
@@ -106,18 +106,18 @@ impl Standing {
 
     pub(crate) fn has(&self, scope: &str) -> bool {
         let granted = match &self.credential {
-            Credential::Jwt(verified) => &verified.token.scope,
-            Credential::Reference(token) => &token.scope,
+            CredentialRecord::Jwt(verified) => &verified.token.scope,
+            CredentialRecord::Reference(token) => &token.scope,
         };
         granted.contains(scope) && (self.application.scope.contains(scope) || PROTOCOL_SCOPES.contains(&scope))
     }
 
     fn session_key(&self) -> SessionKey {
         match &self.credential {
-            Credential::Reference(token) => SessionKey::Reference(token.id),
-            Credential::Jwt(verified) => match verified.token.holder {
-                Holder::User { session, .. } => SessionKey::SignIn(session),
-                Holder::Service { .. } => SessionKey::Service(verified.token.id.clone()),
+            CredentialRecord::Reference(token) => SessionKey::Reference(token.id),
+            CredentialRecord::Jwt(verified) => match verified.token.holder {
+                TokenSubject::User { session, .. } => SessionKey::SignIn(session),
+                TokenSubject::Service { .. } => SessionKey::Service(verified.token.id.clone()),
             },
         }
     }
@@ -125,14 +125,14 @@ impl Standing {
 
 impl BelievedInstance {
     /// Lets a call in, or says why not. Tells the audit only of refusals; the call itself is told of when it is answered.
-    pub async fn enter(
+    pub async fn authorize_call(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         shown: &Presented<secret::AccessToken>,
         (audience, scope): (&str, &'static str),
     ) -> Answer<Caller, GuardRefusal> {
-        let standing = match self.standing(shown, moment.now).await? {
+        let standing = match self.validate_credential(shown, moment.now).await? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(GuardRefusal::Token(refusal))),
         };
@@ -151,7 +151,7 @@ impl BelievedInstance {
         let (session, opened_from) = if let Some(known) = known {
             (known.id, known.address)
         } else {
-            let calling = Calling {
+            let calling = SessionRequest {
                 key,
                 token: self.names(&standing),
                 user: &standing.user,
@@ -170,12 +170,12 @@ impl BelievedInstance {
     }
 
     /// Noted in memory, written in batches: a call costs no durable write.
-    pub(crate) fn note_use(&self, standing: &Standing, now: Timestamp) {
+    pub(crate) fn note_use(&self, standing: &ValidCredential, now: Timestamp) {
         match &standing.credential {
-            Credential::Reference(token) => self.memory().used.note(token.id, now),
-            Credential::Jwt(verified) => {
-                if let Holder::User { descent, .. } = verified.token.holder {
-                    self.memory().proven.note(descent);
+            CredentialRecord::Reference(token) => self.memory().token_uses.note(token.id, now),
+            CredentialRecord::Jwt(verified) => {
+                if let TokenSubject::User { descent, .. } = verified.token.holder {
+                    self.memory().used_generations.note(descent);
                 }
             }
         }
@@ -185,10 +185,10 @@ impl BelievedInstance {
     pub async fn user_info(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         shown: &Presented<secret::AccessToken>,
     ) -> Answer<serde_json::Value, GuardRefusal> {
-        let answer = match self.standing(shown, moment.now).await? {
+        let answer = match self.validate_credential(shown, moment.now).await? {
             Err(refusal) => Err(GuardRefusal::Token(refusal)),
             Ok(standing) if !standing.has("openid") => Err(standing.lacks("openid")),
             Ok(standing) => Ok(standing),
@@ -210,7 +210,7 @@ impl BelievedInstance {
 
 impl Instance {
     /// One event for one answered call. Its path is without the query, which may hold anything.
-    pub fn tell_call(&self, now: Timestamp, visitor: &Visitor, call: &Call<'_>) -> Result<(), Fault> {
+    pub fn audit_call(&self, now: Timestamp, visitor: &RequestInfo, call: &ApiCallReport<'_>) -> Result<(), Fault> {
         // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
         let path = call.path.get(..512).unwrap_or(call.path);
         if let (None, Some(caller)) = (call.refused, call.caller)
@@ -221,7 +221,7 @@ impl Instance {
                 application: caller.application.uri.as_str(),
                 user: caller.user.id,
                 session: caller.session,
-                request: visitor.request,
+                request: visitor.id,
                 method: call.method,
                 path,
                 status: call.status,
@@ -248,21 +248,21 @@ impl Instance {
 
 impl BelievedInstance {
     /// That the credential is good, and that everything it names stands.
-    pub(crate) async fn standing(
+    pub(crate) async fn validate_credential(
         &self,
         shown: &Presented<secret::AccessToken>,
         now: Timestamp,
-    ) -> Answer<Standing, TokenRefusal> {
+    ) -> Answer<ValidCredential, TokenRefusal> {
         self.renew(now).await?;
         if is_reference_token(shown.expose()) {
-            self.standing_reference(shown, now).await
+            self.validate_reference_token(shown, now).await
         } else {
-            self.standing_jwt(shown, now).await
+            self.validate_jwt(shown, now).await
         }
     }
 
     /// From memory if it is there.
-    pub(crate) async fn user_as_known(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
+    pub(crate) async fn cached_user(&self, id: UserId) -> Result<Option<Arc<User>>, Fault> {
         match self.memory().users.known(id) {
             Some(known) => Ok(Some(known)),
             None => Box::pin(self.user(id)).await,
@@ -270,11 +270,11 @@ impl BelievedInstance {
     }
 
     /// Signature, `typ`, issuer, times, and that everything it names stands, all but the first three at every call.
-    async fn standing_jwt(
+    async fn validate_jwt(
         &self,
         shown: &Presented<secret::AccessToken>,
         now: Timestamp,
-    ) -> Answer<Standing, TokenRefusal> {
+    ) -> Answer<ValidCredential, TokenRefusal> {
         let digest = *shown.digest().as_bytes();
         let known = self.memory().verified.get(&digest).filter(|verified| self.keys().trusts(&verified.kid));
         let verified = match known {
@@ -293,17 +293,19 @@ impl BelievedInstance {
         if now.plus(CLOCK_SKEW) < token.not_before {
             return fallen(TokenEnd::NotYetValid { from: token.not_before, now });
         }
-        if let Some((what, at)) = self.memory().kills.reach(token, self.settings().after_logout) {
+        if let Some((what, at)) = self.memory().revocations.revoking(token, self.settings().after_logout) {
             return fallen(TokenEnd::Killed { what, at: Some(at) });
         }
-        let application = self.register().by_uri(&token.client_id).cloned();
+        let application = self.applications().by_uri(&token.client_id).cloned();
         let application = match standing::application(application, Some(token.epochs.0)) {
             Ok(application) => application,
             Err(gone) => return fallen(TokenEnd::Gone(gone)),
         };
-        let user = self.user_as_known(token.holder.user()).await?;
+        let user = self.cached_user(token.holder.user()).await?;
         match standing::user(user, Some(token.epochs.1)) {
-            Ok(user) => Ok(Ok(Standing { credential: Credential::Jwt(Arc::clone(&verified)), application, user })),
+            Ok(user) => {
+                Ok(Ok(ValidCredential { credential: CredentialRecord::Jwt(Arc::clone(&verified)), application, user }))
+            }
             Err(gone) => fallen(TokenEnd::Gone(gone)),
         }
     }
@@ -315,18 +317,18 @@ impl BelievedInstance {
         shown: &Presented<secret::AccessToken>,
         digest: [u8; 32],
         now: Timestamp,
-    ) -> Answer<Arc<Verified>, TokenRefusal> {
+    ) -> Answer<Arc<VerifiedToken>, TokenRefusal> {
         let memory = self.memory_kept();
         let verified = match self.verify(shown) {
             Ok(verified) => Arc::new(verified),
             Err(refusal) => return Ok(Err(refusal)),
         };
         let token = &verified.token;
-        if let Holder::User { descent, .. } = token.holder
-            && memory.doubts_descent(now)
+        if let TokenSubject::User { descent, .. } = token.holder
+            && memory.must_ask_for_authorization(now)
             && self.store.authorization(descent.authorization).await?.is_none()
         {
-            let end = TokenEnd::Killed { what: Killed::Lost, at: None };
+            let end = TokenEnd::Killed { what: RevocationSource::Lost, at: None };
             return Ok(Err(TokenRefusal::fallen(token.id.as_str(), token.client_id.as_str(), end)));
         }
         memory.verified.remember(digest, Arc::clone(&verified));
@@ -334,11 +336,11 @@ impl BelievedInstance {
     }
 
     /// Found by digest, in memory if it was asked for lately (`identity.md` §3.4).
-    async fn standing_reference(
+    async fn validate_reference_token(
         &self,
         shown: &Presented<secret::AccessToken>,
         now: Timestamp,
-    ) -> Answer<Standing, TokenRefusal> {
+    ) -> Answer<ValidCredential, TokenRefusal> {
         let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
         let mut found = self.memory().reference_tokens.known(*digest.as_bytes());
         if found.is_none() {
@@ -352,26 +354,28 @@ impl BelievedInstance {
         };
         let fallen = |end| Ok(Err(TokenRefusal::fallen(token.id.to_string(), token.application.to_string(), end)));
         if let Some(at) = token.revoked_at {
-            return fallen(TokenEnd::Killed { what: Killed::Token, at: Some(at) });
+            return fallen(TokenEnd::Killed { what: RevocationSource::Token, at: Some(at) });
         }
         if let Some(at) = token.expires_at.filter(|_| !token.is_live(now)) {
             return fallen(TokenEnd::Expired { at, now });
         }
-        let application = match standing::application(self.register().by_id(token.application).cloned(), None) {
+        let application = match standing::application(self.applications().by_id(token.application).cloned(), None) {
             Ok(application) => application,
             Err(gone) => return fallen(TokenEnd::Gone(gone)),
         };
-        match standing::user(self.user_as_known(token.user).await?, None) {
-            Ok(user) if token.is_allowed(&application, &user) => {
-                Ok(Ok(Standing { credential: Credential::Reference(Arc::clone(&token)), application, user }))
-            }
-            Ok(user) => fallen(TokenEnd::Gone(Gone::UserNotAdmitted(user.user_type))),
+        match standing::user(self.cached_user(token.user).await?, None) {
+            Ok(user) if token.is_allowed(&application, &user) => Ok(Ok(ValidCredential {
+                credential: CredentialRecord::Reference(Arc::clone(&token)),
+                application,
+                user,
+            })),
+            Ok(user) => fallen(TokenEnd::Gone(InvalidityReason::UserNotAdmitted(user.user_type))),
             Err(gone) => fallen(TokenEnd::Gone(gone)),
         }
     }
 
     /// What a token names that may have ended without this node's having heard.
-    fn names(&self, standing: &Standing) -> TokenNames {
+    fn names(&self, standing: &ValidCredential) -> TokenNames {
         let common = TokenNames {
             user: (standing.user.id, None),
             application: (standing.application.id, standing.application.epoch),
@@ -381,13 +385,13 @@ impl BelievedInstance {
             reference_token: None,
         };
         let token = match &standing.credential {
-            Credential::Reference(token) => return TokenNames { reference_token: Some(token.id), ..common },
-            Credential::Jwt(verified) => &verified.token,
+            CredentialRecord::Reference(token) => return TokenNames { reference_token: Some(token.id), ..common },
+            CredentialRecord::Jwt(verified) => &verified.token,
         };
         let common = TokenNames { user: (standing.user.id, Some(token.epochs.1)), ..common };
         match token.holder {
-            Holder::Service { .. } => TokenNames { service_token: Uuid::try_parse(&token.id).ok(), ..common },
-            Holder::User { session, descent, .. } => {
+            TokenSubject::Service { .. } => TokenNames { service_token: Uuid::try_parse(&token.id).ok(), ..common },
+            TokenSubject::User { session, descent, .. } => {
                 let refuses = self.settings().after_logout == AfterLogout::Refuse;
                 let sign_in = Some(session).filter(|_| refuses);
                 TokenNames { authorization: Some(descent.authorization), sign_in, ..common }
@@ -395,18 +399,18 @@ impl BelievedInstance {
         }
     }
 
-    fn verify(&self, shown: &Presented<secret::AccessToken>) -> Result<Verified, TokenRefusal> {
+    fn verify(&self, shown: &Presented<secret::AccessToken>) -> Result<VerifiedToken, TokenRefusal> {
         let malformed = |_| TokenRefusal::Malformed { length: shown.expose().len() };
         let jws = UnverifiedJws::parse(shown.expose()).map_err(malformed)?;
         let kid = jws.header.kid.clone().ok_or(TokenRefusal::UnknownKey { kid: None })?;
         let keys = self.keys();
         let key = keys.verifying(&kid).ok_or_else(|| TokenRefusal::UnknownKey { kid: Some(kid.clone()) })?;
         let payload = jws.verify(key, &["at+jwt"]).map_err(|_| TokenRefusal::BadSignature { kid: kid.clone() })?;
-        let token = AccessToken::parse(&payload).ok_or(TokenRefusal::NotAnAccessToken)?;
+        let token = AccessTokenClaims::parse(&payload).ok_or(TokenRefusal::NotAnAccessToken)?;
         if token.issuer != self.issuer {
             return Err(TokenRefusal::WrongIssuer { sent: token.issuer, expected: self.issuer.clone() });
         }
-        Ok(Verified { token, kid })
+        Ok(VerifiedToken { token, kid })
     }
 }
 
@@ -423,11 +427,11 @@ struct RefusedCallDetail<'a> {
     #[serde(flatten)]
     call: CallDetail<'a>,
     #[serde(flatten)]
-    why: Details,
+    why: RefusalDetails,
 }
 
 /// An answered API call, for the audit.
-pub struct Call<'a> {
+pub struct ApiCallReport<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub status: u16,

@@ -3,38 +3,41 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use model::audit::Visitor;
-use model::throttle::Held;
+use model::audit::RequestInfo;
+use model::throttle::Throttled;
 use model::user::Password;
 use model::{Login, SessionId, Timestamp, User};
 use oauth::secret::Presented;
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
 use crate::Fault;
 use crate::devices::DeviceCookie;
-use crate::forgotten::{Asked, Question};
+use crate::forgotten::{ResetRequest, ResetRequestKind};
 use crate::instance::BelievedInstance;
-use crate::seal::Purpose;
-use crate::sign_in::Browser;
-use crate::throttle::{Account, AccountKey, Attempt, COME_BACK, Entered, FreeFailures, Known, LeaseWanted, Place};
+use crate::seal::MacPurpose;
+use crate::sign_in::SignedIn;
+use crate::throttle::{
+    AccountKey, AttemptPermit, COME_BACK, FreeFailures, GuessedAccount, KnownClient, LeaseRequest, SignInAttempt,
+    ThrottleDecision,
+};
 
 /// Leases that one try takes before it is told to come back.
 const MAX_LEASES: usize = 4;
 
 /// What a browser sends along with a sign-in.
 #[derive(Clone, Copy, Default)]
-pub struct AtBrowser<'a> {
+pub struct SignInCookies<'a> {
     /// The page's form token, to which a first step is bound.
     pub form: &'a str,
     pub devices: &'a [Presented<DeviceCookie>],
     /// Who is signed in there.
-    pub signed_in: Option<&'a Browser>,
+    pub signed_in: Option<&'a SignedIn>,
 }
 
 /// How a password came: what of it may have been right before.
 #[derive(Clone, Copy)]
-pub(crate) enum Door<'a> {
-    Page(AtBrowser<'a>),
+pub(crate) enum PasswordSource<'a> {
+    Page(SignInCookies<'a>),
     /// A page of somebody who is signed in.
     SignedIn(SessionId),
     /// A legacy client; whether its network was right lately.
@@ -48,14 +51,14 @@ impl BelievedInstance {
 
     /// Names the account of a login, whether or not it exists.
     pub(crate) fn account_key(&self, login: &Login) -> AccountKey {
-        let digest = self.memory().secret.load().digest(Purpose::Account, &[login.folded().as_bytes()]);
+        let digest = self.memory().secret.load().digest(MacPurpose::Account, &[login.folded().as_bytes()]);
         *digest.first_chunk().expect("32 bytes")
     }
 
     /// Names a user's second step, until the epoch rises: a new password opens it again.
     fn second_step_key(&self, user: &User) -> AccountKey {
         let parts: [&[u8]; 2] = [user.id.0.as_bytes(), &user.epoch.to_be_bytes()];
-        let digest = self.memory().secret.load().digest(Purpose::SecondStepAccount, &parts);
+        let digest = self.memory().secret.load().digest(MacPurpose::SecondStepAccount, &parts);
         *digest.first_chunk().expect("32 bytes")
     }
 
@@ -64,20 +67,24 @@ impl BelievedInstance {
         &self,
         (login, password): (Option<&Login>, &Presented<Password>),
         address: IpAddr,
-        door: Door<'_>,
+        door: PasswordSource<'_>,
         now: Timestamp,
-    ) -> Attempt {
-        let Some(login) = login else { return Attempt::new(None, address) };
+    ) -> SignInAttempt {
+        let Some(login) = login else { return SignInAttempt::new(None, address) };
         let account = self.account_key(login);
         let key = &self.throttle.key;
-        let attempt =
-            Attempt::new(Some(Account::Password(account)), address).guessing(key.guess(&account, password.expose()));
+        let attempt = SignInAttempt::new(Some(GuessedAccount::Password(account)), address)
+            .guessing(key.guess(&account, password.expose()));
         match door {
-            Door::Page(browser) => attempt
+            PasswordSource::Page(browser) => attempt
                 .known(self.known_device(&account, browser.devices, now))
                 .by_browser(Some(key.turn(browser.form))),
-            Door::SignedIn(session) => attempt.known(Some(key.known("sign-in", session.0.as_bytes(), &account))),
-            Door::Client(network) => attempt.known(network.map(|network| key.known("network", &network, &account))),
+            PasswordSource::SignedIn(session) => {
+                attempt.known(Some(key.known("sign-in", session.0.as_bytes(), &account)))
+            }
+            PasswordSource::Client(network) => {
+                attempt.known(network.map(|network| key.known("network", &network, &account)))
+            }
         }
     }
 
@@ -86,45 +93,59 @@ impl BelievedInstance {
         &self,
         user: &User,
         address: IpAddr,
-        browser: AtBrowser<'_>,
+        browser: SignInCookies<'_>,
         now: Timestamp,
-    ) -> Attempt {
-        let account = Account::SecondStep(self.second_step_key(user));
+    ) -> SignInAttempt {
+        let account = GuessedAccount::SecondStep(self.second_step_key(user));
         let known = self.device(&self.account_key(&user.login), browser.devices, now);
         let known = known.map(|id| self.throttle.key.known("second-step", &id, account.key()));
-        Attempt::new(Some(account), address).known(known).by_browser(Some(self.throttle.key.turn(browser.form)))
+        SignInAttempt::new(Some(account), address).known(known).by_browser(Some(self.throttle.key.turn(browser.form)))
     }
 
-    fn known_device(&self, account: &AccountKey, devices: &[Presented<DeviceCookie>], now: Timestamp) -> Option<Known> {
+    fn known_device(
+        &self,
+        account: &AccountKey,
+        devices: &[Presented<DeviceCookie>],
+        now: Timestamp,
+    ) -> Option<KnownClient> {
         let id = self.device(account, devices, now)?;
         Some(self.throttle.key.known("device", &id, account))
     }
 
     /// A question after a forgotten password counts whoever asks it.
-    pub(crate) fn count_question(&self, login: Option<&Login>, address: IpAddr, now: Timestamp) -> Option<Duration> {
-        let account = login.map(|login| Account::Password(self.account_key(login)));
-        let attempt = Attempt::new(account, address);
-        self.questions_asked.lock().count(&attempt, now, self.free_failures())
+    pub(crate) fn count_reset_request(
+        &self,
+        login: Option<&Login>,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let account = login.map(|login| GuessedAccount::Password(self.account_key(login)));
+        let attempt = SignInAttempt::new(account, address);
+        self.reset_failures.lock().count(&attempt, now, self.free_failures())
     }
 
     /// A place for a try, once its account has a guess left; or how long to stay away.
-    pub(crate) async fn enter_try(&self, attempt: &Attempt, now: Timestamp) -> Result<Result<Place, Held>, Fault> {
+    pub(crate) async fn begin_attempt(
+        &self,
+        attempt: &SignInAttempt,
+        now: Timestamp,
+    ) -> Result<Result<AttemptPermit, Throttled>, Fault> {
         for _ in 0..=MAX_LEASES {
             match self.throttle.enter(attempt, now, self.free_failures()).await {
-                Entered::Place(place) => return Ok(Ok(place)),
-                Entered::Held(held) => return Ok(Err(held)),
-                Entered::Lease(lease) => self.take_lease(lease, now).await?,
+                ThrottleDecision::Place(place) => return Ok(Ok(place)),
+                ThrottleDecision::Held(held) => return Ok(Err(held)),
+                ThrottleDecision::Lease(lease) => self.take_lease(lease, now).await?,
             }
         }
         Ok(Err(COME_BACK))
     }
 
-    async fn take_lease(&self, lease: LeaseWanted, now: Timestamp) -> Result<(), Fault> {
+    async fn take_lease(&self, lease: LeaseRequest, now: Timestamp) -> Result<(), Fault> {
         let (account, ceiling) = (lease.account, lease.account.ceiling());
         let batch = Batch::new().with(self.store.lease_guesses(account.key(), ceiling, now));
         match self.store.commit(batch).await? {
-            Outcome::Committed => lease.granted(now),
-            Outcome::GuardFailed { .. } => {
+            CommitOutcome::Committed => lease.granted(now),
+            CommitOutcome::GuardFailed { .. } => {
                 let full_at = self.store.guesses_full_at(account.key()).await?.unwrap_or(now);
                 // Swept meanwhile: asked again in a moment.
                 let wait = ceiling.until_block(now, full_at).max(Duration::from_secs(1));
@@ -136,11 +157,16 @@ impl BelievedInstance {
 
     /// Somebody may have to be written to about an attack. It is looked into after the answer, so that neither the answer
     /// nor its time tells who exists.
-    pub(crate) fn suspect(&self, attempt: &Attempt, question: Question, (visitor, now): (&Visitor, Timestamp)) {
+    pub(crate) fn report_attack(
+        &self,
+        attempt: &SignInAttempt,
+        question: ResetRequestKind,
+        (visitor, now): (&RequestInfo, Timestamp),
+    ) {
         if attempt.account().is_some_and(|account| self.throttle.tell(account, now)) {
-            let asked = Asked::new(self.unchecked(), question, visitor, now);
+            let asked = ResetRequest::new(self.unchecked(), question, visitor, now);
             // A full queue: the next storm tells.
-            let _full = self.questions.send(*self.store.instance(), asked);
+            let _full = self.reset_queue.send(*self.store.instance(), asked);
         }
     }
 }

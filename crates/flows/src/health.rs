@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use store::{Ailment, Trouble};
+use store::{Outage, Trouble};
 
-use crate::change::Behind;
-use crate::fault_log::Affected;
-use crate::house::House;
-use crate::meters::Fill;
+use crate::change::MemoryBehind;
+use crate::fault_log::FaultContext;
+use crate::house::Server;
+use crate::meters::QueueFill;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,10 +22,10 @@ pub enum CheckState {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug)]
-pub struct Check {
+pub struct HealthCheck {
     /// A word of the program: `database-writes`, `memory`.
     pub name: &'static str,
-    pub subject: Subject,
+    pub subject: CheckSubject,
     pub state: CheckState,
     /// What is wrong, since when, and what to do. Empty where all is well.
     pub detail: String,
@@ -33,7 +33,7 @@ pub struct Check {
 
 /// What a check is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum CheckSubject {
     Server,
     /// By name.
     Instance(String),
@@ -41,15 +41,15 @@ pub enum Subject {
     Task(&'static str),
 }
 
-/// Questions come every second ([`House::probe`]); without an answer for so long something stands still.
+/// Questions come every second ([`Server::probe`]); without an answer for so long something stands still.
 const UNANSWERED: Duration = Duration::from_secs(5);
 /// Where nobody commits, a commit is tried after this long.
 const IDLE: Duration = Duration::from_secs(10);
 
-impl Check {
+impl HealthCheck {
     fn new(name: &'static str, wrong: Option<(CheckState, String)>) -> Self {
         let (state, detail) = wrong.unwrap_or((CheckState::Well, String::new()));
-        Self { name, subject: Subject::Server, state, detail }
+        Self { name, subject: CheckSubject::Server, state, detail }
     }
 
     fn failed(name: &'static str, detail: Option<String>) -> Self {
@@ -60,30 +60,35 @@ impl Check {
 /// Of an embedded database's disk. With less, refusals of strangers are no longer recorded.
 pub const MIN_FREE_BYTES: u64 = 64 * 1024 * 1024;
 
-impl House {
+impl Server {
     /// Everything that readiness rests on.
-    pub fn health(&self) -> Vec<Check> {
+    pub fn health(&self) -> Vec<HealthCheck> {
         self.probing.asked();
         let mut checks = vec![
-            Check::failed("shutdown", self.is_stopping().then(|| "the server stops".to_owned())),
-            Check::failed("database-reads", self.reads()),
-            Check::failed("database-writes", self.database().writes().ailment().map(told)),
+            HealthCheck::failed("shutdown", self.is_stopping().then(|| "the server stops".to_owned())),
+            HealthCheck::failed("database-reads", self.reads()),
+            HealthCheck::failed("database-writes", self.database().writes().ailment().map(outage_text)),
         ];
         for instance in self.instances() {
-            let of = |check| Check { subject: Subject::Instance(instance.name.clone()), ..check };
+            let of = |check| HealthCheck { subject: CheckSubject::Instance(instance.name.clone()), ..check };
             let impaired = || (CheckState::Impaired, memory(instance.behind()));
-            let memory = Check::new("memory", (!instance.memory_holds()).then(impaired));
-            let buffer = Check::new("audit-buffer", buffer(instance.notebook()));
+            let memory = HealthCheck::new("memory", (!instance.is_current()).then(impaired));
+            let buffer = HealthCheck::new("audit-buffer", buffer(instance.notebook()));
             checks.extend([of(memory), of(buffer)]);
         }
         for refused in self.refused() {
             let why = (CheckState::Impaired, "it cannot be served: repair it, and restart the server".to_owned());
-            checks
-                .push(Check { subject: Subject::Instance(refused.name.clone()), ..Check::new("instance", Some(why)) });
+            checks.push(HealthCheck {
+                subject: CheckSubject::Instance(refused.name.clone()),
+                ..HealthCheck::new("instance", Some(why))
+            });
         }
         for (name, idle, is_late) in self.turns.all() {
             let late = || format!("no turn for {}; if it lasts, restart the server", seconds(idle));
-            checks.push(Check { subject: Subject::Task(name), ..Check::failed("task", is_late.then(late)) });
+            checks.push(HealthCheck {
+                subject: CheckSubject::Task(name),
+                ..HealthCheck::failed("task", is_late.then(late))
+            });
         }
         checks
     }
@@ -109,8 +114,8 @@ impl House {
 
     fn reads(&self) -> Option<String> {
         let reads = self.database().reads();
-        let silent = || Ailment { trouble: Trouble::Silent, span: reads.age() };
-        reads.ailment().or_else(|| (reads.age() > UNANSWERED).then(silent)).map(told)
+        let silent = || Outage { trouble: Trouble::Silent, span: reads.age() };
+        reads.ailment().or_else(|| (reads.age() > UNANSWERED).then(silent)).map(outage_text)
     }
 
     /// Asks the database once, so that there is something to look at. Writes only while commits fail, or while nobody
@@ -126,15 +131,15 @@ impl House {
         let is_full = database.writes().ailment().is_some_and(|ailment| ailment.trouble == Trouble::Full);
         self.hold_refusals_back(is_full || free.is_some_and(|free| free < MIN_FREE_BYTES));
         for fault in [read, written].into_iter().filter_map(Result::err) {
-            self.faults.report(&fault, "the database does not work", Affected::default());
+            self.faults.report(&fault, "the database does not work", FaultContext::default());
         }
         self.faults.sum_up();
     }
 }
 
 /// Why memory is not believed; without a change that it lacks, the feed was not heard for too long.
-fn memory(behind: Option<Behind>) -> String {
-    let Some(Behind { lasting, fault, unapplied }) = behind else {
+fn memory(behind: Option<MemoryBehind>) -> String {
+    let Some(MemoryBehind { lasting, fault, unapplied }) = behind else {
         return "the change feed does not answer; requests ask the database".to_owned();
     };
     let mut told = vec![format!("memory lacks a committed change for {}; requests ask the database", seconds(lasting))];
@@ -145,12 +150,12 @@ fn memory(behind: Option<Behind>) -> String {
     told.join("; ")
 }
 
-fn told(ailment: Ailment) -> String {
+fn outage_text(ailment: Outage) -> String {
     let (name, mend) = (ailment.trouble.name(), ailment.trouble.mend());
     format!("{name} for {}; {mend}", seconds(ailment.span))
 }
 
-fn buffer(fill: Fill) -> Option<(CheckState, String)> {
+fn buffer(fill: QueueFill) -> Option<(CheckState, String)> {
     let said = |state, what: &str| {
         Some((state, format!("{what}: {} of {} bytes wait to be written", fill.waiting, fill.most)))
     };
@@ -170,9 +175,9 @@ fn seconds(span: Duration) -> String {
 
 /// Whether somebody has looked since the last write that was made for the look alone.
 #[derive(Default)]
-pub(crate) struct Probing(std::sync::atomic::AtomicBool);
+pub(crate) struct WriteProbe(std::sync::atomic::AtomicBool);
 
-impl Probing {
+impl WriteProbe {
     fn asked(&self) {
         self.0.store(true, std::sync::atomic::Ordering::Relaxed);
     }
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_buffer_fails_when_it_is_full() {
-        let state = |waiting| buffer(Fill { waiting, most: 100 }).map(|(state, _)| state);
+        let state = |waiting| buffer(QueueFill { waiting, most: 100 }).map(|(state, _)| state);
         assert_eq!(state(50), None);
         assert_eq!(state(51), Some(CheckState::Impaired));
         assert_eq!(state(96), Some(CheckState::Impaired));

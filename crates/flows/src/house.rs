@@ -8,33 +8,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::audit::chain::Chain;
-use model::fair::Receiver;
+use model::fair::FairReceiver;
 use model::{HostName, InstanceId, Moment, RootUrl, Timestamp};
 use store::Database;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::following::Follower;
-use crate::audit::{Noticeboard, PublishedCheckpoint};
+use self::following::FeedFollower;
+use crate::audit::{CheckpointPublisher, PublishedCheckpoint};
 use crate::fault_log::FaultLog;
-use crate::feed::Feed;
-use crate::forgotten::{Asked, questions};
-use crate::health::Probing;
-use crate::instance::{Instance, Shared};
-use crate::mail::{Letters, Outbox};
-use crate::tasks::{Panics, Stopping, Turns, supervise};
-use crate::throttle::WaitingPlaces;
+use crate::feed::FeedHealth;
+use crate::forgotten::{ResetRequest, reset_queue};
+use crate::health::WriteProbe;
+use crate::instance::{Instance, SharedServices};
+use crate::mail::{Outbox, OutboxReader};
+use crate::tasks::{PanicCounts, StopSignal, TaskTimes, supervise};
+use crate::throttle::AttemptQueue;
 use crate::{Fault, FaultKind, MasterKey, Passwords};
 
 /// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
-pub trait World: Send + Sync + 'static {
+pub trait Platform: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
-    fn dice(&self) -> Box<dyn model::Dice>;
+    fn rng(&self) -> Box<dyn model::Rng>;
 }
 
 /// Where an instance is found: configuration, never a request header.
-pub struct Site {
+pub struct InstanceLocation {
     pub name: String,
     pub root: RootUrl,
     /// Further host names it answers to.
@@ -57,29 +57,29 @@ impl DefaultInstance<'_> {
     }
 }
 
-pub struct House {
+pub struct Server {
     database: Database,
     instances: Vec<Arc<Instance>>,
     by_host: HashMap<HostName, Arc<Instance>>,
-    default: Option<Fallback>,
+    default: Option<DefaultRoute>,
     refused: Vec<RefusedInstance>,
-    world: Arc<dyn World>,
-    feed: Arc<Feed>,
+    world: Arc<dyn Platform>,
+    feed: Arc<FeedHealth>,
     outbox: Arc<Outbox>,
-    checkpoints: Arc<Noticeboard>,
+    checkpoints: Arc<CheckpointPublisher>,
     passwords: Arc<Passwords>,
     keys_wanted: Arc<Notify>,
-    panics: Panics,
+    panics: PanicCounts,
     /// On which everything runs that belongs to the house.
     pub(crate) runtime: tokio::runtime::Handle,
-    pub(crate) turns: Turns,
+    pub(crate) turns: TaskTimes,
     pub(crate) faults: Arc<FaultLog>,
-    pub(crate) probing: Probing,
+    pub(crate) probing: WriteProbe,
     /// Whoever minds the database: one at a time, so that each thing is found once.
     minding: tokio::sync::Mutex<()>,
-    follower: tokio::sync::Mutex<Follower>,
+    follower: tokio::sync::Mutex<FeedFollower>,
     /// Questions after forgotten passwords that wait.
-    asked: Receiver<InstanceId, Asked>,
+    asked: FairReceiver<InstanceId, ResetRequest>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -92,7 +92,7 @@ pub struct RefusedInstance {
     is_default: bool,
 }
 
-struct Fallback {
+struct DefaultRoute {
     instance: Arc<Instance>,
     only_loopback: bool,
 }
@@ -102,19 +102,19 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// What a turn of a background task gets to end in when the server stops.
 const LAST_TURN: Duration = Duration::from_secs(2);
 
-impl House {
+impl Server {
     /// The database must be migrated, and every site's instance must exist in it.
     pub async fn open(
         database: Database,
         master: MasterKey,
-        sites: Vec<Site>,
+        sites: Vec<InstanceLocation>,
         default: Option<DefaultInstance<'_>>,
-        world: Arc<dyn World>,
+        world: Arc<dyn Platform>,
     ) -> Result<Arc<Self>, Fault> {
-        let (questions, asked) = questions();
+        let (questions, asked) = reset_queue();
         // Asked before memory is loaded, as the feed's place is.
-        let feed = Feed::new(database.is_embedded(), database.timeline().await?);
-        let shared = Shared {
+        let feed = FeedHealth::new(database.is_embedded(), database.timeline().await?);
+        let shared = SharedServices {
             world: Arc::clone(&world),
             outbox: Arc::default(),
             checkpoints: Arc::default(),
@@ -123,9 +123,9 @@ impl House {
             passwords: Arc::new(Passwords::new()),
             image_decoder: crate::profile::image_decoder(),
             rsa_signers: crate::keys::rsa_signers(),
-            sign_ins_waiting: WaitingPlaces::new(),
+            sign_ins_waiting: AttemptQueue::new(),
             feed: Arc::new(feed),
-            node: world.dice().id(world.now()),
+            node: world.rng().id(world.now()),
             keys_wanted: Arc::default(),
             faults: Arc::default(),
             database: database.clone(),
@@ -142,8 +142,8 @@ impl House {
                     "instance {name} is configured but not in the database: run `gatehouse instance create {name}`"
                 ))
             })?;
-            let mut dice = world.dice();
-            let mut moment = Moment { now: world.now(), dice: &mut *dice };
+            let mut rng = world.rng();
+            let mut moment = Moment { now: world.now(), rng: &mut *rng };
             let hosts: Vec<HostName> = std::iter::once(site.root.host()).chain(site.hosts).collect();
             let instance = match Box::pin(Instance::load(known, site.root, &shared, &mut moment)).await {
                 Ok(instance) => Arc::new(instance),
@@ -175,7 +175,7 @@ impl House {
                 DefaultInstance::OfLoopback(name) => (name, true),
             };
             let instance = instances.iter().find(|instance| instance.name == name).cloned()?;
-            Some(Fallback { instance, only_loopback })
+            Some(DefaultRoute { instance, only_loopback })
         });
         let house = Arc::new(Self {
             database,
@@ -189,13 +189,13 @@ impl House {
             checkpoints: shared.checkpoints,
             passwords: shared.passwords,
             keys_wanted: shared.keys_wanted,
-            panics: Panics::default(),
+            panics: PanicCounts::default(),
             runtime: tokio::runtime::Handle::current(),
-            turns: Turns::new(&background::TASKS),
+            turns: TaskTimes::new(&background::TASKS),
             faults: shared.faults,
-            probing: Probing::default(),
+            probing: WriteProbe::default(),
             minding: tokio::sync::Mutex::default(),
-            follower: tokio::sync::Mutex::new(Follower::new()),
+            follower: tokio::sync::Mutex::new(FeedFollower::new()),
             asked,
             tasks: parking_lot::Mutex::default(),
             stopping: tokio::sync::watch::Sender::new(false),
@@ -208,7 +208,7 @@ impl House {
     fn keep_running<F>(
         self: &Arc<Self>,
         name: &'static str,
-        task: impl Fn(Arc<Self>, Stopping) -> F + Send + Sync + 'static,
+        task: impl Fn(Arc<Self>, StopSignal) -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -218,7 +218,7 @@ impl House {
         self.tasks.lock().push(tokio::spawn(running));
     }
 
-    pub fn world(&self) -> &dyn World {
+    pub fn platform(&self) -> &dyn Platform {
         &*self.world
     }
 
@@ -259,7 +259,7 @@ impl House {
 
     /// From now on letters to people go to the answer, which ends when the house is closed. Without it links are given
     /// to administrators.
-    pub fn open_outbox(&self) -> Letters {
+    pub fn open_outbox(&self) -> OutboxReader {
         self.outbox.open()
     }
 
@@ -272,7 +272,7 @@ impl House {
         &self.database
     }
 
-    pub(crate) fn feed(&self) -> &Feed {
+    pub(crate) fn feed(&self) -> &FeedHealth {
         &self.feed
     }
 
@@ -294,21 +294,21 @@ impl House {
     }
 
     /// The oldest question after a forgotten password is looked into; waits until there is one.
-    pub async fn answer_question(&self) -> Result<(), Fault> {
+    pub async fn answer_reset_request(&self) -> Result<(), Fault> {
         match self.asked.recv_async().await {
-            Some((_, question)) => question.answer(&mut *self.world.dice()).await,
+            Some((_, question)) => question.answer(&mut *self.world.rng()).await,
             None => Ok(()),
         }
     }
 
     /// Signing keys that are due are made, and those that are over go. One at a time, on a thread that gives way: nothing
     /// waits for it.
-    pub async fn keep_keys(&self) -> Result<(), Fault> {
+    pub async fn maintain_keys(&self) -> Result<(), Fault> {
         let mut worst = Ok(());
         for instance in &self.instances {
-            let mut dice = self.world.dice();
-            let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
-            worst = worst.and(instance.keep_keys(&mut moment).await);
+            let mut rng = self.world.rng();
+            let mut moment = Moment { now: self.world.now(), rng: &mut *rng };
+            worst = worst.and(instance.maintain_keys(&mut moment).await);
             self.turns.take("keys");
         }
         worst
@@ -316,19 +316,19 @@ impl House {
 
     /// What memory learnt is written down, and timers that are due are acted on. One instance's fault keeps no other
     /// waiting, here and below; the first is told of.
-    pub async fn beat(&self) -> Result<(), Fault> {
+    pub async fn tick(&self) -> Result<(), Fault> {
         let now = self.world.now();
-        let mut dice = self.world.dice();
-        let mut worst = self.mind_the_database().await;
+        let mut rng = self.world.rng();
+        let mut worst = self.check_database_identity().await;
         for instance in &self.instances {
-            worst = worst.and(instance.flush(&mut Moment { now, dice: &mut *dice }).await);
+            worst = worst.and(instance.flush(&mut Moment { now, rng: &mut *rng }).await);
             self.turns.take("beat");
         }
         match self.database.instances_with_due_sessions(now).await {
             Err(fault) => worst = worst.and(Err(fault)),
             Ok(due) => {
                 for instance in self.instances.iter().filter(|instance| due.contains(instance.store.instance())) {
-                    worst = worst.and(instance.close_due_sessions(&mut Moment { now, dice: &mut *dice }).await);
+                    worst = worst.and(instance.close_due_sessions(&mut Moment { now, rng: &mut *rng }).await);
                 }
             }
         }
@@ -337,9 +337,9 @@ impl House {
 
     /// What was committed since the last beat comes into the audit's chain.
     pub async fn seal(&self) -> Result<(), Fault> {
-        self.mind_the_database().await?;
+        self.check_database_identity().await?;
         let now = self.world.now();
-        let mut dice = self.world.dice();
+        let mut rng = self.world.rng();
         let waiting = self.database.chains_with_unsealed_events().await?;
         let mut worst = Ok(());
         for (instance, chain) in self.instances.iter().flat_map(|instance| Chain::ALL.map(|chain| (instance, chain))) {
@@ -347,7 +347,7 @@ impl House {
             if waiting.contains(&sealer.store().chain_id()) || sealer.wants_to_sign(now) {
                 let done = async {
                     instance.expect_known_database(now).await?;
-                    sealer.beat(&mut Moment { now, dice: &mut *dice }).await
+                    sealer.tick(&mut Moment { now, rng: &mut *rng }).await
                 };
                 worst = worst.and(done.await);
                 self.turns.take("seal");
@@ -371,9 +371,9 @@ impl House {
     pub async fn close(&self) {
         self.end_tasks().await;
         self.outbox.close();
-        let mut dice = self.world.dice();
+        let mut rng = self.world.rng();
         for instance in &self.instances {
-            let mut moment = Moment { now: self.world.now(), dice: &mut *dice };
+            let mut moment = Moment { now: self.world.now(), rng: &mut *rng };
             if let Err(fault) = instance.flush_all(&mut moment).await {
                 tracing::error!(fault = fault.causes(), "the last timers and audit events were not written");
             }
@@ -390,43 +390,43 @@ impl House {
         self.database.close().await;
     }
 
-    /// As [`House::close`], of which nothing is waited for longer. Whether everything was written down.
+    /// As [`Server::close`], of which nothing is waited for longer. Whether everything was written down.
     pub async fn close_within(&self, limit: Duration) -> bool {
         tokio::time::timeout(limit, self.close()).await.is_ok()
     }
 
     /// Audit events that are in memory alone, in bytes, by instance.
-    pub fn unwritten(&self) -> Vec<(&str, usize)> {
+    pub fn unwritten_audit_bytes(&self) -> Vec<(&str, usize)> {
         let fills = self.instances.iter().map(|instance| (instance.name.as_str(), instance.notebook().waiting));
         fills.filter(|(_, waiting)| *waiting > 0).collect()
     }
 
     /// Where another database server answers than before, or the same in another life, it may lack what the one before had
     /// committed, also where no change of the feed is among it. And what went back under one instance went back under all.
-    async fn mind_the_database(&self) -> Result<(), Fault> {
+    async fn check_database_identity(&self) -> Result<(), Fault> {
         let _turn = self.minding.lock().await;
         let rewound: Vec<bool> = self.instances.iter().map(|instance| instance.following.take_rewound()).collect();
         if rewound.contains(&true) {
             for (instance, _) in self.instances.iter().zip(rewound).filter(|(_, rewound)| !rewound) {
-                instance.following.doubt();
+                instance.following.request_reload();
             }
         }
         let Some(known) = self.feed.timeline() else { return Ok(()) };
         let Some(found) = self.database.timeline().await?.filter(|found| *found != known) else { return Ok(()) };
         tracing::warn!(known, found, "another database server answers (failover or restore): memory is read anew");
         for instance in &self.instances {
-            instance.following.doubt();
+            instance.following.request_reload();
         }
         self.feed.set_timeline(found);
         Ok(())
     }
 
     /// Dead rows are swept, old kills forgotten.
-    pub async fn tidy(&self) -> Result<(), Fault> {
-        let mut dice = self.world.dice();
+    pub async fn maintain(&self) -> Result<(), Fault> {
+        let mut rng = self.world.rng();
         let mut worst = Ok(());
         for instance in &self.instances {
-            worst = worst.and(instance.tidy(self.world.now(), &mut *dice).await);
+            worst = worst.and(instance.maintain(self.world.now(), &mut *rng).await);
         }
         worst
     }

@@ -7,33 +7,33 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::audit::chain::Chain;
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::throttle::NETWORK_KNOWN_FOR;
 use model::why::Refusal;
-use model::{Dice, Moment, RootUrl, Timestamp};
+use model::{Moment, Rng, RootUrl, Timestamp};
 use parking_lot::Mutex;
 use store::{Store, StoredInstance};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::believed::BelievedInstance;
-use crate::audit::{AuditedStore, Keeping, Notebook, Noticeboard, Sealer};
-use crate::change::Following;
-use crate::domain::Domain;
+use crate::audit::{AuditBuffer, AuditedStore, CheckpointPublisher, Retention, Sealer};
+use crate::change::FeedPosition;
+use crate::domain::Entities;
 use crate::fault_log::FaultLog;
-use crate::feed::Feed;
-use crate::forgotten::Questions;
-use crate::house::World;
+use crate::feed::FeedHealth;
+use crate::forgotten::ResetQueue;
+use crate::house::Platform;
 pub use crate::keys::KeyRing;
 use crate::legacy::LegacyUses;
 use crate::mail::Outbox;
+pub use crate::memory::ApplicationRegister;
 use crate::memory::Memory;
-pub use crate::memory::Register;
 use crate::meters::Meters;
 use crate::passkeys::RelyingParty;
 use crate::pool::Pool;
 use crate::seal::SealedSecret;
-use crate::throttle::{FailureHistory, Throttle, WaitingPlaces};
+use crate::throttle::{AttemptQueue, FailureHistory, Throttle};
 use crate::{Fault, MasterKey, Passwords};
 
 /// No token lives longer, so no kill need be remembered longer.
@@ -48,20 +48,20 @@ pub struct Instance {
     pub issuer: String,
     /// See [`RootUrl::service_root`].
     pub service_root: String,
-    pub domain: Domain,
+    pub domain: Entities,
     pub(crate) store: AuditedStore,
-    pub(crate) world: Arc<dyn World>,
+    pub(crate) platform: Arc<dyn Platform>,
     pub(crate) legacy_uses: LegacyUses,
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) feed: Arc<FeedHealth>,
     /// This process among those that share the database.
     pub(crate) node: Uuid,
     pub(crate) throttle: Arc<Throttle>,
     /// Questions after forgotten passwords, counted as tries to sign in are.
-    pub(crate) questions_asked: Mutex<FailureHistory>,
-    pub(crate) questions: Questions,
+    pub(crate) reset_failures: Mutex<FailureHistory>,
+    pub(crate) reset_queue: ResetQueue,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) meters: Meters,
-    pub(crate) audit: Notebook,
+    pub(crate) audit: AuditBuffer,
     pub(crate) sealer: Sealer,
     /// Of the chain of what strangers were refused.
     pub(crate) refusals: Sealer,
@@ -74,26 +74,26 @@ pub struct Instance {
     pub(crate) flushing: tokio::sync::Mutex<()>,
     /// Woken when something is to be signed for which there is no key yet.
     pub(crate) keys_wanted: Arc<Notify>,
-    pub(crate) following: Following,
+    pub(crate) following: FeedPosition,
     pub faults: Arc<FaultLog>,
     /// Read by a [`BelievedInstance`], or through doors that say that nothing was checked.
     memory: ArcSwap<Memory>,
 }
 
 /// What all instances of a process share.
-pub(crate) struct Shared {
-    pub(crate) world: Arc<dyn World>,
+pub(crate) struct SharedServices {
+    pub(crate) world: Arc<dyn Platform>,
     pub(crate) master: Arc<MasterKey>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) image_decoder: Pool,
     pub(crate) rsa_signers: Pool,
-    pub(crate) sign_ins_waiting: WaitingPlaces,
+    pub(crate) sign_ins_waiting: AttemptQueue,
     pub(crate) database: store::Database,
-    pub(crate) feed: Arc<Feed>,
+    pub(crate) feed: Arc<FeedHealth>,
     pub(crate) node: Uuid,
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) checkpoints: Arc<Noticeboard>,
-    pub(crate) questions: Questions,
+    pub(crate) checkpoints: Arc<CheckpointPublisher>,
+    pub(crate) questions: ResetQueue,
     pub(crate) keys_wanted: Arc<Notify>,
     pub(crate) faults: Arc<FaultLog>,
 }
@@ -102,7 +102,7 @@ impl Instance {
     pub(crate) async fn load(
         stored: StoredInstance,
         root: RootUrl,
-        shared: &Shared,
+        shared: &SharedServices,
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
         let store = Store::new(shared.database.clone(), stored.id);
@@ -120,17 +120,17 @@ impl Instance {
             issuer: root.issuer(),
             service_root: root.service_root(),
             root,
-            domain: Domain::new((*store).clone()),
-            world: Arc::clone(&shared.world),
+            domain: Entities::new((*store).clone()),
+            platform: Arc::clone(&shared.world),
             legacy_uses: LegacyUses::default(),
             feed: Arc::clone(&shared.feed),
             node: shared.node,
-            throttle: Throttle::new(stored.id, &shared.sign_ins_waiting, &moment.dice.secret()),
-            questions_asked: Mutex::default(),
-            questions: Arc::clone(&shared.questions),
+            throttle: Throttle::new(stored.id, &shared.sign_ins_waiting, &moment.rng.secret()),
+            reset_failures: Mutex::default(),
+            reset_queue: Arc::clone(&shared.questions),
             outbox: Arc::clone(&shared.outbox),
             meters: Meters::default(),
-            audit: Notebook::default(),
+            audit: AuditBuffer::default(),
             sealer,
             refusals,
             passwords: Arc::new(shared.passwords.of(stored.id)),
@@ -139,7 +139,7 @@ impl Instance {
             master: Arc::clone(&shared.master),
             flushing: tokio::sync::Mutex::default(),
             keys_wanted: Arc::clone(&shared.keys_wanted),
-            following: Following::new(mark),
+            following: FeedPosition::new(mark),
             faults: Arc::clone(&shared.faults),
             memory: ArcSwap::from_pointee(memory),
             store,
@@ -163,20 +163,20 @@ impl Instance {
     }
 
     /// Tells the audit of a request that was refused before a flow began: unreadable, or not from our own form.
-    pub fn tell_refused(
+    pub fn audit_refusal(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         (kind, refusal): (AuditKind, &dyn Refusal),
     ) -> Result<(), Fault> {
         self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, refusal)))
     }
 
     /// What wants doing now and then: sweeping, forgetting.
-    pub(crate) async fn tidy(&self, now: Timestamp, dice: &mut dyn Dice) -> Result<(), Fault> {
+    pub(crate) async fn maintain(&self, now: Timestamp, rng: &mut dyn Rng) -> Result<(), Fault> {
         let dead_before = now.minus(MAX_TOKEN_LIFETIME);
         let memory = self.unchecked_memory();
-        memory.kills.forget_before(dead_before);
+        memory.revocations.forget_before(dead_before);
         let settings = memory.settings.load();
         let oldest_sign_in = dead_before.minus(settings.session_lifetimes().absolute);
         let sweep = vec![
@@ -192,13 +192,13 @@ impl Instance {
             self.store.sweep_known_networks(now.minus(NETWORK_KNOWN_FOR)),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
-        let mut moment = Moment { now, dice };
+        let mut moment = Moment { now, rng: rng };
         if let Some(days) = settings.audit_retention_days {
-            self.sealer.prune(Keeping::Days(days), &mut moment).await?;
+            self.sealer.prune(Retention::Days(days), &mut moment).await?;
         }
-        self.refusals.prune(Keeping::Days(settings.refusals_retention_days), &mut moment).await?;
+        self.refusals.prune(Retention::Days(settings.refusals_retention_days), &mut moment).await?;
         let bytes = i64::from(settings.refusals_max_mib) * 1024 * 1024;
-        self.refusals.prune(Keeping::Bytes(bytes), &mut moment).await
+        self.refusals.prune(Retention::Bytes(bytes), &mut moment).await
     }
 
     /// The sealers of both chains.

@@ -4,25 +4,25 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use model::keys::{self, KeyDuty, KeyTimes};
-use model::{Dice, InstanceId, InstanceSettings, Moment, Timestamp, TrustedApplication};
+use model::{InstanceId, InstanceSettings, Moment, Rng, Timestamp, TrustedApplication};
 use oauth::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
-use store::{Batch, Change, ChangeKind, Outcome, Store, StoredKey};
+use store::{Batch, Change, ChangeKind, CommitOutcome, Store, StoredKey};
 use zeroize::Zeroizing;
 
-use crate::audit::{AuditedStore, Trail};
+use crate::audit::{AuditWriter, AuditedStore};
 use crate::instance::{BelievedInstance, Instance};
 use crate::pool::{Pool, PoolKind, Priority};
 use crate::seal::SealedSecret;
 use crate::tasks::give_way;
 use crate::{Fault, MasterKey};
 
-struct Key {
+struct RingKey {
     times: KeyTimes,
     signing: SigningKey,
     verifying: VerifyingKey,
 }
 
-impl Key {
+impl RingKey {
     fn open(stored: StoredKey, instance: InstanceId, master: &MasterKey) -> Result<Self, Fault> {
         let private = master.open(instance, SealedSecret::SigningKey, &stored.sealed)?;
         let signing = SigningKey::from_pkcs8(stored.times.algorithm, &private).map_err(Fault::failed)?;
@@ -33,7 +33,7 @@ impl Key {
 
 /// The keys of an instance, as one immutable view.
 pub struct KeyRing {
-    keys: Vec<Key>,
+    keys: Vec<RingKey>,
     jwks: Arc<[u8]>,
 }
 
@@ -57,7 +57,7 @@ impl KeyRing {
         let (mut keys, mut broken) = (Vec::new(), Vec::new());
         for stored in store.signing_keys().await? {
             let kid = stored.times.kid.clone();
-            match Key::open(stored, *store.instance(), master) {
+            match RingKey::open(stored, *store.instance(), master) {
                 Ok(key) => keys.push(key),
                 Err(fault) => {
                     let (fault, instance) = (&fault as &dyn std::error::Error, store.instance());
@@ -137,7 +137,7 @@ impl BelievedInstance {
 impl Instance {
     fn algorithms(&self) -> Vec<Algorithm> {
         let memory = self.unchecked_memory();
-        algorithms(&memory.settings.load(), memory.register.load().all().map(Arc::as_ref))
+        algorithms(&memory.settings.load(), memory.applications.load().all().map(Arc::as_ref))
     }
 
     /// Wakes who makes keys if something is to be signed for which there is none.
@@ -149,13 +149,13 @@ impl Instance {
     }
 
     /// Does what rotation wants done now. Memory is asked whether there is something.
-    pub(crate) async fn keep_keys(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+    pub(crate) async fn maintain_keys(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         let algorithms = self.algorithms();
         let times: Vec<KeyTimes> = self.published_keys().times().cloned().collect();
         if algorithms.iter().all(|algorithm| keys::duties(&times, *algorithm, moment.now).is_empty()) {
             return Ok(());
         }
-        rotate(&self.store, &self.master, &algorithms, moment.now, moment.dice).await?;
+        rotate(&self.store, &self.master, &algorithms, moment.now, moment.rng).await?;
         // Also what another node did meanwhile.
         self.follow(moment.now).await
     }
@@ -168,7 +168,7 @@ impl Instance {
         if missing.is_empty() {
             return Ok(());
         }
-        rotate(&self.store, &self.master, &missing, moment.now, moment.dice).await?;
+        rotate(&self.store, &self.master, &missing, moment.now, moment.rng).await?;
         self.follow(moment.now).await
     }
 }
@@ -180,7 +180,7 @@ pub(crate) async fn prepare(
     settings: &InstanceSettings,
     moment: &mut Moment<'_>,
 ) -> Result<(), Fault> {
-    rotate(store, master, &algorithms(settings, &[]), moment.now, moment.dice).await
+    rotate(store, master, &algorithms(settings, &[]), moment.now, moment.rng).await
 }
 
 /// The algorithms that an instance signs with; RS256 is always among them (OpenID Connect Discovery 1.0 §3).
@@ -205,7 +205,7 @@ pub(crate) async fn rotate(
     master: &MasterKey,
     algorithms: &[Algorithm],
     now: Timestamp,
-    dice: &mut dyn Dice,
+    rng: &mut dyn Rng,
 ) -> Result<(), Fault> {
     // Counted before the keys are looked at: a key that is made meanwhile fails the guard.
     let mut counts = Vec::new();
@@ -216,7 +216,7 @@ pub(crate) async fn rotate(
     for (algorithm, known) in counts {
         for duty in keys::duties(&times, algorithm, now) {
             let mut batch = Batch::new();
-            let mut trail = Trail::new(store, dice, now);
+            let mut trail = AuditWriter::new(store, rng, now);
             let (what, kid) = match duty {
                 KeyDuty::Create { signs_from } => {
                     let (key, sealed) = create(store, master, algorithm, signs_from).await?;
@@ -236,7 +236,7 @@ pub(crate) async fn rotate(
             batch.push(trail.key_rotated(what, &kid));
             batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now);
             // A failed guard: another node did it.
-            let (Outcome::Committed | Outcome::GuardFailed { .. }) = store.commit(batch).await?;
+            let (CommitOutcome::Committed | CommitOutcome::GuardFailed { .. }) = store.commit(batch).await?;
         }
     }
     Ok(())

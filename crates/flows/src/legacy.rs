@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::claims::Epochs;
 use model::guard::GuardRefusal;
-use model::legacy::{Attempted, LegacyRefusal, LegacyScheme, check_application, check_open, check_person};
+use model::legacy::{AttemptedScheme, LegacyRefusal, LegacyScheme, check_application, check_open, check_person};
 use model::seat::SessionKey;
 use model::user::Password;
 use model::{
@@ -27,12 +27,12 @@ pub(crate) use self::known_networks::KnownNetworks;
 pub(crate) use self::known_passwords::KnownPasswords;
 pub use self::report::{ApplicationUse, LegacyReport, MAX_USERS_REPORTED};
 pub(crate) use self::uses::LegacyUses;
-use crate::api_sessions::Calling;
+use crate::api_sessions::SessionRequest;
 use crate::guard::Caller;
-use crate::guesses::Door;
-use crate::instance::{BelievedInstance, Register};
-use crate::seal::Purpose;
-use crate::sign_in::Denied;
+use crate::guesses::PasswordSource;
+use crate::instance::{ApplicationRegister, BelievedInstance};
+use crate::seal::MacPurpose;
+use crate::sign_in::FailedSignIn;
 use crate::{Answer, Fault};
 
 /// Marks what follows `ErpSession` in `Authorization`: a credential, derived like a refresh token and kept nowhere, so
@@ -40,7 +40,7 @@ use crate::{Answer, Fault};
 pub enum ErpSession {}
 
 /// A person's password as a legacy client shows it.
-pub struct PasswordShown<'a> {
+pub struct LegacyPassword<'a> {
     pub scheme: LegacyScheme,
     pub login: &'a str,
     pub password: &'a Presented<Password>,
@@ -49,7 +49,7 @@ pub struct PasswordShown<'a> {
 }
 
 /// What a legacy credential stands for today.
-struct LegacyStanding {
+struct LegacyCredential {
     scheme: LegacyScheme,
     application: Arc<TrustedApplication>,
     user: Arc<User>,
@@ -59,7 +59,7 @@ struct LegacyStanding {
 
 /// What an `ErpSession` says, under the instance's code of authenticity.
 #[derive(Clone, Copy)]
-struct Named {
+struct ErpSessionClaims {
     session: ApiSessionId,
     application: ApplicationId,
     user: UserId,
@@ -67,24 +67,24 @@ struct Named {
 }
 
 /// Not let in, and whose password it was thought to be.
-struct TurnedAway {
+struct LegacyDenial {
     refusal: LegacyRefusal,
     user: Option<UserId>,
 }
 
-impl From<LegacyRefusal> for TurnedAway {
+impl From<LegacyRefusal> for LegacyDenial {
     fn from(refusal: LegacyRefusal) -> Self {
         Self { refusal, user: None }
     }
 }
 
-impl From<Denied> for TurnedAway {
-    fn from(denied: Denied) -> Self {
+impl From<FailedSignIn> for LegacyDenial {
+    fn from(denied: FailedSignIn) -> Self {
         Self { refusal: LegacyRefusal::Password(denied.refusal), user: denied.user }
     }
 }
 
-impl Named {
+impl ErpSessionClaims {
     const BYTES: usize = 64;
 
     fn to_bytes(self) -> [u8; Self::BYTES] {
@@ -110,7 +110,7 @@ impl Named {
     }
 }
 
-impl LegacyStanding {
+impl LegacyCredential {
     fn key(&self) -> SessionKey {
         match self.scheme {
             LegacyScheme::Basic => SessionKey::Basic(self.application.id, self.user.id),
@@ -132,29 +132,29 @@ impl LegacyStanding {
 
 impl BelievedInstance {
     /// A call with Basic credentials: credential, scope, seat, as for a token.
-    pub async fn enter_by_password(
+    pub async fn authorize_call_by_password(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        shown: &PasswordShown<'_>,
+        visitor: &RequestInfo,
+        shown: &LegacyPassword<'_>,
         scope: &'static str,
     ) -> Answer<Caller, GuardRefusal> {
-        match self.standing_by_password(moment, visitor, shown).await? {
-            Ok(standing) => self.let_in(standing, Some(scope), moment, visitor).await,
+        match self.validate_password(moment, visitor, shown).await? {
+            Ok(standing) => self.open_or_continue(standing, Some(scope), moment, visitor).await,
             Err(refusal) => Ok(Err(GuardRefusal::Legacy(refusal))),
         }
     }
 
     /// A call with an `ErpSession`. Without a scope it asks for nothing but that the session lives.
-    pub async fn enter_by_erp_session(
+    pub async fn authorize_call_by_erp_session(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         shown: &Presented<ErpSession>,
         scope: Option<&'static str>,
     ) -> Answer<Caller, GuardRefusal> {
-        match self.standing_by_erp_session(shown, moment.now).await? {
-            Ok(standing) => self.let_in(standing, scope, moment, visitor).await,
+        match self.validate_erp_session(shown, moment.now).await? {
+            Ok(standing) => self.open_or_continue(standing, scope, moment, visitor).await,
             Err(refusal) => Ok(Err(GuardRefusal::Legacy(refusal))),
         }
     }
@@ -164,18 +164,18 @@ impl BelievedInstance {
     pub async fn erp_login(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        shown: &PasswordShown<'_>,
+        visitor: &RequestInfo,
+        shown: &LegacyPassword<'_>,
     ) -> Answer<(Caller, Presented<ErpSession>), GuardRefusal> {
-        let standing = match self.standing_by_password(moment, visitor, shown).await? {
+        let standing = match self.validate_password(moment, visitor, shown).await? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(GuardRefusal::Legacy(refusal))),
         };
-        let caller = match self.let_in(standing, None, moment, visitor).await? {
+        let caller = match self.open_or_continue(standing, None, moment, visitor).await? {
             Ok(caller) => caller,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let named = Named {
+        let named = ErpSessionClaims {
             session: caller.session,
             application: caller.application.id,
             user: caller.user.id,
@@ -186,16 +186,16 @@ impl BelievedInstance {
 
     /// Would a password be looked at, if this application's client sent one? For whoever asks how to come in.
     pub fn offers_basic(&self, application: Option<&str>, now: Timestamp) -> bool {
-        let (settings, register) = (self.settings(), self.register());
+        let (settings, register) = (self.settings(), self.applications());
         check_open(now, &settings).is_ok() && calling_application(application, &settings, &register).is_ok()
     }
 
-    async fn let_in(
+    async fn open_or_continue(
         &self,
-        standing: LegacyStanding,
+        standing: LegacyCredential,
         scope: Option<&'static str>,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
     ) -> Answer<Caller, GuardRefusal> {
         if standing.user.user_type == UserType::ExternalCommunity {
             return Ok(Err(GuardRefusal::NotForCommunityUsers));
@@ -221,11 +221,11 @@ impl BelievedInstance {
     async fn unknown_session(
         &self,
         key: SessionKey,
-        standing: &LegacyStanding,
+        standing: &LegacyCredential,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
     ) -> Answer<ApiSessionId, GuardRefusal> {
-        let calling = Calling {
+        let calling = SessionRequest {
             key,
             token: standing.names(),
             user: &standing.user,
@@ -239,26 +239,26 @@ impl BelievedInstance {
         }
     }
 
-    async fn standing_by_password(
+    async fn validate_password(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        shown: &PasswordShown<'_>,
-    ) -> Answer<LegacyStanding, LegacyRefusal> {
+        visitor: &RequestInfo,
+        shown: &LegacyPassword<'_>,
+    ) -> Answer<LegacyCredential, LegacyRefusal> {
         self.renew(moment.now).await?;
-        let (settings, register) = (self.settings(), self.register());
+        let (settings, register) = (self.settings(), self.applications());
         let application = check_open(moment.now, &settings)
             .and_then(|()| calling_application(shown.application, &settings, &register));
         let answer = match application {
             Ok(application) => {
-                let person = self.person(&application, shown, moment, visitor).await?;
-                person.map(|user| LegacyStanding { scheme: shown.scheme, application, user, session: None })
+                let person = self.password_user(&application, shown, moment, visitor).await?;
+                person.map(|user| LegacyCredential { scheme: shown.scheme, application, user, session: None })
             }
             Err(refusal) => Err(refusal.into()),
         };
         answer.map_or_else(
             |away| {
-                self.tell_legacy_refused(&away, shown, moment.now, visitor)?;
+                self.audit_legacy_refusal(&away, shown, moment.now, visitor)?;
                 Ok(Err(away.refusal))
             },
             |standing| Ok(Ok(standing)),
@@ -267,29 +267,29 @@ impl BelievedInstance {
 
     /// Whose password it is. One that was right a moment ago costs no Argon2 ([`KnownPasswords`]); the throttle comes
     /// first either way, so that remembering lets nobody guess faster than at the page.
-    async fn person(
+    async fn password_user(
         &self,
         application: &TrustedApplication,
-        shown: &PasswordShown<'_>,
+        shown: &LegacyPassword<'_>,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-    ) -> Answer<Arc<User>, TurnedAway> {
+        visitor: &RequestInfo,
+    ) -> Answer<Arc<User>, LegacyDenial> {
         /// Overtaken this often by whoever changes the user.
         const TRIES: usize = 4;
         let memory = self.memory_kept();
         let (tag, now) = (memory.known_passwords.tag(application.id, shown), moment.now);
         let login = Login::typed(shown.login);
         let network = self.known_network(&memory, (login.as_ref(), visitor.address), now).await?;
-        let door = Door::Client(network);
+        let door = PasswordSource::Client(network);
         let attempt = self.attempt((login.as_ref(), shown.password), visitor.address, door, now);
         for _ in 0..TRIES {
             if let Some(held) = self.throttle.held(&attempt, now, self.free_failures()) {
-                return Ok(Err(Denied::held(held).into()));
+                return Ok(Err(FailedSignIn::held(held).into()));
             }
             let known = if let Some(known) = memory.known_passwords.get(tag, now) {
                 known
             } else {
-                let proving = self.prove_to(application, (shown, door), moment, visitor);
+                let proving = self.check_password_for(application, (shown, door), moment, visitor);
                 // Boxed: it is large, and most calls never come here.
                 match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
                     Ok(known) => known,
@@ -297,7 +297,7 @@ impl BelievedInstance {
                 }
             };
             let user = self
-                .user_as_known(known.user)
+                .cached_user(known.user)
                 .await?
                 .filter(|user| user.epoch == known.epoch && check_person(user, application).is_ok());
             match user {
@@ -309,15 +309,15 @@ impl BelievedInstance {
     }
 
     /// The full comparison, as at the page.
-    async fn prove_to(
+    async fn check_password_for(
         &self,
         application: &TrustedApplication,
-        (shown, door): (&PasswordShown<'_>, Door<'_>),
+        (shown, door): (&LegacyPassword<'_>, PasswordSource<'_>),
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-    ) -> Answer<User, TurnedAway> {
+        visitor: &RequestInfo,
+    ) -> Answer<User, LegacyDenial> {
         let may = |user: &User| check_person(user, application);
-        let proven = match self.prove(moment, visitor, (shown.login, shown.password, door), may).await? {
+        let proven = match self.check_password(moment, visitor, (shown.login, shown.password, door), may).await? {
             Ok(proven) => proven,
             Err(denied) => return Ok(Err(denied.into())),
         };
@@ -338,14 +338,14 @@ impl BelievedInstance {
         Ok(Ok(user))
     }
 
-    fn tell_legacy_refused(
+    fn audit_legacy_refusal(
         &self,
-        away: &TurnedAway,
-        shown: &PasswordShown<'_>,
+        away: &LegacyDenial,
+        shown: &LegacyPassword<'_>,
         now: Timestamp,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
     ) -> Result<(), Fault> {
-        let attempted = Attempted { scheme: shown.scheme, refusal: &away.refusal };
+        let attempted = AttemptedScheme { scheme: shown.scheme, refusal: &away.refusal };
         let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, (Asker::Stranger, &attempted));
         event.user = away.user;
         let settings = self.settings();
@@ -354,25 +354,29 @@ impl BelievedInstance {
         self.audit.put(event)
     }
 
-    fn erp_session(&self, named: Named) -> Presented<ErpSession> {
+    fn erp_session(&self, named: ErpSessionClaims) -> Presented<ErpSession> {
         let bytes = named.to_bytes();
-        let tag = self.memory().secret.load().sign(Purpose::ErpSession, &[&bytes]);
+        let tag = self.memory().secret.load().sign(MacPurpose::ErpSession, &[&bytes]);
         Presented::new(format!("{}.{tag}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    fn read_erp_session(&self, shown: &Presented<ErpSession>) -> Option<Named> {
+    fn read_erp_session(&self, shown: &Presented<ErpSession>) -> Option<ErpSessionClaims> {
         let (named, tag) = shown.expose().split_once('.')?;
-        let bytes: [u8; Named::BYTES] = URL_SAFE_NO_PAD.decode(named).ok()?.try_into().ok()?;
-        self.memory().secret.load().verify(Purpose::ErpSession, &[&bytes], tag).then(|| Named::from_bytes(&bytes))
+        let bytes: [u8; ErpSessionClaims::BYTES] = URL_SAFE_NO_PAD.decode(named).ok()?.try_into().ok()?;
+        self.memory()
+            .secret
+            .load()
+            .verify(MacPurpose::ErpSession, &[&bytes], tag)
+            .then(|| ErpSessionClaims::from_bytes(&bytes))
     }
 
-    async fn standing_by_erp_session(
+    async fn validate_erp_session(
         &self,
         shown: &Presented<ErpSession>,
         now: Timestamp,
-    ) -> Answer<LegacyStanding, LegacyRefusal> {
+    ) -> Answer<LegacyCredential, LegacyRefusal> {
         self.renew(now).await?;
-        let (settings, register) = (self.settings(), self.register());
+        let (settings, register) = (self.settings(), self.applications());
         if let Err(refusal) = check_open(now, &settings) {
             return Ok(Err(refusal));
         }
@@ -383,13 +387,13 @@ impl BelievedInstance {
         if let Err(refusal) = check_application(application.map(AsRef::as_ref)) {
             return Ok(Err(refusal));
         }
-        let user = self.user_as_known(named.user).await?;
+        let user = self.cached_user(named.user).await?;
         let Some((application, user)) = application.cloned().zip(user) else {
             return Ok(Err(LegacyRefusal::SessionOver));
         };
         let stands = named.epochs == Epochs::of(&application, &user) && check_person(&user, &application).is_ok();
         let scheme = LegacyScheme::ErpLogin;
-        let standing = LegacyStanding { scheme, application, user, session: Some(named.session) };
+        let standing = LegacyCredential { scheme, application, user, session: Some(named.session) };
         Ok(if stands { Ok(standing) } else { Err(LegacyRefusal::SessionOver) })
     }
 }
@@ -398,7 +402,7 @@ impl BelievedInstance {
 fn calling_application(
     named: Option<&str>,
     settings: &InstanceSettings,
-    register: &Register,
+    register: &ApplicationRegister,
 ) -> Result<Arc<TrustedApplication>, LegacyRefusal> {
     let uri = named.or(settings.default_legacy_application.as_deref()).ok_or(LegacyRefusal::NoApplication)?;
     let application = uri.parse::<ClientId>().ok().and_then(|uri| register.by_uri(&uri));
@@ -412,13 +416,13 @@ mod tests {
 
     #[test]
     fn what_an_erp_session_says_reads_back_as_written() {
-        let named = Named {
+        let named = ErpSessionClaims {
             session: ApiSessionId(Uuid::from_u128(1)),
             application: ApplicationId(Uuid::from_u128(2 << 100)),
             user: UserId(Uuid::from_u128(3)),
             epochs: Epochs(4, i64::MAX),
         };
-        let read = Named::from_bytes(&named.to_bytes());
+        let read = ErpSessionClaims::from_bytes(&named.to_bytes());
         assert_eq!((read.session, read.application, read.user), (named.session, named.application, named.user));
         assert_eq!(read.epochs, named.epochs);
     }

@@ -52,12 +52,12 @@ mod tasks;
 mod throttle;
 pub mod two_step;
 
-pub use change::Behind;
-pub use house::{DefaultInstance, House, RefusedInstance, Site, World};
+pub use change::MemoryBehind;
+pub use house::{DefaultInstance, InstanceLocation, Platform, RefusedInstance, Server};
 pub use instance::Instance;
-pub use passwords::{AcceptedPassword, Passwords, Turn};
+pub use passwords::{AcceptedPassword, HashingTurn, Passwords};
 pub use seal::MasterKey;
-pub use store::{Database, DatabaseUrl, Fault, FaultKind, Look, Trouble};
+pub use store::{Database, DatabaseReport, DatabaseUrl, Fault, FaultKind, Trouble};
 
 /// A refusal is an answer to the caller; only a fault is a failure of ours.
 pub type Answer<T, R> = Result<Result<T, R>, Fault>;

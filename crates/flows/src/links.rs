@@ -2,16 +2,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
-use model::link::{LinkCode, LinkLife, LinkPurpose, LinkSpent};
-use model::mail::{EmailAddress, Letter, Message};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::link::{DeadLink, LinkCode, LinkLifetime, LinkPurpose};
+use model::mail::{EmailAddress, Letter, MailMessage};
 use model::user::Password;
 use model::{Moment, Timestamp, User};
 use oauth::secret::Presented;
-use store::{Batch, Outcome, Statement, Store};
+use store::{Batch, CommitOutcome, Statement, Store};
 
-use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
-use crate::audit::Trail;
+use crate::admin::{AdminRefusal, ElevatedAdminService, ending_user};
+use crate::audit::AuditWriter;
 use crate::instance::Instance;
 use crate::strength::Weakness;
 use crate::{Answer, Fault};
@@ -20,13 +20,13 @@ use crate::{Answer, Fault};
 pub struct IssuedLink {
     pub user: User,
     pub purpose: LinkPurpose,
-    pub life: LinkLife,
+    pub life: LinkLifetime,
     pub code: Presented<LinkCode>,
 }
 
 impl IssuedLink {
     /// The letter that brings it to the user; `None` where no mail reaches the user.
-    pub fn letter(&self, instance: &str, url: &str) -> Option<Message> {
+    pub fn letter(&self, instance: &str, url: &str) -> Option<MailMessage> {
         let to = self.user.mailbox()?;
         let letter = Letter { to, instance, user: &self.user };
         Some(match self.purpose {
@@ -55,14 +55,14 @@ pub enum LinkRefusal {
 }
 
 pub(crate) fn new_code(moment: &mut Moment<'_>) -> Presented<LinkCode> {
-    Presented::new(URL_SAFE_NO_PAD.encode(moment.dice.secret()))
+    Presented::new(URL_SAFE_NO_PAD.encode(moment.rng.secret()))
 }
 
 /// The link, and the statement that makes it good.
 pub(crate) fn draw_link(
     store: &Store,
     user: User,
-    (purpose, life): (LinkPurpose, LinkLife),
+    (purpose, life): (LinkPurpose, LinkLifetime),
     moment: &mut Moment<'_>,
 ) -> (IssuedLink, Statement) {
     let code = new_code(moment);
@@ -70,26 +70,26 @@ pub(crate) fn draw_link(
     (IssuedLink { user, purpose, life, code }, insert)
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// A link by which a new user chooses a first password, to be handed over.
     pub async fn set_up_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
-        self.issue_link(login, (LinkPurpose::SetUp, LinkLife::HandedOver), moment).await
+        self.issue_link(login, (LinkPurpose::SetUp, LinkLifetime::HandedOver), moment).await
     }
 
     /// The same, to wait in the user's mailbox.
     pub async fn invite(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
-        self.issue_link(login, (LinkPurpose::SetUp, LinkLife::Invitation), moment).await
+        self.issue_link(login, (LinkPurpose::SetUp, LinkLifetime::Invitation), moment).await
     }
 
     /// A link by which a user chooses a new password.
     pub async fn reset_link(&self, login: &str, moment: &mut Moment<'_>) -> Answer<IssuedLink, AdminRefusal> {
-        self.issue_link(login, (LinkPurpose::PasswordReset, LinkLife::HandedOver), moment).await
+        self.issue_link(login, (LinkPurpose::PasswordReset, LinkLifetime::HandedOver), moment).await
     }
 
     async fn issue_link(
         &self,
         login: &str,
-        (purpose, life): (LinkPurpose, LinkLife),
+        (purpose, life): (LinkPurpose, LinkLifetime),
         moment: &mut Moment<'_>,
     ) -> Answer<IssuedLink, AdminRefusal> {
         let invalid = |problem: String| Ok(Err(AdminRefusal::Invalid(vec![problem])));
@@ -131,7 +131,7 @@ impl Instance {
         match link.letter(&self.name, &url) {
             Some(letter) => {
                 let to = letter.to.clone();
-                if self.outbox.put(*self.store.instance(), letter) {
+                if self.outbox.send(*self.store.instance(), letter) {
                     HandedOver::Mailed(to)
                 } else {
                     HandedOver::Shown(url)
@@ -142,9 +142,9 @@ impl Instance {
     }
 
     /// Tells the user, if mail reaches them.
-    pub fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> Message) {
+    pub fn write_to<'a>(&'a self, user: &'a User, letter: impl FnOnce(Letter<'a>) -> MailMessage) {
         if let Some(to) = user.mailbox() {
-            self.outbox.put(*self.store.instance(), letter(Letter { to, instance: &self.name, user }));
+            self.outbox.send(*self.store.instance(), letter(Letter { to, instance: &self.name, user }));
         }
     }
 
@@ -158,7 +158,7 @@ impl Instance {
     pub async fn choose_password(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         (code, password): (&Presented<LinkCode>, &Presented<Password>),
     ) -> Answer<User, LinkRefusal> {
         let found = self.link(code, moment.now).await?.filter(|(purpose, _)| purpose.sets_password());
@@ -170,7 +170,7 @@ impl Instance {
             Err(weakness) => return Ok(Err(LinkRefusal::Weak(weakness))),
         };
         let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
+        moment.rng.fill(&mut salt);
         let hash = self.passwords.hash(password, salt).await?;
         let event = AuditEvent::done(moment.now, AuditKind::PasswordReset, visitor)
             .user(user.id)
@@ -179,10 +179,10 @@ impl Instance {
             // It locks the user, whose address the link is bound to.
             self.store.set_password(&user, &hash, moment.now),
             self.store.use_link(code.digest().as_bytes()),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
         ]);
         batch.append(ending_user(&self.store, user.id, moment));
-        if let Outcome::GuardFailed { .. } = self.commit(batch, moment.now).await? {
+        if let CommitOutcome::GuardFailed { .. } = self.commit(batch, moment.now).await? {
             return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
         }
         if purpose == LinkPurpose::PasswordReset {
@@ -194,10 +194,10 @@ impl Instance {
     pub(crate) fn refuse_link<T>(
         &self,
         moment: &Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         kind: AuditKind,
     ) -> Answer<T, LinkRefusal> {
-        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, &LinkSpent)))?;
+        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, &DeadLink)))?;
         Ok(Err(LinkRefusal::Spent))
     }
 }

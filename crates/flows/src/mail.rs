@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::InstanceId;
-use model::fair::{Receiver, Sender, channel};
-use model::mail::Message;
+use model::fair::{FairReceiver, FairSender, channel};
+use model::mail::MailMessage;
 use parking_lot::Mutex;
 
 /// Letters that may wait, in fair shares; more are dropped and counted, for a mail server that is away must not hold people up.
@@ -14,26 +14,26 @@ const MAX_WAITING: usize = 1000;
 /// Where flows leave letters. Nobody need be there to take them: then flows give links to administrators instead.
 #[derive(Default)]
 pub struct Outbox {
-    queue: Mutex<Option<Sender<InstanceId, Message>>>,
-    counts: Counts,
+    queue: Mutex<Option<FairSender<InstanceId, MailMessage>>>,
+    counts: MailCounts,
 }
 
 /// What became of letters.
 #[derive(Default)]
-struct Counts {
+struct MailCounts {
     sent: AtomicU64,
     lost: AtomicU64,
 }
 
 /// The other end: what is to be delivered, and where to tell how it went.
-pub struct Letters {
-    waiting: Receiver<InstanceId, Message>,
+pub struct OutboxReader {
+    waiting: FairReceiver<InstanceId, MailMessage>,
     outbox: Arc<Outbox>,
 }
 
-impl Letters {
+impl OutboxReader {
     /// Of all instances in turn. `None`: the house is closed, and everything was taken.
-    pub async fn next(&mut self) -> Option<Message> {
+    pub async fn next(&mut self) -> Option<MailMessage> {
         self.waiting.recv_async().await.map(|(_, message)| message)
     }
 
@@ -49,10 +49,10 @@ impl Letters {
 
 impl Outbox {
     /// From now on letters go to the answer.
-    pub(crate) fn open(self: &Arc<Self>) -> Letters {
+    pub(crate) fn open(self: &Arc<Self>) -> OutboxReader {
         let (sender, waiting) = channel(MAX_WAITING);
         *self.queue.lock() = Some(sender);
-        Letters { waiting, outbox: Arc::clone(self) }
+        OutboxReader { waiting, outbox: Arc::clone(self) }
     }
 
     /// The receiver sees the end when it has taken what waits.
@@ -66,7 +66,7 @@ impl Outbox {
     }
 
     /// Whether it is on its way.
-    pub(crate) fn put(&self, instance: InstanceId, message: Message) -> bool {
+    pub(crate) fn send(&self, instance: InstanceId, message: MailMessage) -> bool {
         let about = message.about;
         let taken = self.queue.lock().as_ref().is_some_and(|queue| queue.send(instance, message).is_ok());
         if !taken && self.is_open() {
@@ -89,21 +89,21 @@ mod tests {
 
     use super::*;
 
-    fn message() -> Message {
+    fn message() -> MailMessage {
         let to = EmailAddress::parse("eve@example.com").expect("an address");
-        Message { to, subject: String::new(), text: String::new(), about: "invitation" }
+        MailMessage { to, subject: String::new(), text: String::new(), about: "invitation" }
     }
 
     #[tokio::test]
     async fn letters_are_taken_up_to_a_bound_and_only_while_somebody_delivers() {
         let (outbox, instance) = (Arc::new(Outbox::default()), InstanceId(Uuid::from_u128(1)));
-        assert!(!outbox.is_open() && !outbox.put(instance, message()));
+        assert!(!outbox.is_open() && !outbox.send(instance, message()));
         assert_eq!(outbox.counts(), (0, 0), "nobody counts on it");
         let mut letters = outbox.open();
         for _ in 0..MAX_WAITING {
-            assert!(outbox.put(instance, message()));
+            assert!(outbox.send(instance, message()));
         }
-        assert!(!outbox.put(instance, message()));
+        assert!(!outbox.send(instance, message()));
         assert_eq!(outbox.counts(), (0, 1));
         outbox.close();
         for _ in 0..MAX_WAITING {
@@ -117,8 +117,8 @@ mod tests {
         let outbox = Arc::new(Outbox::default());
         let mut letters = outbox.open();
         let [storming, other] = [1, 2].map(|id| InstanceId(Uuid::from_u128(id)));
-        while outbox.put(storming, message()) {}
-        assert!(outbox.put(other, Message { about: "reset", ..message() }));
+        while outbox.send(storming, message()) {}
+        assert!(outbox.send(other, MailMessage { about: "reset", ..message() }));
         let first = [letters.next().await, letters.next().await].map(|letter| letter.expect("it waits").about);
         assert_eq!(first, ["invitation", "reset"]);
     }

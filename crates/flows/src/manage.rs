@@ -4,24 +4,24 @@
 use std::sync::Arc;
 
 use model::application::MANAGE_SCOPE;
-use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome, RequestInfo};
 use model::claims::ADMIN_API;
 use model::reference_token::{ReferenceToken, masked};
 use model::session::SignInTooOld;
-use model::why::{Details, Refusal};
+use model::why::{Refusal, RefusalDetails};
 use model::{Moment, Timestamp, TrustedApplication, User, UserId};
 use oauth::secret::{self, Presented};
 
-use crate::admin::{ElevatedOffice, Office};
+use crate::admin::{AdminService, ElevatedAdminService};
 use crate::administrator::Administrator;
 use crate::guard::GuardRefusal;
 use crate::instance::BelievedInstance;
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
 /// Why somebody does not administer the instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ManageRefusal {
+pub enum AdmissionRefusal {
     Guard(GuardRefusal),
     /// The id of the user whom the token acts as.
     NotAnAdministrator(UserId),
@@ -29,7 +29,7 @@ pub enum ManageRefusal {
     SignInTooOld(SignInTooOld),
 }
 
-impl Refusal for ManageRefusal {
+impl Refusal for AdmissionRefusal {
     fn cause(&self) -> &'static str {
         match self {
             Self::Guard(refusal) => refusal.cause(),
@@ -38,11 +38,11 @@ impl Refusal for ManageRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
             Self::Guard(refusal) => refusal.details(),
             Self::NotAnAdministrator(user) => {
-                Details::new("the user is an administrator of this instance", "docs/admin-api.md, Who may")
+                RefusalDetails::new("the user is an administrator of this instance", "docs/admin-api.md, Who may")
                     .sent("user", user)
             }
             Self::SignInTooOld(refusal) => refusal.details(),
@@ -51,16 +51,16 @@ impl Refusal for ManageRefusal {
 }
 
 /// An administrator who asks over the network; only [`BelievedInstance::manager`] makes one, for that instance alone.
-pub struct Manager {
+pub struct InstanceAdmin {
     instance: BelievedInstance,
     administrator: Administrator,
     pub user: Arc<User>,
     /// Through which the administrator came; none where it was by a page.
     pub application: Option<Arc<TrustedApplication>>,
-    visitor: Visitor,
+    request: RequestInfo,
 }
 
-impl Manager {
+impl InstanceAdmin {
     pub fn instance(&self) -> &BelievedInstance {
         &self.instance
     }
@@ -74,13 +74,13 @@ impl Manager {
         &self.instance.master
     }
 
-    pub fn office(&self) -> Office<'_> {
-        Office::for_visitor(&self.instance, &self.administrator, &self.visitor)
+    pub fn service(&self) -> AdminService<'_> {
+        AdminService::for_visitor(&self.instance, &self.administrator, &self.request)
     }
 
     /// For changes of weight.
-    pub fn elevated_office(&self, now: Timestamp) -> Result<ElevatedOffice<'_>, SignInTooOld> {
-        self.office().elevate(now)
+    pub fn elevated_service(&self, now: Timestamp) -> Result<ElevatedAdminService<'_>, SignInTooOld> {
+        self.service().elevate(now)
     }
 
     /// Whether the sign-in, if there is one behind this, carries changes of weight.
@@ -95,51 +95,51 @@ impl Manager {
     }
 
     /// Tells the audit of a change at a page that was refused before it began.
-    pub fn tell_refused(&self, now: Timestamp, refusal: &impl Refusal) -> Result<(), Fault> {
-        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.visitor, (Asker::Authenticated, refusal))
+    pub fn audit_refusal(&self, now: Timestamp, refusal: &impl Refusal) -> Result<(), Fault> {
+        let event = AuditEvent::refused(now, AuditKind::AdminChange, &self.request, (Asker::Authenticated, refusal))
             .user(self.user.id);
         self.instance.audit.put(event)
     }
 }
 
 /// An answered call of the admin API, for the audit.
-pub struct ManageCall<'a> {
+pub struct AdminCallReport<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub status: u16,
-    pub manager: Option<&'a Manager>,
+    pub manager: Option<&'a InstanceAdmin>,
     pub refused: Option<&'a dyn Refusal>,
 }
 
 impl BelievedInstance {
-    pub async fn manager(
+    pub async fn admit_admin(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         shown: &Presented<secret::AccessToken>,
-    ) -> Answer<Manager, ManageRefusal> {
-        let standing = match self.standing(shown, moment.now).await? {
+    ) -> Answer<InstanceAdmin, AdmissionRefusal> {
+        let standing = match self.validate_credential(shown, moment.now).await? {
             Ok(standing) => standing,
-            Err(refusal) => return Ok(Err(ManageRefusal::Guard(GuardRefusal::Token(refusal)))),
+            Err(refusal) => return Ok(Err(AdmissionRefusal::Guard(GuardRefusal::Token(refusal)))),
         };
         if !standing.is_for(ADMIN_API) {
             let refusal = GuardRefusal::WrongAudience { sent: standing.audience(), expected: ADMIN_API.to_owned() };
-            return Ok(Err(ManageRefusal::Guard(refusal)));
+            return Ok(Err(AdmissionRefusal::Guard(refusal)));
         }
         if !standing.has(MANAGE_SCOPE) {
-            return Ok(Err(ManageRefusal::Guard(standing.lacks(MANAGE_SCOPE))));
+            return Ok(Err(AdmissionRefusal::Guard(standing.lacks(MANAGE_SCOPE))));
         }
         let signed_in = standing.credential.signed_in();
         let Some(administrator) = self.administrator(&standing.user, signed_in) else {
-            return Ok(Err(ManageRefusal::NotAnAdministrator(standing.user.id)));
+            return Ok(Err(AdmissionRefusal::NotAnAdministrator(standing.user.id)));
         };
         self.note_use(&standing, moment.now);
-        Ok(Ok(Manager {
+        Ok(Ok(InstanceAdmin {
             instance: self.clone(),
             administrator,
             user: standing.user,
             application: Some(standing.application),
-            visitor: visitor.clone(),
+            request: visitor.clone(),
         }))
     }
 
@@ -148,37 +148,42 @@ impl BelievedInstance {
     }
 
     /// Who is signed in at another instance is nobody here.
-    fn administrator_at(&self, browser: &Browser) -> Option<Administrator> {
+    fn administrator_at(&self, browser: &SignedIn) -> Option<Administrator> {
         let signed_in = Some(browser.session.auth_time);
         self.administrator(&browser.user, signed_in).filter(|_| browser.is_of(*self.store.instance()))
     }
 
     /// Whoever is signed in at the browser, if they administer the instance; that they do not is told to the audit.
-    pub fn manager_at(
+    pub fn admit_admin_at_browser(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        browser: &Browser,
-    ) -> Answer<Manager, ManageRefusal> {
+        visitor: &RequestInfo,
+        browser: &SignedIn,
+    ) -> Answer<InstanceAdmin, AdmissionRefusal> {
         let Some(administrator) = self.administrator_at(browser) else {
-            let refusal = ManageRefusal::NotAnAdministrator(browser.user.id);
+            let refusal = AdmissionRefusal::NotAnAdministrator(browser.user.id);
             let event =
                 AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, (Asker::Authenticated, &refusal))
                     .user(browser.user.id);
             self.audit.put(event)?;
             return Ok(Err(refusal));
         };
-        Ok(Ok(Manager {
+        Ok(Ok(InstanceAdmin {
             instance: self.clone(),
             administrator,
             user: Arc::clone(&browser.user),
             application: None,
-            visitor: visitor.clone(),
+            request: visitor.clone(),
         }))
     }
 
     /// One event for one answered call. Its path is without the query.
-    pub fn tell_managed(&self, now: Timestamp, visitor: &Visitor, call: &ManageCall<'_>) -> Result<(), Fault> {
+    pub fn audit_admin_call(
+        &self,
+        now: Timestamp,
+        visitor: &RequestInfo,
+        call: &AdminCallReport<'_>,
+    ) -> Result<(), Fault> {
         let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
         if let Some(refusal) = call.refused {
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());

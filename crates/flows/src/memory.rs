@@ -8,23 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use model::claims::{AccessToken, Holder};
-use model::guard::Killed;
+use model::claims::{AccessTokenClaims, TokenSubject};
+use model::guard::RevocationSource;
 use model::reference_token::ReferenceToken;
 use model::{AfterLogout, AuthorizationId, InstanceSettings, Moment, SessionId, Timestamp, User, UserId};
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
-use store::{Change, ChangeKind, Fault, Mark, Outcome, Store};
+use store::{Change, ChangeKind, CommitOutcome, Fault, FeedMark, Store};
 use uuid::Uuid;
 
-pub use self::register::Register;
+pub use self::register::ApplicationRegister;
 use crate::MasterKey;
 use crate::api_sessions::ApiSessions;
 use crate::audit::AuditedStore;
 use crate::instance::MAX_TOKEN_LIFETIME;
 use crate::keys::KeyRing;
 use crate::legacy::{KnownNetworks, KnownPasswords};
-use crate::proven::Proven;
+use crate::proven::UsedGenerations;
 use crate::reference_tokens::LastUsed;
 use crate::seal::RootSecret;
 
@@ -32,21 +32,21 @@ use crate::seal::RootSecret;
 /// database, so that nothing of it outlives a database that went back: a new memory takes its place. A flow that reads to
 /// remember takes hold of the memory first, so that what it read before cannot come into the new one.
 pub(crate) struct Memory {
-    pub(crate) users: Remembered<UserId, User>,
-    pub(crate) reference_tokens: Remembered<[u8; 32], ReferenceToken>,
-    pub(crate) used: LastUsed,
+    pub(crate) users: RecordCache<UserId, User>,
+    pub(crate) reference_tokens: RecordCache<[u8; 32], ReferenceToken>,
+    pub(crate) token_uses: LastUsed,
     pub(crate) known_passwords: KnownPasswords,
     pub(crate) known_networks: KnownNetworks,
-    pub(crate) kills: Kills,
-    pub(crate) verified: VerifiedTokens,
+    pub(crate) revocations: Revocations,
+    pub(crate) verified: VerifiedTokenCache,
     pub(crate) api_sessions: ApiSessions,
-    pub(crate) proven: Proven,
+    pub(crate) used_generations: UsedGenerations,
     /// When somebody last saw that the database may have gone back.
     reread_at: Option<Timestamp>,
     // Stored by `change` alone.
     pub(crate) secret: ArcSwap<RootSecret>,
     pub(crate) settings: ArcSwap<InstanceSettings>,
-    pub(crate) register: ArcSwap<Register>,
+    pub(crate) applications: ArcSwap<ApplicationRegister>,
     pub(crate) keys: ArcSwap<KeyRing>,
 }
 
@@ -57,10 +57,10 @@ impl Memory {
         store: &AuditedStore,
         master: &MasterKey,
         moment: &mut Moment<'_>,
-    ) -> Result<(Self, Mark), Fault> {
+    ) -> Result<(Self, FeedMark), Fault> {
         let mark = newest_change(store, moment.now).await?;
         let since = moment.now.minus(MAX_TOKEN_LIFETIME);
-        let kills = Kills::default();
+        let kills = Revocations::default();
         for id in store.authorizations_ended_since(since).await? {
             kills.authorization(id, moment.now);
         }
@@ -72,39 +72,39 @@ impl Memory {
         }
         let memory = Self {
             secret: ArcSwap::from_pointee(RootSecret::load(store, master).await?),
-            users: Remembered::new(),
-            reference_tokens: Remembered::new(),
-            used: LastUsed::default(),
-            known_passwords: KnownPasswords::new(&moment.dice.secret()),
+            users: RecordCache::new(),
+            reference_tokens: RecordCache::new(),
+            token_uses: LastUsed::default(),
+            known_passwords: KnownPasswords::new(&moment.rng.secret()),
             known_networks: KnownNetworks::default(),
-            kills,
-            verified: VerifiedTokens::new(),
+            revocations: kills,
+            verified: VerifiedTokenCache::new(),
             api_sessions: ApiSessions::load(store, moment).await?,
-            proven: Proven::default(),
+            used_generations: UsedGenerations::default(),
             reread_at: store.reread_at().await?,
             settings: ArcSwap::from_pointee(store.settings().await?),
-            register: ArcSwap::from_pointee(Register::new(store.applications().await?)),
+            applications: ArcSwap::from_pointee(ApplicationRegister::new(store.applications().await?)),
             keys: ArcSwap::from_pointee(KeyRing::load(store, master).await?),
         };
         Ok((memory, mark))
     }
 
     /// Whether tokens may be about whose authorization the database lost. None lives longer.
-    pub(crate) fn doubts_descent(&self, now: Timestamp) -> bool {
+    pub(crate) fn must_ask_for_authorization(&self, now: Timestamp) -> bool {
         self.reread_at.is_some_and(|at| now.since(at) < MAX_TOKEN_LIFETIME)
     }
 }
 
 /// The newest row of the feed. Where there is none, because an older version swept it, one is written, so that there is
 /// something to know the feed by.
-async fn newest_change(store: &Store, now: Timestamp) -> Result<Mark, Fault> {
+async fn newest_change(store: &Store, now: Timestamp) -> Result<FeedMark, Fault> {
     loop {
         if let Some(mark) = store.newest_change().await? {
             return Ok(mark);
         }
         let mut batch = store::Batch::new();
         batch.announce(Change { kind: ChangeKind::Settings, subject: store.instance().0 }, now);
-        let Outcome::Committed = store.commit(batch).await? else {
+        let CommitOutcome::Committed = store.commit(batch).await? else {
             return Err(Fault::failed("the instance is not in the database"));
         };
     }
@@ -112,14 +112,14 @@ async fn newest_change(store: &Store, now: Timestamp) -> Result<Mark, Fault> {
 
 /// Authorizations and sign-ins that ended while tokens of theirs may still be alive.
 #[derive(Default)]
-pub(crate) struct Kills {
+pub(crate) struct Revocations {
     authorizations: RwLock<HashMap<AuthorizationId, Timestamp>>,
     sessions: RwLock<HashMap<SessionId, Timestamp>>,
     /// Service tokens that were revoked one by one.
     tokens: RwLock<HashMap<Uuid, Timestamp>>,
 }
 
-impl Kills {
+impl Revocations {
     pub(crate) fn authorization(&self, id: AuthorizationId, now: Timestamp) {
         self.authorizations.write().entry(id).or_insert(now);
     }
@@ -133,19 +133,23 @@ impl Kills {
     }
 
     /// What killed the token, or anything that it descends from. What the end of its sign-in means is a setting.
-    pub(crate) fn reach(&self, token: &AccessToken, after_logout: AfterLogout) -> Option<(Killed, Timestamp)> {
+    pub(crate) fn revoking(
+        &self,
+        token: &AccessTokenClaims,
+        after_logout: AfterLogout,
+    ) -> Option<(RevocationSource, Timestamp)> {
         match token.holder {
-            Holder::Service { .. } => {
+            TokenSubject::Service { .. } => {
                 let tokens = self.tokens.read();
                 let id = Uuid::try_parse(&token.id).ok().filter(|_| !tokens.is_empty())?;
-                tokens.get(&id).map(|at| (Killed::Token, *at))
+                tokens.get(&id).map(|at| (RevocationSource::Token, *at))
             }
-            Holder::User { session, descent, .. } => {
+            TokenSubject::User { session, descent, .. } => {
                 if let Some(at) = self.authorizations.read().get(&descent.authorization) {
-                    return Some((Killed::Authorization, *at));
+                    return Some((RevocationSource::Authorization, *at));
                 }
                 let sessions = (after_logout == AfterLogout::Refuse).then(|| self.sessions.read())?;
-                sessions.get(&session).map(|at| (Killed::SignIn, *at))
+                sessions.get(&session).map(|at| (RevocationSource::SignIn, *at))
             }
         }
     }
@@ -167,7 +171,7 @@ impl Kills {
 }
 
 /// Records that were asked for lately; what changes is forgotten and read anew.
-pub(crate) struct Remembered<K, V> {
+pub(crate) struct RecordCache<K, V> {
     known: Cache<K, Arc<V>>,
     /// Counts invalidations, so that a read begun before one is not remembered after it.
     forgotten: AtomicU64,
@@ -176,7 +180,7 @@ pub(crate) struct Remembered<K, V> {
 /// About half a KiB each, and only as many as are used.
 const MAX_RECORDS: usize = 100_000;
 
-impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
+impl<K: Copy + Eq + Hash, V> RecordCache<K, V> {
     pub(crate) fn new() -> Self {
         Self { known: Cache::new(MAX_RECORDS), forgotten: AtomicU64::new(0) }
     }
@@ -218,26 +222,26 @@ impl<K: Copy + Eq + Hash, V> Remembered<K, V> {
 }
 
 /// A token whose signature was checked, and by which key.
-pub(crate) struct Verified {
-    pub(crate) token: AccessToken,
+pub(crate) struct VerifiedToken {
+    pub(crate) token: AccessTokenClaims,
     pub(crate) kid: String,
 }
 
 /// Tokens already verified, by SHA-256 of the whole token; failures are never remembered.
-pub(crate) struct VerifiedTokens(Cache<[u8; 32], Arc<Verified>>);
+pub(crate) struct VerifiedTokenCache(Cache<[u8; 32], Arc<VerifiedToken>>);
 
 const MAX_TOKENS: usize = 10_000;
 
-impl VerifiedTokens {
+impl VerifiedTokenCache {
     pub(crate) fn new() -> Self {
         Self(Cache::new(MAX_TOKENS))
     }
 
-    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Verified>> {
+    pub(crate) fn get(&self, digest: &[u8; 32]) -> Option<Arc<VerifiedToken>> {
         self.0.get(digest)
     }
 
-    pub(crate) fn remember(&self, digest: [u8; 32], verified: Arc<Verified>) {
+    pub(crate) fn remember(&self, digest: [u8; 32], verified: Arc<VerifiedToken>) {
         self.0.insert(digest, verified);
     }
 }

@@ -3,32 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::meter::{Count, Tally};
+use model::meter::{Counter, NamedCounters};
 use model::seat::CloseReason;
 
-use crate::change::Behind;
+use crate::change::MemoryBehind;
 use crate::fault_log::FaultLog;
-use crate::house::House;
+use crate::house::Server;
 use crate::{Fault, Instance};
 
 /// The counts of one instance, made by this process since it started.
 #[derive(Default)]
 pub struct Meters {
     /// By outcome: `done`, or the cause of the refusal.
-    pub sign_ins: Tally,
+    pub sign_ins: NamedCounters,
     /// By grant.
-    pub tokens_issued: Tally,
+    pub tokens_issued: NamedCounters,
     /// By cause.
-    pub tokens_refused: Tally,
-    pub sessions_opened: Count,
+    pub tokens_refused: NamedCounters,
+    pub sessions_opened: Counter,
     /// By cause.
-    pub sessions_refused: Tally,
+    pub sessions_refused: NamedCounters,
     /// By reason; each node counts all closings that it hears of, whoever closed.
-    pub sessions_closed: Tally,
+    pub sessions_closed: NamedCounters,
     /// By cause.
-    pub calls_refused: Tally,
+    pub calls_refused: NamedCounters,
     /// How often the database was found to have gone back.
-    pub database_rewinds: Count,
+    pub database_rewinds: Counter,
 }
 
 impl Meters {
@@ -40,7 +40,7 @@ impl Meters {
 
 /// How full the places are where work waits.
 #[derive(Clone, Copy, Debug)]
-pub struct Fill {
+pub struct QueueFill {
     pub waiting: usize,
     pub most: usize,
 }
@@ -61,17 +61,17 @@ impl Instance {
     }
 
     /// Why memory is not believed, if the database holds something that memory could not follow.
-    pub fn behind(&self) -> Option<Behind> {
+    pub fn behind(&self) -> Option<MemoryBehind> {
         self.following.behind()
     }
 
     /// How often something was found in the audit that this installation did not write, or a break of its chain.
-    pub fn audit_alarms(&self) -> &Tally {
+    pub fn audit_alarms(&self) -> &NamedCounters {
         self.sealer.alarms()
     }
 
     /// How many refusals of strangers there were, by what became of them.
-    pub fn refusals_kept(&self) -> &Tally {
+    pub fn refusals_kept(&self) -> &NamedCounters {
         self.audit.refusals.kept()
     }
 
@@ -81,13 +81,13 @@ impl Instance {
     }
 
     /// Audit events that wait to be written, in bytes.
-    pub fn notebook(&self) -> Fill {
+    pub fn notebook(&self) -> QueueFill {
         self.audit.fill()
     }
 }
 
-impl House {
-    /// The seats of each instance, in the order of [`House::instances`]; one question to the database.
+impl Server {
+    /// The seats of each instance, in the order of [`Server::instances`]; one question to the database.
     pub async fn seats(&self) -> Result<Vec<SeatFigures>, Fault> {
         let used = self.database().seats_used().await?;
         let seats = self.instances().iter().map(|instance| {
@@ -101,7 +101,7 @@ impl House {
         Ok(seats.collect())
     }
 
-    /// As [`House::seats`], asked where the connections of the database live, whichever runtime waits for the answer.
+    /// As [`Server::seats`], asked where the connections of the database live, whichever runtime waits for the answer.
     pub async fn seats_aside(self: Arc<Self>) -> Option<Vec<SeatFigures>> {
         let house = Arc::clone(&self);
         self.runtime.spawn(async move { house.seats().await }).await.ok()?.ok()
@@ -117,12 +117,12 @@ impl House {
         self.turns.all().map(|(name, idle, _)| (name, idle))
     }
 
-    pub fn store_figures(&self) -> store::Figures<'_> {
+    pub fn store_figures(&self) -> store::DatabaseFigures<'_> {
         self.database().figures()
     }
 
     /// Passwords that are compared or wait for it.
-    pub fn password_queue(&self) -> Fill {
+    pub fn password_queue(&self) -> QueueFill {
         self.passwords().fill()
     }
 

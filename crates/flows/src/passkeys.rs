@@ -22,7 +22,7 @@ use webauthn_rs::prelude::{
 use webauthn_rs::{Webauthn, WebauthnBuilder};
 
 use crate::instance::BelievedInstance;
-use crate::seal::Purpose;
+use crate::seal::MacPurpose;
 
 /// How long a page with a challenge may stay open.
 pub const CEREMONY_LIFETIME: Duration = Duration::from_mins(10);
@@ -39,14 +39,14 @@ pub struct Ceremony {
 
 /// What a challenge is for; an answer to one never passes for another.
 #[derive(Clone, Copy)]
-pub(crate) enum About {
+pub(crate) enum CeremonyPurpose {
     SignIn,
     SecondStep(UserId),
     /// By whom, at which sign-in.
     Register(UserId, Digest<SessionCookie>),
 }
 
-impl About {
+impl CeremonyPurpose {
     fn bytes(self) -> Vec<u8> {
         match self {
             Self::SignIn => vec![0],
@@ -57,7 +57,7 @@ impl About {
 }
 
 /// A passkey that proved itself, and what must be written down for it to count.
-pub(crate) struct Judged {
+pub(crate) struct VerifiedPasskey {
     pub(crate) passkey: StoredPasskey,
     pub(crate) synced: bool,
     /// Guarded, in this order: the challenge is answered once, the passkey is as it was read.
@@ -65,7 +65,7 @@ pub(crate) struct Judged {
 }
 
 /// A passkey that was made, and what must be written down for it to count.
-pub(crate) struct Made {
+pub(crate) struct RegisteredPasskey {
     pub(crate) credential: Vec<u8>,
     /// JSON, as it is kept.
     pub(crate) record: String,
@@ -109,13 +109,13 @@ impl BelievedInstance {
 
     /// For the sign-in page: whoever has a passkey here is signed in by it alone. `form` is the page's form token.
     pub fn passkey_challenge(&self, form: &str, now: Timestamp) -> Result<Option<Ceremony>, Fault> {
-        self.challenge(About::SignIn, form, None, now)
+        self.challenge(CeremonyPurpose::SignIn, form, None, now)
     }
 
     /// `allowed` names the passkeys that may answer; any that the authenticator finds, where there are none.
     pub(crate) fn challenge(
         &self,
-        about: About,
+        about: CeremonyPurpose,
         form: &str,
         allowed: Option<&[StoredPasskey]>,
         now: Timestamp,
@@ -137,10 +137,10 @@ impl BelievedInstance {
     /// WebAuthn §7.2. The answer to a challenge about a person must come from a passkey of that person's.
     pub(crate) async fn judge_passkey(
         &self,
-        (about, form): (About, &str),
+        (about, form): (CeremonyPurpose, &str),
         (packed, answer): (&str, &str),
         now: Timestamp,
-    ) -> Result<Result<Judged, PasskeyRefusal>, Fault> {
+    ) -> Result<Result<VerifiedPasskey, PasskeyRefusal>, Fault> {
         let state = self.unpack::<DiscoverableAuthentication>((about, form), packed, now);
         let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.relying_party) else {
             return Ok(Err(PasskeyRefusal::Stale));
@@ -154,8 +154,8 @@ impl BelievedInstance {
         let handle = answer.get_user_unique_id();
         let is_theirs = handle.is_none_or(|handle| handle == passkey.user.0.as_bytes());
         let is_meant = match about {
-            About::SignIn => handle.is_some(),
-            About::SecondStep(user) | About::Register(user, _) => passkey.user == user,
+            CeremonyPurpose::SignIn => handle.is_some(),
+            CeremonyPurpose::SecondStep(user) | CeremonyPurpose::Register(user, _) => passkey.user == user,
         };
         if !is_theirs || !is_meant {
             return Ok(Err(PasskeyRefusal::Unknown));
@@ -170,14 +170,14 @@ impl BelievedInstance {
         let written = serde_json::to_string(&record).map_err(Fault::failed)?;
         let spends =
             [self.store.spend_challenge(&digest(packed), expires_at), self.store.use_passkey(&passkey, &written, now)];
-        Ok(Ok(Judged { synced: result.backup_eligible(), passkey, spends }))
+        Ok(Ok(VerifiedPasskey { synced: result.backup_eligible(), passkey, spends }))
     }
 
     /// What an authenticator is asked to make. It should be found without a login, so that it can be the only factor.
     pub(crate) fn registration(
         &self,
         (user, login, name): (UserId, &str, &str),
-        (about, form): (About, &str),
+        (about, form): (CeremonyPurpose, &str),
         known: &[StoredPasskey],
         now: Timestamp,
     ) -> Result<Option<Ceremony>, Fault> {
@@ -193,10 +193,10 @@ impl BelievedInstance {
     /// WebAuthn §7.1, without attestation: who made the authenticator is not asked.
     pub(crate) fn judge_registration(
         &self,
-        (about, form): (About, &str),
+        (about, form): (CeremonyPurpose, &str),
         (packed, answer): (&str, &str),
         now: Timestamp,
-    ) -> Result<Result<Made, PasskeyRefusal>, Fault> {
+    ) -> Result<Result<RegisteredPasskey, PasskeyRefusal>, Fault> {
         let state = self.unpack::<PasskeyRegistration>((about, form), packed, now);
         let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.relying_party) else {
             return Ok(Err(PasskeyRefusal::Stale));
@@ -209,31 +209,36 @@ impl BelievedInstance {
         };
         let record = serde_json::to_string(&made).map_err(Fault::failed)?;
         let spend = self.store.spend_challenge(&digest(packed), expires_at);
-        Ok(Ok(Made { credential: made.cred_id().clone(), record, spend }))
+        Ok(Ok(RegisteredPasskey { credential: made.cred_id().clone(), record, spend }))
     }
 
     /// `made_at.state.tag`; nothing in it is secret.
-    fn pack(&self, (about, form): (About, &str), state: &impl Serialize, now: Timestamp) -> Result<String, Fault> {
+    fn pack(
+        &self,
+        (about, form): (CeremonyPurpose, &str),
+        state: &impl Serialize,
+        now: Timestamp,
+    ) -> Result<String, Fault> {
         let state = URL_SAFE_NO_PAD.encode(serde_json::to_vec(state).map_err(Fault::failed)?);
         let made_at = now.seconds().to_string();
         let tag = self
             .memory()
             .secret
             .load()
-            .sign(Purpose::Ceremony, &[&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()]);
+            .sign(MacPurpose::Ceremony, &[&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()]);
         Ok(format!("{made_at}.{state}.{tag}"))
     }
 
     fn unpack<T: DeserializeOwned>(
         &self,
-        (about, form): (About, &str),
+        (about, form): (CeremonyPurpose, &str),
         packed: &str,
         now: Timestamp,
     ) -> Option<(T, Timestamp)> {
         let (made_at, rest) = packed.split_once('.')?;
         let (state, tag) = rest.split_once('.')?;
         let parts = [&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()];
-        if !self.memory().secret.load().verify(Purpose::Ceremony, &parts, tag) {
+        if !self.memory().secret.load().verify(MacPurpose::Ceremony, &parts, tag) {
             return None;
         }
         let expires_at = Timestamp::from_seconds(made_at.parse().ok()?).plus(CEREMONY_LIFETIME);
@@ -243,8 +248,8 @@ impl BelievedInstance {
 }
 
 /// Marks a packed challenge.
-enum Packed {}
+enum CeremonyState {}
 
 fn digest(packed: &str) -> [u8; 32] {
-    *Presented::<Packed>::new(packed).digest().as_bytes()
+    *Presented::<CeremonyState>::new(packed).digest().as_bytes()
 }

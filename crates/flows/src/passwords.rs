@@ -15,9 +15,9 @@ use oauth::secret::Presented;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use self::lanes::Lanes;
-pub use self::lanes::Turn;
-use crate::meters::Fill;
+use self::lanes::HashingLanes;
+pub use self::lanes::HashingTurn;
+use crate::meters::QueueFill;
 use crate::pool::{Pool, PoolKind, Priority};
 use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
 use crate::{Answer, Fault};
@@ -31,7 +31,7 @@ const PASSES: u32 = 2;
 const MAX_WAITING: usize = 512;
 
 /// What comparing a password told.
-pub enum Verdict {
+pub enum PasswordVerdict {
     Right,
     /// Right, and the hash has weaker parameters than today's or is not of the NFC form: here is a better hash.
     RightButWeak(PasswordHash),
@@ -63,13 +63,13 @@ pub(crate) fn is_same(one: &Presented<Password>, other: &Presented<Password>) ->
 }
 
 /// What a password is compared as. Depends on what was typed alone, so that the time taken tells nothing of the account.
-struct Candidates {
+struct PasswordForms {
     nfc: Option<Zeroizing<String>>,
     /// As typed, where that is something else: hashes were made of it before.
     typed: Option<Zeroizing<String>>,
 }
 
-impl Candidates {
+impl PasswordForms {
     /// Longer ones are not compared: hashing is work that a stranger orders.
     fn new(shown: &Presented<Password>) -> Self {
         let fits = |text: &Zeroizing<String>| text.len() <= MAX_PASSWORD_BYTES;
@@ -81,20 +81,20 @@ impl Candidates {
         self.nfc.is_none() && self.typed.is_none()
     }
 
-    fn verify(&self, kept: &PasswordHash, salt: &[u8; 16]) -> Verdict {
+    fn verify(&self, kept: &PasswordHash, salt: &[u8; 16]) -> PasswordVerdict {
         let is = |text: &Option<Zeroizing<String>>| text.as_ref().is_some_and(|text| matches(kept, text.as_bytes()));
         // Both are compared, whichever can be right.
         let (in_nfc, as_typed) = (is(&self.nfc), is(&self.typed) && !kept.is_nfc());
         if !in_nfc && !as_typed {
-            return Verdict::Wrong;
+            return PasswordVerdict::Wrong;
         }
         let better = self.nfc.as_ref().filter(|_| !in_nfc || is_weak(kept));
-        better.map_or(Verdict::Right, |nfc| Verdict::RightButWeak(hash(nfc.as_bytes(), salt)))
+        better.map_or(PasswordVerdict::Right, |nfc| PasswordVerdict::RightButWeak(hash(nfc.as_bytes(), salt)))
     }
 }
 
 pub struct Passwords {
-    lanes: Lanes,
+    lanes: HashingLanes,
     /// Compared where there is no user, so that the time taken tells nothing.
     nobody: PasswordHash,
 }
@@ -110,7 +110,7 @@ impl Passwords {
             full: "too many sign-ins at once",
             priority: Priority::FirstPiece,
         });
-        Self { lanes: Lanes::new(pool), nobody: nobody() }
+        Self { lanes: HashingLanes::new(pool), nobody: dummy_hash() }
     }
 
     /// The same threads, by turns with other instances.
@@ -120,27 +120,27 @@ impl Passwords {
 
     pub async fn verify(
         &self,
-        turn: Turn,
+        turn: HashingTurn,
         kept: Option<&PasswordHash>,
         shown: &Presented<Password>,
         salt: [u8; 16],
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<PasswordVerdict, Fault> {
         let known = kept.is_some();
         let kept = kept.unwrap_or(&self.nobody).clone();
-        let candidates = Candidates::new(shown);
+        let candidates = PasswordForms::new(shown);
         if candidates.is_empty() {
-            return Ok(Verdict::Wrong);
+            return Ok(PasswordVerdict::Wrong);
         }
         self.lanes
             .run(turn, move || {
                 let verdict = candidates.verify(&kept, &salt);
-                if known { verdict } else { Verdict::Wrong }
+                if known { verdict } else { PasswordVerdict::Wrong }
             })
             .await
     }
 
     pub async fn hash(&self, password: AcceptedPassword, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
-        self.lanes.run(Turn::Known, move || hash(password.0.as_bytes(), &salt)).await
+        self.lanes.run(HashingTurn::Known, move || hash(password.0.as_bytes(), &salt)).await
     }
 
     /// The one rule for new passwords, at every door: their length, how hard they are to guess, and that they are not
@@ -173,7 +173,7 @@ impl Passwords {
         let known = [Some(user.login.as_str()), Some(&user.name), address];
         let about: Vec<String> = known.into_iter().flatten().map(|text| text.nfc().collect()).collect();
         self.lanes
-            .run(Turn::Known, move || {
+            .run(HashingTurn::Known, move || {
                 let about: Vec<&str> = about.iter().map(String::as_str).collect();
                 let weakness = weakness(&password, &about);
                 (AcceptedPassword(password), weakness)
@@ -182,7 +182,7 @@ impl Passwords {
     }
 
     /// Those that wait to be hashed.
-    pub(crate) fn fill(&self) -> Fill {
+    pub(crate) fn fill(&self) -> QueueFill {
         self.lanes.fill()
     }
 }
@@ -204,7 +204,7 @@ fn hash(password: &[u8], salt: &[u8; 16]) -> PasswordHash {
 }
 
 /// As costly to compare with as any other, and written down instead of made: a start is not worth 19 MiB.
-fn nobody() -> PasswordHash {
+fn dummy_hash() -> PasswordHash {
     let (salt, hash) = ("A".repeat(22), "A".repeat(43));
     PasswordHash::of_nfc(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${hash}"))
 }
@@ -234,17 +234,17 @@ mod tests {
         let passwords = Passwords::new();
         let kept = passwords.hash(accepted("right"), [1; 16]).await.expect("hashes");
         let verdict = async |kept: Option<&PasswordHash>, text: &str| {
-            passwords.verify(Turn::Known, kept, &shown(text), [2; 16]).await.expect("verifies")
+            passwords.verify(HashingTurn::Known, kept, &shown(text), [2; 16]).await.expect("verifies")
         };
-        assert!(matches!(verdict(Some(&kept), "right").await, Verdict::Right));
-        assert!(matches!(verdict(Some(&kept), "wrong").await, Verdict::Wrong));
-        assert!(matches!(verdict(None, "right").await, Verdict::Wrong), "nobody cannot be guessed");
+        assert!(matches!(verdict(Some(&kept), "right").await, PasswordVerdict::Right));
+        assert!(matches!(verdict(Some(&kept), "wrong").await, PasswordVerdict::Wrong));
+        assert!(matches!(verdict(None, "right").await, PasswordVerdict::Wrong), "nobody cannot be guessed");
     }
 
     /// Else the time taken would tell who exists.
     #[test]
     fn nobodys_hash_is_read_and_costs_what_every_hash_costs() {
-        let (nobody, real) = (nobody(), hash(b"any", &[1; 16]));
+        let (nobody, real) = (dummy_hash(), hash(b"any", &[1; 16]));
         assert_eq!(nobody.as_phc().len(), real.as_phc().len());
         let (nobody, real) =
             (Phc::new(nobody.as_phc()).expect("readable"), Phc::new(real.as_phc()).expect("made here"));
@@ -257,9 +257,10 @@ mod tests {
     async fn a_hash_under_weaker_parameters_is_replaced() {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).expect("valid"));
         let weak = weak.hash_password_with_salt(b"right", &[1; 16]).expect("hashes").to_string();
-        let verdict =
-            Passwords::new().verify(Turn::Known, Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16]).await;
-        let Verdict::RightButWeak(better) = verdict.expect("verifies") else { panic!("weak, yet kept") };
+        let verdict = Passwords::new()
+            .verify(HashingTurn::Known, Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16])
+            .await;
+        let PasswordVerdict::RightButWeak(better) = verdict.expect("verifies") else { panic!("weak, yet kept") };
         assert!(matches(&better, b"right") && !is_weak(&better));
     }
 
@@ -275,8 +276,8 @@ mod tests {
             assert!(kept.is_nfc());
             for typed in [COMPOSED, DECOMPOSED] {
                 let verdict =
-                    passwords.verify(Turn::Known, Some(&kept), &shown(typed), [2; 16]).await.expect("verifies");
-                assert!(matches!(verdict, Verdict::Right), "{chosen} {typed}");
+                    passwords.verify(HashingTurn::Known, Some(&kept), &shown(typed), [2; 16]).await.expect("verifies");
+                assert!(matches!(verdict, PasswordVerdict::Right), "{chosen} {typed}");
             }
         }
         assert!(is_same(&shown(COMPOSED), &shown(DECOMPOSED)) && !is_same(&shown(COMPOSED), &shown("other")));
@@ -287,23 +288,23 @@ mod tests {
         let passwords = Passwords::new();
         let before = |typed: &str| PasswordHash::of_bytes(hash(typed.as_bytes(), &[1; 16]).as_phc().to_owned());
         let verdict = async |kept: &PasswordHash, typed: &str| {
-            passwords.verify(Turn::Known, Some(kept), &shown(typed), [2; 16]).await.expect("verifies")
+            passwords.verify(HashingTurn::Known, Some(kept), &shown(typed), [2; 16]).await.expect("verifies")
         };
-        let Verdict::RightButWeak(better) = verdict(&before(DECOMPOSED), DECOMPOSED).await else {
+        let PasswordVerdict::RightButWeak(better) = verdict(&before(DECOMPOSED), DECOMPOSED).await else {
             panic!("the bytes are those that were hashed")
         };
         assert!(better.is_nfc() && matches(&better, COMPOSED.as_bytes()));
-        assert!(matches!(verdict(&before(COMPOSED), DECOMPOSED).await, Verdict::Right), "by its NFC form");
-        assert!(matches!(verdict(&before(DECOMPOSED), COMPOSED).await, Verdict::Wrong), "as it was before");
+        assert!(matches!(verdict(&before(COMPOSED), DECOMPOSED).await, PasswordVerdict::Right), "by its NFC form");
+        assert!(matches!(verdict(&before(DECOMPOSED), COMPOSED).await, PasswordVerdict::Wrong), "as it was before");
         let marked = PasswordHash::of_nfc(before(DECOMPOSED).as_phc().to_owned());
-        assert!(matches!(verdict(&marked, DECOMPOSED).await, Verdict::Wrong), "only hashes made before");
+        assert!(matches!(verdict(&marked, DECOMPOSED).await, PasswordVerdict::Wrong), "only hashes made before");
     }
 
     /// What is compared is decided without looking at the account, so that nobody learns from the time who exists.
     #[test]
     fn what_is_compared_depends_on_what_was_typed_alone() {
         let compared = |typed: &str| {
-            let Candidates { nfc, typed } = Candidates::new(&shown(typed));
+            let PasswordForms { nfc, typed } = PasswordForms::new(&shown(typed));
             (nfc.map(|text| text.to_string()), typed.map(|text| text.to_string()))
         };
         let text = |text: &str| Some(text.to_owned());

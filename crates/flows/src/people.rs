@@ -5,9 +5,9 @@ use model::{Moment, User, UserId};
 use store::{Batch, Fault, Statement, UserRow};
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, ElevatedOffice, Office, ending_user};
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService, ending_user};
 
-impl Office<'_> {
+impl AdminService<'_> {
     pub async fn user_by_id(&self, id: UserId) -> Answer<UserRow, AdminRefusal> {
         Ok(self.store.user_row(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("user {id}"))))
     }
@@ -40,11 +40,11 @@ impl Office<'_> {
             })
             .to_string(),
         );
-        self.tell(&event, moment)
+        self.event_statement(&event, moment)
     }
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// `current` as it was read. What the user may no longer do ends at once; `own` is whom the administrator acts as.
     pub async fn change_user(
         &self,

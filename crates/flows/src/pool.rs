@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::thread;
 
 use model::InstanceId;
-use model::fair::{Receiver, Refused, Sender, channel};
+use model::fair::{FairReceiver, FairSender, SendError, channel};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::Fault;
-use crate::meters::Fill;
+use crate::meters::QueueFill;
 use crate::tasks::give_way;
 
-type Work = Box<dyn FnOnce() + Send>;
+type PoolWork = Box<dyn FnOnce() + Send>;
 /// An instance, or nothing for work that is no instance's; and, of its work, what takes turns by itself.
-type Tenant = (Option<InstanceId>, &'static str);
+type PoolTenant = (Option<InstanceId>, &'static str);
 
 /// What a pool is for, and its bounds.
 pub(crate) struct PoolKind {
@@ -48,20 +48,20 @@ pub(crate) enum Priority {
 /// done.
 #[derive(Clone)]
 pub(crate) struct Pool {
-    queues: Arc<Queues>,
+    queues: Arc<PoolQueues>,
     kind: Arc<PoolKind>,
-    tenant: Tenant,
+    tenant: PoolTenant,
 }
 
-struct Queues {
-    first: Arc<Sender<Tenant, Work>>,
+struct PoolQueues {
+    first: Arc<FairSender<PoolTenant, PoolWork>>,
     /// The same queue, unless the priority is [`Priority::FirstPiece`].
-    further: Arc<Sender<Tenant, Work>>,
+    further: Arc<FairSender<PoolTenant, PoolWork>>,
     /// Pieces of work that wait or run, per tenant.
-    under_way: Arc<Mutex<HashMap<Tenant, usize>>>,
+    under_way: Arc<Mutex<HashMap<PoolTenant, usize>>>,
 }
 
-impl Queues {
+impl PoolQueues {
     fn waiting(&self) -> usize {
         let further = if Arc::ptr_eq(&self.first, &self.further) { 0 } else { self.further.waiting() };
         self.first.waiting() + further
@@ -69,14 +69,14 @@ impl Queues {
 }
 
 /// A piece of work that waits or runs, until it is dropped.
-pub(crate) struct Piece {
-    under_way: Arc<Mutex<HashMap<Tenant, usize>>>,
-    tenant: Tenant,
+pub(crate) struct WorkPermit {
+    under_way: Arc<Mutex<HashMap<PoolTenant, usize>>>,
+    tenant: PoolTenant,
 }
 
-impl Piece {
+impl WorkPermit {
     /// And whether it is the only one of its tenant.
-    fn begin(under_way: &Arc<Mutex<HashMap<Tenant, usize>>>, tenant: Tenant) -> (Self, bool) {
+    fn begin(under_way: &Arc<Mutex<HashMap<PoolTenant, usize>>>, tenant: PoolTenant) -> (Self, bool) {
         let mut pieces = under_way.lock();
         let pieces = pieces.entry(tenant).or_default();
         *pieces += 1;
@@ -84,7 +84,7 @@ impl Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for WorkPermit {
     fn drop(&mut self) {
         let mut pieces = self.under_way.lock();
         let left = pieces.get_mut(&self.tenant).expect("it was counted when it began");
@@ -102,7 +102,7 @@ impl Pool {
             Priority::FirstPiece => start_threads(&kind, give_way),
             Priority::Normal | Priority::Low => Arc::clone(&first),
         };
-        let queues = Queues { first, further, under_way: Arc::default() };
+        let queues = PoolQueues { first, further, under_way: Arc::default() };
         Self { queues: Arc::new(queues), kind: Arc::new(kind), tenant: (None, "") }
     }
 
@@ -112,13 +112,13 @@ impl Pool {
     }
 
     /// The same threads, by turns with other work of the instance.
-    pub(crate) fn apart(&self, work: &'static str) -> Self {
+    pub(crate) fn for_work(&self, work: &'static str) -> Self {
         Self { tenant: (self.tenant.0, work), ..self.clone() }
     }
 
     /// What waits.
-    pub(crate) fn fill(&self) -> Fill {
-        Fill { waiting: self.queues.waiting(), most: self.kind.max_waiting }
+    pub(crate) fn fill(&self) -> QueueFill {
+        QueueFill { waiting: self.queues.waiting(), most: self.kind.max_waiting }
     }
 
     pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
@@ -135,17 +135,17 @@ impl Pool {
     }
 
     /// Work that answers by itself. It drops its piece before it answers: a caller's next piece is a first one again.
-    pub(crate) fn submit(&self, work: impl FnOnce(Piece) + Send + 'static) -> Result<(), Fault> {
-        let (piece, is_first) = Piece::begin(&self.queues.under_way, self.tenant);
+    pub(crate) fn submit(&self, work: impl FnOnce(WorkPermit) + Send + 'static) -> Result<(), Fault> {
+        let (piece, is_first) = WorkPermit::begin(&self.queues.under_way, self.tenant);
         let queue = if is_first { &self.queues.first } else { &self.queues.further };
         queue.send(self.tenant, Box::new(move || work(piece))).map_err(|refused| match refused {
-            Refused::Full => Fault::unavailable(self.kind.full),
-            Refused::Closed => Fault::unavailable(format!("no thread works on {}", self.kind.name)),
+            SendError::Full => Fault::unavailable(self.kind.full),
+            SendError::Closed => Fault::unavailable(format!("no thread works on {}", self.kind.name)),
         })
     }
 }
 
-fn start_threads(kind: &PoolKind, begin: fn()) -> Arc<Sender<Tenant, Work>> {
+fn start_threads(kind: &PoolKind, begin: fn()) -> Arc<FairSender<PoolTenant, PoolWork>> {
     let (queue, work) = channel(kind.max_waiting);
     for _ in 0..kind.threads {
         let work = work.clone();
@@ -161,7 +161,7 @@ fn start_threads(kind: &PoolKind, begin: fn()) -> Arc<Sender<Tenant, Work>> {
     Arc::new(queue)
 }
 
-fn serve(queue: &Receiver<Tenant, Work>) {
+fn serve(queue: &FairReceiver<PoolTenant, PoolWork>) {
     while let Some((_, work)) = queue.recv() {
         // A bug in one piece of work is that caller's fault, not the end of the thread that others wait for.
         let _ = catch_unwind(AssertUnwindSafe(work));

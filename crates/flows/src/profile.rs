@@ -6,13 +6,13 @@ mod sign_ins;
 mod tokens;
 mod who;
 
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{AuditEvent, AuditKind, RequestInfo};
 use model::{Language, Moment, User};
-use store::{Batch, Change, ChangeKind, Outcome, Statement};
+use store::{Batch, Change, ChangeKind, CommitOutcome, Statement};
 
-use crate::audit::Trail;
+use crate::audit::AuditWriter;
 use crate::instance::BelievedInstance;
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault};
 
 pub use password::PasswordRefusal;
@@ -27,23 +27,23 @@ const MAX_ATTEMPTS: usize = 4;
 
 /// Somebody else changed the same thing again and again, or the account was closed meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overtaken;
+pub struct ConcurrentChange;
 
 /// There is no such thing, or it is somebody else's: which of the two is nobody's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotYours;
+pub struct NotOwned;
 
 impl BelievedInstance {
     /// The language that pages speak to this person; without one they follow the browser.
     pub async fn choose_language(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, language): (&Browser, Option<Language>),
-    ) -> Answer<(), Overtaken> {
+        visitor: &RequestInfo,
+        (browser, language): (&SignedIn, Option<Language>),
+    ) -> Answer<(), ConcurrentChange> {
         let tag = language.map(Language::tag);
         for _ in 0..MAX_ATTEMPTS {
-            let Some(user) = self.still(browser).await? else { return Ok(Err(Overtaken)) };
+            let Some(user) = self.current_user(browser).await? else { return Ok(Err(ConcurrentChange)) };
             if user.locale.as_deref() == tag {
                 return Ok(Ok(()));
             }
@@ -51,34 +51,34 @@ impl BelievedInstance {
             let change = Change { kind: ChangeKind::Person, subject: user.id.0 };
             let mut batch = Batch::from(vec![
                 self.store.set_locale(&user, tag, moment.now),
-                self.told(moment, visitor, browser, &detail),
+                self.profile_event(moment, visitor, browser, &detail),
             ]);
             batch.announce(change, moment.now);
-            if self.commit(batch, moment.now).await? == Outcome::Committed {
+            if self.commit(batch, moment.now).await? == CommitOutcome::Committed {
                 return Ok(Ok(()));
             }
         }
-        Ok(Err(Overtaken))
+        Ok(Err(ConcurrentChange))
     }
 
     /// The person as the database knows them now, if they are still who signed in.
-    pub(crate) async fn still(&self, browser: &Browser) -> Result<Option<User>, Fault> {
+    pub(crate) async fn current_user(&self, browser: &SignedIn) -> Result<Option<User>, Fault> {
         let user = self.store.user(browser.user.id).await?;
         Ok(user.filter(|user| user.may_sign_in() && user.epoch == browser.session.user_epoch))
     }
 
     /// The event of a change that a person made of themselves.
-    fn told(
+    fn profile_event(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        browser: &Browser,
+        visitor: &RequestInfo,
+        browser: &SignedIn,
         detail: &serde_json::Value,
     ) -> Statement {
         let event = AuditEvent::done(moment.now, AuditKind::ProfileChange, visitor)
             .user(browser.user.id)
             .session(browser.session.id)
             .detail(detail);
-        Trail::new(&self.store, moment.dice, moment.now).event(&event)
+        AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)
     }
 }

@@ -8,14 +8,14 @@ use parking_lot::Mutex;
 use store::{Batch, Fault, Store};
 
 #[derive(Default)]
-pub(crate) struct Proven {
+pub(crate) struct UsedGenerations {
     noted: Mutex<HashMap<AuthorizationId, Generation>>,
     waiting: Mutex<HashSet<AuthorizationId>>,
 }
 
 const MAX_NOTED: usize = 100_000;
 
-impl Proven {
+impl UsedGenerations {
     pub(crate) fn note(&self, descent: Descent) {
         let mut noted = self.noted.lock();
         if noted.get(&descent.authorization).is_some_and(|known| *known >= descent.generation) {

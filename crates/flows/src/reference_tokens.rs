@@ -4,36 +4,36 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::application::ServiceAccess;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{AuditEvent, AuditKind, RequestInfo};
 use model::reference_token::{
-    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, draw, is_reference_token,
-    masked,
+    IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, check_issue, draw,
+    is_reference_token, masked,
 };
 use model::seat::CloseReason;
 use model::{Moment, ReferenceTokenId, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Digest, Presented};
 use parking_lot::RwLock;
-use store::{Batch, Change, ChangeKind, Closing, Outcome, Store, TokensOf};
+use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose, Store, TokensOf};
 
-use crate::admin::{AdminRefusal, ElevatedOffice, Office};
-use crate::api_sessions::killing;
-use crate::audit::Trail;
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use crate::api_sessions::close_sessions;
+use crate::audit::AuditWriter;
 use crate::instance::Instance;
 use crate::{Answer, Fault};
 
 /// When tokens were last used, to the minute: noted on calls, written in batches.
 #[derive(Default)]
-pub(crate) struct LastUsed(RwLock<Uses>);
+pub(crate) struct LastUsed(RwLock<TokenUses>);
 
 #[derive(Default)]
-struct Uses {
+struct TokenUses {
     waiting: HashMap<ReferenceTokenId, Timestamp>,
     /// Written down within the last minute or two: a token that is used all the time is a write a minute.
     written: [HashMap<ReferenceTokenId, Timestamp>; 2],
     turned: Timestamp,
 }
 
-impl Uses {
+impl TokenUses {
     fn knows(&self, id: ReferenceTokenId, now: Timestamp) -> bool {
         let lately = self.written.iter().filter_map(|written| written.get(&id));
         self.waiting.contains_key(&id) || lately.max().is_some_and(|at| *at <= now && now.since(*at) < EXACTLY)
@@ -86,12 +86,12 @@ impl LastUsed {
 
 /// A token as it was wished for, and its value, which is nowhere else.
 pub(crate) fn new_token(
-    wish: &Wish<'_>,
+    wish: &NewTokenRequest<'_>,
     (application, holder): (&TrustedApplication, &User),
     created_by: &str,
     moment: &mut Moment<'_>,
 ) -> (ReferenceToken, Presented<ReferenceTokenValue>) {
-    let value = draw(moment.dice);
+    let value = draw(moment.rng);
     let tail = value.expose().get(value.expose().len() - 4..).unwrap_or_default().to_owned();
     let token = ReferenceToken {
         id: ReferenceTokenId(moment.id()),
@@ -130,10 +130,10 @@ pub struct TokenDraft<'a> {
     pub application: &'a str,
     /// The person whom a personal token acts as; a service token acts as the application's System User.
     pub login: Option<&'a str>,
-    pub wish: Wish<'a>,
+    pub wish: NewTokenRequest<'a>,
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     /// The newest first.
     pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
         self.store().reference_tokens_before(None, TokensOf::Everybody, limit).await
@@ -161,13 +161,18 @@ impl Office<'_> {
             self.event("revoke-token", &id.to_string(), moment),
         ]);
         let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
-        batch.append(killing(self.store(), Closing::OfReferenceToken(id), CloseReason::TokenRevoked, moment));
+        batch.append(close_sessions(
+            self.store(),
+            SessionsToClose::OfReferenceToken(id),
+            CloseReason::TokenRevoked,
+            moment,
+        ));
         batch.announce(change, moment.now);
         self.commit(batch, AdminRefusal::Unknown(format!("active token {id}")), moment).await
     }
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// A token by an administrator's hand; its value is answered once, with whom it acts as, to be written to.
     pub async fn issue_token(
         &self,
@@ -201,10 +206,10 @@ impl ElevatedOffice<'_> {
 
 impl Instance {
     /// Somebody found a token where it should not be. Nothing in the answer tells whether it was one of ours.
-    pub async fn leaked(
+    pub async fn revoke_leaked(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         shown: &Presented<AccessToken>,
     ) -> Result<(), Fault> {
         if !is_reference_token(shown.expose()) {
@@ -224,20 +229,20 @@ impl Instance {
     pub(crate) async fn revoke_reference_token(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         token: &ReferenceToken,
         reason: &'static str,
     ) -> Result<bool, Fault> {
-        let batch = self.revoking(moment, visitor, token, reason);
+        let batch = self.revocation_batch(moment, visitor, token, reason);
         // A failed guard: it was revoked before, and announced.
-        Ok(self.commit(batch, moment.now).await? == Outcome::Committed)
+        Ok(self.commit(batch, moment.now).await? == CommitOutcome::Committed)
     }
 
     /// Ends a token and its session, with the event. Guarded: it was not revoked before.
-    pub(crate) fn revoking(
+    pub(crate) fn revocation_batch(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         token: &ReferenceToken,
         reason: &'static str,
     ) -> Batch {
@@ -246,9 +251,14 @@ impl Instance {
         event.reason = reason;
         let mut batch = Batch::from(vec![
             self.store.revoke_reference_token(token.id, reason, moment.now),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
         ]);
-        batch.append(killing(&self.store, Closing::OfReferenceToken(token.id), CloseReason::TokenRevoked, moment));
+        batch.append(close_sessions(
+            &self.store,
+            SessionsToClose::OfReferenceToken(token.id),
+            CloseReason::TokenRevoked,
+            moment,
+        ));
         batch.announce(of_token(token), moment.now);
         batch
     }

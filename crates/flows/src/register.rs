@@ -6,12 +6,12 @@ use model::record::{ApplicationRecord, RecordClientType, Registration};
 use model::seat::CloseReason;
 use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
 use oauth::secret::{ClientSecret, Presented};
-use store::{Batch, Change, ChangeKind, Closing, Fault, Statement};
+use store::{Batch, Change, ChangeKind, Fault, SessionsToClose, Statement};
 use uuid::Uuid;
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, ElevatedOffice, Office, draw_secret, new_secret};
-use crate::api_sessions::killing;
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService, draw_secret, new_secret};
+use crate::api_sessions::close_sessions;
 
 /// An application's record or secrets changed.
 pub(crate) const fn changed(application: ApplicationId) -> Change {
@@ -21,7 +21,7 @@ pub(crate) const fn changed(application: ApplicationId) -> Change {
 /// More live secrets than one replacement after another needs.
 const MAX_SECRETS: usize = 10;
 
-impl Office<'_> {
+impl AdminService<'_> {
     pub async fn application_by_id(&self, id: ApplicationId) -> Answer<TrustedApplication, AdminRefusal> {
         Ok(self.store.application(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("application {id}"))))
     }
@@ -66,10 +66,10 @@ impl Office<'_> {
 
     /// Off the lists under the seats' lock: no session can be opened through the application meanwhile. The register goes
     /// first, so that a node that sees a session closed makes no token for the application any more.
-    pub(crate) fn leaving(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Batch {
+    pub(crate) fn removal_batch(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Batch {
         let mut leaving = Batch::from(vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
         leaving.announce(changed(application.id), moment.now);
-        leaving.append(killing(&self.store, Closing::Unused, CloseReason::ApplicationDisabled, moment));
+        leaving.append(close_sessions(&self.store, SessionsToClose::Unused, CloseReason::ApplicationDisabled, moment));
         leaving
     }
 
@@ -83,7 +83,7 @@ impl Office<'_> {
     }
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// `current` as it was read, under another record. What may no longer be ends at once.
     pub async fn change_application(
         &self,
@@ -116,7 +116,7 @@ impl ElevatedOffice<'_> {
             ),
         ]);
         if ends_tokens {
-            batch.append(self.leaving(&application, moment));
+            batch.append(self.removal_batch(&application, moment));
         } else {
             batch.announce(changed(application.id), moment.now);
         }

@@ -1,22 +1,22 @@
 //! Token revocation (RFC 7009) and introspection (RFC 7662), for all kinds of tokens.
 
 use model::application::ClientRefusal;
-use model::audit::{AuditEvent, AuditKind, Visitor};
+use model::audit::{AuditEvent, AuditKind, RequestInfo};
 use model::authorization::{RefreshFamily, Rotation, rotate};
-use model::claims::Holder;
+use model::claims::TokenSubject;
 use model::seat::CloseReason;
 use model::why::Refusal as _;
 use model::{AuthenticatedClient, Authorization, AuthorizationState, Generation, Moment};
 use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented, RefreshToken};
 use serde::Serialize;
-use store::{Batch, Change, ChangeKind, Closing, Outcome};
+use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose};
 use uuid::Uuid;
 
-use crate::api_sessions::killing;
-use crate::audit::Trail;
-use crate::exchange::about;
-use crate::guard::{Credential, Standing};
+use crate::api_sessions::close_sessions;
+use crate::audit::AuditWriter;
+use crate::exchange::with_subject;
+use crate::guard::{CredentialRecord, ValidCredential};
 use crate::instance::BelievedInstance;
 use crate::{Answer, Fault};
 
@@ -49,7 +49,7 @@ pub struct Introspection {
 }
 
 /// A refresh token of ours, with the row that it descends from.
-struct KnownRefresh {
+struct StoredRefreshToken {
     authorization: Authorization,
     shown: Generation,
 }
@@ -59,12 +59,12 @@ impl BelievedInstance {
     pub async fn revoke(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<(), ClientRefusal> {
         self.renew(moment.now).await?;
-        let register = self.register();
+        let register = self.applications();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) => client,
             Err(refusal) => return self.refuse_client(moment, visitor, credentials, refusal),
@@ -75,7 +75,7 @@ impl BelievedInstance {
             }
             return Ok(Ok(()));
         }
-        if let Ok(standing) = self.standing(&Presented::<AccessToken>::new(token), moment.now).await?
+        if let Ok(standing) = self.validate_credential(&Presented::<AccessToken>::new(token), moment.now).await?
             && standing.application.id == client.get().id
         {
             self.revoke_standing(moment, visitor, client, &standing).await?;
@@ -86,23 +86,23 @@ impl BelievedInstance {
     async fn revoke_standing(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         client: AuthenticatedClient<'_>,
-        standing: &Standing,
+        standing: &ValidCredential,
     ) -> Result<(), Fault> {
         let verified = match &standing.credential {
-            Credential::Reference(token) => {
+            CredentialRecord::Reference(token) => {
                 return self.revoke_reference_token(moment, visitor, token, "revoked").await.map(drop);
             }
-            Credential::Jwt(verified) => verified,
+            CredentialRecord::Jwt(verified) => verified,
         };
         match verified.token.holder {
             // RFC 7009 §2.1: the refresh tokens of the same grant go too, and with them every access token of it.
-            Holder::User { descent, .. } => match self.store.authorization(descent.authorization).await? {
+            TokenSubject::User { descent, .. } => match self.store.authorization(descent.authorization).await? {
                 Some((authorization, _)) => self.end_family(moment, visitor, client, &authorization).await,
                 None => Ok(()),
             },
-            Holder::Service { user } => {
+            TokenSubject::Service { user } => {
                 let Ok(id) = Uuid::try_parse(&verified.token.id) else { return Ok(()) };
                 let event = AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor)
                     .application(client.get().uri.as_str())
@@ -111,13 +111,18 @@ impl BelievedInstance {
                 let change = Change { kind: ChangeKind::AccessTokenRevoked, subject: id };
                 let mut batch = Batch::from(vec![
                     self.store.revoke_access_token(id, moment.now),
-                    Trail::new(&self.store, moment.dice, moment.now).event(&event),
+                    AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
                 ]);
-                batch.append(killing(&self.store, Closing::OfServiceToken(id), CloseReason::TokenRevoked, moment));
+                batch.append(close_sessions(
+                    &self.store,
+                    SessionsToClose::OfServiceToken(id),
+                    CloseReason::TokenRevoked,
+                    moment,
+                ));
                 batch.announce(change, moment.now);
                 match self.commit(batch, moment.now).await? {
-                    Outcome::Committed => Ok(()),
-                    Outcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+                    CommitOutcome::Committed => Ok(()),
+                    CommitOutcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
                 }
             }
         }
@@ -126,11 +131,12 @@ impl BelievedInstance {
     async fn end_family(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         client: AuthenticatedClient<'_>,
         authorization: &Authorization,
     ) -> Result<(), Fault> {
-        let mut event = about(AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor), client, authorization);
+        let mut event =
+            with_subject(AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor), client, authorization);
         event.reason = "revoked";
         self.end_authorization(moment, authorization.id, "revoked", &event).await
     }
@@ -140,12 +146,12 @@ impl BelievedInstance {
     pub async fn introspect(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<Introspection, ClientRefusal> {
         self.renew(moment.now).await?;
-        let register = self.register();
+        let register = self.applications();
         let client = match register.authenticate(credentials, moment.now) {
             Ok(client) if client.is_confidential() => client,
             // "The endpoint MUST also require some form of authorization" (RFC 7662 §2.1): a name alone is none.
@@ -154,7 +160,7 @@ impl BelievedInstance {
         };
         let found = match self.known_refresh(token).await? {
             Some(known) => self.describe_refresh(client, known, moment).await?,
-            None => match self.standing(&Presented::<AccessToken>::new(token), moment.now).await? {
+            None => match self.validate_credential(&Presented::<AccessToken>::new(token), moment.now).await? {
                 Ok(standing) if standing.application.id == client.get().id => Ok(self.describe(&standing)),
                 Ok(_) => Err("token_of_another_application"),
                 Err(refusal) => Err(refusal.cause()),
@@ -171,7 +177,7 @@ impl BelievedInstance {
         Ok(Ok(found.unwrap_or_default()))
     }
 
-    fn describe(&self, standing: &Standing) -> Introspection {
+    fn describe(&self, standing: &ValidCredential) -> Introspection {
         let user = &standing.user;
         let common = Introspection {
             active: true,
@@ -183,18 +189,20 @@ impl BelievedInstance {
             ..Introspection::default()
         };
         match &standing.credential {
-            Credential::Reference(token) => Introspection {
+            CredentialRecord::Reference(token) => Introspection {
                 sub: Some(user.login.as_str().to_owned()),
                 iat: Some(token.created_at.seconds()),
                 exp: token.expires_at.map(model::Timestamp::seconds),
                 jti: Some(token.id.to_string()),
                 ..common
             },
-            Credential::Jwt(verified) => {
+            CredentialRecord::Jwt(verified) => {
                 let token = &verified.token;
                 let (sub, sid) = match token.holder {
-                    Holder::User { session, .. } => (Some(user.login.as_str().to_owned()), Some(session.to_string())),
-                    Holder::Service { .. } => (None, None),
+                    TokenSubject::User { session, .. } => {
+                        (Some(user.login.as_str().to_owned()), Some(session.to_string()))
+                    }
+                    TokenSubject::Service { .. } => (None, None),
                 };
                 Introspection {
                     sub,
@@ -213,17 +221,17 @@ impl BelievedInstance {
     async fn describe_refresh(
         &self,
         client: AuthenticatedClient<'_>,
-        known: KnownRefresh,
+        known: StoredRefreshToken,
         moment: &Moment<'_>,
     ) -> Answer<Introspection, &'static str> {
-        let KnownRefresh { mut authorization, shown } = known;
+        let StoredRefreshToken { mut authorization, shown } = known;
         let authorization = self.with_memory(&mut authorization);
         match rotate(moment.now, client, authorization, shown, None) {
             Ok(Rotation::Advance) => {}
             Ok(Rotation::Repeat) => return Ok(Err("refresh_token_spent")),
             Err(refusal) => return Ok(Err(refusal.cause())),
         }
-        if let Err(gone) = self.standing_user(client, authorization).await? {
+        if let Err(gone) = self.valid_user(client, authorization).await? {
             return Ok(Err(gone.cause()));
         }
         let end = match authorization.state {
@@ -241,11 +249,11 @@ impl BelievedInstance {
         }))
     }
 
-    async fn known_refresh(&self, token: &str) -> Result<Option<KnownRefresh>, Fault> {
+    async fn known_refresh(&self, token: &str) -> Result<Option<StoredRefreshToken>, Fault> {
         let Some((id, shown)) = self.parse_refresh_token(&Presented::<RefreshToken>::new(token)) else {
             return Ok(None);
         };
         let row = self.store.authorization(id).await?;
-        Ok(row.map(|(authorization, _)| KnownRefresh { authorization, shown }))
+        Ok(row.map(|(authorization, _)| StoredRefreshToken { authorization, shown }))
     }
 }

@@ -5,9 +5,9 @@ use model::domain::Permissions;
 use store::{Batch, Change, ChangeKind, Fault, Role};
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, ElevatedOffice, Office};
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 
-impl Office<'_> {
+impl AdminService<'_> {
     pub async fn role(&self, name: &str) -> Answer<Role, AdminRefusal> {
         Ok(self.store.role(name).await?.ok_or_else(|| AdminRefusal::Unknown(format!("role {name}"))))
     }
@@ -18,7 +18,7 @@ impl Office<'_> {
     }
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     pub async fn create_role(
         &self,
         name: &str,

@@ -6,9 +6,9 @@
 use model::Moment;
 use store::{Change, ChangeKind, Database, SealedColumn, SealedRow, Store, StoredInstance};
 
-use crate::admin::{AdminRefusal, ElevatedOffice};
+use crate::admin::{AdminRefusal, ElevatedAdminService};
 use crate::feed::FUSE;
-use crate::house::World;
+use crate::house::Platform;
 use crate::seal::{SealedSecret, SealedUnder};
 use crate::{Answer, Fault, MasterKey};
 
@@ -24,7 +24,7 @@ const MAX_NAMED: usize = 100;
 
 /// A secret that neither key opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unopened {
+pub struct UnreadableSecret {
     pub instance: String,
     pub table: &'static str,
     /// What tells its row from others of the instance.
@@ -33,20 +33,20 @@ pub struct Unopened {
 
 /// How many secrets are sealed under which key.
 #[derive(Clone, Debug, Default)]
-pub struct Seals {
+pub struct SealCounts {
     pub current: u64,
     pub previous: u64,
     pub neither: u64,
     /// Of those under neither, at most [`MAX_NAMED`].
-    pub unopened: Vec<Unopened>,
+    pub unopened: Vec<UnreadableSecret>,
 }
 
-impl Seals {
+impl SealCounts {
     pub const fn total(&self) -> u64 {
         self.current + self.previous + self.neither
     }
 
-    fn note_unopened(&mut self, unopened: Unopened) {
+    fn note_unopened(&mut self, unopened: UnreadableSecret) {
         self.neither += 1;
         if self.unopened.len() < MAX_NAMED {
             self.unopened.push(unopened);
@@ -55,16 +55,16 @@ impl Seals {
 }
 
 /// What a rotation did.
-pub struct Rotated {
+pub struct RotationReport {
     /// Secrets that this run sealed anew.
     pub resealed: u64,
     /// As everything stands afterwards.
-    pub seals: Seals,
+    pub seals: SealCounts,
 }
 
 /// Why the master key is not rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RotationRefusal {
+pub enum MasterKeyRotationRefusal {
     /// There is one key only.
     NoPreviousKey,
     /// A newer program keeps secrets that this one does not know.
@@ -73,13 +73,13 @@ pub enum RotationRefusal {
 }
 
 /// Which key everything is under. Changes nothing.
-pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<Seals, RotationRefusal> {
+pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<SealCounts, MasterKeyRotationRefusal> {
     if database.look().await?.is_newer() {
-        return Ok(Err(RotationRefusal::NewerDatabase));
+        return Ok(Err(MasterKeyRotationRefusal::NewerDatabase));
     }
-    let mut seals = Seals::default();
+    let mut seals = SealCounts::default();
     for instance in database.instances().await? {
-        let vault = Vault::of(&instance, database, master);
+        let vault = InstanceSecrets::of(&instance, database, master);
         for column in SealedColumn::ALL {
             let mut last = String::new();
             while let Some(page) = vault.page(column, &mut last).await? {
@@ -94,24 +94,24 @@ pub async fn examine_seals(database: &Database, master: &MasterKey) -> Answer<Se
 /// secrets were sealed anew until then.
 pub async fn rotate_master_key(
     (database, master): (&Database, &MasterKey),
-    world: &dyn World,
+    world: &dyn Platform,
     mut progress: impl FnMut(u64),
-) -> Answer<Rotated, RotationRefusal> {
+) -> Answer<RotationReport, MasterKeyRotationRefusal> {
     if database.look().await?.is_newer() {
-        return Ok(Err(RotationRefusal::NewerDatabase));
+        return Ok(Err(MasterKeyRotationRefusal::NewerDatabase));
     }
     if !master.has_previous() {
-        return Ok(Err(RotationRefusal::NoPreviousKey));
+        return Ok(Err(MasterKeyRotationRefusal::NoPreviousKey));
     }
     let instances = database.instances().await?;
     let mut resealed = 0;
     for instance in &instances {
         // One whose root secret opens under neither key is told of in the end; the others are not kept waiting for it.
-        let Ok(office) = ElevatedOffice::for_operator(database, master, instance).await else { continue };
-        match office.reseal_root_secret(master, &mut Moment { now: world.now(), dice: &mut *world.dice() }).await? {
+        let Ok(office) = ElevatedAdminService::for_operator(database, master, instance).await else { continue };
+        match office.reseal_root_secret(master, &mut Moment { now: world.now(), rng: &mut *world.rng() }).await? {
             Ok(true) => resealed += 1,
             Ok(false) => {}
-            Err(_) => return Ok(Err(RotationRefusal::Overtaken)),
+            Err(_) => return Ok(Err(MasterKeyRotationRefusal::Overtaken)),
         }
     }
     if resealed > 0 {
@@ -120,7 +120,7 @@ pub async fn rotate_master_key(
     let mut known = 0;
     for _ in 0..MAX_ROUNDS {
         for instance in &instances {
-            Vault::of(instance, database, master).reseal(&mut resealed, &mut progress).await?;
+            InstanceSecrets::of(instance, database, master).reseal(&mut resealed, &mut progress).await?;
         }
         if resealed == known {
             break;
@@ -130,17 +130,17 @@ pub async fn rotate_master_key(
         // previous key until it heard of the rotation is found in the next round.
         tokio::time::sleep(FUSE).await;
     }
-    Ok(examine_seals(database, master).await?.map(|seals| Rotated { resealed, seals }))
+    Ok(examine_seals(database, master).await?.map(|seals| RotationReport { resealed, seals }))
 }
 
 /// The sealed secrets of one instance.
-struct Vault<'a> {
+struct InstanceSecrets<'a> {
     instance: &'a StoredInstance,
     store: Store,
     master: &'a MasterKey,
 }
 
-impl<'a> Vault<'a> {
+impl<'a> InstanceSecrets<'a> {
     fn of(instance: &'a StoredInstance, database: &Database, master: &'a MasterKey) -> Self {
         Self { instance, store: Store::new(database.clone(), instance.id), master }
     }
@@ -156,12 +156,12 @@ impl<'a> Vault<'a> {
         what.map_or(SealedUnder::Neither, |what| self.master.examine(self.instance.id, what, &row.sealed))
     }
 
-    fn judge(&self, column: SealedColumn, page: &[SealedRow], seals: &mut Seals) {
+    fn judge(&self, column: SealedColumn, page: &[SealedRow], seals: &mut SealCounts) {
         for row in page {
             match self.examine(SealedSecret::of(column, &row.key), row) {
                 SealedUnder::Current => seals.current += 1,
                 SealedUnder::Previous(_) => seals.previous += 1,
-                SealedUnder::Neither => seals.note_unopened(Unopened {
+                SealedUnder::Neither => seals.note_unopened(UnreadableSecret {
                     instance: self.instance.name.clone(),
                     table: column.place().0,
                     key: row.key.clone(),
@@ -206,7 +206,7 @@ pub struct RootSecretView {
     pub live_sessions: u64,
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// What [`Self::rotate_root_secret`] would break, and nothing done yet.
     pub async fn preview_root_secret(&self, moment: &Moment<'_>) -> Result<RootSecretView, Fault> {
         Ok(RootSecretView {
@@ -222,7 +222,7 @@ impl ElevatedOffice<'_> {
         let old = store.root_secret().await?;
         // Which of two keys the instance seals under is known from what it has.
         master.open(*store.instance(), SealedSecret::RootSecret, &old)?;
-        let new = master.seal(*store.instance(), SealedSecret::RootSecret, &moment.dice.secret());
+        let new = master.seal(*store.instance(), SealedSecret::RootSecret, &moment.rng.secret());
         self.put_root_secret("rotate-root-secret", (&old, new), moment).await
     }
 

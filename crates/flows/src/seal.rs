@@ -178,7 +178,7 @@ pub(crate) struct RootSecret(hmac::Key);
 
 /// What a code of authenticity is for; one never passes as another.
 #[derive(Clone, Copy)]
-pub(crate) enum Purpose {
+pub(crate) enum MacPurpose {
     RefreshToken,
     Form,
     Interaction,
@@ -207,28 +207,28 @@ impl RootSecret {
         master.open(*store.instance(), SealedSecret::RootSecret, &sealed).map(|secret| Self::new(&secret))
     }
 
-    pub(crate) fn sign(&self, purpose: Purpose, parts: &[&[u8]]) -> String {
+    pub(crate) fn sign(&self, purpose: MacPurpose, parts: &[&[u8]]) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &framed(purpose, parts)))
     }
 
     /// A digest that names what is not to be read in a row or cookie.
-    pub(crate) fn digest(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+    pub(crate) fn digest(&self, purpose: MacPurpose, parts: &[&[u8]]) -> [u8; 32] {
         let tag = hmac::sign(&self.0, &framed(purpose, parts));
         *tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
     }
 
     /// A key for one purpose.
-    pub(crate) fn derive(&self, purpose: Purpose) -> [u8; 32] {
+    pub(crate) fn derive(&self, purpose: MacPurpose) -> [u8; 32] {
         self.digest(purpose, &[])
     }
 
-    pub(crate) fn verify(&self, purpose: Purpose, parts: &[&[u8]], shown: &str) -> bool {
+    pub(crate) fn verify(&self, purpose: MacPurpose, parts: &[&[u8]], shown: &str) -> bool {
         URL_SAFE_NO_PAD.decode(shown).is_ok_and(|tag| hmac::verify(&self.0, &framed(purpose, parts), &tag).is_ok())
     }
 }
 
 /// Every part with its length, so that no two lists of parts read the same.
-fn framed(purpose: Purpose, parts: &[&[u8]]) -> Vec<u8> {
+fn framed(purpose: MacPurpose, parts: &[&[u8]]) -> Vec<u8> {
     let mut text = vec![purpose as u8];
     for part in parts {
         text.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -282,11 +282,11 @@ mod tests {
     #[test]
     fn a_code_of_authenticity_is_good_for_one_purpose_and_one_content() {
         let secret = RootSecret::new(&[1; 32]);
-        let tag = secret.sign(Purpose::Form, &[b"ab", b"c"]);
-        assert!(secret.verify(Purpose::Form, &[b"ab", b"c"], &tag));
-        assert!(!secret.verify(Purpose::Form, &[b"a", b"bc"], &tag));
-        assert!(!secret.verify(Purpose::Interaction, &[b"ab", b"c"], &tag));
-        assert!(!RootSecret::new(&[2; 32]).verify(Purpose::Form, &[b"ab", b"c"], &tag));
-        assert!(!secret.verify(Purpose::Form, &[b"ab", b"c"], ""));
+        let tag = secret.sign(MacPurpose::Form, &[b"ab", b"c"]);
+        assert!(secret.verify(MacPurpose::Form, &[b"ab", b"c"], &tag));
+        assert!(!secret.verify(MacPurpose::Form, &[b"a", b"bc"], &tag));
+        assert!(!secret.verify(MacPurpose::Interaction, &[b"ab", b"c"], &tag));
+        assert!(!RootSecret::new(&[2; 32]).verify(MacPurpose::Form, &[b"ab", b"c"], &tag));
+        assert!(!secret.verify(MacPurpose::Form, &[b"ab", b"c"], ""));
     }
 }

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::audit::Visitor;
+use model::audit::RequestInfo;
 use model::session::SessionCookie;
 pub use model::two_step::SecondStepRefusal;
-use model::two_step::{CodeRefusal, Proof, TotpSecret, code_as_typed, recovery_code_as_typed};
+use model::two_step::{AuthenticationMethod, CodeRefusal, TotpSecret, code_as_typed, recovery_code_as_typed};
 use model::{Moment, Timestamp, User, UserId};
 use oauth::secret::Presented;
 use store::{AuthenticatorApp, Statement};
 use uuid::Uuid;
 
-use crate::forgotten::Question;
-use crate::guesses::AtBrowser;
+use crate::forgotten::ResetRequestKind;
+use crate::guesses::SignInCookies;
 use crate::instance::BelievedInstance;
-use crate::passkeys::{About, Ceremony, Judged, PasskeyRefusal};
-use crate::seal::{Purpose, SealedSecret};
-use crate::sign_in::{Browser, Opening};
+use crate::passkeys::{Ceremony, CeremonyPurpose, PasskeyRefusal, VerifiedPasskey};
+use crate::seal::{MacPurpose, SealedSecret};
+use crate::sign_in::{NewSession, SignedIn};
 use crate::{Answer, Fault};
 
 /// How long a person may look for the phone.
@@ -43,7 +43,7 @@ pub struct SecondStep {
 
 /// What a person shows at the second step.
 #[derive(Clone, Copy)]
-pub enum Shown<'a> {
+pub enum SecondFactorProof<'a> {
     Code(&'a str),
     RecoveryCode(&'a str),
     Passkey { state: &'a str, answer: &'a str },
@@ -51,7 +51,7 @@ pub enum Shown<'a> {
 
 /// Of these, what can be guessed.
 #[derive(Clone, Copy)]
-enum Typed<'a> {
+enum TypedCode<'a> {
     Code(&'a str),
     RecoveryCode(&'a str),
 }
@@ -60,7 +60,8 @@ impl BelievedInstance {
     pub(crate) fn first_step(&self, form: &str, user: &User, now: Timestamp) -> Presented<FirstStep> {
         let made_at = now.seconds().to_string();
         let epoch = user.epoch.to_be_bytes();
-        let tag = self.memory().secret.load().sign(Purpose::FirstStep, &first_step_parts(form, user, &epoch, &made_at));
+        let tag =
+            self.memory().secret.load().sign(MacPurpose::FirstStep, &first_step_parts(form, user, &epoch, &made_at));
         Presented::new(format!("{}.{made_at}.{tag}", user.id.0.simple()))
     }
 
@@ -72,14 +73,14 @@ impl BelievedInstance {
         now: Timestamp,
     ) -> Result<Option<Arc<User>>, Fault> {
         for shown in shown {
-            if let Some(user) = self.prover_of(form, shown, now).await? {
+            if let Some(user) = self.first_step_user(form, shown, now).await? {
                 return Ok(Some(user));
             }
         }
         Ok(None)
     }
 
-    async fn prover_of(
+    async fn first_step_user(
         &self,
         form: &str,
         shown: &Presented<FirstStep>,
@@ -95,7 +96,7 @@ impl BelievedInstance {
         let Some(user) = self.store.user(UserId(id)).await? else { return Ok(None) };
         let epoch = user.epoch.to_be_bytes();
         let is_ours = self.memory().secret.load().verify(
-            Purpose::FirstStep,
+            MacPurpose::FirstStep,
             &first_step_parts(form, &user, &epoch, made_at),
             tag,
         );
@@ -113,7 +114,7 @@ impl BelievedInstance {
         let passkeys = self.store.passkeys(user.id).await?;
         let by_passkey = match passkeys.as_slice() {
             [] => None,
-            allowed => self.challenge(About::SecondStep(user.id), form, Some(allowed), now)?,
+            allowed => self.challenge(CeremonyPurpose::SecondStep(user.id), form, Some(allowed), now)?,
         };
         Ok(Some(SecondStep {
             login: user.login.as_str().to_owned(),
@@ -128,27 +129,27 @@ impl BelievedInstance {
     pub async fn take_second_step(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (first_steps, shown): (&[Presented<FirstStep>], Shown<'_>),
-        browser: AtBrowser<'_>,
-    ) -> Answer<(Browser, Presented<SessionCookie>), SecondStepRefusal> {
+        visitor: &RequestInfo,
+        (first_steps, shown): (&[Presented<FirstStep>], SecondFactorProof<'_>),
+        browser: SignInCookies<'_>,
+    ) -> Answer<(SignedIn, Presented<SessionCookie>), SecondStepRefusal> {
         let Some(user) = self.first_step_of(browser.form, first_steps, moment.now).await? else {
             return self.refuse_sign_in(moment, visitor, None, SecondStepRefusal::FirstStepStale);
         };
         let code = match shown {
-            Shown::Passkey { state, answer } => {
-                let about = (About::SecondStep(user.id), browser.form);
+            SecondFactorProof::Passkey { state, answer } => {
+                let about = (CeremonyPurpose::SecondStep(user.id), browser.form);
                 let answer = (about, (state, answer));
                 let done = self.open_by_passkey(moment, visitor, answer, browser.signed_in).await?;
                 return Ok(done.map_err(SecondStepRefusal::Passkey));
             }
-            Shown::Code(code) => Typed::Code(code),
-            Shown::RecoveryCode(code) => Typed::RecoveryCode(code),
+            SecondFactorProof::Code(code) => TypedCode::Code(code),
+            SecondFactorProof::RecoveryCode(code) => TypedCode::RecoveryCode(code),
         };
         let (id, attempt) = (user.id, self.attempt_at_second_step(&user, visitor.address, browser, moment.now));
         let now = moment.now;
-        let suspect = || self.suspect(&attempt, Question::SecondStepAttacked(id), (visitor, now));
-        let place = match self.enter_try(&attempt, moment.now).await? {
+        let suspect = || self.report_attack(&attempt, ResetRequestKind::SecondStepAttacked(id), (visitor, now));
+        let place = match self.begin_attempt(&attempt, moment.now).await? {
             Ok(place) => place,
             Err(held) => {
                 if held.is_spent {
@@ -172,23 +173,27 @@ impl BelievedInstance {
     async fn open_by_code(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (user, code): (Arc<User>, Typed<'_>),
-        previous: Option<&Browser>,
-    ) -> Answer<(Browser, Presented<SessionCookie>), SecondStepRefusal> {
+        visitor: &RequestInfo,
+        (user, code): (Arc<User>, TypedCode<'_>),
+        previous: Option<&SignedIn>,
+    ) -> Answer<(SignedIn, Presented<SessionCookie>), SecondStepRefusal> {
         let (proof, if_spent, judged) = match code {
-            Typed::Code(code) => {
-                (Proof::Code, SecondStepRefusal::CodeUsed, self.judge_code(&user, code, moment.now).await?)
-            }
-            Typed::RecoveryCode(code) => {
-                (Proof::RecoveryCode, SecondStepRefusal::WrongRecoveryCode, self.judge_recovery_code(&user, code))
-            }
+            TypedCode::Code(code) => (
+                AuthenticationMethod::Code,
+                SecondStepRefusal::CodeUsed,
+                self.judge_code(&user, code, moment.now).await?,
+            ),
+            TypedCode::RecoveryCode(code) => (
+                AuthenticationMethod::RecoveryCode,
+                SecondStepRefusal::WrongRecoveryCode,
+                self.judge_recovery_code(&user, code),
+            ),
         };
         let spend = match judged {
             Ok(spend) => spend,
             Err(refusal) => return self.refuse_sign_in(moment, visitor, Some(user.id), refusal),
         };
-        let opening = Opening { user, proof, spends: vec![spend] };
+        let opening = NewSession { user, proof, spends: vec![spend] };
         let Some(opened) = self.open_identity_session(moment, visitor, &opening, previous).await? else {
             return self.refuse_sign_in(moment, visitor, Some(opening.user.id), if_spent);
         };
@@ -199,36 +204,37 @@ impl BelievedInstance {
     pub async fn sign_in_by_passkey(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         (form, state, answer): (&str, &str, &str),
-        previous: Option<&Browser>,
-    ) -> Answer<(Browser, Presented<SessionCookie>), PasskeyRefusal> {
-        self.open_by_passkey(moment, visitor, ((About::SignIn, form), (state, answer)), previous).await
+        previous: Option<&SignedIn>,
+    ) -> Answer<(SignedIn, Presented<SessionCookie>), PasskeyRefusal> {
+        self.open_by_passkey(moment, visitor, ((CeremonyPurpose::SignIn, form), (state, answer)), previous).await
     }
 
     async fn open_by_passkey(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (about, answer): ((About, &str), (&str, &str)),
-        previous: Option<&Browser>,
-    ) -> Answer<(Browser, Presented<SessionCookie>), PasskeyRefusal> {
+        visitor: &RequestInfo,
+        (about, answer): ((CeremonyPurpose, &str), (&str, &str)),
+        previous: Option<&SignedIn>,
+    ) -> Answer<(SignedIn, Presented<SessionCookie>), PasskeyRefusal> {
         let mut refusal = (PasskeyRefusal::Answered, None);
         for _ in 0..MAX_ATTEMPTS {
-            let Judged { passkey, synced, spends } = match self.judge_passkey(about, answer, moment.now).await? {
-                Ok(judged) => judged,
-                Err(refused) => {
-                    refusal = (refused, None);
-                    break;
-                }
-            };
+            let VerifiedPasskey { passkey, synced, spends } =
+                match self.judge_passkey(about, answer, moment.now).await? {
+                    Ok(judged) => judged,
+                    Err(refused) => {
+                        refusal = (refused, None);
+                        break;
+                    }
+                };
             let Some(user) = self.store.user(passkey.user).await?.filter(User::may_sign_in) else {
                 refusal = (PasskeyRefusal::Unknown, Some(passkey.user));
                 break;
             };
-            let after_password = matches!(about.0, About::SecondStep(_));
-            let proof = Proof::Passkey { synced, after_password };
-            let opening = Opening { user: Arc::new(user), proof, spends: spends.into() };
+            let after_password = matches!(about.0, CeremonyPurpose::SecondStep(_));
+            let proof = AuthenticationMethod::Passkey { synced, after_password };
+            let opening = NewSession { user: Arc::new(user), proof, spends: spends.into() };
             if let Some(opened) = self.open_identity_session(moment, visitor, &opening, previous).await? {
                 return Ok(Ok(opened));
             }

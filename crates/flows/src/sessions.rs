@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use model::seat::{CloseReason, SessionKey};
 use model::{AfterLogout, ApiSessionId, InstanceSettings, Login, Moment, SessionId, Timestamp, User};
-use store::{ApiSessionRow, Batch, Change, ChangeKind, Closing, Statement};
+use store::{ApiSessionRow, Batch, Change, ChangeKind, SessionsToClose, Statement};
 
-use crate::admin::{AdminRefusal, ElevatedOffice, Office};
-use crate::api_sessions::killing;
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use crate::api_sessions::close_sessions;
 use crate::{Answer, Fault};
 
 /// Sessions that one view shows.
@@ -37,7 +37,7 @@ pub struct SeatsView {
 
 /// Which sessions are to end.
 #[derive(Clone, Copy, Debug)]
-pub enum Ending<'a> {
+pub enum SessionSelector<'a> {
     One(ApiSessionId),
     OfUser(&'a str),
     /// By `ApplicationUri`.
@@ -45,7 +45,7 @@ pub enum Ending<'a> {
 }
 
 /// Settings, and the text that a change of them is guarded by.
-pub struct SettingsRead {
+pub struct StoredSettings {
     pub settings: InstanceSettings,
     /// Settings that cannot be read, each with the reason. They are taken for what permits least.
     pub problems: Vec<String>,
@@ -53,7 +53,7 @@ pub struct SettingsRead {
     pub version: i64,
 }
 
-impl SettingsRead {
+impl StoredSettings {
     fn new(settings: InstanceSettings, as_written: String) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, as_written.as_bytes());
         let head = digest.as_ref().first_chunk().expect("a SHA-256 digest has 32 bytes");
@@ -62,7 +62,7 @@ impl SettingsRead {
     }
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     /// Live sessions as they were last written down, the newest first; at most [`MAX_SHOWN`].
     pub async fn sessions(&self) -> Result<(SeatsView, Vec<SessionView>), Fault> {
         let settings = self.store.settings().await?;
@@ -117,8 +117,12 @@ impl Office<'_> {
 
     /// Ends sessions at once; their seats are free before this returns. Where `after_logout` refuses, a person's
     /// sign-in ends with the session, so that its tokens open no other. How many sessions ended is the answer.
-    pub async fn end_sessions(&self, ending: Ending<'_>, moment: &mut Moment<'_>) -> Answer<usize, AdminRefusal> {
-        let (closing, subject) = match self.meant(ending).await? {
+    pub async fn end_sessions(
+        &self,
+        ending: SessionSelector<'_>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<usize, AdminRefusal> {
+        let (closing, subject) = match self.resolve_selector(ending).await? {
             Ok(meant) => meant,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -140,27 +144,27 @@ impl Office<'_> {
                 }
             }
             batch.push(self.event("end-sessions", &subject, moment));
-            batch.append(killing(&self.store, closing, CloseReason::EndedByAdministrator, moment));
+            batch.append(close_sessions(&self.store, closing, CloseReason::EndedByAdministrator, moment));
             if let Err(refusal) = self.commit(batch, AdminRefusal::Overtaken, moment).await? {
                 return Ok(Err(refusal));
             }
         }
         match (ended, ending) {
-            (0, Ending::One(id)) => Ok(Err(AdminRefusal::Unknown(format!("live API session {id}")))),
+            (0, SessionSelector::One(id)) => Ok(Err(AdminRefusal::Unknown(format!("live API session {id}")))),
             _ => Ok(Ok(ended)),
         }
     }
 
-    async fn meant(&self, ending: Ending<'_>) -> Answer<(Closing, String), AdminRefusal> {
+    async fn resolve_selector(&self, ending: SessionSelector<'_>) -> Answer<(SessionsToClose, String), AdminRefusal> {
         Ok(match ending {
-            Ending::One(id) => Ok((Closing::One(id), id.to_string())),
-            Ending::OfUser(login) => {
+            SessionSelector::One(id) => Ok((SessionsToClose::One(id), id.to_string())),
+            SessionSelector::OfUser(login) => {
                 let user: Result<User, _> = self.find_user(login).await?;
-                user.map(|user| (Closing::OfUser(user.id), user.id.to_string()))
+                user.map(|user| (SessionsToClose::OfUser(user.id), user.id.to_string()))
             }
-            Ending::OfApplication(uri) => {
+            SessionSelector::OfApplication(uri) => {
                 let application = self.application(uri).await?;
-                application.map(|known| (Closing::UsedBy(known.id), known.uri.as_str().to_owned()))
+                application.map(|known| (SessionsToClose::UsedBy(known.id), known.uri.as_str().to_owned()))
             }
         })
     }
@@ -180,25 +184,25 @@ impl Office<'_> {
     }
 
     /// The settings as they are written, and a number that tells this writing from any other.
-    pub async fn settings_as_read(&self) -> Result<SettingsRead, Fault> {
+    pub async fn settings_as_read(&self) -> Result<StoredSettings, Fault> {
         let (settings, as_written) = self.store.settings_as_written().await?;
-        Ok(SettingsRead::new(settings, as_written))
+        Ok(StoredSettings::new(settings, as_written))
     }
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// `current` as it was read; every node goes by the change within a second, and an opening on any of them at once.
     pub async fn change_settings(
         &self,
-        current: &SettingsRead,
+        current: &StoredSettings,
         patch: serde_json::Map<String, serde_json::Value>,
         moment: &mut Moment<'_>,
-    ) -> Answer<SettingsRead, AdminRefusal> {
+    ) -> Answer<StoredSettings, AdminRefusal> {
         let changed = match current.settings.patched(patch) {
             Ok(changed) => changed,
             Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
         };
-        let told = (self.told(&current.settings).await?, self.told(&changed).await?);
+        let told = (self.settings_json(&current.settings).await?, self.settings_json(&changed).await?);
         let event = self.change_event(("change-settings", "settings"), (&told.0, &told.1), moment);
         match self.write_settings(current, &changed, event, moment).await? {
             Ok(()) => self.settings_as_read().await.map(Ok),
@@ -217,16 +221,17 @@ impl ElevatedOffice<'_> {
             Ok(changed) => changed,
             Err(problem) => return Ok(Err(AdminRefusal::Invalid(vec![problem]))),
         };
-        let told = if name == "reserved_seats" { &self.told(&changed).await?[name].to_string() } else { value };
+        let told =
+            if name == "reserved_seats" { &self.settings_json(&changed).await?[name].to_string() } else { value };
         let event = self.event("change-setting", &format!("{name}={told}"), moment);
         Ok(self.write_settings(&current, &changed, event, moment).await?.map(|()| changed))
     }
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     async fn write_settings(
         &self,
-        current: &SettingsRead,
+        current: &StoredSettings,
         changed: &InstanceSettings,
         event: Statement,
         moment: &mut Moment<'_>,
@@ -235,7 +240,12 @@ impl Office<'_> {
         let mut batch =
             Batch::from(vec![self.store.move_seats(), self.store.update_settings(changed, &current.as_written), event]);
         if current.settings.legacy_schemes && !changed.legacy_schemes {
-            batch.append(killing(&self.store, Closing::OfLegacySchemes, CloseReason::LegacySwitchedOff, moment));
+            batch.append(close_sessions(
+                &self.store,
+                SessionsToClose::OfLegacySchemes,
+                CloseReason::LegacySwitchedOff,
+                moment,
+            ));
         }
         let change = Change { kind: ChangeKind::Settings, subject: self.store.instance().0 };
         batch.announce(change, moment.now);
@@ -243,7 +253,7 @@ impl Office<'_> {
     }
 
     /// Settings as the audit tells them: people by their ids.
-    async fn told(&self, settings: &InstanceSettings) -> Result<serde_json::Value, Fault> {
+    async fn settings_json(&self, settings: &InstanceSettings) -> Result<serde_json::Value, Fault> {
         let mut accounts = Vec::new();
         for login in settings.reserved_accounts() {
             let known = self.store.user_by_login(&login).await?;

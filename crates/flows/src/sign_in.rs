@@ -5,37 +5,37 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
-use model::throttle::Held;
-use model::two_step::Proof;
+use model::throttle::Throttled;
+use model::two_step::AuthenticationMethod;
 use model::user::{Password, PasswordHash};
 use model::why::Refusal;
 use model::{IdentitySession, InstanceId, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
-use store::{Batch, Outcome, Statement};
+use store::{Batch, CommitOutcome, Statement};
 use uuid::Uuid;
 
-use crate::audit::Trail;
-use crate::forgotten::Question;
-pub use crate::guesses::AtBrowser;
-use crate::guesses::Door;
+use crate::audit::AuditWriter;
+use crate::forgotten::ResetRequestKind;
+use crate::guesses::PasswordSource;
+pub use crate::guesses::SignInCookies;
 use crate::instance::BelievedInstance;
-use crate::passwords::{Turn, Verdict};
+use crate::passwords::{HashingTurn, PasswordVerdict};
 use crate::second_step::FirstStep;
 use crate::{Answer, Fault};
 
 /// A person signed in at this browser.
 #[derive(Clone)]
-pub struct Browser {
+pub struct SignedIn {
     pub user: Arc<User>,
     pub session: IdentitySession,
     /// Where; only that instance makes one.
     instance: InstanceId,
 }
 
-impl Browser {
+impl SignedIn {
     /// Whether the sign-in is one of this instance.
     pub(crate) fn is_of(&self, instance: InstanceId) -> bool {
         self.instance == instance
@@ -53,49 +53,53 @@ impl Browser {
 }
 
 fn new_cookie(id: SessionId, moment: &mut Moment<'_>) -> Presented<SessionCookie> {
-    Presented::new(format!("{}.{}", id.0.simple(), URL_SAFE_NO_PAD.encode(moment.dice.secret())))
+    Presented::new(format!("{}.{}", id.0.simple(), URL_SAFE_NO_PAD.encode(moment.rng.secret())))
 }
 
 /// How often the use of our own pages is written down.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
 
 /// What a right password led to.
-pub enum SignIn {
-    Done(Browser, Presented<SessionCookie>),
+pub enum SignInOutcome {
+    Done(SignedIn, Presented<SessionCookie>),
     /// The person has a second factor: on to [`BelievedInstance::second_step`], with a proof of the first.
     SecondStep(Presented<FirstStep>),
 }
 
 /// What a new sign-in rests on.
-pub(crate) struct Opening {
+pub(crate) struct NewSession {
     pub(crate) user: Arc<User>,
-    pub(crate) proof: Proof,
+    pub(crate) proof: AuthenticationMethod,
     /// Guarded: each must take effect, or nobody is signed in.
     pub(crate) spends: Vec<Statement>,
 }
 
 /// Whose password it was.
-pub(crate) struct Proven {
+pub(crate) struct PasswordMatch {
     pub(crate) user: User,
     /// The hash that is kept, and a better one to put in its place.
     pub(crate) better_hash: Option<(PasswordHash, PasswordHash)>,
 }
 
 /// Why a password let nobody in, and whose it was thought to be.
-pub(crate) struct Denied {
+pub(crate) struct FailedSignIn {
     pub(crate) refusal: SignInRefusal,
     pub(crate) user: Option<UserId>,
 }
 
-impl Denied {
-    pub(crate) const fn held(held: Held) -> Self {
+impl FailedSignIn {
+    pub(crate) const fn held(held: Throttled) -> Self {
         Self { refusal: SignInRefusal::held(held), user: None }
     }
 }
 
 impl BelievedInstance {
     /// The cookie's value is `sid.secret`; only the secret is a credential.
-    pub async fn browser(&self, cookie: &Presented<SessionCookie>, now: Timestamp) -> Result<Option<Browser>, Fault> {
+    pub async fn signed_in(
+        &self,
+        cookie: &Presented<SessionCookie>,
+        now: Timestamp,
+    ) -> Result<Option<SignedIn>, Fault> {
         let Some((id, _)) = cookie.expose().split_once('.') else { return Ok(None) };
         let Ok(id) = Uuid::try_parse(id) else { return Ok(None) };
         // Before it is judged by memory's users and settings: whether it stands, and whether it has ended.
@@ -106,11 +110,11 @@ impl BelievedInstance {
         }
         let user = self.user(session.user).await?;
         let same = |user: &Arc<User>| user.may_sign_in() && user.epoch == session.user_epoch;
-        Ok(user.filter(same).map(|user| Browser { user, session, instance: *self.store.instance() }))
+        Ok(user.filter(same).map(|user| SignedIn { user, session, instance: *self.store.instance() }))
     }
 
     /// Whoever looks at our own pages is not idle. Written once a minute at most.
-    pub async fn still_here(&self, browser: &Browser, now: Timestamp) -> Result<(), Fault> {
+    pub async fn extend_session(&self, browser: &SignedIn, now: Timestamp) -> Result<(), Fault> {
         if now.since(browser.session.last_seen) < SEEN_EVERY {
             return Ok(());
         }
@@ -124,27 +128,28 @@ impl BelievedInstance {
     pub async fn sign_in(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         (login, password): (&str, &Presented<Password>),
-        browser: AtBrowser<'_>,
-    ) -> Answer<SignIn, SignInRefusal> {
-        let shown = (login, password, Door::Page(browser));
-        let Proven { user, better_hash } = match self.prove(moment, visitor, shown, User::check_sign_in).await? {
-            Ok(proven) => proven,
-            Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
-        };
+        browser: SignInCookies<'_>,
+    ) -> Answer<SignInOutcome, SignInRefusal> {
+        let shown = (login, password, PasswordSource::Page(browser));
+        let PasswordMatch { user, better_hash } =
+            match self.check_password(moment, visitor, shown, User::check_sign_in).await? {
+                Ok(proven) => proven,
+                Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
+            };
         let rehash = better_hash.map(|(old, better)| self.store.rehash_password(user.id, &old, &better));
         let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
         let overtaken = || Fault::unavailable("the password was set anew meanwhile");
         if user.has_second_factor {
-            let Outcome::Committed = self.store.commit(spends.into()).await? else { return Err(overtaken()) };
+            let CommitOutcome::Committed = self.store.commit(spends.into()).await? else { return Err(overtaken()) };
             let event = AuditEvent::done(moment.now, AuditKind::FirstStep, visitor).user(user.id);
             self.audit.put(event)?;
-            return Ok(Ok(SignIn::SecondStep(self.first_step(browser.form, &user, moment.now))));
+            return Ok(Ok(SignInOutcome::SecondStep(self.first_step(browser.form, &user, moment.now))));
         }
-        let opening = Opening { user, proof: Proof::Password, spends };
+        let opening = NewSession { user, proof: AuthenticationMethod::Password, spends };
         let opened = self.open_identity_session(moment, visitor, &opening, browser.signed_in).await?;
-        opened.map(|(browser, cookie)| Ok(SignIn::Done(browser, cookie))).ok_or_else(overtaken)
+        opened.map(|(browser, cookie)| Ok(SignInOutcome::Done(browser, cookie))).ok_or_else(overtaken)
     }
 
     /// A person who is signed in types the password again, before something that a found browser must not do. The
@@ -152,11 +157,11 @@ impl BelievedInstance {
     pub(crate) async fn confirm_password(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, password): (&Browser, &Presented<Password>),
+        visitor: &RequestInfo,
+        (browser, password): (&SignedIn, &Presented<Password>),
     ) -> Answer<(), SignInRefusal> {
-        let shown = (browser.user.login.as_str(), password, Door::SignedIn(browser.session.id));
-        match self.prove(moment, visitor, shown, User::check_sign_in).await? {
+        let shown = (browser.user.login.as_str(), password, PasswordSource::SignedIn(browser.session.id));
+        match self.check_password(moment, visitor, shown, User::check_sign_in).await? {
             Ok(_) => Ok(Ok(())),
             Err(denied) => self.refuse_sign_in(moment, visitor, Some(browser.user.id), denied.refusal),
         }
@@ -165,7 +170,7 @@ impl BelievedInstance {
     pub(crate) fn refuse_sign_in<T, R: Refusal>(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         user: Option<UserId>,
         refusal: R,
     ) -> Answer<T, R> {
@@ -178,22 +183,22 @@ impl BelievedInstance {
 
     /// Compares a password, whichever door it is shown at: throttled, in the same time for everybody, and a failure unless
     /// it is right and `may` lets the user in. Tells the audit nothing.
-    pub(crate) async fn prove(
+    pub(crate) async fn check_password(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (login, password, door): (&str, &Presented<Password>, Door<'_>),
+        visitor: &RequestInfo,
+        (login, password, door): (&str, &Presented<Password>, PasswordSource<'_>),
         may: impl Fn(&User) -> Result<(), SignInRefusal>,
-    ) -> Answer<Proven, Denied> {
+    ) -> Answer<PasswordMatch, FailedSignIn> {
         let login = Login::typed(login);
         let attempt = self.attempt((login.as_ref(), password), visitor.address, door, moment.now);
-        let place = match self.enter_try(&attempt, moment.now).await? {
+        let place = match self.begin_attempt(&attempt, moment.now).await? {
             Ok(place) => place,
             Err(held) => {
                 if let Some(login) = login.filter(|_| held.is_spent) {
-                    self.suspect(&attempt, Question::AccountAttacked(login), (visitor, moment.now));
+                    self.report_attack(&attempt, ResetRequestKind::AccountAttacked(login), (visitor, moment.now));
                 }
-                return Ok(Err(Denied::held(held)));
+                return Ok(Err(FailedSignIn::held(held)));
             }
         };
         let known = match &login {
@@ -201,9 +206,9 @@ impl BelievedInstance {
             None => None,
         };
         let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
+        moment.rng.fill(&mut salt);
         let kept = known.as_ref().and_then(|(_, hash)| hash.as_ref());
-        let turn = place.stranger().map_or(Turn::Known, Turn::Stranger);
+        let turn = place.stranger().map_or(HashingTurn::Known, HashingTurn::Stranger);
         let verdict = self.passwords.verify(turn, kept, password, salt).await?;
         let judged = judge(known, verdict, may);
         match &judged {
@@ -219,10 +224,10 @@ impl BelievedInstance {
     pub(crate) async fn open_identity_session(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        Opening { user, proof, spends }: &Opening,
-        previous: Option<&Browser>,
-    ) -> Result<Option<(Browser, Presented<SessionCookie>)>, Fault> {
+        visitor: &RequestInfo,
+        NewSession { user, proof, spends }: &NewSession,
+        previous: Option<&SignedIn>,
+    ) -> Result<Option<(SignedIn, Presented<SessionCookie>)>, Fault> {
         let mut again = previous.filter(|browser| browser.user.id == user.id);
         loop {
             let id = again.map_or_else(|| SessionId(moment.id()), |browser| browser.session.id);
@@ -245,17 +250,17 @@ impl BelievedInstance {
             batch.push(self.store.signed_in_from(id, visitor));
             let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor).user(user.id).session(id);
             let event = event.detail(&serde_json::json!({ "proved": proof.as_str() }));
-            batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
+            batch.push(AuditWriter::new(&self.store, moment.rng, moment.now).event(&event));
             match self.store.commit(batch).await? {
-                Outcome::Committed => {
+                CommitOutcome::Committed => {
                     self.meters.sign_ins.add("done");
-                    let browser = Browser { user: Arc::clone(user), session, instance: *self.store.instance() };
+                    let browser = SignedIn { user: Arc::clone(user), session, instance: *self.store.instance() };
                     return Ok(Some((browser, cookie)));
                 }
-                Outcome::GuardFailed { statement } if statement < spends.len() => return Ok(None),
+                CommitOutcome::GuardFailed { statement } if statement < spends.len() => return Ok(None),
                 // The old session ended, or another tab renewed it: this one begins on its own.
-                Outcome::GuardFailed { .. } if again.take().is_some() => {}
-                Outcome::GuardFailed { .. } => return Err(Fault::failed("two sign-ins with one id")),
+                CommitOutcome::GuardFailed { .. } if again.take().is_some() => {}
+                CommitOutcome::GuardFailed { .. } => return Err(Fault::failed("two sign-ins with one id")),
             }
         }
     }
@@ -263,16 +268,18 @@ impl BelievedInstance {
 
 fn judge(
     known: Option<(User, Option<PasswordHash>)>,
-    verdict: Verdict,
+    verdict: PasswordVerdict,
     may: impl Fn(&User) -> Result<(), SignInRefusal>,
-) -> Result<Proven, Denied> {
-    let Some((user, kept)) = known else { return Err(Denied { refusal: SignInRefusal::UnknownUser, user: None }) };
-    let denied = |refusal| Denied { refusal, user: Some(user.id) };
+) -> Result<PasswordMatch, FailedSignIn> {
+    let Some((user, kept)) = known else {
+        return Err(FailedSignIn { refusal: SignInRefusal::UnknownUser, user: None });
+    };
+    let denied = |refusal| FailedSignIn { refusal, user: Some(user.id) };
     let better_hash = match verdict {
-        Verdict::Wrong => return Err(denied(SignInRefusal::WrongPassword)),
-        Verdict::Right => None,
-        Verdict::RightButWeak(better) => kept.map(|kept| (kept, better)),
+        PasswordVerdict::Wrong => return Err(denied(SignInRefusal::WrongPassword)),
+        PasswordVerdict::Right => None,
+        PasswordVerdict::RightButWeak(better) => kept.map(|kept| (kept, better)),
     };
     may(&user).map_err(denied)?;
-    Ok(Proven { user, better_hash })
+    Ok(PasswordMatch { user, better_hash })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::authorize::ReturnRefusal;
 use model::claims::IdTokenHint;
 use model::seat::CloseReason;
@@ -11,16 +11,16 @@ use oauth::client::ClientId;
 use oauth::jose::UnverifiedJws;
 use oauth::params::Params;
 use oauth::redirect::with_params;
-use store::{Batch, Change, ChangeKind, Closing};
+use store::{Batch, Change, ChangeKind, SessionsToClose};
 
 use crate::Fault;
-use crate::api_sessions::killing;
-use crate::audit::Trail;
+use crate::api_sessions::close_sessions;
+use crate::audit::AuditWriter;
 use crate::instance::BelievedInstance;
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 
 /// What happens to a sign-out.
-pub enum SignOut {
+pub enum SignOutOutcome {
     /// Nothing proves that the person wants it: ask.
     Confirm { application: Option<Arc<TrustedApplication>> },
     /// Signed out; on to the application, where it may be trusted with the browser.
@@ -33,17 +33,17 @@ impl BelievedInstance {
     pub async fn sign_out(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         params: &Params,
-        (browser, confirmed): (Option<&Browser>, bool),
-    ) -> Result<SignOut, Fault> {
+        (browser, confirmed): (Option<&SignedIn>, bool),
+    ) -> Result<SignOutOutcome, Fault> {
         self.renew(moment.now).await?;
         let hint = params.get("id_token_hint").and_then(|hint| self.read_hint(hint));
         let application = self.departing_application(params, hint.as_ref());
         if let Some(browser) = browser {
             let current = browser.session.id;
             if !confirmed && hint.is_none_or(|hint| SessionId(hint.sid) != current) {
-                return Ok(SignOut::Confirm { application });
+                return Ok(SignOutOutcome::Confirm { application });
             }
             self.end_sign_in(moment, visitor, current).await?;
         }
@@ -57,7 +57,7 @@ impl BelievedInstance {
                 None
             }
         };
-        Ok(SignOut::Done { application, redirect })
+        Ok(SignOutOutcome::Done { application, redirect })
     }
 
     /// An ID token that we signed for this issuer, expired or not.
@@ -78,13 +78,13 @@ impl BelievedInstance {
             return None;
         }
         let client_id: ClientId = hinted.or(named)?.parse().ok()?;
-        self.register().by_uri(&client_id).filter(|application| application.enabled).cloned()
+        self.applications().by_uri(&client_id).filter(|application| application.enabled).cloned()
     }
 
     pub(crate) async fn end_sign_in(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         session: SessionId,
     ) -> Result<(), Fault> {
         let now = moment.now;
@@ -96,9 +96,9 @@ impl BelievedInstance {
             self.store.move_seats(),
             self.store.end_identity_session(session, now).expect(1),
             self.store.end_authorizations_of(session, "sign_out", now),
-            Trail::new(&self.store, moment.dice, now).event(&event),
+            AuditWriter::new(&self.store, moment.rng, now).event(&event),
         ]);
-        batch.append(killing(&self.store, Closing::OfSignIn(session), CloseReason::SignOut, moment));
+        batch.append(close_sessions(&self.store, SessionsToClose::OfSignIn(session), CloseReason::SignOut, moment));
         batch.announce(change, now);
         // A failed guard: somebody else ended it, and announced it.
         self.commit(batch, now).await.map(|_| ())

@@ -5,7 +5,7 @@ use model::{InstanceSettings, Moment, Timestamp, TrustedApplication};
 use oauth::jose::Algorithm;
 use store::{Batch, Change, ChangeKind};
 
-use crate::admin::{AdminRefusal, ElevatedOffice, Office};
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
 use crate::keys::create;
 use crate::{Answer, Fault, MasterKey};
 
@@ -58,7 +58,7 @@ fn refused(refusal: &RotationRefusal) -> AdminRefusal {
     AdminRefusal::Invalid(vec![refusal.to_string()])
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     async fn key_times(&self) -> Result<Vec<KeyTimes>, Fault> {
         Ok(self.store.signing_keys().await?.into_iter().map(|stored| stored.times).collect())
     }
@@ -79,7 +79,7 @@ impl Office<'_> {
         Ok(times.iter().map(view).collect())
     }
 
-    /// What [`ElevatedOffice::replace_keys`] would break, and nothing done yet.
+    /// What [`ElevatedAdminService::replace_keys`] would break, and nothing done yet.
     pub async fn preview_replacement(&self, algorithm: Algorithm) -> Answer<ReplacementView, AdminRefusal> {
         let times = self.key_times().await?;
         let removed = match keys::compromised(&times, algorithm) {
@@ -103,7 +103,7 @@ impl Office<'_> {
     }
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// Publishes a successor now; it signs when every cached copy of the key set has it, and nothing breaks.
     pub async fn rotate_key(
         &self,

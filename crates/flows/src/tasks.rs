@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::meter::Tally;
+use model::meter::NamedCounters;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) type Stopping = watch::Receiver<bool>;
+pub(crate) type StopSignal = watch::Receiver<bool>;
 
 /// How often each task panicked, by its name.
-pub(crate) type Panics = Arc<Tally>;
+pub(crate) type PanicCounts = Arc<NamedCounters>;
 
 /// When each task last had its turn.
-pub(crate) struct Turns {
+pub(crate) struct TaskTimes {
     born: Instant,
-    tasks: Vec<Turn>,
+    tasks: Vec<LastRun>,
 }
 
-struct Turn {
+struct LastRun {
     name: &'static str,
     period: Duration,
     /// In milliseconds.
@@ -29,10 +29,11 @@ struct Turn {
 /// A task that has had no turn for so many of its periods stands still.
 const MISSED: u32 = 10;
 
-impl Turns {
+impl TaskTimes {
     /// Tasks with their periods.
     pub(crate) fn new(tasks: &[(&'static str, Duration)]) -> Self {
-        let turn = |(name, period): &(&'static str, Duration)| Turn { name, period: *period, last: AtomicU64::new(0) };
+        let turn =
+            |(name, period): &(&'static str, Duration)| LastRun { name, period: *period, last: AtomicU64::new(0) };
         Self { born: Instant::now(), tasks: tasks.iter().map(turn).collect() }
     }
 
@@ -68,8 +69,8 @@ impl Turns {
 /// again after a pause, long enough that a bug which strikes every time does not fill the log.
 pub(crate) async fn supervise<F>(
     name: &'static str,
-    (panics, pause): (Panics, Duration),
-    mut stopping: Stopping,
+    (panics, pause): (PanicCounts, Duration),
+    mut stopping: StopSignal,
     mut start: impl FnMut() -> F + Send,
 ) where
     F: Future<Output = ()> + Send + 'static,
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_task_without_a_turn_for_ten_periods_is_late() {
-        let turns = Turns::new(&[("quick", Duration::from_secs(1)), ("slow", Duration::from_mins(1))]);
+        let turns = TaskTimes::new(&[("quick", Duration::from_secs(1)), ("slow", Duration::from_mins(1))]);
         let at = |seconds| turns.born + Duration::from_secs(seconds);
         let late = |seconds| turns.all_at(at(seconds)).filter(|turn| turn.2).map(|turn| turn.0).collect::<Vec<_>>();
         assert!(late(10).is_empty());
@@ -120,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_panics_is_counted_and_starts_again() {
         let (_stop, stopping) = watch::channel(false);
-        let (runs, panics) = (Arc::new(AtomicU32::new(0)), Panics::default());
+        let (runs, panics) = (Arc::new(AtomicU32::new(0)), PanicCounts::default());
         let counted = Arc::clone(&runs);
         let start = move || {
             let run = counted.fetch_add(1, Ordering::AcqRel);
@@ -135,6 +136,7 @@ mod tests {
     async fn a_server_that_stops_does_not_wait_for_the_next_start() {
         let (stop, stopping) = watch::channel(false);
         stop.send_replace(true);
-        supervise("bug", (Panics::default(), Duration::MAX), stopping, || async { panic!("at every start") }).await;
+        supervise("bug", (PanicCounts::default(), Duration::MAX), stopping, || async { panic!("at every start") })
+            .await;
     }
 }

@@ -15,20 +15,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::fair::Shares;
-use model::throttle::{Admission, Held};
+use model::throttle::{GuessAdmission, Throttled};
 use model::{InstanceId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub(crate) use self::attempt::{Account, AccountKey, Attempt, FreeFailures, Known, Network, ProcessKey};
-use self::attempt::{Counter, Counters};
+pub(crate) use self::attempt::{
+    AccountKey, CounterKey, FreeFailures, GuessedAccount, KnownClient, NetworkPrefix, SignInAttempt,
+};
+use self::attempt::{AttemptCounters, FailureCounter};
 pub(crate) use self::history::FailureHistory;
 
 /// For the outcomes of others.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// For a try whose outcome did not come in time, or that found too many waiting.
-pub(crate) const COME_BACK: Held = Held::for_a_while(Duration::from_secs(1));
+pub(crate) const COME_BACK: Throttled = Throttled::for_a_while(Duration::from_secs(1));
 
 /// Tries that wait, of all instances of a process together in fair shares, and of one counter or browser.
 const MAX_WAITING: usize = 1024;
@@ -43,98 +45,98 @@ const TURN: Duration = Duration::from_millis(250);
 const MAX_LEASES: u32 = 10;
 
 pub(crate) struct Throttle {
-    pub(crate) key: ProcessKey,
-    state: Mutex<State>,
+    pub(crate) key: CounterKey,
+    state: Mutex<ThrottleState>,
     instance: InstanceId,
-    waiting: WaitingPlaces,
+    waiting: AttemptQueue,
     max_wait: Duration,
     turn: Duration,
 }
 
 /// Places of tries that wait, shared by all instances of the process.
 #[derive(Clone)]
-pub(crate) struct WaitingPlaces(Arc<Mutex<Shares<InstanceId>>>);
+pub(crate) struct AttemptQueue(Arc<Mutex<Shares<InstanceId>>>);
 
-impl WaitingPlaces {
+impl AttemptQueue {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Shares::new(MAX_WAITING))))
     }
 
-    fn take(&self, instance: InstanceId) -> Option<WaitingPlace> {
-        self.0.lock().take(instance).then(|| WaitingPlace { places: self.clone(), instance })
+    fn take(&self, instance: InstanceId) -> Option<QueuedAttempt> {
+        self.0.lock().take(instance).then(|| QueuedAttempt { places: self.clone(), instance })
     }
 }
 
 /// Given back when dropped.
-struct WaitingPlace {
-    places: WaitingPlaces,
+struct QueuedAttempt {
+    places: AttemptQueue,
     instance: InstanceId,
 }
 
-impl Drop for WaitingPlace {
+impl Drop for QueuedAttempt {
     fn drop(&mut self) {
         self.places.0.lock().give_back(&self.instance);
     }
 }
 
 #[derive(Default)]
-struct State {
+struct ThrottleState {
     history: FailureHistory,
-    under_way: HashMap<Counter, u32>,
+    under_way: HashMap<FailureCounter, u32>,
     /// Accounts for which a lease is being taken.
-    leasing: HashSet<Account>,
+    leasing: HashSet<GuessedAccount>,
     /// Leases of a second.
     leases: (i64, u32),
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<WaitingAttempt>,
 }
 
-struct Waiting {
-    attempt: Attempt,
+struct WaitingAttempt {
+    attempt: SignInAttempt,
     /// When it came. A few seconds later it is still good: it makes no wait shorter.
     now: Timestamp,
     free: FreeFailures,
-    answer: oneshot::Sender<Entered>,
+    answer: oneshot::Sender<ThrottleDecision>,
 }
 
 /// What became of a try at the door.
-pub(crate) enum Entered {
-    Place(Place),
-    Held(Held),
+pub(crate) enum ThrottleDecision {
+    Place(AttemptPermit),
+    Held(Throttled),
     /// This try takes a lease for its account, and enters again.
-    Lease(LeaseWanted),
+    Lease(LeaseRequest),
 }
 
 /// What a state decides, before it is somebody's.
 #[derive(Clone, Copy)]
-enum Decided {
-    Place(Counters, bool),
-    Held(Held),
-    Lease(Account),
+enum StateDecision {
+    Place(AttemptCounters, bool),
+    Held(Throttled),
+    Lease(GuessedAccount),
 }
 
 /// A try under way. It is given back when dropped; without an outcome (a fault, a caller who hung up) nothing is counted.
 #[must_use]
-pub(crate) struct Place {
+pub(crate) struct AttemptPermit {
     throttle: Arc<Throttle>,
-    account: Option<Account>,
+    account: Option<GuessedAccount>,
     guess: Option<[u8; 16]>,
     network: IpAddr,
-    counters: Box<Counters>,
+    counters: Box<AttemptCounters>,
     /// Its network has used up its free failures, so that its turn takes a while.
     is_noisy: bool,
-    outcome: Option<Outcome>,
+    outcome: Option<AttemptOutcome>,
 }
 
 #[derive(Clone, Copy)]
-enum Outcome {
+enum AttemptOutcome {
     Wrong(Timestamp),
     Right,
 }
 
-impl Place {
+impl AttemptPermit {
     /// Answers how many distinct failures strangers have had at the account lately.
     pub(crate) fn wrong(mut self, now: Timestamp) -> u32 {
-        self.outcome = Some(Outcome::Wrong(now));
+        self.outcome = Some(AttemptOutcome::Wrong(now));
         let (throttle, account) = (Arc::clone(&self.throttle), self.account);
         drop(self);
         account.map_or(0, |account| throttle.state.lock().history.account(account).failures(now, account.ceiling()))
@@ -142,17 +144,17 @@ impl Place {
 
     /// The account begins anew for this browser or network.
     pub(crate) fn right(mut self) {
-        self.outcome = Some(Outcome::Right);
+        self.outcome = Some(AttemptOutcome::Right);
     }
 
     /// The network in whose name it waits; none for a known browser, which waits for no stranger.
     pub(crate) fn stranger(&self) -> Option<IpAddr> {
-        let is_known = self.counters.iter().any(|counter| matches!(counter, Counter::Known(_)));
+        let is_known = self.counters.iter().any(|counter| matches!(counter, FailureCounter::Known(_)));
         (!is_known).then_some(self.network)
     }
 }
 
-impl Drop for Place {
+impl Drop for AttemptPermit {
     fn drop(&mut self) {
         self.throttle.leave(self);
     }
@@ -160,12 +162,12 @@ impl Drop for Place {
 
 /// A lease that one try of the account takes for all.
 #[must_use]
-pub(crate) struct LeaseWanted {
+pub(crate) struct LeaseRequest {
     throttle: Arc<Throttle>,
-    pub(crate) account: Account,
+    pub(crate) account: GuessedAccount,
 }
 
-impl LeaseWanted {
+impl LeaseRequest {
     pub(crate) fn granted(self, now: Timestamp) {
         self.throttle.state.lock().history.change(self.account, |budget| budget.lease(now));
     }
@@ -175,7 +177,7 @@ impl LeaseWanted {
     }
 }
 
-impl Drop for LeaseWanted {
+impl Drop for LeaseRequest {
     fn drop(&mut self) {
         let decided = {
             let mut state = self.throttle.state.lock();
@@ -186,48 +188,48 @@ impl Drop for LeaseWanted {
     }
 }
 
-impl State {
-    fn admit(&self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> (Counters, Admission) {
+impl ThrottleState {
+    fn admit(&self, attempt: &SignInAttempt, now: Timestamp, free: FreeFailures) -> (AttemptCounters, GuessAdmission) {
         let counters = self.history.counters(attempt, now);
-        let one = |counter: &Counter| {
+        let one = |counter: &FailureCounter| {
             let under_way = self.under_way.get(counter).copied().unwrap_or_default();
             self.history.admit(attempt, counter, (now, free), under_way)
         };
-        let admission = counters.iter().map(one).max().unwrap_or(Admission::Now);
+        let admission = counters.iter().map(one).max().unwrap_or(GuessAdmission::Now);
         (counters, admission)
     }
 
     /// `None`: it has to wait.
-    fn enter(&mut self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Decided> {
+    fn enter(&mut self, attempt: &SignInAttempt, now: Timestamp, free: FreeFailures) -> Option<StateDecision> {
         let (counters, admission) = self.admit(attempt, now, free);
         match (admission, attempt.account) {
-            (Admission::Now, _) => {
+            (GuessAdmission::Now, _) => {
                 self.hold(&counters);
-                Some(Decided::Place(counters, self.history.is_noisy(&counters, now, free)))
+                Some(StateDecision::Place(counters, self.history.is_noisy(&counters, now, free)))
             }
-            (Admission::Refused(held), _) => Some(Decided::Held(held)),
-            (Admission::Lease, Some(account)) if !self.leasing.contains(&account) => {
+            (GuessAdmission::Refused(held), _) => Some(StateDecision::Held(held)),
+            (GuessAdmission::Lease, Some(account)) if !self.leasing.contains(&account) => {
                 if self.leases.0 != now.seconds() {
                     self.leases = (now.seconds(), 0);
                 }
                 if self.leases.1 >= MAX_LEASES {
-                    return Some(Decided::Held(COME_BACK));
+                    return Some(StateDecision::Held(COME_BACK));
                 }
                 self.leases.1 += 1;
                 self.leasing.insert(account);
-                Some(Decided::Lease(account))
+                Some(StateDecision::Lease(account))
             }
-            (Admission::Lease | Admission::AfterOthers, _) => None,
+            (GuessAdmission::Lease | GuessAdmission::AfterOthers, _) => None,
         }
     }
 
-    fn hold(&mut self, counters: &Counters) {
+    fn hold(&mut self, counters: &AttemptCounters) {
         for counter in counters.iter() {
             *self.under_way.entry(*counter).or_default() += 1;
         }
     }
 
-    fn give_back<'a>(&mut self, counters: impl Iterator<Item = &'a Counter>) {
+    fn give_back<'a>(&mut self, counters: impl Iterator<Item = &'a FailureCounter>) {
         for counter in counters {
             let under_way = self.under_way.get_mut(counter).expect("a place was held");
             *under_way -= 1;
@@ -237,12 +239,13 @@ impl State {
         }
     }
 
-    fn may_queue(&mut self, attempt: &Attempt, now: Timestamp) -> bool {
+    fn may_queue(&mut self, attempt: &SignInAttempt, now: Timestamp) -> bool {
         self.queue.retain(|waiting| !waiting.answer.is_closed());
         let counters: Vec<_> =
             self.queue.iter().map(|waiting| self.history.counters(&waiting.attempt, waiting.now)).collect();
-        let before =
-            |counter: &Counter| counters.iter().filter(|waiting| waiting.iter().any(|other| other == counter)).count();
+        let before = |counter: &FailureCounter| {
+            counters.iter().filter(|waiting| waiting.iter().any(|other| other == counter)).count()
+        };
         let of_turn = self.queue.iter().filter(|waiting| waiting.attempt.turn == attempt.turn).count();
         of_turn < MAX_WAITING_PER_TURN
             && self.history.counters(attempt, now).iter().all(|counter| before(counter) < counter.max_waiting())
@@ -264,7 +267,7 @@ impl State {
     }
 
     /// Whose wait is over, in their order.
-    fn decide(&mut self) -> Vec<(Waiting, Decided)> {
+    fn decide(&mut self) -> Vec<(WaitingAttempt, StateDecision)> {
         let mut decided = Vec::new();
         self.order();
         for waiting in std::mem::take(&mut self.queue) {
@@ -281,9 +284,9 @@ impl State {
 }
 
 impl Throttle {
-    pub(crate) fn new(instance: InstanceId, waiting: &WaitingPlaces, key: &[u8; 32]) -> Arc<Self> {
+    pub(crate) fn new(instance: InstanceId, waiting: &AttemptQueue, key: &[u8; 32]) -> Arc<Self> {
         Arc::new(Self {
-            key: ProcessKey::new(key),
+            key: CounterKey::new(key),
             state: Mutex::default(),
             instance,
             waiting: waiting.clone(),
@@ -293,7 +296,12 @@ impl Throttle {
     }
 
     /// A place for a try, perhaps after those under way; or how long to stay away; or a lease to take first.
-    pub(crate) async fn enter(self: &Arc<Self>, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Entered {
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        attempt: &SignInAttempt,
+        now: Timestamp,
+        free: FreeFailures,
+    ) -> ThrottleDecision {
         let (_place_to_wait, outcome) = {
             let mut state = self.state.lock();
             if let Some(decided) = state.enter(attempt, now, free) {
@@ -302,35 +310,35 @@ impl Throttle {
             }
             let place = self.waiting.take(self.instance);
             let Some(place) = place.filter(|_| state.may_queue(attempt, now)) else {
-                return Entered::Held(COME_BACK);
+                return ThrottleDecision::Held(COME_BACK);
             };
             let (answer, outcome) = oneshot::channel();
-            state.queue.push_back(Waiting { attempt: attempt.clone(), now, free, answer });
+            state.queue.push_back(WaitingAttempt { attempt: attempt.clone(), now, free, answer });
             (place, outcome)
         };
         let outcome = tokio::time::timeout(self.max_wait, outcome).await;
-        outcome.ok().and_then(Result::ok).unwrap_or(Entered::Held(COME_BACK))
+        outcome.ok().and_then(Result::ok).unwrap_or(ThrottleDecision::Held(COME_BACK))
     }
 
     /// Why the next try would be refused, if it would be. Counts nothing.
-    pub(crate) fn held(&self, attempt: &Attempt, now: Timestamp, free: FreeFailures) -> Option<Held> {
+    pub(crate) fn held(&self, attempt: &SignInAttempt, now: Timestamp, free: FreeFailures) -> Option<Throttled> {
         let state = self.state.lock();
         let counters = state.history.counters(attempt, now);
-        let refused = |counter: &Counter| match state.history.admit(attempt, counter, (now, free), 0) {
-            Admission::Refused(held) => Some(held),
-            Admission::Now | Admission::Lease | Admission::AfterOthers => None,
+        let refused = |counter: &FailureCounter| match state.history.admit(attempt, counter, (now, free), 0) {
+            GuessAdmission::Refused(held) => Some(held),
+            GuessAdmission::Now | GuessAdmission::Lease | GuessAdmission::AfterOthers => None,
         };
         counters.iter().filter_map(refused).max()
     }
 
     /// Whether somebody should be told that the account is attacked: once a day of this process.
-    pub(crate) fn tell(&self, account: Account, now: Timestamp) -> bool {
+    pub(crate) fn tell(&self, account: GuessedAccount, now: Timestamp) -> bool {
         self.state.lock().history.change(account, |budget| budget.tell(now))
     }
 
-    fn entered(self: &Arc<Self>, attempt: &Attempt, decided: Decided) -> Entered {
+    fn entered(self: &Arc<Self>, attempt: &SignInAttempt, decided: StateDecision) -> ThrottleDecision {
         match decided {
-            Decided::Place(counters, is_noisy) => Entered::Place(Place {
+            StateDecision::Place(counters, is_noisy) => ThrottleDecision::Place(AttemptPermit {
                 throttle: Arc::clone(self),
                 account: attempt.account,
                 guess: attempt.guess,
@@ -339,27 +347,29 @@ impl Throttle {
                 is_noisy,
                 outcome: None,
             }),
-            Decided::Held(held) => Entered::Held(held),
-            Decided::Lease(account) => Entered::Lease(LeaseWanted { throttle: Arc::clone(self), account }),
+            StateDecision::Held(held) => ThrottleDecision::Held(held),
+            StateDecision::Lease(account) => {
+                ThrottleDecision::Lease(LeaseRequest { throttle: Arc::clone(self), account })
+            }
         }
     }
 
-    fn answer(self: &Arc<Self>, decided: Vec<(Waiting, Decided)>) {
+    fn answer(self: &Arc<Self>, decided: Vec<(WaitingAttempt, StateDecision)>) {
         for (waiting, decided) in decided {
             // Whoever has gone away meanwhile gives the place, or the lease, back.
             let _gone = waiting.answer.send(self.entered(&waiting.attempt, decided));
         }
     }
 
-    fn leave(self: &Arc<Self>, place: &Place) {
+    fn leave(self: &Arc<Self>, place: &AttemptPermit) {
         let counters = *place.counters;
-        let is_network = |counter: &&Counter| matches!(counter, Counter::Network(_));
+        let is_network = |counter: &&FailureCounter| matches!(counter, FailureCounter::Network(_));
         let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| place.is_noisy);
         let decided = {
             let mut state = self.state.lock();
             match place.outcome {
-                Some(Outcome::Wrong(now)) => state.history.add(&counters, place.guess, now),
-                Some(Outcome::Right) => state.history.forgive(&counters),
+                Some(AttemptOutcome::Wrong(now)) => state.history.add(&counters, place.guess, now),
+                Some(AttemptOutcome::Right) => state.history.forgive(&counters),
                 None => {}
             }
             state.give_back(counters.iter().filter(|counter| runtime.is_none() || !is_network(counter)));

@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::line::is_line;
 use model::seat::CloseReason;
 use model::session::SessionCookie;
 pub use model::two_step::TwoStepRefusal;
 use model::two_step::{
-    CodeRefusal, MAX_PASSKEY_NAME, MAX_PASSKEYS, Proof, RECOVERY_CODES, RecoveryCode, TotpSecret,
+    AuthenticationMethod, CodeRefusal, MAX_PASSKEY_NAME, MAX_PASSKEYS, RECOVERY_CODES, RecoveryCode, TotpSecret,
     check_factor_change, code_as_typed, recovery_code,
 };
 use model::user::Password;
 use model::{Moment, PasskeyId, Timestamp, User};
 use oauth::secret::Presented;
-use store::{Batch, Change, ChangeKind, Closing, Outcome, Statement, StoredPasskey};
+use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose, Statement, StoredPasskey};
 
-use crate::admin::{AdminRefusal, ElevatedOffice, ending_user};
-use crate::api_sessions::killing;
-use crate::audit::Trail;
+use crate::admin::{AdminRefusal, ElevatedAdminService, ending_user};
+use crate::api_sessions::close_sessions;
+use crate::audit::AuditWriter;
 use crate::instance::BelievedInstance;
-use crate::passkeys::{About, Ceremony, Made};
-use crate::seal::{Purpose, SealedSecret};
-use crate::sign_in::Browser;
+use crate::passkeys::{Ceremony, CeremonyPurpose, RegisteredPasskey};
+use crate::seal::{MacPurpose, SealedSecret};
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault};
 
 /// How long the picture for an authenticator app is good.
@@ -37,7 +37,7 @@ pub struct PasskeyView {
 }
 
 /// What a person has set up.
-pub struct TwoStep {
+pub struct TwoStepState {
     pub app_since: Option<Timestamp>,
     pub passkeys: Vec<PasskeyView>,
     pub recovery_codes_left: usize,
@@ -45,26 +45,26 @@ pub struct TwoStep {
     pub must_be_proved: bool,
 }
 
-impl TwoStep {
+impl TwoStepState {
     pub fn is_on(&self) -> bool {
         self.app_since.is_some() || !self.passkeys.is_empty()
     }
 }
 
 /// A secret that an authenticator app may take over. It is kept nowhere until a code proves that an app has it.
-pub struct AppOffer {
+pub struct AuthenticatorOffer {
     /// For a QR code.
-    pub uri: Presented<AppOffer>,
+    pub uri: Presented<AuthenticatorOffer>,
     /// To type by hand, in groups of four.
-    pub secret: Presented<AppOffer>,
+    pub secret: Presented<AuthenticatorOffer>,
     /// Comes back with the first code.
-    pub offer: Presented<AppOffer>,
+    pub offer: Presented<AuthenticatorOffer>,
 }
 
 /// What a person wants changed.
 #[derive(Clone, Copy)]
 pub enum TwoStepChange<'a> {
-    AddApp { offer: &'a Presented<AppOffer>, code: &'a str },
+    AddApp { offer: &'a Presented<AuthenticatorOffer>, code: &'a str },
     RemoveApp,
     AddPasskey { state: &'a str, answer: &'a str, name: &'a str },
     RemovePasskey(PasskeyId),
@@ -95,7 +95,7 @@ impl TwoStepChange<'_> {
 }
 
 /// What a change brought.
-pub struct Changed {
+pub struct TwoStepChanged {
     /// To show, once; none where the old ones go on.
     pub recovery_codes: Vec<Presented<RecoveryCode>>,
     /// The browser's new cookie, where everything opened before has ended.
@@ -103,17 +103,17 @@ pub struct Changed {
 }
 
 /// What a change is made of.
-struct Planned {
+struct PlannedChange {
     /// The first is guarded: it must be the one that does it.
     statements: Vec<Statement>,
     /// What a factor that is added proves, with the password of the same form.
-    adds: Option<Proof>,
+    adds: Option<AuthenticationMethod>,
     /// What a failed guard of these statements means.
     if_guarded: TwoStepRefusal,
 }
 
 impl BelievedInstance {
-    pub async fn two_step(&self, browser: &Browser, now: Timestamp) -> Result<TwoStep, Fault> {
+    pub async fn two_step(&self, browser: &SignedIn, now: Timestamp) -> Result<TwoStepState, Fault> {
         let user = browser.user.id;
         let view = |passkey: StoredPasskey| PasskeyView {
             id: passkey.id,
@@ -121,7 +121,7 @@ impl BelievedInstance {
             created_at: passkey.created_at,
             last_used_at: passkey.last_used_at,
         };
-        Ok(TwoStep {
+        Ok(TwoStepState {
             app_since: self.store.authenticator_app(user).await?.map(|app| app.created_at),
             passkeys: self.store.passkeys(user).await?.into_iter().map(view).collect(),
             recovery_codes_left: self.store.recovery_codes_left(user).await?,
@@ -129,29 +129,35 @@ impl BelievedInstance {
         })
     }
 
-    pub fn offer_app(&self, moment: &mut Moment<'_>, browser: &Browser, form: &str) -> AppOffer {
+    pub fn offer_app(&self, moment: &mut Moment<'_>, browser: &SignedIn, form: &str) -> AuthenticatorOffer {
         let mut bytes = [0; 20];
-        moment.dice.fill(&mut bytes);
+        moment.rng.fill(&mut bytes);
         self.app_offer(&TotpSecret::new(bytes), browser, (form, moment.now))
     }
 
     /// The same offer once more, after a mistyped code.
     pub fn repeat_offer(
         &self,
-        offer: &Presented<AppOffer>,
-        browser: &Browser,
+        offer: &Presented<AuthenticatorOffer>,
+        browser: &SignedIn,
         (form, now): (&str, Timestamp),
-    ) -> Option<AppOffer> {
+    ) -> Option<AuthenticatorOffer> {
         let secret = self.offered(offer, browser, (form, now))?;
-        Some(AppOffer { offer: Presented::new(offer.expose()), ..self.app_offer(&secret, browser, (form, now)) })
+        Some(AuthenticatorOffer {
+            offer: Presented::new(offer.expose()),
+            ..self.app_offer(&secret, browser, (form, now))
+        })
     }
 
-    fn app_offer(&self, secret: &TotpSecret, browser: &Browser, (form, now): (&str, Timestamp)) -> AppOffer {
+    fn app_offer(&self, secret: &TotpSecret, browser: &SignedIn, (form, now): (&str, Timestamp)) -> AuthenticatorOffer {
         let (made_at, text) = (now.seconds().to_string(), secret.to_base32());
-        let tag =
-            self.memory().secret.load().sign(Purpose::AuthenticatorApp, &offer_parts(browser, form, &made_at, &text));
+        let tag = self
+            .memory()
+            .secret
+            .load()
+            .sign(MacPurpose::AuthenticatorApp, &offer_parts(browser, form, &made_at, &text));
         let groups: Vec<&str> = (0..text.len()).step_by(4).filter_map(|start| text.get(start..start + 4)).collect();
-        AppOffer {
+        AuthenticatorOffer {
             uri: Presented::new(secret.uri(&self.name, browser.user.login.as_str())),
             secret: Presented::new(groups.join(" ")),
             offer: Presented::new(format!("{made_at}.{text}.{tag}")),
@@ -160,15 +166,15 @@ impl BelievedInstance {
 
     fn offered(
         &self,
-        offer: &Presented<AppOffer>,
-        browser: &Browser,
+        offer: &Presented<AuthenticatorOffer>,
+        browser: &SignedIn,
         (form, now): (&str, Timestamp),
     ) -> Option<TotpSecret> {
         let (made_at, rest) = offer.expose().split_once('.')?;
         let (text, tag) = rest.split_once('.')?;
         let is_fresh = now < Timestamp::from_seconds(made_at.parse().ok()?).plus(OFFER_LIFETIME);
         let is_ours = self.memory().secret.load().verify(
-            Purpose::AuthenticatorApp,
+            MacPurpose::AuthenticatorApp,
             &offer_parts(browser, form, made_at, text),
             tag,
         );
@@ -178,7 +184,7 @@ impl BelievedInstance {
     /// What the browser's script needs to make a passkey; nothing where the instance's address does not allow any.
     pub async fn offer_passkey(
         &self,
-        browser: &Browser,
+        browser: &SignedIn,
         form: &str,
         now: Timestamp,
     ) -> Result<Option<Ceremony>, Fault> {
@@ -193,11 +199,11 @@ impl BelievedInstance {
     pub async fn change_two_step(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, form): (&Browser, &str),
+        visitor: &RequestInfo,
+        (browser, form): (&SignedIn, &str),
         (change, password): (TwoStepChange<'_>, &Presented<Password>),
-    ) -> Answer<Changed, TwoStepRefusal> {
-        let Some(user) = self.still(browser).await? else { return Ok(Err(TwoStepRefusal::Overtaken)) };
+    ) -> Answer<TwoStepChanged, TwoStepRefusal> {
+        let Some(user) = self.current_user(browser).await? else { return Ok(Err(TwoStepRefusal::Overtaken)) };
         if let Err(refusal) = check_factor_change(&user, &browser.session, moment.now) {
             return self.refuse_change(moment, visitor, &user, refusal);
         }
@@ -217,39 +223,41 @@ impl BelievedInstance {
             .user(user.id)
             .session(browser.session.id)
             .detail(&serde_json::json!({ "what": change.what() }));
-        batch.push(Trail::new(&self.store, moment.dice, moment.now).event(&event));
+        batch.push(AuditWriter::new(&self.store, moment.rng, moment.now).event(&event));
         let mut cookie = None;
         if let Some(proof) = first {
             // Who has just shown both factors need not sign in again to add the next one.
             let (mut renewed, secret) = browser.renewed(moment, user.epoch + 1);
             (renewed.auth_time, renewed.amr) = (moment.now, proof.amr());
             batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
-            batch.append(killing(&self.store, Closing::OfUser(user.id), CloseReason::TwoStepOn, moment));
+            batch.append(close_sessions(&self.store, SessionsToClose::OfUser(user.id), CloseReason::TwoStepOn, moment));
             cookie = Some(secret);
         }
         let changed = Change { kind: ChangeKind::User, subject: user.id.0 };
         batch.announce(changed, moment.now);
         match self.commit(batch, moment.now).await? {
-            Outcome::Committed => {
+            CommitOutcome::Committed => {
                 self.write_to(&user, |letter| letter.two_step_changed(change.told()));
-                Ok(Ok(Changed { recovery_codes, cookie }))
+                Ok(Ok(TwoStepChanged { recovery_codes, cookie }))
             }
-            Outcome::GuardFailed { statement: 1 } => self.refuse_change(moment, visitor, &user, planned.if_guarded),
-            Outcome::GuardFailed { statement: 2 } if matches!(change, TwoStepChange::AddPasskey { .. }) => {
+            CommitOutcome::GuardFailed { statement: 1 } => {
+                self.refuse_change(moment, visitor, &user, planned.if_guarded)
+            }
+            CommitOutcome::GuardFailed { statement: 2 } if matches!(change, TwoStepChange::AddPasskey { .. }) => {
                 self.refuse_change(moment, visitor, &user, TwoStepRefusal::TooManyPasskeys)
             }
-            Outcome::GuardFailed { .. } => self.refuse_change(moment, visitor, &user, TwoStepRefusal::Overtaken),
+            CommitOutcome::GuardFailed { .. } => self.refuse_change(moment, visitor, &user, TwoStepRefusal::Overtaken),
         }
     }
 
     fn plan(
         &self,
         moment: &mut Moment<'_>,
-        (browser, form): (&Browser, &str),
+        (browser, form): (&SignedIn, &str),
         user: &User,
         change: TwoStepChange<'_>,
-    ) -> Result<Result<Planned, TwoStepRefusal>, Fault> {
-        let planned = |statements, adds, if_guarded| Ok(Ok(Planned { statements, adds, if_guarded }));
+    ) -> Result<Result<PlannedChange, TwoStepRefusal>, Fault> {
+        let planned = |statements, adds, if_guarded| Ok(Ok(PlannedChange { statements, adds, if_guarded }));
         match change {
             TwoStepChange::AddApp { offer, code } => {
                 let Some(secret) = self.offered(offer, browser, (form, moment.now)) else {
@@ -265,7 +273,7 @@ impl BelievedInstance {
                     secret.as_bytes(),
                 );
                 let insert = self.store.insert_authenticator_app(user.id, (sealed, step), moment.now);
-                planned(vec![insert], Some(Proof::Code), TwoStepRefusal::Overtaken)
+                planned(vec![insert], Some(AuthenticationMethod::Code), TwoStepRefusal::Overtaken)
             }
             TwoStepChange::RemoveApp => {
                 let delete = self.store.delete_authenticator_app(user.id).expect(1);
@@ -275,7 +283,7 @@ impl BelievedInstance {
             TwoStepChange::AddPasskey { state, answer, name } => {
                 let Some(name) = passkey_name(name) else { return Ok(Err(TwoStepRefusal::PasskeyName)) };
                 let about = (registering(browser), form);
-                let Made { credential, record, spend } =
+                let RegisteredPasskey { credential, record, spend } =
                     match self.judge_registration(about, (state, answer), moment.now)? {
                         Ok(made) => made,
                         Err(refusal) => return Ok(Err(TwoStepRefusal::Passkey(refusal))),
@@ -291,7 +299,7 @@ impl BelievedInstance {
                 };
                 let room = self.store.expect_passkeys_at_most(user.id, MAX_PASSKEYS);
                 let statements = vec![self.store.insert_passkey(&new), room, spend];
-                planned(statements, Some(Proof::NewPasskey), TwoStepRefusal::PasskeyTaken)
+                planned(statements, Some(AuthenticationMethod::NewPasskey), TwoStepRefusal::PasskeyTaken)
             }
             TwoStepChange::RemovePasskey(id) => {
                 let delete = self.store.delete_passkey(user.id, id);
@@ -325,7 +333,7 @@ impl BelievedInstance {
         }
         let draw = |_| {
             let mut bytes = [0; 10];
-            moment.dice.fill(&mut bytes);
+            moment.rng.fill(&mut bytes);
             recovery_code(bytes)
         };
         let codes: Vec<_> = (0..RECOVERY_CODES).map(draw).collect();
@@ -336,7 +344,7 @@ impl BelievedInstance {
     fn refuse_change<T>(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         user: &User,
         refusal: TwoStepRefusal,
     ) -> Answer<T, TwoStepRefusal> {
@@ -348,7 +356,7 @@ impl BelievedInstance {
     }
 }
 
-impl ElevatedOffice<'_> {
+impl ElevatedAdminService<'_> {
     /// For somebody who lost phone, passkeys and codes: the password alone signs in again. Ends every sign-in and token,
     /// because what was lost may have been found.
     pub async fn reset_second_factor(&self, login: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
@@ -369,12 +377,12 @@ impl ElevatedOffice<'_> {
     }
 }
 
-fn registering(browser: &Browser) -> About {
-    About::Register(browser.user.id, browser.session.secret)
+fn registering(browser: &SignedIn) -> CeremonyPurpose {
+    CeremonyPurpose::Register(browser.user.id, browser.session.secret)
 }
 
 /// Bound to the sign-in: an offer dies with it.
-fn offer_parts<'a>(browser: &'a Browser, form: &'a str, made_at: &'a str, secret: &'a str) -> [&'a [u8]; 4] {
+fn offer_parts<'a>(browser: &'a SignedIn, form: &'a str, made_at: &'a str, secret: &'a str) -> [&'a [u8]; 4] {
     [browser.session.secret.as_bytes(), form.as_bytes(), made_at.as_bytes(), secret.as_bytes()]
 }
 

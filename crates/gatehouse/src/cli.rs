@@ -277,14 +277,14 @@ pub enum SessionCommand {
         #[command(flatten)]
         target: Target,
         #[command(flatten)]
-        which: Which,
+        which: SessionChoice,
     },
 }
 
 /// Which sessions end.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub struct Which {
+pub struct SessionChoice {
     /// One session, by its id
     #[arg(value_name = "ID")]
     pub id: Option<Uuid>,

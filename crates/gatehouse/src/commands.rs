@@ -25,30 +25,30 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
-use flows::{Database, DatabaseUrl, Look, World};
-use model::{Dice, Timestamp};
+use flows::{Database, DatabaseReport, DatabaseUrl, Platform};
+use model::{Rng, Timestamp};
 use tokio::runtime::Runtime;
 
 use crate::cli::{Cli, Command, ConfigCommand, Installation};
 use crate::config::{Config, Environment, Provisions};
 use crate::output::print;
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 /// For threads that still compute or wait for a disk.
 const LAST_BLOCKING: Duration = Duration::from_millis(500);
 
 /// The real clock and the operating system's randomness.
-pub(crate) struct SystemWorld;
+pub(crate) struct SystemPlatform;
 
-impl World for SystemWorld {
+impl Platform for SystemPlatform {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn now(&self) -> Timestamp {
         let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
     }
 
-    fn dice(&self) -> Box<dyn Dice> {
-        Box::new(web::SystemDice)
+    fn rng(&self) -> Box<dyn Rng> {
+        Box::new(web::SystemRng)
     }
 }
 
@@ -133,7 +133,7 @@ async fn open_to_serve(provisions: &Provisions) -> Result<Database> {
 
 /// One that is not there was lost, moved, or is named wrongly: a new one in its place would look like an installation
 /// without users.
-async fn open_as_it_is(url: &DatabaseUrl) -> Result<(Database, Look)> {
+async fn open_as_it_is(url: &DatabaseUrl) -> Result<(Database, DatabaseReport)> {
     if let Some(file) = url.file().filter(|file| !file.exists()) {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         return Err(missing(format!("no database file {}", file.display())).into());
@@ -162,7 +162,7 @@ async fn begin(provisions: &Provisions) -> Result<Database> {
     Ok(database)
 }
 
-async fn look(database: &Database, url: &DatabaseUrl) -> Result<Look> {
+async fn look(database: &Database, url: &DatabaseUrl) -> Result<DatabaseReport> {
     database.look().await.with_context(|| format!("the database {url:?} cannot be read"))
 }
 
@@ -176,17 +176,17 @@ async fn bring_up(database: &Database) -> Result<Vec<String>> {
 }
 
 /// What to do where the tables are those of an older version.
-fn older(look: &Look) -> Problem {
+fn older(look: &DatabaseReport) -> StartupProblem {
     let (applied, known) = (look.applied.unwrap_or(0), look.known);
-    Problem::new(
+    StartupProblem::new(
         format!("the database is at an older version ({applied}; this program needs {known})"),
         "back up the database, then run `gatehouse migrate` or start the server",
     )
 }
 
 /// What to do where a database should be and is not.
-pub(crate) fn missing(what: String) -> Problem {
-    Problem::new(
+pub(crate) fn missing(what: String) -> StartupProblem {
+    StartupProblem::new(
         what,
         "restore it from a backup, or correct `database` in the configuration; for a new installation, run \
          `gatehouse instance create NAME`",

@@ -14,8 +14,8 @@ use web::server::{Limits, TrustedProxies};
 
 use crate::checkpoints::{Publishing, Webhook};
 use crate::logging::LogSettings;
-use crate::post::Post;
-use crate::problem::Problem;
+use crate::post::Mailer;
+use crate::problem::StartupProblem;
 use crate::tls::{Certificate, TlsFiles};
 use crate::traces::Collector;
 
@@ -24,7 +24,7 @@ mod mail;
 mod parsed;
 
 use key::MasterKeySources;
-pub use key::{MasterKey, MasterKeys, SecretSource};
+pub use key::{MasterKeyBytes, MasterKeys, SecretSource};
 pub use mail::{MailSecurity, MailSettings};
 use parsed::{DatabaseText, InstanceName, Parsed};
 
@@ -40,8 +40,8 @@ pub struct Config {
     /// The instance that answers for hosts nobody claims.
     pub default_instance: Option<String>,
     /// At least one; names and hosts are unique.
-    pub instances: Vec<Instance>,
-    database: Database,
+    pub instances: Vec<InstanceConfig>,
+    database: DatabaseConfig,
     master_keys: MasterKeySources,
     tls: Option<TlsFiles>,
     pub mail: Option<MailSettings>,
@@ -55,7 +55,7 @@ pub struct Config {
 
 /// Where one instance is found.
 #[derive(Debug)]
-pub struct Instance {
+pub struct InstanceConfig {
     pub name: String,
     pub root: RootUrl,
     /// The root's own host comes first.
@@ -63,7 +63,7 @@ pub struct Instance {
 }
 
 #[derive(Debug)]
-enum Database {
+enum DatabaseConfig {
     Here(DatabaseUrl),
     InEnvironment { variable: String, folder: PathBuf },
 }
@@ -74,14 +74,14 @@ pub struct Provisions {
     pub database: DatabaseUrl,
     pub master_keys: MasterKeys,
     pub certificate: Option<Certificate>,
-    pub post: Option<Post>,
+    pub post: Option<Mailer>,
 }
 
 impl Config {
     /// Reads and understands the file; the first mistake is shown with its line.
-    pub fn load(path: &Path) -> Result<Self, Problem> {
+    pub fn load(path: &Path) -> Result<Self, StartupProblem> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Problem::new(
+            StartupProblem::new(
                 format!("{} cannot be read: {error}", path.display()),
                 "give the path with --config; see docs/gatehouse.example.toml for an example",
             )
@@ -89,21 +89,21 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
-        let document: Document = toml::from_str(text).map_err(|error| {
+    fn parse(path: &Path, text: &str) -> Result<Self, StartupProblem> {
+        let document: ConfigDocument = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or_default();
             if is_secret(&text[..text.floor_char_boundary(span.start)]) {
                 let what = "secrets are not allowed in this file";
                 let mend =
                     "use { file = \"…\" } or { environment = \"…\" }; if others may have read the secret, replace it";
-                return Problem::at(path, text, span.start..span.start, what, mend);
+                return StartupProblem::at(path, text, span.start..span.start, what, mend);
             }
-            Problem::at(path, text, span, error.message(), "see docs/configuration.md for all keys")
+            StartupProblem::at(path, text, span, error.message(), "see docs/configuration.md for all keys")
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         document
             .settle(path, folder)
-            .map_err(|mistake| Problem::at(path, text, mistake.span, &mistake.what, mistake.mend))
+            .map_err(|mistake| StartupProblem::at(path, text, mistake.span, &mistake.what, mistake.mend))
     }
 
     pub fn path(&self) -> &Path {
@@ -114,11 +114,11 @@ impl Config {
         self.tls.as_ref()
     }
 
-    pub fn database(&self, environment: Environment<'_>) -> Result<DatabaseUrl, Problem> {
+    pub fn database(&self, environment: Environment<'_>) -> Result<DatabaseUrl, StartupProblem> {
         self.database.fetch(environment)
     }
 
-    pub fn master_keys(&self, environment: Environment<'_>) -> Result<MasterKeys, Vec<Problem>> {
+    pub fn master_keys(&self, environment: Environment<'_>) -> Result<MasterKeys, Vec<StartupProblem>> {
         self.master_keys.fetch(environment)
     }
 
@@ -130,14 +130,14 @@ impl Config {
     /// The file of an embedded database that the configuration names.
     pub fn database_file(&self) -> Option<PathBuf> {
         match &self.database {
-            Database::Here(url) => url.file().map(Path::to_owned),
-            Database::InEnvironment { .. } => None,
+            DatabaseConfig::Here(url) => url.file().map(Path::to_owned),
+            DatabaseConfig::InEnvironment { .. } => None,
         }
     }
 
     /// Is the file itself a secret? The URL of a database server holds a password.
     pub fn holds_password(&self) -> bool {
-        matches!(&self.database, Database::Here(url) if url.file().is_none())
+        matches!(&self.database, DatabaseConfig::Here(url) if url.file().is_none())
     }
 
     /// Files that nobody else should read, and what they are.
@@ -158,7 +158,7 @@ impl Config {
     }
 
     /// Fetches what the file refers to: all problems at once, for `config check` and before serving alike.
-    pub fn check(&self, environment: Environment<'_>) -> Result<Provisions, Vec<Problem>> {
+    pub fn check(&self, environment: Environment<'_>) -> Result<Provisions, Vec<StartupProblem>> {
         let mut problems = Vec::new();
         let database = self.database.fetch(environment).map_err(|problem| problems.push(problem));
         let master_keys = self.master_keys.fetch(environment).map_err(|several| problems.extend(several));
@@ -181,19 +181,19 @@ fn is_secret(before: &str) -> bool {
     ["password", "master_key"].iter().any(|secret| key.ends_with(secret))
 }
 
-impl Database {
-    fn fetch(&self, environment: Environment<'_>) -> Result<DatabaseUrl, Problem> {
+impl DatabaseConfig {
+    fn fetch(&self, environment: Environment<'_>) -> Result<DatabaseUrl, StartupProblem> {
         match self {
             Self::Here(url) => Ok(url.clone()),
             Self::InEnvironment { variable, folder } => {
                 let text = environment(variable).ok_or_else(|| {
                     let what =
                         format!("the environment variable {variable}, which should hold the database URL, is not set");
-                    Problem::new(what, format!("set {variable}, or set `database` in the configuration"))
+                    StartupProblem::new(what, format!("set {variable}, or set `database` in the configuration"))
                 })?;
                 parsed::database_url(&text, folder).map_err(|error| {
                     let what = format!("the environment variable {variable} does not hold a database URL: {error}");
-                    Problem::new(what, "write sqlite:gatehouse.db or postgres://user:password@host/name")
+                    StartupProblem::new(what, "write sqlite:gatehouse.db or postgres://user:password@host/name")
                 })
             }
         }
@@ -203,7 +203,7 @@ impl Database {
 /// The file as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct ConfigDocument {
     listen: Spanned<Vec<Parsed<SocketAddr>>>,
     database: Spanned<DatabaseText>,
     default_instance: Option<Spanned<String>>,
@@ -212,7 +212,7 @@ struct Document {
     master_key: SecretSource,
     previous_master_key: Option<SecretSource>,
     tls: Option<TlsFiles>,
-    mail: Option<Spanned<mail::Table>>,
+    mail: Option<Spanned<mail::MailTable>>,
     metrics: Option<MetricsSettings>,
     traces: Option<TraceSettings>,
     audit: Option<AuditTable>,
@@ -310,7 +310,7 @@ struct Mistake {
     mend: &'static str,
 }
 
-impl Document {
+impl ConfigDocument {
     fn settle(self, path: &Path, folder: &Path) -> Result<Config, Mistake> {
         let listen = distinct_addresses(self.listen)?;
         let instances = distinct_instances(self.instances)?;
@@ -318,9 +318,11 @@ impl Document {
         let mail = self.mail.map(|table| mail::settle(table, folder)).transpose()?;
         let span = self.database.span();
         let database = match self.database.into_inner() {
-            DatabaseText::Environment(variable) => Database::InEnvironment { variable, folder: folder.to_owned() },
+            DatabaseText::Environment(variable) => {
+                DatabaseConfig::InEnvironment { variable, folder: folder.to_owned() }
+            }
             DatabaseText::Url(text) => {
-                Database::Here(parsed::database_url(&text, folder).map_err(|error| Mistake {
+                DatabaseConfig::Here(parsed::database_url(&text, folder).map_err(|error| Mistake {
                     span,
                     what: error.to_string(),
                     mend: "write sqlite:gatehouse.db, postgres://user:password@host/name or env:NAME_OF_A_VARIABLE",
@@ -361,7 +363,7 @@ fn distinct_addresses(listen: Spanned<Vec<Parsed<SocketAddr>>>) -> Result<Vec<So
     Err(Mistake { span, what, mend: "list every address once, for example [\"127.0.0.1:8080\"]" })
 }
 
-fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<Instance>, Mistake> {
+fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<InstanceConfig>, Mistake> {
     let span = tables.span();
     let tables = tables.into_inner();
     if tables.is_empty() {
@@ -393,12 +395,12 @@ fn distinct_instances(tables: Spanned<Vec<InstanceTable>>) -> Result<Vec<Instanc
             }
             hosts.push(host);
         }
-        instances.push(Instance { name, root, hosts });
+        instances.push(InstanceConfig { name, root, hosts });
     }
     Ok(instances)
 }
 
-fn known(name: Spanned<String>, instances: &[Instance]) -> Result<String, Mistake> {
+fn known(name: Spanned<String>, instances: &[InstanceConfig]) -> Result<String, Mistake> {
     if instances.iter().any(|instance| instance.name == *name.get_ref()) {
         return Ok(name.into_inner());
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use demo::{DemoInstance, DemoUser, USERS, applications, password_of, people, tables};
-use flows::admin::{AdminRefusal, ElevatedOffice, UserDraft, create_instance};
+use flows::admin::{AdminRefusal, ElevatedAdminService, UserDraft, create_instance};
 use flows::{AcceptedPassword, Answer, Database, Fault, MasterKey, Passwords};
 use model::domain::{Author, Permissions};
 use model::record::ApplicationRecord;
@@ -11,7 +11,7 @@ use model::{Moment, Timestamp, UserId};
 use oauth::secret::Presented;
 use serde_json::json;
 use store::domain::insert_all;
-use store::{Batch, Outcome, Store};
+use store::{Batch, CommitOutcome, Store};
 
 /// The passwords of the demo, hashed once, side by side: each is worth some twenty milliseconds of a core.
 pub struct DemoPasswords(Vec<(&'static str, PasswordHash)>);
@@ -25,7 +25,7 @@ impl DemoPasswords {
         let mut hashes = Vec::new();
         let mut pairs = people().map(|(login, _)| {
             let mut salt = [0; 16];
-            moment.dice.fill(&mut salt);
+            moment.rng.fill(&mut salt);
             (login, salt)
         });
         while let Some((login, salt)) = pairs.next() {
@@ -54,7 +54,7 @@ pub async fn seed(
 ) -> Result<()> {
     let id = done(create_instance((database, master), instance.name(), &instance.settings(), moment).await)?;
     seed_entities(&Store::new(database.clone(), id), moment.now).await?;
-    let office = done(ElevatedOffice::open(database, master, instance.name()).await)?;
+    let office = done(ElevatedAdminService::open(database, master, instance.name()).await)?;
     seed_register(&office, instance, passwords, moment).await
 }
 
@@ -65,12 +65,12 @@ pub async fn seed_entities(store: &Store, now: Timestamp) -> Result<()> {
         let rows = rows.iter().map(|row| (row.key, row.assignments.as_slice()));
         batch.extend(insert_all(store, entity, rows, now));
     }
-    ensure!(store.commit(batch).await? == Outcome::Committed, "the instance has rows already");
+    ensure!(store.commit(batch).await? == CommitOutcome::Committed, "the instance has rows already");
     Ok(())
 }
 
 async fn seed_register(
-    office: &ElevatedOffice<'_>,
+    office: &ElevatedAdminService<'_>,
     instance: DemoInstance,
     passwords: &DemoPasswords,
     moment: &mut Moment<'_>,

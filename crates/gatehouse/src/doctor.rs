@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::{Config, Environment};
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 /// How a finding is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,7 +26,7 @@ pub enum Level {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-pub struct Finding {
+pub struct DoctorFinding {
     pub level: Level,
     /// What was looked at: `database`, `keys`, …
     pub area: &'static str,
@@ -36,7 +36,7 @@ pub struct Finding {
     pub mend: Option<String>,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for DoctorFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {
             Level::Ok => "OK",
@@ -53,22 +53,22 @@ impl fmt::Display for Finding {
 
 /// What the doctor writes down.
 #[derive(Default)]
-pub struct Report(pub Vec<Finding>);
+pub struct DoctorReport(pub Vec<DoctorFinding>);
 
-impl Report {
+impl DoctorReport {
     fn ok(&mut self, area: &'static str, what: impl Into<String>) {
-        self.0.push(Finding { level: Level::Ok, area, what: what.into(), mend: None });
+        self.0.push(DoctorFinding { level: Level::Ok, area, what: what.into(), mend: None });
     }
 
     fn warning(&mut self, area: &'static str, what: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Finding { level: Level::Warning, area, what: what.into(), mend: Some(mend.into()) });
+        self.0.push(DoctorFinding { level: Level::Warning, area, what: what.into(), mend: Some(mend.into()) });
     }
 
     fn problem(&mut self, area: &'static str, what: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Finding { level: Level::Problem, area, what: what.into(), mend: Some(mend.into()) });
+        self.0.push(DoctorFinding { level: Level::Problem, area, what: what.into(), mend: Some(mend.into()) });
     }
 
-    fn refused(&mut self, area: &'static str, problem: &Problem) {
+    fn refused(&mut self, area: &'static str, problem: &StartupProblem) {
         self.problem(area, problem.what(), problem.mend());
     }
 
@@ -82,8 +82,8 @@ impl Report {
 }
 
 /// Looks at everything; `reach` asks the root URLs from here, as a browser would.
-pub async fn examine(config: &Config, environment: Environment<'_>, reach: bool) -> Report {
-    let mut report = Report::default();
+pub async fn examine(config: &Config, environment: Environment<'_>, reach: bool) -> DoctorReport {
+    let mut report = DoctorReport::default();
     report.ok("config", "the configuration is valid");
     files::look(config, &mut report);
     database::look(config, environment, &mut report).await;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 /// Lines waiting for a slow reader; more are dropped and counted, because a full pipe must not stop the server.
 const WAITING_LINES: usize = 8192;
@@ -48,7 +48,7 @@ pub struct LogSettings {
 
 /// Starts the log of this process. `directives` (the value of `RUST_LOG`) override the level where they apply.
 /// The lines are out when the returned value has been dropped.
-pub fn start(settings: LogSettings, directives: Option<&str>) -> Result<LogEnd, Problem> {
+pub fn start(settings: LogSettings, directives: Option<&str>) -> Result<LogEnd, StartupProblem> {
     let filter = filter(settings.level, directives)?;
     let (lines, end) = writer(io::stderr(), settings.format);
     let events = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
@@ -56,11 +56,11 @@ pub fn start(settings: LogSettings, directives: Option<&str>) -> Result<LogEnd, 
         LogFormat::Json => events.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Text => events.with_ansi(false).try_init(),
     };
-    outcome.map_err(|error| Problem::new(format!("the log is already running: {error}"), "start it once"))?;
+    outcome.map_err(|error| StartupProblem::new(format!("the log is already running: {error}"), "start it once"))?;
     Ok(end)
 }
 
-fn filter(level: LogLevel, directives: Option<&str>) -> Result<EnvFilter, Problem> {
+fn filter(level: LogLevel, directives: Option<&str>) -> Result<EnvFilter, StartupProblem> {
     let level = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -72,7 +72,7 @@ fn filter(level: LogLevel, directives: Option<&str>) -> Result<EnvFilter, Proble
     let quiet = "webauthn_rs=off,webauthn_rs_core=off";
     let directives = directives.unwrap_or_default();
     EnvFilter::builder().parse(format!("{level},{quiet},{directives}")).map_err(|error| {
-        Problem::new(
+        StartupProblem::new(
             format!("RUST_LOG cannot be understood: {error}"),
             "write it like `info,web=debug`, or unset it to use `level` of the [log] section",
         )
@@ -81,12 +81,12 @@ fn filter(level: LogLevel, directives: Option<&str>) -> Result<EnvFilter, Proble
 
 /// Hands lines to a thread of their own, so that no request waits for the reader of the log.
 #[derive(Clone)]
-struct Lines {
-    queue: SyncSender<Message>,
+struct LogLines {
+    queue: SyncSender<LogMessage>,
     dropped: Arc<AtomicU64>,
 }
 
-enum Message {
+enum LogMessage {
     Line(Vec<u8>),
     End,
 }
@@ -94,23 +94,23 @@ enum Message {
 /// The log's thread; dropping this writes what waits.
 #[must_use = "dropping it ends the log"]
 pub struct LogEnd {
-    queue: SyncSender<Message>,
+    queue: SyncSender<LogMessage>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for LogEnd {
     fn drop(&mut self) {
         // Fails only when the thread is gone, and then there is nothing to wait for.
-        let _ = self.queue.send(Message::End);
+        let _ = self.queue.send(LogMessage::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn writer(output: impl Write + Send + 'static, format: LogFormat) -> (Lines, LogEnd) {
+fn writer(output: impl Write + Send + 'static, format: LogFormat) -> (LogLines, LogEnd) {
     let (queue, waiting) = sync_channel(WAITING_LINES);
-    let lines = Lines { queue: queue.clone(), dropped: Arc::default() };
+    let lines = LogLines { queue: queue.clone(), dropped: Arc::default() };
     let dropped = lines.dropped.clone();
     let thread = std::thread::Builder::new()
         .name("log".to_owned())
@@ -120,20 +120,20 @@ fn writer(output: impl Write + Send + 'static, format: LogFormat) -> (Lines, Log
 }
 
 /// Writes in large pieces while lines wait, and flushes whenever none do. A broken output loses lines, nothing else.
-fn write_out(output: impl Write, waiting: &Receiver<Message>, dropped: &AtomicU64, format: LogFormat) {
+fn write_out(output: impl Write, waiting: &Receiver<LogMessage>, dropped: &AtomicU64, format: LogFormat) {
     let mut output = io::BufWriter::with_capacity(64 * 1024, output);
     let mut ended = false;
     while !ended {
         let Ok(first) = waiting.recv() else { return };
-        if matches!(first, Message::Line(_)) {
+        if matches!(first, LogMessage::Line(_)) {
             std::thread::sleep(GATHERING);
         }
         for message in std::iter::once(first).chain(waiting.try_iter()) {
             match message {
-                Message::Line(line) => {
+                LogMessage::Line(line) => {
                     let _ = output.write_all(&line);
                 }
-                Message::End => ended = true,
+                LogMessage::End => ended = true,
             }
         }
         let lost = dropped.swap(0, Relaxed);
@@ -149,10 +149,10 @@ fn write_out(output: impl Write, waiting: &Receiver<Message>, dropped: &AtomicU6
     }
 }
 
-impl Write for Lines {
+impl Write for LogLines {
     /// One call is one event: the subscriber formats it whole before it writes.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Line(line.to_vec())) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(LogMessage::Line(line.to_vec())) {
             self.dropped.fetch_add(1, Relaxed);
         }
         Ok(line.len())
@@ -163,7 +163,7 @@ impl Write for Lines {
     }
 }
 
-impl MakeWriter<'_> for Lines {
+impl MakeWriter<'_> for LogLines {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -179,15 +179,15 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct LogPage(Arc<Mutex<Vec<u8>>>);
 
-    impl Page {
+    impl LogPage {
         fn text(&self) -> String {
             String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
         }
     }
 
-    impl Write for Page {
+    impl Write for LogPage {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("not poisoned").extend_from_slice(bytes);
             Ok(bytes.len())
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_end_waits_until_every_line_is_out() {
-        let page = Page::default();
+        let page = LogPage::default();
         let (lines, end) = writer(page.clone(), LogFormat::Json);
         let events = tracing_subscriber::fmt().with_writer(lines).json().flatten_event(true).finish();
         tracing::subscriber::with_default(events, || {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     /// Blocks in its first write until told.
-    struct Stuck(mpsc::Receiver<()>, Page);
+    struct Stuck(mpsc::Receiver<()>, LogPage);
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_does_not_read_loses_lines_and_holds_nobody_up() {
-        let page = Page::default();
+        let page = LogPage::default();
         let (release, released) = mpsc::channel();
         let (mut lines, end) = writer(Stuck(released, page.clone()), LogFormat::Text);
         // More than the queue, the thread's own buffer and the batch in its hands can take.

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use gatehouse::cli::Cli;
 use gatehouse::commands;
-use gatehouse::output::{self, UNREAD_EXIT_CODE, Unread};
-use gatehouse::problem::{Broken, Tampered};
+use gatehouse::output::{self, ClosedPipe, UNREAD_EXIT_CODE};
+use gatehouse::problem::{AuditBroken, AuditTampered};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,12 +19,12 @@ fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     match commands::run(cli, &environment) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.is::<Unread>() => ExitCode::from(UNREAD_EXIT_CODE),
+        Err(failure) if failure.is::<ClosedPipe>() => ExitCode::from(UNREAD_EXIT_CODE),
         Err(failure) => {
             output::note(format_args!("gatehouse: {failure:#}\n"));
             match () {
-                () if failure.is::<Tampered>() => ExitCode::from(3),
-                () if failure.is::<Broken>() => ExitCode::from(4),
+                () if failure.is::<AuditTampered>() => ExitCode::from(3),
+                () if failure.is::<AuditBroken>() => ExitCode::from(4),
                 () => ExitCode::FAILURE,
             }
         }

@@ -7,23 +7,23 @@ use anyhow::{Context as _, Result};
 
 /// The reader of the output went away, as `head` does once it has its lines. There is nobody to tell.
 #[derive(Debug)]
-pub struct Unread;
+pub struct ClosedPipe;
 
 /// What a shell reports of a program that SIGPIPE ended: never success, as the command may not have come to its end.
 pub const UNREAD_EXIT_CODE: u8 = 128 + 13;
 
-impl fmt::Display for Unread {
+impl fmt::Display for ClosedPipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the output was closed")
     }
 }
 
-impl std::error::Error for Unread {}
+impl std::error::Error for ClosedPipe {}
 
 /// What was written to an output; a closed pipe is [`Unread`].
 pub(crate) fn written(result: io::Result<()>) -> Result<()> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Unread.into()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ClosedPipe.into()),
         result => result.context("cannot write the output"),
     }
 }

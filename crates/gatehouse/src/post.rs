@@ -4,20 +4,20 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use flows::mail::Letters;
+use flows::mail::OutboxReader;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message as Envelope, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
-use model::mail::Message;
+use model::mail::MailMessage;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::config::{MailSecurity, MailSettings};
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 /// To connect.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,19 +32,19 @@ const PAUSES: [Duration; 4] =
 const MAX_RETRIED: usize = 100;
 
 /// A name and a password for the mail server.
-pub struct Login {
+pub struct SmtpLogin {
     pub name: String,
     pub password: Zeroizing<String>,
 }
 
 /// The way to the mail server.
-pub struct Post {
+pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     name: String,
 }
 
-impl fmt::Debug for Post {
+impl fmt::Debug for Mailer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Post({})", self.name)
     }
@@ -90,9 +90,9 @@ impl From<lettre::transport::smtp::Error> for Undelivered {
     }
 }
 
-impl Post {
+impl Mailer {
     /// Connects nowhere.
-    pub fn new(settings: &MailSettings, login: Option<Login>) -> Result<Self, Problem> {
+    pub fn new(settings: &MailSettings, login: Option<SmtpLogin>) -> Result<Self, StartupProblem> {
         let security = match settings.security {
             MailSecurity::StartTls => Tls::Required(tls(settings)?),
             MailSecurity::Tls => Tls::Wrapper(tls(settings)?),
@@ -104,7 +104,7 @@ impl Post {
             .tls(security)
             .timeout(Some(PATIENCE))
             .hello_name(ClientId::Domain(domain));
-        if let Some(Login { name, password }) = login {
+        if let Some(SmtpLogin { name, password }) = login {
             transport = transport.credentials(Credentials::new(name, password.to_string()));
         }
         let name = format!("{}:{}", settings.host, settings.port);
@@ -121,13 +121,13 @@ impl Post {
     }
 
     /// One try.
-    pub async fn send(&self, letter: &Message) -> Result<(), Undelivered> {
+    pub async fn send(&self, letter: &MailMessage) -> Result<(), Undelivered> {
         let envelope = self.envelope(letter)?;
         let sent = timeout(LONGEST, self.transport.send(envelope)).await;
         sent.map_err(|_| Undelivered::silent())?.map(drop).map_err(Undelivered::from)
     }
 
-    fn envelope(&self, letter: &Message) -> Result<Envelope, Undelivered> {
+    fn envelope(&self, letter: &MailMessage) -> Result<Envelope, Undelivered> {
         let unfit = |error: &dyn fmt::Display| Undelivered { what: format!("not a letter: {error}"), may_pass: false };
         let to = letter.to.as_str().parse().map_err(|_| unfit(&"its address is unfit"))?;
         let mut envelope = Envelope::builder()
@@ -145,8 +145,8 @@ impl Post {
     }
 
     /// Delivers until the house is closed and everything was tried once more.
-    pub async fn deliver(self, mut letters: Letters) {
-        let mut waiting: Vec<Waiting> = Vec::new();
+    pub async fn deliver(self, mut letters: OutboxReader) {
+        let mut waiting: Vec<WaitingLetters> = Vec::new();
         loop {
             let due = waiting.iter().map(|letter| letter.due).min();
             let next = tokio::select! {
@@ -155,7 +155,7 @@ impl Post {
                     first.map(|place| waiting.swap_remove(place))
                 }
                 letter = letters.next(), if waiting.len() < MAX_RETRIED => match letter {
-                    Some(letter) => Some(Waiting { letter, tries: 0, due: Instant::now() }),
+                    Some(letter) => Some(WaitingLetters { letter, tries: 0, due: Instant::now() }),
                     None => break,
                 },
             };
@@ -164,13 +164,13 @@ impl Post {
             }
         }
         for letter in waiting {
-            let last = Waiting { tries: PAUSES.len(), ..letter };
+            let last = WaitingLetters { tries: PAUSES.len(), ..letter };
             let _lost = self.try_once(last, &letters).await;
         }
     }
 
     /// The letter again, if it is to be tried once more.
-    async fn try_once(&self, mut waiting: Waiting, letters: &Letters) -> Option<Waiting> {
+    async fn try_once(&self, mut waiting: WaitingLetters, letters: &OutboxReader) -> Option<WaitingLetters> {
         let about = waiting.letter.about;
         match self.send(&waiting.letter).await {
             Ok(()) => {
@@ -193,23 +193,26 @@ impl Post {
     }
 }
 
-struct Waiting {
-    letter: Message,
+struct WaitingLetters {
+    letter: MailMessage,
     tries: usize,
     due: Instant,
 }
 
-fn tls(settings: &MailSettings) -> Result<TlsParameters, Problem> {
+fn tls(settings: &MailSettings) -> Result<TlsParameters, StartupProblem> {
     let mut parameters = TlsParameters::builder(settings.host.clone()).certificate_store(CertificateStore::WebpkiRoots);
     if let Some(path) = &settings.authority {
         let unusable = |error: &dyn fmt::Display| {
             let what = format!("the mail server's authority in {} cannot be used: {error}", path.display());
-            Problem::new(what, "write its certificate there in PEM format, or remove `authority` from [mail]")
+            StartupProblem::new(what, "write its certificate there in PEM format, or remove `authority` from [mail]")
         };
         let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
         parameters = parameters.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| unusable(&error))?);
     }
     parameters.build_rustls().map_err(|error| {
-        Problem::new(format!("no TLS to the mail server {}: {error}", settings.host), "check `host` under [mail]")
+        StartupProblem::new(
+            format!("no TLS to the mail server {}: {error}", settings.host),
+            "check `host` under [mail]",
+        )
     })
 }

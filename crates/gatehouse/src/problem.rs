@@ -6,12 +6,12 @@ use std::path::Path;
 
 /// Something that keeps the server from starting, and what to do next. Never holds a secret.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct StartupProblem {
     what: String,
     mend: String,
 }
 
-impl Problem {
+impl StartupProblem {
     pub fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { what: what.into(), mend: mend.into() }
     }
@@ -50,39 +50,39 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for StartupProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n  → {}", self.what, self.mend)
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for StartupProblem {}
 
 /// The audit is not what was written; so many findings were told of. The exit code is 3.
 #[derive(Debug)]
-pub struct Tampered(pub usize);
+pub struct AuditTampered(pub usize);
 
-impl fmt::Display for Tampered {
+impl fmt::Display for AuditTampered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let findings = if self.0 == 1 { "1 finding".to_owned() } else { format!("{} findings", self.0) };
         write!(f, "the audit was tampered with: {findings}")
     }
 }
 
-impl std::error::Error for Tampered {}
+impl std::error::Error for AuditTampered {}
 
 /// The database lost what the audit had, and the chain says so; nothing else was found. The exit code is 4.
 #[derive(Debug)]
-pub struct Broken(pub usize);
+pub struct AuditBroken(pub usize);
 
-impl fmt::Display for Broken {
+impl fmt::Display for AuditBroken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let findings = if self.0 == 1 { "1 finding".to_owned() } else { format!("{} findings", self.0) };
         write!(f, "the audit has a recorded break, because the database was restored to an earlier state: {findings}")
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for AuditBroken {}
 
 /// Covers the user-info of a URL (RFC 3986 §3.2.1), keeping the width so that carets still point.
 fn without_password(text: &str) -> String {
@@ -104,7 +104,8 @@ mod tests {
         let text = "a = 1\ndätabase = \"postgres://u:secret@db/x\" # note\n";
         let start = text.find('"').expect("there");
         let end = text.rfind('"').expect("there") + 1;
-        let problem = Problem::at(Path::new("g.toml"), text, start..end, "bad postgres://u:secret@db", "mend it");
+        let problem =
+            StartupProblem::at(Path::new("g.toml"), text, start..end, "bad postgres://u:secret@db", "mend it");
         let expected = "g.toml, line 2: bad postgres://********@db\n  |\n\
                         2 | dätabase = \"postgres://********@db/x\" …\n  |            ^^^^^^^^^^^^^^^^^^^^^^^^^^\n  → mend it";
         assert_eq!(problem.to_string(), expected);
@@ -112,13 +113,13 @@ mod tests {
 
     #[test]
     fn a_value_that_follows_a_wrong_key_is_not_shown() {
-        let problem = Problem::at(Path::new("g.toml"), "key = \"hunter2\"", 0..3, "unknown", "mend it");
+        let problem = StartupProblem::at(Path::new("g.toml"), "key = \"hunter2\"", 0..3, "unknown", "mend it");
         assert!(!problem.to_string().contains("hunter2"), "{problem}");
     }
 
     #[test]
     fn a_place_at_the_end_of_the_file_is_still_a_place() {
-        let problem = Problem::at(Path::new("g.toml"), "a = ", 4..4, "nothing", "mend it");
+        let problem = StartupProblem::at(Path::new("g.toml"), "a = ", 4..4, "nothing", "mend it");
         assert!(problem.to_string().contains("1 | a = \n  |     ^"), "{problem}");
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 /// How often [`Certificate::keep_fresh`] should look at the files.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ impl TlsFiles {
     }
 
     /// Reads both files; refuses a key that does not belong to the certificate.
-    pub fn load(&self) -> Result<Arc<ServerConfig>, Problem> {
+    pub fn load(&self) -> Result<Arc<ServerConfig>, StartupProblem> {
         let chain = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| unreadable(&self.certificate, &error))?;
@@ -52,15 +52,15 @@ impl TlsFiles {
         Ok(Arc::new(config))
     }
 
-    fn unusable(&self, error: &rustls::Error) -> Problem {
+    fn unusable(&self, error: &rustls::Error) -> StartupProblem {
         let (certificate, key) = (self.certificate.display(), self.private_key.display());
         if matches!(error, rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
-            return Problem::new(
+            return StartupProblem::new(
                 format!("the private key in {key} does not match the first certificate in {certificate}"),
                 "put the server certificate first in the chain, and configure its private key",
             );
         }
-        Problem::new(
+        StartupProblem::new(
             format!("{certificate} and {key} cannot be used: {error}"),
             "use an X.509 certificate with an RSA (2048 bits or more), ECDSA or Ed25519 key in PKCS #8, PKCS #1 or SEC 1 form",
         )
@@ -75,20 +75,21 @@ impl TlsFiles {
     }
 }
 
-fn unreadable(path: &Path, error: &PemError) -> Problem {
+fn unreadable(path: &Path, error: &PemError) -> StartupProblem {
     let path = path.display();
     match error {
         PemError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            Problem::new(format!("file {path} not found"), "correct the path under [tls]")
+            StartupProblem::new(format!("file {path} not found"), "correct the path under [tls]")
         }
-        PemError::Io(error) => {
-            Problem::new(format!("{path} cannot be read: {error}"), "give the user that runs gatehouse read access")
-        }
-        PemError::NoItemsFound => Problem::new(
+        PemError::Io(error) => StartupProblem::new(
+            format!("{path} cannot be read: {error}"),
+            "give the user that runs gatehouse read access",
+        ),
+        PemError::NoItemsFound => StartupProblem::new(
             format!("{path} contains no PEM section of the expected type"),
             "`certificate` needs BEGIN CERTIFICATE sections, `private_key` an unencrypted BEGIN PRIVATE KEY section",
         ),
-        error => Problem::new(format!("{path} is not PEM: {error}"), "write the file in PEM format"),
+        error => StartupProblem::new(format!("{path} is not PEM: {error}"), "write the file in PEM format"),
     }
 }
 
@@ -120,7 +121,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    pub fn load(files: TlsFiles) -> Result<Self, Problem> {
+    pub fn load(files: TlsFiles) -> Result<Self, StartupProblem> {
         let seen = files.fingerprint();
         let current = watch::Sender::new(files.load()?);
         Ok(Self { files, seen, current })
@@ -132,7 +133,7 @@ impl Certificate {
     }
 
     /// Reads the files again. If they cannot be used, the certificate in use stays.
-    pub fn reload(&mut self) -> Result<(), Problem> {
+    pub fn reload(&mut self) -> Result<(), StartupProblem> {
         self.seen = self.files.fingerprint();
         self.current.send_replace(self.files.load()?);
         Ok(())

@@ -10,7 +10,7 @@ use url::Url;
 use web::traces::{Span, Spans};
 
 use crate::http_client;
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 /// Spans that travel together.
 const GROUP: usize = 512;
@@ -62,7 +62,7 @@ impl Collector {
         }
     }
 
-    async fn send(&self, spans: &[Span]) -> Result<(), Problem> {
+    async fn send(&self, spans: &[Span]) -> Result<(), StartupProblem> {
         let mend = "check `otlp` under [traces], and the collector there";
         let sent = timeout(PATIENCE, http_client::post_json(&self.url, document(spans))).await;
         let status = match sent {
@@ -71,7 +71,7 @@ impl Collector {
             Ok(Err(error)) => format!("the collector at {} cannot be reached: {error:#}", self.url),
             Err(_) => format!("the collector at {} does not answer", self.url),
         };
-        Err(Problem::new(status, mend))
+        Err(StartupProblem::new(status, mend))
     }
 }
 

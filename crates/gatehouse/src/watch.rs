@@ -8,13 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use flows::House;
+use flows::Server;
 use model::HostName;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
-use web::Gate;
-use web::server::{Limits, Terms, serve};
+use web::AppState;
+use web::server::{Limits, ListenerSettings, serve};
 
 use crate::signals;
 
@@ -27,19 +27,19 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// What is shown to the operator's network.
-pub struct Shown {
+pub struct WatchSettings {
     pub listeners: Vec<TcpListener>,
-    pub gate: Arc<Gate>,
+    pub gate: Arc<AppState>,
     pub hosts: Vec<HostName>,
 }
 
 /// The other end of the thread, which goes on until this is dropped.
 pub struct Watch {
     stop: watch::Receiver<bool>,
-    show: Option<oneshot::Sender<Shown>>,
+    show: Option<oneshot::Sender<WatchSettings>>,
     hide: Option<oneshot::Sender<()>>,
     hidden: Option<oneshot::Receiver<()>>,
-    house: Arc<OnceLock<Arc<House>>>,
+    house: Arc<OnceLock<Arc<Server>>>,
     _end: oneshot::Sender<()>,
 }
 
@@ -53,7 +53,7 @@ impl Watch {
         let (hide, hiding) = oneshot::channel();
         let (gone, hidden) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        let house = Arc::<OnceLock<Arc<House>>>::default();
+        let house = Arc::<OnceLock<Arc<Server>>>::default();
         let (listens, listening) = mpsc::channel();
         let known = Arc::clone(&house);
         let work = move || watch_over(&runtime, &listens, (told, ended), (shown, hiding, gone), known);
@@ -72,12 +72,12 @@ impl Watch {
     }
 
     /// Whose work is told of if it cannot be written down in time.
-    pub fn over(&self, house: &Arc<House>) {
+    pub fn over(&self, house: &Arc<Server>) {
         let _first = self.house.set(Arc::clone(house));
     }
 
     /// Answers on these listeners from now on.
-    pub fn show(&mut self, shown: Shown) {
+    pub fn show(&mut self, shown: WatchSettings) {
         if let Some(show) = self.show.take() {
             let _thread_lives = show.send(shown);
         }
@@ -95,14 +95,14 @@ impl Watch {
 }
 
 type Ends = (watch::Sender<bool>, oneshot::Receiver<()>);
-type Stage = (oneshot::Receiver<Shown>, oneshot::Receiver<()>, oneshot::Sender<()>);
+type Stage = (oneshot::Receiver<WatchSettings>, oneshot::Receiver<()>, oneshot::Sender<()>);
 
 fn watch_over(
     runtime: &Runtime,
     listens: &mpsc::Sender<std::io::Result<()>>,
     (stop, ended): Ends,
     (shown, hiding, gone): Stage,
-    house: Arc<OnceLock<Arc<House>>>,
+    house: Arc<OnceLock<Arc<Server>>>,
 ) {
     runtime.block_on(async move {
         let signal = match signals::stop() {
@@ -126,20 +126,20 @@ fn watch_over(
     });
 }
 
-async fn answer(shown: Shown, hiding: oneshot::Receiver<()>) {
+async fn answer(shown: WatchSettings, hiding: oneshot::Receiver<()>) {
     let listeners = shown.listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<Vec<_>, _>>();
     match listeners {
         Ok(listeners) => {
             let limits = Limits { drain: DRAIN, ..Limits::default() };
             let doors = web::metrics::router(shown.gate, shown.hosts);
-            serve(listeners, doors, Terms::plain(limits), async move { drop(hiding.await) }).await;
+            serve(listeners, doors, ListenerSettings::plain(limits), async move { drop(hiding.await) }).await;
         }
         Err(error) => tracing::error!(%error, "figures and health cannot be shown"),
     }
 }
 
 /// Whatever the process still waits for, it has had its time.
-fn end_at_last(house: &OnceLock<Arc<House>>) {
+fn end_at_last(house: &OnceLock<Arc<Server>>) {
     thread::sleep(LAST_MOMENT);
     tell_unwritten(house.get());
     tracing::error!(seconds = LAST_MOMENT.as_secs(), "stopping took too long: the process ends as it is");
@@ -148,8 +148,8 @@ fn end_at_last(house: &OnceLock<Arc<House>>) {
 }
 
 /// Says what is lost with the process.
-pub fn tell_unwritten(house: Option<&Arc<House>>) {
-    for (instance, bytes) in house.into_iter().flat_map(|house| house.unwritten()) {
+pub fn tell_unwritten(house: Option<&Arc<Server>>) {
+    for (instance, bytes) in house.into_iter().flat_map(|house| house.unwritten_audit_bytes()) {
         tracing::error!(instance, bytes, "audit events are lost: the database did not take them before the end");
     }
 }

@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use flows::{Database, DatabaseUrl, House, MasterKey, World};
-use gatehouse::watch::{Shown, Watch};
-use model::{Dice, Timestamp};
+use flows::{Database, DatabaseUrl, MasterKey, Platform, Server};
+use gatehouse::watch::{Watch, WatchSettings};
+use model::{Rng, Timestamp};
 use tokio::time::{Instant, timeout};
-use web::Gate;
+use web::AppState;
 use web::server::TrustedProxies;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,21 +18,21 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 struct Still;
 
-impl World for Still {
+impl Platform for Still {
     fn now(&self) -> Timestamp {
         Timestamp(1_700_000_000_000_000)
     }
 
-    fn dice(&self) -> Box<dyn Dice> {
-        Box::new(web::SystemDice)
+    fn rng(&self) -> Box<dyn Rng> {
+        Box::new(web::SystemRng)
     }
 }
 
-async fn house(folder: &std::path::Path) -> Arc<House> {
+async fn house(folder: &std::path::Path) -> Arc<Server> {
     let url = DatabaseUrl::parse(&format!("sqlite:{}", folder.join("house.db").display())).expect("a URL");
     let database = Database::open(&url).await.expect("the database opens");
     database.migrate().await.expect("the database migrates");
-    let house = House::open(database, MasterKey::new(&[7; 32]), Vec::new(), None, Arc::new(Still));
+    let house = Server::open(database, MasterKey::new(&[7; 32]), Vec::new(), None, Arc::new(Still));
     house.await.expect("the house opens")
 }
 
@@ -68,8 +68,8 @@ fn health_and_the_signal_to_stop_are_answered_while_every_worker_is_blocked() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.set_nonblocking(true).expect("a socket");
     let address = listener.local_addr().expect("bound");
-    let gate = runtime.block_on(async { Gate::new(Arc::clone(&house), TrustedProxies::default()) });
-    watch.show(Shown { listeners: vec![listener], gate, hosts: Vec::new() });
+    let gate = runtime.block_on(async { AppState::new(Arc::clone(&house), TrustedProxies::default()) });
+    watch.show(WatchSettings { listeners: vec![listener], gate, hosts: Vec::new() });
     until("ready", || get(address, "/readyz").0 == "HTTP/1.1 200 OK");
 
     // As a bug would: the only worker waits for something that does not come.

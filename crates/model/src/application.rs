@@ -8,7 +8,7 @@ use oauth::secret::{ClientSecret, Digest, Presented};
 
 use crate::audit::Asker;
 use crate::record::StoredRecord;
-use crate::why::{Details, Refusal};
+use crate::why::{Refusal, RefusalDetails};
 use crate::{ApplicationId, Timestamp, User, UserId, UserType};
 
 /// Scopes that say something about the person or the protocol and open no API (OpenID Connect Core §5.4, §11).
@@ -38,7 +38,7 @@ pub struct TrustedApplication {
     pub redirect_uris: Vec<RedirectUri>,
     /// `ImpersonateLogoutUrl`: where a browser may go after signing out.
     pub post_logout_uris: Vec<RedirectUri>,
-    pub sign_in: SignIn,
+    pub sign_in: AllowedUserTypes,
     pub service: ServiceAccess,
     /// The most it may ever be granted of the APIs.
     pub scope: Scope,
@@ -93,12 +93,12 @@ pub struct Secret {
 
 /// Which user types may sign in through the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SignIn {
+pub struct AllowedUserTypes {
     pub internal: bool,
     pub community: bool,
 }
 
-impl SignIn {
+impl AllowedUserTypes {
     pub fn allowed(self) -> bool {
         self.internal || self.community
     }
@@ -192,29 +192,31 @@ impl Refusal for ClientRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const AUTHENTICATION: &str = "RFC 6749 §2.3.1";
         match self {
-            Self::Unknown => Details::new("client_id names an application of this instance", "RFC 6749 §2.2"),
-            Self::Disabled => Details::new("the application is enabled", "IsEnabled of the application"),
+            Self::Unknown => RefusalDetails::new("client_id names an application of this instance", "RFC 6749 §2.2"),
+            Self::Disabled => RefusalDetails::new("the application is enabled", "IsEnabled of the application"),
             Self::WrongSecret { method, live } => {
-                Details::new("the secret is a live one of the application", AUTHENTICATION)
+                RefusalDetails::new("the secret is a live one of the application", AUTHENTICATION)
                     .sent("method", method)
                     .expected("live secrets", live)
             }
-            Self::SecretExpired { label, at, now } => {
-                Details::new("the secret has not expired", AUTHENTICATION).sent("secret", label).at("before", *at, *now)
-            }
-            Self::SecretMissing => Details::new("a Confidential application proves itself", AUTHENTICATION)
+            Self::SecretExpired { label, at, now } => RefusalDetails::new("the secret has not expired", AUTHENTICATION)
+                .sent("secret", label)
+                .at("before", *at, *now),
+            Self::SecretMissing => RefusalDetails::new("a Confidential application proves itself", AUTHENTICATION)
                 .sent("method", "none")
                 .expected("method", "client_secret_basic or client_secret_post"),
             Self::SecretFromPublic { method } => {
-                Details::new("a Public application sends no secret", "RFC 6749 §2.1, §2.3.1")
+                RefusalDetails::new("a Public application sends no secret", "RFC 6749 §2.1, §2.3.1")
                     .sent("method", method)
                     .expected("method", "none")
             }
-            Self::NotAClient => Details::new("the application is an OAuth client", "ClientType of the application")
-                .expected("ClientType", "Public or Confidential"),
+            Self::NotAClient => {
+                RefusalDetails::new("the application is an OAuth client", "ClientType of the application")
+                    .expected("ClientType", "Public or Confidential")
+            }
         }
     }
 }
@@ -356,10 +358,13 @@ impl ScopeNotAllowed {
         format!("scope {} is not registered for this application", self.name)
     }
 
-    pub fn details(&self) -> Details {
-        Details::new("each scope is registered for the application, or one of the protocol", "RFC 6749 §3.3; Scope")
-            .sent("scope", &self.name)
-            .expected("scope", format_args!("{} or any of {}", self.registered, PROTOCOL_SCOPES.join(" ")))
+    pub fn details(&self) -> RefusalDetails {
+        RefusalDetails::new(
+            "each scope is registered for the application, or one of the protocol",
+            "RFC 6749 §3.3; Scope",
+        )
+        .sent("scope", &self.name)
+        .expected("scope", format_args!("{} or any of {}", self.registered, PROTOCOL_SCOPES.join(" ")))
     }
 }
 
@@ -393,7 +398,7 @@ pub(crate) mod tests {
             client_type,
             redirect_uris: vec![RedirectUri::parse("https://app.example.com/cb").expect("valid")],
             post_logout_uris: vec![],
-            sign_in: SignIn { internal: true, community: false },
+            sign_in: AllowedUserTypes { internal: true, community: false },
             service: ServiceAccess::Off,
             scope: Scope::parse(scope).expect("valid"),
             access_tokens: ReferenceTokenPolicy::None,

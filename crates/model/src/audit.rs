@@ -16,10 +16,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::broken::{Break, BreakCause, Course, Memory, Remembered, Seen, Told};
+pub use self::broken::{Break, BreakCause, ChainMemory, Continuation, ObservedChain, ProcessKnowledge, RememberedEnd};
 pub use self::calls::{AnsweredCall, Calls};
 use self::chain::Chain;
-pub use self::stored::{Doubt, Person, StoredEvent, person_of};
+pub use self::stored::{Doubt, EventPerson, StoredEvent, person_of};
 use crate::why::Refusal;
 use crate::{Timestamp, UserId};
 
@@ -75,23 +75,23 @@ kinds! {
 
 /// Who asked, from where: the same for everything one request does.
 #[derive(Clone, Debug)]
-pub struct Visitor {
+pub struct RequestInfo {
     pub address: IpAddr,
     /// Cut to 256 characters.
     pub user_agent: Option<Arc<str>>,
-    pub request: RequestId,
+    pub id: RequestId,
 }
 
 /// Where a request came from. Identifies a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct RequestOrigin {
     pub address: IpAddr,
     pub user_agent: Option<Arc<str>>,
 }
 
-impl Visitor {
-    pub fn origin(&self) -> Origin {
-        Origin { address: self.address, user_agent: self.user_agent.clone() }
+impl RequestInfo {
+    pub fn origin(&self) -> RequestOrigin {
+        RequestOrigin { address: self.address, user_agent: self.user_agent.clone() }
     }
 }
 
@@ -191,9 +191,9 @@ pub struct AuditEvent {
     pub token: Option<String>,
     /// `sid` or the id of the API session.
     pub session: Option<String>,
-    pub visitor: Option<Visitor>,
+    pub request: Option<RequestInfo>,
     /// Of the earlier request that this one repeats.
-    pub earlier: Option<Origin>,
+    pub earlier: Option<RequestOrigin>,
     /// The login of the user that it is about, where a person is to read it. It identifies a person, as visitor and earlier
     /// origin do: the chain holds only a digest of them. Nothing that identifies a person stands anywhere else in an event.
     pub login: Option<String>,
@@ -203,7 +203,7 @@ pub struct AuditEvent {
 
 /// An event as a line of JSON tells it.
 #[derive(Serialize)]
-struct Line<'a> {
+struct EventLine<'a> {
     at: i64,
     kind: &'static str,
     outcome: &'static str,
@@ -236,8 +236,8 @@ struct Line<'a> {
 impl AuditEvent {
     /// One line of JSON, without its end, behind what is there.
     pub fn write_line(&self, text: &mut Vec<u8>) {
-        let (visitor, earlier) = (self.visitor.as_ref(), self.earlier.as_ref());
-        let line = Line {
+        let (visitor, earlier) = (self.request.as_ref(), self.earlier.as_ref());
+        let line = EventLine {
             at: self.at.micros(),
             kind: self.kind.as_str(),
             outcome: self.outcome.as_str(),
@@ -252,7 +252,7 @@ impl AuditEvent {
             user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()),
             earlier_address: earlier.map(|origin| origin.address),
             earlier_user_agent: earlier.and_then(|origin| origin.user_agent.as_deref()),
-            request: visitor.map(|visitor| visitor.request),
+            request: visitor.map(|visitor| visitor.id),
         };
         serde_json::to_writer(&mut *text, &line).expect("an event is strings and numbers");
         if let Some(detail) = &self.detail {
@@ -266,7 +266,7 @@ impl AuditEvent {
 
     /// As it is kept while it waits for its seal.
     pub fn stored(&self, id: Uuid) -> StoredEvent {
-        let (visitor, earlier) = (self.visitor.as_ref(), self.earlier.as_ref());
+        let (visitor, earlier) = (self.request.as_ref(), self.earlier.as_ref());
         StoredEvent {
             id: id.to_string(),
             at: self.at,
@@ -283,7 +283,7 @@ impl AuditEvent {
             user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()).map(str::to_owned),
             earlier_address: earlier.map(|origin| origin.address.to_string()),
             earlier_user_agent: earlier.and_then(|origin| origin.user_agent.as_deref()).map(str::to_owned),
-            request: visitor.map(|visitor| visitor.request.to_string()),
+            request: visitor.map(|visitor| visitor.id.to_string()),
             doubt: None,
             detail: self.detail.clone(),
         }
@@ -297,7 +297,7 @@ impl AuditEvent {
         }
     }
 
-    pub fn done(at: Timestamp, kind: AuditKind, visitor: &Visitor) -> Self {
+    pub fn done(at: Timestamp, kind: AuditKind, visitor: &RequestInfo) -> Self {
         Self {
             asker: Asker::Authenticated,
             at,
@@ -309,7 +309,7 @@ impl AuditEvent {
             user: None,
             token: None,
             session: None,
-            visitor: Some(visitor.clone()),
+            request: Some(visitor.clone()),
             earlier: None,
             login: None,
             detail: None,
@@ -317,7 +317,12 @@ impl AuditEvent {
     }
 
     /// With the refusal's cause and details.
-    pub fn refused(at: Timestamp, kind: AuditKind, visitor: &Visitor, (asker, refusal): (Asker, &dyn Refusal)) -> Self {
+    pub fn refused(
+        at: Timestamp,
+        kind: AuditKind,
+        visitor: &RequestInfo,
+        (asker, refusal): (Asker, &dyn Refusal),
+    ) -> Self {
         let detail = serde_json::to_string(&refusal.details()).expect("details are strings and numbers");
         let event = Self::done(at, kind, visitor);
         Self { asker, outcome: AuditOutcome::Refused, reason: refusal.cause(), detail: Some(detail), ..event }
@@ -356,7 +361,7 @@ impl AuditEvent {
 
     /// Where the request came from that this one repeats, if that is known.
     #[must_use]
-    pub fn repeating(mut self, earlier: Option<&Origin>) -> Self {
+    pub fn repeating(mut self, earlier: Option<&RequestOrigin>) -> Self {
         self.earlier = earlier.cloned();
         self
     }

@@ -6,10 +6,10 @@ use oauth::pkce::{Challenge, Verifier};
 use oauth::scope::Scope;
 use oauth::secret::{AuthorizationCode, Digest};
 
-use crate::audit::Origin;
+use crate::audit::RequestOrigin;
 use crate::claims::Epochs;
-use crate::standing::Gone;
-use crate::why::{Details, Refusal, when};
+use crate::standing::InvalidityReason;
+use crate::why::{Refusal, RefusalDetails, when};
 use crate::{ApplicationId, AuthenticatedClient, AuthorizationId, SessionId, Timestamp, UserId};
 
 /// A code lives this long (RFC 6749 §4.1.2 recommends at most ten minutes; FAPI 2.0 §5.3.2.1: at most 60 s).
@@ -56,7 +56,7 @@ pub enum AuthorizationState {
 
 impl Authorization {
     /// Where the newest refresh token was first asked for, if that is known.
-    pub fn rotated_by(&self) -> Option<&Origin> {
+    pub fn rotated_by(&self) -> Option<&RequestOrigin> {
         match &self.state {
             AuthorizationState::Redeemed(family) => family.rotated_by.as_ref(),
             AuthorizationState::Issued(_) | AuthorizationState::Ended(_) => None,
@@ -73,8 +73,8 @@ pub struct End {
 }
 
 impl End {
-    fn details(&self) -> Details {
-        Details::new("the authorization has not ended", "docs/tokens.md, What kills")
+    fn details(&self) -> RefusalDetails {
+        RefusalDetails::new("the authorization has not ended", "docs/tokens.md, What kills")
             .expected("before", when(self.at))
             .expected("ended by", &self.reason)
     }
@@ -97,7 +97,7 @@ pub struct RefreshFamily {
     pub rotated_at: Timestamp,
     /// Where the newest generation was first asked for. Unknown for the first one, for rotations before this was kept, and
     /// once the person is erased.
-    pub rotated_by: Option<Origin>,
+    pub rotated_by: Option<RequestOrigin>,
     /// The newest generation reached the application: an access token of it was used.
     pub proven: bool,
     /// Absolute; `None` where `offline_access` was not granted.
@@ -140,7 +140,7 @@ pub enum RedeemRefusal {
         expected: Challenge,
     },
     /// The user was disabled, changed the password, or signed out meanwhile; or the application was switched off.
-    Gone(Gone),
+    Gone(InvalidityReason),
 }
 
 impl RedeemRefusal {
@@ -175,34 +175,39 @@ impl Refusal for RedeemRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
             Self::Unknown { length } => {
-                Details::new("the code was issued here, and not long ago", "RFC 6749 §4.1.3").hidden("code", *length)
+                RefusalDetails::new("the code was issued here, and not long ago", "RFC 6749 §4.1.3")
+                    .hidden("code", *length)
             }
-            Self::OtherApplication { of } => Details::new("the code was issued to this application", "RFC 6749 §4.1.3")
-                .expected("application id", of),
-            Self::Reused { newest, rotated_at } => Details::new("the code was not used before", "RFC 6749 §4.1.2")
-                .expected("before", when(*rotated_at))
-                .expected("newest refresh token of the first use", newest.0),
+            Self::OtherApplication { of } => {
+                RefusalDetails::new("the code was issued to this application", "RFC 6749 §4.1.3")
+                    .expected("application id", of)
+            }
+            Self::Reused { newest, rotated_at } => {
+                RefusalDetails::new("the code was not used before", "RFC 6749 §4.1.2")
+                    .expected("before", when(*rotated_at))
+                    .expected("newest refresh token of the first use", newest.0)
+            }
             Self::Ended(end) => end.details(),
             Self::Expired { at, now } => {
-                Details::new("the code is younger than a minute", "RFC 6749 §4.1.2").at("before", *at, *now)
+                RefusalDetails::new("the code is younger than a minute", "RFC 6749 §4.1.2").at("before", *at, *now)
             }
             Self::RedirectUriDiffers { sent, expected } => {
-                Details::new("redirect_uri is the one of the authorization request", "RFC 6749 §4.1.3")
+                RefusalDetails::new("redirect_uri is the one of the authorization request", "RFC 6749 §4.1.3")
                     .sent("redirect_uri", sent.as_deref().unwrap_or_default())
                     .expected_exactly("redirect_uri", expected)
             }
             Self::VerifierMissing { challenge } => {
-                Details::new("code_verifier is sent where there was a code_challenge", "RFC 7636 §4.5")
+                RefusalDetails::new("code_verifier is sent where there was a code_challenge", "RFC 7636 §4.5")
                     .expected("code_challenge", challenge.as_str())
             }
             Self::VerifierUnexpected => {
-                Details::new("code_verifier is sent only where there was a code_challenge", "RFC 9700 §2.1.1")
+                RefusalDetails::new("code_verifier is sent only where there was a code_challenge", "RFC 9700 §2.1.1")
             }
             Self::VerifierWrong { sent, expected } => {
-                Details::new("the SHA-256 of code_verifier is the code_challenge", "RFC 7636 §4.6")
+                RefusalDetails::new("the SHA-256 of code_verifier is the code_challenge", "RFC 7636 §4.6")
                     .sent("code_challenge", sent.as_str())
                     .expected_exactly("code_challenge", expected.as_str())
             }
@@ -285,7 +290,7 @@ pub enum RefreshRefusal {
         name: String,
         granted: Scope,
     },
-    Gone(Gone),
+    Gone(InvalidityReason),
 }
 
 impl Refusal for RefreshRefusal {
@@ -302,26 +307,26 @@ impl Refusal for RefreshRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const REFRESHING: &str = "RFC 6749 §6";
         match self {
             Self::Unknown { length } => {
-                let details = Details::new("the refresh token was issued here", REFRESHING);
+                let details = RefusalDetails::new("the refresh token was issued here", REFRESHING);
                 match length {
                     Some(length) => details.hidden("refresh_token", *length),
                     None => details,
                 }
             }
             Self::OtherApplication { of } => {
-                Details::new("the refresh token was issued to this application", REFRESHING)
+                RefusalDetails::new("the refresh token was issued to this application", REFRESHING)
                     .expected("application id", of)
             }
-            Self::NotAllowed => Details::new("the application may refresh", "ClientType, PublicRefreshAllowed"),
+            Self::NotAllowed => RefusalDetails::new("the application may refresh", "ClientType, PublicRefreshAllowed"),
             Self::Ended(end) => end.details(),
             Self::Expired { at, now } => {
-                Details::new("the refresh token has not expired", REFRESHING).at("before", *at, *now)
+                RefusalDetails::new("the refresh token has not expired", REFRESHING).at("before", *at, *now)
             }
-            Self::Reused { shown, newest, rotated_at, proven } => Details::new(
+            Self::Reused { shown, newest, rotated_at, proven } => RefusalDetails::new(
                 "the refresh token is the newest one, or the response with the newest one may have been lost",
                 "RFC 9700 §4.14.2",
             )
@@ -330,7 +335,7 @@ impl Refusal for RefreshRefusal {
             .expected("newest since", when(*rotated_at))
             .expected("newest was used", proven),
             Self::ScopeWidened { name, granted } => {
-                Details::new("a refresh narrows the scope, or keeps it", REFRESHING)
+                RefusalDetails::new("a refresh narrows the scope, or keeps it", REFRESHING)
                     .sent("scope", name)
                     .expected("scope", granted)
             }

@@ -10,7 +10,7 @@ use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
 
 use crate::application::{ClientRefusal, ScopeNotAllowed, grant_scope};
-use crate::why::{Details, Refusal, when};
+use crate::why::{Refusal, RefusalDetails, when};
 use crate::{IdentitySession, Timestamp, TrustedApplication, User, UserType};
 
 /// Checks 1 and 2 failed: nobody can be trusted with an answer, so a page tells the person.
@@ -32,10 +32,10 @@ impl Refusal for TargetRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
             Self::Malformed(error) => {
-                Details::new("client_id and redirect_uri are sent, once each", "RFC 6749 §4.1.2.1")
+                RefusalDetails::new("client_id and redirect_uri are sent, once each", "RFC 6749 §4.1.2.1")
                     .sent("problem", error)
             }
             Self::UnknownApplication => ClientRefusal::Unknown.details(),
@@ -46,8 +46,8 @@ impl Refusal for TargetRefusal {
 }
 
 /// An address that the browser may not be sent to.
-fn not_registered(name: &'static str, sent: &str, registered: &[String]) -> Details {
-    let details = Details::new(
+fn not_registered(name: &'static str, sent: &str, registered: &[String]) -> RefusalDetails {
+    let details = RefusalDetails::new(
         "the address is registered for the application, character for character",
         "RFC 6749 §3.1.2.3, RFC 9700 §4.1.3; ImpersonateLoginUrl, ImpersonateLogoutUrl",
     );
@@ -75,9 +75,9 @@ impl Refusal for ReturnRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
-            Self::UnknownApplication { sent } => Details::new(
+            Self::UnknownApplication { sent } => RefusalDetails::new(
                 "id_token_hint or client_id identifies an enabled application, and both agree",
                 "OpenID Connect RP-Initiated Logout 1.0 §2, §3",
             )
@@ -89,9 +89,9 @@ impl Refusal for ReturnRefusal {
 
 /// What an application sent, where all of it may be told: parameters that name no person and hold no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent(Vec<(&'static str, String)>);
+pub struct SentParameters(Vec<(&'static str, String)>);
 
-impl Sent {
+impl SentParameters {
     pub fn of(params: &Params) -> Self {
         const TOLD: [&str; 8] = [
             "response_type",
@@ -110,13 +110,13 @@ impl Sent {
 /// Why an authorization request was refused; each goes back to the application as a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizeRefusal {
-    Malformed(AuthorizationError, Sent),
+    Malformed(AuthorizationError, SentParameters),
     NotForSignIn,
     PkceRequired {
         /// By the record of a Confidential application.
         by_record: bool,
     },
-    Pkce(PkceError, Sent),
+    Pkce(PkceError, SentParameters),
     ScopeNotAllowed(ScopeNotAllowed),
     UserTypeNotAllowed {
         user_type: UserType,
@@ -205,48 +205,50 @@ impl Refusal for AuthorizeRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const PROMPT: &str = "OpenID Connect Core §3.1.2.1, §3.1.2.6";
-        let told = |details: Details, Sent(sent): &Sent| {
+        let told = |details: RefusalDetails, SentParameters(sent): &SentParameters| {
             sent.iter().fold(details, |details, (name, value)| details.sent(name, value))
         };
         match self {
             Self::Malformed(error, sent) => {
-                let details =
-                    Details::new("the request is well-formed", "RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.1");
+                let details = RefusalDetails::new(
+                    "the request is well-formed",
+                    "RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.1",
+                );
                 told(details.expected("problem", &error.description), sent)
             }
-            Self::NotForSignIn => Details::new(
+            Self::NotForSignIn => RefusalDetails::new(
                 "the application signs users in",
                 "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",
             ),
             Self::PkceRequired { by_record } => {
                 let details = if *by_record {
-                    Details::new("the application sends code_challenge, as its record requires", "RequirePkce")
+                    RefusalDetails::new("the application sends code_challenge, as its record requires", "RequirePkce")
                         .expected("RequirePkce", "false")
                 } else {
-                    Details::new("a Public application sends code_challenge", "RFC 9700 §2.1.1")
+                    RefusalDetails::new("a Public application sends code_challenge", "RFC 9700 §2.1.1")
                 };
                 details.expected("code_challenge_method", "S256")
             }
             Self::Pkce(error, sent) => {
-                let details = Details::new("code_challenge is one of S256", "RFC 7636 §4.3");
+                let details = RefusalDetails::new("code_challenge is one of S256", "RFC 7636 §4.3");
                 told(details.expected("problem", error), sent)
             }
             Self::ScopeNotAllowed(refusal) => refusal.details(),
-            Self::UserTypeNotAllowed { user_type } => Details::new(
+            Self::UserTypeNotAllowed { user_type } => RefusalDetails::new(
                 "the application allows users of this type",
                 "ImpersonateAsInternalUserAllowed, ImpersonateAsCommunityUserAllowed",
             )
             .sent("user type", user_type.as_str()),
             Self::LoginRequired(needed) => needed.details(),
             Self::ConsentRequired { asked, consented } => {
-                Details::new("with prompt=none, the user has already consented", PROMPT)
+                RefusalDetails::new("with prompt=none, the user has already consented", PROMPT)
                     .sent("scope", asked)
                     .expected("consented", consented)
             }
             Self::ConsentRefused { asked } => {
-                Details::new("the user consents", "RFC 6749 §4.1.2.1").sent("scope", asked)
+                RefusalDetails::new("the user consents", "RFC 6749 §4.1.2.1").sent("scope", asked)
             }
             Self::InteractionRequired(matched) => {
                 let registered = match matched {
@@ -254,22 +256,24 @@ impl Refusal for AuthorizeRefusal {
                     RedirectMatch::AnyLoopbackPort => "on a loopback address without a port",
                     RedirectMatch::PrivateScheme => "under a private-use scheme",
                 };
-                Details::new(
+                RefusalDetails::new(
                     "with prompt=none, no other program on the device can receive the response of a Public application",
                     "RFC 8252 §8.6, RFC 6749 §10.2, OpenID Connect Core §3.1.2.6",
                 )
                 .sent("redirect_uri registered", registered)
                 .expected("redirect_uri registered", "with https, or on a loopback address with its port")
             }
-            Self::Overtaken => Details::new("nothing was changed during the request", "RFC 6749 §4.1.2.1"),
+            Self::Overtaken => RefusalDetails::new("nothing was changed during the request", "RFC 6749 §4.1.2.1"),
         }
     }
 }
 
 impl LoginNeeded {
-    fn details(self) -> Details {
-        let details =
-            Details::new("with prompt=none, the requested user is signed in", "OpenID Connect Core §3.1.2.1, §3.1.2.6");
+    fn details(self) -> RefusalDetails {
+        let details = RefusalDetails::new(
+            "with prompt=none, the requested user is signed in",
+            "OpenID Connect Core §3.1.2.1, §3.1.2.6",
+        );
         match self {
             Self::NobodySignedIn => details.expected("signed in", "somebody"),
             Self::Prompted => details.expected("prompt", "neither login nor select_account"),
@@ -285,7 +289,7 @@ impl LoginNeeded {
 
 /// A request that may be granted, if the person agrees.
 #[derive(Clone, Debug)]
-pub struct Grantable {
+pub struct GrantableRequest {
     pub scope: Scope,
     pub challenge: Option<Challenge>,
 }
@@ -318,7 +322,7 @@ fn challenge_is_s256(_: &TrustedApplication, asked: &AuthorizationRequest) -> Re
 fn pkce(asked: &AuthorizationRequest, error: PkceError) -> AuthorizeRefusal {
     let sent = [("code_challenge", &asked.code_challenge), ("code_challenge_method", &asked.code_challenge_method)];
     let sent = sent.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
-    AuthorizeRefusal::Pkce(error, Sent(sent))
+    AuthorizeRefusal::Pkce(error, SentParameters(sent))
 }
 
 fn scope_is_registered_or_of_protocol(
@@ -329,11 +333,11 @@ fn scope_is_registered_or_of_protocol(
 }
 
 /// Checks 4 to 6: may this application ask for this at all?
-pub fn check(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<Grantable, AuthorizeRefusal> {
+pub fn check(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<GrantableRequest, AuthorizeRefusal> {
     for check in CHECKS {
         check(app, asked)?;
     }
-    Ok(Grantable {
+    Ok(GrantableRequest {
         scope: grant_scope(app, asked.scope.as_ref()).map_err(AuthorizeRefusal::ScopeNotAllowed)?,
         challenge: asked.challenge().map_err(|error| pkce(asked, error))?,
     })
@@ -341,7 +345,7 @@ pub fn check(app: &TrustedApplication, asked: &AuthorizationRequest) -> Result<G
 
 /// Who is at the browser.
 #[derive(Clone, Copy)]
-pub struct SignedIn<'a> {
+pub struct SignInState<'a> {
     pub user: &'a User,
     pub session: &'a IdentitySession,
     /// The person answered a page of this very request: signed in, so `prompt=login` and `max_age` are met, or confirmed
@@ -355,7 +359,7 @@ pub struct SignedIn<'a> {
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum NextStep {
     /// The sign-in page; who [`may_continue`] is offered a button.
     SignIn,
     Consent,
@@ -368,17 +372,17 @@ pub fn next_step(
     now: Timestamp,
     (app, redirect): (&TrustedApplication, RedirectMatch),
     asked: &AuthorizationRequest,
-    grantable: &Grantable,
-    who: Option<SignedIn<'_>>,
-) -> Result<Step, AuthorizeRefusal> {
+    grantable: &GrantableRequest,
+    who: Option<SignInState<'_>>,
+) -> Result<NextStep, AuthorizeRefusal> {
     let silent = asked.prompt.none;
     let who = match who.ok_or(LoginNeeded::NobodySignedIn).and_then(|who| needs_no_sign_in(now, asked, who)) {
         Ok(who) => who,
-        Err(needed) => return if silent { Err(AuthorizeRefusal::LoginRequired(needed)) } else { Ok(Step::SignIn) },
+        Err(needed) => return if silent { Err(AuthorizeRefusal::LoginRequired(needed)) } else { Ok(NextStep::SignIn) },
     };
     if who.is_another {
         let refused = silent || who.for_this_request;
-        return if refused { Err(AuthorizeRefusal::LoginRequired(LoginNeeded::Another)) } else { Ok(Step::SignIn) };
+        return if refused { Err(AuthorizeRefusal::LoginRequired(LoginNeeded::Another)) } else { Ok(NextStep::SignIn) };
     }
     if !app.admits(who.user) {
         return Err(AuthorizeRefusal::UserTypeNotAllowed { user_type: who.user.user_type });
@@ -386,12 +390,16 @@ pub fn next_step(
     let agreed = !app.require_consent || grantable.scope.is_subset(who.consented);
     if asked.prompt.consent || !agreed {
         let (asked, consented) = (grantable.scope.clone(), who.consented.clone());
-        return if silent { Err(AuthorizeRefusal::ConsentRequired { asked, consented }) } else { Ok(Step::Consent) };
+        return if silent {
+            Err(AuthorizeRefusal::ConsentRequired { asked, consented })
+        } else {
+            Ok(NextStep::Consent)
+        };
     }
     if app.is_public() && redirect.is_claimable() && !who.for_this_request {
-        return if silent { Err(AuthorizeRefusal::InteractionRequired(redirect)) } else { Ok(Step::SignIn) };
+        return if silent { Err(AuthorizeRefusal::InteractionRequired(redirect)) } else { Ok(NextStep::SignIn) };
     }
-    Ok(Step::Issue)
+    Ok(NextStep::Issue)
 }
 
 /// May the person go on as who they are, by a press of a button? Only where nothing but a choice was asked for.
@@ -406,8 +414,8 @@ fn is_too_old(now: Timestamp, asked: &AuthorizationRequest, session: &IdentitySe
 fn needs_no_sign_in<'a>(
     now: Timestamp,
     asked: &AuthorizationRequest,
-    who: SignedIn<'a>,
-) -> Result<SignedIn<'a>, LoginNeeded> {
+    who: SignInState<'a>,
+) -> Result<SignInState<'a>, LoginNeeded> {
     let Prompt { login, select_account, .. } = asked.prompt;
     if who.for_this_request {
         Ok(who)
@@ -499,7 +507,7 @@ pub(crate) mod tests {
             let grantable = check(&app, &asked).expect("allowed");
             let (session, consented) = (session(), Scope::parse(consented).expect("valid"));
             let person = user.map(|(kind, _)| self::user(kind));
-            let who = person.as_ref().map(|user_| SignedIn {
+            let who = person.as_ref().map(|user_| SignInState {
                 user: user_,
                 session: &session,
                 for_this_request: user.is_some_and(|(_, fresh)| fresh),
@@ -511,29 +519,29 @@ pub(crate) mod tests {
         let alice = Some((UserType::Internal, false));
         let just_now = Some((UserType::Internal, true));
         let carol = Some((UserType::ExternalCommunity, false));
-        assert_eq!(step("scope=read", None, ""), Ok(Step::SignIn));
+        assert_eq!(step("scope=read", None, ""), Ok(NextStep::SignIn));
         assert_eq!(step("scope=read&prompt=none", None, ""), Err(required(NobodySignedIn)));
-        assert_eq!(step("scope=read", alice, ""), Ok(Step::Consent));
+        assert_eq!(step("scope=read", alice, ""), Ok(NextStep::Consent));
         let (asked_for, consented) = (Scope::parse("read").expect("valid"), Scope::default());
         let consent = AuthorizeRefusal::ConsentRequired { asked: asked_for, consented };
         assert_eq!(step("scope=read&prompt=none", alice, ""), Err(consent));
-        assert_eq!(step("scope=read&prompt=none", alice, "read"), Ok(Step::Issue));
-        assert_eq!(step("scope=read", alice, "read openid"), Ok(Step::Issue));
-        assert_eq!(step("scope=read+openid", alice, "read"), Ok(Step::Consent), "more than was agreed to");
-        assert_eq!(step("scope=read&prompt=consent", alice, "read"), Ok(Step::Consent));
-        assert_eq!(step("scope=read&prompt=login", alice, "read"), Ok(Step::SignIn));
-        assert_eq!(step("scope=read&prompt=login", just_now, "read"), Ok(Step::Issue));
-        assert_eq!(step("scope=read&prompt=select_account", alice, "read"), Ok(Step::SignIn));
-        assert_eq!(step("scope=read&max_age=99", alice, "read"), Ok(Step::SignIn));
-        assert_eq!(step("scope=read&max_age=100", alice, "read"), Ok(Step::Issue));
+        assert_eq!(step("scope=read&prompt=none", alice, "read"), Ok(NextStep::Issue));
+        assert_eq!(step("scope=read", alice, "read openid"), Ok(NextStep::Issue));
+        assert_eq!(step("scope=read+openid", alice, "read"), Ok(NextStep::Consent), "more than was agreed to");
+        assert_eq!(step("scope=read&prompt=consent", alice, "read"), Ok(NextStep::Consent));
+        assert_eq!(step("scope=read&prompt=login", alice, "read"), Ok(NextStep::SignIn));
+        assert_eq!(step("scope=read&prompt=login", just_now, "read"), Ok(NextStep::Issue));
+        assert_eq!(step("scope=read&prompt=select_account", alice, "read"), Ok(NextStep::SignIn));
+        assert_eq!(step("scope=read&max_age=99", alice, "read"), Ok(NextStep::SignIn));
+        assert_eq!(step("scope=read&max_age=100", alice, "read"), Ok(NextStep::Issue));
         let too_old = TooOld { auth_time, max_age: 99, now: at };
         assert_eq!(step("scope=read&max_age=99&prompt=none", alice, "read"), Err(required(too_old)));
-        assert_eq!(step("scope=read&max_age=0", just_now, "read"), Ok(Step::Issue));
+        assert_eq!(step("scope=read&max_age=0", just_now, "read"), Ok(NextStep::Issue));
         assert_eq!(
             step("scope=read", carol, "read"),
             Err(AuthorizeRefusal::UserTypeNotAllowed { user_type: UserType::ExternalCommunity })
         );
-        assert_eq!(step("scope=read&id_token_hint=another", alice, "read"), Ok(Step::SignIn));
+        assert_eq!(step("scope=read&id_token_hint=another", alice, "read"), Ok(NextStep::SignIn));
         assert_eq!(step("scope=read&id_token_hint=another", just_now, "read"), Err(required(Another)));
         assert_eq!(step("scope=read&id_token_hint=another&prompt=none", alice, "read"), Err(required(Another)));
     }
@@ -552,24 +560,24 @@ pub(crate) mod tests {
             let grantable = check(app, &asked).expect("allowed");
             let consented = Scope::parse(consented).expect("valid");
             let (user, session) = (&alice, &session);
-            let who = SignedIn { user, session, for_this_request, is_another: false, consented: &consented };
+            let who = SignInState { user, session, for_this_request, is_another: false, consented: &consented };
             next_step(Timestamp::from_seconds(1100), (app, redirect), &asked, &grantable, Some(who))
         };
         for redirect in [AnyLoopbackPort, PrivateScheme] {
             let confirm = Err(AuthorizeRefusal::InteractionRequired(redirect));
             for app in [&public, &without_consent] {
-                assert_eq!(step(app, redirect, "", ("read", false)), Ok(Step::SignIn));
-                assert_eq!(step(app, redirect, "", ("read", true)), Ok(Step::Issue), "a page was answered");
+                assert_eq!(step(app, redirect, "", ("read", false)), Ok(NextStep::SignIn));
+                assert_eq!(step(app, redirect, "", ("read", true)), Ok(NextStep::Issue), "a page was answered");
                 assert_eq!(step(app, redirect, "prompt=none", ("read", false)), confirm);
             }
-            assert_eq!(step(&public, redirect, "", ("", false)), Ok(Step::Consent), "the one page is enough");
+            assert_eq!(step(&public, redirect, "", ("", false)), Ok(NextStep::Consent), "the one page is enough");
             let consent = AuthorizeRefusal::ConsentRequired { asked: read.clone(), consented: Scope::default() };
             assert_eq!(step(&public, redirect, "prompt=none", ("", false)), Err(consent), "goes before");
             let login = step(&public, redirect, "prompt=none&max_age=0", ("read", false));
             assert!(matches!(login, Err(AuthorizeRefusal::LoginRequired(_))), "goes before: {login:?}");
-            assert_eq!(step(&secret, redirect, "", ("read", false)), Ok(Step::Issue), "its secret tells who it is");
+            assert_eq!(step(&secret, redirect, "", ("read", false)), Ok(NextStep::Issue), "its secret tells who it is");
         }
-        assert_eq!(step(&public, Exact, "", ("read", false)), Ok(Step::Issue));
-        assert_eq!(step(&public, Exact, "prompt=none", ("read", false)), Ok(Step::Issue));
+        assert_eq!(step(&public, Exact, "", ("read", false)), Ok(NextStep::Issue));
+        assert_eq!(step(&public, Exact, "prompt=none", ("read", false)), Ok(NextStep::Issue));
     }
 }

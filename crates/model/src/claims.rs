@@ -20,7 +20,7 @@ pub const DOMAIN_API: &str = "DomainAPI";
 pub const ADMIN_API: &str = "AdminAPI";
 
 /// Who issues, and how this instance likes its tokens.
-pub struct Issuing<'a> {
+pub struct TokenIssuer<'a> {
     pub issuer: &'a str,
     pub instance: &'a str,
     pub scope_as_string: bool,
@@ -112,7 +112,7 @@ impl Descent {
 }
 
 /// `aud`: the APIs the granted scopes reach, none for a Community user, and the issuer's own resources.
-fn audience(issuing: &Issuing<'_>, scope: &Scope, user_type: UserType) -> Vec<String> {
+fn audience(issuing: &TokenIssuer<'_>, scope: &Scope, user_type: UserType) -> Vec<String> {
     let reaches = |token: &str| match token {
         _ if user_type == UserType::ExternalCommunity => None,
         MANAGE_SCOPE => Some(ADMIN_API),
@@ -123,7 +123,7 @@ fn audience(issuing: &Issuing<'_>, scope: &Scope, user_type: UserType) -> Vec<St
 }
 
 fn claims<Who: Serialize>(
-    issuing: &Issuing<'_>,
+    issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
     user: &User,
     (scope, jti): (&Scope, String),
@@ -151,7 +151,7 @@ fn claims<Who: Serialize>(
 
 /// The claims of an access token that acts as a signed-in user.
 pub fn user_access_token(
-    issuing: &Issuing<'_>,
+    issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
     user: &User,
     authorization: &Authorization,
@@ -178,7 +178,7 @@ pub fn user_access_token(
 
 /// The claims of an access token that acts as the application's System User (RFC 6749 §4.4).
 pub fn service_access_token(
-    issuing: &Issuing<'_>,
+    issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
     user: &User,
     (scope, unique): (&Scope, &str),
@@ -195,7 +195,7 @@ pub fn service_access_token(
 
 /// OpenID Connect Core §2; personal claims are at UserInfo, because an access token always comes along (§5.4).
 pub fn id_token(
-    issuing: &Issuing<'_>,
+    issuing: &TokenIssuer<'_>,
     application: &TrustedApplication,
     user: &User,
     authorization: &Authorization,
@@ -261,7 +261,7 @@ pub fn user_info(user: &User, scope: &Scope) -> serde_json::Value {
 
 /// An access token of ours, read back. The signature is checked elsewhere; everything here is inside it.
 #[derive(Clone, Debug)]
-pub struct AccessToken {
+pub struct AccessTokenClaims {
     pub id: String,
     pub issuer: String,
     pub audience: Vec<String>,
@@ -270,12 +270,12 @@ pub struct AccessToken {
     pub client_id: ClientId,
     pub scope: Scope,
     pub epochs: Epochs,
-    pub holder: Holder,
+    pub holder: TokenSubject,
 }
 
 /// Whom a token acts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum TokenSubject {
     User {
         user: UserId,
         session: SessionId,
@@ -288,7 +288,7 @@ pub enum Holder {
     },
 }
 
-impl Holder {
+impl TokenSubject {
     pub fn user(self) -> UserId {
         match self {
             Self::User { user, .. } | Self::Service { user } => user,
@@ -296,11 +296,11 @@ impl Holder {
     }
 }
 
-impl AccessToken {
+impl AccessTokenClaims {
     /// `None` when the payload is not an access token of this house.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         if let Ok(claims) = serde_json::from_slice::<Claims<UserClaims>>(payload) {
-            let holder = Holder::User {
+            let holder = TokenSubject::User {
                 user: UserId(claims.who.id),
                 session: SessionId(claims.who.sid),
                 descent: Descent::from_jti(&claims.jti)?,
@@ -310,7 +310,7 @@ impl AccessToken {
         }
         let claims = serde_json::from_slice::<Claims<ServiceClaims>>(payload).ok()?;
         let user = UserId(claims.who.client_system_user_id);
-        claims.into_token(Holder::Service { user })
+        claims.into_token(TokenSubject::Service { user })
     }
 
     pub fn is_for(&self, audience: &str) -> bool {
@@ -319,12 +319,12 @@ impl AccessToken {
 }
 
 impl<Who> Claims<Who> {
-    fn into_token(self, holder: Holder) -> Option<AccessToken> {
+    fn into_token(self, holder: TokenSubject) -> Option<AccessTokenClaims> {
         let scope = match &self.scope {
             ScopeClaim::Array(tokens) => Scope::parse(&tokens.join(" ")).ok()?,
             ScopeClaim::Text(text) => Scope::parse(text).ok()?,
         };
-        Some(AccessToken {
+        Some(AccessTokenClaims {
             id: self.jti,
             issuer: self.iss,
             audience: self.aud,

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use oauth::secret::{Digest, Presented};
 
-use crate::link::{LinkCode, LinkLife};
+use crate::link::{LinkCode, LinkLifetime};
 use crate::mail::EmailAddress;
-use crate::why::{Details, Refusal};
+use crate::why::{Refusal, RefusalDetails};
 use crate::{RootUrl, Timestamp, User, UserId};
 
 /// How long both have to answer.
-pub const ANSWER_LIFE: LinkLife = LinkLife::HandedOver;
+pub const ANSWER_LIFE: LinkLifetime = LinkLifetime::HandedOver;
 
 /// Letters a day that one account may cause to go to addresses that are not its own yet: whoever is signed in must not
 /// write to the world in the house's name. Days are of UTC.
@@ -30,12 +30,12 @@ pub fn answer_url(root: &RootUrl, code: &Presented<LinkCode>) -> String {
 
 /// Which of the two addresses answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum AddressSide {
     Old,
     New,
 }
 
-impl Side {
+impl AddressSide {
     /// For the audit.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,11 +73,11 @@ impl EmailChange {
     }
 
     /// Whose code it is.
-    pub fn side(&self, code: &Digest<LinkCode>) -> Option<Side> {
+    pub fn side(&self, code: &Digest<LinkCode>) -> Option<AddressSide> {
         if self.old_code.as_ref() == Some(code) {
-            Some(Side::Old)
+            Some(AddressSide::Old)
         } else if self.new_code.as_ref() == Some(code) {
-            Some(Side::New)
+            Some(AddressSide::New)
         } else {
             None
         }
@@ -85,10 +85,10 @@ impl EmailChange {
 
     /// What is still waited for once this side has said yes; nothing when everybody has, so that the address changes.
     #[must_use]
-    pub fn agreed(&self, side: Side) -> Option<Self> {
+    pub fn agreed(&self, side: AddressSide) -> Option<Self> {
         let next = match side {
-            Side::Old => Self { old_code: None, ..self.clone() },
-            Side::New => Self { new_code: None, ..self.clone() },
+            AddressSide::Old => Self { old_code: None, ..self.clone() },
+            AddressSide::New => Self { new_code: None, ..self.clone() },
         };
         (next.old_code.is_some() || next.new_code.is_some()).then_some(next)
     }
@@ -130,20 +130,21 @@ impl Refusal for EmailRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const EMAIL: &str = "docs/profile.md, E-mail address";
         match self {
-            Self::NotAnAddress => Details::new("the e-mail address is valid", EMAIL),
-            Self::Known => Details::new("the address differs from the current one", EMAIL),
-            Self::NotLately => Details::new("the user signed in recently", EMAIL),
-            Self::Throttled(wait) => {
-                Details::new("there were few recent requests", EMAIL).expected("seconds to wait", wait.as_secs() + 1)
+            Self::NotAnAddress => RefusalDetails::new("the e-mail address is valid", EMAIL),
+            Self::Known => RefusalDetails::new("the address differs from the current one", EMAIL),
+            Self::NotLately => RefusalDetails::new("the user signed in recently", EMAIL),
+            Self::Throttled(wait) => RefusalDetails::new("there were few recent requests", EMAIL)
+                .expected("seconds to wait", wait.as_secs() + 1),
+            Self::TooManyToday(wait) => {
+                RefusalDetails::new("the daily limit of confirmation e-mails is not reached", EMAIL)
+                    .expected("e-mails per day", MAX_NEW_ADDRESSES)
+                    .expected("seconds to wait", wait.as_secs())
             }
-            Self::TooManyToday(wait) => Details::new("the daily limit of confirmation e-mails is not reached", EMAIL)
-                .expected("e-mails per day", MAX_NEW_ADDRESSES)
-                .expected("seconds to wait", wait.as_secs()),
-            Self::NoMail => Details::new("e-mail is configured", "docs/configuration.md, mail"),
-            Self::Overtaken => Details::new("the sign-in and the account were not changed", EMAIL),
+            Self::NoMail => RefusalDetails::new("e-mail is configured", "docs/configuration.md, mail"),
+            Self::Overtaken => RefusalDetails::new("the sign-in and the account were not changed", EMAIL),
         }
     }
 }
@@ -185,15 +186,18 @@ mod tests {
     #[test]
     fn the_address_changes_when_both_have_agreed_in_any_order() {
         let asked = change();
-        assert_eq!((asked.side(&code("old")), asked.side(&code("new"))), (Some(Side::Old), Some(Side::New)));
+        assert_eq!(
+            (asked.side(&code("old")), asked.side(&code("new"))),
+            (Some(AddressSide::Old), Some(AddressSide::New))
+        );
         assert_eq!(asked.side(&code("other")), None);
-        for (first, second) in [(Side::Old, Side::New), (Side::New, Side::Old)] {
+        for (first, second) in [(AddressSide::Old, AddressSide::New), (AddressSide::New, AddressSide::Old)] {
             let waiting = asked.agreed(first).expect("the other has not answered");
             assert_eq!(waiting.agreed(first), Some(waiting.clone()), "no side answers for the other");
             assert_eq!(waiting.agreed(second), None);
         }
         let old_is_not_asked = EmailChange { old_code: None, ..asked };
-        assert_eq!(old_is_not_asked.agreed(Side::New), None);
+        assert_eq!(old_is_not_asked.agreed(AddressSide::New), None);
     }
 
     #[test]

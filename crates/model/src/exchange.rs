@@ -6,8 +6,8 @@ use oauth::token::TokenErrorCode;
 
 use crate::application::{ClientRefusal, ScopeNotAllowed};
 use crate::authorization::{RedeemRefusal, RefreshRefusal};
-use crate::standing::Gone;
-use crate::why::{Details, Refusal};
+use crate::standing::InvalidityReason;
+use crate::why::{Refusal, RefusalDetails};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExchangeRefusal {
@@ -15,7 +15,7 @@ pub enum ExchangeRefusal {
     Code(RedeemRefusal),
     Refresh(RefreshRefusal),
     ServiceNotAllowed,
-    SystemUserGone(Gone),
+    SystemUserGone(InvalidityReason),
     ScopeNotAllowed(ScopeNotAllowed),
 }
 
@@ -61,14 +61,15 @@ impl Refusal for ExchangeRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
             Self::Client(refusal) => refusal.details(),
             Self::Code(refusal) => refusal.details(),
             Self::Refresh(refusal) => refusal.details(),
-            Self::ServiceNotAllowed => {
-                Details::new("the application may act as a service", "RFC 6749 §4.4; SystemUserAllowed, SystemUser")
-            }
+            Self::ServiceNotAllowed => RefusalDetails::new(
+                "the application may act as a service",
+                "RFC 6749 §4.4; SystemUserAllowed, SystemUser",
+            ),
             Self::SystemUserGone(gone) => gone.details(),
             Self::ScopeNotAllowed(refusal) => refusal.details(),
         }

@@ -5,7 +5,7 @@ mod channel;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-pub use channel::{Receiver, Refused, Sender, channel};
+pub use channel::{FairReceiver, FairSender, SendError, channel};
 
 /// How many places each key may take.
 ///

@@ -3,8 +3,8 @@
 use crate::audit::Asker;
 use crate::legacy::LegacyRefusal;
 use crate::seat::NoSeat;
-use crate::standing::Gone;
-use crate::why::{Details, Refusal, when};
+use crate::standing::InvalidityReason;
+use crate::why::{Refusal, RefusalDetails, when};
 use crate::{Timestamp, UserType};
 
 /// Why a bearer token is not accepted: `invalid_token` (RFC 6750 §3.1), each with its cause.
@@ -30,12 +30,12 @@ pub enum TokenRefusal {
         expected: String,
     },
     /// It is what it says it is, and does not stand.
-    Fallen(Box<Fallen>),
+    Fallen(Box<EndedToken>),
 }
 
 /// A token whose word is believed, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fallen {
+pub struct EndedToken {
     /// The `jti`, or the id of a reference token.
     pub token: String,
     /// `ApplicationUri`, or its id.
@@ -47,13 +47,13 @@ pub struct Fallen {
 pub enum TokenEnd {
     NotYetValid { from: Timestamp, now: Timestamp },
     Expired { at: Timestamp, now: Timestamp },
-    Gone(Gone),
-    Killed { what: Killed, at: Option<Timestamp> },
+    Gone(InvalidityReason),
+    Killed { what: RevocationSource, at: Option<Timestamp> },
 }
 
 /// What a token lost its life by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Killed {
+pub enum RevocationSource {
     /// Revoked by itself.
     Token,
     /// The authorization that it descends from: revoked, reused, or its consent withdrawn.
@@ -66,7 +66,7 @@ pub enum Killed {
     Something,
 }
 
-impl Killed {
+impl RevocationSource {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "the token was revoked",
@@ -96,7 +96,7 @@ impl TokenRefusal {
     }
 
     pub fn fallen(token: impl Into<String>, application: impl Into<String>, end: TokenEnd) -> Self {
-        Self::Fallen(Box::new(Fallen { token: token.into(), application: application.into(), end }))
+        Self::Fallen(Box::new(EndedToken { token: token.into(), application: application.into(), end }))
     }
 }
 
@@ -118,43 +118,50 @@ impl Refusal for TokenRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const VALIDATION: &str = "RFC 9068 §4";
         match self {
-            Self::Malformed { length } => Details::new("the token is a JWT, or a reference token", "RFC 9068 §2.1")
-                .hidden("token", *length)
-                .expected("reference token", "enrt_ and 64 upper-case hexadecimal digits"),
-            Self::Unknown { tail } => {
-                Details::new("the reference token was issued by this instance", "docs/tokens.md, Reference tokens")
-                    .sent("ends in", tail)
+            Self::Malformed { length } => {
+                RefusalDetails::new("the token is a JWT, or a reference token", "RFC 9068 §2.1")
+                    .hidden("token", *length)
+                    .expected("reference token", "enrt_ and 64 upper-case hexadecimal digits")
             }
-            Self::UnknownKey { kid } => Details::new("the token is signed by a key of this instance", VALIDATION)
-                .sent("kid", kid.as_deref().unwrap_or("(none)"))
-                .expected("kid", "one of jwks_uri"),
+            Self::Unknown { tail } => RefusalDetails::new(
+                "the reference token was issued by this instance",
+                "docs/tokens.md, Reference tokens",
+            )
+            .sent("ends in", tail),
+            Self::UnknownKey { kid } => {
+                RefusalDetails::new("the token is signed by a key of this instance", VALIDATION)
+                    .sent("kid", kid.as_deref().unwrap_or("(none)"))
+                    .expected("kid", "one of jwks_uri")
+            }
             Self::BadSignature { kid } => {
-                Details::new("the signature is good, and typ is at+jwt", VALIDATION).sent("kid", kid)
+                RefusalDetails::new("the signature is good, and typ is at+jwt", VALIDATION).sent("kid", kid)
             }
-            Self::NotAnAccessToken => Details::new("the claims are those of an access token", "RFC 9068 §2.2"),
-            Self::WrongIssuer { sent, expected } => Details::new("the token was issued by this instance", VALIDATION)
-                .sent("iss", sent)
-                .expected_exactly("iss", expected),
+            Self::NotAnAccessToken => RefusalDetails::new("the claims are those of an access token", "RFC 9068 §2.2"),
+            Self::WrongIssuer { sent, expected } => {
+                RefusalDetails::new("the token was issued by this instance", VALIDATION)
+                    .sent("iss", sent)
+                    .expected_exactly("iss", expected)
+            }
             Self::Fallen(fallen) => fallen.details(),
         }
     }
 }
 
-impl Fallen {
-    fn details(&self) -> Details {
+impl EndedToken {
+    fn details(&self) -> RefusalDetails {
         let details = match self.end {
             TokenEnd::NotYetValid { from, now } => {
-                Details::new("the token is valid already", "RFC 7519 §4.1.5").at("not before", from, now)
+                RefusalDetails::new("the token is valid already", "RFC 7519 §4.1.5").at("not before", from, now)
             }
             TokenEnd::Expired { at, now } => {
-                Details::new("the token has not expired", "RFC 7519 §4.1.4").at("before", at, now)
+                RefusalDetails::new("the token has not expired", "RFC 7519 §4.1.4").at("before", at, now)
             }
             TokenEnd::Gone(gone) => gone.details(),
             TokenEnd::Killed { what, at } => {
-                let details = Details::new("nothing ended the token", "docs/tokens.md, What kills")
+                let details = RefusalDetails::new("nothing ended the token", "docs/tokens.md, What kills")
                     .expected("ended by", what.as_str());
                 match at {
                     Some(at) => details.expected("ended at", when(at)),
@@ -209,16 +216,18 @@ impl Refusal for GuardRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
             Self::Token(refusal) => refusal.details(),
-            Self::WrongAudience { sent, expected } => Details::new("the token is for this API", "RFC 9068 §4")
+            Self::WrongAudience { sent, expected } => RefusalDetails::new("the token is for this API", "RFC 9068 §4")
                 .sent("aud", sent.join(" "))
                 .expected("aud", expected),
-            Self::NotForCommunityUsers => Details::new("users of this type can access the APIs", "docs/tokens.md")
-                .sent("user type", UserType::ExternalCommunity.as_str())
-                .expected("user type", UserType::Internal.as_str()),
-            Self::InsufficientScope { needed, granted } => Details::new(
+            Self::NotForCommunityUsers => {
+                RefusalDetails::new("users of this type can access the APIs", "docs/tokens.md")
+                    .sent("user type", UserType::ExternalCommunity.as_str())
+                    .expected("user type", UserType::Internal.as_str())
+            }
+            Self::InsufficientScope { needed, granted } => RefusalDetails::new(
                 "the token has the scope, and the scope is registered for its application",
                 "RFC 6750 §3.1",
             )

@@ -10,7 +10,7 @@ use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType, add
 
 /// What an install link asks for.
 #[derive(Clone, Debug)]
-pub struct Installation {
+pub struct InstallRequest {
     pub record: ApplicationRecord,
 }
 
@@ -39,7 +39,7 @@ enum Service {
     ReferenceToken,
 }
 
-impl Installation {
+impl InstallRequest {
     /// Or everything that is wrong with the link.
     pub fn parse(params: &Params) -> Result<Self, Vec<String>> {
         const FLAG: [(&str, bool); 4] = [("true", true), ("1", true), ("false", false), ("0", false)];
@@ -163,9 +163,9 @@ fn wrong_with_public(
 mod tests {
     use super::*;
 
-    fn parse(query: &str) -> Result<Installation, String> {
+    fn parse(query: &str) -> Result<InstallRequest, String> {
         let params = Params::parse(query.as_bytes()).expect("it is readable");
-        Installation::parse(&params).map_err(|problems| problems.join("; "))
+        InstallRequest::parse(&params).map_err(|problems| problems.join("; "))
     }
 
     #[test]

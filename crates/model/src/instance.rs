@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::legacy::Sunset;
 use crate::record::AlgorithmName;
-use crate::seat::Licences;
+use crate::seat::SeatPolicy;
 use crate::stored::{self, Stored};
 use crate::{HostName, Login, SessionLifetimes};
 
@@ -204,8 +204,8 @@ impl InstanceSettings {
     }
 
     /// `reserved` are the [reserved accounts](Self::reserved_accounts).
-    pub fn licences<'a>(&self, reserved: &'a [Login]) -> Licences<'a> {
-        Licences {
+    pub fn licences<'a>(&self, reserved: &'a [Login]) -> SeatPolicy<'a> {
+        SeatPolicy {
             seats: self.seats,
             per_user: self.seats_per_user,
             per_application: self.seats_per_application,

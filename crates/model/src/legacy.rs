@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::session::SignInRefusal;
-use crate::why::{Details, Refusal};
+use crate::why::{Refusal, RefusalDetails};
 use crate::{ApplicationId, InstanceSettings, Timestamp, TrustedApplication, User, UserId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,7 @@ pub struct Sunset(Date);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a date, as yyyy-mm-dd")]
-pub struct NotADay;
+pub struct InvalidDate;
 
 impl Sunset {
     /// Long over.
@@ -56,12 +56,12 @@ impl Sunset {
 }
 
 impl TryFrom<String> for Sunset {
-    type Error = NotADay;
+    type Error = InvalidDate;
 
-    fn try_from(text: String) -> Result<Self, NotADay> {
-        let day: Date = text.parse().map_err(|_| NotADay)?;
+    fn try_from(text: String) -> Result<Self, InvalidDate> {
+        let day: Date = text.parse().map_err(|_| InvalidDate)?;
         // The one form: the library reads others too.
-        if day.to_string() == text { Ok(Self(day)) } else { Err(NotADay) }
+        if day.to_string() == text { Ok(Self(day)) } else { Err(InvalidDate) }
     }
 }
 
@@ -152,30 +152,34 @@ impl Refusal for LegacyRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const OLD_CLIENTS: &str = "docs/api.md, Old clients";
         const SETTING: &str = "setting of the instance";
         match self {
             Self::SwitchedOff => {
-                Details::new("Basic and ErpLogin are enabled", SETTING).expected("legacy_schemes", "true")
+                RefusalDetails::new("Basic and ErpLogin are enabled", SETTING).expected("legacy_schemes", "true")
             }
-            Self::Over(day) => Details::new("the sunset date is not reached", SETTING).expected("legacy_sunset", day),
-            Self::NoApplication => Details::new("the application that calls is known", OLD_CLIENTS)
+            Self::Over(day) => {
+                RefusalDetails::new("the sunset date is not reached", SETTING).expected("legacy_sunset", day)
+            }
+            Self::NoApplication => RefusalDetails::new("the application that calls is known", OLD_CLIENTS)
                 .expected("X-Application-Uri, or app", "an ApplicationUri, or the setting default_legacy_application"),
-            Self::UnknownApplication => Details::new("the application is registered", OLD_CLIENTS),
+            Self::UnknownApplication => RefusalDetails::new("the application is registered", OLD_CLIENTS),
             Self::ApplicationDisabled(uri) => {
-                Details::new("the application is enabled", "IsEnabled of its record").sent("application", uri)
+                RefusalDetails::new("the application is enabled", "IsEnabled of its record").sent("application", uri)
             }
-            Self::ApplicationForbids(uri) => {
-                Details::new("the application allows Basic and ErpLogin", "BasicAuthenticationAllowed of its record")
-                    .sent("application", uri)
-                    .expected("BasicAuthenticationAllowed", "true")
-            }
+            Self::ApplicationForbids(uri) => RefusalDetails::new(
+                "the application allows Basic and ErpLogin",
+                "BasicAuthenticationAllowed of its record",
+            )
+            .sent("application", uri)
+            .expected("BasicAuthenticationAllowed", "true"),
             Self::Password(refusal) => refusal.details(),
             Self::UnknownSession { length } => {
-                Details::new("the ErpSession was answered by this instance", OLD_CLIENTS).hidden("ErpSession", *length)
+                RefusalDetails::new("the ErpSession was answered by this instance", OLD_CLIENTS)
+                    .hidden("ErpSession", *length)
             }
-            Self::SessionOver => Details::new(
+            Self::SessionOver => RefusalDetails::new(
                 "the session is active, and its user and application were not changed since it began",
                 OLD_CLIENTS,
             ),
@@ -184,17 +188,17 @@ impl Refusal for LegacyRefusal {
 }
 
 /// The same, with the scheme that was tried, for the audit.
-pub struct Attempted<'a> {
+pub struct AttemptedScheme<'a> {
     pub scheme: LegacyScheme,
     pub refusal: &'a LegacyRefusal,
 }
 
-impl Refusal for Attempted<'_> {
+impl Refusal for AttemptedScheme<'_> {
     fn cause(&self) -> &'static str {
         self.refusal.cause()
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         self.refusal.details().sent("scheme", self.scheme.as_str())
     }
 }
@@ -261,7 +265,7 @@ mod tests {
         assert_eq!(day("1970-01-02").begins(), Timestamp::from_seconds(24 * 3600));
         assert_eq!(String::from(day("2027-03-01")), "2027-03-01");
         for bad in ["", "2027", "2027-02-30", "20270301", "2027-03-01T00:00", "2027-03-01Z", "2027-W09-1", "tomorrow"] {
-            assert_eq!(Sunset::try_from(bad.to_owned()), Err(NotADay), "{bad:?}");
+            assert_eq!(Sunset::try_from(bad.to_owned()), Err(InvalidDate), "{bad:?}");
         }
     }
 

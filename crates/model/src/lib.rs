@@ -42,6 +42,6 @@ pub use ids::{
 };
 pub use instance::{AfterLogout, InstanceSettings, RootUrl};
 pub use language::{Culture, Language};
-pub use moment::{Dice, Moment, Timestamp};
+pub use moment::{Moment, Rng, Timestamp};
 pub use session::{IdentitySession, SessionLifetimes};
 pub use user::{Email, Login, User, UserType};

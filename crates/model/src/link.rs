@@ -6,7 +6,7 @@ use std::time::Duration;
 use oauth::secret::Presented;
 
 use crate::RootUrl;
-use crate::why::{Details, Refusal};
+use crate::why::{Refusal, RefusalDetails};
 
 /// Marks the one-time value in a link.
 pub enum LinkCode {}
@@ -62,7 +62,7 @@ impl LinkPurpose {
 
 /// How long a link is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkLife {
+pub enum LinkLifetime {
     /// One that a person asked for a moment ago.
     Asked,
     /// One that an administrator hands over.
@@ -71,7 +71,7 @@ pub enum LinkLife {
     Invitation,
 }
 
-impl LinkLife {
+impl LinkLifetime {
     pub const fn span(self) -> Duration {
         match self {
             Self::Asked => Duration::from_hours(1),
@@ -91,21 +91,21 @@ impl LinkLife {
 }
 
 /// A link that did nothing: unknown, used, expired, or its user changed meanwhile.
-pub struct LinkSpent;
+pub struct DeadLink;
 
-impl Refusal for LinkSpent {
+impl Refusal for DeadLink {
     fn cause(&self) -> &'static str {
         "link_spent"
     }
 
-    fn details(&self) -> Details {
-        Details::new("the link is unused and not expired, and the user was not changed since", "docs/tokens.md")
+    fn details(&self) -> RefusalDetails {
+        RefusalDetails::new("the link is unused and not expired, and the user was not changed since", "docs/tokens.md")
     }
 }
 
 /// Why nobody was written to about a forgotten password. Whoever asked does not hear of it, but of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetUnsent {
+pub enum ResetNotSent {
     /// Asked too often: wait this long.
     Throttled(Duration),
     TooManyQuestions,
@@ -120,7 +120,7 @@ pub enum ResetUnsent {
     UserChanged,
 }
 
-impl Refusal for ResetUnsent {
+impl Refusal for ResetNotSent {
     fn cause(&self) -> &'static str {
         match self {
             Self::Throttled(_) => "throttled",
@@ -134,20 +134,24 @@ impl Refusal for ResetUnsent {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const MAIL: &str = "docs/configuration.md, mail";
         const SIGNING_IN: &str = "docs/tokens.md, Signing in";
         match self {
-            Self::Throttled(wait) => Details::new("there were few recent requests from this network", SIGNING_IN)
-                .expected("seconds to wait", wait.as_secs() + 1),
-            Self::TooManyQuestions => Details::new("the limit of pending reset requests is not reached", SIGNING_IN),
-            Self::UnknownUser => Details::new("the login or e-mail address belongs to a user", SIGNING_IN),
-            Self::UserMayNotSignIn => Details::new("the user is enabled and can sign in", SIGNING_IN),
-            Self::NoAddress => Details::new("the user has a valid e-mail address", MAIL),
-            Self::NoMail => Details::new("e-mail is configured", MAIL),
-            Self::LinksStillLive(most) => Details::new("the user has few active links", SIGNING_IN)
+            Self::Throttled(wait) => {
+                RefusalDetails::new("there were few recent requests from this network", SIGNING_IN)
+                    .expected("seconds to wait", wait.as_secs() + 1)
+            }
+            Self::TooManyQuestions => {
+                RefusalDetails::new("the limit of pending reset requests is not reached", SIGNING_IN)
+            }
+            Self::UnknownUser => RefusalDetails::new("the login or e-mail address belongs to a user", SIGNING_IN),
+            Self::UserMayNotSignIn => RefusalDetails::new("the user is enabled and can sign in", SIGNING_IN),
+            Self::NoAddress => RefusalDetails::new("the user has a valid e-mail address", MAIL),
+            Self::NoMail => RefusalDetails::new("e-mail is configured", MAIL),
+            Self::LinksStillLive(most) => RefusalDetails::new("the user has few active links", SIGNING_IN)
                 .expected("live links", format!("below {most}")),
-            Self::UserChanged => Details::new("the user was not changed during the request", SIGNING_IN),
+            Self::UserChanged => RefusalDetails::new("the user was not changed during the request", SIGNING_IN),
         }
     }
 }

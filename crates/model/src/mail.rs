@@ -6,7 +6,7 @@ use std::fmt;
 
 use self::words::LetterWords;
 use crate::line::marked;
-use crate::link::LinkLife;
+use crate::link::LinkLifetime;
 use crate::{Language, User};
 
 /// An address that mail can go to: `local@domain`, at most 254 characters (RFC 5321 §4.5.3.1.3), printable ASCII without
@@ -47,7 +47,7 @@ impl fmt::Display for EmailAddress {
 
 /// A plain-text message. Its text may hold a link that opens an account, so it is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct MailMessage {
     pub to: EmailAddress,
     pub subject: String,
     pub text: String,
@@ -55,7 +55,7 @@ pub struct Message {
     pub about: &'static str,
 }
 
-impl fmt::Debug for Message {
+impl fmt::Debug for MailMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Message({})", self.about)
     }
@@ -81,14 +81,14 @@ pub struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    fn write(self, about: &'static str, subject: &str, body: &str) -> Message {
+    fn write(self, about: &'static str, subject: &str, body: &str) -> MailMessage {
         self.write_in(&words::ENGLISH, about, (subject, body))
     }
 
-    fn write_in(self, words: &LetterWords, about: &'static str, (subject, body): (&str, &str)) -> Message {
+    fn write_in(self, words: &LetterWords, about: &'static str, (subject, body): (&str, &str)) -> MailMessage {
         let hello = (words.hello)(&one_line(&self.user.name));
         let text = format!("{hello}\n\n{body}\n\n-- \n{}\n{}\n", self.instance, words.automatic);
-        Message { to: self.to, subject: format!("{subject} – {}", self.instance), text, about }
+        MailMessage { to: self.to, subject: format!("{subject} – {}", self.instance), text, about }
     }
 
     /// The language that the person chose.
@@ -100,7 +100,7 @@ impl Letter<'_> {
         self.user.login.as_str()
     }
 
-    pub fn invitation(self, link: &str, life: LinkLife) -> Message {
+    pub fn invitation(self, link: &str, life: LinkLifetime) -> MailMessage {
         let body = format!(
             "you have been given access to {}. Your login is\n\n    {}\n\nChoose your password with this link. It works once and is valid for {}:\n\n{link}\n\nIf you did not expect this, ignore this message. Nobody can sign in as you until a password is chosen.",
             self.instance,
@@ -110,7 +110,7 @@ impl Letter<'_> {
         self.write("invitation", "Your invitation", &body)
     }
 
-    pub fn password_reset(self, link: &str, life: LinkLife) -> Message {
+    pub fn password_reset(self, link: &str, life: LinkLifetime) -> MailMessage {
         let body = format!(
             "someone asked to reset the password of your login\n\n    {}\n\nChoose a new password with this link. It works once and is valid for {}:\n\n{link}\n\nIf you did not ask for this, ignore this message. Your password stays unchanged.",
             self.login(),
@@ -120,42 +120,42 @@ impl Letter<'_> {
     }
 
     /// Whichever way it was changed.
-    pub fn password_changed(self) -> Message {
+    pub fn password_changed(self) -> MailMessage {
         let words = self.words();
         let body = (words.password_changed_text)(self.login());
         self.write_in(words, "password-changed", (words.password_changed, &body))
     }
 
     /// A link that makes the browser known in which it is opened. The text says how long it lives: [`LinkLife::Asked`].
-    pub fn known_browser(self, link: &str) -> Message {
+    pub fn known_browser(self, link: &str) -> MailMessage {
         let words = self.words();
         let body = (words.known_browser_text)(self.login(), link);
         self.write_in(words, "known-browser", (words.known_browser, &body))
     }
 
     /// Strangers have used up their guesses at the password.
-    pub fn password_attacked(self) -> Message {
+    pub fn password_attacked(self) -> MailMessage {
         let words = self.words();
         let body = (words.password_attacked_text)(self.login());
         self.write_in(words, "password-attacked", (words.password_attacked, &body))
     }
 
     /// Somebody knows the password, and guesses codes. `link` leads to where a new password is asked for.
-    pub fn second_step_attacked(self, link: &str) -> Message {
+    pub fn second_step_attacked(self, link: &str) -> MailMessage {
         let words = self.words();
         let body = (words.second_step_attacked_text)(self.login(), link);
         self.write_in(words, "second-step-attacked", (words.second_step_attacked, &body))
     }
 
     /// To the person whom it acts as. `masked` is how lists show the token: never its value.
-    pub fn token_created(self, masked: &str, description: &str) -> Message {
+    pub fn token_created(self, masked: &str, description: &str) -> MailMessage {
         let words = self.words();
         let body = (words.token_created_text)(self.login(), &format!("{masked}  {}", one_line(description)));
         self.write_in(words, "token-created", (words.token_created, &body))
     }
 
     /// To the administrator who issued it.
-    pub fn service_token_issued(self, uri: &str, (masked, description): (&str, &str)) -> Message {
+    pub fn service_token_issued(self, uri: &str, (masked, description): (&str, &str)) -> MailMessage {
         let words = self.words();
         let token = format!("{masked}  {}", one_line(description));
         let body = (words.service_token_issued_text)(self.login(), uri, &token);
@@ -163,7 +163,7 @@ impl Letter<'_> {
     }
 
     /// To the new address.
-    pub fn email_confirmation(self, link: &str, life: LinkLife) -> Message {
+    pub fn email_confirmation(self, link: &str, life: LinkLifetime) -> MailMessage {
         let body = format!(
             "someone asked to use this e-mail address for the login {} at {}. Confirm or decline with this link. It works once and is valid for {}:\n\n{link}\n\nIf you did not ask for this, decline or ignore this message.",
             self.login(),
@@ -174,7 +174,7 @@ impl Letter<'_> {
     }
 
     /// To the address that was known until now, which has to agree too.
-    pub fn email_changing(self, new: &EmailAddress, link: &str, life: LinkLife) -> Message {
+    pub fn email_changing(self, new: &EmailAddress, link: &str, life: LinkLifetime) -> MailMessage {
         let body = format!(
             "someone signed in as {} asked to change the e-mail address of this account to\n\n    {new}\n\nBoth addresses must confirm. Confirm or decline with this link. It works once and is valid for {}:\n\n{link}\n\nIf you do nothing, the address stays unchanged. If you did not ask for this, decline, change your password and tell your administrator.",
             self.login(),
@@ -184,7 +184,7 @@ impl Letter<'_> {
     }
 
     /// `what` is a sentence's beginning: "A passkey was added".
-    pub fn two_step_changed(self, what: &str) -> Message {
+    pub fn two_step_changed(self, what: &str) -> MailMessage {
         let body = format!(
             "{what} for your login {}. You can review your sign-in methods in your profile under \"Two-step sign-in\".\n\nIf you did not do this, change your password and tell your administrator at once.",
             self.login()
@@ -193,7 +193,7 @@ impl Letter<'_> {
     }
 
     /// `masked` is how lists show the token: never its value.
-    pub fn token_leaked(self, masked: &str, description: &str) -> Message {
+    pub fn token_leaked(self, masked: &str, description: &str) -> MailMessage {
         let body = format!(
             "one of your personal access tokens was found where others could read it. It has been revoked:\n\n    {masked}  {}\n\nScripts that used it no longer work. Create a new token for them, and check how the old one was used.",
             one_line(description),
@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn a_message_is_never_printed() {
         let to = EmailAddress::parse("eve@example.com").expect("good");
-        let message = Message { to, subject: "s".into(), text: "https://x/?code=secret".into(), about: "invitation" };
+        let message =
+            MailMessage { to, subject: "s".into(), text: "https://x/?code=secret".into(), about: "invitation" };
         assert_eq!(format!("{message:?}"), "Message(invitation)");
     }
 

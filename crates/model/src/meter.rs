@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Only rises.
 #[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+pub struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
@@ -22,18 +22,18 @@ const NAMES: usize = 40;
 
 /// Counts by name. Names are texts of the program, never of a request, so there is a bound to them.
 #[derive(Debug)]
-pub struct Tally {
-    places: [(OnceLock<&'static str>, Count); NAMES],
-    others: Count,
+pub struct NamedCounters {
+    places: [(OnceLock<&'static str>, Counter); NAMES],
+    others: Counter,
 }
 
-impl Default for Tally {
+impl Default for NamedCounters {
     fn default() -> Self {
-        Self { places: std::array::from_fn(|_| (OnceLock::new(), Count::default())), others: Count::default() }
+        Self { places: std::array::from_fn(|_| (OnceLock::new(), Counter::default())), others: Counter::default() }
     }
 }
 
-impl Tally {
+impl NamedCounters {
     pub fn add(&self, name: &'static str) {
         let place = self.places.iter().find(|(known, _)| *known.get_or_init(|| name) == name);
         place.map_or(&self.others, |(_, count)| count).add(1);
@@ -60,14 +60,14 @@ pub const SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256];
 pub struct Histogram {
     bounds: &'static [u64],
     /// One more than there are bounds: for what is above the last.
-    counts: Box<[Count]>,
-    sum: Count,
+    counts: Box<[Counter]>,
+    sum: Counter,
 }
 
 /// A histogram as it was read: the sum of all values, and for each bound how many were at most that and above the bound
 /// before it; the last has no bound.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Spread {
+pub struct HistogramSnapshot {
     pub sum: u64,
     pub buckets: Vec<(Option<u64>, u64)>,
 }
@@ -75,7 +75,7 @@ pub struct Spread {
 impl Histogram {
     /// `bounds` rise.
     pub fn new(bounds: &'static [u64]) -> Self {
-        Self { bounds, counts: (0..=bounds.len()).map(|_| Count::default()).collect(), sum: Count::default() }
+        Self { bounds, counts: (0..=bounds.len()).map(|_| Counter::default()).collect(), sum: Counter::default() }
     }
 
     pub fn add(&self, value: u64) {
@@ -84,9 +84,9 @@ impl Histogram {
         self.sum.add(value);
     }
 
-    pub fn read(&self) -> Spread {
+    pub fn read(&self) -> HistogramSnapshot {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
-        Spread { sum: self.sum.read(), buckets: bounds.zip(self.counts.iter().map(Count::read)).collect() }
+        HistogramSnapshot { sum: self.sum.read(), buckets: bounds.zip(self.counts.iter().map(Counter::read)).collect() }
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_tally_counts_by_name_and_has_a_bound() {
-        let tally = Tally::default();
+        let tally = NamedCounters::default();
         for name in ["wrong_password", "unknown_user", "wrong_password"] {
             tally.add(name);
         }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn many_threads_that_name_new_things_at_once_lose_none() {
-        let tally = Tally::default();
+        let tally = NamedCounters::default();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| (0..1000).for_each(|n| tally.add(["a", "b", "c", "d"][n % 4])));

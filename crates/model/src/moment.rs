@@ -58,7 +58,7 @@ fn micros(span: Duration) -> i64 {
 }
 
 /// Where unpredictable bytes come from: the operating system, or a seed in the project's own tests.
-pub trait Dice: Send + Sync {
+pub trait Rng: Send + Sync {
     fn fill(&mut self, bytes: &mut [u8]);
 
     /// 256 bits.
@@ -80,12 +80,12 @@ pub trait Dice: Send + Sync {
 /// The one reading of clock and dice that a request gets.
 pub struct Moment<'a> {
     pub now: Timestamp,
-    pub dice: &'a mut dyn Dice,
+    pub rng: &'a mut dyn Rng,
 }
 
 impl Moment<'_> {
     pub fn id(&mut self) -> Uuid {
-        self.dice.id(self.now)
+        self.rng.id(self.now)
     }
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::addresses::{Addresses, addresses_as_written, single_addresses};
 use crate::application::{
-    API_SCOPES, ClientType, LEGACY_SCOPE, PublicRefresh, ReferenceTokenPolicy, Secret, ServiceAccess, SignIn,
+    API_SCOPES, AllowedUserTypes, ClientType, LEGACY_SCOPE, PublicRefresh, ReferenceTokenPolicy, Secret, ServiceAccess,
 };
 use crate::line::{self, LINE_RULE, is_line};
 use crate::stored::{self, Stored};
@@ -158,7 +158,7 @@ impl Registration {
 
 /// What was accepted, with what an administrator should think about.
 #[derive(Debug)]
-pub struct Accepted {
+pub struct AcceptedRecord {
     pub application: TrustedApplication,
     pub warnings: Vec<String>,
 }
@@ -199,7 +199,11 @@ impl ApplicationRecord {
 
     /// Bad records are refused when written, with every reason at once. `system_user` is the user that the record names,
     /// as loaded.
-    pub fn check(mut self, registration: Registration, system_user: Option<&User>) -> Result<Accepted, Vec<String>> {
+    pub fn check(
+        mut self,
+        registration: Registration,
+        system_user: Option<&User>,
+    ) -> Result<AcceptedRecord, Vec<String>> {
         self.split_lists();
         let mut problems = Problems(Vec::new());
         if !is_line(&self.name, 200) {
@@ -220,7 +224,7 @@ impl ApplicationRecord {
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
-        Ok(Accepted { application: TrustedApplication { stored: stored.flatten(), ..application }, warnings })
+        Ok(AcceptedRecord { application: TrustedApplication { stored: stored.flatten(), ..application }, warnings })
     }
 
     /// A record as it is stored, under its `ApplicationUri`. What was accepted before a rule of [`Self::check`] was there
@@ -286,7 +290,7 @@ impl ApplicationRecord {
         let redirect_uris = problems.uris("ImpersonateLoginUrl", &self.impersonate_login_url, address);
         let post_logout_uris = problems.uris("ImpersonateLogoutUrl", &self.impersonate_logout_url, address);
         let scope = problems.take("Scope", Scope::parse(&self.scope)).unwrap_or_default();
-        let sign_in = SignIn {
+        let sign_in = AllowedUserTypes {
             internal: self.impersonate_as_internal_user_allowed,
             community: self.impersonate_as_community_user_allowed,
         };

@@ -5,7 +5,7 @@ use oauth::secret::{Digest, Presented};
 
 use crate::application::{API_SCOPES, ReferenceTokenPolicy};
 use crate::line::{LINE_RULE, is_line};
-use crate::{ApplicationId, Dice, ReferenceTokenId, Timestamp, TrustedApplication, User, UserId, UserType};
+use crate::{ApplicationId, ReferenceTokenId, Rng, Timestamp, TrustedApplication, User, UserId, UserType};
 
 /// Marks the value of a reference token.
 pub enum ReferenceTokenValue {}
@@ -21,10 +21,10 @@ pub fn is_reference_token(shown: &str) -> bool {
 }
 
 /// 256 random bits in the documented form.
-pub fn draw(dice: &mut dyn Dice) -> Presented<ReferenceTokenValue> {
+pub fn draw(rng: &mut dyn Rng) -> Presented<ReferenceTokenValue> {
     let mut value = String::with_capacity(PREFIX.len() + 64);
     value.push_str(PREFIX);
-    for byte in dice.secret() {
+    for byte in rng.secret() {
         value.push(char::from(DIGITS[usize::from(byte >> 4)]));
         value.push(char::from(DIGITS[usize::from(byte & 0xf)]));
     }
@@ -99,7 +99,7 @@ pub enum IssueRefusal {
 }
 
 /// What somebody wants a token for.
-pub struct Wish<'a> {
+pub struct NewTokenRequest<'a> {
     pub kind: ReferenceTokenKind,
     pub description: &'a str,
     pub scope: &'a Scope,
@@ -111,7 +111,7 @@ pub fn check_issue(
     now: Timestamp,
     application: &TrustedApplication,
     holder: &User,
-    wish: &Wish<'_>,
+    wish: &NewTokenRequest<'_>,
     (by_administrator, must_expire): (bool, bool),
 ) -> Result<(), IssueRefusal> {
     use ReferenceTokenKind::{Personal, Service};
@@ -170,7 +170,7 @@ mod tests {
 
     struct Counting(u8);
 
-    impl Dice for Counting {
+    impl Rng for Counting {
         fn fill(&mut self, bytes: &mut [u8]) {
             for byte in bytes {
                 self.0 = self.0.wrapping_add(0x11);
@@ -225,7 +225,12 @@ mod tests {
         let mut app = application(PUBLIC, "read update offline_access");
         let issue = |app: &TrustedApplication, kind, holder: &User, admin, scope: &str, expires: Option<i64>, must| {
             let scope = Scope::parse(scope).expect("valid");
-            let wish = Wish { kind, description: "for a script", scope: &scope, expires_at: expires.map(Timestamp) };
+            let wish = NewTokenRequest {
+                kind,
+                description: "for a script",
+                scope: &scope,
+                expires_at: expires.map(Timestamp),
+            };
             check_issue(Timestamp(10), app, holder, &wish, (admin, must)).err()
         };
         let alice = person(UserType::Internal, false);

@@ -9,11 +9,11 @@ mod timer;
 
 use std::time::Duration;
 
-use crate::why::{Details, Refusal, when};
+use crate::why::{Refusal, RefusalDetails, when};
 use crate::{ApplicationId, Login, ReferenceTokenId, SessionId, Timestamp, UserId};
 
 pub use close_reason::CloseReason;
-pub use opening::{Opening, OwnRow, Sight, Step};
+pub use opening::{OpeningStep, OwnSession, SeatSnapshot, SessionOpening};
 pub use timer::{Extension, SlidingTimer};
 
 /// A session without a call for this long is closed.
@@ -109,13 +109,13 @@ pub fn ends_at(last_call: Timestamp, final_end: Option<Timestamp>) -> Timestamp 
 
 /// May a session be closed by its timers, going by what the database knows of it? An idle timer may have been reset on
 /// another node, which has not written it down yet (`slack`); a lifetime cannot.
-pub fn is_due(now: Timestamp, row: OwnRow, slack: Duration) -> bool {
+pub fn is_due(now: Timestamp, row: OwnSession, slack: Duration) -> bool {
     now >= row.ends_at.plus(slack) || row.final_end.is_some_and(|end| now >= end)
 }
 
 /// What an instance has paid for, and who may have how much of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Licences<'a> {
+pub struct SeatPolicy<'a> {
     /// `None` is unlimited, as for the ceilings.
     pub seats: Option<u32>,
     /// The most seats of one user.
@@ -139,25 +139,25 @@ pub struct Occupancy<'a> {
     /// When the timers of the session that ends first end it.
     pub earliest_end: Option<Timestamp>,
     /// The sessions of the caller's user; not looked at where there is no ceiling.
-    pub of_user: Share,
+    pub of_user: CeilingUse,
     /// The sessions opened through the caller's application; not looked at where there is no ceiling.
-    pub of_application: Share,
+    pub of_application: CeilingUse,
 }
 
 /// Live sessions under one ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Share {
+pub struct CeilingUse {
     pub live: u64,
     pub earliest_end: Option<Timestamp>,
 }
 
-impl Share {
-    fn beneath(self, most: Option<u32>, now: Timestamp) -> Result<Option<u64>, Filled> {
+impl CeilingUse {
+    fn beneath(self, most: Option<u32>, now: Timestamp) -> Result<Option<u64>, FullCeiling> {
         let Some(most) = most else { return Ok(None) };
         if self.live < u64::from(most) {
             return Ok(Some(u64::from(most)));
         }
-        Err(Filled { most, live: self.live, free_at: self.earliest_end.unwrap_or(now) })
+        Err(FullCeiling { most, live: self.live, free_at: self.earliest_end.unwrap_or(now) })
     }
 }
 
@@ -165,7 +165,7 @@ impl Share {
 /// through the application. Guarding that in the commit lets openings on many nodes go side by side: one that takes a
 /// shared seat never makes another wrong while the counts are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
+pub struct SeatAdmission {
     pub seat: Seat,
     pub version: i64,
     pub below: Option<u64>,
@@ -186,14 +186,14 @@ pub enum NoSeat {
         free_at: Timestamp,
     },
     /// The user has as many as one user may have.
-    User(Filled),
+    User(FullCeiling),
     /// The application has as many as one application may have.
-    Application(Filled),
+    Application(FullCeiling),
 }
 
 /// A ceiling that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filled {
+pub struct FullCeiling {
     pub most: u32,
     pub live: u64,
     /// When the next session under it is ended by its timers, if nobody calls with it.
@@ -218,20 +218,20 @@ impl Refusal for NoSeat {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         let details = match self {
             Self::Licences { seats, live, kept, .. } => {
-                Details::new("a licence seat is free", "docs/tokens.md, API sessions and seats")
+                RefusalDetails::new("a licence seat is free", "docs/tokens.md, API sessions and seats")
                     .expected("seats", seats)
                     .expected("in use", live)
                     .expected("kept for reserved accounts", kept)
             }
-            Self::User(Filled { most, live, .. }) => {
-                Details::new("the user is below the limit of seats per user", "seats_per_user of the settings")
+            Self::User(FullCeiling { most, live, .. }) => {
+                RefusalDetails::new("the user is below the limit of seats per user", "seats_per_user of the settings")
                     .expected("maximum seats per user", most)
                     .expected("in use by the user", live)
             }
-            Self::Application(Filled { most, live, .. }) => Details::new(
+            Self::Application(FullCeiling { most, live, .. }) => RefusalDetails::new(
                 "the application is below the limit of seats per application",
                 "seats_per_application of the settings",
             )
@@ -247,10 +247,10 @@ impl Refusal for NoSeat {
 /// within no application's ceiling, so that the account finds it whichever it uses.
 pub fn admit(
     now: Timestamp,
-    licences: Licences<'_>,
+    licences: SeatPolicy<'_>,
     occupancy: Occupancy<'_>,
     who: &Login,
-) -> Result<Admission, NoSeat> {
+) -> Result<SeatAdmission, NoSeat> {
     let holds = |login: &Login| occupancy.holders.contains(login);
     let claims_reserved = licences.reserved.contains(who) && !holds(who);
     let user_below = occupancy.of_user.beneath(licences.per_user, now).map_err(NoSeat::User)?;
@@ -260,12 +260,12 @@ pub fn admit(
         occupancy.of_application.beneath(licences.per_application, now).map_err(NoSeat::Application)?
     };
     let seat = if claims_reserved { Seat::Reserved } else { Seat::Shared };
-    let admission = Admission { seat, version: occupancy.version, below: None, user_below, application_below };
+    let admission = SeatAdmission { seat, version: occupancy.version, below: None, user_below, application_below };
     let Some(seats) = licences.seats else { return Ok(admission) };
     let kept = if claims_reserved { 0 } else { licences.reserved.iter().filter(|login| !holds(login)).count() as u64 };
     let below = u64::from(seats).saturating_sub(kept);
     if occupancy.live < below {
-        Ok(Admission { below: Some(below), ..admission })
+        Ok(SeatAdmission { below: Some(below), ..admission })
     } else {
         let free_at = occupancy.earliest_end.unwrap_or(now);
         Err(NoSeat::Licences { seats, live: occupancy.live, kept, free_at })
@@ -278,14 +278,15 @@ mod tests {
 
     use super::*;
 
-    const UNLIMITED: Licences<'static> = Licences { seats: None, per_user: None, per_application: None, reserved: &[] };
+    const UNLIMITED: SeatPolicy<'static> =
+        SeatPolicy { seats: None, per_user: None, per_application: None, reserved: &[] };
     const NOBODY: Occupancy<'static> = Occupancy {
         version: 0,
         live: 0,
         holders: &[],
         earliest_end: None,
-        of_user: Share { live: 0, earliest_end: None },
-        of_application: Share { live: 0, earliest_end: None },
+        of_user: CeilingUse { live: 0, earliest_end: None },
+        of_application: CeilingUse { live: 0, earliest_end: None },
     };
 
     fn login(name: &str) -> Login {
@@ -296,7 +297,7 @@ mod tests {
         let reserved = [login("admin"), login("root")];
         let holders: Vec<Login> = holders.iter().map(|name| login(name)).collect();
         let occupancy = Occupancy { version: 7, live, holders: &holders, ..NOBODY };
-        let licences = Licences { seats, reserved: &reserved, ..UNLIMITED };
+        let licences = SeatPolicy { seats, reserved: &reserved, ..UNLIMITED };
         let admission = admit(Timestamp(0), licences, occupancy, &login(who)).ok()?;
         assert_eq!(admission.version, 7, "guarded by what was seen");
         Some((admission.seat, admission.below))
@@ -328,21 +329,21 @@ mod tests {
     #[test]
     fn a_refusal_says_when_a_seat_may_come_free() {
         let occupancy = Occupancy { live: 1, earliest_end: Some(Timestamp(9)), ..NOBODY };
-        let licences = Licences { seats: Some(1), ..UNLIMITED };
+        let licences = SeatPolicy { seats: Some(1), ..UNLIMITED };
         let refusal = admit(Timestamp(5), licences, occupancy, &login("b"));
         assert_eq!(refusal, Err(NoSeat::Licences { seats: 1, live: 1, kept: 0, free_at: Timestamp(9) }));
     }
 
     #[test]
     fn a_ceiling_refuses_at_its_number_and_says_when_one_under_it_comes_free() {
-        let share = |live| Share { live, earliest_end: Some(Timestamp(9)) };
-        let filled = |most, live| Filled { most, live, free_at: Timestamp(9) };
+        let share = |live| CeilingUse { live, earliest_end: Some(Timestamp(9)) };
+        let filled = |most, live| FullCeiling { most, live, free_at: Timestamp(9) };
         let (alice, reserved) = (login("alice"), [login("admin")]);
         let ask = |who: &Login, holders: &[Login], (of_user, of_application): (u64, u64)| {
             let (of_user, of_application) = (share(of_user), share(of_application));
             let occupancy = Occupancy { live: 4, holders, of_user, of_application, ..NOBODY };
             let licences =
-                Licences { seats: Some(5), per_user: Some(2), per_application: Some(3), reserved: &reserved };
+                SeatPolicy { seats: Some(5), per_user: Some(2), per_application: Some(3), reserved: &reserved };
             admit(Timestamp(5), licences, occupancy, who)
         };
         let admitted = ask(&alice, &reserved, (1, 2)).expect("under both");
@@ -386,12 +387,12 @@ mod tests {
     #[test]
     fn an_idle_timer_is_believed_after_a_while_and_a_lifetime_at_once() {
         let end = Timestamp::from_seconds(60);
-        let idle = OwnRow { ends_at: end, final_end: None };
+        let idle = OwnSession { ends_at: end, final_end: None };
         assert!(!is_due(end, idle, SLACK), "a call may not be written down yet");
         assert!(!is_due(Timestamp(end.plus(SLACK).0 - 1), idle, SLACK));
         assert!(is_due(end.plus(SLACK), idle, SLACK));
         assert!(is_due(end, idle, Duration::ZERO), "nobody else could have called");
-        let service = OwnRow { ends_at: end, final_end: Some(end) };
+        let service = OwnSession { ends_at: end, final_end: Some(end) };
         assert!(is_due(end, service, SLACK));
         assert!(!is_due(Timestamp(end.0 - 1), service, SLACK));
     }

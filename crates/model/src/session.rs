@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use oauth::secret::Digest;
 
-use crate::throttle::Held;
-use crate::why::{Details, Refusal, when};
+use crate::throttle::Throttled;
+use crate::why::{Refusal, RefusalDetails, when};
 use crate::{SessionId, Timestamp, UserId, UserType};
 
 /// Marks the secret in the browser's cookie: the credential of an [`IdentitySession`].
@@ -47,8 +47,8 @@ impl Refusal for SignInTooOld {
         "sign_in_too_old"
     }
 
-    fn details(&self) -> Details {
-        Details::new("the sign-in is recent", "docs/admin-api.md, Recent sign-in; RFC 9470")
+    fn details(&self) -> RefusalDetails {
+        RefusalDetails::new("the sign-in is recent", "docs/admin-api.md, Recent sign-in; RFC 9470")
             .sent("signed in", when(self.signed_in))
             .expected("seconds, at most", RECENT_SIGN_IN.as_secs())
     }
@@ -75,7 +75,7 @@ pub enum SignInRefusal {
 }
 
 impl SignInRefusal {
-    pub const fn held(held: Held) -> Self {
+    pub const fn held(held: Throttled) -> Self {
         if held.is_spent { Self::GuessesSpent(held.wait) } else { Self::Throttled(held.wait) }
     }
 
@@ -102,28 +102,27 @@ impl Refusal for SignInRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const SIGNING_IN: &str = "docs/tokens.md, Signing in";
         match self {
             // What was typed may be a password in the wrong field.
-            Self::UnknownUser => Details::new("the login exists", SIGNING_IN),
-            Self::WrongPassword => Details::new("the password is correct", SIGNING_IN),
-            Self::UserDisabled { since } => {
-                Details::new("the user is enabled", SIGNING_IN).expected("user last disabled or changed", when(*since))
-            }
+            Self::UnknownUser => RefusalDetails::new("the login exists", SIGNING_IN),
+            Self::WrongPassword => RefusalDetails::new("the password is correct", SIGNING_IN),
+            Self::UserDisabled { since } => RefusalDetails::new("the user is enabled", SIGNING_IN)
+                .expected("user last disabled or changed", when(*since)),
             Self::NotForSignIn(user_type) => {
-                Details::new("users of this type can sign in", SIGNING_IN).sent("user type", user_type.as_str())
+                RefusalDetails::new("users of this type can sign in", SIGNING_IN).sent("user type", user_type.as_str())
             }
             Self::NotAdmitted(user_type) => {
-                Details::new("the application allows users of this type", "ImpersonateAs…Allowed of its record")
+                RefusalDetails::new("the application allows users of this type", "ImpersonateAs…Allowed of its record")
                     .sent("user type", user_type.as_str())
             }
-            Self::SecondFactor => Details::new("the user has no second factor", "docs/api.md, Old clients"),
+            Self::SecondFactor => RefusalDetails::new("the user has no second factor", "docs/api.md, Old clients"),
             Self::Throttled(wait) => {
-                Details::new("there were few recent wrong passwords from this network", SIGNING_IN)
+                RefusalDetails::new("there were few recent wrong passwords from this network", SIGNING_IN)
                     .expected("seconds to wait", wait.as_secs() + 1)
             }
-            Self::GuessesSpent(wait) => Details::new(
+            Self::GuessesSpent(wait) => RefusalDetails::new(
                 "the limit of wrong passwords from unknown browsers is not reached",
                 "docs/operating.md, Guessed passwords",
             )
@@ -149,7 +148,7 @@ impl IdentitySession {
         SignInTooOld::check(self.auth_time, now).is_ok()
     }
 
-    /// Whether the person lately proved a second factor too: the `mfa` of [`crate::two_step::Proof::amr`].
+    /// Whether the person lately proved a second factor too: the `mfa` of [`crate::two_step::AuthenticationMethod::amr`].
     pub fn is_recent_with_second_factor(&self, now: Timestamp) -> bool {
         self.is_recent(now) && self.amr.iter().any(|method| method == "mfa")
     }

@@ -3,12 +3,12 @@
 use std::borrow::Borrow;
 
 use crate::claims::Epochs;
-use crate::why::{Details, when};
+use crate::why::{RefusalDetails, when};
 use crate::{Timestamp, TrustedApplication, User, UserType};
 
 /// What became of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
+pub enum InvalidityReason {
     ApplicationUnknown,
     ApplicationDisabled,
     /// It was switched off since, and on again.
@@ -25,7 +25,7 @@ pub enum Gone {
     UserNotAdmitted(UserType),
 }
 
-impl Gone {
+impl InvalidityReason {
     pub const fn cause(self) -> &'static str {
         match self {
             Self::ApplicationUnknown => "application_unknown",
@@ -38,22 +38,24 @@ impl Gone {
         }
     }
 
-    pub fn details(self) -> Details {
+    pub fn details(self) -> RefusalDetails {
         const EPOCH: &str = "docs/tokens.md, What kills";
         match self {
-            Self::ApplicationUnknown => Details::new("the application is registered", "RFC 6749 §2.2"),
-            Self::ApplicationDisabled => Details::new("the application is enabled", "IsEnabled of the application"),
-            Self::ApplicationChanged => Details::new("the application was not disabled since", EPOCH),
-            Self::UserUnknown => Details::new("the user is there", EPOCH),
+            Self::ApplicationUnknown => RefusalDetails::new("the application is registered", "RFC 6749 §2.2"),
+            Self::ApplicationDisabled => {
+                RefusalDetails::new("the application is enabled", "IsEnabled of the application")
+            }
+            Self::ApplicationChanged => RefusalDetails::new("the application was not disabled since", EPOCH),
+            Self::UserUnknown => RefusalDetails::new("the user is there", EPOCH),
             Self::UserDisabled { since } => {
-                Details::new("the user is enabled", EPOCH).expected("user last disabled or changed", when(since))
+                RefusalDetails::new("the user is enabled", EPOCH).expected("user last disabled or changed", when(since))
             }
             Self::UserChanged { at } => {
-                Details::new("the user's password was not changed, and the user was not disabled", EPOCH)
+                RefusalDetails::new("the user's password was not changed, and the user was not disabled", EPOCH)
                     .expected("user last changed", when(at))
             }
             Self::UserNotAdmitted(user_type) => {
-                Details::new("the application allows users of this type", "ImpersonateAs…Allowed, AccessTokens")
+                RefusalDetails::new("the application allows users of this type", "ImpersonateAs…Allowed, AccessTokens")
                     .sent("user type", user_type.as_str())
             }
         }
@@ -61,23 +63,25 @@ impl Gone {
 }
 
 /// The application, while it is switched on and, where one is given, of this epoch.
-pub fn application<A: Borrow<TrustedApplication>>(known: Option<A>, epoch: Option<i64>) -> Result<A, Gone> {
-    let known = known.ok_or(Gone::ApplicationUnknown)?;
+pub fn application<A: Borrow<TrustedApplication>>(known: Option<A>, epoch: Option<i64>) -> Result<A, InvalidityReason> {
+    let known = known.ok_or(InvalidityReason::ApplicationUnknown)?;
     let application: &TrustedApplication = known.borrow();
     match application {
-        _ if !application.enabled => Err(Gone::ApplicationDisabled),
-        _ if epoch.is_some_and(|epoch| epoch != application.epoch) => Err(Gone::ApplicationChanged),
+        _ if !application.enabled => Err(InvalidityReason::ApplicationDisabled),
+        _ if epoch.is_some_and(|epoch| epoch != application.epoch) => Err(InvalidityReason::ApplicationChanged),
         _ => Ok(known),
     }
 }
 
 /// The user, while enabled and, where one is given, of this epoch.
-pub fn user<U: Borrow<User>>(known: Option<U>, epoch: Option<i64>) -> Result<U, Gone> {
-    let known = known.ok_or(Gone::UserUnknown)?;
+pub fn user<U: Borrow<User>>(known: Option<U>, epoch: Option<i64>) -> Result<U, InvalidityReason> {
+    let known = known.ok_or(InvalidityReason::UserUnknown)?;
     let user: &User = known.borrow();
     match user {
-        _ if !user.is_on() => Err(Gone::UserDisabled { since: user.updated_at }),
-        _ if epoch.is_some_and(|epoch| epoch != user.epoch) => Err(Gone::UserChanged { at: user.updated_at }),
+        _ if !user.is_on() => Err(InvalidityReason::UserDisabled { since: user.updated_at }),
+        _ if epoch.is_some_and(|epoch| epoch != user.epoch) => {
+            Err(InvalidityReason::UserChanged { at: user.updated_at })
+        }
         _ => Ok(known),
     }
 }
@@ -87,11 +91,11 @@ pub fn signed_in<U: Borrow<User>>(
     known: Option<U>,
     application: &TrustedApplication,
     epochs: Epochs,
-) -> Result<U, Gone> {
+) -> Result<U, InvalidityReason> {
     self::application(Some(application), Some(epochs.0))?;
     let known = user(known, Some(epochs.1))?;
     let person: &User = known.borrow();
-    if application.admits(person) { Ok(known) } else { Err(Gone::UserNotAdmitted(person.user_type)) }
+    if application.admits(person) { Ok(known) } else { Err(InvalidityReason::UserNotAdmitted(person.user_type)) }
 }
 
 #[cfg(test)]
@@ -106,21 +110,21 @@ mod tests {
         let (mut app, mut alice) = (registered(PUBLIC, "read"), somebody(UserType::Internal));
         let fall = |app: &TrustedApplication, user: Option<&User>| signed_in(user, app, Epochs(0, 0)).err();
         assert_eq!(fall(&app, Some(&alice)), None);
-        assert_eq!(fall(&app, None), Some(Gone::UserUnknown));
+        assert_eq!(fall(&app, None), Some(InvalidityReason::UserUnknown));
         assert_eq!(
             fall(&app, Some(&somebody(UserType::ExternalCommunity))),
-            Some(Gone::UserNotAdmitted(UserType::ExternalCommunity))
+            Some(InvalidityReason::UserNotAdmitted(UserType::ExternalCommunity))
         );
         alice.epoch = 1;
         alice.updated_at = Timestamp(7);
-        assert_eq!(fall(&app, Some(&alice)), Some(Gone::UserChanged { at: Timestamp(7) }));
+        assert_eq!(fall(&app, Some(&alice)), Some(InvalidityReason::UserChanged { at: Timestamp(7) }));
         alice.enabled = false;
-        assert_eq!(fall(&app, Some(&alice)), Some(Gone::UserDisabled { since: Timestamp(7) }));
+        assert_eq!(fall(&app, Some(&alice)), Some(InvalidityReason::UserDisabled { since: Timestamp(7) }));
         app.epoch = 1;
-        assert_eq!(fall(&app, Some(&alice)), Some(Gone::ApplicationChanged));
+        assert_eq!(fall(&app, Some(&alice)), Some(InvalidityReason::ApplicationChanged));
         app.enabled = false;
-        assert_eq!(fall(&app, Some(&alice)), Some(Gone::ApplicationDisabled));
-        assert_eq!(application(None::<&TrustedApplication>, None).err(), Some(Gone::ApplicationUnknown));
+        assert_eq!(fall(&app, Some(&alice)), Some(InvalidityReason::ApplicationDisabled));
+        assert_eq!(application(None::<&TrustedApplication>, None).err(), Some(InvalidityReason::ApplicationUnknown));
         assert_eq!(user(Some(&somebody(UserType::Internal)), None).err(), None, "no epoch, none to differ");
     }
 }

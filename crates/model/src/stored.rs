@@ -10,26 +10,26 @@ use serde::{Serialize, forward_to_deserialize_any};
 use serde_json::Value;
 
 /// The members of a JSON object.
-pub type Members = serde_json::Map<String, Value>;
+pub type JsonMembers = serde_json::Map<String, Value>;
 
 /// A structure as it is stored.
 #[derive(Clone, Debug)]
 pub struct Stored<T> {
     pub value: T,
     /// Every member as it was written; empty where `value` says it all.
-    pub members: Members,
+    pub members: JsonMembers,
     /// The members that cannot be read, each with the reason.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<StoredProblem>,
 }
 
 /// A member, and what is wrong with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct StoredProblem {
     pub member: String,
     pub reason: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for StoredProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.member, self.reason)
     }
@@ -39,18 +39,18 @@ impl<T: Serialize + DeserializeOwned> Stored<T> {
     /// `T` refuses members that it does not know. Where one cannot be read, `instead` says what it is taken for.
     pub fn read(text: &str, instead: &T) -> Self {
         match serde_json::from_str(text) {
-            Ok(value) => Self { value, members: Members::new(), problems: Vec::new() },
+            Ok(value) => Self { value, members: JsonMembers::new(), problems: Vec::new() },
             Err(error) => Self::read_leniently(text, instead).unwrap_or_else(|| Self {
                 value: copy_of(instead),
-                members: Members::new(),
-                problems: vec![Problem { member: "record".to_owned(), reason: error.to_string() }],
+                members: JsonMembers::new(),
+                problems: vec![StoredProblem { member: "record".to_owned(), reason: error.to_string() }],
             }),
         }
     }
 
     /// Member by member; nothing where the text is no object.
     fn read_leniently(text: &str, instead: &T) -> Option<Self> {
-        let members: Members = serde_json::from_str(text).ok()?;
+        let members: JsonMembers = serde_json::from_str(text).ok()?;
         let blank = members_of(instead);
         let mut known = blank.clone();
         let mut problems = Vec::new();
@@ -58,7 +58,7 @@ impl<T: Serialize + DeserializeOwned> Stored<T> {
         known.retain(|name, _| {
             let is_missing = !members.contains_key(name) && read::<T>(&without(&blank, name)).is_err();
             if is_missing {
-                problems.push(Problem { member: name.clone(), reason: "is missing".to_owned() });
+                problems.push(StoredProblem { member: name.clone(), reason: "is missing".to_owned() });
             }
             is_missing || members.contains_key(name)
         });
@@ -69,7 +69,7 @@ impl<T: Serialize + DeserializeOwned> Stored<T> {
                 Ok(_) => {
                     known.insert(name.clone(), value.clone());
                 }
-                Err(error) => problems.push(Problem { member: name.clone(), reason: error.to_string() }),
+                Err(error) => problems.push(StoredProblem { member: name.clone(), reason: error.to_string() }),
             }
         }
         let value = read(&known).ok()?;
@@ -79,26 +79,26 @@ impl<T: Serialize + DeserializeOwned> Stored<T> {
 
 /// What to store when `next` takes the place of a structure that was stored as `before`: its members, and those of
 /// `before` that this version does not know.
-pub fn written_over<T: Serialize + DeserializeOwned>(before: &Members, next: &T) -> Members {
+pub fn written_over<T: Serialize + DeserializeOwned>(before: &JsonMembers, next: &T) -> JsonMembers {
     let mut members = unknown::<T>(before);
     members.extend(members_of(next));
     members
 }
 
 /// Those that `T` does not have.
-fn unknown<T: DeserializeOwned>(members: &Members) -> Members {
+fn unknown<T: DeserializeOwned>(members: &JsonMembers) -> JsonMembers {
     let unknown = members.iter().filter(|(name, _)| !names::<T>().contains(&name.as_str()));
     unknown.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-pub fn members_of<T: Serialize>(value: &T) -> Members {
+pub fn members_of<T: Serialize>(value: &T) -> JsonMembers {
     match serde_json::to_value(value) {
         Ok(Value::Object(members)) => members,
         _ => unreachable!("what is stored so is a structure of texts, numbers and flags"),
     }
 }
 
-fn read<T: DeserializeOwned>(members: &Members) -> Result<T, serde_json::Error> {
+fn read<T: DeserializeOwned>(members: &JsonMembers) -> Result<T, serde_json::Error> {
     T::deserialize(members)
 }
 
@@ -106,7 +106,7 @@ fn copy_of<T: Serialize + DeserializeOwned>(value: &T) -> T {
     read(&members_of(value)).expect("a structure reads back what it wrote")
 }
 
-fn without(members: &Members, name: &str) -> Members {
+fn without(members: &JsonMembers, name: &str) -> JsonMembers {
     let mut rest = members.clone();
     rest.remove(name);
     rest

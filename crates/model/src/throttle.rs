@@ -11,13 +11,13 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// Why a try is not looked at. Of two, the longer wait counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Held {
+pub struct Throttled {
     pub wait: Duration,
-    /// The account's [`Ceiling`] for strangers is used up, so that no address has a shorter wait.
+    /// The account's [`GuessCeiling`] for strangers is used up, so that no address has a shorter wait.
     pub is_spent: bool,
 }
 
-impl Held {
+impl Throttled {
     pub const fn for_a_while(wait: Duration) -> Self {
         Self { wait, is_spent: false }
     }
@@ -25,13 +25,13 @@ impl Held {
 
 /// Whether a try may be looked at. Of several counters, the greatest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Admission {
+pub enum GuessAdmission {
     Now,
     /// Once a block of the account's ceiling is leased for this node.
     Lease,
     /// Tries under way hold all places: their outcomes decide.
     AfterOthers,
-    Refused(Held),
+    Refused(Throttled),
 }
 
 /// The most distinct wrong guesses of strangers at one account, from all networks: `at_once`, and one more `every` so
@@ -39,7 +39,7 @@ pub enum Admission {
 /// So in any [`Self::span`] at most `at_once + (span + BLOCK_LIFETIME) / every + nodes * FREE_ON_A_NODE` are compared: for
 /// both ceilings 79 and five for each node, at most 100 with four nodes.
 #[derive(Clone, Copy, Debug)]
-pub struct Ceiling {
+pub struct GuessCeiling {
     pub at_once: u32,
     pub every: Duration,
     /// Of which the ceiling is meant; a quiet one forgives the failures that a node counted.
@@ -47,9 +47,11 @@ pub struct Ceiling {
 }
 
 /// Wrong passwords, in an hour.
-pub const PASSWORDS: Ceiling = Ceiling { at_once: 40, every: Duration::from_secs(100), span: Duration::from_hours(1) };
+pub const PASSWORDS: GuessCeiling =
+    GuessCeiling { at_once: 40, every: Duration::from_secs(100), span: Duration::from_hours(1) };
 /// Wrong codes of the second step, in a day.
-pub const CODES: Ceiling = Ceiling { at_once: 40, every: Duration::from_mins(40), span: Duration::from_hours(24) };
+pub const CODES: GuessCeiling =
+    GuessCeiling { at_once: 40, every: Duration::from_mins(40), span: Duration::from_hours(24) };
 
 /// Wrong guesses at an account that a node allows without a lease, so that mistyping writes nothing.
 pub const FREE_ON_A_NODE: u32 = 5;
@@ -63,7 +65,7 @@ pub const NETWORK_KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
 /// How long a node may use a lease.
 pub const BLOCK_LIFETIME: Duration = Duration::from_mins(5);
 
-impl Ceiling {
+impl GuessCeiling {
     /// How long the bucket takes to fill by a block.
     pub fn block(self) -> Duration {
         self.every * BLOCK
@@ -95,13 +97,13 @@ pub struct AccountBudget {
 
 impl AccountBudget {
     /// Distinct failures since the last quiet span.
-    pub fn failures(&self, now: Timestamp, ceiling: Ceiling) -> u32 {
+    pub fn failures(&self, now: Timestamp, ceiling: GuessCeiling) -> u32 {
         let is_over = now.since(self.last) >= ceiling.span || self.last.since(now) > ceiling.span;
         if is_over { 0 } else { self.failures }
     }
 
     /// Whether the account is not under attack, so that no network's storm delays it for long.
-    pub fn is_calm(&self, now: Timestamp, ceiling: Ceiling) -> bool {
+    pub fn is_calm(&self, now: Timestamp, ceiling: GuessCeiling) -> bool {
         self.failures(now, ceiling) < FREE_ON_A_NODE
     }
 
@@ -110,23 +112,23 @@ impl AccountBudget {
         if age >= 0 && age < 1_000_000 * BLOCK_LIFETIME.as_secs().cast_signed() { self.left } else { 0 }
     }
 
-    pub fn admit(&self, now: Timestamp, ceiling: Ceiling, under_way: u32) -> Admission {
+    pub fn admit(&self, now: Timestamp, ceiling: GuessCeiling, under_way: u32) -> GuessAdmission {
         let free = FREE_ON_A_NODE.saturating_sub(self.failures(now, ceiling));
         let left = free + self.leased(now);
         if under_way < left {
-            return Admission::Now;
+            return GuessAdmission::Now;
         }
         let wait = self.spent_until.since(now);
         // A clock that stepped back must not outlast the ceiling.
         let is_spent = !wait.is_zero() && wait <= ceiling.capacity();
         match () {
-            () if left > 0 || (is_spent && under_way > 0) => Admission::AfterOthers,
-            () if is_spent => Admission::Refused(Held { wait, is_spent: true }),
-            () => Admission::Lease,
+            () if left > 0 || (is_spent && under_way > 0) => GuessAdmission::AfterOthers,
+            () if is_spent => GuessAdmission::Refused(Throttled { wait, is_spent: true }),
+            () => GuessAdmission::Lease,
         }
     }
 
-    pub fn add(&mut self, now: Timestamp, ceiling: Ceiling) {
+    pub fn add(&mut self, now: Timestamp, ceiling: GuessCeiling) {
         let failures = self.failures(now, ceiling);
         if failures >= FREE_ON_A_NODE {
             self.left = self.leased(now).saturating_sub(1);
@@ -158,7 +160,7 @@ impl AccountBudget {
 /// Failures of a browser, or of a client's network, that was right before. Strangers cannot spend them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KnownFailures {
-    pub failures: Failures,
+    pub failures: FailureCount,
     stranger_until: Timestamp,
 }
 
@@ -175,19 +177,19 @@ impl KnownFailures {
     pub fn add(&mut self, now: Timestamp) {
         self.failures.add(now);
         if self.failures.count >= Self::MAX {
-            *self = Self { failures: Failures::default(), stranger_until: now.plus(Self::STRANGER_FOR) };
+            *self = Self { failures: FailureCount::default(), stranger_until: now.plus(Self::STRANGER_FOR) };
         }
     }
 }
 
 /// The failures of one account, or of one address.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Failures {
+pub struct FailureCount {
     count: u32,
     last: Timestamp,
 }
 
-impl Failures {
+impl FailureCount {
     /// How long to wait before the next try is looked at; `None` when it may go on at once. The delay starts at a second
     /// and doubles up to a minute.
     pub fn wait(&self, now: Timestamp, free: u32) -> Option<Duration> {
@@ -201,19 +203,19 @@ impl Failures {
 
     /// Whether one more try may be looked at beside those under way. Each of them may turn out wrong, so together with the
     /// failures they are never more than are free; after that, one at a time.
-    pub fn admit(&self, now: Timestamp, free: u32, under_way: u32) -> Admission {
+    pub fn admit(&self, now: Timestamp, free: u32, under_way: u32) -> GuessAdmission {
         match self.wait(now, free) {
-            Some(wait) if under_way == 0 => Admission::Refused(Held::for_a_while(wait)),
-            Some(_) => Admission::AfterOthers,
+            Some(wait) if under_way == 0 => GuessAdmission::Refused(Throttled::for_a_while(wait)),
+            Some(_) => GuessAdmission::AfterOthers,
             None => self.admit_in_turn(now, (free, 1), under_way),
         }
     }
 
     /// As [`Self::admit`], but failures of others only cost turns: after the free ones, `turns` at a time.
-    pub fn admit_in_turn(&self, now: Timestamp, (free, turns): (u32, u32), under_way: u32) -> Admission {
+    pub fn admit_in_turn(&self, now: Timestamp, (free, turns): (u32, u32), under_way: u32) -> GuessAdmission {
         let failures = if self.is_over(now) { 0 } else { self.count };
         let places = free.saturating_sub(failures).max(turns);
-        if under_way < places { Admission::Now } else { Admission::AfterOthers }
+        if under_way < places { GuessAdmission::Now } else { GuessAdmission::AfterOthers }
     }
 
     /// Whether the free ones are used up.
@@ -241,7 +243,7 @@ mod tests {
     use super::*;
 
     fn after(failures: u32, free: u32, seconds: i64) -> Option<u64> {
-        let mut history = Failures::default();
+        let mut history = FailureCount::default();
         for _ in 0..failures {
             history.add(Timestamp::from_seconds(1000));
         }
@@ -263,36 +265,36 @@ mod tests {
     fn tries_under_way_and_failures_are_never_more_than_are_free() {
         let now = Timestamp::from_seconds(1000);
         for failures in 0..12 {
-            let mut history = Failures::default();
+            let mut history = FailureCount::default();
             for _ in 0..failures {
                 history.add(now);
             }
             let free = 5_u32.saturating_sub(failures);
             for under_way in 0..8 {
                 let expected = match history.wait(now, 5) {
-                    None if under_way < free => Admission::Now,
-                    Some(wait) if under_way == 0 => Admission::Refused(Held::for_a_while(wait)),
-                    _ => Admission::AfterOthers,
+                    None if under_way < free => GuessAdmission::Now,
+                    Some(wait) if under_way == 0 => GuessAdmission::Refused(Throttled::for_a_while(wait)),
+                    _ => GuessAdmission::AfterOthers,
                 };
                 assert_eq!(history.admit(now, 5, under_way), expected, "{failures} {under_way}");
             }
             let later = now.plus(LONGEST);
-            assert_eq!(history.admit(later, 5, free.max(1)), Admission::AfterOthers, "then one at a time");
-            assert_eq!(history.admit(later, 5, free.max(1) - 1), Admission::Now);
-            assert_eq!(history.admit(now.plus(WINDOW), 5, 4), Admission::Now, "ten minutes forgive");
+            assert_eq!(history.admit(later, 5, free.max(1)), GuessAdmission::AfterOthers, "then one at a time");
+            assert_eq!(history.admit(later, 5, free.max(1) - 1), GuessAdmission::Now);
+            assert_eq!(history.admit(now.plus(WINDOW), 5, 4), GuessAdmission::Now, "ten minutes forgive");
         }
     }
 
     #[test]
     fn of_two_counters_the_stricter_decides() {
-        let wait = |seconds| Admission::Refused(Held::for_a_while(Duration::from_secs(seconds)));
-        assert!(Admission::Now < Admission::Lease && Admission::Lease < Admission::AfterOthers);
-        assert!(Admission::AfterOthers < wait(0) && wait(1) < wait(2));
+        let wait = |seconds| GuessAdmission::Refused(Throttled::for_a_while(Duration::from_secs(seconds)));
+        assert!(GuessAdmission::Now < GuessAdmission::Lease && GuessAdmission::Lease < GuessAdmission::AfterOthers);
+        assert!(GuessAdmission::AfterOthers < wait(0) && wait(1) < wait(2));
     }
 
     #[test]
     fn a_failure_that_is_told_late_shortens_no_wait() {
-        let mut history = Failures::default();
+        let mut history = FailureCount::default();
         for seconds in [1000, 1000, 1000, 1000, 1009, 1000] {
             history.add(Timestamp::from_seconds(seconds));
         }
@@ -301,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_stepped_back_holds_nobody() {
-        let mut history = Failures::default();
+        let mut history = FailureCount::default();
         for _ in 0..5 {
             history.add(Timestamp::from_seconds(1000));
         }
@@ -317,7 +319,7 @@ mod tests {
     }
 
     /// Guesses without a pause, as fast as blocks are leased; the seconds at which they were compared.
-    fn storm(ceiling: Ceiling, nodes: usize, spans: i64) -> Vec<i64> {
+    fn storm(ceiling: GuessCeiling, nodes: usize, spans: i64) -> Vec<i64> {
         let (mut budgets, mut full_at, mut compared) =
             (vec![AccountBudget::default(); nodes], Timestamp(0), Vec::new());
         let step = i64::try_from(ceiling.span.as_secs()).expect("small") / 360;
@@ -327,11 +329,11 @@ mod tests {
             for budget in &mut budgets {
                 loop {
                     match budget.admit(now, ceiling, 0) {
-                        Admission::Now => {
+                        GuessAdmission::Now => {
                             budget.add(now, ceiling);
                             compared.push(second);
                         }
-                        Admission::Lease => {
+                        GuessAdmission::Lease => {
                             let wait = ceiling.until_block(now, full_at.max(now));
                             if wait.is_zero() {
                                 full_at = full_at.max(now).plus(ceiling.block());
@@ -340,11 +342,11 @@ mod tests {
                                 budget.spent(now.plus(wait));
                             }
                         }
-                        Admission::Refused(held) => {
+                        GuessAdmission::Refused(held) => {
                             assert!(held.is_spent && held.wait <= ceiling.block());
                             break;
                         }
-                        Admission::AfterOthers => panic!("none is under way"),
+                        GuessAdmission::AfterOthers => panic!("none is under way"),
                     }
                 }
             }
@@ -371,26 +373,34 @@ mod tests {
         let now = Timestamp::from_seconds(1_000_000);
         let mut budget = AccountBudget::default();
         for failures in 0..5 {
-            assert_eq!(budget.admit(now, PASSWORDS, 4 - failures), Admission::Now);
-            assert_eq!(budget.admit(now, PASSWORDS, 5 - failures), Admission::AfterOthers, "each may turn out wrong");
+            assert_eq!(budget.admit(now, PASSWORDS, 4 - failures), GuessAdmission::Now);
+            assert_eq!(
+                budget.admit(now, PASSWORDS, 5 - failures),
+                GuessAdmission::AfterOthers,
+                "each may turn out wrong"
+            );
             assert!(budget.is_calm(now, PASSWORDS));
             budget.add(now, PASSWORDS);
         }
         assert!(!budget.is_calm(now, PASSWORDS) && budget.is_calm(now.plus(PASSWORDS.span), PASSWORDS));
-        assert_eq!(budget.admit(now, PASSWORDS, 0), Admission::Lease);
+        assert_eq!(budget.admit(now, PASSWORDS, 0), GuessAdmission::Lease);
         budget.lease(now);
-        assert_eq!(budget.admit(now, PASSWORDS, 9), Admission::Now);
-        assert_eq!(budget.admit(now, PASSWORDS, 10), Admission::AfterOthers);
-        assert_eq!(budget.admit(now.plus(BLOCK_LIFETIME), PASSWORDS, 0), Admission::Lease, "it was not used");
+        assert_eq!(budget.admit(now, PASSWORDS, 9), GuessAdmission::Now);
+        assert_eq!(budget.admit(now, PASSWORDS, 10), GuessAdmission::AfterOthers);
+        assert_eq!(budget.admit(now.plus(BLOCK_LIFETIME), PASSWORDS, 0), GuessAdmission::Lease, "it was not used");
         for _ in 0..10 {
             budget.add(now, PASSWORDS);
         }
-        assert_eq!(budget.admit(now, PASSWORDS, 0), Admission::Lease);
+        assert_eq!(budget.admit(now, PASSWORDS, 0), GuessAdmission::Lease);
         budget.spent(now.plus(Duration::from_secs(100)));
-        let held = Held { wait: Duration::from_secs(100), is_spent: true };
-        assert_eq!(budget.admit(now, PASSWORDS, 0), Admission::Refused(held));
-        assert_eq!(budget.admit(now, PASSWORDS, 1), Admission::AfterOthers);
-        assert_eq!(budget.admit(now.minus(Duration::from_hours(3)), PASSWORDS, 0), Admission::Now, "another clock");
+        let held = Throttled { wait: Duration::from_secs(100), is_spent: true };
+        assert_eq!(budget.admit(now, PASSWORDS, 0), GuessAdmission::Refused(held));
+        assert_eq!(budget.admit(now, PASSWORDS, 1), GuessAdmission::AfterOthers);
+        assert_eq!(
+            budget.admit(now.minus(Duration::from_hours(3)), PASSWORDS, 0),
+            GuessAdmission::Now,
+            "another clock"
+        );
     }
 
     #[test]
@@ -422,14 +432,14 @@ mod tests {
     #[test]
     fn behind_a_noisy_network_tries_take_turns() {
         let now = Timestamp::from_seconds(1000);
-        let mut history = Failures::default();
+        let mut history = FailureCount::default();
         for _ in 0..25 {
             history.add(now);
         }
         assert!(history.is_over_budget(now, 20) && !history.is_over_budget(now, 26));
         assert!(!history.is_over_budget(now.plus(WINDOW), 20));
-        assert_eq!(history.admit_in_turn(now, (20, 1), 0), Admission::Now);
-        assert_eq!(history.admit_in_turn(now, (20, 1), 1), Admission::AfterOthers);
-        assert_eq!(history.admit_in_turn(now, (20, 4), 3), Admission::Now);
+        assert_eq!(history.admit_in_turn(now, (20, 1), 0), GuessAdmission::Now);
+        assert_eq!(history.admit_in_turn(now, (20, 1), 1), GuessAdmission::AfterOthers);
+        assert_eq!(history.admit_in_turn(now, (20, 4), 3), GuessAdmission::Now);
     }
 }

@@ -6,8 +6,8 @@ use oauth::secret::Presented;
 use totp_rs::{Builder, Secret, Totp};
 
 use crate::session::{IdentitySession, RECENT_SIGN_IN, SignInRefusal};
-use crate::throttle::Held;
-use crate::why::{Details, Refusal};
+use crate::throttle::Throttled;
+use crate::why::{Refusal, RefusalDetails};
 use crate::{Timestamp, User};
 
 /// Codes that a person is given at once, each good once.
@@ -130,7 +130,7 @@ pub fn recovery_code_as_typed(text: &str) -> Option<Presented<RecoveryCode>> {
 
 /// What a person proved at a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum AuthenticationMethod {
     Password,
     /// The password, and the code of an authenticator app.
     Code,
@@ -146,7 +146,7 @@ pub enum Proof {
     NewPasskey,
 }
 
-impl Proof {
+impl AuthenticationMethod {
     /// RFC 8176 §2. It has no word for a recovery code, which is a password that is good once.
     pub fn amr(self) -> Vec<String> {
         let key = |synced| if synced { "swk" } else { "hwk" };
@@ -199,18 +199,21 @@ impl Refusal for PasskeyRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
             Self::Stale => {
-                Details::new("the challenge was issued for this page and has not expired", "WebAuthn §13.4.3")
+                RefusalDetails::new("the challenge was issued for this page and has not expired", "WebAuthn §13.4.3")
             }
-            Self::Answered => Details::new("the challenge was not answered before", "WebAuthn §13.4.3"),
-            Self::Unreadable => Details::new("the answer can be read", "WebAuthn §5.1"),
-            Self::Unknown => Details::new("the passkey belongs to this user", "WebAuthn §7.2, step 6"),
-            Self::CounterRegressed => Details::new("the signature counter rises with every use", "WebAuthn §6.1.1"),
-            Self::Wrong => {
-                Details::new("signature, origin and host are right, and the user was verified", "WebAuthn §7.1, §7.2")
+            Self::Answered => RefusalDetails::new("the challenge was not answered before", "WebAuthn §13.4.3"),
+            Self::Unreadable => RefusalDetails::new("the answer can be read", "WebAuthn §5.1"),
+            Self::Unknown => RefusalDetails::new("the passkey belongs to this user", "WebAuthn §7.2, step 6"),
+            Self::CounterRegressed => {
+                RefusalDetails::new("the signature counter rises with every use", "WebAuthn §6.1.1")
             }
+            Self::Wrong => RefusalDetails::new(
+                "signature, origin and host are right, and the user was verified",
+                "WebAuthn §7.1, §7.2",
+            ),
         }
     }
 }
@@ -233,7 +236,7 @@ pub enum SecondStepRefusal {
 }
 
 impl SecondStepRefusal {
-    pub const fn held(held: Held) -> Self {
+    pub const fn held(held: Throttled) -> Self {
         if held.is_spent { Self::Closed(held.wait) } else { Self::Throttled(held.wait) }
     }
 }
@@ -252,23 +255,26 @@ impl Refusal for SecondStepRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const TWO_STEP: &str = "docs/two-step.md";
         match self {
             Self::FirstStepStale => {
-                Details::new("the password was right at this browser, less than 10 minutes ago", TWO_STEP)
+                RefusalDetails::new("the password was right at this browser, less than 10 minutes ago", TWO_STEP)
             }
-            Self::NoApp => Details::new("the user has an authenticator app", TWO_STEP),
-            Self::WrongCode => {
-                Details::new("the code matches the authenticator app (one step of clock skew allowed)", "RFC 6238 §5.2")
+            Self::NoApp => RefusalDetails::new("the user has an authenticator app", TWO_STEP),
+            Self::WrongCode => RefusalDetails::new(
+                "the code matches the authenticator app (one step of clock skew allowed)",
+                "RFC 6238 §5.2",
+            ),
+            Self::CodeUsed => RefusalDetails::new("neither the code nor a later one was used", "RFC 6238 §5.2"),
+            Self::WrongRecoveryCode => {
+                RefusalDetails::new("the recovery code belongs to the user and is unused", TWO_STEP)
             }
-            Self::CodeUsed => Details::new("neither the code nor a later one was used", "RFC 6238 §5.2"),
-            Self::WrongRecoveryCode => Details::new("the recovery code belongs to the user and is unused", TWO_STEP),
             Self::Passkey(refusal) => refusal.details(),
-            Self::Throttled(wait) => Details::new("there were few recent wrong codes", TWO_STEP)
+            Self::Throttled(wait) => RefusalDetails::new("there were few recent wrong codes", TWO_STEP)
                 .expected("seconds to wait", wait.as_secs() + 1),
             Self::Closed(wait) => {
-                Details::new("the limit of wrong codes from unknown browsers is not reached", TWO_STEP)
+                RefusalDetails::new("the limit of wrong codes from unknown browsers is not reached", TWO_STEP)
                     .expected("seconds to wait, or a new password", wait.as_secs() + 1)
             }
         }
@@ -319,22 +325,28 @@ impl Refusal for TwoStepRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         const TWO_STEP: &str = "docs/two-step.md";
         match self {
-            Self::SecondFactorNotProved => Details::new("the user recently signed in with the second factor", TWO_STEP)
-                .expected("seconds, at most", RECENT_SIGN_IN.as_secs()),
+            Self::SecondFactorNotProved => {
+                RefusalDetails::new("the user recently signed in with the second factor", TWO_STEP)
+                    .expected("seconds, at most", RECENT_SIGN_IN.as_secs())
+            }
             Self::Password(refusal) => refusal.details(),
-            Self::OfferStale => Details::new("the key was offered at this sign-in, less than 30 minutes ago", TWO_STEP),
-            Self::WrongCode => Details::new("the code is one of the offered key", "RFC 6238 §5.2"),
+            Self::OfferStale => {
+                RefusalDetails::new("the key was offered at this sign-in, less than 30 minutes ago", TWO_STEP)
+            }
+            Self::WrongCode => RefusalDetails::new("the code is one of the offered key", "RFC 6238 §5.2"),
             Self::Passkey(refusal) => refusal.details(),
-            Self::PasskeyTaken => Details::new("the passkey is not registered yet", "WebAuthn §7.1, step 22"),
-            Self::PasskeyName => Details::new("the name has 1 to 60 printable characters", TWO_STEP)
+            Self::PasskeyTaken => RefusalDetails::new("the passkey is not registered yet", "WebAuthn §7.1, step 22"),
+            Self::PasskeyName => RefusalDetails::new("the name has 1 to 60 printable characters", TWO_STEP)
                 .expected("most", MAX_PASSKEY_NAME),
-            Self::TooManyPasskeys => Details::new("the user has fewer than the maximum number of passkeys", TWO_STEP)
-                .expected("most", MAX_PASSKEYS),
-            Self::NotOn => Details::new("the user has a second factor", TWO_STEP),
-            Self::Overtaken => Details::new("the resource was not changed in the meantime", TWO_STEP),
+            Self::TooManyPasskeys => {
+                RefusalDetails::new("the user has fewer than the maximum number of passkeys", TWO_STEP)
+                    .expected("most", MAX_PASSKEYS)
+            }
+            Self::NotOn => RefusalDetails::new("the user has a second factor", TWO_STEP),
+            Self::Overtaken => RefusalDetails::new("the resource was not changed in the meantime", TWO_STEP),
         }
     }
 }
@@ -425,12 +437,12 @@ mod tests {
 
     #[test]
     fn what_was_proved_is_told_in_the_words_of_rfc_8176() {
-        let amr = |proof: Proof| proof.amr().join(" ");
-        assert_eq!(amr(Proof::Password), "pwd");
-        assert_eq!(amr(Proof::Code), "pwd otp mfa");
-        assert_eq!(amr(Proof::RecoveryCode), "pwd otp mfa");
-        assert_eq!(amr(Proof::Passkey { synced: false, after_password: true }), "pwd hwk user mfa");
-        assert_eq!(amr(Proof::Passkey { synced: false, after_password: false }), "hwk user mfa");
-        assert_eq!(amr(Proof::Passkey { synced: true, after_password: false }), "swk user mfa");
+        let amr = |proof: AuthenticationMethod| proof.amr().join(" ");
+        assert_eq!(amr(AuthenticationMethod::Password), "pwd");
+        assert_eq!(amr(AuthenticationMethod::Code), "pwd otp mfa");
+        assert_eq!(amr(AuthenticationMethod::RecoveryCode), "pwd otp mfa");
+        assert_eq!(amr(AuthenticationMethod::Passkey { synced: false, after_password: true }), "pwd hwk user mfa");
+        assert_eq!(amr(AuthenticationMethod::Passkey { synced: false, after_password: false }), "hwk user mfa");
+        assert_eq!(amr(AuthenticationMethod::Passkey { synced: true, after_password: false }), "swk user mfa");
     }
 }

@@ -13,7 +13,7 @@ pub trait Refusal {
     /// The exact cause, one word for programs.
     fn cause(&self) -> &'static str;
 
-    fn details(&self) -> Details;
+    fn details(&self) -> RefusalDetails;
 }
 
 /// Of a value, in characters: outsiders send them.
@@ -22,9 +22,9 @@ const LONGEST: usize = 512;
 /// Of the values on either side.
 const MOST: usize = 16;
 
-/// What stands behind a refusal. Never holds a secret: of one, [`Details::hidden`] tells the length.
+/// What stands behind a refusal. Never holds a secret: of one, [`RefusalDetails::hidden`] tells the length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Details {
+pub struct RefusalDetails {
     /// What was not so, as a sentence that is true of a request that is let through.
     pub check: &'static str,
     /// Where it is written that it must be so: a specification's section, or what of the register says it.
@@ -45,7 +45,7 @@ pub struct Fact {
     pub differs_at: Option<usize>,
 }
 
-impl Details {
+impl RefusalDetails {
     pub const fn new(check: &'static str, rule: &'static str) -> Self {
         Self { check, rule, sent: Vec::new(), expected: Vec::new() }
     }
@@ -115,31 +115,31 @@ pub fn when(at: Timestamp) -> String {
 }
 
 /// A request that could not be read far enough to be decided on.
-pub struct Unreadable<'a> {
+pub struct MalformedRequest<'a> {
     pub cause: &'static str,
     pub problem: &'a str,
 }
 
-impl Refusal for Unreadable<'_> {
+impl Refusal for MalformedRequest<'_> {
     fn cause(&self) -> &'static str {
         self.cause
     }
 
-    fn details(&self) -> Details {
-        Details::new("the request can be read", "RFC 6749 §3.1, §3.2, Appendix B").sent("problem", self.problem)
+    fn details(&self) -> RefusalDetails {
+        RefusalDetails::new("the request can be read", "RFC 6749 §3.1, §3.2, Appendix B").sent("problem", self.problem)
     }
 }
 
 /// What the house could not do, though nothing was wrong with the request.
-pub struct Failed;
+pub struct FailedRequest;
 
-impl Refusal for Failed {
+impl Refusal for FailedRequest {
     fn cause(&self) -> &'static str {
         "fault"
     }
 
-    fn details(&self) -> Details {
-        Details::new(
+    fn details(&self) -> RefusalDetails {
+        RefusalDetails::new(
             "the request is processed without an internal error",
             "see the server log, under the same reference",
         )
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_expected_exactly_is_marked_where_it_parts() {
-        let details = Details::new("a", "b")
+        let details = RefusalDetails::new("a", "b")
             .sent("uri", "https://a.example/cbé/x")
             .expected_exactly("uri", "https://a.example/cbé/y")
             .expected_exactly("other", "z");
@@ -167,12 +167,12 @@ mod tests {
 
     #[test]
     fn what_outsiders_send_is_cut_and_obeyed_by_no_terminal() {
-        let details = Details::new("a", "b").sent("x", "a\n\u{1b}[2J\u{202e}z").sent("long", "é".repeat(600));
+        let details = RefusalDetails::new("a", "b").sent("x", "a\n\u{1b}[2J\u{202e}z").sent("long", "é".repeat(600));
         assert_eq!(details.sent[0].value, "a\u{fffd}\u{fffd}[2J\u{fffd}z");
         assert_eq!(details.sent[1].value.chars().count(), 513);
-        let many = (0..40).fold(Details::new("a", "b"), |details, number| details.expected("n", number));
+        let many = (0..40).fold(RefusalDetails::new("a", "b"), |details, number| details.expected("n", number));
         assert_eq!(many.expected.len(), 16);
-        assert_eq!(Details::new("a", "b").hidden("code", 64).sent[0].value, "64 bytes, not stored");
+        assert_eq!(RefusalDetails::new("a", "b").hidden("code", 64).sent[0].value, "64 bytes, not stored");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 /// Why a number cannot be kept with so many decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum DecimalError {
     /// It has more decimals.
     TooPrecise,
     TooLarge,
@@ -48,17 +48,17 @@ impl Decimal {
     }
 
     /// The number times `10^places`, when that is a whole number an `i64` holds; nothing is ever rounded.
-    pub fn scaled(self, places: u32) -> Result<i64, Unfit> {
+    pub fn scaled(self, places: u32) -> Result<i64, DecimalError> {
         let shift = i64::from(places) - i64::from(self.scale);
         let power = u32::try_from(shift.unsigned_abs()).ok().and_then(|shift| 10_i128.checked_pow(shift));
         let value = match (shift >= 0, power) {
             _ if self.digits == 0 => 0,
-            (true, Some(power)) => self.digits.checked_mul(power).ok_or(Unfit::TooLarge)?,
-            (true, None) => return Err(Unfit::TooLarge),
+            (true, Some(power)) => self.digits.checked_mul(power).ok_or(DecimalError::TooLarge)?,
+            (true, None) => return Err(DecimalError::TooLarge),
             (false, Some(power)) if self.digits % power == 0 => self.digits / power,
-            (false, _) => return Err(Unfit::TooPrecise),
+            (false, _) => return Err(DecimalError::TooPrecise),
         };
-        i64::try_from(value).map_err(|_| Unfit::TooLarge)
+        i64::try_from(value).map_err(|_| DecimalError::TooLarge)
     }
 }
 
@@ -94,10 +94,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_not_rounded() {
         for (text, unfit) in [
-            ("0.0000001", Unfit::TooPrecise),
-            ("1e-999", Unfit::TooPrecise),
-            ("9223372036854.775808", Unfit::TooLarge),
-            ("1e999", Unfit::TooLarge),
+            ("0.0000001", DecimalError::TooPrecise),
+            ("1e-999", DecimalError::TooPrecise),
+            ("9223372036854.775808", DecimalError::TooLarge),
+            ("1e999", DecimalError::TooLarge),
         ] {
             assert_eq!(Decimal::parse(text).map(|d| d.scaled(6)), Some(Err(unfit)), "{text}");
         }

@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
-use crate::token::{Token, Tokens};
-use crate::{Decimal, Problem};
+use crate::token::{Token, TokenReader};
+use crate::{Decimal, ParseError};
 
 /// `$filter` as far as it is served: terms that must all hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ const PLACE: &str = "$filter";
 const UNSUPPORTED: &[&str] = &["or", "ne", "gt", "lt", "has", "add", "sub", "mul", "div", "divby", "mod"];
 
 impl Filter {
-    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        let mut parser = Parser { tokens: Tokens::new(PLACE, text)?, terms: Vec::new(), nodes: 0 };
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let mut parser = Parser { tokens: TokenReader::new(PLACE, text)?, terms: Vec::new(), nodes: 0 };
         parser.conjunction(0)?;
         parser.tokens.expect(&Token::End, "'and' or the end")?;
         Ok(Self(parser.terms))
@@ -71,13 +71,13 @@ impl Filter {
 }
 
 struct Parser<'a> {
-    tokens: Tokens<'a>,
+    tokens: TokenReader<'a>,
     terms: Vec<Term>,
     nodes: usize,
 }
 
 impl Parser<'_> {
-    fn conjunction(&mut self, depth: usize) -> Result<(), Problem> {
+    fn conjunction(&mut self, depth: usize) -> Result<(), ParseError> {
         if depth > MAX_DEPTH {
             return Err(too_many(MAX_DEPTH, "levels of parentheses"));
         }
@@ -96,10 +96,10 @@ impl Parser<'_> {
         }
     }
 
-    fn term(&mut self) -> Result<Term, Problem> {
+    fn term(&mut self) -> Result<Term, ParseError> {
         self.count()?;
         if self.tokens.accept_word(&["not"])?.is_some() {
-            return Err(Problem::Unsupported("not".to_owned()));
+            return Err(ParseError::Unsupported("not".to_owned()));
         }
         let path = self.path()?;
         if *self.tokens.peek() == Token::Open {
@@ -122,45 +122,45 @@ impl Parser<'_> {
         Ok(Term::Compare { path, operator, literal })
     }
 
-    fn call(&mut self, mut name: Path) -> Result<Term, Problem> {
+    fn call(&mut self, mut name: Path) -> Result<Term, ParseError> {
         let function = name.0.pop().expect("a path has at least one segment");
         if !name.0.is_empty() {
-            return Err(Problem::Unsupported(function)); // a lambda or a bound function
+            return Err(ParseError::Unsupported(function)); // a lambda or a bound function
         }
         self.tokens.expect(&Token::Open, "'('")?;
         let path = self.path()?;
         if let (Token::Open, Some(inner)) = (self.tokens.peek(), path.0.last()) {
-            return Err(Problem::Unsupported(inner.clone()));
+            return Err(ParseError::Unsupported(inner.clone()));
         }
         self.refuse_unsupported()?;
         if *self.tokens.peek() == Token::Close {
-            return Err(Problem::Unsupported(function)); // of one argument: a value, not a condition
+            return Err(ParseError::Unsupported(function)); // of one argument: a value, not a condition
         }
         self.tokens.expect(&Token::Comma, "','")?;
         let literal = self.literal()?;
         self.refuse_unsupported()?;
         if *self.tokens.peek() == Token::Comma {
-            return Err(Problem::Unsupported(function));
+            return Err(ParseError::Unsupported(function));
         }
         self.tokens.expect(&Token::Close, "')'")?;
         if self.tokens.accept_word(&["eq", "ge", "le", "in"])?.is_some() {
-            return Err(Problem::Unsupported(function)); // compared, not asked
+            return Err(ParseError::Unsupported(function)); // compared, not asked
         }
         Ok(Term::Call { function, path, literal })
     }
 
-    fn path(&mut self) -> Result<Path, Problem> {
+    fn path(&mut self) -> Result<Path, ParseError> {
         let mut segments = Vec::new();
         loop {
             let name = match self.tokens.peek() {
                 Token::Word(name) => *name,
                 Token::Text(_) | Token::Number(_) | Token::Guid(_) | Token::Instant(_) if segments.is_empty() => {
-                    return Err(Problem::Unsupported("a literal on the left".to_owned()));
+                    return Err(ParseError::Unsupported("a literal on the left".to_owned()));
                 }
                 _ => return Err(self.tokens.syntax("a member's name")),
             };
             if name.starts_with(['$', '@']) || name.contains('.') {
-                return Err(Problem::Unsupported(name.to_owned()));
+                return Err(ParseError::Unsupported(name.to_owned()));
             }
             segments.push(name.to_owned());
             if segments.len() > MAX_SEGMENTS {
@@ -173,7 +173,7 @@ impl Parser<'_> {
         }
     }
 
-    fn list(&mut self) -> Result<Vec<Literal>, Problem> {
+    fn list(&mut self) -> Result<Vec<Literal>, ParseError> {
         self.tokens.expect(&Token::Open, "'('")?;
         let mut literals = vec![self.literal()?];
         while self.tokens.accept(&Token::Comma)? {
@@ -183,7 +183,7 @@ impl Parser<'_> {
         Ok(literals)
     }
 
-    fn literal(&mut self) -> Result<Literal, Problem> {
+    fn literal(&mut self) -> Result<Literal, ParseError> {
         self.count()?;
         let literal = match self.tokens.peek().clone() {
             Token::Text(text) => Literal::Text(text),
@@ -197,7 +197,7 @@ impl Parser<'_> {
         Ok(literal)
     }
 
-    fn word_literal(&mut self, word: &str) -> Result<Literal, Problem> {
+    fn word_literal(&mut self, word: &str) -> Result<Literal, ParseError> {
         self.tokens.take()?;
         let member = match self.tokens.peek() {
             Token::Text(member) => Some(member.clone()),
@@ -212,19 +212,19 @@ impl Parser<'_> {
                 let type_name = name.to_owned();
                 Literal::Enum { type_name, member }
             }
-            (name, _) => return Err(Problem::Unsupported(format!("{name} on the right"))),
+            (name, _) => return Err(ParseError::Unsupported(format!("{name} on the right"))),
         };
         Ok(literal)
     }
 
-    fn refuse_unsupported(&mut self) -> Result<(), Problem> {
+    fn refuse_unsupported(&mut self) -> Result<(), ParseError> {
         match self.tokens.accept_word(UNSUPPORTED)? {
-            Some(word) => Err(Problem::Unsupported(word.to_owned())),
+            Some(word) => Err(ParseError::Unsupported(word.to_owned())),
             None => Ok(()),
         }
     }
 
-    fn count(&mut self) -> Result<(), Problem> {
+    fn count(&mut self) -> Result<(), ParseError> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(too_many(MAX_NODES, "comparisons and literals"));
@@ -233,8 +233,8 @@ impl Parser<'_> {
     }
 }
 
-const fn too_many(limit: usize, unit: &'static str) -> Problem {
-    Problem::TooMany { place: PLACE, limit, unit }
+const fn too_many(limit: usize, unit: &'static str) -> ParseError {
+    ParseError::TooMany { place: PLACE, limit, unit }
 }
 
 #[cfg(test)]
@@ -323,7 +323,7 @@ mod tests {
             ("'x' eq A", "a literal on the left"),
             ("Erp.Type/A eq 1", "Erp.Type"),
         ] {
-            assert_eq!(Filter::parse(written), Err(Problem::Unsupported(named.to_owned())), "{written}");
+            assert_eq!(Filter::parse(written), Err(ParseError::Unsupported(named.to_owned())), "{written}");
         }
     }
 
@@ -355,7 +355,7 @@ mod tests {
             ("A ~ 1", 2),
         ] {
             match Filter::parse(written) {
-                Err(Problem::Syntax { at, .. }) => assert_eq!(at, position, "{written}"),
+                Err(ParseError::Syntax { at, .. }) => assert_eq!(at, position, "{written}"),
                 other => panic!("{written}: {other:?}"),
             }
         }
@@ -365,16 +365,16 @@ mod tests {
     fn a_filter_is_bounded_in_nodes_depth_and_path() {
         let terms = |n: usize| vec!["A eq 1"; n].join(" and ");
         assert_eq!(Filter::parse(&terms(100)).map(|f| f.0.len()), Ok(100));
-        assert!(matches!(Filter::parse(&terms(101)), Err(Problem::TooMany { limit: 200, .. })));
+        assert!(matches!(Filter::parse(&terms(101)), Err(ParseError::TooMany { limit: 200, .. })));
         let list = |n: usize| format!("A in ({})", vec!["1"; n].join(","));
         assert!(Filter::parse(&list(199)).is_ok());
-        assert!(matches!(Filter::parse(&list(200)), Err(Problem::TooMany { limit: 200, .. })));
+        assert!(matches!(Filter::parse(&list(200)), Err(ParseError::TooMany { limit: 200, .. })));
         let nested = |n: usize| format!("{}A eq 1{}", "(".repeat(n), ")".repeat(n));
         assert!(Filter::parse(&nested(32)).is_ok());
-        assert!(matches!(Filter::parse(&nested(33)), Err(Problem::TooMany { limit: 32, .. })));
-        assert!(matches!(Filter::parse(&nested(8000)), Err(Problem::TooMany { limit: 32, .. })));
+        assert!(matches!(Filter::parse(&nested(33)), Err(ParseError::TooMany { limit: 32, .. })));
+        assert!(matches!(Filter::parse(&nested(8000)), Err(ParseError::TooMany { limit: 32, .. })));
         let long = |n: usize| format!("{} eq 1", vec!["A"; n].join("/"));
         assert!(Filter::parse(&long(8)).is_ok());
-        assert!(matches!(Filter::parse(&long(9)), Err(Problem::TooMany { limit: 8, .. })));
+        assert!(matches!(Filter::parse(&long(9)), Err(ParseError::TooMany { limit: 8, .. })));
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{Decimal, Problem};
+use crate::{Decimal, ParseError};
 
 /// A JSON value as a write means it: members in their order, none twice, numbers exact, no U+0000.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +21,14 @@ const PLACE: &str = "body";
 
 impl Json {
     /// The caller bounds the length of `body`.
-    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+    pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
         let raw: &RawValue = serde_json::from_slice(body).map_err(|_| syntax("JSON"))?;
         Self::read(raw.get(), 0)
     }
 
-    fn read(text: &str, depth: usize) -> Result<Self, Problem> {
+    fn read(text: &str, depth: usize) -> Result<Self, ParseError> {
         if depth > MAX_DEPTH {
-            return Err(Problem::TooMany { place: PLACE, limit: MAX_DEPTH, unit: "levels" });
+            return Err(ParseError::TooMany { place: PLACE, limit: MAX_DEPTH, unit: "levels" });
         }
         match text.as_bytes() {
             [b'{', ..] => {
@@ -48,7 +48,7 @@ impl Json {
         }
     }
 
-    fn object(members: Vec<(String, &RawValue)>, depth: usize) -> Result<Self, Problem> {
+    fn object(members: Vec<(String, &RawValue)>, depth: usize) -> Result<Self, ParseError> {
         let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -59,16 +59,16 @@ impl Json {
     }
 }
 
-fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ParseError> {
     serde_json::from_str(text).map_err(|_| syntax("JSON"))
 }
 
-fn checked_text(text: String) -> Result<String, Problem> {
+fn checked_text(text: String) -> Result<String, ParseError> {
     if text.contains('\0') { Err(syntax("text without U+0000")) } else { Ok(text) }
 }
 
-const fn syntax(expected: &'static str) -> Problem {
-    Problem::Syntax { place: PLACE, at: 0, expected }
+const fn syntax(expected: &'static str) -> ParseError {
+    ParseError::Syntax { place: PLACE, at: 0, expected }
 }
 
 /// An object's members with their values still unread.
@@ -132,7 +132,7 @@ mod tests {
             r#""\ud800""#,
             r#"{"a":01}"#,
         ] {
-            assert!(matches!(Json::parse(body.as_bytes()), Err(Problem::Syntax { .. })), "{body}");
+            assert!(matches!(Json::parse(body.as_bytes()), Err(ParseError::Syntax { .. })), "{body}");
         }
         assert!(Json::parse(b"\xff").is_err());
     }
@@ -141,7 +141,7 @@ mod tests {
     fn nesting_is_bounded() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(Json::parse(nested(17).as_bytes()).is_ok());
-        assert!(matches!(Json::parse(nested(18).as_bytes()), Err(Problem::TooMany { .. })));
+        assert!(matches!(Json::parse(nested(18).as_bytes()), Err(ParseError::TooMany { .. })));
         assert!(Json::parse(nested(100_000).as_bytes()).is_err());
     }
 }

@@ -12,7 +12,7 @@ mod token;
 mod url;
 mod write;
 
-pub use decimal::{Decimal, Unfit};
+pub use decimal::{Decimal, DecimalError};
 pub use entity_id::EntityId;
 pub use entity_tag::{EntityTags, Preconditions};
 pub use filter::{Filter, Literal, Operator, Path, Term};
@@ -20,14 +20,14 @@ pub use instant::{format_instant, parse_instant};
 pub use json::Json;
 pub use query::{OrderBy, Query, Selected};
 pub use url::{Resource, Url};
-pub use write::{ErrorBody, Next, context, next_link, push_json_string};
+pub use write::{NextPage, ODataErrorBody, context, next_link, push_json_string};
 
 /// Longest path and query together, bytes as they arrive.
 pub const MAX_URL: usize = 16 * 1024;
 
 /// Why a URL or a body could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum ParseError {
     #[error("The URL is longer than {MAX_URL} bytes.")]
     TooLong,
     /// `at` counts bytes of the decoded text of `place`.

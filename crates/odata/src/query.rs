@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use crate::token::{Token, Tokens};
-use crate::{Filter, Path, Problem};
+use crate::token::{Token, TokenReader};
+use crate::{Filter, ParseError, Path};
 
 /// The query options of one request, each at most once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,14 +44,14 @@ const MAX_LIST: usize = 200;
 
 impl Query {
     /// `raw` is what follows `?`, as it arrived.
-    pub(crate) fn parse(raw: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(raw: &str) -> Result<Self, ParseError> {
         let mut query = Self::default();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode_form(name)?, decode_form(value)?);
             if let Some(system) = system_name(&name)? {
                 if query.given.contains(&system) {
-                    return Err(Problem::Duplicate(system.to_owned()));
+                    return Err(ParseError::Duplicate(system.to_owned()));
                 }
                 query.given.push(system);
                 query.read(system, &value)?;
@@ -62,16 +62,16 @@ impl Query {
     }
 
     /// The value of an option that is not the standard's; a second one of the same name is refused.
-    pub fn custom(&self, wanted: &str) -> Result<Option<&str>, Problem> {
+    pub fn custom(&self, wanted: &str) -> Result<Option<&str>, ParseError> {
         let mut values = self.pairs.iter().filter(|(name, _)| name == wanted);
         let value = values.next().map(|(_, value)| value.as_str());
         match values.next() {
-            Some(_) => Err(Problem::Duplicate(wanted.to_owned())),
+            Some(_) => Err(ParseError::Duplicate(wanted.to_owned())),
             None => Ok(value),
         }
     }
 
-    fn read(&mut self, option: &'static str, value: &str) -> Result<(), Problem> {
+    fn read(&mut self, option: &'static str, value: &str) -> Result<(), ParseError> {
         match option {
             "$top" => self.top = Some(non_negative(option, value)?),
             "$skip" => self.skip = Some(non_negative(option, value)?),
@@ -87,14 +87,14 @@ impl Query {
             "$filter" => self.filter = Some(Filter::parse(value)?),
             "$skiptoken" => self.skiptoken = Some(value.to_owned()),
             "$format" => self.format = Some(value.to_owned()),
-            _ => return Err(Problem::Unsupported(option.to_owned())),
+            _ => return Err(ParseError::Unsupported(option.to_owned())),
         }
         Ok(())
     }
 }
 
 /// `None` for a name that is the client's own business.
-pub(crate) fn system_name(name: &str) -> Result<Option<&'static str>, Problem> {
+pub(crate) fn system_name(name: &str) -> Result<Option<&'static str>, ParseError> {
     let bare = name.strip_prefix('$').unwrap_or(name);
     let is = |known: &&&str| known[1..].eq_ignore_ascii_case(bare);
     match (SYSTEM.iter().find(is), name.starts_with('$')) {
@@ -104,19 +104,19 @@ pub(crate) fn system_name(name: &str) -> Result<Option<&'static str>, Problem> {
         (None, true) if bare.eq_ignore_ascii_case("schemaversion") => Ok(None),
         (None, true) => match STANDARD.iter().find(is) {
             Some(known) => Ok(Some(known)),
-            None => Err(Problem::UnknownOption(name.to_owned())),
+            None => Err(ParseError::UnknownOption(name.to_owned())),
         },
     }
 }
 
 /// A name or a value of a query string: `+` is a blank, as in a form.
-fn decode_form(text: &str) -> Result<String, Problem> {
+fn decode_form(text: &str) -> Result<String, ParseError> {
     let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
     decode(&spaced, "query")
 }
 
 /// Percent-decoded UTF-8 without U+0000, which no text here may hold.
-pub(crate) fn decode(text: &str, place: &'static str) -> Result<String, Problem> {
+pub(crate) fn decode(text: &str, place: &'static str) -> Result<String, ParseError> {
     let decoded = percent_decode(text.as_bytes()).decode_utf8();
     match decoded {
         Ok(decoded) if !decoded.contains('\0') => Ok(decoded.into_owned()),
@@ -124,12 +124,12 @@ pub(crate) fn decode(text: &str, place: &'static str) -> Result<String, Problem>
     }
 }
 
-const fn expected(place: &'static str, expected: &'static str) -> Problem {
-    Problem::Syntax { place, at: 0, expected }
+const fn expected(place: &'static str, expected: &'static str) -> ParseError {
+    ParseError::Syntax { place, at: 0, expected }
 }
 
 /// A non-negative `Int32`.
-fn non_negative(option: &'static str, value: &str) -> Result<u32, Problem> {
+fn non_negative(option: &'static str, value: &str) -> Result<u32, ParseError> {
     let value = value.trim();
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     digits
@@ -138,8 +138,8 @@ fn non_negative(option: &'static str, value: &str) -> Result<u32, Problem> {
         .ok_or(expected(option, "a number from 0 to 2147483647"))
 }
 
-fn parse_select(value: &str) -> Result<Vec<Selected>, Problem> {
-    let mut tokens = Tokens::new("$select", value)?;
+fn parse_select(value: &str) -> Result<Vec<Selected>, ParseError> {
+    let mut tokens = TokenReader::new("$select", value)?;
     let mut selected = Vec::new();
     loop {
         if tokens.accept(&Token::Star)? {
@@ -148,7 +148,7 @@ fn parse_select(value: &str) -> Result<Vec<Selected>, Problem> {
             let mut path = parse_path(&mut tokens)?;
             match (path.0.pop(), path.0.is_empty()) {
                 (Some(name), true) => selected.push(Selected::Member(name)),
-                _ => return Err(Problem::Unsupported("a path in $select".to_owned())),
+                _ => return Err(ParseError::Unsupported("a path in $select".to_owned())),
             }
         }
         if !another(&mut tokens, "$select", selected.len())? {
@@ -157,8 +157,8 @@ fn parse_select(value: &str) -> Result<Vec<Selected>, Problem> {
     }
 }
 
-fn parse_orderby(value: &str) -> Result<Vec<OrderBy>, Problem> {
-    let mut tokens = Tokens::new("$orderby", value)?;
+fn parse_orderby(value: &str) -> Result<Vec<OrderBy>, ParseError> {
+    let mut tokens = TokenReader::new("$orderby", value)?;
     let mut keys = Vec::new();
     loop {
         let path = parse_path(&mut tokens)?;
@@ -170,7 +170,7 @@ fn parse_orderby(value: &str) -> Result<Vec<OrderBy>, Problem> {
     }
 }
 
-fn parse_path(tokens: &mut Tokens<'_>) -> Result<Path, Problem> {
+fn parse_path(tokens: &mut TokenReader<'_>) -> Result<Path, ParseError> {
     let mut segments = Vec::new();
     loop {
         let Token::Word(name) = *tokens.peek() else {
@@ -179,7 +179,7 @@ fn parse_path(tokens: &mut Tokens<'_>) -> Result<Path, Problem> {
         segments.push(name.to_owned());
         tokens.take()?;
         if *tokens.peek() == Token::Open {
-            return Err(Problem::Unsupported(name.to_owned()));
+            return Err(ParseError::Unsupported(name.to_owned()));
         }
         if segments.len() > 8 || !tokens.accept(&Token::Slash)? {
             return Ok(Path(segments));
@@ -188,11 +188,11 @@ fn parse_path(tokens: &mut Tokens<'_>) -> Result<Path, Problem> {
 }
 
 /// Whether a comma announces one more item of the list.
-fn another(tokens: &mut Tokens<'_>, place: &'static str, length: usize) -> Result<bool, Problem> {
+fn another(tokens: &mut TokenReader<'_>, place: &'static str, length: usize) -> Result<bool, ParseError> {
     let more = tokens.accept(&Token::Comma)?;
     if more && length >= MAX_LIST {
         let unit = "items";
-        return Err(Problem::TooMany { place, limit: MAX_LIST, unit });
+        return Err(ParseError::TooMany { place, limit: MAX_LIST, unit });
     }
     if !more {
         tokens.expect(&Token::End, "',' or the end")?;
@@ -224,7 +224,7 @@ mod tests {
         assert!(query.given.is_empty());
         assert_eq!(query.custom("options"), Ok(Some("skipnulls")));
         assert_eq!(query.custom("absent"), Ok(None));
-        assert_eq!(query.custom("tr"), Err(Problem::Duplicate("tr".to_owned())));
+        assert_eq!(query.custom("tr"), Err(ParseError::Duplicate("tr".to_owned())));
         assert_eq!(query.pairs.len(), 6);
     }
 
@@ -240,16 +240,16 @@ mod tests {
     #[test]
     fn unknown_unsupported_and_repeated_options_are_told_apart() {
         for (raw, problem) in [
-            ("$tops=1", Problem::UnknownOption("$tops".to_owned())),
-            ("$=1", Problem::UnknownOption("$".to_owned())),
-            ("$expand=A", Problem::Unsupported("$expand".to_owned())),
-            ("search=A", Problem::Unsupported("$search".to_owned())),
-            ("$Compute=A", Problem::Unsupported("$compute".to_owned())),
-            ("$format=json&$format=json", Problem::Duplicate("$format".to_owned())),
-            ("$top=1&$top=1", Problem::Duplicate("$top".to_owned())),
-            ("$top=1&top=2", Problem::Duplicate("$top".to_owned())),
-            ("$select=A/B", Problem::Unsupported("a path in $select".to_owned())),
-            ("$orderby=length(A)", Problem::Unsupported("length".to_owned())),
+            ("$tops=1", ParseError::UnknownOption("$tops".to_owned())),
+            ("$=1", ParseError::UnknownOption("$".to_owned())),
+            ("$expand=A", ParseError::Unsupported("$expand".to_owned())),
+            ("search=A", ParseError::Unsupported("$search".to_owned())),
+            ("$Compute=A", ParseError::Unsupported("$compute".to_owned())),
+            ("$format=json&$format=json", ParseError::Duplicate("$format".to_owned())),
+            ("$top=1&$top=1", ParseError::Duplicate("$top".to_owned())),
+            ("$top=1&top=2", ParseError::Duplicate("$top".to_owned())),
+            ("$select=A/B", ParseError::Unsupported("a path in $select".to_owned())),
+            ("$orderby=length(A)", ParseError::Unsupported("length".to_owned())),
         ] {
             assert_eq!(Query::parse(raw), Err(problem), "{raw}");
         }
@@ -278,7 +278,7 @@ mod tests {
             "%ff=1",
             "$filter=A+eq+'%00'",
         ] {
-            assert!(matches!(Query::parse(raw), Err(Problem::Syntax { .. })), "{raw}");
+            assert!(matches!(Query::parse(raw), Err(ParseError::Syntax { .. })), "{raw}");
         }
     }
 
@@ -286,6 +286,6 @@ mod tests {
     fn lists_are_bounded() {
         let list = |n: usize| format!("$select={}", vec!["A"; n].join(","));
         assert!(Query::parse(&list(200)).is_ok());
-        assert!(matches!(Query::parse(&list(201)), Err(Problem::TooMany { .. })));
+        assert!(matches!(Query::parse(&list(201)), Err(ParseError::TooMany { .. })));
     }
 }

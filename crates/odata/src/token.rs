@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
 use crate::entity_id::parse_guid;
-use crate::{Decimal, Problem, parse_instant};
+use crate::{Decimal, ParseError, parse_instant};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
@@ -20,7 +20,7 @@ pub(crate) enum Token<'a> {
 }
 
 /// The tokens of one option's value, one ahead of the reader.
-pub(crate) struct Tokens<'a> {
+pub(crate) struct TokenReader<'a> {
     place: &'static str,
     text: &'a str,
     next: usize,
@@ -28,8 +28,8 @@ pub(crate) struct Tokens<'a> {
     current: Token<'a>,
 }
 
-impl<'a> Tokens<'a> {
-    pub(crate) fn new(place: &'static str, text: &'a str) -> Result<Self, Problem> {
+impl<'a> TokenReader<'a> {
+    pub(crate) fn new(place: &'static str, text: &'a str) -> Result<Self, ParseError> {
         let mut tokens = Self { place, text, next: 0, start: 0, current: Token::End };
         tokens.advance()?;
         Ok(tokens)
@@ -39,12 +39,12 @@ impl<'a> Tokens<'a> {
         &self.current
     }
 
-    pub(crate) fn take(&mut self) -> Result<Token<'a>, Problem> {
+    pub(crate) fn take(&mut self) -> Result<Token<'a>, ParseError> {
         self.advance()
     }
 
     /// Takes the current token if it is `wanted`.
-    pub(crate) fn accept(&mut self, wanted: &Token<'_>) -> Result<bool, Problem> {
+    pub(crate) fn accept(&mut self, wanted: &Token<'_>) -> Result<bool, ParseError> {
         let found = self.current == *wanted;
         if found {
             self.advance()?;
@@ -52,12 +52,12 @@ impl<'a> Tokens<'a> {
         Ok(found)
     }
 
-    pub(crate) fn expect(&mut self, wanted: &Token<'_>, name: &'static str) -> Result<(), Problem> {
+    pub(crate) fn expect(&mut self, wanted: &Token<'_>, name: &'static str) -> Result<(), ParseError> {
         if self.accept(wanted)? { Ok(()) } else { Err(self.syntax(name)) }
     }
 
     /// Takes the current token if it is one of the `words`, in any case, and says which.
-    pub(crate) fn accept_word(&mut self, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+    pub(crate) fn accept_word(&mut self, words: &[&'static str]) -> Result<Option<&'static str>, ParseError> {
         let Token::Word(found) = self.current else {
             return Ok(None);
         };
@@ -69,12 +69,12 @@ impl<'a> Tokens<'a> {
     }
 
     /// The refusal for what stands here instead of `expected`.
-    pub(crate) fn syntax(&self, expected: &'static str) -> Problem {
-        Problem::Syntax { place: self.place, at: self.start, expected }
+    pub(crate) fn syntax(&self, expected: &'static str) -> ParseError {
+        ParseError::Syntax { place: self.place, at: self.start, expected }
     }
 
     /// Reads the token after the current one, and gives back the current one.
-    fn advance(&mut self) -> Result<Token<'a>, Problem> {
+    fn advance(&mut self) -> Result<Token<'a>, ParseError> {
         let rest = &self.text[self.next..];
         let rest = rest.trim_start_matches([' ', '\t']);
         self.start = self.text.len() - rest.len();
@@ -83,7 +83,7 @@ impl<'a> Tokens<'a> {
         Ok(std::mem::replace(&mut self.current, token))
     }
 
-    fn read(&self, rest: &'a str) -> Result<(Token<'a>, usize), Problem> {
+    fn read(&self, rest: &'a str) -> Result<(Token<'a>, usize), ParseError> {
         let Some(first) = rest.bytes().next() else {
             return Ok((Token::End, 0));
         };
@@ -118,7 +118,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// A quoted string, a quote inside it doubled (`OData` ABNF `string`).
-    fn read_text(&self, rest: &'a str) -> Result<(Token<'a>, usize), Problem> {
+    fn read_text(&self, rest: &'a str) -> Result<(Token<'a>, usize), ParseError> {
         let mut text = String::new();
         let mut at = 1;
         loop {

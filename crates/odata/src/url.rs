@@ -1,6 +1,6 @@
 use crate::entity_id::{is_identifier, parse_guid};
 use crate::query::decode;
-use crate::{EntityId, MAX_URL, Problem, Query};
+use crate::{EntityId, MAX_URL, ParseError, Query};
 
 /// A request's URL below the service root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,39 +20,39 @@ pub enum Resource {
 
 impl Url {
     /// `path` is what follows the service root and its `/`, `query` what follows `?`, both as they arrived.
-    pub fn parse(path: &str, query: &str) -> Result<Self, Problem> {
+    pub fn parse(path: &str, query: &str) -> Result<Self, ParseError> {
         if path.len() + query.len() > MAX_URL {
-            return Err(Problem::TooLong);
+            return Err(ParseError::TooLong);
         }
         Ok(Self { resource: Resource::parse(path)?, query: Query::parse(query)? })
     }
 }
 
 impl Resource {
-    fn parse(path: &str) -> Result<Self, Problem> {
+    fn parse(path: &str) -> Result<Self, ParseError> {
         let mut segments = path.split('/');
         let first = decode(segments.next().unwrap_or_default(), PLACE)?;
         let second = segments.next().map(|segment| decode(segment, PLACE)).transpose()?;
         if segments.next().is_some() {
-            return Err(Problem::Unsupported("a longer path".to_owned()));
+            return Err(ParseError::Unsupported("a longer path".to_owned()));
         }
         if first.is_empty() && second.is_none() {
             return Ok(Self::Service);
         }
         if first.starts_with('$') {
-            return Err(Problem::Unsupported(first));
+            return Err(ParseError::Unsupported(first));
         }
         let target = Self::target(&first)?;
         match (target, second) {
             (target, None) => Ok(target),
             (Self::Collection(set), Some(second)) if second.eq_ignore_ascii_case("$count") => Ok(Self::Count(set)),
             (_, Some(second)) if second.is_empty() => Err(syntax("no '/' at the end")),
-            (_, Some(second)) => Err(Problem::Unsupported(second)),
+            (_, Some(second)) => Err(ParseError::Unsupported(second)),
         }
     }
 
     /// `Set` or `Set(guid)`.
-    fn target(segment: &str) -> Result<Self, Problem> {
+    fn target(segment: &str) -> Result<Self, ParseError> {
         let (name, arguments) = match segment.split_once('(') {
             Some((name, rest)) => (name, Some(rest.strip_suffix(')').ok_or(syntax("')'"))?)),
             None => (segment, None),
@@ -64,7 +64,7 @@ impl Resource {
         match arguments {
             None => Ok(Self::Collection(set)),
             Some(key) if let Some(key) = parse_guid(key.trim()) => Ok(Self::Entity(EntityId { set, key })),
-            Some(call) if call.is_empty() || call.contains('=') => Err(Problem::Unsupported(format!("{name}(…)"))),
+            Some(call) if call.is_empty() || call.contains('=') => Err(ParseError::Unsupported(format!("{name}(…)"))),
             Some(_) => Err(syntax("a GUID as key")),
         }
     }
@@ -72,8 +72,8 @@ impl Resource {
 
 const PLACE: &str = "path";
 
-const fn syntax(expected: &'static str) -> Problem {
-    Problem::Syntax { place: PLACE, at: 0, expected }
+const fn syntax(expected: &'static str) -> ParseError {
+    ParseError::Syntax { place: PLACE, at: 0, expected }
 }
 
 #[cfg(test)]
@@ -109,14 +109,14 @@ mod tests {
             ("GetVersion()".to_owned(), "GetVersion(…)"),
             ("GetEvents(name='x')".to_owned(), "GetEvents(…)"),
         ] {
-            assert_eq!(Resource::parse(&path), Err(Problem::Unsupported(named.to_owned())), "{path}");
+            assert_eq!(Resource::parse(&path), Err(ParseError::Unsupported(named.to_owned())), "{path}");
         }
     }
 
     #[test]
     fn malformed_paths_are_refused() {
         for path in ["A(", "A(1)", "A('x')", "A(x", "A/", "/", "/A", "A B", "1A", "A;x", "%ff", "A%00", "(x)"] {
-            assert!(matches!(Resource::parse(path), Err(Problem::Syntax { .. })), "{path}");
+            assert!(matches!(Resource::parse(path), Err(ParseError::Syntax { .. })), "{path}");
         }
     }
 
@@ -124,6 +124,6 @@ mod tests {
     fn a_url_is_bounded() {
         let of = |length: usize| Url::parse("A", &"x".repeat(length - 1));
         assert!(of(MAX_URL).is_ok());
-        assert_eq!(of(MAX_URL + 1), Err(Problem::TooLong));
+        assert_eq!(of(MAX_URL + 1), Err(ParseError::TooLong));
     }
 }

@@ -8,7 +8,7 @@ use crate::query::system_name;
 
 /// What stands under `error` in an answer that refuses; `code` is a number here, where the standard has a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorBody {
+pub struct ODataErrorBody {
     pub message: String,
     pub code: i32,
     pub kind: &'static str,
@@ -17,7 +17,7 @@ pub struct ErrorBody {
     pub parameters: Vec<String>,
 }
 
-impl ErrorBody {
+impl ODataErrorBody {
     /// Fills the format's places; a place without a parameter stays as it is.
     pub fn new(kind: &'static str, code: i32, format: &'static str, parameters: Vec<String>) -> Self {
         let mut message = String::new();
@@ -53,7 +53,7 @@ impl ErrorBody {
 
 /// Where the next page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextPage {
     /// At this key, in the order of keys.
     Token(Uuid),
     /// After this many rows.
@@ -67,7 +67,7 @@ pub fn context(root: &str, set: &str, entity: bool) -> String {
 }
 
 /// All the options of `query` again, with the place where to go on instead of the place where it began.
-pub fn next_link(root: &str, set: &str, query: &Query, next: Next) -> String {
+pub fn next_link(root: &str, set: &str, query: &Query, next: NextPage) -> String {
     let mut link = format!("{root}{set}?");
     let is_place = |name: &str| matches!(system_name(name), Ok(Some("$skip" | "$skiptoken")));
     for (name, value) in query.pairs.iter().filter(|(name, _)| !is_place(name)) {
@@ -75,8 +75,8 @@ pub fn next_link(root: &str, set: &str, query: &Query, next: Next) -> String {
         write!(link, "{name}={value}&").expect("a String takes every write");
     }
     match next {
-        Next::Token(key) => write!(link, "%24skiptoken={key}"),
-        Next::Skip(rows) => write!(link, "%24skip={rows}"),
+        NextPage::Token(key) => write!(link, "%24skiptoken={key}"),
+        NextPage::Skip(rows) => write!(link, "%24skip={rows}"),
     }
     .expect("a String takes every write");
     link
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn an_error_has_a_numeric_code_and_its_message_in_parts() {
         let parameters = vec!["Gen_Products".to_owned(), "{0}\"".to_owned()];
-        let error = ErrorBody::new("DuplicateKeyException", 2129, "In '{0}': '{1}' {2} {x}.", parameters);
+        let error = ODataErrorBody::new("DuplicateKeyException", 2129, "In '{0}': '{1}' {2} {x}.", parameters);
         assert_eq!(
             error.to_json(),
             concat!(
@@ -121,14 +121,14 @@ mod tests {
     fn a_next_link_repeats_every_option_but_the_place() {
         let raw = "$top=2&$select=A,B&skip=7&%24skiptoken=x&options=skipnulls&$filter=A+eq+'%26=%2B'";
         let query = Query::parse(raw).expect("valid");
-        let link = next_link("https://h/svc/", "Set", &query, Next::Skip(9));
+        let link = next_link("https://h/svc/", "Set", &query, NextPage::Skip(9));
         let (start, options) = link.split_once('?').expect("a query");
         assert_eq!(start, "https://h/svc/Set");
         assert_eq!(options, "%24top=2&%24select=A%2CB&options=skipnulls&%24filter=A%20eq%20%27%26%3D%2B%27&%24skip=9");
         let again = Query::parse(options).expect("our own link");
         assert_eq!((again.filter, again.select, again.skip), (query.filter, query.select, Some(9)));
         let key = Uuid::from_u128(1);
-        let link = next_link("/", "S", &Query::default(), Next::Token(key));
+        let link = next_link("/", "S", &Query::default(), NextPage::Token(key));
         assert_eq!(link, format!("/S?%24skiptoken={key}"));
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use model::Timestamp;
 
-use crate::{Change, Value};
+use crate::{Change, SqlValue};
 
 /// The text of a statement. One that lives as long as the program is recognised by its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,12 +19,12 @@ pub(crate) struct Sql(pub(crate) Cow<'static, str>);
 #[derive(Clone)]
 pub struct Statement {
     pub(crate) sql: Sql,
-    pub(crate) params: Vec<Value>,
+    pub(crate) params: Vec<SqlValue>,
     pub(crate) expected: Option<u64>,
 }
 
 /// A statement that may touch any number of rows.
-pub fn statement(sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Statement {
+pub fn statement(sql: impl Into<Cow<'static, str>>, params: Vec<SqlValue>) -> Statement {
     Statement { sql: Sql(sql.into()), params, expected: None }
 }
 
@@ -113,7 +113,7 @@ impl From<Vec<Statement>> for Batch {
 /// What became of a batch that met no fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a guard that failed means somebody was first: load and decide again"]
-pub enum Outcome {
+pub enum CommitOutcome {
     /// Every statement took effect and survives a power cut.
     Committed,
     /// Nothing took effect; `statement` is the index of the guard that found another number of rows.

@@ -12,7 +12,7 @@ use crate::{Fault, Trouble};
 const STUCK: Duration = Duration::from_secs(2);
 
 /// One of the two things that a database does: commits, or answers to questions.
-pub struct Condition {
+pub struct OperationHealth {
     born: Instant,
     /// When the newest piece of work succeeded, and when there was last none under way, in milliseconds.
     well: AtomicU64,
@@ -23,12 +23,12 @@ pub struct Condition {
 
 /// What keeps a database from working, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ailment {
+pub struct Outage {
     pub trouble: Trouble,
     pub span: Duration,
 }
 
-impl Default for Condition {
+impl Default for OperationHealth {
     fn default() -> Self {
         Self {
             born: Instant::now(),
@@ -41,24 +41,24 @@ impl Default for Condition {
 }
 
 /// A piece of work under way.
-pub(crate) struct Work<'a>(&'a Condition);
+pub(crate) struct TrackedOperation<'a>(&'a OperationHealth);
 
-impl Drop for Work<'_> {
+impl Drop for TrackedOperation<'_> {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-impl Condition {
-    pub(crate) fn begin(&self) -> Work<'_> {
+impl OperationHealth {
+    pub(crate) fn begin(&self) -> TrackedOperation<'_> {
         self.begin_at(Instant::now())
     }
 
-    fn begin_at(&self, now: Instant) -> Work<'_> {
+    fn begin_at(&self, now: Instant) -> TrackedOperation<'_> {
         if self.under_way.fetch_add(1, Ordering::AcqRel) == 0 {
             self.busy_since.store(self.millis(now), Ordering::Release);
         }
-        Work(self)
+        TrackedOperation(self)
     }
 
     pub(crate) fn note<T>(&self, answer: &Result<T, Fault>) {
@@ -81,18 +81,18 @@ impl Condition {
     }
 
     /// What ails it: the newest fault since the last success, or work that does not end.
-    pub fn ailment(&self) -> Option<Ailment> {
+    pub fn ailment(&self) -> Option<Outage> {
         self.ailment_at(Instant::now())
     }
 
-    fn ailment_at(&self, now: Instant) -> Option<Ailment> {
+    fn ailment_at(&self, now: Instant) -> Option<Outage> {
         if let Some((trouble, since)) = *self.ill() {
-            return Some(Ailment { trouble, span: now.duration_since(since) });
+            return Some(Outage { trouble, span: now.duration_since(since) });
         }
         let moved = self.well.load(Ordering::Acquire).max(self.busy_since.load(Ordering::Acquire));
         let span = Duration::from_millis(self.millis(now).saturating_sub(moved));
         let is_stuck = self.under_way.load(Ordering::Acquire) > 0 && span > STUCK;
-        is_stuck.then_some(Ailment { trouble: Trouble::Silent, span })
+        is_stuck.then_some(Outage { trouble: Trouble::Silent, span })
     }
 
     /// Since the newest success; since the database was opened if there is none.
@@ -115,13 +115,13 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_database_shows_until_something_succeeds() {
-        let condition = Condition::default();
+        let condition = OperationHealth::default();
         let at = |seconds| condition.born + Duration::from_secs(seconds);
         let failed = |trouble| Err::<(), _>(Fault::because(trouble, "on purpose"));
         assert_eq!(condition.ailment_at(at(1)), None);
         condition.note_at(&failed(Trouble::Full), at(2));
         condition.note_at(&failed(Trouble::Disk), at(4));
-        let ailment = Ailment { trouble: Trouble::Disk, span: Duration::from_secs(3) };
+        let ailment = Outage { trouble: Trouble::Disk, span: Duration::from_secs(3) };
         assert_eq!(condition.ailment_at(at(5)), Some(ailment), "the newest cause, since the first fault");
         condition.note_at(&Ok(()), at(6));
         assert_eq!(condition.ailment_at(at(7)), None);
@@ -133,12 +133,12 @@ mod tests {
 
     #[test]
     fn work_that_does_not_end_shows_and_idleness_does_not() {
-        let condition = Condition::default();
+        let condition = OperationHealth::default();
         let at = |seconds| condition.born + Duration::from_secs(seconds);
         assert_eq!(condition.ailment_at(at(60)), None, "idle");
         let work = condition.begin_at(at(60));
         assert_eq!(condition.ailment_at(at(62)), None, "slow");
-        let ailment = Ailment { trouble: Trouble::Silent, span: Duration::from_secs(3) };
+        let ailment = Outage { trouble: Trouble::Silent, span: Duration::from_secs(3) };
         assert_eq!(condition.ailment_at(at(63)), Some(ailment));
         let _other = condition.begin_at(at(63));
         condition.note_at(&Ok(()), at(64));

@@ -13,13 +13,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
-use crate::condition::Condition;
-use crate::faults::{FaultInjector, Operation};
-use crate::figures::Figures;
-use crate::finding::Unreadable;
+use crate::condition::OperationHealth;
+use crate::faults::{DatabaseOperation, FaultInjector};
+use crate::figures::DatabaseFigures;
+use crate::finding::UnreadableRows;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
-use crate::{Batch, Fault, FaultKind, Outcome, Row, Trouble, Value};
+use crate::{Batch, CommitOutcome, Fault, FaultKind, SqlRow, SqlValue, Trouble};
 
 /// No commit and no question takes longer. Below the time that a request has, so that who waits is answered.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -115,9 +115,9 @@ pub(crate) type Tenant = Option<InstanceId>;
 
 struct Open {
     driver: Driver,
-    unreadable: Unreadable,
-    writes: Condition,
-    reads: Condition,
+    unreadable: UnreadableRows,
+    writes: OperationHealth,
+    reads: OperationHealth,
 }
 
 pub(crate) enum Driver {
@@ -145,9 +145,9 @@ impl Database {
         };
         let open = Open {
             driver,
-            unreadable: Unreadable::default(),
-            writes: Condition::default(),
-            reads: Condition::default(),
+            unreadable: UnreadableRows::default(),
+            writes: OperationHealth::default(),
+            reads: OperationHealth::default(),
         };
         Ok(Self { open: Arc::new(open), tenant: None, faults: None })
     }
@@ -178,10 +178,10 @@ impl Database {
     ///
     /// A caller that goes away after the batch was accepted does not undo it. After [`DEADLINE`] the answer is a fault, and
     /// whether the batch took effect is unknown.
-    pub async fn commit(&self, batch: Batch) -> Result<Outcome, Fault> {
+    pub async fn commit(&self, batch: Batch) -> Result<CommitOutcome, Fault> {
         assert!(!batch.announces(), "changes belong to an instance: Store::commit writes them down");
         if batch.is_empty() {
-            return Ok(Outcome::Committed);
+            return Ok(CommitOutcome::Committed);
         }
         let until = Instant::now() + DEADLINE;
         let _work = self.writes().begin();
@@ -192,13 +192,17 @@ impl Database {
                 Driver::Postgres(postgres) => Box::pin(postgres.commit(self.tenant, batch, until)).await,
             }
         };
-        let answer = self.asked(Operation::Commit, commit).await;
+        let answer = self.asked(DatabaseOperation::Commit, commit).await;
         self.writes().note(&answer);
         answer
     }
 
     /// The one place where faults are injected.
-    async fn asked<T>(&self, operation: Operation, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    async fn asked<T>(
+        &self,
+        operation: DatabaseOperation,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
         match &self.faults {
             None => work.await,
             Some(faults) => Box::pin(faults.run(operation, work)).await,
@@ -206,7 +210,7 @@ impl Database {
     }
 
     /// Reads rows. A statement that writes is a fault.
-    pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+    pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<SqlValue>) -> Result<Vec<SqlRow>, Fault> {
         let sql = Sql(sql.into());
         let until = Instant::now() + DEADLINE;
         let _work = self.reads().begin();
@@ -216,7 +220,7 @@ impl Database {
                 Driver::Postgres(postgres) => Box::pin(postgres.query(self.tenant, sql, params, until)).await,
             }
         };
-        let answer = self.asked(Operation::Read, query).await;
+        let answer = self.asked(DatabaseOperation::Read, query).await;
         let answer = answer.map_err(|fault| match fault.trouble() {
             // Of the connection, not of the database: a question that writes is a bug.
             Trouble::ReadOnly => Fault::failed(fault),
@@ -262,14 +266,14 @@ impl Database {
     }
 
     /// See [`Figures`].
-    pub fn figures(&self) -> Figures<'_> {
+    pub fn figures(&self) -> DatabaseFigures<'_> {
         match self.driver() {
             Driver::Sqlite(sqlite) => sqlite.figures(),
             Driver::Postgres(postgres) => postgres.figures(),
         }
     }
 
-    pub(crate) fn unreadable(&self) -> &Unreadable {
+    pub(crate) fn unreadable(&self) -> &UnreadableRows {
         &self.open.unreadable
     }
 
@@ -278,12 +282,12 @@ impl Database {
     }
 
     /// How commits fare.
-    pub fn writes(&self) -> &Condition {
+    pub fn writes(&self) -> &OperationHealth {
         &self.open.writes
     }
 
     /// How questions fare.
-    pub fn reads(&self) -> &Condition {
+    pub fn reads(&self) -> &OperationHealth {
         &self.open.reads
     }
 
@@ -341,7 +345,7 @@ impl Store {
     }
 
     /// See [`Database::commit`]. The batch's changes become rows of the change feed, behind its statements.
-    pub async fn commit(&self, mut batch: Batch) -> Result<Outcome, Fault> {
+    pub async fn commit(&self, mut batch: Batch) -> Result<CommitOutcome, Fault> {
         for (change, at) in std::mem::take(&mut batch.changes) {
             batch.extend(self.announcement(change, at));
         }
@@ -349,7 +353,7 @@ impl Store {
     }
 
     /// See [`Database::query`].
-    pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+    pub async fn query(&self, sql: impl Into<Cow<'static, str>>, params: Vec<SqlValue>) -> Result<Vec<SqlRow>, Fault> {
         self.database.query(sql, params).await
     }
 }

@@ -7,25 +7,26 @@
 use std::fmt::Write;
 
 use model::domain::{
-    Assignment, Attribute, CHANGED_AT, Column, Condition, EntityType, Field, Fixed, ID, Kind, Match, Member, Part,
-    Reference, Selection, Shape, Start, VERSION, Value, target_of,
+    Assignment, Attribute, AttributeKind, CHANGED_AT, Column, ColumnPart, EntityType, EntityValue, FieldShape,
+    FilterCondition, FixedDecimal, ID, MatchKind, Member, Reference, SelectedField, Selection, Start, VERSION,
+    target_of,
 };
 use model::{Culture, InstanceId, Timestamp};
 use odata::Operator;
 use uuid::Uuid;
 
-use crate::{Fault, Row, Statement, Store, Value as Cell, statement};
+use crate::{Fault, SqlRow, SqlValue as Cell, Statement, Store, statement};
 
 /// A row that was read: its key and a value for each field of the selection.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct EntityRow {
     pub key: Uuid,
-    pub values: Vec<Value>,
+    pub values: Vec<EntityValue>,
 }
 
 /// What a write to the root of an aggregate counts on, and leaves.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn {
+pub struct AggregateVersion {
     /// The `ObjectVersion` that was read; the write makes it one more.
     pub version: i64,
     pub stamp: Timestamp,
@@ -34,13 +35,13 @@ pub struct Turn {
 /// The most parameters one statement may have: SQLite's limit is 32 766, PostgreSQL's 65 535.
 const MAX_PARAMETERS: usize = 30_000;
 
-pub async fn rows(store: &Store, selection: &Selection) -> Result<Vec<Record>, Fault> {
+pub async fn rows(store: &Store, selection: &Selection) -> Result<Vec<EntityRow>, Fault> {
     let (sql, params) = select(*store.instance(), selection);
     let rows = store.query(sql, params).await?;
     rows.iter().map(|row| record(row, &selection.fields)).collect()
 }
 
-pub async fn count(store: &Store, entity: &'static EntityType, conditions: &[Condition]) -> Result<u64, Fault> {
+pub async fn count(store: &Store, entity: &'static EntityType, conditions: &[FilterCondition]) -> Result<u64, Fault> {
     let mut compiler = Compiler::new(entity, *store.instance());
     let holds = compiler.all(conditions);
     let sql = format!("SELECT count(*) FROM {}{holds}", compiler.from);
@@ -85,7 +86,7 @@ pub fn update(
     entity: &'static EntityType,
     key: Uuid,
     assignments: &[Assignment],
-    turn: Option<Turn>,
+    turn: Option<AggregateVersion>,
 ) -> Statement {
     let mut params = vec![Cell::from(store.instance().0), Cell::from(key)];
     let mut bind = |cell: Cell| {
@@ -108,7 +109,7 @@ pub fn update(
 }
 
 /// The next version of an aggregate whose parts change.
-pub fn touch(store: &Store, root: &'static EntityType, key: Uuid, turn: Turn) -> Statement {
+pub fn touch(store: &Store, root: &'static EntityType, key: Uuid, turn: AggregateVersion) -> Statement {
     update(store, root, key, &[], Some(turn))
 }
 
@@ -159,26 +160,26 @@ fn cells(assignment: &Assignment) -> Vec<(String, Cell)> {
     let name = assignment.member.name();
     let cell = |part, cell| (column_name(name, part), cell);
     match (assignment.member, &assignment.value) {
-        (Member::Attribute(Attribute { kind: Kind::Names(_), .. }), value) => {
+        (Member::Attribute(Attribute { kind: AttributeKind::Names(_), .. }), value) => {
             let (json, text) = names(value);
-            vec![cell(Part::Plain, json), cell(Part::Text, text)]
+            vec![cell(ColumnPart::Plain, json), cell(ColumnPart::Text, text)]
         }
-        (Member::Attribute(Attribute { kind: Kind::Amount | Kind::Quantity, .. }), value) => {
+        (Member::Attribute(Attribute { kind: AttributeKind::Amount | AttributeKind::Quantity, .. }), value) => {
             let (number, code) = match value {
-                Value::Measure { value, code } => (Cell::Int(value.0), Cell::from(code)),
+                EntityValue::Measure { value, code } => (Cell::Int(value.0), Cell::from(code)),
                 _ => (Cell::Null, Cell::Null),
             };
-            vec![cell(Part::Value, number), cell(Part::Code, code)]
+            vec![cell(ColumnPart::Value, number), cell(ColumnPart::Code, code)]
         }
-        (_, value) => vec![cell(Part::Plain, scalar(value))],
+        (_, value) => vec![cell(ColumnPart::Plain, scalar(value))],
     }
 }
 
 /// Between two languages' texts in the searched column: no keyboard has it.
 const BETWEEN: &str = "\u{1f}";
 
-fn names(value: &Value) -> (Cell, Cell) {
-    let Value::Names(names) = value else {
+fn names(value: &EntityValue) -> (Cell, Cell) {
+    let EntityValue::Names(names) = value else {
         return (Cell::Null, Cell::Null);
     };
     let object: serde_json::Map<_, _> =
@@ -187,28 +188,30 @@ fn names(value: &Value) -> (Cell, Cell) {
     (serde_json::Value::Object(object).to_string().into(), texts.join(BETWEEN).into())
 }
 
-fn scalar(value: &Value) -> Cell {
+fn scalar(value: &EntityValue) -> Cell {
     match value {
-        Value::Null => Cell::Null,
-        Value::Boolean(flag) => (*flag).into(),
-        Value::Integer(number) | Value::Instant(number) | Value::Rank(number) => Cell::Int(*number),
-        Value::Decimal(fixed) => Cell::Int(fixed.0),
-        Value::Guid(key) => (*key).into(),
-        Value::Text(text) => text.into(),
-        Value::Names(_) | Value::Measure { .. } => unreachable!("the model compares parts of these, never the whole"),
+        EntityValue::Null => Cell::Null,
+        EntityValue::Boolean(flag) => (*flag).into(),
+        EntityValue::Integer(number) | EntityValue::Instant(number) | EntityValue::Rank(number) => Cell::Int(*number),
+        EntityValue::Decimal(fixed) => Cell::Int(fixed.0),
+        EntityValue::Guid(key) => (*key).into(),
+        EntityValue::Text(text) => text.into(),
+        EntityValue::Names(_) | EntityValue::Measure { .. } => {
+            unreachable!("the model compares parts of these, never the whole")
+        }
     }
 }
 
 fn quoted(name: &str) -> String {
-    column_name(name, Part::Plain)
+    column_name(name, ColumnPart::Plain)
 }
 
-fn column_name(name: &str, part: Part) -> String {
+fn column_name(name: &str, part: ColumnPart) -> String {
     let suffix = match part {
-        Part::Plain | Part::Shown(_) => "",
-        Part::Value => "_value",
-        Part::Code => "_code",
-        Part::Text => "_text",
+        ColumnPart::Plain | ColumnPart::Shown(_) => "",
+        ColumnPart::Value => "_value",
+        ColumnPart::Code => "_code",
+        ColumnPart::Text => "_text",
     };
     format!("\"{name}{suffix}\"")
 }
@@ -228,7 +231,7 @@ fn select(instance: InstanceId, selection: &Selection) -> (String, Vec<Cell>) {
         let direction = if *descending { "DESC NULLS LAST" } else { "ASC NULLS FIRST" };
         let key = compiler.column(column);
         // What people read is ordered as they look for it, in any case; what names one thing, as it is.
-        let key = if matches!(column.part, Part::Shown(_)) { format!("lower({key})") } else { key };
+        let key = if matches!(column.part, ColumnPart::Shown(_)) { format!("lower({key})") } else { key };
         write!(order, "{key} {direction}, ").expect("a String takes every write");
     }
     let limit = compiler.bind(number(selection.limit));
@@ -267,7 +270,7 @@ impl Compiler {
         let alias = self.alias(&column.via);
         let stored = format!("t{alias}.{}", column_name(column.name, column.part));
         match column.part {
-            Part::Shown(culture) => format!("gatehouse_shown({stored}, {})", self.bind(culture.code().into())),
+            ColumnPart::Shown(culture) => format!("gatehouse_shown({stored}, {})", self.bind(culture.code().into())),
             _ => stored,
         }
     }
@@ -294,7 +297,7 @@ impl Compiler {
     }
 
     /// The whole `WHERE`, the instance first.
-    fn all(&mut self, conditions: &[Condition]) -> String {
+    fn all(&mut self, conditions: &[FilterCondition]) -> String {
         let mut text = " WHERE t0.\"instance\" = $1".to_owned();
         for condition in conditions {
             let condition = self.condition(condition);
@@ -303,9 +306,9 @@ impl Compiler {
         text
     }
 
-    fn condition(&mut self, condition: &Condition) -> String {
+    fn condition(&mut self, condition: &FilterCondition) -> String {
         match condition {
-            Condition::Compare { column, operator, value, or_null } => {
+            FilterCondition::Compare { column, operator, value, or_null } => {
                 let (column, value) = (self.column(column), self.bind(scalar(value)));
                 let sign = match operator {
                     Operator::Equal => "=",
@@ -315,13 +318,13 @@ impl Compiler {
                 let null = if *or_null { format!(" OR {column} IS NULL") } else { String::new() };
                 format!("({column} {sign} {value}{null})")
             }
-            Condition::Null(column) => format!("{} IS NULL", self.column(column)),
-            Condition::OneOf(column, values) => {
+            FilterCondition::Null(column) => format!("{} IS NULL", self.column(column)),
+            FilterCondition::OneOf(column, values) => {
                 let column = self.column(column);
                 let values: Vec<_> = values.iter().map(|value| self.bind(scalar(value))).collect();
                 format!("{column} IN ({})", values.join(", "))
             }
-            Condition::Like(column, how, text) => {
+            FilterCondition::Like(column, how, text) => {
                 let column = self.column(column);
                 let pattern = self.bind(pattern(*how, text).into());
                 format!("lower({column}) LIKE lower({pattern}) ESCAPE '!'")
@@ -330,47 +333,47 @@ impl Compiler {
     }
 }
 
-fn pattern(how: Match, text: &str) -> String {
+fn pattern(how: MatchKind, text: &str) -> String {
     let (before, after) = match how {
-        Match::Contains => ("%", "%"),
-        Match::Starts => ("", "%"),
-        Match::Ends => ("%", ""),
-        Match::Whole => ("", ""),
+        MatchKind::Contains => ("%", "%"),
+        MatchKind::Starts => ("", "%"),
+        MatchKind::Ends => ("%", ""),
+        MatchKind::Whole => ("", ""),
     };
     let text = text.replace('!', "!!").replace('%', "!%").replace('_', "!_");
     format!("{before}{text}{after}")
 }
 
-fn record(row: &Row, fields: &[Field]) -> Result<Record, Fault> {
+fn record(row: &SqlRow, fields: &[SelectedField]) -> Result<EntityRow, Fault> {
     let mut at = 1;
     let mut values = Vec::with_capacity(fields.len());
     for field in fields {
         values.push(value(row, at, field.shape)?);
         at += field.columns.len();
     }
-    Ok(Record { key: guid(&row.text(0)?)?, values })
+    Ok(EntityRow { key: guid(&row.text(0)?)?, values })
 }
 
-fn value(row: &Row, at: usize, shape: Shape) -> Result<Value, Fault> {
+fn value(row: &SqlRow, at: usize, shape: FieldShape) -> Result<EntityValue, Fault> {
     let kind = match shape {
-        Shape::Attribute(kind) => kind,
-        Shape::Reference(_) => Kind::Guid,
+        FieldShape::Attribute(kind) => kind,
+        FieldShape::Reference(_) => AttributeKind::Guid,
     };
     let read = match kind {
-        Kind::Text(_) => row.opt_text(at)?.map(Value::Text),
-        Kind::Guid => row.opt_text(at)?.as_deref().map(guid).transpose()?.map(Value::Guid),
-        Kind::Names(_) => row.opt_text(at)?.as_deref().map(read_names).transpose()?,
-        Kind::Boolean => row.opt_int(at)?.map(|flag| Value::Boolean(flag != 0)),
-        Kind::Integer => row.opt_int(at)?.map(Value::Integer),
-        Kind::Decimal => row.opt_int(at)?.map(|number| Value::Decimal(Fixed(number))),
-        Kind::Instant { .. } => row.opt_int(at)?.map(Value::Instant),
-        Kind::Enum(_) => row.opt_int(at)?.map(Value::Rank),
-        Kind::Amount | Kind::Quantity => match row.opt_int(at)? {
-            Some(number) => Some(Value::Measure { value: Fixed(number), code: row.text(at + 1)? }),
+        AttributeKind::Text(_) => row.opt_text(at)?.map(EntityValue::Text),
+        AttributeKind::Guid => row.opt_text(at)?.as_deref().map(guid).transpose()?.map(EntityValue::Guid),
+        AttributeKind::Names(_) => row.opt_text(at)?.as_deref().map(read_names).transpose()?,
+        AttributeKind::Boolean => row.opt_int(at)?.map(|flag| EntityValue::Boolean(flag != 0)),
+        AttributeKind::Integer => row.opt_int(at)?.map(EntityValue::Integer),
+        AttributeKind::Decimal => row.opt_int(at)?.map(|number| EntityValue::Decimal(FixedDecimal(number))),
+        AttributeKind::Instant { .. } => row.opt_int(at)?.map(EntityValue::Instant),
+        AttributeKind::Enum(_) => row.opt_int(at)?.map(EntityValue::Rank),
+        AttributeKind::Amount | AttributeKind::Quantity => match row.opt_int(at)? {
+            Some(number) => Some(EntityValue::Measure { value: FixedDecimal(number), code: row.text(at + 1)? }),
             None => None,
         },
     };
-    Ok(read.unwrap_or(Value::Null))
+    Ok(read.unwrap_or(EntityValue::Null))
 }
 
 fn guid(text: &str) -> Result<Uuid, Fault> {
@@ -383,25 +386,25 @@ pub(crate) fn shown(names: &str, code: &str) -> Result<String, Fault> {
     Ok(read_names(names)?.shown(culture).to_owned())
 }
 
-fn read_names(json: &str) -> Result<Value, Fault> {
+fn read_names(json: &str) -> Result<EntityValue, Fault> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).map_err(Fault::failed)?;
     let name = |(language, text): (String, serde_json::Value)| match text {
         serde_json::Value::String(text) => Ok((language, text)),
         _ => Err(Fault::failed("a name is not a text")),
     };
-    object.into_iter().map(name).collect::<Result<_, _>>().map(Value::Names)
+    object.into_iter().map(name).collect::<Result<_, _>>().map(EntityValue::Names)
 }
 
 #[cfg(test)]
 mod tests {
-    use model::domain::{Permissions, Style, check_list, find_set};
+    use model::domain::{AnswerStyle, Permissions, check_list, find_set};
 
     use super::*;
 
     fn compile(set: &str, query: &str) -> (String, Vec<Cell>) {
         let entity = find_set(set).expect("a set of the model").entity;
         let query = odata::Url::parse(set, query).unwrap_or_else(|problem| panic!("{query}: {problem}")).query;
-        let style = Style::of(&query, Culture::ENGLISH).expect("options");
+        let style = AnswerStyle::of(&query, Culture::ENGLISH).expect("options");
         let selection = check_list(entity, &query, (style, 100), &Permissions::new(&["*"], &[]));
         let selection = selection.unwrap_or_else(|refusal| panic!("{query:?}: {}", refusal.body().message));
         select(InstanceId(Uuid::nil()), &selection)
@@ -472,7 +475,7 @@ mod tests {
 
     #[test]
     fn signs_that_like_would_read_are_escaped() {
-        assert_eq!(pattern(Match::Contains, "50%_!"), "%50!%!_!!%");
-        assert_eq!(pattern(Match::Whole, "a"), "a");
+        assert_eq!(pattern(MatchKind::Contains, "50%_!"), "%50!%!_!!%");
+        assert_eq!(pattern(MatchKind::Whole, "a"), "a");
     }
 }

@@ -9,7 +9,7 @@ use crate::Fault;
 
 /// What a database is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
+pub enum DatabaseOperation {
     Commit,
     Read,
 }
@@ -28,14 +28,14 @@ pub enum FaultMoment {
 /// The `nth` commit or read after arming fails; the first is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InjectedFault {
-    pub operation: Operation,
+    pub operation: DatabaseOperation,
     pub nth: u64,
     pub moment: FaultMoment,
 }
 
 /// What went through the database since the injector was armed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct OperationCounts {
     pub commits: u64,
     pub reads: u64,
     /// Faults that were due and happened.
@@ -82,11 +82,11 @@ impl FaultInjector {
     }
 
     /// Nothing fails any more, and withheld answers are given.
-    pub fn disarm(&self) -> Counted {
+    pub fn disarm(&self) -> OperationCounts {
         self.armed.lock().expect("no holder of this lock panics").clear();
         self.answers.send_replace(Answers::Given);
         let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
-        Counted { commits: read(&self.commits), reads: read(&self.reads), faults: read(&self.faults) }
+        OperationCounts { commits: read(&self.commits), reads: read(&self.reads), faults: read(&self.faults) }
     }
 
     /// Returns as soon as an answer is withheld.
@@ -96,10 +96,10 @@ impl FaultInjector {
     }
 
     /// What is due for the operation that begins now.
-    fn next(&self, operation: Operation) -> Option<FaultMoment> {
+    fn next(&self, operation: DatabaseOperation) -> Option<FaultMoment> {
         let counter = match operation {
-            Operation::Commit => &self.commits,
-            Operation::Read => &self.reads,
+            DatabaseOperation::Commit => &self.commits,
+            DatabaseOperation::Read => &self.reads,
         };
         let nth = counter.fetch_add(1, Ordering::SeqCst) + 1;
         let armed = self.armed.lock().expect("no holder of this lock panics");
@@ -123,7 +123,7 @@ impl FaultInjector {
 
     pub(crate) async fn run<T>(
         &self,
-        operation: Operation,
+        operation: DatabaseOperation,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         match self.next(operation) {
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn one(moment: FaultMoment) -> InjectedFault {
-        InjectedFault { operation: Operation::Read, nth: 2, moment }
+        InjectedFault { operation: DatabaseOperation::Read, nth: 2, moment }
     }
 
     #[tokio::test]
@@ -154,17 +154,17 @@ mod tests {
         for (moment, works) in [(FaultMoment::Before, 0), (FaultMoment::After, 1)] {
             let injector = FaultInjector::default();
             injector.arm([one(moment)]);
-            assert!(injector.run(Operation::Read, async { Ok(()) }).await.is_ok());
-            assert!(injector.run(Operation::Commit, async { Ok(()) }).await.is_ok());
+            assert!(injector.run(DatabaseOperation::Read, async { Ok(()) }).await.is_ok());
+            assert!(injector.run(DatabaseOperation::Commit, async { Ok(()) }).await.is_ok());
             let mut worked = 0;
             let work = async {
                 worked += 1;
                 Ok(())
             };
-            assert!(injector.run(Operation::Read, work).await.is_err());
+            assert!(injector.run(DatabaseOperation::Read, work).await.is_err());
             assert_eq!(worked, works, "{moment:?}");
-            assert!(injector.run(Operation::Read, async { Ok(()) }).await.is_ok(), "once");
-            assert_eq!(injector.disarm(), Counted { commits: 1, reads: 3, faults: 1 });
+            assert!(injector.run(DatabaseOperation::Read, async { Ok(()) }).await.is_ok(), "once");
+            assert_eq!(injector.disarm(), OperationCounts { commits: 1, reads: 3, faults: 1 });
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
     async fn an_answer_is_withheld_until_the_injector_is_disarmed() {
         let injector = FaultInjector::default();
         injector.arm([InjectedFault { nth: 1, ..one(FaultMoment::Unanswered) }]);
-        let asking = injector.run(Operation::Read, async { Ok(7) });
+        let asking = injector.run(DatabaseOperation::Read, async { Ok(7) });
         let disarming = async {
             injector.withholds().await;
             injector.disarm()
@@ -189,6 +189,6 @@ mod tests {
             injector.disarm();
             Ok(7)
         };
-        assert_eq!(injector.run(Operation::Read, work).await.ok(), Some(7));
+        assert_eq!(injector.run(DatabaseOperation::Read, work).await.ok(), Some(7));
     }
 }

@@ -1,29 +1,29 @@
 //! What the drivers count of themselves.
 
-use model::meter::{Count, Histogram, LATENCIES, SIZES};
+use model::meter::{Counter, Histogram, LATENCIES, SIZES};
 
 /// Commits of one database, since it was opened.
-pub(crate) struct Commits {
-    made: Count,
-    batches: Count,
+pub(crate) struct CommitFigures {
+    made: Counter,
+    batches: Counter,
     /// Of one commit, in microseconds.
     latency: Histogram,
     /// Batches that shared one.
     sizes: Histogram,
 }
 
-impl Default for Commits {
+impl Default for CommitFigures {
     fn default() -> Self {
         Self {
-            made: Count::default(),
-            batches: Count::default(),
+            made: Counter::default(),
+            batches: Counter::default(),
             latency: Histogram::new(LATENCIES),
             sizes: Histogram::new(SIZES),
         }
     }
 }
 
-impl Commits {
+impl CommitFigures {
     pub(crate) fn add(&self, batches: u64, took: std::time::Duration) {
         self.made.add(1);
         self.batches.add(batches);
@@ -31,8 +31,8 @@ impl Commits {
         self.latency.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn figures(&self, waiting: usize) -> Figures<'_> {
-        Figures {
+    pub(crate) fn figures(&self, waiting: usize) -> DatabaseFigures<'_> {
+        DatabaseFigures {
             waiting,
             commits: self.made.read(),
             batches: self.batches.read(),
@@ -43,7 +43,7 @@ impl Commits {
 }
 
 /// The figures of a database, as they are now.
-pub struct Figures<'a> {
+pub struct DatabaseFigures<'a> {
     /// Batches that wait to be committed, on PostgreSQL with those under way.
     pub waiting: usize,
     pub commits: u64,

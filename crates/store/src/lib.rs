@@ -19,17 +19,17 @@ mod sqlite;
 mod tables;
 mod value;
 
-pub use batch::{Batch, Outcome, Statement, statement};
-pub use condition::{Ailment, Condition};
+pub use batch::{Batch, CommitOutcome, Statement, statement};
+pub use condition::{OperationHealth, Outage};
 pub use database::{Database, DatabaseUrl, DatabaseUrlError, Store};
 pub use fault::{Fault, FaultKind, Trouble};
-pub use figures::Figures;
-pub use finding::{Damage, Finding};
-pub use look::Look;
+pub use figures::DatabaseFigures;
+pub use finding::{DamagedRow, StoredFinding};
+pub use look::DatabaseReport;
 pub use tables::{
-    ApiSessionRow, AskingForSeat, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, Closing, Connection, FeedEnd,
-    LISTS, LegacyTotal, MAX_KEYS_ASKED, MAX_PEOPLE_ASKED, Mark, MemoryRow, NewApiSession, NewSecret, NewUser, Role,
-    SealedColumn, SealedRow, SeatsSeen, SignInRow, StoredAuditKey, StoredInstance, StoredKey, StoredMemory,
-    StoredPasskey, TokenNames, TokensOf, UserRow, WaitingBlock, lines_of, session_closed_code,
+    ApiSessionRow, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, ConnectedApplication, FeedEnd, FeedMark,
+    LISTS, LegacyTotal, MAX_KEYS_ASKED, MAX_PEOPLE_ASKED, MemoryRow, NewApiSession, NewSecret, NewUser, Role,
+    SealedColumn, SealedRow, SeatReading, SeatRequest, SessionsToClose, SignInRow, StoredAuditKey, StoredInstance,
+    StoredKey, StoredMemory, StoredPasskey, TokenNames, TokensOf, UserRow, WaitingBlock, lines_of, session_closed_code,
 };
-pub use value::{Row, Value};
+pub use value::{SqlRow, SqlValue};

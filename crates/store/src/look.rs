@@ -3,11 +3,11 @@
 use model::Timestamp;
 
 use crate::database::Driver;
-use crate::{Database, Fault, FaultKind, Outcome, migrate, statement};
+use crate::{CommitOutcome, Database, Fault, FaultKind, migrate, statement};
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct DatabaseReport {
     /// `SQLite 3.54.1`, `PostgreSQL 15.18`.
     pub software: String,
     /// The newest migration that was applied; nothing in a database without tables of ours.
@@ -18,7 +18,7 @@ pub struct Look {
     pub clock: Option<Timestamp>,
 }
 
-impl Look {
+impl DatabaseReport {
     /// Are tables missing that this program needs?
     pub fn is_older(&self) -> bool {
         self.applied.is_some_and(|applied| applied < self.known)
@@ -36,7 +36,7 @@ impl Look {
 }
 
 impl Database {
-    pub async fn look(&self) -> Result<Look, Fault> {
+    pub async fn look(&self) -> Result<DatabaseReport, Fault> {
         let (name, version, clock) = match self.driver() {
             Driver::Sqlite(_) => ("SQLite", "SELECT sqlite_version()", None),
             Driver::Postgres(_) => (
@@ -45,7 +45,7 @@ impl Database {
                 Some("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT"),
             ),
         };
-        let first = |rows: Vec<crate::Row>| rows.into_iter().next().ok_or_else(|| Fault::failed("no row"));
+        let first = |rows: Vec<crate::SqlRow>| rows.into_iter().next().ok_or_else(|| Fault::failed("no row"));
         let version = first(self.query(version, vec![]).await?)?.text(0)?;
         let clock = match clock {
             Some(sql) => Some(Timestamp(first(self.query(sql, vec![]).await?)?.int(0)?)),
@@ -57,7 +57,7 @@ impl Database {
             Err(fault) if fault.kind() == FaultKind::Failed => None,
             Err(fault) => return Err(fault),
         };
-        Ok(Look { software: format!("{name} {version}"), applied, known: migrate::newest(), clock })
+        Ok(DatabaseReport { software: format!("{name} {version}"), applied, known: migrate::newest(), clock })
     }
 
     /// A question whose answer does not matter. Needs tables.
@@ -66,7 +66,7 @@ impl Database {
     }
 
     /// A durable commit that leaves everything as it was. Needs tables.
-    pub async fn try_write(&self) -> Result<Outcome, Fault> {
+    pub async fn try_write(&self) -> Result<CommitOutcome, Fault> {
         let sql = "UPDATE refinery_schema_history SET name = name \
                    WHERE version = (SELECT MAX(version) FROM refinery_schema_history)";
         self.commit(vec![statement(sql, vec![]).expect(1)].into()).await

@@ -17,11 +17,11 @@ pub(crate) use self::address::Address;
 use self::address::Dialler;
 use self::connection::Connected;
 pub(crate) use self::connection::fault;
-use self::places::{Place, Places};
-use crate::batch::{Batch, Outcome, Sql, Statement};
+use self::places::{FairPermit, FairPermits};
+use crate::batch::{Batch, CommitOutcome, Sql, Statement};
 use crate::database::{Tenant, in_time};
-use crate::figures::{Commits, Figures};
-use crate::value::{Row, Value};
+use crate::figures::{CommitFigures, DatabaseFigures};
+use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble, migrate};
 
 /// Connections that write.
@@ -42,13 +42,13 @@ pub(crate) struct Postgres(Arc<Shared>);
 struct Shared {
     dialler: Dialler,
     /// Places of those who hold a writing connection, and of questions that are under way.
-    writers: Arc<Places<Tenant>>,
-    questions: Arc<Places<Tenant>>,
+    writers: Arc<FairPermits<Tenant>>,
+    questions: Arc<FairPermits<Tenant>>,
     /// The writing connections that nobody holds.
     idle: Mutex<Vec<Connected>>,
     readers: [tokio::sync::Mutex<Option<Arc<Connected>>>; READERS],
     turn: AtomicUsize,
-    commits: Commits,
+    commits: CommitFigures,
 }
 
 impl Postgres {
@@ -56,12 +56,12 @@ impl Postgres {
     pub(crate) async fn open(address: Address) -> Result<Self, Fault> {
         let shared = Shared {
             dialler: Dialler::new(address)?,
-            writers: Places::new(WRITERS, QUEUE),
-            questions: Places::new(ASKED_AT_ONCE, QUEUE),
+            writers: FairPermits::new(WRITERS, QUEUE),
+            questions: FairPermits::new(ASKED_AT_ONCE, QUEUE),
             idle: Mutex::default(),
             readers: Default::default(),
             turn: AtomicUsize::new(0),
-            commits: Commits::default(),
+            commits: CommitFigures::default(),
         };
         shared.reader().await?;
         Ok(Self(Arc::new(shared)))
@@ -74,7 +74,7 @@ impl Postgres {
     }
 
     /// Runs in a task of its own: a caller that goes away leaves neither half a batch nor a lost connection.
-    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<Outcome, Fault> {
+    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<CommitOutcome, Fault> {
         let shared = Arc::clone(&self.0);
         let waiting = shared.writers.enter(tenant)?;
         let committed = tokio::spawn(async move {
@@ -92,9 +92,9 @@ impl Postgres {
         &self,
         tenant: Tenant,
         sql: Sql,
-        params: Vec<Value>,
+        params: Vec<SqlValue>,
         until: Instant,
-    ) -> Result<Vec<Row>, Fault> {
+    ) -> Result<Vec<SqlRow>, Fault> {
         let _place = in_turn(self.0.questions.enter(tenant)?).await?;
         let reader = in_time(until, self.0.reader()).await?;
         let answer = in_time(until, reader.query(&sql, &params)).await;
@@ -105,7 +105,7 @@ impl Postgres {
         answer
     }
 
-    pub(crate) fn figures(&self) -> Figures<'_> {
+    pub(crate) fn figures(&self) -> DatabaseFigures<'_> {
         self.0.commits.figures(self.0.writers.held_or_waiting())
     }
 
@@ -153,7 +153,7 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn commit(&self, _place: Place<Tenant>, statements: &[Statement]) -> Result<Outcome, Fault> {
+    async fn commit(&self, _place: FairPermit<Tenant>, statements: &[Statement]) -> Result<CommitOutcome, Fault> {
         let writer = self.writer().await?;
         let begun = Instant::now();
         let mut answer = writer.send(statements).await;
@@ -166,7 +166,7 @@ impl Shared {
         if !writer.is_closed() {
             self.idle().push(writer);
         }
-        if matches!(answer, Ok(Outcome::Committed)) {
+        if matches!(answer, Ok(CommitOutcome::Committed)) {
             self.commits.add(1, begun.elapsed());
         }
         answer.map_err(fault)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use model::fair::{self, Receiver, Refused, Sender};
+use model::fair::{self, FairReceiver, FairSender, SendError};
 use refinery::Target;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use self::connection::{Access, Connected};
 use self::file::OpenFile;
 use self::writer::Writer;
-use crate::batch::{Batch, Outcome, Sql};
+use crate::batch::{Batch, CommitOutcome, Sql};
 use crate::database::{Tenant, in_time};
-use crate::figures::{Commits, Figures};
-use crate::value::{Row, Value};
+use crate::figures::{CommitFigures, DatabaseFigures};
+use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble, migrate};
 
 /// Work that may wait for a thread, in fair shares; more is refused at once.
@@ -32,20 +32,20 @@ type Reply<T> = oneshot::Sender<Result<T, Fault>>;
 
 enum Write {
     /// Not begun after the given time: nobody waits for it any more.
-    Commit(Batch, Reply<Outcome>, Instant),
+    Commit(Batch, Reply<CommitOutcome>, Instant),
     Version(Reply<bool>),
 }
 
-struct Read(Sql, Vec<Value>, Reply<Vec<Row>>);
+struct Read(Sql, Vec<SqlValue>, Reply<Vec<SqlRow>>);
 
 pub(crate) struct Sqlite {
     path: PathBuf,
     file: Arc<OpenFile>,
-    writes: Sender<Tenant, Write>,
-    reads: Sender<Tenant, Read>,
+    writes: FairSender<Tenant, Write>,
+    reads: FairSender<Tenant, Read>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<JoinHandle<()>>>,
-    commits: Arc<Commits>,
+    commits: Arc<CommitFigures>,
 }
 
 impl Sqlite {
@@ -61,7 +61,7 @@ impl Sqlite {
         create(&path).map_err(Fault::failed)?;
         // Two processes that switch a new file to WAL at the same time meet a lock no timeout waits for.
         let _lock = lock_beside(&path).map_err(Fault::failed)?;
-        let commits = Arc::<Commits>::default();
+        let commits = Arc::<CommitFigures>::default();
 
         let (writes, queue) = fair::channel(QUEUE);
         let file = Arc::new(OpenFile::at(&path)?);
@@ -90,7 +90,7 @@ impl Sqlite {
         .await
     }
 
-    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<Outcome, Fault> {
+    pub(crate) async fn commit(&self, tenant: Tenant, batch: Batch, until: Instant) -> Result<CommitOutcome, Fault> {
         in_time(until, ask((&self.writes, tenant), |reply| Write::Commit(batch, reply, until))).await
     }
 
@@ -98,9 +98,9 @@ impl Sqlite {
         &self,
         tenant: Tenant,
         sql: Sql,
-        params: Vec<Value>,
+        params: Vec<SqlValue>,
         until: Instant,
-    ) -> Result<Vec<Row>, Fault> {
+    ) -> Result<Vec<SqlRow>, Fault> {
         self.file.is_here()?;
         in_time(until, ask((&self.reads, tenant), |reply| Read(sql, params, reply))).await
     }
@@ -111,7 +111,7 @@ impl Sqlite {
         in_time(until, ask((&self.writes, None), Write::Version)).await
     }
 
-    pub(crate) fn figures(&self) -> Figures<'_> {
+    pub(crate) fn figures(&self) -> DatabaseFigures<'_> {
         self.commits.figures(self.writes.waiting())
     }
 
@@ -148,13 +148,13 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 /// Puts work into a queue and waits for its answer; refuses at once where the tenant's share of the queue is full.
 async fn ask<W, T>(
-    (queue, tenant): (&Sender<Tenant, W>, Tenant),
+    (queue, tenant): (&FairSender<Tenant, W>, Tenant),
     work: impl FnOnce(Reply<T>) -> W,
 ) -> Result<T, Fault> {
     let (reply, answer) = oneshot::channel();
     queue.send(tenant, work(reply)).map_err(|refused| match refused {
-        Refused::Full => Fault::because(Trouble::Crowded, "the queue of the database is full"),
-        Refused::Closed => Fault::unavailable("the database is closed"),
+        SendError::Full => Fault::because(Trouble::Crowded, "the queue of the database is full"),
+        SendError::Closed => Fault::unavailable("the database is closed"),
     })?;
     answer.await.map_err(|_| Fault::unavailable("the database was closed before it got to this"))?
 }
@@ -187,7 +187,7 @@ fn lock_beside(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn serve_reads(mut reader: Connected, queue: &Receiver<Tenant, Read>) {
+fn serve_reads(mut reader: Connected, queue: &FairReceiver<Tenant, Read>) {
     while let Some((_, Read(sql, params, reply))) = queue.recv() {
         if reply.is_closed() {
             continue;

@@ -4,20 +4,20 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::finding::Damage;
+use crate::finding::DamagedRow;
 
 /// A parameter or a column: `BIGINT`, `TEXT`, `BYTEA` or nothing.
 ///
 /// `Debug` shows how long text and bytes are, never what they say: rows hold digests, keys and people's data.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum SqlValue {
     Null,
     Int(i64),
     Text(String),
     Bytes(Vec<u8>),
 }
 
-impl Value {
+impl SqlValue {
     const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -28,7 +28,7 @@ impl Value {
     }
 }
 
-impl fmt::Debug for Value {
+impl fmt::Debug for SqlValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("Null"),
@@ -41,7 +41,7 @@ impl fmt::Debug for Value {
 
 macro_rules! into_value {
     ($($from:ty: $value:ident => $into:expr;)*) => {$(
-        impl From<$from> for Value {
+        impl From<$from> for SqlValue {
             fn from($value: $from) -> Self {
                 $into
             }
@@ -63,7 +63,7 @@ into_value! {
     Uuid: id => Self::Text(id.hyphenated().to_string());
 }
 
-impl<T: Into<Value>> From<Option<T>> for Value {
+impl<T: Into<SqlValue>> From<Option<T>> for SqlValue {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
@@ -73,67 +73,71 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 #[macro_export]
 macro_rules! values {
     ($($value:expr),* $(,)?) => {
-        ::std::vec![$($crate::Value::from($value)),*]
+        ::std::vec![$($crate::SqlValue::from($value)),*]
     };
 }
 
 /// One row of an answer; columns are asked for by index, as the `SELECT` lists them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row(Vec<Value>);
+pub struct SqlRow(Vec<SqlValue>);
 
-impl Row {
-    pub(crate) fn new(columns: Vec<Value>) -> Self {
+impl SqlRow {
+    pub(crate) fn new(columns: Vec<SqlValue>) -> Self {
         Self(columns)
     }
 
     /// A `BIGINT` that cannot be null.
-    pub fn int(&self, column: usize) -> Result<i64, Damage> {
+    pub fn int(&self, column: usize) -> Result<i64, DamagedRow> {
         match self.column(column)? {
-            Value::Int(n) => Ok(*n),
+            SqlValue::Int(n) => Ok(*n),
             other => Err(unexpected(column, other, "an integer")),
         }
     }
 
     /// A `TEXT` that cannot be null.
-    pub fn text(&self, column: usize) -> Result<String, Damage> {
+    pub fn text(&self, column: usize) -> Result<String, DamagedRow> {
         match self.column(column)? {
-            Value::Text(text) => Ok(text.clone()),
+            SqlValue::Text(text) => Ok(text.clone()),
             other => Err(unexpected(column, other, "text")),
         }
     }
 
     /// A `BYTEA` that cannot be null.
-    pub fn bytes(&self, column: usize) -> Result<Vec<u8>, Damage> {
+    pub fn bytes(&self, column: usize) -> Result<Vec<u8>, DamagedRow> {
         match self.column(column)? {
-            Value::Bytes(bytes) => Ok(bytes.clone()),
+            SqlValue::Bytes(bytes) => Ok(bytes.clone()),
             other => Err(unexpected(column, other, "bytes")),
         }
     }
 
     /// A flag kept as 0 or 1; any other number is a fault, not `true`.
-    pub fn flag(&self, column: usize) -> Result<bool, Damage> {
+    pub fn flag(&self, column: usize) -> Result<bool, DamagedRow> {
         match self.int(column)? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(Damage::new(format!("column {column} is not a flag"))),
+            _ => Err(DamagedRow::new(format!("column {column} is not a flag"))),
         }
     }
 
-    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, Damage> {
+    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, DamagedRow> {
         self.unless_null(column, Self::int)
     }
 
-    pub fn opt_text(&self, column: usize) -> Result<Option<String>, Damage> {
+    pub fn opt_text(&self, column: usize) -> Result<Option<String>, DamagedRow> {
         self.unless_null(column, Self::text)
     }
 
-    pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, Damage> {
+    pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>, DamagedRow> {
         self.unless_null(column, Self::bytes)
     }
 
-    fn unless_null<T>(&self, column: usize, read: fn(&Self, usize) -> Result<T, Damage>) -> Result<Option<T>, Damage> {
+    fn unless_null<T>(
+        &self,
+        column: usize,
+        read: fn(&Self, usize) -> Result<T, DamagedRow>,
+    ) -> Result<Option<T>, DamagedRow> {
         match self.column(column)? {
-            Value::Null => Ok(None),
+            SqlValue::Null => Ok(None),
             _ => read(self, column).map(Some),
         }
     }
@@ -141,19 +145,19 @@ impl Row {
     /// What the row is called where it is told of: its first column.
     pub(crate) fn name(&self) -> String {
         match self.0.first() {
-            Some(Value::Text(text)) => text.chars().take(128).collect(),
-            Some(Value::Int(number)) => number.to_string(),
+            Some(SqlValue::Text(text)) => text.chars().take(128).collect(),
+            Some(SqlValue::Int(number)) => number.to_string(),
             _ => "?".to_owned(),
         }
     }
 
-    fn column(&self, column: usize) -> Result<&Value, Damage> {
-        self.0.get(column).ok_or_else(|| Damage::new(format!("the row has no column {column}")))
+    fn column(&self, column: usize) -> Result<&SqlValue, DamagedRow> {
+        self.0.get(column).ok_or_else(|| DamagedRow::new(format!("the row has no column {column}")))
     }
 }
 
-fn unexpected(column: usize, found: &Value, wanted: &str) -> Damage {
-    Damage::new(format!("column {column} is {}, not {wanted}", found.kind()))
+fn unexpected(column: usize, found: &SqlValue, wanted: &str) -> DamagedRow {
+    DamagedRow::new(format!("column {column} is {}, not {wanted}", found.kind()))
 }
 
 #[cfg(test)]
@@ -172,20 +176,20 @@ mod tests {
         assert_eq!(
             values![true, 7_u32, -7_i32, None::<i64>, Some("x"), id, [1; 32]],
             vec![
-                Value::Int(1),
-                Value::Int(7),
-                Value::Int(-7),
-                Value::Null,
-                Value::Text("x".into()),
-                Value::Text("00000000-0000-0000-0000-00000000abcd".into()),
-                Value::Bytes(vec![1; 32]),
+                SqlValue::Int(1),
+                SqlValue::Int(7),
+                SqlValue::Int(-7),
+                SqlValue::Null,
+                SqlValue::Text("x".into()),
+                SqlValue::Text("00000000-0000-0000-0000-00000000abcd".into()),
+                SqlValue::Bytes(vec![1; 32]),
             ]
         );
     }
 
     #[test]
     fn a_column_of_another_kind_is_a_fault_not_a_guess() {
-        let row = Row::new(values![2_i64, "t", None::<i64>, true]);
+        let row = SqlRow::new(values![2_i64, "t", None::<i64>, true]);
         assert!(row.flag(0).is_err(), "2 is not a flag");
         assert!(row.text(0).is_err());
         assert!(row.int(1).is_err());

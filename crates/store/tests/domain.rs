@@ -10,13 +10,13 @@ mod common;
 
 use common::Place;
 use model::domain::{
-    Assignment, Author, EntityType, Fixed, Member, Permissions, Style, Value, by_key, check_fields, check_filter,
-    check_list, find_set, held_fields,
+    AnswerStyle, Assignment, Author, EntityType, EntityValue, FixedDecimal, Member, Permissions, by_key, check_fields,
+    check_filter, check_list, find_set, held_fields,
 };
 use model::{Culture, InstanceId, Timestamp};
 use odata::{Query, Selected, Url};
-use store::domain::{Record, Turn, count, delete, insert, insert_all, rows, touch, update};
-use store::{Batch, Outcome, Store, statement, values};
+use store::domain::{AggregateVersion, EntityRow, count, delete, insert, insert_all, rows, touch, update};
+use store::{Batch, CommitOutcome, Store, statement, values};
 use uuid::Uuid;
 
 on_both! {
@@ -58,7 +58,7 @@ impl IntoBatch for store::Statement {
 }
 
 async fn done(store: &Store, batch: Batch) {
-    assert_eq!(store.commit(batch).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
 }
 
 async fn filled(place: &Place) -> Store {
@@ -91,9 +91,9 @@ fn query(raw: &str) -> Query {
     Url::parse("X", raw).unwrap_or_else(|problem| panic!("{raw}: {problem}")).query
 }
 
-async fn list(store: &Store, set: &str, raw: &str) -> Vec<Record> {
+async fn list(store: &Store, set: &str, raw: &str) -> Vec<EntityRow> {
     let query = query(raw);
-    let style = Style::of(&query, Culture::ENGLISH).expect("options");
+    let style = AnswerStyle::of(&query, Culture::ENGLISH).expect("options");
     let selection = check_list(entity(set), &query, (style, 10_000), &everything());
     let selection = selection.unwrap_or_else(|refusal| panic!("{raw}: {}", refusal.body().message));
     rows(store, &selection).await.unwrap_or_else(|fault| panic!("{raw}: {fault:?}"))
@@ -107,12 +107,12 @@ async fn numbers(store: &Store, raw: &str) -> Vec<String> {
 async fn version(store: &Store, entity: &'static EntityType, key: Uuid) -> i64 {
     let records = rows(store, &by_key(entity, key, held_fields(entity))).await.expect("no fault");
     match records[0].values[0] {
-        Value::Integer(version) => version,
+        EntityValue::Integer(version) => version,
         ref other => panic!("{other:?}"),
     }
 }
 
-fn set(entity: &'static EntityType, name: &str, value: Value) -> Assignment {
+fn set(entity: &'static EntityType, name: &str, value: EntityValue) -> Assignment {
     Assignment { member: entity.member(name).expect("a member"), value }
 }
 
@@ -127,7 +127,7 @@ fn key(text: &str) -> Uuid {
 async fn every_value_of_the_demo_reads_back_as_it_was_written(place: Place) {
     let store = filled(&place).await;
     for (entity, written) in demo::tables(author()) {
-        let style = Style::default();
+        let style = AnswerStyle::default();
         let fields = check_fields(entity, None, style, &everything()).expect("the default");
         assert_eq!(count(&store, entity, &[]).await.expect("no fault"), u64::try_from(written.len()).expect("few"));
         for row in written.iter().step_by(37) {
@@ -161,7 +161,7 @@ async fn every_member_can_be_selected_filtered_and_ordered_as_the_model_says(pla
         let names = entity.members.iter().map(Member::name).chain(system);
         for name in names.filter(|name| entity.member(name).is_some()) {
             let select = [Selected::Member(name.to_owned())];
-            let fields = check_fields(entity, Some(&select), Style::default(), &everything()).expect("a member");
+            let fields = check_fields(entity, Some(&select), AnswerStyle::default(), &everything()).expect("a member");
             let read = rows(&store, &by_key(entity, key(CUSTOMER), fields)).await;
             assert!(read.is_ok(), "{name}: {read:?}");
             for path in [name.to_owned(), format!("{name}Value")] {
@@ -182,7 +182,7 @@ async fn every_member_can_be_selected_filtered_and_ordered_as_the_model_says(pla
                     }
                 }
             }
-            let (order, style) = (query(&format!("$orderby={name} desc")), Style::default());
+            let (order, style) = (query(&format!("$orderby={name} desc")), AnswerStyle::default());
             if let Ok(selection) = check_list(entity, &order, (style, 5), &everything()) {
                 let ordered = rows(&store, &selection).await;
                 assert!(ordered.is_ok(), "{name}: {ordered:?}");
@@ -239,11 +239,11 @@ async fn texts_in_several_languages_are_ordered_by_what_the_reader_is_shown(plac
     let named = |at: u128, code: &str, texts: &[(&str, &str)]| {
         let names = texts.iter().map(|&(language, text)| (language.to_owned(), text.to_owned())).collect();
         let values = [
-            set(units, "Code", Value::text(code)),
-            set(units, "Name", Value::Names(names)),
-            set(units, "Multiplier", Value::Decimal(Fixed(1))),
-            set(units, "Divisor", Value::Decimal(Fixed(1))),
-            set(units, "IsDefaultUnit", Value::Boolean(false)),
+            set(units, "Code", EntityValue::text(code)),
+            set(units, "Name", EntityValue::Names(names)),
+            set(units, "Multiplier", EntityValue::Decimal(FixedDecimal(1))),
+            set(units, "Divisor", EntityValue::Decimal(FixedDecimal(1))),
+            set(units, "IsDefaultUnit", EntityValue::Boolean(false)),
         ];
         insert(&store, units, Uuid::from_u128(at), &values, NOW).into_batch()
     };
@@ -259,7 +259,7 @@ async fn texts_in_several_languages_are_ordered_by_what_the_reader_is_shown(plac
         let records = list(&store, "General_MeasurementUnits", &raw).await;
         let of = Culture::of_tag(culture).expect("a language");
         for record in &records {
-            assert_eq!(record.values[1], Value::text(record.values[2].shown(of)), "{culture}");
+            assert_eq!(record.values[1], EntityValue::text(record.values[2].shown(of)), "{culture}");
         }
         let mut shown: Vec<_> = records.iter().map(|record| record.values[2].shown(of).to_lowercase()).collect();
         let codes: Vec<_> = records.iter().map(|record| record.values[0].shown(of).to_owned()).collect();
@@ -286,33 +286,33 @@ async fn pages_by_key_meet_without_gap_or_overlap(place: Place) {
     let second = list(&store, "Crm_Customers", &format!("$top=9&$skiptoken={next}")).await;
     assert_eq!(second[0].key, next);
     let skipped = list(&store, "Crm_Customers", "$top=9&$skip=9").await;
-    let keys = |records: &[Record]| records.iter().map(|record| record.key).collect::<Vec<_>>();
+    let keys = |records: &[EntityRow]| records.iter().map(|record| record.key).collect::<Vec<_>>();
     assert_eq!(keys(&second), keys(&skipped));
 }
 
 async fn a_write_that_counts_on_an_old_version_changes_nothing(place: Place) {
     let store = filled(&place).await;
     let customers = entity("Crm_Customers");
-    let changed = [set(customers, "GracePeriodDays", Value::Integer(21))];
-    let turn = |version| Some(Turn { version, stamp: Timestamp(NOW.0 + 1) });
+    let changed = [set(customers, "GracePeriodDays", EntityValue::Integer(21))];
+    let turn = |version| Some(AggregateVersion { version, stamp: Timestamp(NOW.0 + 1) });
     let write = |version| update(&store, customers, key(CUSTOMER), &changed, turn(version)).into_batch();
     done(&store, write(1)).await;
     assert_eq!(version(&store, customers, key(CUSTOMER)).await, 2);
     let late = store.commit(write(1)).await.expect("no fault");
-    assert_eq!(late, Outcome::GuardFailed { statement: 0 });
+    assert_eq!(late, CommitOutcome::GuardFailed { statement: 0 });
     let gone = store.commit(delete(&store, customers, key(CUSTOMER), Some(1)).into_batch()).await;
-    assert_eq!(gone.expect("no fault"), Outcome::GuardFailed { statement: 0 });
+    assert_eq!(gone.expect("no fault"), CommitOutcome::GuardFailed { statement: 0 });
 
     let (orders, lines) = (entity("Crm_Sales_SalesOrders"), entity("Crm_Sales_SalesOrderLines"));
-    let note = [set(lines, "Notes", Value::text("x"))];
+    let note = [set(lines, "Notes", EntityValue::text("x"))];
     let part = |version| {
-        let turn = Turn { version, stamp: NOW };
+        let turn = AggregateVersion { version, stamp: NOW };
         let owner = touch(&store, orders, key(ORDER), turn);
         Batch::new().with(owner).with(update(&store, lines, key(LINE), &note, None))
     };
     done(&store, part(1)).await;
     assert_eq!(version(&store, lines, key(LINE)).await, 2, "a line's version is its order's");
-    assert_eq!(store.commit(part(1)).await.expect("no fault"), Outcome::GuardFailed { statement: 0 });
+    assert_eq!(store.commit(part(1)).await.expect("no fault"), CommitOutcome::GuardFailed { statement: 0 });
 }
 
 async fn what_a_root_owns_goes_with_it(place: Place) {
@@ -333,17 +333,17 @@ async fn what_is_referenced_stays_and_what_is_unique_is_once(place: Place) {
     let currencies = entity("General_Currencies");
     let currency = |sign: &str| {
         let values = [
-            set(currencies, "CurrencySign", Value::text(sign)),
-            set(currencies, "Name", Value::text("x")),
-            set(currencies, "ShowOrder", Value::Integer(9)),
+            set(currencies, "CurrencySign", EntityValue::text(sign)),
+            set(currencies, "Name", EntityValue::text("x")),
+            set(currencies, "ShowOrder", EntityValue::Integer(9)),
         ];
         insert(&store, currencies, Uuid::from_u128(9), &values, NOW).into_batch()
     };
     assert!(store.commit(currency("EUR")).await.is_err(), "there is a euro");
     done(&store, currency("XTS")).await;
-    let limit = Value::Measure { value: Fixed(1), code: "XTS".to_owned() };
-    let to_nobody = [set(customers, "CreditLimit", limit), set(customers, "Party", Value::Guid(Uuid::nil()))];
-    let turn = Some(Turn { version: 1, stamp: NOW });
+    let limit = EntityValue::Measure { value: FixedDecimal(1), code: "XTS".to_owned() };
+    let to_nobody = [set(customers, "CreditLimit", limit), set(customers, "Party", EntityValue::Guid(Uuid::nil()))];
+    let turn = Some(AggregateVersion { version: 1, stamp: NOW });
     let dangling = update(&store, customers, key(CUSTOMER), &to_nobody, turn);
     assert!(store.commit(dangling.into_batch()).await.is_err(), "there is no such company");
 }
@@ -353,8 +353,8 @@ async fn instances_share_nothing(place: Place) {
     let customers = entity("Crm_Customers");
     assert_eq!(count(&other, customers, &[]).await.expect("no fault"), 0);
     fill(&other).await;
-    let changed = [set(customers, "GracePeriodDays", Value::Integer(99))];
-    let turn = Some(Turn { version: 1, stamp: NOW });
+    let changed = [set(customers, "GracePeriodDays", EntityValue::Integer(99))];
+    let turn = Some(AggregateVersion { version: 1, stamp: NOW });
     done(&other, update(&other, customers, key(CUSTOMER), &changed, turn).into_batch()).await;
     let graces = query("$filter=GracePeriodDays eq 99");
     let graces = check_filter(customers, &graces, &everything()).expect("a filter");

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use common::Place;
 use model::audit::StoredEvent;
-use model::seat::{Admission, CloseReason, Extension, IDLE, Licences, Seat, SessionKey, Share, ends_at};
+use model::seat::{CeilingUse, CloseReason, Extension, IDLE, Seat, SeatAdmission, SeatPolicy, SessionKey, ends_at};
 use model::session::SessionCookie;
 use model::{
     ApiSessionId, ApplicationId, AuthorizationId, IdentitySession, InstanceId, InstanceSettings, Login,
@@ -23,8 +23,8 @@ use model::{
 };
 use oauth::secret::Presented;
 use store::{
-    AskingForSeat, Batch, Closing, NewApiSession, NewUser, Outcome, Statement, Store, TokenNames, session_closed_code,
-    statement, values,
+    Batch, CommitOutcome, NewApiSession, NewUser, SeatRequest, SessionsToClose, Statement, Store, TokenNames,
+    session_closed_code, statement, values,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -73,12 +73,12 @@ async fn house(place: &Place) -> Store {
     store
 }
 
-async fn commit(store: &Store, batch: impl Into<Batch>) -> Outcome {
+async fn commit(store: &Store, batch: impl Into<Batch>) -> CommitOutcome {
     store.commit(batch.into()).await.expect("no fault")
 }
 
 async fn done(store: &Store, batch: impl Into<Batch>) {
-    assert_eq!(commit(store, batch).await, Outcome::Committed);
+    assert_eq!(commit(store, batch).await, CommitOutcome::Committed);
 }
 
 fn sign_in(number: u128) -> SessionKey {
@@ -103,16 +103,16 @@ fn opening(store: &Store, user: UserId, key: &SessionKey, opened_at: Timestamp) 
     (id, store.open_api_session(&new))
 }
 
-const fn licences(reserved: &[Login]) -> Licences<'_> {
-    Licences { seats: None, per_user: None, per_application: None, reserved }
+const fn licences(reserved: &[Login]) -> SeatPolicy<'_> {
+    SeatPolicy { seats: None, per_user: None, per_application: None, reserved }
 }
 
-fn asking(key: &SessionKey, user: UserId, application: ApplicationId) -> AskingForSeat {
-    AskingForSeat { key: key.as_text(), user, application }
+fn asking(key: &SessionKey, user: UserId, application: ApplicationId) -> SeatRequest {
+    SeatRequest { key: key.as_text(), user, application }
 }
 
-const fn admission(seat: Seat, version: i64, below: Option<u64>) -> Admission {
-    Admission { seat, version, below, user_below: None, application_below: None }
+const fn admission(seat: Seat, version: i64, below: Option<u64>) -> SeatAdmission {
+    SeatAdmission { seat, version, below, user_below: None, application_below: None }
 }
 
 async fn version(store: &Store) -> i64 {
@@ -127,7 +127,7 @@ async fn open(store: &Store, user: UserId, key: &SessionKey, at: Timestamp) -> A
 
 const KEY_OF_CODES: &str = "key";
 
-async fn close(store: &Store, closing: Closing, at: Timestamp) -> usize {
+async fn close(store: &Store, closing: SessionsToClose, at: Timestamp) -> usize {
     let close_id = Uuid::now_v7();
     let closing = store.close_api_sessions(closing, CloseReason::SignOut, (close_id, at), Some(KEY_OF_CODES));
     done(store, closing.to_vec()).await;
@@ -138,7 +138,7 @@ async fn close(store: &Store, closing: Closing, at: Timestamp) -> usize {
 
 async fn a_seat_is_taken_only_as_it_was_admitted(place: Place) {
     let store = house(&place).await;
-    let guarded = Outcome::GuardFailed { statement: 0 };
+    let guarded = CommitOutcome::GuardFailed { statement: 0 };
     for seat in [Seat::Shared, Seat::Shared] {
         done(&store, vec![store.take_seat(admission(seat, 0, Some(2)))]).await;
     }
@@ -158,12 +158,12 @@ async fn a_key_has_one_live_session(place: Place) {
     let first = open(&store, ALICE, &key, T0).await;
     let (_, second) = opening(&store, ALICE, &key, T0);
     let batch = vec![store.take_seat(admission(Seat::Shared, 0, None)), second];
-    assert_eq!(commit(&store, batch).await, Outcome::GuardFailed { statement: 1 });
+    assert_eq!(commit(&store, batch).await, CommitOutcome::GuardFailed { statement: 1 });
     assert_eq!(store.seats_taken().await.expect("no fault"), (1, 1), "the seat was given back with it");
     let row = store.live_api_session(&key).await.expect("no fault").expect("live");
     assert_eq!((row.id, row.user, row.login, row.calls), (first, ALICE, login("alice"), 1));
     assert_eq!((row.ends_at, row.final_end, row.applications), (T0.plus(IDLE), None, vec![APP]));
-    assert_eq!(close(&store, Closing::One(first), T0).await, 1);
+    assert_eq!(close(&store, SessionsToClose::One(first), T0).await, 1);
     assert!(store.live_api_session(&key).await.expect("no fault").is_none());
     open(&store, ALICE, &key, T0).await;
 }
@@ -178,11 +178,11 @@ async fn a_day_tells_how_many_seats_were_taken_when(place: Place) {
     open(&store, ALICE, &sign_in(1), T0).await;
     let first = open(&store, ALICE, &sign_in(2), at(10)).await;
     open(&store, ADMIN, &sign_in(3), at(70)).await;
-    assert_eq!(close(&store, Closing::One(first), at(130)).await, 1);
+    assert_eq!(close(&store, SessionsToClose::One(first), at(130)).await, 1);
     let last = open(&store, ALICE, &sign_in(4), at(181)).await;
     assert_eq!(over(at(1)).await, [2, 3, 2, 3]);
     assert_eq!(over(at(60)).await, [3, 2, 3, 3], "what was there before counts");
-    assert_eq!(close(&store, Closing::One(last), at(900)).await, 1);
+    assert_eq!(close(&store, SessionsToClose::One(last), at(900)).await, 1);
     assert_eq!(over(at(1)).await, [2, 3, 2, 2], "a clock that runs ahead tells of now");
 }
 
@@ -209,15 +209,15 @@ async fn one_look_tells_the_shares_of_those_who_have_a_ceiling(place: Place) {
     open(&store, ADMIN, &sign_in(3), Timestamp(T0.0 - 9)).await;
     // Used by another application, and no longer by the one that opened it.
     done(&store, vec![store.join_api_session(first, OTHER_APP), store.leave_api_sessions(APP)]).await;
-    close(&store, Closing::OfUser(ADMIN), T0).await;
+    close(&store, SessionsToClose::OfUser(ADMIN), T0).await;
     let asked: Vec<_> =
         [(ALICE, APP), (ADMIN, OTHER_APP)].map(|(user, app)| asking(&sign_in(9), user, app)).into_iter().collect();
     let look = async |per_user, per_application| {
-        let licences = Licences { per_user, per_application, ..licences(&[]) };
+        let licences = SeatPolicy { per_user, per_application, ..licences(&[]) };
         let seen = store.seats_seen(&asked, licences).await.expect("no fault");
         (seen.users, seen.applications)
     };
-    let share = Share { live: 2, earliest_end: Some(Timestamp(T0.plus(IDLE).0 - 5)) };
+    let share = CeilingUse { live: 2, earliest_end: Some(Timestamp(T0.plus(IDLE).0 - 5)) };
     assert_eq!(look(None, None).await, (HashMap::new(), HashMap::new()));
     assert_eq!(look(Some(1), None).await, (HashMap::from([(ALICE, share)]), HashMap::new()));
     assert_eq!(look(None, Some(9)).await, (HashMap::new(), HashMap::from([(APP, share)])));
@@ -227,13 +227,13 @@ async fn one_look_tells_the_shares_of_those_who_have_a_ceiling(place: Place) {
 async fn a_ceiling_is_guarded_by_what_is_live(place: Place) {
     let store = house(&place).await;
     let batch = |number: u128, user: UserId, user_below, application_below| {
-        let admission = Admission { user_below, application_below, ..admission(Seat::Shared, 0, None) };
+        let admission = SeatAdmission { user_below, application_below, ..admission(Seat::Shared, 0, None) };
         let mut batch = vec![store.take_seat(admission)];
         batch.extend(store.expect_room_under_ceilings(admission, user, APP));
         batch.push(opening(&store, user, &sign_in(number), T0).1);
         batch
     };
-    let full = Outcome::GuardFailed { statement: 1 };
+    let full = CommitOutcome::GuardFailed { statement: 1 };
     for number in [1, 2] {
         done(&store, batch(number, ALICE, Some(2), Some(3))).await;
     }
@@ -243,7 +243,7 @@ async fn a_ceiling_is_guarded_by_what_is_live(place: Place) {
     assert_eq!(commit(&store, batch(4, ADMIN, None, Some(3))).await, full, "three of three");
     assert_eq!(
         commit(&store, batch(4, ADMIN, Some(2), Some(3))).await,
-        Outcome::GuardFailed { statement: 2 },
+        CommitOutcome::GuardFailed { statement: 2 },
         "each is guarded"
     );
     done(&store, batch(4, ADMIN, None, None)).await;
@@ -256,13 +256,13 @@ async fn no_ceiling_is_oversold_by_openings_at_once(place: Place) {
     for number in 0..32_u128 {
         let store = store.clone();
         let (user_below, application_below) = if number % 2 == 0 { (Some(3), None) } else { (None, Some(5)) };
-        let admission = Admission { user_below, application_below, ..admission(Seat::Shared, 0, None) };
+        let admission = SeatAdmission { user_below, application_below, ..admission(Seat::Shared, 0, None) };
         let user = if number % 2 == 0 { ALICE } else { ADMIN };
         openings.spawn(async move {
             let mut batch = vec![store.take_seat(admission)];
             batch.extend(store.expect_room_under_ceilings(admission, user, APP));
             batch.push(opening(&store, user, &sign_in(number), T0).1);
-            (user, commit(&store, batch).await == Outcome::Committed)
+            (user, commit(&store, batch).await == CommitOutcome::Committed)
         });
     }
     let opened: Vec<UserId> =
@@ -278,7 +278,7 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     let store = house(&place).await;
     let service = SessionKey::Service("j".into());
     let hour = Duration::from_hours(1);
-    let due = |now: Timestamp, idle_until| Closing::Due { now, idle_until };
+    let due = |now: Timestamp, idle_until| SessionsToClose::Due { now, idle_until };
 
     open(&store, ALICE, &sign_in(1), T0).await;
     let busy = open(&store, ADMIN, &service, T0).await;
@@ -292,20 +292,20 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     assert_eq!(close(&store, due(T0.plus(hour), end), end).await, 1, "a lifetime is believed at once");
     assert_eq!(
         commit(&store, vec![store.expect_some_to_close(due(end, end))]).await,
-        Outcome::GuardFailed { statement: 0 }
+        CommitOutcome::GuardFailed { statement: 0 }
     );
     assert!(store.database().instances_with_due_sessions(T0.plus(hour)).await.expect("no fault").is_empty());
 
     open(&store, ALICE, &sign_in(1), T0).await;
     open(&store, ALICE, &sign_in(2), T0).await;
     let third = open(&store, ADMIN, &sign_in(3), T0).await;
-    let someone = Closing::OfUser(ADMIN);
+    let someone = SessionsToClose::OfUser(ADMIN);
     assert_eq!(store.live_api_sessions_of(someone).await.expect("no fault").len(), 1);
     done(&store, vec![store.expect_some_to_close(someone)]).await;
-    assert_eq!(close(&store, Closing::OfSignIn(SessionId(Uuid::from_u128(2))), T0).await, 1);
-    assert_eq!(close(&store, Closing::OfUser(ALICE), T0).await, 1);
+    assert_eq!(close(&store, SessionsToClose::OfSignIn(SessionId(Uuid::from_u128(2))), T0).await, 1);
+    assert_eq!(close(&store, SessionsToClose::OfUser(ALICE), T0).await, 1);
     done(&store, vec![store.join_api_session(third, OTHER_APP), store.join_api_session(third, OTHER_APP)]).await;
-    let of = async |app| store.live_api_sessions_of(Closing::UsedBy(app)).await.expect("no fault").len();
+    let of = async |app| store.live_api_sessions_of(SessionsToClose::UsedBy(app)).await.expect("no fault").len();
     assert_eq!((of(APP).await, of(OTHER_APP).await), (1, 1));
     let by_hand = ReferenceTokenId(Uuid::from_u128(5));
     open(&store, ADMIN, &SessionKey::Reference(by_hand), T0).await;
@@ -313,13 +313,13 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     assert_eq!((of(APP).await, of(OTHER_APP).await), (2, 1), "another user's stay as they are");
     done(&store, vec![store.leave_sessions_of_user(APP, ADMIN)]).await;
     assert_eq!((of(APP).await, of(OTHER_APP).await), (1, 1), "a key made by hand stays");
-    assert_eq!(close(&store, Closing::OfReferenceToken(by_hand), T0).await, 1);
+    assert_eq!(close(&store, SessionsToClose::OfReferenceToken(by_hand), T0).await, 1);
     done(&store, vec![store.join_api_session(third, APP), store.leave_api_sessions(APP)]).await;
-    assert_eq!(close(&store, Closing::Unused, T0).await, 0, "another application uses it");
+    assert_eq!(close(&store, SessionsToClose::Unused, T0).await, 0, "another application uses it");
     done(&store, vec![store.leave_api_sessions(OTHER_APP)]).await;
-    assert_eq!(close(&store, Closing::Unused, T0).await, 1, "none is left");
+    assert_eq!(close(&store, SessionsToClose::Unused, T0).await, 1, "none is left");
     open(&store, ADMIN, &sign_in(4), T0).await;
-    assert_eq!(close(&store, Closing::All, T0).await, 1);
+    assert_eq!(close(&store, SessionsToClose::All, T0).await, 1);
     let trail = store.audit_trail().await.expect("no fault");
     let early = "SELECT 1 FROM audit_events e WHERE NOT EXISTS (SELECT 1 FROM api_sessions s \
                  WHERE SUBSTR(e.id, 1, 13) = SUBSTR(s.close_id, 1, 13) AND SUBSTR(e.id, 14) = SUBSTR(s.id, 14))";
@@ -345,14 +345,14 @@ async fn closing_meets_exactly_what_it_means(place: Place) {
     let (service, key) = (SessionKey::Service(SERVICE_TOKEN.simple().to_string()), SessionKey::Reference(KEY));
     open(&store, ADMIN, &service, T0).await;
     open(&store, ADMIN, &key, T0).await;
-    assert_eq!(close(&store, Closing::OfServiceToken(SERVICE_TOKEN), T0).await, 1);
-    assert_eq!(close(&store, Closing::OfReferenceToken(KEY), T0).await, 1);
+    assert_eq!(close(&store, SessionsToClose::OfServiceToken(SERVICE_TOKEN), T0).await, 1);
+    assert_eq!(close(&store, SessionsToClose::OfReferenceToken(KEY), T0).await, 1);
 
     let (basic, erp) = (SessionKey::Basic(APP, ALICE), SessionKey::ErpLogin(APP, ALICE));
     for key in [&basic, &erp, &sign_in(6)] {
         open(&store, ALICE, key, T0).await;
     }
-    assert_eq!(close(&store, Closing::OfLegacySchemes, T0).await, 2);
+    assert_eq!(close(&store, SessionsToClose::OfLegacySchemes, T0).await, 2);
     assert!(store.live_api_session(&erp).await.expect("no fault").is_none());
     assert!(store.live_api_session(&sign_in(6)).await.expect("no fault").is_some(), "no legacy session");
 }
@@ -376,9 +376,9 @@ async fn a_timer_slides_to_the_latest_call_and_back_only_on_its_own_node(place: 
     assert_eq!((row.calls, row.ends_at), (7, at(10).plus(IDLE)));
     done(&store, vec![store.prolong_api_session(&key, at(95), at(95).plus(IDLE))]).await;
     assert_eq!(store.live_api_sessions(10).await.expect("no fault")[0].last_call, at(95));
-    close(&store, Closing::One(id), T0).await;
+    close(&store, SessionsToClose::One(id), T0).await;
     let prolonged = commit(&store, vec![store.prolong_api_session(&key, at(96), at(97))]).await;
-    assert_eq!(prolonged, Outcome::GuardFailed { statement: 0 }, "it is closed");
+    assert_eq!(prolonged, CommitOutcome::GuardFailed { statement: 0 }, "it is closed");
 }
 
 async fn a_token_stands_until_anything_it_names_has_ended(place: Place) {
@@ -393,8 +393,9 @@ async fn a_token_stands_until_anything_it_names_has_ended(place: Place) {
         reference_token: Some(KEY),
     };
     let reactivating = TokenNames { sign_in: None, ..token };
-    let stands =
-        async |token: &TokenNames| commit(&store, vec![store.expect_token_stands(token)]).await == Outcome::Committed;
+    let stands = async |token: &TokenNames| {
+        commit(&store, vec![store.expect_token_stands(token)]).await == CommitOutcome::Committed
+    };
     assert!(stands(&token).await, "a sign-in that was swept long ago did not end");
     assert!(!stands(&TokenNames { user: (ALICE, Some(1)), ..token }).await);
     assert!(!stands(&TokenNames { application: (APP, 3), ..token }).await);
@@ -471,7 +472,7 @@ async fn settings_are_changed_by_who_read_them_last(place: Place) {
     let five = settings.with("seats", "5").expect("a number");
     done(&store, vec![store.update_settings(&five, &as_written)]).await;
     let overtaken = commit(&store, vec![store.update_settings(&settings, &as_written)]).await;
-    assert_eq!(overtaken, Outcome::GuardFailed { statement: 0 });
+    assert_eq!(overtaken, CommitOutcome::GuardFailed { statement: 0 });
     assert_eq!(store.settings().await.expect("no fault").seats, Some(5));
 }
 

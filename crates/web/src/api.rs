@@ -8,27 +8,27 @@ use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
 use flows::domain::Actor;
-use flows::guard::{Call, Caller, GuardRefusal};
-use flows::legacy::PasswordShown;
+use flows::guard::{ApiCallReport, Caller, GuardRefusal};
+use flows::legacy::LegacyPassword;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::Culture;
 use model::audit::Asker;
 use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
-use model::seat::{Filled, NoSeat};
-use model::why::{Details, Failed, Refusal};
+use model::seat::{FullCeiling, NoSeat};
+use model::why::{FailedRequest, Refusal, RefusalDetails};
 use oauth::{basic, bearer};
-use odata::ErrorBody;
+use odata::ODataErrorBody;
 
-use self::credential::{Credential, credential};
+use self::credential::{ApiCredential, credential};
 use crate::body::{self, BodyError};
-use crate::cors::{self, Readers};
+use crate::cors::{self, CorsReaders};
 use crate::layer;
 use crate::odata as domain_api;
 use crate::render;
-use crate::server::Work;
-use crate::visit::{AnyInstance, UncheckedVisit, Visit};
+use crate::server::DetachedWork;
+use crate::visit::{AnyInstance, RequestContext, UncheckedContext};
 
 const PREFIX: &str = "/api/domain/odata";
 const LOGIN: &str = "/api/domain/login";
@@ -51,13 +51,13 @@ fn below_service_root(path: &str) -> Option<&str> {
 
 /// What an address below `/api` is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Door {
+enum ApiRoute {
     Data,
     Login,
     Logout,
 }
 
-impl Door {
+impl ApiRoute {
     fn at(path: &str) -> Option<Self> {
         match path {
             _ if path.eq_ignore_ascii_case(LOGIN) => Some(Self::Login),
@@ -68,13 +68,13 @@ impl Door {
 }
 
 /// Who was let in, if anybody was, and what became of the call.
-struct Outcome {
+struct CallOutcome {
     caller: Option<Caller>,
-    answer: Result<Result<Response, Refused>, Fault>,
+    answer: Result<Result<Response, CallRefusal>, Fault>,
 }
 
 /// Why the guard did not let a call through.
-enum Refused {
+enum CallRefusal {
     /// RFC 6750 §3.1: no credentials, no error code.
     NoCredential,
     /// Malformed, too long, or more than one.
@@ -86,22 +86,22 @@ enum Refused {
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
-pub(crate) async fn call(visit: UncheckedVisit, parts: Parts, body: Body, work: Option<Work>) -> Response {
+pub(crate) async fn call(visit: UncheckedContext, parts: Parts, body: Body, work: Option<DetachedWork>) -> Response {
     let visit = match visit.believed().await {
         Ok(visit) => visit,
         Err(refused) => return unbelieved(&refused.0, &parts, &refused.1),
     };
     if parts.method == Method::OPTIONS {
-        return cors::preflight(Readers::RegisteredAt(&visit), &parts.headers);
+        return cors::preflight(CorsReaders::RegisteredAt(&visit), &parts.headers);
     }
-    let answerable = match Door::at(parts.uri.path()) {
+    let answerable = match ApiRoute::at(parts.uri.path()) {
         None => Err(nothing_here()),
-        Some(Door::Login | Door::Logout) if parts.method != Method::POST => Err(legacy::only_post()),
+        Some(ApiRoute::Login | ApiRoute::Logout) if parts.method != Method::POST => Err(legacy::only_post()),
         Some(door) => Ok(door),
     };
     let door = match answerable {
         Ok(door) => door,
-        Err(response) => return cors::share(Readers::RegisteredAt(&visit), &parts.headers, response),
+        Err(response) => return cors::share(CorsReaders::RegisteredAt(&visit), &parts.headers, response),
     };
     if matches!(parts.method, Method::GET | Method::HEAD) {
         guarded(visit, door, parts, body).await
@@ -111,18 +111,18 @@ pub(crate) async fn call(visit: UncheckedVisit, parts: Parts, body: Body, work: 
 }
 
 /// No page may read it: which origins are registered is a matter of memory, too.
-fn unbelieved(visit: &UncheckedVisit, parts: &Parts, fault: &Fault) -> Response {
+fn unbelieved(visit: &UncheckedContext, parts: &Parts, fault: &Fault) -> Response {
     let response = fault_response(visit, fault);
-    let call = Call {
+    let call = ApiCallReport {
         method: parts.method.as_str(),
         path: parts.uri.path(),
         status: response.status().as_u16(),
         caller: None,
-        refused: Some((Asker::Stranger, &Failed)),
+        refused: Some((Asker::Stranger, &FailedRequest)),
     };
     let told = match parts.method {
         Method::OPTIONS => Ok(()),
-        _ => visit.instance.tell_call(visit.now, &visit.visitor, &call),
+        _ => visit.instance.audit_call(visit.now, &visit.request, &call),
     };
     render::no_store(match told {
         Ok(()) => response,
@@ -130,109 +130,115 @@ fn unbelieved(visit: &UncheckedVisit, parts: &Parts, fault: &Fault) -> Response 
     })
 }
 
-async fn guarded(mut visit: Visit, door: Door, parts: Parts, body: Body) -> Response {
+async fn guarded(mut visit: RequestContext, door: ApiRoute, parts: Parts, body: Body) -> Response {
     let shown = credential(&parts.headers);
-    let is_legacy = door != Door::Data || shown.as_ref().is_ok_and(Credential::is_legacy);
-    let Outcome { caller, answer } = match door {
+    let is_legacy = door != ApiRoute::Data || shown.as_ref().is_ok_and(ApiCredential::is_legacy);
+    let CallOutcome { caller, answer } = match door {
         // Old clients' ways are boxed: their futures are large, and a token's call should not carry them along.
-        Door::Login => Box::pin(legacy::login(&mut visit, &parts.headers, body)).await,
-        Door::Data | Door::Logout => call_with(&mut visit, door, shown, &parts, body).await,
+        ApiRoute::Login => Box::pin(legacy::login(&mut visit, &parts.headers, body)).await,
+        ApiRoute::Data | ApiRoute::Logout => call_with(&mut visit, door, shown, &parts, body).await,
     };
     let asker = match (&caller, &answer) {
         (Some(_), _) => Asker::Authenticated,
-        (None, Ok(Err(Refused::Guard(refusal)))) => refusal.asker(),
+        (None, Ok(Err(CallRefusal::Guard(refusal)))) => refusal.asker(),
         (None, _) => Asker::Stranger,
     };
     let (mut response, refused) = match answer {
-        Err(fault) => (fault_response(&visit, &fault), Some(told(Failed))),
+        Err(fault) => (fault_response(&visit, &fault), Some(told(FailedRequest))),
         Ok(Err(refused)) => {
             let mut response = refusal(&visit, &refused);
-            if door == Door::Data && asks_for_basic(&visit, &parts.headers, &refused) {
+            if door == ApiRoute::Data && asks_for_basic(&visit, &parts.headers, &refused) {
                 challenge_beside(&mut response, &basic::challenge(&visit.instance.issuer));
             }
             (response, Some(told(refused)))
         }
         Ok(Ok(mut response)) => {
-            let refused = response.extensions_mut().remove::<domain_api::Told>().map(told);
+            let refused = response.extensions_mut().remove::<domain_api::RefusalNote>().map(told);
             (response, refused)
         }
     };
     if is_legacy {
         legacy::announce_sunset(&visit, &mut response);
     }
-    let call = Call {
+    let call = ApiCallReport {
         method: parts.method.as_str(),
         path: parts.uri.path(),
         status: response.status().as_u16(),
         caller: caller.as_ref(),
         refused: refused.as_deref().map(|refused| -> (Asker, &dyn Refusal) { (asker, refused) }),
     };
-    let response = match visit.instance.tell_call(visit.now, &visit.visitor, &call) {
+    let response = match visit.instance.audit_call(visit.now, &visit.request, &call) {
         Ok(()) => response,
         Err(fault) => fault_response(&visit, &fault),
     };
-    cors::share(Readers::RegisteredAt(&visit), &parts.headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&visit), &parts.headers, render::no_store(response))
 }
 
-type Told = Box<dyn Refusal + Send>;
+type CallNote = Box<dyn Refusal + Send>;
 
-fn told(refusal: impl Refusal + Send + 'static) -> Told {
+fn told(refusal: impl Refusal + Send + 'static) -> CallNote {
     Box::new(refusal)
 }
 
 async fn call_with(
-    visit: &mut Visit,
-    door: Door,
-    shown: Result<Credential, Refused>,
+    visit: &mut RequestContext,
+    door: ApiRoute,
+    shown: Result<ApiCredential, CallRefusal>,
     parts: &Parts,
     body: Body,
-) -> Outcome {
+) -> CallOutcome {
     let entered = match shown {
         Err(refused) => Ok(Err(refused)),
-        Ok(credential) if door == Door::Logout => Box::pin(legacy::enter_to_leave(visit, &credential)).await,
+        Ok(credential) if door == ApiRoute::Logout => Box::pin(legacy::enter_to_leave(visit, &credential)).await,
         Ok(credential) => enter(visit, &credential, &parts.method).await,
     };
     let caller = match entered {
         Ok(Ok(caller)) => caller,
-        Ok(Err(refused)) => return Outcome { caller: None, answer: Ok(Err(refused)) },
-        Err(fault) => return Outcome { caller: None, answer: Err(fault) },
+        Ok(Err(refused)) => return CallOutcome { caller: None, answer: Ok(Err(refused)) },
+        Err(fault) => return CallOutcome { caller: None, answer: Err(fault) },
     };
     let answer = match door {
-        Door::Data => answer(visit, &caller, parts, body).await,
-        Door::Login | Door::Logout => Ok(Ok(legacy::left())),
+        ApiRoute::Data => answer(visit, &caller, parts, body).await,
+        ApiRoute::Login | ApiRoute::Logout => Ok(Ok(legacy::left())),
     };
-    Outcome { caller: Some(caller), answer }
+    CallOutcome { caller: Some(caller), answer }
 }
 
-async fn enter(visit: &mut Visit, credential: &Credential, method: &Method) -> Result<Result<Caller, Refused>, Fault> {
+async fn enter(
+    visit: &mut RequestContext,
+    credential: &ApiCredential,
+    method: &Method,
+) -> Result<Result<Caller, CallRefusal>, Fault> {
     let scope = domain_api::required_scope(method);
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     let mut moment = visit.moment();
     let answer = match credential {
-        Credential::Token(token) => instance.enter(&mut moment, &visitor, token, (DOMAIN_API, scope)).await?,
-        Credential::Basic(basic, application) => {
-            let shown = PasswordShown {
+        ApiCredential::Token(token) => {
+            instance.authorize_call(&mut moment, &visitor, token, (DOMAIN_API, scope)).await?
+        }
+        ApiCredential::Basic(basic, application) => {
+            let shown = LegacyPassword {
                 scheme: LegacyScheme::Basic,
                 login: &basic.name,
                 password: &basic.password,
                 application: application.as_deref(),
             };
-            Box::pin(instance.enter_by_password(&mut moment, &visitor, &shown, scope)).await?
+            Box::pin(instance.authorize_call_by_password(&mut moment, &visitor, &shown, scope)).await?
         }
-        Credential::ErpSession(session) => {
-            Box::pin(instance.enter_by_erp_session(&mut moment, &visitor, session, Some(scope))).await?
+        ApiCredential::ErpSession(session) => {
+            Box::pin(instance.authorize_call_by_erp_session(&mut moment, &visitor, session, Some(scope))).await?
         }
     };
-    Ok(answer.map_err(Refused::Guard))
+    Ok(answer.map_err(CallRefusal::Guard))
 }
 
 /// Clients that wait to be asked are asked. A browser would ask the person in front of it, in a window that no page of
 /// ours explains: it is recognised by its fetch metadata.
-fn asks_for_basic(visit: &Visit, headers: &HeaderMap, refused: &Refused) -> bool {
+fn asks_for_basic(visit: &RequestContext, headers: &HeaderMap, refused: &CallRefusal) -> bool {
     match refused {
         _ if headers.contains_key("sec-fetch-site") => false,
-        Refused::Guard(GuardRefusal::Legacy(refusal)) => refusal.is_wrong_password(),
-        Refused::NoCredential => {
+        CallRefusal::Guard(GuardRefusal::Legacy(refusal)) => refusal.is_wrong_password(),
+        CallRefusal::NoCredential => {
             credential::application(headers).is_ok_and(|named| visit.instance.offers_basic(named.as_deref(), visit.now))
         }
         _ => false,
@@ -240,17 +246,17 @@ fn asks_for_basic(visit: &Visit, headers: &HeaderMap, refused: &Refused) -> bool
 }
 
 async fn answer(
-    visit: &mut Visit,
+    visit: &mut RequestContext,
     caller: &Caller,
     parts: &Parts,
     body: Body,
-) -> Result<Result<Response, Refused>, Fault> {
+) -> Result<Result<Response, CallRefusal>, Fault> {
     let body = match parts.method {
         // A reading has no body that would mean anything (RFC 9110 §9.3.1).
         Method::GET | Method::HEAD => Bytes::new(),
         _ => match body::read(&parts.headers, body, LARGEST_BODY).await {
             Ok(body) => body,
-            Err(error) => return Ok(Err(Refused::Body(error))),
+            Err(error) => return Ok(Err(CallRefusal::Body(error))),
         },
     };
     let permissions = caller.permissions();
@@ -262,7 +268,7 @@ async fn answer(
         now: visit.now,
     };
     let instance = visit.instance.clone();
-    let asked = domain_api::Asked {
+    let asked = domain_api::EntityRequest {
         method: &parts.method,
         path: below_service_root(parts.uri.path()).unwrap_or_default(),
         query: parts.uri.query().unwrap_or_default(),
@@ -270,10 +276,10 @@ async fn answer(
         body: &body,
         service_root: &instance.service_root,
     };
-    domain_api::handle(&instance.domain, actor, &asked, &mut *visit.dice).await.map(Ok)
+    domain_api::handle(&instance.domain, actor, &asked, &mut *visit.rng).await.map(Ok)
 }
 
-impl Refusal for Refused {
+impl Refusal for CallRefusal {
     fn cause(&self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",
@@ -284,19 +290,21 @@ impl Refusal for Refused {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
-            Self::NoCredential => Details::new("the call carries a credential", "RFC 6750 §3.1")
+            Self::NoCredential => RefusalDetails::new("the call carries a credential", "RFC 6750 §3.1")
                 .expected("Authorization", "Bearer …; or X-Api-Key, or Api-Key"),
             Self::BadCredential(what) => {
-                Details::new("the call carries one well-formed credential", "RFC 6750 §2, §3.1").sent("problem", what)
+                RefusalDetails::new("the call carries one well-formed credential", "RFC 6750 §2, §3.1")
+                    .sent("problem", what)
             }
             Self::Guard(refusal) => refusal.details(),
             Self::Body(problem) => {
-                Details::new("the body can be read", "docs/api.md").sent("problem", problem.description())
+                RefusalDetails::new("the body can be read", "docs/api.md").sent("problem", problem.description())
             }
             Self::BadLogin(what) => {
-                Details::new("the login has the required members", "docs/api.md, Old clients").sent("problem", what)
+                RefusalDetails::new("the login has the required members", "docs/api.md, Old clients")
+                    .sent("problem", what)
             }
         }
     }
@@ -306,11 +314,11 @@ impl Refusal for Refused {
 fn no_seat_message(no_seat: &NoSeat, seconds: u64) -> String {
     let (reached, until) = match no_seat {
         NoSeat::Licences { seats, .. } => (format!("All {seats} licence seats are in use."), "when someone signs out"),
-        NoSeat::User(Filled { most, .. }) => (
+        NoSeat::User(FullCeiling { most, .. }) => (
             format!("The user has reached the limit of {most} licence seats per user."),
             "when one of the user's sessions is ended",
         ),
-        NoSeat::Application(Filled { most, .. }) => (
+        NoSeat::Application(FullCeiling { most, .. }) => (
             format!("The application has reached the limit of {most} licence seats per application."),
             "when one of its sessions is ended",
         ),
@@ -318,55 +326,55 @@ fn no_seat_message(no_seat: &NoSeat, seconds: u64) -> String {
     format!("{reached} One may come free in {seconds} seconds, or earlier {until}.")
 }
 
-fn refusal(visit: &Visit, refused: &Refused) -> Response {
+fn refusal(visit: &RequestContext, refused: &CallRefusal) -> Response {
     let realm = &visit.instance.issuer;
     let challenge = |error: &str, description: &str, scope: Option<&str>| {
         bearer::challenge(realm, Some((error, description)), scope)
     };
     let (status, kind, message, challenge) = match refused {
-        Refused::NoCredential => (
+        CallRefusal::NoCredential => (
             StatusCode::UNAUTHORIZED,
             "AuthenticationException",
             "Send an access token: Authorization: Bearer ….".to_owned(),
             Some(bearer::challenge(realm, None, None)),
         ),
-        Refused::BadCredential(what) => (
+        CallRefusal::BadCredential(what) => (
             StatusCode::BAD_REQUEST,
             "AuthenticationException",
             (*what).to_owned(),
             Some(challenge("invalid_request", what, None)),
         ),
-        Refused::Guard(GuardRefusal::Token(refusal)) => (
+        CallRefusal::Guard(GuardRefusal::Token(refusal)) => (
             StatusCode::UNAUTHORIZED,
             "AuthenticationException",
             refusal.description().to_owned(),
             Some(challenge("invalid_token", refusal.description(), None)),
         ),
-        Refused::Guard(GuardRefusal::WrongAudience { .. }) => {
+        CallRefusal::Guard(GuardRefusal::WrongAudience { .. }) => {
             let what = "the token is not for this API; request one of its scopes";
             let challenge = challenge("invalid_token", what, None);
             (StatusCode::UNAUTHORIZED, "AuthenticationException", what.to_owned(), Some(challenge))
         }
-        Refused::Guard(GuardRefusal::NotForCommunityUsers) => {
+        CallRefusal::Guard(GuardRefusal::NotForCommunityUsers) => {
             let what = "the APIs are not open to community users";
             let challenge = challenge("insufficient_scope", what, None);
             (StatusCode::FORBIDDEN, "AuthorizationException", what.to_owned(), Some(challenge))
         }
-        Refused::Guard(GuardRefusal::InsufficientScope { needed, .. }) => {
+        CallRefusal::Guard(GuardRefusal::InsufficientScope { needed, .. }) => {
             let what = format!("the token lacks the scope {needed}");
             let challenge = challenge("insufficient_scope", &what, Some(needed));
             (StatusCode::FORBIDDEN, "AuthorizationException", what, Some(challenge))
         }
-        Refused::Guard(GuardRefusal::NoSeat(no_seat)) => {
+        CallRefusal::Guard(GuardRefusal::NoSeat(no_seat)) => {
             let seconds = no_seat.free_at().since(visit.now).as_secs() + 1;
             let message = no_seat_message(no_seat, seconds);
             let mut response = error(StatusCode::TOO_MANY_REQUESTS, "MaximumLicenseCountExceeded", message);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             return response;
         }
-        Refused::Guard(GuardRefusal::Legacy(refusal)) => return legacy::refusal(realm, refusal),
-        Refused::BadLogin(what) => (StatusCode::BAD_REQUEST, "ArgumentException", (*what).to_owned(), None),
-        Refused::Body(problem) => {
+        CallRefusal::Guard(GuardRefusal::Legacy(refusal)) => return legacy::refusal(realm, refusal),
+        CallRefusal::BadLogin(what) => (StatusCode::BAD_REQUEST, "ArgumentException", (*what).to_owned(), None),
+        CallRefusal::Body(problem) => {
             return problem.answered(error(problem.status(), "ArgumentException", problem.description()));
         }
     };
@@ -386,7 +394,7 @@ fn challenge_beside(response: &mut Response, challenge: &str) {
 
 /// The error body of the documented API: `code` is a number, in refusals of the guard too.
 fn error(status: StatusCode, kind: &'static str, message: String) -> Response {
-    let body = ErrorBody::new(kind, 0, "{0}", vec![message]);
+    let body = ODataErrorBody::new(kind, 0, "{0}", vec![message]);
     let mut response = render::no_store(Response::new(Body::from(body.to_json())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -397,7 +405,7 @@ fn nothing_here() -> Response {
     error(StatusCode::NOT_FOUND, "NotFoundException", "There is no operation at this path.".to_owned())
 }
 
-fn fault_response(visit: &Visit<impl AnyInstance>, fault: &Fault) -> Response {
+fn fault_response(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
     failed(render::fault_status(visit, fault), &visit.reference())
 }
 
@@ -419,8 +427,9 @@ mod tests {
         assert_eq!(below_service_root("/api/domain/odatas"), None);
         assert_eq!(below_service_root("/api/domain"), None);
         assert!(
-            Door::at("/API/Domain/Login") == Some(Door::Login) && Door::at("/api/domain/Logout") == Some(Door::Logout)
+            ApiRoute::at("/API/Domain/Login") == Some(ApiRoute::Login)
+                && ApiRoute::at("/api/domain/Logout") == Some(ApiRoute::Logout)
         );
-        assert!(Door::at("/api/domain/login/").is_none() && Door::at("/api/domain/loginx").is_none());
+        assert!(ApiRoute::at("/api/domain/login/").is_none() && ApiRoute::at("/api/domain/loginx").is_none());
     }
 }

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use oauth::params::{MAX_BYTES, ParamError, Params};
 
 use crate::headers;
-use crate::server::Unread;
+use crate::server::UnreadBody;
 
 /// The largest form: as much as is read of parameters.
 pub(crate) const LARGEST_FORM: usize = MAX_BYTES;
@@ -36,7 +36,7 @@ impl From<ParamError> for BodyError {
 }
 
 impl BodyError {
-    /// For programs and the audit; people read `words::Malformed`.
+    /// For programs and the audit; people read `words::MalformedMessages`.
     pub(crate) fn description(&self) -> String {
         match self {
             Self::TooLarge => "the body is too large".to_owned(),
@@ -87,13 +87,13 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
 /// Larger than this door reads, or than any does.
 fn is_too_large(error: &(dyn Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.any(|cause| cause.is::<LengthLimitError>() || cause.downcast_ref() == Some(&Unread::TooLarge))
+    causes.any(|cause| cause.is::<LengthLimitError>() || cause.downcast_ref() == Some(&UnreadBody::TooLarge))
 }
 
 /// A form with a file.
-pub(crate) struct Parts(Vec<(String, Bytes)>);
+pub(crate) struct MultipartForm(Vec<(String, Bytes)>);
 
-impl Parts {
+impl MultipartForm {
     pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
@@ -109,7 +109,7 @@ const MAX_PARTS: usize = 8;
 
 /// `multipart/form-data` (RFC 7578) of at most so many bytes. A file's name and type are not read: only its content
 /// says what it is.
-pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> Result<Parts, BodyError> {
+pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> Result<MultipartForm, BodyError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(content_type).map_err(|_| BodyError::NotMultipart)?;
     let whole = read(headers, body, limit).await?;
@@ -123,7 +123,7 @@ pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> 
         let name = field.name().unwrap_or_default().to_owned();
         parts.push((name, field.bytes().await.map_err(|_| BodyError::NotMultipart)?));
     }
-    Ok(Parts(parts))
+    Ok(MultipartForm(parts))
 }
 
 /// RFC 6749 Appendix B.

@@ -4,13 +4,13 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 #[derive(Clone, Copy)]
-pub(crate) enum Readers<'v> {
+pub(crate) enum CorsReaders<'v> {
     Anybody,
     /// Pages of the applications that are registered where the visit is.
-    RegisteredAt(&'v Visit),
+    RegisteredAt(&'v RequestContext),
 }
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
@@ -25,11 +25,11 @@ const EXPOSED_HEADERS: &str = "OData-Version, ETag, Location, OData-EntityId, Pr
                                Retry-After, Allow, Accept-Encoding, Sunset, X-Request-Id";
 const PREFLIGHT_SECONDS: &str = "600";
 
-fn allowed_origin(readers: Readers<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
+fn allowed_origin(readers: CorsReaders<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
     match readers {
         // Also without `Origin`: a cache keeps one answer for everybody.
-        Readers::Anybody => Some(HeaderValue::from_static("*")),
-        Readers::RegisteredAt(visit) => {
+        CorsReaders::Anybody => Some(HeaderValue::from_static("*")),
+        CorsReaders::RegisteredAt(visit) => {
             let origin = headers.get(header::ORIGIN)?;
             let known = visit.instance.allows_origin(origin.to_str().ok()?);
             known.then(|| origin.clone())
@@ -44,8 +44,8 @@ pub(crate) fn share_with_anybody(mut response: Response) -> Response {
 }
 
 /// Lets these readers read this answer.
-pub(crate) fn share(readers: Readers<'_>, request: &HeaderMap, mut response: Response) -> Response {
-    if matches!(readers, Readers::RegisteredAt(_)) {
+pub(crate) fn share(readers: CorsReaders<'_>, request: &HeaderMap, mut response: Response) -> Response {
+    if matches!(readers, CorsReaders::RegisteredAt(_)) {
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     }
     if let Some(origin) = allowed_origin(readers, request) {
@@ -57,7 +57,7 @@ pub(crate) fn share(readers: Readers<'_>, request: &HeaderMap, mut response: Res
 }
 
 /// The answer to a preflight: needs no token, says nothing to strangers.
-pub(crate) fn preflight(readers: Readers<'_>, request: &HeaderMap) -> Response {
+pub(crate) fn preflight(readers: CorsReaders<'_>, request: &HeaderMap) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let known = allowed_origin(readers, request).is_some();

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use crate::visit::entity_tag;
 
-pub(crate) struct Prepared {
+pub(crate) struct PreparedDocument {
     keys: Arc<KeyRing>,
     pub(crate) discovery: Document,
     pub(crate) jwks: Document,
@@ -32,17 +32,18 @@ impl Document {
 }
 
 #[derive(Default)]
-pub(crate) struct Documents(RwLock<HashMap<String, Arc<Prepared>>>);
+pub(crate) struct Documents(RwLock<HashMap<String, Arc<PreparedDocument>>>);
 
 impl Documents {
-    pub(crate) fn of(&self, instance: &Instance) -> Arc<Prepared> {
+    pub(crate) fn of(&self, instance: &Instance) -> Arc<PreparedDocument> {
         let keys = instance.published_keys();
         if let Some(known) = self.0.read().get(&instance.name).filter(|known| Arc::ptr_eq(&known.keys, &keys)) {
             return Arc::clone(known);
         }
         let discovery = serde_json::to_vec(&metadata(instance, &keys)).expect("metadata is strings and flags");
         let jwks = Document::new(Bytes::copy_from_slice(&keys.jwks()));
-        let prepared = Arc::new(Prepared { discovery: Document::new(discovery), jwks, keys: Arc::clone(&keys) });
+        let prepared =
+            Arc::new(PreparedDocument { discovery: Document::new(discovery), jwks, keys: Arc::clone(&keys) });
         self.0.write().insert(instance.name.clone(), Arc::clone(&prepared));
         prepared
     }

@@ -7,20 +7,20 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use flows::health::{Check, CheckState, Subject};
+use flows::health::{CheckState, CheckSubject, HealthCheck};
 use http::{StatusCode, Uri};
 
 use crate::render;
-use crate::visit::Gate;
+use crate::visit::AppState;
 
 /// Whether the names of instances are shown. Strangers are told how many there are of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Names {
+pub(crate) enum InstanceNames {
     Shown,
     Hidden,
 }
 
-pub(crate) fn router(names: Names) -> Router<Arc<Gate>> {
+pub(crate) fn router(names: InstanceNames) -> Router<Arc<AppState>> {
     Router::new()
         .route("/healthz", get(async || render::no_store(render::text(StatusCode::OK, "ok\n"))))
         .route("/readyz", get(async move |state, asked: Uri| ready(state, &asked, names)))
@@ -31,8 +31,8 @@ fn is_verbose(asked: &Uri) -> bool {
     asked.query().is_some_and(|query| query.split('&').any(|one| one == "verbose" || one.starts_with("verbose=")))
 }
 
-fn ready(State(gate): State<Arc<Gate>>, asked: &Uri, names: Names) -> Response {
-    let checks = gate.house.health();
+fn ready(State(gate): State<Arc<AppState>>, asked: &Uri, names: InstanceNames) -> Response {
+    let checks = gate.server.health();
     let failed = checks.iter().find(|check| check.state == CheckState::Failed);
     let status = failed.map_or(StatusCode::OK, |_| StatusCode::SERVICE_UNAVAILABLE);
     let text = match (is_verbose(asked), failed) {
@@ -44,18 +44,18 @@ fn ready(State(gate): State<Arc<Gate>>, asked: &Uri, names: Names) -> Response {
 }
 
 /// A line for each check, as Kubernetes writes them: `[+]memory:erp ok`.
-fn listed(checks: &[Check], names: Names) -> String {
+fn listed(checks: &[HealthCheck], names: InstanceNames) -> String {
     let mut text = String::new();
     let mut counted: Vec<&'static str> = Vec::new();
     for check in checks {
         match (&check.subject, names) {
-            (Subject::Server, _) => line(&mut text, check.name, "", (check.state, &check.detail)),
-            (Subject::Task(task), _) => line(&mut text, check.name, task, (check.state, &check.detail)),
-            (Subject::Instance(name), Names::Shown) => {
+            (CheckSubject::Server, _) => line(&mut text, check.name, "", (check.state, &check.detail)),
+            (CheckSubject::Task(task), _) => line(&mut text, check.name, task, (check.state, &check.detail)),
+            (CheckSubject::Instance(name), InstanceNames::Shown) => {
                 line(&mut text, check.name, name, (check.state, &check.detail));
             }
-            (Subject::Instance(_), Names::Hidden) if counted.contains(&check.name) => {}
-            (Subject::Instance(_), Names::Hidden) => {
+            (CheckSubject::Instance(_), InstanceNames::Hidden) if counted.contains(&check.name) => {}
+            (CheckSubject::Instance(_), InstanceNames::Hidden) => {
                 counted.push(check.name);
                 count(&mut text, check.name, checks);
             }
@@ -66,7 +66,7 @@ fn listed(checks: &[Check], names: Names) -> String {
 }
 
 /// The instances of one kind of check as one line.
-fn count(text: &mut String, name: &'static str, checks: &[Check]) {
+fn count(text: &mut String, name: &'static str, checks: &[HealthCheck]) {
     let all = || checks.iter().filter(|check| check.name == name);
     let worst = all().map(|check| check.state).max().unwrap_or(CheckState::Well);
     let ill = all().filter(|check| check.state != CheckState::Well).count();
@@ -87,26 +87,26 @@ fn line(text: &mut String, name: &str, of: &str, (state, detail): (CheckState, &
 mod tests {
     use super::*;
 
-    fn check(name: &'static str, subject: Subject, state: CheckState, detail: &str) -> Check {
-        Check { name, subject, state, detail: detail.to_owned() }
+    fn check(name: &'static str, subject: CheckSubject, state: CheckState, detail: &str) -> HealthCheck {
+        HealthCheck { name, subject, state, detail: detail.to_owned() }
     }
 
     #[test]
     fn every_check_is_a_line_and_instances_are_named_only_where_names_may_be_seen() {
-        let instance = |name: &str| Subject::Instance(name.to_owned());
+        let instance = |name: &str| CheckSubject::Instance(name.to_owned());
         let checks = [
-            check("database-writes", Subject::Server, CheckState::Failed, "disk full for 3 s; make room"),
+            check("database-writes", CheckSubject::Server, CheckState::Failed, "disk full for 3 s; make room"),
             check("memory", instance("erp"), CheckState::Well, ""),
             check("memory", instance("shop"), CheckState::Impaired, "behind"),
-            check("task", Subject::Task("seal"), CheckState::Well, ""),
+            check("task", CheckSubject::Task("seal"), CheckState::Well, ""),
         ];
         let shown = "[-]database-writes failed: disk full for 3 s; make room\n[+]memory:erp ok\n\
                      [!]memory:shop impaired: behind\n[+]task:seal ok\nnot ready\n";
-        assert_eq!(listed(&checks, Names::Shown), shown);
+        assert_eq!(listed(&checks, InstanceNames::Shown), shown);
         let hidden = "[-]database-writes failed: disk full for 3 s; make room\n\
                       [!]memory impaired: 1 of 2 instances\n[+]task:seal ok\nnot ready\n";
-        assert_eq!(listed(&checks, Names::Hidden), hidden);
-        assert_eq!(listed(&checks[1..2], Names::Hidden), "[+]memory ok\nready\n");
-        assert_eq!(listed(&checks[2..3], Names::Shown), "[!]memory:shop impaired: behind\nready\n");
+        assert_eq!(listed(&checks, InstanceNames::Hidden), hidden);
+        assert_eq!(listed(&checks[1..2], InstanceNames::Hidden), "[+]memory ok\nready\n");
+        assert_eq!(listed(&checks[2..3], InstanceNames::Shown), "[!]memory:shop impaired: behind\nready\n");
     }
 }

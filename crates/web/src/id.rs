@@ -20,22 +20,22 @@ use axum::routing::{get, post};
 use flows::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::audit::AuditKind;
-use model::why::{Details, Refusal, Unreadable};
+use model::why::{MalformedRequest, Refusal, RefusalDetails};
 
 use crate::body::BodyError;
-use crate::cors::{self, Readers};
+use crate::cors::{self, CorsReaders};
 use crate::documents::Document;
 use crate::headers;
 use crate::pages::{self, ErrorPage};
 use crate::render::{self, FormTarget};
 use crate::site;
-use crate::visit::{Gate, Headers, Public, Visit};
-use crate::words::Problem;
+use crate::visit::{AppState, Headers, PublicContext, RequestContext};
+use crate::words::ProblemText;
 
 pub(crate) use self::token::tokens;
 
 /// What does something, by whichever method.
-pub(crate) fn acting() -> Router<Arc<Gate>> {
+pub(crate) fn acting() -> Router<Arc<AppState>> {
     Router::new()
         .route("/id/connect/authorize", get(authorize::get).post(authorize::post))
         .route(TOKEN, post(token::token).options(preflight))
@@ -56,7 +56,7 @@ pub(crate) fn acting() -> Router<Arc<Gate>> {
 }
 
 /// What only tells.
-pub(crate) fn router() -> Router<Arc<Gate>> {
+pub(crate) fn router() -> Router<Arc<AppState>> {
     Router::new()
         .route(DISCOVERY[0], get(discovery).options(preflight_anybody))
         .route(DISCOVERY[1], get(discovery).options(preflight_anybody))
@@ -92,7 +92,7 @@ pub(crate) fn asks_for_tokens(request: &Request) -> bool {
 }
 
 /// The two documents that everybody reads, for those who ask in the usual way; the router has them for the others.
-pub(crate) fn prepared(gate: &Gate, request: &Request) -> Option<Response> {
+pub(crate) fn prepared(gate: &AppState, request: &Request) -> Option<Response> {
     let path = request.uri().path();
     let is_jwks = path == JWKS;
     if request.method() != Method::GET || !(is_jwks || DISCOVERY.contains(&path)) {
@@ -103,11 +103,19 @@ pub(crate) fn prepared(gate: &Gate, request: &Request) -> Option<Response> {
     Some(document(request.headers(), if is_jwks { &prepared.jwks } else { &prepared.discovery }))
 }
 
-async fn discovery(State(gate): State<Arc<Gate>>, Public(visit): Public, Headers(headers): Headers) -> Response {
+async fn discovery(
+    State(gate): State<Arc<AppState>>,
+    PublicContext(visit): PublicContext,
+    Headers(headers): Headers,
+) -> Response {
     document(&headers, &gate.documents.of(&visit.instance).discovery)
 }
 
-async fn jwks(State(gate): State<Arc<Gate>>, Public(visit): Public, Headers(headers): Headers) -> Response {
+async fn jwks(
+    State(gate): State<Arc<AppState>>,
+    PublicContext(visit): PublicContext,
+    Headers(headers): Headers,
+) -> Response {
     document(&headers, &gate.documents.of(&visit.instance).jwks)
 }
 
@@ -127,12 +135,12 @@ fn document(headers: &HeaderMap, document: &Document) -> Response {
     cors::share_with_anybody(response)
 }
 
-async fn preflight_anybody(_: Public, headers: HeaderMap) -> Response {
-    cors::preflight(Readers::Anybody, &headers)
+async fn preflight_anybody(_: PublicContext, headers: HeaderMap) -> Response {
+    cors::preflight(CorsReaders::Anybody, &headers)
 }
 
-async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
-    cors::preflight(Readers::RegisteredAt(&visit), &headers)
+async fn preflight(visit: RequestContext, headers: HeaderMap) -> Response {
+    cors::preflight(CorsReaders::RegisteredAt(&visit), &headers)
 }
 
 /// Its name holds the hash of its content, so it never changes.
@@ -146,42 +154,42 @@ fn asset(bytes: &'static [u8], content_type: &'static str) -> Response {
 
 /// A refusal that a person reads.
 fn error_page(
-    visit: &Visit,
+    visit: &RequestContext,
     status: StatusCode,
     (title, message, what_to_do, code): (&str, &str, &str, &str),
 ) -> Response {
     let reference = visit.reference();
-    let error = ErrorPage { words: visit.words(), title, message, what_to_do, code, reference: &reference, status };
+    let error = ErrorPage { words: visit.messages(), title, message, what_to_do, code, reference: &reference, status };
     render::page(status, &error, FormTarget::Ourselves)
 }
 
 fn problem(
-    (title, message, what_to_do): Problem,
+    (title, message, what_to_do): ProblemText,
     code: &'static str,
 ) -> (&'static str, &'static str, &'static str, &'static str) {
     (title, message, what_to_do, code)
 }
 
 /// The page was open too long, or another site posted to us.
-pub(crate) fn form_expired(visit: &mut Visit) -> Response {
+pub(crate) fn form_expired(visit: &mut RequestContext) -> Response {
     if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &FormNotOurs) {
         return render::fault_page(visit, &fault);
     }
-    error_page(visit, StatusCode::FORBIDDEN, problem(visit.words().problems.expired, "invalid_request"))
+    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.expired, "invalid_request"))
 }
 
 /// Whoever is signed in may not see this.
-pub(crate) fn for_administrators(visit: &Visit) -> Response {
-    error_page(visit, StatusCode::FORBIDDEN, problem(visit.words().problems.not_an_administrator, "access_denied"))
+pub(crate) fn for_administrators(visit: &RequestContext) -> Response {
+    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.not_an_administrator, "access_denied"))
 }
 
 /// A request that cannot be read: the audit is told in English, the person in theirs.
-pub(crate) fn malformed(visit: &mut Visit, error: impl Into<BodyError>) -> Response {
+pub(crate) fn malformed(visit: &mut RequestContext, error: impl Into<BodyError>) -> Response {
     let error = error.into();
     if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(&error.description())) {
         return render::fault_page(visit, &fault);
     }
-    let words = visit.words();
+    let words = visit.messages();
     let (title, message, what_to_do) = words.problems.unreadable;
     let message = format!("{message} ({})", words.malformed.body(&error));
     // What a form lacks is said on the page; a coding also in the header that the status announces.
@@ -189,13 +197,13 @@ pub(crate) fn malformed(visit: &mut Visit, error: impl Into<BodyError>) -> Respo
     error.answered(error_page(visit, status, (title, &message, what_to_do, "invalid_request")))
 }
 
-fn tell_refused(visit: &mut Visit, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    instance.tell_refused(&mut visit.moment(), &visitor, (kind, refusal))
+fn tell_refused(visit: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+    instance.audit_refusal(&mut visit.moment(), &visitor, (kind, refusal))
 }
 
-fn unreadable(problem: &str) -> Unreadable<'_> {
-    Unreadable { cause: "malformed_request", problem }
+fn unreadable(problem: &str) -> MalformedRequest<'_> {
+    MalformedRequest { cause: "malformed_request", problem }
 }
 
 struct FormNotOurs;
@@ -205,14 +213,14 @@ impl Refusal for FormNotOurs {
         "form_not_ours"
     }
 
-    fn details(&self) -> Details {
-        Details::new("the form carries a valid CSRF token from this browser and site", "RFC 6749 §10.12")
+    fn details(&self) -> RefusalDetails {
+        RefusalDetails::new("the form carries a valid CSRF token from this browser and site", "RFC 6749 §10.12")
     }
 }
 
 /// A form is believed when it brings back what this browser was given, and the browser does not say that it comes from
 /// another site.
-fn form_is_ours(visit: &Visit, headers: &HeaderMap, shown: Option<&str>) -> bool {
+fn form_is_ours(visit: &RequestContext, headers: &HeaderMap, shown: Option<&str>) -> bool {
     let same_site =
         headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none" || site == "same-site");
     let goes_with =
@@ -221,7 +229,11 @@ fn form_is_ours(visit: &Visit, headers: &HeaderMap, shown: Option<&str>) -> bool
 }
 
 /// A page with a form, and the cookie that the form belongs to.
-fn form_page(visit: &mut Visit, headers: &HeaderMap, fill: impl FnOnce(&Visit, &str) -> Response) -> Response {
+fn form_page(
+    visit: &mut RequestContext,
+    headers: &HeaderMap,
+    fill: impl FnOnce(&RequestContext, &str) -> Response,
+) -> Response {
     let (cookie, is_new) = visit.form_cookie(headers);
     let csrf = visit.instance.form_token(&cookie);
     let mut response = fill(visit, &csrf);

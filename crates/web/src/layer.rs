@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use flows::fault_log::Affected;
+use flows::fault_log::FaultContext;
 use flows::{Fault, Trouble};
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -20,9 +20,9 @@ use model::{HostName, Timestamp};
 
 use crate::headers;
 use crate::metrics::Route;
-use crate::server::{Allowance, Overdue, Work};
-use crate::traces::{Begun, Tracer};
-use crate::visit::Gate;
+use crate::server::{DetachedWork, Overdue, RequestDeadline};
+use crate::traces::{OpenSpan, Tracer};
+use crate::visit::AppState;
 use crate::{overdue, render};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,8 +32,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Draws request ids: the time, a random number per process, and a count. Unique, never secret.
-pub(crate) struct Reception {
-    pub(crate) gate: Arc<Gate>,
+pub(crate) struct RequestIds {
+    pub(crate) state: Arc<AppState>,
     process: u64,
     count: AtomicU64,
     /// Some instance lives under https.
@@ -42,7 +42,7 @@ pub(crate) struct Reception {
 
 /// A request's id, the one reading of the clock that it gets, and the other end of its connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Arrival {
+pub(crate) struct RequestStart {
     pub(crate) id: RequestId,
     pub(crate) now: Timestamp,
     pub(crate) peer: IpAddr,
@@ -50,12 +50,12 @@ pub(crate) struct Arrival {
     pub(crate) is_https_only: bool,
 }
 
-impl Reception {
-    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+impl RequestIds {
+    pub(crate) fn new(state: Arc<AppState>) -> Self {
         let mut process = [0; 8];
-        gate.house.world().dice().fill(&mut process);
-        let any_https = gate.house.instances().iter().any(|instance| instance.root.is_https());
-        Self { gate, process: u64::from_le_bytes(process), count: AtomicU64::new(0), any_https }
+        state.server.platform().rng().fill(&mut process);
+        let any_https = state.server.instances().iter().any(|instance| instance.root.is_https());
+        Self { state, process: u64::from_le_bytes(process), count: AtomicU64::new(0), any_https }
     }
 
     /// Never where the root URL is http (RFC 6797 §7.2), nor for a loopback host: it would bind everything else that a
@@ -63,34 +63,34 @@ impl Reception {
     fn is_https_only(&self, request: &Request) -> bool {
         let is_elsewhere =
             || headers::host_of(request).ok().and_then(HostName::of).is_some_and(|host| !host.is_loopback());
-        let is_https = || self.gate.instance_of(request).is_some_and(|instance| instance.root.is_https());
+        let is_https = || self.state.instance_of(request).is_some_and(|instance| instance.root.is_https());
         self.any_https && is_https() && is_elsewhere()
     }
 
-    fn receive(&self, request: &Request, peer: IpAddr) -> Arrival {
-        let now = self.gate.house.world().now();
+    fn receive(&self, request: &Request, peer: IpAddr) -> RequestStart {
+        let now = self.state.server.platform().now();
         let id = RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed));
-        Arrival { id, now, peer, is_https_only: self.is_https_only(request) }
+        RequestStart { id, now, peer, is_https_only: self.is_https_only(request) }
     }
 }
 
 /// One request, from its arrival to what is said of its answer.
-pub(crate) struct Stay {
-    reception: Arc<Reception>,
-    arrival: Arrival,
+pub(crate) struct RequestScope {
+    reception: Arc<RequestIds>,
+    arrival: RequestStart,
     started: Instant,
     method: Method,
     uri: Uri,
     /// `Accept-Language`, where people may ask.
     language: Option<HeaderValue>,
     /// Of a request that is traced; with the instance that it is for.
-    span: Option<(Begun, Option<Arc<str>>)>,
+    span: Option<(OpenSpan, Option<Arc<str>>)>,
 }
 
-impl Stay {
-    pub(crate) fn begin(reception: &Arc<Reception>, request: &Request, peer: IpAddr) -> Self {
+impl RequestScope {
+    pub(crate) fn begin(reception: &Arc<RequestIds>, request: &Request, peer: IpAddr) -> Self {
         let arrival = reception.receive(request, peer);
-        let gate = &reception.gate;
+        let gate = &reception.state;
         Self {
             started: Instant::now(),
             method: request.method().clone(),
@@ -106,7 +106,7 @@ impl Stay {
         Self { language: request.headers().get(header::ACCEPT_LANGUAGE).cloned(), ..self }
     }
 
-    pub(crate) const fn arrival(&self) -> Arrival {
+    pub(crate) const fn arrival(&self) -> RequestStart {
         self.arrival
     }
 
@@ -120,7 +120,7 @@ impl Stay {
         if arrival.is_https_only {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
         }
-        let (gate, took) = (&reception.gate, started.elapsed());
+        let (gate, took) = (&reception.state, started.elapsed());
         gate.latencies.add(Route::of(uri.path()), response.status(), took);
         if let Some((tracer, (begun, instance))) = gate.tracer.as_ref().zip(span) {
             tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
@@ -130,7 +130,11 @@ impl Stay {
     }
 
     /// Ends with what `answering` comes to, or with the end of the time that it has.
-    pub(crate) async fn through(self, allowance: Allowance, answering: impl Future<Output = Response>) -> Response {
+    pub(crate) async fn through(
+        self,
+        allowance: RequestDeadline,
+        answering: impl Future<Output = Response>,
+    ) -> Response {
         let response = match allowance.keep(AssertUnwindSafe(answering).catch_unwind()).await {
             Ok(Ok(response)) => response,
             Ok(Err(_panic)) => {
@@ -146,8 +150,8 @@ impl Stay {
     fn overdue(&self, overdue: Overdue) -> Response {
         if overdue == Overdue::Server {
             let fault = Fault::because(Trouble::Silent, "the request's time is over");
-            let affected = Affected { instance: None, request: Some(self.arrival.id) };
-            self.reception.gate.house.faults().report(&fault, "a request cannot be answered", affected);
+            let affected = FaultContext { instance: None, request: Some(self.arrival.id) };
+            self.reception.state.server.faults().report(&fault, "a request cannot be answered", affected);
         }
         let reference = self.arrival.id.to_string();
         overdue::answer(overdue, self.uri.path(), &reference, self.language.as_ref())
@@ -157,11 +161,11 @@ impl Stay {
 /// The span of a request that is traced, and the instance that it is for.
 fn begin_span(
     tracer: &Tracer,
-    gate: &Gate,
-    (arrival, request): (Arrival, &Request),
-) -> Option<(Begun, Option<Arc<str>>)> {
-    let mut dice = gate.house.world().dice();
-    let begun = tracer.begin(request.headers(), (arrival.peer, &gate.proxies), &mut *dice)?;
+    gate: &AppState,
+    (arrival, request): (RequestStart, &Request),
+) -> Option<(OpenSpan, Option<Arc<str>>)> {
+    let mut rng = gate.server.platform().rng();
+    let begun = tracer.begin(request.headers(), (arrival.peer, &gate.proxies), &mut *rng)?;
     let instance = gate.instance_of(request).map(|instance| instance.name.as_str().into());
     Some((begun, instance))
 }
@@ -221,7 +225,7 @@ pub(crate) async fn alone(request: Request, next: Next) -> Response {
 /// What changes state runs to its end: a handler is dropped with its connection, and then the database would know of a
 /// change that memory does not. `counted` says whose work it is, as long as it goes on.
 pub(crate) async fn finish<T: Send + 'static>(
-    counted: Option<Work>,
+    counted: Option<DetachedWork>,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
     let work = async move {

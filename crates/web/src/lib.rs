@@ -37,23 +37,23 @@ use http::StatusCode;
 use tower::Service as _;
 
 pub use site::VERSION;
-pub use visit::{Gate, SystemDice};
+pub use visit::{AppState, SystemRng};
 
-use crate::layer::{Reception, Stay};
+use crate::layer::{RequestIds, RequestScope};
 use crate::pages::ErrorPage;
 use crate::render::FormTarget;
-use crate::server::{Allowance, Answer};
-use crate::visit::{AnyInstance, Public, UncheckedVisit, Visit};
+use crate::server::{RequestDeadline, Responder};
+use crate::visit::{AnyInstance, PublicContext, RequestContext, UncheckedContext};
 
 /// Every door of the house.
 #[derive(Clone)]
-pub struct Doors {
-    reception: Arc<Reception>,
+pub struct HttpService {
+    reception: Arc<RequestIds>,
     router: Router,
 }
 
-impl Doors {
-    pub fn new(gate: Arc<Gate>) -> Self {
+impl HttpService {
+    pub fn new(gate: Arc<AppState>) -> Self {
         let of_people = Router::new().merge(profile::router()).merge(manager::router()).layer(from_fn(layer::alone));
         let acting = id::acting().merge(of_people).fallback(nothing_here).with_state(Arc::clone(&gate));
         let router = Router::new()
@@ -63,11 +63,11 @@ impl Doors {
             .merge(manage::router())
             // As a service of its own, so that the layer comes before the choice of a method.
             .fallback_service(Router::new().fallback_service(acting).layer(from_fn(layer::acting)));
-        Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(Reception::new(gate)) }
+        Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(RequestIds::new(gate)) }
     }
 }
 
-impl Answer for Doors {
+impl Responder for HttpService {
     /// The router is for what is not asked for all the time. Calls of the API, whose fixed segments are matched in any case,
     /// tokens, and the documents that clients look up, go before it. Each way is boxed for itself: none carries the state of
     /// another, and what is boxed once is not copied by every layer that hands it on.
@@ -75,16 +75,16 @@ impl Answer for Doors {
         &self,
         mut request: Request,
         peer: SocketAddr,
-        allowance: Allowance,
+        allowance: RequestDeadline,
     ) -> impl Future<Output = Response> + Send + 'static {
-        let (gate, stay) = (&self.reception.gate, Stay::begin(&self.reception, &request, peer.ip()));
+        let (gate, stay) = (&self.reception.state, RequestScope::begin(&self.reception, &request, peer.ip()));
         if let Some(document) = id::prepared(gate, &request) {
             return Either::Left(ready(stay.end(document)));
         }
         let is_call = api::is_api_path(request.uri().path());
         if is_call || id::asks_for_tokens(&request) {
             let (parts, body) = request.into_parts();
-            return match UncheckedVisit::of(gate, stay.arrival(), &parts) {
+            return match UncheckedContext::of(gate, stay.arrival(), &parts) {
                 Ok(visit) if is_call => {
                     let answering = api::call(visit, parts, body, allowance.work());
                     Either::Right(stay.through(allowance, answering).boxed())
@@ -106,14 +106,14 @@ impl Answer for Doors {
     }
 }
 
-async fn nothing_here(Public(visit): Public) -> Response {
+async fn nothing_here(PublicContext(visit): PublicContext) -> Response {
     no_such_page(&visit)
 }
 
-fn no_such_page(visit: &Visit<impl AnyInstance>) -> Response {
-    let (title, message, what_to_do) = visit.words().problems.no_page;
+fn no_such_page(visit: &RequestContext<impl AnyInstance>) -> Response {
+    let (title, message, what_to_do) = visit.messages().problems.no_page;
     let page = ErrorPage {
-        words: visit.words(),
+        words: visit.messages(),
         title,
         message,
         what_to_do,

@@ -26,19 +26,19 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use flows::guard::TokenRefusal;
-use flows::manage::{ManageCall, Manager};
+use flows::manage::{AdminCallReport, InstanceAdmin};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
-use model::Dice;
+use model::Rng;
 use model::reference_token::is_reference_token;
-use model::why::{Failed, Refusal};
+use model::why::{FailedRequest, Refusal};
 use oauth::bearer::{self, BearerError};
 use oauth::secret::{AccessToken, Presented};
 
-use self::operation::{Asked, Desk, Operation, Outcome, Refused};
+use self::operation::{AdminCall, Operation, OperationError, OperationRequest, OperationResult};
 use self::problem::Problem;
 pub(crate) use self::problem::failed;
-use crate::visit::{Gate, Public, Visit};
+use crate::visit::{AppState, PublicContext, RequestContext};
 use crate::{body, layer};
 
 pub(crate) const PREFIX: &str = "/manage/api/v1";
@@ -63,7 +63,7 @@ static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     parts.into_iter().flatten().collect()
 });
 
-pub(crate) fn router() -> Router<Arc<Gate>> {
+pub(crate) fn router() -> Router<Arc<AppState>> {
     let mut paths: Vec<&'static str> = OPERATIONS.iter().map(|operation| operation.path).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -78,14 +78,14 @@ pub(crate) fn router() -> Router<Arc<Gate>> {
     })
 }
 
-async fn nothing_here(Public(visit): Public) -> Response {
+async fn nothing_here(PublicContext(visit): PublicContext) -> Response {
     Problem::NotFound("There is no operation at this path.".to_owned()).response(&visit)
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
 async fn call(
     path: &'static str,
-    (gate, visit): (Arc<Gate>, Visit),
+    (gate, visit): (Arc<AppState>, RequestContext),
     params: RawPathParams,
     request: Request,
 ) -> Response {
@@ -97,17 +97,17 @@ async fn call(
     };
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let (mut parts, body) = request.into_parts();
-    let dice = gate.house.world().dice();
+    let rng = gate.server.platform().rng();
     if operation.method == Method::GET {
-        guarded(visit, (operation, dice), params, (parts, body)).await
+        guarded(visit, (operation, rng), params, (parts, body)).await
     } else {
-        layer::finish(parts.extensions.remove(), guarded(visit, (operation, dice), params, (parts, body))).await
+        layer::finish(parts.extensions.remove(), guarded(visit, (operation, rng), params, (parts, body))).await
     }
 }
 
 async fn guarded(
-    mut visit: Visit,
-    (operation, dice): (&'static Operation, Box<dyn Dice>),
+    mut visit: RequestContext,
+    (operation, rng): (&'static Operation, Box<dyn Rng>),
     params: BTreeMap<String, String>,
     (parts, body): (Parts, Body),
 ) -> Response {
@@ -115,33 +115,33 @@ async fn guarded(
         Err(refused) => (None, Err(refused)),
         Ok(manager) => {
             let manager = Arc::new(manager);
-            let desk = Desk { manager: Arc::clone(&manager), now: visit.now, dice };
+            let desk = AdminCall { manager: Arc::clone(&manager), now: visit.now, rng };
             let answer = perform(desk, operation, (params, &parts, body)).await;
             (Some(manager), answer)
         }
     };
     let (response, refused): (Response, Option<Box<dyn Refusal + Send>>) = match answer {
         Ok(response) => (response, None),
-        Err(Refused::Fault(fault)) => (problem::fault(&visit, &fault), Some(Box::new(Failed))),
-        Err(Refused::Problem(problem)) => (problem.response(&visit), Some(Box::new(problem))),
+        Err(OperationError::Fault(fault)) => (problem::fault(&visit, &fault), Some(Box::new(FailedRequest))),
+        Err(OperationError::Problem(problem)) => (problem.response(&visit), Some(Box::new(problem))),
     };
-    let call = ManageCall {
+    let call = AdminCallReport {
         method: parts.method.as_str(),
         path: parts.uri.path(),
         status: response.status().as_u16(),
         manager: manager.as_deref(),
         refused: refused.as_deref().map(|refused| -> &dyn Refusal { refused }),
     };
-    match visit.instance.tell_managed(visit.now, &visit.visitor, &call) {
+    match visit.instance.audit_admin_call(visit.now, &visit.request, &call) {
         Ok(()) => response,
         Err(fault) => problem::fault(&visit, &fault),
     }
 }
 
-async fn admit(visit: &mut Visit, headers: &HeaderMap) -> Outcome<Manager> {
+async fn admit(visit: &mut RequestContext, headers: &HeaderMap) -> OperationResult<InstanceAdmin> {
     let token = credential(headers)?;
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let answer = instance.manager(&mut visit.moment(), &visitor, &token).await?;
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+    let answer = instance.admit_admin(&mut visit.moment(), &visitor, &token).await?;
     answer.map_err(|refusal| Problem::Manage(refusal).into())
 }
 
@@ -165,12 +165,12 @@ fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Problem> {
 }
 
 async fn perform(
-    desk: Desk,
+    desk: AdminCall,
     operation: &Operation,
     (path, parts, body): (BTreeMap<String, String>, &Parts, Body),
-) -> Outcome<Response> {
+) -> OperationResult<Response> {
     let body = body::read(&parts.headers, body, LARGEST_BODY).await.map_err(Problem::from)?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let asked = Asked { path, query, headers: parts.headers.clone(), body };
+    let asked = OperationRequest { path, query, headers: parts.headers.clone(), body };
     (operation.run)(desk, &asked)?.await
 }

@@ -23,8 +23,8 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use axum::routing::get;
 use flows::Fault;
-use flows::admin::{AdminRefusal, ElevatedOffice, Office};
-use flows::manage::Manager;
+use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use flows::manage::InstanceAdmin;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -33,10 +33,10 @@ use model::{Language, Moment, Timestamp};
 use oauth::params::Params;
 use uuid::Uuid;
 
-use crate::pages::manager::{Content, Page, Part, Said, Section};
-use crate::person::{Person, way_back};
+use crate::pages::manager::{AdminSection, FormNotice, ManagerPage, PageContent, PagePart};
+use crate::person::{SignedInUser, way_back};
 use crate::render::{self, FormTarget};
-use crate::visit::Gate;
+use crate::visit::AppState;
 use crate::words;
 
 /// Rows of a list on one page.
@@ -44,67 +44,67 @@ const ROWS: usize = 50;
 /// How many are read: one more than is shown says whether there are more.
 const READ: u32 = 51;
 
-pub(crate) fn router() -> Router<Arc<Gate>> {
+pub(crate) fn router() -> Router<Arc<AppState>> {
     Router::new()
-        .route(Section::Dashboard.path(), get(dashboard::show))
+        .route(AdminSection::Dashboard.path(), get(dashboard::show))
         .route("/manage/", get(dashboard::show))
-        .route(Section::Applications.path(), get(applications::list))
+        .route(AdminSection::Applications.path(), get(applications::list))
         .route("/manage/apps/new", get(applications::blank).post(applications::create))
         .route("/manage/apps/install", get(install::show).post(install::install))
         .route("/manage/apps/uninstall", get(install::show_removal).post(install::uninstall))
         .route("/manage/apps/{id}", get(applications::show).post(applications::change))
         .route("/manage/apps/{id}/try", get(applications::trial::show).post(applications::trial::run))
-        .route(Section::Users.path(), get(users::list))
+        .route(AdminSection::Users.path(), get(users::list))
         .route("/manage/users/new", get(users::blank).post(users::create))
         .route("/manage/users/{id}", get(users::show).post(users::change))
-        .route(Section::Roles.path(), get(roles::show).post(roles::change))
-        .route(Section::Sessions.path(), get(sessions::show).post(sessions::end))
-        .route(Section::Tokens.path(), get(tokens::show).post(tokens::change))
-        .route(Section::Keys.path(), get(keys::show).post(keys::change))
-        .route(Section::Audit.path(), get(audit::show).post(audit::verify))
+        .route(AdminSection::Roles.path(), get(roles::show).post(roles::change))
+        .route(AdminSection::Sessions.path(), get(sessions::show).post(sessions::end))
+        .route(AdminSection::Tokens.path(), get(tokens::show).post(tokens::change))
+        .route(AdminSection::Keys.path(), get(keys::show).post(keys::change))
+        .route(AdminSection::Audit.path(), get(audit::show).post(audit::verify))
         .route("/manage/audit/export", get(audit::export))
-        .route(Section::Refusals.path(), get(refusals::show))
-        .route(Section::Legacy.path(), get(legacy::show))
-        .route(Section::Settings.path(), get(settings::show).post(settings::change))
+        .route(AdminSection::Refusals.path(), get(refusals::show))
+        .route(AdminSection::Legacy.path(), get(legacy::show))
+        .route(AdminSection::Settings.path(), get(settings::show).post(settings::change))
 }
 
 /// What this version refuses of a stored record, above the form in which it is corrected.
-fn repairs(problems: &[String], what: &str) -> Vec<Part> {
-    let lines = problems.iter().map(|problem| Part::Text(problem.clone()));
-    let told = (!problems.is_empty()).then(|| Part::Text(what.to_owned()));
+fn repairs(problems: &[String], what: &str) -> Vec<PagePart> {
+    let lines = problems.iter().map(|problem| PagePart::Text(problem.clone()));
+    let told = (!problems.is_empty()).then(|| PagePart::Text(what.to_owned()));
     told.into_iter().chain(lines).collect()
 }
 
 /// An administrator at a page.
-struct AtDesk {
-    person: Person,
-    manager: Arc<Manager>,
+struct AdminPage {
+    person: SignedInUser,
+    manager: Arc<InstanceAdmin>,
     /// The page that the administrator is at, or came from with a form.
     here: String,
 }
 
 /// Why what was asked for is not answered.
-enum Interrupted {
+enum PageInterruption {
     Fault(Fault),
     SignInTooOld(SignInTooOld),
 }
 
-impl From<Fault> for Interrupted {
+impl From<Fault> for PageInterruption {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-type Answered = Result<Response, Interrupted>;
+type PageResult = Result<Response, PageInterruption>;
 
-impl FromRequestParts<Arc<Gate>> for AtDesk {
+impl FromRequestParts<Arc<AppState>> for AdminPage {
     type Rejection = Response;
 
     /// Strangers sign in first; who is no administrator is told so.
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
-        let mut person = Person::from_request_parts(parts, gate).await?;
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+        let mut person = SignedInUser::from_request_parts(parts, gate).await?;
         let (instance, visitor, browser) = person.parts();
-        match instance.manager_at(&mut person.visit.moment(), &visitor, &browser) {
+        match instance.admit_admin_at_browser(&mut person.visit.moment(), &visitor, &browser) {
             Ok(Ok(manager)) => Ok(Self { person, manager: Arc::new(manager), here: here(parts) }),
             Ok(Err(_)) => Err(crate::id::for_administrators(&person.visit)),
             Err(fault) => Err(render::fault_page(&person.visit, &fault)),
@@ -112,14 +112,14 @@ impl FromRequestParts<Arc<Gate>> for AtDesk {
     }
 }
 
-impl AtDesk {
-    fn open(&mut self) -> (Office<'_>, Moment<'_>) {
-        (self.manager.office(), self.person.visit.moment())
+impl AdminPage {
+    fn open(&mut self) -> (AdminService<'_>, Moment<'_>) {
+        (self.manager.service(), self.person.visit.moment())
     }
 
     /// For changes of weight. An old sign-in leads to the sign-in page, and nothing is done.
-    fn elevate(&mut self) -> Result<(ElevatedOffice<'_>, Moment<'_>), Interrupted> {
-        let office = self.manager.elevated_office(self.person.visit.now).map_err(Interrupted::SignInTooOld)?;
+    fn elevate(&mut self) -> Result<(ElevatedAdminService<'_>, Moment<'_>), PageInterruption> {
+        let office = self.manager.elevated_service(self.person.visit.now).map_err(PageInterruption::SignInTooOld)?;
         Ok((office, self.person.visit.moment()))
     }
 
@@ -132,11 +132,11 @@ impl AtDesk {
         self.person.form(headers, body).await
     }
 
-    fn answer(&self, answer: Answered) -> Response {
+    fn answer(&self, answer: PageResult) -> Response {
         let told = match answer {
             Ok(response) => return response,
-            Err(Interrupted::SignInTooOld(refusal)) => self.manager.tell_refused(self.now(), &refusal),
-            Err(Interrupted::Fault(fault)) => Err(fault),
+            Err(PageInterruption::SignInTooOld(refusal)) => self.manager.audit_refusal(self.now(), &refusal),
+            Err(PageInterruption::Fault(fault)) => Err(fault),
         };
         match told {
             Ok(()) => render::redirect(&Method::POST, &self.person.sign_in_again(&self.here)),
@@ -144,18 +144,18 @@ impl AtDesk {
         }
     }
 
-    fn page(&self, section: Section, content: Content, said: Said) -> Response {
+    fn page(&self, section: AdminSection, content: PageContent, said: FormNotice) -> Response {
         let status = match &said {
-            Said::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Said::Nothing | Said::Done(_) => StatusCode::OK,
+            FormNotice::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            FormNotice::Nothing | FormNotice::Done(_) => StatusCode::OK,
         };
         self.page_with(status, section, content, said)
     }
 
-    fn page_with(&self, status: StatusCode, section: Section, content: Content, said: Said) -> Response {
+    fn page_with(&self, status: StatusCode, section: AdminSection, content: PageContent, said: FormNotice) -> Response {
         let (visit, browser) = (&self.person.visit, &self.person.browser);
         let asks_sign_in = section.asks_recent_sign_in() && content.changes() && !self.manager.is_recent(self.now());
-        let page = Page {
+        let page = ManagerPage {
             sign_in_again: asks_sign_in.then(|| self.person.sign_in_again(&self.here)),
             words: words::of(Language::English),
             instance_name: &visit.instance.name,
@@ -187,7 +187,7 @@ fn here(parts: &Parts) -> String {
     };
     let from = parts.headers.get(header::REFERER).filter(|_| parts.method == Method::POST);
     let from = from.and_then(|from| from.to_str().ok()?.parse::<Uri>().ok()).and_then(|from| page(&from));
-    from.or_else(|| page(&parts.uri)).unwrap_or_else(|| Section::Dashboard.path().to_owned())
+    from.or_else(|| page(&parts.uri)).unwrap_or_else(|| AdminSection::Dashboard.path().to_owned())
 }
 
 /// Back to a page by GET, so that loading it again repeats nothing.
@@ -198,8 +198,8 @@ fn done(path: impl Display) -> Response {
 const DONE: &str = "done";
 
 /// What a page says when it was reached through [`done`].
-fn said(query: Option<&str>) -> Said {
-    if query == Some(DONE) { Said::Done("Saved.") } else { Said::Nothing }
+fn said(query: Option<&str>) -> FormNotice {
+    if query == Some(DONE) { FormNotice::Done("Saved.") } else { FormNotice::Nothing }
 }
 
 /// What was asked for; an address that does not read asks for nothing.
@@ -208,15 +208,15 @@ fn asked(query: Option<&str>) -> Params {
     read.unwrap_or_else(|_| Params::parse(b"").expect("nothing is readable"))
 }
 
-fn refused(refusal: AdminRefusal) -> Said {
-    Said::Refused(match refusal {
+fn refused(refusal: AdminRefusal) -> FormNotice {
+    FormNotice::Refused(match refusal {
         AdminRefusal::Invalid(problems) => problems,
         other => vec![other.to_string()],
     })
 }
 
 /// Somebody changed it since the page was made.
-fn overtaken() -> Said {
+fn overtaken() -> FormNotice {
     refused(AdminRefusal::Overtaken)
 }
 

@@ -14,7 +14,7 @@ use flows::health::CheckState;
 use flows::meters::SeatFigures;
 use http::{HeaderValue, StatusCode, header};
 use model::HostName;
-use model::meter::{Count, Histogram, LATENCIES, Spread, Tally};
+use model::meter::{Counter, Histogram, HistogramSnapshot, LATENCIES, NamedCounters};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -22,10 +22,10 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::timeout;
 
 use crate::headers;
-use crate::health::{self, Names};
+use crate::health::{self, InstanceNames};
 use crate::render;
 use crate::site::VERSION;
-use crate::visit::Gate;
+use crate::visit::AppState;
 
 macro_rules! routes {
     ($($variant:ident => $name:literal),+ $(,)?) => {
@@ -106,18 +106,22 @@ impl Latencies {
 }
 
 /// `/metrics`, `/healthz` and `/readyz`: for a listener that only the operator's network reaches; `hosts` are its names.
-pub fn router(gate: Arc<Gate>, hosts: Vec<HostName>) -> Router {
+pub fn router(gate: Arc<AppState>, hosts: Vec<HostName>) -> Router {
     let known = Arc::new((Arc::clone(&gate), hosts));
-    let doors = Router::new().route("/metrics", get(metrics)).merge(health::router(Names::Shown));
+    let doors = Router::new().route("/metrics", get(metrics)).merge(health::router(InstanceNames::Shown));
     doors.with_state(gate).layer(from_fn_with_state(known, at_known_host))
 }
 
 /// A browser within that network, on a page of a stranger who had its name rebound to this address, still says that name
 /// (RFC 9110 §7.4). An address cannot be rebound.
-async fn at_known_host(State(known): State<Arc<(Arc<Gate>, Vec<HostName>)>>, request: Request, next: Next) -> Response {
+async fn at_known_host(
+    State(known): State<Arc<(Arc<AppState>, Vec<HostName>)>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (gate, hosts) = &*known;
     let is_known = |host: &HostName| {
-        host.address().is_some() || host.is_loopback() || hosts.contains(host) || gate.house.is_claimed(host)
+        host.address().is_some() || host.is_loopback() || hosts.contains(host) || gate.server.is_claimed(host)
     };
     let host = headers::host_of(&request).ok().and_then(HostName::of);
     if host.is_some_and(|host| is_known(&host)) {
@@ -127,11 +131,11 @@ async fn at_known_host(State(known): State<Arc<(Arc<Gate>, Vec<HostName>)>>, req
     render::no_store(render::text(StatusCode::MISDIRECTED_REQUEST, what))
 }
 
-async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
+async fn metrics(State(gate): State<Arc<AppState>>) -> Response {
     // Without the database everything else is still told.
-    let seats = timeout(PATIENCE, Arc::clone(&gate.house).seats_aside()).await.ok().flatten().unwrap_or_default();
+    let seats = timeout(PATIENCE, Arc::clone(&gate.server).seats_aside()).await.ok().flatten().unwrap_or_default();
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures { gate, seats }));
+    registry.register_collector(Box::new(GatheredFigures { gate, seats }));
     let mut body = String::with_capacity(64 * 1024);
     if text::encode(&mut body, &registry).is_err() {
         return render::text(StatusCode::INTERNAL_SERVER_ERROR, "the figures cannot be written\n");
@@ -145,20 +149,20 @@ async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
 /// For the seats, which the database knows.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-struct Figures {
-    gate: Arc<Gate>,
+struct GatheredFigures {
+    gate: Arc<AppState>,
     seats: Vec<SeatFigures>,
 }
 
-impl fmt::Debug for Figures {
+impl fmt::Debug for GatheredFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Figures")
     }
 }
 
-impl Collector for Figures {
+impl Collector for GatheredFigures {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
+        let mut page = MetricsText(encoder);
         page.family(("gatehouse_build", "The version that runs"), None, MetricType::Info, |m| {
             m.0.encode_info(&[("version", VERSION)])
         })?;
@@ -181,10 +185,10 @@ impl Collector for Figures {
     }
 }
 
-impl Figures {
+impl GatheredFigures {
     /// Without the details, and the worst of all instances: what is per instance has figures of its own.
-    fn health(&self, page: &mut Page<'_>) -> fmt::Result {
-        let checks = self.gate.house.health();
+    fn health(&self, page: &mut MetricsText<'_>) -> fmt::Result {
+        let checks = self.gate.server.health();
         let is_ready = checks.iter().all(|check| check.state != CheckState::Failed);
         page.gauge("gatehouse_ready", "Whether /readyz answers 200", |m| m.value(&NO_LABELS, u64::from(is_ready)))?;
         let mut names: Vec<&'static str> = checks.iter().map(|check| check.name).collect();
@@ -198,8 +202,8 @@ impl Figures {
         })
     }
 
-    fn seats(&self, page: &mut Page<'_>) -> fmt::Result {
-        let instances = || self.gate.house.instances().iter().zip(&self.seats);
+    fn seats(&self, page: &mut MetricsText<'_>) -> fmt::Result {
+        let instances = || self.gate.server.instances().iter().zip(&self.seats);
         page.gauge("gatehouse_seats_total", "Licence seats; none where they are unlimited", |m| {
             let mut limited = instances().filter_map(|(instance, seats)| Some((instance, seats.total?)));
             limited.try_for_each(|(i, total)| m.value(&[("instance", &*i.name)], u64::from(total)))
@@ -212,8 +216,8 @@ impl Figures {
         })
     }
 
-    fn sessions(&self, page: &mut Page<'_>) -> fmt::Result {
-        let instances = || self.gate.house.instances().iter();
+    fn sessions(&self, page: &mut MetricsText<'_>) -> fmt::Result {
+        let instances = || self.gate.server.instances().iter();
         page.counter("gatehouse_api_sessions_opened", "API sessions opened here", |m| {
             instances().try_for_each(|i| m.count(&[("instance", &*i.name)], &i.meters().sessions_opened))
         })?;
@@ -228,8 +232,8 @@ impl Figures {
         })
     }
 
-    fn tokens(&self, page: &mut Page<'_>) -> fmt::Result {
-        let instances = || self.gate.house.instances().iter();
+    fn tokens(&self, page: &mut MetricsText<'_>) -> fmt::Result {
+        let instances = || self.gate.server.instances().iter();
         page.counter("gatehouse_tokens_issued", "Answers of the token endpoint with a token, by grant", |m| {
             instances().try_for_each(|i| m.tally(&i.name, "grant", &i.meters().tokens_issued))
         })?;
@@ -241,8 +245,8 @@ impl Figures {
         })
     }
 
-    fn store(&self, page: &mut Page<'_>) -> fmt::Result {
-        let figures = self.gate.house.store_figures();
+    fn store(&self, page: &mut MetricsText<'_>) -> fmt::Result {
+        let figures = self.gate.server.store_figures();
         page.gauge("gatehouse_store_writes_waiting", "Changes that wait to be committed, or are being", |m| {
             m.value(&NO_LABELS, figures.waiting as u64)
         })?;
@@ -265,7 +269,7 @@ impl Figures {
         )
     }
 
-    fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn connections(&self, page: &mut MetricsText<'_>) -> fmt::Result {
         let figures = &self.gate.connections;
         page.gauge("gatehouse_connections_open", "Open client connections", |m| {
             m.value(&NO_LABELS, figures.open() as u64)
@@ -280,8 +284,8 @@ impl Figures {
         })
     }
 
-    fn queues(&self, page: &mut Page<'_>) -> fmt::Result {
-        let house = &self.gate.house;
+    fn queues(&self, page: &mut MetricsText<'_>) -> fmt::Result {
+        let house = &self.gate.server;
         let passwords = house.password_queue();
         page.gauge("gatehouse_passwords_waiting", "Passwords that wait to be hashed", |m| {
             m.value(&NO_LABELS, passwords.waiting as u64)
@@ -364,9 +368,9 @@ impl Figures {
 const NO_LABELS: [(&str, &str); 0] = [];
 
 /// The text in the making.
-struct Page<'a>(DescriptorEncoder<'a>);
+struct MetricsText<'a>(DescriptorEncoder<'a>);
 
-impl Page<'_> {
+impl MetricsText<'_> {
     fn gauge(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut Metric<'_>) -> fmt::Result) -> fmt::Result {
         self.family((name, help), None, MetricType::Gauge, fill)
     }
@@ -401,22 +405,22 @@ impl Metric<'_> {
         self.0.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 
-    fn count(&mut self, labels: &impl EncodeLabelSet, count: &Count) -> fmt::Result {
+    fn count(&mut self, labels: &impl EncodeLabelSet, count: &Counter) -> fmt::Result {
         self.number(labels, count.read())
     }
 
-    fn tally(&mut self, instance: &str, by: &str, tally: &Tally) -> fmt::Result {
+    fn tally(&mut self, instance: &str, by: &str, tally: &NamedCounters) -> fmt::Result {
         let counts = tally.read();
         counts.into_iter().try_for_each(|(name, count)| self.number(&[("instance", instance), (by, name)], count))
     }
 
     /// Of microseconds.
-    fn seconds(&mut self, labels: &impl EncodeLabelSet, spread: &Spread) -> fmt::Result {
+    fn seconds(&mut self, labels: &impl EncodeLabelSet, spread: &HistogramSnapshot) -> fmt::Result {
         self.spread(labels, spread, 1e-6)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "figures need no 53 bits")]
-    fn spread(&mut self, labels: &impl EncodeLabelSet, spread: &Spread, unit: f64) -> fmt::Result {
+    fn spread(&mut self, labels: &impl EncodeLabelSet, spread: &HistogramSnapshot, unit: f64) -> fmt::Result {
         let bound = |bound: Option<u64>| bound.map_or(f64::INFINITY, |bound| bound as f64 * unit);
         let buckets: Vec<(f64, u64)> = spread.buckets.iter().map(|(most, count)| (bound(*most), *count)).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

@@ -7,21 +7,21 @@ mod text;
 use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
-use flows::domain::{self, Actor, Domain, Entity};
+use flows::domain::{self, Actor, Entities, Entity};
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use model::domain::{Refusal, Style, check_options};
-use model::why::Details;
-use model::{Culture, Dice};
-use odata::{EntityId, ErrorBody, Json, Query, Resource, Url};
+use model::domain::{AnswerStyle, EntityRefusal, check_options};
+use model::why::RefusalDetails;
+use model::{Culture, Rng};
+use odata::{EntityId, Json, ODataErrorBody, Query, Resource, Url};
 
-use self::negotiation::{Metadata, Unacceptable, check_version, entity_tag, preconditions, wanted};
+use self::negotiation::{MetadataLevel, NotAcceptable, check_version, entity_tag, preconditions, wanted};
 use self::text::{entity_id, entity_text, page_text, service_document};
 use crate::headers;
 use crate::render;
 
 /// What of a request this door reads.
-pub struct Asked<'a> {
+pub struct EntityRequest<'a> {
     pub method: &'a Method,
     /// After the service root and its `/`, as it arrived.
     pub path: &'a str,
@@ -41,10 +41,10 @@ pub fn required_scope(method: &Method) -> &'static str {
 
 /// Answers everything below the service root; only a fault is left to the caller.
 pub async fn handle(
-    domain: &Domain,
+    domain: &Entities,
     actor: Actor<'_>,
-    asked: &Asked<'_>,
-    dice: &mut dyn Dice,
+    asked: &EntityRequest<'_>,
+    rng: &mut dyn Rng,
 ) -> Result<Response, Fault> {
     let (url, format) = match read(asked) {
         Ok(read) => read,
@@ -53,7 +53,7 @@ pub async fn handle(
     let answered = match (&url.resource, asked.method) {
         (Resource::Service, _) => Ok(service_document(&url.query, format, asked.service_root)),
         (Resource::Collection(set), &Method::POST) => {
-            Box::pin(create(domain, actor, (set, &url.query), asked, dice)).await
+            Box::pin(create(domain, actor, (set, &url.query), asked, rng)).await
         }
         (Resource::Collection(set), _) => Box::pin(list(domain, actor, (set, &url.query), format, asked)).await,
         (Resource::Count(set), _) => Box::pin(count(domain, actor, set, &url.query)).await,
@@ -65,31 +65,31 @@ pub async fn handle(
 }
 
 /// An answer, or what is answered instead.
-type Answered = Result<Response, Refused>;
+type EntityResult = Result<Response, ODataRefusal>;
 
 /// A refusal of the model's, or of this door's own.
-enum Refused {
-    Asked(Refusal),
+enum ODataRefusal {
+    Asked(EntityRefusal),
     Method { allowed: &'static str },
-    NotAcceptable(Unacceptable),
+    NotAcceptable(NotAcceptable),
     MediaType,
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
+impl From<EntityRefusal> for ODataRefusal {
+    fn from(refusal: EntityRefusal) -> Self {
         Self::Asked(refusal)
     }
 }
 
-impl From<odata::Problem> for Refused {
-    fn from(problem: odata::Problem) -> Self {
+impl From<odata::ParseError> for ODataRefusal {
+    fn from(problem: odata::ParseError) -> Self {
         Self::Asked(problem.into())
     }
 }
 
-impl Refused {
+impl ODataRefusal {
     fn response(&self) -> Response {
-        let own = |code, format| ErrorBody::new("NotSupportedException", code, format, Vec::new());
+        let own = |code, format| ODataErrorBody::new("NotSupportedException", code, format, Vec::new());
         let (status, body) = match self {
             Self::Asked(refusal) => (status_of(refusal), refusal.body()),
             Self::Method { .. } => {
@@ -101,95 +101,98 @@ impl Refused {
                 own(2015, "Send the body as JSON, with Content-Type: application/json."),
             ),
         };
-        let mut response = json(status, Metadata::Minimal, body.to_json());
+        let mut response = json(status, MetadataLevel::Minimal, body.to_json());
         if let Self::Method { allowed } = self {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        if let Self::Asked(Refusal::Busy) = self {
+        if let Self::Asked(EntityRefusal::Busy) = self {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        response.extensions_mut().insert(Told { cause: body.kind, details: self.details(body.format) });
+        response.extensions_mut().insert(RefusalNote { cause: body.kind, details: self.details(body.format) });
         response
     }
 
     /// For the audit: never the values, which are the business's.
-    fn details(&self, format: &'static str) -> Details {
+    fn details(&self, format: &'static str) -> RefusalDetails {
         match self {
-            Self::Asked(Refusal::Forbidden { set, access }) => {
-                Details::new("the user's role permits the operation", "docs/api.md")
+            Self::Asked(EntityRefusal::Forbidden { set, access }) => {
+                RefusalDetails::new("the user's role permits the operation", "docs/api.md")
                     .sent("set", set)
                     .sent("access", format!("{access:?}").to_lowercase())
             }
-            Self::Asked(Refusal::Unreadable(_) | Refusal::Unsupported(_)) => {
-                Details::new("the URL and the body are valid and supported", "docs/api.md")
+            Self::Asked(EntityRefusal::Unreadable(_) | EntityRefusal::Unsupported(_)) => {
+                RefusalDetails::new("the URL and the body are valid and supported", "docs/api.md")
             }
             Self::Asked(_) => {
-                Details::new("the data model allows the operation", "docs/api.md").expected("message", format)
+                RefusalDetails::new("the data model allows the operation", "docs/api.md").expected("message", format)
             }
             Self::Method { allowed } => {
-                Details::new("the resource supports the method", "RFC 9110 §15.5.6").expected("method", allowed)
+                RefusalDetails::new("the resource supports the method", "RFC 9110 §15.5.6").expected("method", allowed)
             }
-            Self::NotAcceptable(what) => Details::new("the client accepts a supported format", "RFC 9110 §15.5.7")
-                .expected("format", what.message()),
-            Self::MediaType => Details::new("the body is JSON", "RFC 9110 §15.5.16"),
+            Self::NotAcceptable(what) => {
+                RefusalDetails::new("the client accepts a supported format", "RFC 9110 §15.5.7")
+                    .expected("format", what.message())
+            }
+            Self::MediaType => RefusalDetails::new("the body is JSON", "RFC 9110 §15.5.16"),
         }
     }
 }
 
 /// What the audit is told of a refusal of the API's; it travels with the answer.
 #[derive(Clone)]
-pub(crate) struct Told {
+pub(crate) struct RefusalNote {
     cause: &'static str,
-    details: Details,
+    details: RefusalDetails,
 }
 
-impl model::why::Refusal for Told {
+impl model::why::Refusal for RefusalNote {
     fn cause(&self) -> &'static str {
         self.cause
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         self.details.clone()
     }
 }
 
 /// §3.9: data errors are semantic.
-const fn status_of(refusal: &Refusal) -> StatusCode {
+const fn status_of(refusal: &EntityRefusal) -> StatusCode {
     match refusal {
-        Refusal::Unreadable(odata::Problem::TooLong) => StatusCode::URI_TOO_LONG,
-        Refusal::Unreadable(_)
-        | Refusal::UnknownMember { .. }
-        | Refusal::OutOfPlace(_)
-        | Refusal::NotFilterable { .. }
-        | Refusal::NotCrossable { .. }
-        | Refusal::NotOrderable { .. }
-        | Refusal::WrongValue { .. }
-        | Refusal::TooPrecise { .. } => StatusCode::BAD_REQUEST,
-        Refusal::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
-        Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
-        Refusal::UnknownSet(_) | Refusal::UnknownEntity(_) => StatusCode::NOT_FOUND,
-        Refusal::Missing { .. }
-        | Refusal::TooLong { .. }
-        | Refusal::NothingThere { .. }
-        | Refusal::OutOfOrder { .. }
-        | Refusal::OtherCurrency { .. }
-        | Refusal::OtherUnit { .. }
-        | Refusal::Closed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::DuplicateKey { .. } | Refusal::Referenced { .. } | Refusal::OutOfDate { .. } | Refusal::Busy => {
-            StatusCode::CONFLICT
-        }
-        Refusal::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
+        EntityRefusal::Unreadable(odata::ParseError::TooLong) => StatusCode::URI_TOO_LONG,
+        EntityRefusal::Unreadable(_)
+        | EntityRefusal::UnknownMember { .. }
+        | EntityRefusal::OutOfPlace(_)
+        | EntityRefusal::NotFilterable { .. }
+        | EntityRefusal::NotCrossable { .. }
+        | EntityRefusal::NotOrderable { .. }
+        | EntityRefusal::WrongValue { .. }
+        | EntityRefusal::TooPrecise { .. } => StatusCode::BAD_REQUEST,
+        EntityRefusal::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        EntityRefusal::Forbidden { .. } => StatusCode::FORBIDDEN,
+        EntityRefusal::UnknownSet(_) | EntityRefusal::UnknownEntity(_) => StatusCode::NOT_FOUND,
+        EntityRefusal::Missing { .. }
+        | EntityRefusal::TooLong { .. }
+        | EntityRefusal::NothingThere { .. }
+        | EntityRefusal::OutOfOrder { .. }
+        | EntityRefusal::OtherCurrency { .. }
+        | EntityRefusal::OtherUnit { .. }
+        | EntityRefusal::Closed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        EntityRefusal::DuplicateKey { .. }
+        | EntityRefusal::Referenced { .. }
+        | EntityRefusal::OutOfDate { .. }
+        | EntityRefusal::Busy => StatusCode::CONFLICT,
+        EntityRefusal::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
     }
 }
 
 /// How the answer to this request is written.
 #[derive(Clone, Copy)]
-struct Format {
-    metadata: Metadata,
-    style: Style,
+struct AnswerFormat {
+    metadata: MetadataLevel,
+    style: AnswerStyle,
 }
 
-fn read(asked: &Asked<'_>) -> Result<(Url, Format), Refused> {
+fn read(asked: &EntityRequest<'_>) -> Result<(Url, AnswerFormat), ODataRefusal> {
     let url = Url::parse(asked.path, asked.query)?;
     let allowed = match url.resource {
         Resource::Service | Resource::Count(_) => "GET, HEAD",
@@ -197,24 +200,24 @@ fn read(asked: &Asked<'_>) -> Result<(Url, Format), Refused> {
         Resource::Entity(_) => "GET, HEAD, PATCH, DELETE",
     };
     if !allowed.split(", ").any(|method| method == asked.method.as_str()) {
-        return Err(Refused::Method { allowed });
+        return Err(ODataRefusal::Method { allowed });
     }
     check_version(asked.headers)?;
     let metadata = match url.resource {
-        Resource::Count(_) => Metadata::Minimal, // plain text, whatever is accepted
+        Resource::Count(_) => MetadataLevel::Minimal, // plain text, whatever is accepted
         _ => wanted(asked.headers, &url.query)?,
     };
-    let style = Style::of(&url.query, Culture::default())?;
-    Ok((url, Format { metadata, style }))
+    let style = AnswerStyle::of(&url.query, Culture::default())?;
+    Ok((url, AnswerFormat { metadata, style }))
 }
 
 async fn list(
-    domain: &Domain,
+    domain: &Entities,
     actor: Actor<'_>,
     (set, query): (&str, &Query),
-    format: Format,
-    asked: &Asked<'_>,
-) -> Result<Answered, Fault> {
+    format: AnswerFormat,
+    asked: &EntityRequest<'_>,
+) -> Result<EntityResult, Fault> {
     let useful = &["$top", "$skip", "$count", "$select", "$orderby", "$filter", "$skiptoken"];
     if let Err(refusal) = check_options(query, useful) {
         return Ok(Err(refusal.into()));
@@ -226,7 +229,7 @@ async fn list(
     }))
 }
 
-async fn count(domain: &Domain, actor: Actor<'_>, set: &str, query: &Query) -> Result<Answered, Fault> {
+async fn count(domain: &Entities, actor: Actor<'_>, set: &str, query: &Query) -> Result<EntityResult, Fault> {
     if let Err(refusal) = check_options(query, &["$filter"]) {
         return Ok(Err(refusal.into()));
     }
@@ -239,12 +242,12 @@ async fn count(domain: &Domain, actor: Actor<'_>, set: &str, query: &Query) -> R
 }
 
 async fn get(
-    domain: &Domain,
+    domain: &Entities,
     actor: Actor<'_>,
     (id, query): (&EntityId, &Query),
-    format: Format,
-    asked: &Asked<'_>,
-) -> Result<Answered, Fault> {
+    format: AnswerFormat,
+    asked: &EntityRequest<'_>,
+) -> Result<EntityResult, Fault> {
     if let Err(refusal) = check_options(query, &["$select"]) {
         return Ok(Err(refusal.into()));
     }
@@ -260,7 +263,7 @@ async fn get(
         } else if preconditions.if_none_match.is_some() && preconditions.if_match.is_none() {
             answer(StatusCode::NOT_MODIFIED, Body::empty())
         } else {
-            return Err(Refusal::PreconditionFailed { current }.into());
+            return Err(EntityRefusal::PreconditionFailed { current }.into());
         };
         response.headers_mut().insert(ETAG, entity_tag(current));
         Ok(response)
@@ -268,18 +271,18 @@ async fn get(
 }
 
 async fn create(
-    domain: &Domain,
+    domain: &Entities,
     actor: Actor<'_>,
     (set, query): (&str, &Query),
-    asked: &Asked<'_>,
-    dice: &mut dyn Dice,
-) -> Result<Answered, Fault> {
+    asked: &EntityRequest<'_>,
+    rng: &mut dyn Rng,
+) -> Result<EntityResult, Fault> {
     let (body, format) = match read_write(asked, query) {
         Ok(body) => body,
         Err(refused) => return Ok(Err(refused)),
     };
-    let key = dice.id(actor.now);
-    let body = domain::Body { json: &body, service_root: asked.service_root };
+    let key = rng.id(actor.now);
+    let body = domain::EntityBody { json: &body, service_root: asked.service_root };
     let entity = domain.create(actor, set, body, key).await?;
     Ok(entity.map_err(Into::into).map(|entity| {
         let location = format!("{}{}", asked.service_root, entity_id(&entity));
@@ -298,17 +301,17 @@ async fn create(
 }
 
 async fn update(
-    domain: &Domain,
+    domain: &Entities,
     actor: Actor<'_>,
     (id, query): (&EntityId, &Query),
-    asked: &Asked<'_>,
-) -> Result<Answered, Fault> {
+    asked: &EntityRequest<'_>,
+) -> Result<EntityResult, Fault> {
     let read = read_write(asked, query).and_then(|(body, _)| Ok((body, preconditions(asked.headers)?)));
     let (body, preconditions) = match read {
         Ok(read) => read,
         Err(refused) => return Ok(Err(refused)),
     };
-    let body = domain::Body { json: &body, service_root: asked.service_root };
+    let body = domain::EntityBody { json: &body, service_root: asked.service_root };
     let done = domain.update(actor, (id, &preconditions), body).await?;
     Ok(done.map_err(Into::into).map(|version| {
         let mut response = empty();
@@ -318,11 +321,11 @@ async fn update(
 }
 
 async fn delete(
-    domain: &Domain,
+    domain: &Entities,
     actor: Actor<'_>,
     (id, query): (&EntityId, &Query),
-    asked: &Asked<'_>,
-) -> Result<Answered, Fault> {
+    asked: &EntityRequest<'_>,
+) -> Result<EntityResult, Fault> {
     let preconditions = match check_options(query, &[]).and_then(|()| preconditions(asked.headers)) {
         Ok(preconditions) => preconditions,
         Err(refusal) => return Ok(Err(refusal.into())),
@@ -332,17 +335,17 @@ async fn delete(
 }
 
 /// The body of a write, and how its answer is written.
-fn read_write(asked: &Asked<'_>, query: &Query) -> Result<(Json, Format), Refused> {
+fn read_write(asked: &EntityRequest<'_>, query: &Query) -> Result<(Json, AnswerFormat), ODataRefusal> {
     check_options(query, &[])?;
     let is_json = asked.headers.get(CONTENT_TYPE).is_none_or(|kind| {
         let kind = kind.to_str().unwrap_or_default();
         kind.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
     });
     if !is_json {
-        return Err(Refused::MediaType);
+        return Err(ODataRefusal::MediaType);
     }
     let metadata = wanted(asked.headers, query)?;
-    Ok((Json::parse(asked.body)?, Format { metadata, style: Style::of(query, Culture::default())? }))
+    Ok((Json::parse(asked.body)?, AnswerFormat { metadata, style: AnswerStyle::of(query, Culture::default())? }))
 }
 
 fn prefers_minimal(headers: &HeaderMap) -> bool {
@@ -358,12 +361,12 @@ fn answer(status: StatusCode, body: Body) -> Response {
 
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 
-fn json(status: StatusCode, metadata: Metadata, text: String) -> Response {
+fn json(status: StatusCode, metadata: MetadataLevel, text: String) -> Response {
     let kind = match metadata {
-        Metadata::None => {
+        MetadataLevel::None => {
             "application/json;odata.metadata=none;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
         }
-        Metadata::Minimal => {
+        MetadataLevel::Minimal => {
             "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
         }
     };
@@ -386,9 +389,9 @@ mod tests {
 
     #[test]
     fn who_found_no_turn_is_told_when_to_come_again() {
-        let busy = Refused::from(Refusal::Busy).response();
+        let busy = ODataRefusal::from(EntityRefusal::Busy).response();
         assert_eq!((busy.status(), busy.headers()[RETRY_AFTER].as_bytes()), (StatusCode::CONFLICT, b"1".as_slice()));
-        let stale = Refused::from(Refusal::PreconditionFailed { current: 4 }).response();
+        let stale = ODataRefusal::from(EntityRefusal::PreconditionFailed { current: 4 }).response();
         assert_eq!(stale.status(), StatusCode::PRECONDITION_FAILED);
         assert!(!stale.headers().contains_key(RETRY_AFTER), "the same again would fail again");
     }

@@ -28,11 +28,11 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::server::Allowance;
+    use crate::server::RequestDeadline;
 
     #[tokio::test]
     async fn every_door_says_in_its_language_that_the_time_is_over() {
-        let overdue = Allowance::new(Duration::ZERO).keep(pending::<()>()).await.expect_err("it never ends");
+        let overdue = RequestDeadline::new(Duration::ZERO).keep(pending::<()>()).await.expect_err("it never ends");
         assert_eq!(overdue, Overdue::Server);
         let german = HeaderValue::from_static("de");
         for (path, content_type, said) in [

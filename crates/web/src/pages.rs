@@ -20,7 +20,7 @@ use aws_lc_rs::digest;
 use http::StatusCode;
 
 use self::two_step::PasskeyForm;
-use crate::words::Words;
+use crate::words::Messages;
 
 static STYLESHEET: &[u8] = include_bytes!("../assets/gatehouse.css");
 static PASSKEYS: &[u8] = include_bytes!("../assets/passkeys.js");
@@ -62,8 +62,8 @@ fn hashed_path(bytes: &[u8], extension: &str) -> String {
 /// `data-page="sign-in"`. Posts `login`, `password`, `csrf`; or `continue=1`, `csrf` to go on as `signed_in_as`.
 #[derive(Template)]
 #[template(path = "sign-in.html")]
-pub struct SignIn<'a> {
-    pub words: &'static Words,
+pub struct SignInPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     /// The app that waits for the sign-in, if one does.
     pub application_name: Option<&'a str>,
@@ -83,33 +83,33 @@ pub struct SignIn<'a> {
     /// Where the instance's address allows passkeys.
     pub passkey: Option<PasskeyForm<'a>>,
     /// Where a link is asked for that makes this browser known. Set if strangers have spent the login's guesses.
-    pub spent: Option<Spent<'a>>,
+    pub spent: Option<SpentGuesses<'a>>,
 }
 
 /// What helps while a login's guesses are spent.
 #[derive(Clone, Copy)]
-pub struct Spent<'a> {
+pub struct SpentGuesses<'a> {
     /// Posts `login`, `csrf`; none where no mail is sent.
     pub link_action: Option<&'a str>,
 }
 
 /// Which field of [`SignIn`] has the keyboard when the page opens.
 #[derive(PartialEq)]
-enum Focus {
+enum SignInFocus {
     Nothing,
     Login,
     Password,
 }
 
-impl SignIn<'_> {
+impl SignInPage<'_> {
     /// The keyboard waits where typing goes on; not at all where continuing is one of the choices and nothing failed.
-    fn focus(&self) -> Focus {
+    fn focus(&self) -> SignInFocus {
         if self.signed_in_as.is_some() && self.error.is_none() {
-            Focus::Nothing
+            SignInFocus::Nothing
         } else if self.login.is_empty() {
-            Focus::Login
+            SignInFocus::Login
         } else {
-            Focus::Password
+            SignInFocus::Password
         }
     }
 
@@ -140,8 +140,8 @@ pub struct ScopeLine<'a> {
 /// `data-page="consent"`. Posts `decision=allow` or `decision=deny`, and `csrf`.
 #[derive(Template)]
 #[template(path = "consent.html")]
-pub struct Consent<'a> {
-    pub words: &'static Words,
+pub struct ConsentPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub application_name: &'a str,
     pub application_uri: &'a str,
@@ -158,7 +158,7 @@ pub struct Consent<'a> {
     pub switch_url: Option<&'a str>,
 }
 
-impl Consent<'_> {
+impl ConsentPage<'_> {
     fn heading(&self) -> String {
         (self.words.consent.title)(self.application_name)
     }
@@ -168,7 +168,7 @@ impl Consent<'_> {
 #[derive(Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage<'a> {
-    pub words: &'static Words,
+    pub words: &'static Messages,
     pub title: &'a str,
     /// What happened, in plain words.
     pub message: &'a str,
@@ -186,8 +186,8 @@ pub struct ErrorPage<'a> {
 /// and the `fields`.
 #[derive(Template)]
 #[template(path = "sign-out.html")]
-pub struct SignOutConfirm<'a> {
-    pub words: &'static Words,
+pub struct SignOutPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     /// Who is signed in.
     pub user: &'a str,
@@ -202,8 +202,8 @@ pub struct SignOutConfirm<'a> {
 /// `data-page="signed-out"`.
 #[derive(Template)]
 #[template(path = "signed-out.html")]
-pub struct SignedOut<'a> {
-    pub words: &'static Words,
+pub struct SignedOutPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub application_name: Option<&'a str>,
     /// A registered post-logout address; never one that merely was asked for.
@@ -211,7 +211,7 @@ pub struct SignedOut<'a> {
 }
 
 /// One place to go to.
-pub struct Site<'a> {
+pub struct SiteLink<'a> {
     pub name: &'a str,
     pub description: &'a str,
     pub url: &'a str,
@@ -220,21 +220,21 @@ pub struct Site<'a> {
 /// `data-page="account"`: who is signed in, for a person who came without an app.
 #[derive(Template)]
 #[template(path = "account.html")]
-pub struct Account<'a> {
-    pub words: &'static Words,
+pub struct AccountPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,
     pub sign_out_url: &'a str,
-    pub sites: &'a [Site<'a>],
+    pub sites: &'a [SiteLink<'a>],
 }
 
 /// `data-page="set-up"`: a person chooses a password by a one-time link. Posts `code`, `login`, `password`, `repeat`,
 /// `csrf`; the login is shown and cannot be changed, so only the `code` says whose password it is.
 #[derive(Template)]
 #[template(path = "set-up.html")]
-pub struct SetUp<'a> {
-    pub words: &'static Words,
+pub struct SetUpPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub login: &'a str,
     /// There was a password before.
@@ -249,8 +249,8 @@ pub struct SetUp<'a> {
 /// `data-page="set-up-done"`.
 #[derive(Template)]
 #[template(path = "set-up-done.html")]
-pub struct SetUpDone<'a> {
-    pub words: &'static Words,
+pub struct SetUpDonePage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub sign_in_url: &'a str,
 }
@@ -258,8 +258,8 @@ pub struct SetUpDone<'a> {
 /// `data-page="forgotten"`: the way to a new password. Posts `login`, `csrf`.
 #[derive(Template)]
 #[template(path = "forgotten.html")]
-pub struct Forgotten<'a> {
-    pub words: &'static Words,
+pub struct PasswordResetPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     /// Without mail there is no form: an administrator helps.
     pub sends_mail: bool,
@@ -273,8 +273,8 @@ pub struct Forgotten<'a> {
 /// `data-page="forgotten-sent"`: the same whether or not anything was sent.
 #[derive(Template)]
 #[template(path = "forgotten-sent.html")]
-pub struct ForgottenSent<'a> {
-    pub words: &'static Words,
+pub struct PasswordResetSentPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub sign_in_url: &'a str,
 }
@@ -282,8 +282,8 @@ pub struct ForgottenSent<'a> {
 /// `data-page="known-browser"`: a link's user confirms that this browser is theirs. Posts `code`, `csrf`.
 #[derive(Template)]
 #[template(path = "known-browser.html")]
-pub struct KnownBrowser<'a> {
-    pub words: &'static Words,
+pub struct KnownBrowserPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub login: &'a str,
     pub action: &'a str,
@@ -294,8 +294,8 @@ pub struct KnownBrowser<'a> {
 /// `data-page="known-browser-done"`, or `-sent`: the same whether or not anything was sent.
 #[derive(Template)]
 #[template(path = "known-browser-done.html")]
-pub struct KnownBrowserDone<'a> {
-    pub words: &'static Words,
+pub struct KnownBrowserDonePage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub is_sent: bool,
     pub sign_in_url: &'a str,
@@ -304,10 +304,10 @@ pub struct KnownBrowserDone<'a> {
 /// `data-page="landing"`: the root of an instance (`identity.md` §3.6).
 #[derive(Template)]
 #[template(path = "landing.html")]
-pub struct Landing<'a> {
-    pub words: &'static Words,
+pub struct LandingPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
-    pub sites: &'a [Site<'a>],
+    pub sites: &'a [SiteLink<'a>],
     pub version: &'a str,
 }
 

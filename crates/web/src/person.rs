@@ -6,35 +6,35 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
 use flows::instance::BelievedInstance;
-use flows::sign_in::Browser;
+use flows::sign_in::SignedIn;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
-use model::audit::Visitor;
+use model::audit::RequestInfo;
 use oauth::params::Params;
 
 use crate::body;
 use crate::id;
 use crate::render;
-use crate::visit::{Gate, Visit};
+use crate::visit::{AppState, RequestContext};
 
 /// The parameter of the sign-in page that says where a person came from.
 pub(crate) const RETURN: &str = "return";
 
 /// A request of somebody who is signed in at this browser.
-pub(crate) struct Person {
-    pub visit: Visit,
-    pub browser: Browser,
+pub(crate) struct SignedInUser {
+    pub visit: RequestContext,
+    pub browser: SignedIn,
 }
 
-impl FromRequestParts<Arc<Gate>> for Person {
+impl FromRequestParts<Arc<AppState>> for SignedInUser {
     type Rejection = Response;
 
     /// Who is not signed in is sent to do so, and from there back to the page, never to what a form would have changed.
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
-        let visit = Visit::from_request_parts(parts, gate).await?;
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+        let visit = RequestContext::from_request_parts(parts, gate).await?;
         match visit.browser(&parts.headers).await {
-            Ok(Some(browser)) => match visit.instance.still_here(&browser, visit.now).await {
+            Ok(Some(browser)) => match visit.instance.extend_session(&browser, visit.now).await {
                 Ok(()) => Ok(Self { visit: visit.speaking_to(&browser.user), browser }),
                 Err(fault) => Err(render::fault_page(&visit, &fault)),
             },
@@ -44,7 +44,7 @@ impl FromRequestParts<Arc<Gate>> for Person {
     }
 }
 
-impl Person {
+impl SignedInUser {
     /// What this person's forms must bring back: bound to the sign-in, so that it dies with it.
     pub(crate) fn csrf(&self) -> String {
         self.visit.instance.person_token(&self.browser)
@@ -58,8 +58,8 @@ impl Person {
     }
 
     /// What a flow is called with.
-    pub(crate) fn parts(&self) -> (BelievedInstance, Visitor, Browser) {
-        (self.visit.instance.clone(), self.visit.visitor.clone(), self.browser.clone())
+    pub(crate) fn parts(&self) -> (BelievedInstance, RequestInfo, SignedIn) {
+        (self.visit.instance.clone(), self.visit.request.clone(), self.browser.clone())
     }
 
     /// A form that this person sent from a page of ours, or the page that says why it is not believed.

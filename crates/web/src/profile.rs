@@ -20,32 +20,32 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, Method};
 
-use crate::cors::{self, Readers};
-use crate::pages::profile::{Frame, Said, Section};
-use crate::person::Person;
+use crate::cors::{self, CorsReaders};
+use crate::pages::profile::{ProfileFrame, ProfileNotice, ProfileSection};
+use crate::person::SignedInUser;
 use crate::render;
-use crate::visit::{Gate, Visit};
+use crate::visit::{AppState, RequestContext};
 
 /// Whoever opens one of its pages is not idle: each of them acts.
-pub(crate) fn router() -> Router<Arc<Gate>> {
+pub(crate) fn router() -> Router<Arc<AppState>> {
     Router::new()
-        .route(Section::Overview.path(), get(overview::show))
+        .route(ProfileSection::Overview.path(), get(overview::show))
         .route("/profile/", get(overview::show))
-        .route(Section::Email.path(), get(email::show).post(email::change))
-        .route(Section::Password.path(), get(password::show).post(password::change))
-        .route(Section::Tokens.path(), get(tokens::show).post(tokens::change))
-        .route(Section::Apps.path(), get(apps::show).post(apps::change))
-        .route(Section::Sessions.path(), get(sessions::show).post(sessions::change))
-        .route(Section::Picture.path(), get(picture::show).post(picture::change))
-        .route(Section::Language.path(), get(language::show).post(language::change))
-        .route(Section::TwoStep.path(), get(two_step::show))
+        .route(ProfileSection::Email.path(), get(email::show).post(email::change))
+        .route(ProfileSection::Password.path(), get(password::show).post(password::change))
+        .route(ProfileSection::Tokens.path(), get(tokens::show).post(tokens::change))
+        .route(ProfileSection::Apps.path(), get(apps::show).post(apps::change))
+        .route(ProfileSection::Sessions.path(), get(sessions::show).post(sessions::change))
+        .route(ProfileSection::Picture.path(), get(picture::show).post(picture::change))
+        .route(ProfileSection::Language.path(), get(language::show).post(language::change))
+        .route(ProfileSection::TwoStep.path(), get(two_step::show))
         .route(two_step::APP, get(two_step::show_app).post(two_step::add_app))
         .route(two_step::PASSKEY, get(two_step::show_passkey).post(two_step::add_passkey))
         .route(two_step::CONFIRM, get(two_step::show_confirm).post(two_step::confirm))
 }
 
 /// What applications read.
-pub(crate) fn documents() -> Router<Arc<Gate>> {
+pub(crate) fn documents() -> Router<Arc<AppState>> {
     Router::new()
         .route("/profile/me", get(me::me).options(preflight))
         .route("/profile/me/picture", get(me::large).options(preflight))
@@ -54,38 +54,38 @@ pub(crate) fn documents() -> Router<Arc<Gate>> {
 }
 
 /// What all pages of the site show around what they are about.
-fn frame<'a>(person: &'a Person, section: Section, csrf: &'a str) -> Frame<'a> {
-    Frame {
-        words: person.visit.words(),
+fn frame<'a>(person: &'a SignedInUser, section: ProfileSection, csrf: &'a str) -> ProfileFrame<'a> {
+    ProfileFrame {
+        words: person.visit.messages(),
         instance_name: &person.visit.instance.name,
         user_name: &person.browser.user.name,
         login: person.browser.user.login.as_str(),
         section,
         csrf,
-        said: Said::Nothing,
+        said: ProfileNotice::Nothing,
     }
 }
 
 /// Back to the page by GET, so that loading it again repeats nothing.
-fn done(section: Section) -> Response {
+fn done(section: ProfileSection) -> Response {
     render::redirect(&Method::POST, &format!("{}?{DONE}", section.path()))
 }
 
 const DONE: &str = "done";
 
 /// What a page says when it was reached through [`done`].
-fn said(person: &Person, query: Option<&str>) -> Said<'static> {
+fn said(person: &SignedInUser, query: Option<&str>) -> ProfileNotice<'static> {
     match query {
-        Some(DONE) => Said::Done(person.visit.words().profile.saved),
-        _ => Said::Nothing,
+        Some(DONE) => ProfileNotice::Done(person.visit.messages().profile.saved),
+        _ => ProfileNotice::Nothing,
     }
 }
 
 /// What a form names is not there, or is somebody else's.
-fn gone(visit: &Visit) -> Response {
+fn gone(visit: &RequestContext) -> Response {
     crate::no_such_page(visit)
 }
 
-async fn preflight(visit: Visit, headers: HeaderMap) -> Response {
-    cors::preflight(Readers::RegisteredAt(&visit), &headers)
+async fn preflight(visit: RequestContext, headers: HeaderMap) -> Response {
+    cors::preflight(CorsReaders::RegisteredAt(&visit), &headers)
 }

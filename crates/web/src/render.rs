@@ -6,9 +6,9 @@ use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use flows::audit::{Export, Format};
-use flows::fault_log::Affected;
-use flows::manage::Manager;
+use flows::audit::{AuditExport, ExportFormat};
+use flows::fault_log::FaultContext;
+use flows::manage::InstanceAdmin;
 use flows::{Fault, FaultKind};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use crate::metrics::Route;
 use crate::pages::ErrorPage;
-use crate::visit::{AnyInstance, Visit};
-use crate::words::Words;
+use crate::visit::{AnyInstance, RequestContext};
+use crate::words::Messages;
 use crate::{api, manage};
 
 /// Seconds after which something that failed for lack of a resource may be tried again.
@@ -110,10 +110,14 @@ pub(crate) fn page_with_script(status: StatusCode, page: &impl Template, form_ta
 }
 
 /// The audit as a file, sent while it is read.
-pub(crate) fn exported((manager, chain): (Arc<Manager>, Chain), export: Export, format: Format) -> Response {
+pub(crate) fn exported(
+    (manager, chain): (Arc<InstanceAdmin>, Chain),
+    export: AuditExport,
+    format: ExportFormat,
+) -> Response {
     let (content_type, ending) = match format {
-        Format::Jsonl => ("application/jsonl", "jsonl"),
-        Format::Csv => ("text/csv; charset=utf-8", "csv"),
+        ExportFormat::Jsonl => ("application/jsonl", "jsonl"),
+        ExportFormat::Csv => ("text/csv; charset=utf-8", "csv"),
     };
     // Names of instances are letters, digits, dots, hyphens and underscores.
     let name = manager.instance().name.clone();
@@ -123,7 +127,7 @@ pub(crate) fn exported((manager, chain): (Arc<Manager>, Chain), export: Export, 
     };
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{what}-{name}.{ending}\""));
     let pieces = stream::try_unfold((manager, chain, export, name), async |(manager, chain, mut export, name)| {
-        let office = manager.office();
+        let office = manager.service();
         let book = office.book_of(chain, manager.master()).await?;
         let piece = export.next(&book, &name).await?;
         drop(book);
@@ -184,8 +188,8 @@ pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
 }
 
 /// Reports a fault once, here at the boundary, and says which status it is.
-pub(crate) fn fault_status(visit: &Visit<impl AnyInstance>, fault: &Fault) -> StatusCode {
-    let affected = Affected { instance: Some(&visit.instance.name), request: Some(visit.visitor.request) };
+pub(crate) fn fault_status(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> StatusCode {
+    let affected = FaultContext { instance: Some(&visit.instance.name), request: Some(visit.request.id) };
     visit.instance.faults.report(fault, "a request cannot be answered", affected);
     match fault.kind() {
         FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -201,11 +205,11 @@ pub(crate) fn retry_later(mut response: Response) -> Response {
 }
 
 /// To a person.
-pub(crate) fn fault_page(visit: &Visit<impl AnyInstance>, fault: &Fault) -> Response {
-    failed_page(visit.words(), fault_status(visit, fault), &visit.reference())
+pub(crate) fn fault_page(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
+    failed_page(visit.messages(), fault_status(visit, fault), &visit.reference())
 }
 
-pub(crate) fn failed_page(words: &'static Words, status: StatusCode, reference: &str) -> Response {
+pub(crate) fn failed_page(words: &'static Messages, status: StatusCode, reference: &str) -> Response {
     let code = if status == StatusCode::SERVICE_UNAVAILABLE { "temporarily_unavailable" } else { "server_error" };
     let (title, message, what_to_do) = words.problems.fault;
     let error = ErrorPage { words, title, message, what_to_do, code, reference, status };
@@ -213,11 +217,11 @@ pub(crate) fn failed_page(words: &'static Words, status: StatusCode, reference: 
 }
 
 /// To whoever asks at this path, in the way that answers there are given.
-pub(crate) fn fault_as_spoken(visit: &Visit<impl AnyInstance>, path: &str, fault: &Fault) -> Response {
-    failed_as_spoken(path, fault_status(visit, fault), visit.words(), &visit.reference())
+pub(crate) fn fault_as_spoken(visit: &RequestContext<impl AnyInstance>, path: &str, fault: &Fault) -> Response {
+    failed_as_spoken(path, fault_status(visit, fault), visit.messages(), &visit.reference())
 }
 
-pub(crate) fn failed_as_spoken(path: &str, status: StatusCode, words: &'static Words, reference: &str) -> Response {
+pub(crate) fn failed_as_spoken(path: &str, status: StatusCode, words: &'static Messages, reference: &str) -> Response {
     match Route::of(path) {
         Route::Api => api::failed(status, reference),
         Route::Token | Route::UserInfo | Route::Revocation | Route::Introspection => failed_json(status),
@@ -227,7 +231,7 @@ pub(crate) fn failed_as_spoken(path: &str, status: StatusCode, words: &'static W
 }
 
 /// To an application, as RFC 6749 §5.2 shapes errors.
-pub(crate) fn fault_json(visit: &Visit<impl AnyInstance>, fault: &Fault) -> Response {
+pub(crate) fn fault_json(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
     failed_json(fault_status(visit, fault))
 }
 

@@ -43,15 +43,15 @@ mod frames;
 mod proxies;
 mod watched;
 
-pub(crate) use allowance::Work;
-pub use allowance::{Allowance, Overdue};
+pub(crate) use allowance::DetachedWork;
+pub use allowance::{Overdue, RequestDeadline};
 use connection::Connection;
 pub use connections::ConnectionFigures;
-use connections::{Connections, NotAdmitted, Place};
-use exchange::Answering;
-pub(crate) use exchange::Unread;
+use connections::{ConnectionPermit, Connections, NotAdmitted};
+use exchange::ResponseBody;
+pub(crate) use exchange::UnreadBody;
 pub use proxies::TrustedProxies;
-use watched::Watched;
+use watched::WatchedStream;
 
 /// Larger request heads are answered 431.
 const MAX_HEAD: u16 = u16::MAX;
@@ -121,14 +121,14 @@ pub enum Security {
 }
 
 /// What answers the requests that the listener reads.
-pub trait Answer: Clone + Send + Sync + 'static {
+pub trait Responder: Clone + Send + Sync + 'static {
     /// `peer` is the other end of the connection. Behind a proxy that is the proxy: [`TrustedProxies::client_address`]
     /// knows better. Whoever answers keeps to `allowance`, and knows how to say that it is over.
     fn answer_within(
         &self,
         request: Request<Body>,
         peer: SocketAddr,
-        allowance: Allowance,
+        allowance: RequestDeadline,
     ) -> impl Future<Output = Response<Body>> + Send + 'static;
 
     /// With the allowance that a listener gives without being told another.
@@ -137,16 +137,16 @@ pub trait Answer: Clone + Send + Sync + 'static {
         request: Request<Body>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<Body>> + Send + 'static {
-        self.answer_within(request, peer, Allowance::new(Limits::default().request_timeout))
+        self.answer_within(request, peer, RequestDeadline::new(Limits::default().request_timeout))
     }
 }
 
-impl Answer for Router {
+impl Responder for Router {
     fn answer_within(
         &self,
         mut request: Request<Body>,
         peer: SocketAddr,
-        allowance: Allowance,
+        allowance: RequestDeadline,
     ) -> impl Future<Output = Response<Body>> + Send + 'static {
         request.extensions_mut().insert(ConnectInfo(peer));
         let answering = tower::Service::call(&mut self.clone(), request);
@@ -159,14 +159,14 @@ impl Answer for Router {
 
 /// How connections are spoken with.
 #[derive(Clone)]
-pub struct Terms {
+pub struct ListenerSettings {
     pub security: Security,
     pub limits: Limits,
     pub trusted_proxies: TrustedProxies,
     pub figures: Arc<ConnectionFigures>,
 }
 
-impl Terms {
+impl ListenerSettings {
     /// Without encryption, proxies, or anybody who reads its figures.
     pub fn plain(limits: Limits) -> Self {
         let (trusted_proxies, figures) = (TrustedProxies::default(), Arc::default());
@@ -187,13 +187,18 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until `stop` is done; then no new connection is taken, running requests are finished, and this returns,
 /// at the latest after [`Limits::drain`].
-pub async fn serve(listeners: Vec<TcpListener>, app: impl Answer, terms: Terms, stop: impl Future<Output = ()>) {
-    let Terms { security, limits, trusted_proxies, figures } = terms;
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    app: impl Responder,
+    terms: ListenerSettings,
+    stop: impl Future<Output = ()>,
+) {
+    let ListenerSettings { security, limits, trusted_proxies, figures } = terms;
     let connections = Arc::new(Connections::new(limits, trusted_proxies, figures));
     let (stopping, stopped) = watch::channel(false);
     // Every connection holds a sender, which nothing is sent by: when all are gone, so are the connections.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let service = Service { app, security, limits, stopped, _open: open };
+    let service = ConnectionService { app, security, limits, stopped, _open: open };
 
     let mut accepting = JoinSet::new();
     for listener in listeners {
@@ -208,7 +213,7 @@ pub async fn serve(listeners: Vec<TcpListener>, app: impl Answer, terms: Terms, 
 }
 
 #[derive(Clone)]
-struct Service<A> {
+struct ConnectionService<A> {
     app: A,
     security: Security,
     limits: Limits,
@@ -219,9 +224,9 @@ struct Service<A> {
 /// Hands the streams of an HTTP/2 connection to the connection's own task. As tasks of their own, a thousand connections of
 /// a hundred streams would stand before everybody else's next turn, and a connection that ends would leave them behind.
 #[derive(Clone)]
-struct Streams(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
+struct StreamExecutor(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for StreamExecutor
 where
     F: Future + Send + 'static,
 {
@@ -231,7 +236,7 @@ where
     }
 }
 
-fn protocol(streams: Streams, max_streams: u32) -> auto::Builder<Streams> {
+fn protocol(streams: StreamExecutor, max_streams: u32) -> auto::Builder<StreamExecutor> {
     let mut http = auto::Builder::new(streams);
     http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD.into());
     let mut http2 = http.http2();
@@ -240,7 +245,7 @@ fn protocol(streams: Streams, max_streams: u32) -> auto::Builder<Streams> {
     http
 }
 
-async fn accept(listener: TcpListener, service: Service<impl Answer>, connections: Arc<Connections>) {
+async fn accept(listener: TcpListener, service: ConnectionService<impl Responder>, connections: Arc<Connections>) {
     let mut stopped = service.stopped.clone();
     let mut stopped = pin!(stopped.wait_for(|stopped| *stopped));
     loop {
@@ -270,7 +275,7 @@ async fn accept(listener: TcpListener, service: Service<impl Answer>, connection
 }
 
 /// A place for the connection, once there is one; nothing if its network has all that it may have.
-async fn admit(connections: &Arc<Connections>, peer: SocketAddr) -> Option<Place> {
+async fn admit(connections: &Arc<Connections>, peer: SocketAddr) -> Option<ConnectionPermit> {
     loop {
         match connections.admit(peer.ip()) {
             Ok(place) => return Some(place),
@@ -289,7 +294,12 @@ fn is_of_the_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, service: Service<impl Answer>, place: Place) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: ConnectionService<impl Responder>,
+    place: ConnectionPermit,
+) {
     // A socket that refuses the option still works, only later.
     let _ = stream.set_nodelay(true);
     let Security::Tls(current) = &service.security else {
@@ -311,7 +321,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, service: Service<impl A
 }
 
 /// One connection's requests, until it is closed from there, is quiet for too long, gives way, or the server stops.
-async fn converse<S>(stream: S, peer: SocketAddr, service: &Service<impl Answer>, place: &Place)
+async fn converse<S>(stream: S, peer: SocketAddr, service: &ConnectionService<impl Responder>, place: &ConnectionPermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -320,9 +330,9 @@ where
         let answer = answer(&service.app, (request, peer), connection, limits.request_timeout);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
+    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(connection)));
     let (opened, mut begun) = mpsc::unbounded_channel();
-    let protocol = protocol(Streams(opened), place.max_streams);
+    let protocol = protocol(StreamExecutor(opened), place.max_streams);
     let mut http = pin!(protocol.serve_connection(io, answers));
     let mut streams = FuturesUnordered::new();
     let mut stopped = service.stopped.clone();
@@ -365,13 +375,13 @@ where
 /// Reads the request's body, then answers, both within the limit. What answers may outlive the connection; it never waits
 /// for it.
 fn answer(
-    app: &impl Answer,
+    app: &impl Responder,
     (request, peer): (Request<Incoming>, SocketAddr),
     connection: &Arc<Connection>,
     limit: Duration,
-) -> impl Future<Output = Response<Answering>> + 'static {
+) -> impl Future<Output = Response<ResponseBody>> + 'static {
     let exchange = connection.begin(&request, request.version() == Version::HTTP_2);
-    let allowance = Allowance::of(limit, &exchange);
+    let allowance = RequestDeadline::of(limit, &exchange);
     let app = app.clone();
     if request.body().is_end_stream() && !connection.is_blocked() {
         // An empty body needs no box. Nothing is made before its turn comes: until then it may have been given up.
@@ -381,12 +391,12 @@ fn answer(
             } else {
                 app.answer_within(request.map(|_| Body::empty()), peer, allowance).await
             };
-            response.map(|body| Answering::new(body, exchange))
+            response.map(|body| ResponseBody::new(body, exchange))
         });
     }
     Either::Right(async move {
         let (request, allowance) = exchange::whole(request, &exchange, allowance).await;
         let response = app.answer_within(request, peer, allowance).await;
-        response.map(|body| Answering::new(body, exchange))
+        response.map(|body| ResponseBody::new(body, exchange))
     })
 }

@@ -10,19 +10,19 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::User;
 use serde_json::json;
 
-use crate::cors::{self, Readers};
+use crate::cors::{self, CorsReaders};
 use crate::health;
-use crate::pages::{self, Landing};
+use crate::pages::{self, LandingPage};
 use crate::render::{self, FormTarget};
-use crate::visit::{Gate, Public};
-use crate::words::{Pair, Words};
+use crate::visit::{AppState, PublicContext};
+use crate::words::{LabelledText, Messages};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(crate) fn router() -> Router<Arc<Gate>> {
+pub(crate) fn router() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", get(landing))
-        .merge(health::router(health::Names::Hidden))
+        .merge(health::router(health::InstanceNames::Hidden))
         .route("/tools/auto-discovery", get(auto_discovery).options(preflight))
         .route("/sys/auto-discovery", get(auto_discovery).options(preflight))
         .route("/tools/ver", get(async || render::text(StatusCode::OK, VERSION)))
@@ -47,7 +47,7 @@ impl SiteEntry {
         user.is_admin() || self.kind != "InstanceManager"
     }
 
-    fn words(&self, words: &Words) -> Pair {
+    fn words(&self, words: &Messages) -> LabelledText {
         match self.kind {
             "ID" => words.landing.id,
             "UserProfile" => words.landing.profile,
@@ -69,28 +69,28 @@ pub(crate) fn sites(instance: &Instance) -> Vec<SiteEntry> {
 }
 
 /// The ones that people can open, from a page that is not `here`.
-pub(crate) fn as_lines(sites: &[SiteEntry], here: &str, words: &'static Words) -> Vec<pages::Site<'static>> {
+pub(crate) fn as_lines(sites: &[SiteEntry], here: &str, words: &'static Messages) -> Vec<pages::SiteLink<'static>> {
     let others = sites.iter().filter(|site| site.works);
     let line = |site: &SiteEntry| {
         let (name, description) = site.words(words);
-        site.page.map(|url| pages::Site { name, description, url })
+        site.page.map(|url| pages::SiteLink { name, description, url })
     };
     others.filter_map(line).filter(|line| line.url != here).collect()
 }
 
-async fn landing(Public(visit): Public) -> Response {
+async fn landing(PublicContext(visit): PublicContext) -> Response {
     let sites = sites(&visit.instance);
-    let page = Landing {
-        words: visit.words(),
+    let page = LandingPage {
+        words: visit.messages(),
         instance_name: &visit.instance.name,
-        sites: &as_lines(&sites, "/", visit.words()),
+        sites: &as_lines(&sites, "/", visit.messages()),
         version: VERSION,
     };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
 /// `identity.md` §3.6: member names and values are what clients of the documented system expect.
-async fn auto_discovery(Public(visit): Public, headers: HeaderMap) -> Response {
+async fn auto_discovery(PublicContext(visit): PublicContext, headers: HeaderMap) -> Response {
     let instance = &visit.instance;
     let sites: Vec<_> = sites(instance)
         .into_iter()
@@ -110,14 +110,14 @@ async fn auto_discovery(Public(visit): Public, headers: HeaderMap) -> Response {
     let mut response =
         render::json(StatusCode::OK, &json!({ "Host": host, "DbName": instance.name, "WebSites": sites }));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
-    cors::share(Readers::Anybody, &headers, response)
+    cors::share(CorsReaders::Anybody, &headers, response)
 }
 
-async fn preflight(_: Public, headers: HeaderMap) -> Response {
-    cors::preflight(Readers::Anybody, &headers)
+async fn preflight(_: PublicContext, headers: HeaderMap) -> Response {
+    cors::preflight(CorsReaders::Anybody, &headers)
 }
 
-async fn server_info(Public(visit): Public) -> Response {
+async fn server_info(PublicContext(visit): PublicContext) -> Response {
     let info = json!({
         "version": VERSION,
         "downloads": {},

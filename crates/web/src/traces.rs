@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use model::meter::Count;
-use model::{Dice, Timestamp};
+use model::meter::Counter;
+use model::{Rng, Timestamp};
 use tokio::sync::mpsc;
 
-use crate::layer::Arrival;
+use crate::layer::RequestStart;
 use crate::metrics::Route;
 use crate::server::TrustedProxies;
 
@@ -39,13 +39,13 @@ pub struct Tracer {
     queue: mpsc::Sender<Span>,
     /// A trace is sampled if the last 56 bits of its id are below this (W3C Trace Context 2 §3.2.2.3.1): nodes agree.
     threshold: u64,
-    dropped: Arc<Count>,
+    dropped: Arc<Counter>,
 }
 
 /// Where the exporter takes spans from.
 pub struct Spans {
     queue: mpsc::Receiver<Span>,
-    dropped: Arc<Count>,
+    dropped: Arc<Counter>,
 }
 
 impl Spans {
@@ -65,7 +65,7 @@ const ALL: u64 = 1 << 56;
 
 /// A span that is not finished yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Begun {
+pub(crate) struct OpenSpan {
     trace: [u8; 16],
     id: [u8; 8],
     parent: Option<[u8; 8]>,
@@ -76,7 +76,7 @@ impl Tracer {
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "clamped")]
     pub fn new(ratio: f64) -> (Self, Spans) {
         let (queue, spans) = mpsc::channel(MAX_WAITING);
-        let dropped = Arc::<Count>::default();
+        let dropped = Arc::<Counter>::default();
         let threshold = (ratio.clamp(0.0, 1.0) * ALL as f64) as u64;
         (Self { queue, threshold, dropped: Arc::clone(&dropped) }, Spans { queue: spans, dropped })
     }
@@ -92,28 +92,28 @@ impl Tracer {
         &self,
         headers: &HeaderMap,
         (peer, proxies): (IpAddr, &TrustedProxies),
-        dice: &mut dyn Dice,
-    ) -> Option<Begun> {
+        rng: &mut dyn Rng,
+    ) -> Option<OpenSpan> {
         let mut id = [0; 8];
         let believed = proxies.trusts(peer.to_canonical());
         if let Some(parent) = Some(headers).filter(|_| believed).and_then(traceparent) {
-            dice.fill(&mut id);
-            return parent.sampled.then_some(Begun { trace: parent.trace, id, parent: Some(parent.id) });
+            rng.fill(&mut id);
+            return parent.sampled.then_some(OpenSpan { trace: parent.trace, id, parent: Some(parent.id) });
         }
         let mut trace = [0; 16];
-        dice.fill(&mut trace);
+        rng.fill(&mut trace);
         let (_, tail) = trace.split_last_chunk::<8>()?;
         if u64::from_be_bytes(*tail) % ALL >= self.threshold {
             return None;
         }
-        dice.fill(&mut id);
-        Some(Begun { trace, id, parent: None })
+        rng.fill(&mut id);
+        Some(OpenSpan { trace, id, parent: None })
     }
 
     pub(crate) fn finish(
         &self,
-        begun: Begun,
-        (arrival, took): (Arrival, Duration),
+        begun: OpenSpan,
+        (arrival, took): (RequestStart, Duration),
         (method, path, status): (&Method, &str, StatusCode),
         instance: Option<Arc<str>>,
     ) {
@@ -183,9 +183,9 @@ mod tests {
     const PROXY: [u8; 4] = [10, 0, 0, 1];
 
     /// Knuth's linear congruence: the same in every run, and spread well enough.
-    struct Rolling(u64);
+    struct SampleSequence(u64);
 
-    impl Dice for Rolling {
+    impl Rng for SampleSequence {
         fn fill(&mut self, bytes: &mut [u8]) {
             for byte in bytes {
                 self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -194,14 +194,14 @@ mod tests {
         }
     }
 
-    fn begin(ratio: f64, peer: [u8; 4], traceparents: &[&str]) -> Option<Begun> {
+    fn begin(ratio: f64, peer: [u8; 4], traceparents: &[&str]) -> Option<OpenSpan> {
         let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);
         let mut headers = HeaderMap::new();
         for line in traceparents {
             headers.append("traceparent", line.parse().expect("a header value"));
         }
         let (tracer, _spans) = Tracer::new(ratio);
-        tracer.begin(&headers, (peer.into(), &proxies), &mut Rolling(7))
+        tracer.begin(&headers, (peer.into(), &proxies), &mut SampleSequence(7))
     }
 
     #[test]
@@ -240,10 +240,10 @@ mod tests {
         assert_eq!(begin(0.0, [192, 0, 2, 1], &[]), None);
         assert!(begin(1.0, [192, 0, 2, 1], &[]).is_some());
         let (tracer, _spans) = Tracer::new(0.25);
-        let mut dice = Rolling(0);
+        let mut rng = SampleSequence(0);
         let begun = (0..1000).filter(|_| {
             let proxies = TrustedProxies::default();
-            tracer.begin(&HeaderMap::new(), ([0; 4].into(), &proxies), &mut dice).is_some()
+            tracer.begin(&HeaderMap::new(), ([0; 4].into(), &proxies), &mut rng).is_some()
         });
         let sampled = begun.count();
         assert!((150..350).contains(&sampled), "{sampled}");
@@ -252,14 +252,14 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts() {
         let (tracer, mut spans) = Tracer::new(1.0);
-        let arrival = Arrival {
+        let arrival = RequestStart {
             id: model::audit::RequestId::new(Timestamp(0), 1, 1),
             now: Timestamp(0),
             peer: PROXY.into(),
             is_https_only: false,
         };
         for _ in 0..=MAX_WAITING {
-            let begun = Begun { trace: [1; 16], id: [2; 8], parent: None };
+            let begun = OpenSpan { trace: [1; 16], id: [2; 8], parent: None };
             let what = (&Method::GET, "/id/account/login", StatusCode::OK);
             tracer.finish(begun, (arrival, Duration::ZERO), what, None);
         }

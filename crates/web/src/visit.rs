@@ -14,28 +14,28 @@ use flows::devices::{DEVICE_LIFETIME, DeviceCookie};
 use flows::forms::FormCookie;
 use flows::instance::BelievedInstance;
 use flows::second_step::FirstStep;
-use flows::sign_in::Browser;
-use flows::{Fault, House, Instance};
+use flows::sign_in::SignedIn;
+use flows::{Fault, Instance, Server};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use model::audit::Visitor;
+use model::audit::RequestInfo;
 use model::session::SessionCookie;
-use model::{Dice, Language, Login, Moment, Timestamp, User};
+use model::{Language, Login, Moment, Rng, Timestamp, User};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
 use crate::documents::Documents;
 use crate::headers;
-use crate::layer::Arrival;
+use crate::layer::RequestStart;
 use crate::metrics::Latencies;
 use crate::render;
 use crate::server::{ConnectionFigures, TrustedProxies};
 use crate::traces::Tracer;
-use crate::words::{self, Words};
+use crate::words::{self, Messages};
 
 /// What all requests share.
-pub struct Gate {
-    pub house: Arc<House>,
+pub struct AppState {
+    pub server: Arc<Server>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) documents: Documents,
     pub(crate) latencies: Latencies,
@@ -44,32 +44,32 @@ pub struct Gate {
     pub connections: Arc<ConnectionFigures>,
 }
 
-impl Gate {
-    pub fn new(house: Arc<House>, proxies: TrustedProxies) -> Arc<Self> {
+impl AppState {
+    pub fn new(house: Arc<Server>, proxies: TrustedProxies) -> Arc<Self> {
         Self::traced(house, proxies, None)
     }
 
     /// With traces of some requests.
-    pub fn traced(house: Arc<House>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
+    pub fn traced(house: Arc<Server>, proxies: TrustedProxies, tracer: Option<Tracer>) -> Arc<Self> {
         let (documents, latencies) = (Documents::default(), Latencies::default());
-        Arc::new(Self { documents, latencies, house, proxies, tracer, connections: Arc::default() })
+        Arc::new(Self { documents, latencies, server: house, proxies, tracer, connections: Arc::default() })
     }
 
     /// Whom a request is for.
     pub(crate) fn instance_of(&self, request: &Request) -> Option<&Arc<Instance>> {
-        headers::host_of(request).ok().and_then(|host| self.house.instance(host))
+        headers::host_of(request).ok().and_then(|host| self.server.instance(host))
     }
 }
 
 const MAX_USER_AGENT: usize = 256;
 
-/// One request. `I` says whether memory was checked: what judges by memory takes a `Visit`, whose instance is believed;
+/// One request. `I` says whether memory was checked: what judges by memory takes a `RequestContext`, whose instance is believed;
 /// what only renders takes either.
-pub(crate) struct Visit<I = BelievedInstance> {
+pub(crate) struct RequestContext<I = BelievedInstance> {
     pub instance: I,
     pub now: Timestamp,
-    pub dice: Box<dyn Dice>,
-    pub visitor: Visitor,
+    pub rng: Box<dyn Rng>,
+    pub request: RequestInfo,
     languages: Languages,
 }
 
@@ -85,16 +85,16 @@ struct Languages {
 }
 
 /// A request of which nothing was judged by memory yet.
-pub(crate) type UncheckedVisit = Visit<Arc<Instance>>;
+pub(crate) type UncheckedContext = RequestContext<Arc<Instance>>;
 
 /// An instance, checked or not: enough to say where a request arrived.
 pub(crate) trait AnyInstance: Deref<Target = Instance> {}
 
 impl<I: Deref<Target = Instance>> AnyInstance for I {}
 
-impl<I: AnyInstance> Visit<I> {
+impl<I: AnyInstance> RequestContext<I> {
     /// What pages say, in the language that the person chose; else that the application asked for; else the browser.
-    pub(crate) fn words(&self) -> &'static Words {
+    pub(crate) fn messages(&self) -> &'static Messages {
         let accepted = || {
             let lines: Vec<_> =
                 self.languages.accepted.iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
@@ -105,15 +105,15 @@ impl<I: AnyInstance> Visit<I> {
     }
 
     pub(crate) fn moment(&mut self) -> Moment<'_> {
-        Moment { now: self.now, dice: &mut *self.dice }
+        Moment { now: self.now, rng: &mut *self.rng }
     }
 
     pub(crate) fn reference(&self) -> String {
-        self.visitor.request.to_string()
+        self.request.id.to_string()
     }
 }
 
-impl Visit {
+impl RequestContext {
     #[must_use]
     pub(crate) fn speaking_to(mut self, user: &User) -> Self {
         self.speak_to(user);
@@ -125,9 +125,9 @@ impl Visit {
     }
 
     /// Who is signed in at the browser that asks.
-    pub(crate) async fn browser(&self, headers: &HeaderMap) -> Result<Option<Browser>, Fault> {
+    pub(crate) async fn browser(&self, headers: &HeaderMap) -> Result<Option<SignedIn>, Fault> {
         for cookie in self.session_cookies(headers) {
-            if let Some(browser) = self.instance.browser(&cookie, self.now).await? {
+            if let Some(browser) = self.instance.signed_in(&cookie, self.now).await? {
                 return Ok(Some(browser));
             }
         }
@@ -167,7 +167,7 @@ impl Visit {
         let known = self.form_cookies(headers).next();
         match known {
             Some(known) => (known, false),
-            None => (Presented::new(URL_SAFE_NO_PAD.encode(self.dice.secret())), true),
+            None => (Presented::new(URL_SAFE_NO_PAD.encode(self.rng.secret())), true),
         }
     }
 
@@ -216,24 +216,24 @@ impl CookieNames {
     }
 }
 
-impl UncheckedVisit {
+impl UncheckedContext {
     /// Waits for memory to hold what the database does. The visit comes back with the fault where it does not.
-    pub(crate) async fn believed(self) -> Result<Visit, Box<(Self, Fault)>> {
-        let Self { instance, now, dice, visitor, languages } = self;
+    pub(crate) async fn believed(self) -> Result<RequestContext, Box<(Self, Fault)>> {
+        let Self { instance, now, rng, request: visitor, languages } = self;
         match BelievedInstance::of(instance, now).await {
-            Ok(instance) => Ok(Visit { instance, now, dice, visitor, languages }),
-            Err((instance, fault)) => Err(Box::new((Self { instance, now, dice, visitor, languages }, fault))),
+            Ok(instance) => Ok(RequestContext { instance, now, rng, request: visitor, languages }),
+            Err((instance, fault)) => Err(Box::new((Self { instance, now, rng, request: visitor, languages }, fault))),
         }
     }
 
     /// Or what is answered where there is no instance.
     #[expect(clippy::result_large_err, reason = "it is the answer")]
-    pub(crate) fn of(gate: &Gate, arrival: Arrival, parts: &Parts) -> Result<Self, Response> {
+    pub(crate) fn of(gate: &AppState, arrival: RequestStart, parts: &Parts) -> Result<Self, Response> {
         let Ok(host) = headers::host(&parts.uri, &parts.headers) else {
             return Err(render::text(StatusCode::BAD_REQUEST, "Send one valid Host header.\n"));
         };
-        let Some(instance) = gate.house.instance(host) else {
-            if gate.house.is_refused(host) {
+        let Some(instance) = gate.server.instance(host) else {
+            if gate.server.is_refused(host) {
                 return Err(render::refused_instance());
             }
             return Err(render::text(StatusCode::NOT_FOUND, "No instance answers to this host name.\n"));
@@ -242,11 +242,11 @@ impl UncheckedVisit {
         Ok(Self {
             instance: Arc::clone(instance),
             now: arrival.now,
-            dice: gate.house.world().dice(),
-            visitor: Visitor {
+            rng: gate.server.platform().rng(),
+            request: RequestInfo {
                 address: gate.proxies.client_address(arrival.peer, &parts.headers),
                 user_agent: user_agent.map(|value| headers::printable(value, MAX_USER_AGENT).into()),
-                request: arrival.id,
+                id: arrival.id,
             },
             languages: Languages {
                 chosen: None,
@@ -264,12 +264,12 @@ fn ui_locales(query: &str) -> Option<Language> {
     Language::of_locales(Params::parse(query.as_bytes()).ok()?.get("ui_locales")?)
 }
 
-impl FromRequestParts<Arc<Gate>> for Visit {
+impl FromRequestParts<Arc<AppState>> for RequestContext {
     type Rejection = Response;
 
     /// Whoever judges by memory waits here until it holds what the database does.
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
-        let Public(visit) = Public::from_request_parts(parts, gate).await?;
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+        let PublicContext(visit) = PublicContext::from_request_parts(parts, gate).await?;
         visit.believed().await.map_err(|refused| {
             let (visit, fault) = *refused;
             render::fault_as_spoken(&visit, parts.uri.path(), &fault)
@@ -278,14 +278,14 @@ impl FromRequestParts<Arc<Gate>> for Visit {
 }
 
 /// A visit to what everybody is told, whatever memory and the database hold.
-pub(crate) struct Public(pub(crate) UncheckedVisit);
+pub(crate) struct PublicContext(pub(crate) UncheckedContext);
 
-impl FromRequestParts<Arc<Gate>> for Public {
+impl FromRequestParts<Arc<AppState>> for PublicContext {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<Gate>) -> Result<Self, Response> {
-        let arrival = *parts.extensions.get::<Arrival>().expect("every request has arrived");
-        UncheckedVisit::of(gate, arrival, parts).map(Self)
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+        let arrival = *parts.extensions.get::<RequestStart>().expect("every request has arrived");
+        UncheckedContext::of(gate, arrival, parts).map(Self)
     }
 }
 
@@ -301,9 +301,9 @@ impl<S: Sync> FromRequestParts<S> for Headers {
 }
 
 /// The operating system's randomness.
-pub struct SystemDice;
+pub struct SystemRng;
 
-impl Dice for SystemDice {
+impl Rng for SystemRng {
     fn fill(&mut self, bytes: &mut [u8]) {
         aws_lc_rs::rand::fill(bytes).expect("the operating system has randomness");
     }

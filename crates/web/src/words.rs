@@ -11,47 +11,47 @@ mod two_step;
 
 use model::Language;
 
-pub use email::EmailWords;
-pub use malformed::Malformed;
-pub use two_step::TwoStep;
+pub use email::EmailMessages;
+pub use malformed::MalformedMessages;
+pub use two_step::TwoStepMessages;
 
-pub struct Words {
+pub struct Messages {
     /// BCP 47, for `<html lang>`.
     pub tag: &'static str,
-    pub frame: Frame,
-    pub sign_in: SignIn,
-    pub consent: Consent,
-    pub scopes: Scopes,
-    pub error: Error,
-    pub problems: Problems,
-    pub malformed: Malformed,
-    pub target: Target,
-    pub sign_out: SignOut,
-    pub signed_out: SignedOut,
-    pub account: Account,
-    pub set_up: SetUp,
-    pub forgotten: Forgotten,
-    pub known_browser: KnownBrowser,
-    pub email: EmailWords,
-    pub landing: Landing,
-    pub profile: Profile,
-    pub overview: Overview,
-    pub password: PasswordWords,
-    pub tokens: TokensWords,
-    pub apps: AppsWords,
-    pub sessions: SessionsWords,
-    pub picture: PictureWords,
-    pub language: LanguageWords,
-    pub two_step: TwoStep,
+    pub frame: FrameMessages,
+    pub sign_in: SignInMessages,
+    pub consent: ConsentMessages,
+    pub scopes: ScopeMessages,
+    pub error: ErrorMessages,
+    pub problems: ProblemMessages,
+    pub malformed: MalformedMessages,
+    pub target: TargetMessages,
+    pub sign_out: SignOutMessages,
+    pub signed_out: SignedOutMessages,
+    pub account: AccountMessages,
+    pub set_up: SetUpMessages,
+    pub forgotten: PasswordResetMessages,
+    pub known_browser: KnownBrowserMessages,
+    pub email: EmailMessages,
+    pub landing: LandingMessages,
+    pub profile: ProfileMessages,
+    pub overview: OverviewMessages,
+    pub password: PasswordMessages,
+    pub tokens: TokensMessages,
+    pub apps: AppsMessages,
+    pub sessions: SessionsMessages,
+    pub picture: PictureMessages,
+    pub language: LanguageMessages,
+    pub two_step: TwoStepMessages,
 }
 
 /// A name, and a sentence about it.
-pub type Pair = (&'static str, &'static str);
+pub type LabelledText = (&'static str, &'static str);
 
 /// A title, what happened, and what the person in front of it can do next.
-pub type Problem = (&'static str, &'static str, &'static str);
+pub type ProblemText = (&'static str, &'static str, &'static str);
 
-pub fn of(language: Language) -> &'static Words {
+pub fn of(language: Language) -> &'static Messages {
     match language {
         Language::English => &english::WORDS,
         Language::Bulgarian => &bulgarian::WORDS,
@@ -60,7 +60,7 @@ pub fn of(language: Language) -> &'static Words {
 }
 
 /// What stands on every page.
-pub struct Frame {
+pub struct FrameMessages {
     pub protected: &'static str,
     pub sign_out: &'static str,
     /// Before the title of a page that refuses something.
@@ -68,7 +68,7 @@ pub struct Frame {
     pub new_tab: &'static str,
 }
 
-pub struct SignIn {
+pub struct SignInMessages {
     pub title: &'static str,
     /// Before the name of the application.
     pub to_continue_to: &'static str,
@@ -88,7 +88,7 @@ pub struct SignIn {
     pub once_more: &'static str,
 }
 
-pub struct Consent {
+pub struct ConsentMessages {
     pub title: fn(&str) -> String,
     pub asks_in: fn(&str) -> String,
     pub signed_in_as: fn(&str) -> String,
@@ -104,21 +104,21 @@ pub struct Consent {
 }
 
 /// What an application may do: a title and a description each.
-pub struct Scopes {
-    pub openid: Pair,
-    pub profile: Pair,
-    pub email: Pair,
-    pub phone: Pair,
-    pub address: Pair,
-    pub offline_access: Pair,
-    pub read: Pair,
-    pub update: Pair,
-    pub sec: Pair,
-    pub manage: Pair,
-    pub other: Pair,
+pub struct ScopeMessages {
+    pub openid: LabelledText,
+    pub profile: LabelledText,
+    pub email: LabelledText,
+    pub phone: LabelledText,
+    pub address: LabelledText,
+    pub offline_access: LabelledText,
+    pub read: LabelledText,
+    pub update: LabelledText,
+    pub sec: LabelledText,
+    pub manage: LabelledText,
+    pub other: LabelledText,
 }
 
-pub struct Error {
+pub struct ErrorMessages {
     pub what_you_can_do: &'static str,
     pub reference: &'static str,
     pub error: &'static str,
@@ -129,17 +129,17 @@ pub struct Error {
 }
 
 /// What error pages say.
-pub struct Problems {
-    pub no_page: Problem,
-    pub not_an_administrator: Problem,
-    pub expired: Problem,
-    pub unreadable: Problem,
-    pub spent: Problem,
-    pub fault: Problem,
+pub struct ProblemMessages {
+    pub no_page: ProblemText,
+    pub not_an_administrator: ProblemText,
+    pub expired: ProblemText,
+    pub unreadable: ProblemText,
+    pub spent: ProblemText,
+    pub fault: ProblemText,
 }
 
 /// When an application cannot be told that its request is refused.
-pub struct Target {
+pub struct TargetMessages {
     pub title: &'static str,
     /// Before the exact cause.
     pub malformed: &'static str,
@@ -149,7 +149,7 @@ pub struct Target {
     pub what_to_do: &'static str,
 }
 
-pub struct SignOut {
+pub struct SignOutMessages {
     pub title: &'static str,
     /// Before the login.
     pub signed_in_as: &'static str,
@@ -159,7 +159,7 @@ pub struct SignOut {
     pub stay: &'static str,
 }
 
-pub struct SignedOut {
+pub struct SignedOutMessages {
     pub title: &'static str,
     pub go_back: &'static str,
     pub back_to: fn(&str) -> String,
@@ -168,13 +168,13 @@ pub struct SignedOut {
     pub close: &'static str,
 }
 
-pub struct Account {
+pub struct AccountMessages {
     pub title: &'static str,
     pub no_sites: &'static str,
     pub onwards: &'static str,
 }
 
-pub struct SetUp {
+pub struct SetUpMessages {
     pub title: &'static str,
     /// Before the instance's name.
     pub then_sign_in_to: &'static str,
@@ -191,7 +191,7 @@ pub struct SetUp {
     pub sign_in: &'static str,
 }
 
-pub struct Forgotten {
+pub struct PasswordResetMessages {
     pub title: &'static str,
     pub by_mail: &'static str,
     pub by_administrator: &'static str,
@@ -207,7 +207,7 @@ pub struct Forgotten {
 }
 
 /// A link that makes a new browser known.
-pub struct KnownBrowser {
+pub struct KnownBrowserMessages {
     pub title: &'static str,
     pub about: fn(&str) -> String,
     pub confirm: &'static str,
@@ -218,16 +218,16 @@ pub struct KnownBrowser {
 }
 
 /// The sites of an instance.
-pub struct Landing {
+pub struct LandingMessages {
     pub where_to: &'static str,
-    pub id: Pair,
-    pub profile: Pair,
-    pub domain_api: Pair,
-    pub manager: Pair,
+    pub id: LabelledText,
+    pub profile: LabelledText,
+    pub domain_api: LabelledText,
+    pub manager: LabelledText,
 }
 
 /// The profile site's menu.
-pub struct Profile {
+pub struct ProfileMessages {
     pub title: &'static str,
     pub overview: &'static str,
     pub password: &'static str,
@@ -241,7 +241,7 @@ pub struct Profile {
     pub overtaken: &'static str,
 }
 
-pub struct Overview {
+pub struct OverviewMessages {
     pub name: &'static str,
     pub login: &'static str,
     pub email: &'static str,
@@ -255,13 +255,13 @@ pub struct Overview {
     pub signed_in_since: &'static str,
 }
 
-pub struct LanguageWords {
+pub struct LanguageMessages {
     pub lead: &'static str,
     pub as_browser: &'static str,
     pub save: &'static str,
 }
 
-pub struct PasswordWords {
+pub struct PasswordMessages {
     pub lead: &'static str,
     pub current: &'static str,
     pub wrong: &'static str,
@@ -276,7 +276,7 @@ pub struct PasswordWords {
     pub revoke_tokens: fn(usize) -> String,
 }
 
-pub struct TokensWords {
+pub struct TokensMessages {
     pub lead: &'static str,
     pub none: &'static str,
     pub expired: &'static str,
@@ -312,7 +312,7 @@ pub struct TokensWords {
     pub signed_out: &'static str,
 }
 
-pub struct AppsWords {
+pub struct AppsMessages {
     pub lead: &'static str,
     pub none: &'static str,
     pub since: &'static str,
@@ -321,7 +321,7 @@ pub struct AppsWords {
     pub meaning: &'static str,
 }
 
-pub struct SessionsWords {
+pub struct SessionsMessages {
     pub lead: &'static str,
     pub browser_on: fn(&str, &str) -> String,
     pub unknown_device: &'static str,
@@ -334,7 +334,7 @@ pub struct SessionsWords {
     pub end_others: &'static str,
 }
 
-pub struct PictureWords {
+pub struct PictureMessages {
     pub yours: &'static str,
     pub file: &'static str,
     pub hint: &'static str,

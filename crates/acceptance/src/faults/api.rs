@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Acted, Scene};
-use crate::{Answer, Browser, Tokens};
+use crate::{Browser, HttpAnswer, TokenAnswer};
 
 const SERVICE: &str = "my.trusted.app/service";
 const SCRIPTS: &str = "my.trusted.app/scripts";
@@ -14,7 +14,7 @@ const LEGACY: &str = "legacy.client";
 const ODATA: &str = "/api/domain/odata";
 
 async fn token(scene: &Scene<'_>) -> String {
-    Tokens::read(&scene.app(SERVICE).service_token("read update").await).access
+    TokenAnswer::read(&scene.app(SERVICE).service_token("read update").await).access
 }
 
 async fn live(scene: &Scene<'_>) -> u64 {
@@ -45,13 +45,13 @@ pub(super) async fn later_call(scene: &mut Scene<'_>) {
     assert_eq!(scene.status(&token).await, 200);
 }
 
-async fn send(scene: &Scene<'_>, token: &str, (method, path, body): (Method, &str, &Value)) -> Answer {
+async fn send(scene: &Scene<'_>, token: &str, (method, path, body): (Method, &str, &Value)) -> HttpAnswer {
     let client = scene.client();
     let ask = client.ask(&method, &format!("{ODATA}/{path}")).bearer(token);
     if body.is_null() { ask.send().await } else { ask.body("application/json", body.to_string()).send().await }
 }
 
-async fn create(scene: &Scene<'_>, token: &str) -> Answer {
+async fn create(scene: &Scene<'_>, token: &str) -> HttpAnswer {
     let body = json!({ "CurrencySign": format!("{:03X}", scene.number % 0x1000), "Name": scene.name("currency") });
     send(scene, token, (Method::POST, "General_Currencies", &body)).await
 }
@@ -140,12 +140,13 @@ pub(super) async fn call_by_basic(scene: &mut Scene<'_>) {
 /// A service token that the command line issued; the house has not met it.
 pub(super) async fn service_key(scene: &Scene<'_>, application: &str) -> String {
     let office = scene.house.office().await;
-    let mut dice = scene.house.dice();
+    let mut rng = scene.house.rng();
     let scope = oauth::scope::Scope::parse("read").expect("a scope");
     let kind = model::reference_token::ReferenceTokenKind::Service;
-    let wish = model::reference_token::Wish { kind, description: "a script", scope: &scope, expires_at: None };
+    let wish =
+        model::reference_token::NewTokenRequest { kind, description: "a script", scope: &scope, expires_at: None };
     let draft = flows::reference_tokens::TokenDraft { application, login: None, wish };
-    let issued = office.issue_token(&draft, &mut scene.house.moment(&mut dice)).await;
+    let issued = office.issue_token(&draft, &mut scene.house.moment(&mut rng)).await;
     issued.expect("no fault").expect("it may have one").value.expose().to_owned()
 }
 
@@ -154,14 +155,14 @@ pub(super) async fn first_call_by_reference_token(scene: &mut Scene<'_>) {
     opens_one_seat(scene, async || scene.status(&value).await).await;
 }
 
-async fn make_token(browser: &mut Browser) -> Answer {
+async fn make_token(browser: &mut Browser) -> HttpAnswer {
     let page = browser.open("/profile/tokens").await;
     let link = page.attributes(".sites a", "href").into_iter().find(|link| !link.is_empty()).expect("one is offered");
     let page = browser.open(&link).await;
     browser.submit(&page, "description", &[("description", SCRIPTS), ("scope", "read"), ("expires", "30")]).await
 }
 
-fn value(made: &Answer) -> String {
+fn value(made: &HttpAnswer) -> String {
     assert_eq!(made.status, 201, "{}", made.text());
     made.words("#value").expect("the value")
 }

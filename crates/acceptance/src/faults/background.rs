@@ -5,25 +5,25 @@ use std::time::Duration;
 use oauth::secret::Presented;
 
 use super::Scene;
-use crate::Tokens;
+use crate::TokenAnswer;
 
 const SERVICE: &str = "my.trusted.app/service";
 
 async fn token(scene: &Scene<'_>) -> String {
-    Tokens::read(&scene.app(SERVICE).service_token("read").await).access
+    TokenAnswer::read(&scene.app(SERVICE).service_token("read").await).access
 }
 
 /// Calls, uses and refusals that memory noted are written down.
 pub(super) async fn beat(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app("my.trusted.app/first"), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
-    let next = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     let key = super::api::service_key(scene, SERVICE).await;
     for token in [&token(scene).await, &next.access, &key] {
         assert_eq!(scene.status(token).await, 200);
     }
     assert_eq!(scene.status("nonsense").await, 401);
-    let beat = async || scene.or_stop(scene.house.house.beat().await).await;
+    let beat = async || scene.or_stop(scene.house.house.tick().await).await;
     if !scene.act(beat).await.is_done() {
         beat().await;
     }
@@ -38,7 +38,7 @@ pub(super) async fn close_due_sessions(scene: &mut Scene<'_>) {
     let token = token(scene).await;
     assert_eq!(scene.status(&token).await, 200);
     scene.house.advance(Duration::from_mins(21));
-    let beat = async || scene.or_stop(scene.house.house.beat().await).await;
+    let beat = async || scene.or_stop(scene.house.house.tick().await).await;
     if !scene.act(beat).await.is_done() {
         beat().await;
     }
@@ -50,7 +50,7 @@ pub(super) async fn seal_and_sign(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     person.open("/profile").await;
     assert_eq!(scene.status("nonsense").await, 401);
-    scene.house.house.beat().await.expect("no fault");
+    scene.house.house.tick().await.expect("no fault");
     scene.house.advance(Duration::from_mins(1));
     let seal = async || scene.or_stop(scene.house.house.seal().await).await;
     if !scene.act(seal).await.is_done() {
@@ -61,7 +61,7 @@ pub(super) async fn seal_and_sign(scene: &mut Scene<'_>) {
 /// Keys that are due are made and put in their order.
 pub(super) async fn keep_keys(scene: &mut Scene<'_>) {
     scene.house.advance(Duration::from_hours(24 * 90));
-    let keep = async || scene.or_stop(scene.house.house.keep_keys().await).await;
+    let keep = async || scene.or_stop(scene.house.house.maintain_keys().await).await;
     if !scene.act(keep).await.is_done() {
         keep().await;
     }
@@ -73,7 +73,7 @@ pub(super) async fn tidy(scene: &mut Scene<'_>) {
     let person = scene.signed_in().await;
     scene.house.enable_user(&person.login, false).await;
     scene.house.advance(Duration::from_hours(24 * 4));
-    let tidy = async || scene.or_stop(scene.house.house.tidy().await).await;
+    let tidy = async || scene.or_stop(scene.house.house.maintain().await).await;
     if !scene.act(tidy).await.is_done() {
         tidy().await;
     }
@@ -82,13 +82,13 @@ pub(super) async fn tidy(scene: &mut Scene<'_>) {
 /// Many kinds of changes that somebody else made.
 pub(super) async fn follow(scene: &mut Scene<'_>) {
     let (app, person) = (scene.application().await, scene.signed_in().await);
-    let token = Tokens::read(&app.service_token("read").await).access;
+    let token = TokenAnswer::read(&app.service_token("read").await).access;
     assert_eq!(scene.status(&token).await, 200);
-    let (office, mut dice) = (scene.house.office().await, scene.house.dice());
-    let mut moment = scene.house.moment(&mut dice);
+    let (office, mut rng) = (scene.house.office().await, scene.house.rng());
+    let mut moment = scene.house.moment(&mut rng);
     office.set_application_enabled(&app.uri, false, &mut moment).await.expect("no fault").expect("it is there");
     office.set_user_enabled(&person.login, false, &mut moment).await.expect("no fault").expect("there");
-    let ending = flows::sessions::Ending::OfUser("svc.integration");
+    let ending = flows::sessions::SessionSelector::OfUser("svc.integration");
     office.end_sessions(ending, &mut moment).await.expect("no fault").expect("there");
     let setting = ("seats_per_user", "5000");
     office.change_setting(setting, &mut moment).await.expect("no fault").expect("a good setting");

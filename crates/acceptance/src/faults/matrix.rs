@@ -1,13 +1,13 @@
-use store::faults::{FaultMoment, InjectedFault, Operation};
+use store::faults::{DatabaseOperation, FaultMoment, InjectedFault};
 
 use super::{Flow, Group, Stage, all};
-use crate::Place;
+use crate::TestDatabase;
 
 /// As `commit 1 after`. With the flow's name before it, it repeats a case: `GATEHOUSE_FAULT="refresh commit 1 after"`.
 pub fn shown(fault: &InjectedFault) -> String {
     let operation = match fault.operation {
-        Operation::Commit => "commit",
-        Operation::Read => "read",
+        DatabaseOperation::Commit => "commit",
+        DatabaseOperation::Read => "read",
     };
     let moment = match fault.moment {
         FaultMoment::Before => "before",
@@ -21,7 +21,7 @@ pub fn shown(fault: &InjectedFault) -> String {
 const CASES_PER_STAGE: usize = 25;
 
 /// Runs every flow of the group with every commit and every read failing in each way. Panics with all that is broken.
-pub async fn run_group(group: Group, place: impl AsyncFn() -> Place) {
+pub async fn run_group(group: Group, place: impl AsyncFn() -> TestDatabase) {
     let only = std::env::var("GATEHOUSE_FAULT").ok();
     let (mut cases, mut broken) = (0, Vec::new());
     for flow in all().iter().filter(|flow| flow.group == group) {
@@ -37,7 +37,7 @@ pub async fn run_group(group: Group, place: impl AsyncFn() -> Place) {
 async fn run_flow(
     flow: &'static Flow,
     only: Option<&str>,
-    place: &impl AsyncFn() -> Place,
+    place: &impl AsyncFn() -> TestDatabase,
     broken: &mut Vec<String>,
 ) -> usize {
     let mut stage = Box::pin(Stage::open(place().await)).await;
@@ -49,7 +49,7 @@ async fn run_flow(
         }
     };
     assert!(counted.commits + counted.reads > 0, "{} asks the database for nothing", flow.name);
-    let operations = [(Operation::Commit, counted.commits), (Operation::Read, counted.reads)];
+    let operations = [(DatabaseOperation::Commit, counted.commits), (DatabaseOperation::Read, counted.reads)];
     let moments = [FaultMoment::Before, FaultMoment::After, FaultMoment::Unanswered];
     let faults = operations.into_iter().flat_map(|(operation, count)| {
         (1..=count).flat_map(move |nth| moments.map(|moment| InjectedFault { operation, nth, moment }))

@@ -5,15 +5,15 @@ use std::io::Cursor;
 use http::Method;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use model::Email;
-use model::mail::Message;
+use model::mail::MailMessage;
 
 use super::{Acted, Scene};
-use crate::{Answer, Browser};
+use crate::{Browser, HttpAnswer};
 
 const NEW: &str = "lantern-otter-quill";
 const FIRST: &str = "my.trusted.app/first";
 
-async fn choose_password(browser: &mut Browser, new: &str) -> Answer {
+async fn choose_password(browser: &mut Browser, new: &str) -> HttpAnswer {
     let page = browser.open("/profile/password").await;
     let current = browser.password.clone();
     browser.submit(&page, "current", &[("current", &current), ("password", new), ("repeat", new)]).await
@@ -54,7 +54,7 @@ async fn ask_for_reset(browser: &mut Browser) {
 }
 
 /// The link in a letter, without what stands before its path.
-fn link_in(letter: &Message) -> String {
+fn link_in(letter: &MailMessage) -> String {
     let line = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
     line["http://localhost:8080".len()..].to_owned()
 }
@@ -63,7 +63,7 @@ async fn link_to(scene: &Scene<'_>, login: &str) -> String {
     link_in(&scene.letter_to(&format!("{login}@example.com")).await)
 }
 
-async fn choose(browser: &mut Browser, link: &str) -> Answer {
+async fn choose(browser: &mut Browser, link: &str) -> HttpAnswer {
     let page = browser.open(link).await;
     if page.page() != "set-up" {
         return page;
@@ -76,7 +76,7 @@ pub(super) async fn ask_for_password_reset(scene: &mut Scene<'_>) {
     let mut person = scene.person().await;
     let ask = async |person: &mut Browser| {
         ask_for_reset(person).await;
-        scene.or_stop(scene.house.house.answer_question().await).await;
+        scene.or_stop(scene.house.house.answer_reset_request().await).await;
     };
     if !scene.act(async || ask(&mut person).await).await.is_done() {
         ask(&mut person).await;
@@ -88,7 +88,7 @@ pub(super) async fn ask_for_password_reset(scene: &mut Scene<'_>) {
 pub(super) async fn reset_password(scene: &mut Scene<'_>) {
     let mut person = scene.signed_in().await;
     ask_for_reset(&mut person).await;
-    scene.house.house.answer_question().await.expect("no fault");
+    scene.house.house.answer_reset_request().await.expect("no fault");
     let link = link_to(scene, &person.login).await;
     let mut stranger = scene.browser(&person.login);
     let acted = scene.act(async || choose(&mut stranger, &link).await.page()).await;
@@ -113,7 +113,7 @@ pub(super) async fn know_browser(scene: &mut Scene<'_>) {
     let csrf = page.form("password").field("csrf").expect("a token").to_owned();
     let asked = browser.post("/id/account/known-browser", &[("login", &person.login), ("csrf", &csrf)]).await;
     assert_eq!(asked.page(), "known-browser-sent");
-    scene.house.house.answer_question().await.expect("no fault");
+    scene.house.house.answer_reset_request().await.expect("no fault");
     let link = link_to(scene, &person.login).await;
     let confirm = async |browser: &mut Browser| {
         let page = browser.open(&link).await;
@@ -136,7 +136,7 @@ async fn ask_for_address(browser: &mut Browser, address: &str) {
     assert_eq!(browser.submit(&page, "email", &[("email", address)]).await.page(), "profile-email");
 }
 
-async fn agree(browser: &mut Browser, link: &str) -> Answer {
+async fn agree(browser: &mut Browser, link: &str) -> HttpAnswer {
     let page = browser.open(link).await;
     if page.page() != "confirm-email" {
         return page;

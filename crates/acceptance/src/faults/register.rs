@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flows::admin::UserDraft;
-use flows::sessions::Ending;
+use flows::sessions::SessionSelector;
 use http::Method;
 use model::domain::Permissions;
 use model::{Login, UserType};
@@ -11,18 +11,18 @@ use oauth::secret::Presented;
 use serde_json::{Value, json};
 
 use super::{Acted, Scene};
-use crate::{Answer, App, Browser, Tokens};
+use crate::{App, Browser, HttpAnswer, TokenAnswer};
 
 const FIRST: &str = "my.trusted.app/first";
 const NEW: &str = "lantern-otter-quill";
 
-fn good(answer: &Answer) -> &Answer {
+fn good(answer: &HttpAnswer) -> &HttpAnswer {
     assert!(answer.status.is_success(), "{} {}", answer.status, answer.text());
     answer
 }
 
 /// One change by the admin API that may be sent again; `again` is what a repetition may be answered.
-async fn changed(scene: &Scene<'_>, (method, path, body): (Method, &str, &Value), again: &[u16]) -> Option<Answer> {
+async fn changed(scene: &Scene<'_>, (method, path, body): (Method, &str, &Value), again: &[u16]) -> Option<HttpAnswer> {
     let api = scene.admin_api().await;
     let acted = scene.act(async || api.send(method.clone(), path, body).await).await;
     match acted {
@@ -41,7 +41,7 @@ async fn changed(scene: &Scene<'_>, (method, path, body): (Method, &str, &Value)
 }
 
 async fn service_token(app: &App) -> String {
-    Tokens::read(&app.service_token("read").await).access
+    TokenAnswer::read(&app.service_token("read").await).access
 }
 
 pub(super) async fn create_application(scene: &mut Scene<'_>) {
@@ -125,7 +125,7 @@ pub(super) async fn create_user(scene: &mut Scene<'_>) {
 }
 
 /// Of somebody who is signed in, with tokens.
-async fn with_tokens(scene: &Scene<'_>) -> (Browser, Tokens, String) {
+async fn with_tokens(scene: &Scene<'_>) -> (Browser, TokenAnswer, String) {
     let (app, mut person) = (scene.app(FIRST), scene.person().await);
     let tokens = scene.tokens(&app, &mut person).await;
     assert_eq!(scene.status(&tokens.access).await, 200);
@@ -376,7 +376,7 @@ pub(super) async fn create_role_by_command(scene: &mut Scene<'_>) {
 pub(super) async fn end_sessions_by_command(scene: &mut Scene<'_>) {
     let (person, tokens, _) = with_tokens(scene).await;
     let end = async || {
-        let ending = Ending::OfUser(&person.login);
+        let ending = SessionSelector::OfUser(&person.login);
         scene.command(async |office, moment| office.end_sessions(ending, moment).await).await.map(drop)
     };
     commanded(scene, end).await;

@@ -3,15 +3,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use flows::admin::{ElevatedOffice, UserDraft};
+use flows::admin::{ElevatedAdminService, UserDraft};
 use flows::{Answer, Fault, FaultKind};
 use http::Method;
-use model::{Dice, Email, Moment, UserType};
+use model::{Email, Moment, Rng, UserType};
 use serde_json::Value;
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
 use super::{Stage, Watch};
-use crate::{App, Browser, Client, Tokens};
+use crate::{App, Browser, Client, TokenAnswer};
 
 /// One run of a flow.
 pub struct Scene<'s> {
@@ -136,8 +136,8 @@ impl<'s> Scene<'s> {
     }
 
     pub(super) async fn add_person(&self, login: &str, role: Option<&str>, is_admin: bool) {
-        let mut dice = self.house.dice();
-        let mut moment = self.house.moment(&mut dice);
+        let mut rng = self.house.rng();
+        let mut moment = self.house.moment(&mut rng);
         let draft = UserDraft {
             login,
             user_type: UserType::Internal,
@@ -156,7 +156,7 @@ impl<'s> Scene<'s> {
             .expect("no fault")
             .expect("just made");
         let set = Batch::new().with(store.set_password(&user, &self.password, self.house.now()));
-        assert_eq!(store.commit(set).await.expect("no fault"), Outcome::Committed);
+        assert_eq!(store.commit(set).await.expect("no fault"), CommitOutcome::Committed);
     }
 
     pub async fn signed_in(&self) -> Browser {
@@ -197,7 +197,7 @@ impl<'s> Scene<'s> {
     }
 
     /// Tokens of an application, for somebody signed in.
-    pub async fn tokens(&self, app: &App, person: &mut Browser) -> Tokens {
+    pub async fn tokens(&self, app: &App, person: &mut Browser) -> TokenAnswer {
         app.sign_in(person, "openid read update offline_access").await
     }
 
@@ -208,19 +208,19 @@ impl<'s> Scene<'s> {
     /// The admin API with an administrator's token.
     pub async fn admin_api(&self) -> AdminApi {
         let manager = self.house.manager().await;
-        let token = Tokens::read(&manager.service_token("manage").await).access;
+        let token = TokenAnswer::read(&manager.service_token("manage").await).access;
         AdminApi { client: self.client(), token }
     }
 
     /// The command line, one command: its faults end the act. Without faults it is called by [`Self::command`] too.
     pub async fn command<T, R: std::fmt::Debug>(
         &self,
-        command: impl AsyncFnOnce(&ElevatedOffice<'_>, &mut Moment<'_>) -> Answer<T, R>,
+        command: impl AsyncFnOnce(&ElevatedAdminService<'_>, &mut Moment<'_>) -> Answer<T, R>,
     ) -> Result<T, R> {
-        let opened = ElevatedOffice::open(&self.desk, &self.stage.master, "testdb").await;
+        let opened = ElevatedAdminService::open(&self.desk, &self.stage.master, "testdb").await;
         let office = self.or_stop(opened).await.expect("the demo has it");
-        let mut dice: Box<dyn Dice> = self.house.dice();
-        let done = command(&office, &mut self.house.moment(&mut dice)).await;
+        let mut rng: Box<dyn Rng> = self.house.rng();
+        let done = command(&office, &mut self.house.moment(&mut rng)).await;
         self.or_stop(done).await
     }
 }
@@ -233,12 +233,12 @@ pub struct AdminApi {
 }
 
 impl AdminApi {
-    pub async fn get(&self, path: &str) -> crate::Answer {
+    pub async fn get(&self, path: &str) -> crate::HttpAnswer {
         self.client.get_with(&format!("{ADMIN_API}{path}"), &self.token).await
     }
 
     /// A change, whatever the version; without a body if it is null.
-    pub async fn send(&self, method: Method, path: &str, body: &Value) -> crate::Answer {
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> crate::HttpAnswer {
         let mut ask = self.client.ask(&method, &format!("{ADMIN_API}{path}")).bearer(&self.token);
         if method != Method::POST {
             ask = ask.header("if-match", "*");

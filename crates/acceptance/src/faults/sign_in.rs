@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::{Acted, Scene};
-use crate::{Answer, Browser, Device, app_code};
+use crate::{Browser, HttpAnswer, TestDevice, app_code};
 
 /// A step of an authenticator app: a code was used, and here is the next.
 const STEP: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ pub(super) async fn authorize_and_consent(scene: &mut Scene<'_>) {
         Acted::Done(code) => code,
         Acted::Stopped => app.code(&mut person, "openid read offline_access").await,
     };
-    let tokens = crate::Tokens::read(&app.redeem(&code).await);
+    let tokens = crate::TokenAnswer::read(&app.redeem(&code).await);
     assert_eq!(scene.status(&tokens.access).await, 200);
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn authorize_again(scene: &mut Scene<'_>) {
         Acted::Done(code) => code,
         Acted::Stopped => app.code(&mut alice, "openid read").await,
     };
-    crate::Tokens::read(&app.redeem(&code).await);
+    crate::TokenAnswer::read(&app.redeem(&code).await);
 }
 
 pub(super) async fn sign_out(scene: &mut Scene<'_>) {
@@ -87,13 +87,13 @@ struct WithApp {
     recovery_codes: Vec<String>,
 }
 
-async fn offered(browser: &mut Browser) -> (Answer, String) {
+async fn offered(browser: &mut Browser) -> (HttpAnswer, String) {
     let page = browser.open("/profile/two-step/app").await;
     let key = page.words("#secret").expect("the key to type");
     (page, key)
 }
 
-async fn accept(scene: &Scene<'_>, browser: &mut Browser, (page, key): &(Answer, String)) -> Answer {
+async fn accept(scene: &Scene<'_>, browser: &mut Browser, (page, key): &(HttpAnswer, String)) -> HttpAnswer {
     let (code, password) = (app_code(key, scene.house.now()), browser.password.clone());
     browser.submit(page, "offer", &[("code", &code), ("password", &password)]).await
 }
@@ -170,7 +170,7 @@ pub(super) async fn recovery_code(scene: &mut Scene<'_>) {
     assert_eq!(enter_recovery_code(&person.browser, second).await, "account");
 }
 
-async fn confirm(browser: &mut Browser, what: &str) -> Answer {
+async fn confirm(browser: &mut Browser, what: &str) -> HttpAnswer {
     let page = browser.open(&format!("/profile/two-step/confirm?what={what}")).await;
     if page.page() != "profile-two-step-confirm" {
         return page;
@@ -205,17 +205,17 @@ pub(super) async fn remove_app(scene: &mut Scene<'_>) {
     assert_eq!(elsewhere.sign_in().await.page(), "account", "the password alone");
 }
 
-fn options(page: &Answer) -> String {
+fn options(page: &HttpAnswer) -> String {
     page.attributes("form[data-passkey]", "data-options").pop().expect("the page asks for a passkey")
 }
 
-async fn add_passkey(browser: &mut Browser, device: &mut Device) -> Answer {
+async fn add_passkey(browser: &mut Browser, device: &mut TestDevice) -> HttpAnswer {
     let page = browser.open("/profile/two-step/passkey").await;
     let (answer, password) = (device.create(&options(&page)), browser.password.clone());
     browser.submit(&page, "answer", &[("answer", &answer), ("name", "Laptop"), ("password", &password)]).await
 }
 
-async fn sign_in_by_passkey(person: &Browser, device: &mut Device) -> (Browser, String) {
+async fn sign_in_by_passkey(person: &Browser, device: &mut TestDevice) -> (Browser, String) {
     let mut browser = Browser { jar: BTreeMap::new(), ..person.clone() };
     let page = browser.open("/id/account/login").await;
     let answer = device.sign(&options(&page));
@@ -224,14 +224,14 @@ async fn sign_in_by_passkey(person: &Browser, device: &mut Device) -> (Browser, 
 }
 
 pub(super) async fn set_up_passkey(scene: &mut Scene<'_>) {
-    let (mut person, mut device) = (scene.signed_in().await, Device::new(HERE));
+    let (mut person, mut device) = (scene.signed_in().await, TestDevice::new(HERE));
     let acted = scene.act(async || add_passkey(&mut person, &mut device).await).await;
     let is_set_up = sign_in_by_passkey(&person, &mut device).await.1 == "account";
     match acted {
         Acted::Done(_) => assert!(is_set_up),
         Acted::Stopped if is_set_up => {}
         Acted::Stopped => {
-            let mut device = Device::new(HERE);
+            let mut device = TestDevice::new(HERE);
             add_passkey(&mut person, &mut device).await;
             assert_eq!(sign_in_by_passkey(&person, &mut device).await.1, "account", "the same again");
         }
@@ -239,7 +239,7 @@ pub(super) async fn set_up_passkey(scene: &mut Scene<'_>) {
 }
 
 pub(super) async fn passkey_sign_in(scene: &mut Scene<'_>) {
-    let (mut person, mut device) = (scene.signed_in().await, Device::new(HERE));
+    let (mut person, mut device) = (scene.signed_in().await, TestDevice::new(HERE));
     add_passkey(&mut person, &mut device).await;
     if let Acted::Done((mut browser, page)) = scene.act(async || sign_in_by_passkey(&person, &mut device).await).await {
         assert_eq!(page, "account");
@@ -249,7 +249,7 @@ pub(super) async fn passkey_sign_in(scene: &mut Scene<'_>) {
 }
 
 pub(super) async fn remove_passkey(scene: &mut Scene<'_>) {
-    let (mut person, mut device) = (scene.signed_in().await, Device::new(HERE));
+    let (mut person, mut device) = (scene.signed_in().await, TestDevice::new(HERE));
     add_passkey(&mut person, &mut device).await;
     let (mut browser, _) = sign_in_by_passkey(&person, &mut device).await;
     let remove = async |browser: &mut Browser| {

@@ -7,15 +7,15 @@ use std::time::Duration;
 use flows::{Database, MasterKey, Passwords};
 use futures_util::FutureExt as _;
 use model::audit::chain::Chain;
-use model::mail::Message;
+use model::mail::MailMessage;
 use model::user::PasswordHash;
 use parking_lot::Mutex;
-use store::faults::{Counted, FaultInjector, InjectedFault};
+use store::faults::{FaultInjector, InjectedFault, OperationCounts};
 use tokio::sync::{Barrier, Notify};
 
 use super::{Flow, Scene};
 use crate::place::MASTER_KEY;
-use crate::{Browser, Place, TestHouse};
+use crate::{Browser, TestDatabase, TestServer};
 
 /// Of a broken promise: a whole page says no more.
 const MAX_SAID: usize = 1500;
@@ -25,7 +25,7 @@ const SEATS: &str = "100000";
 
 /// A house on which flows run, and what fails while they act.
 pub struct Stage {
-    pub house: TestHouse,
+    pub house: TestServer,
     /// The command line: a process of its own, whose operations are counted and fail as the house's do.
     pub(super) desk: Database,
     pub(super) injector: Arc<FaultInjector>,
@@ -36,21 +36,21 @@ pub struct Stage {
     /// Signed in, for flows that end nothing of hers.
     pub(super) alice: Browser,
     pub(super) plan: Mutex<Vec<InjectedFault>>,
-    pub(super) counted: Mutex<Counted>,
+    pub(super) counted: Mutex<OperationCounts>,
     /// Flows that run at once begin and end their acts together.
     pub(super) barrier: Mutex<Arc<Barrier>>,
     pub(super) parties: AtomicUsize,
     runs: AtomicU64,
-    letters: Arc<(Mutex<Vec<Message>>, Notify)>,
+    letters: Arc<(Mutex<Vec<MailMessage>>, Notify)>,
 }
 
 impl Stage {
-    pub async fn open(place: Place) -> Self {
+    pub async fn open(place: TestDatabase) -> Self {
         let injector = Arc::<FaultInjector>::default();
         let desk = place.open().await.with_faults(Arc::clone(&injector));
-        let house = Box::pin(TestHouse::under_faults(place, &injector)).await;
-        let mut dice = house.dice();
-        let set = house.office().await.change_setting(("seats", SEATS), &mut house.moment(&mut dice)).await;
+        let house = Box::pin(TestServer::under_faults(place, &injector)).await;
+        let mut rng = house.rng();
+        let set = house.office().await.change_setting(("seats", SEATS), &mut house.moment(&mut rng)).await;
         set.expect("no fault").expect("a good setting");
         house.catch_up().await;
         // Registered once, before flows ask for it at once.
@@ -64,7 +64,7 @@ impl Stage {
             .expect("of the demo");
         let mut alice = house.browser("alice");
         alice.sign_in().await;
-        let letters = Arc::<(Mutex<Vec<Message>>, Notify)>::default();
+        let letters = Arc::<(Mutex<Vec<MailMessage>>, Notify)>::default();
         let (mut outbox, taken) = (house.house.open_outbox(), Arc::clone(&letters));
         tokio::spawn(async move {
             while let Some(letter) = outbox.next().await {
@@ -91,7 +91,7 @@ impl Stage {
 
     /// Runs flows at once, with these faults while they act, and checks what must hold afterwards. An error says which
     /// promise is broken; the stage is then used no more.
-    pub async fn run(&self, flows: &[&Flow], faults: &[InjectedFault]) -> Result<Counted, String> {
+    pub async fn run(&self, flows: &[&Flow], faults: &[InjectedFault]) -> Result<OperationCounts, String> {
         faults.clone_into(&mut self.plan.lock());
         self.parties.store(flows.len(), Ordering::Relaxed);
         *self.barrier.lock() = Arc::new(Barrier::new(flows.len()));
@@ -127,7 +127,7 @@ impl Stage {
     }
 
     /// The newest letter to an address, which is taken.
-    pub(super) async fn letter_to(&self, address: &str) -> Message {
+    pub(super) async fn letter_to(&self, address: &str) -> MailMessage {
         let (letters, arrived) = &*self.letters;
         let found = async {
             loop {
@@ -142,7 +142,7 @@ impl Stage {
     }
 
     #[expect(clippy::unused_self, reason = "beside its caller")]
-    fn taken(&self, letters: &Mutex<Vec<Message>>, address: &str) -> Option<Message> {
+    fn taken(&self, letters: &Mutex<Vec<MailMessage>>, address: &str) -> Option<MailMessage> {
         let mut letters = letters.lock();
         let found = letters.iter().rposition(|letter| letter.to.as_str() == address)?;
         Some(letters.remove(found))

@@ -1,7 +1,7 @@
 //! What applications ask of the protocol's endpoints.
 
 use super::{Acted, Scene};
-use crate::Tokens;
+use crate::TokenAnswer;
 
 const FIRST: &str = "my.trusted.app/first";
 const SERVICE: &str = "my.trusted.app/service";
@@ -11,15 +11,15 @@ const SCOPE: &str = "openid read update offline_access";
 pub(super) async fn code_exchange(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let code = app.code(&mut alice, SCOPE).await;
-    match scene.act(async || Tokens::read(&app.redeem(&code).await)).await {
+    match scene.act(async || TokenAnswer::read(&app.redeem(&code).await)).await {
         Acted::Done(tokens) => {
             assert_eq!(scene.status(&tokens.access).await, 200);
-            Tokens::read(&app.refresh(tokens.refresh()).await);
+            TokenAnswer::read(&app.refresh(tokens.refresh()).await);
         }
         Acted::Stopped => {
             let again = app.redeem(&code).await;
             if again.status == 200 {
-                assert_eq!(scene.status(&Tokens::read(&again).access).await, 200);
+                assert_eq!(scene.status(&TokenAnswer::read(&again).access).await, 200);
             } else {
                 assert_eq!(again.refusal(), (400, "invalid_grant".to_owned()));
             }
@@ -31,19 +31,19 @@ pub(super) async fn code_exchange(scene: &mut Scene<'_>) {
 pub(super) async fn refresh(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
-    let next = match scene.act(async || Tokens::read(&app.refresh(tokens.refresh()).await)).await {
+    let next = match scene.act(async || TokenAnswer::read(&app.refresh(tokens.refresh()).await)).await {
         Acted::Done(next) => next,
-        Acted::Stopped => Tokens::read(&app.refresh(tokens.refresh()).await),
+        Acted::Stopped => TokenAnswer::read(&app.refresh(tokens.refresh()).await),
     };
     assert_eq!(scene.status(&next.access).await, 200);
-    Tokens::read(&app.refresh(next.refresh()).await);
+    TokenAnswer::read(&app.refresh(next.refresh()).await);
 }
 
 pub(super) async fn client_credentials(scene: &mut Scene<'_>) {
     let app = scene.app(SERVICE);
-    let token = match scene.act(async || Tokens::read(&app.service_token("read").await)).await {
+    let token = match scene.act(async || TokenAnswer::read(&app.service_token("read").await)).await {
         Acted::Done(token) => token,
-        Acted::Stopped => Tokens::read(&app.service_token("read").await),
+        Acted::Stopped => TokenAnswer::read(&app.service_token("read").await),
     };
     assert_eq!(scene.status(&token.access).await, 200);
 }
@@ -52,20 +52,20 @@ pub(super) async fn client_credentials(scene: &mut Scene<'_>) {
 pub(super) async fn repeated_refresh(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let tokens = scene.tokens(&app, &mut alice).await;
-    Tokens::read(&app.refresh(tokens.refresh()).await);
-    let next = match scene.act(async || Tokens::read(&app.refresh(tokens.refresh()).await)).await {
+    TokenAnswer::read(&app.refresh(tokens.refresh()).await);
+    let next = match scene.act(async || TokenAnswer::read(&app.refresh(tokens.refresh()).await)).await {
         Acted::Done(next) => next,
-        Acted::Stopped => Tokens::read(&app.refresh(tokens.refresh()).await),
+        Acted::Stopped => TokenAnswer::read(&app.refresh(tokens.refresh()).await),
     };
-    Tokens::read(&app.refresh(next.refresh()).await);
+    TokenAnswer::read(&app.refresh(next.refresh()).await);
 }
 
 /// RFC 9700 §4.14.2: the server cannot tell which party showed the spent token, so both lose.
 pub(super) async fn reused_refresh(scene: &mut Scene<'_>) {
     let (app, mut alice) = (scene.app(FIRST), scene.alice());
     let first = scene.tokens(&app, &mut alice).await;
-    let second = Tokens::read(&app.refresh(first.refresh()).await);
-    let third = Tokens::read(&app.refresh(second.refresh()).await);
+    let second = TokenAnswer::read(&app.refresh(first.refresh()).await);
+    let third = TokenAnswer::read(&app.refresh(second.refresh()).await);
     assert_eq!(scene.status(&third.access).await, 200);
     let reuse = async || assert_eq!(app.refresh(first.refresh()).await.refusal().1, "invalid_grant");
     if !scene.act(reuse).await.is_done() {
@@ -105,7 +105,7 @@ pub(super) async fn revoke_access_token(scene: &mut Scene<'_>) {
 }
 
 pub(super) async fn revoke_service_token(scene: &mut Scene<'_>) {
-    let token = Tokens::read(&scene.app(SERVICE).service_token("read").await).access;
+    let token = TokenAnswer::read(&scene.app(SERVICE).service_token("read").await).access;
     revoked(scene, (SERVICE, "service-secret"), (&token, &token)).await;
 }
 
@@ -152,12 +152,12 @@ pub(super) async fn user_info(scene: &mut Scene<'_>) {
     let (app, mut person) = (scene.app(FIRST), scene.person().await);
     let tokens = scene.tokens(&app, &mut person).await;
     // As after a change by somebody else: memory reads the person anew.
-    let mut dice = scene.house.dice();
+    let mut rng = scene.house.rng();
     let office = scene.house.office().await;
     let row = office.user_by_name(&person.login).await.expect("no fault").expect("there");
     let mut record = model::user::PersonRecord::of(&row.user, row.role.as_deref());
     "Somebody".clone_into(&mut record.name);
-    let changed = office.change_user(&row, record, None, &mut scene.house.moment(&mut dice)).await;
+    let changed = office.change_user(&row, record, None, &mut scene.house.moment(&mut rng)).await;
     changed.expect("no fault").expect("a good name");
     scene.house.catch_up().await;
     let ask = async || {

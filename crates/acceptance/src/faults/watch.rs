@@ -3,7 +3,7 @@ use std::future::pending;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::Answer;
+use crate::HttpAnswer;
 
 /// Sees the answers of one run. While faults strike, the first 503 ends the run's act: the caller never gets the answer.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) async fn see(&self, path: &str, answer: &Answer) {
+    pub(crate) async fn see(&self, path: &str, answer: &HttpAnswer) {
         let status = answer.status.as_u16();
         assert!(status != 500 && status != 408, "{path} is answered {status}: {}", answer.text());
         if status != 503 {

@@ -6,17 +6,17 @@ mod reading;
 mod writing;
 mod written_back;
 
-use flows::domain::{Actor, Domain};
+use flows::domain::{Actor, Entities};
 use gatehouse::demo::seed_entities;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use model::domain::Permissions;
-use model::{Culture, Dice, InstanceId, Timestamp};
+use model::{Culture, InstanceId, Rng, Timestamp};
 use serde_json::Value;
-use store::{Batch, Database, DatabaseUrl, Outcome, Store, statement, values};
+use store::{Batch, CommitOutcome, Database, DatabaseUrl, Store, statement, values};
 use tempfile::TempDir;
 use uuid::Uuid;
-use web::odata::{Asked, handle};
+use web::odata::{EntityRequest, handle};
 
 const ROOT: &str = "https://shop.example.test/api/domain/odata/";
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -30,7 +30,7 @@ const HAMMER: &str = "General_Products_Products(b0000000-0000-4000-8000-00000000
 /// Different each time, the same in every run.
 struct Counter(u8);
 
-impl Dice for Counter {
+impl Rng for Counter {
     fn fill(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             self.0 = self.0.wrapping_add(41);
@@ -40,10 +40,10 @@ impl Dice for Counter {
 }
 
 struct Api {
-    domain: Domain,
+    domain: Entities,
     store: Store,
     permissions: Permissions,
-    dice: Counter,
+    rng: Counter,
     now: Timestamp,
     _directory: TempDir,
 }
@@ -97,13 +97,13 @@ impl Api {
              VALUES ($1, 'shop', '{}', $2, 0, 0)",
             values![store.instance().0, [0; 32]],
         );
-        assert_eq!(store.commit(Batch::new().with(made)).await.expect("no fault"), Outcome::Committed);
+        assert_eq!(store.commit(Batch::new().with(made)).await.expect("no fault"), CommitOutcome::Committed);
         seed_entities(&store, NOW).await.expect("the demo's rows");
         Self {
-            domain: Domain::new(store.clone()),
+            domain: Entities::new(store.clone()),
             store,
             permissions: Permissions::new(&["Crm_*", "General_*"], &["Crm_*", "General_*"]),
-            dice: Counter(0),
+            rng: Counter(0),
             now: Timestamp(NOW.0 + 1_000_000),
             _directory: directory,
         }
@@ -140,8 +140,8 @@ impl Api {
         let actor =
             Actor { permissions: &self.permissions, login: "alice", culture: accepted(&headers), now: self.now };
         let body = body.as_bytes();
-        let asked = Asked { method: &method, path, query, headers: &headers, body, service_root: ROOT };
-        let response = handle(&self.domain, actor, &asked, &mut self.dice).await.expect("no fault");
+        let asked = EntityRequest { method: &method, path, query, headers: &headers, body, service_root: ROOT };
+        let response = handle(&self.domain, actor, &asked, &mut self.rng).await.expect("no fault");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body in memory").to_bytes();
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");

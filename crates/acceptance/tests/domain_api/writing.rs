@@ -4,7 +4,7 @@ use flows::domain::Actor;
 use http::{HeaderMap, Method, StatusCode};
 use model::Culture;
 use serde_json::{Value, json};
-use web::odata::{Asked, handle};
+use web::odata::{EntityRequest, handle};
 
 use crate::{Api, Counter, HAMMER, HARBOUR, K1001, LINE_OF_SO78, ROOT, SO77, SO78};
 
@@ -212,7 +212,8 @@ async fn of_many_writers_with_the_same_version_exactly_one_wins() {
             let body = json!({"ObjectVersion": 1, "GracePeriodDays": days}).to_string();
             let (method, headers) = (Method::PATCH, HeaderMap::new());
             let body = body.as_bytes();
-            let asked = Asked { method: &method, path: K1001, query: "", headers: &headers, body, service_root: ROOT };
+            let asked =
+                EntityRequest { method: &method, path: K1001, query: "", headers: &headers, body, service_root: ROOT };
             handle(&api.domain, actor, &asked, &mut Counter(0)).await.expect("no fault").status()
         });
     }
@@ -235,7 +236,7 @@ async fn of_many_new_customers_with_one_number_exactly_one_is_made() {
             let body = json!({"Number": "K-2001", "Party": {"@odata.id": HARBOUR}}).to_string();
             let (method, headers) = (Method::POST, HeaderMap::new());
             let body = body.as_bytes();
-            let asked = Asked {
+            let asked = EntityRequest {
                 method: &method,
                 path: "Crm_Customers",
                 query: "",

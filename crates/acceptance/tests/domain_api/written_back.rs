@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use flows::domain::{Actor, Domain};
+use flows::domain::{Actor, Entities};
 use http::header::IF_MATCH;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::Culture;
-use model::domain::{Kind, Member, Permissions, SETS};
+use model::domain::{AttributeKind, Member, Permissions, SETS};
 use serde_json::{Map, Value, json};
-use web::odata::{Asked, handle};
+use web::odata::{EntityRequest, handle};
 
 use crate::{Answer, Api, Counter, HARBOUR, K1001, LINE_OF_SO78, ROOT, SO77, SO78};
 
@@ -29,9 +29,9 @@ fn change(set: &str, entity: &Map<String, Value>) -> (&'static str, Value) {
     let changed = writable.find_map(|attribute| {
         let now = entity.get(attribute.name)?;
         match attribute.kind {
-            Kind::Boolean => Some((attribute.name, json!(!now.as_bool()?))),
-            Kind::Integer => Some((attribute.name, json!(now.as_i64()? + 1))),
-            Kind::Text(_) => Some((attribute.name, json!(format!("{} again", now.as_str()?)))),
+            AttributeKind::Boolean => Some((attribute.name, json!(!now.as_bool()?))),
+            AttributeKind::Integer => Some((attribute.name, json!(now.as_i64()? + 1))),
+            AttributeKind::Text(_) => Some((attribute.name, json!(format!("{} again", now.as_str()?)))),
             _ => None,
         }
     });
@@ -187,14 +187,15 @@ async fn of_many_nodes_writers_with_the_same_tag_exactly_one_wins() {
     let api = Arc::new(Api::new().await);
     let mut writers = tokio::task::JoinSet::new();
     for days in 1..=12 {
-        let (api, node) = (Arc::clone(&api), Domain::new(api.store.clone()));
+        let (api, node) = (Arc::clone(&api), Entities::new(api.store.clone()));
         writers.spawn(async move {
             let actor =
                 Actor { permissions: &api.permissions, login: "alice", culture: Culture::ENGLISH, now: api.now };
             let body = json!({"GracePeriodDays": days}).to_string();
             let headers = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static("W/\"1\""))]);
             let (method, body) = (Method::PATCH, body.as_bytes());
-            let asked = Asked { method: &method, path: K1001, query: "", headers: &headers, body, service_root: ROOT };
+            let asked =
+                EntityRequest { method: &method, path: K1001, query: "", headers: &headers, body, service_root: ROOT };
             handle(&node, actor, &asked, &mut Counter(0)).await.expect("no fault").status()
         });
     }

@@ -1,6 +1,6 @@
 //! Every flow, with each of its commits and reads failing in turn, on both databases: what `acceptance::faults` promises.
 
-use acceptance::Place;
+use acceptance::TestDatabase;
 use acceptance::faults::{Group, run_group};
 
 macro_rules! groups {
@@ -8,14 +8,14 @@ macro_rules! groups {
         mod on_sqlite {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                super::run_group(super::Group::$group, super::Place::sqlite).await;
+                super::run_group(super::Group::$group, super::TestDatabase::sqlite).await;
             }
         )*}
         mod on_postgres {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                if super::Place::postgres().await.is_some() {
-                    let place = async || super::Place::postgres().await.expect("there is a server");
+                if super::TestDatabase::postgres().await.is_some() {
+                    let place = async || super::TestDatabase::postgres().await.expect("there is a server");
                     super::run_group(super::Group::$group, place).await;
                 }
             }

@@ -17,7 +17,7 @@ mod rfc9068;
 mod rfc9207;
 mod rfc9700;
 
-use acceptance::Answer;
+use acceptance::HttpAnswer;
 
 const FIRST: &str = "my.trusted.app/first";
 const SPA: &str = "my.trusted.app/spa";
@@ -29,7 +29,7 @@ const OFF: &str = "my.trusted.app/off";
 
 /// A page that says what is amiss, and nobody is redirected.
 #[track_caller]
-fn assert_error_page(answer: &Answer, status: u16, code: &str) {
+fn assert_error_page(answer: &HttpAnswer, status: u16, code: &str) {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.location(), "", "nobody is sent anywhere");
     assert_eq!(answer.page(), "error");
@@ -38,7 +38,7 @@ fn assert_error_page(answer: &Answer, status: u16, code: &str) {
 
 /// A refusal of the token endpoint.
 #[track_caller]
-fn assert_refused(answer: &Answer, status: u16, error: &str) {
+fn assert_refused(answer: &HttpAnswer, status: u16, error: &str) {
     assert_eq!(answer.refusal(), (status, error.to_owned()), "{}", answer.text());
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("content-type"), "application/json");

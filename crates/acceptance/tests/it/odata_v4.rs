@@ -1,6 +1,6 @@
 //! OData 4.0, as far as the guard before it lets one see; the rest is asked behind the guard.
 
-use acceptance::{Answer, Client, Place, TestHouse, Tokens};
+use acceptance::{Client, HttpAnswer, TestDatabase, TestServer, TokenAnswer};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ use crate::{READER, SERVICE};
 
 const ROOT: &str = "/api/domain/odata/";
 
-async fn get(house: &TestHouse, token: &str, url: &str) -> Answer {
+async fn get(house: &TestServer, token: &str, url: &str) -> HttpAnswer {
     house.client().get_with(&format!("{ROOT}{url}"), token).await
 }
 
 #[tokio::test]
 async fn a_collection_is_read_with_a_token_and_links_stay_below_the_configured_root() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(READER).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(READER).service_token("").await).access;
     let answer = get(&house, &token, "Crm_Customers?$top=10&$count=true").await;
     assert_eq!(answer.header("odata-version"), "4.0");
     assert_eq!(answer.header("cache-control"), "no-store");
@@ -30,8 +30,8 @@ async fn a_collection_is_read_with_a_token_and_links_stay_below_the_configured_r
 
 #[tokio::test]
 async fn the_service_answers_in_any_case_of_its_fixed_segments() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(READER).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(READER).service_token("").await).access;
     for path in
         ["/api/domain/odata/Crm_Customers", "/API/Domain/OData/Crm_Customers", "/Api/domain/odata/Crm_Sales_Customers"]
     {
@@ -41,9 +41,9 @@ async fn the_service_answers_in_any_case_of_its_fixed_segments() {
 
 #[tokio::test]
 async fn a_write_needs_update_and_its_author_is_the_tokens() {
-    let house = TestHouse::open().await;
-    let writer = Tokens::read(&house.app(SERVICE).service_token("").await).access;
-    let reader = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let house = TestServer::open().await;
+    let writer = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let reader = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
     let product = get(&house, &writer, "General_Products_Products?$top=1").await.json()["value"][0].clone();
     let id = product["@odata.id"].as_str().or(product["Id"].as_str()).expect("an entity has an id").to_owned();
     let key = id.rsplit_once('(').map_or(id.as_str(), |(_, key)| key.trim_end_matches(')')).to_owned();
@@ -64,12 +64,12 @@ async fn a_write_needs_update_and_its_author_is_the_tokens() {
 
 #[tokio::test]
 async fn a_refusal_of_the_api_has_the_apis_shape_at_the_guard_too() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(READER).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(READER).service_token("").await).access;
     let of_the_api = get(&house, &token, "Nothing_Here").await;
     let of_the_guard = get(&house, "x", "Crm_Customers").await;
     assert_eq!((of_the_api.status.as_u16(), of_the_guard.status.as_u16()), (404, 401));
-    let names = |answer: &Answer| -> Vec<String> {
+    let names = |answer: &HttpAnswer| -> Vec<String> {
         answer.json()["error"].as_object().expect("an object").keys().cloned().collect()
     };
     assert_eq!(names(&of_the_api), names(&of_the_guard));
@@ -91,9 +91,9 @@ fn line(number: usize) -> String {
 }
 
 /// Writers through these doors in turn, all at once: new lines, and changes of the order itself.
-async fn write_together(house: &TestHouse, doors: &[Client]) {
+async fn write_together(house: &TestServer, doors: &[Client]) {
     const WRITERS: usize = 64;
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     let state = async || get(house, &token, &format!("{OPEN_ORDER}?$select=ObjectVersion")).await.json();
     let count = format!("Crm_Sales_SalesOrderLines/$count?$filter=SalesOrder eq '{OPEN_ORDER}'").replace(' ', "%20");
     let lines = async || get(house, &token, &count).await.text().parse::<usize>().expect("digits");
@@ -120,10 +120,10 @@ async fn write_together(house: &TestHouse, doors: &[Client]) {
 /// None contradicts another: they queue, and none is told to come again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_one_order_who_do_not_contradict_one_another_are_all_served() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     write_together(&house, &[house.client()]).await;
-    if let Some(place) = Place::postgres().await {
-        let house = TestHouse::on(place).await;
+    if let Some(place) = TestDatabase::postgres().await {
+        let house = TestServer::on(place).await;
         let other = house.another_node().await;
         write_together(&house, &[house.client(), house.client_of(&other)]).await;
     }

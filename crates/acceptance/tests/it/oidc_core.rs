@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{BEGINNING, TestHouse, Tokens, jwt};
+use acceptance::{BEGINNING, TestServer, TokenAnswer, jwt};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{FIRST, NATIVE, PORTAL};
 /// §2, §3.1.3.6.
 #[tokio::test]
 async fn an_id_token_says_who_signed_in_and_belongs_to_its_access_token() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid profile email read").await;
     let names =
@@ -41,30 +41,30 @@ async fn an_id_token_says_who_signed_in_and_belongs_to_its_access_token() {
 
 #[tokio::test]
 async fn an_id_token_comes_with_openid_only_and_a_nonce_only_where_one_was_sent() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     assert_eq!(app.sign_in(&mut alice, "read profile").await.id, None);
     let without = alice.authorize(&app.asks("openid").without("nonce")).await.callback();
-    let tokens = Tokens::read(&app.redeem(&without["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&without["code"]).await);
     assert!(jwt::claims(tokens.id()).get("nonce").is_none());
     let long = "n".repeat(384);
     let with = alice.authorize(&app.asks("openid").with("nonce", &long)).await.callback();
-    assert_eq!(jwt::claims(Tokens::read(&app.redeem(&with["code"]).await).id())["nonce"], long, "intact");
+    assert_eq!(jwt::claims(TokenAnswer::read(&app.redeem(&with["code"]).await).id())["nonce"], long, "intact");
 }
 
 /// §3.1.2.1: one sign-in serves all applications of the browser.
 #[tokio::test]
 async fn the_sign_in_is_shared_by_the_apps_of_a_browser() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     let first = house.app(FIRST).sign_in(&mut alice, "openid").await;
     house.advance(Duration::from_mins(5));
     let page = alice.open(&house.app(NATIVE).asks("openid").path()).await;
     assert_eq!(page.page(), "consent", "no second sign-in");
     let code = alice.allow(&page).await.callback()["code"].clone();
-    let native = Tokens::read(&house.app(NATIVE).redeem(&code).await);
+    let native = TokenAnswer::read(&house.app(NATIVE).redeem(&code).await);
     let portal = alice.open(&house.app(PORTAL).asks("openid").path()).await;
-    let portal = Tokens::read(&house.app(PORTAL).redeem(&portal.callback()["code"]).await);
+    let portal = TokenAnswer::read(&house.app(PORTAL).redeem(&portal.callback()["code"]).await);
     for tokens in [&native, &portal] {
         for name in ["sid", "auth_time", "sub"] {
             assert_eq!(jwt::claims(tokens.id())[name], jwt::claims(first.id())[name], "{name}");
@@ -77,7 +77,7 @@ async fn the_sign_in_is_shared_by_the_apps_of_a_browser() {
 /// §3.1.2.6.
 #[tokio::test]
 async fn prompt_none_never_shows_a_page() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let silent = app.asks("openid read").with("prompt", "none");
     let nobody = alice.step(&Method::GET, &silent.path(), &[]).await;
@@ -88,7 +88,7 @@ async fn prompt_none_never_shows_a_page() {
     let tokens = app.sign_in(&mut alice, "openid read").await;
     house.advance(Duration::from_mins(10));
     let answer = alice.step(&Method::GET, &silent.path(), &[]).await;
-    let again = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+    let again = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     for name in ["sub", "sid", "auth_time"] {
         assert_eq!(jwt::claims(again.id())[name], jwt::claims(tokens.id())[name], "{name}");
     }
@@ -102,7 +102,7 @@ async fn prompt_none_never_shows_a_page() {
 
 #[tokio::test]
 async fn prompt_login_asks_for_the_password_and_the_same_person_keeps_the_session() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let before = app.sign_in(&mut alice, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&before.access).await.status, 200);
@@ -111,37 +111,37 @@ async fn prompt_login_asks_for_the_password_and_the_same_person_keeps_the_sessio
     assert_eq!(page.page(), "sign-in");
     assert_eq!(page.words("button[name=continue]"), None, "a press of a button is no proof");
     let answer = alice.enter(&page).await;
-    let after = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+    let after = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     let (old, new) = (jwt::claims(before.id()), jwt::claims(after.id()));
     assert_eq!(old["sid"], new["sid"]);
     assert_eq!(new["auth_time"].as_i64(), old["auth_time"].as_i64().map(|time| time + 90));
     assert_eq!(app.client.call_api(&after.access).await.status, 200);
     assert_eq!(app.client.call_api(&before.access).await.status, 200);
-    Tokens::read(&app.refresh(before.refresh()).await);
+    TokenAnswer::read(&app.refresh(before.refresh()).await);
     let opened = house.audit().await.iter().filter(|row| row.kind == "session-opened").count();
     assert_eq!(opened, 1, "and no second seat");
 }
 
 #[tokio::test]
 async fn prompt_login_by_another_person_begins_another_session_and_the_first_ones_tokens_go_on() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let of_alice = app.sign_in(&mut alice, "openid read offline_access").await;
     let mut bob = alice.taken_over_by("bob");
     let of_bob = bob.authorize(&app.asks("openid read").with("prompt", "login")).await;
-    let of_bob = Tokens::read(&app.redeem(&of_bob.callback()["code"]).await);
+    let of_bob = TokenAnswer::read(&app.redeem(&of_bob.callback()["code"]).await);
     assert_eq!(jwt::claims(of_bob.id())["sub"], "bob");
     assert_ne!(jwt::claims(of_bob.id())["sid"], jwt::claims(of_alice.id())["sid"]);
     assert_eq!(app.client.call_api(&of_alice.access).await.status, 200);
-    Tokens::read(&app.refresh(of_alice.refresh()).await);
+    TokenAnswer::read(&app.refresh(of_alice.refresh()).await);
     let silent = bob.open(&app.asks("openid read").with("prompt", "none").path()).await;
-    let silent = Tokens::read(&app.redeem(&silent.callback()["code"]).await);
+    let silent = TokenAnswer::read(&app.redeem(&silent.callback()["code"]).await);
     assert_eq!(jwt::claims(silent.id())["sub"], "bob", "the browser is bob's now");
 }
 
 #[tokio::test]
 async fn prompt_consent_asks_again() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     app.sign_in(&mut alice, "openid read offline_access").await;
     let page = alice.open(&app.asks("openid read offline_access").with("prompt", "consent").path()).await;
@@ -153,7 +153,7 @@ async fn prompt_consent_asks_again() {
 
 #[tokio::test]
 async fn prompt_select_account_offers_the_person_at_the_browser_and_others() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let before = app.sign_in(&mut alice, "openid").await;
     house.advance(Duration::from_mins(1));
@@ -162,19 +162,19 @@ async fn prompt_select_account_offers_the_person_at_the_browser_and_others() {
     assert_eq!(page.page(), "sign-in");
     assert_eq!(page.words("button[name=continue]").as_deref(), Some("Continue as alice"));
     let answer = alice.go_on(&page).await;
-    let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["auth_time"], jwt::claims(before.id())["auth_time"], "nobody proved anything");
     let page = alice.open(&asked.path()).await;
     let mut bob = alice.taken_over_by("bob");
     let page = bob.enter(&page).await;
     let answer = bob.allow(&page).await;
-    let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["sub"], "bob");
 }
 
 #[tokio::test]
 async fn continuing_by_a_button_does_not_do_where_the_password_was_asked_for() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     app.sign_in(&mut alice, "openid").await;
     house.advance(Duration::from_secs(10));
@@ -189,12 +189,12 @@ async fn continuing_by_a_button_does_not_do_where_the_password_was_asked_for() {
 
 #[tokio::test]
 async fn max_age_asks_again_when_the_sign_in_is_older() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let before = app.sign_in(&mut alice, "openid").await;
     house.advance(Duration::from_mins(1));
     let generous = alice.open(&app.asks("openid").with("max_age", "60").path()).await;
-    let tokens = Tokens::read(&app.redeem(&generous.callback()["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&generous.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["auth_time"], jwt::claims(before.id())["auth_time"]);
     for strict in ["59", "0"] {
         let asked = app.asks("openid").with("max_age", strict);
@@ -203,7 +203,7 @@ async fn max_age_asks_again_when_the_sign_in_is_older() {
         let page = alice.open(&asked.path()).await;
         assert_eq!(page.page(), "sign-in", "{strict}");
         let answer = alice.enter(&page).await;
-        let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+        let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
         assert_eq!(jwt::claims(tokens.id())["auth_time"], json!(house.now().seconds()), "{strict}");
         house.advance(Duration::from_mins(1));
     }
@@ -215,7 +215,7 @@ async fn max_age_asks_again_when_the_sign_in_is_older() {
 
 #[tokio::test]
 async fn a_login_hint_fills_the_field_and_never_fails() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     for hint in ["bob", "nobody@nowhere.example", "\"><script>alert(1)</script>", "\u{e9}"] {
         let page = house.browser("alice").open(&app.asks("openid").with("login_hint", hint).path()).await;
@@ -232,7 +232,7 @@ async fn a_login_hint_fills_the_field_and_never_fails() {
 /// §6.1, §6.2: refused, never silently ignored.
 #[tokio::test]
 async fn request_objects_are_refused() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let request = alice.open(&app.asks("openid").with("request", "e30.e30.").path()).await;
     assert_eq!(request.callback_error(), "request_not_supported");
@@ -243,7 +243,7 @@ async fn request_objects_are_refused() {
 /// §5.3, §5.4.
 #[tokio::test]
 async fn user_info_tells_what_the_scopes_allow_and_no_more() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (login, scope, expected) in [
         ("alice", "openid", json!({"sub": "alice"})),
         ("alice", "openid email", json!({"sub": "alice", "email": "alice@example.com", "email_verified": true})),
@@ -273,7 +273,7 @@ async fn user_info_tells_what_the_scopes_allow_and_no_more() {
 
 #[tokio::test]
 async fn user_info_opens_no_session() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid").await;
     assert_eq!(house.client().user_info(&tokens.access).await.status, 200);
     assert!(house.audit().await.iter().all(|row| row.kind != "session-opened"));
@@ -281,15 +281,15 @@ async fn user_info_opens_no_session() {
 
 #[tokio::test]
 async fn a_service_token_is_nobody_at_user_info() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(PORTAL).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(PORTAL).service_token("").await).access;
     let answer = house.client().user_info(&token).await;
     assert_eq!(answer.refusal(), (403, "insufficient_scope".to_owned()));
 }
 
 #[tokio::test]
 async fn ids_of_people_are_stable_and_distinct() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let mut ids: Vec<Value> = Vec::new();
     for (typed, login) in [("alice", "alice"), ("ALICE", "alice"), ("bob", "bob")] {
@@ -306,7 +306,7 @@ async fn ids_of_people_are_stable_and_distinct() {
 /// §3.1.2.1: the person who is meant, or nobody.
 #[tokio::test]
 async fn an_id_token_hint_names_who_must_be_signed_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let mine = app.sign_in(&mut alice, "openid").await;
     let of_bob = app.sign_in(&mut house.browser("bob"), "openid").await;
@@ -325,6 +325,6 @@ async fn an_id_token_hint_names_who_must_be_signed_in() {
     assert_eq!(alice.enter(&page).await.callback_error(), "login_required", "still another than was meant");
     let page = alice.open(&asked.path()).await;
     let mut bob = alice.taken_over_by("bob");
-    let tokens = Tokens::read(&app.redeem(&bob.enter(&page).await.callback()["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&bob.enter(&page).await.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["sub"], "bob");
 }

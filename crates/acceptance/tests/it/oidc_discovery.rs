@@ -1,6 +1,6 @@
 //! OpenID Connect Discovery 1.0, and the key set it leads to (RFC 7517).
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 
 #[tokio::test]
 async fn the_document_says_what_clients_need() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let told = house.client().get(DISCOVERY).await.json();
     let root = "http://localhost:8080";
     for (name, expected) in [
@@ -37,7 +37,7 @@ async fn the_document_says_what_clients_need() {
 
 #[tokio::test]
 async fn the_key_set_has_public_keys_only_each_with_its_own_name() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let answer = house.client().get(JWKS).await;
     let set = answer.json();
     let keys = set["keys"].as_array().expect("keys");
@@ -63,7 +63,7 @@ async fn the_key_set_has_public_keys_only_each_with_its_own_name() {
 
 #[tokio::test]
 async fn instances_share_no_key() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let kids = async |client: acceptance::Client| -> Vec<Value> {
         client.get(JWKS).await.json()["keys"].as_array().expect("keys").iter().map(|key| key["kid"].clone()).collect()
     };
@@ -73,7 +73,7 @@ async fn instances_share_no_key() {
 
 #[tokio::test]
 async fn documents_may_be_kept_for_minutes_and_are_cheap_to_ask_for_again() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for path in [DISCOVERY, JWKS] {
         let answer = house.client().get(path).await;
         assert_eq!(answer.header("cache-control"), "public, max-age=300", "{path}");
@@ -87,7 +87,7 @@ async fn documents_may_be_kept_for_minutes_and_are_cheap_to_ask_for_again() {
 
 #[tokio::test]
 async fn pages_of_any_origin_may_read_the_documents() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for path in [DISCOVERY, JWKS, "/.well-known/oauth-authorization-server/id"] {
         let ask = house.client();
         let answer = ask.ask(&Method::GET, path).header("origin", "https://anybody.example").send().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, App, Browser, TestHouse, Tokens, jwt, on_both};
+use acceptance::{App, Browser, HttpAnswer, TestServer, TokenAnswer, jwt, on_both};
 use http::Method;
 use serde_json::json;
 use url::form_urlencoded::Serializer;
@@ -27,11 +27,11 @@ async fn is_signed_in(app: &App, browser: &mut Browser) -> bool {
 }
 
 #[track_caller]
-fn assert_page(answer: &Answer, page: &str) {
+fn assert_page(answer: &HttpAnswer, page: &str) {
     assert_eq!((answer.status.as_u16(), answer.page().as_str(), answer.location()), (200, page, ""));
 }
 
-async fn signing_out_ends_everything_of_the_sign_in_at_once(house: TestHouse) {
+async fn signing_out_ends_everything_of_the_sign_in_at_once(house: TestServer) {
     let (app, portal, mut alice) = (house.app(FIRST), house.app(PORTAL), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let of_portal = portal.sign_in(&mut alice, SCOPE).await;
@@ -43,7 +43,7 @@ async fn signing_out_ends_everything_of_the_sign_in_at_once(house: TestHouse) {
     assert_eq!(app.client.call_api(&of_elsewhere.access).await.status, 200);
     let mut services = Vec::new();
     for _ in 0..3 {
-        services.push(Tokens::read(&house.app(SERVICE).service_token("").await).access);
+        services.push(TokenAnswer::read(&house.app(SERVICE).service_token("").await).access);
     }
     for (service, status) in services.iter().zip([200, 200, 429]) {
         assert_eq!(app.client.call_api(service).await.status, status);
@@ -77,7 +77,7 @@ async fn signing_out_ends_everything_of_the_sign_in_at_once(house: TestHouse) {
 
 #[tokio::test]
 async fn the_browser_is_sent_back_with_state_and_nothing_else() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let state = "a b&c=\u{e9}-._~".to_owned() + &"s".repeat(128);
     for method in [Method::GET, Method::POST] {
         let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
@@ -98,7 +98,7 @@ async fn the_browser_is_sent_back_with_state_and_nothing_else() {
 
 #[tokio::test]
 async fn an_expired_hint_is_accepted() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     house.advance(Duration::from_mins(100));
@@ -110,7 +110,7 @@ async fn an_expired_hint_is_accepted() {
 
 #[tokio::test]
 async fn a_hint_that_proves_nothing_asks_and_ends_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let foreign = house.app_at_other(FIRST).sign_in(&mut house.browser_at_other("alice"), SCOPE).await;
@@ -133,12 +133,12 @@ async fn a_hint_that_proves_nothing_asks_and_ends_nothing() {
     }
     assert!(is_signed_in(&app, &mut alice).await);
     assert_eq!(app.client.user_info(&of_bob.access).await.status, 200, "nor anybody else's");
-    Tokens::read(&app.refresh(tokens.refresh()).await);
+    TokenAnswer::read(&app.refresh(tokens.refresh()).await);
 }
 
 #[tokio::test]
 async fn an_address_that_is_not_registered_is_never_gone_to() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for uri in [
         "http://localhost:3000/signed-out/",
         "http://localhost:3000/signed-out?x=1",
@@ -163,7 +163,7 @@ async fn an_address_that_is_not_registered_is_never_gone_to() {
 
 #[tokio::test]
 async fn without_a_hint_the_person_is_asked() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     app.sign_in(&mut alice, SCOPE).await;
     for params in [&[][..], &[("state", "s")], &[("post_logout_redirect_uri", SIGNED_OUT)], &[("client_id", FIRST)]] {
@@ -180,7 +180,7 @@ async fn without_a_hint_the_person_is_asked() {
 
 #[tokio::test]
 async fn a_confirmed_sign_out_returns_to_the_app_that_asked() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(SPA), house.browser("alice"));
     app.sign_in(&mut alice, "openid read").await;
     let params = [("client_id", SPA), ("post_logout_redirect_uri", "http://localhost:3000/"), ("state", "s t")];
@@ -195,7 +195,7 @@ async fn a_confirmed_sign_out_returns_to_the_app_that_asked() {
 
 #[tokio::test]
 async fn a_confirmation_that_our_page_did_not_send_counts_for_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     app.sign_in(&mut alice, SCOPE).await;
     let of_another_browser = house.browser("bob").open("/id/account/login").await.form("csrf");
@@ -208,7 +208,7 @@ async fn a_confirmation_that_our_page_did_not_send_counts_for_nothing() {
 
 #[tokio::test]
 async fn a_client_id_that_disagrees_with_the_hint_is_not_believed() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let params = [
@@ -221,7 +221,7 @@ async fn a_client_id_that_disagrees_with_the_hint_is_not_believed() {
 
 #[tokio::test]
 async fn signing_out_twice_does_no_harm() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let params = [("id_token_hint", tokens.id()), ("post_logout_redirect_uri", SIGNED_OUT)];
@@ -236,7 +236,7 @@ async fn signing_out_twice_does_no_harm() {
 
 #[tokio::test]
 async fn a_hint_alone_ends_nobodys_sign_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let mut somebody = house.browser("bob");
@@ -250,7 +250,7 @@ async fn a_hint_alone_ends_nobodys_sign_in() {
 /// Browsers keep a `SameSite=Lax` cookie back on a POST from another site.
 #[tokio::test]
 async fn a_post_without_the_cookie_is_asked_again_by_get() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, SCOPE).await;
     let params = [("id_token_hint", tokens.id()), ("post_logout_redirect_uri", SIGNED_OUT), ("state", "s")];

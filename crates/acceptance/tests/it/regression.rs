@@ -1,13 +1,13 @@
 //! Mistakes that were made once.
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::{TestServer, TokenAnswer};
 
 use crate::{FIRST, PORTAL, SERVICE};
 
 /// The question whether a session has an app left also took the app off its list, and was asked twice.
 #[tokio::test]
 async fn a_session_closes_with_its_last_app_whichever_is_looked_at_first() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let first = app.sign_in(&mut alice, "read").await;
     let portal = house.app(PORTAL).sign_in(&mut alice, "read").await;
@@ -15,7 +15,7 @@ async fn a_session_closes_with_its_last_app_whichever_is_looked_at_first() {
         assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     }
     for _ in 0..3 {
-        let service = Tokens::read(&house.app(SERVICE).service_token("").await);
+        let service = TokenAnswer::read(&house.app(SERVICE).service_token("").await);
         assert_eq!(app.client.call_api(&service.access).await.status, 200);
     }
     house.enable_app(SERVICE, false).await;

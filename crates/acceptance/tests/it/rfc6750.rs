@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Client, TestHouse, Tokens, jwt};
+use acceptance::{Client, HttpAnswer, TestServer, TokenAnswer, jwt};
 use http::Method;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers";
 const BASIC: &str = "Basic YWxpY2U6eA==";
 
 #[track_caller]
-fn assert_invalid_token(answer: &Answer, why: &str) {
+fn assert_invalid_token(answer: &HttpAnswer, why: &str) {
     assert_eq!(answer.status, 401, "{why}: {}", answer.text());
     let challenge = answer.header("www-authenticate");
     assert!(challenge.starts_with("Bearer realm=\"http://localhost:8080/id\""), "{why}: {challenge}");
@@ -27,7 +27,7 @@ async fn assert_nowhere_valid(client: &Client, token: &str, why: &str) {
 
 #[tokio::test]
 async fn without_credentials_the_challenge_has_no_error() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     for path in [CUSTOMERS, "/api/domain/odata/", "/id/connect/userinfo"] {
         let others =
@@ -46,8 +46,8 @@ async fn without_credentials_the_challenge_has_no_error() {
 
 #[tokio::test]
 async fn a_token_in_the_query_is_no_credential() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     for path in [CUSTOMERS, "/id/connect/userinfo"] {
         let answer = house.client().get(&format!("{path}?access_token={token}")).await;
         assert_eq!(answer.status, 401);
@@ -56,8 +56,8 @@ async fn a_token_in_the_query_is_no_credential() {
 
 #[tokio::test]
 async fn two_credentials_are_a_bad_request() {
-    let house = TestHouse::open().await;
-    let (client, token) = (house.client(), Tokens::read(&house.app(SERVICE).service_token("").await).access);
+    let house = TestServer::open().await;
+    let (client, token) = (house.client(), TokenAnswer::read(&house.app(SERVICE).service_token("").await).access);
     let bearer = format!("Bearer {token}");
     for (other, value) in [("x-api-key", token.as_str()), ("api-key", "enrt_1"), ("authorization", &bearer)] {
         let answer = client.ask(&Method::GET, CUSTOMERS).bearer(&token).header(other, value).send().await;
@@ -75,8 +75,8 @@ async fn two_credentials_are_a_bad_request() {
 
 #[tokio::test]
 async fn the_scheme_may_be_written_in_any_case() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     for scheme in ["Bearer", "bearer", "BEARER"] {
         let ask = house
             .client()
@@ -90,7 +90,7 @@ async fn the_scheme_may_be_written_in_any_case() {
 
 #[tokio::test]
 async fn a_token_that_we_did_not_sign_opens_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
     let (real, claims, header) = (&tokens.access, jwt::claims(&tokens.access), jwt::header(&tokens.access));
@@ -155,8 +155,8 @@ async fn a_token_that_we_did_not_sign_opens_nothing() {
 
 #[tokio::test]
 async fn a_token_of_a_megabyte_is_refused_at_once() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     let long = token.clone() + &"A".repeat(1024 * 1024);
     for path in [CUSTOMERS, "/id/connect/userinfo"] {
         let answer = house.client().get_with(path, &long).await;
@@ -170,7 +170,7 @@ async fn a_token_of_a_megabyte_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_token_is_good_from_its_issue_to_its_expiry() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
     house.advance(Duration::from_millis(3_599_999));
@@ -188,9 +188,9 @@ async fn a_token_is_good_from_its_issue_to_its_expiry() {
 
 #[tokio::test]
 async fn insufficient_scope_names_the_scope_that_is_needed() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
-    let reader = Tokens::read(&house.app(READER).service_token("").await).access;
+    let reader = TokenAnswer::read(&house.app(READER).service_token("").await).access;
     let write = client.ask(&Method::POST, CUSTOMERS).bearer(&reader).body("application/json", "{}").send().await;
     assert_eq!(write.status, 403);
     let challenge = write.header("www-authenticate");
@@ -198,7 +198,7 @@ async fn insufficient_scope_names_the_scope_that_is_needed() {
         challenge.contains("error=\"insufficient_scope\"") && challenge.ends_with("scope=\"update\""),
         "{challenge}"
     );
-    let updater = Tokens::read(&house.app(SERVICE).service_token("update").await).access;
+    let updater = TokenAnswer::read(&house.app(SERVICE).service_token("update").await).access;
     let read = client.call_api(&updater).await;
     assert_eq!(read.status, 403, "update does not imply read");
     assert!(read.header("www-authenticate").ends_with("scope=\"read\""));
@@ -210,7 +210,7 @@ async fn insufficient_scope_names_the_scope_that_is_needed() {
 
 #[tokio::test]
 async fn an_identity_token_without_an_api_scope_does_not_open_the_api() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid profile").await;
     assert_eq!(house.client().user_info(&tokens.access).await.status, 200);
     assert_invalid_token(&house.client().call_api(&tokens.access).await, "the API is not in its audience");
@@ -218,7 +218,7 @@ async fn an_identity_token_without_an_api_scope_does_not_open_the_api() {
 
 #[tokio::test]
 async fn the_api_never_redirects_and_answers_in_json() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     for path in [CUSTOMERS, "/api/domain/odata/Nothing", "/api", "/api/nothing", "/API/x"] {
         for token in ["x", ""] {

@@ -1,6 +1,6 @@
 //! Token revocation.
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::{TestServer, TokenAnswer};
 
 use crate::{FIRST, PORTAL, READER, SERVICE, assert_refused};
 
@@ -12,7 +12,7 @@ fn as_first(token: &str) -> [(&str, &str); 3] {
 
 #[tokio::test]
 async fn a_revoked_refresh_token_takes_its_whole_family_along() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let tokens = app.sign_in(&mut house.browser("alice"), "openid read offline_access").await;
     assert_eq!(house.client().call_api(&tokens.access).await.status, 200);
@@ -27,7 +27,7 @@ async fn a_revoked_refresh_token_takes_its_whole_family_along() {
 
 #[tokio::test]
 async fn a_revoked_access_token_of_a_user_ends_what_it_came_from() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let tokens = app.sign_in(&mut house.browser("alice"), "read offline_access").await;
     assert_eq!(house.client().post(REVOCATION, &as_first(&tokens.access)).await.status, 200);
@@ -37,10 +37,10 @@ async fn a_revoked_access_token_of_a_user_ends_what_it_came_from() {
 
 #[tokio::test]
 async fn a_revoked_service_token_dies_alone_and_stays_dead_after_a_restart() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let service = house.app(SERVICE);
-    let one = Tokens::read(&service.service_token("").await).access;
-    let other = Tokens::read(&service.service_token("").await).access;
+    let one = TokenAnswer::read(&service.service_token("").await).access;
+    let other = TokenAnswer::read(&service.service_token("").await).access;
     assert_eq!(house.client().call_api(&one).await.status, 200);
     let fields = [("client_id", SERVICE), ("client_secret", "service-secret"), ("token", one.as_str())];
     assert_eq!(house.client().post(REVOCATION, &fields).await.status, 200);
@@ -53,7 +53,7 @@ async fn a_revoked_service_token_dies_alone_and_stays_dead_after_a_restart() {
 
 #[tokio::test]
 async fn a_token_of_another_application_is_answered_the_same_and_lives() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let portal = house.app(PORTAL);
     let tokens = portal.sign_in(&mut house.browser("alice"), "read offline_access").await;
     for token in [tokens.refresh(), &tokens.access, "", "nonsense", "enrt_nonsense"] {
@@ -69,8 +69,8 @@ async fn a_token_of_another_application_is_answered_the_same_and_lives() {
 
 #[tokio::test]
 async fn only_an_authenticated_client_may_ask() {
-    let house = TestHouse::open().await;
-    let tokens = Tokens::read(&house.app(READER).service_token("").await);
+    let house = TestServer::open().await;
+    let tokens = TokenAnswer::read(&house.app(READER).service_token("").await);
     let nobody = house.client().post(REVOCATION, &[("token", tokens.access.as_str())]).await;
     assert_refused(&nobody, 401, "invalid_client");
     assert!(nobody.header("www-authenticate").starts_with("Basic "), "{}", nobody.header("www-authenticate"));

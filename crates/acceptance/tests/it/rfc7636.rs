@@ -1,13 +1,13 @@
 //! Proof Key for Code Exchange.
 
-use acceptance::{TestHouse, Tokens, VERIFIER};
+use acceptance::{TestServer, TokenAnswer, VERIFIER};
 use serde_json::json;
 
 use crate::{FIRST, NATIVE, SPA, assert_refused};
 
 #[tokio::test]
 async fn a_public_app_must_use_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     for uri in [SPA, NATIVE] {
         let bare = house.app(uri).asks("read").without("code_challenge").without("code_challenge_method");
@@ -19,17 +19,17 @@ async fn a_public_app_must_use_it() {
 
 #[tokio::test]
 async fn a_confidential_app_may_go_without() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let bare = app.asks("read").without("code_challenge").without("code_challenge_method");
     let code = alice.authorize(&bare).await.callback()["code"].clone();
-    Tokens::read(&app.redeem_with(&code, &[("code_verifier", "")]).await);
+    TokenAnswer::read(&app.redeem_with(&code, &[("code_verifier", "")]).await);
 }
 
 /// Of an app with a secret it is asked by its record.
 #[tokio::test]
 async fn an_app_whose_record_requires_it_must_use_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "careful", "Name": "Careful", "ClientType": "Confidential", "Scope": "read", "RequirePkce": true,
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://careful.example/cb"],
@@ -50,7 +50,7 @@ async fn an_app_whose_record_requires_it_must_use_it() {
 
 #[tokio::test]
 async fn plain_is_refused_and_so_is_a_challenge_that_is_none() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     for uri in [SPA, FIRST] {
         let usual = house.app(uri).asks("read");
@@ -73,7 +73,7 @@ async fn plain_is_refused_and_so_is_a_challenge_that_is_none() {
 
 #[tokio::test]
 async fn the_verifier_must_be_the_one_that_was_hashed() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for uri in [NATIVE, FIRST] {
         let (app, mut alice) = (house.app(uri), house.browser("alice"));
         let code = app.code(&mut alice, "read").await;
@@ -85,14 +85,14 @@ async fn the_verifier_must_be_the_one_that_was_hashed() {
             assert_refused(&answer, 400, "invalid_grant");
             assert_eq!(answer.json()["error_description"], "PKCE verification failed");
         }
-        Tokens::read(&app.redeem(&code).await);
+        TokenAnswer::read(&app.redeem(&code).await);
     }
 }
 
 /// RFC 9700 §4.8.2: otherwise an attacker strips the challenge from the request and PKCE protects nothing.
 #[tokio::test]
 async fn a_verifier_without_a_challenge_is_refused() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let bare = app.asks("read").without("code_challenge").without("code_challenge_method");
     let code = alice.authorize(&bare).await.callback()["code"].clone();

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, TestHouse, Tokens};
+use acceptance::{HttpAnswer, TestServer, TokenAnswer};
 use serde_json::{Value, json};
 
 use crate::{FIRST, NATIVE, OFF, PORTAL, SERVICE, assert_refused};
 
 const INTROSPECTION: &str = "/id/connect/introspect";
 
-async fn ask(house: &TestHouse, (app, secret): (&str, &str), token: &str) -> Answer {
+async fn ask(house: &TestServer, (app, secret): (&str, &str), token: &str) -> HttpAnswer {
     house.client().post(INTROSPECTION, &[("client_id", app), ("client_secret", secret), ("token", token)]).await
 }
 
-async fn told(house: &TestHouse, client: (&str, &str), token: &str) -> Value {
+async fn told(house: &TestServer, client: (&str, &str), token: &str) -> Value {
     let answer = ask(house, client, token).await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"), "{}", answer.text());
     answer.json()
@@ -23,7 +23,7 @@ const AS_FIRST: (&str, &str) = (FIRST, "first-secret");
 
 #[tokio::test]
 async fn a_live_token_is_described_to_its_own_application() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read offline_access").await;
     let access = told(&house, AS_FIRST, &tokens.access).await;
     let claims = acceptance::jwt::claims(&tokens.access);
@@ -35,7 +35,7 @@ async fn a_live_token_is_described_to_its_own_application() {
     assert_eq!((&access["scope"], &access["token_type"]), (&json!("openid read offline_access"), &json!("Bearer")));
     let refresh = told(&house, AS_FIRST, tokens.refresh()).await;
     assert_eq!((&refresh["active"], &refresh["sid"]), (&json!(true), &claims["sid"]));
-    let service = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let service = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
     let service = told(&house, (SERVICE, "service-secret"), &service).await;
     assert_eq!((&service["active"], &service["username"]), (&json!(true), &json!("svc.integration")));
     assert_eq!(service.get("sub"), None);
@@ -43,7 +43,7 @@ async fn a_live_token_is_described_to_its_own_application() {
 
 #[tokio::test]
 async fn whatever_is_dead_or_of_others_is_just_not_active() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let mut browser = house.browser("alice");
     let tokens = app.sign_in(&mut browser, "openid read offline_access").await;
@@ -53,7 +53,7 @@ async fn whatever_is_dead_or_of_others_is_just_not_active() {
     for nonsense in ["x", tokens.id(), &tokens.access[1..], "enrt_"] {
         assert_eq!(told(&house, AS_FIRST, nonsense).await, inactive, "{nonsense}");
     }
-    let newer = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let newer = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     assert_eq!(told(&house, AS_FIRST, tokens.refresh()).await, inactive, "spent");
     assert_eq!(told(&house, AS_FIRST, newer.refresh()).await["active"], json!(true));
     house.advance(Duration::from_hours(2));
@@ -62,8 +62,8 @@ async fn whatever_is_dead_or_of_others_is_just_not_active() {
 
 #[tokio::test]
 async fn asking_opens_no_session_and_takes_no_seat() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     assert_eq!(told(&house, (SERVICE, "service-secret"), &token).await["active"], json!(true));
     let trail = house.audit().await;
     assert!(trail.iter().any(|row| row.kind == "introspection"));
@@ -72,7 +72,7 @@ async fn asking_opens_no_session_and_takes_no_seat() {
 
 #[tokio::test]
 async fn a_name_alone_is_no_authorization_to_ask() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let token = house.app(NATIVE).sign_in(&mut house.browser("alice"), "read").await.access;
     let named = [("client_id", NATIVE), ("token", token.as_str())];
     assert_refused(&house.client().post(INTROSPECTION, &named).await, 401, "invalid_client");

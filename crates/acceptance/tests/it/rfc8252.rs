@@ -1,25 +1,25 @@
 //! OAuth 2.0 for Native Apps.
 
-use acceptance::{App, TestHouse, Tokens, jwt};
+use acceptance::{App, TestServer, TokenAnswer, jwt};
 use serde_json::json;
 
 use crate::{FIRST, NATIVE, SPA, assert_error_page};
 
 #[tokio::test]
 async fn a_loopback_uri_registered_without_a_port_takes_any_port() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     for uri in ["http://127.0.0.1:51004/callback", "http://127.0.0.1/callback", "http://127.0.0.1:1/callback"] {
         let app = App { redirect_uri: uri.to_owned(), ..house.app(NATIVE) };
         let answer = alice.authorize(&app.asks("read")).await;
         assert!(answer.location().starts_with(&format!("{uri}?code=")), "{}", answer.location());
-        Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+        TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     }
 }
 
 #[tokio::test]
 async fn the_port_is_all_that_may_differ() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
     for uri in [
         "http://localhost:51004/callback",
@@ -42,18 +42,18 @@ async fn the_port_is_all_that_may_differ() {
 
 #[tokio::test]
 async fn a_code_is_bound_to_the_port_it_was_asked_from() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     let app = App { redirect_uri: "http://127.0.0.1:51004/callback".to_owned(), ..house.app(NATIVE) };
     let code = app.code(&mut alice, "read").await;
     let elsewhere = app.redeem_with(&code, &[("redirect_uri", "http://127.0.0.1:51005/callback")]).await;
     crate::assert_refused(&elsewhere, 400, "invalid_grant");
-    Tokens::read(&app.redeem(&code).await);
+    TokenAnswer::read(&app.redeem(&code).await);
 }
 
 #[tokio::test]
 async fn a_port_that_was_registered_is_the_only_one() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     for uri in ["http://localhost:3001/signin-callback", "http://localhost/signin-callback"] {
         let answer = alice.open(&app.asks("read").with("redirect_uri", uri).path()).await;
@@ -63,7 +63,7 @@ async fn a_port_that_was_registered_is_the_only_one() {
 
 #[tokio::test]
 async fn a_private_scheme_is_called_back() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
     let answer = alice.authorize(&app.asks("read")).await;
     assert!(answer.location().starts_with("com.example.fieldapp:/callback?code="), "{}", answer.location());
@@ -76,7 +76,7 @@ async fn a_private_scheme_is_called_back() {
 /// §8.6: consent that was given once would serve every program that listens on a port or claims the scheme.
 #[tokio::test]
 async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_button() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     let native = house.app(NATIVE);
     let first = native.sign_in(&mut alice, "openid read").await;
@@ -88,7 +88,7 @@ async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_b
         assert_eq!(page.words("button[name=continue]").as_deref(), Some("Continue as alice"), "{uri}");
         assert!(page.text().contains("Field App"), "who asks is told");
         let answer = alice.go_on(&page).await;
-        let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+        let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
         for claim in ["sid", "auth_time"] {
             assert_eq!(jwt::claims(tokens.id())[claim], jwt::claims(first.id())[claim], "{uri}: the sign-in is used");
         }
@@ -103,7 +103,7 @@ async fn a_native_app_gets_no_code_from_somebody_signed_in_before_they_press_a_b
 /// OpenID Connect Core §3.1.2.6.
 #[tokio::test]
 async fn what_is_missing_first_is_told_first_where_no_page_may_be_shown() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
     let silent = app.asks("read").with("prompt", "none");
     assert_eq!(alice.open(&silent.path()).await.callback_error(), "login_required");
@@ -119,7 +119,7 @@ async fn what_is_missing_first_is_told_first_where_no_page_may_be_shown() {
 
 #[tokio::test]
 async fn a_page_that_was_answered_for_the_request_is_enough() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(NATIVE);
     let mut alice = house.browser("alice");
     // Signed in for it, and agreed.
@@ -142,7 +142,7 @@ async fn a_page_that_was_answered_for_the_request_is_enough() {
 
 #[tokio::test]
 async fn only_a_public_app_at_an_address_that_others_can_claim_is_asked_about() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     let record = |uri: &str, public: bool| {
         json!({

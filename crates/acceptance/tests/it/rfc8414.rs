@@ -1,18 +1,18 @@
 //! Authorization Server Metadata.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::{FIRST, SERVICE};
 
-async fn metadata(house: &TestHouse) -> Value {
+async fn metadata(house: &TestServer) -> Value {
     house.client().get("/.well-known/oauth-authorization-server/id").await.json()
 }
 
 #[tokio::test]
 async fn the_document_is_served_at_its_well_known_places_byte_for_byte_alike() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let at_the_root = client.get("/.well-known/oauth-authorization-server/id").await;
     assert_eq!(at_the_root.status, 200);
@@ -24,7 +24,7 @@ async fn the_document_is_served_at_its_well_known_places_byte_for_byte_alike() {
 
 #[tokio::test]
 async fn nothing_is_claimed_but_what_there_is() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let told = metadata(&house).await;
     assert_eq!(told["grant_types_supported"], json!(["authorization_code", "client_credentials", "refresh_token"]));
     assert_eq!(told["response_types_supported"], json!(["code"]));
@@ -49,7 +49,7 @@ async fn nothing_is_claimed_but_what_there_is() {
 
 #[tokio::test]
 async fn every_endpoint_begins_with_the_issuer_and_answers() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let told = metadata(&house).await;
     let issuer = told["issuer"].as_str().expect("an issuer");
     assert_eq!(issuer, "http://localhost:8080/id");
@@ -70,7 +70,7 @@ async fn every_endpoint_begins_with_the_issuer_and_answers() {
 
 #[tokio::test]
 async fn the_scopes_it_lists_can_be_had() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let told = metadata(&house).await;
     let listed: Vec<_> =
         told["scopes_supported"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();

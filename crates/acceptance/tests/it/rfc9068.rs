@@ -1,6 +1,6 @@
 //! JWT profile for access tokens, as `identity.md` §3.3 fills it in.
 
-use acceptance::{BEGINNING, TestHouse, Tokens, jwt};
+use acceptance::{BEGINNING, TestServer, TokenAnswer, jwt};
 use serde_json::{Value, json};
 
 use crate::{FIRST, NATIVE, PORTAL, SERVICE};
@@ -18,7 +18,7 @@ const OF_BOTH: [&str; 9] = ["iss", "aud", "iat", "nbf", "exp", "jti", "client_id
 
 #[tokio::test]
 async fn a_user_token_has_the_documented_claims_and_no_others() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read update").await;
     let of_a_user = [
         "sub",
@@ -67,8 +67,8 @@ async fn a_user_token_has_the_documented_claims_and_no_others() {
 
 #[tokio::test]
 async fn a_service_token_has_the_documented_claims_and_no_others() {
-    let house = TestHouse::open().await;
-    let tokens = Tokens::read(&house.app(SERVICE).service_token("").await);
+    let house = TestServer::open().await;
+    let tokens = TokenAnswer::read(&house.app(SERVICE).service_token("").await);
     let of_a_service = ["client_system_user", "client_system_user_type", "client_system_user_id", "client_db"];
     assert_eq!(jwt::claim_names(&tokens.access), sorted(&[&OF_BOTH[..], &of_a_service].concat()));
     let claims = jwt::claims(&tokens.access);
@@ -88,10 +88,10 @@ async fn a_service_token_has_the_documented_claims_and_no_others() {
 
 #[tokio::test]
 async fn the_header_names_type_algorithm_and_a_published_key() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let jwks = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
     let user = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
-    let service = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let service = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     for token in [user, service] {
         let header = jwt::header(&token);
         assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
@@ -101,7 +101,7 @@ async fn the_header_names_type_algorithm_and_a_published_key() {
 
 #[tokio::test]
 async fn the_audience_is_what_the_scopes_reach() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (scope, expected) in [
         ("openid profile", json!([RESOURCES])),
         ("openid offline_access", json!([RESOURCES])),
@@ -116,7 +116,7 @@ async fn the_audience_is_what_the_scopes_reach() {
 
 #[tokio::test]
 async fn a_community_users_token_identifies_and_opens_no_api() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut carol) = (house.app(PORTAL), house.browser("carol"));
     let tokens = app.sign_in(&mut carol, "openid profile read update").await;
     let claims = jwt::claims(&tokens.access);
@@ -131,15 +131,15 @@ async fn a_community_users_token_identifies_and_opens_no_api() {
 
 #[tokio::test]
 async fn no_two_tokens_have_the_same_id() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
     let first = app.sign_in(&mut alice, "read offline_access").await;
     let mut ids: Vec<Value> = vec![jwt::claims(&first.access)["jti"].clone()];
     for _ in 0..3 {
         // The same refresh token within the grace: the same successor, and yet another access token.
-        let again = Tokens::read(&app.refresh(first.refresh()).await);
+        let again = TokenAnswer::read(&app.refresh(first.refresh()).await);
         ids.push(jwt::claims(&again.access)["jti"].clone());
-        ids.push(jwt::claims(&Tokens::read(&house.app(SERVICE).service_token("").await).access)["jti"].clone());
+        ids.push(jwt::claims(&TokenAnswer::read(&house.app(SERVICE).service_token("").await).access)["jti"].clone());
     }
     let mut texts: Vec<_> = ids.iter().map(|id| id.as_str().expect("text")).collect();
     texts.sort_unstable();
@@ -149,7 +149,7 @@ async fn no_two_tokens_have_the_same_id() {
 
 #[tokio::test]
 async fn a_token_lives_as_long_as_the_app_says() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "short", "Name": "Short", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://short.example.com/cb"],

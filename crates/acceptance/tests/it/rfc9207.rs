@@ -1,6 +1,6 @@
 //! Authorization Server Issuer Identification.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 
 use crate::FIRST;
 
@@ -8,7 +8,7 @@ const ISSUER: &str = "http://localhost:8080/id";
 
 #[tokio::test]
 async fn every_answer_to_the_app_names_the_issuer() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let discovery = house.client().get("/id/.well-known/openid-configuration").await.json();
     assert_eq!(discovery["issuer"], ISSUER);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{App, Asked, Client, TestHouse, Tokens, on_both};
+use acceptance::{App, AuthorizationParams, Client, TestServer, TokenAnswer, on_both};
 use tokio::task::JoinSet;
 
 use crate::{FIRST, NATIVE, assert_error_page, assert_refused};
@@ -24,7 +24,7 @@ const SCOPE: &str = "openid read offline_access";
 /// §4.1.3: compared exactly, as texts.
 #[tokio::test]
 async fn a_redirect_uri_that_differs_in_anything_is_an_error_page_and_never_a_redirect() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     alice.sign_in().await;
     for uri in [
@@ -67,16 +67,16 @@ async fn a_redirect_uri_that_differs_in_anything_is_an_error_page_and_never_a_re
 }
 
 /// A family at its second generation: the tokens of both.
-async fn rotated(house: &TestHouse, uri: &str) -> (App, Tokens, Tokens) {
+async fn rotated(house: &TestServer, uri: &str) -> (App, TokenAnswer, TokenAnswer) {
     let app = house.app(uri);
     let first = app.sign_in(&mut house.browser("alice"), SCOPE).await;
-    let second = Tokens::read(&app.refresh(first.refresh()).await);
+    let second = TokenAnswer::read(&app.refresh(first.refresh()).await);
     assert_ne!(first.refresh(), second.refresh(), "it rotates");
     (app, first, second)
 }
 
 /// The family is dead, with the tokens it gave.
-async fn assert_dead(app: &App, tokens: &[&Tokens]) {
+async fn assert_dead(app: &App, tokens: &[&TokenAnswer]) {
     for tokens in tokens {
         assert_refused(&app.refresh(tokens.refresh()).await, 400, "invalid_grant");
         assert_eq!(app.client.call_api(&tokens.access).await.status, 401);
@@ -84,31 +84,31 @@ async fn assert_dead(app: &App, tokens: &[&Tokens]) {
     }
 }
 
-async fn a_lost_answer_is_given_again_for_ten_seconds(house: TestHouse) {
+async fn a_lost_answer_is_given_again_for_ten_seconds(house: TestServer) {
     for uri in [FIRST, NATIVE] {
         let (app, first, second) = rotated(&house, uri).await;
-        let at_once = Tokens::read(&app.refresh(first.refresh()).await);
+        let at_once = TokenAnswer::read(&app.refresh(first.refresh()).await);
         assert_eq!(at_once.refresh(), second.refresh(), "{uri}: the same again, not another");
         // Even when the newest has been seen.
         assert_eq!(app.client.call_api(&second.access).await.status, 200);
         house.advance(10 * SECOND);
-        let in_time = Tokens::read(&app.refresh(first.refresh()).await);
+        let in_time = TokenAnswer::read(&app.refresh(first.refresh()).await);
         assert_eq!(in_time.refresh(), second.refresh(), "{uri}");
         for tokens in [&first, &second, &at_once, &in_time] {
             assert_eq!(app.client.call_api(&tokens.access).await.status, 200, "{uri}");
         }
-        let third = Tokens::read(&app.refresh(second.refresh()).await);
+        let third = TokenAnswer::read(&app.refresh(second.refresh()).await);
         assert_ne!(third.refresh(), second.refresh());
     }
 }
 
-async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen(house: TestHouse) {
+async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_unseen(house: TestServer) {
     let (app, first, second) = rotated(&house, FIRST).await;
     // What the first generation does proves nothing of the second.
     assert_eq!(app.client.call_api(&first.access).await.status, 200);
     for _ in 0..3 {
         house.advance(Duration::from_mins(10));
-        assert_eq!(Tokens::read(&app.refresh(first.refresh()).await).refresh(), second.refresh());
+        assert_eq!(TokenAnswer::read(&app.refresh(first.refresh()).await).refresh(), second.refresh());
     }
     for proof in ["api", "userinfo"] {
         let (app, first, second) = rotated(&house, FIRST).await;
@@ -123,7 +123,7 @@ async fn a_confidential_app_gets_a_lost_answer_again_while_the_newest_token_is_u
     }
 }
 
-async fn a_public_app_loses_its_family_by_late_reuse(house: TestHouse) {
+async fn a_public_app_loses_its_family_by_late_reuse(house: TestServer) {
     let (app, first, second) = rotated(&house, NATIVE).await;
     house.advance(11 * SECOND);
     assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
@@ -137,10 +137,10 @@ async fn a_public_app_loses_its_family_by_late_reuse(house: TestHouse) {
     assert_eq!(reused[0].application, NATIVE);
 }
 
-async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(house: TestHouse) {
+async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(house: TestServer) {
     for uri in [FIRST, NATIVE] {
         let (app, first, second) = rotated(&house, uri).await;
-        let third = Tokens::read(&app.refresh(second.refresh()).await);
+        let third = TokenAnswer::read(&app.refresh(second.refresh()).await);
         // Within the ten seconds, and nothing proven.
         assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
         assert_dead(&app, &[&first, &second, &third]).await;
@@ -151,29 +151,29 @@ async fn the_token_before_the_last_but_one_ends_its_whole_family_at_once(house: 
     let again = house.app(NATIVE).sign_in(&mut alice, SCOPE).await;
     let mut newest = again.clone();
     for _ in 0..2 {
-        newest = Tokens::read(&house.app(NATIVE).refresh(newest.refresh()).await);
+        newest = TokenAnswer::read(&house.app(NATIVE).refresh(newest.refresh()).await);
     }
     assert_refused(&house.app(NATIVE).refresh(again.refresh()).await, 400, "invalid_grant");
-    Tokens::read(&house.app(NATIVE).refresh(other.refresh()).await);
+    TokenAnswer::read(&house.app(NATIVE).refresh(other.refresh()).await);
     assert_eq!(house.client().call_api(&other.access).await.status, 200);
 }
 
 /// Whoever repeats, from wherever, by whatever node: the answer is given again, and the audit tells who had it first.
-async fn a_repeat_is_told_with_both_addresses(house: TestHouse) {
+async fn a_repeat_is_told_with_both_addresses(house: TestServer) {
     const HERE: &str = "192.0.2.1";
     let node = house.another_node().await;
     let (app, first, second) = rotated(&house, FIRST).await;
     let from = |client: &Client, address: &str| App { client: client.from(&format!("{address}:443")), ..app.clone() };
     let (there, by_other) = (from(&app.client, "198.51.100.7"), from(&house.client_of(&node), "203.0.113.9"));
     for repeating in [&app, &there, &by_other] {
-        assert_eq!(Tokens::read(&repeating.refresh(first.refresh()).await).refresh(), second.refresh());
+        assert_eq!(TokenAnswer::read(&repeating.refresh(first.refresh()).await).refresh(), second.refresh());
     }
     // Nobody has been seen with the newest: a Confidential application may have lost the answer.
     house.advance(11 * SECOND);
-    assert_eq!(Tokens::read(&there.refresh(first.refresh()).await).refresh(), second.refresh());
+    assert_eq!(TokenAnswer::read(&there.refresh(first.refresh()).await).refresh(), second.refresh());
     // The next rotation is another's, and one that is refused is told likewise.
-    let third = Tokens::read(&there.refresh(second.refresh()).await);
-    Tokens::read(&app.refresh(second.refresh()).await);
+    let third = TokenAnswer::read(&there.refresh(second.refresh()).await);
+    TokenAnswer::read(&app.refresh(second.refresh()).await);
     assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
     assert_dead(&app, &[&third]).await;
     drop(node);
@@ -198,26 +198,26 @@ async fn a_repeat_is_told_with_both_addresses(house: TestHouse) {
     assert_eq!(told("token-reused"), [pair(HERE, "198.51.100.7")]);
 }
 
-async fn what_proved_a_token_is_remembered_over_a_restart(house: TestHouse) {
+async fn what_proved_a_token_is_remembered_over_a_restart(house: TestServer) {
     let (app, first, second) = rotated(&house, FIRST).await;
     assert_eq!(app.client.user_info(&second.access).await.status, 200);
     let (_, unseen_first, unseen_second) = rotated(&house, FIRST).await;
     let house = house.restarted().await;
     house.advance(11 * SECOND);
     let app = house.app(FIRST);
-    assert_eq!(Tokens::read(&app.refresh(unseen_first.refresh()).await).refresh(), unseen_second.refresh());
+    assert_eq!(TokenAnswer::read(&app.refresh(unseen_first.refresh()).await).refresh(), unseen_second.refresh());
     assert_refused(&app.refresh(first.refresh()).await, 400, "invalid_grant");
     assert_dead(&app, &[&second]).await;
 }
 
-async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestHouse) {
+async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestServer) {
     for uri in [FIRST, NATIVE] {
         let (app, mut alice) = (house.app(uri), house.browser("alice"));
         let tokens = app.sign_in(&mut alice, SCOPE).await;
         let mut racers = JoinSet::new();
         for _ in 0..64 {
             let (app, shown) = (app.clone(), tokens.refresh().to_owned());
-            racers.spawn(async move { Tokens::read(&app.refresh(&shown).await) });
+            racers.spawn(async move { TokenAnswer::read(&app.refresh(&shown).await) });
         }
         let answers = racers.join_all().await;
         let successor = answers[0].refresh();
@@ -226,8 +226,8 @@ async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestHouse) {
         for answer in &answers {
             assert_eq!(app.client.user_info(&answer.access).await.status, 200, "{uri}: the family lives");
         }
-        Tokens::read(&app.refresh(successor).await);
-        let silent: Asked = app.asks("read").with("prompt", "none");
+        TokenAnswer::read(&app.refresh(successor).await);
+        let silent: AuthorizationParams = app.asks("read").with("prompt", "none");
         let answer = alice.open(&silent.path()).await.callback();
         let error = answer.get("error").map(String::as_str);
         // A native application gets nothing silently (RFC 8252 §8.6).
@@ -238,7 +238,7 @@ async fn racing_uses_of_a_refresh_token_have_one_successor(house: TestHouse) {
     assert_eq!((told("token-refreshed"), told("token-repeated")), (4, 126), "each tells what it was");
 }
 
-async fn a_refresh_token_has_an_absolute_end(house: TestHouse) {
+async fn a_refresh_token_has_an_absolute_end(house: TestServer) {
     for (uri, lifetime) in [(NATIVE, Duration::from_hours(24)), (FIRST, Duration::from_hours(24 * 30))] {
         let (app, mut alice) = (house.app(uri), house.browser("alice"));
         let mut tokens = app.sign_in(&mut alice, SCOPE).await;
@@ -248,11 +248,11 @@ async fn a_refresh_token_has_an_absolute_end(house: TestHouse) {
         let mut later = app.sign_in(&mut alice, SCOPE).await;
         for share in [3, 2] {
             house.set_clock(signed_in.plus(lifetime / share));
-            tokens = Tokens::read(&app.refresh(tokens.refresh()).await);
-            later = Tokens::read(&app.refresh(later.refresh()).await);
+            tokens = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
+            later = TokenAnswer::read(&app.refresh(later.refresh()).await);
         }
         house.set_clock(signed_in.plus(lifetime).minus(SECOND));
-        tokens = Tokens::read(&app.refresh(tokens.refresh()).await);
+        tokens = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
         house.advance(SECOND);
         for last in [&tokens, &later] {
             assert_refused(&app.refresh(last.refresh()).await, 400, "invalid_grant");

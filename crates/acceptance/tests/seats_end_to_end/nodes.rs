@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flows::sessions::Ending;
+use flows::sessions::SessionSelector;
 use model::seat::SLACK;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -90,7 +90,7 @@ async fn a_kill_reaches_the_other_node_by_itself() {
     let service = second.token().await;
     assert_eq!(second.status(&service).await, 200);
     town.operator(async |office, moment| {
-        let ended = office.end_sessions(Ending::OfApplication("my.trusted.app/service"), moment).await;
+        let ended = office.end_sessions(SessionSelector::OfApplication("my.trusted.app/service"), moment).await;
         assert_eq!(ended.expect("no fault"), Ok(1));
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flows::sessions::Ending;
+use flows::sessions::SessionSelector;
 use model::Timestamp;
 use model::seat::{IDLE, SERVICE_LIFETIME, SLACK};
 
@@ -154,13 +154,13 @@ async fn an_administrator_ends_sessions_one_by_one_or_all_of_a_user_or_an_applic
         assert_eq!(of("svc.reader").session.calls, 1);
         assert_eq!(of("svc.reader").session.address, "127.0.0.1");
         let end = async |ending, moment: &mut _| office.end_sessions(ending, moment).await.expect("no fault");
-        assert_eq!(end(Ending::One(of("bob").session.id), moment).await, Ok(1));
-        assert!(end(Ending::One(of("bob").session.id), moment).await.is_err(), "it has ended");
-        assert_eq!(end(Ending::OfUser("alice"), moment).await, Ok(1));
-        assert!(end(Ending::OfUser("nobody"), moment).await.is_err());
-        assert_eq!(end(Ending::OfApplication("my.trusted.app/service"), moment).await, Ok(1));
-        assert_eq!(end(Ending::OfApplication("my.trusted.app/service"), moment).await, Ok(0));
-        assert!(end(Ending::OfApplication("my.trusted.app/none"), moment).await.is_err());
+        assert_eq!(end(SessionSelector::One(of("bob").session.id), moment).await, Ok(1));
+        assert!(end(SessionSelector::One(of("bob").session.id), moment).await.is_err(), "it has ended");
+        assert_eq!(end(SessionSelector::OfUser("alice"), moment).await, Ok(1));
+        assert!(end(SessionSelector::OfUser("nobody"), moment).await.is_err());
+        assert_eq!(end(SessionSelector::OfApplication("my.trusted.app/service"), moment).await, Ok(1));
+        assert_eq!(end(SessionSelector::OfApplication("my.trusted.app/service"), moment).await, Ok(0));
+        assert!(end(SessionSelector::OfApplication("my.trusted.app/none"), moment).await.is_err());
     })
     .await;
     assert_eq!(town.live().await, 1, "the reader's");

@@ -9,17 +9,17 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use demo::{DemoInstance, password_of};
-use flows::admin::ElevatedOffice;
-use flows::{DefaultInstance, House, MasterKey, Passwords, Site, World};
+use flows::admin::ElevatedAdminService;
+use flows::{DefaultInstance, InstanceLocation, MasterKey, Passwords, Platform, Server};
 use gatehouse::demo::{DemoPasswords, seed};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use model::{Dice, Moment, RootUrl, Timestamp};
+use model::{Moment, Rng, RootUrl, Timestamp};
 use serde_json::Value;
 use store::{Database, DatabaseUrl, Store};
 use tempfile::TempDir;
-use web::server::{Answer as _, TrustedProxies};
-use web::{Doors, Gate, SystemDice};
+use web::server::{Responder as _, TrustedProxies};
+use web::{AppState, HttpService, SystemRng};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const AUTHORIZE: &str = "client_id=portal.example.com&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fportal-callback\
@@ -31,13 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Clock(AtomicI64);
 
-impl World for Clock {
+impl Platform for Clock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
     }
 
-    fn dice(&self) -> Box<dyn Dice> {
-        Box::new(SystemDice)
+    fn rng(&self) -> Box<dyn Rng> {
+        Box::new(SystemRng)
     }
 }
 
@@ -63,8 +63,8 @@ pub(crate) struct Town {
 }
 
 pub(crate) struct Node {
-    pub(crate) house: Arc<House>,
-    doors: Doors,
+    pub(crate) house: Arc<Server>,
+    doors: HttpService,
 }
 
 pub(crate) struct Answer {
@@ -105,8 +105,8 @@ impl Town {
         let master = Self::master();
         let town = Self { clock, place, master: Self::master() };
         let database = town.database().await;
-        let mut dice = SystemDice;
-        let mut moment = Moment { now: town.now(), dice: &mut dice };
+        let mut rng = SystemRng;
+        let mut moment = Moment { now: town.now(), rng: &mut rng };
         let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await.expect("hashed");
         seed((&database, &master), DemoInstance::TestDb, &passwords, &mut moment).await.expect("seeded");
         database.close().await;
@@ -126,9 +126,9 @@ impl Town {
 
     pub(crate) async fn node(&self) -> Node {
         let root = RootUrl::parse("http://localhost:1").expect("a root");
-        let site = Site { name: "testdb".to_owned(), root, hosts: Vec::new() };
-        let world = Arc::clone(&self.clock) as Arc<dyn World>;
-        let house = House::open(
+        let site = InstanceLocation { name: "testdb".to_owned(), root, hosts: Vec::new() };
+        let world = Arc::clone(&self.clock) as Arc<dyn Platform>;
+        let house = Server::open(
             self.database().await,
             Self::master(),
             vec![site],
@@ -136,7 +136,7 @@ impl Town {
             world,
         );
         let house = house.await.expect("the house opens");
-        let doors = Doors::new(Gate::new(Arc::clone(&house), TrustedProxies::default()));
+        let doors = HttpService::new(AppState::new(Arc::clone(&house), TrustedProxies::default()));
         Node { house, doors }
     }
 
@@ -153,12 +153,14 @@ impl Town {
     }
 
     /// Another process beside the servers: the operator's command line.
-    pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedOffice<'_>, &mut Moment<'_>)) {
+    pub(crate) async fn operator(&self, what: impl AsyncFnOnce(ElevatedAdminService<'_>, &mut Moment<'_>)) {
         let database = self.database().await;
-        let office =
-            ElevatedOffice::open(&database, &self.master, "testdb").await.expect("no fault").expect("it is there");
-        let mut dice = SystemDice;
-        what(office, &mut Moment { now: self.now(), dice: &mut dice }).await;
+        let office = ElevatedAdminService::open(&database, &self.master, "testdb")
+            .await
+            .expect("no fault")
+            .expect("it is there");
+        let mut rng = SystemRng;
+        what(office, &mut Moment { now: self.now(), rng: &mut rng }).await;
         database.close().await;
     }
 
@@ -314,7 +316,7 @@ impl Node {
     }
 
     pub(crate) async fn beat(&self) {
-        self.house.beat().await.expect("no fault");
+        self.house.tick().await.expect("no fault");
     }
 }
 

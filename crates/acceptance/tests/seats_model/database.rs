@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::seat::{Admission, Extension, FUTURE, Licences, OwnRow, Seat, Share, ends_at, is_due};
+use model::seat::{CeilingUse, Extension, FUTURE, OwnSession, Seat, SeatAdmission, SeatPolicy, ends_at, is_due};
 use model::{Login, Timestamp};
 
 use crate::town::Key;
@@ -15,7 +15,7 @@ pub(crate) struct Row {
     pub(crate) id: u64,
     pub(crate) opened_at: Timestamp,
     pub(crate) last_call: Timestamp,
-    pub(crate) timers: OwnRow,
+    pub(crate) timers: OwnSession,
     pub(crate) node: NodeId,
     pub(crate) seat: Seat,
 }
@@ -63,11 +63,11 @@ impl Database {
         self.reserved.iter().filter(holds).cloned().collect()
     }
 
-    pub(crate) fn of_account(&self, account: usize) -> Share {
+    pub(crate) fn of_account(&self, account: usize) -> CeilingUse {
         self.share(|key, _| key.account == account)
     }
 
-    pub(crate) fn of_application(&self, application: u32) -> Share {
+    pub(crate) fn of_application(&self, application: u32) -> CeilingUse {
         self.share(|key, _| key.application() == application)
     }
 
@@ -76,18 +76,18 @@ impl Database {
         self.share(|key, row| key.application() == application && row.seat == Seat::Shared).live
     }
 
-    pub(crate) fn licences(&self) -> Licences<'_> {
+    pub(crate) fn licences(&self) -> SeatPolicy<'_> {
         let Self { seats, per_user, per_application, reserved, .. } = self;
-        Licences { seats: *seats, per_user: *per_user, per_application: *per_application, reserved }
+        SeatPolicy { seats: *seats, per_user: *per_user, per_application: *per_application, reserved }
     }
 
-    fn share(&self, counts: impl Fn(&Key, &Row) -> bool) -> Share {
+    fn share(&self, counts: impl Fn(&Key, &Row) -> bool) -> CeilingUse {
         let ends = self.live.iter().filter(|(key, row)| counts(key, row)).map(|(_, row)| row.timers.ends_at);
-        Share { live: ends.clone().count() as u64, earliest_end: ends.min() }
+        CeilingUse { live: ends.clone().count() as u64, earliest_end: ends.min() }
     }
 
     /// `take_seat`, `expect_token_stands`, `expect_room_under_ceilings` and `open_api_session`, all or nothing.
-    pub(crate) fn open(&mut self, key: Key, admission: Admission, now: Timestamp, node: NodeId) -> Opened {
+    pub(crate) fn open(&mut self, key: Key, admission: SeatAdmission, now: Timestamp, node: NodeId) -> Opened {
         let room = admission.below.is_none_or(|below| self.counted < below)
             && admission.user_below.is_none_or(|below| self.of_account(key.account).live < below)
             && admission.application_below.is_none_or(|below| self.of_application(key.application()).live < below);
@@ -101,7 +101,7 @@ impl Database {
         self.counted += 1;
         self.drawn += 1;
         let final_end = key.session().final_end(now);
-        let timers = OwnRow { ends_at: ends_at(now, final_end), final_end };
+        let timers = OwnSession { ends_at: ends_at(now, final_end), final_end };
         self.live
             .insert(key, Row { id: self.drawn, opened_at: now, last_call: now, timers, node, seat: admission.seat });
         Opened::As(self.drawn)

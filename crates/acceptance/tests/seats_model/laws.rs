@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::seat::{Occupancy, Share, admit};
+use model::seat::{CeilingUse, Occupancy, admit};
 use model::{Login, Timestamp};
 
 use crate::database::NodeId;
@@ -84,14 +84,14 @@ impl Town {
     fn reserved_find_their_seats(&self) -> Result<(), Broken> {
         let database = &self.database;
         let holders = database.holders(&LOGINS);
-        let everywhere_full = Share { live: u64::MAX, earliest_end: None };
+        let everywhere_full = CeilingUse { live: u64::MAX, earliest_end: None };
         let occupancy = Occupancy {
             version: 0,
             live: database.counted,
             holders: &holders,
             earliest_end: None,
             // Who holds no seat has no session.
-            of_user: Share::default(),
+            of_user: CeilingUse::default(),
             of_application: everywhere_full,
         };
         let licences = database.licences();

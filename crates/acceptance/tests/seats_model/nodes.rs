@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::Timestamp;
-use model::seat::{Extension, Opening, OwnRow, SLACK, SlidingTimer, Step};
+use model::seat::{Extension, OpeningStep, OwnSession, SLACK, SessionOpening, SlidingTimer};
 
 use crate::database::Change;
 use crate::town::Key;
@@ -23,7 +23,7 @@ pub(crate) struct Known {
 pub(crate) enum Work {
     Call {
         key: Key,
-        opening: Opening<'static>,
+        opening: SessionOpening<'static>,
         stage: Stage,
     },
     /// What memory knew when this began.
@@ -34,7 +34,7 @@ pub(crate) enum Work {
 #[derive(Clone, Copy)]
 pub(crate) enum Stage {
     Look,
-    Act(Step),
+    Act(OpeningStep),
     /// Committed; the answer is on its way back.
     Opened(u64, Timestamp),
 }
@@ -111,7 +111,7 @@ impl Node {
         }
     }
 
-    pub(crate) fn learn(&mut self, key: Key, id: u64, row: OwnRow, last_call: Timestamp) {
+    pub(crate) fn learn(&mut self, key: Key, id: u64, row: OwnSession, last_call: Timestamp) {
         match self.memory.get(&key) {
             Some(known) if known.id == id => known.timer.learn(row),
             _ if self.closed_lately.contains(&id) => {}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use model::seat::{NoSeat, Occupancy, Opening, SessionKey, Sight, Step};
+use model::seat::{NoSeat, Occupancy, OpeningStep, SeatSnapshot, SessionKey, SessionOpening};
 use model::{Login, SessionId, Timestamp};
 use uuid::Uuid;
 
@@ -237,7 +237,7 @@ impl Town {
             self.seen.from_memory += 1;
             return self.serve(id, key, session);
         }
-        let opening = Opening::new(now, &LOGINS[key.account], node.slack(self.time));
+        let opening = SessionOpening::new(now, &LOGINS[key.account], node.slack(self.time));
         node.work.push((self.time, Work::Call { key, opening, stage: Stage::Look }));
         Ok(())
     }
@@ -261,20 +261,26 @@ impl Town {
     }
 
     /// One stage of answering a call whose session the node did not know.
-    fn answer(&mut self, id: NodeId, key: Key, mut opening: Opening<'static>, stage: Stage) -> Result<(), Broken> {
+    fn answer(
+        &mut self,
+        id: NodeId,
+        key: Key,
+        mut opening: SessionOpening<'static>,
+        stage: Stage,
+    ) -> Result<(), Broken> {
         let now = self.nodes[id].clock(self.time);
         let next = match stage {
             Stage::Look => {
                 let step = self.look(key, &mut opening);
-                self.seen.refused += u64::from(matches!(step, Step::Refuse(_)));
-                let by_ceiling = matches!(step, Step::Refuse(NoSeat::User(_) | NoSeat::Application(_)));
+                self.seen.refused += u64::from(matches!(step, OpeningStep::Refuse(_)));
+                let by_ceiling = matches!(step, OpeningStep::Refuse(NoSeat::User(_) | NoSeat::Application(_)));
                 self.seen.refused_by_ceiling += u64::from(by_ceiling);
                 match step {
-                    Step::Refuse(_) | Step::GiveUp => return Ok(()),
+                    OpeningStep::Refuse(_) | OpeningStep::GiveUp => return Ok(()),
                     step => Stage::Act(step),
                 }
             }
-            Stage::Act(Step::Prolong(end)) => {
+            Stage::Act(OpeningStep::Prolong(end)) => {
                 let prolonged = self.database.live.get_mut(&key).map(|row| {
                     row.last_call = now;
                     row.timers.ends_at = end;
@@ -285,11 +291,11 @@ impl Town {
                     Some(session) => {
                         // Written down, whether or not its node lives to answer.
                         self.note(key, session, None);
-                        Stage::Act(Step::Join)
+                        Stage::Act(OpeningStep::Join)
                     }
                 }
             }
-            Stage::Act(Step::Join) => {
+            Stage::Act(OpeningStep::Join) => {
                 let Some(row) = self.database.live.get(&key).cloned() else {
                     self.nodes[id].work.push((self.time, Work::Call { key, opening, stage: Stage::Look }));
                     return Ok(());
@@ -301,7 +307,7 @@ impl Town {
                 self.seen.joined += 1;
                 return self.serve(id, key, row.id);
             }
-            Stage::Act(Step::Open(admission)) => match self.database.open(key, admission, now, id) {
+            Stage::Act(OpeningStep::Open(admission)) => match self.database.open(key, admission, now, id) {
                 Opened::TokenEnded => return Ok(()),
                 Opened::Overtaken => {
                     self.seen.overtaken += 1;
@@ -313,18 +319,18 @@ impl Town {
                     Stage::Opened(session, now)
                 }
             },
-            Stage::Act(Step::CloseDue) => {
+            Stage::Act(OpeningStep::CloseDue) => {
                 self.close_due(id)?;
                 Stage::Look
             }
-            Stage::Act(Step::Refuse(_) | Step::GiveUp) => return Ok(()),
+            Stage::Act(OpeningStep::Refuse(_) | OpeningStep::GiveUp) => return Ok(()),
             Stage::Opened(session, at) => {
                 // The answer may come after the kill of what was opened.
                 if self.nodes[id].heard_of.contains(&key) {
                     return Ok(());
                 }
                 let final_end = key.session().final_end(at);
-                let row = model::seat::OwnRow { ends_at: model::seat::ends_at(at, final_end), final_end };
+                let row = model::seat::OwnSession { ends_at: model::seat::ends_at(at, final_end), final_end };
                 self.nodes[id].learn(key, session, row, at);
                 return Ok(());
             }
@@ -333,10 +339,10 @@ impl Town {
         Ok(())
     }
 
-    fn look(&self, key: Key, opening: &mut Opening<'static>) -> Step {
+    fn look(&self, key: Key, opening: &mut SessionOpening<'static>) -> OpeningStep {
         let database = &self.database;
         let holders = database.holders(&LOGINS);
-        opening.step(&Sight {
+        opening.step(&SeatSnapshot {
             licences: database.licences(),
             occupancy: Occupancy {
                 version: database.version,

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::server::{Answer, Limits, Security, Terms, listen, serve};
+use web::server::{Limits, ListenerSettings, Responder, Security, listen, serve};
 
 mod http1;
 mod http2;
@@ -33,10 +33,10 @@ struct Running {
 
 impl Running {
     fn start(router: Router, security: Security, limits: Limits) -> Self {
-        Self::on(router, Terms { security, ..Terms::plain(limits) })
+        Self::on(router, ListenerSettings { security, ..ListenerSettings::plain(limits) })
     }
 
-    fn on(app: impl Answer, terms: Terms) -> Self {
+    fn on(app: impl Responder, terms: ListenerSettings) -> Self {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();

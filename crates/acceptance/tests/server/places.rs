@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
-use web::server::{Allowance, Answer, Limits, Terms, TrustedProxies};
+use web::server::{Limits, ListenerSettings, RequestDeadline, Responder, TrustedProxies};
 
 use crate::http2::{Client, END_OF_BOTH, GET_ROOT, HEADERS, RST_STREAM, STATUS_200};
 use crate::storms::{is_closed, is_served, pages};
@@ -77,7 +77,7 @@ async fn where_all_of_a_network_are_at_work_the_next_is_closed_but_not_a_proxys(
     let work = Work::new();
     let limits = Limits { connections_per_network: 1, request_timeout: PATIENCE, ..Limits::default() };
     let trusted_proxies = TrustedProxies::new(vec!["127.0.0.9/32".parse().expect("a network")]);
-    let terms = Terms { trusted_proxies, ..Terms::plain(limits) };
+    let terms = ListenerSettings { trusted_proxies, ..ListenerSettings::plain(limits) };
     let server = Running::on(pages().merge(work.router()), terms);
     let mut at_work = vec![busy(&server, &work, 2).await];
     is_closed(&mut from(&server, 2).await).await;
@@ -179,12 +179,12 @@ async fn a_stream_of_http_2_is_followed_likewise() {
 #[derive(Clone)]
 struct Detached(Work);
 
-impl Answer for Detached {
+impl Responder for Detached {
     fn answer_within(
         &self,
         _request: Request<Body>,
         _peer: SocketAddr,
-        allowance: Allowance,
+        allowance: RequestDeadline,
     ) -> impl Future<Output = Response<Body>> + Send + 'static {
         let work = self.0.clone();
         let detached = tokio::spawn(async move {
@@ -203,7 +203,7 @@ impl Answer for Detached {
 async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
     let work = Work::new();
     let limits = Limits { request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::on(Detached(work.clone()), Terms::plain(limits));
+    let server = Running::on(Detached(work.clone()), ListenerSettings::plain(limits));
     let mut client = Client::over(server.connect().await, &[]).await;
     let cancel = 8_u32.to_be_bytes();
     for number in 0..200 {
@@ -232,7 +232,7 @@ async fn who_resets_streams_while_their_work_goes_on_loses_the_connection() {
 async fn where_work_holds_too_much_memory_the_connection_that_has_the_most_gives_way() {
     let work = Work::new();
     let limits = Limits { unread_bytes: 50_000, request_timeout: PATIENCE, ..Limits::default() };
-    let server = Running::on(Detached(work.clone()), Terms::plain(limits));
+    let server = Running::on(Detached(work.clone()), ListenerSettings::plain(limits));
     let mut modest = Client::over(from(&server, 2).await, &[]).await;
     modest.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
     work.has_begun(1).await;

@@ -5,36 +5,36 @@
 use std::sync::Arc;
 
 use model::InstanceSettings;
-use model::seat::Licences;
+use model::seat::SeatPolicy;
 use parking_lot::Mutex;
-use store::{AskingForSeat, Fault, MAX_KEYS_ASKED, SeatsSeen, Store};
+use store::{Fault, MAX_KEYS_ASKED, SeatReading, SeatRequest, Store};
 use tokio::sync::oneshot;
 
 /// Callers that may wait for a look; more are sent away.
 const MAX_WAITING: usize = 16 * 1024;
 
-type Answer = Result<Arc<SeatsSeen>, Fault>;
+type QueryResult = Result<Arc<SeatReading>, Fault>;
 
-struct Waiting {
-    asking: AskingForSeat,
-    answer: oneshot::Sender<Answer>,
+struct WaitingCaller {
+    asking: SeatRequest,
+    answer: oneshot::Sender<QueryResult>,
 }
 
 #[derive(Default)]
-pub(super) struct Looks {
-    waiting: Mutex<Vec<Waiting>>,
+pub(super) struct SeatQueries {
+    waiting: Mutex<Vec<WaitingCaller>>,
     turn: tokio::sync::Mutex<()>,
 }
 
-impl Looks {
+impl SeatQueries {
     /// The seats as they were at some moment after this was asked. `settings` are what memory believes: the database's
     /// own decide.
-    pub(super) async fn look(
+    pub(super) async fn query(
         &self,
         store: &Store,
-        asking: &AskingForSeat,
+        asking: &SeatRequest,
         settings: impl Fn() -> Arc<InstanceSettings>,
-    ) -> Answer {
+    ) -> QueryResult {
         loop {
             let mut answered = self.queue(asking)?;
             // Whoever has the turn answers others too, until it has its own answer. Dropped half-way, it drops those
@@ -53,18 +53,18 @@ impl Looks {
         }
     }
 
-    fn queue(&self, asking: &AskingForSeat) -> Result<oneshot::Receiver<Answer>, Fault> {
+    fn queue(&self, asking: &SeatRequest) -> Result<oneshot::Receiver<QueryResult>, Fault> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.len() >= MAX_WAITING {
             return Err(Fault::unavailable("too many wait for a seat"));
         }
-        waiting.push(Waiting { asking: asking.clone(), answer });
+        waiting.push(WaitingCaller { asking: asking.clone(), answer });
         Ok(answered)
     }
 
     async fn answer_some(&self, store: &Store, settings: &InstanceSettings) {
-        let group: Vec<Waiting> = {
+        let group: Vec<WaitingCaller> = {
             let mut waiting = self.waiting.lock();
             let some = waiting.len().min(MAX_KEYS_ASKED);
             waiting.drain(..some).filter(|one| !one.answer.is_closed()).collect()
@@ -72,7 +72,7 @@ impl Looks {
         if group.is_empty() {
             return;
         }
-        let asking: Vec<AskingForSeat> = group.iter().map(|one| one.asking.clone()).collect();
+        let asking: Vec<SeatRequest> = group.iter().map(|one| one.asking.clone()).collect();
         let answer = seen(store, &asking, settings).await.map(Arc::new);
         // A database that is away is away for those who wait, too.
         let sent_along = if answer.is_err() { std::mem::take(&mut *self.waiting.lock()) } else { Vec::new() };
@@ -84,7 +84,7 @@ impl Looks {
 }
 
 /// Asks again where reserved accounts or ceilings are others than memory believes.
-async fn seen(store: &Store, asking: &[AskingForSeat], settings: &InstanceSettings) -> Result<SeatsSeen, Fault> {
+async fn seen(store: &Store, asking: &[SeatRequest], settings: &InstanceSettings) -> Result<SeatReading, Fault> {
     let mut believed = settings.clone();
     loop {
         let reserved = believed.reserved_accounts();
@@ -92,7 +92,7 @@ async fn seen(store: &Store, asking: &[AskingForSeat], settings: &InstanceSettin
         let seen = store.seats_seen(asking, licences).await?;
         let meant = seen.settings.reserved_accounts();
         let meant = seen.settings.licences(&meant);
-        let ceilings = |licences: Licences<'_>| (licences.per_user, licences.per_application);
+        let ceilings = |licences: SeatPolicy<'_>| (licences.per_user, licences.per_application);
         if meant.reserved == licences.reserved && ceilings(meant) == ceilings(licences) {
             return Ok(seen);
         }

@@ -14,13 +14,13 @@ use super::LiveSession;
 const AT_ONCE: usize = 500;
 
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct UnwrittenSessions {
     /// Those first that have waited longest.
     queue: Mutex<VecDeque<Arc<LiveSession>>>,
     turn: tokio::sync::Mutex<()>,
 }
 
-impl Waiting {
+impl UnwrittenSessions {
     pub(super) fn add(&self, live: &Arc<LiveSession>) {
         if !live.waits.swap(true, Ordering::AcqRel) {
             self.queue.lock().push_back(Arc::clone(live));
@@ -29,7 +29,7 @@ impl Waiting {
 
     /// At most so many, those that have waited longest. One writes down at a time: whoever has taken all of them and
     /// written them down knows that everything was.
-    pub(super) async fn take(&self, most: usize) -> Taken<'_> {
+    pub(super) async fn take(&self, most: usize) -> WriteBatch<'_> {
         let turn = self.turn.lock().await;
         let mut queue = self.queue.lock();
         let some = queue.len().min(most);
@@ -40,19 +40,19 @@ impl Waiting {
             live.waits.swap(false, Ordering::AcqRel);
         }
         left.sort_unstable_by_key(|live| Reverse(live.id));
-        Taken { waiting: self, left, _turn: turn }
+        WriteBatch { waiting: self, left, _turn: turn }
     }
 }
 
 /// Sessions on their way to be written down. Those that were not, because of a fault or because whoever wrote has given
 /// up, wait again.
-pub(super) struct Taken<'a> {
-    waiting: &'a Waiting,
+pub(super) struct WriteBatch<'a> {
+    waiting: &'a UnwrittenSessions,
     left: Vec<Arc<LiveSession>>,
     _turn: MutexGuard<'a, ()>,
 }
 
-impl Taken<'_> {
+impl WriteBatch<'_> {
     /// What one batch writes down: ordered by id, as on all nodes, so that batches do not wait for each other.
     pub(super) fn next(&self) -> Option<Vec<Arc<LiveSession>>> {
         let batch: Vec<_> = self.left.iter().rev().take(AT_ONCE).cloned().collect();
@@ -65,7 +65,7 @@ impl Taken<'_> {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for WriteBatch<'_> {
     fn drop(&mut self) {
         for live in self.left.drain(..) {
             self.waiting.add(&live);
@@ -82,7 +82,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::api_sessions::Applications;
+    use crate::api_sessions::CallingApplications;
 
     fn session(number: u128) -> Arc<LiveSession> {
         Arc::new(LiveSession {
@@ -90,18 +90,18 @@ mod tests {
             address: None,
             user: UserId(Uuid::nil()),
             timer: SlidingTimer::new(Timestamp(0), None),
-            applications: Mutex::new(Applications::default()),
+            applications: Mutex::new(CallingApplications::default()),
             waits: AtomicBool::new(false),
         })
     }
 
-    fn ids(taken: &Taken<'_>) -> Vec<u128> {
+    fn ids(taken: &WriteBatch<'_>) -> Vec<u128> {
         taken.next().unwrap_or_default().iter().map(|live| live.id.0.as_u128()).collect()
     }
 
     #[tokio::test]
     async fn those_that_have_waited_longest_are_written_first_and_each_once() {
-        let waiting = Waiting::default();
+        let waiting = UnwrittenSessions::default();
         for number in [5, 4, 9, 5, 1] {
             waiting.add(&session(number));
         }
@@ -118,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_not_written_down_waits_again() {
-        let waiting = Waiting::default();
+        let waiting = UnwrittenSessions::default();
         for number in 0..(AT_ONCE as u128 + 2) {
             waiting.add(&session(number));
         }
@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_while_its_session_is_written_down_waits_again() {
-        let (waiting, live) = (Waiting::default(), session(1));
+        let (waiting, live) = (UnwrittenSessions::default(), session(1));
         waiting.add(&live);
         let mut taken = waiting.take(usize::MAX).await;
         waiting.add(&live);

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use model::audit::chain::Chain;
-use model::audit::{AuditEvent, Doubt, Memory, Remembered, StoredEvent};
-use model::{Dice, InstanceId, Moment, Timestamp};
-use store::{Closing, MemoryRow, Statement, Store, WaitingBlock, session_closed_code};
+use model::audit::{AuditEvent, ChainMemory, Doubt, RememberedEnd, StoredEvent};
+use model::{InstanceId, Moment, Rng, Timestamp};
+use store::{MemoryRow, SessionsToClose, Statement, Store, WaitingBlock, session_closed_code};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::seal::{Purpose, RootSecret, SealedSecret, SealingKey};
+use crate::seal::{MacPurpose, RootSecret, SealedSecret, SealingKey};
 use crate::{Fault, MasterKey};
 
 /// Of what is remembered under the secret.
@@ -32,15 +32,15 @@ const fn sealed_as(chain: Chain) -> SealedSecret {
 
 /// The secret of one chain.
 pub(super) struct AuditSecret {
-    codes: Codes,
+    codes: EventCodes,
     memory: SealingKey,
     /// Under the master key.
     sealed: Vec<u8>,
 }
 
 impl AuditSecret {
-    pub(super) fn draw(store: &Store, master: &MasterKey, dice: &mut dyn Dice) -> Self {
-        let secret = Zeroizing::new(dice.secret());
+    pub(super) fn draw(store: &Store, master: &MasterKey, rng: &mut dyn Rng) -> Self {
+        let secret = Zeroizing::new(rng.secret());
         let sealed = master.seal(*store.instance(), sealed_as(store.chain()), &*secret);
         Self::of(*store.instance(), &*secret, sealed)
     }
@@ -52,28 +52,28 @@ impl AuditSecret {
 
     fn of(instance: InstanceId, secret: &[u8], sealed: Vec<u8>) -> Self {
         let root = RootSecret::new(secret);
-        let memory = SealingKey::new(&Zeroizing::new(root.derive(Purpose::AuditMemory)));
-        Self { codes: Codes { instance, root: Arc::new(root) }, memory, sealed }
+        let memory = SealingKey::new(&Zeroizing::new(root.derive(MacPurpose::AuditMemory)));
+        Self { codes: EventCodes { instance, root: Arc::new(root) }, memory, sealed }
     }
 
-    pub(super) const fn codes(&self) -> &Codes {
+    pub(super) const fn codes(&self) -> &EventCodes {
         &self.codes
     }
 
     /// What the row says that is kept. A row whose numbers are not the sealed ones is none of ours.
-    pub(super) fn read(&self, row: &MemoryRow) -> Memory {
+    pub(super) fn read(&self, row: &MemoryRow) -> ChainMemory {
         let opened = self.memory.open(self.codes.instance, PURPOSE, &row.remembered).ok();
-        let read = opened.and_then(|text| serde_json::from_slice::<Remembered>(&text).ok());
-        let ours = |kept: &Remembered| (kept.head.seal, kept.signed.seal) == (row.head, row.signed);
-        read.filter(ours).map_or(Memory::Lost, Memory::Kept)
+        let read = opened.and_then(|text| serde_json::from_slice::<RememberedEnd>(&text).ok());
+        let ours = |kept: &RememberedEnd| (kept.head.seal, kept.signed.seal) == (row.head, row.signed);
+        read.filter(ours).map_or(ChainMemory::Lost, ChainMemory::Kept)
     }
 
-    pub(super) fn seal(&self, remembered: &Remembered) -> Vec<u8> {
+    pub(super) fn seal(&self, remembered: &RememberedEnd) -> Vec<u8> {
         let text = serde_json::to_vec(remembered).expect("numbers and texts are JSON");
         self.memory.seal(self.codes.instance, PURPOSE, &text)
     }
 
-    pub(super) fn first_row(&self, remembered: &Remembered) -> MemoryRow {
+    pub(super) fn first_row(&self, remembered: &RememberedEnd) -> MemoryRow {
         MemoryRow {
             secret: self.sealed.clone(),
             version: 0,
@@ -86,14 +86,17 @@ impl AuditSecret {
 
 /// Writes and checks the codes of events that wait for their seal.
 #[derive(Clone)]
-pub(crate) struct Codes {
+pub(crate) struct EventCodes {
     instance: InstanceId,
     root: Arc<RootSecret>,
 }
 
-impl Codes {
+impl EventCodes {
     fn of_event(&self, event: &StoredEvent) -> String {
-        format!("{OF_EVENTS}{}", self.root.sign(Purpose::AuditEvent, &[self.instance.0.as_bytes(), &event.content()]))
+        format!(
+            "{OF_EVENTS}{}",
+            self.root.sign(MacPurpose::AuditEvent, &[self.instance.0.as_bytes(), &event.content()])
+        )
     }
 
     fn block<'b>(&'b self, id: &'b str, first_at: &'b [u8], lines: &'b str) -> [&'b [u8]; 4] {
@@ -102,12 +105,12 @@ impl Codes {
 
     fn of_block(&self, (id, first_at): (&str, Timestamp), lines: &str) -> String {
         let at = first_at.micros().to_be_bytes();
-        format!("{OF_EVENTS}{}", self.root.sign(Purpose::AuditBlock, &self.block(id, &at, lines)))
+        format!("{OF_EVENTS}{}", self.root.sign(MacPurpose::AuditBlock, &self.block(id, &at, lines)))
     }
 
     /// The key under which the database writes the codes of the sessions of one closing.
     fn of_closing(&self, close_id: &str) -> String {
-        self.root.sign(Purpose::AuditClosing, &[self.instance.0.as_bytes(), close_id.as_bytes()])
+        self.root.sign(MacPurpose::AuditClosing, &[self.instance.0.as_bytes(), close_id.as_bytes()])
     }
 
     /// Whether a row that waits is one of ours.
@@ -115,7 +118,7 @@ impl Codes {
         doubt(code, |code| {
             if let Some(code) = code.strip_prefix(OF_EVENTS) {
                 let parts: [&[u8]; 2] = [self.instance.0.as_bytes(), &event.content()];
-                return Some(self.root.verify(Purpose::AuditEvent, &parts, code));
+                return Some(self.root.verify(MacPurpose::AuditEvent, &parts, code));
             }
             let (close_id, code) = code.strip_prefix(OF_CLOSINGS)?.split_once('.')?;
             let ours = session_closed_code(self.instance, event, &self.of_closing(close_id));
@@ -127,7 +130,7 @@ impl Codes {
         let at = block.first_at.micros().to_be_bytes();
         doubt(block.code.as_deref(), |code| {
             let code = code.strip_prefix(OF_EVENTS)?;
-            Some(self.root.verify(Purpose::AuditBlock, &self.block(&block.id, &at, &block.lines), code))
+            Some(self.root.verify(MacPurpose::AuditBlock, &self.block(&block.id, &at, &block.lines), code))
         })
     }
 }
@@ -146,7 +149,7 @@ fn doubt(code: Option<&str>, check: impl FnOnce(&str) -> Option<bool>) -> Option
 pub(crate) struct AuditedStore {
     store: Store,
     /// Nothing only where a command runs before the first server of a version that writes codes.
-    codes: Option<Codes>,
+    codes: Option<EventCodes>,
 }
 
 impl Deref for AuditedStore {
@@ -158,7 +161,7 @@ impl Deref for AuditedStore {
 }
 
 impl AuditedStore {
-    pub(super) const fn new(store: Store, codes: Codes) -> Self {
+    pub(super) const fn new(store: Store, codes: EventCodes) -> Self {
         Self { store, codes: Some(codes) }
     }
 
@@ -171,10 +174,10 @@ impl AuditedStore {
     }
 
     /// Of an instance in the making: the secrets of its chains come with the batch that makes it.
-    pub(crate) fn begin(store: Store, master: &MasterKey, dice: &mut dyn Dice) -> (Self, [Statement; 2]) {
+    pub(crate) fn begin(store: Store, master: &MasterKey, rng: &mut dyn Rng) -> (Self, [Statement; 2]) {
         let mut first = |store: &Store| {
-            let secret = AuditSecret::draw(store, master, dice);
-            let insert = store.insert_audit_memory(secret.first_row(&Remembered::NOTHING_YET));
+            let secret = AuditSecret::draw(store, master, rng);
+            let insert = store.insert_audit_memory(secret.first_row(&RememberedEnd::NOTHING_YET));
             (secret.codes, insert)
         };
         let (_, insert_refusals) = first(&store.with_chain(Chain::Refusals));
@@ -205,7 +208,7 @@ impl AuditedStore {
     /// See [`Store::close_api_sessions`]. The id names what is closed together.
     pub(crate) fn close_api_sessions(
         &self,
-        closing: Closing,
+        closing: SessionsToClose,
         reason: model::seat::CloseReason,
         moment: &mut Moment<'_>,
     ) -> (Uuid, [Statement; 4]) {
@@ -217,12 +220,12 @@ impl AuditedStore {
 
 #[cfg(test)]
 mod tests {
-    use model::audit::chain::{Hash, Link};
+    use model::audit::chain::{SealHash, SealLink};
 
     use super::*;
 
-    fn codes(instance: u128, secret: u8) -> Codes {
-        Codes { instance: InstanceId(Uuid::from_u128(instance)), root: Arc::new(RootSecret::new(&[secret; 32])) }
+    fn codes(instance: u128, secret: u8) -> EventCodes {
+        EventCodes { instance: InstanceId(Uuid::from_u128(instance)), root: Arc::new(RootSecret::new(&[secret; 32])) }
     }
 
     fn closed() -> StoredEvent {
@@ -244,7 +247,7 @@ mod tests {
         let ours = codes(1, 7);
         let event = StoredEvent { kind: "sign-in".to_owned(), login: Some("eve".to_owned()), ..closed() };
         let code = ours.of_event(&event);
-        let says = |codes: &Codes, event: &StoredEvent, code| codes.doubt_event(event, code);
+        let says = |codes: &EventCodes, event: &StoredEvent, code| codes.doubt_event(event, code);
         assert_eq!(says(&ours, &event, Some(&code)), None);
         let forged = Some(Doubt::Forged);
         assert_eq!(says(&codes(2, 7), &event, Some(&code)), forged, "of another instance");
@@ -298,13 +301,13 @@ mod tests {
     fn what_is_remembered_reads_back_only_as_it_was_written() {
         let instance = InstanceId(Uuid::from_u128(1));
         let secret = AuditSecret::of(instance, &[7; 32], Vec::new());
-        let link = |seal| Link { seal, hash: Hash::of(b"x") };
-        let kept = Remembered { head: link(9), signed: link(7) };
+        let link = |seal| SealLink { seal, hash: SealHash::of(b"x") };
+        let kept = RememberedEnd { head: link(9), signed: link(7) };
         let row = secret.first_row(&kept);
-        assert_eq!(secret.read(&row), Memory::Kept(kept));
+        assert_eq!(secret.read(&row), ChainMemory::Kept(kept));
         let with = |head, remembered| secret.read(&MemoryRow { head, remembered, ..secret.first_row(&kept) });
-        assert_eq!(with(8, row.remembered.clone()), Memory::Lost);
-        assert_eq!(with(9, vec![0; 40]), Memory::Lost);
-        assert_eq!(AuditSecret::of(instance, &[8; 32], Vec::new()).read(&row), Memory::Lost);
+        assert_eq!(with(8, row.remembered.clone()), ChainMemory::Lost);
+        assert_eq!(with(9, vec![0; 40]), ChainMemory::Lost);
+        assert_eq!(AuditSecret::of(instance, &[8; 32], Vec::new()).read(&row), ChainMemory::Lost);
     }
 }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use model::audit::chain::{Chain, Hash, Seal};
+use model::audit::chain::{Chain, Seal, SealHash};
 use model::audit::folding::may_hold;
-use model::audit::verify::{Checkpoints, Finding, Named, Signed, Unattested, Verifier};
-use model::audit::{Memory, RequestId, StoredEvent, person_of};
+use model::audit::verify::{AuditFinding, ChainVerifier, Checkpoints, EventName, SignedSeal, Unattested};
+use model::audit::{ChainMemory, RequestId, StoredEvent, person_of};
 use model::{Moment, Timestamp};
 use oauth::jose::Jwk;
 use store::Store;
 
 use super::attest::{AuditSecret, AuditedStore};
 use super::checkpoints::{self, CheckpointKeys};
-use super::people::{Known, open_people};
+use super::people::{KnownPerson, open_people};
 use super::sealer::Sealer;
-use crate::admin::{AdminRefusal, Office};
+use crate::admin::{AdminRefusal, AdminService};
 use crate::{Answer, Fault, MasterKey};
 
 /// Seals that are read at once: some mebibytes at most.
@@ -24,53 +24,53 @@ const PAGE: u32 = 8;
 const MAX_FINDINGS: usize = 1000;
 
 /// The audit of one instance, under the operator's hand.
-pub struct Book<'a> {
+pub struct AuditReader<'a> {
     store: AuditedStore,
     master: &'a MasterKey,
 }
 
 /// An event of the chain.
-pub struct BookEvent<'a> {
+pub struct SealedEvent<'a> {
     /// In its seal, from 0.
     pub place: usize,
     /// As it stands in the chain, byte for byte.
     pub line: &'a str,
-    pub hash: Hash,
+    pub hash: SealHash,
     /// With what identifies a person, where that is known.
     pub event: StoredEvent,
-    pub person: Option<Known>,
+    pub person: Option<KnownPerson>,
 }
 
 /// Which part of the chain is meant; times are of the events.
 #[derive(Clone, Debug)]
-pub struct Span {
+pub struct AuditRange {
     pub since: Timestamp,
     /// Not included.
     pub until: Timestamp,
 }
 
 /// Some seals in a row, with the people in them.
-pub struct Pages {
+pub struct SealPages {
     pub seals: Vec<Seal>,
-    people: std::collections::HashMap<Hash, Known>,
+    people: std::collections::HashMap<SealHash, KnownPerson>,
 }
 
-impl Pages {
+impl SealPages {
     /// The events of one of the seals. A line that does not read back is left out: verifying tells of it.
-    pub fn events<'s>(&'s self, seal: &'s Seal) -> impl Iterator<Item = BookEvent<'s>> {
+    pub fn events<'s>(&'s self, seal: &'s Seal) -> impl Iterator<Item = SealedEvent<'s>> {
         seal.events.lines().enumerate().filter_map(|(place, line)| {
             let (event, digest) = StoredEvent::parse(line)?;
-            let person = digest.map(|digest| self.people.get(&digest).cloned().unwrap_or(Known::Edited));
-            let known = person.as_ref().and_then(Known::person);
+            let person = digest.map(|digest| self.people.get(&digest).cloned().unwrap_or(KnownPerson::Edited));
+            let known = person.as_ref().and_then(KnownPerson::person);
             let event = event.with_person(known.unwrap_or_default());
-            Some(BookEvent { place, line, hash: Hash::of(line.as_bytes()), event, person })
+            Some(SealedEvent { place, line, hash: SealHash::of(line.as_bytes()), event, person })
         })
     }
 }
 
-async fn open_pages(store: &Store, seals: Vec<Seal>) -> Result<Pages, Fault> {
+async fn open_pages(store: &Store, seals: Vec<Seal>) -> Result<SealPages, Fault> {
     let people = open_people(store, &seals).await?;
-    Ok(Pages { seals, people })
+    Ok(SealPages { seals, people })
 }
 
 /// The events of one request in one chain, in their order.
@@ -120,7 +120,7 @@ pub async fn sealed_trail(store: &Store) -> Result<Vec<StoredEvent>, Fault> {
 
 /// What verifying found.
 #[derive(Default)]
-pub struct Verdict {
+pub struct VerificationResult {
     pub seals: u64,
     pub events: u64,
     /// Events whose person was erased.
@@ -136,14 +136,14 @@ pub struct Verdict {
     pub signed: i64,
     /// Whether events wait for their seal.
     pub waiting: bool,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<AuditFinding>,
     /// Findings beyond those listed.
     pub more: usize,
     /// Whether one of all of them is of what no loss explains.
     tampered: bool,
 }
 
-impl Verdict {
+impl VerificationResult {
     pub fn is_whole(&self) -> bool {
         self.findings.is_empty() && self.more == 0
     }
@@ -154,24 +154,24 @@ impl Verdict {
     }
 
     fn bound(&mut self) {
-        self.tampered |= !self.findings.iter().all(Finding::is_loss);
+        self.tampered |= !self.findings.iter().all(AuditFinding::is_loss);
         self.more += self.findings.len().saturating_sub(MAX_FINDINGS);
         self.findings.truncate(MAX_FINDINGS);
     }
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     /// The main chain.
-    pub fn book<'b>(&'b self, master: &'b MasterKey) -> Book<'b> {
-        Book { store: self.store.clone(), master }
+    pub fn book<'b>(&'b self, master: &'b MasterKey) -> AuditReader<'b> {
+        AuditReader { store: self.store.clone(), master }
     }
 
-    pub async fn book_of<'b>(&'b self, chain: Chain, master: &'b MasterKey) -> Result<Book<'b>, Fault> {
-        Ok(Book { store: AuditedStore::open(self.store.with_chain(chain), master).await?, master })
+    pub async fn book_of<'b>(&'b self, chain: Chain, master: &'b MasterKey) -> Result<AuditReader<'b>, Fault> {
+        Ok(AuditReader { store: AuditedStore::open(self.store.with_chain(chain), master).await?, master })
     }
 }
 
-impl Book<'_> {
+impl AuditReader<'_> {
     /// Everything committed until now is in the chain afterwards, and signed: also what no server is there to seal.
     pub async fn seal(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         Sealer::open(&self.store, self.master, moment).await?.finish(moment).await
@@ -209,13 +209,13 @@ impl Book<'_> {
 
     /// The numbers of the first seal with events of a span, and of the first signed one after its last; none where there
     /// are no events.
-    pub async fn range(&self, span: &Span) -> Result<Option<(i64, i64)>, Fault> {
+    pub async fn range(&self, span: &AuditRange) -> Result<Option<(i64, i64)>, Fault> {
         let Some((first, last)) = self.store.seals_within(span.since, span.until).await? else { return Ok(None) };
         Ok(Some((first, self.store.signed_from(last).await?.unwrap_or(last))))
     }
 
     /// The seals from a number on, to another; empty when there are none left.
-    pub async fn pages(&self, from: i64, to: i64) -> Result<Pages, Fault> {
+    pub async fn pages(&self, from: i64, to: i64) -> Result<SealPages, Fault> {
         let mut seals = self.store.seals_after(from - 1, PAGE).await?;
         seals.retain(|seal| seal.number <= to);
         open_pages(&self.store, seals).await
@@ -231,7 +231,7 @@ impl Book<'_> {
         &self,
         elsewhere: &[String],
         mut progress: impl FnMut(u64, u64),
-    ) -> Answer<Verdict, AdminRefusal> {
+    ) -> Answer<VerificationResult, AdminRefusal> {
         let keys = CheckpointKeys::load(&self.store, self.master).await?;
         let elsewhere = match read_elsewhere(&keys, elsewhere) {
             Ok(elsewhere) => elsewhere,
@@ -240,8 +240,8 @@ impl Book<'_> {
         // Before the seals: what is sealed and signed meanwhile is not missed at the end.
         let memory = self.memory().await?;
         let newest_signed = self.store.newest_checkpoint().await?.map_or(0, |(number, _, _)| number);
-        let mut check = Check { book: self, keys, elsewhere, verdict: Verdict::default() };
-        let mut verifier = Verifier::new(self.store.chain_id()).against(memory);
+        let mut check = VerificationRun { book: self, keys, elsewhere, verdict: VerificationResult::default() };
+        let mut verifier = ChainVerifier::new(self.store.chain_id()).against(memory);
         loop {
             let pages = open_pages(&self.store, self.store.seals_after(verifier.newest(), PAGE).await?).await?;
             if pages.seals.is_empty() {
@@ -250,7 +250,7 @@ impl Book<'_> {
             check.pages(&mut verifier, &pages).await?;
             progress(verifier.seals, verifier.events);
         }
-        let beyond: Vec<Signed> =
+        let beyond: Vec<SignedSeal> =
             check.elsewhere.range(verifier.newest() + 1..).flat_map(|(_, some)| some).copied().collect();
         let mut verdict = check.verdict;
         verifier.finish(newest_signed, &beyond, &mut verdict.findings);
@@ -264,16 +264,16 @@ impl Book<'_> {
         Ok(Ok(verdict))
     }
 
-    async fn memory(&self) -> Result<Memory, Fault> {
-        let Some(row) = self.store.audit_memory(0).await?.row else { return Ok(Memory::Lost) };
+    async fn memory(&self) -> Result<ChainMemory, Fault> {
+        let Some(row) = self.store.audit_memory(0).await?.row else { return Ok(ChainMemory::Lost) };
         let secret = AuditSecret::open(&self.store, self.master, row.secret.clone());
-        Ok(secret.map_or(Memory::Lost, |secret| secret.read(&row)))
+        Ok(secret.map_or(ChainMemory::Lost, |secret| secret.read(&row)))
     }
 }
 
 /// By their numbers. Those of other instances are left out: they may be published into one file.
-fn read_elsewhere(keys: &CheckpointKeys, jwss: &[String]) -> Result<BTreeMap<i64, Vec<Signed>>, String> {
-    let mut elsewhere: BTreeMap<i64, Vec<Signed>> = BTreeMap::new();
+fn read_elsewhere(keys: &CheckpointKeys, jwss: &[String]) -> Result<BTreeMap<i64, Vec<SignedSeal>>, String> {
+    let mut elsewhere: BTreeMap<i64, Vec<SignedSeal>> = BTreeMap::new();
     for (number, jws) in (1..).zip(jwss) {
         match keys.read(jws) {
             Some(signed) => elsewhere.entry(signed.seal).or_default().push(signed),
@@ -288,26 +288,26 @@ fn read_elsewhere(keys: &CheckpointKeys, jwss: &[String]) -> Result<BTreeMap<i64
 }
 
 /// One run over the chain.
-struct Check<'a> {
-    book: &'a Book<'a>,
+struct VerificationRun<'a> {
+    book: &'a AuditReader<'a>,
     keys: CheckpointKeys,
-    elsewhere: BTreeMap<i64, Vec<Signed>>,
-    verdict: Verdict,
+    elsewhere: BTreeMap<i64, Vec<SignedSeal>>,
+    verdict: VerificationResult,
 }
 
-impl Check<'_> {
-    async fn pages(&mut self, verifier: &mut Verifier, pages: &Pages) -> Result<(), Fault> {
+impl VerificationRun<'_> {
+    async fn pages(&mut self, verifier: &mut ChainVerifier, pages: &SealPages) -> Result<(), Fault> {
         let Some(last) = pages.seals.last() else { return Ok(()) };
         let after = verifier.newest();
-        let mut kept: Vec<Signed> = Vec::new();
+        let mut kept: Vec<SignedSeal> = Vec::new();
         for (number, jws) in self.book.store.checkpoints(after + 1, last.number).await? {
             match self.keys.read(&jws).filter(|checkpoint| checkpoint.seal == number) {
                 Some(checkpoint) => kept.push(checkpoint),
-                None => self.verdict.findings.push(Finding::CheckpointForged { seal: number }),
+                None => self.verdict.findings.push(AuditFinding::CheckpointForged { seal: number }),
             }
         }
         let elsewhere = self.elsewhere.range(after + 1..=last.number).flat_map(|(_, some)| some);
-        let elsewhere: Vec<Signed> = elsewhere.copied().collect();
+        let elsewhere: Vec<SignedSeal> = elsewhere.copied().collect();
         let signed = Checkpoints { kept: &kept, elsewhere: &elsewhere };
         for seal in &pages.seals {
             verifier.seal(seal, signed, &mut self.verdict.findings);
@@ -317,20 +317,20 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn people(&mut self, seal: &Seal, pages: &Pages) {
+    fn people(&mut self, seal: &Seal, pages: &SealPages) {
         for line in seal.events.lines() {
             let Some(digest) = person_of(line) else { continue };
             let finding = match pages.people.get(&digest) {
-                Some(Known::Text(_)) => continue,
-                Some(Known::Erased) => {
+                Some(KnownPerson::Text(_)) => continue,
+                Some(KnownPerson::Erased) => {
                     self.verdict.erased += 1;
                     continue;
                 }
-                Some(Known::Edited) => Finding::PersonEdited,
-                None => Finding::PersonRemoved,
+                Some(KnownPerson::Edited) => AuditFinding::PersonEdited,
+                None => AuditFinding::PersonRemoved,
             };
             let Some((event, _)) = StoredEvent::parse(line) else { continue };
-            let named = Named { seal: seal.number, id: event.id, kind: event.kind, at: event.at.micros() };
+            let named = EventName { seal: seal.number, id: event.id, kind: event.kind, at: event.at.micros() };
             self.verdict.findings.push(finding(named));
         }
     }

@@ -9,12 +9,12 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::Moment;
-use model::audit::chain::{CHECKPOINT_TYPE, ChainId, Checkpoint, Hash};
-use model::audit::verify::Signed;
+use model::audit::chain::{CHECKPOINT_TYPE, ChainId, Checkpoint, SealHash};
+use model::audit::verify::SignedSeal;
 use oauth::jose::{Algorithm, Jwk, SigningKey, UnverifiedJws, VerifyingKey};
-use store::{Batch, Change, ChangeKind, Outcome, Store};
+use store::{Batch, Change, ChangeKind, CommitOutcome, Store};
 
-use super::{AuditedStore, Trail};
+use super::{AuditWriter, AuditedStore};
 use crate::seal::SealedSecret;
 use crate::{Fault, MasterKey};
 
@@ -45,7 +45,7 @@ impl CheckpointKey {
     }
 
     /// What a checkpoint says, if this key signed it.
-    pub(super) fn read(&self, store: &Store, jws: &str) -> Option<Signed> {
+    pub(super) fn read(&self, store: &Store, jws: &str) -> Option<SignedSeal> {
         let key = VerifyingKey::from_jwk(&self.0.public_jwk()).ok()?;
         read(store.chain_id(), jws, |kid| (kid == self.kid()).then_some(&key))
     }
@@ -67,12 +67,12 @@ async fn replace(
     master: &MasterKey,
     old: Option<&CheckpointKey>,
     moment: &mut Moment<'_>,
-) -> Result<Outcome, Fault> {
+) -> Result<CommitOutcome, Fault> {
     let (key, pkcs8) = SigningKey::generate(Algorithm::Es256).map_err(Fault::failed)?;
     let sealed = master.seal(*store.instance(), SealedSecret::AuditKey, &pkcs8);
     let now = moment.now;
     let mut batch = Batch::from(store.replace_audit_key(old.map(CheckpointKey::kid), (key.kid(), sealed), now));
-    batch.push(Trail::new(store, moment.dice, now).key_rotated("made for the audit", key.kid()));
+    batch.push(AuditWriter::new(store, moment.rng, now).key_rotated("made for the audit", key.kid()));
     batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, now);
     store.commit(batch).await
 }
@@ -80,7 +80,7 @@ async fn replace(
 /// A new key for checkpoints, for when the old one may be known to somebody. `false`: another node was first.
 pub(super) async fn renew(store: &AuditedStore, master: &MasterKey, moment: &mut Moment<'_>) -> Result<bool, Fault> {
     let old = CheckpointKey::load(store, master).await?;
-    Ok(matches!(replace(store, master, old.as_ref(), moment).await?, Outcome::Committed))
+    Ok(matches!(replace(store, master, old.as_ref(), moment).await?, CommitOutcome::Committed))
 }
 
 /// Every key that a checkpoint of the instance was ever signed with. A row that the master key does not open was put there
@@ -110,7 +110,7 @@ impl CheckpointKeys {
     }
 
     /// What a checkpoint says, if the house of this instance signed it.
-    pub(super) fn read(&self, jws: &str) -> Option<Signed> {
+    pub(super) fn read(&self, jws: &str) -> Option<SignedSeal> {
         read(self.chain, jws, |kid| self.keys.get(kid))
     }
 
@@ -135,7 +135,7 @@ fn is_of(checkpoint: &Checkpoint, chain: ChainId) -> bool {
     checkpoint.chain == chain.chain && checkpoint.instance == chain.instance.to_string()
 }
 
-fn read<'k>(chain: ChainId, jws: &str, key: impl FnOnce(&str) -> Option<&'k VerifyingKey>) -> Option<Signed> {
+fn read<'k>(chain: ChainId, jws: &str, key: impl FnOnce(&str) -> Option<&'k VerifyingKey>) -> Option<SignedSeal> {
     let text = jws.trim();
     let jws = UnverifiedJws::parse(text).ok()?;
     let key = key(jws.header.kid.as_deref()?)?;
@@ -143,6 +143,6 @@ fn read<'k>(chain: ChainId, jws: &str, key: impl FnOnce(&str) -> Option<&'k Veri
     let checkpoint: Checkpoint = serde_json::from_slice(&claims).ok()?;
     let is_ours = is_of(&checkpoint, chain);
     let Checkpoint { seal, hash, prev, pruned, broken, .. } = checkpoint;
-    let jws = Hash::of(text.as_bytes());
-    is_ours.then_some(Signed { seal, hash, jws, prev, pruned, broken })
+    let jws = SealHash::of(text.as_bytes());
+    is_ours.then_some(SignedSeal { seal, hash, jws, prev, pruned, broken })
 }

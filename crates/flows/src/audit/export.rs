@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use model::audit::chain::{Chain, Hash, Seal};
+use model::audit::chain::{Chain, Seal, SealHash};
 use serde_json::json;
 
-use super::book::{Book, BookEvent, Pages, Span};
-use super::people::Known;
+use super::book::{AuditRange, AuditReader, SealPages, SealedEvent};
+use super::people::KnownPerson;
 use crate::Fault;
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExportFormat {
     /// A line of JSON for each event, and what it takes to check them without us.
     Jsonl,
     /// RFC 4180, for spreadsheets.
@@ -19,38 +19,39 @@ pub enum Format {
 }
 
 /// An export on its way: read piece by piece, in bounded memory.
-pub struct Export {
-    span: Span,
+pub struct AuditExport {
+    span: AuditRange,
     /// None: all.
     kinds: Vec<String>,
-    format: Format,
-    at: Stage,
+    format: ExportFormat,
+    at: ExportStage,
     /// Written so far.
     pub seals: u64,
     pub events: u64,
 }
 
 #[derive(Clone, Copy)]
-enum Stage {
+enum ExportStage {
     Head,
     Seals { first: i64, next: i64, last: i64 },
     End,
 }
 
-impl Export {
-    pub fn new(span: Span, kinds: Vec<String>, format: Format) -> Self {
-        Self { span, kinds, format, at: Stage::Head, seals: 0, events: 0 }
+impl AuditExport {
+    pub fn new(span: AuditRange, kinds: Vec<String>, format: ExportFormat) -> Self {
+        Self { span, kinds, format, at: ExportStage::Head, seals: 0, events: 0 }
     }
 
     /// The next piece of the file; nothing behind its end.
-    pub async fn next(&mut self, book: &Book<'_>, name: &str) -> Result<Option<String>, Fault> {
+    pub async fn next(&mut self, book: &AuditReader<'_>, name: &str) -> Result<Option<String>, Fault> {
         match self.at {
-            Stage::Head => {
+            ExportStage::Head => {
                 let range = book.range(&self.span).await?;
-                self.at = range.map_or(Stage::End, |(first, last)| Stage::Seals { first, next: first, last });
+                self.at =
+                    range.map_or(ExportStage::End, |(first, last)| ExportStage::Seals { first, next: first, last });
                 Ok(Some(match self.format {
-                    Format::Csv => format!("{}\n", CSV.join(",")),
-                    Format::Jsonl => {
+                    ExportFormat::Csv => format!("{}\n", CSV.join(",")),
+                    ExportFormat::Jsonl => {
                         let (instance, keys) = (book.instance(), book.keys().await?);
                         let mut head =
                             json!({ "format": "gatehouse-audit-1", "instance": instance, "name": name, "keys": keys });
@@ -61,21 +62,21 @@ impl Export {
                     }
                 }))
             }
-            Stage::Seals { first, next, last } => {
+            ExportStage::Seals { first, next, last } => {
                 let pages = book.pages(next, last).await?;
                 if let Some(newest) = pages.seals.last() {
-                    self.at = Stage::Seals { first, next: newest.number + 1, last };
+                    self.at = ExportStage::Seals { first, next: newest.number + 1, last };
                     return Ok(Some(self.written(&pages)));
                 }
-                self.at = Stage::End;
+                self.at = ExportStage::End;
                 self.checkpoints(book, (first, last)).await.map(Some)
             }
-            Stage::End => Ok(None),
+            ExportStage::End => Ok(None),
         }
     }
 
-    async fn checkpoints(&self, book: &Book<'_>, (first, last): (i64, i64)) -> Result<String, Fault> {
-        if self.format == Format::Csv {
+    async fn checkpoints(&self, book: &AuditReader<'_>, (first, last): (i64, i64)) -> Result<String, Fault> {
+        if self.format == ExportFormat::Csv {
             return Ok(String::new());
         }
         let mut text = String::new();
@@ -85,15 +86,15 @@ impl Export {
         Ok(text)
     }
 
-    fn written(&mut self, pages: &Pages) -> String {
+    fn written(&mut self, pages: &SealPages) -> String {
         let mut text = String::new();
         for seal in &pages.seals {
-            let chosen: Vec<BookEvent<'_>> = pages.events(seal).filter(|event| self.has(event)).collect();
+            let chosen: Vec<SealedEvent<'_>> = pages.events(seal).filter(|event| self.has(event)).collect();
             self.seals += 1;
             self.events += chosen.len() as u64;
             match self.format {
-                Format::Jsonl => jsonl(&mut text, seal, &chosen),
-                Format::Csv => {
+                ExportFormat::Jsonl => jsonl(&mut text, seal, &chosen),
+                ExportFormat::Csv => {
                     for event in &chosen {
                         let _infallible = writeln!(text, "{}", csv_line(seal.number, event));
                     }
@@ -103,17 +104,17 @@ impl Export {
         text
     }
 
-    fn has(&self, event: &BookEvent<'_>) -> bool {
+    fn has(&self, event: &SealedEvent<'_>) -> bool {
         let at = event.event.at;
         let is_kind = self.kinds.is_empty() || self.kinds.contains(&event.event.kind);
         is_kind && at >= self.span.since && at < self.span.until
     }
 }
 
-fn jsonl(text: &mut String, seal: &Seal, chosen: &[BookEvent<'_>]) {
+fn jsonl(text: &mut String, seal: &Seal, chosen: &[SealedEvent<'_>]) {
     let mut head = json!({
         "seal": seal.number, "at": seal.at.micros(), "previous": seal.previous, "count": seal.count,
-        "contents": Hash::of(seal.contents.as_bytes()).to_string(), "hash": seal.hash,
+        "contents": SealHash::of(seal.contents.as_bytes()).to_string(), "hash": seal.hash,
     });
     if !chosen.is_empty() {
         head["entries"] = seal.contents.lines().collect();
@@ -125,14 +126,14 @@ fn jsonl(text: &mut String, seal: &Seal, chosen: &[BookEvent<'_>]) {
 }
 
 /// The event stands last and as it is in the chain, so that its bytes can be cut out and hashed; so does the person.
-fn jsonl_event(text: &mut String, seal: i64, event: &BookEvent<'_>) {
+fn jsonl_event(text: &mut String, seal: i64, event: &SealedEvent<'_>) {
     let person = match &event.person {
         None => String::new(),
-        Some(Known::Text(text)) => format!(",\"person\":{text}"),
-        Some(Known::Erased) => ",\"person\":\"erased\"".to_owned(),
-        Some(Known::Edited) => ",\"person\":\"edited\"".to_owned(),
+        Some(KnownPerson::Text(text)) => format!(",\"person\":{text}"),
+        Some(KnownPerson::Erased) => ",\"person\":\"erased\"".to_owned(),
+        Some(KnownPerson::Edited) => ",\"person\":\"edited\"".to_owned(),
     };
-    let BookEvent { place, hash, line, .. } = event;
+    let SealedEvent { place, hash, line, .. } = event;
     let _infallible =
         writeln!(text, "{{\"of\":{seal},\"place\":{place},\"hash\":\"{hash}\"{person},\"event\":{line}}}");
 }
@@ -160,11 +161,11 @@ const CSV: [&str; 20] = [
     "earlier_user_agent",
 ];
 
-fn csv_line(seal: i64, found: &BookEvent<'_>) -> String {
+fn csv_line(seal: i64, found: &SealedEvent<'_>) -> String {
     let event = &found.event;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let person = |value: &Option<String>| match &found.person {
-        Some(Known::Erased) => "erased".to_owned(),
+        Some(KnownPerson::Erased) => "erased".to_owned(),
         _ => text(value),
     };
     let cells: [String; 20] = [

@@ -1,14 +1,14 @@
 //! The chain backwards, a page at a time, for who wants to see what happened last.
 
-use model::audit::chain::{Chain, Hash, Seal};
+use model::audit::chain::{Chain, Seal, SealHash};
 use model::audit::{AuditKind, AuditOutcome, StoredEvent};
 use model::{Timestamp, UserId};
 use store::Store;
 
-use super::people::{Known, open_people};
+use super::people::{KnownPerson, open_people};
 use super::sealer::aside;
 use crate::Fault;
-use crate::admin::Office;
+use crate::admin::AdminService;
 
 /// Seals that are read at once: some mebibytes at most.
 const PAGE: u32 = 8;
@@ -19,7 +19,7 @@ const MAX_EVENTS: usize = 20_000;
 
 /// Which events are asked for; what is absent is no question.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct EventFilter {
     pub chain: Chain,
     pub since: Option<Timestamp>,
     /// Not included.
@@ -31,7 +31,7 @@ pub struct Wanted {
     pub user: Option<UserId>,
 }
 
-impl Wanted {
+impl EventFilter {
     fn has(&self, event: &StoredEvent) -> bool {
         self.since.is_none_or(|since| event.at >= since)
             && self.until.is_none_or(|until| event.at < until)
@@ -44,7 +44,7 @@ impl Wanted {
 
 /// Between two events of the chain: before it is what was not looked at yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ChainPosition {
     /// No seal before this one holds anything that is asked for.
     pub first: i64,
     pub seal: i64,
@@ -54,25 +54,30 @@ pub struct Place {
 
 /// Some events, the newest first.
 #[derive(Debug)]
-pub struct Listed {
+pub struct EventPage {
     pub events: Vec<StoredEvent>,
     /// Where to go on. There may be such a place although fewer events than asked for were found, or none.
-    pub next: Option<Place>,
+    pub next: Option<ChainPosition>,
 }
 
-struct Found {
+struct FoundEvents {
     seal: i64,
     /// In its seal, from 0.
     number: usize,
     event: StoredEvent,
-    person: Option<Hash>,
+    person: Option<SealHash>,
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     /// The newest sealed events that are wanted, from a place on, at most so many.
-    pub async fn events_before(&self, wanted: &Wanted, from: Option<Place>, limit: usize) -> Result<Listed, Fault> {
+    pub async fn events_before(
+        &self,
+        wanted: &EventFilter,
+        from: Option<ChainPosition>,
+        limit: usize,
+    ) -> Result<EventPage, Fault> {
         let store = self.store().with_chain(wanted.chain);
-        let mut listed = Listed { events: Vec::new(), next: None };
+        let mut listed = EventPage { events: Vec::new(), next: None };
         let start = match from {
             Some(place) => Some(place),
             None => newest_place(&store, wanted).await?,
@@ -88,16 +93,16 @@ impl Office<'_> {
             let (wanted, most) = (wanted.clone(), limit + 1 - listed.events.len());
             let (found, seals) = aside(move || find(seals, place, &wanted, most)).await?;
             let people = open_people(&store, &seals).await?;
-            for Found { seal, number, event, person } in found {
+            for FoundEvents { seal, number, event, person } in found {
                 if listed.events.len() == limit {
                     listed.next = Some(place);
                     return Ok(listed);
                 }
-                place = Place { seal, event: number, ..place };
-                let known = person.and_then(|digest| people.get(&digest)).and_then(Known::person);
+                place = ChainPosition { seal, event: number, ..place };
+                let known = person.and_then(|digest| people.get(&digest)).and_then(KnownPerson::person);
                 listed.events.push(event.with_person(known.unwrap_or_default()));
             }
-            place = Place { seal: oldest, event: 0, ..place };
+            place = ChainPosition { seal: oldest, event: 0, ..place };
         }
         listed.next = Some(place);
         Ok(listed)
@@ -105,7 +110,7 @@ impl Office<'_> {
 }
 
 /// Behind everything that is asked for; none if there is nothing.
-async fn newest_place(store: &Store, wanted: &Wanted) -> Result<Option<Place>, Fault> {
+async fn newest_place(store: &Store, wanted: &EventFilter) -> Result<Option<ChainPosition>, Fault> {
     let (since, until) = (wanted.since.unwrap_or(Timestamp(0)), wanted.until.unwrap_or(Timestamp(i64::MAX)));
     let (first, last) = if wanted.since.is_none() && wanted.until.is_none() {
         (1, store.audit_head().await?.number)
@@ -115,11 +120,11 @@ async fn newest_place(store: &Store, wanted: &Wanted) -> Result<Option<Place>, F
             None => return Ok(None),
         }
     };
-    Ok(Some(Place { first, seal: last.saturating_add(1), event: 0 }))
+    Ok(Some(ChainPosition { first, seal: last.saturating_add(1), event: 0 }))
 }
 
 /// The newest seals with something before the place.
-async fn seals_before(store: &Store, place: Place) -> Result<Vec<Seal>, Fault> {
+async fn seals_before(store: &Store, place: ChainPosition) -> Result<Vec<Seal>, Fault> {
     let behind = place.seal.saturating_add(i64::from(place.event > 0));
     let mut seals = store.seals_before(behind, PAGE).await?;
     seals.retain(|seal| seal.number >= place.first);
@@ -128,8 +133,13 @@ async fn seals_before(store: &Store, place: Place) -> Result<Vec<Seal>, Fault> {
 
 /// The newest events that are wanted, and the seals that hold them. A line that does not read back is left out: verifying
 /// tells of it.
-fn find(mut seals: Vec<Seal>, before: Place, wanted: &Wanted, most: usize) -> (Vec<Found>, Vec<Seal>) {
-    let mut found: Vec<Found> = Vec::new();
+fn find(
+    mut seals: Vec<Seal>,
+    before: ChainPosition,
+    wanted: &EventFilter,
+    most: usize,
+) -> (Vec<FoundEvents>, Vec<Seal>) {
+    let mut found: Vec<FoundEvents> = Vec::new();
     for seal in &seals {
         let end = if seal.number == before.seal { before.event } else { usize::MAX };
         let lines: Vec<(usize, &str)> = seal.events.lines().enumerate().take(end).collect();
@@ -140,7 +150,7 @@ fn find(mut seals: Vec<Seal>, before: Place, wanted: &Wanted, most: usize) -> (V
             if let Some((event, person)) = StoredEvent::parse(line)
                 && wanted.has(&event)
             {
-                found.push(Found { seal: seal.number, number, event, person });
+                found.push(FoundEvents { seal: seal.number, number, event, person });
             }
         }
     }

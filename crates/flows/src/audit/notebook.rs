@@ -11,9 +11,9 @@ use store::{Fault, Statement};
 use uuid::Uuid;
 
 use super::attest::AuditedStore;
-use super::refusals::Refusals;
-use super::sealer::{Sealer, Tried};
-use crate::meters::Fill;
+use super::refusals::RefusalBuffer;
+use super::sealer::{PendingCallSeal, Sealer};
+use crate::meters::QueueFill;
 
 /// Events that may wait to be written, in bytes of text. A database that is away longer is told of by refusing.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
@@ -21,28 +21,28 @@ const MAX_WAITING: usize = 16 * 1024 * 1024;
 /// Lines until the next beat writes them together. Most tell of calls that were let in; these are sealed as they stand. The
 /// others (refusals, client-credentials tokens) wait for their seal as a block.
 #[derive(Default)]
-pub(crate) struct Notebook {
-    notes: Lines,
-    calls: Mutex<VecDeque<CallsPage>>,
+pub(crate) struct AuditBuffer {
+    notes: LineBuffer,
+    calls: Mutex<VecDeque<CallBuffer>>,
     /// What strangers were refused has a share of its own: it never takes the room of the others.
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: RefusalBuffer,
 }
 
 /// Lines on their way into blocks.
 #[derive(Default)]
-pub(super) struct Lines(Mutex<Page>);
+pub(super) struct LineBuffer(Mutex<OpenLines>);
 
 /// Calls that one seal holds at most, in bytes of text, about: they are hashed, copied and written as one, so that what a
 /// full seal takes on its way is several times as much. A little less than what a text that doubles comes to.
 const ENOUGH_CALLS: usize = 512 * 1024 - 8 * 1024;
 
 /// Calls on their way into one seal. None is added once that was tried.
-struct CallsPage {
+struct CallBuffer {
     calls: Arc<Calls>,
-    tried: Arc<Mutex<Option<Tried>>>,
+    tried: Arc<Mutex<Option<PendingCallSeal>>>,
 }
 
-impl CallsPage {
+impl CallBuffer {
     fn with_room(&mut self) -> Option<&mut Calls> {
         let is_open = self.tried.lock().is_none() && self.calls.bytes() < ENOUGH_CALLS;
         if is_open { Arc::get_mut(&mut self.calls) } else { None }
@@ -50,22 +50,22 @@ impl CallsPage {
 }
 
 #[derive(Default)]
-struct Page {
+struct OpenLines {
     lines: Vec<u8>,
     first_at: Timestamp,
     last_at: Timestamp,
     /// Lines of earlier beats, until it is known that they are written.
-    blocks: VecDeque<Block>,
+    blocks: VecDeque<LineBlock>,
 }
 
 /// Lines that are written as one. The id is drawn before the first try, so that the database knows a second one.
-struct Block {
+struct LineBlock {
     id: Uuid,
     times: (Timestamp, Timestamp),
     lines: String,
 }
 
-impl Page {
+impl OpenLines {
     fn waiting(&self) -> usize {
         self.lines.len() + self.blocks.iter().map(|block| block.lines.len()).sum::<usize>()
     }
@@ -79,12 +79,12 @@ impl Page {
         let times = (self.first_at, self.last_at);
         self.last_at = Timestamp::default();
         for piece in pieces(&text) {
-            self.blocks.push_back(Block { id: moment.id(), times, lines: piece.to_owned() });
+            self.blocks.push_back(LineBlock { id: moment.id(), times, lines: piece.to_owned() });
         }
     }
 }
 
-impl Lines {
+impl LineBuffer {
     /// `false`: there is no room, with so many bytes at most.
     pub(super) fn put(&self, event: &AuditEvent, most: usize) -> bool {
         let mut page = self.0.lock();
@@ -123,7 +123,7 @@ impl Lines {
     }
 }
 
-impl Notebook {
+impl AuditBuffer {
     /// What cannot be told of is not answered: a full notebook is a fault. Refusals of strangers are always answered.
     pub(crate) fn put(&self, event: AuditEvent) -> Result<(), Fault> {
         if event.chain() == Chain::Refusals {
@@ -140,12 +140,12 @@ impl Notebook {
         if pages.len() * ENOUGH_CALLS > MAX_WAITING {
             return Err(Fault::unavailable("the audit cannot be written"));
         }
-        if let Some(calls) = pages.back_mut().and_then(CallsPage::with_room) {
+        if let Some(calls) = pages.back_mut().and_then(CallBuffer::with_room) {
             calls.add(call);
         } else {
             let mut calls = Calls::beginning_with(call.request);
             calls.add(call);
-            pages.push_back(CallsPage { calls: Arc::new(calls), tried: Arc::default() });
+            pages.push_back(CallBuffer { calls: Arc::new(calls), tried: Arc::default() });
         }
         Ok(())
     }
@@ -166,9 +166,9 @@ impl Notebook {
     }
 
     /// What waits, in bytes of text.
-    pub(crate) fn fill(&self) -> Fill {
+    pub(crate) fn fill(&self) -> QueueFill {
         let calls: usize = self.calls.lock().iter().map(|page| page.calls.bytes()).sum();
-        Fill { waiting: self.notes.waiting() + calls, most: MAX_WAITING }
+        QueueFill { waiting: self.notes.waiting() + calls, most: MAX_WAITING }
     }
 
     /// What was noted since the last beat goes to where it waits for its seal.
@@ -195,21 +195,21 @@ fn pieces(lines: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use model::audit::{Asker, AuditKind, RequestId, Visitor};
-    use model::why::Unreadable;
+    use model::audit::{Asker, AuditKind, RequestId, RequestInfo};
+    use model::why::MalformedRequest;
 
-    use super::super::house_event;
+    use super::super::system_event;
     use super::*;
 
     #[test]
     fn an_event_is_one_line_of_json_whatever_is_in_it() {
-        let visitor = Visitor {
+        let visitor = RequestInfo {
             address: [127, 0, 0, 1].into(),
             user_agent: Some("a\n\"b\"".into()),
-            request: RequestId::new(Timestamp(0), 1, 2),
+            id: RequestId::new(Timestamp(0), 1, 2),
         };
-        let notebook = Notebook::default();
-        let refusal = Unreadable { cause: "malformed", problem: "x" };
+        let notebook = AuditBuffer::default();
+        let refusal = MalformedRequest { cause: "malformed", problem: "x" };
         let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, (Asker::Authenticated, &refusal))
             .detail(&serde_json::json!({ "path": "/a\nb" }));
         notebook.put(event.clone()).expect("there is room");
@@ -235,9 +235,9 @@ mod tests {
 
     #[test]
     fn a_full_notebook_refuses_instead_of_losing() {
-        let notebook = Notebook::default();
+        let notebook = AuditBuffer::default();
         notebook.notes.0.lock().lines = vec![b' '; MAX_WAITING + 1];
-        let refused = notebook.put(house_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
+        let refused = notebook.put(system_event(Timestamp(0), AuditKind::ApiCall)).expect_err("full");
         assert_eq!(refused.kind(), store::FaultKind::Unavailable);
     }
 }

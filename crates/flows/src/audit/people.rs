@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use model::audit::chain::{Hash, PersonLine, Seal};
-use model::audit::{Person, StoredEvent};
-use model::{Dice, InstanceId, UserId};
+use model::audit::chain::{PersonLine, Seal, SealHash};
+use model::audit::{EventPerson, StoredEvent};
+use model::{InstanceId, Rng, UserId};
 use oauth::secret::sha256;
 use parking_lot::Mutex;
 use quick_cache::unsync::Cache;
@@ -25,18 +25,18 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// The keys under which this process seals, as far as they are known to be committed. One that was erased meanwhile does
 /// no harm: what is sealed under it cannot be opened by anybody.
-pub(super) struct People(Mutex<Cache<Uuid, Key>>);
+pub(super) struct PersonKeyCache(Mutex<Cache<Uuid, PersonKey>>);
 
 #[derive(Clone)]
-enum Key {
+enum PersonKey {
     Known([u8; 32]),
     Erased,
 }
 
 /// The keys of the users that some events are about.
-pub(super) struct Keys(HashMap<Uuid, Key>);
+pub(super) struct EventPersonKeys(HashMap<Uuid, PersonKey>);
 
-impl People {
+impl PersonKeyCache {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Cache::new(MAX_REMEMBERED)))
     }
@@ -52,10 +52,10 @@ impl People {
         &self,
         store: &Store,
         events: &[StoredEvent],
-        dice: &mut dyn Dice,
-    ) -> Result<(Keys, Vec<Statement>), Fault> {
+        rng: &mut dyn Rng,
+    ) -> Result<(EventPersonKeys, Vec<Statement>), Fault> {
         let users: HashSet<Uuid> = events.iter().filter_map(user_of).collect();
-        let mut keys: HashMap<Uuid, Key> = HashMap::with_capacity(users.len());
+        let mut keys: HashMap<Uuid, PersonKey> = HashMap::with_capacity(users.len());
         {
             let remembered = self.0.lock();
             keys.extend(users.iter().filter_map(|user| remembered.get(user).map(|key| (*user, key.clone()))));
@@ -67,16 +67,16 @@ impl People {
         let mut new_keys = Vec::new();
         for user in unknown {
             keys.entry(user.0).or_insert_with(|| {
-                let key = dice.secret();
+                let key = rng.secret();
                 new_keys.push(store.insert_audit_person(user, &key));
-                Key::Known(key)
+                PersonKey::Known(key)
             });
         }
-        Ok((Keys(keys), new_keys))
+        Ok((EventPersonKeys(keys), new_keys))
     }
 
     /// The batch that wrote the new ones of these keys is committed.
-    pub(super) fn remember(&self, Keys(keys): Keys) {
+    pub(super) fn remember(&self, EventPersonKeys(keys): EventPersonKeys) {
         let mut remembered = self.0.lock();
         for (user, key) in keys {
             remembered.insert(user, key);
@@ -89,10 +89,10 @@ impl People {
 pub(super) fn take_out(
     instance: InstanceId,
     events: Vec<StoredEvent>,
-    keys: &Keys,
+    keys: &EventPersonKeys,
     seed: &[u8; 32],
-) -> (Vec<(StoredEvent, Option<Hash>)>, String) {
-    let mut known: HashMap<(Option<Uuid>, Person), Hash> = HashMap::new();
+) -> (Vec<(StoredEvent, Option<SealHash>)>, String) {
+    let mut known: HashMap<(Option<Uuid>, EventPerson), SealHash> = HashMap::new();
     let mut people = String::new();
     let mut taken = Vec::with_capacity(events.len());
     for mut event in events {
@@ -105,7 +105,7 @@ pub(super) fn take_out(
         let number = known.len() as u64;
         let digest = *known.entry((user, person)).or_insert_with_key(|(user, person)| {
             let text = person.text(salt(seed, number));
-            let digest = Hash::of(text.as_bytes());
+            let digest = SealHash::of(text.as_bytes());
             let key = user.and_then(|user| keys.0.get(&user));
             write_person(&mut people, instance, digest, (*user, key), &text);
             digest
@@ -120,10 +120,10 @@ fn salt(seed: &[u8; 32], number: u64) -> [u8; 16] {
     *drawn.first_chunk().expect("16 of 32 bytes")
 }
 
-fn stored_key(key: Option<Vec<u8>>) -> Result<Key, Fault> {
-    let Some(key) = key else { return Ok(Key::Erased) };
+fn stored_key(key: Option<Vec<u8>>) -> Result<PersonKey, Fault> {
+    let Some(key) = key else { return Ok(PersonKey::Erased) };
     let key = key.try_into().map_err(|_| Fault::failed("the key of a person in the audit is not one"))?;
-    Ok(Key::Known(key))
+    Ok(PersonKey::Known(key))
 }
 
 fn user_of(event: &StoredEvent) -> Option<Uuid> {
@@ -133,18 +133,18 @@ fn user_of(event: &StoredEvent) -> Option<Uuid> {
 fn write_person(
     people: &mut String,
     instance: InstanceId,
-    digest: Hash,
-    (user, key): (Option<Uuid>, Option<&Key>),
+    digest: SealHash,
+    (user, key): (Option<Uuid>, Option<&PersonKey>),
     text: &str,
 ) {
     let text = match key {
         // Of nobody whom the house knows: there is nobody to erase.
         None => Some(text.to_owned()),
-        Some(Key::Known(key)) => {
+        Some(PersonKey::Known(key)) => {
             let sealed = SealingKey::new(key).seal(instance, PURPOSE, text.as_bytes());
             Some(STANDARD_NO_PAD.encode(sealed))
         }
-        Some(Key::Erased) => None,
+        Some(PersonKey::Erased) => None,
     };
     let line = PersonLine { person: digest.to_string(), user: user.map(|user| user.to_string()), text };
     let line = serde_json::to_string(&line).expect("texts are JSON");
@@ -153,7 +153,7 @@ fn write_person(
 
 /// What is known of the person that an event names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum KnownPerson {
     /// The text that the digest is of.
     Text(String),
     Erased,
@@ -161,21 +161,21 @@ pub enum Known {
     Edited,
 }
 
-impl Known {
-    pub(super) fn person(&self) -> Option<Person> {
+impl KnownPerson {
+    pub(super) fn person(&self) -> Option<EventPerson> {
         match self {
-            Self::Text(text) => Person::read(text),
+            Self::Text(text) => EventPerson::read(text),
             Self::Erased | Self::Edited => None,
         }
     }
 }
 
 /// The people of some seals, by digest.
-pub(super) async fn open_people(store: &Store, seals: &[Seal]) -> Result<HashMap<Hash, Known>, Fault> {
+pub(super) async fn open_people(store: &Store, seals: &[Seal]) -> Result<HashMap<SealHash, KnownPerson>, Fault> {
     let lines = seals.iter().flat_map(|seal| seal.people.lines());
-    let lines: Vec<(Hash, PersonLine)> = lines
+    let lines: Vec<(SealHash, PersonLine)> = lines
         .filter_map(|line| serde_json::from_str::<PersonLine>(line).ok())
-        .filter_map(|line| Hash::parse(&line.person).map(|digest| (digest, line)))
+        .filter_map(|line| SealHash::parse(&line.person).map(|digest| (digest, line)))
         .collect();
     let mut keys = HashMap::new();
     let user_of = |line: &PersonLine| line.user.as_deref().and_then(|user| Uuid::try_parse(user).ok());
@@ -186,16 +186,16 @@ pub(super) async fn open_people(store: &Store, seals: &[Seal]) -> Result<HashMap
             keys.insert(user, stored_key(key)?);
         }
     }
-    let open = |digest: Hash, line: &PersonLine| -> Known {
+    let open = |digest: SealHash, line: &PersonLine| -> KnownPerson {
         let text = match (&line.user, &line.text) {
             (None, text) => text.clone(),
             (Some(_), text) => match (user_of(line).and_then(|user| keys.get(&user)), text) {
-                (Some(Key::Erased), _) => return Known::Erased,
-                (Some(Key::Known(key)), Some(text)) => open_text(store, key, text),
+                (Some(PersonKey::Erased), _) => return KnownPerson::Erased,
+                (Some(PersonKey::Known(key)), Some(text)) => open_text(store, key, text),
                 _ => None,
             },
         };
-        text.filter(|text| Hash::of(text.as_bytes()) == digest).map_or(Known::Edited, Known::Text)
+        text.filter(|text| SealHash::of(text.as_bytes()) == digest).map_or(KnownPerson::Edited, KnownPerson::Text)
     };
     Ok(lines.iter().map(|(digest, line)| (*digest, open(*digest, line))).collect())
 }

@@ -1,7 +1,7 @@
 //! Checkpoints on their way out of the house: whoever keeps them where the house cannot change them finds also a chain that was
 //! put back together with all that is remembered of it.
 
-use model::audit::chain::{Chain, Hash};
+use model::audit::chain::{Chain, SealHash};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -16,15 +16,15 @@ pub struct PublishedCheckpoint {
     pub chain: Chain,
     pub seal: i64,
     /// Of that seal.
-    pub hash: Hash,
+    pub hash: SealHash,
     pub jws: String,
 }
 
 /// Where checkpoints are announced. Nobody need be there to read.
 #[derive(Default)]
-pub(crate) struct Noticeboard(Mutex<Option<mpsc::Sender<PublishedCheckpoint>>>);
+pub(crate) struct CheckpointPublisher(Mutex<Option<mpsc::Sender<PublishedCheckpoint>>>);
 
-impl Noticeboard {
+impl CheckpointPublisher {
     pub(crate) fn open(&self) -> mpsc::Receiver<PublishedCheckpoint> {
         let (sender, waiting) = mpsc::channel(MAX_WAITING);
         *self.0.lock() = Some(sender);
@@ -54,10 +54,10 @@ mod tests {
 
     #[tokio::test]
     async fn checkpoints_wait_up_to_a_bound_and_only_for_a_reader() {
-        let board = Noticeboard::default();
+        let board = CheckpointPublisher::default();
         let checkpoint = |seal| {
             let (instance, jws) = (String::new(), String::new());
-            PublishedCheckpoint { instance, chain: Chain::Main, seal, hash: Hash::NONE, jws }
+            PublishedCheckpoint { instance, chain: Chain::Main, seal, hash: SealHash::NONE, jws }
         };
         board.put(checkpoint(0));
         let mut read = board.open();

@@ -3,50 +3,50 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::audit::folding::{Folding, Kept, Remembered, bounded};
+use model::audit::folding::{FoldedLines, FoldingDecision, RefusalFolding, bounded};
 use model::audit::{AuditEvent, RequestId, StoredEvent};
-use model::meter::Tally;
+use model::meter::NamedCounters;
 use model::{Moment, Timestamp};
 use parking_lot::Mutex;
 use store::Fault;
 use uuid::Uuid;
 
 use super::attest::AuditedStore;
-use super::notebook::Lines;
+use super::notebook::LineBuffer;
 
 /// Refusals of strangers that may wait to be written, in bytes of text.
 const MAX_WAITING: usize = 1024 * 1024;
 
 #[derive(Default)]
-pub(crate) struct Refusals {
-    lines: Lines,
-    bounds: Mutex<Bounds>,
+pub(crate) struct RefusalBuffer {
+    lines: LineBuffer,
+    bounds: Mutex<RefusalBounds>,
     /// There is too little room on the disk: refusals are counted, and records are not written.
     held_back: AtomicBool,
     /// How many there were, by what became of them.
-    kept: Tally,
+    kept: NamedCounters,
 }
 
 #[derive(Default)]
-struct Bounds {
-    folding: Folding,
-    remembered: Remembered,
+struct RefusalBounds {
+    folding: RefusalFolding,
+    remembered: FoldedLines,
 }
 
-impl Refusals {
+impl RefusalBuffer {
     /// Never fails, and takes no room of anybody else: what cannot be kept is counted.
     pub(super) fn put(&self, event: AuditEvent) {
         let may_keep = !self.is_held_back() && self.lines.waiting() <= MAX_WAITING;
         let mut bounds = self.bounds.lock();
         match bounds.folding.admit(&event, may_keep) {
-            Kept::Whole => {
+            FoldingDecision::Whole => {
                 drop(bounds);
                 self.kept.add("whole");
                 let _there_is_room = self.lines.put(&bounded(event), usize::MAX);
             }
-            Kept::Folded { is_remembered } => {
+            FoldingDecision::Folded { is_remembered } => {
                 self.kept.add(if may_keep { "folded" } else { "counted" });
-                if is_remembered && let Some(request) = event.visitor.as_ref().map(|visitor| visitor.request) {
+                if is_remembered && let Some(request) = event.request.as_ref().map(|visitor| visitor.id) {
                     let mut line = Vec::with_capacity(512);
                     let at = event.at;
                     bounded(event).write_line(&mut line);
@@ -96,39 +96,39 @@ impl Refusals {
         self.held_back.load(Ordering::Relaxed)
     }
 
-    pub(crate) const fn kept(&self) -> &Tally {
+    pub(crate) const fn kept(&self) -> &NamedCounters {
         &self.kept
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::audit::{Asker, AuditKind, Visitor};
-    use model::why::Unreadable;
+    use model::audit::{Asker, AuditKind, RequestInfo};
+    use model::why::MalformedRequest;
 
-    use super::super::house_event;
-    use super::super::notebook::Notebook;
+    use super::super::notebook::AuditBuffer;
+    use super::super::system_event;
     use super::*;
 
     fn refusal(network: u8, number: u64) -> AuditEvent {
         let at = Timestamp::from_seconds(1_795_255_032);
-        let visitor = Visitor {
+        let visitor = RequestInfo {
             address: [10, 0, network, 1].into(),
             user_agent: Some("x".repeat(256).into()),
-            request: RequestId::new(at, 1, number),
+            id: RequestId::new(at, 1, number),
         };
-        let refusal = Unreadable { cause: "malformed", problem: "x" };
+        let refusal = MalformedRequest { cause: "malformed", problem: "x" };
         AuditEvent::refused(at, AuditKind::TokenRefused, &visitor, (Asker::Stranger, &refusal))
     }
 
     #[test]
     fn a_storm_of_strangers_takes_no_room_of_the_authenticated() {
-        let notebook = Notebook::default();
+        let notebook = AuditBuffer::default();
         for number in 0..100_000 {
             notebook.put(refusal((number % 200) as u8, number)).expect("a refusal is always answered");
         }
         assert!(notebook.refusals.lines.waiting() < MAX_WAITING && notebook.fill().waiting == 0);
-        notebook.put(house_event(Timestamp(5), AuditKind::TokenIssued)).expect("there is room");
+        notebook.put(system_event(Timestamp(5), AuditKind::TokenIssued)).expect("there is room");
         assert!(notebook.fill().waiting > 0);
         let mut kept = notebook.refusals.kept().read();
         kept.sort_unstable();
@@ -137,10 +137,10 @@ mod tests {
 
     #[test]
     fn while_there_is_no_room_refusals_are_counted_and_remembered() {
-        let refusals = Refusals::default();
+        let refusals = RefusalBuffer::default();
         refusals.hold_back(true);
         let event = refusal(1, 7);
-        let (request, at) = (event.visitor.as_ref().expect("somebody").request, event.at);
+        let (request, at) = (event.request.as_ref().expect("somebody").id, event.at);
         refusals.put(event);
         assert_eq!((refusals.lines.waiting(), refusals.kept().read()), (0, vec![("counted", 1)]));
         assert_eq!(refusals.remembered(request, at)[0].reason, "malformed");

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use model::audit::AuditKind;
-use model::audit::chain::{Checkpoint, Hash};
+use model::audit::chain::{Checkpoint, SealHash};
 use model::{Moment, Timestamp};
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
 use super::sealer::Sealer;
-use super::{Trail, house_event};
+use super::{AuditWriter, system_event};
 use crate::Fault;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -26,21 +26,21 @@ type OldSeal = (i64, String, i64, i64);
 
 /// What is kept of a chain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Keeping {
+pub(crate) enum Retention {
     Days(u32),
     Bytes(i64),
 }
 
 impl Sealer {
     /// Deletes what is beyond.
-    pub(crate) async fn prune(&self, keeping: Keeping, moment: &mut Moment<'_>) -> Result<(), Fault> {
+    pub(crate) async fn prune(&self, keeping: Retention, moment: &mut Moment<'_>) -> Result<(), Fault> {
         for _ in 0..MAX_BATCHES {
             let old = match keeping {
                 // In whole days (UTC), so that the event that tells of it is one a day.
-                Keeping::Days(days) => {
+                Retention::Days(days) => {
                     self.store().old_seals(midnight(moment.now).minus(DAY * days), MAX_SEALS).await?
                 }
-                Keeping::Bytes(bytes) => self.store().seals_beyond(bytes, MAX_SEALS).await?,
+                Retention::Bytes(bytes) => self.store().seals_beyond(bytes, MAX_SEALS).await?,
             };
             let mut bytes = 0;
             let batch: Vec<OldSeal> = old
@@ -59,14 +59,14 @@ impl Sealer {
     }
 
     /// `false`: another node was first.
-    async fn delete(&self, batch: &[OldSeal], keeping: Keeping, moment: &mut Moment<'_>) -> Result<bool, Fault> {
+    async fn delete(&self, batch: &[OldSeal], keeping: Retention, moment: &mut Moment<'_>) -> Result<bool, Fault> {
         let store = self.store();
         let Some((number, hash, _, _)) = batch.last() else { return Ok(false) };
         let checkpoint = Checkpoint {
             instance: store.instance().to_string(),
             chain: store.chain(),
             seal: *number,
-            hash: Hash::parse(hash).ok_or_else(|| Fault::failed("the hash of a seal does not read back"))?,
+            hash: SealHash::parse(hash).ok_or_else(|| Fault::failed("the hash of a seal does not read back"))?,
             iat: moment.now.seconds(),
             // What was before it went with it, and what comes after it is signed already.
             prev: None,
@@ -74,18 +74,18 @@ impl Sealer {
             broken: None,
         };
         let events: i64 = batch.iter().map(|(_, _, events, _)| events).sum();
-        let mut event = house_event(moment.now, AuditKind::AuditPruned);
+        let mut event = system_event(moment.now, AuditKind::AuditPruned);
         event.reason = "retention";
         let mut detail = serde_json::json!({ "through": number, "hash": hash, "events": events });
         match keeping {
-            Keeping::Days(days) => detail["days"] = days.into(),
-            Keeping::Bytes(bytes) => detail["bytes"] = bytes.into(),
+            Retention::Days(days) => detail["days"] = days.into(),
+            Retention::Bytes(bytes) => detail["bytes"] = bytes.into(),
         }
         let event = event.detail(&detail);
         let jws = self.key().sign(&checkpoint)?;
         let mut pruning = Batch::from(store.prune_seals((*number, batch.len() as u64), (moment.now, &jws)));
-        pruning.push(Trail::new(store, moment.dice, moment.now).event(&event));
-        Ok(store.commit(pruning).await? == Outcome::Committed)
+        pruning.push(AuditWriter::new(store, moment.rng, moment.now).event(&event));
+        Ok(store.commit(pruning).await? == CommitOutcome::Committed)
     }
 }
 

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::audit::chain::{Link, Seal};
+use model::audit::chain::{Seal, SealLink};
 use model::audit::{Calls, Doubt, StoredEvent};
-use model::meter::Tally;
+use model::meter::NamedCounters;
 use model::{Moment, Timestamp};
 use parking_lot::Mutex;
-use store::{Batch, Mark, Outcome, Store, WaitingBlock, lines_of};
+use store::{Batch, CommitOutcome, FeedMark, Store, WaitingBlock, lines_of};
 
-use super::attest::{AuditSecret, AuditedStore, Codes};
+use super::attest::{AuditSecret, AuditedStore, EventCodes};
 use super::checkpoints::CheckpointKey;
-use super::people::{People, take_out};
-use super::publishing::{Noticeboard, PublishedCheckpoint};
+use super::people::{PersonKeyCache, take_out};
+use super::publishing::{CheckpointPublisher, PublishedCheckpoint};
 use crate::{Fault, MasterKey};
 
 /// Rows that one seal takes at most, and blocks, each of about 256 KiB: as events they take many times as much.
@@ -34,25 +34,25 @@ pub(super) const SIGN_EVERY: Duration = Duration::from_mins(1);
 pub(crate) struct Sealer {
     pub(super) store: AuditedStore,
     pub(super) secret: AuditSecret,
-    pub(super) kept: Mutex<Kept>,
-    people: People,
+    pub(super) kept: Mutex<SecretState>,
+    people: PersonKeyCache,
     pub(super) key: ArcSwap<CheckpointKey>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<SealerState>,
     /// A row of the change feed that this process has seen: every seal is guarded by it.
-    pub(super) mark: Mutex<Option<Mark>>,
+    pub(super) mark: Mutex<Option<FeedMark>>,
     /// One at a time in this process: who comes second would only have to look again.
     sealing: tokio::sync::Mutex<()>,
     /// Breaks of the chain by cause, and events that are not vouched for by doubt.
-    pub(super) alarms: Arc<Tally>,
+    pub(super) alarms: Arc<NamedCounters>,
     /// Where checkpoints are announced, by the name of the instance.
-    board: Option<(String, Arc<Noticeboard>)>,
+    board: Option<(String, Arc<CheckpointPublisher>)>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct State {
+pub(super) struct SealerState {
     rest: u32,
     /// The newest seal that this process made or saw.
-    pub(super) known: Option<Link>,
+    pub(super) known: Option<SealLink>,
     /// The newest seal that is signed, and when that was.
     signed: i64,
     signed_at: Timestamp,
@@ -61,7 +61,7 @@ pub(super) struct State {
 }
 
 /// Whether the database has the secret that this process works with.
-pub(super) enum Kept {
+pub(super) enum SecretState {
     Here,
     /// There was none, and the first seal brings it.
     NotYet,
@@ -71,21 +71,21 @@ pub(super) enum Kept {
 
 /// The last try to seal some calls, of which it is not known whether it was committed.
 #[derive(Clone, Copy)]
-pub(crate) struct Tried {
+pub(crate) struct PendingCallSeal {
     at: Timestamp,
-    seal: Link,
+    seal: SealLink,
 }
 
 /// What became of one attempt.
-enum Attempt {
+enum SealAttempt {
     NothingWaits,
-    Sealed(Link),
+    Sealed(SealLink),
     /// Another node was first.
     Overtaken,
 }
 
 impl Sealer {
-    /// The chain is looked at before anything is put behind it: see [`model::audit::Memory::check`].
+    /// The chain is looked at before anything is put behind it: see [`model::audit::ChainMemory::check`].
     pub(crate) async fn open(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<Self, Fault> {
         for _ in 0..MAX_ATTEMPTS {
             let (secret, kept) = Self::secret(store, master, moment).await?;
@@ -97,21 +97,25 @@ impl Sealer {
         Err(Fault::unavailable("other nodes made the secret of the audit each time"))
     }
 
-    async fn secret(store: &Store, master: &MasterKey, moment: &mut Moment<'_>) -> Result<(AuditSecret, Kept), Fault> {
-        let draw = |dice| AuditSecret::draw(store, master, dice);
+    async fn secret(
+        store: &Store,
+        master: &MasterKey,
+        moment: &mut Moment<'_>,
+    ) -> Result<(AuditSecret, SecretState), Fault> {
+        let draw = |rng| AuditSecret::draw(store, master, rng);
         Ok(match store.audit_secret().await? {
-            None => (draw(moment.dice), Kept::NotYet),
+            None => (draw(moment.rng), SecretState::NotYet),
             Some(sealed) => match AuditSecret::open(store, master, sealed.clone()) {
-                Ok(secret) => (secret, Kept::Here),
+                Ok(secret) => (secret, SecretState::Here),
                 // Somebody put it there: what is remembered is lost with it, and told of.
-                Err(_) => (draw(moment.dice), Kept::InPlaceOf(sealed)),
+                Err(_) => (draw(moment.rng), SecretState::InPlaceOf(sealed)),
             },
         })
     }
 
     async fn with(
         store: &Store,
-        (secret, kept): (AuditSecret, Kept),
+        (secret, kept): (AuditSecret, SecretState),
         master: &MasterKey,
         moment: &mut Moment<'_>,
     ) -> Result<Self, Fault> {
@@ -119,12 +123,12 @@ impl Sealer {
         let key = CheckpointKey::load_or_make(&store, master, moment).await?;
         let (signed, signed_at) =
             store.newest_checkpoint().await?.map_or((0, Timestamp(0)), |(number, at, _)| (number, at));
-        let state = State { rest: 0, known: None, signed, signed_at, went_back: false };
+        let state = SealerState { rest: 0, known: None, signed, signed_at, went_back: false };
         Ok(Self {
             store,
             secret,
             kept: Mutex::new(kept),
-            people: People::new(),
+            people: PersonKeyCache::new(),
             key: ArcSwap::from_pointee(key),
             state: Mutex::new(state),
             mark: Mutex::default(),
@@ -136,7 +140,7 @@ impl Sealer {
 
     /// From now on every checkpoint is announced there, by the name of the instance.
     #[must_use]
-    pub(crate) fn announcing(self, name: String, board: Arc<Noticeboard>) -> Self {
+    pub(crate) fn announcing(self, name: String, board: Arc<CheckpointPublisher>) -> Self {
         Self { board: Some((name, board)), ..self }
     }
 
@@ -149,7 +153,7 @@ impl Sealer {
         Self { alarms: Arc::clone(&other.alarms), ..self }
     }
 
-    pub(super) fn announce(&self, signed: Link, seal: model::audit::chain::Hash, jws: String) {
+    pub(super) fn announce(&self, signed: SealLink, seal: model::audit::chain::SealHash, jws: String) {
         if let Some((name, board)) = &self.board {
             let chain = self.store.chain();
             board.put(PublishedCheckpoint { instance: name.clone(), chain, seal: signed.seal, hash: seal, jws });
@@ -164,7 +168,7 @@ impl Sealer {
     }
 
     /// The database was seen to have this row of the change feed.
-    pub(crate) fn note_change(&self, mark: &Mark) {
+    pub(crate) fn note_change(&self, mark: &FeedMark) {
         *self.mark.lock() = Some(mark.clone());
     }
 
@@ -176,15 +180,15 @@ impl Sealer {
     }
 
     /// One beat: what waits is sealed, as far as the bound allows, and signed once a minute.
-    pub(crate) async fn beat(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
+    pub(crate) async fn tick(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         if self.rests() {
             return Ok(());
         }
         for _ in 0..MAX_SEALS {
             match self.attempt(moment).await? {
-                Attempt::NothingWaits => break,
-                Attempt::Sealed(head) => self.state.lock().known = Some(head),
-                Attempt::Overtaken => {
+                SealAttempt::NothingWaits => break,
+                SealAttempt::Sealed(head) => self.state.lock().known = Some(head),
+                SealAttempt::Overtaken => {
                     self.people.forget();
                     self.state.lock().rest = REST;
                     break;
@@ -208,10 +212,10 @@ impl Sealer {
     pub(crate) async fn finish(&self, moment: &mut Moment<'_>) -> Result<(), Fault> {
         loop {
             match self.attempt(moment).await? {
-                Attempt::NothingWaits => break,
-                Attempt::Sealed(head) => self.state.lock().known = Some(head),
+                SealAttempt::NothingWaits => break,
+                SealAttempt::Sealed(head) => self.state.lock().known = Some(head),
                 // Who was first has shortened what waits: this ends.
-                Attempt::Overtaken => self.people.forget(),
+                SealAttempt::Overtaken => self.people.forget(),
             }
         }
         self.sign(moment.now).await
@@ -222,7 +226,7 @@ impl Sealer {
     pub(crate) async fn seal_calls(
         &self,
         calls: &Arc<Calls>,
-        tried: &Mutex<Option<Tried>>,
+        tried: &Mutex<Option<PendingCallSeal>>,
         now: Timestamp,
     ) -> Result<(), Fault> {
         let _alone = self.sealing.lock().await;
@@ -239,10 +243,10 @@ impl Sealer {
             let at = last.map_or(now, |last| last.at);
             let (chain, calls) = (self.store.chain_id(), Arc::clone(calls));
             let seal = aside(move || Seal::of_calls(chain, &ready.head, at, &calls)).await?;
-            let sealed = Link { seal: seal.number, hash: seal.actual_hash(chain) };
-            *tried.lock() = Some(Tried { at, seal: sealed });
+            let sealed = SealLink { seal: seal.number, hash: seal.actual_hash(chain) };
+            *tried.lock() = Some(PendingCallSeal { at, seal: sealed });
             let batch = vec![self.store.insert_seal(seal, None), self.remember(&ready, sealed)];
-            if self.commit(batch.into(), now).await? == Outcome::Committed {
+            if self.commit(batch.into(), now).await? == CommitOutcome::Committed {
                 self.state.lock().known = Some(sealed);
                 return Ok(());
             }
@@ -250,12 +254,12 @@ impl Sealer {
         Err(Fault::unavailable("other nodes sealed the audit each time"))
     }
 
-    async fn attempt(&self, moment: &mut Moment<'_>) -> Result<Attempt, Fault> {
+    async fn attempt(&self, moment: &mut Moment<'_>) -> Result<SealAttempt, Fault> {
         let _alone = self.sealing.lock().await;
         let rows = self.store.unsealed_events(MAX_ROWS).await?;
         let blocks = self.store.unsealed_blocks(MAX_BLOCKS).await?;
         if rows.is_empty() && blocks.is_empty() {
-            return Ok(Attempt::NothingWaits);
+            return Ok(SealAttempt::NothingWaits);
         }
         let ready = self.ready(moment.now).await?;
         let (chain, now) = (self.store.chain_id(), moment.now);
@@ -269,26 +273,26 @@ impl Sealer {
         let codes = self.secret.codes().clone();
         let events = aside(move || read(&codes, &repeated, rows, &blocks)).await?;
         let doubts: Vec<Doubt> = events.iter().filter_map(|event| event.doubt).collect();
-        let (keys, new_keys) = self.people.keys(&self.store, &events, moment.dice).await?;
-        let seed = moment.dice.secret();
+        let (keys, new_keys) = self.people.keys(&self.store, &events, moment.rng).await?;
+        let seed = moment.rng.secret();
         let head = ready.head;
         let seal = aside(move || {
             let (events, people) = take_out(chain.instance, events, &keys, &seed);
             (Seal::new(chain, &head, now, events, people), keys)
         });
         let (seal, keys) = seal.await?;
-        let sealed = Link { seal: seal.number, hash: seal.actual_hash(chain) };
+        let sealed = SealLink { seal: seal.number, hash: seal.actual_hash(chain) };
         // The new seal first: who comes second learns it before anything else is done.
         let span = span.as_ref().map(|(first, last)| (first.as_str(), last.as_str()));
         let mut batch = Batch::from(vec![self.store.insert_seal(seal, span), self.remember(&ready, sealed)]);
         batch.extend(new_keys.into_iter().chain(taking_rows).chain(taking_blocks));
         Ok(match self.commit(batch, now).await? {
-            Outcome::Committed => {
+            CommitOutcome::Committed => {
                 self.people.remember(keys);
                 self.tell_doubts(sealed.seal, &doubts);
-                Attempt::Sealed(sealed)
+                SealAttempt::Sealed(sealed)
             }
-            Outcome::GuardFailed { .. } => Attempt::Overtaken,
+            CommitOutcome::GuardFailed { .. } => SealAttempt::Overtaken,
         })
     }
 
@@ -348,7 +352,7 @@ impl Sealer {
     }
 
     /// How often something was found that nobody of this installation wrote, by what it was.
-    pub(crate) fn alarms(&self) -> &Tally {
+    pub(crate) fn alarms(&self) -> &NamedCounters {
         &self.alarms
     }
 
@@ -364,7 +368,7 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
 
 /// Rows, and the lines of blocks, each with the doubt that there is of it.
 fn read(
-    codes: &Codes,
+    codes: &EventCodes,
     repeated: &HashSet<String>,
     rows: Vec<(StoredEvent, Option<String>)>,
     blocks: &[WaitingBlock],

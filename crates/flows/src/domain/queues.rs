@@ -12,29 +12,29 @@ const QUEUES: usize = 256;
 /// How long a caller waits for its turn.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-pub(super) struct Queues(Vec<Mutex<()>>);
+pub(super) struct WriteQueues(Vec<Mutex<()>>);
 
 /// Held while a write is decided and committed.
-pub(super) struct Turn<'a> {
+pub(super) struct WriteTurn<'a> {
     _guard: MutexGuard<'a, ()>,
 }
 
-impl Default for Queues {
+impl Default for WriteQueues {
     fn default() -> Self {
         Self(std::iter::repeat_with(Mutex::default).take(QUEUES).collect())
     }
 }
 
-impl Queues {
+impl WriteQueues {
     /// First come, first served (`tokio::sync::Mutex` is fair); `None` after [`MAX_WAIT`].
-    pub(super) async fn turn(&self, root: Uuid) -> Option<Turn<'_>> {
+    pub(super) async fn turn(&self, root: Uuid) -> Option<WriteTurn<'_>> {
         self.turn_within(MAX_WAIT, root).await
     }
 
-    async fn turn_within(&self, wait: Duration, root: Uuid) -> Option<Turn<'_>> {
+    async fn turn_within(&self, wait: Duration, root: Uuid) -> Option<WriteTurn<'_>> {
         let queue = usize::try_from(root.as_u128() % QUEUES as u128).expect("less than the number of queues");
         let guard = tokio::time::timeout(wait, self.0[queue].lock()).await.ok()?;
-        Some(Turn { _guard: guard })
+        Some(WriteTurn { _guard: guard })
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_writer_of_an_aggregate_at_a_time_in_the_order_they_came() {
-        let (queues, root) = (Queues::default(), Uuid::from_u128(7));
+        let (queues, root) = (WriteQueues::default(), Uuid::from_u128(7));
         let first = queues.turn(root).await.expect("nobody is before");
         let mut second = Box::pin(queues.turn(root));
         let mut third = Box::pin(queues.turn(root));
@@ -67,7 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_waits_so_long_and_no_longer() {
-        let queues = Queues::default();
+        let queues = WriteQueues::default();
         let _held = queues.turn(Uuid::nil()).await;
         assert!(queues.turn_within(Duration::from_millis(1), Uuid::nil()).await.is_none());
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::House;
+use super::Server;
 use crate::Fault;
-use crate::fault_log::Affected;
-use crate::tasks::Stopping;
+use crate::fault_log::FaultContext;
+use crate::tasks::StopSignal;
 
 /// How often memory follows what changed elsewhere, timers are looked at, and sliding timers are written down.
 const BEAT: Duration = Duration::from_millis(200);
@@ -30,7 +30,7 @@ pub(super) const TASKS: [(&str, Duration); 6] = [
 const QUESTIONS_EVERY: Duration = Duration::from_secs(10);
 
 /// Every task of [`TASKS`], under supervision.
-pub(super) fn start(house: &Arc<House>) {
+pub(super) fn start(house: &Arc<Server>) {
     house.keep_running("follow", follow);
     house.keep_running("beat", beat);
     house.keep_running("reset-requests", answer);
@@ -40,36 +40,36 @@ pub(super) fn start(house: &Arc<House>) {
 }
 
 /// Waits for the next beat; whether there is one.
-async fn beats(stopping: &mut Stopping) -> bool {
+async fn beats(stopping: &mut StopSignal) -> bool {
     tokio::time::timeout(BEAT, stopping.wait_for(|stop| *stop)).await.is_err()
 }
 
-impl House {
+impl Server {
     /// Ends a turn of a background task.
     fn end_turn(&self, task: &str, done: Result<(), Fault>, what: &str) {
         self.turns.take(task);
         if let Err(fault) = done {
-            self.faults.report(&fault, what, Affected::default());
+            self.faults.report(&fault, what, FaultContext::default());
         }
     }
 }
 
 /// Apart from everything else that beats: a kill must not wait until timers are written down.
-async fn follow(house: Arc<House>, mut stopping: Stopping) {
+async fn follow(house: Arc<Server>, mut stopping: StopSignal) {
     while beats(&mut stopping).await {
         let done = house.follow_in_time().await;
         house.end_turn("follow", done, "memory may be behind");
     }
 }
 
-async fn beat(house: Arc<House>, mut stopping: Stopping) {
+async fn beat(house: Arc<Server>, mut stopping: StopSignal) {
     for beat in 1_u32.. {
         if !beats(&mut stopping).await {
             return;
         }
         let done = async {
-            let beaten = house.beat().await;
-            let tidied = if beat.is_multiple_of(TIDY_EVERY) { house.tidy().await } else { Ok(()) };
+            let beaten = house.tick().await;
+            let tidied = if beat.is_multiple_of(TIDY_EVERY) { house.maintain().await } else { Ok(()) };
             beaten.and(tidied)
         };
         house.end_turn("beat", done.await, "timers and audit events wait to be written down");
@@ -78,7 +78,7 @@ async fn beat(house: Arc<House>, mut stopping: Stopping) {
 
 /// Looks into forgotten passwords one after another, of all instances in turn, away from the requests that told of them.
 /// What waits when the server stops is asked again by its people.
-async fn answer(house: Arc<House>, mut stopping: Stopping) {
+async fn answer(house: Arc<Server>, mut stopping: StopSignal) {
     loop {
         let question = tokio::select! {
             question = house.asked.recv_async() => question,
@@ -89,24 +89,24 @@ async fn answer(house: Arc<House>, mut stopping: Stopping) {
             _ = stopping.wait_for(|stop| *stop) => None,
         };
         let Some((_, question)) = question else { return };
-        let done = question.answer(&mut *house.world.dice()).await;
+        let done = question.answer(&mut *house.world.rng()).await;
         house.end_turn("reset-requests", done, "a forgotten password could not be looked into");
     }
 }
 
 /// Apart from the beat: what is sealed late is late for nobody but the auditor.
-async fn seal(house: Arc<House>, mut stopping: Stopping) {
+async fn seal(house: Arc<Server>, mut stopping: StopSignal) {
     while beats(&mut stopping).await {
         house.end_turn("seal", house.seal().await, "the audit is not sealed");
     }
 }
 
 /// Apart from everything else: an RSA key is a search for primes.
-async fn keep_keys(house: Arc<House>, mut stopping: Stopping) {
+async fn keep_keys(house: Arc<Server>, mut stopping: StopSignal) {
     loop {
         // Many keys may be due at once: a server that stops does not wait until all are made.
         tokio::select! {
-            done = house.keep_keys() => house.end_turn("keys", done, "signing keys are not rotated"),
+            done = house.maintain_keys() => house.end_turn("keys", done, "signing keys are not rotated"),
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         let wanted = tokio::time::timeout(KEYS_EVERY, house.keys_wanted.notified());
@@ -118,7 +118,7 @@ async fn keep_keys(house: Arc<House>, mut stopping: Stopping) {
 }
 
 /// Asks the database whether it works, so that readiness need not.
-async fn probe(house: Arc<House>, mut stopping: Stopping) {
+async fn probe(house: Arc<Server>, mut stopping: StopSignal) {
     while tokio::time::timeout(PROBE_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
         house.probe().await;
         house.turns.take("probe");

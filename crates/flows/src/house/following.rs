@@ -9,7 +9,7 @@ use store::{FeedEnd, Trouble};
 use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::House;
+use super::Server;
 use crate::Fault;
 use crate::instance::Instance;
 
@@ -21,29 +21,29 @@ const MAX_AT_ONCE: usize = 8;
 const ROUND_WAIT: Duration = Duration::from_millis(500);
 
 /// How far memory has followed the change feeds.
-pub(super) struct Follower {
+pub(super) struct FeedFollower {
     seen: HashMap<InstanceId, FeedEnd>,
     /// Something may have changed that nobody looked at.
     is_behind: bool,
     running: JoinSet<Result<(), Fault>>,
     /// Who follows, by the task.
-    names: HashMap<task::Id, Running>,
+    names: HashMap<task::Id, FollowTask>,
 }
 
 /// An instance that follows, and the end of its feed when it began. Without one, it is not in the database.
-struct Followed {
+struct FollowedInstance {
     instance: Arc<Instance>,
     newest: Option<FeedEnd>,
 }
 
 /// An instance whose task runs. Weak: the task holds it as long as it works for it.
-struct Running {
+struct FollowTask {
     id: InstanceId,
     instance: Weak<Instance>,
     newest: Option<FeedEnd>,
 }
 
-impl Running {
+impl FollowTask {
     fn mark_behind(&self) {
         if let Some(instance) = self.instance.upgrade() {
             instance.following.mark_behind();
@@ -51,7 +51,7 @@ impl Running {
     }
 }
 
-impl Follower {
+impl FeedFollower {
     /// Behind from the start: what changed between loading and now was nobody's to tell.
     pub(super) fn new() -> Self {
         Self { seen: HashMap::new(), is_behind: true, running: JoinSet::new(), names: HashMap::new() }
@@ -62,7 +62,7 @@ impl Follower {
     }
 
     /// Takes in how a task ended. A panic is one of its own instance alone.
-    fn settle(&mut self, house: &House, ended: Result<(task::Id, Result<(), Fault>), JoinError>) -> Result<(), Fault> {
+    fn settle(&mut self, house: &Server, ended: Result<(task::Id, Result<(), Fault>), JoinError>) -> Result<(), Fault> {
         let (id, done) = match ended {
             Ok(ended) => ended,
             Err(error) => {
@@ -84,7 +84,12 @@ impl Follower {
     }
 
     /// Runs until everything that is due has ended, or `until`.
-    async fn run(&mut self, house: &House, mut due: Vec<Followed>, until: Option<Instant>) -> Result<(), Fault> {
+    async fn run(
+        &mut self,
+        house: &Server,
+        mut due: Vec<FollowedInstance>,
+        until: Option<Instant>,
+    ) -> Result<(), Fault> {
         let mut worst = Ok(());
         // What still runs from the round before takes no place from this one.
         let places = self.names.len() + MAX_AT_ONCE;
@@ -92,12 +97,12 @@ impl Follower {
         due.reverse();
         loop {
             while self.names.len() < places
-                && let Some(Followed { instance, newest }) = due.pop()
+                && let Some(FollowedInstance { instance, newest }) = due.pop()
             {
                 let (id, weak) = (*instance.store.instance(), Arc::downgrade(&instance));
-                let follow = async move { instance.follow(instance.world.now()).await };
+                let follow = async move { instance.follow(instance.platform.now()).await };
                 let task = self.running.spawn_on(follow, &house.runtime);
-                self.names.insert(task.id(), Running { id, instance: weak, newest });
+                self.names.insert(task.id(), FollowTask { id, instance: weak, newest });
             }
             let ending = self.running.join_next_with_id();
             let ended = match until {
@@ -110,7 +115,7 @@ impl Follower {
                 Err(_elapsed) => break,
             }
         }
-        self.names.values().for_each(Running::mark_behind);
+        self.names.values().for_each(FollowTask::mark_behind);
         for followed in &due {
             followed.instance.following.mark_behind();
         }
@@ -118,7 +123,7 @@ impl Follower {
     }
 }
 
-impl House {
+impl Server {
     /// Memory follows what other processes changed before this call, and what it missed of its own changes.
     pub async fn catch_up(&self) -> Result<(), Fault> {
         let mut follower = self.follower.lock().await;
@@ -133,9 +138,9 @@ impl House {
     }
 
     /// A fault of one instance takes the trust in memory from that instance alone.
-    async fn follow_changes(&self, follower: &mut Follower, wait: Option<Duration>) -> Result<(), Fault> {
+    async fn follow_changes(&self, follower: &mut FeedFollower, wait: Option<Duration>) -> Result<(), Fault> {
         let begun = Instant::now();
-        self.mind_the_database().await?;
+        self.check_database_identity().await?;
         // The database tells of a change once: an answer that is lost counts as a yes.
         let was_behind = std::mem::replace(&mut follower.is_behind, true);
         let changed = self.database.changed_elsewhere().await;
@@ -157,7 +162,7 @@ impl House {
                 continue;
             }
             if !follower.is_running(id) {
-                due.push(Followed { instance: Arc::clone(instance), newest });
+                due.push(FollowedInstance { instance: Arc::clone(instance), newest });
             }
         }
         let done = follower.run(self, due, wait.map(|wait| begun + wait)).await;

@@ -7,7 +7,7 @@ use model::{InstanceSettings, Timestamp, User, UserId};
 
 use super::{Instance, KeyRing, Snapshot};
 use crate::Fault;
-use crate::memory::{Memory, Register};
+use crate::memory::{ApplicationRegister, Memory};
 
 /// An instance whose memory held what the database does when this was made. Flows that judge by memory (tokens, keys,
 /// settings, users, applications, revocations) are its methods, and only [`Self::of`] makes one.
@@ -38,8 +38,8 @@ impl BelievedInstance {
         self.memory().settings.load()
     }
 
-    pub fn register(&self) -> Snapshot<Register> {
-        self.memory().register.load()
+    pub fn applications(&self) -> Snapshot<ApplicationRegister> {
+        self.memory().applications.load()
     }
 
     pub fn keys(&self) -> Snapshot<KeyRing> {
@@ -49,7 +49,7 @@ impl BelievedInstance {
     /// May a page of this origin read the APIs' answers? Also asked when a request's answer is ready: none may where
     /// memory has fallen behind meanwhile.
     pub fn allows_origin(&self, origin: &str) -> bool {
-        self.memory_holds() && self.register().allows_origin(origin)
+        self.is_current() && self.applications().allows_origin(origin)
     }
 
     pub(crate) fn memory(&self) -> Snapshot<Memory> {

@@ -12,20 +12,20 @@ use store::Batch;
 use crate::Fault;
 use crate::instance::BelievedInstance;
 use crate::memory::Memory;
-use crate::seal::Purpose;
-use crate::throttle::Network;
+use crate::seal::MacPurpose;
+use crate::throttle::NetworkPrefix;
 
 /// A digest of login and network under the instance's root secret.
 pub(crate) type NetworkKey = [u8; 32];
 
 /// What the database said, and when it was asked.
 #[derive(Clone, Copy)]
-struct Seen {
+struct NetworkRecord {
     right_at: Option<Timestamp>,
     asked_at: Timestamp,
 }
 
-pub(crate) struct KnownNetworks(Cache<NetworkKey, Seen>);
+pub(crate) struct KnownNetworks(Cache<NetworkKey, NetworkRecord>);
 
 const MAX_REMEMBERED: usize = 10_000;
 /// Another node may have learnt of a network meanwhile.
@@ -41,11 +41,11 @@ impl Default for KnownNetworks {
 
 impl KnownNetworks {
     fn remember(&self, network: NetworkKey, right_at: Option<Timestamp>, now: Timestamp) {
-        self.0.insert(network, Seen { right_at, asked_at: now });
+        self.0.insert(network, NetworkRecord { right_at, asked_at: now });
     }
 
-    fn get(&self, network: &NetworkKey, now: Timestamp) -> Option<Seen> {
-        let holds = |seen: &Seen| is_known(seen.right_at, now) || now.since(seen.asked_at) < UNKNOWN_FOR;
+    fn get(&self, network: &NetworkKey, now: Timestamp) -> Option<NetworkRecord> {
+        let holds = |seen: &NetworkRecord| is_known(seen.right_at, now) || now.since(seen.asked_at) < UNKNOWN_FOR;
         self.0.get(network).filter(holds)
     }
 }
@@ -56,8 +56,8 @@ fn is_known(right_at: Option<Timestamp>, now: Timestamp) -> bool {
 
 impl BelievedInstance {
     fn network_key(&self, login: &Login, address: IpAddr) -> NetworkKey {
-        let network = Network::narrow(address).to_string();
-        self.memory().secret.load().digest(Purpose::KnownNetwork, &[login.folded().as_bytes(), network.as_bytes()])
+        let network = NetworkPrefix::narrow(address).to_string();
+        self.memory().secret.load().digest(MacPurpose::KnownNetwork, &[login.folded().as_bytes(), network.as_bytes()])
     }
 
     /// The network, if the login's client was right from there within 30 days.
@@ -89,7 +89,7 @@ impl BelievedInstance {
         // Nothing is written of somebody who is erased meanwhile.
         let mut batch = Batch::new().with(self.store.hold_user(user));
         batch.extend(self.store.put_known_network(user.id, &network, now));
-        if let store::Outcome::Committed = self.store.commit(batch).await? {
+        if let store::CommitOutcome::Committed = self.store.commit(batch).await? {
             memory.known_networks.remember(network, Some(now), now);
         }
         Ok(())

@@ -14,7 +14,7 @@ use model::seat::FUTURE;
 use model::{ApplicationId, Timestamp, User, UserId};
 use quick_cache::sync::Cache;
 
-use super::{PasswordShown, TurnedAway};
+use super::{LegacyDenial, LegacyPassword};
 use crate::{Answer, Fault};
 
 /// How long a password stays known.
@@ -24,11 +24,11 @@ const MAX_KNOWN: usize = 10_000;
 
 /// Finds an entry; tells nothing without the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Tag([u8; 32]);
+pub(crate) struct PasswordTag([u8; 32]);
 
 /// Whose password it was, and at which epoch.
 #[derive(Clone, Copy)]
-pub(crate) struct Known {
+pub(crate) struct KnownPassword {
     pub(super) user: UserId,
     pub(super) epoch: i64,
     at: Timestamp,
@@ -36,12 +36,12 @@ pub(crate) struct Known {
 
 pub(crate) struct KnownPasswords {
     key: hmac::Key,
-    known: Cache<Tag, Known>,
+    known: Cache<PasswordTag, KnownPassword>,
 }
 
 /// How a comparison ended without a user.
 enum Unproven {
-    Away(TurnedAway),
+    Away(LegacyDenial),
     Fault(Fault),
 }
 
@@ -50,7 +50,7 @@ impl KnownPasswords {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), known: Cache::new(MAX_KNOWN) }
     }
 
-    pub(super) fn tag(&self, application: ApplicationId, shown: &PasswordShown<'_>) -> Tag {
+    pub(super) fn tag(&self, application: ApplicationId, shown: &LegacyPassword<'_>) -> PasswordTag {
         let login = shown.login.trim().to_ascii_lowercase();
         let mut context = hmac::Context::with_key(&self.key);
         for part in [application.0.as_bytes().as_slice(), login.as_bytes(), shown.password.expose().as_bytes()] {
@@ -58,23 +58,23 @@ impl KnownPasswords {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
-        Tag(context.sign().as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes"))
+        PasswordTag(context.sign().as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes"))
     }
 
-    pub(super) fn get(&self, tag: Tag, now: Timestamp) -> Option<Known> {
+    pub(super) fn get(&self, tag: PasswordTag, now: Timestamp) -> Option<KnownPassword> {
         self.known.get(&tag).filter(|known| known.is_fresh(now))
     }
 
     /// What `proving` finds out, once for all who ask at the same moment. Only what was right is kept.
     pub(super) async fn learn(
         &self,
-        (tag, now): (Tag, Timestamp),
-        proving: impl Future<Output = Answer<User, TurnedAway>>,
-    ) -> Answer<Known, TurnedAway> {
+        (tag, now): (PasswordTag, Timestamp),
+        proving: impl Future<Output = Answer<User, LegacyDenial>>,
+    ) -> Answer<KnownPassword, LegacyDenial> {
         self.known.remove_if(&tag, |known| !known.is_fresh(now));
         let proving = async {
             match proving.await {
-                Ok(Ok(user)) => Ok(Known { user: user.id, epoch: user.epoch, at: now }),
+                Ok(Ok(user)) => Ok(KnownPassword { user: user.id, epoch: user.epoch, at: now }),
                 Ok(Err(away)) => Err(Unproven::Away(away)),
                 Err(fault) => Err(Unproven::Fault(fault)),
             }
@@ -86,7 +86,7 @@ impl KnownPasswords {
         }
     }
 
-    pub(super) fn forget_tag(&self, tag: Tag) {
+    pub(super) fn forget_tag(&self, tag: PasswordTag) {
         self.known.remove(&tag);
     }
 
@@ -95,7 +95,7 @@ impl KnownPasswords {
     }
 }
 
-impl Known {
+impl KnownPassword {
     /// A clock that was set back makes it stale too. Calls that come side by side read the clock one after another.
     fn is_fresh(self, now: Timestamp) -> bool {
         now.since(self.at) < KNOWN_FOR && self.at.since(now) < FUTURE
@@ -110,9 +110,9 @@ mod tests {
 
     use super::*;
 
-    fn tag(passwords: &KnownPasswords, application: u128, login: &str, password: &str) -> Tag {
+    fn tag(passwords: &KnownPasswords, application: u128, login: &str, password: &str) -> PasswordTag {
         let password = Presented::new(password);
-        let shown = PasswordShown { scheme: LegacyScheme::Basic, login, password: &password, application: None };
+        let shown = LegacyPassword { scheme: LegacyScheme::Basic, login, password: &password, application: None };
         passwords.tag(ApplicationId(Uuid::from_u128(application)), &shown)
     }
 
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn an_entry_is_good_for_five_minutes_of_a_clock_that_goes_forwards() {
         let at = Timestamp::from_seconds(1000);
-        let known = Known { user: UserId(Uuid::nil()), epoch: 0, at };
+        let known = KnownPassword { user: UserId(Uuid::nil()), epoch: 0, at };
         assert!(known.is_fresh(at) && known.is_fresh(at.plus(Duration::from_secs(299))));
         assert!(known.is_fresh(at.minus(Duration::from_millis(5))), "side by side");
         assert!(!known.is_fresh(at.plus(KNOWN_FOR)));

@@ -6,7 +6,7 @@ use model::legacy::{LegacyScheme, LegacyUse, Sunset};
 use model::{ApplicationId, Login, Timestamp};
 
 use crate::Fault;
-use crate::admin::Office;
+use crate::admin::AdminService;
 
 /// Users that a report names, the last ones to come.
 pub const MAX_USERS_REPORTED: u32 = 1000;
@@ -34,7 +34,7 @@ pub struct ApplicationUse {
     pub people: Vec<(Login, LegacyUse)>,
 }
 
-impl Office<'_> {
+impl AdminService<'_> {
     pub async fn legacy_report(&self) -> Result<LegacyReport, Fault> {
         let settings = self.store().settings().await?;
         let applications = self.store().applications().await?;

@@ -10,14 +10,14 @@ use store::{Batch, Fault, Store};
 /// Written down in one batch at most.
 const FLUSHED_AT_ONCE: usize = 500;
 
-type Who = (ApplicationId, LegacyScheme, UserId);
+type LegacyUseKey = (ApplicationId, LegacyScheme, UserId);
 
 /// In one order, so that nodes that write the same rows do not wait for each other.
 #[derive(Default)]
-pub(crate) struct LegacyUses(Mutex<BTreeMap<Who, LegacyUse>>);
+pub(crate) struct LegacyUses(Mutex<BTreeMap<LegacyUseKey, LegacyUse>>);
 
 impl LegacyUses {
-    pub(super) fn note(&self, who: Who, now: Timestamp) {
+    pub(super) fn note(&self, who: LegacyUseKey, now: Timestamp) {
         let (application, scheme, user) = who;
         self.add(&LegacyUse { application, scheme, user, uses: 1, first_at: now, last_at: now });
     }

@@ -11,7 +11,7 @@ use oauth::client::{ClientCredentials, ClientId};
 
 /// One immutable view. A changed application makes the next view: a copy of pointers.
 #[derive(Clone, Default)]
-pub struct Register {
+pub struct ApplicationRegister {
     by_id: HashMap<ApplicationId, Arc<TrustedApplication>>,
     by_uri: HashSet<ByUri>,
     /// Origins of enabled applications, and how many have each.
@@ -42,7 +42,7 @@ impl Hash for ByUri {
     }
 }
 
-impl Register {
+impl ApplicationRegister {
     pub(crate) fn new(applications: Vec<TrustedApplication>) -> Self {
         let mut register = Self::default();
         for application in applications {

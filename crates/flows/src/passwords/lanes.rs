@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::Fault;
-use crate::meters::Fill;
-use crate::pool::{Piece, Pool};
+use crate::meters::QueueFill;
+use crate::pool::{Pool, WorkPermit};
 
 /// Known browsers, and changes by people who are let in, that may wait.
 const MAX_KNOWN: usize = 128;
@@ -21,31 +21,31 @@ const MAX_STRANGERS_AND_FIRSTS: usize = 384;
 
 /// In whose name a password is compared.
 #[derive(Clone, Copy, Debug)]
-pub enum Turn {
+pub enum HashingTurn {
     Known,
     /// By the network that it came from.
     Stranger(IpAddr),
 }
 
 /// Gives the pool's piece back if nobody waits for this work any more, so that the next can be done with it.
-type Work = Box<dyn FnOnce(Piece) -> Option<Piece> + Send>;
+type LaneWork = Box<dyn FnOnce(WorkPermit) -> Option<WorkPermit> + Send>;
 
-struct Queues {
-    known: VecDeque<Work>,
-    strangers: FairQueue<IpAddr, Work>,
+struct LaneQueues {
+    known: VecDeque<LaneWork>,
+    strangers: FairQueue<IpAddr, LaneWork>,
 }
 
 /// The pool's threads for one instance. Each turn that the pool gives it goes to the work that is next here.
-pub(super) struct Lanes {
+pub(super) struct HashingLanes {
     known: Pool,
     strangers: Pool,
-    queues: Arc<Mutex<Queues>>,
+    queues: Arc<Mutex<LaneQueues>>,
 }
 
-impl Lanes {
+impl HashingLanes {
     pub(super) fn new(pool: Pool) -> Self {
-        let queues = Queues { known: VecDeque::new(), strangers: FairQueue::new(MAX_STRANGERS) };
-        let strangers = pool.apart("strangers");
+        let queues = LaneQueues { known: VecDeque::new(), strangers: FairQueue::new(MAX_STRANGERS) };
+        let strangers = pool.for_work("strangers");
         Self { known: pool, strangers, queues: Arc::new(Mutex::new(queues)) }
     }
 
@@ -53,13 +53,13 @@ impl Lanes {
         Self::new(self.known.of(instance))
     }
 
-    pub(super) fn fill(&self) -> Fill {
+    pub(super) fn fill(&self) -> QueueFill {
         self.known.fill()
     }
 
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        turn: Turn,
+        turn: HashingTurn,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();
@@ -75,8 +75,8 @@ impl Lanes {
         };
         self.queues.lock().push(turn, Box::new(work)).ok_or_else(|| Fault::unavailable("too many sign-ins at once"))?;
         let pool = match turn {
-            Turn::Known => &self.known,
-            Turn::Stranger(_) => &self.strangers,
+            HashingTurn::Known => &self.known,
+            HashingTurn::Stranger(_) => &self.strangers,
         };
         let queues = Arc::clone(&self.queues);
         pool.submit(move |mut piece| {
@@ -91,22 +91,22 @@ impl Lanes {
     }
 }
 
-fn next(queues: &Mutex<Queues>) -> Option<Work> {
+fn next(queues: &Mutex<LaneQueues>) -> Option<LaneWork> {
     let mut queues = queues.lock();
     queues.known.pop_front().or_else(|| queues.strangers.pop().map(|(_, work)| work))
 }
 
-impl Queues {
-    fn push(&mut self, turn: Turn, work: Work) -> Option<()> {
+impl LaneQueues {
+    fn push(&mut self, turn: HashingTurn, work: LaneWork) -> Option<()> {
         match turn {
-            Turn::Known if self.known.len() < MAX_KNOWN => {
+            HashingTurn::Known if self.known.len() < MAX_KNOWN => {
                 self.known.push_back(work);
                 Some(())
             }
-            Turn::Stranger(network) if self.strangers.len() < MAX_STRANGERS_AND_FIRSTS => {
+            HashingTurn::Stranger(network) if self.strangers.len() < MAX_STRANGERS_AND_FIRSTS => {
                 self.strangers.push(network, work).ok()
             }
-            Turn::Known | Turn::Stranger(_) => None,
+            HashingTurn::Known | HashingTurn::Stranger(_) => None,
         }
     }
 }
@@ -122,13 +122,13 @@ mod tests {
     use crate::pool::tests::{fill, occupy, start};
     use crate::pool::{PoolKind, Priority};
 
-    fn stranger(number: u32) -> Turn {
-        Turn::Stranger(Ipv4Addr::from_bits(number).into())
+    fn stranger(number: u32) -> HashingTurn {
+        HashingTurn::Stranger(Ipv4Addr::from_bits(number).into())
     }
 
-    fn lanes() -> Lanes {
+    fn lanes() -> HashingLanes {
         let kind = PoolKind { name: "tests", threads: 1, max_waiting: 512, full: "full", priority: Priority::Normal };
-        Lanes::new(Pool::new(kind)).of(InstanceId(Uuid::from_u128(1)))
+        HashingLanes::new(Pool::new(kind)).of(InstanceId(Uuid::from_u128(1)))
     }
 
     #[tokio::test]
@@ -143,7 +143,7 @@ mod tests {
         let (storm, refused) = fill(|| lanes.run(stranger(1), work("storm")));
         assert_eq!((storm.len(), refused.kind()), (MAX_STRANGERS, store::FaultKind::Unavailable));
         let mut other = Box::pin(lanes.run(stranger(2), work("other")));
-        let mut known = Box::pin(lanes.run(Turn::Known, work("known")));
+        let mut known = Box::pin(lanes.run(HashingTurn::Known, work("known")));
         assert!(start(&mut other).is_none() && start(&mut known).is_none(), "not refused");
         drop(busy);
         other.await.expect("done");
@@ -168,15 +168,15 @@ mod tests {
         });
         assert_eq!(storm.len(), MAX_STRANGERS_AND_FIRSTS);
         let mut theirs = Box::pin(quiet.run(stranger(1), || 1));
-        let mut known = Box::pin(storming.run(Turn::Known, || 2));
+        let mut known = Box::pin(storming.run(HashingTurn::Known, || 2));
         assert!(start(&mut theirs).is_none() && start(&mut known).is_none(), "not refused");
-        let (many, _refused) = fill(|| storming.run(Turn::Known, || ()));
+        let (many, _refused) = fill(|| storming.run(HashingTurn::Known, || ()));
         assert_eq!(many.len(), MAX_KNOWN - 1);
         // Those who go away leave nothing behind.
         drop((storm, many, busy));
         assert_eq!((theirs.await.expect("done"), known.await.expect("done")), (1, 2));
         while storming.fill().waiting > 0 {
-            quiet.run(Turn::Known, || ()).await.expect("it has its share");
+            quiet.run(HashingTurn::Known, || ()).await.expect("it has its share");
         }
         storming.run(stranger(1), || ()).await.expect("there is room again");
     }

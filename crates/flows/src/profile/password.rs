@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use model::Moment;
-use model::audit::Visitor;
+use model::audit::RequestInfo;
 use model::mail::Letter;
 use model::seat::CloseReason;
 use model::session::SessionCookie;
 use model::user::Password;
 use oauth::secret::Presented;
-use store::{Batch, Change, ChangeKind, Closing, Outcome};
+use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose};
 
 use crate::Answer;
-use crate::api_sessions::killing;
+use crate::api_sessions::close_sessions;
 use crate::instance::BelievedInstance;
 use crate::passwords::is_same;
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 use crate::strength::Weakness;
 
 /// Why a password was not changed.
@@ -37,15 +37,15 @@ impl BelievedInstance {
     pub async fn change_password(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        browser: &Browser,
+        visitor: &RequestInfo,
+        browser: &SignedIn,
         (current, new): (&Presented<Password>, &Presented<Password>),
     ) -> Answer<Presented<SessionCookie>, PasswordRefusal> {
         match self.confirm_password(moment, visitor, (browser, current)).await? {
             Ok(()) => {}
             Err(refusal) => return Ok(Err(refusal.wait().map_or(PasswordRefusal::Wrong, PasswordRefusal::Throttled))),
         }
-        let Some(user) = self.still(browser).await? else { return Ok(Err(PasswordRefusal::Overtaken)) };
+        let Some(user) = self.current_user(browser).await? else { return Ok(Err(PasswordRefusal::Overtaken)) };
         if is_same(current, new) {
             return Ok(Err(PasswordRefusal::Same));
         }
@@ -54,7 +54,7 @@ impl BelievedInstance {
             Err(weakness) => return Ok(Err(PasswordRefusal::Weak(weakness))),
         };
         let mut salt = [0; 16];
-        moment.dice.fill(&mut salt);
+        moment.rng.fill(&mut salt);
         let hash = self.passwords.hash(new, salt).await?;
         let (renewed, cookie) = browser.renewed(moment, user.epoch + 1);
         let change = Change { kind: ChangeKind::User, subject: user.id.0 };
@@ -63,15 +63,15 @@ impl BelievedInstance {
         let mut batch = Batch::new().with(self.store.move_seats());
         batch.push(self.store.set_password(&user, &hash, moment.now));
         batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
-        batch.push(self.told(moment, visitor, browser, &detail));
-        batch.append(killing(&self.store, Closing::OfUser(user.id), CloseReason::UserChanged, moment));
+        batch.push(self.profile_event(moment, visitor, browser, &detail));
+        batch.append(close_sessions(&self.store, SessionsToClose::OfUser(user.id), CloseReason::UserChanged, moment));
         batch.announce(change, moment.now);
         match self.commit(batch, moment.now).await? {
-            Outcome::Committed => {
+            CommitOutcome::Committed => {
                 self.write_to(&user, Letter::password_changed);
                 Ok(Ok(cookie))
             }
-            Outcome::GuardFailed { .. } => Ok(Err(PasswordRefusal::Overtaken)),
+            CommitOutcome::GuardFailed { .. } => Ok(Err(PasswordRefusal::Overtaken)),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::io::Cursor;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, RgbaImage, imageops};
-use model::audit::Visitor;
+use model::audit::RequestInfo;
 use model::{Moment, UserId};
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
 use crate::instance::BelievedInstance;
 use crate::pool::{Pool, PoolKind, Priority};
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault};
 
 /// The largest file that is read, in bytes.
@@ -72,7 +72,7 @@ pub(crate) fn image_decoder() -> Pool {
 }
 
 /// A picture in each size, as PNG.
-type Drawn = Vec<(PictureSize, Vec<u8>)>;
+type RenderedPicture = Vec<(PictureSize, Vec<u8>)>;
 
 impl BelievedInstance {
     /// `None` where the person chose none.
@@ -83,8 +83,8 @@ impl BelievedInstance {
     pub async fn choose_picture(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, file): (&Browser, Vec<u8>),
+        visitor: &RequestInfo,
+        (browser, file): (&SignedIn, Vec<u8>),
     ) -> Answer<(), PictureRefusal> {
         if file.len() > LARGEST_PICTURE {
             return Ok(Err(PictureRefusal::TooLarge));
@@ -101,8 +101,8 @@ impl BelievedInstance {
     pub async fn remove_picture(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        browser: &Browser,
+        visitor: &RequestInfo,
+        browser: &SignedIn,
     ) -> Answer<(), PictureRefusal> {
         let batch = Batch::from(vec![
             self.store.touch_identity_session(browser.session.id, moment.now),
@@ -114,19 +114,19 @@ impl BelievedInstance {
     async fn commit_picture(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, mut batch, what): (&Browser, Batch, &'static str),
+        visitor: &RequestInfo,
+        (browser, mut batch, what): (&SignedIn, Batch, &'static str),
     ) -> Answer<(), PictureRefusal> {
-        batch.push(self.told(moment, visitor, browser, &serde_json::json!({ "what": what })));
+        batch.push(self.profile_event(moment, visitor, browser, &serde_json::json!({ "what": what })));
         Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => Ok(()),
-            Outcome::GuardFailed { .. } => Err(PictureRefusal::SignedOut),
+            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::GuardFailed { .. } => Err(PictureRefusal::SignedOut),
         })
     }
 }
 
 /// The middle square of it, upright, in all sizes. Nothing of the file but its pixels is kept.
-fn draw(file: &[u8]) -> Result<Drawn, PictureRefusal> {
+fn draw(file: &[u8]) -> Result<RenderedPicture, PictureRefusal> {
     let image = decode(file)?;
     let side = image.width().min(image.height());
     let (left, top) = ((image.width() - side) / 2, (image.height() - side) / 2);

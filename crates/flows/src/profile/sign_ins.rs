@@ -1,13 +1,13 @@
 //! A person's sign-ins: which there are, and their end.
 
-use model::audit::Visitor;
+use model::audit::RequestInfo;
 use model::seat::SessionKey;
 use model::{IdentitySession, Moment, SessionId, Timestamp};
-use store::{ApiSessionRow, Closing};
+use store::{ApiSessionRow, SessionsToClose};
 
-use super::NotYours;
+use super::NotOwned;
 use crate::instance::BelievedInstance;
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault};
 
 /// Sign-ins that one page shows.
@@ -29,9 +29,9 @@ pub struct SignInView {
 
 impl BelievedInstance {
     /// The living ones, the one used last first.
-    pub async fn sign_ins(&self, browser: &Browser, now: Timestamp) -> Result<Vec<SignInView>, Fault> {
+    pub async fn sign_ins(&self, browser: &SignedIn, now: Timestamp) -> Result<Vec<SignInView>, Fault> {
         let user = browser.user.id;
-        let calling = self.store.live_api_sessions_of(Closing::OfUser(user)).await?;
+        let calling = self.store.live_api_sessions_of(SessionsToClose::OfUser(user)).await?;
         let lifetimes = self.settings().session_lifetimes();
         let rows = self.store.identity_sessions_of(user, MAX_SHOWN).await?;
         let living = rows
@@ -55,7 +55,7 @@ impl BelievedInstance {
     }
 
     fn names_of(&self, session: &ApiSessionRow) -> Vec<String> {
-        let register = self.register();
+        let register = self.applications();
         let known = session.applications.iter().filter_map(|id| register.by_id(*id));
         known.map(|application| application.name.clone()).collect()
     }
@@ -64,12 +64,12 @@ impl BelievedInstance {
     pub async fn end_own_sign_in(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, id): (&Browser, SessionId),
-    ) -> Answer<(), NotYours> {
+        visitor: &RequestInfo,
+        (browser, id): (&SignedIn, SessionId),
+    ) -> Answer<(), NotOwned> {
         let known = self.store.identity_session(id).await?;
         if known.is_none_or(|session| session.user != browser.user.id) {
-            return Ok(Err(NotYours));
+            return Ok(Err(NotOwned));
         }
         self.end_sign_in(moment, visitor, id).await.map(Ok)
     }
@@ -78,8 +78,8 @@ impl BelievedInstance {
     pub async fn end_other_sign_ins(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        browser: &Browser,
+        visitor: &RequestInfo,
+        browser: &SignedIn,
     ) -> Result<usize, Fault> {
         let mut ended = 0;
         loop {

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use model::application::{API_SCOPES, ReferenceTokenPolicy};
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::reference_token::{
-    IssueRefusal, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, Wish, check_issue, masked,
+    IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, check_issue, masked,
 };
 use model::session::RECENT_SIGN_IN;
-use model::why::{Details, Refusal};
+use model::why::{Refusal, RefusalDetails};
 use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp, TrustedApplication, UserType};
 use oauth::scope::Scope;
 use oauth::secret::Presented;
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
-use super::{MAX_ATTEMPTS, NotYours, Overtaken};
-use crate::audit::Trail;
+use super::{ConcurrentChange, MAX_ATTEMPTS, NotOwned};
+use crate::audit::AuditWriter;
 use crate::instance::BelievedInstance;
 use crate::reference_tokens::new_token;
-use crate::sign_in::Browser;
+use crate::sign_in::SignedIn;
 use crate::{Answer, Fault};
 
 /// Living or expired, not revoked ones: more than a person could tell apart.
@@ -55,8 +55,8 @@ impl Refusal for OwnTokenRefusal {
         }
     }
 
-    fn details(&self) -> Details {
-        let new = |check| Details::new(check, "docs/profile.md, Personal access tokens");
+    fn details(&self) -> RefusalDetails {
+        let new = |check| RefusalDetails::new(check, "docs/profile.md, Personal access tokens");
         match self {
             Self::NotLately => new("the user signed in recently").expected("minutes", RECENT_SIGN_IN.as_secs() / 60),
             Self::TooMany => {
@@ -78,15 +78,15 @@ pub struct OwnToken {
 
 impl BelievedInstance {
     /// The newest first; what memory knows of their use is written down within a beat.
-    pub async fn own_tokens(&self, browser: &Browser) -> Result<Vec<OwnToken>, Fault> {
-        let register = self.register();
+    pub async fn own_tokens(&self, browser: &SignedIn) -> Result<Vec<OwnToken>, Fault> {
+        let register = self.applications();
         let tokens = self.store.personal_tokens(browser.user.id, MAX_OWN_TOKENS).await?;
         let own = |token: ReferenceToken| OwnToken { application: register.by_id(token.application).cloned(), token };
         Ok(tokens.into_iter().map(own).collect())
     }
 
     /// The applications that this person may make tokens for, by name.
-    pub fn applications_for_tokens(&self, browser: &Browser) -> Vec<Arc<TrustedApplication>> {
+    pub fn applications_for_tokens(&self, browser: &SignedIn) -> Vec<Arc<TrustedApplication>> {
         let may = |application: &TrustedApplication| match application.access_tokens {
             ReferenceTokenPolicy::None => false,
             ReferenceTokenPolicy::AdministratorsOnly => browser.user.is_admin(),
@@ -97,7 +97,7 @@ impl BelievedInstance {
         if browser.user.user_type != UserType::Internal {
             return Vec::new();
         }
-        let register = self.register();
+        let register = self.applications();
         let all =
             register.all().filter(|application| application.enabled && may(application) && has_scope(application));
         let mut known: Vec<_> = all.cloned().collect();
@@ -109,8 +109,8 @@ impl BelievedInstance {
     pub async fn issue_own_token(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, draft): (&Browser, &OwnTokenDraft<'_>),
+        visitor: &RequestInfo,
+        (browser, draft): (&SignedIn, &OwnTokenDraft<'_>),
     ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), OwnTokenRefusal> {
         let (application, wish) = match self.check_own_token(moment.now, browser, draft) {
             Ok(checked) => checked,
@@ -129,15 +129,15 @@ impl BelievedInstance {
             self.store.touch_identity_session(browser.session.id, moment.now),
             self.store.insert_reference_token(&token),
             self.store.expect_personal_tokens_at_most(browser.user.id, MAX_OWN_TOKENS),
-            Trail::new(&self.store, moment.dice, moment.now).event(&event),
+            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
         ]);
         Ok(match self.store.commit(batch).await? {
-            Outcome::Committed => {
+            CommitOutcome::Committed => {
                 let masked = masked(&token.tail);
                 self.write_to(&browser.user, |letter| letter.token_created(&masked, &token.description));
                 Ok((token, value))
             }
-            Outcome::GuardFailed { statement } => {
+            CommitOutcome::GuardFailed { statement } => {
                 let refusal = if statement == 3 { OwnTokenRefusal::TooMany } else { OwnTokenRefusal::SignedOut };
                 self.refuse_own_token((browser, moment.now), visitor, refusal)?
             }
@@ -146,8 +146,8 @@ impl BelievedInstance {
 
     fn refuse_own_token<T>(
         &self,
-        (browser, now): (&Browser, Timestamp),
-        visitor: &Visitor,
+        (browser, now): (&SignedIn, Timestamp),
+        visitor: &RequestInfo,
         refusal: OwnTokenRefusal,
     ) -> Answer<T, OwnTokenRefusal> {
         let event = AuditEvent::refused(now, AuditKind::TokenRefused, visitor, (Asker::Authenticated, &refusal));
@@ -158,17 +158,17 @@ impl BelievedInstance {
     fn check_own_token<'a>(
         &self,
         now: Timestamp,
-        browser: &Browser,
+        browser: &SignedIn,
         draft: &OwnTokenDraft<'a>,
-    ) -> Result<(Arc<TrustedApplication>, Wish<'a>), OwnTokenRefusal> {
+    ) -> Result<(Arc<TrustedApplication>, NewTokenRequest<'a>), OwnTokenRefusal> {
         if !browser.session.is_recent(now) {
             return Err(OwnTokenRefusal::NotLately);
         }
-        let register = self.register();
+        let register = self.applications();
         let Some(application) = register.by_id(draft.application).filter(|application| application.enabled) else {
             return Err(OwnTokenRefusal::UnknownApplication);
         };
-        let wish = Wish {
+        let wish = NewTokenRequest {
             kind: ReferenceTokenKind::Personal,
             description: draft.description,
             scope: draft.scope,
@@ -185,21 +185,21 @@ impl BelievedInstance {
     pub async fn revoke_own_token(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        (browser, id): (&Browser, ReferenceTokenId),
-    ) -> Answer<(), NotYours> {
+        visitor: &RequestInfo,
+        (browser, id): (&SignedIn, ReferenceTokenId),
+    ) -> Answer<(), NotOwned> {
         let known = self.store.reference_token_by_id(id).await?;
         let is_own = |token: &ReferenceToken| {
             token.user == browser.user.id && token.kind == ReferenceTokenKind::Personal && token.revoked_at.is_none()
         };
         match known.filter(is_own) {
             Some(token) => self.revoke_reference_token(moment, visitor, &token, "owner").await.map(|_| Ok(())),
-            None => Ok(Err(NotYours)),
+            None => Ok(Err(NotOwned)),
         }
     }
 
     /// How many reference tokens of the person work now: what a new password leaves alone.
-    pub async fn live_own_tokens(&self, browser: &Browser, now: Timestamp) -> Result<usize, Fault> {
+    pub async fn live_own_tokens(&self, browser: &SignedIn, now: Timestamp) -> Result<usize, Fault> {
         Ok(self.store.live_personal_tokens(browser.user.id, now).await?.len())
     }
 
@@ -207,9 +207,9 @@ impl BelievedInstance {
     pub async fn revoke_own_tokens(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
-        browser: &Browser,
-    ) -> Answer<(), Overtaken> {
+        visitor: &RequestInfo,
+        browser: &SignedIn,
+    ) -> Answer<(), ConcurrentChange> {
         for _ in 0..MAX_ATTEMPTS {
             let tokens = self.store.live_personal_tokens(browser.user.id, moment.now).await?;
             if tokens.is_empty() {
@@ -217,12 +217,12 @@ impl BelievedInstance {
             }
             let mut batch = Batch::new();
             for token in &tokens {
-                batch.append(self.revoking(moment, visitor, token, "owner"));
+                batch.append(self.revocation_batch(moment, visitor, token, "owner"));
             }
-            if self.commit(batch, moment.now).await? == Outcome::Committed {
+            if self.commit(batch, moment.now).await? == CommitOutcome::Committed {
                 return Ok(Ok(()));
             }
         }
-        Ok(Err(Overtaken))
+        Ok(Err(ConcurrentChange))
     }
 }

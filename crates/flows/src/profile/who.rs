@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use model::audit::{Asker, AuditEvent, AuditKind, Visitor};
-use model::claims::Holder;
+use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::claims::TokenSubject;
 use model::reference_token::ReferenceTokenKind;
-use model::why::{Details, Refusal};
+use model::why::{Refusal, RefusalDetails};
 use model::{Moment, User};
 use oauth::secret::{AccessToken, Presented};
 
 use crate::Answer;
-use crate::guard::{Credential, TokenRefusal};
+use crate::guard::{CredentialRecord, TokenRefusal};
 use crate::instance::BelievedInstance;
 
 /// Why a token tells of nobody.
@@ -29,10 +29,10 @@ impl Refusal for WhoRefusal {
         }
     }
 
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         match self {
             Self::Token(refusal) => refusal.details(),
-            Self::NotAPerson => Details::new("the token acts as a person", "docs/profile.md, GET /profile/me"),
+            Self::NotAPerson => RefusalDetails::new("the token acts as a person", "docs/profile.md, GET /profile/me"),
         }
     }
 }
@@ -42,15 +42,15 @@ impl BelievedInstance {
     pub async fn person_of(
         &self,
         moment: &mut Moment<'_>,
-        visitor: &Visitor,
+        visitor: &RequestInfo,
         shown: &Presented<AccessToken>,
     ) -> Answer<Arc<User>, WhoRefusal> {
-        let answer = match self.standing(shown, moment.now).await? {
+        let answer = match self.validate_credential(shown, moment.now).await? {
             Err(refusal) => Err(WhoRefusal::Token(refusal)),
             Ok(standing) => {
                 let is_person = match &standing.credential {
-                    Credential::Jwt(verified) => matches!(verified.token.holder, Holder::User { .. }),
-                    Credential::Reference(token) => token.kind == ReferenceTokenKind::Personal,
+                    CredentialRecord::Jwt(verified) => matches!(verified.token.holder, TokenSubject::User { .. }),
+                    CredentialRecord::Reference(token) => token.kind == ReferenceTokenKind::Personal,
                 };
                 if is_person {
                     self.note_use(&standing, moment.now);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aws_lc_rs::hmac;
 use model::InstanceSettings;
-use model::throttle::{CODES, Ceiling, PASSWORDS};
+use model::throttle::{CODES, GuessCeiling, PASSWORDS};
 
 /// An account as it is counted: a digest of the folded login, or of a user and epoch, under the instance's root secret.
 /// Nodes share it, and made-up logins are no text at rest.
@@ -12,19 +12,19 @@ pub(crate) type AccountKey = [u8; 16];
 
 /// An account at one of its two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Account {
+pub(crate) enum GuessedAccount {
     Password(AccountKey),
     SecondStep(AccountKey),
 }
 
-impl Account {
+impl GuessedAccount {
     pub(crate) const fn key(&self) -> &AccountKey {
         match self {
             Self::Password(key) | Self::SecondStep(key) => key,
         }
     }
 
-    pub(crate) const fn ceiling(self) -> Ceiling {
+    pub(crate) const fn ceiling(self) -> GuessCeiling {
         match self {
             Self::Password(_) => PASSWORDS,
             Self::SecondStep(_) => CODES,
@@ -34,18 +34,18 @@ impl Account {
 
 /// A browser, sign-in or client's network that was right before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Known(pub(super) [u8; 16]);
+pub(crate) struct KnownClient(pub(super) [u8; 16]);
 
 /// Addresses that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Network {
+pub(crate) enum NetworkPrefix {
     /// An IPv4 address or an IPv6 /64: one person's IPv6 addresses are as many as they like (RFC 4291 §2.5.4).
     Narrow(IpAddr),
     /// An IPv4 /24 or an IPv6 /48.
     Wide(IpAddr),
 }
 
-impl Network {
+impl NetworkPrefix {
     pub(crate) fn narrow(address: IpAddr) -> IpAddr {
         Self::cut(address, 32, 64)
     }
@@ -72,21 +72,21 @@ impl Network {
 
 /// What failures are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Counter {
-    Known(Known),
+pub(crate) enum FailureCounter {
+    Known(KnownClient),
     /// Strangers' tries at an account, from one network.
-    AccountFrom(Account, IpAddr),
+    AccountFrom(GuessedAccount, IpAddr),
     /// Strangers' tries at an account, from all networks.
-    Account(Account),
-    Network(Network),
+    Account(GuessedAccount),
+    Network(NetworkPrefix),
 }
 
-impl Counter {
+impl FailureCounter {
     pub(super) const fn max_waiting(&self) -> usize {
         match self {
             Self::Known(_) | Self::AccountFrom(..) | Self::Account(_) => super::MAX_WAITING_PER_ACCOUNT,
-            Self::Network(Network::Narrow(_)) => super::MAX_WAITING_PER_NETWORK,
-            Self::Network(Network::Wide(_)) => super::MAX_WAITING,
+            Self::Network(NetworkPrefix::Narrow(_)) => super::MAX_WAITING_PER_NETWORK,
+            Self::Network(NetworkPrefix::Wide(_)) => super::MAX_WAITING,
         }
     }
 }
@@ -106,45 +106,45 @@ impl FreeFailures {
         Self { account: settings.free_failures_per_account, network: settings.free_failures_per_address }
     }
 
-    pub(super) const fn by(self, counter: &Counter) -> u32 {
+    pub(super) const fn by(self, counter: &FailureCounter) -> u32 {
         match counter {
-            Counter::Known(_) | Counter::AccountFrom(..) | Counter::Account(_) => self.account,
-            Counter::Network(Network::Narrow(_)) => self.network,
-            Counter::Network(Network::Wide(_)) => self.network.saturating_mul(Self::WIDE),
+            FailureCounter::Known(_) | FailureCounter::AccountFrom(..) | FailureCounter::Account(_) => self.account,
+            FailureCounter::Network(NetworkPrefix::Narrow(_)) => self.network,
+            FailureCounter::Network(NetworkPrefix::Wide(_)) => self.network.saturating_mul(Self::WIDE),
         }
     }
 }
 
 /// A try, as it waits and is counted. Text that is no login is nobody's account.
 #[derive(Clone)]
-pub(crate) struct Attempt {
-    pub(super) account: Option<Account>,
-    pub(super) known: Option<Known>,
+pub(crate) struct SignInAttempt {
+    pub(super) account: Option<GuessedAccount>,
+    pub(super) known: Option<KnownClient>,
     pub(super) narrow: IpAddr,
-    networks: [Network; 2],
+    networks: [NetworkPrefix; 2],
     /// Takes turns with others of its network: the browser, or the account where there is none.
     pub(super) turn: [u8; 16],
     /// Login and password. A repeated one is no other failure.
     pub(super) guess: Option<[u8; 16]>,
 }
 
-impl Attempt {
-    pub(crate) fn new(account: Option<Account>, address: IpAddr) -> Self {
+impl SignInAttempt {
+    pub(crate) fn new(account: Option<GuessedAccount>, address: IpAddr) -> Self {
         Self {
             account,
             known: None,
-            narrow: Network::narrow(address),
-            networks: Network::of(address),
+            narrow: NetworkPrefix::narrow(address),
+            networks: NetworkPrefix::of(address),
             turn: account.map_or([0; 16], |account| *account.key()),
             guess: None,
         }
     }
 
-    pub(crate) const fn account(&self) -> Option<Account> {
+    pub(crate) const fn account(&self) -> Option<GuessedAccount> {
         self.account
     }
 
-    pub(crate) fn known(self, known: Option<Known>) -> Self {
+    pub(crate) fn known(self, known: Option<KnownClient>) -> Self {
         Self { known, ..self }
     }
 
@@ -157,31 +157,31 @@ impl Attempt {
     }
 
     /// Of a stranger.
-    pub(super) fn counters(&self) -> Counters {
-        let [narrow, wide] = self.networks.map(|network| Some(Counter::Network(network)));
-        let from = self.account.map(|account| Counter::AccountFrom(account, self.narrow));
-        Counters([from, self.account.map(Counter::Account), narrow, wide])
+    pub(super) fn counters(&self) -> AttemptCounters {
+        let [narrow, wide] = self.networks.map(|network| Some(FailureCounter::Network(network)));
+        let from = self.account.map(|account| FailureCounter::AccountFrom(account, self.narrow));
+        AttemptCounters([from, self.account.map(FailureCounter::Account), narrow, wide])
     }
 }
 
 /// What one try is counted under.
 #[derive(Clone, Copy)]
-pub(super) struct Counters([Option<Counter>; 4]);
+pub(super) struct AttemptCounters([Option<FailureCounter>; 4]);
 
-impl Counters {
-    pub(super) const fn of_known(known: Known) -> Self {
-        Self([Some(Counter::Known(known)), None, None, None])
+impl AttemptCounters {
+    pub(super) const fn of_known(known: KnownClient) -> Self {
+        Self([Some(FailureCounter::Known(known)), None, None, None])
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Counter> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &FailureCounter> {
         self.0.iter().flatten()
     }
 }
 
 /// Digests of what is counted, under a key that this process drew: nothing that memory holds is a password.
-pub(crate) struct ProcessKey(hmac::Key);
+pub(crate) struct CounterKey(hmac::Key);
 
-impl ProcessKey {
+impl CounterKey {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
@@ -196,8 +196,8 @@ impl ProcessKey {
         *context.sign().as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes")
     }
 
-    pub(crate) fn known(&self, what: &str, id: &[u8], account: &AccountKey) -> Known {
-        Known(self.digest(&[b"known", what.as_bytes(), id, account]))
+    pub(crate) fn known(&self, what: &str, id: &[u8], account: &AccountKey) -> KnownClient {
+        KnownClient(self.digest(&[b"known", what.as_bytes(), id, account]))
     }
 
     pub(crate) fn turn(&self, browser: &str) -> [u8; 16] {

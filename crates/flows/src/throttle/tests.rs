@@ -11,22 +11,22 @@ const NOW: Timestamp = Timestamp::from_seconds(1000);
 const FREE: FreeFailures = FreeFailures { account: 5, network: 20 };
 const HERE: [u8; 4] = [192, 0, 2, 1];
 
-type Entering<'a> = Pin<Box<dyn Future<Output = Entered> + Send + 'a>>;
+type Entering<'a> = Pin<Box<dyn Future<Output = ThrottleDecision> + Send + 'a>>;
 
-fn account(login: &str) -> Account {
+fn account(login: &str) -> GuessedAccount {
     let mut key = [0; 16];
     key[..login.len()].copy_from_slice(login.as_bytes());
-    Account::Password(key)
+    GuessedAccount::Password(key)
 }
 
-fn attempt(login: &str, address: [u8; 4]) -> Attempt {
-    Attempt::new(Some(account(login)), address.into())
+fn attempt(login: &str, address: [u8; 4]) -> SignInAttempt {
+    SignInAttempt::new(Some(account(login)), address.into())
 }
 
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
 
 fn throttle() -> Arc<Throttle> {
-    Throttle::new(INSTANCE, &WaitingPlaces::new(), &[1; 32])
+    Throttle::new(INSTANCE, &AttemptQueue::new(), &[1; 32])
 }
 
 /// Tries of all instances that wait.
@@ -38,7 +38,7 @@ fn try_at<'a>(throttle: &'a Arc<Throttle>, login: &str, address: [u8; 4], now: T
     enter(throttle, attempt(login, address), now)
 }
 
-fn enter(throttle: &Arc<Throttle>, attempt: Attempt, now: Timestamp) -> Entering<'_> {
+fn enter(throttle: &Arc<Throttle>, attempt: SignInAttempt, now: Timestamp) -> Entering<'_> {
     Box::pin(async move { throttle.enter(&attempt, now, FREE).await })
 }
 
@@ -47,26 +47,26 @@ fn try_as<'a>(throttle: &'a Arc<Throttle>, login: &str) -> Entering<'a> {
 }
 
 /// One look at it, so that tests decide who comes when.
-fn poll(entering: &mut Entering<'_>) -> Poll<Entered> {
+fn poll(entering: &mut Entering<'_>) -> Poll<ThrottleDecision> {
     entering.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[track_caller]
-fn place(entering: &mut Entering<'_>) -> Place {
+fn place(entering: &mut Entering<'_>) -> AttemptPermit {
     match poll(entering) {
-        Poll::Ready(Entered::Place(place)) => place,
-        Poll::Ready(Entered::Held(held)) => panic!("told to wait {held:?}"),
-        Poll::Ready(Entered::Lease(_)) => panic!("a lease is wanted"),
+        Poll::Ready(ThrottleDecision::Place(place)) => place,
+        Poll::Ready(ThrottleDecision::Held(held)) => panic!("told to wait {held:?}"),
+        Poll::Ready(ThrottleDecision::Lease(_)) => panic!("a lease is wanted"),
         Poll::Pending => panic!("still waiting"),
     }
 }
 
 #[track_caller]
-fn held(entering: &mut Entering<'_>) -> Held {
+fn held(entering: &mut Entering<'_>) -> Throttled {
     match poll(entering) {
-        Poll::Ready(Entered::Held(held)) => held,
-        Poll::Ready(Entered::Place(_)) => panic!("let in"),
-        Poll::Ready(Entered::Lease(_)) => panic!("a lease is wanted"),
+        Poll::Ready(ThrottleDecision::Held(held)) => held,
+        Poll::Ready(ThrottleDecision::Place(_)) => panic!("let in"),
+        Poll::Ready(ThrottleDecision::Lease(_)) => panic!("a lease is wanted"),
         Poll::Pending => panic!("still waiting"),
     }
 }
@@ -77,11 +77,11 @@ fn refused(entering: &mut Entering<'_>) -> Duration {
 }
 
 #[track_caller]
-fn lease(entering: &mut Entering<'_>) -> LeaseWanted {
+fn lease(entering: &mut Entering<'_>) -> LeaseRequest {
     match poll(entering) {
-        Poll::Ready(Entered::Lease(lease)) => lease,
-        Poll::Ready(Entered::Held(held)) => panic!("told to wait {held:?}"),
-        Poll::Ready(Entered::Place(_)) => panic!("let in"),
+        Poll::Ready(ThrottleDecision::Lease(lease)) => lease,
+        Poll::Ready(ThrottleDecision::Held(held)) => panic!("told to wait {held:?}"),
+        Poll::Ready(ThrottleDecision::Place(_)) => panic!("let in"),
         Poll::Pending => panic!("still waiting"),
     }
 }
@@ -102,7 +102,7 @@ async fn any_number_of_right_passwords_at_one_moment_are_right() {
                 .partition(|(poll, _)| poll.is_ready());
             tries = pending.into_iter().map(|(_, entering)| entering).collect();
             for (ready, _) in ready {
-                let Poll::Ready(Entered::Place(place)) = ready else { panic!("a right password was refused") };
+                let Poll::Ready(ThrottleDecision::Place(place)) = ready else { panic!("a right password was refused") };
                 held.push_back(place);
                 let_in += 1;
             }
@@ -194,7 +194,7 @@ async fn who_goes_away_while_waiting_is_passed_over() {
     // The place is the second's already; nobody takes it up.
     drop(second);
     let _third = place(&mut third);
-    assert_eq!(throttle.state.lock().under_way[&Counter::Network(Network::Narrow(HERE.into()))], 5);
+    assert_eq!(throttle.state.lock().under_way[&FailureCounter::Network(NetworkPrefix::Narrow(HERE.into()))], 5);
     assert_eq!(held_places(&throttle), 0);
 }
 
@@ -215,7 +215,7 @@ async fn who_waits_is_bounded_for_an_account_a_network_and_the_process() {
 }
 
 /// Tries from a network until one is refused: those under way, and so many that wait.
-fn fill(throttle: &Arc<Throttle>, address: [u8; 4], most: usize) -> (Vec<Place>, Vec<Entering<'_>>) {
+fn fill(throttle: &Arc<Throttle>, address: [u8; 4], most: usize) -> (Vec<AttemptPermit>, Vec<Entering<'_>>) {
     let name = move |number: usize| format!("person{number}");
     let held: Vec<_> = (0..20).map(|n| place(&mut try_at(throttle, &name(n), address, NOW))).collect();
     let mut waiting: Vec<_> = (0..most).map(|n| try_at(throttle, &name(n), address, NOW)).collect();
@@ -245,14 +245,14 @@ async fn who_waited_long_enough_is_told_to_come_back() {
     assert_eq!(throttle.max_wait, Duration::from_secs(10));
     let throttle = Arc::new(Throttle { max_wait: Duration::ZERO, ..throttle });
     let held: Vec<_> = (0..5).map(|_| place(&mut try_as(&throttle, "alice"))).collect();
-    assert!(matches!(try_as(&throttle, "alice").await, Entered::Held(COME_BACK)));
+    assert!(matches!(try_as(&throttle, "alice").await, ThrottleDecision::Held(COME_BACK)));
     drop(held);
     assert!(throttle.state.lock().queue.is_empty());
 }
 
 #[test]
 fn networks_are_counted_at_two_widths() {
-    let network = |text: &str| Attempt::new(None, text.parse().expect("an address")).counters();
+    let network = |text: &str| SignInAttempt::new(None, text.parse().expect("an address")).counters();
     let counted = |text: &str| network(text).iter().map(|counter| format!("{counter:?}")).collect::<Vec<_>>();
     for (address, narrow, wide) in
         [("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::"), ("192.0.2.77", "192.0.2.77", "192.0.2.0")]
@@ -262,34 +262,34 @@ fn networks_are_counted_at_two_widths() {
     }
 }
 
-const fn known(number: u8) -> Known {
-    Known([number; 16])
+const fn known(number: u8) -> KnownClient {
+    KnownClient([number; 16])
 }
 
 /// Strangers' guesses from so many networks; how many were compared, and what the last one was told.
-fn storm(throttle: &Arc<Throttle>, login: &str, networks: u8, mut blocks: u32) -> (u32, Option<Held>) {
+fn storm(throttle: &Arc<Throttle>, login: &str, networks: u8, mut blocks: u32) -> (u32, Option<Throttled>) {
     let (mut compared, mut told) = (0, None);
     for network in 0..networks {
         let mut entering = try_at(throttle, login, [10, network, 0, 1], NOW);
         let entered = match poll(&mut entering) {
-            Poll::Ready(Entered::Lease(lease)) if blocks > 0 => {
+            Poll::Ready(ThrottleDecision::Lease(lease)) if blocks > 0 => {
                 blocks -= 1;
                 lease.granted(NOW);
                 poll(&mut try_at(throttle, login, [10, network, 0, 1], NOW))
             }
-            Poll::Ready(Entered::Lease(lease)) => {
+            Poll::Ready(ThrottleDecision::Lease(lease)) => {
                 lease.spent(NOW.plus(Duration::from_secs(1000)));
                 poll(&mut try_at(throttle, login, [10, network, 0, 1], NOW))
             }
             other => other,
         };
         match entered {
-            Poll::Ready(Entered::Place(place)) => {
+            Poll::Ready(ThrottleDecision::Place(place)) => {
                 place.wrong(NOW);
                 compared += 1;
             }
-            Poll::Ready(Entered::Held(held)) => told = Some(held),
-            Poll::Ready(Entered::Lease(_)) | Poll::Pending => panic!("neither compared nor refused"),
+            Poll::Ready(ThrottleDecision::Held(held)) => told = Some(held),
+            Poll::Ready(ThrottleDecision::Lease(_)) | Poll::Pending => panic!("neither compared nor refused"),
         }
     }
     (compared, told)
@@ -300,14 +300,14 @@ async fn strangers_share_one_ceiling_and_a_known_browser_has_its_own_tries() {
     let throttle = throttle();
     let (compared, told) = storm(&throttle, "alice", 250, 4);
     assert_eq!(compared, 45, "five, and four blocks");
-    assert_eq!(told, Some(Held { wait: Duration::from_secs(1000), is_spent: true }));
+    assert_eq!(told, Some(Throttled { wait: Duration::from_secs(1000), is_spent: true }));
     let theirs = || attempt("alice", HERE).known(Some(known(1)));
     place(&mut enter(&throttle, theirs(), NOW)).right();
     for _ in 0..5 {
         place(&mut enter(&throttle, theirs(), NOW)).wrong(NOW);
     }
     let held = held(&mut enter(&throttle, theirs(), NOW));
-    assert_eq!(held, Held::for_a_while(Duration::from_secs(1)), "its own delay");
+    assert_eq!(held, Throttled::for_a_while(Duration::from_secs(1)), "its own delay");
     place(&mut enter(&throttle, attempt("alice", HERE).known(Some(known(2))), NOW)).right();
     place(&mut try_as(&throttle, "bob")).right();
     // After ten failures it is a stranger.
@@ -385,12 +385,12 @@ async fn behind_a_noisy_network_calm_accounts_take_turns_and_attacked_ones_wait(
     let begun = tokio::time::Instant::now();
     first.wrong(NOW);
     let second = tokio::select! {
-        Entered::Place(place) = &mut noise[1] => place,
-        Entered::Place(_) = &mut fresh => panic!("the second of that browser came first"),
+        ThrottleDecision::Place(place) = &mut noise[1] => place,
+        ThrottleDecision::Place(_) = &mut fresh => panic!("the second of that browser came first"),
     };
     assert!(begun.elapsed() >= TURN, "four a second");
     second.wrong(NOW);
-    let Entered::Place(fresh) = fresh.await else { panic!("it has its turn") };
+    let ThrottleDecision::Place(fresh) = fresh.await else { panic!("it has its turn") };
     assert!(begun.elapsed() >= TURN * 2, "before the rest of that browser's");
     fresh.right();
     drop(noise);
@@ -413,14 +413,14 @@ async fn accounts_with_fewer_failures_go_first() {
         entered = &mut first => entered,
         _ = &mut second => panic!("it failed before"),
     };
-    assert!(matches!(entered, Entered::Place(_)));
+    assert!(matches!(entered, ThrottleDecision::Place(_)));
 }
 
 #[tokio::test]
 async fn what_is_no_login_waits_for_its_network() {
     let throttle = throttle();
     make_noise(&throttle);
-    let nobody = Attempt::new(None, HERE.into());
+    let nobody = SignInAttempt::new(None, HERE.into());
     assert_eq!(refused(&mut enter(&throttle, nobody, NOW)), Duration::from_secs(1));
     assert_eq!(throttle.held(&attempt("alice", HERE), NOW, FREE), None);
 }

@@ -6,18 +6,18 @@ use model::UserType;
 use super::Target;
 
 #[derive(Clone, Copy, ValueEnum)]
-pub enum Kind {
+pub enum UserKind {
     Internal,
     Community,
     System,
 }
 
-impl From<Kind> for UserType {
-    fn from(kind: Kind) -> Self {
+impl From<UserKind> for UserType {
+    fn from(kind: UserKind) -> Self {
         match kind {
-            Kind::Internal => Self::Internal,
-            Kind::Community => Self::ExternalCommunity,
-            Kind::System => Self::SystemNoLogin,
+            UserKind::Internal => Self::Internal,
+            UserKind::Community => Self::ExternalCommunity,
+            UserKind::System => Self::SystemNoLogin,
         }
     }
 }
@@ -35,7 +35,7 @@ pub enum UserCommand {
         #[arg(long)]
         email: Option<String>,
         #[arg(long, value_enum, default_value = "internal")]
-        kind: Kind,
+        kind: UserKind,
         #[arg(long)]
         administrator: bool,
         /// Role (permissions on the APIs)

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flows::admin::{ElevatedOffice, UserDraft, create_instance, draw_secret, parse_login};
+use flows::admin::{ElevatedAdminService, UserDraft, create_instance, draw_secret, parse_login};
 use flows::links::{HandedOver, IssuedLink};
-use flows::{Passwords, World as _};
+use flows::{Passwords, Platform as _};
 use model::link::LinkPurpose;
 use model::mail::Letter;
 use model::record::{ApplicationRecord, RecordClientType};
@@ -15,11 +15,11 @@ use model::user::Password;
 use model::{Email, InstanceSettings, Moment, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 use zeroize::Zeroizing;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::{AppCommand, InstanceCommand, Output, Target, UserCommand};
 use crate::config::Environment;
@@ -32,16 +32,16 @@ const LARGEST_RECORD: u64 = 1024 * 1024;
 const MAX_LINE: u64 = 64 * 1024;
 
 pub(super) async fn instance(command: InstanceCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         InstanceCommand::Create { installation, name, administrator, seats, output } => {
-            let desk = Desk::begin(&installation, &name, environment).await?;
-            let mut moment = moment!(dice);
+            let desk = CliSession::begin(&installation, &name, environment).await?;
+            let mut moment = moment!(rng);
             // Refused before anything is made: an instance without anybody to administer it is of no use.
             granted(Ok(parse_login(&administrator)))?;
             let settings = InstanceSettings { seats, ..InstanceSettings::default() };
             granted(create_instance((&desk.database, &desk.master), &name, &settings, &mut moment).await)?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
+            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
             let draft = UserDraft {
                 login: &administrator,
                 user_type: UserType::Internal,
@@ -60,28 +60,28 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
             desk.database.close().await;
         }
         InstanceCommand::Set { installation, name, setting: (setting, value), output } => {
-            let desk = Desk::open(&installation, environment).await?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
-            let changed = granted(office.change_setting((&setting, &value), &mut moment!(dice)).await)?;
+            let desk = CliSession::open(&installation, environment).await?;
+            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
+            let changed = granted(office.change_setting((&setting, &value), &mut moment!(rng)).await)?;
             print(&output, &serde_json::to_value(changed)?, &format!("Setting {setting} of {name} changed."))?;
             desk.database.close().await;
         }
         InstanceCommand::Show { installation, name, output } => {
-            let desk = Desk::open(&installation, environment).await?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
+            let desk = CliSession::open(&installation, environment).await?;
+            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
             let settings = serde_json::to_value(office.settings().await?)?;
             let rows =
                 settings.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), value.to_string()]);
             print(&output, &settings, &table(["setting", "value"], rows))?;
         }
         InstanceCommand::RotateSecret { installation, name, yes, output } => {
-            let desk = Desk::open(&installation, environment).await?;
-            let office = granted(ElevatedOffice::open(&desk.database, &desk.master, &name).await)?;
+            let desk = CliSession::open(&installation, environment).await?;
+            let office = granted(ElevatedAdminService::open(&desk.database, &desk.master, &name).await)?;
             rotate_secret((&desk, &office, &name), yes, &output).await?;
             desk.database.close().await;
         }
         InstanceCommand::List { installation, output } => {
-            let desk = Desk::open(&installation, environment).await?;
+            let desk = CliSession::open(&installation, environment).await?;
             let names = flows::admin::instances(&desk.database).await?;
             print(&output, &json!(names), &names.join("\n"))?;
         }
@@ -90,12 +90,12 @@ pub(super) async fn instance(command: InstanceCommand, environment: Environment<
 }
 
 async fn rotate_secret(
-    (desk, office, name): (&Desk, &ElevatedOffice<'_>, &str),
+    (desk, office, name): (&CliSession, &ElevatedAdminService<'_>, &str),
     yes: bool,
     output: &Output,
 ) -> Result<()> {
-    let mut dice = SystemDice;
-    let mut moment = moment!(dice);
+    let mut rng = SystemRng;
+    let mut moment = moment!(rng);
     if yes {
         granted(office.rotate_root_secret(&desk.master, &mut moment).await)?;
         let json = json!({ "instance": name, "rotated": true });
@@ -122,30 +122,30 @@ async fn rotate_secret(
 }
 
 pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         UserCommand::Create { .. } => create_user(command, environment).await?,
         UserCommand::Invite { target, login } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (instance, office) = desk.office(&target).await?;
-            let link = granted(office.invite(&login, &mut moment!(dice)).await)?;
+            let link = granted(office.invite(&login, &mut moment!(rng)).await)?;
             let handed = desk.hand_over(&instance, &link).await?;
             tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
             desk.database.close().await;
         }
         UserCommand::ResetLink { target, login } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (instance, office) = desk.office(&target).await?;
-            let link = granted(office.reset_link(&login, &mut moment!(dice)).await)?;
+            let link = granted(office.reset_link(&login, &mut moment!(rng)).await)?;
             let handed = HandedOver::Shown(desk.url(&instance, &link)?);
             tell_link(&target.output, json!({ "login": login }), (&handed, &link))?;
             desk.database.close().await;
         }
         UserCommand::SetPassword { target, login, force } => set_password(&target, &login, force, environment).await?,
         UserCommand::ResetSecondFactor { target, login } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            granted(office.reset_second_factor(&login, &mut moment!(dice)).await)?;
+            granted(office.reset_second_factor(&login, &mut moment!(rng)).await)?;
             let text = format!(
                 "Two-step sign-in of {login} reset. All sign-ins have ended, and access and refresh tokens are revoked."
             );
@@ -155,12 +155,12 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
         UserCommand::Disable { target, login } => set_user_enabled(&target, &login, false, environment).await?,
         UserCommand::Enable { target, login } => set_user_enabled(&target, &login, true, environment).await?,
         UserCommand::Erase { target, login, yes } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             if !yes {
                 confirm_erasing(&login)?;
             }
-            let id = granted(office.erase_user(&login, &mut moment!(dice)).await)?;
+            let id = granted(office.erase_user(&login, &mut moment!(rng)).await)?;
             let text = format!("{login} erased. The audit keeps their actions under the id {id}.");
             print(&target.output, &json!({ "id": id.to_string() }), &text)?;
             desk.database.close().await;
@@ -170,7 +170,7 @@ pub(super) async fn user(command: UserCommand, environment: Environment<'_>) -> 
             super::user::change(&target, &login, changes, environment).await?;
         }
         UserCommand::List { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let users = office.users().await?;
             let rows = users.iter().map(|user| {
@@ -203,10 +203,10 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
     let UserCommand::Create { target, login, name, email, kind, administrator, role, invite } = command else {
         unreachable!("the caller looked")
     };
-    let mut dice = SystemDice;
-    let desk = Desk::open(&target.installation, environment).await?;
+    let mut rng = SystemRng;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (instance, office) = desk.office(&target).await?;
-    let mut moment = moment!(dice);
+    let mut moment = moment!(rng);
     let user_type = UserType::from(kind);
     let draft = UserDraft {
         login: &login,
@@ -236,13 +236,13 @@ async fn create_user(command: UserCommand, environment: Environment<'_>) -> Resu
 }
 
 async fn set_password(target: &Target, login: &str, force: bool, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
-    let desk = Desk::open(&target.installation, environment).await?;
+    let mut rng = SystemRng;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (instance, office) = desk.office(target).await?;
     let password = read_password(login)?;
     let passwords = Passwords::new();
     let user = if force {
-        let set = office.set_weak_password(&passwords, login, &password, &mut moment!(dice)).await;
+        let set = office.set_weak_password(&passwords, login, &password, &mut moment!(rng)).await;
         let (user, overridden) = granted(set)?;
         if let Some(overridden) = overridden {
             output::note(format_args!(
@@ -252,7 +252,7 @@ async fn set_password(target: &Target, login: &str, force: bool, environment: En
         }
         user
     } else {
-        granted(office.set_password(&passwords, login, &password, &mut moment!(dice)).await)?
+        granted(office.set_password(&passwords, login, &password, &mut moment!(rng)).await)?
     };
     desk.write_to(&instance, &user, Letter::password_changed).await;
     let text =
@@ -298,10 +298,10 @@ fn confirm_erasing(login: &str) -> Result<()> {
 }
 
 async fn set_user_enabled(target: &Target, login: &str, enabled: bool, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
-    let desk = Desk::open(&target.installation, environment).await?;
+    let mut rng = SystemRng;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
-    granted(office.set_user_enabled(login, enabled, &mut moment!(dice)).await)?;
+    granted(office.set_user_enabled(login, enabled, &mut moment!(rng)).await)?;
     let text = if enabled {
         format!("User {login} enabled.")
     } else {
@@ -313,13 +313,13 @@ async fn set_user_enabled(target: &Target, login: &str, enabled: bool, environme
 }
 
 pub(super) async fn application(command: AppCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         AppCommand::Create { target, record } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let record = read_record(&record)?;
-            let mut moment = moment!(dice);
+            let mut moment = moment!(rng);
             let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
             let (application, warnings) =
                 granted(office.create_application(record, secret.as_ref(), &mut moment).await)?;
@@ -339,7 +339,7 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             desk.database.close().await;
         }
         AppCommand::Show { target, uri } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let application = granted(office.application(&uri).await)?;
             for problem in application.problems() {
@@ -359,9 +359,9 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
         AppCommand::Enable { target, uri } => set_application_enabled(&target, &uri, true, environment).await?,
         AppCommand::AddSecret { target, uri, label, expires_in } => {
             const DAY: Duration = Duration::from_hours(24);
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let mut moment = moment!(dice);
+            let mut moment = moment!(rng);
             let expires_at = expires_in.map(|days| moment.now.plus(DAY * days));
             let secret = granted(office.add_secret(&uri, (&label, expires_at), &mut moment).await)?;
             let text = format!("New client secret for {uri}, shown only once:\n\n  {}\n", secret.expose());
@@ -369,7 +369,7 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             desk.database.close().await;
         }
         AppCommand::List { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let applications = office.applications().await?;
             let records: Vec<ApplicationRecord> =
@@ -396,10 +396,10 @@ async fn set_application_enabled(
     enabled: bool,
     environment: Environment<'_>,
 ) -> Result<()> {
-    let mut dice = SystemDice;
-    let desk = Desk::open(&target.installation, environment).await?;
+    let mut rng = SystemRng;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
-    granted(office.set_application_enabled(uri, enabled, &mut moment!(dice)).await)?;
+    granted(office.set_application_enabled(uri, enabled, &mut moment!(rng)).await)?;
     let text = if enabled {
         format!(
             "Application {uri} enabled. Access and refresh tokens issued before stay revoked; reference tokens work again."

@@ -8,44 +8,44 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use flows::World as _;
-use flows::audit::{Book, Export, Format, Span, Verdict};
+use flows::Platform as _;
+use flows::audit::{AuditExport, AuditRange, AuditReader, ExportFormat, VerificationResult};
 use model::audit::chain::Chain;
 use model::audit::verify::Unattested;
 use model::{Moment, Timestamp};
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use crate::cli::{AuditCommand, AuditFormat, Target};
 use crate::config::Environment;
 use crate::output::{self, Progress};
-use crate::problem::{Broken, Tampered};
+use crate::problem::{AuditBroken, AuditTampered};
 
 /// A published checkpoint is about 700 bytes: those of two months, one a minute.
 const LARGEST_FILE: u64 = 64 * 1024 * 1024;
 
 pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         AuditCommand::Export { target, since, until, kind, format, chain, out } => {
-            let span = Span { since: since.unwrap_or(Timestamp(0)), until: until.unwrap_or(Timestamp(i64::MAX)) };
+            let span = AuditRange { since: since.unwrap_or(Timestamp(0)), until: until.unwrap_or(Timestamp(i64::MAX)) };
             let format = match format {
-                AuditFormat::Jsonl => Format::Jsonl,
-                AuditFormat::Csv => Format::Csv,
+                AuditFormat::Jsonl => ExportFormat::Jsonl,
+                AuditFormat::Csv => ExportFormat::Csv,
             };
-            export((&target, chain), Export::new(span, kind, format), out.as_deref(), environment).await
+            export((&target, chain), AuditExport::new(span, kind, format), out.as_deref(), environment).await
         }
         AuditCommand::List { target, filter } => list::run(&target, filter, environment).await,
         AuditCommand::Verify { target, against, chain } => {
             verify((&target, chain), against.as_deref(), environment).await
         }
         AuditCommand::Checkpoint { target, chain } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let book = office.book_of(chain, &desk.master).await?;
-            book.seal(&mut moment!(dice)).await.context("database error")?;
+            book.seal(&mut moment!(rng)).await.context("database error")?;
             let checkpoint = book.checkpoint().await?.context("the chain is empty")?;
             let json = json!({ "checkpoint": checkpoint, "keys": book.keys().await? });
             print(&target.output, &json, &checkpoint)?;
@@ -53,10 +53,10 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
             Ok(())
         }
         AuditCommand::RenewKey { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let book = office.book(&desk.master);
-            granted(book.renew_key(&mut moment!(dice)).await)?;
+            granted(book.renew_key(&mut moment!(rng)).await)?;
             let text = "Checkpoints are now signed with a new key. Old checkpoints stay valid.";
             print(&target.output, &json!({ "keys": book.keys().await? }), text)?;
             desk.database.close().await;
@@ -71,7 +71,7 @@ async fn verify(
     environment: Environment<'_>,
 ) -> Result<()> {
     let elsewhere = against.map(read_checkpoints).transpose()?.unwrap_or_default();
-    let desk = Desk::open(&target.installation, environment).await?;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
     let mut verdicts = Vec::new();
     for chain in chain.map_or(Chain::ALL.to_vec(), |chain| vec![chain]) {
@@ -92,14 +92,14 @@ async fn verify(
     match () {
         () if findings == 0 => Ok(()),
         () if verdicts.iter().all(|(_, verdict)| verdict.is_whole() || verdict.is_only_broken()) => {
-            Err(Broken(findings).into())
+            Err(AuditBroken(findings).into())
         }
-        () => Err(Tampered(findings).into()),
+        () => Err(AuditTampered(findings).into()),
     }
 }
 
 /// The first chain; where there is another, in a member of its name. `whole` is of all.
-fn all_as_json(verdicts: &[(Chain, Verdict)]) -> Value {
+fn all_as_json(verdicts: &[(Chain, VerificationResult)]) -> Value {
     let Some(((first, verdict), others)) = verdicts.split_first() else { return Value::Null };
     let mut json = as_json(*first, verdict);
     json["whole"] = verdicts.iter().all(|(_, verdict)| verdict.is_whole()).into();
@@ -130,7 +130,7 @@ fn read_checkpoints(path: &Path) -> Result<Vec<String>> {
     Ok(checkpoints)
 }
 
-fn as_json(chain: Chain, verdict: &Verdict) -> Value {
+fn as_json(chain: Chain, verdict: &VerificationResult) -> Value {
     let remembered_since = verdict.remembered_since.map(|(seal, at)| json!({ "seal": seal, "at": at.micros() }));
     json!({
         "chain": chain.as_str(),
@@ -150,8 +150,8 @@ fn as_json(chain: Chain, verdict: &Verdict) -> Value {
     })
 }
 
-fn as_text(name: &str, chain: Chain, verdict: &Verdict) -> String {
-    let Verdict { seals, events, erased, newest, signed, waiting, .. } = verdict;
+fn as_text(name: &str, chain: Chain, verdict: &VerificationResult) -> String {
+    let VerificationResult { seals, events, erased, newest, signed, waiting, .. } = verdict;
     let chain = chain.as_str();
     let mut lines = vec![format!(
         "Audit of {name}, {chain} chain: {events} events in {seals} seals, signed up to seal {signed} of {newest}."
@@ -190,15 +190,15 @@ fn as_text(name: &str, chain: Chain, verdict: &Verdict) -> String {
 
 async fn export(
     (target, chain): (&Target, Chain),
-    mut export: Export,
+    mut export: AuditExport,
     out: Option<&Path>,
     environment: Environment<'_>,
 ) -> Result<()> {
-    let desk = Desk::open(&target.installation, environment).await?;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
     let book = office.book_of(chain, &desk.master).await?;
-    let mut dice = SystemDice;
-    book.seal(&mut moment!(dice)).await.context("database error")?;
+    let mut rng = SystemRng;
+    book.seal(&mut moment!(rng)).await.context("database error")?;
     match out {
         None => write(&name, &book, &mut export, BufWriter::new(std::io::stdout().lock())).await?,
         Some(path) => {
@@ -208,7 +208,7 @@ async fn export(
         }
     }
     if let Some(path) = out {
-        let Export { seals, events, .. } = export;
+        let AuditExport { seals, events, .. } = export;
         let text = format!("Exported {events} events in {seals} seals to {}.", path.display());
         print(&target.output, &json!({ "events": events, "seals": seals, "file": path }), &text)?;
     }
@@ -216,7 +216,7 @@ async fn export(
     Ok(())
 }
 
-async fn write(name: &str, book: &Book<'_>, export: &mut Export, mut out: impl Write) -> Result<()> {
+async fn write(name: &str, book: &AuditReader<'_>, export: &mut AuditExport, mut out: impl Write) -> Result<()> {
     let full = "the export cannot be written";
     let progress = Progress::new();
     while let Some(piece) = export.next(book, name).await? {

@@ -1,33 +1,33 @@
 //! `gatehouse consent`: what users allowed applications.
 
 use anyhow::Result;
-use flows::World as _;
-use flows::consents::Connection;
+use flows::Platform as _;
+use flows::consents::ConnectedApplication;
 use model::{Moment, TrustedApplication};
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::ConsentCommand;
 use crate::config::Environment;
 
 pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         ConsentCommand::List { target, user } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let known = granted(office.connections(&user, &moment!(dice)).await)?;
+            let known = granted(office.connections(&user, &moment!(rng)).await)?;
             let list: Vec<Value> = known.iter().map(entry).collect();
             let text = table(["application", "consented scope", "holds tokens"], known.iter().map(row));
             print(&target.output, &json!(list), &text)
         }
         ConsentCommand::Withdraw { target, user, app } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            granted(office.withdraw_consent(&user, &app, &mut moment!(dice)).await)?;
+            granted(office.withdraw_consent(&user, &app, &mut moment!(rng)).await)?;
             let text = format!("Consent of {user} to {app} withdrawn. Its tokens are revoked.");
             print(&target.output, &json!({ "user": user, "application": app }), &text)?;
             desk.database.close().await;
@@ -37,7 +37,7 @@ pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -
 }
 
 /// Times are seconds since 1970, as in tokens.
-fn entry((application, connection): &(TrustedApplication, Connection)) -> Value {
+fn entry((application, connection): &(TrustedApplication, ConnectedApplication)) -> Value {
     let consent = connection.consent.as_ref();
     json!({
         "application": application.uri.as_str(),
@@ -48,7 +48,7 @@ fn entry((application, connection): &(TrustedApplication, Connection)) -> Value 
     })
 }
 
-fn row((application, connection): &(TrustedApplication, Connection)) -> [String; 3] {
+fn row((application, connection): &(TrustedApplication, ConnectedApplication)) -> [String; 3] {
     let consent = connection.consent.as_ref();
     let agreed = consent.map_or_else(|| "not required".to_owned(), |(scope, _)| scope.to_string());
     let holds = if connection.holds_tokens { "yes" } else { "no" };

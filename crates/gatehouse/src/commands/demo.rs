@@ -10,13 +10,13 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use demo::DemoInstance;
-use flows::{Database, DatabaseUrl, DefaultInstance, House, MasterKey, Passwords, Site, World as _};
-use model::{Dice as _, Moment, RootUrl};
-use web::SystemDice;
+use flows::{Database, DatabaseUrl, DefaultInstance, InstanceLocation, MasterKey, Passwords, Platform as _, Server};
+use model::{Moment, Rng as _, RootUrl};
+use web::SystemRng;
 use web::server::{Security, TrustedProxies};
 
 use super::serve::{answer, bind};
-use super::{SystemWorld, welcome};
+use super::{SystemPlatform, welcome};
 use crate::cli::Demo;
 use crate::config::Environment;
 use crate::demo::{DemoPasswords, seed};
@@ -44,11 +44,13 @@ pub(super) async fn run(demo: Demo, environment: Environment<'_>) -> Result<()> 
     let folder = demo.data.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path)).expect("one or the other");
     let (database, master) = open(folder).await?;
     let sites = DemoInstance::ALL
-        .map(|instance| Ok(Site { name: instance.name().to_owned(), root: root(instance, port)?, hosts: Vec::new() }))
+        .map(|instance| {
+            Ok(InstanceLocation { name: instance.name().to_owned(), root: root(instance, port)?, hosts: Vec::new() })
+        })
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
     let default = DefaultInstance::OfLoopback(DemoInstance::TestDb.name());
-    let house = House::open(database, master, sites, Some(default), Arc::new(SystemWorld)).await?;
+    let house = Server::open(database, master, sites, Some(default), Arc::new(SystemPlatform)).await?;
     watch.over(&house);
     output::print(&welcome::text(port)).context("the welcome cannot be printed")?;
     answer(&house, TrustedProxies::default(), (listeners, Security::Plain), watch.stop()).await;
@@ -91,8 +93,8 @@ async fn open_filled(place: &Path) -> Result<(Database, MasterKey)> {
 }
 
 async fn fill(database: &Database, master: &MasterKey) -> Result<()> {
-    let mut dice = SystemDice;
-    let mut moment = Moment { now: SystemWorld.now(), dice: &mut dice };
+    let mut rng = SystemRng;
+    let mut moment = Moment { now: SystemPlatform.now(), rng: &mut rng };
     let passwords = DemoPasswords::hash(&Passwords::new(), &mut moment).await?;
     for instance in DemoInstance::ALL {
         seed((database, master), instance, &passwords, &mut moment).await?;
@@ -104,7 +106,7 @@ const MASTER_KEY: &str = "master.key";
 
 fn write_master_key(place: &Path) -> std::io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(place.join(MASTER_KEY))?;
-    file.write_all(STANDARD.encode(SystemDice.secret()).as_bytes())
+    file.write_all(STANDARD.encode(SystemRng.secret()).as_bytes())
 }
 
 fn master_key(place: &Path) -> Result<MasterKey> {

@@ -1,28 +1,28 @@
 //! What the operator's commands share.
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use flows::admin::{AdminRefusal, ElevatedOffice, check_master_key};
+use flows::admin::{AdminRefusal, ElevatedAdminService, check_master_key};
 use flows::links::{HandedOver, IssuedLink};
 use flows::{Answer, Database, MasterKey};
 use model::User;
-use model::mail::{Letter, Message};
+use model::mail::{Letter, MailMessage};
 use serde_json::Value;
 
 use super::{begin, open, provisions};
 use crate::cli::{Installation, Output, Target};
 use crate::config::{Config, Environment, Provisions};
 use crate::output;
-use crate::post::Post;
+use crate::post::Mailer;
 
 /// Where the operator works: the installation's database, under its master key.
-pub(super) struct Desk {
+pub(super) struct CliSession {
     pub(super) config: Config,
     pub(super) database: Database,
     pub(super) master: MasterKey,
-    pub(super) post: Option<Post>,
+    pub(super) post: Option<Mailer>,
 }
 
-impl Desk {
+impl CliSession {
     pub(super) async fn open(installation: &Installation, environment: Environment<'_>) -> Result<Self> {
         let (config, provisions) = provisions(installation, environment)?;
         let database = open(&provisions).await?;
@@ -52,13 +52,13 @@ impl Desk {
         Ok(Self { config, database, master, post: provisions.post })
     }
 
-    pub(super) async fn office(&self, target: &Target) -> Result<(String, ElevatedOffice<'_>)> {
+    pub(super) async fn office(&self, target: &Target) -> Result<(String, ElevatedAdminService<'_>)> {
         let name = match (&target.instance, self.config.instances.as_slice()) {
             (Some(name), _) => name.clone(),
             (None, [only]) => only.name.clone(),
             (None, _) => bail!("there are several instances; choose one with --instance"),
         };
-        let office = granted(ElevatedOffice::open(&self.database, &self.master, &name).await)?;
+        let office = granted(ElevatedAdminService::open(&self.database, &self.master, &name).await)?;
         Ok((name, office))
     }
 
@@ -85,13 +85,13 @@ impl Desk {
     }
 }
 
-impl Desk {
+impl CliSession {
     /// Writes to a user, if mail reaches them; that it does not is no reason to undo what was done.
     pub(super) async fn write_to<'a>(
         &self,
         instance: &'a str,
         user: &'a User,
-        letter: impl FnOnce(Letter<'a>) -> Message,
+        letter: impl FnOnce(Letter<'a>) -> MailMessage,
     ) {
         let (Some(post), Some(to)) = (&self.post, user.mailbox()) else { return };
         if let Err(undelivered) = post.send(&letter(Letter { to, instance, user })).await {
@@ -107,8 +107,8 @@ pub(super) fn granted<T>(answer: Answer<T, AdminRefusal>) -> Result<T> {
 
 /// One reading of the clock, with the dice that are given.
 macro_rules! moment {
-    ($dice:ident) => {
-        Moment { now: SystemWorld.now(), dice: &mut $dice }
+    ($rng:ident) => {
+        Moment { now: SystemPlatform.now(), rng: &mut $rng }
     };
 }
 pub(super) use moment;

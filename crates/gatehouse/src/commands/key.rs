@@ -1,49 +1,49 @@
 //! `gatehouse key`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
 
 use anyhow::{Result, anyhow};
-use flows::World as _;
+use flows::Platform as _;
 use flows::signing_keys::{KeyView, ReplacementView};
 use model::{Moment, Timestamp};
 use oauth::jose::Algorithm;
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::KeyCommand;
 use crate::config::Environment;
 
 pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         KeyCommand::List { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let now = SystemWorld.now();
+            let now = SystemPlatform.now();
             let keys = office.keys(now).await?;
             let list: Vec<Value> = keys.iter().map(entry).collect();
             let text = table(["key", "algorithm", "state", "days left"], keys.iter().map(|key| row(key, now)));
             print(&target.output, &json!(list), &text)?;
         }
         KeyCommand::Rotate { target, algorithm } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let key = granted(office.rotate_key(&desk.master, parse(&algorithm)?, &mut moment!(dice)).await)?;
+            let key = granted(office.rotate_key(&desk.master, parse(&algorithm)?, &mut moment!(rng)).await)?;
             let json = json!({ "kid": key.kid, "signsFrom": key.signs_from.seconds() });
             let text = format!("Key {} published. It signs from a day later; existing tokens stay valid.", key.kid);
             print(&target.output, &json, &text)?;
             desk.database.close().await;
         }
         KeyCommand::Replace { target, algorithm, yes } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let algorithm = parse(&algorithm)?;
             if !yes {
                 let preview = granted(office.preview_replacement(algorithm).await)?;
                 return print(&target.output, &preview_entry(&preview), &preview_text(&preview));
             }
-            let key = granted(office.replace_keys(&desk.master, algorithm, &mut moment!(dice)).await)?;
+            let key = granted(office.replace_keys(&desk.master, algorithm, &mut moment!(rng)).await)?;
             let text =
                 format!("Key {} signs now. The old keys are removed, and every token they signed is invalid.", key.kid);
             print(&target.output, &json!({ "kid": key.kid }), &text)?;

@@ -1,15 +1,15 @@
 //! `gatehouse master-key`: what is sealed under which key, and sealing it under a new one.
 
 use anyhow::{Context as _, Result, bail};
-use flows::rotation::{RotationRefusal, Seals, examine_seals, rotate_master_key};
+use flows::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
 use serde_json::{Value, json};
 
-use super::SystemWorld;
-use super::desk::{Desk, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, print};
 use crate::cli::{Installation, MasterKeyCommand, Output};
 use crate::config::Environment;
 use crate::output::Progress;
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 const FAILED: &str = "database error";
 
@@ -21,7 +21,7 @@ pub(super) async fn run(command: MasterKeyCommand, environment: Environment<'_>)
 }
 
 async fn check(installation: &Installation, output: &Output, environment: Environment<'_>) -> Result<()> {
-    let desk = Desk::open(installation, environment).await?;
+    let desk = CliSession::open(installation, environment).await?;
     let seals = examine_seals(&desk.database, &desk.master).await.context(FAILED)?.map_err(refused)?;
     desk.database.close().await;
     print(output, &as_json(&seals, None), &as_text(&seals, &desk.config.master_key_places()))?;
@@ -29,10 +29,10 @@ async fn check(installation: &Installation, output: &Output, environment: Enviro
 }
 
 async fn rotate(installation: &Installation, output: &Output, environment: Environment<'_>) -> Result<()> {
-    let desk = Desk::open(installation, environment).await?;
+    let desk = CliSession::open(installation, environment).await?;
     let progress = Progress::new();
     let tell = |resealed| progress.tell(format_args!("{resealed} secrets re-encrypted"));
-    let rotated = rotate_master_key((&desk.database, &desk.master), &SystemWorld, tell).await;
+    let rotated = rotate_master_key((&desk.database, &desk.master), &SystemPlatform, tell).await;
     progress.done();
     let rotated = rotated.context("database error; repeat the command to continue")?.map_err(refused)?;
     desk.database.close().await;
@@ -44,13 +44,13 @@ async fn rotate(installation: &Installation, output: &Output, environment: Envir
     if seals.previous > 0 {
         let what = format!("{} secrets are still encrypted with the previous master key", seals.previous);
         let mend = "a server is still using it; restart every server with both keys, then repeat the command";
-        bail!(Problem::new(what, mend));
+        bail!(StartupProblem::new(what, mend));
     }
     Ok(())
 }
 
 /// A secret that does not open is a reason for an exit code, whatever was done with the others.
-fn check_opened(seals: &Seals) -> Result<()> {
+fn check_opened(seals: &SealCounts) -> Result<()> {
     if seals.neither == 0 {
         return Ok(());
     }
@@ -61,7 +61,7 @@ fn check_opened(seals: &Seals) -> Result<()> {
         .collect();
     let more = seals.neither - seals.unopened.len() as u64;
     let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
-    Err(Problem::new(
+    Err(StartupProblem::new(
         format!(
             "{} secrets cannot be decrypted with any configured master key and were left unchanged:{}{more}",
             seals.neither,
@@ -73,22 +73,24 @@ fn check_opened(seals: &Seals) -> Result<()> {
     .into())
 }
 
-fn refused(refusal: RotationRefusal) -> anyhow::Error {
+fn refused(refusal: MasterKeyRotationRefusal) -> anyhow::Error {
     let (what, mend) = match refusal {
-        RotationRefusal::NoPreviousKey => (
+        MasterKeyRotationRefusal::NoPreviousKey => (
             "no previous master key is configured",
             "put the new key into [master_key], the one before it into [previous_master_key], \
              restart every server, then repeat the command",
         ),
-        RotationRefusal::NewerDatabase => {
+        MasterKeyRotationRefusal::NewerDatabase => {
             ("the database was created by a newer version of gatehouse", "use the same version as the server")
         }
-        RotationRefusal::Overtaken => ("a root secret was changed in the meantime", "repeat the command to continue"),
+        MasterKeyRotationRefusal::Overtaken => {
+            ("a root secret was changed in the meantime", "repeat the command to continue")
+        }
     };
-    Problem::new(what, mend).into()
+    StartupProblem::new(what, mend).into()
 }
 
-fn as_json(seals: &Seals, resealed: Option<u64>) -> Value {
+fn as_json(seals: &SealCounts, resealed: Option<u64>) -> Value {
     let unopened = seals
         .unopened
         .iter()
@@ -104,7 +106,7 @@ fn as_json(seals: &Seals, resealed: Option<u64>) -> Value {
 }
 
 /// With where each key is: the one that seals everything is the one to keep, whatever was thought of it before.
-fn as_text(seals: &Seals, (current, previous): &(String, Option<String>)) -> String {
+fn as_text(seals: &SealCounts, (current, previous): &(String, Option<String>)) -> String {
     let text = format!("{} secrets are encrypted with [master_key] ({current}).", seals.current);
     match (previous, seals.previous) {
         (None, _) => text,

@@ -1,7 +1,7 @@
 //! `gatehouse migrate`: the tables of an installation, brought up to this version before a server of it starts.
 
 use anyhow::Result;
-use flows::Look;
+use flows::DatabaseReport;
 use serde_json::json;
 
 use super::desk::print;
@@ -24,7 +24,7 @@ pub(super) async fn run(migrate: &Migrate, environment: Environment<'_>) -> Resu
     print(&migrate.output, &json, &told(&after, migrate.dry_run, &names))
 }
 
-fn told(look: &Look, is_dry: bool, names: &[String]) -> String {
+fn told(look: &DatabaseReport, is_dry: bool, names: &[String]) -> String {
     let (version, list) = (look.applied.unwrap_or(0), names.join("\n  "));
     if look.is_newer() {
         return format!(

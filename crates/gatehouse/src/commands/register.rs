@@ -1,25 +1,25 @@
 //! `gatehouse app`: changing records, and secrets.
 
 use anyhow::Result;
-use flows::World as _;
+use flows::Platform as _;
 use model::record::ApplicationRecord;
 use model::{Moment, Timestamp};
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::Target;
 use crate::config::Environment;
 use crate::output;
 
 pub(super) async fn replace(target: &Target, record: ApplicationRecord, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
-    let desk = Desk::open(&target.installation, environment).await?;
+    let mut rng = SystemRng;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
     let current = granted(office.application(&record.application_uri).await)?;
-    let (changed, warnings) = granted(office.change_application(&current, record, &mut moment!(dice)).await)?;
+    let (changed, warnings) = granted(office.change_application(&current, record, &mut moment!(rng)).await)?;
     for warning in &warnings {
         output::note(format_args!("warning: {warning}\n"));
     }
@@ -30,10 +30,10 @@ pub(super) async fn replace(target: &Target, record: ApplicationRecord, environm
 }
 
 pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment<'_>) -> Result<()> {
-    let desk = Desk::open(&target.installation, environment).await?;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
     let application = granted(office.application(uri).await)?;
-    let now = SystemWorld.now();
+    let now = SystemPlatform.now();
     let rows = application.secrets().iter().map(|secret| {
         let state = if secret.expires_at.is_some_and(|end| end <= now) { "expired" } else { "live" };
         let expires = secret.expires_at.map_or_else(|| "never".to_owned(), Timestamp::rfc3339);
@@ -54,11 +54,11 @@ pub(super) async fn secrets(target: &Target, uri: &str, environment: Environment
 }
 
 pub(super) async fn remove_secret(target: &Target, uri: &str, id: &str, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
-    let desk = Desk::open(&target.installation, environment).await?;
+    let mut rng = SystemRng;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
     let application = granted(office.application(uri).await)?;
-    granted(office.remove_secret(&application, id, &mut moment!(dice)).await)?;
+    granted(office.remove_secret(&application, id, &mut moment!(rng)).await)?;
     print(&target.output, &json!({ "application": uri, "secret": id }), &format!("Secret {id} of {uri} removed."))?;
     desk.database.close().await;
     Ok(())

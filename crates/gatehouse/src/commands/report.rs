@@ -5,14 +5,14 @@ use flows::legacy::{ApplicationUse, LegacyReport};
 use model::Timestamp;
 use serde_json::{Value, json};
 
-use super::desk::{Desk, print};
+use super::desk::{CliSession, print};
 use crate::cli::ReportCommand;
 use crate::config::Environment;
 
 pub(super) async fn run(command: ReportCommand, environment: Environment<'_>) -> Result<()> {
     match command {
         ReportCommand::Legacy { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let report = office.legacy_report().await?;
             print(&target.output, &as_json(&report), &as_text(&report))?;

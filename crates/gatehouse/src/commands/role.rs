@@ -1,15 +1,15 @@
 //! `gatehouse role`: what users may do on the APIs.
 
 use anyhow::Result;
-use flows::World as _;
+use flows::Platform as _;
 use flows::admin::Role;
 use model::Moment;
 use model::domain::Permissions;
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::{Patterns, RoleCommand};
 use crate::config::Environment;
@@ -18,33 +18,33 @@ use crate::config::Environment;
 const AT_ONCE: u32 = 500;
 
 pub(super) async fn run(command: RoleCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         RoleCommand::Create { target, name, patterns } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            granted(office.create_role(&name, &permissions(patterns), &mut moment!(dice)).await)?;
+            granted(office.create_role(&name, &permissions(patterns), &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "name": name }), &format!("Role {name} created."))?;
             desk.database.close().await;
         }
         RoleCommand::Set { target, name, patterns } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let role = granted(office.role(&name).await)?;
-            let changed = granted(office.change_role(&role, permissions(patterns), &mut moment!(dice)).await)?;
+            let changed = granted(office.change_role(&role, permissions(patterns), &mut moment!(rng)).await)?;
             print(&target.output, &entry(&changed), &format!("Role {name} changed."))?;
             desk.database.close().await;
         }
         RoleCommand::Delete { target, name } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let role = granted(office.role(&name).await)?;
-            granted(office.delete_role(&role, &mut moment!(dice)).await)?;
+            granted(office.delete_role(&role, &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "name": name }), &format!("Role {name} deleted."))?;
             desk.database.close().await;
         }
         RoleCommand::List { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let mut roles: Vec<Role> = Vec::new();
             loop {

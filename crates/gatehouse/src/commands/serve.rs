@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flows::{DefaultInstance, House, Site};
+use flows::{DefaultInstance, InstanceLocation, Server};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::server::{Limits, Security, Terms, TrustedProxies, listen, serve};
+use web::server::{Limits, ListenerSettings, Security, TrustedProxies, listen, serve};
 use web::traces::Tracer;
-use web::{Doors, Gate};
+use web::{AppState, HttpService};
 
-use super::{SystemWorld, open_to_serve, provisions};
+use super::{SystemPlatform, open_to_serve, provisions};
 use crate::cli::Installation;
 use crate::config::{Config, Environment, TraceSettings};
-use crate::problem::Problem;
-use crate::watch::{Shown, Watch, tell_unwritten};
+use crate::problem::StartupProblem;
+use crate::watch::{Watch, WatchSettings, tell_unwritten};
 use crate::{logging, signals, tls};
 
 // Running requests, then these, one after the other: together less than the watch gives a process that stops.
@@ -42,7 +42,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let sites = config
         .instances
         .iter()
-        .map(|instance| Site {
+        .map(|instance| InstanceLocation {
             name: instance.name.clone(),
             root: instance.root.clone(),
             hosts: instance.hosts.clone(),
@@ -50,7 +50,7 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
         .collect();
     let master = provisions.master_keys.sealing();
     let default = config.default_instance.as_deref().map(DefaultInstance::OfEveryHost);
-    let house = House::open(database, master, sites, default, Arc::new(SystemWorld)).await?;
+    let house = Server::open(database, master, sites, default, Arc::new(SystemPlatform)).await?;
     let security = match provisions.certificate {
         None => Security::Plain,
         Some(certificate) => {
@@ -64,15 +64,15 @@ pub(super) async fn run(installation: &Installation, environment: Environment<'_
     let (tracer, exporting) = config.traces.map(trace).unzip();
     let limits = config.connections.limits();
     let trusted_proxies = config.trusted_proxies.clone();
-    let gate = Gate::traced(Arc::clone(&house), config.trusted_proxies, tracer);
-    let terms = Terms { security, limits, trusted_proxies, figures: Arc::clone(&gate.connections) };
+    let gate = AppState::traced(Arc::clone(&house), config.trusted_proxies, tracer);
+    let terms = ListenerSettings { security, limits, trusted_proxies, figures: Arc::clone(&gate.connections) };
     watch.over(&house);
     if let Some(listener) = figures {
         let hosts = config.metrics.map(|metrics| metrics.hosts).unwrap_or_default();
-        watch.show(Shown { listeners: vec![listener], gate: Arc::clone(&gate), hosts });
+        watch.show(WatchSettings { listeners: vec![listener], gate: Arc::clone(&gate), hosts });
     }
     tracing::info!(version = web::VERSION, ?listen, ?metrics, instances = config.instances.len(), "ready");
-    serve(listeners, Doors::new(Arc::clone(&gate)), terms, watch.stop()).await;
+    serve(listeners, HttpService::new(Arc::clone(&gate)), terms, watch.stop()).await;
     close(&house).await;
     watch.hide().await;
     // The last owner of the tracer: its spans end here.
@@ -95,7 +95,7 @@ async fn at_last(task: Option<JoinHandle<()>>, too_slow: &'static str) {
 }
 
 /// Writes down what memory knows, if the database takes it.
-async fn close(house: &Arc<House>) {
+async fn close(house: &Arc<Server>) {
     if !house.close_within(CLOSING).await {
         tracing::error!("the database does not take what is to be written before the end");
         tell_unwritten(Some(house));
@@ -109,7 +109,8 @@ fn check_made(config: &Config, made: &[String]) -> Result<()> {
         .filter(|name| !made.iter().any(|known| known == name))
         .map(|name| {
             let what = format!("instance {name} is configured but was not created yet");
-            Problem::new(what, format!("run `gatehouse instance create {name}`, with the same --config")).to_string()
+            StartupProblem::new(what, format!("run `gatehouse instance create {name}`, with the same --config"))
+                .to_string()
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }
@@ -142,14 +143,14 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
 
 /// Serves until told to stop; then finishes what runs and writes everything down.
 pub(super) async fn answer(
-    house: &Arc<House>,
+    house: &Arc<Server>,
     proxies: TrustedProxies,
     (listeners, security): (Vec<TcpListener>, Security),
     stop: impl Future<Output = ()>,
 ) {
-    let gate = Gate::new(Arc::clone(house), proxies.clone());
+    let gate = AppState::new(Arc::clone(house), proxies.clone());
     let figures = Arc::clone(&gate.connections);
-    let terms = Terms { security, limits: Limits::default(), trusted_proxies: proxies, figures };
-    serve(listeners, Doors::new(gate), terms, stop).await;
+    let terms = ListenerSettings { security, limits: Limits::default(), trusted_proxies: proxies, figures };
+    serve(listeners, HttpService::new(gate), terms, stop).await;
     close(house).await;
 }

@@ -1,24 +1,24 @@
 //! `gatehouse session`: who is using the APIs.
 
 use anyhow::Result;
-use flows::World as _;
-use flows::sessions::{Ending, SeatsView, SessionView};
+use flows::Platform as _;
+use flows::sessions::{SeatsView, SessionSelector, SessionView};
 use model::seat::SessionKey;
 use model::{ApiSessionId, Moment, Timestamp};
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, print};
 use super::table::table;
-use crate::cli::{SessionCommand, Which};
+use crate::cli::{SessionChoice, SessionCommand};
 use crate::config::Environment;
 
 pub(super) async fn session(command: SessionCommand, environment: Environment<'_>) -> Result<()> {
-    let now = SystemWorld.now();
+    let now = SystemPlatform.now();
     match command {
         SessionCommand::List { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let (seats, sessions) = office.sessions().await?;
             let shown: Vec<Value> = sessions.iter().map(|view| as_json(view, now)).collect();
@@ -29,7 +29,7 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
             desk.database.close().await;
         }
         SessionCommand::History { target } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let counts = office.seats_over_the_day(now).await?;
             let items: Vec<Value> =
@@ -39,10 +39,10 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
             desk.database.close().await;
         }
         SessionCommand::End { target, which } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let mut dice = SystemDice;
-            let ended = granted(office.end_sessions(ending(&which), &mut Moment { now, dice: &mut dice }).await)?;
+            let mut rng = SystemRng;
+            let ended = granted(office.end_sessions(ending(&which), &mut Moment { now, rng: &mut rng }).await)?;
             print(&target.output, &json!({ "ended": ended }), &format!("{ended} sessions ended."))?;
             desk.database.close().await;
         }
@@ -50,11 +50,11 @@ pub(super) async fn session(command: SessionCommand, environment: Environment<'_
     Ok(())
 }
 
-fn ending(which: &Which) -> Ending<'_> {
+fn ending(which: &SessionChoice) -> SessionSelector<'_> {
     match which {
-        Which { id: Some(id), .. } => Ending::One(ApiSessionId(*id)),
-        Which { user: Some(login), .. } => Ending::OfUser(login),
-        Which { app, .. } => Ending::OfApplication(app.as_deref().unwrap_or_default()),
+        SessionChoice { id: Some(id), .. } => SessionSelector::One(ApiSessionId(*id)),
+        SessionChoice { user: Some(login), .. } => SessionSelector::OfUser(login),
+        SessionChoice { app, .. } => SessionSelector::OfApplication(app.as_deref().unwrap_or_default()),
     }
 }
 

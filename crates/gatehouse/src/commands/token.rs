@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use flows::World as _;
+use flows::Platform as _;
 use flows::admin::TokensOf;
 use flows::reference_tokens::{IssuedToken, TokenDraft};
-use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
+use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind, masked};
 use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp};
 use oauth::scope::Scope;
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::TokenCommand;
 use crate::config::Environment;
@@ -22,14 +22,14 @@ use crate::config::Environment;
 const DAY: Duration = Duration::from_hours(24);
 
 pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> Result<()> {
-    let mut dice = SystemDice;
+    let mut rng = SystemRng;
     match command {
         TokenCommand::Issue { target, uri, user, description, scope, expires_in } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (instance, office) = desk.office(&target).await?;
             let scope = Scope::parse(&scope).context("--scope")?;
-            let mut moment = moment!(dice);
-            let wish = Wish {
+            let mut moment = moment!(rng);
+            let wish = NewTokenRequest {
                 kind: if user.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service },
                 description: &description,
                 scope: &scope,
@@ -47,7 +47,7 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
             desk.database.close().await;
         }
         TokenCommand::List { target, app, user, limit } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
             let names: HashMap<ApplicationId, String> =
                 office.applications().await?.into_iter().map(|app| (app.id, app.uri.to_string())).collect();
@@ -57,16 +57,16 @@ pub(super) async fn run(command: TokenCommand, environment: Environment<'_>) -> 
                 (None, None) => TokensOf::Everybody,
             };
             let tokens = office.tokens_before(None, of, limit).await?;
-            let now = SystemWorld.now();
+            let now = SystemPlatform.now();
             let list: Vec<Value> = tokens.iter().map(|token| entry(token, &names)).collect();
             let columns = ["id", "value", "state", "kind", "application", "description"];
             let text = table(columns, tokens.iter().map(|token| row(token, &names, now)));
             print(&target.output, &json!(list), &text)?;
         }
         TokenCommand::Revoke { target, id } => {
-            let desk = Desk::open(&target.installation, environment).await?;
+            let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            granted(office.revoke_token(ReferenceTokenId(id), &mut moment!(dice)).await)?;
+            granted(office.revoke_token(ReferenceTokenId(id), &mut moment!(rng)).await)?;
             print(&target.output, &json!({ "id": id }), &format!("Token {id} revoked."))?;
             desk.database.close().await;
         }

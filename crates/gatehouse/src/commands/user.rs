@@ -1,20 +1,20 @@
 //! `gatehouse user show` and `set`.
 
 use anyhow::Result;
-use flows::World as _;
+use flows::Platform as _;
 use flows::admin::UserRow;
 use model::Moment;
 use model::user::PersonRecord;
 use serde_json::{Value, json};
-use web::SystemDice;
+use web::SystemRng;
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, moment, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, moment, print};
 use crate::cli::{Target, UserChanges};
 use crate::config::Environment;
 
 pub(super) async fn show(target: &Target, login: &str, environment: Environment<'_>) -> Result<()> {
-    let desk = Desk::open(&target.installation, environment).await?;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
     let row = granted(office.user_by_name(login).await)?;
     print(&target.output, &entry(&row), &text(&row))
@@ -26,8 +26,8 @@ pub(super) async fn change(
     changes: UserChanges,
     environment: Environment<'_>,
 ) -> Result<()> {
-    let mut dice = SystemDice;
-    let desk = Desk::open(&target.installation, environment).await?;
+    let mut rng = SystemRng;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
     let current = granted(office.user_by_name(login).await)?;
     let mut record = PersonRecord::of(&current.user, current.role.as_deref());
@@ -45,7 +45,7 @@ pub(super) async fn change(
     if let Some(role) = role {
         record.role = Some(role).filter(|role| !role.is_empty());
     }
-    let row = granted(office.change_user(&current, record, None, &mut moment!(dice)).await)?;
+    let row = granted(office.change_user(&current, record, None, &mut moment!(rng)).await)?;
     print(&target.output, &entry(&row), &text(&row))?;
     desk.database.close().await;
     Ok(())

@@ -3,20 +3,20 @@
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
-use flows::World as _;
+use flows::Platform as _;
 use flows::admin::{AdminRefusal, AuditedEvent};
-use model::audit::folding::Folded;
+use model::audit::folding::FoldedRefusals;
 use serde_json::{Value, json};
 
-use super::SystemWorld;
-use super::desk::{Desk, granted, print};
+use super::SystemPlatform;
+use super::desk::{CliSession, granted, print};
 use crate::cli::Target;
 use crate::config::Environment;
 
 pub(super) async fn run(target: &Target, reference: &str, environment: Environment<'_>) -> Result<()> {
-    let desk = Desk::open(&target.installation, environment).await?;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
-    let answer = office.why(reference, SystemWorld.now()).await;
+    let answer = office.why(reference, SystemPlatform.now()).await;
     if let Ok(Err(AdminRefusal::Unknown(_))) = answer {
         bail!("no event found for reference {reference} in instance {name}: check the instance (--instance)");
     }
@@ -73,7 +73,7 @@ fn describe(event: &AuditedEvent) -> String {
             let _infallible = write!(text, "\n  {name:12} {value}");
         }
     }
-    if let Some(folded) = Folded::of(event) {
+    if let Some(folded) = FoldedRefusals::of(event) {
         let _infallible = write!(text, "\n  {folded}; the reference may belong to one of them");
     } else if let Some(detail) = detail(event) {
         describe_detail(&detail, &mut text);

@@ -13,16 +13,16 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::Environment;
-use crate::problem::Problem;
+use crate::problem::StartupProblem;
 
 const MAKE_ONE: &str = "create a key with: (umask 077; openssl rand -base64 32 > master.key)";
 /// Far more than a key and its line end.
 const MAX_FILE: u64 = 1024;
 
 /// 256 bits.
-pub struct MasterKey(Zeroizing<[u8; 32]>);
+pub struct MasterKeyBytes(Zeroizing<[u8; 32]>);
 
-impl MasterKey {
+impl MasterKeyBytes {
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -42,8 +42,8 @@ impl MasterKey {
 /// The master key and, while it is rotated, the one before it.
 #[derive(Debug)]
 pub struct MasterKeys {
-    pub current: MasterKey,
-    pub previous: Option<MasterKey>,
+    pub current: MasterKeyBytes,
+    pub previous: Option<MasterKeyBytes>,
 }
 
 impl MasterKeys {
@@ -65,11 +65,11 @@ pub(super) struct MasterKeySources {
 }
 
 impl MasterKeySources {
-    pub(super) fn fetch(&self, environment: Environment<'_>) -> Result<MasterKeys, Vec<Problem>> {
+    pub(super) fn fetch(&self, environment: Environment<'_>) -> Result<MasterKeys, Vec<StartupProblem>> {
         let current = self.current.fetch_key(MASTER_KEY, environment);
         let previous = self.previous.as_ref().map(|source| source.fetch_key(PREVIOUS_MASTER_KEY, environment));
         match (current, previous.transpose()) {
-            (Ok(current), Ok(Some(previous))) if current.bytes() == previous.bytes() => Err(vec![Problem::new(
+            (Ok(current), Ok(Some(previous))) if current.bytes() == previous.bytes() => Err(vec![StartupProblem::new(
                 "master_key and previous_master_key are the same key",
                 "put the new key into [master_key] and the one before it into [previous_master_key], \
                  or take [previous_master_key] out",
@@ -80,7 +80,7 @@ impl MasterKeySources {
     }
 }
 
-impl fmt::Debug for MasterKey {
+impl fmt::Debug for MasterKeyBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(…)")
     }
@@ -105,13 +105,13 @@ impl fmt::Display for SecretSource {
 
 /// A secret as messages call it, and what to do where there is none.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct SecretDescription {
     pub(super) what: &'static str,
     pub(super) mend: &'static str,
 }
 
-pub(super) const MASTER_KEY: Wanted = Wanted { what: "the master key", mend: MAKE_ONE };
-const PREVIOUS_MASTER_KEY: Wanted = Wanted {
+pub(super) const MASTER_KEY: SecretDescription = SecretDescription { what: "the master key", mend: MAKE_ONE };
+const PREVIOUS_MASTER_KEY: SecretDescription = SecretDescription {
     what: "the previous master key",
     mend: "give the previous key of the database; remove [previous_master_key] after the rotation",
 };
@@ -127,36 +127,40 @@ impl SecretSource {
     /// The secret, and where it was.
     pub(super) fn fetch(
         &self,
-        wanted: Wanted,
+        wanted: SecretDescription,
         environment: Environment<'_>,
-    ) -> Result<(String, Zeroizing<Vec<u8>>), Problem> {
+    ) -> Result<(String, Zeroizing<Vec<u8>>), StartupProblem> {
         match self {
             Self::File(path) => Ok((self.to_string(), read(path, wanted)?)),
             Self::Environment(variable) => {
                 let text = environment(variable).ok_or_else(|| {
-                    let Wanted { what, mend } = wanted;
+                    let SecretDescription { what, mend } = wanted;
                     let what = format!("the environment variable {variable}, which should hold {what}, is not set");
-                    Problem::new(what, format!("set {variable}; {mend}"))
+                    StartupProblem::new(what, format!("set {variable}; {mend}"))
                 })?;
                 Ok((self.to_string(), Zeroizing::new(text.into_bytes())))
             }
         }
     }
 
-    pub(super) fn fetch_key(&self, wanted: Wanted, environment: Environment<'_>) -> Result<MasterKey, Problem> {
+    pub(super) fn fetch_key(
+        &self,
+        wanted: SecretDescription,
+        environment: Environment<'_>,
+    ) -> Result<MasterKeyBytes, StartupProblem> {
         let (place, text) = self.fetch(wanted, environment)?;
-        MasterKey::parse(&text)
-            .ok_or_else(|| Problem::new(format!("{place} does not hold 32 bytes in base64"), wanted.mend))
+        MasterKeyBytes::parse(&text)
+            .ok_or_else(|| StartupProblem::new(format!("{place} does not hold 32 bytes in base64"), wanted.mend))
     }
 }
 
 /// Refuses a file that other people of the machine can read.
-fn read(path: &Path, wanted: Wanted) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn read(path: &Path, wanted: SecretDescription) -> Result<Zeroizing<Vec<u8>>, StartupProblem> {
     let file = File::open(path).map_err(|error| unreadable(path, wanted, &error))?;
     let mode = file.metadata().map_err(|error| unreadable(path, wanted, &error))?.permissions().mode();
     if mode & 0o077 != 0 {
         let path = path.display();
-        return Err(Problem::new(
+        return Err(StartupProblem::new(
             format!("{path} is accessible to others (mode {:03o})", mode & 0o777),
             format!(
                 "run: chmod 600 {path} (in Kubernetes: defaultMode: 0400); if others may have read it, replace the secrets in it"
@@ -168,11 +172,11 @@ fn read(path: &Path, wanted: Wanted) -> Result<Zeroizing<Vec<u8>>, Problem> {
     Ok(text)
 }
 
-fn unreadable(path: &Path, wanted: Wanted, error: &io::Error) -> Problem {
+fn unreadable(path: &Path, wanted: SecretDescription, error: &io::Error) -> StartupProblem {
     let mend = if error.kind() == io::ErrorKind::NotFound {
         wanted.mend
     } else {
         "give read access to the user that runs gatehouse, and to no one else"
     };
-    Problem::new(format!("{} in {} cannot be read: {error}", wanted.what, path.display()), mend)
+    StartupProblem::new(format!("{} in {} cannot be read: {error}", wanted.what, path.display()), mend)
 }

@@ -7,14 +7,16 @@ use serde::Deserialize;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::key::Wanted;
+use super::key::SecretDescription;
 use super::parsed::{Grammar, Parsed};
 use super::{Environment, Mistake, SecretSource};
-use crate::post::{Login, Post};
-use crate::problem::Problem;
+use crate::post::{Mailer, SmtpLogin};
+use crate::problem::StartupProblem;
 
-const PASSWORD: Wanted =
-    Wanted { what: "the mail server password", mend: "write the password there on one line, or correct [mail]" };
+const PASSWORD: SecretDescription = SecretDescription {
+    what: "the mail server password",
+    mend: "write the password there on one line, or correct [mail]",
+};
 
 /// How the way to the mail server is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -53,7 +55,7 @@ pub struct MailSettings {
 /// The section as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Table {
+pub(super) struct MailTable {
     host: String,
     port: Option<u16>,
     #[serde(default)]
@@ -70,7 +72,7 @@ impl Grammar for Mailbox {
     }
 }
 
-pub(super) fn settle(table: Spanned<Table>, folder: &Path) -> Result<MailSettings, Mistake> {
+pub(super) fn settle(table: Spanned<MailTable>, folder: &Path) -> Result<MailSettings, Mistake> {
     let span = table.span();
     let table = table.into_inner();
     let mistake = |what: &str, mend| Err(Mistake { span: span.clone(), what: what.to_owned(), mend });
@@ -100,17 +102,17 @@ pub(super) fn settle(table: Spanned<Table>, folder: &Path) -> Result<MailSetting
 
 impl MailSettings {
     /// Fetches what it refers to; connects nowhere.
-    pub fn post(&self, environment: Environment<'_>) -> Result<Post, Problem> {
+    pub fn post(&self, environment: Environment<'_>) -> Result<Mailer, StartupProblem> {
         let login = self.username.as_ref().map(|(name, source)| login(name, source, environment)).transpose()?;
-        Post::new(self, login)
+        Mailer::new(self, login)
     }
 }
 
-fn login(name: &str, source: &SecretSource, environment: Environment<'_>) -> Result<Login, Problem> {
+fn login(name: &str, source: &SecretSource, environment: Environment<'_>) -> Result<SmtpLogin, StartupProblem> {
     let (place, text) = source.fetch(PASSWORD, environment)?;
     let text = std::str::from_utf8(&text).map(|text| Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()));
     match text {
-        Ok(password) if !password.is_empty() => Ok(Login { name: name.to_owned(), password }),
-        _ => Err(Problem::new(format!("{place} holds no password"), PASSWORD.mend)),
+        Ok(password) if !password.is_empty() => Ok(SmtpLogin { name: name.to_owned(), password }),
+        _ => Err(StartupProblem::new(format!("{place} holds no password"), PASSWORD.mend)),
     }
 }

@@ -19,12 +19,12 @@ url = "https://erp.example.com/"
 hosts = ["Alias.example.com"]
 "#;
 
-fn parse(text: &str) -> Result<Config, Problem> {
+fn parse(text: &str) -> Result<Config, StartupProblem> {
     Config::parse(Path::new("etc/gatehouse.toml"), text)
 }
 
 /// The small configuration with one piece replaced.
-fn with(old: &str, new: &str) -> Result<Config, Problem> {
+fn with(old: &str, new: &str) -> Result<Config, StartupProblem> {
     assert!(SMALL.contains(old), "{old}");
     parse(&SMALL.replacen(old, new, 1))
 }
@@ -176,7 +176,7 @@ fn everything_that_is_missing_is_told_at_once() {
     }
 }
 
-fn key_file(content: &[u8], mode: u32) -> Result<MasterKey, Problem> {
+fn key_file(content: &[u8], mode: u32) -> Result<MasterKeyBytes, StartupProblem> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("master.key");
     fs::write(&path, content).expect("written");
@@ -227,7 +227,7 @@ fn a_key_written_into_the_configuration_is_refused_and_not_shown() {
 
 const MAIL: &str = "[mail]\nhost = \"smtp.example.com\"\nfrom = \"Gatehouse <no-reply@example.com>\"\n";
 
-fn with_mail(more: &str) -> Result<Config, Problem> {
+fn with_mail(more: &str) -> Result<Config, StartupProblem> {
     with("[master_key]", &format!("{MAIL}{more}\n[master_key]"))
 }
 

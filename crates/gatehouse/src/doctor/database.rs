@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use flows::admin::{Finding, check_master_key, examine, instances};
+use flows::admin::{StoredFinding, check_master_key, examine, instances};
 use flows::health::MIN_FREE_BYTES;
-use flows::rotation::{Seals, examine_seals};
-use flows::{Database, DatabaseUrl, MasterKey, World as _};
+use flows::rotation::{SealCounts, examine_seals};
+use flows::{Database, DatabaseUrl, MasterKey, Platform as _};
 use model::Timestamp;
 use model::keys::{KeyTimes, SIGNING_PERIOD, signing};
 use tokio::time::{Instant, timeout};
 
-use super::{Report, days};
-use crate::commands::{SystemWorld, missing};
+use super::{DoctorReport, days};
+use crate::commands::{SystemPlatform, missing};
 use crate::config::{Config, Environment};
 
 const AREA: &str = "database";
@@ -25,7 +25,7 @@ const CLOCKS_AGREE: Duration = Duration::from_millis(100);
 /// Beyond this, fresh tokens are refused.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
 
-pub(super) async fn look(config: &Config, environment: Environment<'_>, report: &mut Report) {
+pub(super) async fn look(config: &Config, environment: Environment<'_>, report: &mut DoctorReport) {
     let url = config.database(environment).map_err(|problem| report.refused(AREA, &problem)).ok();
     let master = config.master_keys(environment).map(|keys| keys.sealing());
     let master = master.map_err(|problems| problems.iter().for_each(|problem| report.refused("keys", problem))).ok();
@@ -54,8 +54,8 @@ fn told(fault: &flows::Fault) -> String {
 }
 
 /// Whether its tables can be read.
-async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) -> bool {
-    let asked = SystemWorld.now();
+async fn connected(url: &DatabaseUrl, database: &Database, report: &mut DoctorReport) -> bool {
+    let asked = SystemPlatform.now();
     let look = match timeout(PATIENCE, database.look()).await {
         Ok(Ok(look)) => look,
         Ok(Err(fault)) => {
@@ -69,7 +69,7 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
     };
     let software = &look.software;
     if let Some(theirs) = look.clock {
-        clock(theirs, (asked, SystemWorld.now()), report);
+        clock(theirs, (asked, SystemPlatform.now()), report);
     }
     if let Some(free) = database.free_bytes().await.filter(|free| *free < MIN_FREE_BYTES) {
         report.warning(
@@ -102,7 +102,7 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut Report) 
     true
 }
 
-async fn write(database: &Database, report: &mut Report) {
+async fn write(database: &Database, report: &mut DoctorReport) {
     let begun = Instant::now();
     match timeout(PATIENCE, database.try_write()).await {
         Ok(Ok(_)) => {
@@ -125,7 +125,7 @@ async fn write(database: &Database, report: &mut Report) {
     }
 }
 
-fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &mut Report) {
+fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &mut DoctorReport) {
     // It answered somewhere between: what it can be off by at least.
     let apart = asked.since(theirs).max(theirs.since(answered));
     let what = format!("this machine's clock and the database's differ by {} ms", apart.as_millis());
@@ -139,7 +139,7 @@ fn clock(theirs: Timestamp, (asked, answered): (Timestamp, Timestamp), report: &
     }
 }
 
-async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, report: &mut Report) {
+async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, report: &mut DoctorReport) {
     let known = match instances(database).await {
         Ok(known) => known,
         Err(fault) => return report.problem(AREA, format!("cannot read the instances: {}", told(&fault)), MEND),
@@ -168,7 +168,7 @@ async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, 
     for name in config.instances.iter().map(|instance| &instance.name).filter(|name| known.contains(name)) {
         match examine(database, master, name).await {
             Ok((times, findings)) => {
-                signing_keys(name, &times, SystemWorld.now(), report);
+                signing_keys(name, &times, SystemPlatform.now(), report);
                 records(name, &findings, report);
             }
             Err(fault) => {
@@ -180,11 +180,11 @@ async fn keys(config: &Config, database: &Database, master: Option<&MasterKey>, 
 }
 
 /// Each is off, or passed over; everything else works.
-fn records(instance: &str, findings: &[Finding], report: &mut Report) {
+fn records(instance: &str, findings: &[StoredFinding], report: &mut DoctorReport) {
     if findings.is_empty() {
         report.ok("records", format!("{instance}: all stored records are valid"));
     }
-    for Finding { kind, record, problems } in findings {
+    for StoredFinding { kind, record, problems } in findings {
         let what = format!("{instance}: {kind} {record:?}: {}", problems.join("; "));
         let mend = match *kind {
             "application" => "correct it under /manage/apps or with `gatehouse app replace`; it is disabled until then",
@@ -202,13 +202,13 @@ fn records(instance: &str, findings: &[Finding], report: &mut Report) {
 }
 
 /// Which master key the database's secrets are sealed under.
-async fn seals(database: &Database, master: &MasterKey, report: &mut Report) {
+async fn seals(database: &Database, master: &MasterKey, report: &mut DoctorReport) {
     // Which tables an older version has is not known here; the root secrets opened already.
     if database.look().await.is_ok_and(|look| look.is_older()) {
         return report.ok("keys", "the master key decrypts the database's root secrets");
     }
     match examine_seals(database, master).await {
-        Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) if master.has_previous() => {
+        Ok(Ok(SealCounts { neither: 0, previous: 0, current, .. })) if master.has_previous() => {
             let what =
                 format!("the master key decrypts all {current} secrets; the previous master key is no longer in use");
             report.warning(
@@ -217,10 +217,10 @@ async fn seals(database: &Database, master: &MasterKey, report: &mut Report) {
                 "remove [previous_master_key] from the configuration and restart every server",
             );
         }
-        Ok(Ok(Seals { neither: 0, previous: 0, current, .. })) => {
+        Ok(Ok(SealCounts { neither: 0, previous: 0, current, .. })) => {
             report.ok("keys", format!("the master key decrypts all {current} secrets of the database"));
         }
-        Ok(Ok(Seals { neither: 0, previous, .. })) => {
+        Ok(Ok(SealCounts { neither: 0, previous, .. })) => {
             let what = format!("{previous} secrets are encrypted with the previous master key");
             report.warning("keys", what, "once every server has both keys, run: gatehouse master-key rotate");
         }
@@ -235,7 +235,7 @@ async fn seals(database: &Database, master: &MasterKey, report: &mut Report) {
 }
 
 /// Keys rotate by themselves; one that is overdue says that no server runs.
-fn signing_keys(instance: &str, times: &[KeyTimes], now: Timestamp, report: &mut Report) {
+fn signing_keys(instance: &str, times: &[KeyTimes], now: Timestamp, report: &mut DoctorReport) {
     let mut algorithms: Vec<_> = times.iter().map(|key| key.algorithm).collect();
     algorithms.sort_unstable_by_key(|algorithm| algorithm.as_str());
     algorithms.dedup();
@@ -264,7 +264,7 @@ mod tests {
 
     fn level(theirs: i64, asked: i64, answered: i64) -> Level {
         let at = |millis: i64| Timestamp(millis * 1000);
-        let mut report = Report::default();
+        let mut report = DoctorReport::default();
         clock(at(theirs), (at(asked), at(answered)), &mut report);
         report.worst()
     }

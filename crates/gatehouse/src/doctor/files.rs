@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Report;
+use super::DoctorReport;
 use crate::config::Config;
 
 /// A server that cannot write stops answering long before the disk is really full.
@@ -17,7 +17,7 @@ const NO_SPACE: u64 = 64 * 1024 * 1024;
 const SLOW_SYNC: Duration = Duration::from_millis(50);
 const SYNCS: usize = 5;
 
-pub(super) fn look(config: &Config, report: &mut Report) {
+pub(super) fn look(config: &Config, report: &mut DoctorReport) {
     if let Some(file) = config.database_file() {
         let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if folder.is_dir() {
@@ -35,7 +35,7 @@ pub(super) fn look(config: &Config, report: &mut Report) {
 }
 
 /// Files that only their owner should read.
-fn private(path: &Path, what: &str, report: &mut Report) {
+fn private(path: &Path, what: &str, report: &mut DoctorReport) {
     // One that is missing is told of where it is needed.
     let Ok(seen) = fs::metadata(path) else { return };
     let mode = seen.permissions().mode() & 0o777;
@@ -50,7 +50,7 @@ fn private(path: &Path, what: &str, report: &mut Report) {
     }
 }
 
-fn space(folder: &Path, report: &mut Report) {
+fn space(folder: &Path, report: &mut DoctorReport) {
     let Ok(seen) = rustix::fs::statvfs(folder) else { return };
     let free = seen.f_bavail.saturating_mul(seen.f_frsize);
     let what = format!("{} MiB are free in {}", free / (1024 * 1024), folder.display());
@@ -79,7 +79,7 @@ fn measured(path: &Path) -> std::io::Result<Duration> {
     Ok(times[SYNCS / 2])
 }
 
-fn sync_time(folder: &Path, report: &mut Report) {
+fn sync_time(folder: &Path, report: &mut DoctorReport) {
     let path = folder.join(format!(".gatehouse-doctor-{}", std::process::id()));
     let measured = measured(&path);
     let _absent = fs::remove_file(&path);
@@ -112,7 +112,7 @@ mod tests {
         for (mode, level) in [(0o600, Level::Ok), (0o400, Level::Ok), (0o640, Level::Warning), (0o604, Level::Problem)]
         {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changed");
-            let mut report = Report::default();
+            let mut report = DoctorReport::default();
             private(&path, "the key", &mut report);
             assert_eq!(report.worst(), level, "{mode:o}");
         }
@@ -121,12 +121,12 @@ mod tests {
     #[test]
     fn measuring_the_disk_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut report = Report::default();
+        let mut report = DoctorReport::default();
         space(folder.path(), &mut report);
         sync_time(folder.path(), &mut report);
         assert_eq!(report.0.len(), 2);
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
-        let mut report = Report::default();
+        let mut report = DoctorReport::default();
         sync_time(&folder.path().join("nowhere"), &mut report);
         assert_eq!(report.worst(), Level::Problem);
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Report;
+use super::DoctorReport;
 use crate::config::{Config, Environment, MailSecurity};
 use crate::http_client;
 
 /// A server that has not answered by then does not.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: &mut Report) {
+pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: &mut DoctorReport) {
     const AREA: &str = "mail";
     let Some(settings) = &config.mail else {
         return report.ok(AREA, "no [mail] section; administrators hand out links themselves");
@@ -35,7 +35,7 @@ pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: 
 }
 
 /// A list that trusts strangers lets them choose the address that they are throttled and audited under.
-pub(super) fn proxies(config: &Config, report: &mut Report) {
+pub(super) fn proxies(config: &Config, report: &mut DoctorReport) {
     const AREA: &str = "proxies";
     let networks = config.trusted_proxies.networks();
     if networks.is_empty() {
@@ -72,7 +72,7 @@ fn is_private(address: std::net::IpAddr) -> bool {
 }
 
 /// What the running server says of itself, where it may be asked.
-pub(super) async fn health(config: &Config, report: &mut Report) {
+pub(super) async fn health(config: &Config, report: &mut DoctorReport) {
     const AREA: &str = "server";
     let Some(metrics) = &config.metrics else { return };
     let url = format!("http://{}/readyz?verbose", metrics.listen);
@@ -84,7 +84,7 @@ pub(super) async fn health(config: &Config, report: &mut Report) {
 }
 
 /// A finding for each line that tells of something.
-fn checks(url: &str, text: &str, report: &mut Report) {
+fn checks(url: &str, text: &str, report: &mut DoctorReport) {
     const AREA: &str = "server";
     let mut well = 0;
     for line in text.lines() {
@@ -101,7 +101,7 @@ fn checks(url: &str, text: &str, report: &mut Report) {
 }
 
 /// Each instance by the address that browsers use.
-pub(super) async fn roots(config: &Config, report: &mut Report) {
+pub(super) async fn roots(config: &Config, report: &mut DoctorReport) {
     const AREA: &str = "reach";
     for instance in &config.instances {
         let url = format!("{}/readyz", instance.root.as_str());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flows::World as _;
+use flows::Platform as _;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::PemObject as _;
@@ -12,17 +12,18 @@ use rustls::{CertificateError, Error, RootCertStore};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::{Report, days};
-use crate::commands::SystemWorld;
-use crate::config::{Config, Instance};
+use super::{DoctorReport, days};
+use crate::commands::SystemPlatform;
+use crate::config::{Config, InstanceConfig};
 
 const AREA: &str = "tls";
 
 /// Most authorities renew at 30 days left: what is older than that was forgotten.
 const SOON: Duration = Duration::from_hours(21 * 24);
 
-pub(super) fn look(config: &Config, report: &mut Report) {
-    let under_https: Vec<&Instance> = config.instances.iter().filter(|instance| instance.root.is_https()).collect();
+pub(super) fn look(config: &Config, report: &mut DoctorReport) {
+    let under_https: Vec<&InstanceConfig> =
+        config.instances.iter().filter(|instance| instance.root.is_https()).collect();
     let Some(files) = config.tls() else {
         if !under_https.is_empty() {
             let what = "no [tls] section; a proxy must terminate TLS for the https root URLs";
@@ -42,7 +43,8 @@ pub(super) fn look(config: &Config, report: &mut Report) {
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate).into_iter().flatten().flatten().collect();
     let Some((own, intermediates)) = chain.split_first() else { return };
     ends(&chain, report);
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(SystemWorld.now().seconds()).unwrap_or(0)));
+    let now =
+        UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(SystemPlatform.now().seconds()).unwrap_or(0)));
     for instance in under_https {
         for host in &instance.hosts {
             name(host.as_str(), (own, intermediates), now, report);
@@ -51,8 +53,8 @@ pub(super) fn look(config: &Config, report: &mut Report) {
 }
 
 /// Every certificate of the chain has an end.
-fn ends(chain: &[CertificateDer<'_>], report: &mut Report) {
-    let now = Duration::from_secs(u64::try_from(SystemWorld.now().seconds()).unwrap_or(0));
+fn ends(chain: &[CertificateDer<'_>], report: &mut DoctorReport) {
+    let now = Duration::from_secs(u64::try_from(SystemPlatform.now().seconds()).unwrap_or(0));
     for (place, der) in chain.iter().enumerate() {
         let Ok(certificate) = Certificate::from_der(der) else {
             let mend = "write the chain in PEM format";
@@ -76,7 +78,7 @@ fn name(
     host: &str,
     (own, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     now: UnixTime,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) {
     let Ok(server) = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()) else { return };
     let roots = Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
@@ -114,7 +116,7 @@ fn name(
     }
 }
 
-fn wrong_name(host: &str, report: &mut Report) {
+fn wrong_name(host: &str, report: &mut DoctorReport) {
     let mend = "get a certificate for every host in the configuration";
     report.problem(AREA, format!("the certificate does not cover {host}"), mend);
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::audit::StoredEvent;
-use model::audit::chain::{Chain, Hash, Head, Seal};
+use model::audit::chain::{Chain, ChainHead, Seal, SealHash};
 use oauth::jose::{Algorithm, SigningKey};
 use serde_json::{Value, json};
-use store::{Batch, Database, Outcome, Store, statement, values};
+use store::{Batch, CommitOutcome, Database, Store, statement, values};
 
 use crate::common::{Place, postgres, sqlite};
 use crate::support::installation::{ERP, Installation, erp, look, text};
-use crate::support::process::{Server, run};
+use crate::support::process::{ServerProcess, run};
 use crate::support::until;
 
 /// Each test on SQLite, and on PostgreSQL where there is one.
@@ -55,10 +55,10 @@ impl Books {
         text(&self.installation.json(&["audit", "checkpoint"])["checkpoint"])
     }
 
-    fn change(&self, sql: &str, params: Vec<store::Value>) {
+    fn change(&self, sql: &str, params: Vec<store::SqlValue>) {
         look(&self.place.url, async |database: Database| {
             let done = database.commit(Batch::new().with(statement(sql.to_owned(), params))).await;
-            assert_eq!(done.expect("no fault"), Outcome::Committed);
+            assert_eq!(done.expect("no fault"), CommitOutcome::Committed);
         });
     }
 
@@ -167,7 +167,7 @@ fn seals_that_are_gone_or_written_anew_are_found_by_what_was_signed() {
 
         // Everything from the second seal on, with right hashes throughout: only a signature tells.
         let instance = *store.instance();
-        let mut head = Head { number: 1, hash: seals[0].actual_hash(instance), at: seals[0].at };
+        let mut head = ChainHead { number: 1, hash: seals[0].actual_hash(instance), at: seals[0].at };
         for seal in &seals[1..] {
             let mut event = first_event(seal);
             event.reason = "nothing to see".to_owned();
@@ -175,7 +175,7 @@ fn seals_that_are_gone_or_written_anew_are_found_by_what_was_signed() {
             let mut anew = Seal::new(instance, &head, seal.at, events, String::new());
             anew.count = seal.count;
             anew.hash = anew.actual_hash(instance).to_string();
-            head = Head { number: anew.number, hash: anew.actual_hash(instance), at: anew.at };
+            head = ChainHead { number: anew.number, hash: anew.actual_hash(instance), at: anew.at };
             books.write(&anew);
         }
         let found = books.findings(&[]);
@@ -438,7 +438,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     let database = installation.path("house.db");
     let backup = installation.path("backup.db").display().to_string();
     let mut server = installation.serve();
-    let get = |server: &Server| erp(server).get("/api/domain/odata/Crm_Customers", &[]).status;
+    let get = |server: &ServerProcess| erp(server).get("/api/domain/odata/Crm_Customers", &[]).status;
     let url = format!("sqlite:{}", database.display());
     let sealed = || {
         look(&url, async |database: Database| {
@@ -446,7 +446,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
             Store::new(database, instance).with_chain(Chain::Refusals).audit_head().await.expect("no fault").number
         })
     };
-    let seal_one_more = |server: &Server| {
+    let seal_one_more = |server: &ServerProcess| {
         let before = sealed();
         assert_eq!(get(server), 401);
         until("it is sealed", Duration::from_secs(20), || sealed() > before);
@@ -455,7 +455,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
     look(&url, async |database: Database| {
         let tables = ["refusal_seals", "refusal_checkpoints", "refusal_memory"];
         let copy = tables.map(|table| statement(format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}"), vec![]));
-        assert_eq!(database.commit(copy.to_vec().into()).await.expect("no fault"), Outcome::Committed);
+        assert_eq!(database.commit(copy.to_vec().into()).await.expect("no fault"), CommitOutcome::Committed);
     });
     seal_one_more(&server);
     // All of one commit: the server sees the chain of an earlier time, with its memory.
@@ -465,7 +465,7 @@ fn a_chain_that_is_only_broken_has_an_exit_code_of_its_own() {
             batch.push(statement(format!("DELETE FROM {table}"), vec![]));
             batch.push(statement(format!("INSERT INTO {table} SELECT * FROM kept_{table}"), vec![]));
         }
-        assert_eq!(database.commit(batch).await.expect("no fault"), Outcome::Committed);
+        assert_eq!(database.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
     });
     seal_one_more(&server);
     server.signal("TERM");
@@ -502,7 +502,7 @@ fn hashes_in_the_export_are_of_the_bytes_that_stand_there() {
             let record: Value = serde_json::from_str(line).expect("JSON");
             let event = line.split_once(",\"event\":").expect("it stands last").1;
             let event = event.strip_suffix('}').expect("the end of the record");
-            assert_eq!(record["hash"], Hash::of(event.as_bytes()).to_string());
+            assert_eq!(record["hash"], SealHash::of(event.as_bytes()).to_string());
             assert!(Timestamp(record["event"]["at"].as_i64().expect("a time")) > Timestamp(0));
             events += 1;
         }

@@ -6,21 +6,21 @@ use tempfile::TempDir;
 
 use crate::support::browser::{App, Browser, call_api, service_token, user_info};
 use crate::support::http::Site;
-use crate::support::process::{Server, demo, gatehouse, run};
+use crate::support::process::{ServerProcess, demo, gatehouse, run};
 use crate::support::{PATIENCE, until};
 
-fn site(server: &Server) -> Site {
+fn site(server: &ServerProcess) -> Site {
     Site { port: server.port, host: "localhost" }
 }
 
 /// A demo that keeps its data in `folder`.
-fn kept(folder: &TempDir) -> Server {
-    Server::demo(demo().arg("--data").arg(folder.path()))
+fn kept(folder: &TempDir) -> ServerProcess {
+    ServerProcess::demo(demo().arg("--data").arg(folder.path()))
 }
 
 #[test]
 fn the_demo_shows_its_people_applications_and_data() {
-    let server = Server::demo(&mut demo());
+    let server = ServerProcess::demo(&mut demo());
     let welcome = server.out.text();
     assert_eq!(site(&server).get("/readyz", &[]).status, 200);
     let issuer =
@@ -65,7 +65,7 @@ fn the_demo_shows_its_people_applications_and_data() {
 fn the_demo_ends_cleanly_and_leaves_nothing_behind() {
     for signal in ["INT", "TERM"] {
         let folder = TempDir::new().expect("a folder");
-        let mut server = Server::demo(demo().env("TMPDIR", folder.path()));
+        let mut server = ServerProcess::demo(demo().env("TMPDIR", folder.path()));
         assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1, "the temporary folder");
         server.signal(signal);
         assert_eq!(server.ended().code(), Some(0));
@@ -108,7 +108,7 @@ fn a_kept_demo_goes_on_from_what_is_there() {
 fn a_demo_killed_while_it_filled_its_folder_fills_it_anew() {
     for moment in ["demo.half-filled", "demo.half-filled/gatehouse.db", "demo.half-filled/gatehouse.db-wal", "demo"] {
         let folder = TempDir::new().expect("a folder");
-        let mut first = Server::started(demo().arg("--data").arg(folder.path()));
+        let mut first = ServerProcess::started(demo().arg("--data").arg(folder.path()));
         until(moment, PATIENCE, || folder.path().join(moment).exists());
         first.signal("KILL");
         first.ended();

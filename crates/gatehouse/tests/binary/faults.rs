@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::browser::{App, Browser, service_token};
 use crate::support::http::{Answer, Site};
 use crate::support::installation::{Installation, erp};
-use crate::support::process::Server;
+use crate::support::process::ServerProcess;
 use crate::support::{SOON, until};
 
 /// RFC 9110 §15.6.4: come back later, and not a word of what is behind.
@@ -19,14 +19,14 @@ fn assert_unavailable(answer: &Answer) {
 }
 
 /// An installation with somebody signed in, and that person's refresh token.
-fn signed_in() -> (Installation, Server, App, String) {
+fn signed_in() -> (Installation, ServerProcess, App, String) {
     let installation = Installation::new();
     installation.create_erp();
     let app = installation.create_portal();
     // The signal that tells of a file that may not grow would end the process.
     let mut serve = Command::new("sh");
     serve.args(["-c", "trap '' XFSZ; exec \"$0\" serve --config \"$1\"", env!("CARGO_BIN_EXE_gatehouse")]);
-    let server = Server::serve(serve.arg(installation.path("gatehouse.toml")).env_remove("RUST_LOG"));
+    let server = ServerProcess::serve(serve.arg(installation.path("gatehouse.toml")).env_remove("RUST_LOG"));
     let site = erp(&server);
     installation.create_person(site, "alice", "correct horse battery");
     let tokens = app.redeem(site, &app.code(&mut Browser::at(site), "alice", "correct horse battery"));

@@ -7,10 +7,10 @@ use tempfile::TempDir;
 use crate::support::browser::{App, Browser};
 use crate::support::http::Site;
 use crate::support::installation::audit;
-use crate::support::process::{Server, demo};
+use crate::support::process::{ServerProcess, demo};
 
-fn start(folder: &TempDir) -> (Server, Site) {
-    let server = Server::demo(demo().arg("--data").arg(folder.path()));
+fn start(folder: &TempDir) -> (ServerProcess, Site) {
+    let server = ServerProcess::demo(demo().arg("--data").arg(folder.path()));
     let site = Site { port: server.port, host: "localhost" };
     (server, site)
 }
@@ -23,7 +23,7 @@ struct Acknowledged {
 }
 
 /// Signs in, redeems, refreshes without a pause, and is cut off by a kill while a request is under way.
-fn cut_off(server: &mut Server, site: Site, browser: &mut Browser, enough: usize) -> Acknowledged {
+fn cut_off(server: &mut ServerProcess, site: Site, browser: &mut Browser, enough: usize) -> Acknowledged {
     let app = App::portal();
     let code = app.code(browser, "alice", "ecila-Demo1");
     let mut refresh_token = app.redeem(site, &code).member("refresh_token");

@@ -8,7 +8,7 @@ use crate::support::browser::{App, Browser, service_token};
 use crate::support::disk::{FailingDisk, IO_ERROR, NO_SPACE, READ_ONLY};
 use crate::support::http::{Answer, Site};
 use crate::support::installation::{ERP, Installation, erp};
-use crate::support::process::Server;
+use crate::support::process::ServerProcess;
 use crate::support::wire::Wire;
 use crate::support::{PATIENCE, until};
 
@@ -56,7 +56,7 @@ fn until_ready(site: Site) {
 }
 
 /// Told to terminate, it is gone in time.
-fn stop_in_time(mut server: Server) -> String {
+fn stop_in_time(mut server: ServerProcess) -> String {
     timed(GONE, || {
         server.signal("TERM");
         server.ended();
@@ -71,7 +71,7 @@ fn lines(log: &str, kind: &str) -> usize {
 
 struct Running {
     installation: Installation,
-    server: Server,
+    server: ServerProcess,
     app: App,
     refresh_token: String,
 }
@@ -83,7 +83,7 @@ impl Running {
         let app = installation.create_portal();
         let mut command = installation.command(&["serve"]);
         serve(&mut command);
-        let server = Server::serve(&mut command);
+        let server = ServerProcess::serve(&mut command);
         let site = erp(&server);
         installation.create_person(site, "alice", "correct horse battery");
         let tokens = app.redeem(site, &app.code(&mut Browser::at(site), "alice", "correct horse battery"));

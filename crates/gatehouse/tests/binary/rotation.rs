@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use serde_json::{Value, json};
-use store::{Value as Parameter, statement};
+use store::{SqlValue as Parameter, statement};
 
 use crate::common::postgres;
 use crate::support::browser::{App, Browser, user_info};
 use crate::support::http::Site;
 use crate::support::installation::{ERP, Installation, SHOP, erp, look};
-use crate::support::process::Server;
+use crate::support::process::ServerProcess;
 use crate::support::{PATIENCE, SOON, until};
 
 const PREVIOUS: &str = "[previous_master_key]\nfile = \"old.key\"\n";
@@ -82,7 +82,7 @@ impl Rotating {
 
     /// Kills a rotation when it is in the middle.
     fn kill_in_the_middle(&self, sealed: &[u8]) {
-        let mut rotation = Server::started(&mut self.installation.command(&["master-key", "rotate"]));
+        let mut rotation = ServerProcess::started(&mut self.installation.command(&["master-key", "rotate"]));
         look(&self.url, async |database| {
             let sql = "SELECT COUNT(*) FROM audit_keys WHERE private_key = $1";
             let deadline = std::time::Instant::now() + PATIENCE;

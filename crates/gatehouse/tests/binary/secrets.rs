@@ -5,14 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::support::browser::{Browser, call_api, service_token, user_info};
 use crate::support::installation::{Installation, erp, text};
-use crate::support::process::Server;
+use crate::support::process::ServerProcess;
 
 #[test]
 fn no_secret_is_logged_at_any_level() {
     let installation = Installation::new();
     let link = installation.create_erp();
     let (app, service) = (installation.create_portal(), installation.create_service("sync"));
-    let server = Server::serve(installation.command(&["serve"]).env("RUST_LOG", "trace"));
+    let server = ServerProcess::serve(installation.command(&["serve"]).env("RUST_LOG", "trace"));
     let site = erp(&server);
 
     let mut admin = Browser::at(site);

@@ -8,7 +8,7 @@ use crate::support::browser::{App, Browser, call_api, service_token, user_info};
 use crate::support::http::Site;
 use crate::support::installation::{Installation, erp, look};
 use crate::support::pair::{MovingAddress, PrivateServer};
-use crate::support::process::Server;
+use crate::support::process::ServerProcess;
 use crate::support::{PATIENCE, SOON, until};
 
 const PASSWORD: &str = "correct horse battery";
@@ -21,7 +21,7 @@ struct Town {
     standby: PrivateServer,
     address: MovingAddress,
     installation: Installation,
-    nodes: [Server; 2],
+    nodes: [ServerProcess; 2],
     portal: App,
     /// The secret of the service `sync`.
     sync: String,

@@ -7,7 +7,7 @@ use store::{Database, DatabaseUrl};
 
 use crate::common::postgres;
 use crate::support::installation::{Installation, look};
-use crate::support::process::Server;
+use crate::support::process::ServerProcess;
 
 /// Before this version's newest migrations.
 const OLDER: i32 = 22;
@@ -86,7 +86,7 @@ fn a_server_brings_older_tables_up() {
     let installation = Installation::new();
     let url = format!("sqlite:{}", installation.path("house.db").display());
     make_older(&url);
-    let mut server = Server::started(&mut installation.command(&["serve"]));
+    let mut server = ServerProcess::started(&mut installation.command(&["serve"]));
     assert_eq!(server.ended().code(), Some(1), "no instance was made yet");
     assert!(
         server.err.whole().contains("instance erp is configured but was not created yet"),
@@ -122,7 +122,7 @@ fn commands_go_on_beside_newer_tables_where_they_only_grew() {
         let insert = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
                       VALUES (9999, 'later', '2027-01-01T00:00:00Z', '1')";
         let outcome = database.commit(vec![store::statement(insert, vec![]).expect(1)].into()).await;
-        assert_eq!(outcome.expect("no fault"), store::Outcome::Committed);
+        assert_eq!(outcome.expect("no fault"), store::CommitOutcome::Committed);
     });
     installation.run(&["user", "create", "alice"]).done();
     let said = installation.run(&["migrate"]).done();

@@ -2,40 +2,40 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Hash, Head, Link};
+use super::chain::{ChainHead, SealHash, SealLink};
 use crate::Timestamp;
 
 /// The newest seal, and the newest checkpoint with SHA-256 of its JWS. Written with every seal and every checkpoint, in the
 /// same commit, and sealed under a key that is not in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
-    pub head: Link,
-    pub signed: Link,
+pub struct RememberedEnd {
+    pub head: SealLink,
+    pub signed: SealLink,
 }
 
-impl Remembered {
+impl RememberedEnd {
     /// Of a new instance.
-    pub const NOTHING_YET: Self = Self { head: Link::NONE, signed: Link::NONE };
+    pub const NOTHING_YET: Self = Self { head: SealLink::NONE, signed: SealLink::NONE };
 }
 
 /// Whether something is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
+pub enum ChainMemory {
     /// Of a database that a version wrote which remembered nothing; or it was deleted, or replaced by what does not open.
     Lost,
-    Kept(Remembered),
+    Kept(RememberedEnd),
 }
 
 /// The chain as the database shows it, at one time.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    pub head: Head,
+pub struct ObservedChain {
+    pub head: ChainHead,
     /// Of the seal whose number is that of the remembered head.
-    pub remembered_head: Option<Hash>,
+    pub remembered_head: Option<SealHash>,
     /// Of the checkpoint of the seal whose number is remembered as signed.
-    pub remembered_checkpoint: Option<Hash>,
+    pub remembered_checkpoint: Option<SealHash>,
     /// Of the seal that this process knows as the newest, where that is older than the remembered one.
-    pub known_head: Option<Hash>,
+    pub known_head: Option<SealHash>,
     /// The number of the oldest seal: what is before it was pruned, and is not missed.
     pub oldest: i64,
 }
@@ -43,8 +43,8 @@ pub struct Seen {
 /// What this process itself knows: the newest seal that it made or saw, and whether the change feed says that the
 /// database went back since.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Told {
-    pub known: Option<Link>,
+pub struct ProcessKnowledge {
+    pub known: Option<SealLink>,
     pub went_back: bool,
 }
 
@@ -90,95 +90,95 @@ impl BreakCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Break {
     pub cause: BreakCause,
-    pub known: Link,
-    pub found: Link,
+    pub known: SealLink,
+    pub found: SealLink,
 }
 
-impl Remembered {
-    fn checkpoint_is_there(&self, seen: &Seen) -> bool {
+impl RememberedEnd {
+    fn checkpoint_is_there(&self, seen: &ObservedChain) -> bool {
         self.signed.seal < seen.oldest
-            || self.signed == Link::NONE
+            || self.signed == SealLink::NONE
             || seen.remembered_checkpoint == Some(self.signed.hash)
     }
 }
 
 /// Where the chain goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Course {
+pub enum Continuation {
     /// Behind its newest seal, which is the one that is remembered.
-    GoesOn(Remembered),
+    GoesOn(RememberedEnd),
     /// With the seal of a break, and what that seal follows.
-    Breaks(Break, Head),
+    Breaks(Break, ChainHead),
 }
 
-impl Memory {
+impl ChainMemory {
     /// Whether the chain goes on from its newest seal.
     ///
     /// Where something was replaced, the seal of the break names what was known, not what is found: the seam stays to be
     /// seen for good.
-    pub fn check(self, seen: &Seen, told: Told) -> Course {
-        let found = Link { seal: seen.head.number, hash: seen.head.hash };
+    pub fn check(self, seen: &ObservedChain, told: ProcessKnowledge) -> Continuation {
+        let found = SealLink { seal: seen.head.number, hash: seen.head.hash };
         let broken = |cause, known| Break { cause, known, found };
         let Self::Kept(kept) = self else {
             return match told.known.filter(|known| !is_known(*known, found, seen)) {
-                Some(known) => Course::Breaks(broken(BreakCause::HeadReplaced, known), behind(known, seen.head)),
-                None => Course::Breaks(broken(BreakCause::NothingRemembered, Link::NONE), seen.head),
+                Some(known) => Continuation::Breaks(broken(BreakCause::HeadReplaced, known), behind(known, seen.head)),
+                None => Continuation::Breaks(broken(BreakCause::NothingRemembered, SealLink::NONE), seen.head),
             };
         };
-        let is_there = kept.head == Link::NONE || seen.remembered_head == Some(kept.head.hash);
+        let is_there = kept.head == SealLink::NONE || seen.remembered_head == Some(kept.head.hash);
         if !is_there {
-            return Course::Breaks(broken(BreakCause::HeadReplaced, kept.head), behind(kept.head, seen.head));
+            return Continuation::Breaks(broken(BreakCause::HeadReplaced, kept.head), behind(kept.head, seen.head));
         }
         if !kept.checkpoint_is_there(seen) {
-            let hash = seen.remembered_checkpoint.unwrap_or(Hash::NONE);
-            let found = Link { seal: kept.signed.seal, hash };
-            return Course::Breaks(
+            let hash = seen.remembered_checkpoint.unwrap_or(SealHash::NONE);
+            let found = SealLink { seal: kept.signed.seal, hash };
+            return Continuation::Breaks(
                 Break { cause: BreakCause::CheckpointReplaced, known: kept.signed, found },
                 seen.head,
             );
         }
         if found.seal > kept.head.seal {
-            return Course::Breaks(broken(BreakCause::UnknownSeals, kept.head), seen.head);
+            return Continuation::Breaks(broken(BreakCause::UnknownSeals, kept.head), seen.head);
         }
         if let Some(known) = told.known.filter(|known| !is_known(*known, kept.head, seen)) {
             let cause = if told.went_back { BreakCause::DatabaseWentBack } else { BreakCause::ChainWentBack };
-            return Course::Breaks(broken(cause, known), seen.head);
+            return Continuation::Breaks(broken(cause, known), seen.head);
         }
-        Course::GoesOn(kept)
+        Continuation::GoesOn(kept)
     }
 }
 
 /// Whether what a process knows is still in the chain.
-fn is_known(known: Link, head: Link, seen: &Seen) -> bool {
+fn is_known(known: SealLink, head: SealLink, seen: &ObservedChain) -> bool {
     match known.seal.cmp(&head.seal) {
         std::cmp::Ordering::Equal => known == head,
         std::cmp::Ordering::Greater => false,
         std::cmp::Ordering::Less => {
-            known == Link::NONE || known.seal < seen.oldest || seen.known_head == Some(known.hash)
+            known == SealLink::NONE || known.seal < seen.oldest || seen.known_head == Some(known.hash)
         }
     }
 }
 
 /// Behind everything that is there, and naming what was known.
-fn behind(known: Link, found: Head) -> Head {
-    Head { number: known.seal.max(found.number), hash: known.hash, at: found.at.max(Timestamp(0)) }
+fn behind(known: SealLink, found: ChainHead) -> ChainHead {
+    ChainHead { number: known.seal.max(found.number), hash: known.hash, at: found.at.max(Timestamp(0)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn link(seal: i64, text: &str) -> Link {
-        Link { seal, hash: Hash::of(text.as_bytes()) }
+    fn link(seal: i64, text: &str) -> SealLink {
+        SealLink { seal, hash: SealHash::of(text.as_bytes()) }
     }
 
-    fn head(link: Link) -> Head {
-        Head { number: link.seal, hash: link.hash, at: Timestamp(7) }
+    fn head(link: SealLink) -> ChainHead {
+        ChainHead { number: link.seal, hash: link.hash, at: Timestamp(7) }
     }
 
     /// A chain whose head and checkpoint are as they are remembered.
-    fn seen(kept: Remembered) -> Seen {
-        Seen {
+    fn seen(kept: RememberedEnd) -> ObservedChain {
+        ObservedChain {
             head: head(kept.head),
             remembered_head: Some(kept.head.hash),
             remembered_checkpoint: Some(kept.signed.hash),
@@ -188,71 +188,88 @@ mod tests {
     }
 
     /// The cause, what was known, and what the break's seal follows.
-    fn broken(memory: Memory, seen: &Seen, told: Told) -> Option<(BreakCause, Link, i64, Hash)> {
+    fn broken(
+        memory: ChainMemory,
+        seen: &ObservedChain,
+        told: ProcessKnowledge,
+    ) -> Option<(BreakCause, SealLink, i64, SealHash)> {
         match memory.check(seen, told) {
-            Course::GoesOn(_) => None,
-            Course::Breaks(broken, base) => Some((broken.cause, broken.known, base.number, base.hash)),
+            Continuation::GoesOn(_) => None,
+            Continuation::Breaks(broken, base) => Some((broken.cause, broken.known, base.number, base.hash)),
         }
     }
 
-    fn kept() -> Remembered {
-        Remembered { head: link(9, "nine"), signed: link(7, "signed") }
+    fn kept() -> RememberedEnd {
+        RememberedEnd { head: link(9, "nine"), signed: link(7, "signed") }
     }
 
-    fn knows(known: Link, went_back: bool) -> Told {
-        Told { known: Some(known), went_back }
+    fn knows(known: SealLink, went_back: bool) -> ProcessKnowledge {
+        ProcessKnowledge { known: Some(known), went_back }
     }
 
     #[test]
     fn a_chain_that_ends_as_it_is_remembered_goes_on() {
         let kept = kept();
-        let another_went_on = Seen { known_head: Some(Hash::of(b"eight")), ..seen(kept) };
+        let another_went_on = ObservedChain { known_head: Some(SealHash::of(b"eight")), ..seen(kept) };
         for (name, memory, seen, told) in [
-            ("nothing else is known", kept, seen(kept), Told::default()),
+            ("nothing else is known", kept, seen(kept), ProcessKnowledge::default()),
             ("as this process knows it", kept, seen(kept), knows(kept.head, false)),
             ("another node went on", kept, another_went_on, knows(link(8, "eight"), true)),
-            ("a new instance", Remembered::NOTHING_YET, seen(Remembered::NOTHING_YET), Told::default()),
+            (
+                "a new instance",
+                RememberedEnd::NOTHING_YET,
+                seen(RememberedEnd::NOTHING_YET),
+                ProcessKnowledge::default(),
+            ),
         ] {
-            assert_eq!(Memory::Kept(memory).check(&seen, told), Course::GoesOn(memory), "{name}");
+            assert_eq!(ChainMemory::Kept(memory).check(&seen, told), Continuation::GoesOn(memory), "{name}");
         }
     }
 
     #[test]
     fn a_head_that_is_not_the_remembered_one_is_never_followed() {
         let (kept, here) = (kept(), seen(kept()));
-        let other = Seen { head: head(link(9, "other")), remembered_head: Some(Hash::of(b"other")), ..here };
-        let cut = Seen { head: head(link(6, "six")), remembered_head: None, ..here };
-        let longer = Seen { head: head(link(12, "new")), remembered_head: Some(Hash::of(b"new nine")), ..here };
+        let other =
+            ObservedChain { head: head(link(9, "other")), remembered_head: Some(SealHash::of(b"other")), ..here };
+        let cut = ObservedChain { head: head(link(6, "six")), remembered_head: None, ..here };
+        let longer =
+            ObservedChain { head: head(link(12, "new")), remembered_head: Some(SealHash::of(b"new nine")), ..here };
         for (name, seen, told, number) in [
-            ("another in its place", other, Told::default(), 9),
-            ("the end cut off", cut, Told::default(), 9),
-            ("the end written anew, and longer", longer, Told::default(), 12),
+            ("another in its place", other, ProcessKnowledge::default(), 9),
+            ("the end cut off", cut, ProcessKnowledge::default(), 9),
+            ("the end written anew, and longer", longer, ProcessKnowledge::default(), 12),
             ("that the feed went back explains nothing", other, knows(kept.head, true), 9),
         ] {
             let expected = Some((BreakCause::HeadReplaced, kept.head, number, kept.head.hash));
-            assert_eq!(broken(Memory::Kept(kept), &seen, told), expected, "{name}");
+            assert_eq!(broken(ChainMemory::Kept(kept), &seen, told), expected, "{name}");
         }
         let expected = Some((BreakCause::HeadReplaced, kept.head, 9, kept.head.hash));
-        assert_eq!(broken(Memory::Lost, &cut, knows(kept.head, false)), expected, "the process still knows it");
+        assert_eq!(broken(ChainMemory::Lost, &cut, knows(kept.head, false)), expected, "the process still knows it");
     }
 
     #[test]
     fn what_else_is_not_as_it_was_is_told_of_behind_the_newest_seal() {
         use BreakCause::{ChainWentBack, CheckpointReplaced, DatabaseWentBack, NothingRemembered, UnknownSeals};
         let (kept, here) = (kept(), seen(kept()));
-        let unsigned = |remembered_checkpoint| Seen { remembered_checkpoint, ..here };
-        let longer = Seen { head: head(link(11, "eleven")), ..here };
-        let another = Seen { known_head: Some(Hash::of(b"another")), ..here };
+        let unsigned = |remembered_checkpoint| ObservedChain { remembered_checkpoint, ..here };
+        let longer = ObservedChain { head: head(link(11, "eleven")), ..here };
+        let another = ObservedChain { known_head: Some(SealHash::of(b"another")), ..here };
         let (lost, eight) = (link(12, "lost"), link(8, "eight"));
         for (memory, seen, told, cause, known) in [
-            (Memory::Kept(kept), unsigned(None), Told::default(), CheckpointReplaced, kept.signed),
-            (Memory::Kept(kept), unsigned(Some(Hash::of(b"x"))), Told::default(), CheckpointReplaced, kept.signed),
-            (Memory::Kept(kept), longer, knows(kept.head, false), UnknownSeals, kept.head),
-            (Memory::Lost, here, Told::default(), NothingRemembered, Link::NONE),
-            (Memory::Lost, here, knows(kept.head, false), NothingRemembered, Link::NONE),
-            (Memory::Kept(kept), here, knows(lost, true), DatabaseWentBack, lost),
-            (Memory::Kept(kept), here, knows(lost, false), ChainWentBack, lost),
-            (Memory::Kept(kept), another, knows(eight, true), DatabaseWentBack, eight),
+            (ChainMemory::Kept(kept), unsigned(None), ProcessKnowledge::default(), CheckpointReplaced, kept.signed),
+            (
+                ChainMemory::Kept(kept),
+                unsigned(Some(SealHash::of(b"x"))),
+                ProcessKnowledge::default(),
+                CheckpointReplaced,
+                kept.signed,
+            ),
+            (ChainMemory::Kept(kept), longer, knows(kept.head, false), UnknownSeals, kept.head),
+            (ChainMemory::Lost, here, ProcessKnowledge::default(), NothingRemembered, SealLink::NONE),
+            (ChainMemory::Lost, here, knows(kept.head, false), NothingRemembered, SealLink::NONE),
+            (ChainMemory::Kept(kept), here, knows(lost, true), DatabaseWentBack, lost),
+            (ChainMemory::Kept(kept), here, knows(lost, false), ChainWentBack, lost),
+            (ChainMemory::Kept(kept), another, knows(eight, true), DatabaseWentBack, eight),
         ] {
             let expected = Some((cause, known, seen.head.number, seen.head.hash));
             assert_eq!(broken(memory, &seen, told), expected, "{memory:?} {told:?}");
@@ -261,10 +278,14 @@ mod tests {
 
     #[test]
     fn what_was_pruned_is_not_missed() {
-        let kept = Remembered { head: link(9, "nine"), signed: link(3, "signed") };
-        let pruned = Seen { remembered_checkpoint: None, oldest: 6, ..seen(kept) };
-        assert_eq!(Memory::Kept(kept).check(&pruned, Told::default()), Course::GoesOn(kept));
-        let told = Told { known: Some(link(2, "two")), went_back: false };
-        assert_eq!(Memory::Kept(kept).check(&pruned, told), Course::GoesOn(kept), "a process that was away for long");
+        let kept = RememberedEnd { head: link(9, "nine"), signed: link(3, "signed") };
+        let pruned = ObservedChain { remembered_checkpoint: None, oldest: 6, ..seen(kept) };
+        assert_eq!(ChainMemory::Kept(kept).check(&pruned, ProcessKnowledge::default()), Continuation::GoesOn(kept));
+        let told = ProcessKnowledge { known: Some(link(2, "two")), went_back: false };
+        assert_eq!(
+            ChainMemory::Kept(kept).check(&pruned, told),
+            Continuation::GoesOn(kept),
+            "a process that was away for long"
+        );
     }
 }

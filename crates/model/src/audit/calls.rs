@@ -112,8 +112,8 @@ fn push<T: Serialize + ?Sized>(line: &mut Vec<u8>, value: &T) {
 #[cfg(test)]
 mod tests {
     use super::super::StoredEvent;
-    use super::super::chain::{Head, Seal};
-    use super::super::verify::{Checkpoints, Finding, Verifier};
+    use super::super::chain::{ChainHead, Seal};
+    use super::super::verify::{AuditFinding, ChainVerifier, Checkpoints};
     use super::*;
     use crate::InstanceId;
 
@@ -151,15 +151,15 @@ mod tests {
     #[test]
     fn a_seal_of_calls_is_whole_until_one_of_them_is_edited() {
         let instance = InstanceId(Uuid::from_u128(9));
-        let seal = Seal::of_calls(instance, &Head::NONE, Timestamp(2000), &calls(&["/a", "/b", "/c"]));
+        let seal = Seal::of_calls(instance, &ChainHead::NONE, Timestamp(2000), &calls(&["/a", "/b", "/c"]));
         assert_eq!((seal.count, seal.first_at, seal.last_at), (3, Timestamp(998), Timestamp(1000)));
         let findings = |seal: &Seal| {
             let mut found = Vec::new();
-            Verifier::new(instance).seal(seal, Checkpoints::default(), &mut found);
+            ChainVerifier::new(instance).seal(seal, Checkpoints::default(), &mut found);
             found
         };
         assert_eq!(findings(&seal), []);
         let edited = Seal { events: seal.events.replace("/b", "/x"), ..seal };
-        assert!(matches!(&findings(&edited)[..], [Finding::EventEdited(event)] if event.id.ends_with(".1")));
+        assert!(matches!(&findings(&edited)[..], [AuditFinding::EventEdited(event)] if event.id.ends_with(".1")));
     }
 }

@@ -59,9 +59,9 @@ impl From<InstanceId> for ChainId {
 
 /// SHA-256, in hexadecimal where it is written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hash([u8; 32]);
+pub struct SealHash([u8; 32]);
 
-impl Hash {
+impl SealHash {
     /// What the first seal has before it.
     pub const NONE: Self = Self([0; 32]);
 
@@ -92,26 +92,26 @@ impl Hash {
     }
 }
 
-impl fmt::Display for Hash {
+impl fmt::Display for SealHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
     }
 }
 
-impl Serialize for Hash {
+impl Serialize for SealHash {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Hash {
+impl<'de> Deserialize<'de> for SealHash {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a hash is 64 lower-case hexadecimal digits"))
     }
 }
 
-impl fmt::Debug for Hash {
+impl fmt::Debug for SealHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -119,16 +119,16 @@ impl fmt::Debug for Hash {
 
 /// The newest seal, which the next one names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct ChainHead {
     /// The first seal has number 1.
     pub number: i64,
-    pub hash: Hash,
+    pub hash: SealHash,
     pub at: Timestamp,
 }
 
-impl Head {
+impl ChainHead {
     /// Before the first seal.
-    pub const NONE: Self = Self { number: 0, hash: Hash::NONE, at: Timestamp(i64::MIN) };
+    pub const NONE: Self = Self { number: 0, hash: SealHash::NONE, at: Timestamp(i64::MIN) };
 }
 
 /// A seal as it is kept; whether it is still what was written is for [`super::verify`] to say.
@@ -151,23 +151,23 @@ pub struct Seal {
 
 /// What a seal says of an event, so that one that is gone has still a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct SealEntry<'a> {
     pub id: &'a str,
     pub at: Timestamp,
     pub kind: &'a str,
-    pub hash: Hash,
+    pub hash: SealHash,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> SealEntry<'a> {
     pub fn parse(line: &'a str) -> Option<Self> {
         let mut words = line.split(' ');
         let (id, at, kind, hash) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        let read = Self { id, at: Timestamp(at.parse().ok()?), kind, hash: Hash::parse(hash)? };
+        let read = Self { id, at: Timestamp(at.parse().ok()?), kind, hash: SealHash::parse(hash)? };
         words.next().is_none().then_some(read)
     }
 }
 
-impl fmt::Display for Entry<'_> {
+impl fmt::Display for SealEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {} {}", self.id, self.at.micros(), self.kind, self.hash)
     }
@@ -175,14 +175,14 @@ impl fmt::Display for Entry<'_> {
 
 /// What is hashed of a seal: a line each, every line ended by a line feed. The main chain has no name in it: it was the only
 /// one.
-pub fn seal_hash(of: ChainId, head: (i64, Timestamp), previous: &str, (count, contents): (i64, Hash)) -> Hash {
+pub fn seal_hash(of: ChainId, head: (i64, Timestamp), previous: &str, (count, contents): (i64, SealHash)) -> SealHash {
     let (number, at) = (head.0, head.1.micros());
     let ChainId { instance, chain } = of;
     let form = match chain {
         Chain::Main => "gatehouse-seal-1",
         Chain::Refusals => "gatehouse-seal-1 refusals",
     };
-    Hash::of(format!("{form}\n{instance}\n{number}\n{at}\n{previous}\n{count}\n{contents}\n").as_bytes())
+    SealHash::of(format!("{form}\n{instance}\n{number}\n{at}\n{previous}\n{count}\n{contents}\n").as_bytes())
 }
 
 impl Seal {
@@ -192,9 +192,9 @@ impl Seal {
     /// `people` are those that the digests name.
     pub fn new(
         of: impl Into<ChainId>,
-        head: &Head,
+        head: &ChainHead,
         now: Timestamp,
-        mut events: Vec<(StoredEvent, Option<Hash>)>,
+        mut events: Vec<(StoredEvent, Option<SealHash>)>,
         people: String,
     ) -> Self {
         events.sort_by_key(|(event, _)| event.at);
@@ -206,37 +206,37 @@ impl Seal {
         for (event, person) in events {
             let (id, at, kind) = (event.id.clone(), event.at, event.kind.clone());
             let line = event.chained(person);
-            let entry = Entry { id: &id, at, kind: &kind, hash: Hash::of(line.as_bytes()) };
+            let entry = SealEntry { id: &id, at, kind: &kind, hash: SealHash::of(line.as_bytes()) };
             contents.push_str(&entry.to_string());
             contents.push('\n');
             lines.push_str(&line);
             lines.push('\n');
         }
-        let hash = seal_hash(of.into(), (number, at), &previous, (count, Hash::of(contents.as_bytes())));
+        let hash = seal_hash(of.into(), (number, at), &previous, (count, SealHash::of(contents.as_bytes())));
         Self { number, at, first_at, last_at, count, previous, hash: hash.to_string(), contents, events: lines, people }
     }
 
     /// Seals calls behind the head, as they stand.
-    pub fn of_calls(of: impl Into<ChainId>, head: &Head, now: Timestamp, calls: &Calls) -> Self {
+    pub fn of_calls(of: impl Into<ChainId>, head: &ChainHead, now: Timestamp, calls: &Calls) -> Self {
         let (number, at, previous) = (head.number + 1, now.max(head.at), head.hash.to_string());
         let kind = AuditKind::ApiCall.as_str();
         let (mut contents, mut count) = (String::with_capacity(calls.bytes()), 0);
         let (mut first_at, mut last_at) = (Timestamp(i64::MAX), Timestamp(i64::MIN));
         for ((id, place), at, line) in calls.events() {
-            let hash = Hash::of(line.as_bytes()).digits();
+            let hash = SealHash::of(line.as_bytes()).digits();
             let hash = std::str::from_utf8(&hash).expect("digits are ASCII");
             writeln!(contents, "{id}.{place} {} {kind} {hash}", at.micros()).expect("a text takes everything");
             (first_at, last_at) = (first_at.min(at), last_at.max(at));
             count += 1;
         }
-        let hash = seal_hash(of.into(), (number, at), &previous, (count, Hash::of(contents.as_bytes())));
+        let hash = seal_hash(of.into(), (number, at), &previous, (count, SealHash::of(contents.as_bytes())));
         let (hash, events, people) = (hash.to_string(), calls.lines().to_owned(), String::new());
         Self { number, at, first_at, last_at, count, previous, hash, contents, events, people }
     }
 
     /// The hash that what is kept has, whatever stands in `hash`.
-    pub fn actual_hash(&self, of: impl Into<ChainId>) -> Hash {
-        let contents = Hash::of(self.contents.as_bytes());
+    pub fn actual_hash(&self, of: impl Into<ChainId>) -> SealHash {
+        let contents = SealHash::of(self.contents.as_bytes());
         seal_hash(of.into(), (self.number, self.at), &self.previous, (self.count, contents))
     }
 
@@ -260,14 +260,14 @@ pub struct PersonLine {
 
 /// A seal by its number, and the hash of it or of the checkpoint that signs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
+pub struct SealLink {
     pub seal: i64,
-    pub hash: Hash,
+    pub hash: SealHash,
 }
 
-impl Link {
+impl SealLink {
     /// What the first of them has before it.
-    pub const NONE: Self = Self { seal: 0, hash: Hash::NONE };
+    pub const NONE: Self = Self { seal: 0, hash: SealHash::NONE };
 }
 
 /// What a checkpoint signs.
@@ -278,13 +278,13 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "Chain::is_main")]
     pub chain: Chain,
     pub seal: i64,
-    pub hash: Hash,
+    pub hash: SealHash,
     /// Seconds, RFC 7519 §4.1.6.
     pub iat: i64,
     /// The checkpoint before: its seal, and SHA-256 of its JWS. Absent in those of a version that named none, and in those
     /// that tell of pruning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prev: Option<Link>,
+    pub prev: Option<SealLink>,
     /// This seal and all before it were deleted because of their age.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pruned: bool,
@@ -302,7 +302,7 @@ mod tests {
 
     use super::*;
 
-    fn event(id: &str, at: i64) -> (StoredEvent, Option<Hash>) {
+    fn event(id: &str, at: i64) -> (StoredEvent, Option<SealHash>) {
         let event = StoredEvent {
             id: id.to_owned(),
             at: Timestamp(at),
@@ -315,11 +315,11 @@ mod tests {
 
     #[test]
     fn hashes_read_back_and_nothing_else_does() {
-        let hash = Hash::of(b"abc");
+        let hash = SealHash::of(b"abc");
         assert_eq!(hash.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(Hash::parse(&hash.to_string()), Some(hash));
+        assert_eq!(SealHash::parse(&hash.to_string()), Some(hash));
         for bad in ["", &"0".repeat(63), &"0".repeat(65), &"G".repeat(64), &"A".repeat(64), &"é".repeat(32)] {
-            assert_eq!(Hash::parse(bad), None, "{bad}");
+            assert_eq!(SealHash::parse(bad), None, "{bad}");
         }
     }
 
@@ -327,26 +327,26 @@ mod tests {
     #[test]
     fn a_seal_is_what_the_document_says() {
         let instance = InstanceId(Uuid::from_u128(1));
-        let head = Head { number: 4, hash: Hash::of(b"before"), at: Timestamp(90) };
+        let head = ChainHead { number: 4, hash: SealHash::of(b"before"), at: Timestamp(90) };
         let seal =
             Seal::new(instance, &head, Timestamp(80), vec![event("b", 7), event("a", 5), event("c", 7)], String::new());
         assert_eq!((seal.number, seal.at, seal.first_at, seal.last_at), (5, Timestamp(90), Timestamp(5), Timestamp(7)));
         let line = |id: &str, at: i64| format!(r#"{{"id":"{id}","at":{at},"kind":"sign-in","outcome":"done"}}"#);
         let lines = [line("a", 5), line("b", 7), line("c", 7)];
         assert_eq!(seal.events, lines.join("\n") + "\n");
-        let entry = |id: &str, at: i64| format!("{id} {at} sign-in {}\n", Hash::of(line(id, at).as_bytes()));
+        let entry = |id: &str, at: i64| format!("{id} {at} sign-in {}\n", SealHash::of(line(id, at).as_bytes()));
         assert_eq!(seal.contents, [entry("a", 5), entry("b", 7), entry("c", 7)].concat());
         let said = format!(
             "gatehouse-seal-1\n00000000-0000-0000-0000-000000000001\n5\n90\n{}\n3\n{}\n",
-            Hash::of(b"before"),
-            Hash::of(seal.contents.as_bytes())
+            SealHash::of(b"before"),
+            SealHash::of(seal.contents.as_bytes())
         );
-        assert_eq!(seal.hash, Hash::of(said.as_bytes()).to_string());
+        assert_eq!(seal.hash, SealHash::of(said.as_bytes()).to_string());
         assert_eq!(seal.actual_hash(instance).to_string(), seal.hash);
         assert_ne!(seal.actual_hash(InstanceId(Uuid::from_u128(2))).to_string(), seal.hash, "bound to its instance");
 
         let refusals = ChainId { instance, chain: Chain::Refusals };
         let said = said.replacen("gatehouse-seal-1", "gatehouse-seal-1 refusals", 1);
-        assert_eq!(seal.actual_hash(refusals), Hash::of(said.as_bytes()), "bound to its chain");
+        assert_eq!(seal.actual_hash(refusals), SealHash::of(said.as_bytes()), "bound to its chain");
     }
 }

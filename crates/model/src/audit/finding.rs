@@ -9,7 +9,7 @@ use crate::Timestamp;
 
 /// An event, by what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Named {
+pub struct EventName {
     pub seal: i64,
     pub id: String,
     pub kind: String,
@@ -20,15 +20,15 @@ pub struct Named {
 /// Something that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "finding", rename_all = "kebab-case")]
-pub enum Finding {
-    EventEdited(Named),
-    EventRemoved(Named),
-    EventInserted(Named),
-    EventMoved(Named),
+pub enum AuditFinding {
+    EventEdited(EventName),
+    EventRemoved(EventName),
+    EventInserted(EventName),
+    EventMoved(EventName),
     /// What identifies a person in the event was changed.
-    PersonEdited(Named),
+    PersonEdited(EventName),
     /// What identifies a person in the event is gone, and nobody erased the person.
-    PersonRemoved(Named),
+    PersonRemoved(EventName),
     /// The seal's own data: number, time, list of contents or hash.
     SealEdited {
         seal: i64,
@@ -60,9 +60,9 @@ pub enum Finding {
         to: i64,
     },
     /// The row that it was sealed from had a wrong code: somebody else wrote it, or changed it.
-    EventForged(Named),
+    EventForged(EventName),
     /// The row that it was sealed from was that of an event that had been sealed before.
-    EventRepeated(Named),
+    EventRepeated(EventName),
     /// The seal that is remembered as the newest is not there, or another has its number.
     HeadReplaced {
         seal: i64,
@@ -85,7 +85,7 @@ pub enum Finding {
     },
 }
 
-impl Finding {
+impl AuditFinding {
     /// Whether a database that lost what was committed explains it. Everything else was done by somebody.
     pub const fn is_loss(&self) -> bool {
         match self {
@@ -96,7 +96,7 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for AuditFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, event) = match self {
             Self::EventEdited(event) => ("event edited", event),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Asker, AuditEvent, AuditKind, AuditOutcome, RequestId, StoredEvent, Visitor};
+use super::{Asker, AuditEvent, AuditKind, AuditOutcome, RequestId, RequestInfo, StoredEvent};
 use crate::Timestamp;
 
 /// Full records of one network, and of an instance.
@@ -68,9 +68,9 @@ impl Bucket {
 
 /// A /24 of IPv4, a /48 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network(IpAddr);
+pub struct StrangerNetwork(IpAddr);
 
-impl Network {
+impl StrangerNetwork {
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & !0xff).into(),
@@ -85,10 +85,10 @@ impl Network {
 
 /// What refusals share that are told as one. Of those that are too many to be told apart, the cause alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct FoldKey {
     kind: &'static str,
     reason: &'static str,
-    from: Option<(Network, Option<String>)>,
+    from: Option<(StrangerNetwork, Option<String>)>,
 }
 
 struct Fold {
@@ -103,7 +103,7 @@ struct Fold {
 
 /// What becomes of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum FoldingDecision {
     /// It has a record of its own.
     Whole,
     /// It is counted. Whether there is room to remember it for a while.
@@ -112,7 +112,7 @@ pub enum Kept {
 
 /// What the record of several refusals says of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Folded {
+pub struct FoldedRefusals {
     /// How many there were, beside those with records of their own.
     #[serde(rename = "folded")]
     pub count: u64,
@@ -124,13 +124,13 @@ pub struct Folded {
     pub prefix: Option<u8>,
 }
 
-impl Folded {
+impl FoldedRefusals {
     pub fn of(event: &StoredEvent) -> Option<Self> {
         event.detail.as_deref().and_then(|detail| serde_json::from_str(detail).ok())
     }
 }
 
-impl fmt::Display for Folded {
+impl fmt::Display for FoldedRefusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [first, last] = [self.first_at, self.last_at].map(|at| Timestamp(at).rfc3339());
         let noun = if self.count == 1 { "refusal" } else { "refusals" };
@@ -144,33 +144,36 @@ impl fmt::Display for Folded {
 
 /// The refusals of one instance's strangers. Memory is bounded, whatever they send.
 #[derive(Default)]
-pub struct Folding {
+pub struct RefusalFolding {
     all: Bucket,
-    networks: HashMap<Network, Bucket>,
+    networks: HashMap<StrangerNetwork, Bucket>,
     /// When networks were last looked through for those that may be forgotten.
     looked_at: Timestamp,
-    folds: HashMap<Key, Fold>,
+    folds: HashMap<FoldKey, Fold>,
 }
 
-impl Folding {
+impl RefusalFolding {
     /// Decides on a refusal; one that is not kept whole is counted from here on. `may_keep`: whether there is room for a
     /// record at all.
-    pub fn admit(&mut self, event: &AuditEvent, may_keep: bool) -> Kept {
-        let Some(visitor) = &event.visitor else { return Kept::Whole };
-        let network = Network::of(visitor.address);
+    pub fn admit(&mut self, event: &AuditEvent, may_keep: bool) -> FoldingDecision {
+        let Some(visitor) = &event.request else { return FoldingDecision::Whole };
+        let network = StrangerNetwork::of(visitor.address);
         if may_keep && self.pays(network, event.at) {
-            return Kept::Whole;
+            return FoldingDecision::Whole;
         }
-        let own = Key {
+        let own = FoldKey {
             kind: event.kind.as_str(),
             reason: event.reason,
             from: Some((network, event.application.as_deref().map(|uri| shortened(uri, MAX_TEXT)))),
         };
-        let key =
-            if self.folds.len() < MAX_FOLDS || self.folds.contains_key(&own) { own } else { Key { from: None, ..own } };
+        let key = if self.folds.len() < MAX_FOLDS || self.folds.contains_key(&own) {
+            own
+        } else {
+            FoldKey { from: None, ..own }
+        };
         let fold = self.folds.entry(key).or_insert_with(|| Fold {
             kind: event.kind,
-            request: visitor.request,
+            request: visitor.id,
             first_at: event.at,
             last_at: event.at,
             count: 0,
@@ -181,10 +184,10 @@ impl Folding {
         fold.last_at = fold.last_at.max(event.at);
         let is_remembered = fold.remembered < MAX_REMEMBERED_OF_FOLD;
         fold.remembered += u32::from(is_remembered);
-        Kept::Folded { is_remembered }
+        FoldingDecision::Folded { is_remembered }
     }
 
-    fn pays(&mut self, network: Network, now: Timestamp) -> bool {
+    fn pays(&mut self, network: StrangerNetwork, now: Timestamp) -> bool {
         if self.networks.len() >= MAX_NETWORKS && now.since(self.looked_at) >= Duration::from_secs(1) {
             self.looked_at = now;
             self.networks.retain(|_, bucket| !bucket.is_full(now));
@@ -211,13 +214,13 @@ impl Folding {
     }
 }
 
-fn record(key: &Key, fold: &Fold) -> AuditEvent {
+fn record(key: &FoldKey, fold: &Fold) -> AuditEvent {
     let (network, application) = key.from.clone().unzip();
-    let detail = Folded {
+    let detail = FoldedRefusals {
         count: fold.count,
         first_at: fold.first_at.micros(),
         last_at: fold.last_at.micros(),
-        prefix: network.map(Network::prefix),
+        prefix: network.map(StrangerNetwork::prefix),
     };
     AuditEvent {
         asker: Asker::Stranger,
@@ -230,7 +233,7 @@ fn record(key: &Key, fold: &Fold) -> AuditEvent {
         user: None,
         token: None,
         session: None,
-        visitor: network.map(|Network(address)| Visitor { address, user_agent: None, request: fold.request }),
+        request: network.map(|StrangerNetwork(address)| RequestInfo { address, user_agent: None, id: fold.request }),
         earlier: None,
         login: None,
         detail: Some(serde_json::to_string(&detail).expect("numbers are JSON")),
@@ -245,17 +248,17 @@ fn is_within(request: RequestId, first_at: Timestamp, last_at: Timestamp) -> boo
 
 /// Whether an event is the record of a fold that may hold a request.
 pub fn may_hold(event: &StoredEvent, request: RequestId) -> bool {
-    Folded::of(event).is_some_and(|fold| is_within(request, Timestamp(fold.first_at), Timestamp(fold.last_at)))
+    FoldedRefusals::of(event).is_some_and(|fold| is_within(request, Timestamp(fold.first_at), Timestamp(fold.last_at)))
 }
 
 /// Folded refusals, one by one, as lines. The oldest give way.
 #[derive(Default)]
-pub struct Remembered {
+pub struct FoldedLines {
     lines: VecDeque<(RequestId, Box<str>)>,
     bytes: usize,
 }
 
-impl Remembered {
+impl FoldedLines {
     pub fn add(&mut self, request: RequestId, line: &str, now: Timestamp) {
         self.bytes += line.len();
         self.lines.push_back((request, line.into()));
@@ -323,7 +326,7 @@ fn shorten_texts(value: &mut Value, most: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::why::{Details, Refusal};
+    use crate::why::{Refusal, RefusalDetails};
 
     struct Wrong;
 
@@ -332,8 +335,8 @@ mod tests {
             "wrong"
         }
 
-        fn details(&self) -> Details {
-            Details::new("it is right", "RFC 0")
+        fn details(&self) -> RefusalDetails {
+            RefusalDetails::new("it is right", "RFC 0")
         }
     }
 
@@ -341,17 +344,17 @@ mod tests {
 
     fn refusal(address: [u8; 4], number: u64, at: i64) -> AuditEvent {
         let at = Timestamp(START + at);
-        let visitor = Visitor { address: address.into(), user_agent: None, request: RequestId::new(at, 1, number) };
+        let visitor = RequestInfo { address: address.into(), user_agent: None, id: RequestId::new(at, 1, number) };
         AuditEvent::refused(at, AuditKind::TokenRefused, &visitor, (Asker::Stranger, &Wrong))
     }
 
-    fn whole(folding: &mut Folding, events: impl IntoIterator<Item = AuditEvent>) -> usize {
-        events.into_iter().filter(|event| folding.admit(event, true) == Kept::Whole).count()
+    fn whole(folding: &mut RefusalFolding, events: impl IntoIterator<Item = AuditEvent>) -> usize {
+        events.into_iter().filter(|event| folding.admit(event, true) == FoldingDecision::Whole).count()
     }
 
     #[test]
     fn a_network_has_forty_records_at_once_and_twenty_a_minute() {
-        let mut folding = Folding::default();
+        let mut folding = RefusalFolding::default();
         let storm = |at| (0..5000).map(move |number| refusal([192, 0, 2, (number % 250) as u8], number, at));
         assert_eq!(whole(&mut folding, storm(0)), 40);
         assert_eq!(whole(&mut folding, storm(60_000_000)), 20);
@@ -362,7 +365,7 @@ mod tests {
 
     #[test]
     fn all_networks_together_have_a_budget_too() {
-        let mut folding = Folding::default();
+        let mut folding = RefusalFolding::default();
         let storm = (0..60_000_u32).map(|number| {
             let [_, a, b, c] = number.to_be_bytes();
             refusal([10 + a, b, c, 1], u64::from(number), 0)
@@ -374,12 +377,12 @@ mod tests {
     }
 
     fn count(event: &AuditEvent) -> u64 {
-        Folded::of(&event.stored(uuid::Uuid::nil())).expect("the record of a fold").count
+        FoldedRefusals::of(&event.stored(uuid::Uuid::nil())).expect("the record of a fold").count
     }
 
     #[test]
     fn what_is_folded_is_one_record_a_minute_that_says_how_many() {
-        let mut folding = Folding::default();
+        let mut folding = RefusalFolding::default();
         whole(&mut folding, (0..140_u8).map(|number| refusal([192, 0, 2, 7], number.into(), 1000 * i64::from(number))));
         assert!(folding.due(Timestamp(START + 60_000_000), false).is_empty(), "its minute is not over");
         let inside = RequestId::new(Timestamp(START + 90_000), 1, 90);
@@ -387,7 +390,7 @@ mod tests {
         let records = folding.due(Timestamp(START + 60_040_000), false);
         let [record] = &records[..] else { panic!("{records:?}") };
         assert_eq!((count(record), record.at, record.reason), (100, Timestamp(START + 139_000), "wrong"));
-        assert_eq!(record.visitor.as_ref().map(|visitor| visitor.address), Some([192, 0, 2, 0].into()));
+        assert_eq!(record.request.as_ref().map(|visitor| visitor.address), Some([192, 0, 2, 0].into()));
         let stored = record.stored(uuid::Uuid::nil());
         assert!(may_hold(&stored, inside));
         assert!(!may_hold(&stored, RequestId::new(Timestamp(START + 141_000), 1, 1)));
@@ -396,14 +399,14 @@ mod tests {
 
     #[test]
     fn without_room_everything_is_counted_and_some_is_remembered() {
-        let (mut folding, mut remembered) = (Folding::default(), Remembered::default());
+        let (mut folding, mut remembered) = (RefusalFolding::default(), FoldedLines::default());
         for number in 0..100 {
             let event = refusal([192, 0, 2, 7], number, 0);
             let kept = folding.admit(&event, false);
-            assert_eq!(kept, Kept::Folded { is_remembered: number < 64 });
+            assert_eq!(kept, FoldingDecision::Folded { is_remembered: number < 64 });
             let mut line = Vec::new();
             event.write_line(&mut line);
-            let request = event.visitor.as_ref().expect("somebody").request;
+            let request = event.request.as_ref().expect("somebody").id;
             remembered.add(request, std::str::from_utf8(&line).expect("JSON"), event.at);
         }
         let request = RequestId::new(Timestamp(START), 1, 7);
@@ -417,7 +420,7 @@ mod tests {
 
     #[test]
     fn what_strangers_send_is_cut_between_characters_and_stays_json() {
-        let details = (0..16).fold(Details::new("a", "b"), |details, _| details.sent("x", "é\"".repeat(512)));
+        let details = (0..16).fold(RefusalDetails::new("a", "b"), |details, _| details.sent("x", "é\"".repeat(512)));
         let event = AuditEvent { detail: serde_json::to_string(&details).ok(), ..refusal([1; 4], 1, 0) };
         let cut = bounded(event.application("é".repeat(400)));
         let detail = cut.detail.expect("it has one");
@@ -431,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_network_is_a_24_or_a_48() {
-        let of = |text: &str| Network::of(text.parse().expect("an address"));
+        let of = |text: &str| StrangerNetwork::of(text.parse().expect("an address"));
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.200"));
         assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:ffff::9"));

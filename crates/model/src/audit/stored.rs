@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chain::Hash;
+use super::chain::SealHash;
 use crate::Timestamp;
 
 /// An event as it was kept.
@@ -62,7 +62,7 @@ impl Doubt {
 
 /// What identifies a person in an event. In the chain stands its digest only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Person {
+pub struct EventPerson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ pub struct Person {
     pub earlier_user_agent: Option<String>,
 }
 
-impl Person {
+impl EventPerson {
     pub fn is_nobody(&self) -> bool {
         *self == Self::default()
     }
@@ -96,13 +96,13 @@ impl Person {
 struct Salted {
     salt: String,
     #[serde(flatten)]
-    person: Person,
+    person: EventPerson,
 }
 
 /// Every member that a line may have, in the order in which the chain writes them. What identifies a person stands in
 /// lines that are not sealed yet, and never in the chain.
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct StoredLine {
     #[serde(default)]
     id: String,
     at: i64,
@@ -141,19 +141,19 @@ struct Line {
 }
 
 /// The digest of the person that a line of the chain names.
-pub fn person_of(line: &str) -> Option<Hash> {
+pub fn person_of(line: &str) -> Option<SealHash> {
     #[derive(Deserialize)]
     struct Naming<'a> {
         person: Option<&'a str>,
     }
-    serde_json::from_str::<Naming<'_>>(line).ok()?.person.and_then(Hash::parse)
+    serde_json::from_str::<Naming<'_>>(line).ok()?.person.and_then(SealHash::parse)
 }
 
 impl StoredEvent {
     /// A line of a block, or of the chain; with the digest of the person, which only the chain has.
-    pub fn parse(line: &str) -> Option<(Self, Option<Hash>)> {
-        let line: Line = serde_json::from_str(line).ok()?;
-        let digest = line.person.as_deref().and_then(Hash::parse);
+    pub fn parse(line: &str) -> Option<(Self, Option<SealHash>)> {
+        let line: StoredLine = serde_json::from_str(line).ok()?;
+        let digest = line.person.as_deref().and_then(SealHash::parse);
         let event = Self {
             id: line.id,
             at: Timestamp(line.at),
@@ -211,8 +211,8 @@ impl StoredEvent {
     }
 
     /// What identifies a person is taken out of the event.
-    pub fn take_person(&mut self) -> Person {
-        Person {
+    pub fn take_person(&mut self) -> EventPerson {
+        EventPerson {
             login: self.login.take(),
             address: self.address.take(),
             user_agent: self.user_agent.take(),
@@ -222,8 +222,8 @@ impl StoredEvent {
     }
 
     #[must_use]
-    pub fn with_person(self, person: Person) -> Self {
-        let Person { login, address, user_agent, earlier_address, earlier_user_agent } = person;
+    pub fn with_person(self, person: EventPerson) -> Self {
+        let EventPerson { login, address, user_agent, earlier_address, earlier_user_agent } = person;
         Self { login, address, user_agent, earlier_address, earlier_user_agent, ..self }
     }
 
@@ -240,10 +240,10 @@ impl StoredEvent {
     }
 
     /// The line of the chain, without its end: compact JSON, members in a fixed order, absent ones left out.
-    pub fn chained(self, person: Option<Hash>) -> String {
+    pub fn chained(self, person: Option<SealHash>) -> String {
         // What is no JSON is kept as a text.
         let detail = self.detail.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text)));
-        let line = Line {
+        let line = StoredLine {
             id: self.id,
             at: self.at.micros(),
             kind: self.kind,
@@ -280,7 +280,7 @@ mod tests {
         event.id = "1.0".to_owned();
         let person = event.take_person();
         assert_eq!(event.clone().with_person(person.clone()).take_person(), person);
-        let person = Hash::of(person.text([7; 16]).as_bytes());
+        let person = SealHash::of(person.text([7; 16]).as_bytes());
         let chained = event.clone().chained(Some(person));
         assert_eq!(
             chained,
@@ -325,13 +325,13 @@ mod tests {
 
     #[test]
     fn a_person_reads_back_and_the_salt_decides_the_text() {
-        let person = Person { address: Some("::1".to_owned()), ..Person::default() };
+        let person = EventPerson { address: Some("::1".to_owned()), ..EventPerson::default() };
         let text = person.text([1; 16]);
         assert_eq!(text, r#"{"salt":"01010101010101010101010101010101","address":"::1"}"#);
-        assert_eq!(Person::read(&text), Some(person.clone()));
+        assert_eq!(EventPerson::read(&text), Some(person.clone()));
         assert_ne!(text, person.text([2; 16]));
-        assert!(Person::default().is_nobody() && !person.is_nobody());
-        assert_eq!(Person::read("{}"), None, "without a salt it is none of ours");
+        assert!(EventPerson::default().is_nobody() && !person.is_nobody());
+        assert_eq!(EventPerson::read("{}"), None, "without a salt it is none of ours");
     }
 
     #[test]

@@ -4,19 +4,19 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{ChainId, Entry, Hash, Head, Link, Seal};
-pub use super::finding::{Finding, Named};
-use super::{Break, BreakCause, Doubt, Memory, Remembered, StoredEvent};
+use super::chain::{ChainHead, ChainId, Seal, SealEntry, SealHash, SealLink};
+pub use super::finding::{AuditFinding, EventName};
+use super::{Break, BreakCause, ChainMemory, Doubt, RememberedEnd, StoredEvent};
 use crate::Timestamp;
 
 /// What a checkpoint that was checked says of a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signed {
+pub struct SignedSeal {
     pub seal: i64,
-    pub hash: Hash,
+    pub hash: SealHash,
     /// SHA-256 of the JWS: how the next checkpoint names this one.
-    pub jws: Hash,
-    pub prev: Option<Link>,
+    pub jws: SealHash,
+    pub prev: Option<SealLink>,
     pub pruned: bool,
     pub broken: Option<Break>,
 }
@@ -24,12 +24,12 @@ pub struct Signed {
 /// The checkpoints of some numbers: those of the database, and those that were kept elsewhere.
 #[derive(Clone, Copy, Default)]
 pub struct Checkpoints<'a> {
-    pub kept: &'a [Signed],
-    pub elsewhere: &'a [Signed],
+    pub kept: &'a [SignedSeal],
+    pub elsewhere: &'a [SignedSeal],
 }
 
 impl Checkpoints<'_> {
-    fn all(&self) -> impl Iterator<Item = &Signed> {
+    fn all(&self) -> impl Iterator<Item = &SignedSeal> {
         self.kept.iter().chain(self.elsewhere)
     }
 }
@@ -44,16 +44,16 @@ pub struct Unattested {
 }
 
 /// Follows the chain from its oldest seal to its newest, one seal at a time.
-pub struct Verifier {
+pub struct ChainVerifier {
     of: ChainId,
     /// The seal before: its number, its hash as kept and as it is, its time.
-    last: Option<(Head, String)>,
+    last: Option<(ChainHead, String)>,
     /// The number of the newest seal that a signature covers.
     signed: i64,
     /// When the first of those behind it was sealed.
     unsigned_since: Option<Timestamp>,
     /// The checkpoints that the next one may name: the newest that names one itself, and those of older versions since.
-    nameable: Vec<Link>,
+    nameable: Vec<SealLink>,
     /// Whether a checkpoint was seen that names one.
     named: bool,
     /// Whether the newest checkpoint that is remembered was seen.
@@ -63,7 +63,7 @@ pub struct Verifier {
     /// Numbers of seals that a break tells to be lost: those behind the first of each pair, up to the second.
     lost: Vec<(i64, i64)>,
     /// What is remembered of the chain, where that is asked.
-    memory: Option<Memory>,
+    memory: Option<ChainMemory>,
     pub seals: u64,
     pub events: u64,
     pub unattested: Unattested,
@@ -76,7 +76,7 @@ pub struct Verifier {
 /// Longer than ever passes between two checkpoints of a house that runs.
 const MAX_UNSIGNED_TIME: std::time::Duration = std::time::Duration::from_mins(10);
 
-impl Verifier {
+impl ChainVerifier {
     pub fn new(of: impl Into<ChainId>) -> Self {
         Self {
             of: of.into(),
@@ -99,22 +99,22 @@ impl Verifier {
 
     /// Against what is remembered, read before the chain was.
     #[must_use]
-    pub fn against(self, memory: Memory) -> Self {
+    pub fn against(self, memory: ChainMemory) -> Self {
         Self { memory: Some(memory), ..self }
     }
 
-    const fn remembered(&self) -> Option<Remembered> {
+    const fn remembered(&self) -> Option<RememberedEnd> {
         match self.memory {
-            Some(Memory::Kept(kept)) => Some(kept),
-            Some(Memory::Lost) | None => None,
+            Some(ChainMemory::Kept(kept)) => Some(kept),
+            Some(ChainMemory::Lost) | None => None,
         }
     }
 
     /// The next seal, with the checkpoints of the numbers from the one before it to its own.
-    pub fn seal(&mut self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<Finding>) {
+    pub fn seal(&mut self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<AuditFinding>) {
         let actual = seal.actual_hash(self.of);
         if actual.to_string() != seal.hash {
-            found.push(Finding::SealEdited { seal: seal.number });
+            found.push(AuditFinding::SealEdited { seal: seal.number });
         }
         self.link(seal, signed, found);
         let since = *self.unsigned_since.get_or_insert(seal.at);
@@ -127,7 +127,7 @@ impl Verifier {
                 self.tell_unsigned((since, seal.at), one, found);
                 (self.signed, self.unsigned_since) = (seal.number, None);
             } else {
-                found.push(Finding::NotAsSigned { seal: seal.number });
+                found.push(AuditFinding::NotAsSigned { seal: seal.number });
             }
             if one.broken.is_some_and(|broken| broken.cause == BreakCause::NothingRemembered) {
                 self.remembered_since.get_or_insert((seal.number, seal.at));
@@ -146,31 +146,31 @@ impl Verifier {
         if let Some(kept) = self.remembered().filter(|kept| kept.head.seal == seal.number)
             && kept.head.hash != actual
         {
-            found.push(Finding::HeadReplaced { seal: seal.number });
+            found.push(AuditFinding::HeadReplaced { seal: seal.number });
         }
         self.events += compare(seal, found);
         self.look_for_doubts(seal, found);
         self.seals += 1;
-        self.last = Some((Head { number: seal.number, hash: actual, at: seal.at }, seal.hash.clone()));
+        self.last = Some((ChainHead { number: seal.number, hash: actual, at: seal.at }, seal.hash.clone()));
     }
 
-    fn differing(&self, seal: i64) -> Finding {
+    fn differing(&self, seal: i64) -> AuditFinding {
         let is_lost = self.lost.iter().any(|(found, known)| (*found..=*known).contains(&seal) && seal != *found);
-        if is_lost { Finding::LostInBreak { seal } } else { Finding::NotAsSigned { seal } }
+        if is_lost { AuditFinding::LostInBreak { seal } } else { AuditFinding::NotAsSigned { seal } }
     }
 
     /// A house that stood still signs its newest seal before it puts the next behind it: only time between seals that no
     /// signature covers counts. What versions signed that named no checkpoint before is not held to that.
-    fn tell_unsigned(&self, (since, until): (Timestamp, Timestamp), one: &Signed, found: &mut Vec<Finding>) {
+    fn tell_unsigned(&self, (since, until): (Timestamp, Timestamp), one: &SignedSeal, found: &mut Vec<AuditFinding>) {
         let is_first = one.broken.is_some_and(|broken| broken.cause == BreakCause::NothingRemembered);
         if one.prev.is_some() && !is_first && until.since(since) > MAX_UNSIGNED_TIME {
-            found.push(Finding::Unsigned { from: self.signed + 1, to: one.seal });
+            found.push(AuditFinding::Unsigned { from: self.signed + 1, to: one.seal });
         }
     }
 
     /// A checkpoint of the database, in the order of their numbers: does it name the one before?
-    fn checkpoint(&mut self, one: &Signed, found: &mut Vec<Finding>) {
-        let link = Link { seal: one.seal, hash: one.jws };
+    fn checkpoint(&mut self, one: &SignedSeal, found: &mut Vec<AuditFinding>) {
+        let link = SealLink { seal: one.seal, hash: one.jws };
         self.seen_signed |= self.remembered().is_some_and(|kept| kept.signed == link);
         if one.pruned {
             self.pruned = self.pruned.max(one.seal);
@@ -180,10 +180,10 @@ impl Verifier {
             self.nameable.push(link);
             return;
         };
-        let is_first = prev == Link::NONE && self.nameable.is_empty();
-        let is_pruned = prev != Link::NONE && prev.seal <= self.pruned;
+        let is_first = prev == SealLink::NONE && self.nameable.is_empty();
+        let is_pruned = prev != SealLink::NONE && prev.seal <= self.pruned;
         if !is_first && !is_pruned && !self.nameable.contains(&prev) {
-            found.push(Finding::CheckpointMissing { seal: prev.seal, named_by: one.seal });
+            found.push(AuditFinding::CheckpointMissing { seal: prev.seal, named_by: one.seal });
         }
         if let Some(broken) = one.broken {
             self.broken(one.seal, broken, found);
@@ -191,7 +191,7 @@ impl Verifier {
         (self.nameable, self.named) = (vec![link], true);
     }
 
-    fn broken(&mut self, seal: i64, broken: Break, found: &mut Vec<Finding>) {
+    fn broken(&mut self, seal: i64, broken: Break, found: &mut Vec<AuditFinding>) {
         let Break { cause, known, found: there } = broken;
         // The first of a chain that a version wrote which remembered nothing: there is nothing to remember from.
         let is_upgrade = cause == BreakCause::NothingRemembered && !self.named;
@@ -199,18 +199,18 @@ impl Verifier {
             self.lost.push((there.seal, known.seal));
         }
         if !is_upgrade {
-            found.push(Finding::Broken { seal, broken });
+            found.push(AuditFinding::Broken { seal, broken });
         }
     }
 
-    fn look_for_doubts(&mut self, seal: &Seal, found: &mut Vec<Finding>) {
+    fn look_for_doubts(&mut self, seal: &Seal, found: &mut Vec<AuditFinding>) {
         let doubtful = seal.events.lines().filter(|line| line.contains("\"doubt\":\""));
         for event in doubtful.filter_map(|line| StoredEvent::parse(line).map(|(event, _)| event)) {
             let Some(doubt) = event.doubt else { continue };
-            let named = Named { seal: seal.number, id: event.id, kind: event.kind, at: event.at.micros() };
+            let named = EventName { seal: seal.number, id: event.id, kind: event.kind, at: event.at.micros() };
             match doubt {
-                Doubt::Forged => found.push(Finding::EventForged(named)),
-                Doubt::Repeated => found.push(Finding::EventRepeated(named)),
+                Doubt::Forged => found.push(AuditFinding::EventForged(named)),
+                Doubt::Repeated => found.push(AuditFinding::EventRepeated(named)),
                 Doubt::Unattested => self.unattested.add(seal.at),
             }
         }
@@ -220,23 +220,23 @@ impl Verifier {
         }
     }
 
-    fn link(&self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<Finding>) {
+    fn link(&self, seal: &Seal, signed: Checkpoints<'_>, found: &mut Vec<AuditFinding>) {
         let before = seal.number - 1;
         let (number, follows) = match &self.last {
             // Either will do: a wrong hash in the row before has been told of.
             Some((last, kept)) => (last.number, seal.previous == last.hash.to_string() || seal.previous == *kept),
-            None => (0, seal.previous == Hash::NONE.to_string()),
+            None => (0, seal.previous == SealHash::NONE.to_string()),
         };
         if number == before {
             if !follows {
-                found.push(Finding::SealUnlinked { seal: seal.number });
+                found.push(AuditFinding::SealUnlinked { seal: seal.number });
             }
             return;
         }
         // What is not there may have been deleted because of its age: then the house signed that it was.
         let pruned = signed.all().any(|one| one.pruned && one.seal == before && one.hash.to_string() == seal.previous);
         if !pruned {
-            found.push(Finding::SealsMissing { from: number + 1, to: before });
+            found.push(AuditFinding::SealsMissing { from: number + 1, to: before });
         }
     }
 
@@ -252,29 +252,29 @@ impl Verifier {
 
     /// After the last seal. `newest_signed` is the newest that a checkpoint of the database tells of, `elsewhere` are
     /// those that were kept.
-    pub fn finish(&self, newest_signed: i64, elsewhere: &[Signed], found: &mut Vec<Finding>) {
+    pub fn finish(&self, newest_signed: i64, elsewhere: &[SignedSeal], found: &mut Vec<AuditFinding>) {
         let newest = self.newest();
         let mut missing = newest_signed.max(self.remembered().map_or(0, |kept| kept.head.seal));
         for one in elsewhere.iter().filter(|one| one.seal > newest) {
             match self.differing(one.seal) {
-                Finding::NotAsSigned { seal } => missing = missing.max(seal),
+                AuditFinding::NotAsSigned { seal } => missing = missing.max(seal),
                 lost => found.push(lost),
             }
         }
         if missing > newest {
-            found.push(Finding::SealsMissing { from: newest + 1, to: missing });
+            found.push(AuditFinding::SealsMissing { from: newest + 1, to: missing });
         }
         if let (Some((last, _)), Some(since)) = (&self.last, self.unsigned_since)
             && last.at.since(since) > MAX_UNSIGNED_TIME
         {
-            found.push(Finding::Unsigned { from: self.signed + 1, to: newest });
+            found.push(AuditFinding::Unsigned { from: self.signed + 1, to: newest });
         }
         match self.memory {
-            Some(Memory::Kept(Remembered { signed, .. })) if signed.seal > self.pruned && !self.seen_signed => {
-                found.push(Finding::CheckpointReplaced { seal: signed.seal });
+            Some(ChainMemory::Kept(RememberedEnd { signed, .. })) if signed.seal > self.pruned && !self.seen_signed => {
+                found.push(AuditFinding::CheckpointReplaced { seal: signed.seal });
             }
             // Where no checkpoint names one, no version wrote here yet that remembers.
-            Some(Memory::Lost) if self.named => found.push(Finding::MemoryLost),
+            Some(ChainMemory::Lost) if self.named => found.push(AuditFinding::MemoryLost),
             _ => {}
         }
     }
@@ -293,22 +293,22 @@ impl Unattested {
 /// How many seals the break of a seal tells to be unknown.
 fn unknown_seals(events: &str) -> u64 {
     #[derive(Deserialize)]
-    struct Told {
-        known: Link,
-        found: Link,
+    struct ReportedFindings {
+        known: SealLink,
+        found: SealLink,
     }
     let Some((event, _)) = StoredEvent::parse(events.trim_end()) else { return 0 };
     if event.reason != BreakCause::UnknownSeals.as_str() || event.doubt.is_some() {
         return 0;
     }
-    let told = event.detail.and_then(|detail| serde_json::from_str::<Told>(&detail).ok());
+    let told = event.detail.and_then(|detail| serde_json::from_str::<ReportedFindings>(&detail).ok());
     told.and_then(|told| u64::try_from(told.found.seal - told.known.seal).ok()).unwrap_or(0)
 }
 
 /// The seal's events against its list of contents; how many events there are.
-fn compare(seal: &Seal, found: &mut Vec<Finding>) -> u64 {
-    let entries: Vec<Option<Entry<'_>>> = seal.contents.lines().map(Entry::parse).collect();
-    let hashes: Vec<Hash> = seal.events.lines().map(|line| Hash::of(line.as_bytes())).collect();
+fn compare(seal: &Seal, found: &mut Vec<AuditFinding>) -> u64 {
+    let entries: Vec<Option<SealEntry<'_>>> = seal.contents.lines().map(SealEntry::parse).collect();
+    let hashes: Vec<SealHash> = seal.events.lines().map(|line| SealHash::of(line.as_bytes())).collect();
     let alike = entries.iter().flatten().map(|entry| entry.hash).eq(hashes.iter().copied());
     if !alike || entries.contains(&None) {
         tell_differences(seal, &entries, &hashes, found);
@@ -316,21 +316,26 @@ fn compare(seal: &Seal, found: &mut Vec<Finding>) -> u64 {
     hashes.len() as u64
 }
 
-fn tell_differences(seal: &Seal, entries: &[Option<Entry<'_>>], hashes: &[Hash], found: &mut Vec<Finding>) {
-    if entries.contains(&None) && !found.contains(&(Finding::SealEdited { seal: seal.number })) {
-        found.push(Finding::SealEdited { seal: seal.number });
+fn tell_differences(
+    seal: &Seal,
+    entries: &[Option<SealEntry<'_>>],
+    hashes: &[SealHash],
+    found: &mut Vec<AuditFinding>,
+) {
+    if entries.contains(&None) && !found.contains(&(AuditFinding::SealEdited { seal: seal.number })) {
+        found.push(AuditFinding::SealEdited { seal: seal.number });
     }
-    let named = |id: &str, kind: &str, at: Timestamp| Named {
+    let named = |id: &str, kind: &str, at: Timestamp| EventName {
         seal: seal.number,
         id: id.to_owned(),
         kind: kind.to_owned(),
         at: at.micros(),
     };
-    let of = |entry: &Entry<'_>| named(entry.id, entry.kind, entry.at);
-    let places: HashMap<Hash, usize> =
+    let of = |entry: &SealEntry<'_>| named(entry.id, entry.kind, entry.at);
+    let places: HashMap<SealHash, usize> =
         entries.iter().enumerate().filter_map(|(place, entry)| Some((entry.as_ref()?.hash, place))).collect();
-    let by_id: HashMap<&str, &Entry<'_>> = entries.iter().flatten().map(|entry| (entry.id, entry)).collect();
-    let there: HashSet<Hash> = hashes.iter().copied().collect();
+    let by_id: HashMap<&str, &SealEntry<'_>> = entries.iter().flatten().map(|entry| (entry.id, entry)).collect();
+    let there: HashSet<SealHash> = hashes.iter().copied().collect();
     let (mut seen, mut edited, mut furthest) = (HashSet::new(), HashSet::new(), None);
     for (line, hash) in seal.events.lines().zip(hashes) {
         match places.get(hash) {
@@ -338,7 +343,7 @@ fn tell_differences(seal: &Seal, entries: &[Option<Entry<'_>>], hashes: &[Hash],
                 if furthest.is_some_and(|furthest| *place < furthest)
                     && let Some(entry) = &entries[*place]
                 {
-                    found.push(Finding::EventMoved(of(entry)));
+                    found.push(AuditFinding::EventMoved(of(entry)));
                 }
                 furthest = furthest.max(Some(*place));
             }
@@ -348,17 +353,19 @@ fn tell_differences(seal: &Seal, entries: &[Option<Entry<'_>>], hashes: &[Hash],
                 match (entry, &said) {
                     // Its own line is nowhere else: this is it, changed.
                     (Some(entry), _) if !there.contains(&entry.hash) && edited.insert(entry.id) => {
-                        found.push(Finding::EventEdited(of(entry)));
+                        found.push(AuditFinding::EventEdited(of(entry)));
                     }
-                    (_, Some(event)) => found.push(Finding::EventInserted(named(&event.id, &event.kind, event.at))),
-                    (_, None) => found.push(Finding::EventInserted(named("?", "?", seal.at))),
+                    (_, Some(event)) => {
+                        found.push(AuditFinding::EventInserted(named(&event.id, &event.kind, event.at)))
+                    }
+                    (_, None) => found.push(AuditFinding::EventInserted(named("?", "?", seal.at))),
                 }
             }
         }
     }
     for entry in entries.iter().flatten() {
         if !there.contains(&entry.hash) && !edited.contains(entry.id) {
-            found.push(Finding::EventRemoved(of(entry)));
+            found.push(AuditFinding::EventRemoved(of(entry)));
         }
     }
 }

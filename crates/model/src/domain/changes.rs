@@ -4,8 +4,8 @@ use odata::{Decimal, EntityId, Json, parse_instant};
 use uuid::Uuid;
 
 use super::query::find;
-use super::schema::{Attribute, Bond, EntityType, Kind, Member, Origin, Reference, VERSION};
-use super::{Fixed, Refusal, Value, answers_to, target_of};
+use super::schema::{Attribute, AttributeKind, EntityType, Member, Reference, ReferenceBond, VERSION, ValueSource};
+use super::{EntityRefusal, EntityValue, FixedDecimal, answers_to, target_of};
 use crate::Timestamp;
 
 /// What to write, in the order the body says it.
@@ -21,7 +21,7 @@ pub struct Changes {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     pub member: &'static Member,
-    pub value: Value,
+    pub value: EntityValue,
 }
 
 impl Changes {
@@ -33,18 +33,18 @@ impl Changes {
         };
         if let Some(member) = entity.members.iter().find(follows) {
             self.assignments.retain(|assignment| assignment.member != member);
-            self.assignments.push(Assignment { member, value: unit.map_or(Value::Null, Value::Guid) });
+            self.assignments.push(Assignment { member, value: unit.map_or(EntityValue::Null, EntityValue::Guid) });
         }
     }
 
     /// A unit that is bound beside a quantity must be the quantity's, whichever stands first (§3.4); `held` is the
     /// reference's value until now.
-    pub fn check_units(&self, held: impl Fn(&str) -> Value) -> Result<(), Refusal> {
+    pub fn check_units(&self, held: impl Fn(&str) -> EntityValue) -> Result<(), EntityRefusal> {
         for Assignment { member, value } in &self.units {
             let Member::Reference(Reference { name, follows: Some(quantity), .. }) = member else { continue };
             let written = self.assignments.iter().find(|assignment| assignment.member == *member);
             if written.map_or_else(|| held(name), |written| written.value.clone()) != *value {
-                return Err(Refusal::OtherUnit { member: name, quantity });
+                return Err(EntityRefusal::OtherUnit { member: name, quantity });
             }
         }
         Ok(())
@@ -77,7 +77,7 @@ pub fn check_create(
     body: &Json,
     service_root: &str,
     author: Author<'_>,
-) -> Result<Changes, Refusal> {
+) -> Result<Changes, EntityRefusal> {
     let mut changes = read(entity, body, service_root, Write::Create)?;
     for member in entity.members {
         if changes.assignments.iter().any(|assignment| assignment.member == member) {
@@ -86,10 +86,10 @@ pub fn check_create(
         let (value, nullable) = match member {
             Member::Attribute(attribute) if !attribute.stored() => continue,
             Member::Attribute(attribute) => (initial(attribute, author), attribute.nullable),
-            Member::Reference(reference) => (Value::Null, reference.nullable),
+            Member::Reference(reference) => (EntityValue::Null, reference.nullable),
         };
-        if value == Value::Null && !nullable {
-            return Err(Refusal::Missing { member: member.name() });
+        if value == EntityValue::Null && !nullable {
+            return Err(EntityRefusal::Missing { member: member.name() });
         }
         changes.assignments.push(Assignment { member, value });
     }
@@ -102,14 +102,14 @@ pub fn check_update(
     body: &Json,
     service_root: &str,
     author: Author<'_>,
-) -> Result<Changes, Refusal> {
+) -> Result<Changes, EntityRefusal> {
     let mut changes = read(entity, body, service_root, Write::Update)?;
     if changes.assignments.is_empty() {
         return Ok(changes);
     }
     for member in entity.members {
         if let Member::Attribute(attribute) = member
-            && matches!(attribute.origin, Origin::UpdatedAt | Origin::UpdatedBy)
+            && matches!(attribute.origin, ValueSource::UpdatedAt | ValueSource::UpdatedBy)
         {
             let value = initial(attribute, author);
             changes.assignments.push(Assignment { member, value });
@@ -119,21 +119,21 @@ pub fn check_update(
 }
 
 /// The value that a new entity has where its author gives none.
-pub fn initial(attribute: &Attribute, author: Author<'_>) -> Value {
+pub fn initial(attribute: &Attribute, author: Author<'_>) -> EntityValue {
     match (attribute.origin, attribute.kind) {
-        (Origin::CreatedAt | Origin::UpdatedAt, _) => Value::Instant(author.now.micros()),
-        (Origin::CreatedBy | Origin::UpdatedBy, _) => Value::text(author.login),
-        (Origin::Default(number) | Origin::Fixed(number), kind) => match kind {
-            Kind::Boolean => Value::Boolean(number != 0),
-            Kind::Decimal => Value::Decimal(Fixed(number * Fixed::ONE)),
-            Kind::Enum(_) => Value::Rank(number),
-            _ => Value::Integer(number),
+        (ValueSource::CreatedAt | ValueSource::UpdatedAt, _) => EntityValue::Instant(author.now.micros()),
+        (ValueSource::CreatedBy | ValueSource::UpdatedBy, _) => EntityValue::text(author.login),
+        (ValueSource::Default(number) | ValueSource::Fixed(number), kind) => match kind {
+            AttributeKind::Boolean => EntityValue::Boolean(number != 0),
+            AttributeKind::Decimal => EntityValue::Decimal(FixedDecimal(number * FixedDecimal::ONE)),
+            AttributeKind::Enum(_) => EntityValue::Rank(number),
+            _ => EntityValue::Integer(number),
         },
-        (Origin::Written | Origin::Derived | Origin::System, _) => Value::Null,
+        (ValueSource::Written | ValueSource::Derived | ValueSource::System, _) => EntityValue::Null,
     }
 }
 
-fn read(entity: &'static EntityType, body: &Json, service_root: &str, write: Write) -> Result<Changes, Refusal> {
+fn read(entity: &'static EntityType, body: &Json, service_root: &str, write: Write) -> Result<Changes, EntityRefusal> {
     let Json::Object(members) = body else {
         return Err(wrong("body", "a JSON object"));
     };
@@ -146,7 +146,7 @@ fn read(entity: &'static EntityType, body: &Json, service_root: &str, write: Wri
             }
             Some((bound, "odata.bind")) => (find(entity, bound)?, true),
             Some((_, annotation)) if annotation.starts_with("odata.") => continue,
-            Some(_) => return Err(Refusal::Unsupported(name.clone())),
+            Some(_) => return Err(EntityRefusal::Unsupported(name.clone())),
             None => (find(entity, name)?, false),
         };
         if name == VERSION && write == Write::Update {
@@ -170,22 +170,22 @@ impl Member {
     fn is_writable(&self, write: Write) -> bool {
         match self {
             Self::Attribute(attribute) => attribute.writable(),
-            Self::Reference(reference) => write == Write::Create || reference.bond == Bond::Loose,
+            Self::Reference(reference) => write == Write::Create || reference.bond == ReferenceBond::Loose,
         }
     }
 }
 
-fn version(value: &Json) -> Result<i64, Refusal> {
+fn version(value: &Json) -> Result<i64, EntityRefusal> {
     let number = if let Json::Number(number) = value { number.scaled(0).ok() } else { None };
     number.ok_or_else(|| wrong(VERSION, "a whole number"))
 }
 
-fn check_annotation(entity: &EntityType, annotation: &str, value: &Json) -> Result<(), Refusal> {
+fn check_annotation(entity: &EntityType, annotation: &str, value: &Json) -> Result<(), EntityRefusal> {
     match (annotation, value) {
         ("odata.type", Json::Text(name)) if is_type(name, entity.name) => Ok(()),
         ("odata.type", _) => Err(wrong("@odata.type", "the type of the set's entities")),
         _ if annotation.starts_with("odata.") => Ok(()),
-        _ => Err(Refusal::Unsupported(format!("@{annotation}"))),
+        _ => Err(EntityRefusal::Unsupported(format!("@{annotation}"))),
     }
 }
 
@@ -193,7 +193,7 @@ fn is_type(written: &str, name: &str) -> bool {
     written.strip_prefix('#').unwrap_or(written).strip_prefix("Erp.") == Some(name)
 }
 
-fn bind(member: &'static Member, value: &Json, service_root: &str) -> Result<Value, Refusal> {
+fn bind(member: &'static Member, value: &Json, service_root: &str) -> Result<EntityValue, EntityRefusal> {
     match (member, value) {
         (Member::Reference(reference), Json::Text(id)) => target(reference, id, service_root),
         (Member::Reference(reference), _) => Err(wrong(reference.name, "an entity id")),
@@ -201,73 +201,77 @@ fn bind(member: &'static Member, value: &Json, service_root: &str) -> Result<Val
     }
 }
 
-fn assign(member: &'static Member, value: &Json, service_root: &str) -> Result<Value, Refusal> {
+fn assign(member: &'static Member, value: &Json, service_root: &str) -> Result<EntityValue, EntityRefusal> {
     let attribute = match member {
         Member::Reference(reference) => return point(reference, value, service_root),
         Member::Attribute(attribute) => attribute,
     };
     let value = attribute_value(attribute, value)?;
     let absent = match &value {
-        Value::Null => true,
-        Value::Text(text) => text.is_empty(),
+        EntityValue::Null => true,
+        EntityValue::Text(text) => text.is_empty(),
         _ => false,
     };
     if absent && !attribute.nullable {
-        return Err(Refusal::Missing { member: attribute.name });
+        return Err(EntityRefusal::Missing { member: attribute.name });
     }
     Ok(value)
 }
 
-fn point(reference: &'static Reference, value: &Json, service_root: &str) -> Result<Value, Refusal> {
+fn point(reference: &'static Reference, value: &Json, service_root: &str) -> Result<EntityValue, EntityRefusal> {
     match value {
-        Json::Null if reference.nullable => Ok(Value::Null),
-        Json::Null => Err(Refusal::Missing { member: reference.name }),
+        Json::Null if reference.nullable => Ok(EntityValue::Null),
+        Json::Null => Err(EntityRefusal::Missing { member: reference.name }),
         Json::Object(members) => {
             let other = members.iter().find(|(name, _)| !name.starts_with("@odata."));
             let id = members.iter().find(|(name, _)| name == "@odata.id");
             match (id, other) {
                 (Some((_, Json::Text(id))), None) => target(reference, id, service_root),
-                _ => Err(Refusal::Unsupported(format!("{} with members", reference.name))),
+                _ => Err(EntityRefusal::Unsupported(format!("{} with members", reference.name))),
             }
         }
         _ => Err(wrong(reference.name, "an object with @odata.id")),
     }
 }
 
-fn target(reference: &'static Reference, id: &str, service_root: &str) -> Result<Value, Refusal> {
+fn target(reference: &'static Reference, id: &str, service_root: &str) -> Result<EntityValue, EntityRefusal> {
     let id = EntityId::parse_reference(id, service_root).filter(|id| answers_to(target_of(reference.target), &id.set));
     match id {
-        Some(id) => Ok(Value::Guid(id.key)),
+        Some(id) => Ok(EntityValue::Guid(id.key)),
         None => Err(wrong(reference.name, "an entity id of the referenced set")),
     }
 }
 
-fn attribute_value(attribute: &'static Attribute, value: &Json) -> Result<Value, Refusal> {
+fn attribute_value(attribute: &'static Attribute, value: &Json) -> Result<EntityValue, EntityRefusal> {
     let (read, expected) = match (attribute.kind, value) {
-        (_, Json::Null) => (Some(Value::Null), ""),
-        (Kind::Text(longest), Json::Text(text)) => (Some(Value::Text(fitting(attribute, text, longest)?)), ""),
-        (Kind::Text(_), _) => (None, "a text"),
-        (Kind::Boolean, Json::Boolean(flag)) => (Some(Value::Boolean(*flag)), ""),
-        (Kind::Boolean, _) => (None, "true or false"),
-        (Kind::Integer, value) => (integer(value).map(Value::Integer), "a whole number of 32 bits"),
-        (Kind::Decimal, value) => (Some(Value::Decimal(fixed(attribute.name, value)?)), ""),
-        (Kind::Instant { .. }, Json::Text(text)) => (parse_instant(text).map(Value::Instant), "a date"),
-        (Kind::Instant { .. }, _) => (None, "a date"),
-        (Kind::Enum(of), Json::Text(name)) => (of.rank(name).map(Value::Rank), "a member of its enumeration"),
-        (Kind::Enum(_), _) => (None, "a member of its enumeration"),
-        (Kind::Names(longest), Json::Object(texts)) => (Some(names(attribute, texts, longest)?), ""),
-        (Kind::Names(_), _) => (None, "an object of texts by language"),
-        (Kind::Amount, value) => (Some(measure(attribute.name, value, AMOUNT)?), ""),
-        (Kind::Quantity, value) => (Some(measure(attribute.name, value, QUANTITY)?), ""),
-        (Kind::Guid, _) => (None, "no value"),
+        (_, Json::Null) => (Some(EntityValue::Null), ""),
+        (AttributeKind::Text(longest), Json::Text(text)) => {
+            (Some(EntityValue::Text(fitting(attribute, text, longest)?)), "")
+        }
+        (AttributeKind::Text(_), _) => (None, "a text"),
+        (AttributeKind::Boolean, Json::Boolean(flag)) => (Some(EntityValue::Boolean(*flag)), ""),
+        (AttributeKind::Boolean, _) => (None, "true or false"),
+        (AttributeKind::Integer, value) => (integer(value).map(EntityValue::Integer), "a whole number of 32 bits"),
+        (AttributeKind::Decimal, value) => (Some(EntityValue::Decimal(fixed(attribute.name, value)?)), ""),
+        (AttributeKind::Instant { .. }, Json::Text(text)) => (parse_instant(text).map(EntityValue::Instant), "a date"),
+        (AttributeKind::Instant { .. }, _) => (None, "a date"),
+        (AttributeKind::Enum(of), Json::Text(name)) => {
+            (of.rank(name).map(EntityValue::Rank), "a member of its enumeration")
+        }
+        (AttributeKind::Enum(_), _) => (None, "a member of its enumeration"),
+        (AttributeKind::Names(longest), Json::Object(texts)) => (Some(names(attribute, texts, longest)?), ""),
+        (AttributeKind::Names(_), _) => (None, "an object of texts by language"),
+        (AttributeKind::Amount, value) => (Some(measure(attribute.name, value, AMOUNT)?), ""),
+        (AttributeKind::Quantity, value) => (Some(measure(attribute.name, value, QUANTITY)?), ""),
+        (AttributeKind::Guid, _) => (None, "no value"),
     };
     read.ok_or_else(|| wrong(attribute.name, expected))
 }
 
-fn fitting(attribute: &'static Attribute, text: &str, longest: usize) -> Result<String, Refusal> {
+fn fitting(attribute: &'static Attribute, text: &str, longest: usize) -> Result<String, EntityRefusal> {
     if text.chars().count() > longest {
         let member = attribute.name;
-        return Err(Refusal::TooLong { member, longest });
+        return Err(EntityRefusal::TooLong { member, longest });
     }
     Ok(text.to_owned())
 }
@@ -278,18 +282,22 @@ fn integer(value: &Json) -> Option<i64> {
 }
 
 /// A number, or a number in quotes (`domain-api.md` §2.2: accept both).
-fn fixed(member: &str, value: &Json) -> Result<Fixed, Refusal> {
+fn fixed(member: &str, value: &Json) -> Result<FixedDecimal, EntityRefusal> {
     let number = match value {
         Json::Number(number) => Some(*number),
         Json::Text(text) => Decimal::parse(text),
         _ => None,
     };
     let number = number.ok_or_else(|| wrong(member, "a number"))?;
-    Fixed::of(number).map_err(|unfit| Refusal::of_unfit(member, unfit))
+    FixedDecimal::of(number).map_err(|unfit| EntityRefusal::of_unfit(member, unfit))
 }
 
 /// One value for all languages: whatever is not in it, is gone.
-fn names(attribute: &'static Attribute, texts: &[(String, Json)], longest: usize) -> Result<Value, Refusal> {
+fn names(
+    attribute: &'static Attribute,
+    texts: &[(String, Json)],
+    longest: usize,
+) -> Result<EntityValue, EntityRefusal> {
     const MAX_LANGUAGES: usize = 32;
     let mut names: Vec<(String, String)> = Vec::new();
     for (language, text) in texts.iter().filter(|(name, _)| !name.starts_with("@odata.")) {
@@ -304,14 +312,14 @@ fn names(attribute: &'static Attribute, texts: &[(String, Json)], longest: usize
         }
         names.push((code, fitting(attribute, text, longest)?));
     }
-    Ok(if names.is_empty() { Value::Null } else { Value::Names(names) })
+    Ok(if names.is_empty() { EntityValue::Null } else { EntityValue::Names(names) })
 }
 
 const AMOUNT: (&str, &str) = ("Currency", "an object of Value and Currency");
 const QUANTITY: (&str, &str) = ("Unit", "an object of Value and Unit");
 
 /// A number and its currency or unit; each part that is wrong is named.
-fn measure(name: &str, value: &Json, (unit, expected): (&str, &'static str)) -> Result<Value, Refusal> {
+fn measure(name: &str, value: &Json, (unit, expected): (&str, &'static str)) -> Result<EntityValue, EntityRefusal> {
     let Json::Object(members) = value else { return Err(wrong(name, expected)) };
     let (mut number, mut code) = (None, None);
     for (part, value) in members.iter().filter(|(part, _)| !part.starts_with("@odata.")) {
@@ -323,11 +331,11 @@ fn measure(name: &str, value: &Json, (unit, expected): (&str, &'static str)) -> 
         }
     }
     match (number, code) {
-        (Some(value), Some(code)) => Ok(Value::Measure { value, code }),
+        (Some(value), Some(code)) => Ok(EntityValue::Measure { value, code }),
         _ => Err(wrong(name, expected)),
     }
 }
 
-fn wrong(member: &str, expected: &'static str) -> Refusal {
-    Refusal::WrongValue { member: member.to_owned(), expected }
+fn wrong(member: &str, expected: &'static str) -> EntityRefusal {
+    EntityRefusal::WrongValue { member: member.to_owned(), expected }
 }

@@ -3,8 +3,8 @@
 use odata::Path;
 
 use super::query::{find, permit};
-use super::schema::{Attribute, Bond, EntityType, ID, Kind, Member, Reference};
-use super::{Access, Permissions, Refusal, target_of};
+use super::schema::{Attribute, AttributeKind, EntityType, ID, Member, Reference, ReferenceBond};
+use super::{AccessKind, EntityRefusal, Permissions, target_of};
 use crate::Culture;
 
 /// A column of the entity's row, or of the row its references lead to one after the other.
@@ -12,7 +12,7 @@ use crate::Culture;
 pub struct Column {
     pub via: Vec<&'static Reference>,
     pub name: &'static str,
-    pub part: Part,
+    pub part: ColumnPart,
 }
 
 impl PartialEq for Column {
@@ -24,7 +24,7 @@ impl PartialEq for Column {
 
 /// An attribute of several values is kept in several columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum ColumnPart {
     Plain,
     /// Of an amount or a quantity: the number.
     Value,
@@ -55,20 +55,20 @@ impl Leaf {
 }
 
 impl Column {
-    pub fn own(name: &'static str, part: Part) -> Self {
+    pub fn own(name: &'static str, part: ColumnPart) -> Self {
         Self { via: Vec::new(), name, part }
     }
 
     pub fn id() -> Self {
-        Self::own(ID, Part::Plain)
+        Self::own(ID, ColumnPart::Plain)
     }
 
     /// A column of the aggregate's root, which is the entity itself or its owner.
     pub(super) fn of_aggregate(entity: &'static EntityType, name: &'static str) -> Self {
-        Self { via: entity.owner().into_iter().collect(), name, part: Part::Plain }
+        Self { via: entity.owner().into_iter().collect(), name, part: ColumnPart::Plain }
     }
 
-    pub(super) fn part(mut self, part: Part) -> Self {
+    pub(super) fn part(mut self, part: ColumnPart) -> Self {
         self.part = part;
         self
     }
@@ -78,9 +78,9 @@ impl Column {
         mut self,
         reference: &'static Reference,
         permissions: &Permissions,
-    ) -> Result<Self, Refusal> {
-        permit(permissions, reference.target, Access::Read)?;
-        let shown = display(target_of(reference.target), Part::Text, permissions)?;
+    ) -> Result<Self, EntityRefusal> {
+        permit(permissions, reference.target, AccessKind::Read)?;
+        let shown = display(target_of(reference.target), ColumnPart::Text, permissions)?;
         self.via.push(reference);
         self.via.extend(shown.via);
         Ok(Self { via: self.via, name: shown.name, part: shown.part })
@@ -91,9 +91,9 @@ impl Column {
 /// see it through here either.
 pub(super) fn display(
     entity: &'static EntityType,
-    of_names: Part,
+    of_names: ColumnPart,
     permissions: &Permissions,
-) -> Result<Column, Refusal> {
+) -> Result<Column, EntityRefusal> {
     let (last, crossed) = entity.display.split_last().expect("a test checks every display path");
     let mut via = Vec::new();
     let mut at = entity;
@@ -101,14 +101,14 @@ pub(super) fn display(
         let Some(Member::Reference(reference)) = at.member(name) else {
             unreachable!("a test checks every display path");
         };
-        permit(permissions, reference.target, Access::Read)?;
+        permit(permissions, reference.target, AccessKind::Read)?;
         via.push(reference);
         at = target_of(reference.target);
     }
     let Some(Member::Attribute(attribute)) = at.member(last) else {
         unreachable!("a test checks every display path");
     };
-    let part = if matches!(attribute.kind, Kind::Names(_)) { of_names } else { Part::Plain };
+    let part = if matches!(attribute.kind, AttributeKind::Names(_)) { of_names } else { ColumnPart::Plain };
     Ok(Column { via, name: attribute.column, part })
 }
 
@@ -118,7 +118,7 @@ pub(super) fn resolve(
     entity: &'static EntityType,
     path: &Path,
     permissions: &Permissions,
-) -> Result<(Column, Leaf), Refusal> {
+) -> Result<(Column, Leaf), EntityRefusal> {
     let (last, crossed) = path.0.split_last().expect("a path has at least one segment");
     let mut via = Vec::new();
     let mut at = entity;
@@ -126,10 +126,10 @@ pub(super) fn resolve(
         let Member::Reference(reference) = find(at, name)? else {
             return Err(unknown(at, &format!("{name}/…")));
         };
-        if reference.bond != Bond::Owner && !reference.filterable {
-            return Err(Refusal::NotCrossable { reference: reference.name });
+        if reference.bond != ReferenceBond::Owner && !reference.filterable {
+            return Err(EntityRefusal::NotCrossable { reference: reference.name });
         }
-        permit(permissions, reference.target, Access::Read)?;
+        permit(permissions, reference.target, AccessKind::Read)?;
         via.push(reference);
         at = target_of(reference.target);
     }
@@ -141,19 +141,19 @@ pub(super) fn resolve(
     Ok((Column { via, name, part }, leaf))
 }
 
-fn leaf(entity: &'static EntityType, name: &str) -> Result<(Leaf, Part), Refusal> {
+fn leaf(entity: &'static EntityType, name: &str) -> Result<(Leaf, ColumnPart), EntityRefusal> {
     let number = name.strip_suffix("Value").and_then(|measure| entity.member(measure));
     if let Some(Member::Attribute(attribute)) = number
-        && matches!(attribute.kind, Kind::Amount | Kind::Quantity)
+        && matches!(attribute.kind, AttributeKind::Amount | AttributeKind::Quantity)
     {
-        return Ok((Leaf::Number(attribute), Part::Value));
+        return Ok((Leaf::Number(attribute), ColumnPart::Value));
     }
     Ok(match find(entity, name)? {
-        Member::Attribute(attribute) => (Leaf::Attribute(attribute), Part::Plain),
-        Member::Reference(reference) => (Leaf::Reference(reference), Part::Plain),
+        Member::Attribute(attribute) => (Leaf::Attribute(attribute), ColumnPart::Plain),
+        Member::Reference(reference) => (Leaf::Reference(reference), ColumnPart::Plain),
     })
 }
 
-fn unknown(entity: &'static EntityType, member: &str) -> Refusal {
-    Refusal::UnknownMember { entity: entity.name, member: member.to_owned() }
+fn unknown(entity: &'static EntityType, member: &str) -> EntityRefusal {
+    EntityRefusal::UnknownMember { entity: entity.name, member: member.to_owned() }
 }

@@ -1,10 +1,10 @@
 //! The demo model (`domain-api.md` §9): the sets whose references all lead to a set that is served.
 
 use super::schema::{
-    EntityType, Enumeration, Member, Origin, Rule, amount, choice, decimal, flag, instant, integer, names, quantity,
-    reference, text,
+    AggregateRule, EntityType, Enumeration, Member, ValueSource, amount, choice, decimal, flag, instant, integer,
+    names, quantity, reference, text,
 };
-use super::{NamedSet, Refusal};
+use super::{EntityRefusal, NamedSet};
 
 /// Every set, in the order of the service document.
 pub static SETS: &[&EntityType] = &[
@@ -28,12 +28,12 @@ static RENAMED: &[(&str, &EntityType)] = &[
     ("General_Currencies", &CURRENCIES),
 ];
 
-pub fn find_set(name: &str) -> Result<NamedSet, Refusal> {
+pub fn find_set(name: &str) -> Result<NamedSet, EntityRefusal> {
     let current = SETS.iter().find(|entity| entity.set == name).copied();
     let renamed = || RENAMED.iter().find(|(old, _)| *old == name).map(|(_, entity)| *entity);
     match current.or_else(renamed) {
         Some(entity) => Ok(NamedSet { entity, asked: name.to_owned() }),
-        None => Err(Refusal::UnknownSet(name.to_owned())),
+        None => Err(EntityRefusal::UnknownSet(name.to_owned())),
     }
 }
 
@@ -69,10 +69,10 @@ const RELEASED: i64 = 30;
 static ABC_CLASS: Enumeration =
     Enumeration { name: "General_Products_ABCClass", members: &[("A", 0), ("B", 1), ("C", 2)] };
 
-const CREATION_TIME: Member = instant("CreationTime").required().from(Origin::CreatedAt).member();
-const CREATION_USER: Member = text("CreationUser", 128).required().from(Origin::CreatedBy).member();
-const UPDATE_TIME: Member = instant("UpdateTime").required().from(Origin::UpdatedAt).member();
-const UPDATE_USER: Member = text("UpdateUser", 128).required().from(Origin::UpdatedBy).member();
+const CREATION_TIME: Member = instant("CreationTime").required().from(ValueSource::CreatedAt).member();
+const CREATION_USER: Member = text("CreationUser", 128).required().from(ValueSource::CreatedBy).member();
+const UPDATE_TIME: Member = instant("UpdateTime").required().from(ValueSource::UpdatedAt).member();
+const UPDATE_USER: Member = text("UpdateUser", 128).required().from(ValueSource::UpdatedBy).member();
 
 static CUSTOMERS: EntityType = EntityType {
     set: "Crm_Sales_Customers",
@@ -102,7 +102,7 @@ static CUSTOMERS: EntityType = EntityType {
     ],
     collections: &["ExternalAccess", "Products"],
     display: &["Party", "PartyName"],
-    rules: &[Rule::InOrder { from: "FromDate", thru: "ThruDate", number: 27159 }],
+    rules: &[AggregateRule::InOrder { from: "FromDate", thru: "ThruDate", number: 27159 }],
 };
 
 static SALES_PERSONS: EntityType = EntityType {
@@ -125,8 +125,8 @@ static SALES_ORDERS: EntityType = EntityType {
         text("DocumentNo", 32).unique().member(),
         instant("DocumentDate").required().member(),
         text("DocumentNotes", 4000).member(),
-        choice("State", &DOCUMENT_STATE).required().from(Origin::Fixed(0)).member(),
-        flag("Void").required().from(Origin::Fixed(0)).member(),
+        choice("State", &DOCUMENT_STATE).required().from(ValueSource::Fixed(0)).member(),
+        flag("Void").required().from(ValueSource::Fixed(0)).member(),
         CREATION_TIME,
         CREATION_USER,
         UPDATE_TIME,
@@ -141,7 +141,10 @@ static SALES_ORDERS: EntityType = EntityType {
     ],
     collections: &["Lines", "PaymentPlans"],
     display: &["DocumentNo"],
-    rules: &[Rule::OpenBelow { state: "State", rank: RELEASED }, Rule::OneCurrency { reference: "DocumentCurrency" }],
+    rules: &[
+        AggregateRule::OpenBelow { state: "State", rank: RELEASED },
+        AggregateRule::OneCurrency { reference: "DocumentCurrency" },
+    ],
 };
 
 static SALES_ORDER_LINES: EntityType = EntityType {

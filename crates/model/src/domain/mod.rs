@@ -13,16 +13,18 @@ mod tests;
 mod value;
 
 pub use changes::{Assignment, Author, Changes, check_create, check_update, initial};
-pub use column::{Column, Part};
+pub use column::{Column, ColumnPart};
 pub use entities::{SETS, answers_to, find_set, target_of};
-pub use permissions::{Access, Permissions};
+pub use permissions::{AccessKind, Permissions};
 pub use query::{
-    Condition, Field, Match, NamedSet, Selection, Shape, Start, Style, by_key, check_fields, check_filter, check_list,
-    check_options, page_size, permit, reference_field, version_field, where_equal,
+    AnswerStyle, FieldShape, FilterCondition, MatchKind, NamedSet, SelectedField, Selection, Start, by_key,
+    check_fields, check_filter, check_list, check_options, page_size, permit, reference_field, version_field,
+    where_equal,
 };
-pub use refusal::Refusal;
-pub use rules::{Held, held_fields};
+pub use refusal::EntityRefusal;
+pub use rules::{AggregateState, held_fields};
 pub use schema::{
-    Attribute, Bond, CHANGED_AT, DISPLAY, EntityType, Enumeration, ID, Kind, Member, Origin, Reference, Rule, VERSION,
+    AggregateRule, Attribute, AttributeKind, CHANGED_AT, DISPLAY, EntityType, Enumeration, ID, Member, Reference,
+    ReferenceBond, VERSION, ValueSource,
 };
-pub use value::{Fixed, Value};
+pub use value::{EntityValue, FixedDecimal};

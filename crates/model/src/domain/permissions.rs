@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::stored::Stored;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum AccessKind {
     Read,
     Update,
 }
@@ -40,10 +40,10 @@ impl Permissions {
         Self { read: owned(read), update: owned(update) }
     }
 
-    pub fn allows(&self, set: &str, access: Access) -> bool {
+    pub fn allows(&self, set: &str, access: AccessKind) -> bool {
         let patterns = match access {
-            Access::Read => &self.read,
-            Access::Update => &self.update,
+            AccessKind::Read => &self.read,
+            AccessKind::Update => &self.update,
         };
         patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(start) => set.starts_with(start),
@@ -89,16 +89,16 @@ mod tests {
             ("*_Customers", "Crm_Sales_Customers", false),
         ] {
             let permissions = Permissions::new(&[pattern], &[]);
-            assert_eq!(permissions.allows(set, Access::Read), allowed, "{pattern} {set}");
+            assert_eq!(permissions.allows(set, AccessKind::Read), allowed, "{pattern} {set}");
         }
     }
 
     #[test]
     fn reading_and_updating_are_allowed_apart() {
         let permissions = Permissions::new(&["A"], &["B"]);
-        assert!(permissions.allows("A", Access::Read) && !permissions.allows("A", Access::Update));
-        assert!(permissions.allows("B", Access::Update) && !permissions.allows("B", Access::Read));
-        assert!(!Permissions::default().allows("A", Access::Read), "nothing is allowed by default");
+        assert!(permissions.allows("A", AccessKind::Read) && !permissions.allows("A", AccessKind::Update));
+        assert!(permissions.allows("B", AccessKind::Update) && !permissions.allows("B", AccessKind::Read));
+        assert!(!Permissions::default().allows("A", AccessKind::Read), "nothing is allowed by default");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use odata::{Literal, Operator, Query, Selected, Term};
 use uuid::Uuid;
 
-use super::column::{Column, Leaf, Part, resolve};
-use super::schema::{Attribute, DISPLAY, EntityType, Filters, ID, Kind, Member, Reference, VERSION};
-use super::{Access, Fixed, Permissions, Refusal, Value, answers_to};
+use super::column::{Column, ColumnPart, Leaf, resolve};
+use super::schema::{
+    Attribute, AttributeKind, DISPLAY, EntityType, FilterCapabilities, ID, Member, Reference, VERSION,
+};
+use super::{AccessKind, EntityRefusal, EntityValue, FixedDecimal, Permissions, answers_to};
 use crate::Culture;
 
 /// An entity set under the name it was asked by, which answers repeat.
@@ -19,9 +21,9 @@ pub struct NamedSet {
 #[derive(Clone, Debug)]
 pub struct Selection {
     pub entity: &'static EntityType,
-    pub fields: Vec<Field>,
+    pub fields: Vec<SelectedField>,
     /// All must hold.
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<FilterCondition>,
     /// Ascending or descending; ties, or everything when empty, go by key.
     pub order: Vec<(Column, bool)>,
     pub start: Start,
@@ -38,36 +40,36 @@ pub enum Start {
 
 /// One member of the answer and the columns it is made of.
 #[derive(Clone, Debug)]
-pub struct Field {
+pub struct SelectedField {
     pub name: &'static str,
-    pub shape: Shape,
+    pub shape: FieldShape,
     pub columns: Vec<Column>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    Attribute(Kind),
+pub enum FieldShape {
+    Attribute(AttributeKind),
     /// A reference to an entity of this set.
     Reference(&'static str),
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Condition {
+pub enum FilterCondition {
     Compare {
         column: Column,
         operator: Operator,
-        value: Value,
+        value: EntityValue,
         /// `equalnull` and its kin: a null passes too.
         or_null: bool,
     },
     Null(Column),
-    OneOf(Column, Vec<Value>),
+    OneOf(Column, Vec<EntityValue>),
     /// Text, in any case.
-    Like(Column, Match, String),
+    Like(Column, MatchKind, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
+pub enum MatchKind {
     Contains,
     Starts,
     Ends,
@@ -76,17 +78,17 @@ pub enum Match {
 
 /// How an answer is to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
+pub struct AnswerStyle {
     pub skip_nulls: bool,
     pub include_id: bool,
     /// Of texts in several languages, the one that is shown and ordered by.
     pub culture: Culture,
 }
 
-impl Style {
+impl AnswerStyle {
     /// The options `options` (`domain-api.md` §2.1), of which unknown flags are somebody else's, and `culture`, of old
     /// clients `lang`, which go before what the request accepts (§4.4); one that is no language is passed over.
-    pub fn of(query: &Query, accepted: Culture) -> Result<Self, Refusal> {
+    pub fn of(query: &Query, accepted: Culture) -> Result<Self, EntityRefusal> {
         let flags = query.custom("options")?.unwrap_or_default();
         let has = |wanted: &str| flags.split(',').any(|flag| flag.trim().eq_ignore_ascii_case(wanted));
         let culture = match query.custom("culture")? {
@@ -99,21 +101,26 @@ impl Style {
 }
 
 /// Refuses system options that the request's resource or method has no use for; every answer has a format.
-pub fn check_options(query: &Query, useful: &[&str]) -> Result<(), Refusal> {
+pub fn check_options(query: &Query, useful: &[&str]) -> Result<(), EntityRefusal> {
     match query.given.iter().find(|option| **option != "$format" && !useful.contains(option)) {
-        Some(option) => Err(Refusal::OutOfPlace(option)),
+        Some(option) => Err(EntityRefusal::OutOfPlace(option)),
         None => Ok(()),
     }
 }
 
 /// The one row of a key.
-pub fn by_key(entity: &'static EntityType, key: Uuid, fields: Vec<Field>) -> Selection {
-    where_equal(entity, Column::id(), Value::Guid(key), fields)
+pub fn by_key(entity: &'static EntityType, key: Uuid, fields: Vec<SelectedField>) -> Selection {
+    where_equal(entity, Column::id(), EntityValue::Guid(key), fields)
 }
 
 /// Two rows at most of those whose column holds this value.
-pub fn where_equal(entity: &'static EntityType, column: Column, value: Value, fields: Vec<Field>) -> Selection {
-    let condition = Condition::Compare { column, operator: Operator::Equal, value, or_null: false };
+pub fn where_equal(
+    entity: &'static EntityType,
+    column: Column,
+    value: EntityValue,
+    fields: Vec<SelectedField>,
+) -> Selection {
+    let condition = FilterCondition::Compare { column, operator: Operator::Equal, value, or_null: false };
     Selection { entity, fields, conditions: vec![condition], order: Vec::new(), start: Start::Skip(0), limit: 2 }
 }
 
@@ -121,9 +128,9 @@ pub fn where_equal(entity: &'static EntityType, column: Column, value: Value, fi
 pub fn check_list(
     entity: &'static EntityType,
     query: &Query,
-    (style, ceiling): (Style, u32),
+    (style, ceiling): (AnswerStyle, u32),
     permissions: &Permissions,
-) -> Result<Selection, Refusal> {
+) -> Result<Selection, EntityRefusal> {
     let order = query.orderby.iter().map(|key| order_column(entity, key, style.culture, permissions));
     let order = order.collect::<Result<Vec<_>, _>>()?;
     let start = match &query.skiptoken {
@@ -145,11 +152,11 @@ pub fn page_size(query: &Query, ceiling: u32) -> u32 {
     query.top.unwrap_or(ceiling).min(ceiling)
 }
 
-fn token_key(token: &str, query: &Query) -> Result<Uuid, Refusal> {
+fn token_key(token: &str, query: &Query) -> Result<Uuid, EntityRefusal> {
     let key = token.parse().ok().filter(|_| token.len() == 36);
     match (key, query.orderby.is_empty() && query.skip.is_none()) {
         (Some(key), true) => Ok(key),
-        _ => Err(Refusal::WrongValue {
+        _ => Err(EntityRefusal::WrongValue {
             member: "$skiptoken".to_owned(),
             expected: "what a next link says, and neither $orderby nor $skip beside it",
         }),
@@ -161,14 +168,14 @@ fn order_column(
     key: &odata::OrderBy,
     culture: Culture,
     permissions: &Permissions,
-) -> Result<(Column, bool), Refusal> {
+) -> Result<(Column, bool), EntityRefusal> {
     let (column, leaf) = resolve(entity, &key.path, permissions)?;
     match leaf {
-        Leaf::Attribute(Attribute { kind: Kind::Names(_), .. }) => {
-            Ok((column.part(Part::Shown(culture)), key.descending))
+        Leaf::Attribute(Attribute { kind: AttributeKind::Names(_), .. }) => {
+            Ok((column.part(ColumnPart::Shown(culture)), key.descending))
         }
         Leaf::Attribute(attribute) if attribute.orderable => Ok((column, key.descending)),
-        other => Err(Refusal::NotOrderable { member: other.name() }),
+        other => Err(EntityRefusal::NotOrderable { member: other.name() }),
     }
 }
 
@@ -176,9 +183,9 @@ fn order_column(
 pub fn check_fields(
     entity: &'static EntityType,
     select: Option<&[Selected]>,
-    style: Style,
+    style: AnswerStyle,
     permissions: &Permissions,
-) -> Result<Vec<Field>, Refusal> {
+) -> Result<Vec<SelectedField>, EntityRefusal> {
     let mut members: Vec<&'static Member> = Vec::new();
     for selected in select.unwrap_or(&[Selected::All]) {
         match selected {
@@ -189,7 +196,7 @@ pub fn check_fields(
             }
         }
     }
-    let mut fields: Vec<Field> = Vec::new();
+    let mut fields: Vec<SelectedField> = Vec::new();
     for member in members {
         if !fields.iter().any(|field| field.name == member.name()) {
             fields.push(field(entity, member, style.culture, permissions)?);
@@ -199,11 +206,11 @@ pub fn check_fields(
 }
 
 /// A member by its name; an owned collection is known, and not served.
-pub(super) fn find(entity: &'static EntityType, name: &str) -> Result<&'static Member, Refusal> {
+pub(super) fn find(entity: &'static EntityType, name: &str) -> Result<&'static Member, EntityRefusal> {
     if let Some(collection) = entity.collections.iter().find(|collection| **collection == name) {
-        return Err(Refusal::Unsupported(format!("the collection {collection}")));
+        return Err(EntityRefusal::Unsupported(format!("the collection {collection}")));
     }
-    entity.member(name).ok_or_else(|| Refusal::UnknownMember { entity: entity.name, member: name.to_owned() })
+    entity.member(name).ok_or_else(|| EntityRefusal::UnknownMember { entity: entity.name, member: name.to_owned() })
 }
 
 /// A member as a field, in columns of the entity or, for the aggregate's version and the shown text, of others.
@@ -212,38 +219,38 @@ pub(super) fn field(
     member: &'static Member,
     culture: Culture,
     permissions: &Permissions,
-) -> Result<Field, Refusal> {
+) -> Result<SelectedField, EntityRefusal> {
     let attribute = match member {
         Member::Attribute(attribute) => attribute,
         Member::Reference(reference) => return Ok(reference_field(reference)),
     };
     let columns = match attribute.name {
-        DISPLAY => vec![super::column::display(entity, Part::Shown(culture), permissions)?],
+        DISPLAY => vec![super::column::display(entity, ColumnPart::Shown(culture), permissions)?],
         VERSION => return Ok(version_field(entity)),
         _ => {
-            let parts: &[Part] = match attribute.kind {
-                Kind::Amount | Kind::Quantity => &[Part::Value, Part::Code],
-                _ => &[Part::Plain],
+            let parts: &[ColumnPart] = match attribute.kind {
+                AttributeKind::Amount | AttributeKind::Quantity => &[ColumnPart::Value, ColumnPart::Code],
+                _ => &[ColumnPart::Plain],
             };
             parts.iter().map(|part| Column::own(attribute.column, *part)).collect()
         }
     };
-    Ok(Field { name: attribute.name, shape: Shape::Attribute(attribute.kind), columns })
+    Ok(SelectedField { name: attribute.name, shape: FieldShape::Attribute(attribute.kind), columns })
 }
 
 /// The key that a reference holds.
-pub fn reference_field(reference: &'static Reference) -> Field {
-    Field {
+pub fn reference_field(reference: &'static Reference) -> SelectedField {
+    SelectedField {
         name: reference.name,
-        shape: Shape::Reference(reference.target),
-        columns: vec![Column::own(reference.name, Part::Plain)],
+        shape: FieldShape::Reference(reference.target),
+        columns: vec![Column::own(reference.name, ColumnPart::Plain)],
     }
 }
 
 /// The version of the aggregate that an entity is of.
-pub fn version_field(entity: &'static EntityType) -> Field {
+pub fn version_field(entity: &'static EntityType) -> SelectedField {
     let columns = vec![Column::of_aggregate(entity, VERSION)];
-    Field { name: VERSION, shape: Shape::Attribute(Kind::Integer), columns }
+    SelectedField { name: VERSION, shape: FieldShape::Attribute(AttributeKind::Integer), columns }
 }
 
 /// `$filter` against the model: paths, kinds of comparison, kinds of literals.
@@ -251,12 +258,16 @@ pub fn check_filter(
     entity: &'static EntityType,
     query: &Query,
     permissions: &Permissions,
-) -> Result<Vec<Condition>, Refusal> {
+) -> Result<Vec<FilterCondition>, EntityRefusal> {
     let terms = query.filter.iter().flat_map(|filter| &filter.0);
     terms.map(|term| check_term(entity, term, permissions)).collect()
 }
 
-fn check_term(entity: &'static EntityType, term: &Term, permissions: &Permissions) -> Result<Condition, Refusal> {
+fn check_term(
+    entity: &'static EntityType,
+    term: &Term,
+    permissions: &Permissions,
+) -> Result<FilterCondition, EntityRefusal> {
     match term {
         Term::Compare { path, operator, literal } => {
             let (column, leaf) = resolve(entity, path, permissions)?;
@@ -264,9 +275,9 @@ fn check_term(entity: &'static EntityType, term: &Term, permissions: &Permission
         }
         Term::In { path, literals } => {
             let (column, leaf) = resolve(entity, path, permissions)?;
-            leaf.require(Filters::IN, "in")?;
+            leaf.require(FilterCapabilities::IN, "in")?;
             let values = literals.iter().map(|literal| leaf.value(literal));
-            Ok(Condition::OneOf(column, values.collect::<Result<_, _>>()?))
+            Ok(FilterCondition::OneOf(column, values.collect::<Result<_, _>>()?))
         }
         Term::Call { function, path, literal } => {
             let (column, leaf) = resolve(entity, path, permissions)?;
@@ -274,10 +285,10 @@ fn check_term(entity: &'static EntityType, term: &Term, permissions: &Permission
                 "equalnull" => Operator::Equal,
                 "greaterequalnull" => Operator::AtLeast,
                 "lessequalnull" => Operator::AtMost,
-                "contains" => return like(column, leaf, Match::Contains, literal, permissions),
-                "startswith" => return like(column, leaf, Match::Starts, literal, permissions),
-                "endswith" => return like(column, leaf, Match::Ends, literal, permissions),
-                _ => return Err(Refusal::Unsupported(function.clone())),
+                "contains" => return like(column, leaf, MatchKind::Contains, literal, permissions),
+                "startswith" => return like(column, leaf, MatchKind::Starts, literal, permissions),
+                "endswith" => return like(column, leaf, MatchKind::Ends, literal, permissions),
+                _ => return Err(EntityRefusal::Unsupported(function.clone())),
             };
             compare(column, leaf, operator, literal, true)
         }
@@ -290,62 +301,65 @@ fn compare(
     operator: Operator,
     literal: &Literal,
     or_null: bool,
-) -> Result<Condition, Refusal> {
+) -> Result<FilterCondition, EntityRefusal> {
     let (wanted, written) = match operator {
-        Operator::Equal => (Filters::EQUALS, "eq"),
-        Operator::AtLeast => (Filters::RANGE, "ge"),
-        Operator::AtMost => (Filters::RANGE, "le"),
+        Operator::Equal => (FilterCapabilities::EQUALS, "eq"),
+        Operator::AtLeast => (FilterCapabilities::RANGE, "ge"),
+        Operator::AtMost => (FilterCapabilities::RANGE, "le"),
     };
     leaf.require(wanted, written)?;
     if *literal == Literal::Null && operator == Operator::Equal && !or_null {
-        return Ok(Condition::Null(column));
+        return Ok(FilterCondition::Null(column));
     }
-    Ok(Condition::Compare { column, operator, value: leaf.value(literal)?, or_null })
+    Ok(FilterCondition::Compare { column, operator, value: leaf.value(literal)?, or_null })
 }
 
 fn like(
     column: Column,
     leaf: Leaf,
-    how: Match,
+    how: MatchKind,
     literal: &Literal,
     permissions: &Permissions,
-) -> Result<Condition, Refusal> {
+) -> Result<FilterCondition, EntityRefusal> {
     let Literal::Text(text) = literal else {
         return Err(leaf.wrong("a quoted text"));
     };
     let column = match (leaf, how) {
-        (Leaf::Reference(reference), Match::Contains) => column.shown_through(reference, permissions)?,
-        (Leaf::Attribute(Attribute { kind: Kind::Names(_), .. }), Match::Contains) => column.part(Part::Text),
+        (Leaf::Reference(reference), MatchKind::Contains) => column.shown_through(reference, permissions)?,
+        (Leaf::Attribute(Attribute { kind: AttributeKind::Names(_), .. }), MatchKind::Contains) => {
+            column.part(ColumnPart::Text)
+        }
         (Leaf::Attribute(attribute), _)
-            if matches!(attribute.kind, Kind::Text(_)) && attribute.filters.allow(Filters::LIKE) =>
+            if matches!(attribute.kind, AttributeKind::Text(_))
+                && attribute.filters.allow(FilterCapabilities::LIKE) =>
         {
             column
         }
         _ => {
-            return Err(Refusal::NotFilterable {
+            return Err(EntityRefusal::NotFilterable {
                 member: leaf.name().to_owned(),
                 comparison: format!("{how:?}").to_lowercase(),
             });
         }
     };
-    Ok(Condition::Like(column, how, text.clone()))
+    Ok(FilterCondition::Like(column, how, text.clone()))
 }
 
 impl Leaf {
-    fn require(self, wanted: Filters, comparison: &str) -> Result<(), Refusal> {
+    fn require(self, wanted: FilterCapabilities, comparison: &str) -> Result<(), EntityRefusal> {
         let allowed = match self {
             Self::Attribute(attribute) => attribute.filters,
-            Self::Number(_) => Filters::EQUALS.and(Filters::RANGE),
-            Self::Reference(_) => Filters::EQUALS.and(Filters::IN),
+            Self::Number(_) => FilterCapabilities::EQUALS.and(FilterCapabilities::RANGE),
+            Self::Reference(_) => FilterCapabilities::EQUALS.and(FilterCapabilities::IN),
         };
         if allowed.allow(wanted) {
             return Ok(());
         }
-        Err(Refusal::NotFilterable { member: self.name().to_owned(), comparison: comparison.to_owned() })
+        Err(EntityRefusal::NotFilterable { member: self.name().to_owned(), comparison: comparison.to_owned() })
     }
 
     /// The literal as a value of this leaf's kind.
-    fn value(self, literal: &Literal) -> Result<Value, Refusal> {
+    fn value(self, literal: &Literal) -> Result<EntityValue, EntityRefusal> {
         let attribute = match self {
             Self::Attribute(attribute) => attribute,
             Self::Number(_) => return self.decimal(literal),
@@ -356,45 +370,51 @@ impl Leaf {
                 let id =
                     odata::EntityId::parse(text).filter(|id| answers_to(super::target_of(reference.target), &id.set));
                 return id
-                    .map(|id| Value::Guid(id.key))
+                    .map(|id| EntityValue::Guid(id.key))
                     .ok_or_else(|| self.wrong("an entity id of the referenced set"));
             }
         };
         let (value, expected) = match (attribute.kind, literal) {
-            (Kind::Boolean, Literal::Boolean(flag)) => (Some(Value::Boolean(*flag)), ""),
-            (Kind::Boolean, _) => (None, "true or false"),
-            (Kind::Integer, Literal::Number(number)) => (number.scaled(0).ok().map(Value::Integer), "a whole number"),
-            (Kind::Integer, _) => (None, "a whole number"),
-            (Kind::Decimal, _) => return self.decimal(literal),
-            (Kind::Instant { exact }, Literal::Instant(micros)) => (Some(Value::Instant(cut(*micros, exact))), ""),
-            (Kind::Instant { .. }, _) => (None, "a date"),
-            (Kind::Guid, Literal::Guid(key)) => (Some(Value::Guid(*key)), ""),
-            (Kind::Guid, _) => (None, "a GUID without quotes"),
-            (Kind::Text(_), Literal::Text(text)) => (Some(Value::Text(text.clone())), ""),
-            (Kind::Text(_), _) => (None, "a quoted text"),
-            (Kind::Enum(of), Literal::Text(name)) => (of.rank(name).map(Value::Rank), "a member of its enumeration"),
-            (Kind::Enum(of), Literal::Enum { type_name, member }) => {
+            (AttributeKind::Boolean, Literal::Boolean(flag)) => (Some(EntityValue::Boolean(*flag)), ""),
+            (AttributeKind::Boolean, _) => (None, "true or false"),
+            (AttributeKind::Integer, Literal::Number(number)) => {
+                (number.scaled(0).ok().map(EntityValue::Integer), "a whole number")
+            }
+            (AttributeKind::Integer, _) => (None, "a whole number"),
+            (AttributeKind::Decimal, _) => return self.decimal(literal),
+            (AttributeKind::Instant { exact }, Literal::Instant(micros)) => {
+                (Some(EntityValue::Instant(cut(*micros, exact))), "")
+            }
+            (AttributeKind::Instant { .. }, _) => (None, "a date"),
+            (AttributeKind::Guid, Literal::Guid(key)) => (Some(EntityValue::Guid(*key)), ""),
+            (AttributeKind::Guid, _) => (None, "a GUID without quotes"),
+            (AttributeKind::Text(_), Literal::Text(text)) => (Some(EntityValue::Text(text.clone())), ""),
+            (AttributeKind::Text(_), _) => (None, "a quoted text"),
+            (AttributeKind::Enum(of), Literal::Text(name)) => {
+                (of.rank(name).map(EntityValue::Rank), "a member of its enumeration")
+            }
+            (AttributeKind::Enum(of), Literal::Enum { type_name, member }) => {
                 let of = type_name.strip_prefix("Erp.").filter(|name| *name == of.name).map(|_| of);
-                (of.and_then(|of| of.rank(member)).map(Value::Rank), "a member of its enumeration")
+                (of.and_then(|of| of.rank(member)).map(EntityValue::Rank), "a member of its enumeration")
             }
-            (Kind::Enum(_), Literal::Number(rank)) => {
-                (rank.scaled(0).ok().map(Value::Rank), "a member of its enumeration")
+            (AttributeKind::Enum(_), Literal::Number(rank)) => {
+                (rank.scaled(0).ok().map(EntityValue::Rank), "a member of its enumeration")
             }
-            (Kind::Enum(_), _) => (None, "a member of its enumeration"),
-            (Kind::Names(_) | Kind::Amount | Kind::Quantity, _) => (None, "no comparison"),
+            (AttributeKind::Enum(_), _) => (None, "a member of its enumeration"),
+            (AttributeKind::Names(_) | AttributeKind::Amount | AttributeKind::Quantity, _) => (None, "no comparison"),
         };
         value.ok_or_else(|| self.wrong(expected))
     }
 
-    fn decimal(self, literal: &Literal) -> Result<Value, Refusal> {
+    fn decimal(self, literal: &Literal) -> Result<EntityValue, EntityRefusal> {
         let Literal::Number(number) = literal else {
             return Err(self.wrong("a number"));
         };
-        Fixed::of(*number).map(Value::Decimal).map_err(|unfit| Refusal::of_unfit(self.name(), unfit))
+        FixedDecimal::of(*number).map(EntityValue::Decimal).map_err(|unfit| EntityRefusal::of_unfit(self.name(), unfit))
     }
 
-    fn wrong(self, expected: &'static str) -> Refusal {
-        Refusal::WrongValue { member: self.name().to_owned(), expected }
+    fn wrong(self, expected: &'static str) -> EntityRefusal {
+        EntityRefusal::WrongValue { member: self.name().to_owned(), expected }
     }
 }
 
@@ -405,6 +425,6 @@ const fn cut(micros: i64, exact: bool) -> i64 {
 }
 
 /// Whether the caller's roles allow it.
-pub fn permit(permissions: &Permissions, set: &'static str, access: Access) -> Result<(), Refusal> {
-    if permissions.allows(set, access) { Ok(()) } else { Err(Refusal::Forbidden { set, access }) }
+pub fn permit(permissions: &Permissions, set: &'static str, access: AccessKind) -> Result<(), EntityRefusal> {
+    if permissions.allows(set, access) { Ok(()) } else { Err(EntityRefusal::Forbidden { set, access }) }
 }

@@ -1,17 +1,17 @@
-use odata::{EntityId, ErrorBody, Problem, Unfit};
+use odata::{DecimalError, EntityId, ODataErrorBody, ParseError};
 
-use super::{Access, Fixed};
+use super::{AccessKind, FixedDecimal};
 
 /// Why the Domain API does not do what it was asked to; an answer, not an error of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum EntityRefusal {
     /// The URL or the body could not be read.
-    Unreadable(Problem),
+    Unreadable(ParseError),
     /// `OData` or the documentation has it, this server has not.
     Unsupported(String),
     Forbidden {
         set: &'static str,
-        access: Access,
+        access: AccessKind,
     },
     UnknownSet(String),
     UnknownEntity(EntityId),
@@ -95,28 +95,30 @@ pub enum Refusal {
     Busy,
 }
 
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
+impl From<ParseError> for EntityRefusal {
+    fn from(problem: ParseError) -> Self {
         match problem {
-            Problem::Unsupported(what) => Self::Unsupported(what),
+            ParseError::Unsupported(what) => Self::Unsupported(what),
             problem => Self::Unreadable(problem),
         }
     }
 }
 
-impl Refusal {
-    pub(super) fn of_unfit(member: &str, unfit: Unfit) -> Self {
+impl EntityRefusal {
+    pub(super) fn of_unfit(member: &str, unfit: DecimalError) -> Self {
         let member = member.to_owned();
         match unfit {
-            Unfit::TooPrecise => Self::TooPrecise { member, places: Fixed::PLACES },
-            Unfit::TooLarge => Self::WrongValue { member, expected: "a number from -9223372036854 to 9223372036854" },
+            DecimalError::TooPrecise => Self::TooPrecise { member, places: FixedDecimal::PLACES },
+            DecimalError::TooLarge => {
+                Self::WrongValue { member, expected: "a number from -9223372036854 to 9223372036854" }
+            }
         }
     }
 
     /// As the caller sees it (`domain-api.md` §3.9). The numbers are ours, but for 2129 of a duplicate key.
-    pub fn body(&self) -> ErrorBody {
+    pub fn body(&self) -> ODataErrorBody {
         let (kind, code, format, parameters) = self.parts();
-        ErrorBody::new(kind, code, format, parameters)
+        ODataErrorBody::new(kind, code, format, parameters)
     }
 
     fn parts(&self) -> (&'static str, i32, &'static str, Vec<String>) {

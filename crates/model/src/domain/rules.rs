@@ -2,41 +2,41 @@
 
 use odata::{Preconditions, format_instant};
 
-use super::query::{Field, Shape};
-use super::schema::{Attribute, CHANGED_AT, EntityType, Kind, Member, Rule, VERSION};
-use super::{Changes, Column, Part, Refusal, Value, target_of};
+use super::query::{FieldShape, SelectedField};
+use super::schema::{AggregateRule, Attribute, AttributeKind, CHANGED_AT, EntityType, Member, VERSION};
+use super::{Changes, Column, ColumnPart, EntityRefusal, EntityValue, target_of};
 use crate::Timestamp;
 
 /// What an aggregate holds of what its rules look at, as it was read.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct AggregateState {
     entity: &'static EntityType,
-    values: Vec<(&'static str, Value)>,
+    values: Vec<(&'static str, EntityValue)>,
 }
 
 const CURRENCY: &str = "CurrencySign";
 
 /// The columns of [`Held`], seen from a row of `entity`: its own for its own rules, the root's for the aggregate's.
-pub fn held_fields(entity: &'static EntityType) -> Vec<Field> {
-    let whole = |name| Field {
+pub fn held_fields(entity: &'static EntityType) -> Vec<SelectedField> {
+    let whole = |name| SelectedField {
         name,
-        shape: Shape::Attribute(Kind::Integer),
+        shape: FieldShape::Attribute(AttributeKind::Integer),
         columns: vec![Column::of_aggregate(entity, name)],
     };
     let mut fields = vec![whole(VERSION), whole(CHANGED_AT)];
     for rule in entity.root().rules {
         match rule {
-            Rule::OpenBelow { state, .. } => fields.push(whole(state)),
-            Rule::OneCurrency { reference } => fields.push(currency(entity, reference)),
-            Rule::InOrder { .. } => {}
+            AggregateRule::OpenBelow { state, .. } => fields.push(whole(state)),
+            AggregateRule::OneCurrency { reference } => fields.push(currency(entity, reference)),
+            AggregateRule::InOrder { .. } => {}
         }
     }
     for rule in entity.rules {
-        if let Rule::InOrder { from, thru, .. } = rule {
-            fields.extend([from, thru].map(|name| Field {
+        if let AggregateRule::InOrder { from, thru, .. } = rule {
+            fields.extend([from, thru].map(|name| SelectedField {
                 name,
-                shape: Shape::Attribute(Kind::Instant { exact: true }),
-                columns: vec![Column::own(name, Part::Plain)],
+                shape: FieldShape::Attribute(AttributeKind::Instant { exact: true }),
+                columns: vec![Column::own(name, ColumnPart::Plain)],
             }));
         }
     }
@@ -44,17 +44,17 @@ pub fn held_fields(entity: &'static EntityType) -> Vec<Field> {
 }
 
 /// The sign of the currency that the root's reference leads to; owner and reference are one chain.
-fn currency(entity: &'static EntityType, name: &'static str) -> Field {
+fn currency(entity: &'static EntityType, name: &'static str) -> SelectedField {
     let reference = entity.root().references().find(|reference| reference.name == name);
     let reference = reference.expect("a test checks what every rule names");
     let mut column = Column::of_aggregate(entity, CURRENCY);
     column.via.push(reference);
-    Field { name: CURRENCY, shape: Shape::Attribute(Kind::Text(0)), columns: vec![column] }
+    SelectedField { name: CURRENCY, shape: FieldShape::Attribute(AttributeKind::Text(0)), columns: vec![column] }
 }
 
-impl Held {
+impl AggregateState {
     /// `values` are those of [`held_fields`], in their order.
-    pub fn new(entity: &'static EntityType, values: Vec<Value>) -> Self {
+    pub fn new(entity: &'static EntityType, values: Vec<EntityValue>) -> Self {
         let names = held_fields(entity).into_iter().map(|field| field.name);
         Self { entity, values: names.zip(values).collect() }
     }
@@ -74,76 +74,84 @@ impl Held {
     }
 
     /// The rules of the whole: they hold for a write to any of its rows, a deletion included.
-    pub fn check_open(&self) -> Result<(), Refusal> {
+    pub fn check_open(&self) -> Result<(), EntityRefusal> {
         let root = self.entity.root();
         for rule in root.rules {
-            if let Rule::OpenBelow { state, rank } = rule
+            if let AggregateRule::OpenBelow { state, rank } = rule
                 && self.number(state).is_some_and(|now| now >= *rank)
             {
-                return Err(Refusal::Closed { table: root.table });
+                return Err(EntityRefusal::Closed { table: root.table });
             }
         }
         Ok(())
     }
 
     /// The entity's tag is the version of its aggregate.
-    pub fn check_preconditions(&self, preconditions: &Preconditions) -> Result<(), Refusal> {
+    pub fn check_preconditions(&self, preconditions: &Preconditions) -> Result<(), EntityRefusal> {
         let current = self.version();
-        if preconditions.hold(&current.to_string()) { Ok(()) } else { Err(Refusal::PreconditionFailed { current }) }
+        if preconditions.hold(&current.to_string()) {
+            Ok(())
+        } else {
+            Err(EntityRefusal::PreconditionFailed { current })
+        }
     }
 
     /// The rules for a row of `entity` as `changes` will leave it; codes in `changes` are those of the register.
-    pub fn check(&self, entity: &'static EntityType, changes: &Changes) -> Result<(), Refusal> {
+    pub fn check(&self, entity: &'static EntityType, changes: &Changes) -> Result<(), EntityRefusal> {
         self.check_open()?;
         if let Some(given) = changes.version
             && given != self.version()
         {
             let current = self.version();
-            return Err(Refusal::OutOfDate { given, current });
+            return Err(EntityRefusal::OutOfDate { given, current });
         }
         for rule in entity.rules {
-            if let Rule::InOrder { from, thru, number } = rule {
+            if let AggregateRule::InOrder { from, thru, number } = rule {
                 self.check_order(changes, (from, thru), *number)?;
             }
         }
         self.check_currency(changes)
     }
 
-    fn check_order(&self, changes: &Changes, (from, thru): (&str, &str), rule: u32) -> Result<(), Refusal> {
+    fn check_order(&self, changes: &Changes, (from, thru): (&str, &str), rule: u32) -> Result<(), EntityRefusal> {
         let after = |name: &str| {
             let written = changes.assignments.iter().find(|assignment| assignment.member.name() == name);
             written.map_or_else(|| self.value(name), |assignment| Some(&assignment.value))
         };
         match (after(from), after(thru)) {
-            (Some(Value::Instant(from)), Some(Value::Instant(thru))) if from > thru => {
-                Err(Refusal::OutOfOrder { from: format_instant(*from), thru: format_instant(*thru), rule })
+            (Some(EntityValue::Instant(from)), Some(EntityValue::Instant(thru))) if from > thru => {
+                Err(EntityRefusal::OutOfOrder { from: format_instant(*from), thru: format_instant(*thru), rule })
             }
             _ => Ok(()),
         }
     }
 
-    fn check_currency(&self, changes: &Changes) -> Result<(), Refusal> {
-        let Some(Value::Text(effective)) = self.value(CURRENCY) else {
+    fn check_currency(&self, changes: &Changes) -> Result<(), EntityRefusal> {
+        let Some(EntityValue::Text(effective)) = self.value(CURRENCY) else {
             return Ok(());
         };
         for assignment in &changes.assignments {
-            if let Member::Attribute(Attribute { name, kind: Kind::Amount, .. }) = assignment.member
-                && let Value::Measure { code, .. } = &assignment.value
+            if let Member::Attribute(Attribute { name, kind: AttributeKind::Amount, .. }) = assignment.member
+                && let EntityValue::Measure { code, .. } = &assignment.value
                 && code != effective
             {
-                return Err(Refusal::OtherCurrency { member: name, given: code.clone(), effective: effective.clone() });
+                return Err(EntityRefusal::OtherCurrency {
+                    member: name,
+                    given: code.clone(),
+                    effective: effective.clone(),
+                });
             }
         }
         Ok(())
     }
 
-    fn value(&self, name: &str) -> Option<&Value> {
+    fn value(&self, name: &str) -> Option<&EntityValue> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     fn number(&self, name: &str) -> Option<i64> {
         match self.value(name) {
-            Some(Value::Integer(number)) => Some(*number),
+            Some(EntityValue::Integer(number)) => Some(*number),
             _ => None,
         }
     }
@@ -151,10 +159,10 @@ impl Held {
 
 impl EntityType {
     /// Whose code a measure's unit is: the register's set and the member that names its entries.
-    pub fn register_of(kind: Kind) -> Option<(&'static Self, &'static str)> {
+    pub fn register_of(kind: AttributeKind) -> Option<(&'static Self, &'static str)> {
         match kind {
-            Kind::Amount => Some((target_of(super::entities::CURRENCIES.set), CURRENCY)),
-            Kind::Quantity => Some((target_of(super::entities::MEASUREMENT_UNITS.set), "Code")),
+            AttributeKind::Amount => Some((target_of(super::entities::CURRENCIES.set), CURRENCY)),
+            AttributeKind::Quantity => Some((target_of(super::entities::MEASUREMENT_UNITS.set), "Code")),
             _ => None,
         }
     }

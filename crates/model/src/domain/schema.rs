@@ -15,7 +15,7 @@ pub struct EntityType {
     pub collections: &'static [&'static str],
     /// The path to what the `DisplayText` shows.
     pub display: &'static [&'static str],
-    pub rules: &'static [Rule],
+    pub rules: &'static [AggregateRule],
 }
 
 #[derive(Debug)]
@@ -29,12 +29,12 @@ pub struct Attribute {
     pub name: &'static str,
     /// Where it is kept; an attribute that shows another's value shares its column.
     pub column: &'static str,
-    pub kind: Kind,
-    pub filters: Filters,
+    pub kind: AttributeKind,
+    pub filters: FilterCapabilities,
     pub orderable: bool,
     pub nullable: bool,
     pub unique: bool,
-    pub origin: Origin,
+    pub origin: ValueSource,
 }
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct Reference {
     /// The set of what it points to.
     pub target: &'static str,
     pub nullable: bool,
-    pub bond: Bond,
+    pub bond: ReferenceBond,
     /// A filter's path may cross it.
     pub filterable: bool,
     /// The quantity whose unit this is: set with it, not by itself.
@@ -52,7 +52,7 @@ pub struct Reference {
 
 /// How firmly an entity holds to what it references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bond {
+pub enum ReferenceBond {
     Loose,
     /// Chosen when the entity is made, and never again.
     Fixed,
@@ -61,7 +61,7 @@ pub enum Bond {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum AttributeKind {
     /// At most so many characters.
     Text(usize),
     Boolean,
@@ -89,7 +89,7 @@ pub struct Enumeration {
 
 /// Where an attribute's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueSource {
     /// From writes; without one, nothing.
     Written,
     /// From writes; without one, this number or flag.
@@ -108,9 +108,9 @@ pub enum Origin {
 
 /// Which comparisons a filter may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filters(u8);
+pub struct FilterCapabilities(u8);
 
-impl Filters {
+impl FilterCapabilities {
     pub const NONE: Self = Self(0);
     pub const EQUALS: Self = Self(1);
     /// `ge`, `le`.
@@ -131,7 +131,7 @@ impl Filters {
 
 /// What must hold of a whole aggregate, beyond its single values (`domain-api.md` §3.5).
 #[derive(Clone, Copy, Debug)]
-pub enum Rule {
+pub enum AggregateRule {
     /// Two dates, not the second before the first; the number is the rule's public one.
     InOrder { from: &'static str, thru: &'static str, number: u32 },
     /// A document that has reached this state changes by operations only.
@@ -167,7 +167,7 @@ impl EntityType {
 
     /// The reference to the entity this one is a part of; none for the root of an aggregate.
     pub fn owner(&self) -> Option<&'static Reference> {
-        self.references().find(|reference| reference.bond == Bond::Owner)
+        self.references().find(|reference| reference.bond == ReferenceBond::Owner)
     }
 }
 
@@ -197,22 +197,26 @@ pub const CHANGED_AT: &str = "AggregateLastUpdateTimeUtc";
 
 /// What every entity has and shows only when asked; the version and the stamp are the aggregate's.
 static SYSTEM: &[Member] = &[
-    system(ID, Kind::Guid, Filters::EQUALS.and(Filters::IN)),
-    system(VERSION, Kind::Integer, Filters::NONE),
-    system(DISPLAY, Kind::Text(0), Filters::NONE),
-    system(CHANGED_AT, Kind::Instant { exact: true }, Filters::EQUALS.and(Filters::RANGE)),
+    system(ID, AttributeKind::Guid, FilterCapabilities::EQUALS.and(FilterCapabilities::IN)),
+    system(VERSION, AttributeKind::Integer, FilterCapabilities::NONE),
+    system(DISPLAY, AttributeKind::Text(0), FilterCapabilities::NONE),
+    system(
+        CHANGED_AT,
+        AttributeKind::Instant { exact: true },
+        FilterCapabilities::EQUALS.and(FilterCapabilities::RANGE),
+    ),
 ];
 
-const fn system(name: &'static str, kind: Kind, filters: Filters) -> Member {
+const fn system(name: &'static str, kind: AttributeKind, filters: FilterCapabilities) -> Member {
     let mut attribute = Attribute::new(name, kind, filters);
-    attribute.origin = Origin::System;
+    attribute.origin = ValueSource::System;
     attribute.nullable = false;
-    attribute.orderable = filters.allow(Filters::EQUALS);
+    attribute.orderable = filters.allow(FilterCapabilities::EQUALS);
     Member::Attribute(attribute)
 }
 
 impl Attribute {
-    const fn new(name: &'static str, kind: Kind, filters: Filters) -> Self {
+    const fn new(name: &'static str, kind: AttributeKind, filters: FilterCapabilities) -> Self {
         Self {
             name,
             column: name,
@@ -221,7 +225,7 @@ impl Attribute {
             orderable: true,
             nullable: true,
             unique: false,
-            origin: Origin::Written,
+            origin: ValueSource::Written,
         }
     }
 
@@ -236,20 +240,20 @@ impl Attribute {
         self.required()
     }
 
-    pub(super) const fn from(mut self, origin: Origin) -> Self {
+    pub(super) const fn from(mut self, origin: ValueSource) -> Self {
         self.origin = origin;
         self
     }
 
     /// Never null: this number, or 0 and 1 for a flag, unless a write says otherwise.
     pub(super) const fn or(self, value: i64) -> Self {
-        self.from(Origin::Default(value)).required()
+        self.from(ValueSource::Default(value)).required()
     }
 
     /// Shows what is kept in another attribute's column.
     pub(super) const fn shows(mut self, column: &'static str) -> Self {
         self.column = column;
-        self.from(Origin::Derived)
+        self.from(ValueSource::Derived)
     }
 
     pub(super) const fn member(self) -> Member {
@@ -258,62 +262,62 @@ impl Attribute {
 
     /// Whether a body may set it.
     pub const fn writable(&self) -> bool {
-        matches!(self.origin, Origin::Written | Origin::Default(_))
+        matches!(self.origin, ValueSource::Written | ValueSource::Default(_))
     }
 
     /// Whether the entity's own row keeps it.
     pub const fn stored(&self) -> bool {
-        !matches!(self.origin, Origin::Derived | Origin::System)
+        !matches!(self.origin, ValueSource::Derived | ValueSource::System)
     }
 }
 
-const COMPARED: Filters = Filters::EQUALS.and(Filters::RANGE);
+const COMPARED: FilterCapabilities = FilterCapabilities::EQUALS.and(FilterCapabilities::RANGE);
 
 pub(super) const fn text(name: &'static str, longest: usize) -> Attribute {
-    let filters = COMPARED.and(Filters::LIKE).and(Filters::IN);
-    Attribute::new(name, Kind::Text(longest), filters)
+    let filters = COMPARED.and(FilterCapabilities::LIKE).and(FilterCapabilities::IN);
+    Attribute::new(name, AttributeKind::Text(longest), filters)
 }
 
 pub(super) const fn flag(name: &'static str) -> Attribute {
-    Attribute::new(name, Kind::Boolean, COMPARED)
+    Attribute::new(name, AttributeKind::Boolean, COMPARED)
 }
 
 pub(super) const fn integer(name: &'static str) -> Attribute {
-    Attribute::new(name, Kind::Integer, COMPARED)
+    Attribute::new(name, AttributeKind::Integer, COMPARED)
 }
 
 pub(super) const fn decimal(name: &'static str) -> Attribute {
-    Attribute::new(name, Kind::Decimal, COMPARED)
+    Attribute::new(name, AttributeKind::Decimal, COMPARED)
 }
 
 pub(super) const fn instant(name: &'static str) -> Attribute {
-    Attribute::new(name, Kind::Instant { exact: false }, COMPARED)
+    Attribute::new(name, AttributeKind::Instant { exact: false }, COMPARED)
 }
 
 pub(super) const fn choice(name: &'static str, of: &'static Enumeration) -> Attribute {
-    Attribute::new(name, Kind::Enum(of), COMPARED.and(Filters::IN))
+    Attribute::new(name, AttributeKind::Enum(of), COMPARED.and(FilterCapabilities::IN))
 }
 
 pub(super) const fn names(name: &'static str, longest: usize) -> Attribute {
-    Attribute::new(name, Kind::Names(longest), Filters::LIKE)
+    Attribute::new(name, AttributeKind::Names(longest), FilterCapabilities::LIKE)
 }
 
 pub(super) const fn amount(name: &'static str) -> Attribute {
-    measured(name, Kind::Amount)
+    measured(name, AttributeKind::Amount)
 }
 
 pub(super) const fn quantity(name: &'static str) -> Attribute {
-    measured(name, Kind::Quantity)
+    measured(name, AttributeKind::Quantity)
 }
 
-const fn measured(name: &'static str, kind: Kind) -> Attribute {
-    let mut attribute = Attribute::new(name, kind, Filters::NONE);
+const fn measured(name: &'static str, kind: AttributeKind) -> Attribute {
+    let mut attribute = Attribute::new(name, kind, FilterCapabilities::NONE);
     attribute.orderable = false;
     attribute
 }
 
 pub(super) const fn reference(name: &'static str, target: &'static str) -> Reference {
-    Reference { name, target, nullable: true, bond: Bond::Loose, filterable: false, follows: None }
+    Reference { name, target, nullable: true, bond: ReferenceBond::Loose, filterable: false, follows: None }
 }
 
 impl Reference {
@@ -327,17 +331,17 @@ impl Reference {
         self
     }
 
-    const fn bound(mut self, bond: Bond) -> Self {
+    const fn bound(mut self, bond: ReferenceBond) -> Self {
         self.bond = bond;
         self.required()
     }
 
     pub(super) const fn owner(self) -> Self {
-        self.bound(Bond::Owner)
+        self.bound(ReferenceBond::Owner)
     }
 
     pub(super) const fn fixed(self) -> Self {
-        self.bound(Bond::Fixed)
+        self.bound(ReferenceBond::Fixed)
     }
 
     pub(super) const fn follows(mut self, quantity: &'static str) -> Self {

@@ -1,25 +1,25 @@
 use std::fmt;
 
-use odata::{Decimal, Unfit};
+use odata::{Decimal, DecimalError};
 use uuid::Uuid;
 
 use crate::Culture;
 
 /// A decimal in millionths: compared, ordered and added exactly, in a database too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fixed(pub i64);
+pub struct FixedDecimal(pub i64);
 
-impl Fixed {
+impl FixedDecimal {
     pub const PLACES: u32 = 6;
     pub const ONE: i64 = 1_000_000;
 
-    pub fn of(number: Decimal) -> Result<Self, Unfit> {
+    pub fn of(number: Decimal) -> Result<Self, DecimalError> {
         number.scaled(Self::PLACES).map(Self)
     }
 }
 
 /// As JSON and people write it, without zeros at the end.
-impl fmt::Display for Fixed {
+impl fmt::Display for FixedDecimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, millionths) = (self.0.unsigned_abs() / 1_000_000, self.0.unsigned_abs() % 1_000_000);
         let sign = if self.0 < 0 { "-" } else { "" };
@@ -33,11 +33,11 @@ impl fmt::Display for Fixed {
 
 /// What an attribute or a reference holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum EntityValue {
     Null,
     Boolean(bool),
     Integer(i64),
-    Decimal(Fixed),
+    Decimal(FixedDecimal),
     /// Microseconds since 1970-01-01T00:00:00Z.
     Instant(i64),
     /// An `Id`, or the id a reference points to.
@@ -49,12 +49,12 @@ pub enum Value {
     Names(Vec<(String, String)>),
     /// An amount with its currency's sign, or a quantity with its unit's code.
     Measure {
-        value: Fixed,
+        value: FixedDecimal,
         code: String,
     },
 }
 
-impl Value {
+impl EntityValue {
     pub fn text(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
@@ -86,21 +86,21 @@ mod tests {
             (-1, "-0.000001"),
             (i64::MIN, "-9223372036854.775808"),
         ] {
-            assert_eq!(Fixed(millionths).to_string(), written);
+            assert_eq!(FixedDecimal(millionths).to_string(), written);
         }
     }
 
     #[test]
     fn the_shown_text_is_the_readers_the_english_or_the_first() {
         let names = |pairs: &[(&str, &str)]| {
-            Value::Names(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
+            EntityValue::Names(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
         };
         let culture = |tag| Culture::of_tag(tag).expect("a language");
         let both = names(&[("DE", "Apfel"), ("EN", "Apple")]);
         assert_eq!(both.shown(culture("de")), "Apfel");
         assert_eq!(both.shown(culture("bg")), "Apple");
         assert_eq!(names(&[("DE", "Apfel"), ("FR", "pomme")]).shown(culture("bg")), "Apfel");
-        assert_eq!(Value::text("x").shown(culture("de")), "x");
-        assert_eq!(Value::Null.shown(culture("de")), "");
+        assert_eq!(EntityValue::text("x").shown(culture("de")), "x");
+        assert_eq!(EntityValue::Null.shown(culture("de")), "");
     }
 }

@@ -7,7 +7,7 @@ use super::FairQueue;
 
 /// Why an item was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum SendError {
     /// The key has its share of the places.
     Full,
     /// Nobody receives any more, or the channel was closed.
@@ -28,29 +28,29 @@ fn lock<K, T>(shared: &Shared<K, T>) -> MutexGuard<'_, State<K, T>> {
 }
 
 /// The end that items are put into. Closes the channel when dropped.
-pub struct Sender<K, T>(Shared<K, T>);
+pub struct FairSender<K, T>(Shared<K, T>);
 
 /// The end that items come out of, in turn. Clones share the items.
-pub struct Receiver<K, T> {
+pub struct FairReceiver<K, T> {
     shared: Shared<K, T>,
     arrivals: flume::Receiver<()>,
 }
 
 /// A channel with so many places.
-pub fn channel<K: Clone + Eq + Hash, T>(max: usize) -> (Sender<K, T>, Receiver<K, T>) {
+pub fn channel<K: Clone + Eq + Hash, T>(max: usize) -> (FairSender<K, T>, FairReceiver<K, T>) {
     // Its length is the queue's, which is bounded.
     let (arrivals, arriving) = flume::unbounded();
     let state = State { queue: FairQueue::new(max), receivers: 1, arrivals: Some(arrivals) };
     let shared = Arc::new(Mutex::new(state));
-    (Sender(Arc::clone(&shared)), Receiver { shared, arrivals: arriving })
+    (FairSender(Arc::clone(&shared)), FairReceiver { shared, arrivals: arriving })
 }
 
-impl<K: Clone + Eq + Hash, T> Sender<K, T> {
+impl<K: Clone + Eq + Hash, T> FairSender<K, T> {
     /// Never waits.
-    pub fn send(&self, key: K, item: T) -> Result<(), Refused> {
+    pub fn send(&self, key: K, item: T) -> Result<(), SendError> {
         let mut state = lock(&self.0);
-        let Some(arrivals) = state.arrivals.clone() else { return Err(Refused::Closed) };
-        state.queue.push(key, item).map_err(|_| Refused::Full)?;
+        let Some(arrivals) = state.arrivals.clone() else { return Err(SendError::Closed) };
+        state.queue.push(key, item).map_err(|_| SendError::Full)?;
         drop(state);
         // Who closed it meanwhile receives what was taken before; without receivers the item is gone with the queue.
         let _ = arrivals.send(());
@@ -58,7 +58,7 @@ impl<K: Clone + Eq + Hash, T> Sender<K, T> {
     }
 }
 
-impl<K, T> Sender<K, T> {
+impl<K, T> FairSender<K, T> {
     /// Items that wait.
     pub fn waiting(&self) -> usize {
         lock(&self.0).queue.len()
@@ -70,13 +70,13 @@ impl<K, T> Sender<K, T> {
     }
 }
 
-impl<K, T> Drop for Sender<K, T> {
+impl<K, T> Drop for FairSender<K, T> {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl<K: Clone + Eq + Hash, T> Receiver<K, T> {
+impl<K: Clone + Eq + Hash, T> FairReceiver<K, T> {
     /// Waits for the next item. `None`: the channel is closed and empty.
     pub fn recv(&self) -> Option<(K, T)> {
         self.arrivals.recv().ok()?;
@@ -100,14 +100,14 @@ impl<K: Clone + Eq + Hash, T> Receiver<K, T> {
     }
 }
 
-impl<K, T> Clone for Receiver<K, T> {
+impl<K, T> Clone for FairReceiver<K, T> {
     fn clone(&self) -> Self {
         lock(&self.shared).receivers += 1;
         Self { shared: Arc::clone(&self.shared), arrivals: self.arrivals.clone() }
     }
 }
 
-impl<K, T> Drop for Receiver<K, T> {
+impl<K, T> Drop for FairReceiver<K, T> {
     /// The last one takes what waits with it: whoever waits for an answer to an item learns that there is none.
     fn drop(&mut self) {
         let mut state = lock(&self.shared);
@@ -132,7 +132,7 @@ mod tests {
         let (sender, receiver) = channel(1000);
         let storm = (0..9999).take_while(|number| sender.send('a', *number).is_ok()).count();
         assert_eq!((storm, sender.waiting()), (1000, 1000));
-        assert_eq!(sender.send('a', 0), Err(Refused::Full));
+        assert_eq!(sender.send('a', 0), Err(SendError::Full));
         assert_eq!(sender.send('b', 7), Ok(()), "with all places taken");
         assert_eq!(receiver.recv(), Some(('a', 0)));
         assert_eq!(receiver.try_recv(), Some(('b', 7)), "after one of the others");
@@ -144,7 +144,7 @@ mod tests {
         sender.send((), 1).expect("a place");
         sender.send((), 2).expect("a place");
         sender.close();
-        assert_eq!(sender.send((), 3), Err(Refused::Closed));
+        assert_eq!(sender.send((), 3), Err(SendError::Closed));
         let other = receiver.clone();
         assert_eq!(
             (receiver.recv(), other.recv(), other.try_recv(), receiver.recv()),
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&item), 2, "one receiver is left");
         drop(receiver);
         assert_eq!(Arc::strong_count(&item), 1);
-        assert_eq!(sender.send((), item), Err(Refused::Closed));
+        assert_eq!(sender.send((), item), Err(SendError::Closed));
     }
 
     #[test]

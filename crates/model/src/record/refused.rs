@@ -2,14 +2,14 @@
 
 use super::{ApplicationRecord, Problems, Registration};
 use crate::TrustedApplication;
-use crate::stored::{self, Members};
+use crate::stored::{self, JsonMembers};
 
 /// A record that says more than this version knows, or something that its rules refuse.
 #[derive(Clone, Debug)]
 pub struct StoredRecord {
     pub(super) record: ApplicationRecord,
     /// Every member as it was written; none if what is stored is no record at all.
-    pub(super) members: Members,
+    pub(super) members: JsonMembers,
     /// Members that cannot be read.
     pub(super) unreadable: Vec<String>,
     /// Why the application is off. Empty where the record only says more.
@@ -46,7 +46,7 @@ impl TrustedApplication {
     }
 
     /// The record with what cannot be read as it was written: a change of another attribute does not replace it unseen.
-    pub fn record_as_stored(&self) -> Members {
+    pub fn record_as_stored(&self) -> JsonMembers {
         let mut members = stored::members_of(&self.to_record());
         if let Some(stored) = &self.stored {
             let unreadable = stored.unreadable.iter().filter_map(|name| Some((name, stored.members.get(name)?)));

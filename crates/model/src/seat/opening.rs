@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::{Licences, NoSeat, Occupancy, admit, ends_at, is_due};
-use crate::seat::Admission;
+use super::{NoSeat, Occupancy, SeatPolicy, admit, ends_at, is_due};
+use crate::seat::SeatAdmission;
 use crate::{Login, Timestamp};
 
 /// How often a node looks before it gives up. Every look but the last was overtaken by somebody who got on.
@@ -12,30 +12,30 @@ const LOOKS: u8 = 16;
 
 /// One look at the database: everything in it was true at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight<'a> {
-    pub licences: Licences<'a>,
+pub struct SeatSnapshot<'a> {
+    pub licences: SeatPolicy<'a>,
     pub occupancy: Occupancy<'a>,
     /// The live session of the caller's key, if it has one.
-    pub own: Option<OwnRow>,
+    pub own: Option<OwnSession>,
 }
 
 /// The timers of a live session as they were last written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnRow {
+pub struct OwnSession {
     pub ends_at: Timestamp,
     pub final_end: Option<Timestamp>,
 }
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum OpeningStep {
     /// The key has a live session: take it into memory. If it is gone meanwhile, look again.
     Join,
     /// The same, but write this call down first, with the end that it gives: the session may be closed sooner than
     /// calls are written down by themselves. If it is gone meanwhile, look again.
     Prolong(Timestamp),
     /// Commit the opening, guarded by the admission and by the key being free; overtaken, look again.
-    Open(Admission),
+    Open(SeatAdmission),
     /// Close the sessions whose timers are over, then look again.
     CloseDue,
     Refuse(NoSeat),
@@ -44,7 +44,7 @@ pub enum Step {
 }
 
 /// The course of one opening.
-pub struct Opening<'a> {
+pub struct SessionOpening<'a> {
     now: Timestamp,
     who: &'a Login,
     slack: Duration,
@@ -52,57 +52,59 @@ pub struct Opening<'a> {
     has_closed_due: bool,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> SessionOpening<'a> {
     /// `slack` as for [`is_due`].
     pub const fn new(now: Timestamp, who: &'a Login, slack: Duration) -> Self {
         Self { now, who, slack, looks_left: LOOKS, has_closed_due: false }
     }
 
-    pub fn step(&mut self, sight: &Sight<'_>) -> Step {
+    pub fn step(&mut self, sight: &SeatSnapshot<'_>) -> OpeningStep {
         if self.looks_left == 0 {
-            return Step::GiveUp;
+            return OpeningStep::GiveUp;
         }
         self.looks_left -= 1;
         match sight.own {
             Some(own) if is_due(self.now, own, self.slack) => self.close_due(),
-            Some(own) if own.ends_at <= self.now.plus(self.slack) => Step::Prolong(ends_at(self.now, own.final_end)),
-            Some(_) => Step::Join,
+            Some(own) if own.ends_at <= self.now.plus(self.slack) => {
+                OpeningStep::Prolong(ends_at(self.now, own.final_end))
+            }
+            Some(_) => OpeningStep::Join,
             None => match admit(self.now, sight.licences, sight.occupancy, self.who) {
-                Ok(admission) => Step::Open(admission),
+                Ok(admission) => OpeningStep::Open(admission),
                 Err(no_seat) if !self.has_closed_due && self.frees_one(sight, no_seat) => self.close_due(),
-                Err(no_seat) => Step::Refuse(no_seat),
+                Err(no_seat) => OpeningStep::Refuse(no_seat),
             },
         }
     }
 
-    fn close_due(&mut self) -> Step {
+    fn close_due(&mut self) -> OpeningStep {
         self.has_closed_due = true;
-        Step::CloseDue
+        OpeningStep::CloseDue
     }
 
     /// Whether a session in the way is over that nobody has closed yet.
-    fn frees_one(&self, sight: &Sight<'_>, no_seat: NoSeat) -> bool {
+    fn frees_one(&self, sight: &SeatSnapshot<'_>, no_seat: NoSeat) -> bool {
         sight.occupancy.live > 0 && no_seat.free_at() <= self.now
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Filled, IDLE, SLACK, Share};
+    use super::super::{CeilingUse, FullCeiling, IDLE, SLACK};
     use super::*;
 
     const NOW: Timestamp = Timestamp(10_000_000_000);
 
-    fn sight(live: u64, earliest_end: Timestamp, own: Option<OwnRow>) -> Sight<'static> {
-        Sight {
-            licences: Licences { seats: Some(2), per_user: None, per_application: None, reserved: &[] },
+    fn sight(live: u64, earliest_end: Timestamp, own: Option<OwnSession>) -> SeatSnapshot<'static> {
+        SeatSnapshot {
+            licences: SeatPolicy { seats: Some(2), per_user: None, per_application: None, reserved: &[] },
             occupancy: Occupancy {
                 version: 1,
                 live,
                 holders: &[],
                 earliest_end: Some(earliest_end),
-                of_user: Share::default(),
-                of_application: Share::default(),
+                of_user: CeilingUse::default(),
+                of_application: CeilingUse::default(),
             },
             own,
         }
@@ -111,21 +113,21 @@ mod tests {
     #[test]
     fn a_live_key_is_joined_and_never_opened_twice() {
         let who = Login::parse("alice").expect("valid");
-        let own = |ends_at| Some(OwnRow { ends_at, final_end: None });
+        let own = |ends_at| Some(OwnSession { ends_at, final_end: None });
         let later = NOW.plus(IDLE);
         assert_eq!(
-            Opening::new(NOW, &who, SLACK).step(&sight(2, later, own(later))),
-            Step::Join,
+            SessionOpening::new(NOW, &who, SLACK).step(&sight(2, later, own(later))),
+            OpeningStep::Join,
             "a full house or not"
         );
-        let prolonged = Step::Prolong(NOW.plus(IDLE));
+        let prolonged = OpeningStep::Prolong(NOW.plus(IDLE));
         assert_eq!(
-            Opening::new(NOW, &who, SLACK).step(&sight(1, NOW, own(NOW))),
+            SessionOpening::new(NOW, &who, SLACK).step(&sight(1, NOW, own(NOW))),
             prolonged,
             "perhaps called elsewhere"
         );
         let over = NOW.minus(SLACK);
-        assert_eq!(Opening::new(NOW, &who, SLACK).step(&sight(1, over, own(over))), Step::CloseDue);
+        assert_eq!(SessionOpening::new(NOW, &who, SLACK).step(&sight(1, over, own(over))), OpeningStep::CloseDue);
     }
 
     #[test]
@@ -133,40 +135,40 @@ mod tests {
         let who = Login::parse("alice").expect("valid");
         let at = |end| {
             let full = sight(1, NOW, None);
-            let of_user = Share { live: 1, earliest_end: Some(end) };
+            let of_user = CeilingUse { live: 1, earliest_end: Some(end) };
             let occupancy = Occupancy { of_user, ..full.occupancy };
-            Sight { licences: Licences { per_user: Some(1), ..full.licences }, occupancy, ..full }
+            SeatSnapshot { licences: SeatPolicy { per_user: Some(1), ..full.licences }, occupancy, ..full }
         };
-        let mut opening = Opening::new(NOW, &who, SLACK);
-        assert_eq!(opening.step(&at(NOW)), Step::CloseDue);
+        let mut opening = SessionOpening::new(NOW, &who, SLACK);
+        assert_eq!(opening.step(&at(NOW)), OpeningStep::CloseDue);
         let later = NOW.plus(IDLE);
-        let refused = Step::Refuse(NoSeat::User(Filled { most: 1, live: 1, free_at: later }));
-        assert_eq!(Opening::new(NOW, &who, SLACK).step(&at(later)), refused, "what is over is somebody else's");
+        let refused = OpeningStep::Refuse(NoSeat::User(FullCeiling { most: 1, live: 1, free_at: later }));
+        assert_eq!(SessionOpening::new(NOW, &who, SLACK).step(&at(later)), refused, "what is over is somebody else's");
     }
 
     #[test]
     fn a_full_house_is_swept_once_before_anybody_is_refused() {
         let who = Login::parse("alice").expect("valid");
         let full = sight(2, NOW, None);
-        let mut opening = Opening::new(NOW, &who, SLACK);
-        assert_eq!(opening.step(&full), Step::CloseDue);
+        let mut opening = SessionOpening::new(NOW, &who, SLACK);
+        assert_eq!(opening.step(&full), OpeningStep::CloseDue);
         assert_eq!(
             opening.step(&full),
-            Step::Refuse(NoSeat::Licences { seats: 2, live: 2, kept: 0, free_at: NOW }),
+            OpeningStep::Refuse(NoSeat::Licences { seats: 2, live: 2, kept: 0, free_at: NOW }),
             "it closed nothing"
         );
         let later = NOW.plus(IDLE);
-        let refused = Step::Refuse(NoSeat::Licences { seats: 2, live: 2, kept: 0, free_at: later });
-        assert_eq!(Opening::new(NOW, &who, SLACK).step(&sight(2, later, None)), refused);
+        let refused = OpeningStep::Refuse(NoSeat::Licences { seats: 2, live: 2, kept: 0, free_at: later });
+        assert_eq!(SessionOpening::new(NOW, &who, SLACK).step(&sight(2, later, None)), refused);
     }
 
     #[test]
     fn overtaken_too_often_it_gives_up() {
         let who = Login::parse("alice").expect("valid");
-        let mut opening = Opening::new(NOW, &who, SLACK);
+        let mut opening = SessionOpening::new(NOW, &who, SLACK);
         for _ in 0..LOOKS {
-            assert!(matches!(opening.step(&sight(1, NOW, None)), Step::Open(_)));
+            assert!(matches!(opening.step(&sight(1, NOW, None)), OpeningStep::Open(_)));
         }
-        assert_eq!(opening.step(&sight(1, NOW, None)), Step::GiveUp);
+        assert_eq!(opening.step(&sight(1, NOW, None)), OpeningStep::GiveUp);
     }
 }

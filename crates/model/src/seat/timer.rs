@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::{FUTURE, IDLE, OwnRow, SERVICE_LIFETIME, ends_at};
+use super::{FUTURE, IDLE, OwnSession, SERVICE_LIFETIME, ends_at};
 use crate::Timestamp;
 
 /// No lifetime ends it.
@@ -57,7 +57,7 @@ impl SlidingTimer {
     }
 
     /// Another node has written a later call down.
-    pub fn learn(&self, row: OwnRow) {
+    pub fn learn(&self, row: OwnSession) {
         self.last_call.fetch_max(row.ends_at.minus(IDLE).0, Ordering::Relaxed);
     }
 
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn a_later_call_on_another_node_counts() {
         let timer = SlidingTimer::new(at(0), None);
-        timer.learn(OwnRow { ends_at: at(30), final_end: None });
+        timer.learn(OwnSession { ends_at: at(30), final_end: None });
         assert_eq!(timer.last_call(), at(10));
-        timer.learn(OwnRow { ends_at: at(25), final_end: None });
+        timer.learn(OwnSession { ends_at: at(25), final_end: None });
         assert_eq!(timer.last_call(), at(10));
     }
 }

@@ -16,7 +16,7 @@ use super::{Algorithm, Jwk, KeyError};
 /// Bits of the RSA keys made here.
 const RSA_SIZE: KeySize = KeySize::Rsa2048;
 
-enum Pair {
+enum ParsedKey {
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
     Rsa(rsa::KeyPair, &'static dyn RsaEncoding),
@@ -26,7 +26,7 @@ enum Pair {
 /// ten microseconds.
 pub struct SigningKey {
     algorithm: Algorithm,
-    pair: Pair,
+    pair: ParsedKey,
     public: Jwk,
     kid: String,
     /// The protected header up to the value of `typ`.
@@ -58,12 +58,12 @@ impl SigningKey {
                 // SEC 1 §2.3.3: 4, then both coordinates.
                 let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
                 let public = Jwk::elliptic("EC", "P-256", (x, Some(y)));
-                (Pair::Es256(pair), public)
+                (ParsedKey::Es256(pair), public)
             }
             Algorithm::EdDsa => {
                 let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(rejected)?;
                 let public = Jwk::elliptic("OKP", "Ed25519", (pair.public_key().as_ref(), None));
-                (Pair::EdDsa(pair), public)
+                (ParsedKey::EdDsa(pair), public)
             }
             Algorithm::Rs256 => rsa_pair(pkcs8, &RSA_PKCS1_SHA256)?,
             Algorithm::Ps256 => rsa_pair(pkcs8, &RSA_PSS_SHA256)?,
@@ -107,9 +107,9 @@ impl SigningKey {
     fn signature(&self, input: &[u8]) -> Result<Vec<u8>, KeyError> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Es256(pair) => pair.sign(&random, input).map(|signature| signature.as_ref().to_vec()),
-            Pair::EdDsa(pair) => pair.try_sign(input).map(|signature| signature.as_ref().to_vec()),
-            Pair::Rsa(pair, padding) => {
+            ParsedKey::Es256(pair) => pair.sign(&random, input).map(|signature| signature.as_ref().to_vec()),
+            ParsedKey::EdDsa(pair) => pair.try_sign(input).map(|signature| signature.as_ref().to_vec()),
+            ParsedKey::Rsa(pair, padding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(*padding, &random, input, &mut signature).map(|()| signature)
             }
@@ -124,14 +124,14 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn rsa_pair(pkcs8: &[u8], padding: &'static dyn RsaEncoding) -> Result<(Pair, Jwk), KeyError> {
+fn rsa_pair(pkcs8: &[u8], padding: &'static dyn RsaEncoding) -> Result<(ParsedKey, Jwk), KeyError> {
     let pair = rsa::KeyPair::from_pkcs8(pkcs8).map_err(|_| KeyError::Rejected)?;
     let public = pair.public_key();
     let jwk = Jwk::rsa(
         public.modulus().big_endian_without_leading_zero(),
         public.exponent().big_endian_without_leading_zero(),
     );
-    Ok((Pair::Rsa(pair, padding), jwk))
+    Ok((ParsedKey::Rsa(pair, padding), jwk))
 }
 
 #[cfg(test)]

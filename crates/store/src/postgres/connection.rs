@@ -12,8 +12,8 @@ use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Error};
 
-use crate::batch::{Outcome, Sql, Statement};
-use crate::value::{Row, Value};
+use crate::batch::{CommitOutcome, Sql, Statement};
+use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble};
 
 /// Prepared statements kept per connection.
@@ -84,13 +84,13 @@ fn guarded(sql: &str, rows: u64) -> String {
 }
 
 impl Connected {
-    pub(super) async fn send(&self, statements: &[Statement]) -> Result<Outcome, Error> {
+    pub(super) async fn send(&self, statements: &[Statement]) -> Result<CommitOutcome, Error> {
         let answer = self.fly(statements).await;
         answer.inspect_err(|error| self.note(error))
     }
 
     /// One flight there and back. A lone statement needs no transaction around it.
-    async fn fly(&self, statements: &[Statement]) -> Result<Outcome, Error> {
+    async fn fly(&self, statements: &[Statement]) -> Result<CommitOutcome, Error> {
         let mut prepared = Vec::with_capacity(statements.len());
         for Statement { sql, expected, .. } in statements {
             prepared.push(self.prepare(sql, *expected).await?);
@@ -102,12 +102,12 @@ impl Connected {
         for (index, result) in results.into_iter().enumerate() {
             match result {
                 Err(error) if error.code().is_some_and(|code| code.code() == GUARD_FAILED) => {
-                    return Ok(Outcome::GuardFailed { statement: index });
+                    return Ok(CommitOutcome::GuardFailed { statement: index });
                 }
                 result => result?,
             }
         }
-        Ok(Outcome::Committed)
+        Ok(CommitOutcome::Committed)
     }
 
     /// Sends `BEGIN`, all statements and the end without waiting in between; what each statement was answered.
@@ -150,17 +150,17 @@ impl Connected {
         Ok(results)
     }
 
-    async fn execute(&self, prepared: &tokio_postgres::Statement, params: &[Value]) -> Result<(), Error> {
+    async fn execute(&self, prepared: &tokio_postgres::Statement, params: &[SqlValue]) -> Result<(), Error> {
         self.client.execute_raw(prepared, params.iter().map(Param)).await.map(drop)
     }
 
-    pub(super) async fn query(&self, sql: &Sql, params: &[Value]) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn query(&self, sql: &Sql, params: &[SqlValue]) -> Result<Vec<SqlRow>, Fault> {
         let found = self.ask(sql, params).await;
         let rows = found.inspect_err(|error| self.note(error)).map_err(fault)?;
         rows.iter().map(row).collect()
     }
 
-    async fn ask(&self, sql: &Sql, params: &[Value]) -> Result<Vec<tokio_postgres::Row>, Error> {
+    async fn ask(&self, sql: &Sql, params: &[SqlValue]) -> Result<Vec<tokio_postgres::Row>, Error> {
         let prepared = self.prepare(sql, None).await?;
         let rows = self.client.query_raw(&prepared, params.iter().map(Param)).await?;
         rows.try_collect().await
@@ -169,17 +169,17 @@ impl Connected {
 
 /// A value as the server wants it: the server has said what type each parameter is, the value must fit.
 #[derive(Debug)]
-struct Param<'a>(&'a Value);
+struct Param<'a>(&'a SqlValue);
 
 impl ToSql for Param<'_> {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
         match (self.0, kind) {
-            (Value::Null, _) => Ok(IsNull::Yes),
-            (Value::Int(n), &Type::INT8) => n.to_sql(kind, out),
+            (SqlValue::Null, _) => Ok(IsNull::Yes),
+            (SqlValue::Int(n), &Type::INT8) => n.to_sql(kind, out),
             // What the server takes `$1 + 1` or `coalesce($1, 0)` for.
-            (Value::Int(n), &Type::INT4) => i32::try_from(*n)?.to_sql(kind, out),
-            (Value::Text(text), kind) if <&str as ToSql>::accepts(kind) => text.to_sql(kind, out),
-            (Value::Bytes(bytes), &Type::BYTEA) => bytes.to_sql(kind, out),
+            (SqlValue::Int(n), &Type::INT4) => i32::try_from(*n)?.to_sql(kind, out),
+            (SqlValue::Text(text), kind) if <&str as ToSql>::accepts(kind) => text.to_sql(kind, out),
+            (SqlValue::Bytes(bytes), &Type::BYTEA) => bytes.to_sql(kind, out),
             (_, kind) => Err(format!("the value does not fit {kind}").into()),
         }
     }
@@ -191,18 +191,18 @@ impl ToSql for Param<'_> {
     to_sql_checked!();
 }
 
-fn row(row: &tokio_postgres::Row) -> Result<Row, Fault> {
+fn row(row: &tokio_postgres::Row) -> Result<SqlRow, Fault> {
     let columns = (0..row.len()).map(|column| column_value(row, column));
-    columns.collect::<Result<_, _>>().map(Row::new)
+    columns.collect::<Result<_, _>>().map(SqlRow::new)
 }
 
-fn column_value(row: &tokio_postgres::Row, column: usize) -> Result<Value, Fault> {
+fn column_value(row: &tokio_postgres::Row, column: usize) -> Result<SqlValue, Fault> {
     let value = match *row.columns()[column].type_() {
-        Type::INT8 => row.try_get::<_, Option<i64>>(column).map(Value::from),
-        Type::INT4 => row.try_get::<_, Option<i32>>(column).map(Value::from),
-        Type::BOOL => row.try_get::<_, Option<bool>>(column).map(Value::from),
-        Type::TEXT | Type::VARCHAR | Type::NAME => row.try_get::<_, Option<String>>(column).map(Value::from),
-        Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(column).map(Value::from),
+        Type::INT8 => row.try_get::<_, Option<i64>>(column).map(SqlValue::from),
+        Type::INT4 => row.try_get::<_, Option<i32>>(column).map(SqlValue::from),
+        Type::BOOL => row.try_get::<_, Option<bool>>(column).map(SqlValue::from),
+        Type::TEXT | Type::VARCHAR | Type::NAME => row.try_get::<_, Option<String>>(column).map(SqlValue::from),
+        Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(column).map(SqlValue::from),
         ref other => {
             return Err(Fault::failed(format!("column {column} is of the type {other}")));
         }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::{Fault, Trouble};
 
 /// So many places at once. Who finds none waits: tenants in turn, each in the order in which its callers came.
-pub(super) struct Places<K: Clone + Eq + Hash> {
+pub(super) struct FairPermits<K: Clone + Eq + Hash> {
     state: Mutex<State<K>>,
     /// Told when nobody holds a place or waits.
     empty: Notify,
@@ -18,14 +18,14 @@ pub(super) struct Places<K: Clone + Eq + Hash> {
 struct State<K: Clone + Eq + Hash> {
     free: usize,
     held: usize,
-    waiting: FairQueue<K, oneshot::Sender<Place<K>>>,
+    waiting: FairQueue<K, oneshot::Sender<FairPermit<K>>>,
     is_closed: bool,
 }
 
 /// Goes to the next who waits when dropped.
-pub(super) struct Place<K: Clone + Eq + Hash>(Option<Arc<Places<K>>>);
+pub(super) struct FairPermit<K: Clone + Eq + Hash>(Option<Arc<FairPermits<K>>>);
 
-impl<K: Clone + Eq + Hash> Places<K> {
+impl<K: Clone + Eq + Hash> FairPermits<K> {
     pub(super) fn new(places: usize, waiting: usize) -> Arc<Self> {
         let state = State { free: places, held: 0, waiting: FairQueue::new(waiting), is_closed: false };
         Arc::new(Self { state: Mutex::new(state), empty: Notify::new() })
@@ -35,7 +35,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
     pub(super) fn enter(
         self: &Arc<Self>,
         tenant: K,
-    ) -> Result<impl Future<Output = Result<Place<K>, Fault>> + use<K>, Fault> {
+    ) -> Result<impl Future<Output = Result<FairPermit<K>, Fault>> + use<K>, Fault> {
         let (hand_over, place) = oneshot::channel();
         let mut state = self.state();
         if state.is_closed {
@@ -44,7 +44,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
         if state.free > 0 {
             state.free -= 1;
             state.held += 1;
-            let _waits_here = hand_over.send(Place(Some(Arc::clone(self))));
+            let _waits_here = hand_over.send(FairPermit(Some(Arc::clone(self))));
         } else {
             let refused = |_| Fault::because(Trouble::Crowded, "the queue of the database is full");
             state.waiting.push(tenant, hand_over).map_err(refused)?;
@@ -75,7 +75,7 @@ impl<K: Clone + Eq + Hash> Places<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Drop for Place<K> {
+impl<K: Clone + Eq + Hash> Drop for FairPermit<K> {
     fn drop(&mut self) {
         let Some(places) = self.0.take() else { return };
         loop {
@@ -105,13 +105,13 @@ mod tests {
 
     use super::*;
 
-    type Entering = Pin<Box<dyn Future<Output = Result<Place<char>, Fault>>>>;
+    type Entering = Pin<Box<dyn Future<Output = Result<FairPermit<char>, Fault>>>>;
 
-    fn enter(places: &Arc<Places<char>>, tenant: char) -> Entering {
+    fn enter(places: &Arc<FairPermits<char>>, tenant: char) -> Entering {
         Box::pin(places.enter(tenant).expect("there is room to wait"))
     }
 
-    fn place(entering: &mut Entering) -> Option<Place<char>> {
+    fn place(entering: &mut Entering) -> Option<FairPermit<char>> {
         match entering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(place) => Some(place.expect("not closed")),
             Poll::Pending => None,
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn who_comes_into_a_storm_gets_the_next_place_or_the_one_after() {
-        let places = Places::new(16, 1000);
+        let places = FairPermits::new(16, 1000);
         let held: Vec<_> = (0..16).map(|_| place(&mut enter(&places, 'a')).expect("free")).collect();
         let mut storm: Vec<_> = (0..1000).map(|_| enter(&places, 'a')).collect();
         assert!(places.enter('a').is_err(), "all places to wait are taken");
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn who_goes_away_is_passed_over_and_keeps_no_place() {
-        let places = Places::new(1, 10);
+        let places = FairPermits::new(1, 10);
         let only = place(&mut enter(&places, 'a')).expect("free");
         let (first, second, mut third) = (enter(&places, 'a'), enter(&places, 'a'), enter(&places, 'a'));
         drop(first);
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn closing_waits_for_those_who_are_in_and_takes_nobody_more() {
-        let places = Places::new(1, 10);
+        let places = FairPermits::new(1, 10);
         let only = place(&mut enter(&places, 'a')).expect("free");
         let mut waiting = enter(&places, 'b');
         let mut closing = Box::pin(places.close());

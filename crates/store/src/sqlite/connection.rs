@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OpenFlags};
 
 use crate::batch::Sql;
-use crate::value::{Row, Value};
+use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble};
 
 /// How long a statement waits for another process that holds the database.
@@ -47,7 +47,7 @@ impl Connected {
     pub(super) fn run(
         &mut self,
         sql: &Sql,
-        params: &[Value],
+        params: &[SqlValue],
         mut each: impl FnMut(&rusqlite::Row<'_>) -> Result<(), Fault>,
     ) -> Result<u64, Fault> {
         let mut prepared = match &sql.0 {
@@ -76,11 +76,11 @@ impl Connected {
         self.run(&Sql(Cow::Borrowed(sql)), &[], |_| Ok(())).map(drop)
     }
 
-    pub(super) fn read(&mut self, sql: &Sql, params: &[Value]) -> Result<Vec<Row>, Fault> {
+    pub(super) fn read(&mut self, sql: &Sql, params: &[SqlValue]) -> Result<Vec<SqlRow>, Fault> {
         let mut rows = Vec::new();
         self.run(sql, params, |row| {
             let columns = (0..row.as_ref().column_count()).map(|column| value(row, column));
-            rows.push(Row::new(columns.collect::<Result<_, _>>()?));
+            rows.push(SqlRow::new(columns.collect::<Result<_, _>>()?));
             Ok(())
         })?;
         Ok(rows)
@@ -96,31 +96,31 @@ impl Connected {
     }
 }
 
-fn value(row: &rusqlite::Row<'_>, column: usize) -> Result<Value, Fault> {
+fn value(row: &rusqlite::Row<'_>, column: usize) -> Result<SqlValue, Fault> {
     Ok(match row.get_ref(column).map_err(fault)? {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(n) => Value::Int(n),
-        ValueRef::Text(text) => Value::Text(String::from_utf8(text.to_vec()).map_err(Fault::failed)?),
-        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+        ValueRef::Null => SqlValue::Null,
+        ValueRef::Integer(n) => SqlValue::Int(n),
+        ValueRef::Text(text) => SqlValue::Text(String::from_utf8(text.to_vec()).map_err(Fault::failed)?),
+        ValueRef::Blob(bytes) => SqlValue::Bytes(bytes.to_vec()),
         ValueRef::Real(_) => return Err(Fault::failed(format!("column {column} is a fraction"))),
     })
 }
 
-fn bind(prepared: &mut CachedStatement<'_>, params: &[Value]) -> Result<(), Fault> {
+fn bind(prepared: &mut CachedStatement<'_>, params: &[SqlValue]) -> Result<(), Fault> {
     if prepared.parameter_count() != params.len() {
         let (wanted, given) = (prepared.parameter_count(), params.len());
         return Err(Fault::failed(format!("the statement takes {wanted} parameters, not {given}")));
     }
     for (index, value) in (1..).zip(params) {
         match value {
-            Value::Null => prepared.raw_bind_parameter(index, rusqlite::types::Null),
-            Value::Int(n) => prepared.raw_bind_parameter(index, n),
+            SqlValue::Null => prepared.raw_bind_parameter(index, rusqlite::types::Null),
+            SqlValue::Int(n) => prepared.raw_bind_parameter(index, n),
             // PostgreSQL cannot keep it either.
-            Value::Text(text) if text.contains('\0') => {
+            SqlValue::Text(text) if text.contains('\0') => {
                 return Err(Fault::failed(format!("parameter {index} holds a NUL")));
             }
-            Value::Text(text) => prepared.raw_bind_parameter(index, text),
-            Value::Bytes(bytes) => prepared.raw_bind_parameter(index, bytes.as_slice()),
+            SqlValue::Text(text) => prepared.raw_bind_parameter(index, text),
+            SqlValue::Bytes(bytes) => prepared.raw_bind_parameter(index, bytes.as_slice()),
         }
         .map_err(fault)?;
     }

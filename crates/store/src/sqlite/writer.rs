@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::fair::Receiver;
+use model::fair::FairReceiver;
 use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
 use super::connection::{Access, Connected, code, fault};
 use super::file::OpenFile;
 use super::{Reply, Write, survive};
-use crate::batch::{Batch, Outcome, Sql, Statement};
+use crate::batch::{Batch, CommitOutcome, Sql, Statement};
 use crate::database::Tenant;
-use crate::figures::Commits;
+use crate::figures::CommitFigures;
 use crate::{Fault, Trouble};
 
 /// Batches that share one commit at most.
@@ -37,18 +37,18 @@ struct Arrivals<'a> {
     /// How many it waits for, and for how long at most.
     expected: usize,
     naps: u32,
-    queue: &'a Receiver<Tenant, Write>,
+    queue: &'a FairReceiver<Tenant, Write>,
     /// Whose batch came last, and whether there are batches of several tenants.
     tenant: Option<Tenant>,
     is_mixed: bool,
     begun: Instant,
     last_commit: Duration,
-    commits: Vec<Reply<Outcome>>,
+    commits: Vec<Reply<CommitOutcome>>,
     versions: Vec<Reply<bool>>,
 }
 
 impl<'a> Arrivals<'a> {
-    fn new(first: (Tenant, Write), queue: &'a Receiver<Tenant, Write>, writer: &Writer) -> Self {
+    fn new(first: (Tenant, Write), queue: &'a FairReceiver<Tenant, Write>, writer: &Writer) -> Self {
         Self {
             first: Some(first),
             expected: writer.expected(),
@@ -117,7 +117,7 @@ impl Iterator for Arrivals<'_> {
 pub(super) struct Writer {
     connected: Connected,
     file: Arc<OpenFile>,
-    commits: Arc<Commits>,
+    commits: Arc<CommitFigures>,
     seen: i64,
     /// How many batches the last two groups had.
     last_groups: [usize; 2],
@@ -126,7 +126,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn open(path: &Path, file: Arc<OpenFile>, commits: Arc<Commits>) -> Result<Self, Fault> {
+    pub(super) fn open(path: &Path, file: Arc<OpenFile>, commits: Arc<CommitFigures>) -> Result<Self, Fault> {
         let connected = Connected::open(path, Access::Write)?;
         let mut writer = Self { connected, file, commits, seen: 0, last_groups: [0; 2], last_commit: Duration::ZERO };
         writer.changed_elsewhere()?;
@@ -134,7 +134,7 @@ impl Writer {
     }
 
     /// Works until the queue is closed and everything in it is done.
-    pub(super) fn serve(mut self, queue: &Receiver<Tenant, Write>) {
+    pub(super) fn serve(mut self, queue: &FairReceiver<Tenant, Write>) {
         while let Some(first) = queue.recv() {
             self.serve_group(first, queue);
         }
@@ -150,7 +150,7 @@ impl Writer {
     }
 
     /// Applies what comes until nothing waits, commits it at once, answers all.
-    fn serve_group(&mut self, first: (Tenant, Write), queue: &Receiver<Tenant, Write>) {
+    fn serve_group(&mut self, first: (Tenant, Write), queue: &FairReceiver<Tenant, Write>) {
         let mut arrivals = Arrivals::new(first, queue, self);
         let answers = survive(|| self.commit(&mut arrivals));
         if answers.is_err() {
@@ -171,7 +171,7 @@ impl Writer {
     }
 
     /// One transaction, a savepoint for each batch. An error here is everybody's.
-    fn commit(&mut self, arrivals: &mut Arrivals<'_>) -> Result<Vec<Result<Outcome, Fault>>, Fault> {
+    fn commit(&mut self, arrivals: &mut Arrivals<'_>) -> Result<Vec<Result<CommitOutcome, Fault>>, Fault> {
         let begun = Instant::now();
         let mut answers = Vec::new();
         let mut next = arrivals.next();
@@ -182,7 +182,7 @@ impl Writer {
             answers.push(self.savepoint(&batch)?);
             next = arrivals.next();
         }
-        let committed = answers.iter().filter(|answer| matches!(answer, Ok(Outcome::Committed))).count();
+        let committed = answers.iter().filter(|answer| matches!(answer, Ok(CommitOutcome::Committed))).count();
         if committed > 0 {
             self.file.look()?;
             let made = Instant::now();
@@ -195,7 +195,7 @@ impl Writer {
         Ok(answers)
     }
 
-    fn savepoint(&mut self, batch: &Batch) -> Result<Result<Outcome, Fault>, Fault> {
+    fn savepoint(&mut self, batch: &Batch) -> Result<Result<CommitOutcome, Fault>, Fault> {
         self.connected.control("SAVEPOINT batch")?;
         let answer = self.apply(&batch.statements);
         if let Err(fault) = &answer
@@ -203,21 +203,21 @@ impl Writer {
         {
             return answer.map(Ok);
         }
-        if !matches!(answer, Ok(Outcome::Committed)) {
+        if !matches!(answer, Ok(CommitOutcome::Committed)) {
             self.connected.control("ROLLBACK TO batch")?;
         }
         self.connected.control("RELEASE batch")?;
         Ok(answer)
     }
 
-    fn apply(&mut self, statements: &[Statement]) -> Result<Outcome, Fault> {
+    fn apply(&mut self, statements: &[Statement]) -> Result<CommitOutcome, Fault> {
         for (index, Statement { sql, params, expected }) in statements.iter().enumerate() {
             let touched = self.connected.run(sql, params, |_| Ok(()))?;
             if expected.is_some_and(|expected| expected != touched) {
-                return Ok(Outcome::GuardFailed { statement: index });
+                return Ok(CommitOutcome::GuardFailed { statement: index });
             }
         }
-        Ok(Outcome::Committed)
+        Ok(CommitOutcome::Committed)
     }
 
     /// Whether SQLite undid, or may have undone, more than the statement that met the fault.

@@ -9,15 +9,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use model::audit::StoredEvent;
-use model::seat::{Admission, CloseReason, Extension, Licences, OwnRow, Seat, SessionKey, Share};
+use model::seat::{CeilingUse, CloseReason, Extension, OwnSession, Seat, SeatAdmission, SeatPolicy, SessionKey};
 use model::{
     ApiSessionId, ApplicationId, InstanceId, InstanceSettings, Login, ReferenceTokenId, SessionId, Timestamp, UserId,
 };
 use oauth::secret::sha256;
 use uuid::Uuid;
 
-use super::{Examined, before, count, damaged};
-use crate::{Damage, Database, Fault, Row, Statement, Store, Value, statement, values};
+use super::{ExaminedTable, before, count, damaged};
+use crate::{DamagedRow, Database, Fault, SqlRow, SqlValue, Statement, Store, statement, values};
 
 /// A live session as it was last written down.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub struct NewApiSession<'a> {
 
 /// What a node needs to know of the seats before it opens a session, as one statement saw it.
 #[derive(Clone, Debug)]
-pub struct SeatsSeen {
+pub struct SeatReading {
     pub version: i64,
     pub live: u64,
     pub settings: InstanceSettings,
@@ -60,16 +60,16 @@ pub struct SeatsSeen {
     /// Of the accounts asked about, those that hold a seat.
     pub holders: Vec<Login>,
     /// Of the keys asked about, those that have a live session.
-    pub keys: Vec<(String, OwnRow)>,
+    pub keys: Vec<(String, OwnSession)>,
     /// Of the users asked about, those that have live sessions; where users have a ceiling.
-    pub users: HashMap<UserId, Share>,
+    pub users: HashMap<UserId, CeilingUse>,
     /// Of the applications asked about, those that opened live sessions; where applications have a ceiling.
-    pub applications: HashMap<ApplicationId, Share>,
+    pub applications: HashMap<ApplicationId, CeilingUse>,
 }
 
 /// Who asks for a seat.
 #[derive(Clone, Debug)]
-pub struct AskingForSeat {
+pub struct SeatRequest {
     /// As text.
     pub key: String,
     pub user: UserId,
@@ -78,7 +78,7 @@ pub struct AskingForSeat {
 
 /// Which sessions are closed.
 #[derive(Clone, Copy, Debug)]
-pub enum Closing {
+pub enum SessionsToClose {
     All,
     /// Those whose timers are over at this time, given with the time until which idle timers are believed.
     Due {
@@ -99,9 +99,9 @@ pub enum Closing {
     Unused,
 }
 
-impl Closing {
+impl SessionsToClose {
     /// The condition on `s`, and the parameters it takes from `$2` on.
-    fn condition(self) -> (&'static str, Vec<Value>) {
+    fn condition(self) -> (&'static str, Vec<SqlValue>) {
         let of_key = |key: &SessionKey| ("s.key = $2", values![key.as_text()]);
         match self {
             Self::All => ("1 = 1", vec![]),
@@ -152,14 +152,14 @@ const SEATS_OVER: &str = "SELECT place, CAST(SUM(change) AS BIGINT) FROM ( \
 
 const KIND: &str = "API session";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: select_sessions!("AND s.id > $2 ORDER BY s.id LIMIT $3"),
     examine: |row| read(row).map(|_| Vec::new()),
 };
 
 /// A key or a seat of a newer version is not served from memory; its session keeps its seat and its timers.
-fn read(row: &Row) -> Result<ApiSessionRow, Damage> {
+fn read(row: &SqlRow) -> Result<ApiSessionRow, DamagedRow> {
     let applications = row.text(11)?;
     let application = |id: &str| {
         Uuid::try_parse(id).map(ApplicationId).map_err(|_| damaged("an application's id does not read back"))
@@ -180,22 +180,22 @@ fn read(row: &Row) -> Result<ApiSessionRow, Damage> {
     })
 }
 
-fn share(row: &Row) -> Result<Share, Damage> {
-    Ok(Share { live: count(row.int(3)?)?, earliest_end: row.opt_time(4)? })
+fn share(row: &SqlRow) -> Result<CeilingUse, DamagedRow> {
+    Ok(CeilingUse { live: count(row.int(3)?)?, earliest_end: row.opt_time(4)? })
 }
 
 /// Text and parameters of one look at the seats: kind, name, and three numbers a row.
-fn look(asking: &[AskingForSeat], licences: Licences<'_>) -> (String, Vec<Value>) {
+fn look(asking: &[SeatRequest], licences: SeatPolicy<'_>) -> (String, Vec<SqlValue>) {
     let size = KEYS_ASKED.into_iter().find(|size| asking.len() <= *size).unwrap_or(asking.len());
-    let mut params: Vec<Value> = Vec::new();
-    let mut list = |values: Vec<Value>, size: usize| {
+    let mut params: Vec<SqlValue> = Vec::new();
+    let mut list = |values: Vec<SqlValue>, size: usize| {
         let from = params.len();
-        let padding = values.last().cloned().unwrap_or(Value::Null);
+        let padding = values.last().cloned().unwrap_or(SqlValue::Null);
         params.extend(values);
         params.resize(from + size, padding);
         placeholders(from + 2, size)
     };
-    let keys = list(asking.iter().map(|one| Value::from(&one.key)).collect(), size);
+    let keys = list(asking.iter().map(|one| SqlValue::from(&one.key)).collect(), size);
     let mut sql = format!(
         "SELECT '' AS what, i.settings AS name, s.version AS a, s.live AS b, (SELECT MIN(e.ends_at) \
          FROM api_sessions e WHERE e.instance = $1 AND e.closed_at IS NULL) AS c \
@@ -204,7 +204,7 @@ fn look(asking: &[AskingForSeat], licences: Licences<'_>) -> (String, Vec<Value>
          WHERE instance = $1 AND closed_at IS NULL AND key IN ({keys})"
     );
     if !licences.reserved.is_empty() {
-        let logins = licences.reserved.iter().map(|login| Value::from(login.folded())).collect();
+        let logins = licences.reserved.iter().map(|login| SqlValue::from(login.folded())).collect();
         let _infallible = write!(
             sql,
             " UNION ALL SELECT 'holder', u.login, 0, 0, 0 FROM users u WHERE u.instance = $1 \
@@ -261,14 +261,14 @@ impl Database {
 
 impl Store {
     /// One statement, so that everything in the answer was true at one moment. Shares are counted where there are ceilings.
-    pub async fn seats_seen(&self, asking: &[AskingForSeat], licences: Licences<'_>) -> Result<SeatsSeen, Fault> {
+    pub async fn seats_seen(&self, asking: &[SeatRequest], licences: SeatPolicy<'_>) -> Result<SeatReading, Fault> {
         let (sql, params) = look(asking, licences);
-        let mut seen: Option<SeatsSeen> = None;
+        let mut seen: Option<SeatReading> = None;
         let (mut holders, mut keys) = (Vec::new(), Vec::new());
         let (mut users, mut applications) = (HashMap::new(), HashMap::new());
         for row in self.query(sql, self.with_instance(params)).await? {
             match row.text(0)?.as_str() {
-                "key" => keys.push((row.text(1)?, OwnRow { ends_at: row.time(3)?, final_end: row.opt_time(4)? })),
+                "key" => keys.push((row.text(1)?, OwnSession { ends_at: row.time(3)?, final_end: row.opt_time(4)? })),
                 "holder" => {
                     holders.push(Login::kept(row.text(1)?).0);
                 }
@@ -279,7 +279,7 @@ impl Store {
                     applications.insert(ApplicationId(row.uuid(1)?), share(&row)?);
                 }
                 _ => {
-                    seen = Some(SeatsSeen {
+                    seen = Some(SeatReading {
                         version: row.int(2)?,
                         live: count(row.int(3)?)?,
                         settings: InstanceSettings::restore(&row.text(1)?).value,
@@ -293,7 +293,7 @@ impl Store {
             }
         }
         let seen = seen.ok_or_else(|| damaged("the instance has no seats"))?;
-        Ok(SeatsSeen { holders, keys, users, applications, ..seen })
+        Ok(SeatReading { holders, keys, users, applications, ..seen })
     }
 
     pub async fn live_api_session(&self, key: &SessionKey) -> Result<Option<ApiSessionRow>, Fault> {
@@ -323,7 +323,7 @@ impl Store {
     }
 
     /// The live sessions that a closing would close.
-    pub async fn live_api_sessions_of(&self, closing: Closing) -> Result<Vec<ApiSessionRow>, Fault> {
+    pub async fn live_api_sessions_of(&self, closing: SessionsToClose) -> Result<Vec<ApiSessionRow>, Fault> {
         let (condition, params) = closing.condition();
         let sql = format!("{} AND {condition}", select_sessions!(""));
         Ok(self.readable(KIND, &self.query(sql, self.with_instance(params)).await?, read))
@@ -360,9 +360,10 @@ impl Store {
     /// What was closed together.
     pub async fn api_sessions_closed(&self, close_id: Uuid) -> Result<Vec<ClosedApiSession>, Fault> {
         let sql = "SELECT id, key, close_reason FROM api_sessions WHERE instance = $1 AND close_id = $2";
-        let key =
-            |row: &Row| SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"));
-        let closed = |row: &Row| {
+        let key = |row: &SqlRow| {
+            SessionKey::parse(&row.text(1)?).ok_or_else(|| damaged("a session's key does not read back"))
+        };
+        let closed = |row: &SqlRow| {
             let reason = row.opt_text(2)?.as_deref().and_then(CloseReason::parse);
             Ok(ClosedApiSession { id: ApiSessionId(row.uuid(0)?), key: key(row)?, reason })
         };
@@ -379,7 +380,7 @@ impl Store {
     }
 
     /// Guarded by the admission. A reserved account that takes its seat changes what the others may have.
-    pub fn take_seat(&self, admission: Admission) -> Statement {
+    pub fn take_seat(&self, admission: SeatAdmission) -> Statement {
         let moves = i64::from(admission.seat == Seat::Reserved);
         let below = admission.below.map_or(i64::MAX, |below| i64::try_from(below).unwrap_or(i64::MAX));
         self.bound(
@@ -394,7 +395,7 @@ impl Store {
     /// they may. In a statement of their own, which sees what was committed before the lock was had.
     pub fn expect_room_under_ceilings(
         &self,
-        admission: Admission,
+        admission: SeatAdmission,
         user: UserId,
         application: ApplicationId,
     ) -> Vec<Statement> {
@@ -499,7 +500,7 @@ impl Store {
     /// ([`session_closed_code`]).
     pub fn close_api_sessions(
         &self,
-        closing: Closing,
+        closing: SessionsToClose,
         reason: CloseReason,
         (close_id, now): (Uuid, Timestamp),
         key: Option<&str>,
@@ -532,7 +533,7 @@ impl Store {
     }
 
     /// Guard: there is something to close. For nodes that want to close the same sessions.
-    pub fn expect_some_to_close(&self, closing: Closing) -> Statement {
+    pub fn expect_some_to_close(&self, closing: SessionsToClose) -> Statement {
         let (condition, params) = closing.condition();
         let sql = format!(
             "SELECT 1 FROM api_sessions s WHERE s.instance = $1 AND s.closed_at IS NULL AND {condition} LIMIT 1"

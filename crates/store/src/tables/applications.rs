@@ -6,7 +6,7 @@ use oauth::secret::{ClientSecret, Digest};
 
 use uuid::Uuid;
 
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// A secret about to be written; only its digest is.
 pub struct NewSecret<'a> {
@@ -39,7 +39,7 @@ macro_rules! select_whole {
 const KIND: &str = "application";
 
 /// The columns of a secret, from this one on.
-fn secret(row: &Row, from: usize) -> Result<Secret, Damage> {
+fn secret(row: &SqlRow, from: usize) -> Result<Secret, DamagedRow> {
     Ok(Secret {
         id: row.text(from)?,
         label: row.text(from + 1)?,
@@ -50,7 +50,7 @@ fn secret(row: &Row, from: usize) -> Result<Secret, Damage> {
 }
 
 /// A record that is refused makes an application that is off; a register is read whatever stands in it.
-fn read(row: &Row, secrets: Vec<Secret>) -> Result<TrustedApplication, Damage> {
+fn read(row: &SqlRow, secrets: Vec<Secret>) -> Result<TrustedApplication, DamagedRow> {
     let system_user = row.opt_text(5)?.and_then(|id| Uuid::try_parse(&id).ok()).map(UserId);
     let registration = Registration {
         epoch: row.int(3)?,
@@ -76,11 +76,11 @@ impl Store {
     }
 
     /// Of rows that stand together for each application.
-    fn with_secrets(&self, rows: &[Row]) -> Vec<TrustedApplication> {
+    fn with_secrets(&self, rows: &[SqlRow]) -> Vec<TrustedApplication> {
         let of_one = rows.chunk_by(|one, next| one.name() == next.name());
-        let application = |rows: &[Row]| {
+        let application = |rows: &[SqlRow]| {
             // An application without secrets has one row, with none.
-            let with_one: Vec<Row> = rows.iter().filter(|row| row.opt_text(6) != Ok(None)).cloned().collect();
+            let with_one: Vec<SqlRow> = rows.iter().filter(|row| row.opt_text(6) != Ok(None)).cloned().collect();
             let secrets = self.readable("secret of an application", &with_one, |row| secret(row, 6));
             self.readable(KIND, &rows[..1], |row| read(row, secrets.clone())).pop()
         };

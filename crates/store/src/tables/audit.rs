@@ -10,7 +10,7 @@ use model::{InstanceId, Timestamp};
 use uuid::Uuid;
 
 use super::with_one_for_each;
-use crate::{Database, Fault, Row, Statement, Store, statement, values};
+use crate::{Database, Fault, SqlRow, Statement, Store, statement, values};
 
 /// The columns that [`read`] expects, in its order.
 macro_rules! select_events {
@@ -95,7 +95,7 @@ impl Store {
     /// The oldest blocks that wait for their seal.
     pub async fn unsealed_blocks(&self, limit: u32) -> Result<Vec<WaitingBlock>, Fault> {
         let sql = "SELECT id, first_at, events, code FROM audit_blocks WHERE instance = $1 ORDER BY id LIMIT $2";
-        let block = |row: &Row| {
+        let block = |row: &SqlRow| {
             let (id, first_at) = (row.text(0)?, row.time(1)?);
             Ok(WaitingBlock { id, first_at, lines: row.text(2)?, code: row.opt_text(3)? })
         };
@@ -210,7 +210,7 @@ impl Database {
         let sql = "SELECT instance, 'main' FROM \
                    (SELECT instance FROM audit_events ORDER BY instance, id LIMIT 50000) e \
                    UNION SELECT instance, 'main' FROM audit_blocks UNION SELECT instance, 'refusals' FROM refusal_blocks";
-        let read = |row: &Row| {
+        let read = |row: &SqlRow| {
             let instance = InstanceId(row.uuid(0).ok()?);
             Some(ChainId { instance, chain: Chain::parse(&row.text(1).ok()?)? })
         };
@@ -218,7 +218,7 @@ impl Database {
     }
 }
 
-fn read(row: &Row) -> Result<StoredEvent, Fault> {
+fn read(row: &SqlRow) -> Result<StoredEvent, Fault> {
     Ok(StoredEvent {
         id: row.text(0)?,
         at: row.time(1)?,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use model::audit::Origin;
+use model::audit::RequestOrigin;
 use model::authorization::{End, IssuedCode, RefreshFamily};
 use model::claims::Epochs;
 use model::{
@@ -10,8 +10,8 @@ use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Digest;
 
-use super::{Examined, damaged};
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::{ExaminedTable, damaged};
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 macro_rules! select_authorizations {
     ($rest:literal) => {
@@ -27,14 +27,14 @@ macro_rules! select_authorizations {
 
 const KIND: &str = "authorization";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: select_authorizations!("AND id > $2 ORDER BY id LIMIT $3"),
     examine: |row| read(AuthorizationId(row.uuid(22)?), row).map(|_| Vec::new()),
 };
 
 /// One that does not read back has ended, for this version: nothing comes of it any more, and it is left as it is.
-fn read_or_ended(id: AuthorizationId, row: &Row) -> Result<Authorization, Damage> {
+fn read_or_ended(id: AuthorizationId, row: &SqlRow) -> Result<Authorization, DamagedRow> {
     read(id, row).or_else(|_| {
         Ok(Authorization {
             id,
@@ -50,7 +50,7 @@ fn read_or_ended(id: AuthorizationId, row: &Row) -> Result<Authorization, Damage
     })
 }
 
-fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Damage> {
+fn read(id: AuthorizationId, row: &SqlRow) -> Result<Authorization, DamagedRow> {
     let state = match row.text(0)?.as_str() {
         "issued" => AuthorizationState::Issued(Box::new(IssuedCode {
             digest: row.digest(7)?,
@@ -89,10 +89,10 @@ fn read(id: AuthorizationId, row: &Row) -> Result<Authorization, Damage> {
     })
 }
 
-fn rotated_by(row: &Row) -> Result<Option<Origin>, Damage> {
+fn rotated_by(row: &SqlRow) -> Result<Option<RequestOrigin>, DamagedRow> {
     let Some(address) = row.opt_text(20)? else { return Ok(None) };
     let address = address.parse().map_err(|_| damaged("an address does not read back"))?;
-    Ok(Some(Origin { address, user_agent: row.opt_text(21)?.map(Arc::from) }))
+    Ok(Some(RequestOrigin { address, user_agent: row.opt_text(21)?.map(Arc::from) }))
 }
 
 impl Store {
@@ -143,7 +143,12 @@ impl Store {
     }
 
     /// Guarded by the generation that was read.
-    pub fn advance_family(&self, id: AuthorizationId, from: Generation, (by, now): (&Origin, Timestamp)) -> Statement {
+    pub fn advance_family(
+        &self,
+        id: AuthorizationId,
+        from: Generation,
+        (by, now): (&RequestOrigin, Timestamp),
+    ) -> Statement {
         self.bound(
             "UPDATE authorizations SET generation = generation + 1, rotated_at = $4, rotated_address = $5, \
              rotated_user_agent = $6, proven = 0 \

@@ -3,7 +3,7 @@
 use model::{InstanceId, Timestamp};
 use uuid::Uuid;
 
-use crate::{Database, Fault, Row, Statement, Store, values};
+use crate::{Database, Fault, SqlRow, Statement, Store, values};
 
 macro_rules! change_kinds {
     ($($(#[$doc:meta])* $variant:ident => $text:literal),+ $(,)?) => {
@@ -55,7 +55,7 @@ pub struct Change {
 /// Where somebody stands in the change feed of an instance: the row that was read last. A database that went back (a
 /// standby that lacked transactions, a restored backup) lacks it, or has another one under its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct FeedMark {
     pub number: i64,
     pub at: Timestamp,
     id: String,
@@ -82,13 +82,13 @@ macro_rules! change_is_there {
 }
 pub(super) use change_is_there;
 
-impl Mark {
+impl FeedMark {
     /// Number and id: by these two the row is known.
     pub(super) fn key(&self) -> (i64, &str) {
         (self.number, &self.id)
     }
 
-    fn read(row: &Row, column: usize) -> Result<Self, Fault> {
+    fn read(row: &SqlRow, column: usize) -> Result<Self, Fault> {
         Ok(Self { number: row.int(column)?, at: row.time(column + 1)?, id: row.text(column + 2)? })
     }
 }
@@ -104,7 +104,7 @@ impl Database {
     /// The end of every instance's feed.
     pub async fn feeds(&self) -> Result<Vec<(InstanceId, FeedEnd)>, Fault> {
         let rows = self.query("SELECT id, feed, feed_id FROM instances", vec![]).await?;
-        let read = |row: &Row| {
+        let read = |row: &SqlRow| {
             Some((InstanceId(row.uuid(0).ok()?), FeedEnd { number: row.int(1).ok()?, id: row.opt_text(2).ok()? }))
         };
         // A row that cannot be read is no end that anybody knows.
@@ -129,14 +129,18 @@ impl Store {
     }
 
     /// The newest row of the feed.
-    pub async fn newest_change(&self) -> Result<Option<Mark>, Fault> {
+    pub async fn newest_change(&self) -> Result<Option<FeedMark>, Fault> {
         let sql = concat!("SELECT ", mark!(), " FROM changes c WHERE c.instance = $1 ORDER BY c.number DESC LIMIT 1");
-        self.row(sql, vec![]).await?.map(|row| Mark::read(&row, 0)).transpose()
+        self.row(sql, vec![]).await?.map(|row| FeedMark::read(&row, 0)).transpose()
     }
 
     /// The first rows behind one that was read, in order; `None` where that row is not there. A change of a kind that this
     /// version does not know concerns memory that this version does not have.
-    pub async fn changes_after(&self, last: &Mark, limit: u32) -> Result<Option<Vec<(Mark, Option<Change>)>>, Fault> {
+    pub async fn changes_after(
+        &self,
+        last: &FeedMark,
+        limit: u32,
+    ) -> Result<Option<Vec<(FeedMark, Option<Change>)>>, Fault> {
         let sql = concat!(
             "SELECT ",
             mark!(),
@@ -144,19 +148,19 @@ impl Store {
         );
         let rows = self.rows(sql, values![last.number, i64::from(limit) + 1]).await?;
         let Some((first, news)) = rows.split_first() else { return Ok(None) };
-        if Mark::read(first, 0)? != *last {
+        if FeedMark::read(first, 0)? != *last {
             return Ok(None);
         }
-        let read = |row: &Row| {
+        let read = |row: &SqlRow| {
             // A subject that cannot be read names nothing that memory could hold.
             let change = ChangeKind::parse(&row.text(3)?).zip(row.uuid(4).ok());
-            Ok((Mark::read(row, 0)?, change.map(|(kind, subject)| Change { kind, subject })))
+            Ok((FeedMark::read(row, 0)?, change.map(|(kind, subject)| Change { kind, subject })))
         };
         news.iter().map(read).collect::<Result<_, Fault>>().map(Some)
     }
 
     /// Whether the row is there.
-    pub async fn has_change(&self, mark: &Mark) -> Result<bool, Fault> {
+    pub async fn has_change(&self, mark: &FeedMark) -> Result<bool, Fault> {
         let sql = concat!("SELECT 1 FROM instances i WHERE i.id = $1 AND ", change_is_there!("$2", "$3"));
         let (number, id) = mark.key();
         Ok(self.row(sql, values![number, id]).await?.is_some())
@@ -164,7 +168,7 @@ impl Store {
 
     /// Whether a row that is not there was swept, as older versions sweep the newest row too, and as who was away for more
     /// than a day finds it: the feed went on, and holds nothing that old.
-    pub async fn is_change_swept(&self, mark: &Mark) -> Result<bool, Fault> {
+    pub async fn is_change_swept(&self, mark: &FeedMark) -> Result<bool, Fault> {
         let sql = "SELECT 1 FROM instances i WHERE i.id = $1 AND i.feed >= $2 \
                    AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.instance = $1 AND c.number <= $2)";
         Ok(self.row(sql, values![mark.number]).await?.is_some())

@@ -1,12 +1,12 @@
 use model::{ApplicationId, Timestamp, UserId};
 use oauth::scope::Scope;
 
-use super::{Examined, damaged};
+use super::{ExaminedTable, damaged};
 use crate::{Fault, Statement, Store, values};
 
 /// An application that may act for a user: by consent, by what it still holds, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectedApplication {
     pub application: ApplicationId,
     /// What the user agreed to, and when last.
     pub consent: Option<(Scope, Timestamp)>,
@@ -16,7 +16,7 @@ pub struct Connection {
 
 const KIND: &str = "consent";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: "SELECT user_id || ' for ' || application, scope FROM consents \
           WHERE instance = $1 AND user_id || ' for ' || application > $2 ORDER BY 1 LIMIT $3",
@@ -76,7 +76,7 @@ impl Store {
         &self,
         user: UserId,
         (now, since): (Timestamp, Timestamp),
-    ) -> Result<Vec<Connection>, Fault> {
+    ) -> Result<Vec<ConnectedApplication>, Fault> {
         let sql = "SELECT application, MAX(scope), MAX(granted_at), SUM(held) FROM (\
                    SELECT application, scope, granted_at, 0 AS held FROM consents \
                    WHERE instance = $1 AND user_id = $2 \
@@ -84,7 +84,7 @@ impl Store {
                    WHERE instance = $1 AND user_id = $2 AND state <> 'ended' \
                    AND (refresh_until > $3 OR code_expires_at > $3 OR rotated_at > $4)) AS known \
                    GROUP BY application ORDER BY application";
-        let connection = |row: &crate::Row| {
+        let connection = |row: &crate::SqlRow| {
             let consent = match (row.opt_text(1)?, row.opt_time(2)?) {
                 // One that does not read back permits nothing, and can still be withdrawn.
                 (Some(_), Some(at)) => Some((row.scope(1).unwrap_or_default(), at)),
@@ -92,7 +92,7 @@ impl Store {
                 _ => return Err(damaged("a consent has a scope and a time")),
             };
             let application = ApplicationId(row.uuid(0)?);
-            Ok(Connection { application, consent, holds_tokens: row.int(3)? > 0 })
+            Ok(ConnectedApplication { application, consent, holds_tokens: row.int(3)? > 0 })
         };
         self.list(KIND, (sql, values![user.0, now.micros(), since.micros()]), connection).await
     }

@@ -6,8 +6,8 @@ use model::mail::EmailAddress;
 use model::{Timestamp, UserId};
 use oauth::secret::Digest;
 
-use super::{Examined, damaged};
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::{ExaminedTable, damaged};
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.
 macro_rules! select_changes {
@@ -22,13 +22,13 @@ macro_rules! select_changes {
 
 const KIND: &str = "change of address";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: select_changes!("AND user_id > $2 ORDER BY user_id LIMIT $3"),
     examine: |row| read(row).map(|_| Vec::new()),
 };
 
-fn read(row: &Row) -> Result<EmailChange, Damage> {
+fn read(row: &SqlRow) -> Result<EmailChange, DamagedRow> {
     let digest = |column| match row.opt_bytes(column)? {
         Some(_) => row.digest::<LinkCode>(column).map(Some),
         None => Ok(None),

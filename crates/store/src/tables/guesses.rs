@@ -1,6 +1,6 @@
 //! Guessed passwords: leases of an account's guesses, networks that were right, and letters about attacks.
 
-use model::throttle::{Ceiling, MAX_KNOWN_NETWORKS};
+use model::throttle::{GuessCeiling, MAX_KNOWN_NETWORKS};
 use model::{Timestamp, UserId};
 
 use crate::{Fault, Statement, Store, values};
@@ -11,7 +11,7 @@ fn micros(span: std::time::Duration) -> i64 {
 
 impl Store {
     /// A block of guesses at an account. Guarded: as long as the ceiling has one, however many nodes lease.
-    pub fn lease_guesses(&self, account: &[u8; 16], ceiling: Ceiling, now: Timestamp) -> Statement {
+    pub fn lease_guesses(&self, account: &[u8; 16], ceiling: GuessCeiling, now: Timestamp) -> Statement {
         self.bound(
             "INSERT INTO guess_leases AS l (instance, account, full_at) VALUES ($1, $2, $3) \
              ON CONFLICT (instance, account) DO UPDATE SET \

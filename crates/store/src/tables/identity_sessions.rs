@@ -1,10 +1,10 @@
-use model::audit::Visitor;
+use model::audit::RequestInfo;
 use model::session::SessionCookie;
 use model::{IdentitySession, SessionId, Timestamp, UserId};
 use oauth::secret::Digest;
 
-use super::Examined;
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::ExaminedTable;
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// A sign-in with where it was last proved from.
 #[derive(Clone, Debug)]
@@ -28,13 +28,13 @@ macro_rules! select_sign_ins {
 
 const KIND: &str = "sign-in";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: select_sign_ins!("AND id > $2 ORDER BY id LIMIT $3"),
     examine: |row| read(row).map(|_| Vec::new()),
 };
 
-fn read(row: &Row) -> Result<SignInRow, Damage> {
+fn read(row: &SqlRow) -> Result<SignInRow, DamagedRow> {
     let session = IdentitySession {
         id: SessionId(row.uuid(0)?),
         secret: row.digest(1)?,
@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// Goes with the statement that makes or renews the sign-in, in its batch.
-    pub fn signed_in_from(&self, id: SessionId, visitor: &Visitor) -> Statement {
+    pub fn signed_in_from(&self, id: SessionId, visitor: &RequestInfo) -> Statement {
         self.bound(
             "UPDATE identity_sessions SET address = $3, user_agent = $4 WHERE instance = $1 AND id = $2",
             values![id.0, visitor.address.to_string(), visitor.user_agent.as_deref().unwrap_or_default()],

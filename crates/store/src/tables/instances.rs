@@ -1,6 +1,6 @@
 use model::{InstanceId, InstanceSettings, Timestamp};
 
-use crate::{Damage, Database, Fault, Row, Statement, Store, values};
+use crate::{DamagedRow, Database, Fault, SqlRow, Statement, Store, values};
 
 /// An instance as the database knows it; where it is found from outside is configuration.
 pub struct StoredInstance {
@@ -13,10 +13,10 @@ pub struct StoredInstance {
 impl Database {
     pub async fn instances(&self) -> Result<Vec<StoredInstance>, Fault> {
         let rows = self.query("SELECT id, name, root_secret FROM instances ORDER BY name", vec![]).await?;
-        let read = |row: &Row| {
+        let read = |row: &SqlRow| {
             // A secret of another kind opens as little as a damaged one: the instance is there, and cannot be served.
             let (id, name, root_secret) = (InstanceId(row.uuid(0)?), row.text(1)?, row.bytes(2).unwrap_or_default());
-            Ok::<_, Damage>(StoredInstance { id, name, root_secret })
+            Ok::<_, DamagedRow>(StoredInstance { id, name, root_secret })
         };
         // One that cannot be told from others is none: who asks for it by its name does not find it.
         Ok(rows.iter().filter_map(|row| read(row).ok()).collect())

@@ -1,8 +1,8 @@
 use model::Timestamp;
 use model::keys::KeyTimes;
 
-use super::Examined;
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::ExaminedTable;
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// A signing key as kept: its private half sealed under the master key.
 pub struct StoredKey {
@@ -12,18 +12,18 @@ pub struct StoredKey {
 
 const KIND: &str = "signing key";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: "SELECT kid, algorithm, signs_from, retired_at, private_key FROM signing_keys \
           WHERE instance = $1 AND kid > $2 ORDER BY kid LIMIT $3",
     examine: |row| read(row).map(|_| Vec::new()),
 };
 
-fn read(row: &Row) -> Result<StoredKey, Damage> {
+fn read(row: &SqlRow) -> Result<StoredKey, DamagedRow> {
     let algorithm = row.text(1)?;
     let algorithm = algorithm
         .parse()
-        .map_err(|_| Damage::new(format!("this version does not know the algorithm {algorithm:?}")))?;
+        .map_err(|_| DamagedRow::new(format!("this version does not know the algorithm {algorithm:?}")))?;
     let times = KeyTimes { kid: row.text(0)?, algorithm, signs_from: row.time(2)?, retired_at: row.opt_time(3)? };
     Ok(StoredKey { times, sealed: row.bytes(4)? })
 }

@@ -2,7 +2,7 @@ use model::legacy::{LegacyScheme, LegacyUse};
 use model::{ApplicationId, Login, Timestamp, UserId};
 
 use super::{count, damaged};
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// How much an application uses a scheme, by all its users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct LegacyTotal {
 
 const KIND: &str = "use of a legacy scheme";
 
-fn scheme(row: &Row, column: usize) -> Result<LegacyScheme, Damage> {
+fn scheme(row: &SqlRow, column: usize) -> Result<LegacyScheme, DamagedRow> {
     LegacyScheme::parse(&row.text(column)?).ok_or_else(|| damaged("a legacy scheme does not read back"))
 }
 
@@ -48,7 +48,7 @@ impl Store {
         let sql = "SELECT application, scheme, CAST(SUM(uses) AS BIGINT), COUNT(*), MIN(first_used_at), \
                    MAX(last_used_at) FROM legacy_uses WHERE instance = $1 \
                    GROUP BY application, scheme ORDER BY MAX(last_used_at) DESC, application, scheme";
-        let read = |row: &Row| {
+        let read = |row: &SqlRow| {
             Ok(LegacyTotal {
                 application: ApplicationId(row.uuid(0)?),
                 scheme: scheme(row, 1)?,
@@ -66,7 +66,7 @@ impl Store {
         let sql = "SELECT l.application, l.scheme, l.user_id, l.uses, l.first_used_at, l.last_used_at, u.login \
                    FROM legacy_uses l JOIN users u ON u.instance = l.instance AND u.id = l.user_id \
                    WHERE l.instance = $1 ORDER BY l.last_used_at DESC, l.application, l.scheme, l.user_id LIMIT $2";
-        let read = |row: &Row| {
+        let read = |row: &SqlRow| {
             let seen = LegacyUse {
                 application: ApplicationId(row.uuid(0)?),
                 scheme: scheme(row, 1)?,

@@ -25,13 +25,13 @@ mod users;
 
 pub(crate) use api_sessions::code;
 pub use api_sessions::{
-    ApiSessionRow, AskingForSeat, ClosedApiSession, Closing, MAX_KEYS_ASKED, NewApiSession, SeatsSeen,
+    ApiSessionRow, ClosedApiSession, MAX_KEYS_ASKED, NewApiSession, SeatReading, SeatRequest, SessionsToClose,
     session_closed_code,
 };
 pub use applications::NewSecret;
 pub use audit::{WaitingBlock, lines_of};
-pub use changes::{Change, ChangeKind, FeedEnd, Mark};
-pub use consents::Connection;
+pub use changes::{Change, ChangeKind, FeedEnd, FeedMark};
+pub use consents::ConnectedApplication;
 pub use identity_sessions::SignInRow;
 pub use instances::StoredInstance;
 pub use keys::StoredKey;
@@ -66,17 +66,17 @@ use oauth::scope::Scope;
 use oauth::secret::Digest;
 use uuid::Uuid;
 
-use crate::{Damage, Fault, Finding, Row, Statement, Store, Value, statement, values};
+use crate::{DamagedRow, Fault, SqlRow, SqlValue, Statement, Store, StoredFinding, statement, values};
 
 /// A kind of record that is read back, so that all of its records can be looked at, a page at a time by their first column.
-pub(super) struct Examined {
+pub(super) struct ExaminedTable {
     kind: &'static str,
     sql: &'static str,
     /// What is refused of a record that reads back.
-    examine: fn(&Row) -> Result<Vec<String>, Damage>,
+    examine: fn(&SqlRow) -> Result<Vec<String>, DamagedRow>,
 }
 
-const EXAMINED: [Examined; 10] = [
+const EXAMINED: [ExaminedTable; 10] = [
     users::EXAMINED,
     roles::EXAMINED,
     keys::EXAMINED,
@@ -94,15 +94,15 @@ const PAGE: u32 = 500;
 
 impl Store {
     /// Stored records that this version cannot use as they are, at most so many.
-    pub async fn findings(&self, most: usize) -> Result<Vec<Finding>, Fault> {
+    pub async fn findings(&self, most: usize) -> Result<Vec<StoredFinding>, Fault> {
         let settings = self.settings_problems().await?;
         let mut findings = Vec::new();
         if !settings.is_empty() {
-            findings.push(Finding { kind: "settings", record: "settings".to_owned(), problems: settings });
+            findings.push(StoredFinding { kind: "settings", record: "settings".to_owned(), problems: settings });
         }
         let applications = self.applications().await?;
         let refused = applications.iter().filter(|application| !application.problems().is_empty());
-        findings.extend(refused.map(|application| Finding {
+        findings.extend(refused.map(|application| StoredFinding {
             kind: "application",
             record: application.uri.as_str().to_owned(),
             problems: application.problems().to_vec(),
@@ -114,14 +114,14 @@ impl Store {
         Ok(findings)
     }
 
-    async fn examine(&self, kind: &Examined, most: usize, findings: &mut Vec<Finding>) -> Result<(), Fault> {
+    async fn examine(&self, kind: &ExaminedTable, most: usize, findings: &mut Vec<StoredFinding>) -> Result<(), Fault> {
         let mut after = String::new();
         while findings.len() < most {
             let rows = self.rows(kind.sql, values![after, PAGE]).await?;
             for row in &rows {
                 let problems = (kind.examine)(row).unwrap_or_else(|damage| vec![damage.to_string()]);
                 if !problems.is_empty() {
-                    findings.push(Finding { kind: kind.kind, record: row.name(), problems });
+                    findings.push(StoredFinding { kind: kind.kind, record: row.name(), problems });
                 }
             }
             match rows.last() {
@@ -133,11 +133,11 @@ impl Store {
     }
 
     /// A statement whose `$1` is this instance.
-    fn bound(&self, sql: &'static str, params: Vec<Value>) -> Statement {
+    fn bound(&self, sql: &'static str, params: Vec<SqlValue>) -> Statement {
         statement(self.of_chain(sql), self.with_instance(params))
     }
 
-    async fn rows(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, Fault> {
+    async fn rows(&self, sql: &'static str, params: Vec<SqlValue>) -> Result<Vec<SqlRow>, Fault> {
         self.query(self.of_chain(sql), self.with_instance(params)).await
     }
 
@@ -157,24 +157,29 @@ impl Store {
         }
     }
 
-    async fn row(&self, sql: &'static str, params: Vec<Value>) -> Result<Option<Row>, Fault> {
+    async fn row(&self, sql: &'static str, params: Vec<SqlValue>) -> Result<Option<SqlRow>, Fault> {
         Ok(self.rows(sql, params).await?.into_iter().next())
     }
 
     /// Of the rows of a list, those that read back. Any other is told of, and is no fault of whoever asked for the list.
-    fn readable<T>(&self, kind: &'static str, rows: &[Row], read: impl Fn(&Row) -> Result<T, Damage>) -> Vec<T> {
-        let tell = |row: &Row, damage: &Damage| {
+    fn readable<T>(
+        &self,
+        kind: &'static str,
+        rows: &[SqlRow],
+        read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
+    ) -> Vec<T> {
+        let tell = |row: &SqlRow, damage: &DamagedRow| {
             self.database().unreadable().tell(*self.instance(), kind, (row, damage));
         };
-        let read = |row: &Row| read(row).inspect_err(|damage| tell(row, damage)).ok();
+        let read = |row: &SqlRow| read(row).inspect_err(|damage| tell(row, damage)).ok();
         rows.iter().filter_map(read).collect()
     }
 
     async fn list<T>(
         &self,
         kind: &'static str,
-        (sql, params): (&'static str, Vec<Value>),
-        read: impl Fn(&Row) -> Result<T, Damage>,
+        (sql, params): (&'static str, Vec<SqlValue>),
+        read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
     ) -> Result<Vec<T>, Fault> {
         Ok(self.readable(kind, &self.rows(sql, params).await?, read))
     }
@@ -184,9 +189,9 @@ impl Store {
     async fn page<T>(
         &self,
         (kind, key): (&'static str, usize),
-        (sql, first): (&'static str, Vec<Value>),
+        (sql, first): (&'static str, Vec<SqlValue>),
         (mut after, limit): (String, u32),
-        read: impl Fn(&Row) -> Result<T, Damage>,
+        read: impl Fn(&SqlRow) -> Result<T, DamagedRow>,
     ) -> Result<Vec<T>, Fault> {
         let mut page = Vec::new();
         loop {
@@ -202,8 +207,8 @@ impl Store {
         }
     }
 
-    fn with_instance(&self, mut params: Vec<Value>) -> Vec<Value> {
-        params.insert(0, Value::from(self.instance().0));
+    fn with_instance(&self, mut params: Vec<SqlValue>) -> Vec<SqlValue> {
+        params.insert(0, SqlValue::from(self.instance().0));
         params
     }
 }
@@ -229,33 +234,33 @@ fn before(id: Option<Uuid>) -> String {
 }
 
 /// A row of ours that does not read back: somebody else wrote it.
-fn damaged(what: &'static str) -> Damage {
-    Damage::new(what)
+fn damaged(what: &'static str) -> DamagedRow {
+    DamagedRow::new(what)
 }
 
 /// A count.
-fn count(number: i64) -> Result<u64, Damage> {
+fn count(number: i64) -> Result<u64, DamagedRow> {
     u64::try_from(number).map_err(|_| damaged("a count is below zero"))
 }
 
-impl Row {
-    fn time(&self, column: usize) -> Result<Timestamp, Damage> {
+impl SqlRow {
+    fn time(&self, column: usize) -> Result<Timestamp, DamagedRow> {
         self.int(column).map(Timestamp)
     }
 
-    fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, Damage> {
+    fn opt_time(&self, column: usize) -> Result<Option<Timestamp>, DamagedRow> {
         Ok(self.opt_int(column)?.map(Timestamp))
     }
 
-    fn uuid(&self, column: usize) -> Result<Uuid, Damage> {
-        Uuid::try_parse(&self.text(column)?).map_err(|_| Damage::new(format!("column {column} is no id")))
+    fn uuid(&self, column: usize) -> Result<Uuid, DamagedRow> {
+        Uuid::try_parse(&self.text(column)?).map_err(|_| DamagedRow::new(format!("column {column} is no id")))
     }
 
-    fn digest<K>(&self, column: usize) -> Result<Digest<K>, Damage> {
+    fn digest<K>(&self, column: usize) -> Result<Digest<K>, DamagedRow> {
         Digest::try_from(self.bytes(column)?.as_slice()).map_err(|_| damaged("a digest has 32 bytes"))
     }
 
-    fn scope(&self, column: usize) -> Result<Scope, Damage> {
-        Scope::parse(&self.text(column)?).map_err(|error| Damage::new(format!("scope: {error}")))
+    fn scope(&self, column: usize) -> Result<Scope, DamagedRow> {
+        Scope::parse(&self.text(column)?).map_err(|error| DamagedRow::new(format!("scope: {error}")))
     }
 }

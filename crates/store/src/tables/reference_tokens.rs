@@ -3,8 +3,8 @@ use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
 use oauth::secret::Digest;
 use uuid::Uuid;
 
-use super::{Examined, before, damaged};
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::{ExaminedTable, before, damaged};
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.
 macro_rules! select_tokens {
@@ -32,13 +32,13 @@ pub enum TokensOf {
 
 const KIND: &str = "reference token";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: select_tokens!("AND id > $2 ORDER BY id LIMIT $3"),
     examine: |row| read(row).map(|_| Vec::new()),
 };
 
-fn read(row: &Row) -> Result<ReferenceToken, Damage> {
+fn read(row: &SqlRow) -> Result<ReferenceToken, DamagedRow> {
     Ok(ReferenceToken {
         id: ReferenceTokenId(row.uuid(0)?),
         kind: ReferenceTokenKind::parse(&row.text(1)?).ok_or_else(|| damaged("a token's kind does not read back"))?,

@@ -1,8 +1,8 @@
 use model::domain::Permissions;
-use model::stored::{Members, written_over};
+use model::stored::{JsonMembers, written_over};
 
-use super::Examined;
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::ExaminedTable;
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// What users of this role may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Role {
     /// What cannot be read of what it permits; it permits nothing of that.
     pub problems: Vec<String>,
     /// As it was written, where it says more than is known.
-    pub stored: Members,
+    pub stored: JsonMembers,
     /// Raised by every change: what the next one is guarded by.
     pub version: i64,
 }
@@ -20,7 +20,7 @@ pub struct Role {
 pub(super) const ROLES_AFTER: &str =
     "SELECT name, permits, version FROM roles WHERE instance = $1 AND name > $2 ORDER BY name LIMIT $3";
 
-fn read(row: &Row) -> Result<Role, Damage> {
+fn read(row: &SqlRow) -> Result<Role, DamagedRow> {
     let permits = Permissions::restore(&row.text(1)?);
     let problems = permits.problems.iter().map(ToString::to_string).collect();
     let (name, version) = (row.text(0)?, row.int(2)?);
@@ -29,8 +29,8 @@ fn read(row: &Row) -> Result<Role, Damage> {
 
 const KIND: &str = "role";
 
-pub(super) const EXAMINED: Examined =
-    Examined { kind: KIND, sql: ROLES_AFTER, examine: |row| read(row).map(|role| role.problems) };
+pub(super) const EXAMINED: ExaminedTable =
+    ExaminedTable { kind: KIND, sql: ROLES_AFTER, examine: |row| read(row).map(|role| role.problems) };
 
 fn json(permissions: &Permissions) -> String {
     serde_json::to_string(permissions).expect("patterns are strings")

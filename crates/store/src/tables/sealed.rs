@@ -1,6 +1,6 @@
 //! Everything that is sealed under the master key, in one list: whoever seals it anew finds it here.
 
-use crate::{Fault, Row, Statement, Store, statement, values};
+use crate::{Fault, SqlRow, Statement, Store, statement, values};
 
 /// A column of sealed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Store {
             "SELECT {name}, {sealed} FROM {table} WHERE {instance} = $1 AND {name} > $2 ORDER BY {name} LIMIT $3"
         );
         let rows = self.query(sql, self.with_instance(values![key, limit])).await?;
-        let read = |row: &Row| Ok(SealedRow { key: row.text(0)?, sealed: row.bytes(1)? });
+        let read = |row: &SqlRow| Ok(SealedRow { key: row.text(0)?, sealed: row.bytes(1)? });
         rows.iter().map(read).collect()
     }
 

@@ -1,15 +1,15 @@
 //! The chain of the audit: seals, the keys of the people in them, and the checkpoints that sign them.
 
 use model::audit::RequestId;
-use model::audit::chain::{Entry, Hash, Head, Link, Seal};
+use model::audit::chain::{ChainHead, Seal, SealEntry, SealHash, SealLink};
 use model::{Timestamp, UserId};
 
 use std::collections::HashSet;
 
 use super::audit::around;
-use super::changes::{Mark, change_is_there};
+use super::changes::{FeedMark, change_is_there};
 use super::{damaged, with_one_for_each};
-use crate::{Fault, Row, Statement, Store, values};
+use crate::{Fault, SqlRow, Statement, Store, values};
 
 /// A key for checkpoints as kept: its private half sealed under the master key.
 pub struct StoredAuditKey {
@@ -24,13 +24,13 @@ pub struct StoredAuditKey {
 pub struct StoredMemory {
     pub row: Option<MemoryRow>,
     /// The newest seal, and the number of the oldest.
-    pub head: Head,
+    pub head: ChainHead,
     pub oldest: i64,
     /// Of the seal that is remembered as the newest, of the newest checkpoint that is remembered, and of the seal that
     /// was asked for.
-    pub remembered_head: Option<Hash>,
+    pub remembered_head: Option<SealHash>,
     pub remembered_checkpoint: Option<String>,
-    pub asked: Option<Hash>,
+    pub asked: Option<SealHash>,
 }
 
 pub struct MemoryRow {
@@ -58,7 +58,7 @@ macro_rules! select_seals {
 
 pub(super) const SEALS_BEFORE: &str = select_seals!("number < $2 ORDER BY number DESC LIMIT $3");
 
-fn read(row: &Row) -> Result<Seal, Fault> {
+fn read(row: &SqlRow) -> Result<Seal, Fault> {
     Ok(Seal {
         number: row.int(0)?,
         at: row.time(1)?,
@@ -80,11 +80,11 @@ fn waited_as(id: &str) -> &str {
 
 impl Store {
     /// The newest seal.
-    pub async fn audit_head(&self) -> Result<Head, Fault> {
+    pub async fn audit_head(&self) -> Result<ChainHead, Fault> {
         let sql = "SELECT number, hash, at FROM audit_seals WHERE instance = $1 ORDER BY number DESC LIMIT 1";
-        let Some(row) = self.row(sql, vec![]).await? else { return Ok(Head::NONE) };
-        let hash = Hash::parse(&row.text(1)?).ok_or_else(|| damaged("the hash of a seal does not read back"))?;
-        Ok(Head { number: row.int(0)?, hash, at: row.time(2)? })
+        let Some(row) = self.row(sql, vec![]).await? else { return Ok(ChainHead::NONE) };
+        let hash = SealHash::parse(&row.text(1)?).ok_or_else(|| damaged("the hash of a seal does not read back"))?;
+        Ok(ChainHead { number: row.int(0)?, hash, at: row.time(2)? })
     }
 
     /// What is remembered and what is there, with the seal of a number. One question: what another node seals meanwhile
@@ -107,10 +107,10 @@ impl Store {
             }
         };
         // A hash that does not read back is no hash of ours: as if it were another.
-        let hash = |column| Ok::<_, Fault>(row.opt_text(column)?.and_then(|text| Hash::parse(&text)));
+        let hash = |column| Ok::<_, Fault>(row.opt_text(column)?.and_then(|text| SealHash::parse(&text)));
         let head = match row.opt_int(5)? {
-            None => Head::NONE,
-            Some(number) => Head { number, hash: hash(6)?.unwrap_or(Hash::NONE), at: row.time(7)? },
+            None => ChainHead::NONE,
+            Some(number) => ChainHead { number, hash: hash(6)?.unwrap_or(SealHash::NONE), at: row.time(7)? },
         };
         Ok(StoredMemory {
             row: memory,
@@ -138,7 +138,7 @@ impl Store {
         read: i64,
         (head, signed): (i64, i64),
         remembered: Vec<u8>,
-        behind: Option<&Mark>,
+        behind: Option<&FeedMark>,
     ) -> Statement {
         const UPDATE: &str = "UPDATE audit_memory SET version = version + 1, head = $3, signed = $4, remembered = $5 \
                               WHERE instance = $1 AND version = $2";
@@ -147,7 +147,7 @@ impl Store {
              WHERE instance = $1 AND version = $2 AND ",
             change_is_there!("$6", "$7")
         );
-        let update = match behind.map(Mark::key) {
+        let update = match behind.map(FeedMark::key) {
             None => self.bound(UPDATE, values![read, head, signed, remembered]),
             Some((number, id)) => self.bound(UPDATE_BEHIND, values![read, head, signed, remembered, number, id]),
         };
@@ -166,10 +166,10 @@ impl Store {
     }
 
     /// Whether a seal has this number and this hash.
-    pub async fn has_seal(&self, link: Link) -> Result<bool, Fault> {
+    pub async fn has_seal(&self, link: SealLink) -> Result<bool, Fault> {
         let sql = "SELECT hash FROM audit_seals WHERE instance = $1 AND number = $2";
         let row = self.row(sql, values![link.seal]).await?;
-        Ok(row.map(|row| row.text(0)).transpose()?.and_then(|hash| Hash::parse(&hash)) == Some(link.hash))
+        Ok(row.map(|row| row.text(0)).transpose()?.and_then(|hash| SealHash::parse(&hash)) == Some(link.hash))
     }
 
     /// Of these ids of rows and blocks, those that are in seals already.
@@ -180,7 +180,7 @@ impl Store {
         let mut found = HashSet::new();
         for row in self.rows(sql, values![*least, *greatest]).await? {
             let contents = row.text(0)?;
-            let sealed = contents.lines().filter_map(Entry::parse).map(|entry| waited_as(entry.id));
+            let sealed = contents.lines().filter_map(SealEntry::parse).map(|entry| waited_as(entry.id));
             found.extend(sealed.filter(|id| wanted.contains(id)).map(str::to_owned));
         }
         Ok(found)
@@ -286,7 +286,7 @@ impl Store {
         let sql = "SELECT kid, private_key, created_at, replaced_at FROM audit_keys \
                    WHERE instance = $1 ORDER BY created_at, kid";
         let rows = self.rows(sql, vec![]).await?;
-        let key = |row: &Row| {
+        let key = |row: &SqlRow| {
             Ok(StoredAuditKey {
                 kid: row.text(0)?,
                 sealed: row.bytes(1)?,

@@ -4,8 +4,8 @@ use model::two_step::RecoveryCode;
 use model::{PasskeyId, Timestamp, User, UserId};
 use oauth::secret::Digest;
 
-use super::Examined;
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::ExaminedTable;
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// An authenticator app as it is kept.
 pub struct AuthenticatorApp {
@@ -41,13 +41,13 @@ macro_rules! select_passkeys {
 
 const KIND: &str = "passkey";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: select_passkeys!("AND id > $2 ORDER BY id LIMIT $3"),
     examine: |row| passkey(row).map(|_| Vec::new()),
 };
 
-fn passkey(row: &Row) -> Result<StoredPasskey, Damage> {
+fn passkey(row: &SqlRow) -> Result<StoredPasskey, DamagedRow> {
     Ok(StoredPasskey {
         id: PasskeyId(row.uuid(0)?),
         user: UserId(row.uuid(1)?),

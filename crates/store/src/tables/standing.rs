@@ -3,7 +3,7 @@
 use model::{ApplicationId, AuthorizationId, ReferenceTokenId, SessionId, UserId};
 use uuid::Uuid;
 
-use crate::{Statement, Store, Value, values};
+use crate::{SqlValue, Statement, Store, values};
 
 /// What a token names that may have ended.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ const STANDS: &str = "SELECT 1 FROM users u JOIN applications a ON a.instance = 
      AND NOT EXISTS (SELECT 1 FROM reference_tokens r \
      WHERE r.instance = $1 AND r.id = $10 AND r.revoked_at IS NOT NULL)";
 
-fn params(token: &TokenNames) -> Vec<Value> {
+fn params(token: &TokenNames) -> Vec<SqlValue> {
     values![
         token.user.0.0,
         token.user.1,

@@ -1,12 +1,12 @@
-use model::audit::chain::Hash;
+use model::audit::chain::SealHash;
 use model::domain::Permissions;
 use model::line;
 use model::mail::EmailAddress;
 use model::user::PasswordHash;
 use model::{Email, Login, Timestamp, User, UserId, UserType};
 
-use super::Examined;
-use crate::{Damage, Fault, Row, Statement, Store, values};
+use super::ExaminedTable;
+use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// What a new user is made of.
 pub struct NewUser<'a> {
@@ -50,7 +50,7 @@ macro_rules! select_users {
 pub(super) const USERS_AFTER: &str = select_users!("AND u.login_folded > $2 ORDER BY u.login_folded LIMIT $3");
 
 /// What a role permits that cannot be read is permitted to nobody: a matter of the role, not of who has it.
-fn read(row: &Row) -> Result<User, Damage> {
+fn read(row: &SqlRow) -> Result<User, DamagedRow> {
     let permissions = row.opt_text(11)?.map(|permits| Permissions::restore(&permits).value).unwrap_or_default();
     let verified = row.flag(7)?;
     let (login, problem) = Login::kept(row.text(1)?);
@@ -78,7 +78,7 @@ fn read(row: &Row) -> Result<User, Damage> {
     })
 }
 
-fn read_row(row: &Row) -> Result<UserRow, Damage> {
+fn read_row(row: &SqlRow) -> Result<UserRow, DamagedRow> {
     Ok(UserRow {
         user: read(row)?,
         role: row.opt_text(14)?,
@@ -89,13 +89,13 @@ fn read_row(row: &Row) -> Result<UserRow, Damage> {
 
 const KIND: &str = "user";
 
-pub(super) const EXAMINED: Examined = Examined {
+pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
     kind: KIND,
     sql: select_users!("AND u.id > $2 ORDER BY u.id LIMIT $3"),
     examine: |row| read(row).map(|user| user.problems),
 };
 
-fn read_hash(row: &Row) -> Result<Option<PasswordHash>, Damage> {
+fn read_hash(row: &SqlRow) -> Result<Option<PasswordHash>, DamagedRow> {
     let made = if row.flag(16)? { PasswordHash::of_nfc } else { PasswordHash::of_bytes };
     Ok(row.opt_text(12)?.map(made))
 }
@@ -180,7 +180,7 @@ impl Store {
     /// What stands in the place of an erased login, so that it can be told from one that is free. No login looks like it.
     fn erased_login(&self, login: &Login) -> String {
         let said = format!("gatehouse-erased-login\n{}\n{}", self.instance(), login.folded());
-        format!("\u{2020}{}", Hash::of(said.as_bytes()))
+        format!("\u{2020}{}", SealHash::of(said.as_bytes()))
     }
 
     /// Takes away what identifies the person, here and in the audit, and all that they held; ends what they opened.

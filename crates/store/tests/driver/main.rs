@@ -14,7 +14,7 @@ mod promises;
 mod sqlite;
 
 use common::Place;
-use store::{Database, Fault, FaultKind, Outcome, Statement, statement, values};
+use store::{CommitOutcome, Database, Fault, FaultKind, Statement, statement, values};
 
 /// A lock under which nobody else can write a note, though anybody can read.
 enum Held {
@@ -64,7 +64,7 @@ async fn notes(database: &Database, state: &str) -> Vec<i64> {
     rows.iter().map(|row| row.int(0).expect("a number")).collect()
 }
 
-async fn commit(database: &Database, statements: Vec<Statement>) -> Result<Outcome, Fault> {
+async fn commit(database: &Database, statements: Vec<Statement>) -> Result<CommitOutcome, Fault> {
     database.commit(statements.into()).await
 }
 

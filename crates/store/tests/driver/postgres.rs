@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{Database, DatabaseUrl, FaultKind, Outcome, statement, values};
+use store::{CommitOutcome, Database, DatabaseUrl, FaultKind, statement, values};
 use tokio_postgres::Client;
 
 use crate::common::postgres;
@@ -41,7 +41,7 @@ async fn a_batch_that_lost_a_deadlock_is_sent_again() {
     other.batch_execute("COMMIT").await.expect("the other is through");
 
     let answer = committed.await.expect("no panic");
-    assert_eq!(answer.expect("sent again"), Outcome::Committed);
+    assert_eq!(answer.expect("sent again"), CommitOutcome::Committed);
     assert_eq!(notes(&database, "ours").await, [1, 2]);
 }
 
@@ -63,7 +63,7 @@ async fn a_connection_that_is_cut_off_is_unavailable_and_replaced() {
     assert_eq!(kind(working.await.expect("no panic")), FaultKind::Unavailable);
     assert!(notes(&database, "new").await.is_empty());
     let answer = commit(&database, vec![note(2), note(3)]).await;
-    assert_eq!(answer.expect("a new connection"), Outcome::Committed);
+    assert_eq!(answer.expect("a new connection"), CommitOutcome::Committed);
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_batch_of_many_statements_is_one_flight_in_order() {
         n => statement("UPDATE notes SET id = $1 WHERE id = $2", values![n, n - 1]).expect(1),
     });
     let answer = commit(&database, chain.collect()).await;
-    assert_eq!(answer.expect("no fault"), Outcome::Committed);
+    assert_eq!(answer.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(notes(&database, "new").await, [299]);
 }
 

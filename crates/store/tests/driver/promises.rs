@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, join_all, select};
-use store::{Batch, DatabaseUrl, FaultKind, Outcome, Store, Value, statement, values};
+use store::{Batch, CommitOutcome, DatabaseUrl, FaultKind, SqlValue, Store, statement, values};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -47,7 +47,7 @@ crate::on_both! {
 async fn a_batch_takes_effect_whole(place: Place) {
     let database = with_notes(place.open().await).await;
     let batch = Batch::new().with(note(1)).with(note(2)).with(note(3));
-    assert_eq!(database.commit(batch).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(database.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(notes(&database, "new").await, [1, 2, 3]);
 }
 
@@ -76,11 +76,11 @@ async fn a_guard_that_fails_says_which_it_was_and_undoes_its_batch(place: Place)
         statement(sql, values![from]).expect(1)
     };
     let answer = commit(&database, vec![note(2), moved("new"), moved("new"), note(3)]).await;
-    assert_eq!(answer.expect("no fault"), Outcome::GuardFailed { statement: 2 });
+    assert_eq!(answer.expect("no fault"), CommitOutcome::GuardFailed { statement: 2 });
     assert_eq!(notes(&database, "new").await, [1]);
     assert!(notes(&database, "done").await.is_empty());
     let answer = commit(&database, vec![note(2), moved("new"), note(3)]).await;
-    assert_eq!(answer.expect("no fault"), Outcome::Committed);
+    assert_eq!(answer.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(notes(&database, "done").await, [1]);
 }
 
@@ -89,9 +89,9 @@ async fn a_guard_may_count_what_a_select_finds(place: Place) {
     let none = statement("SELECT id FROM notes WHERE state = $1", values!["new"]).expect(0);
     let batch = vec![none, note(1)];
     let first = commit(&database, batch.clone()).await.expect("no fault");
-    assert_eq!(first, Outcome::Committed);
+    assert_eq!(first, CommitOutcome::Committed);
     let second = commit(&database, batch).await.expect("no fault");
-    assert_eq!(second, Outcome::GuardFailed { statement: 0 });
+    assert_eq!(second, CommitOutcome::GuardFailed { statement: 0 });
 }
 
 async fn a_guard_counts_an_insert_that_gave_way_as_nothing(place: Place) {
@@ -99,9 +99,9 @@ async fn a_guard_counts_an_insert_that_gave_way_as_nothing(place: Place) {
     let insert =
         statement("INSERT INTO notes (id, state) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", values![1, "new"]);
     let insert = vec![note(9), insert.expect(1)];
-    assert_eq!(commit(&database, insert.clone()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(commit(&database, insert.clone()).await.expect("no fault"), CommitOutcome::Committed);
     let again = vec![note(10), insert[1].clone()];
-    assert_eq!(commit(&database, again).await.expect("no fault"), Outcome::GuardFailed { statement: 1 });
+    assert_eq!(commit(&database, again).await.expect("no fault"), CommitOutcome::GuardFailed { statement: 1 });
     assert_eq!(notes(&database, "new").await, [1, 9]);
 }
 
@@ -110,9 +110,9 @@ async fn a_guard_stands_alone_too(place: Place) {
     let _ = commit(&database, vec![note(1), note(2)]).await.expect("notes");
     let all = || statement("DELETE FROM notes WHERE state = $1", values!["new"]);
     let answer = commit(&database, vec![all().expect(1)]).await;
-    assert_eq!(answer.expect("no fault"), Outcome::GuardFailed { statement: 0 });
+    assert_eq!(answer.expect("no fault"), CommitOutcome::GuardFailed { statement: 0 });
     assert_eq!(notes(&database, "new").await, [1, 2]);
-    assert_eq!(commit(&database, vec![all().expect(2)]).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(commit(&database, vec![all().expect(2)]).await.expect("no fault"), CommitOutcome::Committed);
     assert!(notes(&database, "new").await.is_empty());
 }
 
@@ -130,8 +130,8 @@ async fn of_racing_guarded_updates_exactly_one_wins(place: Place) {
     let mut winners = Vec::new();
     for (racer, answer) in (0..).zip(join_all(racers).await) {
         match answer.expect("no panic").expect("no fault") {
-            Outcome::Committed => winners.push(100 + racer),
-            Outcome::GuardFailed { statement } => assert_eq!(statement, 1),
+            CommitOutcome::Committed => winners.push(100 + racer),
+            CommitOutcome::GuardFailed { statement } => assert_eq!(statement, 1),
         }
     }
     assert_eq!(winners.len(), 1);
@@ -151,8 +151,8 @@ async fn a_batch_that_fails_leaves_its_neighbours_alone(place: Place) {
     for (id, answer) in (1..).zip(answers) {
         match id % 3 {
             0 => assert_eq!(kind(answer), FaultKind::Failed),
-            1 => assert_eq!(answer.expect("no fault"), Outcome::GuardFailed { statement: 1 }),
-            _ => assert_eq!(answer.expect("no fault"), Outcome::Committed),
+            1 => assert_eq!(answer.expect("no fault"), CommitOutcome::GuardFailed { statement: 1 }),
+            _ => assert_eq!(answer.expect("no fault"), CommitOutcome::Committed),
         }
     }
     let kept: Vec<i64> = (0..=30).filter(|id| *id == 0 || id % 3 == 2).collect();
@@ -171,7 +171,7 @@ async fn references_are_checked(place: Place) {
 async fn an_empty_batch_is_committed_without_asking(place: Place) {
     let database = place.open().await;
     let answer = database.commit(Batch::new()).now_or_never();
-    assert_eq!(answer.expect("at once").expect("no fault"), Outcome::Committed);
+    assert_eq!(answer.expect("at once").expect("no fault"), CommitOutcome::Committed);
     assert_eq!(database.commits(), (0, 0));
 }
 
@@ -271,7 +271,7 @@ async fn a_broken_statement_is_a_fault_that_says_no_values(place: Place) {
     let secret = |id: i64| statement("INSERT INTO notes (id, state) VALUES ($1, $2)", values![id, "hunter2"]);
     let twice = commit(&database, vec![secret(1), secret(2)]).await.expect_err("one each");
     let cast = "SELECT CAST($1 AS BIGINT) FROM nowhere";
-    let missing = database.query(cast, vec![Value::from("hunter2")]).await.expect_err("no table");
+    let missing = database.query(cast, vec![SqlValue::from("hunter2")]).await.expect_err("no table");
     for fault in [twice, missing] {
         assert_eq!(fault.kind(), FaultKind::Failed);
         let mut said = format!("{fault} {fault:?}");
@@ -319,7 +319,7 @@ async fn more_than_the_queue_holds_is_refused_at_once(place: Place) {
     held.release().await;
     join_all(waiting).await;
     let room = commit(&database, vec![note(-1)]).await;
-    assert_eq!(room.expect("there is room again"), Outcome::Committed);
+    assert_eq!(room.expect("there is room again"), CommitOutcome::Committed);
 }
 
 /// As two instances see the database.
@@ -359,8 +359,8 @@ async fn an_instance_that_fills_the_queue_keeps_no_other_out(place: Place) {
     let refused = storming.commit(vec![note(-3)].into()).await;
     assert_eq!(kind(refused), FaultKind::Unavailable, "it has more than its share");
     held.release().await;
-    assert_eq!(theirs.await.expect("no fault"), Outcome::Committed);
-    assert_eq!(nobodys.await.expect("no fault"), Outcome::Committed);
+    assert_eq!(theirs.await.expect("no fault"), CommitOutcome::Committed);
+    assert_eq!(nobodys.await.expect("no fault"), CommitOutcome::Committed);
     join_all(storm).await;
 }
 
@@ -389,7 +389,7 @@ async fn a_database_held_by_another_is_unavailable_until_let_go(place: Place) {
     assert!(notes(&database, "new").await.is_empty(), "reads go on");
     held.release().await;
     let answer = commit(&database, vec![note(1), note(2)]).await;
-    assert_eq!(answer.expect("no fault"), Outcome::Committed);
+    assert_eq!(answer.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(notes(&database, "new").await, [1, 2]);
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use model::InstanceId;
-use store::{Batch, FaultKind, Outcome, Store, Trouble, statement, values};
+use store::{Batch, CommitOutcome, FaultKind, Store, Trouble, statement, values};
 use uuid::Uuid;
 
 use crate::common::{Place, sqlite};
@@ -16,7 +16,7 @@ async fn together(
     place: &Place,
     database: &store::Database,
     batches: Vec<Batch>,
-) -> Vec<Result<Outcome, store::Fault>> {
+) -> Vec<Result<CommitOutcome, store::Fault>> {
     let held = Held::by_another(place).await;
     let mut all = Box::pin(join_all(batches.into_iter().map(|batch| database.commit(batch))));
     assert!((&mut all).now_or_never().is_none(), "the lock is held");
@@ -31,7 +31,7 @@ async fn callers_that_wait_share_a_commit() {
     let (commits_before, batches_before) = database.commits();
     let batches = (0..64).map(|id| Batch::new().with(note(id))).collect();
     for answer in together(&place, &database, batches).await {
-        assert_eq!(answer.expect("no fault"), Outcome::Committed);
+        assert_eq!(answer.expect("no fault"), CommitOutcome::Committed);
     }
     let (commits, batches) = database.commits();
     assert_eq!(batches - batches_before, 64);
@@ -54,7 +54,7 @@ async fn groups_are_made_of_all_instances_in_turn() {
     assert!((&mut few).now_or_never().is_none(), "the lock is held");
     held.release().await;
     for answer in storm.await.into_iter().chain(few.await) {
-        assert_eq!(answer.expect("no fault"), Outcome::Committed);
+        assert_eq!(answer.expect("no fault"), CommitOutcome::Committed);
     }
     // One was first: with the writer when the others came, or before them in the queue.
     let sql = "SELECT state FROM notes WHERE id < 0 ORDER BY id DESC";
@@ -76,7 +76,7 @@ async fn a_full_disk_fails_the_whole_group_and_nothing_is_half_written() {
     let batches = vec![Batch::from(vec![note(1)]), Batch::from(vec![note(3), big()])];
     for answer in together(&place, &database, batches).await {
         // The first may have been taken alone, before the second was there.
-        if !matches!(answer, Ok(Outcome::Committed)) {
+        if !matches!(answer, Ok(CommitOutcome::Committed)) {
             assert_eq!(kind(answer), FaultKind::Unavailable);
         }
     }

@@ -6,7 +6,7 @@ use model::{ApplicationId, Email, ReferenceTokenId, Timestamp};
 use oauth::scope::Scope;
 use oauth::secret::Presented;
 use serde_json::json;
-use store::{Batch, Outcome, Role, Store, TokensOf, UserRow};
+use store::{Batch, CommitOutcome, Role, Store, TokensOf, UserRow};
 use uuid::Uuid;
 
 use crate::applications::{application, register, secret};
@@ -115,12 +115,12 @@ async fn a_role_that_somebody_has_stays(place: Place) {
         let batch = Batch::from(house.here.delete_role(role).to_vec());
         house.here.commit(batch).await.expect("no fault")
     };
-    assert_eq!(delete(&role).await, Outcome::GuardFailed { statement: 1 }, "somebody has it");
+    assert_eq!(delete(&role).await, CommitOutcome::GuardFailed { statement: 1 }, "somebody has it");
     let alice = row(&house.here, 1).await;
     done(&house.here, house.here.update_user(&UserRow { role: None, ..alice }, false, NOW)).await;
-    assert_eq!(delete(&Role { version: 2, ..role.clone() }).await, Outcome::GuardFailed { statement: 1 });
-    assert_eq!(delete(&role).await, Outcome::Committed);
-    assert_eq!(delete(&role).await, Outcome::GuardFailed { statement: 0 }, "gone");
+    assert_eq!(delete(&Role { version: 2, ..role.clone() }).await, CommitOutcome::GuardFailed { statement: 1 });
+    assert_eq!(delete(&role).await, CommitOutcome::Committed);
+    assert_eq!(delete(&role).await, CommitOutcome::GuardFailed { statement: 0 }, "gone");
 }
 
 async fn an_application_is_found_by_id_and_by_uri_and_in_order(place: Place) {

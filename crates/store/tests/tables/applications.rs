@@ -6,7 +6,7 @@ use model::{ApplicationId, Timestamp, TrustedApplication, User, UserType};
 use oauth::redirect::RedirectUri;
 use oauth::secret::{ClientSecret, Digest, Presented};
 use serde_json::{Value, json};
-use store::{Batch, NewSecret, NewUser, Outcome, Store};
+use store::{Batch, CommitOutcome, NewSecret, NewUser, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -92,7 +92,7 @@ async fn an_application_reads_back_with_its_secrets_and_its_system_user(place: P
         .with(house.here.insert_application(&written, NOW))
         .with(house.here.insert_secret(&secret("older", &written, None), NOW))
         .with(house.here.insert_secret(&secret("newer", &written, Some(LATER)), LATER));
-    assert_eq!(house.here.commit(batch).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(house.here.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
     done(&house.here, house.here.insert_application(&application("my.app/a", 2, None, &json!({})), NOW)).await;
 
     let read = register(&house.here).await;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::audit::chain::{Chain, Hash, Head, Link, Seal};
-use model::audit::{AuditEvent, AuditKind, RequestId, StoredEvent, Visitor};
+use model::audit::chain::{Chain, ChainHead, Seal, SealHash, SealLink};
+use model::audit::{AuditEvent, AuditKind, RequestId, RequestInfo, StoredEvent};
 use model::link::LinkPurpose;
 use model::two_step::RecoveryCode;
 use model::{InstanceId, Timestamp};
 use oauth::secret::Presented;
-use store::{Batch, Change, ChangeKind, MemoryRow, Outcome, Store, WaitingBlock, lines_of};
+use store::{Batch, Change, ChangeKind, CommitOutcome, MemoryRow, Store, WaitingBlock, lines_of};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -32,8 +32,8 @@ on_both! {
     every_table_about_users_is_known_to_erasing
 }
 
-fn visitor(request: RequestId) -> Visitor {
-    Visitor { address: [192, 0, 2, 1].into(), user_agent: None, request }
+fn visitor(request: RequestId) -> RequestInfo {
+    RequestInfo { address: [192, 0, 2, 1].into(), user_agent: None, id: request }
 }
 
 fn id(number: u128) -> Uuid {
@@ -44,21 +44,21 @@ fn id(number: u128) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }
 
-fn sealed(store: &Store, head: &Head, at: Timestamp) -> Seal {
+fn sealed(store: &Store, head: &ChainHead, at: Timestamp) -> Seal {
     let request = RequestId::new(at, 1, 7).to_string();
     let event = StoredEvent { id: id(1).to_string(), at, request: Some(request), ..StoredEvent::default() };
     Seal::new(*store.instance(), head, at, vec![(event, None)], "{}\n".to_owned())
 }
 
-fn head(seal: &Seal, instance: InstanceId) -> Head {
-    Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at }
+fn head(seal: &Seal, instance: InstanceId) -> ChainHead {
+    ChainHead { number: seal.number, hash: seal.actual_hash(instance), at: seal.at }
 }
 
 /// Three seals, at three times.
 async fn chain(store: &Store) -> Vec<Seal> {
     let mut seals: Vec<Seal> = Vec::new();
     for at in [NOW, LATER, MUCH_LATER] {
-        let before = seals.last().map_or(Head::NONE, |seal| head(seal, *store.instance()));
+        let before = seals.last().map_or(ChainHead::NONE, |seal| head(seal, *store.instance()));
         let seal = sealed(store, &before, at);
         done(store, store.insert_seal(seal.clone(), None)).await;
         seals.push(seal);
@@ -69,12 +69,12 @@ async fn chain(store: &Store) -> Vec<Seal> {
 async fn the_next_seal_is_put_behind_the_newest_once(place: Place) {
     let house = house(&place).await;
     let (here, there) = (&house.here, &house.there);
-    assert_eq!(here.audit_head().await.expect("no fault"), Head::NONE);
+    assert_eq!(here.audit_head().await.expect("no fault"), ChainHead::NONE);
     let seals = chain(here).await;
     assert_eq!(here.audit_head().await.expect("no fault"), head(&seals[2], *here.instance()));
     refused(here, here.insert_seal(seals[2].clone(), None)).await;
     assert_eq!(here.seals_after(0, 10).await.expect("no fault"), seals);
-    assert_eq!(there.audit_head().await.expect("no fault"), Head::NONE, "a chain is of one instance");
+    assert_eq!(there.audit_head().await.expect("no fault"), ChainHead::NONE, "a chain is of one instance");
 }
 
 async fn what_waits_is_taken_by_one_only(place: Place) {
@@ -85,7 +85,7 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
     let batch: Vec<_> = (0..300)
         .map(|number| store.insert_audit_event(event.stored(id(number)), Some(format!("code {number}"))))
         .collect();
-    assert_eq!(store.commit(batch.into()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(batch.into()).await.expect("no fault"), CommitOutcome::Committed);
     let block = WaitingBlock { id: id(999).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
     done(store, store.insert_audit_block(block.clone(), LATER)).await;
     let waiting = async || store.database().chains_with_unsealed_events().await.expect("no fault");
@@ -99,14 +99,14 @@ async fn what_waits_is_taken_by_one_only(place: Place) {
 
     done(store, store.take_unsealed_events(&ids[..1]).remove(0)).await;
     let all: Batch = store.take_unsealed_events(&ids).into();
-    assert!(matches!(store.commit(all).await.expect("no fault"), Outcome::GuardFailed { .. }), "one is gone");
+    assert!(matches!(store.commit(all).await.expect("no fault"), CommitOutcome::GuardFailed { .. }), "one is gone");
     let theirs: Batch = house.there.take_unsealed_events(&ids[1..]).into();
     assert!(
-        matches!(store.commit(theirs).await.expect("no fault"), Outcome::GuardFailed { .. }),
+        matches!(store.commit(theirs).await.expect("no fault"), CommitOutcome::GuardFailed { .. }),
         "of another instance"
     );
     let others: Batch = store.take_unsealed_events(&ids[1..]).into();
-    assert_eq!(store.commit(others).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(others).await.expect("no fault"), CommitOutcome::Committed);
     assert!(store.unsealed_events(10).await.expect("no fault").is_empty());
 
     let blocks = store.unsealed_blocks(10).await.expect("no fault");
@@ -144,7 +144,7 @@ async fn what_is_remembered_is_read_with_the_chain_and_written_once(place: Place
     let read = async |asked| store.audit_memory(asked).await.expect("no fault");
     let nothing = read(0).await;
     assert!(nothing.row.is_none() && nothing.remembered_head.is_none() && nothing.remembered_checkpoint.is_none());
-    assert_eq!((nothing.head, nothing.oldest), (Head::NONE, 1));
+    assert_eq!((nothing.head, nothing.oldest), (ChainHead::NONE, 1));
 
     let seals = chain(store).await;
     done(store, store.insert_checkpoint(1, NOW, "first")).await;
@@ -165,7 +165,7 @@ async fn what_is_remembered_is_read_with_the_chain_and_written_once(place: Place
     refused(store, store.update_audit_memory(0, (3, 3), vec![4], None)).await;
     let mut batch = Batch::new();
     batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, NOW);
-    assert_eq!(store.commit(batch).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
     let mark = store.newest_change().await.expect("no fault").expect("just announced");
     assert!(store.has_change(&mark).await.expect("no fault") && !there.has_change(&mark).await.expect("no fault"));
     done(store, store.update_audit_memory(1, (3, 3), vec![3], Some(&mark))).await;
@@ -193,13 +193,16 @@ async fn a_block_is_written_once_however_often_it_is_tried(place: Place) {
     assert_eq!(store.unsealed_blocks(10).await.expect("no fault"), std::slice::from_ref(&block));
 
     let events = lines_of(&block.id, NOW, &block.lines).into_iter().map(|event| (event, None)).collect();
-    let seal = Seal::new(*store.instance(), &Head::NONE, NOW, events, String::new());
-    let link = Link { seal: 1, hash: seal.actual_hash(*store.instance()) };
+    let seal = Seal::new(*store.instance(), &ChainHead::NONE, NOW, events, String::new());
+    let link = SealLink { seal: 1, hash: seal.actual_hash(*store.instance()) };
     assert!(!store.has_seal(link).await.expect("no fault"));
     let take = [store.insert_seal(seal, Some((&block.id, &block.id))), store.take_unsealed_block(&block.id)];
-    assert_eq!(store.commit(Vec::from(take).into()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(Vec::from(take).into()).await.expect("no fault"), CommitOutcome::Committed);
     assert!(store.has_seal(link).await.expect("no fault") && !house.there.has_seal(link).await.expect("no fault"));
-    assert!(!store.has_seal(Link { hash: Hash::NONE, ..link }).await.expect("no fault"), "another in its place");
+    assert!(
+        !store.has_seal(SealLink { hash: SealHash::NONE, ..link }).await.expect("no fault"),
+        "another in its place"
+    );
     insert().await;
     assert!(store.unsealed_blocks(10).await.expect("no fault").is_empty(), "it is sealed");
     done(&house.there, house.there.insert_audit_block(block.clone(), LATER)).await;
@@ -213,7 +216,7 @@ async fn what_is_sealed_is_found_by_its_id(place: Place) {
     let (one, three, block) = (id(1).to_string(), id(3).to_string(), id(2).to_string());
     let events =
         vec![event(one.clone()), event(format!("{block}.0")), event(format!("{block}.1")), event(three.clone())];
-    let first = Seal::new(*store.instance(), &Head::NONE, NOW, events, String::new());
+    let first = Seal::new(*store.instance(), &ChainHead::NONE, NOW, events, String::new());
     let before = head(&first, *store.instance());
     done(store, store.insert_seal(first, Some((&one, &three)))).await;
     // Of calls: they never waited.
@@ -235,7 +238,7 @@ async fn chains_of_an_instance_are_apart(place: Place) {
     let house = house(&place).await;
     let (main, refusals) = (&house.here, house.here.with_chain(Chain::Refusals));
     chain(main).await;
-    assert_eq!(refusals.audit_head().await.expect("no fault"), Head::NONE);
+    assert_eq!(refusals.audit_head().await.expect("no fault"), ChainHead::NONE);
     let block = WaitingBlock { id: id(5).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
     done(&refusals, refusals.insert_audit_block(block.clone(), LATER)).await;
     assert!(main.unsealed_blocks(10).await.expect("no fault").is_empty());
@@ -288,9 +291,12 @@ async fn old_seals_go_and_a_checkpoint_stays_in_their_place(place: Place) {
     assert_eq!(old, sizes, "never the newest of all");
     assert_eq!(store.old_seals(LATER, 10).await.expect("no fault").len(), 1);
     let pruning: Batch = store.prune_seals((2, 3), (LATER, "pruned")).into();
-    assert!(matches!(store.commit(pruning).await.expect("no fault"), Outcome::GuardFailed { .. }), "there are but two");
+    assert!(
+        matches!(store.commit(pruning).await.expect("no fault"), CommitOutcome::GuardFailed { .. }),
+        "there are but two"
+    );
     let pruning: Batch = store.prune_seals((2, 2), (LATER, "pruned")).into();
-    assert_eq!(store.commit(pruning).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(pruning).await.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(all().await, [(2, "pruned".to_owned()), (3, "third".to_owned())]);
     assert_eq!(store.seals_after(0, 10).await.expect("no fault"), seals[2..]);
     assert_eq!(there.seals_after(0, 10).await.expect("no fault").len(), 3, "of another instance");
@@ -319,10 +325,10 @@ async fn a_checkpoint_key_is_replaced_by_one_of_two(place: Place) {
         let batch = store.replace_audit_key(old, (kid, vec![7]), NOW);
         store.commit(batch.into()).await.expect("no fault")
     };
-    let failed = |outcome| matches!(outcome, Outcome::GuardFailed { .. });
-    assert_eq!(replace(None, "one").await, Outcome::Committed);
+    let failed = |outcome| matches!(outcome, CommitOutcome::GuardFailed { .. });
+    assert_eq!(replace(None, "one").await, CommitOutcome::Committed);
     assert!(failed(replace(None, "two").await), "there is one");
-    assert_eq!(replace(Some("one"), "two").await, Outcome::Committed);
+    assert_eq!(replace(Some("one"), "two").await, CommitOutcome::Committed);
     assert!(failed(replace(Some("one"), "three").await), "somebody was first");
     let keys = store.audit_keys().await.expect("no fault");
     let known: BTreeSet<_> = keys.iter().map(|key| (key.kid.as_str(), key.replaced_at, key.sealed.clone())).collect();
@@ -340,8 +346,8 @@ async fn an_erased_user_leaves_an_id_and_takes_the_login_along(place: Place) {
     done(store, store.insert_authenticator_app(eve.id, (vec![1], 1), NOW)).await;
     done(store, store.insert_recovery_code(eve.id, Presented::<RecoveryCode>::new("code").digest())).await;
     let erase = async |user: &model::User| store.commit(store.erase_user(user, LATER).into()).await.expect("no fault");
-    assert!(matches!(erase(&model::User { epoch: 7, ..eve.clone() }).await, Outcome::GuardFailed { .. }));
-    assert_eq!(erase(&eve).await, Outcome::Committed);
+    assert!(matches!(erase(&model::User { epoch: 7, ..eve.clone() }).await, CommitOutcome::GuardFailed { .. }));
+    assert_eq!(erase(&eve).await, CommitOutcome::Committed);
 
     let left = store.user(eve.id).await.expect("no fault").expect("the row stays");
     assert_eq!(left.login.as_str(), format!("erased-{}", eve.id));

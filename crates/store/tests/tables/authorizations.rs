@@ -1,6 +1,6 @@
 //! One authorization, one row for life: code, family, end.
 
-use model::audit::Origin;
+use model::audit::RequestOrigin;
 use model::authorization::{IssuedCode, RefreshFamily};
 use model::claims::Epochs;
 use model::{
@@ -9,7 +9,7 @@ use model::{
 use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Presented;
-use store::{Outcome, Store};
+use store::{CommitOutcome, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -35,8 +35,8 @@ const fn id(number: u128) -> AuthorizationId {
     AuthorizationId(Uuid::from_u128(number))
 }
 
-fn by() -> Origin {
-    Origin { address: [192, 0, 2, 1].into(), user_agent: Some("Firefox".into()) }
+fn by() -> RequestOrigin {
+    RequestOrigin { address: [192, 0, 2, 1].into(), user_agent: Some("Firefox".into()) }
 }
 
 fn issued(options: bool) -> IssuedCode {
@@ -147,10 +147,10 @@ async fn a_rotation_is_remembered_with_its_address_until_the_person_is_erased(pl
         done(store, store.advance_family(id(number), Generation(1), (&by(), LATER))).await;
         assert_eq!(rotated_by(number).await, Some(by()));
     }
-    let unnamed = Origin { address: [203, 0, 113, 9].into(), user_agent: None };
+    let unnamed = RequestOrigin { address: [203, 0, 113, 9].into(), user_agent: None };
     done(store, store.advance_family(id(2), Generation(2), (&unnamed, LATER))).await;
     assert_eq!(rotated_by(2).await, Some(unnamed.clone()));
-    assert_eq!(store.commit(store.erase_user(&eve, LATER).into()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(store.erase_user(&eve, LATER).into()).await.expect("no fault"), CommitOutcome::Committed);
     let sql = "SELECT id FROM authorizations WHERE rotated_address IS NOT NULL OR rotated_user_agent IS NOT NULL";
     let left = store.query(sql, vec![]).await.expect("no fault");
     let left: Vec<String> = left.iter().map(|row| row.text(0).expect("an id")).collect();

@@ -2,10 +2,10 @@
 
 use model::link::LinkPurpose;
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, draw};
-use model::{ApplicationId, Dice, PasskeyId, ReferenceTokenId, Timestamp, User};
+use model::{ApplicationId, PasskeyId, ReferenceTokenId, Rng, Timestamp, User};
 use oauth::scope::Scope;
 use serde_json::json;
-use store::{Batch, Outcome, Statement, Store, StoredPasskey};
+use store::{Batch, CommitOutcome, Statement, Store, StoredPasskey};
 use uuid::Uuid;
 
 use crate::applications::application;
@@ -21,7 +21,7 @@ const MOST: u32 = 3;
 
 struct Count(u8);
 
-impl Dice for Count {
+impl Rng for Count {
     fn fill(&mut self, bytes: &mut [u8]) {
         bytes.fill(self.0);
     }
@@ -87,7 +87,7 @@ async fn two_who_saw_room_for_one_are_not_both_let_in(place: Place) {
         for number in 1..MOST {
             let number = base + u8::try_from(number).expect("small");
             let made = house.here.commit(batch(&house.here, what, &user, number)).await.expect("no fault");
-            assert_eq!(made, Outcome::Committed, "{name}");
+            assert_eq!(made, CommitOutcome::Committed, "{name}");
         }
         let (one, other) = (batch(&house.here, what, &user, base + 8), batch(&house.here, what, &user, base + 9));
         let held = match place.path() {
@@ -103,10 +103,10 @@ async fn two_who_saw_room_for_one_are_not_both_let_in(place: Place) {
         };
         let ((one, other), ()) = tokio::join!(both, release);
         let mut outcomes = [one.expect("no fault"), other.expect("no fault")];
-        outcomes.sort_by_key(|outcome| *outcome != Outcome::Committed);
-        assert_eq!(outcomes, [Outcome::Committed, Outcome::GuardFailed { statement: 2 }], "{name}");
+        outcomes.sort_by_key(|outcome| *outcome != CommitOutcome::Committed);
+        assert_eq!(outcomes, [CommitOutcome::Committed, CommitOutcome::GuardFailed { statement: 2 }], "{name}");
         let full = house.here.commit(batch(&house.here, what, &user, base + 7)).await.expect("no fault");
-        assert_eq!(full, Outcome::GuardFailed { statement: 2 }, "{name}");
+        assert_eq!(full, CommitOutcome::GuardFailed { statement: 2 }, "{name}");
     }
 }
 
@@ -135,6 +135,6 @@ async fn who_is_not_as_they_were_gets_nothing(place: Place) {
     done(&house.here, house.here.set_user_enabled(&alice, false, NOW)).await;
     for what in 1..3 {
         let made = house.here.commit(batch(&house.here, what, &alice, 1)).await.expect("no fault");
-        assert_eq!(made, Outcome::GuardFailed { statement: 0 });
+        assert_eq!(made, CommitOutcome::GuardFailed { statement: 0 });
     }
 }

@@ -4,7 +4,7 @@ use model::reference_token::ReferenceTokenKind;
 use model::{ApplicationId, AuthorizationId, InstanceSettings, ReferenceTokenId, SessionId, UserId};
 use oauth::scope::Scope;
 use serde_json::json;
-use store::{Batch, Closing, Outcome, Store, TokensOf, statement, values};
+use store::{Batch, CommitOutcome, SessionsToClose, Store, TokensOf, statement, values};
 use uuid::Uuid;
 
 use crate::applications::{application, register};
@@ -22,7 +22,7 @@ crate::on_both! {
 async fn run(store: &Store, sql: &'static str) {
     let sql = sql.replace("$instance", &format!("'{}'", store.instance().0));
     let done = store.commit(Batch::new().with(statement(sql.clone(), values![]))).await.expect("good SQL");
-    assert_eq!(done, Outcome::Committed, "{sql}");
+    assert_eq!(done, CommitOutcome::Committed, "{sql}");
 }
 
 const BAD: &str = "'00000000-0000-0000-0000-00000000000b'";
@@ -68,7 +68,7 @@ async fn fill(store: &Store) {
         let sql = sql.replace("$bad", BAD).replace("$instance", &format!("'{}'", store.instance().0));
         let params = if sql.contains("$1") { values![DIGEST] } else { values![] };
         let done = store.commit(Batch::new().with(statement(sql.clone(), params))).await.expect("good SQL");
-        assert_eq!(done, Outcome::Committed, "{sql}");
+        assert_eq!(done, CommitOutcome::Committed, "{sql}");
     }
 }
 
@@ -108,7 +108,7 @@ async fn one_bad_row_of_each_kind_stops_no_list(place: Place) {
     let end = format!("{:?}", authorization.state);
     assert!(end.contains("Ended") && end.contains("unreadable"), "{end}");
     assert!(store.live_api_sessions(9).await.expect("no fault").is_empty());
-    assert!(store.live_api_sessions_of(Closing::All).await.expect("no fault").is_empty());
+    assert!(store.live_api_sessions_of(SessionsToClose::All).await.expect("no fault").is_empty());
     assert_eq!(store.seats_taken().await.expect("no fault").0, 1, "its seat is still taken");
     assert_eq!(store.link(&DIGEST, NOW).await.expect("no fault"), None);
     let newest = store.newest_change().await.expect("no fault").expect("a row that is known by its content");
@@ -146,7 +146,7 @@ async fn a_page_is_full_although_rows_of_it_cannot_be_read(place: Place) {
         let application = Uuid::from_u128(1);
         let row = values![store.instance().0, id, [number; 32], kind, application, user_id(1).0];
         let done = store.commit(Batch::new().with(statement(sql, row))).await.expect("good SQL");
-        assert_eq!(done, Outcome::Committed);
+        assert_eq!(done, CommitOutcome::Committed);
     }
     let page = async |after: Option<u128>, limit| {
         let after = after.map(|number| ReferenceTokenId(Uuid::from_u128(0x100 + number)));
@@ -192,7 +192,10 @@ async fn a_role_keeps_what_a_newer_version_wrote(place: Place) {
     let permits = "'{\"read\":[\"A\"],\"update\":[],\"delete\":[\"B\"]}'";
     let sql =
         format!("INSERT INTO roles (instance, name, permits) VALUES ('{}', 'New', {permits})", store.instance().0);
-    assert_eq!(store.commit(Batch::new().with(statement(sql, values![]))).await.expect("good SQL"), Outcome::Committed);
+    assert_eq!(
+        store.commit(Batch::new().with(statement(sql, values![]))).await.expect("good SQL"),
+        CommitOutcome::Committed
+    );
     let mut role = store.role("New").await.expect("no fault").expect("it is there");
     assert_eq!((role.permissions.read.as_slice(), role.problems.len()), (&["A".to_owned()][..], 0));
     role.permissions.read.push("C".to_owned());
@@ -214,7 +217,10 @@ async fn an_application_is_read_with_its_secrets_in_one_statement(place: Place) 
         let sql = "INSERT INTO application_secrets (instance, id, application, label, digest, created_at) \
                    VALUES ($1, $2, $3, '', $4, $5)";
         let row = values![store.instance().0, id, Uuid::from_u128(application), [7; 32], at.micros()];
-        assert_eq!(store.commit(Batch::new().with(statement(sql, row))).await.expect("good SQL"), Outcome::Committed);
+        assert_eq!(
+            store.commit(Batch::new().with(statement(sql, row))).await.expect("good SQL"),
+            CommitOutcome::Committed
+        );
     }
     let seen: Vec<(String, Vec<String>, bool)> = register(store)
         .await

@@ -1,11 +1,11 @@
 //! Wishes to be known by another address, while the addresses are asked.
 
-use model::email_change::{EmailChange, Side};
+use model::email_change::{AddressSide, EmailChange};
 use model::link::LinkCode;
 use model::mail::EmailAddress;
 use model::{Timestamp, User};
 use oauth::secret::Digest;
-use store::{Batch, Outcome, Store};
+use store::{Batch, CommitOutcome, Store};
 
 use crate::common::Place;
 use crate::{LATER, MUCH_LATER, NOW, done, house, refused, somebody, user};
@@ -81,7 +81,7 @@ async fn an_answer_counts_on_the_answers_that_were_read(place: Place) {
     somebody(&house.there, 1, "alice").await;
     let asked = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
     done(&house.here, house.here.put_email_change(&asked)).await;
-    let waiting = asked.agreed(Side::Old).expect("the new one has not answered");
+    let waiting = asked.agreed(AddressSide::Old).expect("the new one has not answered");
     refused(&house.there, house.there.advance_email_change(&asked, &waiting)).await;
     done(&house.here, house.here.advance_email_change(&asked, &waiting)).await;
     assert_eq!(of(&house.here, &alice).await, Some(waiting.clone()));
@@ -99,14 +99,14 @@ async fn of_two_answers_at_once_one_looks_again(place: Place) {
     let alice = somebody(&here, 1, "alice").await;
     let asked = email_change(&alice, "alice@home.example", [Some(1), Some(2)]);
     done(&here, here.put_email_change(&asked)).await;
-    let [old, new] = [Side::Old, Side::New].map(|side| asked.agreed(side).expect("one is left"));
+    let [old, new] = [AddressSide::Old, AddressSide::New].map(|side| asked.agreed(side).expect("one is left"));
     done(&here, here.advance_email_change(&asked, &old)).await;
     refused(&here, here.advance_email_change(&asked, &new)).await;
     let read = by_code(&here, 2).await.expect("it waits for this one");
-    assert_eq!(read.agreed(Side::New), None);
+    assert_eq!(read.agreed(AddressSide::New), None);
     let last = || Batch::new().with(here.set_email(&alice, &read.new, NOW)).with(here.end_email_change(&read));
-    assert_eq!(here.commit(last()).await.expect("no fault"), Outcome::Committed);
-    assert_eq!(here.commit(last()).await.expect("no fault"), Outcome::GuardFailed { statement: 0 });
+    assert_eq!(here.commit(last()).await.expect("no fault"), CommitOutcome::Committed);
+    assert_eq!(here.commit(last()).await.expect("no fault"), CommitOutcome::GuardFailed { statement: 0 });
     assert_eq!(user(&here, 1).await.email.map(|email| email.address).as_deref(), Some("alice@home.example"));
 }
 
@@ -136,7 +136,7 @@ async fn letters_to_new_addresses_have_a_ceiling_a_day(place: Place) {
     });
     let mut counted = 0;
     for one in tries.collect::<Vec<_>>() {
-        counted += u32::from(one.await.expect("no panic") == Outcome::Committed);
+        counted += u32::from(one.await.expect("no panic") == CommitOutcome::Committed);
     }
     assert_eq!(counted, 4);
     refused(&house.here, house.here.count_new_address_letter(alice.id, at(86_399), 4)).await;

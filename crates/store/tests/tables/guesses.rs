@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 use model::throttle::{MAX_KNOWN_NETWORKS, PASSWORDS};
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
 use crate::common::Place;
 use crate::{LATER, NOW, commit, done, house, refused, somebody};
@@ -53,7 +53,7 @@ async fn nodes_that_lease_at_once_get_no_more_than_there_is(place: Place) {
         leasing.spawn(async move { commit(&store, store.lease_guesses(&ACCOUNT, PASSWORDS, NOW)).await });
     }
     let outcomes = leasing.join_all().await;
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Committed).count(), 4);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == CommitOutcome::Committed).count(), 4);
 }
 
 async fn full_buckets_are_swept(place: Place) {
@@ -74,7 +74,7 @@ async fn a_user_has_sixteen_known_networks_at_most(place: Place) {
     let (alice, bob) = (somebody(&house.here, 1, "alice").await, somebody(&house.here, 2, "bob").await);
     let put = async |user, number: u8, now| {
         let batch = Batch::from(house.here.put_known_network(user, &[number; 32], now).to_vec());
-        assert_eq!(house.here.commit(batch).await.expect("no fault"), Outcome::Committed);
+        assert_eq!(house.here.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
     };
     let known = async |number: u8| house.here.known_network(&[number; 32]).await.expect("no fault");
     put(bob.id, 200, NOW).await;
@@ -94,7 +94,7 @@ async fn a_user_has_sixteen_known_networks_at_most(place: Place) {
     done(&house.here, house.here.sweep_known_networks(LATER)).await;
     assert!(known(4).await.is_some() && known(20).await.is_some() && known(19).await.is_none());
     let erasing = house.here.erase_user(&alice, LATER);
-    assert_eq!(house.here.commit(erasing.into()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(house.here.commit(erasing.into()).await.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(known(4).await, None);
 }
 

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use model::audit::{Asker, AuditEvent, AuditKind, Origin, RequestId, StoredEvent, Visitor};
+use model::audit::{Asker, AuditEvent, AuditKind, RequestId, RequestInfo, RequestOrigin, StoredEvent};
 use model::keys::KeyTimes;
 use model::{InstanceSettings, Timestamp};
 use oauth::jose::Algorithm;
-use store::{Batch, Change, ChangeKind, Mark, Outcome, Store, WaitingBlock, statement};
+use store::{Batch, Change, ChangeKind, CommitOutcome, FeedMark, Store, WaitingBlock, statement};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -94,8 +94,11 @@ async fn a_key_is_made_only_where_the_count_is_as_read(place: Place) {
     done(&house.there, house.there.insert_key(&key("es", Algorithm::Es256, NOW), vec![0], NOW)).await;
     let (one, two) = tokio::join!(house.here.commit(make("a", 0)), house.here.commit(make("b", 0)));
     let outcomes = [one.expect("no fault"), two.expect("no fault")];
-    assert!(outcomes.contains(&Outcome::Committed), "{outcomes:?}");
-    assert!(outcomes.contains(&Outcome::GuardFailed { statement: 1 }), "two nodes on duty make one key: {outcomes:?}");
+    assert!(outcomes.contains(&CommitOutcome::Committed), "{outcomes:?}");
+    assert!(
+        outcomes.contains(&CommitOutcome::GuardFailed { statement: 1 }),
+        "two nodes on duty make one key: {outcomes:?}"
+    );
     assert_eq!(keys(&house.here).await.len(), 2);
 }
 
@@ -105,13 +108,13 @@ fn announce(kind: ChangeKind, subject: u128, at: Timestamp) -> Batch {
     batch
 }
 
-async fn newest(store: &Store) -> Mark {
+async fn newest(store: &Store) -> FeedMark {
     store.newest_change().await.expect("no fault").expect("there is one")
 }
 
 /// Behind a row that was read.
-async fn news(store: &Store, mark: &Mark) -> Option<Vec<(i64, ChangeKind, u128)>> {
-    let told = |(mark, change): (Mark, Option<Change>)| {
+async fn news(store: &Store, mark: &FeedMark) -> Option<Vec<(i64, ChangeKind, u128)>> {
+    let told = |(mark, change): (FeedMark, Option<Change>)| {
         let change = change.expect("a kind of this version");
         (mark.number, change.kind, change.subject.as_u128())
     };
@@ -132,7 +135,7 @@ async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
     let mut marks = Vec::new();
     for (subject, kind) in (1..).zip(kinds) {
         let outcome = house.here.commit(announce(kind, subject, NOW)).await.expect("no fault");
-        assert_eq!(outcome, Outcome::Committed);
+        assert_eq!(outcome, CommitOutcome::Committed);
         marks.push(newest(&house.here).await);
     }
     let expected: Vec<_> = (1..).zip(1..).zip(kinds).map(|((number, subject), kind)| (number, kind, subject)).collect();
@@ -150,7 +153,7 @@ async fn changes_come_in_order_and_are_numbered_without_a_gap(place: Place) {
         tokio::spawn(async move { here.commit(announce(ChangeKind::User, subject, NOW)).await })
     });
     for racer in racing.collect::<Vec<_>>() {
-        assert_eq!(racer.await.expect("no panic").expect("no fault"), Outcome::Committed);
+        assert_eq!(racer.await.expect("no panic").expect("no fault"), CommitOutcome::Committed);
     }
     let raced = news(&house.here, &marks[5]).await.expect("it is there");
     assert_eq!(raced.iter().map(|(number, ..)| *number).collect::<Vec<_>>(), (7..23).collect::<Vec<_>>());
@@ -160,11 +163,11 @@ async fn an_announcement_is_undone_with_the_batch_it_came_in(place: Place) {
     let house = house(&place).await;
     let batch = announce(ChangeKind::User, 1, NOW).with(house.here.delete_key("nobody's"));
     let outcome = house.here.commit(batch).await.expect("no fault");
-    assert_eq!(outcome, Outcome::GuardFailed { statement: 0 });
+    assert_eq!(outcome, CommitOutcome::GuardFailed { statement: 0 });
     assert_eq!(house.here.newest_change().await.expect("no fault"), None);
     let gone = Store::new(house.here.database().clone(), model::InstanceId(Uuid::from_u128(3)));
     let outcome = gone.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
-    assert_eq!(outcome, Outcome::GuardFailed { statement: 0 }, "an instance that is gone has no feed");
+    assert_eq!(outcome, CommitOutcome::GuardFailed { statement: 0 }, "an instance that is gone has no feed");
     assert_eq!(gone.newest_change().await.expect("no fault"), None);
 }
 
@@ -173,7 +176,7 @@ async fn a_sweep_of_changes_deletes_old_ones_and_never_the_newest(place: Place) 
     let mut marks = Vec::new();
     for (store, at) in [(&house.here, NOW), (&house.here, LATER), (&house.here, LATER), (&house.there, NOW)] {
         let outcome = store.commit(announce(ChangeKind::User, 1, at)).await.expect("no fault");
-        assert_eq!(outcome, Outcome::Committed);
+        assert_eq!(outcome, CommitOutcome::Committed);
         marks.push(newest(store).await);
     }
     done(&house.here, house.here.sweep_changes(LATER)).await;
@@ -193,11 +196,11 @@ async fn a_feed_that_went_back_is_known_by_the_row_that_was_read(place: Place) {
     let id = store.instance().0;
     let write = async |sql: &'static str| {
         let done = store.database().commit(Batch::new().with(statement(sql, vec![id.into()]))).await;
-        assert_eq!(done.expect("no fault"), Outcome::Committed);
+        assert_eq!(done.expect("no fault"), CommitOutcome::Committed);
     };
     let change = async || {
         let done = store.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
-        assert_eq!(done, Outcome::Committed);
+        assert_eq!(done, CommitOutcome::Committed);
         newest(store).await
     };
     let end = async || {
@@ -245,11 +248,11 @@ async fn a_change_of_a_later_version_is_passed_by_and_not_asked_for_again(place:
     let house = house(&place).await;
     let store = &house.here;
     let done = store.commit(announce(ChangeKind::User, 1, NOW)).await.expect("no fault");
-    assert_eq!(done, Outcome::Committed);
+    assert_eq!(done, CommitOutcome::Committed);
     let mark = newest(store).await;
     let sql = "INSERT INTO changes (instance, number, kind, subject, at) VALUES ($1, 2, 'weather', 'rain', 7)";
     let later = Batch::new().with(statement(sql, vec![store.instance().0.into()]));
-    assert_eq!(store.database().commit(later).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.database().commit(later).await.expect("no fault"), CommitOutcome::Committed);
     let news = store.changes_after(&mark, 1000).await.expect("no fault").expect("it is there");
     let (passed, change) = news.first().expect("one");
     assert_eq!((passed.number, change), (2, &None));
@@ -262,7 +265,7 @@ async fn a_reading_anew_is_known_for_as_long_as_its_row(place: Place) {
     assert_eq!(at().await, None);
     for time in [NOW, LATER] {
         let done = house.here.commit(announce(ChangeKind::Reread, 1, time)).await.expect("no fault");
-        assert_eq!(done, Outcome::Committed);
+        assert_eq!(done, CommitOutcome::Committed);
         assert_eq!(at().await, Some(time));
     }
     assert_eq!(house.there.reread_at().await.expect("no fault"), None);
@@ -271,10 +274,10 @@ async fn a_reading_anew_is_known_for_as_long_as_its_row(place: Place) {
 async fn audit_events_read_back_oldest_first(place: Place) {
     let house = house(&place).await;
     let request = RequestId::new(NOW, 1, 255);
-    let visitor = Visitor {
+    let visitor = RequestInfo {
         address: "2001:db8::1".parse().expect("an address"),
         user_agent: Some("Mozilla/5.0".into()),
-        request,
+        id: request,
     };
     let id = |number: u8| {
         let millis = u64::try_from(NOW.micros() / 1000).expect("after 1970");
@@ -289,8 +292,8 @@ async fn audit_events_read_back_oldest_first(place: Place) {
         .detail(&serde_json::json!({ "a": 1 }));
     full.actor = Some(Cow::Borrowed("operator"));
     full.login = Some("eve".to_owned());
-    full.earlier = Some(Origin { address: [192, 0, 2, 7].into(), user_agent: Some("curl".into()) });
-    let bare = AuditEvent { visitor: None, ..AuditEvent::done(NOW, AuditKind::KeyRotated, &visitor) };
+    full.earlier = Some(RequestOrigin { address: [192, 0, 2, 7].into(), user_agent: Some("curl".into()) });
+    let bare = AuditEvent { request: None, ..AuditEvent::done(NOW, AuditKind::KeyRotated, &visitor) };
     done(&house.here, house.here.insert_audit_event(full.stored(id(1)), None)).await;
     done(&house.here, house.here.insert_audit_event(bare.stored(id(2)), None)).await;
     let mut lines = Vec::new();

@@ -3,7 +3,7 @@
 use model::link::LinkPurpose;
 use model::mail::EmailAddress;
 use model::{Email, Timestamp, User, UserId};
-use store::{Batch, Outcome, Store};
+use store::{Batch, CommitOutcome, Store};
 
 use crate::common::Place;
 use crate::{LATER, MUCH_LATER, NOW, commit, done, house, phc, refused, somebody, user, user_id};
@@ -22,7 +22,7 @@ const DIGEST: [u8; 32] = [9; 32];
 /// How many there are, by the guard that counts them.
 async fn live_links(store: &Store, purpose: LinkPurpose, user: UserId, now: Timestamp) -> u32 {
     for most in 0.. {
-        if commit(store, store.expect_links_at_most(purpose, user, (now, most))).await == Outcome::Committed {
+        if commit(store, store.expect_links_at_most(purpose, user, (now, most))).await == CommitOutcome::Committed {
             return most;
         }
     }
@@ -51,9 +51,9 @@ async fn a_link_is_good_once_and_until_it_expires(place: Place) {
     let use_it = |hash: &str| {
         Batch::new().with(house.here.use_link(&DIGEST)).with(house.here.set_password(&alice, &phc(hash), LATER))
     };
-    assert_eq!(house.here.commit(use_it("first")).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(house.here.commit(use_it("first")).await.expect("no fault"), CommitOutcome::Committed);
     let second = house.here.commit(use_it("second")).await.expect("no fault");
-    assert_eq!(second, Outcome::GuardFailed { statement: 0 });
+    assert_eq!(second, CommitOutcome::GuardFailed { statement: 0 });
     let (_, hash) = house.here.user_by_login(&alice.login).await.expect("no fault").expect("there");
     assert_eq!(hash.expect("set").as_phc(), "first");
     assert_eq!(good(&house.here, DIGEST, NOW).await, None, "used");
@@ -116,7 +116,7 @@ async fn a_link_dies_with_the_address_of_its_user(place: Place) {
     let hash = phc("of a thief");
     let batch =
         Batch::new().with(house.here.set_password(&elsewhere, &hash, LATER)).with(house.here.use_link(&[3; 32]));
-    assert_eq!(house.here.commit(batch).await.expect("no fault"), Outcome::GuardFailed { statement: 1 });
+    assert_eq!(house.here.commit(batch).await.expect("no fault"), CommitOutcome::GuardFailed { statement: 1 });
     let (_, kept) = house.here.user_by_login(&elsewhere.login).await.expect("no fault").expect("there");
     assert!(kept.is_none_or(|kept| kept.as_phc() != hash.as_phc()));
 }

@@ -1,6 +1,6 @@
 //! Lists stay fast however long they grow: the databases read a page of them by an index, in its order.
 
-use store::{Batch, LISTS, Outcome, Store, statement, values};
+use store::{Batch, CommitOutcome, LISTS, Store, statement, values};
 
 use crate::common::Place;
 use crate::house;
@@ -54,7 +54,7 @@ async fn fill(store: &Store) {
         );
         let rows = statement(sql, values![store.instance().0]);
         let done = store.commit(Batch::new().with(rows)).await.expect("the rows can be written");
-        assert_eq!(done, Outcome::Committed);
+        assert_eq!(done, CommitOutcome::Committed);
     }
 }
 

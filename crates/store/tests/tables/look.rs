@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use model::meter::Spread;
-use model::seat::{Admission, Seat};
-use store::Outcome;
+use model::meter::HistogramSnapshot;
+use model::seat::{Seat, SeatAdmission};
+use store::CommitOutcome;
 
 use crate::common::Place;
 use crate::{NOW, done, house};
@@ -36,11 +36,11 @@ async fn a_write_is_tried_and_changes_nothing(place: Place) {
     let database = house.here.database();
     let sql = "SELECT version, name, checksum FROM refinery_schema_history ORDER BY version";
     let before = database.query(sql, vec![]).await.expect("no fault");
-    assert_eq!(database.try_write().await.expect("no fault"), Outcome::Committed);
+    assert_eq!(database.try_write().await.expect("no fault"), CommitOutcome::Committed);
     assert_eq!(format!("{:?}", database.query(sql, vec![]).await.expect("no fault")), format!("{before:?}"));
 }
 
-fn total(spread: &Spread) -> u64 {
+fn total(spread: &HistogramSnapshot) -> u64 {
     spread.buckets.iter().map(|(_, count)| count).sum()
 }
 
@@ -64,7 +64,7 @@ async fn seats_are_counted_for_all_instances_at_once(place: Place) {
         done(store, store.insert_seats()).await;
     }
     let admission =
-        Admission { seat: Seat::Shared, version: 0, below: None, user_below: None, application_below: None };
+        SeatAdmission { seat: Seat::Shared, version: 0, below: None, user_below: None, application_below: None };
     done(&house.here, house.here.take_seat(admission)).await;
     let used = house.here.database().seats_used().await.expect("no fault");
     assert_eq!(used, HashMap::from([(*house.here.instance(), 1), (*house.there.instance(), 0)]));

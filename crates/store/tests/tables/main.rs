@@ -29,7 +29,7 @@ mod sessions;
 use common::Place;
 use model::user::PasswordHash;
 use model::{InstanceId, InstanceSettings, Login, Timestamp, User, UserId, UserType};
-use store::{Batch, NewUser, Outcome, Statement, Store};
+use store::{Batch, CommitOutcome, NewUser, Statement, Store};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -52,19 +52,19 @@ async fn house(place: &Place) -> House {
     house
 }
 
-async fn commit(store: &Store, statement: Statement) -> Outcome {
+async fn commit(store: &Store, statement: Statement) -> CommitOutcome {
     store.commit(Batch::new().with(statement)).await.expect("no fault")
 }
 
 async fn done(store: &Store, statement: Statement) {
     let text = format!("{statement:?}");
-    assert_eq!(commit(store, statement).await, Outcome::Committed, "{text}");
+    assert_eq!(commit(store, statement).await, CommitOutcome::Committed, "{text}");
 }
 
 /// The guard found another number of rows than it must, so nothing happened.
 async fn refused(store: &Store, statement: Statement) {
     let text = format!("{statement:?}");
-    assert_eq!(commit(store, statement).await, Outcome::GuardFailed { statement: 0 }, "{text}");
+    assert_eq!(commit(store, statement).await, CommitOutcome::GuardFailed { statement: 0 }, "{text}");
 }
 
 fn login(text: &str) -> Login {

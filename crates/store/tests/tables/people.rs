@@ -1,10 +1,10 @@
 //! Users, roles, consents.
 
-use model::domain::{Access, Permissions};
+use model::domain::{AccessKind, Permissions};
 use model::user::PasswordHash;
 use model::{ApplicationId, Email, Login, User, UserId, UserType};
 use oauth::scope::Scope;
-use store::{Connection, NewUser, Outcome, Store};
+use store::{CommitOutcome, ConnectedApplication, NewUser, Store};
 use uuid::Uuid;
 
 use crate::common::Place;
@@ -53,11 +53,11 @@ async fn a_user_reads_back_as_written_with_the_permissions_of_the_role(place: Pl
     assert_eq!((read.admin_flag, read.enabled, read.name.as_str()), (true, false, "Alice Árcher 東"));
     assert_eq!(read.email, Some(Email { address: "alice@example.com".to_owned(), verified: true }));
     assert_eq!((read.locale, read.epoch, read.updated_at), (None, 0, NOW));
-    assert!(read.permissions.allows("Crm_Customers", Access::Update));
-    assert!(!read.permissions.allows("General_Products", Access::Update));
+    assert!(read.permissions.allows("Crm_Customers", AccessKind::Update));
+    assert!(!read.permissions.allows("General_Products", AccessKind::Update));
     let other = user(&house.here, 8).await;
     assert_eq!((other.admin_flag, other.enabled, other.email), (false, true, None));
-    assert!(!other.permissions.allows("Crm_Customers", Access::Read), "no role, no permission");
+    assert!(!other.permissions.allows("Crm_Customers", AccessKind::Read), "no role, no permission");
 
     let (found, hash) = by_login(&house.here, "aLICE").await.expect("found in any case");
     assert_eq!((found.id, hash.as_deref()), (user_id(7), Some("$argon2id$one")));
@@ -168,7 +168,7 @@ async fn consent_is_remembered_for_one_user_and_one_application(place: Place) {
     let scope = |text: &str| Scope::parse(text).expect("a scope");
     let remember = async |user: UserId, number, before: &str, text: &str, now| {
         let written = house.here.remember_consent((user, application(number)), (before, &scope(text)), now);
-        commit(&house.here, written).await == Outcome::Committed
+        commit(&house.here, written).await == CommitOutcome::Committed
     };
     assert!(remember(user_id(1), 1, "", "openid read", NOW).await);
     assert!(remember(user_id(1), 2, "", "openid", NOW).await);
@@ -197,7 +197,7 @@ async fn consent_is_relied_on_as_it_was_read_and_forgotten_for_one_application(p
     refused(&house.here, house.here.rely_on_consent(with(1), &read)).await;
     done(&house.here, house.here.rely_on_consent(with(2), &read)).await;
     let known = house.here.connections(user_id(1), (LATER, NOW)).await.expect("no fault");
-    let expected = Connection { application: with(2).1, consent: Some((read, NOW)), holds_tokens: false };
+    let expected = ConnectedApplication { application: with(2).1, consent: Some((read, NOW)), holds_tokens: false };
     assert_eq!(known, [expected]);
     assert!(house.there.connections(user_id(1), (LATER, NOW)).await.expect("no fault").is_empty());
 }

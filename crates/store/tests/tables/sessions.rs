@@ -1,6 +1,6 @@
 //! Sign-ins of browsers.
 
-use model::audit::{RequestId, Visitor};
+use model::audit::{RequestId, RequestInfo};
 use model::session::SessionCookie;
 use model::{IdentitySession, SessionId, Timestamp, User};
 use oauth::secret::{Digest, Presented};
@@ -145,10 +145,10 @@ async fn a_person_has_living_sign_ins_with_where_they_were_proved_from(place: Pl
     .await;
     done(&house.here, house.here.end_identity_session(sid(2), LATER)).await;
     done(&house.here, house.here.touch_identity_session(sid(3), LATER)).await;
-    let visitor = Visitor {
+    let visitor = RequestInfo {
         address: [192, 0, 2, 7].into(),
         user_agent: Some("Firefox".into()),
-        request: RequestId::new(NOW, 1, 1),
+        id: RequestId::new(NOW, 1, 1),
     };
     done(&house.here, house.here.signed_in_from(sid(3), &visitor)).await;
     refused(&house.there, house.there.signed_in_from(sid(3), &visitor)).await;

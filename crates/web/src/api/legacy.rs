@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
 use flows::guard::Caller;
-use flows::legacy::PasswordShown;
+use flows::legacy::LegacyPassword;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use model::legacy::{LegacyRefusal, LegacyScheme};
@@ -14,11 +14,11 @@ use oauth::secret::Presented;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::credential::Credential;
-use super::{Outcome, Refused, challenge_beside, error};
+use super::credential::ApiCredential;
+use super::{CallOutcome, CallRefusal, challenge_beside, error};
 use crate::body;
 use crate::render;
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 const LARGEST_LOGIN: usize = 8 * 1024;
 
@@ -31,52 +31,56 @@ struct LoginBody {
     app: Option<String>,
 }
 
-pub(super) async fn login(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Outcome {
+pub(super) async fn login(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -> CallOutcome {
     match read_login(headers, body).await {
-        Err(refused) => Outcome { caller: None, answer: Ok(Err(refused)) },
+        Err(refused) => CallOutcome { caller: None, answer: Ok(Err(refused)) },
         Ok((login, password, application)) => {
-            let shown = PasswordShown {
+            let shown = LegacyPassword {
                 scheme: LegacyScheme::ErpLogin,
                 login: &login,
                 password: &password,
                 application: application.as_deref(),
             };
-            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
             match instance.erp_login(&mut visit.moment(), &visitor, &shown).await {
-                Err(fault) => Outcome { caller: None, answer: Err(fault) },
-                Ok(Err(refusal)) => Outcome { caller: None, answer: Ok(Err(Refused::Guard(refusal))) },
+                Err(fault) => CallOutcome { caller: None, answer: Err(fault) },
+                Ok(Err(refusal)) => CallOutcome { caller: None, answer: Ok(Err(CallRefusal::Guard(refusal))) },
                 Ok(Ok((caller, session))) => {
                     // Old clients cut the text at its first colon: one member, no blanks, no colon in the id.
                     let text = json!({ "authorization": format!("ErpSession {}", session.expose()) });
                     let answer = Ok(Ok(render::json(StatusCode::OK, &text)));
-                    Outcome { caller: Some(caller), answer }
+                    CallOutcome { caller: Some(caller), answer }
                 }
             }
         }
     }
 }
 
-async fn read_login(headers: &HeaderMap, body: Body) -> Result<(String, Presented<Password>, Option<String>), Refused> {
-    let bytes = body::read(headers, body, LARGEST_LOGIN).await.map_err(Refused::Body)?;
-    let login: LoginBody = serde_json::from_slice(&bytes)
-        .map_err(|_| Refused::BadLogin("Send a JSON object with the string members user, pass and app, each once."))?;
+async fn read_login(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(String, Presented<Password>, Option<String>), CallRefusal> {
+    let bytes = body::read(headers, body, LARGEST_LOGIN).await.map_err(CallRefusal::Body)?;
+    let login: LoginBody = serde_json::from_slice(&bytes).map_err(|_| {
+        CallRefusal::BadLogin("Send a JSON object with the string members user, pass and app, each once.")
+    })?;
     let (Some(user), Some(pass)) = (login.user, login.pass) else {
-        return Err(Refused::BadLogin("The members user and pass are required."));
+        return Err(CallRefusal::BadLogin("The members user and pass are required."));
     };
     Ok((user, Presented::new(pass), login.app.filter(|app| !app.is_empty())))
 }
 
 /// Only who has a live ErpSession can log out of it, which asks for no scope.
 pub(super) async fn enter_to_leave(
-    visit: &mut Visit,
-    credential: &Credential,
-) -> Result<Result<Caller, Refused>, Fault> {
-    let Credential::ErpSession(session) = credential else {
-        return Ok(Err(Refused::NoCredential));
+    visit: &mut RequestContext,
+    credential: &ApiCredential,
+) -> Result<Result<Caller, CallRefusal>, Fault> {
+    let ApiCredential::ErpSession(session) = credential else {
+        return Ok(Err(CallRefusal::NoCredential));
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let answer = instance.enter_by_erp_session(&mut visit.moment(), &visitor, session, None).await?;
-    Ok(answer.map_err(Refused::Guard))
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+    let answer = instance.authorize_call_by_erp_session(&mut visit.moment(), &visitor, session, None).await?;
+    Ok(answer.map_err(CallRefusal::Guard))
 }
 
 /// Logging out frees nothing: the session is left to its idle timer, because others may have been answered the same id.
@@ -107,7 +111,7 @@ pub(super) fn refusal(realm: &str, refusal: &LegacyRefusal) -> Response {
 }
 
 /// RFC 8594 §3: when the schemes will end, where that has been decided.
-pub(super) fn announce_sunset(visit: &Visit, response: &mut Response) {
+pub(super) fn announce_sunset(visit: &RequestContext, response: &mut Response) {
     const SUNSET: HeaderName = HeaderName::from_static("sunset");
     let Some(day) = visit.instance.settings().legacy_sunset else { return };
     let begins = jiff::Timestamp::from_microsecond(day.begins().micros()).ok();

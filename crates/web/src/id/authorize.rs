@@ -6,37 +6,37 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::authorize::{Next, Target, TargetRefusal};
-use flows::sign_in::Browser;
+use flows::authorize::{AuthorizeOutcome, TargetRefusal, VerifiedTarget};
+use flows::sign_in::SignedIn;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 use oauth::scope::Scope;
 
 use super::{error_page, form_expired, form_is_ours, form_page, malformed};
 use crate::body;
-use crate::pages::{Consent, ScopeLine};
+use crate::pages::{ConsentPage, ScopeLine};
 use crate::render::{self, FormTarget};
-use crate::visit::Visit;
-use crate::words::{Pair, Scopes};
+use crate::visit::RequestContext;
+use crate::words::{LabelledText, ScopeMessages};
 
 /// Carries the proof, from the sign-in page to the consent page, that the person signed in for this request.
 const PROOF: &str = "&gatehouse_interaction=";
 
-pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn get(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => begin(visit, &Method::GET, &headers, &params).await,
         Err(error) => malformed(&mut visit, error),
     }
 }
 
-pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     match body::form(&headers, body).await {
         Ok(params) => begin(visit, &Method::POST, &headers, &params).await,
         Err(error) => malformed(&mut visit, error),
     }
 }
 
-async fn begin(mut visit: Visit, method: &Method, headers: &HeaderMap, params: &Params) -> Response {
+async fn begin(mut visit: RequestContext, method: &Method, headers: &HeaderMap, params: &Params) -> Response {
     let done = async {
         let target = match target(&mut visit, params).await? {
             Ok(target) => target,
@@ -52,34 +52,39 @@ async fn begin(mut visit: Visit, method: &Method, headers: &HeaderMap, params: &
 }
 
 /// Checks 1 and 2, or the page that tells the person.
-pub(super) async fn target(visit: &mut Visit, params: &Params) -> Result<Result<Target, Response>, Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+pub(super) async fn target(
+    visit: &mut RequestContext,
+    params: &Params,
+) -> Result<Result<VerifiedTarget, Response>, Fault> {
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     let answer = instance.authorization_target(&mut visit.moment(), &visitor, params).await?;
     Ok(answer.map_err(|refusal| target_page(visit, &refusal)))
 }
 
 /// On to the next page, or back to the application.
 pub(super) async fn proceed(
-    visit: &mut Visit,
+    visit: &mut RequestContext,
     (method, params): (&Method, &Params),
-    target: &Target,
-    (browser, for_this_request): (Option<&Browser>, bool),
+    target: &VerifiedTarget,
+    (browser, for_this_request): (Option<&SignedIn>, bool),
 ) -> Result<Response, Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     let next = instance.authorize(&mut visit.moment(), &visitor, (target, params), (browser, for_this_request)).await?;
     let query = params.to_query();
     Ok(match (next, browser) {
-        (Next::Redirect(location), _) => render::redirect(method, &location),
-        (Next::Consent { .. }, Some(browser)) => {
+        (AuthorizeOutcome::Redirect(location), _) => render::redirect(method, &location),
+        (AuthorizeOutcome::Consent { .. }, Some(browser)) => {
             let proof = visit.instance.interaction(browser, &query, visit.now);
             render::redirect(method, &format!("/id/account/consent?{query}{PROOF}{proof}"))
         }
-        (Next::SignIn | Next::Consent { .. }, _) => render::redirect(method, &format!("/id/account/login?{query}")),
+        (AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. }, _) => {
+            render::redirect(method, &format!("/id/account/login?{query}"))
+        }
     })
 }
 
-fn target_page(visit: &Visit, refusal: &TargetRefusal) -> Response {
-    let (words, malformed) = (&visit.words().target, &visit.words().malformed);
+fn target_page(visit: &RequestContext, refusal: &TargetRefusal) -> Response {
+    let (words, malformed) = (&visit.messages().target, &visit.messages().malformed);
     let message = match refusal {
         TargetRefusal::Malformed(error) => format!("{} {}.", words.malformed, malformed.target(error)).into(),
         TargetRefusal::UnknownApplication => Cow::Borrowed(words.unknown),
@@ -94,27 +99,31 @@ fn target_page(visit: &Visit, refusal: &TargetRefusal) -> Response {
 }
 
 /// What the consent page was reached with: the request as the application sent it, and the proof.
-struct Asked {
+struct ConsentRequest {
     params: Params,
     query: String,
     proof: String,
 }
 
 /// The proof stands behind the request, so that it takes no parameter's place.
-fn asked(query: Option<&str>) -> Option<Asked> {
+fn asked(query: Option<&str>) -> Option<ConsentRequest> {
     let (request, proof) = query?.rsplit_once(PROOF)?;
     let params = Params::parse(request.as_bytes()).ok()?;
     let query = params.to_query();
-    Some(Asked { params, query, proof: proof.to_owned() })
+    Some(ConsentRequest { params, query, proof: proof.to_owned() })
 }
 
 /// The person that the consent page was made for; otherwise the request begins anew.
-async fn person(visit: &Visit, headers: &HeaderMap, asked: &Asked) -> Result<Option<Browser>, Fault> {
+async fn person(
+    visit: &RequestContext,
+    headers: &HeaderMap,
+    asked: &ConsentRequest,
+) -> Result<Option<SignedIn>, Fault> {
     let browser = visit.browser(headers).await?;
     Ok(browser.filter(|browser| visit.instance.is_interaction(browser, &asked.query, (&asked.proof, visit.now))))
 }
 
-pub(super) async fn show_consent(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show_consent(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut visit) };
     let done = async {
         let target = match target(&mut visit, &asked.params).await? {
@@ -124,13 +133,15 @@ pub(super) async fn show_consent(mut visit: Visit, headers: HeaderMap, RawQuery(
         let Some(browser) = person(&visit, &headers, &asked).await? else {
             return Ok(render::redirect(&Method::GET, &format!("/id/connect/authorize?{}", asked.query)));
         };
-        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
         let next =
             instance.authorize(&mut visit.moment(), &visitor, (&target, &asked.params), (Some(&browser), true)).await?;
         Ok(match next {
-            Next::Consent { scope } => consent_page(&mut visit, &headers, (&target, &browser), (&scope, &asked)),
-            Next::Redirect(location) => render::redirect(&Method::GET, &location),
-            Next::SignIn => render::redirect(&Method::GET, &format!("/id/account/login?{}", asked.query)),
+            AuthorizeOutcome::Consent { scope } => {
+                consent_page(&mut visit, &headers, (&target, &browser), (&scope, &asked))
+            }
+            AuthorizeOutcome::Redirect(location) => render::redirect(&Method::GET, &location),
+            AuthorizeOutcome::SignIn => render::redirect(&Method::GET, &format!("/id/account/login?{}", asked.query)),
         })
     };
     match done.await {
@@ -140,19 +151,19 @@ pub(super) async fn show_consent(mut visit: Visit, headers: HeaderMap, RawQuery(
 }
 
 fn consent_page(
-    visit: &mut Visit,
+    visit: &mut RequestContext,
     headers: &HeaderMap,
-    (target, browser): (&Target, &Browser),
-    (scope, asked): (&Scope, &Asked),
+    (target, browser): (&VerifiedTarget, &SignedIn),
+    (scope, asked): (&Scope, &ConsentRequest),
 ) -> Response {
     visit.speak_to(&browser.user);
     let action = format!("/id/account/consent?{}{PROOF}{}", asked.query, asked.proof);
     let switch_url = format!("/id/account/login?{}", asked.query);
-    let scopes: Vec<ScopeLine<'_>> = scope.iter().map(|name| scope_line(name, &visit.words().scopes)).collect();
+    let scopes: Vec<ScopeLine<'_>> = scope.iter().map(|name| scope_line(name, &visit.messages().scopes)).collect();
     let application = &target.application;
     form_page(visit, headers, |visit, csrf| {
-        let page = Consent {
-            words: visit.words(),
+        let page = ConsentPage {
+            words: visit.messages(),
             instance_name: &visit.instance.name,
             application_name: &application.name,
             application_uri: application.uri.as_str(),
@@ -169,7 +180,7 @@ fn consent_page(
     })
 }
 
-pub(crate) fn scope_words(name: &str, words: &Scopes) -> Pair {
+pub(crate) fn scope_words(name: &str, words: &ScopeMessages) -> LabelledText {
     match name {
         "openid" => words.openid,
         "profile" => words.profile,
@@ -185,13 +196,13 @@ pub(crate) fn scope_words(name: &str, words: &Scopes) -> Pair {
     }
 }
 
-fn scope_line<'a>(name: &'a str, words: &Scopes) -> ScopeLine<'a> {
+fn scope_line<'a>(name: &'a str, words: &ScopeMessages) -> ScopeLine<'a> {
     let (title, description) = scope_words(name, words);
     ScopeLine { name, title, description }
 }
 
 pub(super) async fn submit_consent(
-    mut visit: Visit,
+    mut visit: RequestContext,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
@@ -213,12 +224,12 @@ pub(super) async fn submit_consent(
             return Ok(render::redirect(&Method::POST, &format!("/id/connect/authorize?{}", asked.query)));
         };
         let allowed = form.get("decision") == Some("allow");
-        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
         let next =
             instance.consent(&mut visit.moment(), &visitor, (&target, &asked.params), (&browser, allowed)).await?;
         Ok(match next {
-            Next::Redirect(location) => render::redirect(&Method::POST, &location),
-            Next::SignIn | Next::Consent { .. } => form_expired(&mut visit),
+            AuthorizeOutcome::Redirect(location) => render::redirect(&Method::POST, &location),
+            AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. } => form_expired(&mut visit),
         })
     };
     match done.await {

@@ -3,32 +3,32 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::email::{EmailAnswer, EmailQuestion, Side};
+use flows::email::{AddressSide, EmailConfirmation, EmailOutcome};
 use http::{HeaderMap, StatusCode};
 use model::audit::AuditKind;
-use model::link::{LinkCode, LinkSpent};
+use model::link::{DeadLink, LinkCode};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
 use super::links::{form, link_spent};
 use super::{form_page, malformed, tell_refused};
 use crate::body::BodyError;
-use crate::pages::email::{ConfirmEmail, EmailAnswered};
-use crate::pages::profile::Section;
+use crate::pages::email::{ConfirmEmailPage, EmailAnsweredPage};
+use crate::pages::profile::ProfileSection;
 use crate::render::{self, FormTarget};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 pub(super) const PATH: &str = "/id/account/confirm-email";
 
 /// Opening it uses nothing up: mail programs open links too.
-pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
     let code = Presented::<LinkCode>::new(code);
-    let EmailQuestion { change, side, user } = match visit.instance.email_question(&code, visit.now).await {
+    let EmailConfirmation { change, side, user } = match visit.instance.email_question(&code, visit.now).await {
         Ok(Some(question)) => question,
         Ok(None) => {
-            return match tell_refused(&mut visit, AuditKind::EmailChange, &LinkSpent) {
+            return match tell_refused(&mut visit, AuditKind::EmailChange, &DeadLink) {
                 Ok(()) => link_spent(&visit),
                 Err(fault) => render::fault_page(&visit, &fault),
             };
@@ -36,8 +36,8 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
         Err(fault) => return render::fault_page(&visit, &fault),
     };
     form_page(&mut visit, &headers, |visit, csrf| {
-        let page = ConfirmEmail {
-            words: visit.words(),
+        let page = ConfirmEmailPage {
+            words: visit.messages(),
             instance_name: &visit.instance.name,
             side,
             login: user.login.as_str(),
@@ -50,7 +50,7 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
     })
 }
 
-pub(super) async fn answer(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let form = match form(&mut visit, &headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -61,26 +61,26 @@ pub(super) async fn answer(mut visit: Visit, headers: HeaderMap, body: Body) -> 
         Some("no") => false,
         _ => return malformed(&mut visit, BodyError::Field("answer")),
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     let (question, answer) = match instance.answer_email(&mut visit.moment(), &visitor, (&code, agrees)).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(_)) => return link_spent(&visit),
         Err(fault) => return render::fault_page(&visit, &fault),
     };
-    let words = visit.words();
+    let words = visit.messages();
     let changed = (words.email.changed)(&instance.name, question.change.new.as_str());
     let (title, meaning) = match answer {
-        EmailAnswer::Changed => (words.email.changed_title, changed.as_str()),
-        EmailAnswer::Waiting => (words.email.waiting_title, words.email.other_asked),
-        EmailAnswer::Declined => (words.email.declined_title, words.email.declined),
+        EmailOutcome::Changed => (words.email.changed_title, changed.as_str()),
+        EmailOutcome::Waiting => (words.email.waiting_title, words.email.other_asked),
+        EmailOutcome::Declined => (words.email.declined_title, words.email.declined),
     };
-    let is_alarming = answer == EmailAnswer::Declined && question.side == Side::Old;
-    let page = EmailAnswered {
+    let is_alarming = answer == EmailOutcome::Declined && question.side == AddressSide::Old;
+    let page = EmailAnsweredPage {
         words,
         instance_name: &instance.name,
         title,
         meaning,
-        password_url: is_alarming.then_some(Section::Password.path()),
+        password_url: is_alarming.then_some(ProfileSection::Password.path()),
     };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }

@@ -3,20 +3,20 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::sign_out::SignOut;
+use flows::sign_out::SignOutOutcome;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
 use super::{form_is_ours, form_page, malformed};
 use crate::body;
-use crate::pages::{SignOutConfirm, SignedOut};
+use crate::pages::{SignOutPage, SignedOutPage};
 use crate::render::{self, FormTarget};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// The parameters that a confirmation brings back.
 const CARRIED: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
 
-pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn get(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => sign_out(visit, &Method::GET, &headers, &params, false).await,
         Err(error) => malformed(&mut visit, error),
@@ -24,7 +24,7 @@ pub(super) async fn get(mut visit: Visit, headers: HeaderMap, RawQuery(query): R
 }
 
 /// From an application, or from our own confirmation page: only that one has our form token.
-pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     match body::form(&headers, body).await {
         // The browser kept its cookie back, as it must on a POST from another site: asked again by GET, it brings it.
         Ok(params) if visit.session_cookies(&headers).next().is_none() => {
@@ -39,7 +39,7 @@ pub(super) async fn post(mut visit: Visit, headers: HeaderMap, body: Body) -> Re
 }
 
 async fn sign_out(
-    mut visit: Visit,
+    mut visit: RequestContext,
     method: &Method,
     headers: &HeaderMap,
     params: &Params,
@@ -47,7 +47,7 @@ async fn sign_out(
 ) -> Response {
     let done = async {
         let browser = visit.browser(headers).await?;
-        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
         let who = (browser.as_ref(), confirmed);
         let outcome = instance.sign_out(&mut visit.moment(), &visitor, params, who).await?;
         Ok::<_, flows::Fault>((browser, outcome))
@@ -60,7 +60,7 @@ async fn sign_out(
         visit.speak_to(&browser.user);
     }
     match outcome {
-        SignOut::Confirm { application } => {
+        SignOutOutcome::Confirm { application } => {
             let user = browser.as_ref().map_or("", |browser| browser.user.login.as_str());
             let fields: Vec<(String, String)> =
                 CARRIED.iter().filter_map(|name| Some(((*name).to_owned(), params.get(name)?.to_owned()))).collect();
@@ -68,8 +68,8 @@ async fn sign_out(
             let leads_back = back.is_some_and(|(application, uri)| application.accepts_post_logout(uri));
             let form_target = if leads_back { FormTarget::Application } else { FormTarget::Ourselves };
             form_page(&mut visit, headers, |visit, csrf| {
-                let page = SignOutConfirm {
-                    words: visit.words(),
+                let page = SignOutPage {
+                    words: visit.messages(),
                     instance_name: &visit.instance.name,
                     user,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
@@ -80,12 +80,12 @@ async fn sign_out(
                 render::page(StatusCode::OK, &page, form_target)
             })
         }
-        SignOut::Done { application, redirect } => {
+        SignOutOutcome::Done { application, redirect } => {
             let response = if let Some(location) = redirect {
                 render::redirect(method, &location)
             } else {
-                let page = SignedOut {
-                    words: visit.words(),
+                let page = SignedOutPage {
+                    words: visit.messages(),
                     instance_name: &visit.instance.name,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
                     return_url: None,

@@ -6,21 +6,21 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{form_expired, form_is_ours, form_page, malformed};
 use crate::body;
-use crate::pages::{Forgotten, ForgottenSent};
+use crate::pages::{PasswordResetPage, PasswordResetSentPage};
 use crate::render::{self, FormTarget};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 const SIGN_IN: &str = "/id/account/login";
 pub(super) const PATH: &str = "/id/account/forgotten";
 
-pub(super) async fn show(mut visit: Visit, headers: HeaderMap) -> Response {
+pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap) -> Response {
     page(&mut visit, &headers, (StatusCode::OK, None))
 }
 
-fn page(visit: &mut Visit, headers: &HeaderMap, (status, notice): (StatusCode, Option<&str>)) -> Response {
+fn page(visit: &mut RequestContext, headers: &HeaderMap, (status, notice): (StatusCode, Option<&str>)) -> Response {
     form_page(visit, headers, |visit, csrf| {
-        let page = Forgotten {
-            words: visit.words(),
+        let page = PasswordResetPage {
+            words: visit.messages(),
             instance_name: &visit.instance.name,
             sends_mail: visit.instance.sends_mail(),
             action: PATH,
@@ -32,7 +32,7 @@ fn page(visit: &mut Visit, headers: &HeaderMap, (status, notice): (StatusCode, O
     })
 }
 
-pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn submit(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
         Err(error) => return malformed(&mut visit, error),
@@ -41,15 +41,18 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> 
         return form_expired(&mut visit);
     }
     let typed = form.get("login").unwrap_or_default();
-    match visit.instance.forgotten(&visit.visitor, typed, visit.now) {
+    match visit.instance.request_password_reset(&visit.request, typed, visit.now) {
         Ok(None) => {
-            let page =
-                ForgottenSent { words: visit.words(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
+            let page = PasswordResetSentPage {
+                words: visit.messages(),
+                instance_name: &visit.instance.name,
+                sign_in_url: SIGN_IN,
+            };
             render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }
         Ok(Some(wait)) => {
             let seconds = wait.as_secs() + 1;
-            let notice = (visit.words().forgotten.wait)(seconds);
+            let notice = (visit.messages().forgotten.wait)(seconds);
             let mut response = page(&mut visit, &headers, (StatusCode::TOO_MANY_REQUESTS, Some(&notice)));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response

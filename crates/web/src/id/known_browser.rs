@@ -7,28 +7,28 @@ use axum::response::Response;
 use flows::Fault;
 use http::{HeaderMap, StatusCode};
 use model::audit::AuditKind;
-use model::link::{LinkCode, LinkPurpose, LinkSpent};
+use model::link::{DeadLink, LinkCode, LinkPurpose};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
 use super::links::{form, link_spent};
-use super::sign_in::{self, Said, after_wait, seconds};
+use super::sign_in::{self, SignInNotice, after_wait, seconds};
 use super::{form_page, tell_refused};
-use crate::pages::{KnownBrowser, KnownBrowserDone};
+use crate::pages::{KnownBrowserDonePage, KnownBrowserPage};
 use crate::render::{self, FormTarget};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 pub(super) const PATH: &str = "/id/account/known-browser";
 const SIGN_IN: &str = "/id/account/login";
 
-pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
     let code = Presented::<LinkCode>::new(code);
     let user = match visit.instance.link(&code, visit.now).await {
         Ok(Some((LinkPurpose::KnownBrowser, user))) => user,
         Ok(_) => {
-            return match tell_refused(&mut visit, AuditKind::KnownBrowser, &LinkSpent) {
+            return match tell_refused(&mut visit, AuditKind::KnownBrowser, &DeadLink) {
                 Ok(()) => link_spent(&visit),
                 Err(fault) => render::fault_page(&visit, &fault),
             };
@@ -37,15 +37,15 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
     };
     visit.speak_to(&user);
     form_page(&mut visit, &headers, |visit, csrf| {
-        let (words, instance_name) = (visit.words(), &*visit.instance.name);
+        let (words, instance_name) = (visit.messages(), &*visit.instance.name);
         let login = user.login.as_str();
-        let page = KnownBrowser { words, instance_name, login, action: PATH, csrf, code: code.expose() };
+        let page = KnownBrowserPage { words, instance_name, login, action: PATH, csrf, code: code.expose() };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     })
 }
 
 /// A link is asked for, or its user confirms.
-pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn submit(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let form = match form(&mut visit, &headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -57,9 +57,13 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, body: Body) -> 
     done.unwrap_or_else(|fault| render::fault_page(&visit, &fault))
 }
 
-async fn confirm(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>) -> Result<Response, Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    let Ok(user) = instance.know_browser(&mut visit.moment(), &visitor, code).await? else {
+async fn confirm(
+    visit: &mut RequestContext,
+    headers: &HeaderMap,
+    code: &Presented<LinkCode>,
+) -> Result<Response, Fault> {
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+    let Ok(user) = instance.recognise_browser(&mut visit.moment(), &visitor, code).await? else {
         return Ok(link_spent(visit));
     };
     visit.speak_to(&user);
@@ -67,13 +71,13 @@ async fn confirm(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCo
     Ok(render::with_cookie(done(visit, false), &cookie))
 }
 
-async fn ask(visit: &mut Visit, headers: &HeaderMap, login: &str) -> Result<Response, Fault> {
-    match visit.instance.ask_for_known_browser(&visit.visitor, login, visit.now)? {
+async fn ask(visit: &mut RequestContext, headers: &HeaderMap, login: &str) -> Result<Response, Fault> {
+    match visit.instance.request_browser_link(&visit.request, login, visit.now)? {
         None => Ok(done(visit, true)),
         Some(wait) => {
-            let notice = (visit.words().forgotten.wait)(seconds(wait));
+            let notice = (visit.messages().forgotten.wait)(seconds(wait));
             let status = StatusCode::TOO_MANY_REQUESTS;
-            let said = Said { login, notice: Some(&notice), is_spent: true, status, ..Said::default() };
+            let said = SignInNotice { login, notice: Some(&notice), is_spent: true, status, ..SignInNotice::default() };
             let way = match sign_in::way(visit, None).await? {
                 Ok(way) => way,
                 Err(page) => return Ok(page),
@@ -83,8 +87,8 @@ async fn ask(visit: &mut Visit, headers: &HeaderMap, login: &str) -> Result<Resp
     }
 }
 
-fn done(visit: &Visit, is_sent: bool) -> Response {
-    let (words, instance_name) = (visit.words(), &*visit.instance.name);
-    let page = KnownBrowserDone { words, instance_name, is_sent, sign_in_url: SIGN_IN };
+fn done(visit: &RequestContext, is_sent: bool) -> Response {
+    let (words, instance_name) = (visit.messages(), &*visit.instance.name);
+    let page = KnownBrowserDonePage { words, instance_name, is_sent, sign_in_url: SIGN_IN };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }

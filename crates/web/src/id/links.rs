@@ -6,31 +6,36 @@ use axum::response::Response;
 use flows::links::LinkRefusal;
 use http::{HeaderMap, StatusCode};
 use model::audit::AuditKind;
-use model::link::{LinkCode, LinkPurpose, LinkSpent};
+use model::link::{DeadLink, LinkCode, LinkPurpose};
 use model::user::Password;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
 use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem, tell_refused};
 use crate::body;
-use crate::pages::{SetUp, SetUpDone};
+use crate::pages::{SetUpDonePage, SetUpPage};
 use crate::profile::password::weakness_text;
 use crate::render::{self, FormTarget};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 const SIGN_IN: &str = "/id/account/login";
 
-pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
     page(&mut visit, &headers, &Presented::new(code), None).await
 }
 
-async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>, error: Option<&str>) -> Response {
+async fn page(
+    visit: &mut RequestContext,
+    headers: &HeaderMap,
+    code: &Presented<LinkCode>,
+    error: Option<&str>,
+) -> Response {
     let (purpose, user) = match visit.instance.link(code, visit.now).await {
         Ok(Some(found)) if found.0.sets_password() => found,
         Ok(_) => {
-            return match tell_refused(visit, AuditKind::SignIn, &LinkSpent) {
+            return match tell_refused(visit, AuditKind::SignIn, &DeadLink) {
                 Ok(()) => link_spent(visit),
                 Err(fault) => render::fault_page(visit, &fault),
             };
@@ -39,20 +44,20 @@ async fn page(visit: &mut Visit, headers: &HeaderMap, code: &Presented<LinkCode>
     };
     let action = format!("/id{}", purpose.page());
     form_page(visit, headers, |visit, csrf| {
-        let (words, code) = (visit.words(), code.expose());
+        let (words, code) = (visit.messages(), code.expose());
         let (instance_name, login) = (&*visit.instance.name, user.login.as_str());
         let reset = purpose == LinkPurpose::PasswordReset;
-        let page = SetUp { words, instance_name, login, reset, action: &action, csrf, code, error };
+        let page = SetUpPage { words, instance_name, login, reset, action: &action, csrf, code, error };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     })
 }
 
-pub(super) fn link_spent(visit: &Visit) -> Response {
-    error_page(visit, StatusCode::GONE, problem(visit.words().problems.spent, "invalid_request"))
+pub(super) fn link_spent(visit: &RequestContext) -> Response {
+    error_page(visit, StatusCode::GONE, problem(visit.messages().problems.spent, "invalid_request"))
 }
 
 /// The form of a page that a link opened, if it is ours.
-pub(super) async fn form(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
+pub(super) async fn form(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
     let form = match body::form(headers, body).await {
         Ok(form) => form,
         Err(error) => return Err(malformed(visit, error)),
@@ -60,7 +65,7 @@ pub(super) async fn form(visit: &mut Visit, headers: &HeaderMap, body: Body) -> 
     if form_is_ours(visit, headers, form.get("csrf")) { Ok(form) } else { Err(form_expired(visit)) }
 }
 
-pub(super) async fn choose_password(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn choose_password(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let form = match form(&mut visit, &headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -68,21 +73,22 @@ pub(super) async fn choose_password(mut visit: Visit, headers: HeaderMap, body: 
     let code = Presented::<LinkCode>::new(form.get("code").unwrap_or_default());
     let password = form.get("password").unwrap_or_default();
     if form.get("repeat").unwrap_or_default() != password {
-        let differ = visit.words().set_up.differ;
+        let differ = visit.messages().set_up.differ;
         return page(&mut visit, &headers, &code, Some(differ)).await;
     }
     let password = Presented::<Password>::new(password);
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     match instance.choose_password(&mut visit.moment(), &visitor, (&code, &password)).await {
         Ok(Ok(user)) => {
             // The mailbox, or an administrator, vouched for this browser as much as a link for that would.
             let cookie = visit.know_browser(&headers, &user.login);
-            let page = SetUpDone { words: visit.words(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
+            let page =
+                SetUpDonePage { words: visit.messages(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
             render::with_cookie(render::page(StatusCode::OK, &page, FormTarget::Ourselves), &cookie)
         }
         Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
         Ok(Err(LinkRefusal::Weak(weakness))) => {
-            let text = weakness_text(weakness, visit.words());
+            let text = weakness_text(weakness, visit.messages());
             page(&mut visit, &headers, &code, Some(&text)).await
         }
         Err(fault) => render::fault_page(&visit, &fault),

@@ -14,23 +14,23 @@ use oauth::token::{TokenError, TokenErrorCode};
 
 use super::token::{body_error, token_error};
 use crate::body::{self, BodyError};
-use crate::cors::{self, Readers};
+use crate::cors::{self, CorsReaders};
 use crate::render;
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// A token and the client that shows it.
-struct Shown {
+struct PresentedToken {
     credentials: ClientCredentials,
     token: String,
 }
 
 /// Why there is no token, or nobody who shows it.
-enum Unreadable {
+enum TokenRequestError {
     Body(BodyError),
     Request(TokenError),
 }
 
-impl From<TokenError> for Unreadable {
+impl From<TokenError> for TokenRequestError {
     fn from(error: TokenError) -> Self {
         Self::Request(error)
     }
@@ -38,8 +38,8 @@ impl From<TokenError> for Unreadable {
 
 /// Who names no client at all has not authenticated one (RFC 7662 §2.1, RFC 7009 §2.1); a Public application is named by its
 /// `client_id`.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Shown, Unreadable> {
-    let params: Params = body::form(headers, body).await.map_err(Unreadable::Body)?;
+async fn read(headers: &HeaderMap, body: Body) -> Result<PresentedToken, TokenRequestError> {
+    let params: Params = body::form(headers, body).await.map_err(TokenRequestError::Body)?;
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     if authorization.is_none() && params.get("client_id").is_none() && params.get("client_assertion").is_none() {
         return Err(TokenError::new(TokenErrorCode::InvalidClient, "client authentication is missing").into());
@@ -47,31 +47,31 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Shown, Unreadable> {
     let credentials = ClientCredentials::parse(authorization, &params)?;
     let missing = || TokenError::new(TokenErrorCode::InvalidRequest, "token is missing");
     let token = params.get("token").ok_or_else(missing)?;
-    Ok(Shown { credentials, token: token.to_owned() })
+    Ok(PresentedToken { credentials, token: token.to_owned() })
 }
 
-fn unreadable(visit: &mut Visit, error: &Unreadable) -> Response {
+fn unreadable(visit: &mut RequestContext, error: &TokenRequestError) -> Response {
     let problem = match error {
-        Unreadable::Body(error) => error.description(),
-        Unreadable::Request(error) => error.description.to_string(),
+        TokenRequestError::Body(error) => error.description(),
+        TokenRequestError::Request(error) => error.description.to_string(),
     };
     match (super::tell_refused(visit, AuditKind::TokenRefused, &super::unreadable(&problem)), error) {
-        (Ok(()), Unreadable::Body(error)) => body_error(error),
-        (Ok(()), Unreadable::Request(error)) => token_error(visit, error),
+        (Ok(()), TokenRequestError::Body(error)) => body_error(error),
+        (Ok(()), TokenRequestError::Request(error)) => token_error(visit, error),
         (Err(fault), _) => render::fault_json(visit, &fault),
     }
 }
 
-fn refused(visit: &Visit, refusal: ClientRefusal) -> Response {
+fn refused(visit: &RequestContext, refusal: ClientRefusal) -> Response {
     let refusal = ExchangeRefusal::Client(refusal);
     token_error(visit, &TokenError::new(refusal.code(), refusal.description()))
 }
 
-pub(super) async fn revoke(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn revoke(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let response = match read(&headers, body).await {
         Err(error) => unreadable(&mut visit, &error),
-        Ok(Shown { credentials, token }) => {
-            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        Ok(PresentedToken { credentials, token }) => {
+            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
             match instance.revoke(&mut visit.moment(), &visitor, &credentials, &token).await {
                 Ok(Ok(())) => Response::new(Body::empty()),
                 Ok(Err(refusal)) => refused(&visit, refusal),
@@ -79,14 +79,14 @@ pub(super) async fn revoke(mut visit: Visit, headers: HeaderMap, body: Body) -> 
             }
         }
     };
-    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
-pub(super) async fn introspect(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn introspect(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let response = match read(&headers, body).await {
         Err(error) => unreadable(&mut visit, &error),
-        Ok(Shown { credentials, token }) => {
-            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        Ok(PresentedToken { credentials, token }) => {
+            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
             match instance.introspect(&mut visit.moment(), &visitor, &credentials, &token).await {
                 Ok(Ok(found)) => render::json(StatusCode::OK, &found),
                 Ok(Err(refusal)) => refused(&visit, refusal),
@@ -98,7 +98,7 @@ pub(super) async fn introspect(mut visit: Visit, headers: HeaderMap, body: Body)
 }
 
 /// Anybody may say so, and nobody learns anything by saying so.
-pub(super) async fn leaked(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn leaked(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     const LONGEST: usize = 1024;
     let is_form = headers
         .get(header::CONTENT_TYPE)
@@ -107,13 +107,13 @@ pub(super) async fn leaked(mut visit: Visit, headers: HeaderMap, body: Body) -> 
     let found = match body::read(&headers, body, LONGEST).await {
         Ok(bytes) if is_form => Params::parse(&bytes).ok().and_then(|form| form.get("token").map(str::to_owned)),
         Ok(bytes) => std::str::from_utf8(&bytes).ok().map(|text| text.trim().to_owned()),
-        Err(error @ BodyError::Encoded) => return unreadable(&mut visit, &Unreadable::Body(error)),
+        Err(error @ BodyError::Encoded) => return unreadable(&mut visit, &TokenRequestError::Body(error)),
         Err(_) => None,
     };
     if let Some(found) = found {
-        let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
         let shown = Presented::<AccessToken>::new(found);
-        if let Err(fault) = instance.leaked(&mut visit.moment(), &visitor, &shown).await {
+        if let Err(fault) = instance.revoke_leaked(&mut visit.moment(), &visitor, &shown).await {
             return render::fault_json(&visit, &fault);
         }
     }

@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::authorize::Target;
-use flows::sign_in::{AtBrowser, Browser, SignIn as SignedIn, SignInRefusal};
+use flows::authorize::VerifiedTarget;
+use flows::sign_in::{SignInCookies, SignInOutcome, SignInRefusal, SignedIn};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::authorize::may_continue;
 use model::session::SessionCookie;
@@ -20,19 +20,19 @@ use super::authorize::{proceed, target};
 use super::{forgotten, form_expired, form_is_ours, form_page, known_browser, malformed, second_step};
 use crate::body;
 use crate::pages::two_step::PasskeyForm;
-use crate::pages::{Account, SignIn, Spent};
+use crate::pages::{AccountPage, SignInPage, SpentGuesses};
 use crate::person::{RETURN, way_back};
 use crate::render::{self, FormTarget};
 use crate::site;
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// Where the sign-in leads: to an application's request, or to a page of ours.
-pub(super) struct Way {
+pub(super) struct SignInDestination {
     pub(super) params: Params,
-    pub(super) target: Option<Target>,
+    pub(super) target: Option<VerifiedTarget>,
 }
 
-impl Way {
+impl SignInDestination {
     /// The path, with the application's request behind it.
     pub(super) fn along(&self, path: &str) -> String {
         let query = self.params.to_query();
@@ -47,7 +47,7 @@ impl Way {
 
 /// What the page says beyond the form.
 #[derive(Default)]
-pub(super) struct Said<'a> {
+pub(super) struct SignInNotice<'a> {
     pub(super) login: &'a str,
     pub(super) error: Option<&'a str>,
     pub(super) notice: Option<&'a str>,
@@ -56,19 +56,22 @@ pub(super) struct Said<'a> {
     pub(super) status: StatusCode,
 }
 
-pub(super) async fn way(visit: &mut Visit, query: Option<&str>) -> Result<Result<Way, Response>, Fault> {
+pub(super) async fn way(
+    visit: &mut RequestContext,
+    query: Option<&str>,
+) -> Result<Result<SignInDestination, Response>, Fault> {
     let params = match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => params,
         Err(error) => return Ok(Err(malformed(visit, error))),
     };
     if params.get("client_id").is_none() {
-        return Ok(Ok(Way { params, target: None }));
+        return Ok(Ok(SignInDestination { params, target: None }));
     }
     let target = target(visit, &params).await?;
-    Ok(target.map(|target| Way { params, target: Some(target) }))
+    Ok(target.map(|target| SignInDestination { params, target: Some(target) }))
 }
 
-pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let done = async {
         let way = match way(&mut visit, query.as_deref()).await? {
             Ok(way) => way,
@@ -78,8 +81,8 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
         // Pages of ours send somebody who is signed in here only for a more recent sign-in.
         let again =
             way.target.is_none() && way.params.get(RETURN).is_some() && visit.browser(&headers).await?.is_some();
-        let notice = again.then(|| visit.words().sign_in.once_more);
-        page(&mut visit, &headers, &way, Said { login, notice, ..Said::default() }).await
+        let notice = again.then(|| visit.messages().sign_in.once_more);
+        page(&mut visit, &headers, &way, SignInNotice { login, notice, ..SignInNotice::default() }).await
     };
     match done.await {
         Ok(response) => response,
@@ -88,14 +91,23 @@ pub(super) async fn show(mut visit: Visit, headers: HeaderMap, RawQuery(query): 
 }
 
 /// Who may go on by a press of a button: somebody signed in, where the application asked for no more than a choice.
-async fn continuing(visit: &Visit, headers: &HeaderMap, way: &Way) -> Result<Option<Browser>, Fault> {
+async fn continuing(
+    visit: &RequestContext,
+    headers: &HeaderMap,
+    way: &SignInDestination,
+) -> Result<Option<SignedIn>, Fault> {
     let asked = way.target.as_ref().and_then(|_| AuthorizationRequest::parse(&way.params).ok());
     let Some(asked) = asked else { return Ok(None) };
     let browser = visit.browser(headers).await?;
     Ok(browser.filter(|browser| may_continue(visit.now, &asked, &browser.session)))
 }
 
-pub(super) async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said: Said<'_>) -> Result<Response, Fault> {
+pub(super) async fn page(
+    visit: &mut RequestContext,
+    headers: &HeaderMap,
+    way: &SignInDestination,
+    said: SignInNotice<'_>,
+) -> Result<Response, Fault> {
     let continuing = continuing(visit, headers, way).await?;
     if let Some(browser) = &continuing {
         visit.speak_to(&browser.user);
@@ -107,8 +119,8 @@ pub(super) async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said
             Ok(passkey) => passkey,
             Err(fault) => return render::fault_page(visit, &fault),
         };
-        let page = SignIn {
-            words: visit.words(),
+        let page = SignInPage {
+            words: visit.messages(),
             instance_name: &visit.instance.name,
             application_name,
             action: &action,
@@ -120,19 +132,24 @@ pub(super) async fn page(visit: &mut Visit, headers: &HeaderMap, way: &Way, said
             forgotten_url: forgotten::PATH,
             passkey: passkey.as_ref().map(|passkey| PasskeyForm {
                 action: &passkey_action,
-                label: visit.words().two_step.sign_in_by_passkey,
+                label: visit.messages().two_step.sign_in_by_passkey,
                 options: &passkey.options,
                 state: &passkey.state,
             }),
             spent: said
                 .is_spent
-                .then(|| Spent { link_action: visit.instance.sends_mail().then_some(known_browser::PATH) }),
+                .then(|| SpentGuesses { link_action: visit.instance.sends_mail().then_some(known_browser::PATH) }),
         };
         render::page_with_script(said.status, &page, way.form_target())
     }))
 }
 
-pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, RawQuery(query): RawQuery, body: Body) -> Response {
+pub(super) async fn submit(
+    mut visit: RequestContext,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
         Err(error) => return malformed(&mut visit, error),
@@ -160,32 +177,42 @@ pub(super) async fn submit(mut visit: Visit, headers: HeaderMap, RawQuery(query)
     }
 }
 
-async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Params) -> Result<Response, Fault> {
+async fn sign_in(
+    visit: &mut RequestContext,
+    headers: &HeaderMap,
+    way: &SignInDestination,
+    form: &Params,
+) -> Result<Response, Fault> {
     let login = form.get("login").unwrap_or_default();
     let password = Presented::<Password>::new(form.get("password").unwrap_or_default());
     let csrf = form.get("csrf").unwrap_or_default();
     let previous = visit.browser(headers).await?;
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     let devices = visit.device_cookies(headers);
-    let browser = AtBrowser { form: csrf, devices: &devices, signed_in: previous.as_ref() };
+    let browser = SignInCookies { form: csrf, devices: &devices, signed_in: previous.as_ref() };
     let answer = instance.sign_in(&mut visit.moment(), &visitor, (login, &password), browser).await?;
     match answer {
-        Ok(SignedIn::Done(browser, cookie)) => signed_in(visit, headers, way, (&browser, &cookie)).await,
-        Ok(SignedIn::SecondStep(first_step)) => {
+        Ok(SignInOutcome::Done(browser, cookie)) => signed_in(visit, headers, way, (&browser, &cookie)).await,
+        Ok(SignInOutcome::SecondStep(first_step)) => {
             let names = visit.cookie_names();
             let response = render::redirect(&Method::POST, &way.along(second_step::PATH));
             Ok(render::with_cookie(response, &names.set(names.step, first_step.expose())))
         }
         Err(SignInRefusal::Throttled(wait)) => {
-            let notice = (visit.words().sign_in.wait)(seconds(wait));
-            let said = Said { login, notice: Some(&notice), status: StatusCode::TOO_MANY_REQUESTS, ..Said::default() };
+            let notice = (visit.messages().sign_in.wait)(seconds(wait));
+            let said = SignInNotice {
+                login,
+                notice: Some(&notice),
+                status: StatusCode::TOO_MANY_REQUESTS,
+                ..SignInNotice::default()
+            };
             Ok(after_wait(page(visit, headers, way, said).await?, wait))
         }
         // The same for logins that do not exist.
         Err(SignInRefusal::GuessesSpent(wait)) => {
-            let notice = (visit.words().sign_in.spent)(seconds(wait).div_ceil(60));
+            let notice = (visit.messages().sign_in.spent)(seconds(wait).div_ceil(60));
             let status = StatusCode::TOO_MANY_REQUESTS;
-            let said = Said { login, notice: Some(&notice), is_spent: true, status, ..Said::default() };
+            let said = SignInNotice { login, notice: Some(&notice), is_spent: true, status, ..SignInNotice::default() };
             Ok(after_wait(page(visit, headers, way, said).await?, wait))
         }
         Err(
@@ -196,7 +223,13 @@ async fn sign_in(visit: &mut Visit, headers: &HeaderMap, way: &Way, form: &Param
             | SignInRefusal::NotAdmitted(_)
             | SignInRefusal::SecondFactor,
         ) => {
-            page(visit, headers, way, Said { login, error: Some(visit.words().sign_in.wrong), ..Said::default() }).await
+            page(
+                visit,
+                headers,
+                way,
+                SignInNotice { login, error: Some(visit.messages().sign_in.wrong), ..SignInNotice::default() },
+            )
+            .await
         }
     }
 }
@@ -213,10 +246,10 @@ pub(super) fn after_wait(mut response: Response, wait: Duration) -> Response {
 
 /// Onwards, with the new cookie, at a browser that is known from now on; what proved a first step is of no use any more.
 pub(super) async fn signed_in(
-    visit: &mut Visit,
+    visit: &mut RequestContext,
     headers: &HeaderMap,
-    way: &Way,
-    (browser, cookie): (&Browser, &Presented<SessionCookie>),
+    way: &SignInDestination,
+    (browser, cookie): (&SignedIn, &Presented<SessionCookie>),
 ) -> Result<Response, Fault> {
     let names = visit.cookie_names();
     let response = onwards(visit, way, browser).await?;
@@ -226,7 +259,7 @@ pub(super) async fn signed_in(
 }
 
 /// To the application's next page or answer; else to the page of ours that the person came from.
-async fn onwards(visit: &mut Visit, way: &Way, browser: &Browser) -> Result<Response, Fault> {
+async fn onwards(visit: &mut RequestContext, way: &SignInDestination, browser: &SignedIn) -> Result<Response, Fault> {
     if let Some(target) = &way.target {
         return proceed(visit, (&Method::POST, &way.params), target, (Some(browser), true)).await;
     }
@@ -235,7 +268,7 @@ async fn onwards(visit: &mut Visit, way: &Way, browser: &Browser) -> Result<Resp
 }
 
 /// "You are signed in."
-pub(super) async fn account(visit: Visit, headers: HeaderMap) -> Response {
+pub(super) async fn account(visit: RequestContext, headers: HeaderMap) -> Response {
     match visit.browser(&headers).await {
         Err(fault) => render::fault_page(&visit, &fault),
         Ok(None) => render::redirect(&Method::GET, "/id/account/login"),
@@ -243,13 +276,13 @@ pub(super) async fn account(visit: Visit, headers: HeaderMap) -> Response {
             let visit = visit.speaking_to(&browser.user);
             let mut sites = site::sites(&visit.instance);
             sites.retain(|site| site.is_for(&browser.user));
-            let page = Account {
-                words: visit.words(),
+            let page = AccountPage {
+                words: visit.messages(),
                 instance_name: &visit.instance.name,
                 user_name: &browser.user.name,
                 login: browser.user.login.as_str(),
                 sign_out_url: "/id/connect/endsession",
-                sites: &site::as_lines(&sites, site::ACCOUNT, visit.words()),
+                sites: &site::as_lines(&sites, site::ACCOUNT, visit.messages()),
             };
             render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use flows::guard::GuardRefusal;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::audit::AuditKind::{TokenRefused, UserInfo};
-use model::why::Unreadable;
+use model::why::MalformedRequest;
 use oauth::bearer::{self, BearerError};
 use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented};
@@ -13,29 +13,29 @@ use oauth::token::{ErrorBody, TokenError, TokenErrorCode, TokenRequest};
 
 use super::{is_post, tell_refused, unreadable};
 use crate::body::{self, BodyError};
-use crate::cors::{self, Readers};
+use crate::cors::{self, CorsReaders};
 use crate::render;
-use crate::visit::{Headers, UncheckedVisit, Visit};
+use crate::visit::{Headers, RequestContext, UncheckedContext};
 
 /// Only names the method for whoever asks with another one: token requests go before the router.
-pub(super) async fn token(visit: Visit, Headers(headers): Headers, body: Body) -> Response {
+pub(super) async fn token(visit: RequestContext, Headers(headers): Headers, body: Body) -> Response {
     answer(visit, headers, body).await
 }
 
 /// RFC 6749 §3.2.
-pub(crate) async fn tokens(visit: UncheckedVisit, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn tokens(visit: UncheckedContext, headers: HeaderMap, body: Body) -> Response {
     match visit.believed().await {
         Ok(visit) => answer(visit, headers, body).await,
         Err(refused) => render::no_store(render::fault_json(&refused.0, &refused.1)),
     }
 }
 
-async fn answer(mut visit: Visit, headers: HeaderMap, body: Body) -> Response {
+async fn answer(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let response = exchange(&mut visit, &headers, body).await;
-    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
-async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Response {
+async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -> Response {
     let params = match body::form(headers, body).await {
         Ok(params) => params,
         Err(error) => {
@@ -57,7 +57,7 @@ async fn exchange(visit: &mut Visit, headers: &HeaderMap, body: Body) -> Respons
             };
         }
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     match instance.exchange(&mut visit.moment(), &visitor, &credentials, &request).await {
         Ok(Ok(tokens)) => render::json(StatusCode::OK, &tokens),
         Ok(Err(refusal)) => token_error(visit, &TokenError::new(refusal.code(), refusal.description())),
@@ -71,7 +71,7 @@ pub(super) fn body_error(error: &BodyError) -> Response {
 }
 
 /// RFC 6749 §5.2; `invalid_client` names the scheme that would do.
-pub(super) fn token_error(visit: &Visit, error: &TokenError) -> Response {
+pub(super) fn token_error(visit: &RequestContext, error: &TokenError) -> Response {
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = render::json(status, &error.body());
     if error.code == TokenErrorCode::InvalidClient {
@@ -84,17 +84,17 @@ pub(super) fn token_error(visit: &Visit, error: &TokenError) -> Response {
 }
 
 /// OpenID Connect Core §5.3.
-pub(super) async fn user_info(mut visit: Visit, method: Method, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn user_info(mut visit: RequestContext, method: Method, headers: HeaderMap, body: Body) -> Response {
     if let Err(error) = body::check_encoding(&headers) {
         let response = match tell_refused(&mut visit, UserInfo, &unreadable(&error.description())) {
             Ok(()) => body_error(&error),
             Err(fault) => render::fault_json(&visit, &fault),
         };
-        return cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response));
+        return cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response));
     }
     let response = match shown_token(&method, &headers, body).await {
         Ok(token) => {
-            let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
+            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
             match instance.user_info(&mut visit.moment(), &visitor, &token).await {
                 Ok(Ok(claims)) => render::json(StatusCode::OK, &claims),
                 Ok(Err(refusal)) => refused(&visit, &refusal),
@@ -102,14 +102,14 @@ pub(super) async fn user_info(mut visit: Visit, method: Method, headers: HeaderM
             }
         }
         Err(error) => {
-            let refusal = Unreadable { cause: cause_of(error), problem: &error.to_string() };
+            let refusal = MalformedRequest { cause: cause_of(error), problem: &error.to_string() };
             match tell_refused(&mut visit, UserInfo, &refusal) {
                 Ok(()) => bearer_error(&visit, error),
                 Err(fault) => render::fault_json(&visit, &fault),
             }
         }
     };
-    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
 /// RFC 6750 §2.1, and §2.2 where there is a form.
@@ -130,7 +130,7 @@ async fn shown_token(method: &Method, headers: &HeaderMap, body: Body) -> Result
     }
 }
 
-fn refused(visit: &Visit, refusal: &GuardRefusal) -> Response {
+fn refused(visit: &RequestContext, refusal: &GuardRefusal) -> Response {
     let (status, error, description, scope) = match refusal {
         GuardRefusal::InsufficientScope { needed, .. } => {
             (StatusCode::FORBIDDEN, "insufficient_scope", "the token lacks the scope openid", Some(*needed))
@@ -154,7 +154,7 @@ pub(crate) const fn cause_of(error: BearerError) -> &'static str {
     }
 }
 
-fn bearer_error(visit: &Visit, error: BearerError) -> Response {
+fn bearer_error(visit: &RequestContext, error: BearerError) -> Response {
     let realm = &visit.instance.issuer;
     match error {
         // RFC 6750 §3.1: no credentials, no error code.

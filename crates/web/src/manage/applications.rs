@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Cursor, Id, IfMatch, Json, Limit, Patch, Query, SecretId};
-use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
-use super::output::{Created, Done, Found, Page, Time};
+use super::input::{Cursor, IdParam, IfMatch, JsonBody, Limit, MergePatch, QueryParams, SecretIdParam};
+use super::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use super::output::{Created, ListPage, NoContent, Time, Versioned};
 use super::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -127,17 +127,23 @@ fn show(application: &TrustedApplication, warnings: Vec<String>) -> Application 
     }
 }
 
-async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<super::output::Plain<Page<Application>>> {
+async fn list(
+    mut desk: AdminCall,
+    QueryParams(asked): QueryParams<Asked>,
+) -> OperationResult<super::output::PlainBody<ListPage<Application>>> {
     let (office, _) = desk.open();
     let rows = match &asked.uri {
         Some(uri) => office.application(uri).await?.into_iter().collect(),
         None => office.applications_after(&asked.cursor.0, asked.limit.0 + 1).await?,
     };
     let key = |row: &TrustedApplication| row.uri.as_str().to_owned();
-    Ok(super::output::Plain(Page::of(rows, asked.limit, key, |row| show(&row, Vec::new()))))
+    Ok(super::output::PlainBody(ListPage::of(rows, asked.limit, key, |row| show(&row, Vec::new()))))
 }
 
-async fn create(mut desk: ElevatedDesk, Json(record): Json<ApplicationRecord>) -> Outcome<Created<NewApplication>> {
+async fn create(
+    mut desk: ElevatedAdminCall,
+    JsonBody(record): JsonBody<ApplicationRecord>,
+) -> OperationResult<Created<NewApplication>> {
     let (office, mut moment) = desk.open();
     let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
     let (application, warnings) = office.create_application(record, secret.as_ref(), &mut moment).await??;
@@ -151,43 +157,43 @@ async fn create(mut desk: ElevatedDesk, Json(record): Json<ApplicationRecord>) -
     })
 }
 
-async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Found<Application>> {
+async fn get(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<Versioned<Application>> {
     let (office, _) = desk.open();
     let application = office.application_by_id(ApplicationId(id)).await??;
-    Ok(Found(application.version, show(&application, Vec::new())))
+    Ok(Versioned(application.version, show(&application, Vec::new())))
 }
 
 async fn replace(
-    desk: ElevatedDesk,
-    (Id(id), expected, Json(record)): (Id, IfMatch, Json<ApplicationRecord>),
-) -> Outcome<Found<Application>> {
+    desk: ElevatedAdminCall,
+    (IdParam(id), expected, JsonBody(record)): (IdParam, IfMatch, JsonBody<ApplicationRecord>),
+) -> OperationResult<Versioned<Application>> {
     change(desk, (id, expected), |_| Ok(record)).await
 }
 
 async fn patch(
-    desk: ElevatedDesk,
-    (Id(id), expected, changes): (Id, IfMatch, Patch<ApplicationRecord>),
-) -> Outcome<Found<Application>> {
+    desk: ElevatedAdminCall,
+    (IdParam(id), expected, changes): (IdParam, IfMatch, MergePatch<ApplicationRecord>),
+) -> OperationResult<Versioned<Application>> {
     change(desk, (id, expected), |current| changes.apply_to(current.record_as_stored())).await
 }
 
 async fn change(
-    mut desk: ElevatedDesk,
+    mut desk: ElevatedAdminCall,
     (id, expected): (Uuid, IfMatch),
     next: impl FnOnce(&TrustedApplication) -> Result<ApplicationRecord, Problem>,
-) -> Outcome<Found<Application>> {
+) -> OperationResult<Versioned<Application>> {
     let (office, mut moment) = desk.open();
     let current = office.application_by_id(ApplicationId(id)).await??;
     expected.check(current.version)?;
     let record = next(&current)?;
     let (changed, warnings) = office.change_application(&current, record, &mut moment).await??;
-    Ok(Found(changed.version, show(&changed, warnings)))
+    Ok(Versioned(changed.version, show(&changed, warnings)))
 }
 
 async fn add_secret(
-    mut desk: ElevatedDesk,
-    (Id(id), Json(wish)): (Id, Json<SecretWish>),
-) -> Outcome<Created<NewSecret>> {
+    mut desk: ElevatedAdminCall,
+    (IdParam(id), JsonBody(wish)): (IdParam, JsonBody<SecretWish>),
+) -> OperationResult<Created<NewSecret>> {
     let (office, mut moment) = desk.open();
     let application = office.application_by_id(ApplicationId(id)).await??;
     let what = (wish.label.as_str(), wish.expires_at.map(|time| time.0));
@@ -199,9 +205,12 @@ async fn add_secret(
     })
 }
 
-async fn remove_secret(mut desk: ElevatedDesk, (Id(id), SecretId(secret)): (Id, SecretId)) -> Outcome<Done> {
+async fn remove_secret(
+    mut desk: ElevatedAdminCall,
+    (IdParam(id), SecretIdParam(secret)): (IdParam, SecretIdParam),
+) -> OperationResult<NoContent> {
     let (office, mut moment) = desk.open();
     let application = office.application_by_id(ApplicationId(id)).await??;
     office.remove_secret(&application, &secret.to_string(), &mut moment).await??;
-    Ok(Done)
+    Ok(NoContent)
 }

@@ -1,7 +1,7 @@
 //! `/audit`: what happened, the newest first.
 
 use flows::admin::AuditedEvent;
-use flows::audit::{Export, Format, Place, Span, Verdict, Wanted};
+use flows::audit::{AuditExport, AuditRange, ChainPosition, EventFilter, ExportFormat, VerificationResult};
 use http::Method;
 use model::audit::chain::Chain;
 use model::audit::{AuditKind, AuditOutcome, Doubt};
@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Cursor, Limit, Query};
-use super::operation::{Desk, Operation, Outcome, operation};
-use super::output::{File, Page, Plain, Time};
+use super::input::{Cursor, Limit, QueryParams};
+use super::operation::{AdminCall, Operation, OperationResult, operation};
+use super::output::{File, ListPage, PlainBody, Time};
 use super::problem::Problem;
 use crate::render;
 
@@ -130,26 +130,29 @@ struct Asked {
 }
 
 /// A cursor is three numbers with dots.
-fn place(cursor: &Cursor) -> Result<Option<Place>, Problem> {
+fn place(cursor: &Cursor) -> Result<Option<ChainPosition>, Problem> {
     if cursor.0.is_empty() {
         return Ok(None);
     }
     let read = || {
         let mut numbers = cursor.0.split('.');
         let (first, seal, event) = (numbers.next()?, numbers.next()?, numbers.next()?);
-        let place = Place { first: first.parse().ok()?, seal: seal.parse().ok()?, event: event.parse().ok()? };
+        let place = ChainPosition { first: first.parse().ok()?, seal: seal.parse().ok()?, event: event.parse().ok()? };
         numbers.next().is_none().then_some(place)
     };
     read().map(Some).ok_or_else(Cursor::unknown)
 }
 
-fn cursor(Place { first, seal, event }: Place) -> String {
+fn cursor(ChainPosition { first, seal, event }: ChainPosition) -> String {
     Cursor::to_text(&format!("{first}.{seal}.{event}"))
 }
 
-async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<EventEntry>>> {
+async fn list(
+    mut desk: AdminCall,
+    QueryParams(asked): QueryParams<Asked>,
+) -> OperationResult<PlainBody<ListPage<EventEntry>>> {
     let from = place(&asked.cursor)?;
-    let wanted = Wanted {
+    let wanted = EventFilter {
         chain: asked.chain,
         since: asked.since.map(|time| time.0),
         until: asked.until.map(|time| time.0),
@@ -161,7 +164,7 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
     let (office, _) = desk.open();
     let listed = office.events_before(&wanted, from, asked.limit.0 as usize).await?;
     let items = listed.events.into_iter().map(EventEntry::from).collect();
-    Ok(Plain(Page { items, next: listed.next.map(cursor) }))
+    Ok(PlainBody(ListPage { items, next: listed.next.map(cursor) }))
 }
 
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -190,17 +193,17 @@ struct Exported {
     chain: Chain,
 }
 
-async fn export(desk: Desk, Query(asked): Query<Exported>) -> Outcome<File> {
-    let span = Span {
+async fn export(desk: AdminCall, QueryParams(asked): QueryParams<Exported>) -> OperationResult<File> {
+    let span = AuditRange {
         since: asked.since.map_or(Timestamp(0), |time| time.0),
         until: asked.until.map_or(Timestamp(i64::MAX), |time| time.0),
     };
     let format = match asked.format {
-        FileFormat::Jsonl => Format::Jsonl,
-        FileFormat::Csv => Format::Csv,
+        FileFormat::Jsonl => ExportFormat::Jsonl,
+        FileFormat::Csv => ExportFormat::Csv,
     };
     let kinds = asked.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    Ok(File(render::exported((desk.manager, asked.chain), Export::new(span, kinds, format), format)))
+    Ok(File(render::exported((desk.manager, asked.chain), AuditExport::new(span, kinds, format), format)))
 }
 
 /// The result of verifying the audit.
@@ -231,8 +234,8 @@ struct Verification {
     refusals: Option<Box<Verification>>,
 }
 
-impl From<Verdict> for Verification {
-    fn from(verdict: Verdict) -> Self {
+impl From<VerificationResult> for Verification {
+    fn from(verdict: VerificationResult) -> Self {
         Self {
             whole: verdict.is_whole(),
             seals: verdict.seals,
@@ -250,10 +253,10 @@ impl From<Verdict> for Verification {
     }
 }
 
-async fn verify(mut desk: Desk, (): ()) -> Outcome<Plain<Verification>> {
+async fn verify(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<Verification>> {
     let manager = desk.manager.clone();
     let (office, _) = desk.open();
     let main = office.book(manager.master()).verify(&[], |_, _| {}).await??;
     let refusals = office.book_of(Chain::Refusals, manager.master()).await?.verify(&[], |_, _| {}).await??;
-    Ok(Plain(Verification { refusals: Some(Box::new(refusals.into())), ..main.into() }))
+    Ok(PlainBody(Verification { refusals: Some(Box::new(refusals.into())), ..main.into() }))
 }

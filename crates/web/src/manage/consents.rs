@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::input::{Application, Id};
-use super::operation::{Desk, Operation, Outcome, operation};
-use super::output::{Done, Plain, Time};
+use super::input::{ApplicationParam, IdParam};
+use super::operation::{AdminCall, Operation, OperationResult, operation};
+use super::output::{NoContent, PlainBody, Time};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -47,7 +47,7 @@ struct Consents {
     items: Vec<ConsentEntry>,
 }
 
-async fn list(mut desk: Desk, Id(id): Id) -> Outcome<Plain<Consents>> {
+async fn list(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<PlainBody<Consents>> {
     let (office, moment) = desk.open();
     let login = office.user_by_id(UserId(id)).await??.user.login;
     let connections = office.connections(login.as_str(), &moment).await??;
@@ -61,13 +61,16 @@ async fn list(mut desk: Desk, Id(id): Id) -> Outcome<Plain<Consents>> {
             holds_tokens: connection.holds_tokens,
         }
     });
-    Ok(Plain(Consents { items: items.collect() }))
+    Ok(PlainBody(Consents { items: items.collect() }))
 }
 
-async fn withdraw(mut desk: Desk, (Id(id), Application(application)): (Id, Application)) -> Outcome<Done> {
+async fn withdraw(
+    mut desk: AdminCall,
+    (IdParam(id), ApplicationParam(application)): (IdParam, ApplicationParam),
+) -> OperationResult<NoContent> {
     let (office, mut moment) = desk.open();
     let login = office.user_by_id(UserId(id)).await??.user.login;
     let application = office.application_by_id(ApplicationId(application)).await??;
     office.withdraw_consent(login.as_str(), application.uri.as_str(), &mut moment).await??;
-    Ok(Done)
+    Ok(NoContent)
 }

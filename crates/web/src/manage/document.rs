@@ -11,15 +11,15 @@ use model::Language;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::operation::{Description, Operation};
+use super::operation::{Operation, OperationDescription};
 use super::problem::ProblemBody;
 use super::{OPERATIONS, PREFIX};
 use crate::headers;
 use crate::pages::{favicon, stylesheet};
 use crate::render::{self, FormTarget};
 use crate::site::VERSION;
-use crate::visit::{Public, entity_tag};
-use crate::words::{self, Words};
+use crate::visit::{PublicContext, entity_tag};
+use crate::words::{self, Messages};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&OPERATIONS));
 
@@ -39,8 +39,12 @@ fn document(operations: &[Operation]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     let mut tags: Vec<Value> = Vec::new();
     for operation in operations {
-        let mut description =
-            Description { schemas: &mut schemas, parameters: Vec::new(), body: None, answers: BTreeMap::new() };
+        let mut description = OperationDescription {
+            schemas: &mut schemas,
+            parameters: Vec::new(),
+            body: None,
+            answers: BTreeMap::new(),
+        };
         (operation.describe)(&mut description);
         let tag = json!({ "name": tag(operation) });
         if !tags.contains(&tag) {
@@ -74,7 +78,7 @@ fn tag(operation: &Operation) -> &'static str {
     operation.path.split('/').nth(1).unwrap_or_default()
 }
 
-fn described(operation: &Operation, description: Description<'_>) -> Value {
+fn described(operation: &Operation, description: OperationDescription<'_>) -> Value {
     let mut answers: Map<String, Value> =
         description.answers.into_iter().map(|(status, answer)| (status.to_string(), answer)).collect();
     answers.insert("default".to_owned(), problem_answer("An error."));
@@ -114,28 +118,28 @@ pub(super) async fn open_api(headers: HeaderMap) -> Response {
 /// `data-page="admin-api"`: the document for people.
 #[derive(Template)]
 #[template(path = "admin-api.html")]
-struct Page<'a> {
-    words: &'static Words,
+struct DocumentPage<'a> {
+    words: &'static Messages,
     instance_name: &'a str,
     version: &'a str,
     base: &'a str,
-    groups: &'a [Group],
+    groups: &'a [OperationGroup],
     schemas: &'a [(String, String)],
 }
 
-struct Group {
+struct OperationGroup {
     name: String,
-    entries: Vec<Entry>,
+    entries: Vec<OperationEntry>,
 }
 
-struct Entry {
+struct OperationEntry {
     name: String,
     method: String,
     path: String,
     summary: String,
     parameters: Vec<Parameter>,
-    body: Option<Shape>,
-    answers: Vec<Answer>,
+    body: Option<SchemaShape>,
+    answers: Vec<ResponseEntry>,
 }
 
 struct Parameter {
@@ -145,26 +149,26 @@ struct Parameter {
     told: String,
 }
 
-struct Answer {
+struct ResponseEntry {
     status: String,
     told: String,
-    shape: Option<Shape>,
+    shape: Option<SchemaShape>,
 }
 
 /// The name of a schema, or what it says.
-struct Shape {
+struct SchemaShape {
     kind: String,
     name: Option<String>,
     text: String,
 }
 
-pub(super) async fn page(Public(visit): Public) -> Response {
-    static GROUPS: LazyLock<Vec<Group>> = LazyLock::new(|| groups(&DOCUMENT));
+pub(super) async fn page(PublicContext(visit): PublicContext) -> Response {
+    static GROUPS: LazyLock<Vec<OperationGroup>> = LazyLock::new(|| groups(&DOCUMENT));
     static SCHEMAS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         let schemas = DOCUMENT["components"]["schemas"].as_object();
         schemas.into_iter().flatten().map(|(name, schema)| (name.clone(), pretty(schema))).collect()
     });
-    let page = Page {
+    let page = DocumentPage {
         // What the document says is English, whoever reads it.
         words: words::of(Language::English),
         instance_name: &visit.instance.name,
@@ -184,34 +188,34 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-fn groups(document: &Value) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn groups(document: &Value) -> Vec<OperationGroup> {
+    let mut groups: Vec<OperationGroup> = Vec::new();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, told) in methods.as_object().into_iter().flatten() {
             let name = text(&told["tags"][0]);
             let entry = entry(path, method, told);
             match groups.iter_mut().find(|group| group.name == name) {
                 Some(group) => group.entries.push(entry),
-                None => groups.push(Group { name, entries: vec![entry] }),
+                None => groups.push(OperationGroup { name, entries: vec![entry] }),
             }
         }
     }
     groups
 }
 
-fn entry(path: &str, method: &str, told: &Value) -> Entry {
+fn entry(path: &str, method: &str, told: &Value) -> OperationEntry {
     let parameters = told["parameters"].as_array().into_iter().flatten().map(|parameter| Parameter {
         name: text(&parameter["name"]),
         place: text(&parameter["in"]),
         required: parameter["required"] == true,
         told: text(&parameter["description"]),
     });
-    let answers = told["responses"].as_object().into_iter().flatten().map(|(status, answer)| Answer {
+    let answers = told["responses"].as_object().into_iter().flatten().map(|(status, answer)| ResponseEntry {
         status: status.clone(),
         told: text(&answer["description"]),
         shape: shape(&answer["content"]),
     });
-    Entry {
+    OperationEntry {
         name: text(&told["operationId"]),
         method: method.to_ascii_uppercase(),
         path: path.to_owned(),
@@ -222,9 +226,9 @@ fn entry(path: &str, method: &str, told: &Value) -> Entry {
     }
 }
 
-fn shape(content: &Value) -> Option<Shape> {
+fn shape(content: &Value) -> Option<SchemaShape> {
     let (kind, told) = content.as_object()?.iter().next()?;
     let schema = &told["schema"];
     let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
-    Some(Shape { kind: kind.clone(), name, text: pretty(schema) })
+    Some(SchemaShape { kind: kind.clone(), name, text: pretty(schema) })
 }

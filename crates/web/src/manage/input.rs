@@ -14,76 +14,76 @@ use serde_json::{Map, Value, json};
 use serde_path_to_error::{Path, Segment};
 use uuid::Uuid;
 
-use super::operation::{Asked, Description, Input};
+use super::operation::{OperationDescription, OperationInput, OperationRequest};
 use super::problem::Problem;
 
 /// `{id}` of the path.
-pub(super) struct Id(pub(super) Uuid);
+pub(super) struct IdParam(pub(super) Uuid);
 
-impl Input for Id {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl OperationInput for IdParam {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         uuid_at(asked, "id").map(Self)
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         describe_uuid(description, "id", "Id of the resource.");
     }
 }
 
 /// `{secretId}` of the path.
-pub(super) struct SecretId(pub(super) Uuid);
+pub(super) struct SecretIdParam(pub(super) Uuid);
 
-impl Input for SecretId {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl OperationInput for SecretIdParam {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         uuid_at(asked, "secretId").map(Self)
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         describe_uuid(description, "secretId", "Id of the secret.");
     }
 }
 
 /// `{application}` of the path.
-pub(super) struct Application(pub(super) Uuid);
+pub(super) struct ApplicationParam(pub(super) Uuid);
 
-impl Input for Application {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl OperationInput for ApplicationParam {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         uuid_at(asked, "application").map(Self)
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         describe_uuid(description, "application", "Id of the application.");
     }
 }
 
-fn uuid_at(asked: &Asked, name: &str) -> Result<Uuid, Problem> {
+fn uuid_at(asked: &OperationRequest, name: &str) -> Result<Uuid, Problem> {
     let text = asked.path.get(name).map_or("", String::as_str);
     let unknown = || Problem::NotFound(format!("{name}: no resource with this id"));
     // One spelling for one thing.
     Uuid::try_parse(text).ok().filter(|id| id.to_string() == text.to_ascii_lowercase()).ok_or_else(unknown)
 }
 
-fn describe_uuid(description: &mut Description<'_>, name: &str, told: &str) {
+fn describe_uuid(description: &mut OperationDescription<'_>, name: &str, told: &str) {
     describe_path(description, (name, told), &json!({ "type": "string", "format": "uuid" }));
 }
 
-fn describe_path(description: &mut Description<'_>, (name, told): (&str, &str), schema: &Value) {
+fn describe_path(description: &mut OperationDescription<'_>, (name, told): (&str, &str), schema: &Value) {
     let parameter = json!({ "name": name, "in": "path", "required": true, "description": told, "schema": schema });
     description.parameters.push(parameter);
 }
 
 /// `{reference}` of the path: 32 hexadecimal digits.
-pub(super) struct Reference(pub(super) String);
+pub(super) struct ReferenceParam(pub(super) String);
 
-impl Input for Reference {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl OperationInput for ReferenceParam {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let text = asked.path.get("reference").cloned().unwrap_or_default();
         let good = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
         let unknown = || Problem::NotFound("reference: must be 32 hexadecimal digits".to_owned());
         if good { Ok(Self(text)) } else { Err(unknown()) }
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         let schema = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
         let told = "Reference of the refused request, as shown with the error.";
         describe_path(description, ("reference", told), &schema);
@@ -91,10 +91,10 @@ impl Input for Reference {
 }
 
 /// `{name}` of the path.
-pub(super) struct Name(pub(super) String);
+pub(super) struct NameParam(pub(super) String);
 
-impl Input for Name {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl OperationInput for NameParam {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let name = asked.path.get("name").cloned().unwrap_or_default();
         if name.contains('\0') {
             return Err(Problem::NotFound("name: no resource with this name".to_owned()));
@@ -102,17 +102,17 @@ impl Input for Name {
         Ok(Self(name))
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 64 });
         describe_path(description, ("name", "Name of the role."), &schema);
     }
 }
 
 /// The query, each parameter at most once and none that is not known.
-pub(super) struct Query<T>(pub(super) T);
+pub(super) struct QueryParams<T>(pub(super) T);
 
-impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl<T: DeserializeOwned + JsonSchema> OperationInput for QueryParams<T> {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
         let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
@@ -127,7 +127,7 @@ impl<T: DeserializeOwned + JsonSchema> Input for Query<T> {
         read.map(Self).map_err(|error| Problem::Malformed(by_name(error.path(), error.inner())))
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         let schema = T::json_schema(description.schemas);
         let required = schema.get("required").cloned().unwrap_or_default();
         for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
@@ -255,7 +255,7 @@ impl JsonSchema for Cursor {
 /// The page of a list.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Listing {
+pub(super) struct ListRange {
     #[serde(default)]
     pub(super) limit: Limit,
     #[serde(default)]
@@ -263,15 +263,15 @@ pub(super) struct Listing {
 }
 
 /// A JSON body, with no member that is not known.
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned + JsonSchema> Input for Json<T> {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl<T: DeserializeOwned + JsonSchema> OperationInput for JsonBody<T> {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let text = json_text(asked, &["application/json"])?;
         from_json(text).map(Self)
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         let schema = description.schemas.subschema_for::<T>();
         let content = json!({ "application/json": { "schema": schema } });
         description.body = Some(json!({ "required": true, "content": content }));
@@ -279,17 +279,17 @@ impl<T: DeserializeOwned + JsonSchema> Input for Json<T> {
 }
 
 /// A merge patch (RFC 7396) of a `T`: the members that change, null for those that go away.
-pub(super) struct Patch<T>(Map<String, Value>, PhantomData<T>);
+pub(super) struct MergePatch<T>(Map<String, Value>, PhantomData<T>);
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-impl<T: DeserializeOwned + JsonSchema> Input for Patch<T> {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl<T: DeserializeOwned + JsonSchema> OperationInput for MergePatch<T> {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let text = json_text(asked, &[MERGE_PATCH, "application/json"])?;
         from_json(text).map(|members| Self(members, PhantomData))
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         let mut schema = T::json_schema(description.schemas);
         schema.remove("required");
         schema.insert("additionalProperties".to_owned(), false.into());
@@ -302,7 +302,7 @@ impl<T: DeserializeOwned + JsonSchema> Input for Patch<T> {
     }
 }
 
-impl<T> Patch<T> {
+impl<T> MergePatch<T> {
     pub(super) fn mentions(&self, member: &str) -> bool {
         self.0.contains_key(member)
     }
@@ -312,7 +312,7 @@ impl<T> Patch<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Patch<T> {
+impl<T: Serialize + DeserializeOwned> MergePatch<T> {
     /// What the patch makes of `current`.
     pub(super) fn apply(self, current: &T) -> Result<T, Problem> {
         match serde_json::to_value(current) {
@@ -348,7 +348,7 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-fn json_text<'a>(asked: &'a Asked, kinds: &[&str]) -> Result<&'a str, Problem> {
+fn json_text<'a>(asked: &'a OperationRequest, kinds: &[&str]) -> Result<&'a str, Problem> {
     let kind = asked.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !kinds.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
@@ -383,8 +383,8 @@ pub(super) enum IfMatch {
     Tags(Vec<String>),
 }
 
-impl Input for IfMatch {
-    fn read(asked: &Asked) -> Result<Self, Problem> {
+impl OperationInput for IfMatch {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem> {
         let mut lines = asked.headers.get_all(header::IF_MATCH).iter().peekable();
         if lines.peek().is_none() {
             return Err(Problem::IfMatchMissing);
@@ -408,7 +408,7 @@ impl Input for IfMatch {
         Ok(Self::Tags(tags))
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         description.parameters.push(json!({
             "name": "If-Match", "in": "header", "required": true,
             "description": "The `ETag` of the version you read, or `*` to change any version.",

@@ -7,9 +7,9 @@ use oauth::jose::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::input::{Json, Query};
-use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
-use super::output::{Plain, Time};
+use super::input::{JsonBody, QueryParams};
+use super::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use super::output::{PlainBody, Time};
 use super::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -103,30 +103,33 @@ fn show(view: KeyView) -> KeyEntry {
     }
 }
 
-fn made(key: KeyTimes) -> Plain<NewKey> {
-    Plain(NewKey { kid: key.kid, algorithm: key.algorithm.as_str(), signs_from: key.signs_from.into() })
+fn made(key: KeyTimes) -> PlainBody<NewKey> {
+    PlainBody(NewKey { kid: key.kid, algorithm: key.algorithm.as_str(), signs_from: key.signs_from.into() })
 }
 
-async fn list(mut desk: Desk, (): ()) -> Outcome<Plain<Keys>> {
+async fn list(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<Keys>> {
     let (office, moment) = desk.open();
-    Ok(Plain(Keys { items: office.keys(moment.now).await?.into_iter().map(show).collect() }))
+    Ok(PlainBody(Keys { items: office.keys(moment.now).await?.into_iter().map(show).collect() }))
 }
 
-async fn rotate(mut desk: ElevatedDesk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
+async fn rotate(mut desk: ElevatedAdminCall, JsonBody(which): JsonBody<Which>) -> OperationResult<PlainBody<NewKey>> {
     let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
     let (office, mut moment) = desk.open();
     Ok(made(office.rotate_key(manager.master(), algorithm, &mut moment).await??))
 }
 
-async fn preview(mut desk: Desk, Query(which): Query<Which>) -> Outcome<Plain<Replacement>> {
+async fn preview(
+    mut desk: AdminCall,
+    QueryParams(which): QueryParams<Which>,
+) -> OperationResult<PlainBody<Replacement>> {
     let algorithm = which.algorithm()?;
     let (office, _) = desk.open();
     let ReplacementView { algorithm, removed, access_tokens_of, id_tokens_of, live_sessions } =
         office.preview_replacement(algorithm).await??;
-    Ok(Plain(Replacement { algorithm: algorithm.as_str(), removed, access_tokens_of, id_tokens_of, live_sessions }))
+    Ok(PlainBody(Replacement { algorithm: algorithm.as_str(), removed, access_tokens_of, id_tokens_of, live_sessions }))
 }
 
-async fn replace(mut desk: ElevatedDesk, Json(which): Json<Which>) -> Outcome<Plain<NewKey>> {
+async fn replace(mut desk: ElevatedAdminCall, JsonBody(which): JsonBody<Which>) -> OperationResult<PlainBody<NewKey>> {
     let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
     let (office, mut moment) = desk.open();
     Ok(made(office.replace_keys(manager.master(), algorithm, &mut moment).await??))

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
-use flows::admin::{AdminRefusal, ElevatedOffice, Office};
-use flows::manage::{ManageRefusal, Manager};
+use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use flows::manage::{AdmissionRefusal, InstanceAdmin};
 use http::{HeaderMap, Method};
-use model::{Dice, Moment, Timestamp};
+use model::{Moment, Rng, Timestamp};
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
@@ -19,61 +19,61 @@ use super::document::problem_answer;
 use super::problem::Problem;
 
 /// An administrator at work: one request's office, clock and dice.
-pub(super) struct Desk {
-    pub(super) manager: Arc<Manager>,
+pub(super) struct AdminCall {
+    pub(super) manager: Arc<InstanceAdmin>,
     pub(super) now: Timestamp,
-    pub(super) dice: Box<dyn Dice>,
+    pub(super) rng: Box<dyn Rng>,
 }
 
-impl Desk {
-    pub(super) fn open(&mut self) -> (Office<'_>, Moment<'_>) {
-        (self.manager.office(), Moment { now: self.now, dice: &mut *self.dice })
+impl AdminCall {
+    pub(super) fn open(&mut self) -> (AdminService<'_>, Moment<'_>) {
+        (self.manager.service(), Moment { now: self.now, rng: &mut *self.rng })
     }
 }
 
 /// A [`Desk`] for changes of weight, which need a recent sign-in.
-pub(super) struct ElevatedDesk(Desk);
+pub(super) struct ElevatedAdminCall(AdminCall);
 
-impl Deref for ElevatedDesk {
-    type Target = Desk;
+impl Deref for ElevatedAdminCall {
+    type Target = AdminCall;
 
-    fn deref(&self) -> &Desk {
+    fn deref(&self) -> &AdminCall {
         &self.0
     }
 }
 
-impl ElevatedDesk {
-    pub(super) fn open(&mut self) -> (ElevatedOffice<'_>, Moment<'_>) {
-        let Desk { manager, now, dice } = &mut self.0;
-        let office = manager.elevated_office(*now).expect("it was opened at this moment to make the desk");
-        (office, Moment { now: *now, dice: &mut **dice })
+impl ElevatedAdminCall {
+    pub(super) fn open(&mut self) -> (ElevatedAdminService<'_>, Moment<'_>) {
+        let AdminCall { manager, now, rng } = &mut self.0;
+        let office = manager.elevated_service(*now).expect("it was opened at this moment to make the desk");
+        (office, Moment { now: *now, rng: &mut **rng })
     }
 }
 
 /// The desk that an operation is done at: its type says what sign-in is needed, here and in the document.
-pub(super) trait AtDesk: Sized {
-    fn of(desk: Desk) -> Result<Self, Problem>;
+pub(super) trait AdminAuthority: Sized {
+    fn of(desk: AdminCall) -> Result<Self, Problem>;
 
-    fn describe(description: &mut Description<'_>);
+    fn describe(description: &mut OperationDescription<'_>);
 }
 
-impl AtDesk for Desk {
-    fn of(desk: Desk) -> Result<Self, Problem> {
+impl AdminAuthority for AdminCall {
+    fn of(desk: AdminCall) -> Result<Self, Problem> {
         Ok(desk)
     }
 
-    fn describe(_: &mut Description<'_>) {}
+    fn describe(_: &mut OperationDescription<'_>) {}
 }
 
-impl AtDesk for ElevatedDesk {
-    fn of(desk: Desk) -> Result<Self, Problem> {
-        match desk.manager.elevated_office(desk.now) {
+impl AdminAuthority for ElevatedAdminCall {
+    fn of(desk: AdminCall) -> Result<Self, Problem> {
+        match desk.manager.elevated_service(desk.now) {
             Ok(_) => Ok(Self(desk)),
-            Err(old) => Err(Problem::Manage(ManageRefusal::SignInTooOld(old))),
+            Err(old) => Err(Problem::Manage(AdmissionRefusal::SignInTooOld(old))),
         }
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         let told = "The token is missing or invalid, or its user signed in more than ten minutes ago \
                     (`insufficient_user_authentication`, RFC 9470). Sign in again with `max_age=600`.";
         description.answers.insert(401, problem_answer(told));
@@ -81,7 +81,7 @@ impl AtDesk for ElevatedDesk {
 }
 
 /// What was asked, as it arrived.
-pub(super) struct Asked {
+pub(super) struct OperationRequest {
     /// The variable parts of the path, decoded.
     pub(super) path: BTreeMap<String, String>,
     pub(super) query: String,
@@ -90,33 +90,33 @@ pub(super) struct Asked {
 }
 
 /// Why an operation did not do what was asked.
-pub(super) enum Refused {
+pub(super) enum OperationError {
     Problem(Problem),
     Fault(Fault),
 }
 
-impl From<Problem> for Refused {
+impl From<Problem> for OperationError {
     fn from(problem: Problem) -> Self {
         Self::Problem(problem)
     }
 }
 
-impl From<AdminRefusal> for Refused {
+impl From<AdminRefusal> for OperationError {
     fn from(refusal: AdminRefusal) -> Self {
         Self::Problem(Problem::Admin(refusal))
     }
 }
 
-impl From<Fault> for Refused {
+impl From<Fault> for OperationError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-pub(super) type Outcome<T> = Result<T, Refused>;
+pub(super) type OperationResult<T> = Result<T, OperationError>;
 
 /// What a document tells of one operation (OpenAPI 3.1 §4.8.10), as its parts describe themselves.
-pub(super) struct Description<'a> {
+pub(super) struct OperationDescription<'a> {
     pub(super) schemas: &'a mut SchemaGenerator,
     pub(super) parameters: Vec<Value>,
     pub(super) body: Option<Value>,
@@ -125,35 +125,35 @@ pub(super) struct Description<'a> {
 }
 
 /// Something an operation takes from a request.
-pub(super) trait Input: Sized {
-    fn read(asked: &Asked) -> Result<Self, Problem>;
+pub(super) trait OperationInput: Sized {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem>;
 
-    fn describe(description: &mut Description<'_>);
+    fn describe(description: &mut OperationDescription<'_>);
 }
 
 /// Something an operation answers.
-pub(super) trait Output {
+pub(super) trait OperationOutput {
     fn response(self) -> Response;
 
-    fn describe(description: &mut Description<'_>);
+    fn describe(description: &mut OperationDescription<'_>);
 }
 
-impl Input for () {
-    fn read(_: &Asked) -> Result<Self, Problem> {
+impl OperationInput for () {
+    fn read(_: &OperationRequest) -> Result<Self, Problem> {
         Ok(())
     }
 
-    fn describe(_: &mut Description<'_>) {}
+    fn describe(_: &mut OperationDescription<'_>) {}
 }
 
 macro_rules! inputs {
     ($($part:ident)+) => {
-        impl<$($part: Input),+> Input for ($($part,)+) {
-            fn read(asked: &Asked) -> Result<Self, Problem> {
+        impl<$($part: OperationInput),+> OperationInput for ($($part,)+) {
+            fn read(asked: &OperationRequest) -> Result<Self, Problem> {
                 Ok(($($part::read(asked)?,)+))
             }
 
-            fn describe(description: &mut Description<'_>) {
+            fn describe(description: &mut OperationDescription<'_>) {
                 $($part::describe(description);)+
             }
         }
@@ -163,10 +163,10 @@ macro_rules! inputs {
 inputs! { A B }
 inputs! { A B C }
 
-type Answering = Pin<Box<dyn Future<Output = Outcome<Response>> + Send>>;
+type OperationFuture = Pin<Box<dyn Future<Output = OperationResult<Response>> + Send>>;
 
 /// Reads what was asked; then the work begins.
-type Run = dyn Fn(Desk, &Asked) -> Result<Answering, Problem> + Send + Sync;
+type Run = dyn Fn(AdminCall, &OperationRequest) -> Result<OperationFuture, Problem> + Send + Sync;
 
 /// A method at a path below the API's root.
 pub(super) struct Operation {
@@ -174,7 +174,7 @@ pub(super) struct Operation {
     pub(super) path: &'static str,
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
-    pub(super) describe: fn(&mut Description<'_>),
+    pub(super) describe: fn(&mut OperationDescription<'_>),
     pub(super) run: Box<Run>,
 }
 
@@ -186,10 +186,10 @@ pub(super) fn operation<D, I, O, F>(
     handler: impl Fn(D, I) -> F + Send + Sync + 'static,
 ) -> Operation
 where
-    D: AtDesk,
-    I: Input + Send + 'static,
-    O: Output,
-    F: Future<Output = Outcome<O>> + Send + 'static,
+    D: AdminAuthority,
+    I: OperationInput + Send + 'static,
+    O: OperationOutput,
+    F: Future<Output = OperationResult<O>> + Send + 'static,
 {
     Operation {
         method,
@@ -203,7 +203,7 @@ where
         },
         run: Box::new(move |desk, asked| {
             let answer = handler(D::of(desk)?, I::read(asked)?);
-            Ok(Box::pin(async move { answer.await.map(Output::response) }))
+            Ok(Box::pin(async move { answer.await.map(OperationOutput::response) }))
         }),
     }
 }

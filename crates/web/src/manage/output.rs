@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::PREFIX;
 use super::input::{Cursor, entity_tag};
-use super::operation::{Description, Output};
+use super::operation::{OperationDescription, OperationOutput};
 use crate::render;
 
 /// A time as RFC 3339 writes it, in UTC.
@@ -55,27 +55,27 @@ impl From<Timestamp> for Time {
 }
 
 /// What it is, and no more.
-pub(super) struct Plain<T>(pub(super) T);
+pub(super) struct PlainBody<T>(pub(super) T);
 
-impl<T: Serialize + JsonSchema> Output for Plain<T> {
+impl<T: Serialize + JsonSchema> OperationOutput for PlainBody<T> {
     fn response(self) -> Response {
         render::no_store(render::json(StatusCode::OK, &self.0))
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         describe::<T>(description, 200, "Success.", &[]);
     }
 }
 
 /// A thing and its version.
-pub(super) struct Found<T>(pub(super) i64, pub(super) T);
+pub(super) struct Versioned<T>(pub(super) i64, pub(super) T);
 
-impl<T: Serialize + JsonSchema> Output for Found<T> {
+impl<T: Serialize + JsonSchema> OperationOutput for Versioned<T> {
     fn response(self) -> Response {
-        tagged(Plain(self.1).response(), self.0)
+        tagged(PlainBody(self.1).response(), self.0)
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         describe::<T>(description, 200, "The current state.", &["ETag"]);
     }
 }
@@ -88,7 +88,7 @@ pub(super) struct Created<T> {
     pub(super) thing: T,
 }
 
-impl<T: Serialize + JsonSchema> Output for Created<T> {
+impl<T: Serialize + JsonSchema> OperationOutput for Created<T> {
     fn response(self) -> Response {
         let mut response = render::no_store(render::json(StatusCode::CREATED, &self.thing));
         if let Ok(location) = HeaderValue::try_from(format!("{PREFIX}{}", self.at)) {
@@ -100,7 +100,7 @@ impl<T: Serialize + JsonSchema> Output for Created<T> {
         }
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         describe::<T>(description, 201, "Created.", &["Location"]);
     }
 }
@@ -108,12 +108,12 @@ impl<T: Serialize + JsonSchema> Output for Created<T> {
 /// A file, as long as it may be.
 pub(super) struct File(pub(super) Response);
 
-impl Output for File {
+impl OperationOutput for File {
     fn response(self) -> Response {
         self.0
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         let text = json!({ "schema": { "type": "string" } });
         let content = json!({ "application/jsonl": text, "text/csv": text });
         description.answers.insert(200, json!({ "description": "The exported file.", "content": content }));
@@ -121,16 +121,16 @@ impl Output for File {
 }
 
 /// There is nothing to tell.
-pub(super) struct Done;
+pub(super) struct NoContent;
 
-impl Output for Done {
+impl OperationOutput for NoContent {
     fn response(self) -> Response {
         let mut response = render::no_store(Response::new(Body::empty()));
         *response.status_mut() = StatusCode::NO_CONTENT;
         response
     }
 
-    fn describe(description: &mut Description<'_>) {
+    fn describe(description: &mut OperationDescription<'_>) {
         description.answers.insert(204, json!({ "description": "Success, no content." }));
     }
 }
@@ -138,14 +138,14 @@ impl Output for Done {
 /// A part of a list.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Page_of_{T}")]
-pub(super) struct Page<T> {
+pub(super) struct ListPage<T> {
     pub(super) items: Vec<T>,
     /// Send this as `cursor` to get the next page. Absent only on the last page; a page with few items may not be the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<String>,
 }
 
-impl<T> Page<T> {
+impl<T> ListPage<T> {
     /// `rows` were asked for one more than are shown: if it is there, the list goes on behind the last one shown.
     pub(super) fn of<R>(
         mut rows: Vec<R>,
@@ -168,7 +168,7 @@ fn tagged(mut response: Response, version: i64) -> Response {
     response
 }
 
-fn describe<T: JsonSchema>(description: &mut Description<'_>, status: u16, told: &str, headers: &[&str]) {
+fn describe<T: JsonSchema>(description: &mut OperationDescription<'_>, status: u16, told: &str, headers: &[&str]) {
     let schema = description.schemas.subschema_for::<T>();
     let header = |name: &&str| ((*name).to_owned(), json!({ "schema": { "type": "string" } }));
     let headers: serde_json::Map<String, Value> = headers.iter().map(header).collect();

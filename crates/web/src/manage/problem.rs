@@ -5,25 +5,25 @@ use axum::response::Response;
 use flows::Fault;
 use flows::admin::AdminRefusal;
 use flows::guard::{GuardRefusal, TokenRefusal};
-use flows::manage::ManageRefusal;
+use flows::manage::AdmissionRefusal;
 use http::{HeaderValue, StatusCode, header};
 use model::application::MANAGE_SCOPE;
 use model::session::RECENT_SIGN_IN;
-use model::why::{Details, Refusal};
+use model::why::{Refusal, RefusalDetails};
 use oauth::bearer;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::body::BodyError;
 use crate::render;
-use crate::visit::{AnyInstance, Visit};
+use crate::visit::{AnyInstance, RequestContext};
 
 /// What the caller did that cannot be done.
 #[derive(Debug)]
 pub(super) enum Problem {
     NoCredential,
     BadCredential(&'static str),
-    Manage(ManageRefusal),
+    Manage(AdmissionRefusal),
     NotFound(String),
     /// A parameter, header or member, by its name.
     Malformed(String),
@@ -80,7 +80,7 @@ impl Problem {
         matches!(self, Self::NoCredential)
             || matches!(
                 self,
-                Self::Manage(ManageRefusal::Guard(GuardRefusal::Token(_) | GuardRefusal::WrongAudience { .. }))
+                Self::Manage(AdmissionRefusal::Guard(GuardRefusal::Token(_) | GuardRefusal::WrongAudience { .. }))
             )
     }
 
@@ -109,13 +109,13 @@ impl Problem {
             Self::BadCredential(_) | Self::Malformed(_) => {
                 (StatusCode::BAD_REQUEST, "malformed", "The request is malformed")
             }
-            Self::NoCredential | Self::Manage(ManageRefusal::Guard(_)) => {
+            Self::NoCredential | Self::Manage(AdmissionRefusal::Guard(_)) => {
                 (StatusCode::FORBIDDEN, "insufficient-scope", "The access token lacks the required scope")
             }
-            Self::Manage(ManageRefusal::SignInTooOld(_)) => {
+            Self::Manage(AdmissionRefusal::SignInTooOld(_)) => {
                 (StatusCode::UNAUTHORIZED, "insufficient-user-authentication", "This change requires a recent sign-in")
             }
-            Self::Manage(ManageRefusal::NotAnAdministrator(_)) => (
+            Self::Manage(AdmissionRefusal::NotAnAdministrator(_)) => (
                 StatusCode::FORBIDDEN,
                 "not-an-administrator",
                 "Only administrators of this instance are allowed to do this",
@@ -143,14 +143,14 @@ impl Problem {
         match self {
             Self::NoCredential => "Send an access token: Authorization: Bearer ….".to_owned(),
             Self::BadCredential(what) => (*what).to_owned(),
-            Self::Manage(ManageRefusal::Guard(GuardRefusal::Token(refusal))) => refusal.description().to_owned(),
-            Self::Manage(ManageRefusal::Guard(_)) => {
+            Self::Manage(AdmissionRefusal::Guard(GuardRefusal::Token(refusal))) => refusal.description().to_owned(),
+            Self::Manage(AdmissionRefusal::Guard(_)) => {
                 format!("Request a token with the scope {MANAGE_SCOPE}; it is granted only if requested by name.")
             }
-            Self::Manage(ManageRefusal::NotAnAdministrator(_)) => {
+            Self::Manage(AdmissionRefusal::NotAnAdministrator(_)) => {
                 "The user the token acts as is not an administrator of this instance.".to_owned()
             }
-            Self::Manage(ManageRefusal::SignInTooOld(_)) => format!(
+            Self::Manage(AdmissionRefusal::SignInTooOld(_)) => format!(
                 "The user of the token signed in more than {} minutes ago. Sign in again with max_age={}.",
                 RECENT_SIGN_IN.as_secs() / 60,
                 RECENT_SIGN_IN.as_secs()
@@ -168,7 +168,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn response(&self, visit: &Visit<impl AnyInstance>) -> Response {
+    pub(super) fn response(&self, visit: &RequestContext<impl AnyInstance>) -> Response {
         let (status, kind, title) = self.kind();
         let detail = self.detail();
         let mut response = problem(visit.reference(), status, (kind, title), detail, self.problems());
@@ -193,7 +193,7 @@ impl Problem {
     fn challenge(&self, realm: &str) -> String {
         let error = match self {
             Self::NoCredential => return bearer::challenge(realm, None, None),
-            Self::Manage(ManageRefusal::SignInTooOld(_)) => {
+            Self::Manage(AdmissionRefusal::SignInTooOld(_)) => {
                 return bearer::step_up_challenge(realm, &self.detail(), RECENT_SIGN_IN.as_secs());
             }
             _ if self.is_about_the_token() => "invalid_token",
@@ -226,7 +226,7 @@ fn problem(
 }
 
 /// Logged once, here.
-pub(super) fn fault(visit: &Visit, fault: &Fault) -> Response {
+pub(super) fn fault(visit: &RequestContext, fault: &Fault) -> Response {
     let status = render::fault_status(visit, fault);
     failed(status, visit.reference())
 }
@@ -238,7 +238,7 @@ pub(crate) fn failed(status: StatusCode, reference: String) -> Response {
     render::retry_later(problem(reference, status, what, detail, Vec::new()))
 }
 
-pub(super) fn method_not_allowed(visit: &Visit, allowed: &str) -> Response {
+pub(super) fn method_not_allowed(visit: &RequestContext, allowed: &str) -> Response {
     let what = ("method-not-allowed", "Method not allowed");
     let detail = format!("Allowed methods: {allowed}.");
     let mut response = problem(visit.reference(), StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
@@ -250,7 +250,7 @@ pub(super) fn method_not_allowed(visit: &Visit, allowed: &str) -> Response {
 
 impl From<TokenRefusal> for Problem {
     fn from(refusal: TokenRefusal) -> Self {
-        Self::Manage(ManageRefusal::Guard(GuardRefusal::Token(refusal)))
+        Self::Manage(AdmissionRefusal::Guard(GuardRefusal::Token(refusal)))
     }
 }
 
@@ -263,7 +263,7 @@ impl Refusal for Problem {
     }
 
     /// Bodies hold people's names and secrets: of them, only what kind of thing was wrong.
-    fn details(&self) -> Details {
+    fn details(&self) -> RefusalDetails {
         let check = match self {
             Self::Manage(refusal) => return refusal.details(),
             Self::NoCredential => "the call carries a credential",
@@ -277,6 +277,6 @@ impl Refusal for Problem {
             Self::Admin(AdminRefusal::Taken(_)) => "the name is not in use",
             Self::Admin(AdminRefusal::Invalid(_)) => "the values are valid",
         };
-        Details::new(check, "docs/admin-api.md")
+        RefusalDetails::new(check, "docs/admin-api.md")
     }
 }

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::audit::EventEntry;
-use super::input::Reference;
-use super::operation::{Desk, Operation, Outcome, operation};
-use super::output::Plain;
+use super::input::ReferenceParam;
+use super::operation::{AdminCall, Operation, OperationResult, operation};
+use super::output::PlainBody;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![operation(Method::GET, "/refusals/{reference}", ("getRefusal", "Explain a refusal by its reference"), get)]
@@ -19,8 +19,8 @@ struct Events {
     items: Vec<EventEntry>,
 }
 
-async fn get(mut desk: Desk, Reference(reference): Reference) -> Outcome<Plain<Events>> {
+async fn get(mut desk: AdminCall, ReferenceParam(reference): ReferenceParam) -> OperationResult<PlainBody<Events>> {
     let (office, moment) = desk.open();
     let events = office.why(&reference, moment.now).await??;
-    Ok(Plain(Events { items: events.into_iter().map(EventEntry::from).collect() }))
+    Ok(PlainBody(Events { items: events.into_iter().map(EventEntry::from).collect() }))
 }

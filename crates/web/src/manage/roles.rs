@@ -5,9 +5,9 @@ use model::domain::Permissions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::input::{IfMatch, Json, Listing, Name, Query};
-use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
-use super::output::{Created, Done, Found, Page, Plain};
+use super::input::{IfMatch, JsonBody, ListRange, NameParam, QueryParams};
+use super::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use super::output::{Created, ListPage, NoContent, PlainBody, Versioned};
 
 pub(super) fn operations() -> Vec<Operation> {
     const ONE: &str = "/roles/{name}";
@@ -33,40 +33,46 @@ fn show(role: flows::admin::Role) -> Role {
     Role { name: role.name, permissions: role.permissions }
 }
 
-async fn list(mut desk: Desk, Query(asked): Query<Listing>) -> Outcome<Plain<Page<Role>>> {
+async fn list(
+    mut desk: AdminCall,
+    QueryParams(asked): QueryParams<ListRange>,
+) -> OperationResult<PlainBody<ListPage<Role>>> {
     let (office, _) = desk.open();
     let rows = office.roles_after(&asked.cursor.0, asked.limit.0 + 1).await?;
-    Ok(Plain(Page::of(rows, asked.limit, |role| role.name.clone(), show)))
+    Ok(PlainBody(ListPage::of(rows, asked.limit, |role| role.name.clone(), show)))
 }
 
-async fn create(mut desk: ElevatedDesk, Json(role): Json<Role>) -> Outcome<Created<Role>> {
+async fn create(mut desk: ElevatedAdminCall, JsonBody(role): JsonBody<Role>) -> OperationResult<Created<Role>> {
     let (office, mut moment) = desk.open();
     office.create_role(&role.name, &role.permissions, &mut moment).await??;
     let name = percent_encoding::utf8_percent_encode(&role.name, percent_encoding::NON_ALPHANUMERIC);
     Ok(Created { at: format!("/roles/{name}"), version: Some(1), thing: role })
 }
 
-async fn get(mut desk: Desk, Name(name): Name) -> Outcome<Found<Role>> {
+async fn get(mut desk: AdminCall, NameParam(name): NameParam) -> OperationResult<Versioned<Role>> {
     let (office, _) = desk.open();
     let role = office.role(&name).await??;
-    Ok(Found(role.version, show(role)))
+    Ok(Versioned(role.version, show(role)))
 }
 
 async fn replace(
-    mut desk: ElevatedDesk,
-    (Name(name), expected, Json(permissions)): (Name, IfMatch, Json<Permissions>),
-) -> Outcome<Found<Role>> {
+    mut desk: ElevatedAdminCall,
+    (NameParam(name), expected, JsonBody(permissions)): (NameParam, IfMatch, JsonBody<Permissions>),
+) -> OperationResult<Versioned<Role>> {
     let (office, mut moment) = desk.open();
     let current = office.role(&name).await??;
     expected.check(current.version)?;
     let changed = office.change_role(&current, permissions, &mut moment).await??;
-    Ok(Found(changed.version, show(changed)))
+    Ok(Versioned(changed.version, show(changed)))
 }
 
-async fn delete(mut desk: ElevatedDesk, (Name(name), expected): (Name, IfMatch)) -> Outcome<Done> {
+async fn delete(
+    mut desk: ElevatedAdminCall,
+    (NameParam(name), expected): (NameParam, IfMatch),
+) -> OperationResult<NoContent> {
     let (office, mut moment) = desk.open();
     let current = office.role(&name).await??;
     expected.check(current.version)?;
     office.delete_role(&current, &mut moment).await??;
-    Ok(Done)
+    Ok(NoContent)
 }

@@ -1,8 +1,8 @@
 //! `/sessions` and `/seats`: who is using the APIs.
 
 use flows::admin::{AdminRefusal, ApiSessionRow};
-use flows::instance::Register;
-use flows::sessions::Ending;
+use flows::instance::ApplicationRegister;
+use flows::sessions::SessionSelector;
 use http::Method;
 use model::ApiSessionId;
 use model::seat::SessionKey;
@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Cursor, Id, Json, Limit, Query};
-use super::operation::{Desk, Operation, Outcome, operation};
-use super::output::{Done, Page, Plain, Time};
+use super::input::{Cursor, IdParam, JsonBody, Limit, QueryParams};
+use super::operation::{AdminCall, Operation, OperationResult, operation};
+use super::output::{ListPage, NoContent, PlainBody, Time};
 use super::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -113,7 +113,7 @@ struct Asked {
     user: Option<String>,
 }
 
-fn show(session: &ApiSessionRow, register: &Register) -> SessionEntry {
+fn show(session: &ApiSessionRow, register: &ApplicationRegister) -> SessionEntry {
     let uri = |id: &model::ApplicationId| register.by_id(*id).map(|known| known.uri.as_str().to_owned());
     SessionEntry {
         id: session.id.0,
@@ -135,18 +135,21 @@ fn show(session: &ApiSessionRow, register: &Register) -> SessionEntry {
     }
 }
 
-async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<SessionEntry>>> {
-    let register = desk.manager.instance().register();
+async fn list(
+    mut desk: AdminCall,
+    QueryParams(asked): QueryParams<Asked>,
+) -> OperationResult<PlainBody<ListPage<SessionEntry>>> {
+    let register = desk.manager.instance().applications();
     let after = asked.cursor.id()?.map(ApiSessionId);
     let (office, _) = desk.open();
     let rows = office.sessions_before(after, asked.user.as_deref(), asked.limit.0 + 1).await?;
-    Ok(Plain(Page::of(rows, asked.limit, |row| row.id.to_string(), |row| show(&row, &register))))
+    Ok(PlainBody(ListPage::of(rows, asked.limit, |row| row.id.to_string(), |row| show(&row, &register))))
 }
 
-async fn end(mut desk: Desk, Json(whose): Json<Whose>) -> Outcome<Plain<Ended>> {
+async fn end(mut desk: AdminCall, JsonBody(whose): JsonBody<Whose>) -> OperationResult<PlainBody<Ended>> {
     let ending = match (&whose.user, &whose.application) {
-        (Some(login), None) => Ending::OfUser(login),
-        (None, Some(uri)) => Ending::OfApplication(uri),
+        (Some(login), None) => SessionSelector::OfUser(login),
+        (None, Some(uri)) => SessionSelector::OfApplication(uri),
         _ => {
             let problem = "user, application: send one of them".to_owned();
             return Err(AdminRefusal::Invalid(vec![problem]).into());
@@ -154,21 +157,21 @@ async fn end(mut desk: Desk, Json(whose): Json<Whose>) -> Outcome<Plain<Ended>> 
     };
     let (office, mut moment) = desk.open();
     let ended = office.end_sessions(ending, &mut moment).await?.map_err(Problem::of_a_member)?;
-    Ok(Plain(Ended { ended }))
+    Ok(PlainBody(Ended { ended }))
 }
 
-async fn end_one(mut desk: Desk, Id(id): Id) -> Outcome<Done> {
+async fn end_one(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
     let (office, mut moment) = desk.open();
-    office.end_sessions(Ending::One(ApiSessionId(id)), &mut moment).await??;
-    Ok(Done)
+    office.end_sessions(SessionSelector::One(ApiSessionId(id)), &mut moment).await??;
+    Ok(NoContent)
 }
 
-async fn seats(mut desk: Desk, (): ()) -> Outcome<Plain<Seats>> {
+async fn seats(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<Seats>> {
     let (office, _) = desk.open();
     let (seats, reserved) = office.seats().await?;
     let reserved =
         reserved.into_iter().map(|(login, holds_a_seat)| Reserved { login: login.to_string(), holds_a_seat });
-    Ok(Plain(Seats { total: seats.seats, used: seats.used, reserved: reserved.collect() }))
+    Ok(PlainBody(Seats { total: seats.seats, used: seats.used, reserved: reserved.collect() }))
 }
 
 /// How many seats were taken at a time.
@@ -184,9 +187,11 @@ struct SeatHistory {
     items: Vec<SeatsThen>,
 }
 
-async fn history(mut desk: Desk, (): ()) -> Outcome<Plain<SeatHistory>> {
+async fn history(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<SeatHistory>> {
     let now = desk.now;
     let (office, _) = desk.open();
     let counts = office.seats_over_the_day(now).await?;
-    Ok(Plain(SeatHistory { items: counts.into_iter().map(|(at, used)| SeatsThen { at: at.into(), used }).collect() }))
+    Ok(PlainBody(SeatHistory {
+        items: counts.into_iter().map(|(at, used)| SeatsThen { at: at.into(), used }).collect(),
+    }))
 }

@@ -3,9 +3,9 @@
 use http::Method;
 use model::InstanceSettings;
 
-use super::input::{IfMatch, Patch};
-use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
-use super::output::Found;
+use super::input::{IfMatch, MergePatch};
+use super::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use super::output::Versioned;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -19,19 +19,19 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn get(mut desk: Desk, (): ()) -> Outcome<Found<InstanceSettings>> {
+async fn get(mut desk: AdminCall, (): ()) -> OperationResult<Versioned<InstanceSettings>> {
     let (office, _) = desk.open();
     let read = office.settings_as_read().await?;
-    Ok(Found(read.version, read.settings))
+    Ok(Versioned(read.version, read.settings))
 }
 
 async fn patch(
-    mut desk: ElevatedDesk,
-    (expected, patch): (IfMatch, Patch<InstanceSettings>),
-) -> Outcome<Found<InstanceSettings>> {
+    mut desk: ElevatedAdminCall,
+    (expected, patch): (IfMatch, MergePatch<InstanceSettings>),
+) -> OperationResult<Versioned<InstanceSettings>> {
     let (office, mut moment) = desk.open();
     let current = office.settings_as_read().await?;
     expected.check(current.version)?;
     let changed = office.change_settings(&current, patch.into_members(), &mut moment).await??;
-    Ok(Found(changed.version, changed.settings))
+    Ok(Versioned(changed.version, changed.settings))
 }

@@ -3,16 +3,16 @@
 use flows::admin::TokensOf;
 use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::Method;
-use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish, masked};
+use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind, masked};
 use model::{ReferenceTokenId, UserId};
 use oauth::scope::Scope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Cursor, Id, Json, Limit, Query};
-use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
-use super::output::{Created, Done, Page, Plain, Time};
+use super::input::{Cursor, IdParam, JsonBody, Limit, QueryParams};
+use super::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use super::output::{Created, ListPage, NoContent, PlainBody, Time};
 use super::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -113,7 +113,10 @@ fn show(token: &ReferenceToken) -> TokenEntry {
     }
 }
 
-async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<TokenEntry>>> {
+async fn list(
+    mut desk: AdminCall,
+    QueryParams(asked): QueryParams<Asked>,
+) -> OperationResult<PlainBody<ListPage<TokenEntry>>> {
     let of = match (asked.application, asked.user) {
         (None, None) => TokensOf::Everybody,
         (Some(application), None) => TokensOf::Application(model::ApplicationId(application)),
@@ -125,14 +128,14 @@ async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<
     let after = asked.cursor.id()?.map(ReferenceTokenId);
     let (office, _) = desk.open();
     let rows = office.tokens_before(after, of, asked.limit.0 + 1).await?;
-    Ok(Plain(Page::of(rows, asked.limit, |token| token.id.to_string(), |token| show(&token))))
+    Ok(PlainBody(ListPage::of(rows, asked.limit, |token| token.id.to_string(), |token| show(&token))))
 }
 
-async fn issue(mut desk: ElevatedDesk, Json(new): Json<TokenWish>) -> Outcome<Created<NewToken>> {
+async fn issue(mut desk: ElevatedAdminCall, JsonBody(new): JsonBody<TokenWish>) -> OperationResult<Created<NewToken>> {
     let scope = Scope::parse(&new.scope).map_err(|error| Problem::invalid("scope", &error))?;
     let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
-    let wish = Wish {
+    let wish = NewTokenRequest {
         kind: ReferenceTokenKind::Service,
         description: &new.description,
         scope: &scope,
@@ -149,18 +152,18 @@ async fn issue(mut desk: ElevatedDesk, Json(new): Json<TokenWish>) -> Outcome<Cr
     })
 }
 
-async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Plain<TokenEntry>> {
+async fn get(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<PlainBody<TokenEntry>> {
     let (office, _) = desk.open();
-    Ok(Plain(show(&office.token(ReferenceTokenId(id)).await??)))
+    Ok(PlainBody(show(&office.token(ReferenceTokenId(id)).await??)))
 }
 
 /// Revoked is revoked, however often it is asked for.
-async fn revoke(mut desk: Desk, Id(id): Id) -> Outcome<Done> {
+async fn revoke(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
     let (office, mut moment) = desk.open();
     let token = office.token(ReferenceTokenId(id)).await??;
     if token.revoked_at.is_none() {
         // A refusal: somebody else revoked it meanwhile.
         let _revoked = office.revoke_token(token.id, &mut moment).await?;
     }
-    Ok(Done)
+    Ok(NoContent)
 }

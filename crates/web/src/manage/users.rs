@@ -2,7 +2,7 @@
 
 use flows::admin::{UserDraft, UserRow, parse_login};
 use flows::links::{HandedOver, IssuedLink};
-use flows::manage::Manager;
+use flows::manage::InstanceAdmin;
 use http::Method;
 use model::mail::Letter;
 use model::user::{Password, PersonRecord};
@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::{Cursor, Id, IfMatch, Json, Limit, Patch, Query};
-use super::operation::{Desk, ElevatedDesk, Operation, Outcome, operation};
-use super::output::{Created, Done, Found, Page, Plain, Time};
+use super::input::{Cursor, IdParam, IfMatch, JsonBody, Limit, MergePatch, QueryParams};
+use super::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use super::output::{Created, ListPage, NoContent, PlainBody, Time, Versioned};
 use super::problem::Problem;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -144,16 +144,19 @@ fn show(row: &UserRow) -> UserEntry {
     }
 }
 
-async fn list(mut desk: Desk, Query(asked): Query<Asked>) -> Outcome<Plain<Page<UserEntry>>> {
+async fn list(
+    mut desk: AdminCall,
+    QueryParams(asked): QueryParams<Asked>,
+) -> OperationResult<PlainBody<ListPage<UserEntry>>> {
     let (office, _) = desk.open();
     let rows = match asked.login.as_deref() {
         Some(login) => office.user_by_name(login).await?.into_iter().collect(),
         None => office.users_after(&asked.cursor.0, asked.limit.0 + 1).await?,
     };
-    Ok(Plain(Page::of(rows, asked.limit, |row| row.user.login.folded(), |row| show(&row))))
+    Ok(PlainBody(ListPage::of(rows, asked.limit, |row| row.user.login.folded(), |row| show(&row))))
 }
 
-async fn create(mut desk: ElevatedDesk, Json(new): Json<NewUser>) -> Outcome<Created<UserEntry>> {
+async fn create(mut desk: ElevatedAdminCall, JsonBody(new): JsonBody<NewUser>) -> OperationResult<Created<UserEntry>> {
     let (office, mut moment) = desk.open();
     parse_login(&new.login)?;
     let name = new.name.as_deref().unwrap_or(&new.login);
@@ -173,16 +176,16 @@ async fn create(mut desk: ElevatedDesk, Json(new): Json<NewUser>) -> Outcome<Cre
     Ok(Created { at: format!("/users/{id}"), version: Some(row.version), thing: show(&row) })
 }
 
-async fn get(mut desk: Desk, Id(id): Id) -> Outcome<Found<UserEntry>> {
+async fn get(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<Versioned<UserEntry>> {
     let (office, _) = desk.open();
     let row = office.user_by_id(UserId(id)).await??;
-    Ok(Found(row.version, show(&row)))
+    Ok(Versioned(row.version, show(&row)))
 }
 
 async fn patch(
-    mut desk: ElevatedDesk,
-    (Id(id), expected, patch): (Id, IfMatch, Patch<PersonRecord>),
-) -> Outcome<Found<UserEntry>> {
+    mut desk: ElevatedAdminCall,
+    (IdParam(id), expected, patch): (IdParam, IfMatch, MergePatch<PersonRecord>),
+) -> OperationResult<Versioned<UserEntry>> {
     let own = desk.manager.user.id;
     let (office, mut moment) = desk.open();
     let current = office.user_by_id(UserId(id)).await??;
@@ -193,30 +196,33 @@ async fn patch(
     // What was verified was the other address.
     record.email_verified &= says_verified || record.email == before.email;
     let changed = office.change_user(&current, record, Some(own), &mut moment).await??;
-    Ok(Found(changed.version, show(&changed)))
+    Ok(Versioned(changed.version, show(&changed)))
 }
 
-async fn set_password(mut desk: ElevatedDesk, (Id(id), Json(new)): (Id, Json<NewPassword>)) -> Outcome<Done> {
+async fn set_password(
+    mut desk: ElevatedAdminCall,
+    (IdParam(id), JsonBody(new)): (IdParam, JsonBody<NewPassword>),
+) -> OperationResult<NoContent> {
     let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let login: Login = office.user_by_id(UserId(id)).await??.user.login;
     let password = Presented::<Password>::new(new.password);
     let user = office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
     manager.instance().write_to(&user, Letter::password_changed);
-    Ok(Done)
+    Ok(NoContent)
 }
 
 /// Gone is gone, however often it is asked for.
-async fn reset_second_factor(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Done> {
+async fn reset_second_factor(mut desk: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
     let (office, mut moment) = desk.open();
     let user = office.user_by_id(UserId(id)).await??.user;
     if user.has_second_factor {
         office.reset_second_factor(user.login.as_str(), &mut moment).await??;
     }
-    Ok(Done)
+    Ok(NoContent)
 }
 
-async fn invite(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Created<Link>> {
+async fn invite(mut desk: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<Created<Link>> {
     let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let login = office.user_by_id(UserId(id)).await??.user.login;
@@ -224,7 +230,7 @@ async fn invite(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Created<Link>> {
     Ok(handed_over(&manager, &link, moment.now))
 }
 
-async fn reset(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Created<Link>> {
+async fn reset(mut desk: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<Created<Link>> {
     let manager = desk.manager.clone();
     let (office, mut moment) = desk.open();
     let login = office.user_by_id(UserId(id)).await??.user.login;
@@ -232,7 +238,7 @@ async fn reset(mut desk: ElevatedDesk, Id(id): Id) -> Outcome<Created<Link>> {
     Ok(handed_over(&manager, &link, moment.now))
 }
 
-fn handed_over(manager: &Manager, link: &IssuedLink, now: Timestamp) -> Created<Link> {
+fn handed_over(manager: &InstanceAdmin, link: &IssuedLink, now: Timestamp) -> Created<Link> {
     let (mailed_to, url) = match manager.instance().hand_over(link) {
         HandedOver::Mailed(address) => (Some(address.as_str().to_owned()), None),
         HandedOver::Shown(url) => (None, Some(url)),

@@ -18,19 +18,24 @@ use oauth::secret::{ClientSecret, Presented};
 use serde_json::json;
 
 use self::form::{entered, fields};
-use super::{Answered, AtDesk, Interrupted, READ, asked, at, done, id, overtaken, paged, refused, said, version};
-use crate::pages::manager::{Button, Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
-use crate::pages::profile::When;
+use super::{
+    AdminPage, PageInterruption, PageResult, READ, asked, at, done, id, overtaken, paged, refused, said, version,
+};
+use crate::pages::manager::{
+    AdminSection, Button, Cell, FieldInput, FormField, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList,
+    PagePart,
+};
+use crate::pages::profile::DisplayTime;
 use crate::render;
 
-const HERE: Section = Section::Applications;
+const HERE: AdminSection = AdminSection::Applications;
 
-pub(super) async fn list(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn list(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
     at_desk.answer(answer)
 }
 
-async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
+async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
     let (find, after) = (asked.get("find").unwrap_or_default().trim(), asked.get("after"));
     let (office, _) = at_desk.open();
     let mut rows = Vec::new();
@@ -41,7 +46,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     rows.extend(office.applications_after(after.unwrap_or(find), READ).await?);
     rows.retain(|application| application.uri.as_str().starts_with(find));
     let (rows, behind) = paged(rows, |application| application.uri.as_str().to_owned());
-    let line = |application: &TrustedApplication| Row {
+    let line = |application: &TrustedApplication| ListRow {
         cells: vec![
             Cell::text(&application.name).link(format!("{}/{}", HERE.path(), application.id)).badge(badge(application)),
             Cell::code(application.uri.as_str()),
@@ -50,7 +55,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         ],
         button: None,
     };
-    let list = List {
+    let list = PageList {
         caption: "Trusted Applications",
         columns: vec!["Name", "ApplicationUri", "Type", "Scope"],
         rows: rows.iter().map(line).collect(),
@@ -58,29 +63,29 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         next: behind.map(|behind| at(HERE.path(), &[("find", find), ("after", &behind)])),
         to: String::new(),
     };
-    let search = Form {
+    let search = PageForm {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
-        fields: vec![Field::line("find", "ApplicationUri", "Full ApplicationUri or its beginning.", find)],
+        fields: vec![FormField::line("find", "ApplicationUri", "Full ApplicationUri or its beginning.", find)],
         button: "Find",
         is_grave: false,
         is_checked: false,
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-apps",
         title: "Trusted Applications".to_owned(),
         lead: "Applications that can sign users in or call the APIs.".to_owned(),
         is_live: false,
-        links: vec![Link::new("/manage/apps/new", "Register application")],
-        parts: vec![Part::Form(search), Part::List(list)],
+        links: vec![PageLink::new("/manage/apps/new", "Register application")],
+        parts: vec![PagePart::Form(search), PagePart::List(list)],
     };
-    Ok(at_desk.page(HERE, content, Said::Nothing))
+    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
 }
 
 /// What an application is, for somebody who does not know the words of OAuth.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ApplicationKind {
     Web,
     Browser,
     Native,
@@ -88,7 +93,7 @@ enum Kind {
     Hybrid,
 }
 
-impl Kind {
+impl ApplicationKind {
     const ALL: [Self; 5] = [Self::Web, Self::Browser, Self::Native, Self::Service, Self::Hybrid];
 
     const fn key(self) -> &'static str {
@@ -133,16 +138,17 @@ impl Kind {
     }
 }
 
-pub(super) async fn blank(at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
-    match Kind::of(asked(query.as_deref()).get("kind")) {
-        Some(kind) => registration(&at_desk, kind, (&kind.record(), ""), Said::Nothing),
+pub(super) async fn blank(at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+    match ApplicationKind::of(asked(query.as_deref()).get("kind")) {
+        Some(kind) => registration(&at_desk, kind, (&kind.record(), ""), FormNotice::Nothing),
         None => kinds(&at_desk),
     }
 }
 
-fn kinds(at_desk: &AtDesk) -> Response {
-    let links = Kind::ALL.map(|kind| Link::new(at("/manage/apps/new", &[("kind", kind.key())]), kind.text()));
-    let content = Content {
+fn kinds(at_desk: &AdminPage) -> Response {
+    let links =
+        ApplicationKind::ALL.map(|kind| PageLink::new(at("/manage/apps/new", &[("kind", kind.key())]), kind.text()));
+    let content = PageContent {
         name: "manage-app-kinds",
         title: "Register application".to_owned(),
         lead: "Choose the kind of application. It only sets defaults for the next page.".to_owned(),
@@ -150,17 +156,17 @@ fn kinds(at_desk: &AtDesk) -> Response {
         links: links.into(),
         parts: vec![],
     };
-    at_desk.page(HERE, content, Said::Nothing)
+    at_desk.page(HERE, content, FormNotice::Nothing)
 }
 
 fn registration(
-    at_desk: &AtDesk,
-    kind: Kind,
+    at_desk: &AdminPage,
+    kind: ApplicationKind,
     (record, system_user): (&ApplicationRecord, &str),
-    said: Said,
+    said: FormNotice,
 ) -> Response {
     let mut entries = vec![
-        Field::line(
+        FormField::line(
             "uri",
             "ApplicationUri",
             "The client_id in the application's configuration. Cannot be changed later.",
@@ -169,7 +175,7 @@ fn registration(
         .required(),
     ];
     entries.extend(fields(record, system_user));
-    let form = Form {
+    let form = PageForm {
         to: "/manage/apps/new".to_owned(),
         is_question: false,
         hidden: vec![("kind", kind.key().to_owned())],
@@ -178,20 +184,20 @@ fn registration(
         is_grave: false,
         is_checked: true,
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-app-new",
         title: "Register application".to_owned(),
         lead: kind.text().to_owned(),
         is_live: false,
-        links: vec![Link::new("/manage/apps/new", "Choose another kind")],
-        parts: vec![Part::Form(form)],
+        links: vec![PageLink::new("/manage/apps/new", "Choose another kind")],
+        parts: vec![PagePart::Form(form)],
     };
     at_desk.page(HERE, content, said)
 }
 
 /// Finds whom the record is to act as.
 pub(super) async fn with_system_user(
-    at_desk: &mut AtDesk,
+    at_desk: &mut AdminPage,
     mut record: ApplicationRecord,
     login: &str,
 ) -> Result<(ApplicationRecord, Vec<String>), Fault> {
@@ -208,7 +214,7 @@ pub(super) async fn with_system_user(
     })
 }
 
-pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn create(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -217,8 +223,8 @@ pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
     at_desk.answer(answer)
 }
 
-async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
-    let Some(kind) = Kind::of(form.get("kind")) else { return Ok(at_desk.gone()) };
+async fn created(at_desk: &mut AdminPage, form: &Params) -> PageResult {
+    let Some(kind) = ApplicationKind::of(form.get("kind")) else { return Ok(at_desk.gone()) };
     let (uri, login) = (form.get("uri").unwrap_or_default().trim(), form.get("system_user").unwrap_or_default().trim());
     let client_type = if kind.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
     let (record, mut problems) = entered(form, (uri, client_type));
@@ -228,7 +234,7 @@ async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
         return checked(at_desk, (record, None), problems).await;
     }
     if !problems.is_empty() {
-        return Ok(registration(at_desk, kind, (&record, login), Said::Refused(problems)));
+        return Ok(registration(at_desk, kind, (&record, login), FormNotice::Refused(problems)));
     }
     Ok(match register(at_desk, record.clone()).await? {
         Ok((application, secret, warnings)) => registered(at_desk, &application, secret.as_ref(), warnings),
@@ -240,9 +246,9 @@ type Registered = (TrustedApplication, Option<Presented<ClientSecret>>, Vec<Stri
 
 /// A Confidential application gets its first secret with it.
 pub(super) async fn register(
-    at_desk: &mut AtDesk,
+    at_desk: &mut AdminPage,
     record: ApplicationRecord,
-) -> Result<Result<Registered, AdminRefusal>, Interrupted> {
+) -> Result<Result<Registered, AdminRefusal>, PageInterruption> {
     let (office, mut moment) = at_desk.elevate()?;
     let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
     let made = office.create_application(record, secret.as_ref(), &mut moment).await?;
@@ -251,52 +257,53 @@ pub(super) async fn register(
 
 /// The page that shows what the developer needs, once.
 pub(super) fn registered(
-    at_desk: &AtDesk,
+    at_desk: &AdminPage,
     application: &TrustedApplication,
     secret: Option<&Presented<ClientSecret>>,
     warnings: Vec<String>,
 ) -> Response {
-    let mut parts: Vec<Part> = warnings.into_iter().map(|warning| Part::Text(format!("Note: {warning}."))).collect();
-    parts.extend(secret.map(|secret| Part::Once { what: "Client secret", value: secret.expose().to_owned() }));
-    parts.push(Part::Heading("Client configuration"));
+    let mut parts: Vec<PagePart> =
+        warnings.into_iter().map(|warning| PagePart::Text(format!("Note: {warning}."))).collect();
+    parts.extend(secret.map(|secret| PagePart::Once { what: "Client secret", value: secret.expose().to_owned() }));
+    parts.push(PagePart::Heading("Client configuration"));
     let issuer = &at_desk.person.visit.instance.issuer;
-    parts.push(Part::Facts(vec![
+    parts.push(PagePart::Facts(vec![
         ("Issuer", Cell::code(issuer)),
         ("Discovery", Cell::code(format!("{issuer}/.well-known/openid-configuration"))),
         ("client_id", Cell::code(application.uri.as_str())),
         ("Scope", Cell::code(application.scope.to_string())),
     ]));
-    let content = Content {
+    let content = PageContent {
         name: "manage-app-registered",
         title: format!("{} registered", application.name),
         lead: String::new(),
         is_live: false,
-        links: vec![Link::new(format!("{}/{}", HERE.path(), application.id), "Open application")],
+        links: vec![PageLink::new(format!("{}/{}", HERE.path(), application.id), "Open application")],
         parts,
     };
-    at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing)
+    at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
 }
 
-pub(super) async fn show(mut at_desk: AtDesk, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
     let answer = shown(&mut at_desk, &text, said(query.as_deref())).await;
     at_desk.answer(answer)
 }
 
 /// The application that an address names.
-async fn found(at_desk: &mut AtDesk, text: &str) -> Result<Option<TrustedApplication>, Fault> {
+async fn found(at_desk: &mut AdminPage, text: &str) -> Result<Option<TrustedApplication>, Fault> {
     let Some(id) = id(Some(text)) else { return Ok(None) };
     let (office, _) = at_desk.open();
     Ok(office.application_by_id(ApplicationId(id)).await?.ok())
 }
 
-async fn shown(at_desk: &mut AtDesk, text: &str, said: Said) -> Answered {
+async fn shown(at_desk: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
     let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
     let login = system_user(at_desk, &application.to_record()).await?;
     Ok(overview(at_desk, &application, (&application.to_record(), &login), said))
 }
 
 /// Login of the System User.
-async fn system_user(at_desk: &mut AtDesk, record: &ApplicationRecord) -> Result<String, Fault> {
+async fn system_user(at_desk: &mut AdminPage, record: &ApplicationRecord) -> Result<String, Fault> {
     let Some(user) = record.system_user else { return Ok(String::new()) };
     let (office, _) = at_desk.open();
     let row = office.user_by_id(UserId(user)).await?;
@@ -312,21 +319,21 @@ fn badge(application: &TrustedApplication) -> Option<&'static str> {
 }
 
 fn overview(
-    at_desk: &AtDesk,
+    at_desk: &AdminPage,
     application: &TrustedApplication,
     (record, system_user): (&ApplicationRecord, &str),
-    said: Said,
+    said: FormNotice,
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
     let (uri, id) = (application.uri.as_str(), application.id.to_string());
     let mut parts =
         super::repairs(application.problems(), "The application is disabled until its record is corrected:");
     parts.extend([
-        Part::Facts(vec![
+        PagePart::Facts(vec![
             ("ApplicationUri", Cell::code(uri).badge(badge(application))),
             ("ClientType", Cell::text(format!("{:?}", record.client_type))),
         ]),
-        Part::Form(Form {
+        PagePart::Form(PageForm {
             to: here.clone(),
             is_question: false,
             hidden: vec![("do", "save".to_owned()), ("version", application.version.to_string())],
@@ -339,27 +346,27 @@ fn overview(
     if record.client_type == RecordClientType::Confidential {
         parts.extend(secrets(application.secrets(), &here, at_desk.now()));
     }
-    let content = Content {
+    let content = PageContent {
         name: "manage-app",
         title: application.name.clone(),
         lead: String::new(),
         is_live: false,
         links: vec![
-            Link::new(format!("{here}/try"), "Try it"),
-            Link::new(at(Section::Tokens.path(), &[("application", &id)]), "Reference tokens"),
-            Link::new(at(Section::Audit.path(), &[("application", uri)]), "Audit events"),
+            PageLink::new(format!("{here}/try"), "Try it"),
+            PageLink::new(at(AdminSection::Tokens.path(), &[("application", &id)]), "Reference tokens"),
+            PageLink::new(at(AdminSection::Audit.path(), &[("application", uri)]), "Audit events"),
         ],
         parts,
     };
     at_desk.page(HERE, content, said)
 }
 
-fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<Part> {
-    let line = |secret: &Secret| Row {
+fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<PagePart> {
+    let line = |secret: &Secret| ListRow {
         cells: vec![
             Cell::text(&secret.label).badge(secret.expires_at.is_some_and(|end| end <= now).then_some("expired")),
-            Cell::time(When(secret.created_at)),
-            secret.expires_at.map_or_else(|| Cell::text("never"), |end| Cell::time(When(end))),
+            Cell::time(DisplayTime(secret.created_at)),
+            secret.expires_at.map_or_else(|| Cell::text("never"), |end| Cell::time(DisplayTime(end))),
         ],
         button: Some(Button {
             does: "remove-secret",
@@ -368,7 +375,7 @@ fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<Part> {
             about: secret.label.clone(),
         }),
     };
-    let list = List {
+    let list = PageList {
         caption: "Secrets",
         columns: vec!["Label", "Created", "Expires", "Action"],
         rows: secrets.iter().map(line).collect(),
@@ -376,20 +383,29 @@ fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<Part> {
         next: None,
         to: here.to_owned(),
     };
-    let expires = Field { input: Input::Day, ..Field::line("expires", "Expires", "Leave empty for no expiry.", "") };
-    let form = Form {
+    let expires =
+        FormField { input: FieldInput::Day, ..FormField::line("expires", "Expires", "Leave empty for no expiry.", "") };
+    let form = PageForm {
         to: here.to_owned(),
         is_question: false,
         hidden: vec![("do", "add-secret".to_owned())],
-        fields: vec![Field::line("label", "Label", "The server or team that uses the secret.", "").required(), expires],
+        fields: vec![
+            FormField::line("label", "Label", "The server or team that uses the secret.", "").required(),
+            expires,
+        ],
         button: "Add secret",
         is_grave: false,
         is_checked: false,
     };
-    vec![Part::Heading("Secrets"), Part::List(list), Part::Form(form)]
+    vec![PagePart::Heading("Secrets"), PagePart::List(list), PagePart::Form(form)]
 }
 
-pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(
+    mut at_desk: AdminPage,
+    Path(text): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -398,7 +414,7 @@ pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, header
     at_desk.answer(answer)
 }
 
-async fn changed(at_desk: &mut AtDesk, text: &str, form: &Params) -> Answered {
+async fn changed(at_desk: &mut AdminPage, text: &str, form: &Params) -> PageResult {
     let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
     match form.get("do") {
         Some("save") => save(at_desk, &application, form).await,
@@ -413,7 +429,11 @@ async fn changed(at_desk: &mut AtDesk, text: &str, form: &Params) -> Answered {
 }
 
 /// Back to the application's page, or the page with what was wrong.
-async fn again(at_desk: &mut AtDesk, application: &TrustedApplication, answer: Result<(), AdminRefusal>) -> Answered {
+async fn again(
+    at_desk: &mut AdminPage,
+    application: &TrustedApplication,
+    answer: Result<(), AdminRefusal>,
+) -> PageResult {
     match answer {
         Ok(()) => Ok(done(format_args!("{}/{}", HERE.path(), application.id))),
         Err(refusal) => shown(at_desk, &application.id.to_string(), refused(refusal)).await,
@@ -422,16 +442,16 @@ async fn again(at_desk: &mut AtDesk, application: &TrustedApplication, answer: R
 
 /// What would be refused of a record, for the script that asks while a form is filled in.
 async fn checked(
-    at_desk: &mut AtDesk,
+    at_desk: &mut AdminPage,
     (record, current): (ApplicationRecord, Option<&TrustedApplication>),
     mut problems: Vec<String>,
-) -> Answered {
+) -> PageResult {
     let (office, mut moment) = at_desk.open();
     problems.extend(office.problems_of(record, current, &mut moment).await?);
     Ok(render::no_store(render::json(StatusCode::OK, &json!({ "problems": problems }))))
 }
 
-async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Params) -> Answered {
+async fn save(at_desk: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
     if form.get("check").is_none() && version(form) != Some(application.version) {
         return shown(at_desk, &application.id.to_string(), overtaken()).await;
     }
@@ -445,7 +465,7 @@ async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Par
         return checked(at_desk, (record, Some(application)), problems).await;
     }
     if !problems.is_empty() {
-        return Ok(overview(at_desk, application, (&record, login), Said::Refused(problems)));
+        return Ok(overview(at_desk, application, (&record, login), FormNotice::Refused(problems)));
     }
     let (office, mut moment) = at_desk.elevate()?;
     match office.change_application(application, record.clone(), &mut moment).await? {
@@ -455,30 +475,30 @@ async fn save(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Par
     }
 }
 
-async fn add_secret(at_desk: &mut AtDesk, application: &TrustedApplication, form: &Params) -> Answered {
+async fn add_secret(at_desk: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
     let label = form.get("label").unwrap_or_default();
     let expires = match super::day(form, "expires") {
         Ok(expires) => expires,
-        Err(problem) => return shown(at_desk, &application.id.to_string(), Said::Refused(vec![problem])).await,
+        Err(problem) => return shown(at_desk, &application.id.to_string(), FormNotice::Refused(vec![problem])).await,
     };
     let (office, mut moment) = at_desk.elevate()?;
     Ok(match office.add_secret_to(application, (label, expires), &mut moment).await? {
         Ok((secret, shown)) => {
             let here = format!("{}/{}", HERE.path(), application.id);
-            let content = Content {
+            let content = PageContent {
                 name: "manage-secret-made",
                 title: format!("New secret for {}", application.name),
                 lead: secret.label,
                 is_live: false,
-                links: vec![Link::new(here, "Back to the application")],
+                links: vec![PageLink::new(here, "Back to the application")],
                 parts: vec![
-                    Part::Once { what: "Client secret", value: shown.expose().to_owned() },
-                    Part::Text(
+                    PagePart::Once { what: "Client secret", value: shown.expose().to_owned() },
+                    PagePart::Text(
                         "Existing secrets keep working. Remove the old secret once it is no longer used.".to_owned(),
                     ),
                 ],
             };
-            at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing)
+            at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
         }
         Err(refusal) => return again(at_desk, application, Err(refusal)).await,
     })

@@ -8,38 +8,40 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::admin::AuditedEvent;
-use flows::audit::{Export, Format, Place, Span, Verdict, Wanted};
+use flows::audit::{AuditExport, AuditRange, ChainPosition, EventFilter, ExportFormat, VerificationResult};
 use http::HeaderMap;
 use model::audit::chain::Chain;
-use model::audit::verify::Finding;
+use model::audit::verify::AuditFinding;
 use model::audit::{AuditKind, AuditOutcome};
 use model::{Timestamp, UserId};
 use oauth::params::Params;
 use serde_json::Value;
 
-use super::{Answered, AtDesk, ROWS, asked, at, day, id, refused};
-use crate::pages::manager::{Cell, Content, Field, Form, Input, Link, List, Part, Row, Said, Section};
-use crate::pages::profile::When;
+use super::{AdminPage, PageResult, ROWS, asked, at, day, id, refused};
+use crate::pages::manager::{
+    AdminSection, Cell, FieldInput, FormField, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList, PagePart,
+};
+use crate::pages::profile::DisplayTime;
 use crate::render;
 
-const HERE: Section = Section::Audit;
+const HERE: AdminSection = AdminSection::Audit;
 pub(super) const COLUMNS: [&str; 8] =
     ["Time", "Event", "Outcome", "Application", "User", "Actor", "Address", "Details"];
 const QUESTIONS: [&str; 7] = ["chain", "since", "until", "kind", "outcome", "application", "user"];
 
-pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
     at_desk.answer(answer)
 }
 
-async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
+async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
     let (wanted, problems) = wanted(at_desk, asked).await?;
     let (from, until) = (asked.get("from").and_then(place), wanted.until);
     let (office, _) = at_desk.open();
     let found = if problems.is_empty() { Some(office.events_before(&wanted, from, ROWS).await?) } else { None };
     let (mut events, next) = found.map(|found| (found.events, found.next)).unwrap_or_default();
     name_people(at_desk, &mut events).await?;
-    let next = next.map(|Place { first, seal, event }| {
+    let next = next.map(|ChainPosition { first, seal, event }| {
         let from = format!("{first}.{seal}.{event}");
         let same = QUESTIONS.into_iter().filter_map(|name| Some((name, asked.get(name)?)));
         let query: Vec<(&str, &str)> = same.chain([("from", from.as_str())]).collect();
@@ -50,7 +52,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         let same = ["chain", "since", "until", "kind"].into_iter().filter_map(|name| Some((name, asked.get(name)?)));
         at("/manage/audit/export", &same.chain([("format", format)]).collect::<Vec<_>>())
     };
-    let list = List {
+    let list = PageList {
         caption: "Events, newest first",
         columns: COLUMNS.into(),
         rows: events.iter().map(line).collect(),
@@ -58,22 +60,22 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         next,
         to: String::new(),
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-audit",
         title: "Audit".to_owned(),
         lead: "Sealed events. New events appear within a second.".to_owned(),
         // The newest events come in at the top.
         is_live: from.is_none() && until.is_none() && problems.is_empty(),
         links: vec![
-            Link::new(Section::Refusals.path(), "Look up a reference"),
-            Link::new(exported("jsonl"), "Export as JSON Lines (verifiable)"),
-            Link::new(exported("csv"), "Export as CSV"),
+            PageLink::new(AdminSection::Refusals.path(), "Look up a reference"),
+            PageLink::new(exported("jsonl"), "Export as JSON Lines (verifiable)"),
+            PageLink::new(exported("csv"), "Export as CSV"),
         ],
         parts: vec![
-            Part::Form(questions(asked)),
-            Part::List(list),
-            Part::Heading("Integrity"),
-            Part::Form(Form {
+            PagePart::Form(questions(asked)),
+            PagePart::List(list),
+            PagePart::Heading("Integrity"),
+            PagePart::Form(PageForm {
                 to: HERE.path().to_owned(),
                 is_question: false,
                 hidden: vec![],
@@ -84,12 +86,12 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
             }),
         ],
     };
-    let said = if problems.is_empty() { Said::Nothing } else { Said::Refused(problems) };
+    let said = if problems.is_empty() { FormNotice::Nothing } else { FormNotice::Refused(problems) };
     Ok(at_desk.page(HERE, content, said))
 }
 
 /// Events name people by their ids, but for those who tried to sign in; pages tell who it is.
-pub(super) async fn name_people(at_desk: &mut AtDesk, events: &mut [AuditedEvent]) -> Result<(), Fault> {
+pub(super) async fn name_people(at_desk: &mut AdminPage, events: &mut [AuditedEvent]) -> Result<(), Fault> {
     let (office, _) = at_desk.open();
     let mut known: HashMap<String, Option<String>> = HashMap::new();
     for event in events.iter_mut().filter(|event| event.login.is_none()) {
@@ -106,26 +108,27 @@ pub(super) async fn name_people(at_desk: &mut AtDesk, events: &mut [AuditedEvent
     Ok(())
 }
 
-pub(super) async fn export(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn export(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
     let (wanted, problems) = match wanted(&mut at_desk, &asked).await {
         Ok(wanted) => wanted,
         Err(fault) => return at_desk.answer(Err(fault.into())),
     };
     let format = match asked.get("format") {
-        Some("jsonl") => Format::Jsonl,
-        Some("csv") => Format::Csv,
+        Some("jsonl") => ExportFormat::Jsonl,
+        Some("csv") => ExportFormat::Csv,
         _ => return at_desk.gone(),
     };
     if !problems.is_empty() {
         return at_desk.gone();
     }
-    let span = Span { since: wanted.since.unwrap_or(Timestamp(0)), until: wanted.until.unwrap_or(Timestamp(i64::MAX)) };
+    let span =
+        AuditRange { since: wanted.since.unwrap_or(Timestamp(0)), until: wanted.until.unwrap_or(Timestamp(i64::MAX)) };
     let kinds = wanted.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    render::exported((Arc::clone(&at_desk.manager), wanted.chain), Export::new(span, kinds, format), format)
+    render::exported((Arc::clone(&at_desk.manager), wanted.chain), AuditExport::new(span, kinds, format), format)
 }
 
-pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn verify(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     if let Err(page) = at_desk.form(&headers, body).await {
         return page;
     }
@@ -133,40 +136,40 @@ pub(super) async fn verify(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
     at_desk.answer(answer)
 }
 
-async fn verified(at_desk: &mut AtDesk) -> Answered {
+async fn verified(at_desk: &mut AdminPage) -> PageResult {
     let manager = Arc::clone(&at_desk.manager);
     let mut parts = Vec::new();
     for (chain, heading) in [(Chain::Main, "Main chain"), (Chain::Refusals, "Refusals chain")] {
-        let office = manager.office();
+        let office = manager.service();
         let verdict = match office.book_of(chain, manager.master()).await?.verify(&[], |_, _| {}).await? {
             Ok(verdict) => verdict,
             Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal))),
         };
-        parts.push(Part::Heading(heading));
+        parts.push(PagePart::Heading(heading));
         parts.extend(told(&verdict));
     }
-    Ok(at_desk.page(HERE, outcome(parts), Said::Nothing))
+    Ok(at_desk.page(HERE, outcome(parts), FormNotice::Nothing))
 }
 
 /// One chain.
-fn told(verdict: &Verdict) -> Vec<Part> {
-    let mut parts = vec![Part::Facts(vec![
+fn told(verdict: &VerificationResult) -> Vec<PagePart> {
+    let mut parts = vec![PagePart::Facts(vec![
         ("Events", Cell::text(verdict.events.to_string())),
         ("Events of erased users", Cell::text(verdict.erased.to_string())),
         ("Without authentication code", Cell::text(verdict.unattested.events.to_string())),
         ("Seals", Cell::text(verdict.seals.to_string())),
         ("Last signed seal", Cell::text(format!("{} of {}", verdict.signed, verdict.newest))),
     ])];
-    parts.push(Part::Text(if verdict.is_whole() {
+    parts.push(PagePart::Text(if verdict.is_whole() {
         "No tampering found.".to_owned()
     } else if verdict.is_only_broken() {
         "The database lost its newest seals. The audit continues after a recorded break.".to_owned()
     } else {
         format!("The audit was changed: {} findings.", verdict.findings.len() + verdict.more)
     }));
-    let finding = |finding: &Finding| Row { cells: vec![Cell::text(finding.to_string())], button: None };
+    let finding = |finding: &AuditFinding| ListRow { cells: vec![Cell::text(finding.to_string())], button: None };
     parts.extend((!verdict.is_whole()).then(|| {
-        Part::List(List {
+        PagePart::List(PageList {
             caption: "Findings",
             columns: vec!["Finding"],
             rows: verdict.findings.iter().map(finding).collect(),
@@ -178,35 +181,35 @@ fn told(verdict: &Verdict) -> Vec<Part> {
     parts
 }
 
-fn outcome(parts: Vec<Part>) -> Content {
-    Content {
+fn outcome(parts: Vec<PagePart>) -> PageContent {
+    PageContent {
         name: "manage-audit-verified",
         title: "Audit verification".to_owned(),
         lead: "Every event was rehashed, and every signature was checked.".to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "Back to the audit")],
+        links: vec![PageLink::new(HERE.path(), "Back to the audit")],
         parts,
     }
 }
 
-fn questions(asked: &Params) -> Form {
+fn questions(asked: &Params) -> PageForm {
     let text = |name: &str| asked.get(name).unwrap_or_default().to_owned();
     let any = || std::iter::once((String::new(), "Any".to_owned()));
     let kinds = AuditKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), kind.as_str().to_owned()));
     let outcomes = [AuditOutcome::Done, AuditOutcome::Refused];
     let outcomes = outcomes.map(|outcome| (outcome.as_str().to_owned(), outcome.as_str().to_owned()));
     let chains = [(String::new(), "Main".to_owned()), (Chain::Refusals.as_str().to_owned(), "Refusals".to_owned())];
-    let day = |name, label| Field { input: Input::Day, ..Field::line(name, label, "", text(name)) };
-    Form {
+    let day = |name, label| FormField { input: FieldInput::Day, ..FormField::line(name, label, "", text(name)) };
+    PageForm {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
         fields: vec![
-            Field::choice("chain", "Chain", chains, text("chain")),
-            Field::choice("kind", "Event", any().chain(kinds), text("kind")),
-            Field::choice("outcome", "Outcome", any().chain(outcomes), text("outcome")),
-            Field::line("application", "ApplicationUri", "", text("application")),
-            Field::line("user", "Login", "", text("user")),
+            FormField::choice("chain", "Chain", chains, text("chain")),
+            FormField::choice("kind", "Event", any().chain(kinds), text("kind")),
+            FormField::choice("outcome", "Outcome", any().chain(outcomes), text("outcome")),
+            FormField::line("application", "ApplicationUri", "", text("application")),
+            FormField::line("user", "Login", "", text("user")),
             day("since", "After (UTC date)"),
             day("until", "Until (UTC date, inclusive)"),
         ],
@@ -217,7 +220,7 @@ fn questions(asked: &Params) -> Form {
 }
 
 /// And what of the question does not read.
-async fn wanted(at_desk: &mut AtDesk, asked: &Params) -> Result<(Wanted, Vec<String>), Fault> {
+async fn wanted(at_desk: &mut AdminPage, asked: &Params) -> Result<(EventFilter, Vec<String>), Fault> {
     let mut problems = Vec::new();
     let mut time = |name| match day(asked, name) {
         Ok(time) => time,
@@ -241,32 +244,31 @@ async fn wanted(at_desk: &mut AtDesk, asked: &Params) -> Result<(Wanted, Vec<Str
     }
     let application = asked.get("application").map(|uri| uri.trim().to_owned());
     let chain = asked.get("chain").and_then(Chain::parse).unwrap_or_default();
-    Ok((Wanted { chain, since, until, kind, outcome, application, user }, problems))
+    Ok((EventFilter { chain, since, until, kind, outcome, application, user }, problems))
 }
 
 /// Three numbers with dots.
-fn place(text: &str) -> Option<Place> {
+fn place(text: &str) -> Option<ChainPosition> {
     let mut numbers = text.split('.');
     let (first, seal, event) = (numbers.next()?, numbers.next()?, numbers.next()?);
-    Some(Place { first: first.parse().ok()?, seal: seal.parse().ok()?, event: event.parse().ok()? })
+    Some(ChainPosition { first: first.parse().ok()?, seal: seal.parse().ok()?, event: event.parse().ok()? })
 }
 
-pub(super) fn line(event: &AuditedEvent) -> Row {
+pub(super) fn line(event: &AuditedEvent) -> ListRow {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let about = event.login.clone().or_else(|| event.user.clone()).unwrap_or_default();
     let about = match &event.user {
-        Some(id) => Cell::text(about).link(format!("{}/{id}", Section::Users.path())),
+        Some(id) => Cell::text(about).link(format!("{}/{id}", AdminSection::Users.path())),
         None => Cell::text(about),
     };
     let more = match &event.request {
-        Some(reference) => {
-            Cell::text("all events of this request").link(at(Section::Refusals.path(), &[("reference", reference)]))
-        }
+        Some(reference) => Cell::text("all events of this request")
+            .link(at(AdminSection::Refusals.path(), &[("reference", reference)])),
         None => Cell::text(summary(event)),
     };
-    Row {
+    ListRow {
         cells: vec![
-            Cell::time(When(event.at)),
+            Cell::time(DisplayTime(event.at)),
             Cell::text(format!("{}{}", event.kind, what(event))),
             Cell::text(if event.reason.is_empty() {
                 event.outcome.clone()

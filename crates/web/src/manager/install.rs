@@ -5,24 +5,24 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use model::TrustedApplication;
-use model::install::Installation;
+use model::install::InstallRequest;
 use oauth::params::Params;
 
 use super::applications::{register, registered, with_system_user};
-use super::{Answered, AtDesk, asked, done, refused};
-use crate::pages::manager::{Cell, Content, Field, Form, Link, Part, Said, Section};
+use super::{AdminPage, PageResult, asked, done, refused};
+use crate::pages::manager::{AdminSection, Cell, FormField, FormNotice, PageContent, PageForm, PageLink, PagePart};
 
-const HERE: Section = Section::Applications;
+const HERE: AdminSection = AdminSection::Applications;
 
-pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
-    let answer = question(&mut at_desk, &query, Said::Nothing).await;
+    let answer = question(&mut at_desk, &query, FormNotice::Nothing).await;
     at_desk.answer(answer)
 }
 
 /// The link is sent along with the answer, and read once more.
-async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
-    let installation = match Installation::parse(&asked(Some(link))) {
+async fn question(at_desk: &mut AdminPage, link: &str, said: FormNotice) -> PageResult {
+    let installation = match InstallRequest::parse(&asked(Some(link))) {
         Ok(installation) => installation,
         Err(problems) => return Ok(broken(at_desk, "Invalid installation link", problems)),
     };
@@ -34,7 +34,7 @@ async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
     let mut fields = Vec::new();
     if record.system_user_allowed {
         fields.push(
-            Field::line(
+            FormField::line(
                 "system_user",
                 "System User",
                 "Login of the user the application acts as, usually a service account.",
@@ -43,13 +43,13 @@ async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
             .required(),
         );
     }
-    let mut parts: Vec<Part> = installation.in_words().into_iter().map(Part::Text).collect();
-    parts.push(Part::Facts(vec![
+    let mut parts: Vec<PagePart> = installation.in_words().into_iter().map(PagePart::Text).collect();
+    parts.push(PagePart::Facts(vec![
         ("ApplicationUri", Cell::code(&record.application_uri)),
         ("Type", Cell::text(format!("{:?}", record.client_type))),
         ("Scope", Cell::code(&record.scope)),
     ]));
-    parts.push(Part::Form(Form {
+    parts.push(PagePart::Form(PageForm {
         to: "/manage/apps/install".to_owned(),
         is_question: false,
         hidden: vec![("link", link.to_owned())],
@@ -58,42 +58,42 @@ async fn question(at_desk: &mut AtDesk, link: &str, said: Said) -> Answered {
         is_grave: false,
         is_checked: false,
     }));
-    let content = Content {
+    let content = PageContent {
         name: "manage-install",
         title: format!("Register {}?", record.name),
         lead: "This link asks you to register an application. Nothing has been changed yet.".to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "Cancel")],
+        links: vec![PageLink::new(HERE.path(), "Cancel")],
         parts,
     };
     Ok(at_desk.page(HERE, content, said))
 }
 
-fn broken(at_desk: &AtDesk, title: &str, problems: Vec<String>) -> Response {
-    let content = Content {
+fn broken(at_desk: &AdminPage, title: &str, problems: Vec<String>) -> Response {
+    let content = PageContent {
         name: "manage-install-broken",
         title: title.to_owned(),
         lead: "Ask the vendor of the application for a new link.".to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "Applications")],
+        links: vec![PageLink::new(HERE.path(), "Applications")],
         parts: vec![],
     };
-    at_desk.page_with(StatusCode::BAD_REQUEST, HERE, content, Said::Refused(problems))
+    at_desk.page_with(StatusCode::BAD_REQUEST, HERE, content, FormNotice::Refused(problems))
 }
 
-fn known_already(at_desk: &AtDesk, known: &TrustedApplication) -> Response {
-    let content = Content {
+fn known_already(at_desk: &AdminPage, known: &TrustedApplication) -> Response {
+    let content = PageContent {
         name: "manage-install-known",
         title: format!("{} is already registered", known.name),
         lead: "Nothing was changed.".to_owned(),
         is_live: false,
-        links: vec![Link::new(format!("{}/{}", HERE.path(), known.id), "Open application")],
+        links: vec![PageLink::new(format!("{}/{}", HERE.path(), known.id), "Open application")],
         parts: vec![],
     };
-    at_desk.page(HERE, content, Said::Nothing)
+    at_desk.page(HERE, content, FormNotice::Nothing)
 }
 
-pub(super) async fn install(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn install(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -102,15 +102,15 @@ pub(super) async fn install(mut at_desk: AtDesk, headers: HeaderMap, body: Body)
     at_desk.answer(answer)
 }
 
-async fn installed(at_desk: &mut AtDesk, form: &Params) -> Answered {
+async fn installed(at_desk: &mut AdminPage, form: &Params) -> PageResult {
     let link = form.get("link").unwrap_or_default();
-    let Ok(Installation { record }) = Installation::parse(&asked(Some(link))) else {
-        return question(at_desk, link, Said::Nothing).await;
+    let Ok(InstallRequest { record }) = InstallRequest::parse(&asked(Some(link))) else {
+        return question(at_desk, link, FormNotice::Nothing).await;
     };
     let login = form.get("system_user").unwrap_or_default().trim();
     let (record, problems) = with_system_user(at_desk, record, login).await?;
     if !problems.is_empty() {
-        return question(at_desk, link, Said::Refused(problems)).await;
+        return question(at_desk, link, FormNotice::Refused(problems)).await;
     }
     match register(at_desk, record).await? {
         Ok((application, secret, warnings)) => Ok(registered(at_desk, &application, secret.as_ref(), warnings)),
@@ -118,32 +118,32 @@ async fn installed(at_desk: &mut AtDesk, form: &Params) -> Answered {
     }
 }
 
-pub(super) async fn show_removal(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show_removal(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let uri = asked(query.as_deref()).get("applicationUri").unwrap_or_default().to_owned();
-    let answer = removal(&mut at_desk, &uri, Said::Nothing).await;
+    let answer = removal(&mut at_desk, &uri, FormNotice::Nothing).await;
     at_desk.answer(answer)
 }
 
-async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
+async fn removal(at_desk: &mut AdminPage, uri: &str, said: FormNotice) -> PageResult {
     let (office, _) = at_desk.open();
     let application = match office.application(uri).await? {
         Ok(application) => application,
         Err(refusal) => return Ok(broken(at_desk, "Application not found", vec![refusal.to_string()])),
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-uninstall",
         title: format!("Disable {}?", application.name),
         lead: "Its tokens stop working and its sessions end immediately. The application stays registered, so that the audit \
                remains readable."
             .to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "Cancel")],
+        links: vec![PageLink::new(HERE.path(), "Cancel")],
         parts: vec![
-            Part::Facts(vec![(
+            PagePart::Facts(vec![(
                 "ApplicationUri",
                 Cell::code(application.uri.as_str()).badge((!application.enabled).then_some("disabled")),
             )]),
-            Part::Form(Form {
+            PagePart::Form(PageForm {
                 to: "/manage/apps/uninstall".to_owned(),
                 is_question: false,
                 hidden: vec![("uri", application.uri.as_str().to_owned())],
@@ -157,7 +157,7 @@ async fn removal(at_desk: &mut AtDesk, uri: &str, said: Said) -> Answered {
     Ok(at_desk.page(HERE, content, said))
 }
 
-pub(super) async fn uninstall(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn uninstall(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -166,7 +166,7 @@ pub(super) async fn uninstall(mut at_desk: AtDesk, headers: HeaderMap, body: Bod
     at_desk.answer(answer)
 }
 
-async fn uninstalled(at_desk: &mut AtDesk, form: &Params) -> Answered {
+async fn uninstalled(at_desk: &mut AdminPage, form: &Params) -> PageResult {
     let uri = form.get("uri").unwrap_or_default();
     let (office, mut moment) = at_desk.elevate()?;
     match office.set_application_enabled(uri, false, &mut moment).await? {

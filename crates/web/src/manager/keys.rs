@@ -8,14 +8,16 @@ use http::HeaderMap;
 use model::Timestamp;
 use oauth::jose::Algorithm;
 
-use super::{Answered, AtDesk, asked, at, done, refused, said};
-use crate::pages::manager::{Cell, Content, Form, Link, List, Part, Row, Said, Section};
-use crate::pages::profile::When;
+use super::{AdminPage, PageResult, asked, at, done, refused, said};
+use crate::pages::manager::{
+    AdminSection, Cell, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList, PagePart,
+};
+use crate::pages::profile::DisplayTime;
 
-const HERE: Section = Section::Keys;
+const HERE: AdminSection = AdminSection::Keys;
 
 /// All, or with `replace=<algorithm>` what an emergency replacement would break.
-pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
     let answer = match asked.get("replace").map(str::parse::<Algorithm>) {
         Some(Ok(algorithm)) => preview(&mut at_desk, algorithm).await,
@@ -25,7 +27,7 @@ pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Resp
     at_desk.answer(answer)
 }
 
-async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
+async fn list(at_desk: &mut AdminPage, said: FormNotice) -> PageResult {
     let (office, moment) = at_desk.open();
     let now = moment.now;
     let keys = office.keys(now).await?;
@@ -35,7 +37,7 @@ async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
             algorithms.push(key.times.algorithm);
         }
     }
-    let list = List {
+    let list = PageList {
         caption: "Signing keys, oldest first",
         columns: vec!["Algorithm", "Key id", "State", "Signs from", "Age", "Until"],
         rows: keys.iter().map(|key| line(key, now)).collect(),
@@ -43,9 +45,9 @@ async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
         next: None,
         to: String::new(),
     };
-    let mut parts = vec![Part::List(list)];
+    let mut parts = vec![PagePart::List(list)];
     for algorithm in &algorithms {
-        parts.push(Part::Form(act(
+        parts.push(PagePart::Form(act(
             "rotate",
             *algorithm,
             match algorithm {
@@ -57,15 +59,15 @@ async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
             false,
         )));
     }
-    parts.push(Part::Text(
+    parts.push(PagePart::Text(
         "Rotation does not invalidate any token. The new key is published immediately and starts signing after clients have refreshed their copy of the key set."
             .to_owned(),
     ));
     let replace = |algorithm: &Algorithm| {
         let name = algorithm.as_str();
-        Link::new(at(HERE.path(), &[("replace", name)]), format!("Replace compromised {name} keys"))
+        PageLink::new(at(HERE.path(), &[("replace", name)]), format!("Replace compromised {name} keys"))
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-keys",
         title: "Signing keys".to_owned(),
         lead: "Keys rotate automatically every 90 days.".to_owned(),
@@ -76,8 +78,8 @@ async fn list(at_desk: &mut AtDesk, said: Said) -> Answered {
     Ok(at_desk.page(HERE, content, said))
 }
 
-fn act(does: &str, algorithm: Algorithm, button: &'static str, is_grave: bool) -> Form {
-    Form {
+fn act(does: &str, algorithm: Algorithm, button: &'static str, is_grave: bool) -> PageForm {
+    PageForm {
         to: HERE.path().to_owned(),
         is_question: false,
         hidden: vec![("do", does.to_owned()), ("algorithm", algorithm.as_str().to_owned())],
@@ -88,22 +90,22 @@ fn act(does: &str, algorithm: Algorithm, button: &'static str, is_grave: bool) -
     }
 }
 
-fn line(key: &KeyView, now: Timestamp) -> Row {
+fn line(key: &KeyView, now: Timestamp) -> ListRow {
     let days = now.since(key.times.signs_from).as_secs() / 86_400;
-    Row {
+    ListRow {
         cells: vec![
             Cell::text(key.times.algorithm.as_str()),
             Cell::code(&key.times.kid),
             Cell::text(KeyState::as_str(key.state)),
-            Cell::time(When(key.times.signs_from)),
+            Cell::time(DisplayTime(key.times.signs_from)),
             Cell::text(if key.times.signs_from > now { "–".to_owned() } else { format!("{days} days") }),
-            Cell::time(When(key.until)),
+            Cell::time(DisplayTime(key.until)),
         ],
         button: None,
     }
 }
 
-async fn preview(at_desk: &mut AtDesk, algorithm: Algorithm) -> Answered {
+async fn preview(at_desk: &mut AdminPage, algorithm: Algorithm) -> PageResult {
     let (office, _) = at_desk.open();
     let view = match office.preview_replacement(algorithm).await? {
         Ok(view) => view,
@@ -111,27 +113,27 @@ async fn preview(at_desk: &mut AtDesk, algorithm: Algorithm) -> Answered {
     };
     let ReplacementView { removed, access_tokens_of, id_tokens_of, live_sessions, .. } = view;
     let all = |names: Vec<String>| Cell::code(if names.is_empty() { "none".to_owned() } else { names.join(" ") });
-    let content = Content {
+    let content = PageContent {
         name: "manage-key-replacement",
         title: format!("Replace the {} keys now?", algorithm.as_str()),
         lead: "Use this if a key may be compromised. A new key signs immediately, and every token signed by the old keys becomes invalid."
             .to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "Cancel")],
+        links: vec![PageLink::new(HERE.path(), "Cancel")],
         parts: vec![
-            Part::Facts(vec![
+            PagePart::Facts(vec![
                 ("Keys to be removed", all(removed)),
                 ("Access tokens become invalid for", all(access_tokens_of)),
                 ("ID tokens no longer accepted for sign-out for", all(id_tokens_of)),
                 ("Live API sessions", Cell::text(live_sessions.to_string())),
             ]),
-            Part::Form(act("replace", algorithm, "Replace keys", true)),
+            PagePart::Form(act("replace", algorithm, "Replace keys", true)),
         ],
     };
-    Ok(at_desk.page(HERE, content, Said::Nothing))
+    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
 }
 
-pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -143,7 +145,7 @@ pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
     at_desk.answer(answer)
 }
 
-async fn changed(at_desk: &mut AtDesk, does: Option<&str>, algorithm: Algorithm) -> Answered {
+async fn changed(at_desk: &mut AdminPage, does: Option<&str>, algorithm: Algorithm) -> PageResult {
     let manager = at_desk.manager.clone();
     let (office, mut moment) = at_desk.elevate()?;
     let made = match does {

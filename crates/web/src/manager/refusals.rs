@@ -3,27 +3,27 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::AuditedEvent;
-use model::audit::folding::Folded;
+use model::audit::folding::FoldedRefusals;
 use serde_json::Value;
 
-use super::{Answered, AtDesk, asked, audit, refused};
-use crate::pages::manager::{Cell, Content, Field, Form, Part, Said, Section};
-use crate::pages::profile::When;
+use super::{AdminPage, PageResult, asked, audit, refused};
+use crate::pages::manager::{AdminSection, Cell, FormField, FormNotice, PageContent, PageForm, PagePart};
+use crate::pages::profile::DisplayTime;
 
-const HERE: Section = Section::Refusals;
+const HERE: AdminSection = AdminSection::Refusals;
 
-pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let answer = looked_up(&mut at_desk, asked(query.as_deref()).get("reference")).await;
     at_desk.answer(answer)
 }
 
-async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
-    let search = Form {
+async fn looked_up(at_desk: &mut AdminPage, reference: Option<&str>) -> PageResult {
+    let search = PageForm {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
         fields: vec![
-            Field::line(
+            FormField::line(
                 "reference",
                 "Reference",
                 "The 32 characters shown on the error page or in the X-Request-Id response header.",
@@ -35,8 +35,8 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
         is_grave: false,
         is_checked: false,
     };
-    let mut parts = vec![Part::Form(search)];
-    let mut said = Said::Nothing;
+    let mut parts = vec![PagePart::Form(search)];
+    let mut said = FormNotice::Nothing;
     if let Some(reference) = reference {
         let (office, moment) = at_desk.open();
         match office.why(reference, moment.now).await? {
@@ -44,7 +44,7 @@ async fn looked_up(at_desk: &mut AtDesk, reference: Option<&str>) -> Answered {
             Err(refusal) => said = refused(refusal),
         }
     }
-    let content = Content {
+    let content = PageContent {
         name: "manage-refusals",
         title: HERE.name().to_owned(),
         lead: "Look up a refusal by its reference to see the failed check, what was sent and what was expected."
@@ -62,15 +62,15 @@ fn rule_shown(rule: &str) -> String {
 }
 
 /// One event as facts; where two texts differ is marked.
-fn told(event: &AuditedEvent) -> [Part; 2] {
+fn told(event: &AuditedEvent) -> [PagePart; 2] {
     let outcome =
         if event.reason.is_empty() { event.outcome.clone() } else { format!("{}: {}", event.outcome, event.reason) };
     let mut facts = vec![
         ("Event", Cell::text(&event.kind)),
         ("Outcome", Cell::text(outcome)),
-        ("Time", Cell::time(When(event.at))),
+        ("Time", Cell::time(DisplayTime(event.at))),
     ];
-    let folded = Folded::of(event);
+    let folded = FoldedRefusals::of(event);
     facts.extend(folded.map(|folded| ("Summary", Cell::text(folded.to_string()))));
     let detail = audit::detail(event).filter(|_| folded.is_none()).unwrap_or(Value::Null);
     facts.extend(detail["check"].as_str().map(|check| ("Failed check", Cell::text(check))));
@@ -108,7 +108,7 @@ fn told(event: &AuditedEvent) -> [Part; 2] {
         "refused" => "Refused",
         _ => "Done",
     };
-    [Part::Heading(heading), Part::Facts(facts)]
+    [PagePart::Heading(heading), PagePart::Facts(facts)]
 }
 
 #[cfg(test)]

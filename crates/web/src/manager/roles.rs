@@ -8,17 +8,19 @@ use http::HeaderMap;
 use model::domain::Permissions;
 use oauth::params::Params;
 
-use super::{Answered, AtDesk, DONE, READ, asked, at, done, lines, overtaken, paged, refused, version};
-use crate::pages::manager::{Cell, Content, Field, Form, Link, List, Part, Row, Said, Section};
+use super::{AdminPage, DONE, PageResult, READ, asked, at, done, lines, overtaken, paged, refused, version};
+use crate::pages::manager::{
+    AdminSection, Cell, FormField, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList, PagePart,
+};
 
-const HERE: Section = Section::Roles;
+const HERE: AdminSection = AdminSection::Roles;
 
 /// All, or the one that `role` names.
-pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
-    let said = if query.as_deref() == Some(DONE) { Said::Done("Saved.") } else { Said::Nothing };
+    let said = if query.as_deref() == Some(DONE) { FormNotice::Done("Saved.") } else { FormNotice::Nothing };
     let answer = if let Some(name) = asked.get("role") {
-        one(&mut at_desk, name, Said::Nothing).await
+        one(&mut at_desk, name, FormNotice::Nothing).await
     } else {
         let blank = Role { name: String::new(), ..Role::default() };
         all(&mut at_desk, (asked.get("after"), &blank), said).await
@@ -28,17 +30,17 @@ pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Resp
 
 const HINT: &str = "Entity set names, one per line. End with * to match a prefix: Crm_*";
 
-fn fields(permissions: &Permissions) -> [Field; 2] {
+fn fields(permissions: &Permissions) -> [FormField; 2] {
     [
-        Field::lines("read", "May read", HINT, &permissions.read),
-        Field::lines("update", "May update", "Same format. Does not include read access.", &permissions.update),
+        FormField::lines("read", "May read", HINT, &permissions.read),
+        FormField::lines("update", "May update", "Same format. Does not include read access.", &permissions.update),
     ]
 }
 
-async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said: Said) -> Answered {
+async fn all(at_desk: &mut AdminPage, (after, entered): (Option<&str>, &Role), said: FormNotice) -> PageResult {
     let (office, _) = at_desk.open();
     let (rows, behind) = paged(office.roles_after(after.unwrap_or_default(), READ).await?, |role| role.name.clone());
-    let line = |role: &Role| Row {
+    let line = |role: &Role| ListRow {
         cells: vec![
             Cell::text(&role.name).link(at(HERE.path(), &[("role", &role.name)])),
             Cell::code(role.permissions.read.join(" ")),
@@ -46,7 +48,7 @@ async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said
         ],
         button: None,
     };
-    let list = List {
+    let list = PageList {
         caption: "Roles",
         columns: vec!["Name", "May read", "May update"],
         rows: rows.iter().map(line).collect(),
@@ -54,8 +56,8 @@ async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said
         next: behind.map(|behind| at(HERE.path(), &[("after", &behind)])),
         to: String::new(),
     };
-    let name = Field::line("name", "Name", "1 to 64 characters.", &entered.name).required();
-    let form = Form {
+    let name = FormField::line("name", "Name", "1 to 64 characters.", &entered.name).required();
+    let form = PageForm {
         to: HERE.path().to_owned(),
         is_question: false,
         hidden: vec![("do", "create".to_owned())],
@@ -64,18 +66,18 @@ async fn all(at_desk: &mut AtDesk, (after, entered): (Option<&str>, &Role), said
         is_grave: false,
         is_checked: false,
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-roles",
         title: "Roles".to_owned(),
         lead: "A role sets what its users may do on the APIs, within the scope of the token.".to_owned(),
         is_live: false,
         links: vec![],
-        parts: vec![Part::List(list), Part::Heading("Create role"), Part::Form(form)],
+        parts: vec![PagePart::List(list), PagePart::Heading("Create role"), PagePart::Form(form)],
     };
     Ok(at_desk.page(HERE, content, said))
 }
 
-async fn one(at_desk: &mut AtDesk, name: &str, said: Said) -> Answered {
+async fn one(at_desk: &mut AdminPage, name: &str, said: FormNotice) -> PageResult {
     let (office, _) = at_desk.open();
     match office.role(name).await? {
         Ok(role) => Ok(overview(at_desk, &role, &role.permissions, said)),
@@ -83,10 +85,10 @@ async fn one(at_desk: &mut AtDesk, name: &str, said: Said) -> Answered {
     }
 }
 
-fn overview(at_desk: &AtDesk, role: &Role, permissions: &Permissions, said: Said) -> Response {
-    let form = |does: &str, fields: Vec<Field>, button, is_grave| {
+fn overview(at_desk: &AdminPage, role: &Role, permissions: &Permissions, said: FormNotice) -> Response {
+    let form = |does: &str, fields: Vec<FormField>, button, is_grave| {
         let hidden = vec![("do", does.to_owned()), ("role", role.name.clone()), ("version", role.version.to_string())];
-        Part::Form(Form {
+        PagePart::Form(PageForm {
             to: HERE.path().to_owned(),
             is_question: false,
             hidden,
@@ -99,18 +101,18 @@ fn overview(at_desk: &AtDesk, role: &Role, permissions: &Permissions, said: Said
     let mut parts = super::repairs(&role.problems, "Invalid permissions grant nothing until they are corrected:");
     parts.push(form("save", fields(permissions).into(), "Save", false));
     parts.push(form("delete", vec![], "Delete role", true));
-    let content = Content {
+    let content = PageContent {
         name: "manage-role",
         title: role.name.clone(),
         lead: "Changes apply from the next call on.".to_owned(),
         is_live: false,
-        links: vec![Link::new(HERE.path(), "All roles")],
+        links: vec![PageLink::new(HERE.path(), "All roles")],
         parts,
     };
     at_desk.page(HERE, content, said)
 }
 
-pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -124,7 +126,7 @@ pub(super) async fn change(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
     at_desk.answer(answer)
 }
 
-async fn create(at_desk: &mut AtDesk, form: &Params, permissions: Permissions) -> Answered {
+async fn create(at_desk: &mut AdminPage, form: &Params, permissions: Permissions) -> PageResult {
     let name = form.get("name").unwrap_or_default().trim();
     let (office, mut moment) = at_desk.elevate()?;
     match office.create_role(name, &permissions, &mut moment).await? {
@@ -136,7 +138,7 @@ async fn create(at_desk: &mut AtDesk, form: &Params, permissions: Permissions) -
     }
 }
 
-async fn changed(at_desk: &mut AtDesk, does: &str, form: &Params, permissions: Permissions) -> Answered {
+async fn changed(at_desk: &mut AdminPage, does: &str, form: &Params, permissions: Permissions) -> PageResult {
     let (office, mut moment) = at_desk.elevate()?;
     let Ok(role) = office.role(form.get("role").unwrap_or_default()).await? else { return Ok(at_desk.gone()) };
     if version(form) != Some(role.version) {

@@ -4,38 +4,40 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::{AdminRefusal, ApiSessionRow};
-use flows::instance::Register;
-use flows::sessions::{Ending, SeatsView};
+use flows::instance::ApplicationRegister;
+use flows::sessions::{SeatsView, SessionSelector};
 use http::HeaderMap;
 use model::seat::SessionKey;
 use model::{ApiSessionId, ApplicationId, Login, Timestamp};
 use oauth::params::Params;
 
-use super::{Answered, AtDesk, DONE, READ, asked, at, done, id, paged, refused};
-use crate::pages::manager::{Button, Cell, Chart, Content, Field, Form, List, Part, Row, Said, Section};
-use crate::pages::profile::When;
+use super::{AdminPage, DONE, PageResult, READ, asked, at, done, id, paged, refused};
+use crate::pages::manager::{
+    AdminSection, Button, Cell, Chart, FormField, FormNotice, ListRow, PageContent, PageForm, PageList, PagePart,
+};
+use crate::pages::profile::DisplayTime;
 
-const HERE: Section = Section::Sessions;
+const HERE: AdminSection = AdminSection::Sessions;
 
-pub(super) async fn show(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let said = if query.as_deref() == Some(DONE) {
-        Said::Done("Sessions ended. Their seats are free.")
+        FormNotice::Done("Sessions ended. Their seats are free.")
     } else {
-        Said::Nothing
+        FormNotice::Nothing
     };
     let answer = board(&mut at_desk, &asked(query.as_deref()), said).await;
     at_desk.answer(answer)
 }
 
-async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
+async fn board(at_desk: &mut AdminPage, asked: &Params, said: FormNotice) -> PageResult {
     let (user, before) = (asked.get("user").map(str::trim), id(asked.get("before")).map(ApiSessionId));
-    let (register, now) = (at_desk.manager.instance().register(), at_desk.now());
+    let (register, now) = (at_desk.manager.instance().applications(), at_desk.now());
     let (office, _) = at_desk.open();
     let (seats, reserved) = office.seats().await?;
     let rows = office.sessions_before(before, user, READ).await?;
     let (rows, behind) = paged(rows, |row| row.id.to_string());
     let next = behind.map(|behind| at(HERE.path(), &[("user", user.unwrap_or_default()), ("before", &behind)]));
-    let list = List {
+    let list = PageList {
         caption: "Live API sessions, newest first",
         columns: vec![
             "User",
@@ -54,17 +56,17 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
         next,
         to: HERE.path().to_owned(),
     };
-    let search = Form {
+    let search = PageForm {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
-        fields: vec![Field::line("user", "Login", "Leave empty to list all sessions.", user.unwrap_or_default())],
+        fields: vec![FormField::line("user", "Login", "Leave empty to list all sessions.", user.unwrap_or_default())],
         button: "Show",
         is_grave: false,
         is_checked: false,
     };
     let end = |does: &'static str, field, button| {
-        Part::Form(Form {
+        PagePart::Form(PageForm {
             to: HERE.path().to_owned(),
             is_question: false,
             hidden: vec![("do", does.to_owned())],
@@ -74,21 +76,21 @@ async fn board(at_desk: &mut AtDesk, asked: &Params, said: Said) -> Answered {
             is_checked: false,
         })
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-sessions",
         title: "Seats and sessions".to_owned(),
         lead: summary(&seats),
         is_live: true,
         links: vec![],
         parts: vec![
-            Part::Facts(facts(&seats, &reserved)),
-            Part::Form(search),
-            Part::List(list),
-            Part::Heading("End sessions"),
-            end("end-user", Field::line("login", "Login", "", "").required(), "End all sessions of this user"),
+            PagePart::Facts(facts(&seats, &reserved)),
+            PagePart::Form(search),
+            PagePart::List(list),
+            PagePart::Heading("End sessions"),
+            end("end-user", FormField::line("login", "Login", "", "").required(), "End all sessions of this user"),
             end(
                 "end-app",
-                Field::line("uri", "ApplicationUri", "", "").required(),
+                FormField::line("uri", "ApplicationUri", "", "").required(),
                 "End all sessions of this application",
             ),
         ],
@@ -119,13 +121,13 @@ fn facts(seats: &SeatsView, reserved: &[(Login, bool)]) -> Vec<(&'static str, Ce
     let holder = |(login, holds): &(Login, bool)| format!("{login}{}", if *holds { "" } else { " (free)" });
     let reserved: Vec<String> = reserved.iter().map(holder).collect();
     vec![
-        ("Seats", Cell::text(total).link(Section::Settings.path())),
+        ("Seats", Cell::text(total).link(AdminSection::Settings.path())),
         ("In use", Cell::text(seats.used.to_string())),
         ("Reserved for", Cell::text(if reserved.is_empty() { "none".to_owned() } else { reserved.join(", ") })),
     ]
 }
 
-fn line(row: &ApiSessionRow, register: &Register, now: Timestamp) -> Row {
+fn line(row: &ApiSessionRow, register: &ApplicationRegister, now: Timestamp) -> ListRow {
     let uri = |id: &ApplicationId| register.by_id(*id).map(|known| known.uri.as_str().to_owned());
     let applications: Vec<String> = row.applications.iter().filter_map(uri).collect();
     let by = match row.key {
@@ -136,13 +138,13 @@ fn line(row: &ApiSessionRow, register: &Register, now: Timestamp) -> Row {
         SessionKey::ErpLogin(..) => "ErpLogin",
     };
     let login = row.login.as_str();
-    Row {
+    ListRow {
         cells: vec![
-            Cell::text(login).link(format!("{}/{}", Section::Users.path(), row.user)),
+            Cell::text(login).link(format!("{}/{}", AdminSection::Users.path(), row.user)),
             Cell::code(applications.join(" ")),
             Cell::text(by),
-            Cell::time(When(row.opened_at)),
-            Cell::time(When(row.last_call)),
+            Cell::time(DisplayTime(row.opened_at)),
+            Cell::time(DisplayTime(row.last_call)),
             Cell::text(row.calls.to_string()),
             Cell::code(&row.address),
             Cell::text(row.seat.as_str()),
@@ -157,7 +159,7 @@ fn line(row: &ApiSessionRow, register: &Register, now: Timestamp) -> Row {
     }
 }
 
-pub(super) async fn end(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn end(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -166,21 +168,21 @@ pub(super) async fn end(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> 
     at_desk.answer(answer)
 }
 
-async fn ended(at_desk: &mut AtDesk, form: &Params) -> Answered {
+async fn ended(at_desk: &mut AdminPage, form: &Params) -> PageResult {
     let text = |name: &str| form.get(name).unwrap_or_default().trim();
     let ending = match form.get("do") {
         Some("end") => match id(form.get("id")) {
-            Some(id) => Ending::One(ApiSessionId(id)),
+            Some(id) => SessionSelector::One(ApiSessionId(id)),
             None => return Ok(at_desk.gone()),
         },
-        Some("end-user") => Ending::OfUser(text("login")),
-        Some("end-app") => Ending::OfApplication(text("uri")),
+        Some("end-user") => SessionSelector::OfUser(text("login")),
+        Some("end-app") => SessionSelector::OfApplication(text("uri")),
         _ => return Ok(at_desk.gone()),
     };
     let (office, mut moment) = at_desk.open();
     match (office.end_sessions(ending, &mut moment).await?, ending) {
         // One that ended by itself meanwhile is where the administrator wanted it.
-        (Ok(_), _) | (Err(AdminRefusal::Unknown(_)), Ending::One(_)) => Ok(done(HERE.path())),
+        (Ok(_), _) | (Err(AdminRefusal::Unknown(_)), SessionSelector::One(_)) => Ok(done(HERE.path())),
         (Err(refusal), _) => {
             let nothing = Params::parse(b"").expect("nothing is readable");
             board(at_desk, &nothing, refused(refusal)).await

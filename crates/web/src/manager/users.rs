@@ -6,24 +6,26 @@ use axum::response::Response;
 use flows::Fault;
 use flows::admin::{AdminRefusal, UserDraft, UserRow};
 use flows::links::{HandedOver, IssuedLink};
-use flows::sessions::Ending;
+use flows::sessions::SessionSelector;
 use http::{HeaderMap, StatusCode};
 use model::user::{PersonRecord, person_problems};
 use model::{ApplicationId, Email, UserId, UserType};
 use oauth::params::Params;
 
-use super::{Answered, AtDesk, READ, asked, at, done, id, is_checked, overtaken, paged, refused, said, version};
-use crate::pages::manager::{Button, Cell, Content, Field, Form, Link, List, Part, Row, Said, Section};
-use crate::pages::profile::When;
+use super::{AdminPage, PageResult, READ, asked, at, done, id, is_checked, overtaken, paged, refused, said, version};
+use crate::pages::manager::{
+    AdminSection, Button, Cell, FormField, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList, PagePart,
+};
+use crate::pages::profile::DisplayTime;
 
-const HERE: Section = Section::Users;
+const HERE: AdminSection = AdminSection::Users;
 
-pub(super) async fn list(mut at_desk: AtDesk, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn list(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
     let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
     at_desk.answer(answer)
 }
 
-async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
+async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
     // Logins are kept in order as they are compared.
     let find = asked.get("find").unwrap_or_default().trim().to_ascii_lowercase();
     let after = asked.get("after");
@@ -35,7 +37,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
     rows.extend(office.users_after(after.unwrap_or(&find), READ).await?);
     rows.retain(|row| row.user.login.folded().starts_with(&find));
     let (rows, behind) = paged(rows, |row| row.user.login.folded());
-    let line = |row: &UserRow| Row {
+    let line = |row: &UserRow| ListRow {
         cells: vec![
             Cell::text(row.user.login.as_str()).link(format!("{}/{}", HERE.path(), row.user.id)).badge(badge(row)),
             Cell::text(&row.user.name),
@@ -45,7 +47,7 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         ],
         button: None,
     };
-    let list = List {
+    let list = PageList {
         caption: "Users",
         columns: vec!["Login", "Name", "Type", "Role", "E-mail"],
         rows: rows.iter().map(line).collect(),
@@ -53,24 +55,24 @@ async fn listed(at_desk: &mut AtDesk, asked: &Params) -> Answered {
         next: behind.map(|behind| at(HERE.path(), &[("find", &find), ("after", &behind)])),
         to: String::new(),
     };
-    let search = Form {
+    let search = PageForm {
         to: HERE.path().to_owned(),
         is_question: true,
         hidden: vec![],
-        fields: vec![Field::line("find", "Login", "Full login or its beginning. Not case-sensitive.", &find)],
+        fields: vec![FormField::line("find", "Login", "Full login or its beginning. Not case-sensitive.", &find)],
         button: "Find",
         is_grave: false,
         is_checked: false,
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-users",
         title: "Users".to_owned(),
         lead: "People and service accounts.".to_owned(),
         is_live: false,
-        links: vec![Link::new("/manage/users/new", "Create user")],
-        parts: vec![Part::Form(search), Part::List(list)],
+        links: vec![PageLink::new("/manage/users/new", "Create user")],
+        parts: vec![PagePart::Form(search), PagePart::List(list)],
     };
-    Ok(at_desk.page(HERE, content, Said::Nothing))
+    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
 }
 
 fn badge(row: &UserRow) -> Option<&'static str> {
@@ -82,21 +84,21 @@ fn badge(row: &UserRow) -> Option<&'static str> {
     }
 }
 
-async fn roles(at_desk: &mut AtDesk, chosen: Option<&str>) -> Result<Field, Fault> {
+async fn roles(at_desk: &mut AdminPage, chosen: Option<&str>) -> Result<FormField, Fault> {
     let (office, _) = at_desk.open();
     let known = office.roles_after("", 1000).await?;
     let none = [(String::new(), "No role: no access to the APIs (403)".to_owned())];
     let options = none.into_iter().chain(known.into_iter().map(|role| (role.name.clone(), role.name)));
-    Ok(Field::choice("role", "Role (permissions on the APIs)", options, chosen.unwrap_or_default()))
+    Ok(FormField::choice("role", "Role (permissions on the APIs)", options, chosen.unwrap_or_default()))
 }
 
-pub(super) async fn blank(mut at_desk: AtDesk) -> Response {
+pub(super) async fn blank(mut at_desk: AdminPage) -> Response {
     let nothing = Params::parse(b"internal=1").expect("it is readable");
-    let answer = registration(&mut at_desk, &nothing, Said::Nothing).await;
+    let answer = registration(&mut at_desk, &nothing, FormNotice::Nothing).await;
     at_desk.answer(answer)
 }
 
-async fn registration(at_desk: &mut AtDesk, entered: &Params, said: Said) -> Answered {
+async fn registration(at_desk: &mut AdminPage, entered: &Params, said: FormNotice) -> PageResult {
     let text = |name: &str| entered.get(name).unwrap_or_default().to_owned();
     let types = [
         (UserType::Internal, "Internal user (InternalUser)"),
@@ -105,20 +107,20 @@ async fn registration(at_desk: &mut AtDesk, entered: &Params, said: Said) -> Ans
     ];
     let types = types.map(|(kind, text)| (kind.as_str().to_owned(), text.to_owned()));
     let fields = vec![
-        Field::line(
+        FormField::line(
             "login",
             "Login",
             "1 to 128 printable ASCII characters. Cannot be changed or reused later.",
             text("login"),
         )
         .required(),
-        Field::line("name", "Name", "Display name. Defaults to the login.", text("name")),
-        Field::line("email", "E-mail", "Used for the invitation.", text("email")),
-        Field::choice("type", "Type", types, text("type")),
+        FormField::line("name", "Name", "Display name. Defaults to the login.", text("name")),
+        FormField::line("email", "E-mail", "Used for the invitation.", text("email")),
+        FormField::choice("type", "Type", types, text("type")),
         roles(at_desk, entered.get("role")).await?,
-        Field::check("admin", "Administrator", "Full access to the instance manager", is_checked(entered, "admin")),
+        FormField::check("admin", "Administrator", "Full access to the instance manager", is_checked(entered, "admin")),
     ];
-    let form = Form {
+    let form = PageForm {
         to: "/manage/users/new".to_owned(),
         is_question: false,
         hidden: vec![],
@@ -127,18 +129,18 @@ async fn registration(at_desk: &mut AtDesk, entered: &Params, said: Said) -> Ans
         is_grave: false,
         is_checked: false,
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-user-new",
         title: "Create user".to_owned(),
         lead: "After creating the user, you can send an invitation to choose a password.".to_owned(),
         is_live: false,
         links: vec![],
-        parts: vec![Part::Form(form)],
+        parts: vec![PagePart::Form(form)],
     };
     Ok(at_desk.page(HERE, content, said))
 }
 
-pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn create(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -147,7 +149,7 @@ pub(super) async fn create(mut at_desk: AtDesk, headers: HeaderMap, body: Body) 
     at_desk.answer(answer)
 }
 
-async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
+async fn created(at_desk: &mut AdminPage, form: &Params) -> PageResult {
     let login = form.get("login").unwrap_or_default().trim();
     let name = form.get("name").map(str::trim).filter(|name| !name.is_empty()).unwrap_or(login);
     let email = form.get("email").map(|address| Email { address: address.trim().to_owned(), verified: false });
@@ -157,7 +159,7 @@ async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
         problems.insert(0, refusal.to_string());
     }
     if !problems.is_empty() {
-        return registration(at_desk, form, Said::Refused(problems)).await;
+        return registration(at_desk, form, FormNotice::Refused(problems)).await;
     }
     let draft = UserDraft {
         login,
@@ -175,12 +177,12 @@ async fn created(at_desk: &mut AtDesk, form: &Params) -> Answered {
     }
 }
 
-pub(super) async fn show(mut at_desk: AtDesk, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut at_desk: AdminPage, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
     let answer = shown(&mut at_desk, &text, said(query.as_deref())).await;
     at_desk.answer(answer)
 }
 
-async fn shown(at_desk: &mut AtDesk, text: &str, said: Said) -> Answered {
+async fn shown(at_desk: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
     let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
     let (office, _) = at_desk.open();
     let Ok(row) = office.user_by_id(UserId(id)).await? else { return Ok(at_desk.gone()) };
@@ -188,28 +190,28 @@ async fn shown(at_desk: &mut AtDesk, text: &str, said: Said) -> Answered {
     overview(at_desk, &row, &record, said).await
 }
 
-async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, said: Said) -> Answered {
+async fn overview(at_desk: &mut AdminPage, row: &UserRow, record: &PersonRecord, said: FormNotice) -> PageResult {
     let here = format!("{}/{}", HERE.path(), row.user.id);
     let login = row.user.login.as_str();
     let role = roles(at_desk, record.role.as_deref()).await?;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let form = Form {
+    let form = PageForm {
         to: here.clone(),
         is_question: false,
         hidden: vec![("do", "save".to_owned()), ("version", row.version.to_string())],
         fields: vec![
-            Field::line("name", "Name", "", &record.name).required(),
-            Field::line("email", "E-mail", "", text(&record.email)),
-            Field::check("verified", "E-mail verified", "Reset when the address changes", record.email_verified),
+            FormField::line("name", "Name", "", &record.name).required(),
+            FormField::line("email", "E-mail", "", text(&record.email)),
+            FormField::check("verified", "E-mail verified", "Reset when the address changes", record.email_verified),
             role,
-            Field::check("admin", "Administrator", "Full access to the instance manager", record.is_admin),
-            Field::line(
+            FormField::check("admin", "Administrator", "Full access to the instance manager", record.is_admin),
+            FormField::line(
                 "language",
                 "Language",
                 "Language tag, for example en or de-AT.",
                 text(&record.preferred_language),
             ),
-            Field::check(
+            FormField::check(
                 "enabled",
                 "Enabled",
                 "Disabling ends all sign-ins and blocks all tokens immediately",
@@ -223,17 +225,17 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
     let mut parts =
         super::repairs(&row.user.problems, "The user is treated as disabled because the stored record is invalid:");
     parts.extend([
-        Part::Facts(vec![
+        PagePart::Facts(vec![
             ("Login", Cell::code(login).badge(badge(row))),
             ("Type", Cell::text(row.user.user_type.as_str())),
             ("Id", Cell::code(row.user.id.to_string())),
             ("Password", Cell::text(if row.has_password { "set" } else { "not set" })),
-            ("Changed", Cell::time(When(row.user.updated_at))),
+            ("Changed", Cell::time(DisplayTime(row.user.updated_at))),
         ]),
-        Part::Form(form),
+        PagePart::Form(form),
     ]);
     let act = |does: &'static str, button, is_grave| {
-        Part::Form(Form {
+        PagePart::Form(PageForm {
             to: here.clone(),
             is_question: false,
             hidden: vec![("do", does.to_owned())],
@@ -244,7 +246,7 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         })
     };
     if row.user.may_sign_in() {
-        parts.push(Part::Heading("Password"));
+        parts.push(PagePart::Heading("Password"));
         parts.push(if row.has_password {
             act("reset", "Create password reset link", true)
         } else {
@@ -252,23 +254,23 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
         });
     }
     if row.user.has_second_factor {
-        parts.push(Part::Heading("Two-step sign-in"));
+        parts.push(PagePart::Heading("Two-step sign-in"));
         parts.push(act("reset-second-factor", "Reset two-step sign-in", true));
     }
-    parts.push(Part::Heading("Connected applications"));
-    parts.push(Part::List(connected(at_desk, login, &here).await?));
-    parts.push(Part::Heading("Sessions"));
+    parts.push(PagePart::Heading("Connected applications"));
+    parts.push(PagePart::List(connected(at_desk, login, &here).await?));
+    parts.push(PagePart::Heading("Sessions"));
     parts.push(act("end-sessions", "End all API sessions", true));
     let id = row.user.id.to_string();
-    let content = Content {
+    let content = PageContent {
         name: "manage-user",
         title: row.user.name.clone(),
         lead: String::new(),
         is_live: false,
         links: vec![
-            Link::new(at(Section::Sessions.path(), &[("user", login)]), "API sessions"),
-            Link::new(at(Section::Tokens.path(), &[("user", &id)]), "Reference tokens"),
-            Link::new(at(Section::Audit.path(), &[("user", login)]), "Audit events"),
+            PageLink::new(at(AdminSection::Sessions.path(), &[("user", login)]), "API sessions"),
+            PageLink::new(at(AdminSection::Tokens.path(), &[("user", &id)]), "Reference tokens"),
+            PageLink::new(at(AdminSection::Audit.path(), &[("user", login)]), "Audit events"),
         ],
         parts,
     };
@@ -276,16 +278,16 @@ async fn overview(at_desk: &mut AtDesk, row: &UserRow, record: &PersonRecord, sa
 }
 
 /// The applications that may act for the user.
-async fn connected(at_desk: &mut AtDesk, login: &str, here: &str) -> Result<List, Fault> {
+async fn connected(at_desk: &mut AdminPage, login: &str, here: &str) -> Result<PageList, Fault> {
     let (office, moment) = at_desk.open();
     let connections = office.connections(login, &moment).await?.unwrap_or_default();
     let rows = connections.iter().map(|(application, connection)| {
         let (scope, granted_at) = connection.consent.as_ref().map(|(scope, at)| (scope.to_string(), *at)).unzip();
-        Row {
+        ListRow {
             cells: vec![
-                Cell::text(&application.name).link(format!("{}/{}", Section::Applications.path(), application.id)),
+                Cell::text(&application.name).link(format!("{}/{}", AdminSection::Applications.path(), application.id)),
                 scope.map_or_else(|| Cell::text("not required"), Cell::code),
-                granted_at.map_or_else(|| Cell::text("–"), |at| Cell::time(When(at))),
+                granted_at.map_or_else(|| Cell::text("–"), |at| Cell::time(DisplayTime(at))),
                 Cell::text(if connection.holds_tokens { "may be active" } else { "none" }),
             ],
             button: Some(Button {
@@ -296,7 +298,7 @@ async fn connected(at_desk: &mut AtDesk, login: &str, here: &str) -> Result<List
             }),
         }
     });
-    Ok(List {
+    Ok(PageList {
         caption: "Connected applications",
         columns: vec!["Application", "Consented scope", "Since", "Tokens", "Action"],
         rows: rows.collect(),
@@ -306,7 +308,12 @@ async fn connected(at_desk: &mut AtDesk, login: &str, here: &str) -> Result<List
     })
 }
 
-pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(
+    mut at_desk: AdminPage,
+    Path(text): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let form = match at_desk.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -315,7 +322,7 @@ pub(super) async fn change(mut at_desk: AtDesk, Path(text): Path<String>, header
     at_desk.answer(answer)
 }
 
-async fn changed(at_desk: &mut AtDesk, text: &str, form: &Params) -> Answered {
+async fn changed(at_desk: &mut AdminPage, text: &str, form: &Params) -> PageResult {
     let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
     let (office, mut moment) = at_desk.open();
     let Ok(row) = office.user_by_id(UserId(id)).await? else { return Ok(at_desk.gone()) };
@@ -345,21 +352,21 @@ async fn changed(at_desk: &mut AtDesk, text: &str, form: &Params) -> Answered {
             again(at_desk, text, withdrawn).await
         }
         Some("end-sessions") => {
-            let ended = office.end_sessions(Ending::OfUser(login), &mut moment).await?;
+            let ended = office.end_sessions(SessionSelector::OfUser(login), &mut moment).await?;
             again(at_desk, text, ended.map(|_| ())).await
         }
         _ => Ok(at_desk.gone()),
     }
 }
 
-async fn again(at_desk: &mut AtDesk, id: &str, answer: Result<(), AdminRefusal>) -> Answered {
+async fn again(at_desk: &mut AdminPage, id: &str, answer: Result<(), AdminRefusal>) -> PageResult {
     match answer {
         Ok(()) => Ok(done(format_args!("{}/{id}", HERE.path()))),
         Err(refusal) => shown(at_desk, id, refused(refusal)).await,
     }
 }
 
-async fn save(at_desk: &mut AtDesk, row: &UserRow, form: &Params) -> Answered {
+async fn save(at_desk: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult {
     let id = row.user.id.to_string();
     if version(form) != Some(row.version) {
         return shown(at_desk, &id, overtaken()).await;
@@ -388,25 +395,25 @@ async fn save(at_desk: &mut AtDesk, row: &UserRow, form: &Params) -> Answered {
 }
 
 /// Mailed; or shown, to be given to the person.
-async fn hand_over(at_desk: &mut AtDesk, id: &str, link: Result<IssuedLink, AdminRefusal>) -> Answered {
+async fn hand_over(at_desk: &mut AdminPage, id: &str, link: Result<IssuedLink, AdminRefusal>) -> PageResult {
     let link = match link {
         Ok(link) => link,
         Err(refusal) => return shown(at_desk, id, refused(refusal)).await,
     };
-    let until = When(at_desk.now().plus(link.life.span())).shown();
+    let until = DisplayTime(at_desk.now().plus(link.life.span())).shown();
     let part = match at_desk.manager.instance().hand_over(&link) {
         HandedOver::Mailed(address) => {
-            Part::Text(format!("The link has been sent to {}. It is valid until {until}.", address.as_str()))
+            PagePart::Text(format!("The link has been sent to {}. It is valid until {until}.", address.as_str()))
         }
-        HandedOver::Shown(url) => Part::Once { what: "One-time link for the user", value: url },
+        HandedOver::Shown(url) => PagePart::Once { what: "One-time link for the user", value: url },
     };
-    let content = Content {
+    let content = PageContent {
         name: "manage-link",
         title: format!("Link for {}", link.user.name),
         lead: format!("Anyone with this link can choose the password. It works once and expires on {until}."),
         is_live: false,
-        links: vec![Link::new(format!("{}/{id}", HERE.path()), "Back to the user")],
+        links: vec![PageLink::new(format!("{}/{id}", HERE.path()), "Back to the user")],
         parts: vec![part],
     };
-    Ok(at_desk.page_with(StatusCode::CREATED, HERE, content, Said::Nothing))
+    Ok(at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing))
 }

@@ -2,28 +2,28 @@
 
 use http::header::{ACCEPT, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::domain::Refusal;
+use model::domain::EntityRefusal;
 use odata::{EntityTags, Preconditions, Query};
 
-use super::{Refused, header};
+use super::{ODataRefusal, header};
 use crate::headers;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Metadata {
+pub(super) enum MetadataLevel {
     None,
     Minimal,
 }
 
 /// What is asked for in the place of the JSON that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unacceptable {
+pub(super) enum NotAcceptable {
     MediaType,
     FullMetadata,
     /// A level that `OData` JSON Format §4.5.1 does not have.
     Metadata,
 }
 
-impl Unacceptable {
+impl NotAcceptable {
     pub(super) const fn message(self) -> &'static str {
         match self {
             Self::MediaType => "Answers are JSON: ask for application/json.",
@@ -36,35 +36,35 @@ impl Unacceptable {
 }
 
 /// `OData` Protocol 4.01 §8.2.7: an answer in 4.0 must not be too new for the client.
-pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), EntityRefusal> {
     let newest = headers.get("OData-MaxVersion").map(|version| version.to_str().unwrap_or_default());
     match newest {
         None | Some("4.0" | "4.01") => Ok(()),
-        Some(_) => Err(Refusal::WrongValue { member: "OData-MaxVersion".to_owned(), expected: "4.0 or 4.01" }),
+        Some(_) => Err(EntityRefusal::WrongValue { member: "OData-MaxVersion".to_owned(), expected: "4.0 or 4.01" }),
     }
 }
 
 /// `$format` goes before `Accept` (`OData` Protocol 4.01 §11.2.12), and `json` is short for JSON.
-pub(super) fn wanted(headers: &HeaderMap, query: &Query) -> Result<Metadata, Refused> {
+pub(super) fn wanted(headers: &HeaderMap, query: &Query) -> Result<MetadataLevel, ODataRefusal> {
     let wanted = match query.format.as_deref().map(str::trim) {
-        Some(format) if format.eq_ignore_ascii_case("json") => Ok(Metadata::Minimal),
+        Some(format) if format.eq_ignore_ascii_case("json") => Ok(MetadataLevel::Minimal),
         Some(format) => metadata_of(format),
         None => accepted(headers),
     };
-    wanted.map_err(Refused::NotAcceptable)
+    wanted.map_err(ODataRefusal::NotAcceptable)
 }
 
 /// The first range of `Accept` that takes an answer we have says how much metadata is wanted.
-fn accepted(headers: &HeaderMap) -> Result<Metadata, Unacceptable> {
+fn accepted(headers: &HeaderMap) -> Result<MetadataLevel, NotAcceptable> {
     let mut ranges = headers::members(headers, ACCEPT).peekable();
     if ranges.peek().is_none_or(|range| range.is_empty()) {
-        return Ok(Metadata::Minimal);
+        return Ok(MetadataLevel::Minimal);
     }
-    let mut nearest = Unacceptable::MediaType;
+    let mut nearest = NotAcceptable::MediaType;
     for range in ranges {
         match metadata_of(&range) {
             Ok(metadata) => return Ok(metadata),
-            Err(Unacceptable::MediaType) => {}
+            Err(NotAcceptable::MediaType) => {}
             Err(near) => nearest = near,
         }
     }
@@ -72,32 +72,32 @@ fn accepted(headers: &HeaderMap) -> Result<Metadata, Unacceptable> {
 }
 
 /// How much metadata one media range asks for (`OData` JSON Format 4.01 §4.5); `full` is more than there is.
-fn metadata_of(range: &str) -> Result<Metadata, Unacceptable> {
+fn metadata_of(range: &str) -> Result<MetadataLevel, NotAcceptable> {
     let mut parts = range.split(';').map(str::trim);
     let media = parts.next().unwrap_or_default();
     if !["*/*", "application/*", "application/json"].iter().any(|json| media.eq_ignore_ascii_case(json)) {
-        return Err(Unacceptable::MediaType);
+        return Err(NotAcceptable::MediaType);
     }
     let metadata = parts
         .filter_map(|part| part.split_once('='))
         .find(|(name, _)| name.eq_ignore_ascii_case("odata.metadata") || name.eq_ignore_ascii_case("metadata"));
     match metadata.map(|(_, wanted)| wanted.to_ascii_lowercase()).as_deref() {
-        None | Some("minimal") => Ok(Metadata::Minimal),
-        Some("none") => Ok(Metadata::None),
-        Some("full") => Err(Unacceptable::FullMetadata),
-        Some(_) => Err(Unacceptable::Metadata),
+        None | Some("minimal") => Ok(MetadataLevel::Minimal),
+        Some("none") => Ok(MetadataLevel::None),
+        Some("full") => Err(NotAcceptable::FullMetadata),
+        Some(_) => Err(NotAcceptable::Metadata),
     }
 }
 
 /// `If-Match` and `If-None-Match` of a request for one entity. An `If-Match` that cannot be read is refused: what it guards
 /// would be written without it.
-pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, Refusal> {
+pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, EntityRefusal> {
     let tags = |name: HeaderName| {
         let members: Vec<_> = headers::members(headers, name).collect();
         (!members.is_empty()).then(|| EntityTags::parse(&members.join(",")))
     };
     let expected = "* or entity tags, such as W/\"3\"";
-    let malformed = || Refusal::WrongValue { member: "If-Match".to_owned(), expected };
+    let malformed = || EntityRefusal::WrongValue { member: "If-Match".to_owned(), expected };
     let if_match = tags(IF_MATCH).map(|tags| tags.ok_or_else(malformed)).transpose()?;
     Ok(Preconditions { if_match, if_none_match: tags(IF_NONE_MATCH).flatten() })
 }

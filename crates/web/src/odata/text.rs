@@ -2,19 +2,19 @@
 
 use std::sync::LazyLock;
 
-use flows::domain::{Entity, Page};
+use flows::domain::{Entity, EntityPage};
 use http::StatusCode;
-use model::domain::{Field, Kind, SETS, Shape, Value, check_options};
+use model::domain::{AttributeKind, EntityValue, FieldShape, SETS, SelectedField, check_options};
 use odata::{EntityId, Query, context, format_instant, next_link, push_json_string};
 
-use super::negotiation::Metadata;
-use super::{Answered, Format, json};
+use super::negotiation::MetadataLevel;
+use super::{AnswerFormat, EntityResult, json};
 
-pub(super) fn service_document(query: &Query, format: Format, root: &str) -> Answered {
+pub(super) fn service_document(query: &Query, format: AnswerFormat, root: &str) -> EntityResult {
     check_options(query, &[])?;
     let mut out = String::with_capacity(128 + root.len() + ENTITY_SETS.len());
     let mut object = Object::open(&mut out);
-    if format.metadata == Metadata::Minimal {
+    if format.metadata == MetadataLevel::Minimal {
         object.text("@odata.context", &[root, "$metadata"].concat());
     }
     object.name("value").push_str(&ENTITY_SETS);
@@ -39,10 +39,10 @@ static ENTITY_SETS: LazyLock<String> = LazyLock::new(|| {
     sets
 });
 
-pub(super) fn page_text(page: &Page, query: &Query, format: Format, root: &str) -> String {
+pub(super) fn page_text(page: &EntityPage, query: &Query, format: AnswerFormat, root: &str) -> String {
     let mut out = String::with_capacity(256 + page.records.len() * 1024);
     let mut object = Object::open(&mut out);
-    if format.metadata == Metadata::Minimal {
+    if format.metadata == MetadataLevel::Minimal {
         object.text("@odata.context", &context(root, &page.set.asked, false));
     }
     if let Some(count) = page.count {
@@ -77,10 +77,10 @@ pub(super) fn entity_id(entity: &Entity) -> EntityId {
     EntityId { set: entity.set.asked.clone(), key: entity.record.key }
 }
 
-pub(super) fn entity_text(entity: &Entity, format: Format, root: &str) -> String {
+pub(super) fn entity_text(entity: &Entity, format: AnswerFormat, root: &str) -> String {
     let mut out = String::with_capacity(2048);
     let mut object = Object::open(&mut out);
-    if format.metadata == Metadata::Minimal {
+    if format.metadata == MetadataLevel::Minimal {
         object.text("@odata.context", &context(root, &entity.set.asked, true));
     }
     push_members(&mut object, &entity_id(entity), (&entity.fields, &entity.record.values), format);
@@ -89,45 +89,52 @@ pub(super) fn entity_text(entity: &Entity, format: Format, root: &str) -> String
 }
 
 /// Without metadata an entity has no id to show, nor has a reference that is not expanded.
-fn push_members(object: &mut Object<'_>, id: &EntityId, (fields, values): (&[Field], &[Value]), format: Format) {
-    if format.metadata == Metadata::Minimal {
+fn push_members(
+    object: &mut Object<'_>,
+    id: &EntityId,
+    (fields, values): (&[SelectedField], &[EntityValue]),
+    format: AnswerFormat,
+) {
+    if format.metadata == MetadataLevel::Minimal {
         object.text("@odata.id", &id.to_string());
     }
     for (field, value) in fields.iter().zip(values) {
-        let is_reference = matches!(field.shape, Shape::Reference(_));
-        let hidden = is_reference && format.metadata == Metadata::None;
-        if !hidden && (*value != Value::Null || !format.style.skip_nulls) {
+        let is_reference = matches!(field.shape, FieldShape::Reference(_));
+        let hidden = is_reference && format.metadata == MetadataLevel::None;
+        if !hidden && (*value != EntityValue::Null || !format.style.skip_nulls) {
             push_value(object.name(field.name), field.shape, value);
         }
     }
 }
 
-fn push_value(out: &mut String, shape: Shape, value: &Value) {
+fn push_value(out: &mut String, shape: FieldShape, value: &EntityValue) {
     match (value, shape) {
-        (Value::Null, _) => out.push_str("null"),
-        (Value::Boolean(flag), _) => out.push_str(if *flag { "true" } else { "false" }),
-        (Value::Rank(rank), Shape::Attribute(Kind::Enum(of))) if let Some(name) = of.member(*rank) => {
+        (EntityValue::Null, _) => out.push_str("null"),
+        (EntityValue::Boolean(flag), _) => out.push_str(if *flag { "true" } else { "false" }),
+        (EntityValue::Rank(rank), FieldShape::Attribute(AttributeKind::Enum(of)))
+            if let Some(name) = of.member(*rank) =>
+        {
             push_json_string(out, name);
         }
-        (Value::Integer(number) | Value::Rank(number), _) => out.push_str(&number.to_string()),
-        (Value::Decimal(fixed), _) => out.push_str(&fixed.to_string()),
-        (Value::Instant(micros), _) => push_json_string(out, &format_instant(*micros)),
-        (Value::Guid(key), Shape::Reference(set)) => {
+        (EntityValue::Integer(number) | EntityValue::Rank(number), _) => out.push_str(&number.to_string()),
+        (EntityValue::Decimal(fixed), _) => out.push_str(&fixed.to_string()),
+        (EntityValue::Instant(micros), _) => push_json_string(out, &format_instant(*micros)),
+        (EntityValue::Guid(key), FieldShape::Reference(set)) => {
             let mut object = Object::open(out);
             object.text("@odata.id", &EntityId { set: set.to_owned(), key: *key }.to_string());
             object.close();
         }
-        (Value::Guid(key), _) => push_json_string(out, &key.to_string()),
-        (Value::Text(text), _) => push_json_string(out, text),
-        (Value::Names(names), _) => {
+        (EntityValue::Guid(key), _) => push_json_string(out, &key.to_string()),
+        (EntityValue::Text(text), _) => push_json_string(out, text),
+        (EntityValue::Names(names), _) => {
             let mut object = Object::open(out);
             for (language, text) in names {
                 object.text(language, text);
             }
             object.close();
         }
-        (Value::Measure { value, code }, shape) => {
-            let unit = if shape == Shape::Attribute(Kind::Amount) { "Currency" } else { "Unit" };
+        (EntityValue::Measure { value, code }, shape) => {
+            let unit = if shape == FieldShape::Attribute(AttributeKind::Amount) { "Currency" } else { "Unit" };
             let mut object = Object::open(out);
             object.name("Value").push_str(&value.to_string());
             object.text(unit, code);

@@ -2,21 +2,21 @@
 
 use askama::Template;
 use model::Email;
-use model::email_change::Side;
+use model::email_change::AddressSide;
 
-use super::profile::{Frame, When};
+use super::profile::{DisplayTime, ProfileFrame};
 use super::{favicon, stylesheet};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// What is being waited for.
-pub struct Waiting<'a> {
+pub struct PendingAddress<'a> {
     /// Each address that is asked, and whether it has agreed.
     pub asked: &'a [(&'a str, bool)],
-    pub until: When,
+    pub until: DisplayTime,
 }
 
 /// How a person gets another address.
-pub enum Way<'a> {
+pub enum EmailChangeMethod<'a> {
     /// What the field holds: what was typed before.
     Ask(&'a str),
     /// The address of the sign-in page.
@@ -28,21 +28,21 @@ pub enum Way<'a> {
 #[derive(Template)]
 #[template(path = "profile/email.html")]
 pub struct EmailPage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub email: Option<&'a Email>,
-    pub waiting: Option<Waiting<'a>>,
-    pub way: Way<'a>,
+    pub waiting: Option<PendingAddress<'a>>,
+    pub way: EmailChangeMethod<'a>,
 }
 
 /// `data-page="confirm-email"`: whoever reads an address's mail says yes or no. Posts `code`, `answer=yes` or
 /// `answer=no`, `csrf`.
 #[derive(Template)]
 #[template(path = "confirm-email.html")]
-pub struct ConfirmEmail<'a> {
-    pub words: &'static Words,
+pub struct ConfirmEmailPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
-    pub side: Side,
+    pub side: AddressSide,
     pub login: &'a str,
     /// The new one.
     pub address: &'a str,
@@ -52,18 +52,18 @@ pub struct ConfirmEmail<'a> {
     pub code: &'a str,
 }
 
-impl ConfirmEmail<'_> {
+impl ConfirmEmailPage<'_> {
     const fn title(&self) -> &'static str {
         match self.side {
-            Side::New => self.words.email.confirm_title,
-            Side::Old => self.words.email.replace_title,
+            AddressSide::New => self.words.email.confirm_title,
+            AddressSide::Old => self.words.email.replace_title,
         }
     }
 
     fn question(&self) -> String {
         let ask = match self.side {
-            Side::New => self.words.email.confirm,
-            Side::Old => self.words.email.replace,
+            AddressSide::New => self.words.email.confirm,
+            AddressSide::Old => self.words.email.replace,
         };
         ask(self.login, self.address)
     }
@@ -71,8 +71,8 @@ impl ConfirmEmail<'_> {
     /// Yes and no.
     const fn answers(&self) -> (&'static str, &'static str) {
         match self.side {
-            Side::New => (self.words.email.confirm_yes, self.words.email.confirm_no),
-            Side::Old => (self.words.email.replace_yes, self.words.email.replace_no),
+            AddressSide::New => (self.words.email.confirm_yes, self.words.email.confirm_no),
+            AddressSide::Old => (self.words.email.replace_yes, self.words.email.replace_no),
         }
     }
 }
@@ -80,8 +80,8 @@ impl ConfirmEmail<'_> {
 /// `data-page="email-answered"`.
 #[derive(Template)]
 #[template(path = "email-answered.html")]
-pub struct EmailAnswered<'a> {
-    pub words: &'static Words,
+pub struct EmailAnsweredPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub title: &'a str,
     pub meaning: &'a str,

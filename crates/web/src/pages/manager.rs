@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use askama::Template;
 use model::line::marked;
 
-use super::profile::When;
+use super::profile::DisplayTime;
 use super::{favicon, manager_script, stylesheet};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// A page of the site, as the menu lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub enum AdminSection {
     Dashboard,
     Applications,
     Users,
@@ -25,7 +25,7 @@ pub enum Section {
     Settings,
 }
 
-impl Section {
+impl AdminSection {
     /// In the order of the menu.
     pub const ALL: [Self; 11] = [
         Self::Dashboard,
@@ -74,7 +74,7 @@ impl Section {
     }
 }
 
-impl Section {
+impl AdminSection {
     /// Whether changes here need a recent sign-in. Ending sessions and tokens does not.
     pub const fn asks_recent_sign_in(self) -> bool {
         matches!(self, Self::Applications | Self::Users | Self::Roles | Self::Tokens | Self::Keys | Self::Settings)
@@ -83,7 +83,7 @@ impl Section {
 
 /// What became of the form that was sent, if one was.
 #[derive(Clone, Debug, Default)]
-pub enum Said {
+pub enum FormNotice {
     #[default]
     Nothing,
     Done(&'static str),
@@ -92,7 +92,7 @@ pub enum Said {
 }
 
 /// What a page of the site is about.
-pub struct Content {
+pub struct PageContent {
     /// `data-page`.
     pub name: &'static str,
     pub title: String,
@@ -101,29 +101,29 @@ pub struct Content {
     /// It is looked at again every few seconds, where the browser runs scripts.
     pub is_live: bool,
     /// Where one goes from here.
-    pub links: Vec<Link>,
-    pub parts: Vec<Part>,
+    pub links: Vec<PageLink>,
+    pub parts: Vec<PagePart>,
 }
 
-impl Content {
+impl PageContent {
     /// Whether a form of it changes something.
     pub fn changes(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Form(form) if !form.is_question))
+        self.parts.iter().any(|part| matches!(part, PagePart::Form(form) if !form.is_question))
     }
 }
 
-pub struct Link {
+pub struct PageLink {
     pub to: String,
     pub text: String,
 }
 
-impl Link {
+impl PageLink {
     pub fn new(to: impl Into<String>, text: impl Into<String>) -> Self {
         Self { to: to.into(), text: text.into() }
     }
 }
 
-pub enum Part {
+pub enum PagePart {
     Heading(&'static str),
     Text(String),
     /// A secret or a link that is shown this once.
@@ -132,10 +132,10 @@ pub enum Part {
         value: String,
     },
     Facts(Vec<(&'static str, Cell)>),
-    Form(Form),
-    List(List),
+    Form(PageForm),
+    List(PageList),
     Chart(Chart),
-    Step(Step),
+    Step(TrialStep),
 }
 
 /// How a count went over a day.
@@ -173,7 +173,7 @@ impl Chart {
 }
 
 /// A request and its answer.
-pub struct Step {
+pub struct TrialStep {
     pub title: &'static str,
     pub went_well: bool,
     pub request: String,
@@ -209,7 +209,7 @@ impl Cell {
         Self { is_code: true, ..Self::text(text) }
     }
 
-    pub fn time(when: When) -> Self {
+    pub fn time(when: DisplayTime) -> Self {
         Self { text: when.shown(), time: Some(when.exact()), ..Self::default() }
     }
 
@@ -230,11 +230,11 @@ impl Cell {
     }
 }
 
-pub struct List {
+pub struct PageList {
     /// For screen readers.
     pub caption: &'static str,
     pub columns: Vec<&'static str>,
-    pub rows: Vec<Row>,
+    pub rows: Vec<ListRow>,
     /// What is said where there is no row.
     pub empty: &'static str,
     /// The page with the rows that follow.
@@ -243,7 +243,7 @@ pub struct List {
     pub to: String,
 }
 
-pub struct Row {
+pub struct ListRow {
     pub cells: Vec<Cell>,
     pub button: Option<Button>,
 }
@@ -257,13 +257,13 @@ pub struct Button {
     pub about: String,
 }
 
-pub struct Form {
+pub struct PageForm {
     pub to: String,
     /// A question changes nothing and is asked by GET.
     pub is_question: bool,
     /// Sent along.
     pub hidden: Vec<(&'static str, String)>,
-    pub fields: Vec<Field>,
+    pub fields: Vec<FormField>,
     pub button: &'static str,
     /// What it does cannot be taken back.
     pub is_grave: bool,
@@ -272,27 +272,27 @@ pub struct Form {
     pub is_checked: bool,
 }
 
-pub struct Field {
+pub struct FormField {
     /// Name and id.
     pub name: &'static str,
     pub label: &'static str,
     /// Or empty.
     pub hint: &'static str,
     pub value: String,
-    pub input: Input,
+    pub input: FieldInput,
 }
 
-impl Field {
+impl FormField {
     pub fn line(name: &'static str, label: &'static str, hint: &'static str, value: impl Into<String>) -> Self {
-        Self { name, label, hint, value: value.into(), input: Input::Line }
+        Self { name, label, hint, value: value.into(), input: FieldInput::Line }
     }
 
     pub fn lines(name: &'static str, label: &'static str, hint: &'static str, value: &[String]) -> Self {
-        Self { name, label, hint, value: value.join("\n"), input: Input::Lines }
+        Self { name, label, hint, value: value.join("\n"), input: FieldInput::Lines }
     }
 
     pub fn check(name: &'static str, label: &'static str, hint: &'static str, is_checked: bool) -> Self {
-        Self { name, label, hint, value: String::new(), input: Input::Check(is_checked) }
+        Self { name, label, hint, value: String::new(), input: FieldInput::Check(is_checked) }
     }
 
     pub fn choice(
@@ -302,7 +302,7 @@ impl Field {
         value: impl Into<String>,
     ) -> Self {
         let options = options.into_iter().map(|(value, text)| Choice { value, text }).collect();
-        Self { name, label, hint: "", value: value.into(), input: Input::Choice(options) }
+        Self { name, label, hint: "", value: value.into(), input: FieldInput::Choice(options) }
     }
 
     /// Of which any number may be chosen.
@@ -311,17 +311,18 @@ impl Field {
         label: &'static str,
         options: impl IntoIterator<Item = (&'static str, &'static str, bool)>,
     ) -> Self {
-        let options = options.into_iter().map(|(value, text, is_chosen)| Several { value, text, is_chosen }).collect();
-        Self { name, label, hint: "", value: String::new(), input: Input::Several(options) }
+        let options =
+            options.into_iter().map(|(value, text, is_chosen)| MultipleChoice { value, text, is_chosen }).collect();
+        Self { name, label, hint: "", value: String::new(), input: FieldInput::Several(options) }
     }
 
     #[must_use]
     pub fn required(self) -> Self {
-        Self { input: Input::Required, ..self }
+        Self { input: FieldInput::Required, ..self }
     }
 }
 
-pub enum Input {
+pub enum FieldInput {
     Line,
     /// A line that says something.
     Required,
@@ -332,7 +333,7 @@ pub enum Input {
     Day,
     Check(bool),
     Choice(Vec<Choice>),
-    Several(Vec<Several>),
+    Several(Vec<MultipleChoice>),
 }
 
 pub struct Choice {
@@ -340,7 +341,7 @@ pub struct Choice {
     pub text: String,
 }
 
-pub struct Several {
+pub struct MultipleChoice {
     pub value: &'static str,
     pub text: &'static str,
     pub is_chosen: bool,
@@ -349,38 +350,38 @@ pub struct Several {
 /// `data-page="manage-…"`.
 #[derive(Template)]
 #[template(path = "manager/page.html")]
-pub struct Page<'a> {
-    pub words: &'static Words,
+pub struct ManagerPage<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,
-    pub section: Section,
+    pub section: AdminSection,
     /// What forms bring back.
     pub csrf: &'a str,
-    pub said: Said,
+    pub said: FormNotice,
     /// Where to sign in again, where the page's changes need a more recent sign-in.
     pub sign_in_again: Option<String>,
-    pub content: Content,
+    pub content: PageContent,
 }
 
-impl Page<'_> {
+impl ManagerPage<'_> {
     /// Whether there is something for the script to do.
     pub fn runs_script(&self) -> bool {
-        let is_checked = |part: &Part| matches!(part, Part::Form(form) if form.is_checked);
+        let is_checked = |part: &PagePart| matches!(part, PagePart::Form(form) if form.is_checked);
         self.content.is_live || self.content.parts.iter().any(is_checked)
     }
 
     fn problems(&self) -> &[String] {
         match &self.said {
-            Said::Refused(problems) => problems,
-            Said::Nothing | Said::Done(_) => &[],
+            FormNotice::Refused(problems) => problems,
+            FormNotice::Nothing | FormNotice::Done(_) => &[],
         }
     }
 
     fn done(&self) -> Option<&'static str> {
         match self.said {
-            Said::Done(what) => Some(what),
-            Said::Nothing | Said::Refused(_) => None,
+            FormNotice::Done(what) => Some(what),
+            FormNotice::Nothing | FormNotice::Refused(_) => None,
         }
     }
 }

@@ -4,11 +4,11 @@ use askama::Template;
 use model::{Email, Language, Timestamp};
 
 use super::{favicon, stylesheet};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// A page of the site, as the menu lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub enum ProfileSection {
     Overview,
     Email,
     Password,
@@ -20,7 +20,7 @@ pub enum Section {
     Language,
 }
 
-impl Section {
+impl ProfileSection {
     /// In the order of the menu.
     pub const ALL: [Self; 9] = [
         Self::Overview,
@@ -48,7 +48,7 @@ impl Section {
         }
     }
 
-    const fn name(self, words: &Words) -> &'static str {
+    const fn name(self, words: &Messages) -> &'static str {
         match self {
             Self::Overview => words.profile.overview,
             Self::Email => words.email.menu,
@@ -64,22 +64,22 @@ impl Section {
 }
 
 /// What stands around every page of the site.
-pub struct Frame<'a> {
-    pub words: &'static Words,
+pub struct ProfileFrame<'a> {
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,
     /// The page that is shown.
-    pub section: Section,
+    pub section: ProfileSection,
     /// What its forms bring back.
     pub csrf: &'a str,
     /// What became of the form that was sent, if one was.
-    pub said: Said<'a>,
+    pub said: ProfileNotice<'a>,
 }
 
 /// What a page tells of the form that was just sent.
 #[derive(Clone, Copy, Debug, Default)]
-pub enum Said<'a> {
+pub enum ProfileNotice<'a> {
     #[default]
     Nothing,
     Done(&'a str),
@@ -87,22 +87,22 @@ pub enum Said<'a> {
 }
 
 /// One line of the menu.
-pub(super) struct Entry {
+pub(super) struct MenuEntry {
     pub(super) path: &'static str,
     pub(super) name: &'static str,
     pub(super) is_here: bool,
 }
 
-impl<'a> Frame<'a> {
+impl<'a> ProfileFrame<'a> {
     #[must_use]
-    pub fn saying(self, said: Said<'a>) -> Self {
+    pub fn saying(self, said: ProfileNotice<'a>) -> Self {
         Self { said, ..self }
     }
 }
 
-impl Frame<'_> {
-    pub(super) fn menu(&self) -> impl Iterator<Item = Entry> {
-        Section::ALL.into_iter().map(|section| Entry {
+impl ProfileFrame<'_> {
+    pub(super) fn menu(&self) -> impl Iterator<Item = MenuEntry> {
+        ProfileSection::ALL.into_iter().map(|section| MenuEntry {
             path: section.path(),
             name: section.name(self.words),
             is_here: section == self.section,
@@ -111,15 +111,15 @@ impl Frame<'_> {
 
     pub(super) const fn refused(&self) -> Option<&str> {
         match self.said {
-            Said::Refused(why) => Some(why),
-            Said::Nothing | Said::Done(_) => None,
+            ProfileNotice::Refused(why) => Some(why),
+            ProfileNotice::Nothing | ProfileNotice::Done(_) => None,
         }
     }
 
     pub(super) const fn done(&self) -> Option<&str> {
         match self.said {
-            Said::Done(what) => Some(what),
-            Said::Nothing | Said::Refused(_) => None,
+            ProfileNotice::Done(what) => Some(what),
+            ProfileNotice::Nothing | ProfileNotice::Refused(_) => None,
         }
     }
 
@@ -130,9 +130,9 @@ impl Frame<'_> {
 
 /// A moment as people read it, the same in every language: to the minute, in UTC.
 #[derive(Clone, Copy, Debug)]
-pub struct When(pub Timestamp);
+pub struct DisplayTime(pub Timestamp);
 
-impl When {
+impl DisplayTime {
     fn format(self, format: &str) -> String {
         let time = jiff::Timestamp::from_microsecond(self.0.micros()).unwrap_or_default();
         time.strftime(format).to_string()
@@ -155,22 +155,22 @@ impl When {
 /// `data-page="profile"`.
 #[derive(Template)]
 #[template(path = "profile/overview.html")]
-pub struct Overview<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+pub struct OverviewPage<'a> {
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub email: Option<&'a Email>,
     /// What kind of account it is, in words.
     pub kind: &'a str,
     pub is_admin: bool,
-    pub since: When,
+    pub since: DisplayTime,
 }
 
 /// `data-page="profile-language"`. Posts `language` (a tag, or `auto`), `csrf`.
 #[derive(Template)]
 #[template(path = "profile/language.html")]
 pub struct LanguagePage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub chosen: Option<Language>,
 }
 
@@ -184,8 +184,8 @@ impl LanguagePage<'_> {
 #[derive(Template)]
 #[template(path = "profile/password.html")]
 pub struct PasswordPage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     /// Reference tokens to revoke, offered after a change; 0 offers nothing.
     pub live_tokens: usize,
 }
@@ -206,8 +206,8 @@ pub struct SessionLine {
     pub device: String,
     /// Empty where it is not known.
     pub address: String,
-    pub since: When,
-    pub last_used: When,
+    pub since: DisplayTime,
+    pub last_used: DisplayTime,
     /// Names of the applications that call the APIs with it now.
     pub applications: Vec<String>,
     pub is_this: bool,
@@ -216,9 +216,9 @@ pub struct SessionLine {
 /// `data-page="profile-sessions"`. Posts `end=<id>`, or `others=1`, and `csrf`.
 #[derive(Template)]
 #[template(path = "profile/sessions.html")]
-pub struct Sessions<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+pub struct SessionsPage<'a> {
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub lines: &'a [SessionLine],
 }
 
@@ -229,16 +229,16 @@ pub struct AppLine {
     pub uri: String,
     /// What it may do, in words.
     pub allowed: Vec<&'static str>,
-    pub since: Option<When>,
+    pub since: Option<DisplayTime>,
     pub holds_tokens: bool,
 }
 
 /// `data-page="profile-apps"`. Posts `withdraw=<id>`, `csrf`.
 #[derive(Template)]
 #[template(path = "profile/apps.html")]
-pub struct Apps<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+pub struct AppsPage<'a> {
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub lines: &'a [AppLine],
 }
 
@@ -246,7 +246,7 @@ pub struct Apps<'a> {
 #[derive(Template)]
 #[template(path = "profile/picture.html")]
 pub struct PicturePage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub is_chosen: bool,
 }

@@ -2,9 +2,9 @@
 
 use askama::Template;
 
-use super::profile::{Frame, When};
+use super::profile::{DisplayTime, ProfileFrame};
 use super::{favicon, stylesheet};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// A token as a list shows it.
 pub struct TokenLine {
@@ -13,10 +13,10 @@ pub struct TokenLine {
     pub description: String,
     pub application: String,
     pub scope: String,
-    pub created: When,
-    pub expires: Option<When>,
+    pub created: DisplayTime,
+    pub expires: Option<DisplayTime>,
     pub is_expired: bool,
-    pub last_used: Option<When>,
+    pub last_used: Option<DisplayTime>,
 }
 
 /// An application that tokens can be made for.
@@ -29,9 +29,9 @@ pub struct TokenApplication<'a> {
 /// `data-page="profile-tokens"`. Posts `revoke=<id>`, `csrf`; `GET` with `for=<application's id>` leads to the form.
 #[derive(Template)]
 #[template(path = "profile/tokens.html")]
-pub struct Tokens<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+pub struct TokensPage<'a> {
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub lines: &'a [TokenLine],
     pub applications: &'a [TokenApplication<'a>],
 }
@@ -59,9 +59,9 @@ pub struct NewTokenForm<'a> {
 /// `data-page="profile-token-new"`. Posts `application`, `description`, `scope` (any number), `expires`, `csrf`.
 #[derive(Template)]
 #[template(path = "profile/token-new.html")]
-pub struct NewToken<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+pub struct NewTokenPage<'a> {
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub application: TokenApplication<'a>,
     /// Absent where the person must first prove again who they are.
     pub form: Option<NewTokenForm<'a>>,
@@ -71,12 +71,12 @@ pub struct NewToken<'a> {
 /// `data-page="profile-token-made"`: the only page that ever shows the value.
 #[derive(Template)]
 #[template(path = "profile/token-made.html")]
-pub struct TokenMade<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+pub struct TokenCreatedPage<'a> {
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub value: &'a str,
     pub description: &'a str,
-    pub expires: Option<When>,
+    pub expires: Option<DisplayTime>,
     /// An address to try it at.
     pub call: &'a str,
 }

@@ -3,9 +3,9 @@
 use askama::Template;
 use model::PasskeyId;
 
-use super::profile::{Frame, When};
+use super::profile::{DisplayTime, ProfileFrame};
 use super::{favicon, passkeys_script, stylesheet};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// A form that the script shows, and sends with what the authenticator said. Posts `state`, `answer`, `csrf`.
 pub struct PasskeyForm<'a> {
@@ -31,14 +31,14 @@ impl CodeField {
         }
     }
 
-    const fn label(self, words: &Words) -> &'static str {
+    const fn label(self, words: &Messages) -> &'static str {
         match self {
             Self::App => words.two_step.code,
             Self::Recovery => words.two_step.recovery_code,
         }
     }
 
-    const fn hint(self, words: &Words) -> &'static str {
+    const fn hint(self, words: &Messages) -> &'static str {
         match self {
             Self::App => words.two_step.code_hint,
             Self::Recovery => words.two_step.recovery_code_hint,
@@ -50,7 +50,7 @@ impl CodeField {
 #[derive(Template)]
 #[template(path = "second-step.html")]
 pub struct SecondStepPage<'a> {
-    pub words: &'static Words,
+    pub words: &'static Messages,
     pub instance_name: &'a str,
     pub login: &'a str,
     pub action: &'a str,
@@ -70,18 +70,18 @@ pub struct SecondStepPage<'a> {
 pub struct PasskeyLine<'a> {
     pub id: PasskeyId,
     pub name: &'a str,
-    pub added: When,
-    pub last_used: Option<When>,
+    pub added: DisplayTime,
+    pub last_used: Option<DisplayTime>,
 }
 
 /// `data-page="profile-two-step"`: what is set up.
 #[derive(Template)]
 #[template(path = "profile/two-step.html")]
 pub struct TwoStepPage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub is_on: bool,
-    pub app_since: Option<When>,
+    pub app_since: Option<DisplayTime>,
     pub passkeys: &'a [PasskeyLine<'a>],
     /// Whether the instance's address allows any.
     pub knows_passkeys: bool,
@@ -97,9 +97,9 @@ impl TwoStepPage<'_> {
 /// `data-page="profile-two-step-app"`. Posts `offer`, `code`, `password`, `csrf`.
 #[derive(Template)]
 #[template(path = "profile/two-step-app.html")]
-pub struct AppPage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+pub struct AuthenticatorPage<'a> {
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     /// The QR code, as SVG of our own making.
     pub picture: &'a str,
     /// What is in it, for an app on this very device.
@@ -114,8 +114,8 @@ pub struct AppPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/two-step-passkey.html")]
 pub struct PasskeyPage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub options: &'a str,
     pub state: &'a str,
     pub name: &'a str,
@@ -126,8 +126,8 @@ pub struct PasskeyPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/two-step-confirm.html")]
 pub struct ConfirmPage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub what: &'a str,
     pub title: &'a str,
     pub meaning: &'a str,
@@ -138,8 +138,8 @@ pub struct ConfirmPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/two-step-prove.html")]
 pub struct ProvePage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     /// Of the page in whose place this is.
     pub title: &'a str,
     pub sign_in_url: &'a str,
@@ -149,7 +149,7 @@ pub struct ProvePage<'a> {
 #[derive(Template)]
 #[template(path = "profile/recovery-codes.html")]
 pub struct RecoveryCodesPage<'a> {
-    pub words: &'static Words,
-    pub frame: Frame<'a>,
+    pub words: &'static Messages,
+    pub frame: ProfileFrame<'a>,
     pub codes: &'a [&'a str],
 }

@@ -10,19 +10,19 @@ use uuid::Uuid;
 
 use super::{done, frame, gone, said};
 use crate::id::authorize::scope_words;
-use crate::pages::profile::{AppLine, Apps, Said, Section, When};
-use crate::person::Person;
+use crate::pages::profile::{AppLine, AppsPage, DisplayTime, ProfileNotice, ProfileSection};
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
 
-pub(super) async fn show(mut person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
     page(&mut person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
-async fn page(person: &mut Person, said: Said<'_>) -> Result<Response, Fault> {
+async fn page(person: &mut SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let (instance, _, browser) = person.parts();
     let connections = instance.connections(browser.user.id, &person.visit.moment()).await?;
-    let (words, register) = (person.visit.words(), instance.register());
+    let (words, register) = (person.visit.messages(), instance.applications());
     let lines: Vec<AppLine> = connections
         .into_iter()
         .filter_map(|connection| {
@@ -34,29 +34,29 @@ async fn page(person: &mut Person, said: Said<'_>) -> Result<Response, Fault> {
                 name: application.name.clone(),
                 uri: application.uri.as_str().to_owned(),
                 allowed: scope.iter().flat_map(|scope| scope.iter().map(allowed)).collect(),
-                since: since.map(When),
+                since: since.map(DisplayTime),
                 holds_tokens: connection.holds_tokens,
             })
         })
         .collect();
     let csrf = person.csrf();
-    let page = Apps { words, frame: frame(person, Section::Apps, &csrf).saying(said), lines: &lines };
+    let page = AppsPage { words, frame: frame(person, ProfileSection::Apps, &csrf).saying(said), lines: &lines };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// `withdraw=<application's id>`.
-pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let (instance, visitor, browser) = person.parts();
-    let register = instance.register();
+    let register = instance.applications();
     let asked = form.get("withdraw").and_then(|id| Uuid::try_parse(id).ok());
     let Some(application) = asked.and_then(|id| register.by_id(ApplicationId(id))) else { return gone(&person.visit) };
     let who = (browser.user.id, &**application);
     match instance.withdraw_consent(&mut person.visit.moment(), &visitor, who).await {
-        Ok(Ok(())) => done(Section::Apps),
+        Ok(Ok(())) => done(ProfileSection::Apps),
         Ok(Err(_)) => gone(&person.visit),
         Err(fault) => render::fault_page(&person.visit, &fault),
     }

@@ -1,10 +1,10 @@
 //! What a `User-Agent` tells people about a device: enough to know their own.
 
-use crate::words::Words;
+use crate::words::Messages;
 
 /// A browser and a system by the names that people know; what is not known is not guessed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Device {
+pub(super) struct DeviceName {
     browser: Option<&'static str>,
     system: Option<&'static str>,
 }
@@ -32,7 +32,7 @@ const SYSTEMS: [(&str, &str); 8] = [
     ("X11", "Unix"),
 ];
 
-impl Device {
+impl DeviceName {
     pub(super) fn of(user_agent: &str) -> Self {
         let first = |known: &[(&str, &'static str)]| {
             known.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
@@ -40,7 +40,7 @@ impl Device {
         Self { browser: first(&BROWSERS), system: first(&SYSTEMS) }
     }
 
-    pub(super) fn name(&self, words: &Words) -> String {
+    pub(super) fn name(&self, words: &Messages) -> String {
         match (self.browser, self.system) {
             (Some(browser), Some(system)) => (words.sessions.browser_on)(browser, system),
             (Some(name), None) | (None, Some(name)) => name.to_owned(),
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_device_is_called_what_people_call_it() {
-        let name = |user_agent| Device::of(user_agent).name(words::of(Language::English));
+        let name = |user_agent| DeviceName::of(user_agent).name(words::of(Language::English));
         for (user_agent, expected) in [
             ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
             (

@@ -9,24 +9,28 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::email_change::asked_besides;
 
 use super::frame;
-use crate::pages::email::{EmailPage, Waiting, Way};
-use crate::pages::profile::{Said, Section, When};
-use crate::person::Person;
+use crate::pages::email::{EmailChangeMethod, EmailPage, PendingAddress};
+use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection};
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
-use crate::words::Words;
+use crate::words::Messages;
 
 const WITHDRAWN: &str = "withdrawn";
 
-pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = match query.as_deref() {
-        Some(WITHDRAWN) => Said::Done(person.visit.words().email.withdrawn),
-        _ => Said::Nothing,
+        Some(WITHDRAWN) => ProfileNotice::Done(person.visit.messages().email.withdrawn),
+        _ => ProfileNotice::Nothing,
     };
     let shown = page(&person, ("", said), StatusCode::OK).await;
     shown.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
-async fn page(person: &Person, (typed, said): (&str, Said<'_>), status: StatusCode) -> Result<Response, Fault> {
+async fn page(
+    person: &SignedInUser,
+    (typed, said): (&str, ProfileNotice<'_>),
+    status: StatusCode,
+) -> Result<Response, Fault> {
     let (instance, now) = (&person.visit.instance, person.visit.now);
     let change = instance.email_change(&person.browser, now).await?;
     let user = &person.browser.user;
@@ -36,27 +40,27 @@ async fn page(person: &Person, (typed, said): (&str, Said<'_>), status: StatusCo
         asked.push((change.new.as_str(), change.new_code.is_none()));
         asked.extend(old.as_ref().map(|old| (old.as_str(), change.old_code.is_none())));
     }
-    let again = person.sign_in_again(Section::Email.path());
+    let again = person.sign_in_again(ProfileSection::Email.path());
     let way = if !instance.sends_mail() {
-        Way::NoMail
+        EmailChangeMethod::NoMail
     } else if person.browser.session.is_recent(now) {
-        Way::Ask(typed)
+        EmailChangeMethod::Ask(typed)
     } else {
-        Way::SignInAgain(&again)
+        EmailChangeMethod::SignInAgain(&again)
     };
     let csrf = person.csrf();
     let page = EmailPage {
-        words: person.visit.words(),
-        frame: frame(person, Section::Email, &csrf).saying(said),
+        words: person.visit.messages(),
+        frame: frame(person, ProfileSection::Email, &csrf).saying(said),
         email: user.email.as_ref(),
-        waiting: change.as_ref().map(|change| Waiting { asked: &asked, until: When(change.expires_at) }),
+        waiting: change.as_ref().map(|change| PendingAddress { asked: &asked, until: DisplayTime(change.expires_at) }),
         way,
     };
     Ok(render::page(status, &page, FormTarget::Ourselves))
 }
 
 /// `withdraw=1`, or the new address.
-pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -68,29 +72,29 @@ pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -
     changed.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
-async fn withdraw(person: &mut Person) -> Result<Response, Fault> {
+async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
     let (instance, visitor, browser) = person.parts();
     if instance.withdraw_email(&mut person.visit.moment(), &visitor, &browser).await?.is_ok() {
-        return Ok(render::redirect(&Method::POST, &format!("{}?{WITHDRAWN}", Section::Email.path())));
+        return Ok(render::redirect(&Method::POST, &format!("{}?{WITHDRAWN}", ProfileSection::Email.path())));
     }
-    let overtaken = Said::Refused(person.visit.words().profile.overtaken);
+    let overtaken = ProfileNotice::Refused(person.visit.messages().profile.overtaken);
     page(person, ("", overtaken), StatusCode::OK).await
 }
 
-async fn ask(person: &mut Person, typed: &str) -> Result<Response, Fault> {
+async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> {
     let (instance, visitor, browser) = person.parts();
     let asked = instance.ask_for_email(&mut person.visit.moment(), &visitor, (&browser, typed)).await?;
-    let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, Section::Email.path())) };
-    let why = why(refusal, person.visit.words());
+    let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, ProfileSection::Email.path())) };
+    let why = why(refusal, person.visit.messages());
     let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {
-        return page(person, (typed, Said::Refused(&why)), StatusCode::OK).await;
+        return page(person, (typed, ProfileNotice::Refused(&why)), StatusCode::OK).await;
     };
-    let mut response = page(person, (typed, Said::Refused(&why)), StatusCode::TOO_MANY_REQUESTS).await?;
+    let mut response = page(person, (typed, ProfileNotice::Refused(&why)), StatusCode::TOO_MANY_REQUESTS).await?;
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     Ok(response)
 }
 
-fn why(refusal: EmailRefusal, words: &Words) -> String {
+fn why(refusal: EmailRefusal, words: &Messages) -> String {
     let text = match refusal {
         EmailRefusal::Throttled(wait) => return (words.email.wait)(wait.as_secs() + 1),
         EmailRefusal::TooManyToday(_) => words.email.too_many_today,

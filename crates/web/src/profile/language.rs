@@ -7,25 +7,25 @@ use http::{HeaderMap, StatusCode};
 use model::Language;
 
 use super::{done, frame, said};
-use crate::pages::profile::{LanguagePage, Said, Section};
-use crate::person::Person;
+use crate::pages::profile::{LanguagePage, ProfileNotice, ProfileSection};
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
 
-pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     page(&person, said(&person, query.as_deref()))
 }
 
-fn page(person: &Person, said: Said<'_>) -> Response {
+fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Response {
     let csrf = person.csrf();
     let page = LanguagePage {
-        words: person.visit.words(),
-        frame: frame(person, Section::Language, &csrf).saying(said),
+        words: person.visit.messages(),
+        frame: frame(person, ProfileSection::Language, &csrf).saying(said),
         chosen: person.browser.user.locale.as_deref().and_then(Language::of_tag),
     };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
-pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -33,8 +33,8 @@ pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -
     let language = form.get("language").and_then(Language::of_tag);
     let (instance, visitor, browser) = person.parts();
     match instance.choose_language(&mut person.visit.moment(), &visitor, (&browser, language)).await {
-        Ok(Ok(())) => done(Section::Language),
-        Ok(Err(_)) => page(&person, Said::Refused(person.visit.words().profile.overtaken)),
+        Ok(Ok(())) => done(ProfileSection::Language),
+        Ok(Err(_)) => page(&person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)),
         Err(fault) => render::fault_page(&person.visit, &fault),
     }
 }

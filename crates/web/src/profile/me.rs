@@ -13,14 +13,14 @@ use oauth::token::ErrorBody;
 use serde_json::{Value, json};
 
 use super::initials;
-use crate::cors::{self, Readers};
+use crate::cors::{self, CorsReaders};
 use crate::headers;
-use crate::pages::profile::Section;
+use crate::pages::profile::ProfileSection;
 use crate::render;
-use crate::visit::{Visit, entity_tag};
+use crate::visit::{RequestContext, entity_tag};
 
 /// Why nobody is told of.
-enum Refused {
+enum MeRefusal {
     /// RFC 6750 §3.1: no credentials, no error code.
     Nobody,
     Malformed,
@@ -28,37 +28,37 @@ enum Refused {
 }
 
 /// The person whom the token is for; without a token, who is signed in at the browser.
-async fn who(visit: &mut Visit, headers: &HeaderMap) -> Result<Result<Arc<User>, Refused>, Fault> {
+async fn who(visit: &mut RequestContext, headers: &HeaderMap) -> Result<Result<Arc<User>, MeRefusal>, Fault> {
     let shown = match headers.get_all(header::AUTHORIZATION).iter().count() {
         0 => {
             let browser = visit.browser(headers).await?;
-            return Ok(browser.map(|browser| browser.user).ok_or(Refused::Nobody));
+            return Ok(browser.map(|browser| browser.user).ok_or(MeRefusal::Nobody));
         }
         1 => bearer::token(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)),
         _ => Err(BearerError::Malformed),
     };
     let token = match shown {
         Ok(token) => token,
-        Err(BearerError::Missing | BearerError::OtherScheme) => return Ok(Err(Refused::Nobody)),
-        Err(BearerError::Malformed | BearerError::TooLong) => return Ok(Err(Refused::Malformed)),
+        Err(BearerError::Missing | BearerError::OtherScheme) => return Ok(Err(MeRefusal::Nobody)),
+        Err(BearerError::Malformed | BearerError::TooLong) => return Ok(Err(MeRefusal::Malformed)),
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.visitor.clone());
-    Ok(instance.person_of(&mut visit.moment(), &visitor, &token).await?.map_err(Refused::Who))
+    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+    Ok(instance.person_of(&mut visit.moment(), &visitor, &token).await?.map_err(MeRefusal::Who))
 }
 
-pub(super) async fn me(mut visit: Visit, headers: HeaderMap) -> Response {
+pub(super) async fn me(mut visit: RequestContext, headers: HeaderMap) -> Response {
     let response = match who(&mut visit, &headers).await {
         Ok(Ok(user)) => render::json(StatusCode::OK, &about(&visit, &user)),
         Ok(Err(refused)) => refusal(&visit, &refused),
         Err(fault) => render::fault_json(&visit, &fault),
     };
-    cors::share(Readers::RegisteredAt(&visit), &headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
 }
 
 /// `identity.md` §3.7. What this system does not know of a person is null.
-fn about(visit: &Visit, user: &User) -> Value {
+fn about(visit: &RequestContext, user: &User) -> Value {
     let root = visit.instance.root.as_str();
-    let page = |section: Section| format!("{root}{}", section.path());
+    let page = |section: ProfileSection| format!("{root}{}", section.path());
     json!({
         "id": user.id.0,
         "login": user.login.as_str(),
@@ -75,27 +75,27 @@ fn about(visit: &Visit, user: &User) -> Value {
         "domain": null,
         "instance": { "database": visit.instance.name, "url": root },
         "links": {
-            "profile": page(Section::Overview),
-            "changePassword": page(Section::Password),
-            "accessTokens": page(Section::Tokens),
-            "devices": page(Section::Sessions),
+            "profile": page(ProfileSection::Overview),
+            "changePassword": page(ProfileSection::Password),
+            "accessTokens": page(ProfileSection::Tokens),
+            "devices": page(ProfileSection::Sessions),
         },
     })
 }
 
-pub(super) async fn small(visit: Visit, headers: HeaderMap) -> Response {
+pub(super) async fn small(visit: RequestContext, headers: HeaderMap) -> Response {
     picture(visit, headers, PictureSize::Small).await
 }
 
-pub(super) async fn medium(visit: Visit, headers: HeaderMap) -> Response {
+pub(super) async fn medium(visit: RequestContext, headers: HeaderMap) -> Response {
     picture(visit, headers, PictureSize::Medium).await
 }
 
-pub(super) async fn large(visit: Visit, headers: HeaderMap) -> Response {
+pub(super) async fn large(visit: RequestContext, headers: HeaderMap) -> Response {
     picture(visit, headers, PictureSize::Large).await
 }
 
-async fn picture(mut visit: Visit, headers: HeaderMap, size: PictureSize) -> Response {
+async fn picture(mut visit: RequestContext, headers: HeaderMap, size: PictureSize) -> Response {
     let drawn = async {
         let user = match who(&mut visit, &headers).await? {
             Ok(user) => user,
@@ -111,7 +111,7 @@ async fn picture(mut visit: Visit, headers: HeaderMap, size: PictureSize) -> Res
         Ok(response) => response,
         Err(fault) => render::fault_json(&visit, &fault),
     };
-    cors::share(Readers::RegisteredAt(&visit), &headers, response)
+    cors::share(CorsReaders::RegisteredAt(&visit), &headers, response)
 }
 
 /// Nothing but a picture, whatever opens it: no script runs and nothing is fetched, should it be opened by itself.
@@ -131,20 +131,22 @@ fn image(headers: &HeaderMap, bytes: Vec<u8>, content_type: &'static str) -> Res
     response
 }
 
-fn refusal(visit: &Visit, refused: &Refused) -> Response {
+fn refusal(visit: &RequestContext, refused: &MeRefusal) -> Response {
     let realm = &visit.instance.issuer;
     let (status, error, what) = match refused {
-        Refused::Nobody => {
+        MeRefusal::Nobody => {
             let body = ErrorBody { error: "invalid_request", error_description: "sign in, or send an access token" };
             return challenged(StatusCode::UNAUTHORIZED, &bearer::challenge(realm, None, None), &body);
         }
-        Refused::Malformed => {
+        MeRefusal::Malformed => {
             (StatusCode::BAD_REQUEST, "invalid_request", "the access token is malformed or sent twice")
         }
-        Refused::Who(WhoRefusal::NotAPerson) => {
+        MeRefusal::Who(WhoRefusal::NotAPerson) => {
             (StatusCode::FORBIDDEN, "access_denied", "the token belongs to a service and does not act as a person")
         }
-        Refused::Who(WhoRefusal::Token(refusal)) => (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description()),
+        MeRefusal::Who(WhoRefusal::Token(refusal)) => {
+            (StatusCode::UNAUTHORIZED, "invalid_token", refusal.description())
+        }
     };
     let body = ErrorBody { error, error_description: what };
     challenged(status, &bearer::challenge(realm, Some((error, what)), None), &body)

@@ -10,17 +10,17 @@ use model::user::Password;
 use oauth::secret::Presented;
 
 use super::{done, frame, said};
-use crate::pages::profile::{PasswordPage, Said, Section};
-use crate::person::Person;
+use crate::pages::profile::{PasswordPage, ProfileNotice, ProfileSection};
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// After a change, with the offer to revoke the reference tokens, which a new password leaves alone.
-pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
     let live = match said {
-        Said::Done(_) => person.visit.instance.live_own_tokens(&person.browser, person.visit.now).await,
-        Said::Nothing | Said::Refused(_) => Ok(0),
+        ProfileNotice::Done(_) => person.visit.instance.live_own_tokens(&person.browser, person.visit.now).await,
+        ProfileNotice::Nothing | ProfileNotice::Refused(_) => Ok(0),
     };
     match live {
         Ok(live) => page_with(&person, (said, live), StatusCode::OK),
@@ -28,46 +28,46 @@ pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response 
     }
 }
 
-fn page(person: &Person, said: Said<'_>, status: StatusCode) -> Response {
+fn page(person: &SignedInUser, said: ProfileNotice<'_>, status: StatusCode) -> Response {
     page_with(person, (said, 0), status)
 }
 
-fn page_with(person: &Person, (said, live_tokens): (Said<'_>, usize), status: StatusCode) -> Response {
+fn page_with(person: &SignedInUser, (said, live_tokens): (ProfileNotice<'_>, usize), status: StatusCode) -> Response {
     let csrf = person.csrf();
-    let frame = frame(person, Section::Password, &csrf).saying(said);
-    render::page(status, &PasswordPage { words: person.visit.words(), frame, live_tokens }, FormTarget::Ourselves)
+    let frame = frame(person, ProfileSection::Password, &csrf).saying(said);
+    render::page(status, &PasswordPage { words: person.visit.messages(), frame, live_tokens }, FormTarget::Ourselves)
 }
 
-pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let words = person.visit.words();
+    let words = person.visit.messages();
     let field = |name: &str| form.get(name).unwrap_or_default();
     if field("password") != field("repeat") {
-        return page(&person, Said::Refused(words.set_up.differ), StatusCode::OK);
+        return page(&person, ProfileNotice::Refused(words.set_up.differ), StatusCode::OK);
     }
     let (current, new) = (Presented::<Password>::new(field("current")), Presented::<Password>::new(field("password")));
     let (instance, visitor, browser) = person.parts();
     match instance.change_password(&mut person.visit.moment(), &visitor, &browser, (&current, &new)).await {
         Ok(Ok(cookie)) => {
             let names = person.visit.cookie_names();
-            render::with_cookie(done(Section::Password), &names.set(names.session, cookie.expose()))
+            render::with_cookie(done(ProfileSection::Password), &names.set(names.session, cookie.expose()))
         }
         Ok(Err(PasswordRefusal::Throttled(wait))) => {
             let seconds = wait.as_secs() + 1;
             let text = (words.sign_in.wait)(seconds);
-            let mut response = page(&person, Said::Refused(&text), StatusCode::TOO_MANY_REQUESTS);
+            let mut response = page(&person, ProfileNotice::Refused(&text), StatusCode::TOO_MANY_REQUESTS);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
-        Ok(Err(refusal)) => page(&person, Said::Refused(&text(refusal, words)), StatusCode::OK),
+        Ok(Err(refusal)) => page(&person, ProfileNotice::Refused(&text(refusal, words)), StatusCode::OK),
         Err(fault) => render::fault_page(&person.visit, &fault),
     }
 }
 
-fn text(refusal: PasswordRefusal, words: &Words) -> String {
+fn text(refusal: PasswordRefusal, words: &Messages) -> String {
     match refusal {
         PasswordRefusal::Wrong => words.password.wrong.to_owned(),
         PasswordRefusal::Throttled(wait) => (words.sign_in.wait)(wait.as_secs() + 1),
@@ -78,7 +78,7 @@ fn text(refusal: PasswordRefusal, words: &Words) -> String {
 }
 
 /// Why a password that somebody chose is not good enough.
-pub(crate) fn weakness_text(weakness: Weakness, words: &Words) -> String {
+pub(crate) fn weakness_text(weakness: Weakness, words: &Messages) -> String {
     match weakness {
         Weakness::Empty | Weakness::TooShort => words.password.too_short.to_owned(),
         Weakness::TooLong => words.password.too_long.to_owned(),

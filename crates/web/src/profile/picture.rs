@@ -9,29 +9,29 @@ use http::{HeaderMap, StatusCode};
 
 use super::{done, frame, said};
 use crate::body::{self, BodyError};
-use crate::pages::profile::{PicturePage, Said, Section};
-use crate::person::Person;
+use crate::pages::profile::{PicturePage, ProfileNotice, ProfileSection};
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// Beside the file: the other field, and what stands between them.
 const ROOM_FOR_FIELDS: usize = 8 * 1024;
 
-pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
     page(&person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
-async fn page(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
+async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let picture = person.visit.instance.picture(person.browser.user.id, PictureSize::Small).await?;
     let csrf = person.csrf();
-    let frame = frame(person, Section::Picture, &csrf).saying(said);
-    let page = PicturePage { words: person.visit.words(), frame, is_chosen: picture.is_some() };
+    let frame = frame(person, ProfileSection::Picture, &csrf).saying(said);
+    let page = PicturePage { words: person.visit.messages(), frame, is_chosen: picture.is_some() };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// A file in `picture`; or `remove=1`.
-pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match body::multipart(&headers, body, LARGEST_PICTURE + ROOM_FOR_FIELDS).await {
         Ok(form) => form,
         Err(BodyError::TooLarge) => return refused(&person, PictureRefusal::TooLarge).await,
@@ -48,18 +48,18 @@ pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -
         instance.choose_picture(&mut person.visit.moment(), &visitor, (&browser, file)).await
     };
     match changed {
-        Ok(Ok(())) => done(Section::Picture),
+        Ok(Ok(())) => done(ProfileSection::Picture),
         Ok(Err(refusal)) => refused(&person, refusal).await,
         Err(fault) => render::fault_page(&person.visit, &fault),
     }
 }
 
-async fn refused(person: &Person, refusal: PictureRefusal) -> Response {
-    let said = Said::Refused(text(refusal, person.visit.words()));
+async fn refused(person: &SignedInUser, refusal: PictureRefusal) -> Response {
+    let said = ProfileNotice::Refused(text(refusal, person.visit.messages()));
     page(person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
-const fn text(refusal: PictureRefusal, words: &Words) -> &'static str {
+const fn text(refusal: PictureRefusal, words: &Messages) -> &'static str {
     match refusal {
         PictureRefusal::TooLarge => words.picture.too_large,
         PictureRefusal::UnknownFormat => words.picture.unknown_format,

@@ -8,39 +8,40 @@ use http::{HeaderMap, Method, StatusCode};
 use model::SessionId;
 use uuid::Uuid;
 
-use super::device::Device;
+use super::device::DeviceName;
 use super::{done, frame, gone, said};
-use crate::pages::profile::{Said, Section, SessionLine, Sessions, When};
-use crate::person::Person;
+use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection, SessionLine, SessionsPage};
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
 
-pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
     page(&person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
-async fn page(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
-    let words = person.visit.words();
+async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
+    let words = person.visit.messages();
     let views = person.visit.instance.sign_ins(&person.browser, person.visit.now).await?;
     let lines: Vec<SessionLine> = views
         .into_iter()
         .map(|view| SessionLine {
             id: view.session.id.to_string(),
-            device: Device::of(&view.user_agent).name(words),
+            device: DeviceName::of(&view.user_agent).name(words),
             address: view.address,
-            since: When(view.session.auth_time),
-            last_used: When(view.last_used),
+            since: DisplayTime(view.session.auth_time),
+            last_used: DisplayTime(view.last_used),
             applications: view.applications,
             is_this: view.is_this,
         })
         .collect();
     let csrf = person.csrf();
-    let page = Sessions { words, frame: frame(person, Section::Sessions, &csrf).saying(said), lines: &lines };
+    let page =
+        SessionsPage { words, frame: frame(person, ProfileSection::Sessions, &csrf).saying(said), lines: &lines };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// `end=<id>` ends one; `others=1` ends all but this one.
-pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -61,7 +62,7 @@ pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -
             let names = person.visit.cookie_names();
             render::with_cookie(render::redirect(&Method::POST, "/id/account/login"), &names.clear(names.session))
         }
-        Ok(Some(false)) => done(Section::Sessions),
+        Ok(Some(false)) => done(ProfileSection::Sessions),
         Ok(None) => gone(&person.visit),
         Err(fault) => render::fault_page(&person.visit, &fault),
     }

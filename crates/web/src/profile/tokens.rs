@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::profile::{Overtaken, OwnTokenDraft, OwnTokenRefusal};
+use flows::profile::{ConcurrentChange, OwnTokenDraft, OwnTokenRefusal};
 use http::{HeaderMap, StatusCode};
 use model::application::API_SCOPES;
 use model::reference_token::{IssueRefusal, masked};
@@ -18,13 +18,13 @@ use uuid::Uuid;
 
 use super::{DONE, done, frame, gone};
 use crate::id::authorize::scope_words;
-use crate::pages::profile::{Said, Section, When};
+use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection};
 use crate::pages::tokens::{
-    Expiry, NewToken, NewTokenForm, ScopeChoice, TokenApplication, TokenLine, TokenMade, Tokens,
+    Expiry, NewTokenForm, NewTokenPage, ScopeChoice, TokenApplication, TokenCreatedPage, TokenLine, TokensPage,
 };
-use crate::person::Person;
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
-use crate::words::Words;
+use crate::words::Messages;
 
 /// In the place of an id: all of the person's.
 const ALL: &str = "all";
@@ -35,19 +35,20 @@ const USUAL_LIFETIME: u32 = 30;
 
 /// What the form was filled in with; once more on the page, when something was wrong with it.
 #[derive(Default)]
-struct Entered {
+struct EnteredToken {
     description: String,
     scopes: Vec<String>,
     days: Option<u32>,
 }
 
-pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
-    let said = if query == DONE { Said::Done(person.visit.words().profile.saved) } else { Said::Nothing };
+    let said =
+        if query == DONE { ProfileNotice::Done(person.visit.messages().profile.saved) } else { ProfileNotice::Nothing };
     let params = Params::parse(query.as_bytes()).ok();
     let asked = params.as_ref().and_then(|params| params.get("for")).and_then(|id| Uuid::try_parse(id).ok());
     let shown = match asked.map(|id| application(&person, ApplicationId(id))) {
-        Some(Some(application)) => Ok(form(&person, &application, &Entered::default(), Said::Nothing)),
+        Some(Some(application)) => Ok(form(&person, &application, &EnteredToken::default(), ProfileNotice::Nothing)),
         Some(None) => Ok(gone(&person.visit)),
         None => list(&person, said).await,
     };
@@ -55,13 +56,13 @@ pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response 
 }
 
 /// One that this person may make tokens for.
-fn application(person: &Person, id: ApplicationId) -> Option<Arc<TrustedApplication>> {
+fn application(person: &SignedInUser, id: ApplicationId) -> Option<Arc<TrustedApplication>> {
     let all = person.visit.instance.applications_for_tokens(&person.browser);
     all.into_iter().find(|application| application.id == id)
 }
 
-async fn list(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
-    let (words, instance) = (person.visit.words(), &person.visit.instance);
+async fn list(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
+    let (words, instance) = (person.visit.messages(), &person.visit.instance);
     let tokens = instance.own_tokens(&person.browser).await?;
     let lines: Vec<TokenLine> = tokens
         .into_iter()
@@ -70,10 +71,10 @@ async fn list(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
             masked: masked(&own.token.tail),
             application: own.application.map(|application| application.name.clone()).unwrap_or_default(),
             scope: own.token.scope.to_string(),
-            created: When(own.token.created_at),
-            expires: own.token.expires_at.map(When),
+            created: DisplayTime(own.token.created_at),
+            expires: own.token.expires_at.map(DisplayTime),
             is_expired: !own.token.is_live(person.visit.now),
-            last_used: own.token.last_used_at.map(When),
+            last_used: own.token.last_used_at.map(DisplayTime),
             description: own.token.description,
         })
         .collect();
@@ -87,16 +88,21 @@ async fn list(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
         })
         .collect();
     let csrf = person.csrf();
-    let frame = frame(person, Section::Tokens, &csrf).saying(said);
+    let frame = frame(person, ProfileSection::Tokens, &csrf).saying(said);
     Ok(render::page(
         StatusCode::OK,
-        &Tokens { words, frame, lines: &lines, applications: &applications },
+        &TokensPage { words, frame, lines: &lines, applications: &applications },
         FormTarget::Ourselves,
     ))
 }
 
-fn form(person: &Person, application: &TrustedApplication, entered: &Entered, said: Said<'_>) -> Response {
-    let words = person.visit.words();
+fn form(
+    person: &SignedInUser,
+    application: &TrustedApplication,
+    entered: &EnteredToken,
+    said: ProfileNotice<'_>,
+) -> Response {
+    let words = person.visit.messages();
     let names = API_SCOPES.into_iter().filter(|name| application.scope.contains(name));
     let scopes: Vec<ScopeChoice<'_>> = names
         .map(|name| {
@@ -115,11 +121,11 @@ fn form(person: &Person, application: &TrustedApplication, entered: &Entered, sa
         .collect();
     let csrf = person.csrf();
     let id = application.id.to_string();
-    let back = format!("{}?for={id}", Section::Tokens.path());
+    let back = format!("{}?for={id}", ProfileSection::Tokens.path());
     let again = person.sign_in_again(&back);
-    let page = NewToken {
+    let page = NewTokenPage {
         words,
-        frame: frame(person, Section::Tokens, &csrf).saying(said),
+        frame: frame(person, ProfileSection::Tokens, &csrf).saying(said),
         application: TokenApplication { id, name: &application.name, uri: application.uri.as_str() },
         form: person.browser.session.is_recent(person.visit.now).then_some(NewTokenForm {
             description: &entered.description,
@@ -131,12 +137,12 @@ fn form(person: &Person, application: &TrustedApplication, entered: &Entered, sa
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
-fn must_expire(person: &Person) -> bool {
+fn must_expire(person: &SignedInUser) -> bool {
     person.visit.instance.settings().reference_tokens_must_expire
 }
 
 /// `revoke=<id>`, `revoke=all`, or the form of a new one.
-pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let sent = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -149,40 +155,40 @@ pub(super) async fn change(mut person: Person, headers: HeaderMap, body: Body) -
     changed.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
-async fn revoke_all(person: &mut Person) -> Result<Response, Fault> {
+async fn revoke_all(person: &mut SignedInUser) -> Result<Response, Fault> {
     let (instance, visitor, browser) = person.parts();
     let revoked = instance.revoke_own_tokens(&mut person.visit.moment(), &visitor, &browser).await?;
     match revoked {
-        Ok(()) => Ok(done(Section::Tokens)),
-        Err(Overtaken) => list(person, Said::Refused(person.visit.words().profile.overtaken)).await,
+        Ok(()) => Ok(done(ProfileSection::Tokens)),
+        Err(ConcurrentChange) => list(person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)).await,
     }
 }
 
-async fn revoke(person: &mut Person, id: &str) -> Result<Response, Fault> {
+async fn revoke(person: &mut SignedInUser, id: &str) -> Result<Response, Fault> {
     let Ok(id) = Uuid::try_parse(id) else { return Ok(gone(&person.visit)) };
     let (instance, visitor, browser) = person.parts();
     let id = ReferenceTokenId(id);
     let revoked = instance.revoke_own_token(&mut person.visit.moment(), &visitor, (&browser, id)).await?;
     Ok(match revoked {
-        Ok(()) => done(Section::Tokens),
+        Ok(()) => done(ProfileSection::Tokens),
         Err(_) => gone(&person.visit),
     })
 }
 
-async fn make(person: &mut Person, sent: &Params) -> Result<Response, Fault> {
+async fn make(person: &mut SignedInUser, sent: &Params) -> Result<Response, Fault> {
     let asked = sent.get("application").and_then(|id| Uuid::try_parse(id).ok());
     let Some(application) = asked.and_then(|id| application(person, ApplicationId(id))) else {
         return Ok(gone(&person.visit));
     };
-    let entered = Entered {
+    let entered = EnteredToken {
         description: sent.get("description").unwrap_or_default().to_owned(),
         scopes: sent.iter().filter(|(name, _)| *name == "scope").map(|(_, value)| value.to_owned()).collect(),
         days: sent.get("expires").and_then(|days| days.parse().ok()).filter(|days| LIFETIMES.contains(days)),
     };
-    let words = person.visit.words();
+    let words = person.visit.messages();
     let never = sent.get("expires") == Some("never");
     let (Ok(scope), true) = (Scope::parse(&entered.scopes.join(" ")), never || entered.days.is_some()) else {
-        return Ok(form(person, &application, &entered, Said::Refused(words.tokens.incomplete)));
+        return Ok(form(person, &application, &entered, ProfileNotice::Refused(words.tokens.incomplete)));
     };
     let draft = OwnTokenDraft {
         application: application.id,
@@ -195,17 +201,17 @@ async fn make(person: &mut Person, sent: &Params) -> Result<Response, Fault> {
     Ok(match issued {
         Ok((token, value)) => {
             let csrf = person.csrf();
-            let page = TokenMade {
+            let page = TokenCreatedPage {
                 words,
-                frame: frame(person, Section::Tokens, &csrf),
+                frame: frame(person, ProfileSection::Tokens, &csrf),
                 value: value.expose(),
                 description: &token.description,
-                expires: token.expires_at.map(When),
+                expires: token.expires_at.map(DisplayTime),
                 call: &format!("{}Crm_Customers?$top=1", person.visit.instance.service_root),
             };
             render::page(StatusCode::CREATED, &page, FormTarget::Ourselves)
         }
-        Err(refusal) => form(person, &application, &entered, Said::Refused(text(&refusal, words))),
+        Err(refusal) => form(person, &application, &entered, ProfileNotice::Refused(text(&refusal, words))),
     })
 }
 
@@ -213,7 +219,7 @@ fn after(now: Timestamp, days: u32) -> Timestamp {
     now.plus(Duration::from_hours(24) * days)
 }
 
-fn text(refusal: &OwnTokenRefusal, words: &'static Words) -> &'static str {
+fn text(refusal: &OwnTokenRefusal, words: &'static Messages) -> &'static str {
     let words = &words.tokens;
     match refusal {
         OwnTokenRefusal::NotLately => words.not_lately,

@@ -5,7 +5,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
 use flows::sign_in::SignInRefusal;
-use flows::two_step::{AppOffer, Changed, TwoStep, TwoStepChange, TwoStepRefusal};
+use flows::two_step::{AuthenticatorOffer, TwoStepChange, TwoStepChanged, TwoStepRefusal, TwoStepState};
 use http::{HeaderMap, Method, StatusCode};
 use model::PasskeyId;
 use model::user::Password;
@@ -16,31 +16,31 @@ use qrcode::render::svg;
 use uuid::Uuid;
 
 use super::{done, frame, said};
-use crate::pages::profile::{Said, Section, When};
+use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection};
 use crate::pages::two_step::{
-    AppPage, ConfirmPage, PasskeyLine, PasskeyPage, ProvePage, RecoveryCodesPage, TwoStepPage,
+    AuthenticatorPage, ConfirmPage, PasskeyLine, PasskeyPage, ProvePage, RecoveryCodesPage, TwoStepPage,
 };
-use crate::person::Person;
+use crate::person::SignedInUser;
 use crate::render::{self, FormTarget};
 
 pub(super) const APP: &str = "/profile/two-step/app";
 pub(super) const PASSKEY: &str = "/profile/two-step/passkey";
 pub(super) const CONFIRM: &str = "/profile/two-step/confirm";
 
-fn rendered(person: &Person, done: Result<Response, Fault>) -> Response {
+fn rendered(person: &SignedInUser, done: Result<Response, Fault>) -> Response {
     done.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
 }
 
 fn back() -> Response {
-    render::redirect(&Method::GET, Section::TwoStep.path())
+    render::redirect(&Method::GET, ProfileSection::TwoStep.path())
 }
 
-pub(super) async fn show(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let shown = overview(&person, said(&person, query.as_deref())).await;
     rendered(&person, shown)
 }
 
-async fn overview(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
+async fn overview(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let two_step = person.visit.instance.two_step(&person.browser, person.visit.now).await?;
     let lines: Vec<PasskeyLine<'_>> = two_step
         .passkeys
@@ -48,16 +48,16 @@ async fn overview(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
         .map(|passkey| PasskeyLine {
             id: passkey.id,
             name: &passkey.name,
-            added: When(passkey.created_at),
-            last_used: passkey.last_used_at.map(When),
+            added: DisplayTime(passkey.created_at),
+            last_used: passkey.last_used_at.map(DisplayTime),
         })
         .collect();
     let csrf = person.csrf();
     let page = TwoStepPage {
-        words: person.visit.words(),
-        frame: frame(person, Section::TwoStep, &csrf).saying(said),
+        words: person.visit.messages(),
+        frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
         is_on: two_step.is_on(),
-        app_since: two_step.app_since.map(When),
+        app_since: two_step.app_since.map(DisplayTime),
         passkeys: &lines,
         knows_passkeys: person.visit.instance.knows_passkeys(),
         recovery_codes_left: two_step.recovery_codes_left,
@@ -65,27 +65,31 @@ async fn overview(person: &Person, said: Said<'_>) -> Result<Response, Fault> {
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
-pub(super) async fn show_app(mut person: Person) -> Response {
-    let shown = app_page(&mut person, None, Said::Nothing).await;
+pub(super) async fn show_app(mut person: SignedInUser) -> Response {
+    let shown = app_page(&mut person, None, ProfileNotice::Nothing).await;
     rendered(&person, shown)
 }
 
 /// With a new offer, or with the one that was shown before and is still good.
-async fn app_page(person: &mut Person, before: Option<AppOffer>, said: Said<'_>) -> Result<Response, Fault> {
+async fn app_page(
+    person: &mut SignedInUser,
+    before: Option<AuthenticatorOffer>,
+    said: ProfileNotice<'_>,
+) -> Result<Response, Fault> {
     let instance = person.visit.instance.clone();
     let two_step = instance.two_step(&person.browser, person.visit.now).await?;
     if two_step.app_since.is_some() {
         return Ok(back());
     }
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.visit.words().two_step.add_app, APP)));
+        return Ok(prove(person, (person.visit.messages().two_step.add_app, APP)));
     }
     let csrf = person.csrf();
     let offer = before.unwrap_or_else(|| instance.offer_app(&mut person.visit.moment(), &person.browser, &csrf));
-    let page = AppPage {
-        words: person.visit.words(),
-        frame: frame(person, Section::TwoStep, &csrf).saying(said),
-        picture: &picture(offer.uri.expose(), person.visit.words().two_step.picture),
+    let page = AuthenticatorPage {
+        words: person.visit.messages(),
+        frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
+        picture: &picture(offer.uri.expose(), person.visit.messages().two_step.picture),
         uri: offer.uri.expose(),
         secret: offer.secret.expose(),
         offer: offer.offer.expose(),
@@ -95,10 +99,10 @@ async fn app_page(person: &mut Person, before: Option<AppOffer>, said: Said<'_>)
 }
 
 /// In the place of a form: whoever has a second factor signs in by it once more, and comes back.
-fn prove(person: &Person, (title, back): (&str, &str)) -> Response {
+fn prove(person: &SignedInUser, (title, back): (&str, &str)) -> Response {
     let page = ProvePage {
-        words: person.visit.words(),
-        frame: frame(person, Section::TwoStep, ""),
+        words: person.visit.messages(),
+        frame: frame(person, ProfileSection::TwoStep, ""),
         title,
         sign_in_url: &person.sign_in_again(back),
     };
@@ -118,12 +122,12 @@ fn password(form: &Params) -> Presented<Password> {
     Presented::new(form.get("password").unwrap_or_default())
 }
 
-pub(super) async fn add_app(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn add_app(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let offer = Presented::<AppOffer>::new(form.get("offer").unwrap_or_default());
+    let offer = Presented::<AuthenticatorOffer>::new(form.get("offer").unwrap_or_default());
     let change = TwoStepChange::AddApp { offer: &offer, code: form.get("code").unwrap_or_default() };
     let shown = async {
         let refusal = match commit(&mut person, change, &password(&form)).await? {
@@ -132,29 +136,29 @@ pub(super) async fn add_app(mut person: Person, headers: HeaderMap, body: Body) 
         };
         let before = person.visit.instance.repeat_offer(&offer, &person.browser, (&person.csrf(), person.visit.now));
         let why = why(&person, refusal);
-        app_page(&mut person, before, Said::Refused(&why)).await
+        app_page(&mut person, before, ProfileNotice::Refused(&why)).await
     }
     .await;
     rendered(&person, shown)
 }
 
-pub(super) async fn show_passkey(person: Person) -> Response {
-    let shown = passkey_page(&person, "", Said::Nothing).await;
+pub(super) async fn show_passkey(person: SignedInUser) -> Response {
+    let shown = passkey_page(&person, "", ProfileNotice::Nothing).await;
     rendered(&person, shown)
 }
 
-async fn passkey_page(person: &Person, name: &str, said: Said<'_>) -> Result<Response, Fault> {
+async fn passkey_page(person: &SignedInUser, name: &str, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let (instance, csrf) = (&person.visit.instance, person.csrf());
     let two_step = instance.two_step(&person.browser, person.visit.now).await?;
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.visit.words().two_step.add_passkey, PASSKEY)));
+        return Ok(prove(person, (person.visit.messages().two_step.add_passkey, PASSKEY)));
     }
     let Some(offer) = instance.offer_passkey(&person.browser, &csrf, person.visit.now).await? else {
         return Ok(back());
     };
     let page = PasskeyPage {
-        words: person.visit.words(),
-        frame: frame(person, Section::TwoStep, &csrf).saying(said),
+        words: person.visit.messages(),
+        frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
         options: &offer.options,
         state: &offer.state,
         name,
@@ -163,7 +167,7 @@ async fn passkey_page(person: &Person, name: &str, said: Said<'_>) -> Result<Res
     Ok(render::page_with_script(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
-pub(super) async fn add_passkey(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn add_passkey(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
@@ -175,7 +179,7 @@ pub(super) async fn add_passkey(mut person: Person, headers: HeaderMap, body: Bo
             Ok(page) => Ok(page),
             Err(refusal) => {
                 let why = why(&person, refusal);
-                passkey_page(&person, field("name"), Said::Refused(&why)).await
+                passkey_page(&person, field("name"), ProfileNotice::Refused(&why)).await
             }
         }
     }
@@ -192,15 +196,15 @@ fn meant(what: &str) -> Option<TwoStepChange<'static>> {
     }
 }
 
-pub(super) async fn show_confirm(person: Person, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show_confirm(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes()).ok();
     let what = params.as_ref().and_then(|params| params.get("what")).unwrap_or_default();
-    let shown = confirm_page(&person, what, Said::Nothing).await;
+    let shown = confirm_page(&person, what, ProfileNotice::Nothing).await;
     rendered(&person, shown)
 }
 
 /// What is not this person's, or not there any more, leads back to what is.
-async fn confirm_page(person: &Person, what: &str, said: Said<'_>) -> Result<Response, Fault> {
+async fn confirm_page(person: &SignedInUser, what: &str, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let two_step = person.visit.instance.two_step(&person.browser, person.visit.now).await?;
     let Some((title, meaning)) = meant(what).and_then(|change| question(person, &two_step, change)) else {
         return Ok(back());
@@ -208,11 +212,11 @@ async fn confirm_page(person: &Person, what: &str, said: Said<'_>) -> Result<Res
     if two_step.must_be_proved {
         return Ok(prove(person, (&title, &format!("{CONFIRM}?what={what}"))));
     }
-    let words = person.visit.words();
+    let words = person.visit.messages();
     let csrf = person.csrf();
     let page = ConfirmPage {
         words,
-        frame: frame(person, Section::TwoStep, &csrf).saying(said),
+        frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
         what,
         title: &title,
         meaning: &meaning,
@@ -222,8 +226,8 @@ async fn confirm_page(person: &Person, what: &str, said: Said<'_>) -> Result<Res
 }
 
 /// Title and meaning.
-fn question(person: &Person, two_step: &TwoStep, change: TwoStepChange<'_>) -> Option<(String, String)> {
-    let words = &person.visit.words().two_step;
+fn question(person: &SignedInUser, two_step: &TwoStepState, change: TwoStepChange<'_>) -> Option<(String, String)> {
+    let words = &person.visit.messages().two_step;
     let is_last = two_step.passkeys.len() + usize::from(two_step.app_since.is_some()) == 1;
     let removing =
         |meaning: &str| if is_last { format!("{meaning} {}", words.last_factor) } else { meaning.to_owned() };
@@ -242,22 +246,22 @@ fn question(person: &Person, two_step: &TwoStep, change: TwoStepChange<'_>) -> O
     }
 }
 
-pub(super) async fn confirm(mut person: Person, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn confirm(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
     let form = match person.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let what = form.get("what").unwrap_or_default();
-    let Some(change) = meant(what) else { return render::redirect(&Method::POST, Section::TwoStep.path()) };
+    let Some(change) = meant(what) else { return render::redirect(&Method::POST, ProfileSection::TwoStep.path()) };
     let shown = async {
         match commit(&mut person, change, &password(&form)).await? {
             Ok(page) => Ok(page),
             Err(TwoStepRefusal::Overtaken | TwoStepRefusal::NotOn) => {
-                overview(&person, Said::Refused(person.visit.words().profile.overtaken)).await
+                overview(&person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)).await
             }
             Err(refusal) => {
                 let why = why(&person, refusal);
-                confirm_page(&person, what, Said::Refused(&why)).await
+                confirm_page(&person, what, ProfileNotice::Refused(&why)).await
             }
         }
     }
@@ -267,25 +271,25 @@ pub(super) async fn confirm(mut person: Person, headers: HeaderMap, body: Body) 
 
 /// The page with the recovery codes, if there are new ones; else back by GET.
 async fn commit(
-    person: &mut Person,
+    person: &mut SignedInUser,
     change: TwoStepChange<'_>,
     password: &Presented<Password>,
 ) -> Result<Result<Response, TwoStepRefusal>, Fault> {
-    let (instance, visitor) = (person.visit.instance.clone(), person.visit.visitor.clone());
+    let (instance, visitor) = (person.visit.instance.clone(), person.visit.request.clone());
     let (browser, csrf) = (person.browser.clone(), person.csrf());
     let wanted = (change, password);
     let changed = instance.change_two_step(&mut person.visit.moment(), &visitor, (&browser, &csrf), wanted).await?;
-    let Changed { recovery_codes, cookie } = match changed {
+    let TwoStepChanged { recovery_codes, cookie } = match changed {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let response = if recovery_codes.is_empty() {
-        done(Section::TwoStep)
+        done(ProfileSection::TwoStep)
     } else {
         let codes: Vec<&str> = recovery_codes.iter().map(Presented::expose).collect();
         let page = RecoveryCodesPage {
-            words: person.visit.words(),
-            frame: frame(person, Section::TwoStep, ""),
+            words: person.visit.messages(),
+            frame: frame(person, ProfileSection::TwoStep, ""),
             codes: &codes,
         };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
@@ -297,8 +301,8 @@ async fn commit(
     }))
 }
 
-fn why(person: &Person, refusal: TwoStepRefusal) -> String {
-    let words = person.visit.words();
+fn why(person: &SignedInUser, refusal: TwoStepRefusal) -> String {
+    let words = person.visit.messages();
     let text = match refusal {
         TwoStepRefusal::Password(SignInRefusal::Throttled(wait) | SignInRefusal::GuessesSpent(wait)) => {
             return (words.sign_in.wait)(wait.as_secs() + 1);

@@ -11,15 +11,15 @@ use super::connection::Exchange;
 
 /// What one request has: the time from the end of its head to the beginning of its response.
 #[derive(Clone)]
-pub struct Allowance {
+pub struct RequestDeadline {
     end: Instant,
     spent: Option<Overdue>,
-    work: Option<Work>,
+    work: Option<DetachedWork>,
 }
 
 /// Held by work that goes on when its connection is gone, so that it stays counted.
 #[derive(Clone)]
-pub(crate) struct Work(#[expect(dead_code, reason = "it is held, not used")] Arc<Exchange>);
+pub(crate) struct DetachedWork(#[expect(dead_code, reason = "it is held, not used")] Arc<Exchange>);
 
 /// A request that gets no other answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +30,13 @@ pub enum Overdue {
     Server,
 }
 
-impl Allowance {
+impl RequestDeadline {
     pub fn new(limit: Duration) -> Self {
         Self { end: Instant::now() + limit, spent: None, work: None }
     }
 
     pub(super) fn of(limit: Duration, exchange: &Arc<Exchange>) -> Self {
-        Self { work: Some(Work(Arc::clone(exchange))), ..Self::new(limit) }
+        Self { work: Some(DetachedWork(Arc::clone(exchange))), ..Self::new(limit) }
     }
 
     pub(super) fn end(&self) -> Instant {
@@ -48,7 +48,7 @@ impl Allowance {
         Self { spent: Some(overdue), ..self }
     }
 
-    pub(crate) fn work(&self) -> Option<Work> {
+    pub(crate) fn work(&self) -> Option<DetachedWork> {
         self.work.clone()
     }
 

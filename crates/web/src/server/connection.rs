@@ -21,7 +21,7 @@ const FIELD_BYTES: usize = 32;
 /// Shared by a connection, its requests, and what is left of their answers.
 pub(super) struct Connection {
     opened: Instant,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     connections: Arc<Connections>,
     evicted: Notify,
     /// HTTP/2: several requests at once, and bytes that are of none.
@@ -31,13 +31,13 @@ pub(super) struct Connection {
     unblocked: Notify,
 }
 
-struct State {
+struct ConnectionState {
     /// When the present state began, or last made progress.
     since: Instant,
     /// A request's head that came in part: since when.
     head: Option<Instant>,
     has_begun: bool,
-    exchanges: Vec<Open>,
+    exchanges: Vec<OpenExchange>,
     next: u64,
     /// The most that its read buffer has held, of which `buffer` is counted.
     most_read: usize,
@@ -47,9 +47,9 @@ struct State {
 }
 
 /// A request until nothing is left of it: not of its work, nor of its answer.
-struct Open {
+struct OpenExchange {
     number: u64,
-    turn: Turn,
+    turn: ExchangeTurn,
     /// When it began; on the other side's turn, when that last did something.
     since: Instant,
     /// Parts of the answer that were handed over and not taken.
@@ -59,7 +59,7 @@ struct Open {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum ExchangeTurn {
     /// We work on it.
     Ours,
     /// The answer has begun, all of it so far was taken, and more will come when there is news. There should be some now and
@@ -71,7 +71,7 @@ enum Turn {
 
 /// Why a connection could be ended for another's sake: the least is ended first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Standing {
+pub(super) struct EvictionRank {
     /// A request is open on it, which the other side keeps waiting.
     pub(super) has_requests: bool,
     pub(super) since: Instant,
@@ -80,7 +80,7 @@ pub(super) struct Standing {
 impl Connection {
     pub(super) fn new(connections: Arc<Connections>) -> Self {
         let opened = Instant::now();
-        let state = State {
+        let state = ConnectionState {
             since: opened,
             head: None,
             has_begun: false,
@@ -103,7 +103,7 @@ impl Connection {
         let head = if state.has_begun { state.head } else { Some(self.opened) };
         let is_late = |since: Instant| now >= since + limits.idle_timeout;
         if head.is_some_and(|begun| now >= begun + limits.header_timeout)
-            || state.exchanges.iter().filter_map(Open::stands_since).any(is_late)
+            || state.exchanges.iter().filter_map(OpenExchange::stands_since).any(is_late)
         {
             return false;
         }
@@ -120,14 +120,14 @@ impl Connection {
     }
 
     /// Whether it may give way to another connection. Not while we work for it, nor while it follows a stream.
-    pub(super) fn standing(&self) -> Option<Standing> {
+    pub(super) fn standing(&self) -> Option<EvictionRank> {
         self.state.lock().standing()
     }
 
     /// Likewise for its memory, which is the second value. Work of ours does not save it: a peer may always have some.
     pub(super) fn pinning(&self) -> Option<(Instant, usize)> {
         let state = self.state.lock();
-        if state.exchanges.iter().any(|open| open.turn == Turn::Streaming) {
+        if state.exchanges.iter().any(|open| open.turn == ExchangeTurn::Streaming) {
             return None;
         }
         let since = state.exchanges.iter().map(|open| open.since).min().unwrap_or(state.since);
@@ -192,7 +192,13 @@ impl Connection {
         }
         let number = state.next;
         state.next += 1;
-        state.exchanges.push(Open { number, turn: Turn::Ours, since: Instant::now(), unread: 0, bytes: 0 });
+        state.exchanges.push(OpenExchange {
+            number,
+            turn: ExchangeTurn::Ours,
+            since: Instant::now(),
+            unread: 0,
+            bytes: 0,
+        });
         let is_too_many = state.exchanges.len() > 2 * MAX_STREAMS as usize && !state.is_closed;
         drop(state);
         let exchange = Arc::new(Exchange { connection: Arc::clone(self), number });
@@ -236,37 +242,37 @@ impl Connection {
         let now = Instant::now();
         state.since = now;
         for open in &mut state.exchanges {
-            if open.turn == Turn::Theirs {
+            if open.turn == ExchangeTurn::Theirs {
                 open.since = now;
             }
         }
     }
 }
 
-impl State {
-    fn standing(&self) -> Option<Standing> {
+impl ConnectionState {
+    fn standing(&self) -> Option<EvictionRank> {
         if self.exchanges.is_empty() {
-            return Some(Standing { has_requests: false, since: self.since });
+            return Some(EvictionRank { has_requests: false, since: self.since });
         }
         if self.exchanges.iter().any(|open| open.stands_since().is_none()) {
             return None;
         }
-        let since = self.exchanges.iter().filter_map(Open::stands_since).min()?;
-        Some(Standing { has_requests: true, since })
+        let since = self.exchanges.iter().filter_map(OpenExchange::stands_since).min()?;
+        Some(EvictionRank { has_requests: true, since })
     }
 
     fn pinned(&self) -> usize {
         self.buffer + self.exchanges.iter().map(|open| open.bytes).sum::<usize>()
     }
 
-    fn open(&mut self, number: u64) -> Option<&mut Open> {
+    fn open(&mut self, number: u64) -> Option<&mut OpenExchange> {
         self.exchanges.iter_mut().find(|open| open.number == number)
     }
 }
 
-impl Open {
+impl OpenExchange {
     fn stands_since(&self) -> Option<Instant> {
-        (self.turn == Turn::Theirs).then_some(self.since)
+        (self.turn == ExchangeTurn::Theirs).then_some(self.since)
     }
 }
 
@@ -309,7 +315,7 @@ impl Exchange {
 
     /// It is for us to go on.
     pub(super) fn is_ours(&self) {
-        self.update(|open| open.turn = Turn::Ours);
+        self.update(|open| open.turn = ExchangeTurn::Ours);
     }
 
     /// A part of the answer is handed over, of which so many bytes are kept for it alone.
@@ -322,14 +328,14 @@ impl Exchange {
     /// It is the other side's turn to send or to take, from now on or again.
     pub(super) fn awaits_peer(&self) {
         let now = Instant::now();
-        self.update(|open| (open.turn, open.since) = (Turn::Theirs, now));
+        self.update(|open| (open.turn, open.since) = (ExchangeTurn::Theirs, now));
     }
 
     /// Nothing of the answer is there to be handed over.
     pub(super) fn has_no_news(&self) {
         self.update(|open| {
             if open.unread == 0 {
-                open.turn = Turn::Streaming;
+                open.turn = ExchangeTurn::Streaming;
             }
         });
     }
@@ -342,7 +348,7 @@ impl Exchange {
             freed = bytes.min(open.bytes);
             open.bytes -= freed;
             if open.unread == 0 {
-                open.turn = Turn::Ours;
+                open.turn = ExchangeTurn::Ours;
             }
         });
         self.connection.connections.release(freed);
@@ -353,7 +359,7 @@ impl Exchange {
         self.connection.state.lock().is_closed
     }
 
-    fn update(&self, change: impl FnOnce(&mut Open)) {
+    fn update(&self, change: impl FnOnce(&mut OpenExchange)) {
         if let Some(open) = self.connection.state.lock().open(self.number) {
             change(open);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use model::meter::Tally;
+use model::meter::NamedCounters;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub struct ConnectionFigures {
     open: AtomicUsize,
     held: AtomicUsize,
-    ended: Tally,
+    ended: NamedCounters,
 }
 
 impl ConnectionFigures {
@@ -49,7 +49,7 @@ impl ConnectionFigures {
 /// A part of the internet that connections are counted for. Whoever has an IPv6 address has at least the 2^64 of its /64, and
 /// often a /48.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Network {
+enum ClientNetwork {
     Address(IpAddr),
     Subnet(u64),
     Site(u64),
@@ -59,28 +59,28 @@ enum Network {
 pub(super) struct Connections {
     limits: Limits,
     trusted_proxies: TrustedProxies,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
     figures: Arc<ConnectionFigures>,
     left: Notify,
 }
 
 #[derive(Default)]
-struct Table {
+struct ConnectionTable {
     next: u64,
-    open: HashMap<u64, Entry>,
-    by_network: HashMap<Network, HashSet<u64>>,
+    open: HashMap<u64, ConnectionEntry>,
+    by_network: HashMap<ClientNetwork, HashSet<u64>>,
     /// When too much was held and nobody could give way.
     nothing_pinned: Option<Instant>,
 }
 
-struct Entry {
+struct ConnectionEntry {
     /// With how many connections each may have; the smallest network first. None of a proxy.
-    networks: Vec<(Network, u32)>,
+    networks: Vec<(ClientNetwork, u32)>,
     connection: Arc<Connection>,
 }
 
 /// An admitted connection. Its place is free again when this is dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     id: u64,
     pub(super) connection: Arc<Connection>,
     /// How many requests it may have open at once over HTTP/2.
@@ -108,7 +108,7 @@ impl Connections {
     /// A place for a connection from here. Where its network has as many as it may, its own idlest gives way; where all have,
     /// that of the network that has the most. After those that are idle come those that keep us waiting. One that we work
     /// for never gives way.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, NotAdmitted> {
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionPermit, NotAdmitted> {
         let mut table = self.table.lock();
         let networks = self.networks(peer);
         for (network, most) in &networks {
@@ -134,9 +134,9 @@ impl Connections {
         for (network, _) in &networks {
             table.by_network.entry(*network).or_default().insert(id);
         }
-        table.open.insert(id, Entry { networks, connection: Arc::clone(&connection) });
+        table.open.insert(id, ConnectionEntry { networks, connection: Arc::clone(&connection) });
         self.figures.open.fetch_add(1, Relaxed);
-        Ok(Place { id, connection, max_streams, connections: Arc::clone(self) })
+        Ok(ConnectionPermit { id, connection, max_streams, connections: Arc::clone(self) })
     }
 
     /// Until a connection has ended, or may have become idle.
@@ -145,17 +145,17 @@ impl Connections {
     }
 
     /// The networks that a connection counts for, each with how many it may have. Behind a proxy of ours are many.
-    fn networks(&self, peer: IpAddr) -> Vec<(Network, u32)> {
+    fn networks(&self, peer: IpAddr) -> Vec<(ClientNetwork, u32)> {
         let peer = peer.to_canonical();
         if self.trusted_proxies.trusts(peer) {
             return Vec::new();
         }
         let (per_network, per_site) = (self.limits.connections_per_network, self.limits.connections_per_site);
         match peer {
-            IpAddr::V4(_) => vec![(Network::Address(peer), per_network)],
+            IpAddr::V4(_) => vec![(ClientNetwork::Address(peer), per_network)],
             IpAddr::V6(address) => {
                 let subnet = u64::try_from(address.to_bits() >> 64).expect("the upper half of 128 bits");
-                vec![(Network::Subnet(subnet), per_network), (Network::Site(subnet >> 16), per_site)]
+                vec![(ClientNetwork::Subnet(subnet), per_network), (ClientNetwork::Site(subnet >> 16), per_site)]
             }
         }
     }
@@ -217,9 +217,9 @@ struct Pinning {
     connections: Vec<(Reverse<Instant>, u64, usize)>,
 }
 
-impl Table {
+impl ConnectionTable {
     fn pinning(&self) -> BinaryHeap<Pinning> {
-        let mut shares: HashMap<(Option<Network>, Option<u64>), Pinning> = HashMap::new();
+        let mut shares: HashMap<(Option<ClientNetwork>, Option<u64>), Pinning> = HashMap::new();
         for (id, entry) in &self.open {
             let Some((since, bytes)) = entry.connection.pinning() else { continue };
             let network = entry.networks.first().map(|(network, _)| *network);
@@ -240,7 +240,7 @@ impl Table {
     }
 
     fn idlest(&self) -> Option<u64> {
-        let weight = |entry: &Entry| {
+        let weight = |entry: &ConnectionEntry| {
             let network = entry.networks.first();
             network.and_then(|(network, _)| self.by_network.get(network)).map_or(1, HashSet::len)
         };
@@ -271,7 +271,7 @@ impl Table {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.connection.close();
         let _known = self.connections.table.lock().forget(self.id);

@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::timeout_at;
 
-use super::allowance::{Allowance, Overdue};
+use super::allowance::{Overdue, RequestDeadline};
 use super::connection::{Exchange, request_bytes};
 
 /// The largest body that any door reads. A larger one is handed on as [`Unread::TooLarge`], for its door to refuse.
@@ -26,14 +26,14 @@ const PIECE: usize = 16 * 1024;
 
 /// What is in the place of a body that was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unread {
+pub(crate) enum UnreadBody {
     #[error("the body is larger than any that is read here")]
     TooLarge,
     #[error("the connection, or the protocol, was broken within the body")]
     Broken,
 }
 
-impl Unread {
+impl UnreadBody {
     fn body(self) -> Body {
         Body::from_stream(stream::once(ready(Err::<Bytes, _>(self))))
     }
@@ -44,8 +44,8 @@ impl Unread {
 pub(super) async fn whole(
     request: Request<Incoming>,
     exchange: &Arc<Exchange>,
-    allowance: Allowance,
-) -> (Request<Body>, Allowance) {
+    allowance: RequestDeadline,
+) -> (Request<Body>, RequestDeadline) {
     let (parts, body) = request.into_parts();
     let (body, allowance) = match timeout_at(allowance.end(), read(&parts, body, exchange)).await {
         Ok(body) => (body, allowance),
@@ -62,7 +62,7 @@ async fn read(parts: &Parts, mut body: Incoming, exchange: &Arc<Exchange>) -> Bo
         exchange.connection().taken().await;
     }
     if is_too_large(&parts.headers) {
-        return Unread::TooLarge.body();
+        return UnreadBody::TooLarge.body();
     }
     let mut read = Gathered::default();
     let mut counted = None;
@@ -82,11 +82,11 @@ async fn read(parts: &Parts, mut body: Incoming, exchange: &Arc<Exchange>) -> Bo
             frame.await
         };
         let Some(frame) = frame else { break };
-        let Ok(frame) = frame else { return Unread::Broken.body() };
+        let Ok(frame) = frame else { return UnreadBody::Broken.body() };
         let Ok(data) = frame.into_data() else { continue };
         read.push(data);
         if read.len() > LARGEST_BODY {
-            return Unread::TooLarge.body();
+            return UnreadBody::TooLarge.body();
         }
     }
     if read.kept() > SMALL {
@@ -139,13 +139,13 @@ impl Gathered {
 }
 
 /// An answer's body. What it keeps in memory is counted until the other side has taken it.
-pub(super) struct Answering {
+pub(super) struct ResponseBody {
     body: Body,
     exchange: Arc<Exchange>,
     rest: Bytes,
 }
 
-impl Answering {
+impl ResponseBody {
     pub(super) fn new(body: Body, exchange: Arc<Exchange>) -> Self {
         Self { body, exchange, rest: Bytes::new() }
     }
@@ -158,7 +158,7 @@ impl Answering {
         // Bytes that others hold too are in memory anyway.
         let bytes = if data.is_unique() { data.len() } else { 0 };
         self.exchange.offers(bytes);
-        Bytes::from_owner(Counted { data, bytes, exchange: Arc::clone(&self.exchange) })
+        Bytes::from_owner(CountedBytes { data, bytes, exchange: Arc::clone(&self.exchange) })
     }
 
     fn piece(&mut self) -> Frame<Bytes> {
@@ -171,25 +171,25 @@ impl Answering {
 }
 
 /// Bytes of an answer that nobody has taken yet.
-struct Counted {
+struct CountedBytes {
     data: Bytes,
     bytes: usize,
     exchange: Arc<Exchange>,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedBytes {
     fn drop(&mut self) {
         self.exchange.is_taken(self.bytes);
     }
 }
 
-impl HttpBody for Answering {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -12,7 +12,7 @@ use super::frames::Framing;
 
 /// A stream that tells its connection when bytes really move. Who does not take our bytes is not read from: otherwise answers
 /// without a body, which no window bounds, would pile up behind those that wait.
-pub(super) struct Watched<S> {
+pub(super) struct WatchedStream<S> {
     stream: S,
     connection: Arc<Connection>,
     framing: Framing,
@@ -20,7 +20,7 @@ pub(super) struct Watched<S> {
     reader: Option<Waker>,
 }
 
-impl<S> Watched<S> {
+impl<S> WatchedStream<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
         Self { stream, connection, framing: Framing::new(), reader: None }
     }
@@ -39,7 +39,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.connection.is_blocked() {
             self.reader = Some(cx.waker().clone());
@@ -56,7 +56,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(&outcome);

@@ -1,18 +1,19 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
-    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words, email, malformed, two_step,
+    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FrameMessages, KnownBrowserMessages,
+    LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages, PasswordResetMessages,
+    PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages, SetUpMessages, SignInMessages,
+    SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email, malformed, two_step,
 };
 
-pub(super) static WORDS: Words = Words {
+pub(super) static WORDS: Messages = Messages {
     tag: "bg",
-    frame: Frame {
+    frame: FrameMessages {
         protected: "Под защитата на Gatehouse",
         sign_out: "Изход",
         error_title: "Грешка",
         new_tab: "(отваря се в нов раздел)",
     },
-    sign_in: SignIn {
+    sign_in: SignInMessages {
         title: "Вход",
         to_continue_to: "за да продължите към",
         continue_as: |login| format!("Продължете като {login}"),
@@ -34,7 +35,7 @@ pub(super) static WORDS: Words = Words {
         spent_without_mail: "Вашият администратор може да ви помогне да влезете с този браузър.",
         once_more: "Влезте отново, за да направите тази промяна. Входът трябва да е от последните десет минути. Все още нищо не е променено.",
     },
-    consent: Consent {
+    consent: ConsentMessages {
         title: |application| format!("Разрешавате ли достъп на {application}?"),
         asks_in: |instance| format!("Приложението иска достъп до профила ви в {instance}."),
         signed_in_as: |login| format!("влезли сте като {login}"),
@@ -47,7 +48,7 @@ pub(super) static WORDS: Words = Words {
         allow: "Разреши",
         deny: "Откажи",
     },
-    scopes: Scopes {
+    scopes: ScopeMessages {
         openid: ("Знае кой сте", "Потребителското ви име, за да ви разпознава приложението."),
         profile: ("Вижда профила ви", "Името и езика ви."),
         email: ("Вижда имейл адреса ви", "И дали е потвърден."),
@@ -60,7 +61,7 @@ pub(super) static WORDS: Words = Words {
         manage: ("Администрира тази система", "Прави от ваше име всичко, което администраторите могат тук."),
         other: ("Ползва специално право", "Попитайте администратора си какво позволява то."),
     },
-    error: Error {
+    error: ErrorMessages {
         what_you_can_do: "Какво можете да направите",
         reference: "Номер за справка",
         error: "Грешка",
@@ -68,7 +69,7 @@ pub(super) static WORDS: Words = Words {
         home: "Към началната страница",
         give_reference: "Съобщете този номер за справка на администратора си. По него се вижда какво е изпратено и какво се е очаквало.",
     },
-    problems: Problems {
+    problems: ProblemMessages {
         not_an_administrator: (
             "Само за администратори",
             "Профилът ви няма администраторски права в тази инстанция.",
@@ -100,7 +101,7 @@ pub(super) static WORDS: Words = Words {
             "Опитайте отново след малко. Ако се повтори, съобщете на администратора си номера за справка по-долу.",
         ),
     },
-    target: Target {
+    target: TargetMessages {
         title: "Това приложение не е настроено правилно",
         malformed: "Приложението, което ви изпрати тук, изпрати невалидна заявка:",
         unknown: "Приложението, което ви изпрати тук, не е регистрирано.",
@@ -108,7 +109,7 @@ pub(super) static WORDS: Words = Words {
         not_registered: "Приложението, което ви изпрати тук, посочи адрес за връщане, който не е регистриран за него.",
         what_to_do: "Грешката не е ваша. Съобщете на администратора си номера за справка по-долу, за да открие причината.",
     },
-    sign_out: SignOut {
+    sign_out: SignOutMessages {
         title: "Изход?",
         signed_in_as: "Влезли сте като",
         asked_by: |application, instance| format!("{application} иска да излезете от {instance}."),
@@ -116,7 +117,7 @@ pub(super) static WORDS: Words = Words {
         button: "Изход",
         stay: "За да останете в системата, затворете тази страница.",
     },
-    signed_out: SignedOut {
+    signed_out: SignedOutMessages {
         title: "Излязохте от системата",
         go_back: "Можете да се върнете или да затворите страницата.",
         back_to: |application| format!("Обратно към {application}"),
@@ -124,12 +125,12 @@ pub(super) static WORDS: Words = Words {
         next_time: |application| format!("{application} ще поиска да влезете следващия път."),
         close: "Можете да затворите страницата.",
     },
-    account: Account {
+    account: AccountMessages {
         title: "Вие сте в системата",
         no_sites: "Върнете се в приложението, от което дойдохте, или затворете страницата.",
         onwards: "Какво следва",
     },
-    set_up: SetUp {
+    set_up: SetUpMessages {
         title: "Изберете парола",
         then_sign_in_to: "След това ще можете да влезете в",
         reset_at: "Нова парола за профила ви в",
@@ -143,7 +144,7 @@ pub(super) static WORDS: Words = Words {
         sign_in_now: |instance| format!("Вече можете да влезете с нея в {instance}."),
         sign_in: "Вход",
     },
-    forgotten: Forgotten {
+    forgotten: PasswordResetMessages {
         title: "Забравена парола?",
         by_mail: "Ще ви изпратим имейл с връзка, с която да изберете нова.",
         by_administrator: "Администраторът ви може да ви даде връзка, с която да изберете нова.",
@@ -159,7 +160,7 @@ pub(super) static WORDS: Words = Words {
         sent: "Ако такъв профил съществува и има имейл адрес, изпратихме връзка на него. Тя важи един час.",
         nothing_there: "Не сте получили нищо след няколко минути? Проверете папката за спам и въведеното от вас или попитайте администратора си.",
     },
-    known_browser: KnownBrowser {
+    known_browser: KnownBrowserMessages {
         title: "Използване на този браузър",
         about: |login| {
             format!(
@@ -172,14 +173,14 @@ pub(super) static WORDS: Words = Words {
         sent: "Ако такъв профил съществува и има имейл адрес, изпратихме връзка на него. Отворете я в този браузър. Тя може да се използва веднъж и важи един час.",
     },
     email: email::BULGARIAN,
-    landing: Landing {
+    landing: LandingMessages {
         where_to: "Накъде искате да продължите?",
         id: ("Вход", "Вашият профил и вход за приложения."),
         profile: ("Профил", "Вашите данни, лични токени за достъп и устройства."),
         domain_api: ("Domain API", "Бизнес данни за приложения (OData)."),
         manager: ("Управление на инстанцията", "За администратори."),
     },
-    profile: Profile {
+    profile: ProfileMessages {
         title: "Вашият профил",
         overview: "Преглед",
         password: "Парола",
@@ -191,7 +192,7 @@ pub(super) static WORDS: Words = Words {
         saved: "Запазено.",
         overtaken: "Това беше променено едновременно от друго място. Проверете текущото състояние и при нужда опитайте отново.",
     },
-    overview: Overview {
+    overview: OverviewMessages {
         name: "Име",
         login: "Потребителско име",
         email: "Имейл",
@@ -204,7 +205,7 @@ pub(super) static WORDS: Words = Words {
         administrator: "Администратор",
         signed_in_since: "Влезли сте тук от",
     },
-    password: PasswordWords {
+    password: PasswordMessages {
         lead: "Ще излезете от системата навсякъде другаде, а свързаните приложения ще поискат да влезете отново.",
         current: "Текуща парола",
         wrong: "Текущата парола е грешна. Въведете я отново.",
@@ -227,7 +228,7 @@ pub(super) static WORDS: Words = Words {
             _ => format!("Анулирай всички {count} лични токена за достъп"),
         },
     },
-    tokens: TokensWords {
+    tokens: TokensMessages {
         lead: "С личен токен за достъп скрипт извиква API от ваше име, без паролата ви. Създайте отделен токен за всеки скрипт, за да можете да го анулирате поотделно.",
         none: "Нямате лични токени за достъп.",
         expired: "изтекъл",
@@ -262,7 +263,7 @@ pub(super) static WORDS: Words = Words {
         too_many: "Достигнахте максималния брой токени. Първо анулирайте някой.",
         signed_out: "Излезли сте от системата. Влезте отново.",
     },
-    apps: AppsWords {
+    apps: AppsMessages {
         lead: "Тези приложения могат да действат от ваше име или знаят кой сте.",
         none: "Няма свързани приложения.",
         since: "разрешено",
@@ -270,7 +271,7 @@ pub(super) static WORDS: Words = Words {
         withdraw: "Оттегли",
         meaning: "Оттеглянето действа веднага: приложението губи достъп и трябва да ви попита отново. Личните ви токени за достъп остават валидни; анулирайте ги на тяхната страница.",
     },
-    sessions: SessionsWords {
+    sessions: SessionsMessages {
         lead: "Къде сте влезли. Ако не разпознавате някое устройство, прекратете влизането му и сменете паролата си.",
         browser_on: |browser, system| format!("{browser} на {system}"),
         unknown_device: "Непознато устройство",
@@ -282,7 +283,7 @@ pub(super) static WORDS: Words = Words {
         end: "Прекрати",
         end_others: "Прекрати навсякъде другаде",
     },
-    picture: PictureWords {
+    picture: PictureMessages {
         yours: "Вашата снимка",
         file: "Файл със снимка",
         hint: "PNG, JPEG или WebP, до 512 KiB. Снимката се изрязва до квадрата в средата.",
@@ -293,7 +294,7 @@ pub(super) static WORDS: Words = Words {
         too_many_pixels: "Снимката има повече от 24 милиона пиксела. Изберете по-малка.",
         damaged: "Файлът е повреден. Изберете друг.",
     },
-    language: LanguageWords {
+    language: LanguageMessages {
         lead: "Езикът на тези страници, а след като бъдете разпознати – и на страниците за вход.",
         as_browser: "Езикът на браузъра",
         save: "Запази",

@@ -1,6 +1,6 @@
 //! What the pages about a change of the e-mail address say.
 
-pub struct EmailWords {
+pub struct EmailMessages {
     /// On the profile site.
     pub menu: &'static str,
     pub lead: &'static str,
@@ -47,7 +47,7 @@ pub struct EmailWords {
     pub choose_password: &'static str,
 }
 
-pub(super) const ENGLISH: EmailWords = EmailWords {
+pub(super) const ENGLISH: EmailMessages = EmailMessages {
     menu: "E-mail address",
     lead: "We send e-mail about your account to this address, including password reset links. To change it, confirm the change from the new address and, if you have one, from the current address.",
     yours: "Your address",
@@ -90,7 +90,7 @@ pub(super) const ENGLISH: EmailWords = EmailWords {
     choose_password: "Change password",
 };
 
-pub(super) const GERMAN: EmailWords = EmailWords {
+pub(super) const GERMAN: EmailMessages = EmailMessages {
     menu: "E-Mail-Adresse",
     lead: "An diese Adresse senden wir E-Mails zu Ihrem Konto, auch Links zum Zurücksetzen des Passworts. Bestätigen Sie eine Änderung über die neue Adresse und, falls vorhanden, über die aktuelle.",
     yours: "Ihre Adresse",
@@ -135,7 +135,7 @@ pub(super) const GERMAN: EmailWords = EmailWords {
     choose_password: "Passwort ändern",
 };
 
-pub(super) const BULGARIAN: EmailWords = EmailWords {
+pub(super) const BULGARIAN: EmailMessages = EmailMessages {
     menu: "Имейл адрес",
     lead: "На този адрес изпращаме имейли за профила ви, включително връзки за смяна на паролата. Потвърдете промяната от новия адрес, а ако имате текущ – и от него.",
     yours: "Вашият адрес",

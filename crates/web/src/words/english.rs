@@ -1,18 +1,19 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
-    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words, email, malformed, two_step,
+    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FrameMessages, KnownBrowserMessages,
+    LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages, PasswordResetMessages,
+    PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages, SetUpMessages, SignInMessages,
+    SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email, malformed, two_step,
 };
 
-pub(super) static WORDS: Words = Words {
+pub(super) static WORDS: Messages = Messages {
     tag: "en",
-    frame: Frame {
+    frame: FrameMessages {
         protected: "Protected by Gatehouse",
         sign_out: "Sign out",
         error_title: "Error",
         new_tab: "(opens in a new tab)",
     },
-    sign_in: SignIn {
+    sign_in: SignInMessages {
         title: "Sign in",
         to_continue_to: "to continue to",
         continue_as: |login| format!("Continue as {login}"),
@@ -34,7 +35,7 @@ pub(super) static WORDS: Words = Words {
         spent_without_mail: "Ask your administrator to help you sign in with this browser.",
         once_more: "Sign in again to make this change. It requires a sign-in from the last ten minutes. Nothing has been changed yet.",
     },
-    consent: Consent {
+    consent: ConsentMessages {
         title: |application| format!("Allow {application}?"),
         asks_in: |instance| format!("The app requests access to your account at {instance}."),
         signed_in_as: |login| format!("signed in as {login}"),
@@ -47,7 +48,7 @@ pub(super) static WORDS: Words = Words {
         allow: "Allow",
         deny: "Deny",
     },
-    scopes: Scopes {
+    scopes: ScopeMessages {
         openid: ("Know who you are", "Your login, so that the app recognises you."),
         profile: ("See your profile", "Your name and your language."),
         email: ("See your e-mail address", "And whether it is verified."),
@@ -60,7 +61,7 @@ pub(super) static WORDS: Words = Words {
         manage: ("Administer this system", "Do everything an administrator can do here, on your behalf."),
         other: ("Use a special permission", "Ask your administrator what this permission allows."),
     },
-    error: Error {
+    error: ErrorMessages {
         what_you_can_do: "What you can do",
         reference: "Reference",
         error: "Error",
@@ -68,7 +69,7 @@ pub(super) static WORDS: Words = Words {
         home: "Go to the home page",
         give_reference: "Give this reference to your administrator. It shows what was sent and what was expected.",
     },
-    problems: Problems {
+    problems: ProblemMessages {
         not_an_administrator: (
             "Administrators only",
             "Your account is not an administrator of this instance.",
@@ -100,7 +101,7 @@ pub(super) static WORDS: Words = Words {
             "Try again in a moment. If this happens again, give your administrator the reference below.",
         ),
     },
-    target: Target {
+    target: TargetMessages {
         title: "This application is not set up correctly",
         malformed: "The application that sent you here made an invalid request:",
         unknown: "The application that sent you here is not registered.",
@@ -108,7 +109,7 @@ pub(super) static WORDS: Words = Words {
         not_registered: "The application that sent you here requested a return address that is not registered for it.",
         what_to_do: "This is not your fault. Give your administrator the reference below so they can find the cause.",
     },
-    sign_out: SignOut {
+    sign_out: SignOutMessages {
         title: "Sign out?",
         signed_in_as: "You are signed in as",
         asked_by: |application, instance| format!("{application} asks to sign you out of {instance}."),
@@ -116,7 +117,7 @@ pub(super) static WORDS: Words = Words {
         button: "Sign out",
         stay: "To stay signed in, close this page.",
     },
-    signed_out: SignedOut {
+    signed_out: SignedOutMessages {
         title: "You are signed out",
         go_back: "You can go back, or close this page.",
         back_to: |application| format!("Back to {application}"),
@@ -124,12 +125,12 @@ pub(super) static WORDS: Words = Words {
         next_time: |application| format!("{application} will ask you to sign in next time."),
         close: "You can close this page.",
     },
-    account: Account {
+    account: AccountMessages {
         title: "You are signed in",
         no_sites: "Go back to the app you came from, or close this page.",
         onwards: "Where to go next",
     },
-    set_up: SetUp {
+    set_up: SetUpMessages {
         title: "Choose your password",
         then_sign_in_to: "Then you can sign in to",
         reset_at: "New password for your account at",
@@ -143,7 +144,7 @@ pub(super) static WORDS: Words = Words {
         sign_in_now: |instance| format!("You can sign in to {instance} with it now."),
         sign_in: "Sign in",
     },
-    forgotten: Forgotten {
+    forgotten: PasswordResetMessages {
         title: "Forgot your password?",
         by_mail: "We will e-mail you a link to choose a new one.",
         by_administrator: "Your administrator can give you a link to choose a new one.",
@@ -159,7 +160,7 @@ pub(super) static WORDS: Words = Words {
         sent: "If that account exists and has an e-mail address, we have sent a link to it. The link is valid for one hour.",
         nothing_there: "Nothing after a few minutes? Check your spam folder and what you entered, or ask your administrator.",
     },
-    known_browser: KnownBrowser {
+    known_browser: KnownBrowserMessages {
         title: "Use this browser",
         about: |login| {
             format!(
@@ -172,14 +173,14 @@ pub(super) static WORDS: Words = Words {
         sent: "If that account exists and has an e-mail address, we have sent a link to it. Open the link in this browser. It works once and is valid for one hour.",
     },
     email: email::ENGLISH,
-    landing: Landing {
+    landing: LandingMessages {
         where_to: "Where would you like to go?",
         id: ("Sign in", "Your account, and sign-in for applications."),
         profile: ("Profile", "Your data, personal access tokens and devices."),
         domain_api: ("Domain API", "Business data for applications (OData)."),
         manager: ("Instance manager", "For administrators."),
     },
-    profile: Profile {
+    profile: ProfileMessages {
         title: "Your profile",
         overview: "Overview",
         password: "Password",
@@ -191,7 +192,7 @@ pub(super) static WORDS: Words = Words {
         saved: "Saved.",
         overtaken: "Someone else changed this at the same time. Check the current state, then try again if needed.",
     },
-    overview: Overview {
+    overview: OverviewMessages {
         name: "Name",
         login: "Login",
         email: "E-mail",
@@ -204,7 +205,7 @@ pub(super) static WORDS: Words = Words {
         administrator: "Administrator",
         signed_in_since: "Signed in here since",
     },
-    password: PasswordWords {
+    password: PasswordMessages {
         lead: "You will be signed out everywhere else, and connected apps will ask you to sign in again.",
         current: "Current password",
         wrong: "The current password is wrong. Enter it again.",
@@ -225,7 +226,7 @@ pub(super) static WORDS: Words = Words {
             _ => format!("Revoke all {count} personal access tokens"),
         },
     },
-    tokens: TokensWords {
+    tokens: TokensMessages {
         lead: "A personal access token lets a script call the API as you, without your password. Create one per script, so that you can revoke each one separately.",
         none: "You have no personal access tokens.",
         expired: "expired",
@@ -260,7 +261,7 @@ pub(super) static WORDS: Words = Words {
         too_many: "You have reached the maximum number of tokens. Revoke one first.",
         signed_out: "You have been signed out. Sign in again.",
     },
-    apps: AppsWords {
+    apps: AppsMessages {
         lead: "These applications can act on your behalf or know who you are.",
         none: "No connected apps.",
         since: "allowed",
@@ -268,7 +269,7 @@ pub(super) static WORDS: Words = Words {
         withdraw: "Withdraw",
         meaning: "Withdrawing takes effect at once: the application is signed out and has to ask you again. Your personal access tokens stay valid; revoke them on their own page.",
     },
-    sessions: SessionsWords {
+    sessions: SessionsMessages {
         lead: "Where you are signed in. If you do not recognise a device, sign it out and change your password.",
         browser_on: |browser, system| format!("{browser} on {system}"),
         unknown_device: "Unknown device",
@@ -280,7 +281,7 @@ pub(super) static WORDS: Words = Words {
         end: "Sign out",
         end_others: "Sign out everywhere else",
     },
-    picture: PictureWords {
+    picture: PictureMessages {
         yours: "Your picture",
         file: "Image file",
         hint: "PNG, JPEG or WebP, up to 512 KiB. It is cropped to the centre square.",
@@ -291,7 +292,7 @@ pub(super) static WORDS: Words = Words {
         too_many_pixels: "The picture has more than 24 million pixels. Choose a smaller one.",
         damaged: "The file is damaged. Choose another.",
     },
-    language: LanguageWords {
+    language: LanguageMessages {
         lead: "The language of these pages and, once you are identified, of the sign-in pages.",
         as_browser: "Browser language",
         save: "Save",

@@ -1,18 +1,19 @@
 use super::{
-    Account, AppsWords, Consent, Error, Forgotten, Frame, KnownBrowser, Landing, LanguageWords, Overview,
-    PasswordWords, PictureWords, Problems, Profile, Scopes, SessionsWords, SetUp, SignIn, SignOut, SignedOut, Target,
-    TokensWords, Words, email, malformed, two_step,
+    AccountMessages, AppsMessages, ConsentMessages, ErrorMessages, FrameMessages, KnownBrowserMessages,
+    LandingMessages, LanguageMessages, Messages, OverviewMessages, PasswordMessages, PasswordResetMessages,
+    PictureMessages, ProblemMessages, ProfileMessages, ScopeMessages, SessionsMessages, SetUpMessages, SignInMessages,
+    SignOutMessages, SignedOutMessages, TargetMessages, TokensMessages, email, malformed, two_step,
 };
 
-pub(super) static WORDS: Words = Words {
+pub(super) static WORDS: Messages = Messages {
     tag: "de",
-    frame: Frame {
+    frame: FrameMessages {
         protected: "Geschützt durch Gatehouse",
         sign_out: "Abmelden",
         error_title: "Fehler",
         new_tab: "(öffnet sich in einem neuen Tab)",
     },
-    sign_in: SignIn {
+    sign_in: SignInMessages {
         title: "Anmelden",
         to_continue_to: "um fortzufahren mit",
         continue_as: |login| format!("Als {login} fortfahren"),
@@ -34,7 +35,7 @@ pub(super) static WORDS: Words = Words {
         spent_without_mail: "Ihr Administrator kann Ihnen helfen, sich mit diesem Browser anzumelden.",
         once_more: "Melden Sie sich für diese Änderung erneut an. Ihre Anmeldung darf höchstens zehn Minuten alt sein. Es wurde noch nichts geändert.",
     },
-    consent: Consent {
+    consent: ConsentMessages {
         title: |application| format!("{application} zulassen?"),
         asks_in: |instance| format!("Die Anwendung bittet um Zugriff auf Ihr Konto bei {instance}."),
         signed_in_as: |login| format!("angemeldet als {login}"),
@@ -47,7 +48,7 @@ pub(super) static WORDS: Words = Words {
         allow: "Zulassen",
         deny: "Ablehnen",
     },
-    scopes: Scopes {
+    scopes: ScopeMessages {
         openid: ("Wissen, wer Sie sind", "Ihr Anmeldename, damit die Anwendung Sie wiedererkennt."),
         profile: ("Ihr Profil sehen", "Ihr Name und Ihre Sprache."),
         email: ("Ihre E-Mail-Adresse sehen", "Und ob sie bestätigt ist."),
@@ -60,7 +61,7 @@ pub(super) static WORDS: Words = Words {
         manage: ("Dieses System verwalten", "In Ihrem Namen alles tun, was Administratoren hier dürfen."),
         other: ("Eine besondere Berechtigung nutzen", "Fragen Sie Ihren Administrator, was sie erlaubt."),
     },
-    error: Error {
+    error: ErrorMessages {
         what_you_can_do: "Was Sie tun können",
         reference: "Referenznummer",
         error: "Fehler",
@@ -68,7 +69,7 @@ pub(super) static WORDS: Words = Words {
         home: "Zur Startseite",
         give_reference: "Nennen Sie Ihrem Administrator diese Referenznummer. Daran sieht er, was gesendet und was erwartet wurde.",
     },
-    problems: Problems {
+    problems: ProblemMessages {
         not_an_administrator: (
             "Nur für Administratoren",
             "Ihr Konto hat in dieser Instanz keine Administratorrechte.",
@@ -100,7 +101,7 @@ pub(super) static WORDS: Words = Words {
             "Versuchen Sie es gleich noch einmal. Wenn das wieder passiert, nennen Sie Ihrem Administrator die Referenznummer unten.",
         ),
     },
-    target: Target {
+    target: TargetMessages {
         title: "Diese Anwendung ist nicht richtig eingerichtet",
         malformed: "Die Anwendung, die Sie hierher schickte, hat eine ungültige Anfrage gestellt:",
         unknown: "Die Anwendung, die Sie hierher schickte, ist nicht registriert.",
@@ -108,7 +109,7 @@ pub(super) static WORDS: Words = Words {
         not_registered: "Die Anwendung, die Sie hierher schickte, verlangt eine Rücksprungadresse, die für sie nicht registriert ist.",
         what_to_do: "Das liegt nicht an Ihnen. Nennen Sie Ihrem Administrator die Referenznummer unten, damit er die Ursache findet.",
     },
-    sign_out: SignOut {
+    sign_out: SignOutMessages {
         title: "Abmelden?",
         signed_in_as: "Sie sind angemeldet als",
         asked_by: |application, instance| format!("{application} möchte Sie von {instance} abmelden."),
@@ -116,7 +117,7 @@ pub(super) static WORDS: Words = Words {
         button: "Abmelden",
         stay: "Um angemeldet zu bleiben, schließen Sie diese Seite.",
     },
-    signed_out: SignedOut {
+    signed_out: SignedOutMessages {
         title: "Sie sind abgemeldet",
         go_back: "Sie können zurückgehen oder diese Seite schließen.",
         back_to: |application| format!("Zurück zu {application}"),
@@ -124,12 +125,12 @@ pub(super) static WORDS: Words = Words {
         next_time: |application| format!("{application} wird Sie beim nächsten Mal um eine Anmeldung bitten."),
         close: "Sie können diese Seite schließen.",
     },
-    account: Account {
+    account: AccountMessages {
         title: "Sie sind angemeldet",
         no_sites: "Gehen Sie zurück zu der Anwendung, aus der Sie kamen, oder schließen Sie diese Seite.",
         onwards: "Wie es weitergeht",
     },
-    set_up: SetUp {
+    set_up: SetUpMessages {
         title: "Wählen Sie Ihr Passwort",
         then_sign_in_to: "Danach können Sie sich anmelden bei",
         reset_at: "Neues Passwort für Ihr Konto bei",
@@ -143,7 +144,7 @@ pub(super) static WORDS: Words = Words {
         sign_in_now: |instance| format!("Sie können sich damit nun bei {instance} anmelden."),
         sign_in: "Anmelden",
     },
-    forgotten: Forgotten {
+    forgotten: PasswordResetMessages {
         title: "Passwort vergessen?",
         by_mail: "Wir senden Ihnen per E-Mail einen Link, mit dem Sie ein neues wählen.",
         by_administrator: "Ihr Administrator kann Ihnen einen Link geben, mit dem Sie ein neues wählen.",
@@ -159,7 +160,7 @@ pub(super) static WORDS: Words = Words {
         sent: "Wenn es dieses Konto gibt und eine E-Mail-Adresse hinterlegt ist, haben wir einen Link dorthin gesendet. Er gilt eine Stunde.",
         nothing_there: "Nach einigen Minuten noch nichts angekommen? Sehen Sie im Spam-Ordner nach, prüfen Sie Ihre Eingabe, oder fragen Sie Ihren Administrator.",
     },
-    known_browser: KnownBrowser {
+    known_browser: KnownBrowserMessages {
         title: "Diesen Browser verwenden",
         about: |login| {
             format!(
@@ -172,14 +173,14 @@ pub(super) static WORDS: Words = Words {
         sent: "Wenn es dieses Konto gibt und eine E-Mail-Adresse hinterlegt ist, haben wir einen Link dorthin gesendet. Öffnen Sie ihn in diesem Browser. Er kann einmal verwendet werden und gilt eine Stunde.",
     },
     email: email::GERMAN,
-    landing: Landing {
+    landing: LandingMessages {
         where_to: "Wohin möchten Sie?",
         id: ("Anmelden", "Ihr Konto und die Anmeldung für Anwendungen."),
         profile: ("Profil", "Ihre Daten, persönlichen Zugriffstoken und Geräte."),
         domain_api: ("Domain API", "Geschäftsdaten für Anwendungen (OData)."),
         manager: ("Instanzverwaltung", "Für Administratoren."),
     },
-    profile: Profile {
+    profile: ProfileMessages {
         title: "Ihr Profil",
         overview: "Übersicht",
         password: "Passwort",
@@ -191,7 +192,7 @@ pub(super) static WORDS: Words = Words {
         saved: "Gespeichert.",
         overtaken: "Das wurde gleichzeitig an anderer Stelle geändert. Prüfen Sie den aktuellen Stand, und versuchen Sie es bei Bedarf noch einmal.",
     },
-    overview: Overview {
+    overview: OverviewMessages {
         name: "Name",
         login: "Anmeldename",
         email: "E-Mail",
@@ -204,7 +205,7 @@ pub(super) static WORDS: Words = Words {
         administrator: "Administrator",
         signed_in_since: "Hier angemeldet seit",
     },
-    password: PasswordWords {
+    password: PasswordMessages {
         lead: "Sie werden überall sonst abgemeldet, und verbundene Anwendungen verlangen eine neue Anmeldung.",
         current: "Aktuelles Passwort",
         wrong: "Das aktuelle Passwort ist falsch. Geben Sie es noch einmal ein.",
@@ -229,7 +230,7 @@ pub(super) static WORDS: Words = Words {
             _ => format!("Alle {count} persönlichen Zugriffstoken widerrufen"),
         },
     },
-    tokens: TokensWords {
+    tokens: TokensMessages {
         lead: "Mit einem persönlichen Zugriffstoken ruft ein Skript die API in Ihrem Namen auf, ohne Ihr Passwort. Legen Sie für jedes Skript ein eigenes an, damit Sie es einzeln widerrufen können.",
         none: "Sie haben keine persönlichen Zugriffstoken.",
         expired: "abgelaufen",
@@ -264,7 +265,7 @@ pub(super) static WORDS: Words = Words {
         too_many: "Sie haben die Höchstzahl an Token erreicht. Widerrufen Sie zuerst eines.",
         signed_out: "Sie wurden abgemeldet. Melden Sie sich erneut an.",
     },
-    apps: AppsWords {
+    apps: AppsMessages {
         lead: "Diese Anwendungen können in Ihrem Namen handeln oder wissen, wer Sie sind.",
         none: "Keine verbundenen Anwendungen.",
         since: "erlaubt",
@@ -272,7 +273,7 @@ pub(super) static WORDS: Words = Words {
         withdraw: "Entziehen",
         meaning: "Das Entziehen wirkt sofort: Die Anwendung wird abgemeldet und muss Sie erneut fragen. Ihre persönlichen Zugriffstoken bleiben gültig; widerrufen Sie sie auf ihrer eigenen Seite.",
     },
-    sessions: SessionsWords {
+    sessions: SessionsMessages {
         lead: "Wo Sie angemeldet sind. Wenn Sie ein Gerät nicht kennen, melden Sie es ab und ändern Sie Ihr Passwort.",
         browser_on: |browser, system| format!("{browser} auf {system}"),
         unknown_device: "Unbekanntes Gerät",
@@ -284,7 +285,7 @@ pub(super) static WORDS: Words = Words {
         end: "Abmelden",
         end_others: "Überall sonst abmelden",
     },
-    picture: PictureWords {
+    picture: PictureMessages {
         yours: "Ihr Bild",
         file: "Bilddatei",
         hint: "PNG, JPEG oder WebP, bis 512 KiB. Das Bild wird auf das mittlere Quadrat zugeschnitten.",
@@ -295,7 +296,7 @@ pub(super) static WORDS: Words = Words {
         too_many_pixels: "Das Bild hat mehr als 24 Millionen Pixel. Wählen Sie ein kleineres.",
         damaged: "Die Datei ist beschädigt. Wählen Sie eine andere.",
     },
-    language: LanguageWords {
+    language: LanguageMessages {
         lead: "Die Sprache dieser Seiten und, sobald feststeht, wer Sie sind, der Anmeldeseiten.",
         as_browser: "Browsersprache",
         save: "Speichern",

@@ -6,7 +6,7 @@ use oauth::params::ParamError;
 use crate::body::BodyError;
 
 /// What is said of a parameter stands behind its name.
-pub struct Malformed {
+pub struct MalformedMessages {
     parameter: &'static str,
     some_parameter: &'static str,
     is_missing: &'static str,
@@ -23,7 +23,7 @@ pub struct Malformed {
     not_multipart: &'static str,
 }
 
-impl Malformed {
+impl MalformedMessages {
     pub(crate) fn body(&self, error: &BodyError) -> String {
         match error {
             BodyError::TooLarge => self.too_large.to_owned(),
@@ -61,7 +61,7 @@ impl Malformed {
     }
 }
 
-pub(super) const ENGLISH: Malformed = Malformed {
+pub(super) const ENGLISH: MalformedMessages = MalformedMessages {
     parameter: "the parameter",
     some_parameter: "a parameter",
     is_missing: "is missing",
@@ -78,7 +78,7 @@ pub(super) const ENGLISH: Malformed = Malformed {
     not_multipart: "the request is not a form with a file",
 };
 
-pub(super) const GERMAN: Malformed = Malformed {
+pub(super) const GERMAN: MalformedMessages = MalformedMessages {
     parameter: "der Parameter",
     some_parameter: "ein Parameter",
     is_missing: "fehlt",
@@ -95,7 +95,7 @@ pub(super) const GERMAN: Malformed = Malformed {
     not_multipart: "die Anfrage ist kein Formular mit einer Datei",
 };
 
-pub(super) const BULGARIAN: Malformed = Malformed {
+pub(super) const BULGARIAN: MalformedMessages = MalformedMessages {
     parameter: "параметърът",
     some_parameter: "един от параметрите",
     is_missing: "липсва",

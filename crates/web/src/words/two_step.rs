@@ -1,6 +1,6 @@
 //! What the pages of two-step sign-in say.
 
-pub struct TwoStep {
+pub struct TwoStepMessages {
     /// At the sign-in.
     pub one_more_step: &'static str,
     /// Before the login.
@@ -89,7 +89,7 @@ pub struct TwoStep {
     pub too_many_passkeys: &'static str,
 }
 
-pub(super) const ENGLISH: TwoStep = TwoStep {
+pub(super) const ENGLISH: TwoStepMessages = TwoStepMessages {
     one_more_step: "One more step",
     to_sign_in_as: "to sign in as",
     code: "Code from your authenticator app",
@@ -171,7 +171,7 @@ pub(super) const ENGLISH: TwoStep = TwoStep {
     too_many_passkeys: "You have reached the maximum number of passkeys. Remove one first.",
 };
 
-pub(super) const GERMAN: TwoStep = TwoStep {
+pub(super) const GERMAN: TwoStepMessages = TwoStepMessages {
     one_more_step: "Noch ein Schritt",
     to_sign_in_as: "zur Anmeldung als",
     code: "Code aus Ihrer Authenticator-App",
@@ -253,7 +253,7 @@ pub(super) const GERMAN: TwoStep = TwoStep {
     too_many_passkeys: "Sie haben die Höchstzahl an Passkeys erreicht. Entfernen Sie zuerst einen.",
 };
 
-pub(super) const BULGARIAN: TwoStep = TwoStep {
+pub(super) const BULGARIAN: TwoStepMessages = TwoStepMessages {
     one_more_step: "Още една стъпка",
     to_sign_in_as: "за да влезете като",
     code: "Код от приложението за удостоверяване",

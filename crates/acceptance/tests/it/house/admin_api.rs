@@ -7,7 +7,7 @@ mod races;
 mod register;
 mod users;
 
-use acceptance::{Answer, Client, TestHouse, Tokens};
+use acceptance::{Client, HttpAnswer, TestServer, TokenAnswer};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -24,22 +24,22 @@ pub(super) struct Office {
 
 impl Office {
     /// As the demo's `admin`, with nobody signed in.
-    pub(super) async fn of(house: &TestHouse) -> Self {
-        let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    pub(super) async fn of(house: &TestServer) -> Self {
+        let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
         Self { client: house.client(), token }
     }
 
-    async fn of_the_other(house: &TestHouse) -> Self {
-        let token = Tokens::read(&house.manager_at_other().await.service_token("manage").await).access;
+    async fn of_the_other(house: &TestServer) -> Self {
+        let token = TokenAnswer::read(&house.manager_at_other().await.service_token("manage").await).access;
         Self { client: house.other_client(), token }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> HttpAnswer {
         self.client.ask(&Method::GET, &format!("{ROOT}{path}")).bearer(&self.token).send().await
     }
 
     /// With `If-Match`, unless it is empty, and with a body, unless it is null.
-    async fn send(&self, method: &Method, path: &str, if_match: &str, body: &Value) -> Answer {
+    async fn send(&self, method: &Method, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
         let mut ask = self.client.ask(method, &format!("{ROOT}{path}")).bearer(&self.token);
         if !if_match.is_empty() {
             ask = ask.header("if-match", if_match);
@@ -50,19 +50,19 @@ impl Office {
         ask.send().await
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Answer {
+    async fn post(&self, path: &str, body: &Value) -> HttpAnswer {
         self.send(&Method::POST, path, "", body).await
     }
 
-    pub(super) async fn put(&self, path: &str, if_match: &str, body: &Value) -> Answer {
+    pub(super) async fn put(&self, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
         self.send(&Method::PUT, path, if_match, body).await
     }
 
-    async fn patch(&self, path: &str, if_match: &str, body: &Value) -> Answer {
+    async fn patch(&self, path: &str, if_match: &str, body: &Value) -> HttpAnswer {
         self.send(&Method::PATCH, path, if_match, body).await
     }
 
-    async fn delete(&self, path: &str, if_match: &str) -> Answer {
+    async fn delete(&self, path: &str, if_match: &str) -> HttpAnswer {
         self.send(&Method::DELETE, path, if_match, &Value::Null).await
     }
 
@@ -78,7 +78,7 @@ impl Office {
         self.found("/users", &list).await
     }
 
-    async fn found(&self, all: &str, list: &Answer) -> (String, String) {
+    async fn found(&self, all: &str, list: &HttpAnswer) -> (String, String) {
         let id = list.json()["items"][0]["id"].as_str().expect("it is there").to_owned();
         let path = format!("{all}/{id}");
         let tag = self.get(&path).await.header("etag").to_owned();
@@ -88,7 +88,7 @@ impl Office {
 
 /// A refusal in the form of RFC 9457, with a reference that the answer's header has too.
 #[track_caller]
-fn assert_problem(answer: &Answer, status: u16, kind: &str) -> String {
+fn assert_problem(answer: &HttpAnswer, status: u16, kind: &str) -> String {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let problem = answer.json();
@@ -100,27 +100,27 @@ fn assert_problem(answer: &Answer, status: u16, kind: &str) -> String {
 
 /// What is refused as it is written, in its words.
 #[track_caller]
-pub(super) fn assert_invalid(answer: &Answer) -> String {
+pub(super) fn assert_invalid(answer: &HttpAnswer) -> String {
     let detail = assert_problem(answer, 422, "invalid");
     assert!(!answer.json()["problems"].as_array().expect("one by one").is_empty());
     detail
 }
 
 #[track_caller]
-fn assert_ok(answer: &Answer) -> Value {
+fn assert_ok(answer: &HttpAnswer) -> Value {
     assert!(answer.status.is_success(), "{} {}", answer.status, answer.text());
     if answer.body.is_empty() { json!(null) } else { answer.json() }
 }
 
 /// Where the new thing is, below the root.
 #[track_caller]
-fn assert_created(answer: &Answer) -> String {
+fn assert_created(answer: &HttpAnswer) -> String {
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.location().strip_prefix(ROOT).expect("below the root").to_owned()
 }
 
 /// Every method and path of the document, with something in the place of its variables.
-async fn every_operation(house: &TestHouse) -> Vec<(Method, String)> {
+async fn every_operation(house: &TestServer) -> Vec<(Method, String)> {
     let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
     let mut operations = Vec::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {

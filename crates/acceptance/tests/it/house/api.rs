@@ -1,6 +1,6 @@
 //! The door of the API as an application's page meets it.
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::{TestServer, TokenAnswer};
 use http::Method;
 
 use crate::{FIRST, SERVICE};
@@ -18,9 +18,9 @@ const STRANGERS: [&str; 6] = [
 
 #[tokio::test]
 async fn pages_of_registered_apps_may_read_answers_and_others_may_not() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     for (method, path) in [
         (Method::GET, CUSTOMERS),
         (Method::GET, "/api/domain/odata/Nothing"),
@@ -43,7 +43,7 @@ async fn pages_of_registered_apps_may_read_answers_and_others_may_not() {
 
 #[tokio::test]
 async fn a_preflight_needs_no_token_and_says_nothing_to_strangers() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for path in [CUSTOMERS, "/id/connect/userinfo", "/id/connect/token"] {
         for (origin, known) in [(REGISTERED[0], true), (STRANGERS[0], false)] {
             let client = house.client();
@@ -61,7 +61,7 @@ async fn a_preflight_needs_no_token_and_says_nothing_to_strangers() {
 /// A browser asks whether it may send each header that a page's library sets, and gives the request up for one that is missing.
 #[tokio::test]
 async fn a_preflight_names_the_headers_that_libraries_in_browsers_send() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     for path in [CUSTOMERS, "/id/connect/userinfo", "/id/connect/token", "/id/connect/revocation"] {
         let ask = client.ask(&Method::OPTIONS, path).header("origin", REGISTERED[0]);
@@ -109,10 +109,10 @@ async fn a_preflight_names_the_headers_that_libraries_in_browsers_send() {
 /// RFC 9110 §15.5.16, §12.5.3: at every door that reads a body, each in its own shape.
 #[tokio::test]
 async fn a_compressed_body_is_refused_at_every_door() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
-    let writer = Tokens::read(&house.app(SERVICE).service_token("").await).access;
-    let manager = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let writer = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
+    let manager = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
     let (form, json) = ("application/x-www-form-urlencoded", "application/json");
     for (path, token, kind) in [
         ("/id/connect/token", "", form),
@@ -145,7 +145,7 @@ async fn a_compressed_body_is_refused_at_every_door() {
 /// The answers' shapes: an app's developer reads JSON, a person a page.
 #[tokio::test]
 async fn a_body_that_is_refused_is_answered_in_the_shape_of_its_door() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let ask = async |path: &str| {
         let ask = client.ask(&Method::POST, path).header("content-encoding", "gzip");
@@ -159,7 +159,7 @@ async fn a_body_that_is_refused_is_answered_in_the_shape_of_its_door() {
 
 #[tokio::test]
 async fn a_disabled_apps_pages_are_strangers() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let ask = async |origin: &str| house.client().ask(&Method::GET, CUSTOMERS).header("origin", origin).send().await;
     let origin = "https://your-app.example.com";
     assert_eq!(ask(origin).await.header("access-control-allow-origin"), origin);
@@ -170,7 +170,7 @@ async fn a_disabled_apps_pages_are_strangers() {
 
 #[tokio::test]
 async fn pages_with_forms_are_never_shared_across_origins() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     for path in ["/id/account/login", &app.asks("read").path(), "/id/connect/endsession", "/id/account"] {
         let answer = house.client().ask(&Method::GET, path).header("origin", REGISTERED[0]).send().await;
@@ -180,7 +180,7 @@ async fn pages_with_forms_are_never_shared_across_origins() {
 
 #[tokio::test]
 async fn roles_decide_after_the_scope() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let products = "/api/domain/odata/General_Products_Products?$top=1";
     for (login, status) in [("alice", 200), ("bob", 403), ("admin", 200)] {
@@ -192,9 +192,9 @@ async fn roles_decide_after_the_scope() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     let large = format!("{{\"Name\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
     let ask = client.ask(&Method::POST, CUSTOMERS).bearer(&token).body("application/json", large);
     let answer = ask.send().await;

@@ -1,6 +1,6 @@
 //! An event for everything that happens, and never a secret in one.
 
-use acceptance::{App, AuditRow, Browser, TestHouse, Tokens, VERIFIER, on_both};
+use acceptance::{App, AuditRow, Browser, TestServer, TokenAnswer, VERIFIER, on_both};
 use http::Method;
 
 use crate::{FIRST, NATIVE, READER, SERVICE};
@@ -21,7 +21,7 @@ fn kinds(trail: &[AuditRow]) -> Vec<String> {
     trail.iter().filter(|row| row.kind != "admin-change" && row.kind != "key-rotated").map(told).collect()
 }
 
-async fn every_step_of_the_main_job_leaves_its_event(house: TestHouse) {
+async fn every_step_of_the_main_job_leaves_its_event(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let second = std::time::Duration::from_secs(1);
     let page = alice.open(&app.asks("openid read offline_access").path()).await;
@@ -29,13 +29,13 @@ async fn every_step_of_the_main_job_leaves_its_event(house: TestHouse) {
     house.advance(second);
     let code = alice.allow(&page).await.callback()["code"].clone();
     house.advance(second);
-    let tokens = Tokens::read(&app.redeem(&code).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
     house.advance(second);
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     house.advance(second);
-    Tokens::read(&app.refresh(tokens.refresh()).await);
+    TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     house.advance(second);
-    Tokens::read(&house.app(SERVICE).service_token("").await);
+    TokenAnswer::read(&house.app(SERVICE).service_token("").await);
     house.advance(second);
     let asked = format!("/id/connect/endsession?id_token_hint={}", tokens.id());
     assert_eq!(alice.open(&asked).await.page(), "signed-out");
@@ -82,7 +82,7 @@ async fn every_step_of_the_main_job_leaves_its_event(house: TestHouse) {
 
 #[tokio::test]
 async fn every_refusal_is_told_with_its_exact_cause() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let usual = app.asks("read");
     for asked in [
@@ -108,7 +108,7 @@ async fn every_refusal_is_told_with_its_exact_cause() {
     app.redeem_with(&code, &[("code_verifier", &"a".repeat(43))]).await;
     app.redeem("x").await;
     app.refresh("x").await;
-    let tokens = Tokens::read(&app.redeem(&code).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
     app.refresh_with(tokens.refresh(), "sec").await;
     app.service_token("").await;
     house.app(READER).service_token("update").await;
@@ -157,7 +157,7 @@ async fn every_refusal_is_told_with_its_exact_cause() {
 
 #[tokio::test]
 async fn what_administrators_change_is_told_with_who_did_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     house.enable_app(FIRST, false).await;
     house.enable_user("alice", false).await;
     house.set_password("bob", "a new password of bob").await;
@@ -172,13 +172,13 @@ async fn what_administrators_change_is_told_with_who_did_it() {
 }
 
 /// Everything secret that these visits had to do with.
-async fn secrets_of_a_busy_day(house: &TestHouse) -> Vec<String> {
+async fn secrets_of_a_busy_day(house: &TestServer) -> Vec<String> {
     let mut secrets: Vec<String> =
         ["first-secret", "service-secret", "ecila-Demo1", "a wrong password", "wrong-secret"]
             .map(str::to_owned)
             .to_vec();
     secrets.push(VERIFIER.to_owned());
-    let keep = |secrets: &mut Vec<String>, tokens: &Tokens| {
+    let keep = |secrets: &mut Vec<String>, tokens: &TokenAnswer| {
         secrets.push(tokens.access.clone());
         secrets.extend(tokens.access.split('.').skip(1).map(str::to_owned));
         secrets.extend(tokens.id.iter().flat_map(|token| token.split('.').skip(1)).map(str::to_owned));
@@ -195,16 +195,16 @@ async fn secrets_of_a_busy_day(house: &TestHouse) -> Vec<String> {
         let code = app.code(&mut alice, "openid read offline_access").await;
         app.with_secret(Some("wrong-secret")).redeem(&code).await;
         app.redeem_with(&code, &[("redirect_uri", "https://evil.example/")]).await;
-        let tokens = Tokens::read(&app.redeem(&code).await);
+        let tokens = TokenAnswer::read(&app.redeem(&code).await);
         keep(&mut secrets, &tokens);
         app.client.call_api(&tokens.access).await;
         app.client.get(&format!("/api/domain/odata/Crm_Customers?access_token={}", tokens.access)).await;
         app.client.user_info(&tokens.access).await;
         app.client.user_info(&format!("{}x", tokens.access)).await;
         app.refresh_with(tokens.refresh(), "sec").await;
-        let next = Tokens::read(&app.refresh(tokens.refresh()).await);
+        let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
         keep(&mut secrets, &next);
-        let last = Tokens::read(&app.refresh(next.refresh()).await);
+        let last = TokenAnswer::read(&app.refresh(next.refresh()).await);
         keep(&mut secrets, &last);
         app.refresh(tokens.refresh()).await;
         app.redeem(&code).await;
@@ -214,18 +214,18 @@ async fn secrets_of_a_busy_day(house: &TestHouse) -> Vec<String> {
         secrets.extend(page.form("csrf").field("csrf").map(str::to_owned));
         alice.submit(&page, "csrf", &[]).await;
     }
-    keep(&mut secrets, &Tokens::read(&house.app(SERVICE).service_token("").await));
+    keep(&mut secrets, &TokenAnswer::read(&house.app(SERVICE).service_token("").await));
     App { uri: "nobody".to_owned(), ..house.app(SERVICE) }.service_token("").await;
     secrets
 }
 
 #[tokio::test]
 async fn no_secret_is_ever_written_into_the_audit() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let secrets = secrets_of_a_busy_day(&house).await;
     assert!(secrets.len() > 30 && secrets.iter().all(|secret| secret.len() >= 11), "{}", secrets.len());
-    let mut dice = house.dice();
-    let added = house.office().await.add_secret(SERVICE, ("second", None), &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let added = house.office().await.add_secret(SERVICE, ("second", None), &mut house.moment(&mut rng)).await;
     let added = added.expect("the database answers").expect("it is Confidential").expose().to_owned();
     let trail = house.audit().await;
     assert!(trail.len() > 40, "{}", trail.len());

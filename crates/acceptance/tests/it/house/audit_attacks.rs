@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, on_both};
-use flows::audit::Verdict;
-use model::audit::chain::{Head, Link, Seal};
-use model::audit::verify::Finding;
+use acceptance::{TestServer, on_both};
+use flows::audit::VerificationResult;
+use model::audit::chain::{ChainHead, Seal, SealLink};
+use model::audit::verify::AuditFinding;
 use model::audit::{BreakCause, Doubt, StoredEvent};
 use model::{InstanceId, Timestamp};
-use store::{Batch, Outcome, Store, statement};
+use store::{Batch, CommitOutcome, Store, statement};
 
 on_both! {
     checkpoints_that_are_taken_out_are_found
@@ -34,30 +34,30 @@ const MINUTE: Duration = Duration::from_mins(1);
 const KEPT: [&str; 3] = ["audit_seals", "audit_checkpoints", "audit_memory"];
 
 /// Statements in one commit, as somebody with SQL gives them; the server beats in between others.
-async fn run(house: &TestHouse, sql: &[&str]) {
+async fn run(house: &TestServer, sql: &[&str]) {
     let statements: Vec<_> = sql.iter().map(|sql| statement((*sql).to_owned(), vec![])).collect();
     let done = house.store().await.database().commit(statements.into()).await;
-    assert_eq!(done.expect("the database answers"), Outcome::Committed);
+    assert_eq!(done.expect("the database answers"), CommitOutcome::Committed);
 }
 
 /// A house with several seals, each signed.
-async fn written(house: &TestHouse) {
+async fn written(house: &TestServer) {
     for enabled in [false, true, false, true] {
         change(house, enabled).await;
     }
 }
 
 /// One event more, sealed and signed.
-async fn change(house: &TestHouse, enabled: bool) {
+async fn change(house: &TestServer, enabled: bool) {
     house.enable_user("bob", enabled).await;
     house.advance(MINUTE);
     house.seal().await;
 }
 
 /// An event that waits, of a house that stands still.
-async fn wait(house: &TestHouse, login: &str) {
-    let mut dice = house.dice();
-    let done = house.office().await.set_user_enabled(login, false, &mut house.moment(&mut dice)).await;
+async fn wait(house: &TestServer, login: &str) {
+    let mut rng = house.rng();
+    let done = house.office().await.set_user_enabled(login, false, &mut house.moment(&mut rng)).await;
     done.expect("the database answers").expect("the user is there");
 }
 
@@ -66,31 +66,31 @@ async fn seals(store: &Store) -> Vec<Seal> {
 }
 
 /// The instance that is attacked, quoted for SQL.
-async fn quoted(house: &TestHouse) -> String {
+async fn quoted(house: &TestServer) -> String {
     format!("'{}'", house.store().await.instance())
 }
 
-fn breaks(verdict: &Verdict) -> Vec<BreakCause> {
-    let cause = |finding: &Finding| match finding {
-        Finding::Broken { broken, .. } => Some(broken.cause),
+fn breaks(verdict: &VerificationResult) -> Vec<BreakCause> {
+    let cause = |finding: &AuditFinding| match finding {
+        AuditFinding::Broken { broken, .. } => Some(broken.cause),
         _ => None,
     };
     verdict.findings.iter().filter_map(cause).collect()
 }
 
-fn doubts(verdict: &Verdict) -> (usize, usize) {
-    let count = |is: fn(&Finding) -> bool| verdict.findings.iter().filter(|finding| is(finding)).count();
+fn doubts(verdict: &VerificationResult) -> (usize, usize) {
+    let count = |is: fn(&AuditFinding) -> bool| verdict.findings.iter().filter(|finding| is(finding)).count();
     (
-        count(|finding| matches!(finding, Finding::EventForged(_))),
-        count(|finding| matches!(finding, Finding::EventRepeated(_))),
+        count(|finding| matches!(finding, AuditFinding::EventForged(_))),
+        count(|finding| matches!(finding, AuditFinding::EventRepeated(_))),
     )
 }
 
-fn head(seal: &Seal, instance: InstanceId) -> Head {
-    Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at }
+fn head(seal: &Seal, instance: InstanceId) -> ChainHead {
+    ChainHead { number: seal.number, hash: seal.actual_hash(instance), at: seal.at }
 }
 
-async fn checkpoints_that_are_taken_out_are_found(house: TestHouse) {
+async fn checkpoints_that_are_taken_out_are_found(house: TestServer) {
     written(&house).await;
     let house = house.stopped().await;
     let verdict = house.verify_audit().await;
@@ -101,16 +101,16 @@ async fn checkpoints_that_are_taken_out_are_found(house: TestHouse) {
     let instance = quoted(&house).await;
     run(&house, &[&format!("DELETE FROM audit_checkpoints WHERE instance = {instance} AND number = {middle}")]).await;
     let verdict = house.verify_audit().await;
-    assert!(matches!(verdict.findings[..], [Finding::CheckpointMissing { seal, .. }] if seal == middle));
+    assert!(matches!(verdict.findings[..], [AuditFinding::CheckpointMissing { seal, .. }] if seal == middle));
     assert!(!verdict.is_only_broken());
     // Nobody notices that runs: only the newest one is looked at.
     let house = house.started().await;
     change(&house, false).await;
     let verdict = house.verify_audit().await;
-    assert!(matches!(verdict.findings[..], [Finding::CheckpointMissing { seal, .. }] if seal == middle));
+    assert!(matches!(verdict.findings[..], [AuditFinding::CheckpointMissing { seal, .. }] if seal == middle));
 }
 
-async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(house: TestHouse) {
+async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(house: TestServer) {
     written(&house).await;
     let instance = quoted(&house).await;
     let newest = "(SELECT m FROM (SELECT MAX(number) AS m FROM audit_checkpoints WHERE instance = ";
@@ -121,7 +121,7 @@ async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(house: TestHouse
     .await;
     let verdict = house.verify_audit().await;
     assert!(
-        matches!(&verdict.findings[..], [Finding::CheckpointReplaced { .. }]) || breaks(&verdict).len() == 1,
+        matches!(&verdict.findings[..], [AuditFinding::CheckpointReplaced { .. }]) || breaks(&verdict).len() == 1,
         "{:?}",
         verdict.findings
     );
@@ -135,10 +135,10 @@ async fn a_newest_checkpoint_that_is_taken_out_breaks_the_chain(house: TestHouse
 }
 
 /// Written anew from the first seal on, with right hashes throughout, and every signature gone that would tell.
-async fn rewrite(house: &TestHouse) {
+async fn rewrite(house: &TestServer) {
     let store = house.store().await;
     let (instance, old) = (*store.instance(), seals(&store).await);
-    let (mut behind, mut batch) = (Head::NONE, Batch::new());
+    let (mut behind, mut batch) = (ChainHead::NONE, Batch::new());
     for table in ["audit_seals", "audit_checkpoints"] {
         batch.push(statement(format!("DELETE FROM {table} WHERE instance = '{instance}'"), vec![]));
     }
@@ -149,16 +149,16 @@ async fn rewrite(house: &TestHouse) {
         behind = head(&anew, instance);
         batch.push(store.insert_seal(anew, None));
     }
-    assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
 }
 
-async fn a_chain_without_some_events_and_with_right_hashes_is_found(house: TestHouse) {
+async fn a_chain_without_some_events_and_with_right_hashes_is_found(house: TestServer) {
     written(&house).await;
     let house = house.stopped().await;
     rewrite(&house).await;
     let verdict = house.verify_audit().await;
     assert!(
-        verdict.findings.iter().any(|found| matches!(found, Finding::HeadReplaced { .. })),
+        verdict.findings.iter().any(|found| matches!(found, AuditFinding::HeadReplaced { .. })),
         "{:?}",
         verdict.findings
     );
@@ -167,10 +167,13 @@ async fn a_chain_without_some_events_and_with_right_hashes_is_found(house: TestH
     change(&house, false).await;
     let verdict = house.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::HeadReplaced], "{:?}", verdict.findings);
-    assert!(verdict.findings.iter().any(|found| matches!(found, Finding::SealUnlinked { .. })), "the seam is seen");
+    assert!(
+        verdict.findings.iter().any(|found| matches!(found, AuditFinding::SealUnlinked { .. })),
+        "the seam is seen"
+    );
 }
 
-async fn a_head_in_the_place_of_another_breaks_the_chain_of_a_running_server(house: TestHouse) {
+async fn a_head_in_the_place_of_another_breaks_the_chain_of_a_running_server(house: TestServer) {
     written(&house).await;
     let store = house.store().await;
     let (instance, all) = (*store.instance(), seals(&store).await);
@@ -180,19 +183,19 @@ async fn a_head_in_the_place_of_another_breaks_the_chain_of_a_running_server(hou
     let number = newest.number;
     let gone = format!("DELETE FROM audit_seals WHERE instance = '{instance}' AND number = {number}");
     let batch = Batch::from(vec![statement(gone, vec![]), store.insert_seal(other, None)]);
-    assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
     change(&house, false).await;
     change(&house, true).await;
     let verdict = house.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::HeadReplaced], "told once: {:?}", verdict.findings);
-    assert!(verdict.findings.contains(&Finding::SealUnlinked { seal: number + 1 }), "{:?}", verdict.findings);
-    assert!(verdict.findings.contains(&Finding::NotAsSigned { seal: number }), "{:?}", verdict.findings);
+    assert!(verdict.findings.contains(&AuditFinding::SealUnlinked { seal: number + 1 }), "{:?}", verdict.findings);
+    assert!(verdict.findings.contains(&AuditFinding::NotAsSigned { seal: number }), "{:?}", verdict.findings);
     let trail = house.audit().await;
     let told = trail.iter().filter(|row| row.kind == "audit-broken" && row.reason == "head-replaced").count();
     assert_eq!(told, 1);
 }
 
-async fn an_end_that_is_cut_off_while_no_server_runs_is_found(house: TestHouse) {
+async fn an_end_that_is_cut_off_while_no_server_runs_is_found(house: TestServer) {
     written(&house).await;
     let house = house.stopped().await;
     let newest = seals(&house.store().await).await.last().expect("there are some").number;
@@ -200,7 +203,7 @@ async fn an_end_that_is_cut_off_while_no_server_runs_is_found(house: TestHouse) 
     for table in ["audit_seals", "audit_checkpoints"] {
         run(&house, &[&format!("DELETE FROM {table} WHERE instance = {instance} AND number > {}", newest - 2)]).await;
     }
-    let missing = Finding::SealsMissing { from: newest - 1, to: newest };
+    let missing = AuditFinding::SealsMissing { from: newest - 1, to: newest };
     let verdict = house.verify_audit().await;
     assert!(verdict.findings.contains(&missing), "{:?}", verdict.findings);
     let house = house.started().await;
@@ -212,7 +215,7 @@ async fn an_end_that_is_cut_off_while_no_server_runs_is_found(house: TestHouse) 
     assert!(verdict.findings.contains(&missing), "the gap is never filled: {:?}", verdict.findings);
 }
 
-async fn a_row_that_somebody_put_among_those_that_wait_is_sealed_as_forged(house: TestHouse) {
+async fn a_row_that_somebody_put_among_those_that_wait_is_sealed_as_forged(house: TestServer) {
     let store = house.store().await;
     let event = |number: u32| StoredEvent {
         id: format!("0192f4c8-0000-7000-8000-0000000000{number:02}"),
@@ -224,7 +227,7 @@ async fn a_row_that_somebody_put_among_those_that_wait_is_sealed_as_forged(house
     };
     for (number, code) in (0..).zip([Some("1.AAAA"), Some("s1.x.y"), None, Some("7.of a later version")]) {
         let insert = store.insert_audit_event(event(number), code.map(str::to_owned));
-        assert_eq!(store.commit(vec![insert].into()).await.expect("the database answers"), Outcome::Committed);
+        assert_eq!(store.commit(vec![insert].into()).await.expect("the database answers"), CommitOutcome::Committed);
     }
     house.seal().await;
     let verdict = house.verify_audit().await;
@@ -234,7 +237,7 @@ async fn a_row_that_somebody_put_among_those_that_wait_is_sealed_as_forged(house
     assert!(alarms.contains(&("forged", 2)) && alarms.contains(&("unattested", 2)), "{alarms:?}");
 }
 
-async fn a_row_or_block_that_somebody_edited_while_it_waited_is_sealed_as_forged(house: TestHouse) {
+async fn a_row_or_block_that_somebody_edited_while_it_waited_is_sealed_as_forged(house: TestServer) {
     house.seal().await;
     let house = house.stopped().await;
     wait(&house, "bob").await;
@@ -259,7 +262,7 @@ async fn a_row_or_block_that_somebody_edited_while_it_waited_is_sealed_as_forged
     assert!(forged.iter().any(|event| event.actor.as_deref() == Some("nobody")), "kept as it was found: {forged:?}");
 }
 
-async fn a_row_that_was_sealed_before_is_sealed_as_repeated(house: TestHouse) {
+async fn a_row_that_was_sealed_before_is_sealed_as_repeated(house: TestServer) {
     house.seal().await;
     let house = house.stopped().await;
     wait(&house, "bob").await;
@@ -277,7 +280,7 @@ async fn a_row_that_was_sealed_before_is_sealed_as_repeated(house: TestHouse) {
     assert_eq!((doubts(&verdict), verdict.unattested.events), ((0, 1), 0), "{:?}", verdict.findings);
 }
 
-async fn rows_of_a_version_without_codes_are_counted(house: TestHouse) {
+async fn rows_of_a_version_without_codes_are_counted(house: TestServer) {
     house.seal().await;
     let house = house.stopped().await;
     wait(&house, "bob").await;
@@ -290,12 +293,12 @@ async fn rows_of_a_version_without_codes_are_counted(house: TestHouse) {
     assert!(verdict.unattested.first_at > 0 && verdict.unattested.first_at == verdict.unattested.last_at);
 }
 
-async fn what_is_remembered_cannot_be_wiped(house: TestHouse) {
+async fn what_is_remembered_cannot_be_wiped(house: TestServer) {
     written(&house).await;
     let house = house.stopped().await;
     run(&house, &["DELETE FROM audit_memory"]).await;
     let verdict = house.verify_audit().await;
-    assert_eq!(verdict.findings, [Finding::MemoryLost]);
+    assert_eq!(verdict.findings, [AuditFinding::MemoryLost]);
     let house = house.started().await;
     let verdict = house.verify_audit().await;
     assert_eq!(breaks(&verdict), [BreakCause::NothingRemembered], "{:?}", verdict.findings);
@@ -311,7 +314,7 @@ async fn what_is_remembered_cannot_be_wiped(house: TestHouse) {
     assert_eq!(verdict.findings.len(), 3);
 }
 
-async fn a_secret_in_the_place_of_another_is_told_of_once(house: TestHouse) {
+async fn a_secret_in_the_place_of_another_is_told_of_once(house: TestServer) {
     written(&house).await;
     let house = house.stopped().await;
     run(&house, &["UPDATE audit_memory SET secret = remembered"]).await;
@@ -324,7 +327,7 @@ async fn a_secret_in_the_place_of_another_is_told_of_once(house: TestHouse) {
     assert_eq!((doubts(&verdict), verdict.unattested.events), ((0, 0), 0));
 }
 
-async fn an_installation_that_remembered_nothing_begins_to_without_an_alarm(house: TestHouse) {
+async fn an_installation_that_remembered_nothing_begins_to_without_an_alarm(house: TestServer) {
     written(&house).await;
     let house = house.stopped().await;
     // As the version before left it: signed, but by checkpoints that name none.
@@ -340,12 +343,12 @@ async fn an_installation_that_remembered_nothing_begins_to_without_an_alarm(hous
 }
 
 /// Copies what a backup has of the audit, or puts it back.
-async fn copy(house: &TestHouse, what: impl Fn(&str) -> Vec<String>) {
+async fn copy(house: &TestServer, what: impl Fn(&str) -> Vec<String>) {
     let statements: Vec<String> = KEPT.iter().flat_map(|table| what(table)).collect();
     run(house, &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
-async fn back_up(house: &TestHouse) {
+async fn back_up(house: &TestServer) {
     // A table is made in one commit and filled in the next.
     for table in KEPT {
         run(house, &[&format!("CREATE TABLE backup_{table} AS SELECT * FROM {table} WHERE 1 = 0")]).await;
@@ -353,7 +356,7 @@ async fn back_up(house: &TestHouse) {
     copy(house, |table| vec![format!("INSERT INTO backup_{table} SELECT * FROM {table}")]).await;
 }
 
-async fn put_back(house: &TestHouse) {
+async fn put_back(house: &TestServer) {
     copy(house, |table| {
         vec![format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM backup_{table}")]
     })
@@ -361,7 +364,7 @@ async fn put_back(house: &TestHouse) {
 }
 
 /// The newest change is not in the feed, as after a failover to a standby that lacked it.
-async fn lose_a_change(house: &TestHouse) -> [String; 2] {
+async fn lose_a_change(house: &TestServer) -> [String; 2] {
     let instance = quoted(house).await;
     let feed = format!("(SELECT feed FROM instances WHERE id = {instance})");
     [
@@ -371,7 +374,7 @@ async fn lose_a_change(house: &TestHouse) -> [String; 2] {
 }
 
 /// As [`put_back`], with the feed: all in one commit, so that no beat comes between.
-async fn fail_over(house: &TestHouse) {
+async fn fail_over(house: &TestServer) {
     let put = KEPT.iter().flat_map(|table| {
         [format!("DELETE FROM {table}"), format!("INSERT INTO {table} SELECT * FROM backup_{table}")]
     });
@@ -380,12 +383,12 @@ async fn fail_over(house: &TestHouse) {
     house.catch_up().await;
 }
 
-async fn published(house: &TestHouse) -> Vec<String> {
+async fn published(house: &TestServer) -> Vec<String> {
     let checkpoints = house.store().await.checkpoints(0, i64::MAX).await.expect("the database answers");
     checkpoints.into_iter().map(|(_, jws)| jws).collect()
 }
 
-async fn a_chain_put_back_with_its_memory_is_found_by_what_was_published(house: TestHouse) {
+async fn a_chain_put_back_with_its_memory_is_found_by_what_was_published(house: TestServer) {
     written(&house).await;
     back_up(&house).await;
     change(&house, false).await;
@@ -397,20 +400,20 @@ async fn a_chain_put_back_with_its_memory_is_found_by_what_was_published(house: 
     let verdict = house.verify_audit().await;
     assert!(verdict.is_whole(), "nobody can tell who knows only the database: {:?}", verdict.findings);
     let verdict = house.verify_audit_against(&kept).await;
-    assert!(matches!(verdict.findings[..], [Finding::SealsMissing { .. }]), "{:?}", verdict.findings);
+    assert!(matches!(verdict.findings[..], [AuditFinding::SealsMissing { .. }]), "{:?}", verdict.findings);
     for enabled in [false, true, false] {
         change(&house, enabled).await;
     }
     let verdict = house.verify_audit_against(&kept).await;
     assert!(!verdict.is_whole() && !verdict.is_only_broken(), "{:?}", verdict.findings);
     assert!(
-        verdict.findings.iter().all(|found| matches!(found, Finding::NotAsSigned { .. })),
+        verdict.findings.iter().all(|found| matches!(found, AuditFinding::NotAsSigned { .. })),
         "{:?}",
         verdict.findings
     );
 }
 
-async fn a_chain_put_back_under_a_running_server_goes_on_behind_a_break(house: TestHouse) {
+async fn a_chain_put_back_under_a_running_server_goes_on_behind_a_break(house: TestServer) {
     written(&house).await;
     back_up(&house).await;
     change(&house, false).await;
@@ -425,7 +428,7 @@ async fn a_chain_put_back_under_a_running_server_goes_on_behind_a_break(house: T
     assert!(against.is_only_broken() && against.findings.len() > 1, "{:?}", against.findings);
 }
 
-async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(house: TestHouse) {
+async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(house: TestServer) {
     written(&house).await;
     back_up(&house).await;
     change(&house, false).await;
@@ -434,9 +437,9 @@ async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(house: Te
     change(&house, true).await;
     let verdict = house.verify_audit().await;
     let instance = *house.store().await.instance();
-    let [Finding::Broken { broken, .. }] = &verdict.findings[..] else { panic!("{:?}", verdict.findings) };
+    let [AuditFinding::Broken { broken, .. }] = &verdict.findings[..] else { panic!("{:?}", verdict.findings) };
     assert_eq!(broken.cause, BreakCause::DatabaseWentBack);
-    assert_eq!(broken.known, Link { seal: lost.number, hash: lost.actual_hash(instance) });
+    assert_eq!(broken.known, SealLink { seal: lost.number, hash: lost.actual_hash(instance) });
     assert!(broken.found.seal < lost.number && verdict.is_only_broken());
 
     // That it went back, and the chain did not, is nothing to tell of.
@@ -449,7 +452,7 @@ async fn a_database_that_went_back_goes_on_behind_a_break_that_says_so(house: Te
 }
 
 /// As a version does that remembers nothing, beside this one.
-async fn seals_of_a_version_that_remembers_nothing_are_counted(house: TestHouse) {
+async fn seals_of_a_version_that_remembers_nothing_are_counted(house: TestServer) {
     written(&house).await;
     let store = house.store().await;
     let instance = *store.instance();
@@ -460,7 +463,7 @@ async fn seals_of_a_version_that_remembers_nothing_are_counted(house: TestHouse)
         let seal = Seal::new(instance, &behind, Timestamp(0), vec![(event, None)], String::new());
         assert_eq!(
             store.commit(vec![store.insert_seal(seal, None)].into()).await.expect("it answers"),
-            Outcome::Committed
+            CommitOutcome::Committed
         );
     }
     change(&house, false).await;
@@ -471,7 +474,7 @@ async fn seals_of_a_version_that_remembers_nothing_are_counted(house: TestHouse)
     assert!(matches!(alarms[..], [("unknown-seals", 1 | 2)]), "{alarms:?}");
 }
 
-async fn a_break_hides_nothing(house: TestHouse) {
+async fn a_break_hides_nothing(house: TestServer) {
     written(&house).await;
     back_up(&house).await;
     change(&house, false).await;

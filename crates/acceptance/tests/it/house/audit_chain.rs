@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{App, TestHouse, on_both};
+use acceptance::{App, TestServer, on_both};
 use flows::admin::UserDraft;
 use model::UserType;
 use store::{Batch, statement};
@@ -19,7 +19,7 @@ on_both! {
 
 const DAY: Duration = Duration::from_hours(24);
 
-async fn the_main_job_is_sealed_and_signed(house: TestHouse) {
+async fn the_main_job_is_sealed_and_signed(house: TestServer) {
     let app = house.app(FIRST);
     let tokens = app.sign_in(&mut house.browser("alice"), "openid read offline_access").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
@@ -39,7 +39,7 @@ async fn the_main_job_is_sealed_and_signed(house: TestHouse) {
     assert!(call.columns.iter().any(|column| column == "192.0.2.1"), "{call:?}");
 }
 
-async fn a_call_names_its_address_only_where_that_is_not_its_sessions(house: TestHouse) {
+async fn a_call_names_its_address_only_where_that_is_not_its_sessions(house: TestServer) {
     let app = house.app(FIRST);
     let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200, "opens the session");
@@ -56,7 +56,7 @@ async fn a_call_names_its_address_only_where_that_is_not_its_sessions(house: Tes
     assert_eq!((calls.len(), from("192.0.2.1"), from("198.51.100.7")), (5, 1, 1));
 }
 
-async fn an_erased_person_can_do_nothing_and_is_named_nowhere(house: TestHouse) {
+async fn an_erased_person_can_do_nothing_and_is_named_nowhere(house: TestServer) {
     let app = house.app(FIRST);
     let mut alice = house.browser("alice");
     let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
@@ -70,8 +70,8 @@ async fn an_erased_person_can_do_nothing_and_is_named_nowhere(house: TestHouse) 
     // Told after the last seal, so that both what is sealed and what waits have to be erased.
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
 
-    let mut dice = house.dice();
-    let id = house.office().await.erase_user("alice", &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let id = house.office().await.erase_user("alice", &mut house.moment(&mut rng)).await;
     let id = id.expect("the database answers").expect("she is there").to_string();
     house.catch_up().await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 401);
@@ -96,10 +96,10 @@ async fn an_erased_person_can_do_nothing_and_is_named_nowhere(house: TestHouse) 
     assert_eq!(erasure.expect("it is told").kind, "admin-change");
 }
 
-async fn an_audit_that_is_old_enough_goes_and_the_rest_is_whole(house: TestHouse) {
-    let mut dice = house.dice();
+async fn an_audit_that_is_old_enough_goes_and_the_rest_is_whole(house: TestServer) {
+    let mut rng = house.rng();
     let setting = ("audit_retention_days", "2");
-    let set = house.office().await.change_setting(setting, &mut house.moment(&mut dice)).await;
+    let set = house.office().await.change_setting(setting, &mut house.moment(&mut rng)).await;
     set.expect("the database answers").expect("a good setting");
     house.catch_up().await;
     house.seal().await;
@@ -129,15 +129,15 @@ async fn an_audit_that_is_old_enough_goes_and_the_rest_is_whole(house: TestHouse
     assert!(trail.iter().any(|row| row.columns.iter().any(|column| column.contains("enable-user"))));
 }
 
-async fn events_that_nobody_sealed_are_sealed_by_the_next_start(house: TestHouse) {
+async fn events_that_nobody_sealed_are_sealed_by_the_next_start(house: TestServer) {
     house.seal().await;
     let node = house.another_node().await;
     // What the command line writes beside a server that is gone.
     house.house.close().await;
     node.close().await;
     let house = house.restarted().await;
-    let mut dice = house.dice();
-    let done = house.office().await.set_user_enabled("bob", false, &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let done = house.office().await.set_user_enabled("bob", false, &mut house.moment(&mut rng)).await;
     done.expect("the database answers").expect("he is there");
     let house = house.restarted().await;
     let verdict = house.verify_audit().await;
@@ -147,7 +147,7 @@ async fn events_that_nobody_sealed_are_sealed_by_the_next_start(house: TestHouse
 }
 
 /// Both look at the same events in every round; who comes second finds them taken.
-async fn nodes_that_seal_at_once_put_each_event_into_one_seal(house: TestHouse) {
+async fn nodes_that_seal_at_once_put_each_event_into_one_seal(house: TestServer) {
     const ROUNDS: usize = 30;
     let (other, client) = (house.another_node().await, house.client());
     for _ in 0..ROUNDS {
@@ -168,7 +168,7 @@ async fn nodes_that_seal_at_once_put_each_event_into_one_seal(house: TestHouse) 
 }
 
 /// Each seals calls of its own, behind whatever head there is by then.
-async fn nodes_that_seal_calls_at_once_lose_none(house: TestHouse) {
+async fn nodes_that_seal_calls_at_once_lose_none(house: TestServer) {
     const ROUNDS: usize = 30;
     let other = house.another_node().await;
     let app = house.app(FIRST);
@@ -181,7 +181,7 @@ async fn nodes_that_seal_calls_at_once_lose_none(house: TestHouse) {
         for client in &clients {
             assert_eq!(client.call_api(&tokens.access).await.status, 200);
         }
-        let (one, two) = tokio::join!(house.house.beat(), other.beat());
+        let (one, two) = tokio::join!(house.house.tick(), other.tick());
         one.and(two).expect("the database answers");
     }
     other.close().await;
@@ -194,26 +194,26 @@ async fn nodes_that_seal_calls_at_once_lose_none(house: TestHouse) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres_nodes_that_seal_calls_at_once_lose_none() {
-    if let Some(place) = acceptance::Place::postgres().await {
-        nodes_that_seal_calls_at_once_lose_none(TestHouse::on(place).await).await;
+    if let Some(place) = acceptance::TestDatabase::postgres().await {
+        nodes_that_seal_calls_at_once_lose_none(TestServer::on(place).await).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres_nodes_that_seal_at_once_put_each_event_into_one_seal() {
-    if let Some(place) = acceptance::Place::postgres().await {
-        nodes_that_seal_at_once_put_each_event_into_one_seal(TestHouse::on(place).await).await;
+    if let Some(place) = acceptance::TestDatabase::postgres().await {
+        nodes_that_seal_at_once_put_each_event_into_one_seal(TestServer::on(place).await).await;
     }
 }
 
 /// A key that was made for a person in a seal that failed was never written: the next try must not seal under it.
 #[tokio::test]
 async fn a_seal_that_the_database_refuses_leaves_nothing_behind() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let store = house.store().await;
     let run = async |sql: &'static str| {
         let done = store.database().commit(Batch::new().with(statement(sql, vec![]))).await;
-        assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+        assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
     };
     run("CREATE TRIGGER broken BEFORE INSERT ON audit_seals BEGIN SELECT RAISE(ABORT, 'the disk is full'); END").await;
     let draft = UserDraft {
@@ -225,8 +225,8 @@ async fn a_seal_that_the_database_refuses_leaves_nothing_behind() {
         role: None,
         enabled: true,
     };
-    let mut dice = house.dice();
-    let made = house.office().await.create_user(draft, &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let made = house.office().await.create_user(draft, &mut house.moment(&mut rng)).await;
     made.expect("the database answers").expect("a good draft");
     house.house.seal().await.expect_err("no seal is written");
 

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use acceptance::{AuditRow, Place, TestHouse};
-use store::faults::{FaultInjector, FaultMoment, InjectedFault, Operation};
-use store::{Batch, Change, ChangeKind, Outcome};
+use acceptance::{AuditRow, TestDatabase, TestServer};
+use store::faults::{DatabaseOperation, FaultInjector, FaultMoment, InjectedFault};
+use store::{Batch, Change, ChangeKind, CommitOutcome};
 
 use crate::{FIRST, SERVICE};
 
 /// Every commit and every read of a beat, whichever of them is first.
-fn all(operation: Operation, moment: FaultMoment) -> Vec<InjectedFault> {
+fn all(operation: DatabaseOperation, moment: FaultMoment) -> Vec<InjectedFault> {
     (1..=20).map(|nth| InjectedFault { operation, nth, moment }).collect()
 }
 
@@ -20,13 +20,13 @@ macro_rules! under_faults {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$test(super::Place::sqlite().await).await;
+                super::$test(super::TestDatabase::sqlite().await).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                if let Some(place) = super::Place::postgres().await {
+                if let Some(place) = super::TestDatabase::postgres().await {
                     super::$test(place).await;
                 }
             })+
@@ -47,7 +47,7 @@ fn requests<'a>(trail: &'a [AuditRow], kind: &str) -> Vec<&'a str> {
 }
 
 /// Everything of a kind, each told once.
-async fn told_once(house: TestHouse, kind: &str, expected: usize) {
+async fn told_once(house: TestServer, kind: &str, expected: usize) {
     house.seal().await;
     let verdict = house.verify_audit().await;
     assert!(verdict.is_whole() && !verdict.waiting, "{:?}", verdict.findings);
@@ -57,9 +57,9 @@ async fn told_once(house: TestHouse, kind: &str, expected: usize) {
     assert_eq!(told.iter().collect::<HashSet<_>>().len(), expected, "{told:?}");
 }
 
-async fn calls_whose_seal_was_not_answered_are_sealed_once(place: Place) {
+async fn calls_whose_seal_was_not_answered_are_sealed_once(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestHouse::under_faults(place, &injector).await;
+    let house = TestServer::under_faults(place, &injector).await;
     let app = house.app(FIRST);
     let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
     let call = async || assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
@@ -67,26 +67,26 @@ async fn calls_whose_seal_was_not_answered_are_sealed_once(place: Place) {
     house.beat().await;
     for moment in [FaultMoment::After, FaultMoment::Before, FaultMoment::After] {
         call().await;
-        injector.arm(all(Operation::Commit, moment));
-        house.house.beat().await.expect_err("no commit is answered");
+        injector.arm(all(DatabaseOperation::Commit, moment));
+        house.house.tick().await.expect_err("no commit is answered");
         assert!(injector.disarm().faults > 0);
         call().await;
     }
     told_once(house, "api-call", 7).await;
 }
 
-async fn a_beat_that_is_given_up_loses_no_call(place: Place) {
+async fn a_beat_that_is_given_up_loses_no_call(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestHouse::under_faults(place, &injector).await;
+    let house = TestServer::under_faults(place, &injector).await;
     let app = house.app(FIRST);
     let tokens = app.sign_in(&mut house.browser("alice"), "openid read").await;
     let call = async || assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     call().await;
     house.beat().await;
     call().await;
-    injector.arm(all(Operation::Commit, FaultMoment::Unanswered));
+    injector.arm(all(DatabaseOperation::Commit, FaultMoment::Unanswered));
     let server = Arc::clone(&house.house);
-    let beat = tokio::spawn(async move { server.beat().await });
+    let beat = tokio::spawn(async move { server.tick().await });
     injector.withholds().await;
     beat.abort();
     assert!(beat.await.expect_err("it waits for the answer").is_cancelled());
@@ -95,15 +95,15 @@ async fn a_beat_that_is_given_up_loses_no_call(place: Place) {
     told_once(house, "api-call", 3).await;
 }
 
-async fn lines_whose_block_was_not_answered_are_written_once(place: Place) {
+async fn lines_whose_block_was_not_answered_are_written_once(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestHouse::under_faults(place, &injector).await;
+    let house = TestServer::under_faults(place, &injector).await;
     let service = house.app(SERVICE);
     let issue = async || assert_eq!(service.service_token("").await.status, 200);
     for moment in [FaultMoment::After, FaultMoment::Before, FaultMoment::After] {
         issue().await;
-        injector.arm(all(Operation::Commit, moment));
-        house.house.beat().await.expect_err("no commit is answered");
+        injector.arm(all(DatabaseOperation::Commit, moment));
+        house.house.tick().await.expect_err("no commit is answered");
         assert!(injector.disarm().faults > 0);
         // What was written is sealed before it is tried again.
         house.house.seal().await.expect("the database answers");
@@ -113,9 +113,9 @@ async fn lines_whose_block_was_not_answered_are_written_once(place: Place) {
 }
 
 /// The database is put back to a time before a change, after the server has looked at the feed and before it seals.
-async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: Place) {
+async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: TestDatabase) {
     let injector = Arc::new(FaultInjector::default());
-    let house = TestHouse::under_faults(place, &injector).await;
+    let house = TestServer::under_faults(place, &injector).await;
     house.seal().await;
     let service = house.app(SERVICE);
     let issue = async || {
@@ -134,10 +134,10 @@ async fn a_database_that_goes_back_between_look_and_seal_is_noticed(place: Place
     // It has no event of its own: nothing but the feed tells that it was lost.
     let mut batch = Batch::new();
     batch.announce(Change { kind: ChangeKind::Roles, subject: store.instance().0 }, house.now());
-    assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
     house.catch_up().await;
 
-    injector.arm([InjectedFault { operation: Operation::Read, nth: last, moment: FaultMoment::Unanswered }]);
+    injector.arm([InjectedFault { operation: DatabaseOperation::Read, nth: last, moment: FaultMoment::Unanswered }]);
     let server = Arc::clone(&house.house);
     let sealing = tokio::spawn(async move { server.seal().await });
     injector.withholds().await;

@@ -1,6 +1,6 @@
 //! The consent page, and what is remembered of it.
 
-use acceptance::{TestHouse, on_both};
+use acceptance::{TestServer, on_both};
 use serde_json::json;
 
 use crate::{FIRST, NATIVE, PORTAL, assert_error_page};
@@ -9,7 +9,7 @@ on_both! {
     consent_is_remembered_per_person_and_app
 }
 
-async fn consent_is_remembered_per_person_and_app(house: TestHouse) {
+async fn consent_is_remembered_per_person_and_app(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     app.sign_in(&mut alice, "openid read").await;
     for narrower in ["openid read", "read", "openid", "read openid"] {
@@ -38,7 +38,7 @@ async fn consent_is_remembered_per_person_and_app(house: TestHouse) {
 
 #[tokio::test]
 async fn the_page_says_who_asks_for_what_in_whose_name() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let page = alice.open(&app.asks("openid profile read offline_access").path()).await;
     let page = alice.enter(&page).await;
@@ -53,7 +53,7 @@ async fn the_page_says_who_asks_for_what_in_whose_name() {
 
 #[tokio::test]
 async fn a_refusal_is_told_to_the_app_and_not_remembered() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let page = alice.open(&app.asks("read").path()).await;
     let page = alice.enter(&page).await;
@@ -76,7 +76,7 @@ async fn a_refusal_is_told_to_the_app_and_not_remembered() {
 
 #[tokio::test]
 async fn an_app_that_needs_no_consent_is_not_asked_about() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut carol = house.browser("carol");
     let page = carol.open(&house.app(PORTAL).asks("openid read").path()).await;
     assert!(carol.enter(&page).await.callback().contains_key("code"));
@@ -84,7 +84,7 @@ async fn an_app_that_needs_no_consent_is_not_asked_about() {
 
 #[tokio::test]
 async fn who_may_not_use_the_app_is_not_asked_for_consent() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut carol = house.browser("carol");
     let page = carol.open(&house.app(FIRST).asks("openid").path()).await;
     assert_eq!(carol.enter(&page).await.callback_error(), "access_denied");
@@ -103,7 +103,7 @@ async fn who_may_not_use_the_app_is_not_asked_for_consent() {
 
 #[tokio::test]
 async fn consent_without_our_form_is_refused_and_nothing_happens() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     alice.sign_in().await;
     let page = alice.open(&app.asks("read").path()).await;
@@ -124,7 +124,7 @@ async fn consent_without_our_form_is_refused_and_nothing_happens() {
 
 #[tokio::test]
 async fn a_consent_page_serves_the_sign_in_and_the_request_it_was_made_for() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     alice.sign_in().await;
     let page = alice.open(&app.asks("read").path()).await;
@@ -143,7 +143,7 @@ async fn a_consent_page_serves_the_sign_in_and_the_request_it_was_made_for() {
 
 #[tokio::test]
 async fn a_consent_page_is_good_for_ten_minutes() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     alice.sign_in().await;
     let in_time = alice.open(&app.asks("read").path()).await;

@@ -1,11 +1,11 @@
 //! One record that this version refuses, or that another version wrote, is a matter of that record alone.
 
-use acceptance::{MASTER_KEY, TestHouse, Tokens};
+use acceptance::{MASTER_KEY, TestServer, TokenAnswer};
 use flows::MasterKey;
 use http::Method;
 use oauth::jose::Algorithm;
 use serde_json::{Value, json};
-use store::{Batch, Change, ChangeKind, Outcome, statement, values};
+use store::{Batch, Change, ChangeKind, CommitOutcome, statement, values};
 
 use crate::{FIRST, SERVICE, assert_refused};
 
@@ -19,14 +19,14 @@ acceptance::on_both! {
     a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere
 }
 
-async fn run(house: &TestHouse, sql: &'static str) {
+async fn run(house: &TestServer, sql: &'static str) {
     let store = house.store().await;
     let done = store.commit(Batch::new().with(statement(sql, values![store.instance().0]))).await;
-    assert_eq!(done.expect("good SQL"), Outcome::Committed, "{sql}");
+    assert_eq!(done.expect("good SQL"), CommitOutcome::Committed, "{sql}");
 }
 
 /// The record of the demo's first application with something replaced.
-async fn rewrite(house: &TestHouse, change: impl FnOnce(&mut Value)) {
+async fn rewrite(house: &TestServer, change: impl FnOnce(&mut Value)) {
     let store = house.store().await;
     let sql = "SELECT record FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/first'";
     let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
@@ -34,23 +34,23 @@ async fn rewrite(house: &TestHouse, change: impl FnOnce(&mut Value)) {
     change(&mut record);
     let sql = "UPDATE applications SET record = $2 WHERE instance = $1 AND uri = 'my.trusted.app/first'";
     let written = statement(sql, values![store.instance().0, record.to_string()]).expect(1);
-    assert_eq!(store.commit(Batch::new().with(written)).await.expect("good SQL"), Outcome::Committed);
+    assert_eq!(store.commit(Batch::new().with(written)).await.expect("good SQL"), CommitOutcome::Committed);
 }
 
-async fn stored(house: &TestHouse) -> Value {
+async fn stored(house: &TestServer) -> Value {
     let store = house.store().await;
     let sql = "SELECT record FROM applications WHERE instance = $1 AND uri = 'my.trusted.app/first'";
     let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
     serde_json::from_str(&rows[0].text(0).expect("a text")).expect("JSON")
 }
 
-async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(house: TestHouse) {
+async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(house: TestServer) {
     rewrite(&house, |record| record["ImpersonateLoginUrl"] = json!(["ftp://a.example/cb"])).await;
     let house = house.restarted().await;
     let app = house.app(FIRST);
     let page = house.browser("alice").open(&app.asks("read").path()).await;
     assert_eq!((page.status.as_u16(), page.page().as_str()), (400, "error"), "it is off");
-    Tokens::read(&house.app(SERVICE).service_token("read").await);
+    TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
 
     let mut admin = house.browser("admin");
     admin.sign_in().await;
@@ -69,7 +69,7 @@ async fn an_application_that_is_refused_is_off_and_repaired_on_its_page(house: T
     house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await;
 }
 
-async fn a_start_meets_damaged_rows_of_every_kind(house: TestHouse) {
+async fn a_start_meets_damaged_rows_of_every_kind(house: TestServer) {
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
     for sql in [
         "INSERT INTO applications (instance, id, uri, record, epoch, version, created_at) \
@@ -92,7 +92,7 @@ async fn a_start_meets_damaged_rows_of_every_kind(house: TestHouse) {
     assert_eq!(house.client().call_api(&tokens.access).await.status, 200, "a running server goes on");
     let house = house.restarted().await;
     let app = house.app(FIRST);
-    let refreshed = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let refreshed = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     assert_eq!(house.client().call_api(&refreshed.access).await.status, 200);
     let mut admin = house.browser("admin");
     admin.sign_in().await;
@@ -113,7 +113,7 @@ async fn a_start_meets_damaged_rows_of_every_kind(house: TestHouse) {
     assert_eq!(house.client().call_api(&refreshed.access).await.status, 401);
 }
 
-async fn one_damaged_instance_is_answered_503_and_the_other_serves(house: TestHouse) {
+async fn one_damaged_instance_is_answered_503_and_the_other_serves(house: TestServer) {
     run(&house, "UPDATE instances SET root_secret = CAST('damaged' AS BYTEA) WHERE id <> $1").await;
     let house = house.restarted().await;
     let refused: Vec<&str> = house.house.refused().iter().map(|refused| refused.name.as_str()).collect();
@@ -135,16 +135,16 @@ const RESTORED: &str = "UPDATE signing_keys \
                         WHERE instance = $1";
 
 /// A change of signing keys, told to all.
-async fn announce_keys(house: &TestHouse, sql: &'static str, more: Vec<store::Value>) {
+async fn announce_keys(house: &TestServer, sql: &'static str, more: Vec<store::SqlValue>) {
     let store = house.store().await;
     let parameters = values![store.instance().0].into_iter().chain(more).collect();
     let mut batch = Batch::new().with(statement(sql, parameters));
     batch.announce(Change { kind: ChangeKind::Keys, subject: store.instance().0 }, house.now());
-    assert_eq!(store.commit(batch).await.expect("good SQL"), Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("good SQL"), CommitOutcome::Committed);
 }
 
 /// As where the master key that it is sealed under was taken out of the configuration too early.
-async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(house: TestHouse) {
+async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(house: TestServer) {
     const OF_NEWER_VERSION: &str = "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
                                     VALUES ($1, 'of a newer version', 'ML-DSA-44', CAST('x' AS BYTEA), 0, 0)";
     let app = house.app(FIRST);
@@ -152,7 +152,7 @@ async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(
     run(&house, OF_NEWER_VERSION).await;
     run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
     announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
-    let keys = async |house: &TestHouse| {
+    let keys = async |house: &TestServer| {
         let store = house.store().await;
         let sql = "SELECT kid FROM signing_keys WHERE instance = $1 ORDER BY kid";
         let rows = store.query(sql, values![store.instance().0]).await.expect("good SQL");
@@ -165,8 +165,8 @@ async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(
     let [(name, why)] = &refused.collect::<Vec<_>>()[..] else { panic!("one is refused") };
     assert!(*name == "testdb" && why.contains("[previous_master_key]") && why.contains("key replace"), "{why}");
     assert_eq!(house.client().call_api(&before.access).await.status, 503, "a good token is not called bad");
-    Tokens::read(&house.app_at_other(SERVICE).service_token("read").await);
-    house.house.keep_keys().await.expect("the database answers");
+    TokenAnswer::read(&house.app_at_other(SERVICE).service_token("read").await);
+    house.house.maintain_keys().await.expect("the database answers");
     assert_eq!(keys(&house).await, known, "nothing takes its place");
 
     announce_keys(&house, RESTORED, values![]).await;
@@ -174,21 +174,21 @@ async fn a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone(
     assert_eq!(house.client().call_api(&before.access).await.status, 200, "as if nothing had been");
 
     announce_keys(&house, SEALED_UNDER_ANOTHER, values![vec![7_u8; 64]]).await;
-    let mut dice = house.dice();
+    let mut rng = house.rng();
     let office = house.office().await;
     let master = MasterKey::new(&MASTER_KEY);
-    let made = office.replace_keys(&master, Algorithm::Es256, &mut house.moment(&mut dice)).await;
+    let made = office.replace_keys(&master, Algorithm::Es256, &mut house.moment(&mut rng)).await;
     made.expect("no fault").expect("there is one to replace");
     drop(office);
     let house = house.restarted().await;
     assert_eq!(house.client().call_api(&before.access).await.status, 401, "an administrator said so");
-    let after = Tokens::read(&house.app(FIRST).refresh(before.refresh()).await);
+    let after = TokenAnswer::read(&house.app(FIRST).refresh(before.refresh()).await);
     assert_eq!(house.client().call_api(&after.access).await.status, 200);
     assert!(keys(&house).await.contains(&"of a newer version".to_owned()));
 }
 
 /// A running server goes on with the keys that it knows, and is behind where it has to read one that does not open.
-async fn a_running_server_answers_503_where_a_changed_key_does_not_open(house: TestHouse) {
+async fn a_running_server_answers_503_where_a_changed_key_does_not_open(house: TestServer) {
     let app = house.app(FIRST);
     let token = app.sign_in(&mut house.browser("alice"), "openid read").await.access;
     run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
@@ -198,12 +198,12 @@ async fn a_running_server_answers_503_where_a_changed_key_does_not_open(house: T
     assert!(behind.fault.contains("signing keys do not open"), "{behind:?}");
     assert_eq!(house.client().call_api(&token).await.status, 503);
     assert_eq!(house.app(SERVICE).service_token("read").await.status, 503);
-    Tokens::read(&house.app_at_other(SERVICE).service_token("read").await);
+    TokenAnswer::read(&house.app_at_other(SERVICE).service_token("read").await);
     announce_keys(&house, RESTORED, values![]).await;
     assert_eq!(house.client().call_api(&token).await.status, 200);
 }
 
-async fn what_a_newer_version_wrote_survives_an_administrators_change(house: TestHouse) {
+async fn what_a_newer_version_wrote_survives_an_administrators_change(house: TestServer) {
     rewrite(&house, |record| {
         record["TokenFormat"] = json!({ "kind": "opaque" });
         record["Scope"] = json!("read update export offline_access");
@@ -211,7 +211,7 @@ async fn what_a_newer_version_wrote_survives_an_administrators_change(house: Tes
     .await;
     let house = house.restarted().await;
     let manager = house.manager().await;
-    let token = Tokens::read(&manager.service_token("manage").await).access;
+    let token = TokenAnswer::read(&manager.service_token("manage").await).access;
     let id = house.office().await.application(FIRST).await.expect("no fault").expect("it is registered").id;
     let path = format!("/manage/api/v1/applications/{id}");
     let change = async |change: Value| {
@@ -239,7 +239,7 @@ async fn what_a_newer_version_wrote_survives_an_administrators_change(house: Tes
     assert_eq!(stored(&house).await["TokenFormat"], json!({ "kind": "opaque" }));
 }
 
-async fn a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere(house: TestHouse) {
+async fn a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere(house: TestServer) {
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
     run(&house, "UPDATE users SET user_type = 'Robot' WHERE instance = $1 AND login = 'alice'").await;
     let house = house.restarted().await;
@@ -258,31 +258,31 @@ async fn a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere(house: TestHo
 /// A proof that somebody administers one instance says nothing at another.
 #[tokio::test]
 async fn an_administrator_of_one_instance_is_none_of_another() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = house.browser("admin");
     admin.sign_in().await;
     let (testdb, demodb) = (house.believed("testdb").await, house.believed("demodb").await);
     let cookie = oauth::secret::Presented::new(admin.jar["gatehouse"].clone());
-    let browser = testdb.browser(&cookie, house.now()).await.expect("no fault").expect("signed in");
-    let mut dice = house.dice();
-    let visitor = model::audit::Visitor {
+    let browser = testdb.signed_in(&cookie, house.now()).await.expect("no fault").expect("signed in");
+    let mut rng = house.rng();
+    let visitor = model::audit::RequestInfo {
         address: [192, 0, 2, 1].into(),
         user_agent: None,
-        request: model::audit::RequestId::new(house.now(), 1, 1),
+        id: model::audit::RequestId::new(house.now(), 1, 1),
     };
-    let mut moment = house.moment(&mut dice);
-    assert!(testdb.manager_at(&mut moment, &visitor, &browser).expect("no fault").is_ok());
-    assert!(demodb.manager_at(&mut moment, &visitor, &browser).expect("no fault").is_err());
+    let mut moment = house.moment(&mut rng);
+    assert!(testdb.admit_admin_at_browser(&mut moment, &visitor, &browser).expect("no fault").is_ok());
+    assert!(demodb.admit_admin_at_browser(&mut moment, &visitor, &browser).expect("no fault").is_err());
 }
 
 /// Whoever has another key in hand than the instance was sealed under opens nothing.
 #[tokio::test]
 async fn an_office_opens_under_the_master_key_of_its_instance_alone() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let store = house.store().await;
     let open = async |key: [u8; 32]| {
         let master = flows::MasterKey::new(&key);
-        flows::admin::ElevatedOffice::open(store.database(), &master, "testdb").await.is_ok()
+        flows::admin::ElevatedAdminService::open(store.database(), &master, "testdb").await.is_ok()
     };
     assert!(open(*b"the master key of every test hou").await);
     assert!(!open([7; 32]).await);

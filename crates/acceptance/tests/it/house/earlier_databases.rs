@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acceptance::{App, Browser, Device, Fixture, Place, TestHouse, Tokens, app_code, jwt};
+use acceptance::{App, Browser, Fixture, TestDatabase, TestDevice, TestServer, TokenAnswer, app_code, jwt};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::ImageFormat;
@@ -38,7 +38,7 @@ fn fixtures() -> Vec<Fixture> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "who releases a version says so by the environment")]
 async fn a_database_of_this_version_can_be_kept() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut held = json!({});
     for part in [
         of_applications(&house).await,
@@ -62,17 +62,17 @@ async fn a_database_of_this_version_can_be_kept() {
 }
 
 /// Tokens and a session, of a person and of a service; some are dead.
-async fn of_applications(house: &TestHouse) -> Value {
+async fn of_applications(house: &TestServer) -> Value {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid profile email read update offline_access").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-    let refreshed = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let refreshed = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     let portal = house.app(PORTAL);
     let ended = portal.sign_in(&mut alice, "read offline_access").await;
     assert_eq!(revoke(&portal, ended.refresh()).await, 200);
     let code = house.app(FIRST).code(&mut alice, "read").await;
-    let service = Tokens::read(&house.app(SERVICE).service_token("read").await);
-    let revoked = Tokens::read(&house.app(SERVICE).service_token("read").await);
+    let service = TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
+    let revoked = TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
     assert_eq!(revoke(&house.app(SERVICE), &revoked.access).await, 200);
     let (_, service_key) = issue(house, (SERVICE, None), ("read", None)).await.expect("issued");
     let erp = legacy::alices_session(&house.client()).await;
@@ -92,7 +92,7 @@ async fn revoke(app: &App, token: &str) -> u16 {
 }
 
 /// What Alice keeps, and links that are on their way.
-async fn of_people(house: &TestHouse) -> Value {
+async fn of_people(house: &TestServer) -> Value {
     let mut letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
     alice.sign_in().await;
@@ -117,8 +117,8 @@ async fn of_people(house: &TestHouse) -> Value {
 }
 
 /// Bob signs in by an app, a passkey, or a recovery code.
-async fn of_second_factors(house: &TestHouse) -> Value {
-    let (mut bob, mut device) = (house.browser("bob"), Device::new(HERE));
+async fn of_second_factors(house: &TestServer) -> Value {
+    let (mut bob, mut device) = (house.browser("bob"), TestDevice::new(HERE));
     let app = set_up_app(house, &mut bob).await;
     add_passkey(&mut bob, &mut device, "Laptop").await;
     json!({
@@ -131,12 +131,12 @@ async fn of_second_factors(house: &TestHouse) -> Value {
 }
 
 /// Records that were changed, and a person who was erased.
-async fn of_the_register(house: &TestHouse) -> Value {
+async fn of_the_register(house: &TestServer) -> Value {
     legacy::set(house, "seats", "8").await;
     invite(house, "erin", Some("erin@example.com")).await;
     invite(house, "frank", None).await;
-    let mut dice = house.dice();
-    let mut moment = house.moment(&mut dice);
+    let mut rng = house.rng();
+    let mut moment = house.moment(&mut rng);
     let office = house.office().await;
     office.erase_user("frank", &mut moment).await.expect("no fault").expect("erased");
     let further = office.add_secret(FIRST, ("of the second server", None), &mut moment).await;
@@ -149,14 +149,14 @@ async fn of_the_register(house: &TestHouse) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_earlier_database_opens_on_sqlite() {
     for fixture in fixtures() {
-        Box::pin(open(Place::sqlite_of(&fixture).await, &fixture.held, 401)).await;
+        Box::pin(open(TestDatabase::sqlite_of(&fixture).await, &fixture.held, 401)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_earlier_database_opens_on_postgres() {
     for fixture in fixtures() {
-        if let Some(place) = Place::postgres_of(&fixture).await {
+        if let Some(place) = TestDatabase::postgres_of(&fixture).await {
             Box::pin(open(place, &fixture.held, 200)).await;
         }
     }
@@ -167,9 +167,9 @@ fn text<'a>(held: &'a Value, name: &str) -> &'a str {
 }
 
 /// `erp` answers the ErpLogin session that was live: on SQLite a start ends it.
-async fn open(place: Place, held: &Value, erp: u16) {
+async fn open(place: TestDatabase, held: &Value, erp: u16) {
     let now = Timestamp(held["now"].as_i64().expect("a time"));
-    let house = TestHouse::resumed(place, now).await;
+    let house = TestServer::resumed(place, now).await;
     what_applications_held_works(&house, held).await;
     assert_eq!(legacy::call(&house.client(), text(held, "erp")).await.status, erp);
     people_sign_in(&house, held).await;
@@ -190,7 +190,7 @@ async fn open(place: Place, held: &Value, erp: u16) {
     }
 }
 
-async fn what_applications_held_works(house: &TestHouse, held: &Value) {
+async fn what_applications_held_works(house: &TestServer, held: &Value) {
     let (app, client) = (house.app(FIRST), house.client());
     for name in ["access", "service", "personal", "service_key"] {
         assert_eq!(client.call_api(text(held, name)).await.status, 200, "{name}");
@@ -200,15 +200,15 @@ async fn what_applications_held_works(house: &TestHouse, held: &Value) {
     }
     let name = client.user_info(text(held, "access")).await.json();
     assert_eq!(name["sub"], "alice");
-    let refreshed = Tokens::read(&app.refresh(text(held, "refresh")).await);
+    let refreshed = TokenAnswer::read(&app.refresh(text(held, "refresh")).await);
     assert_eq!(jwt::claims(&refreshed.access)["sub"], "alice");
     let further = app.with_secret(Some(text(held, "further_secret")));
-    Tokens::read(&further.refresh(refreshed.refresh()).await);
+    TokenAnswer::read(&further.refresh(refreshed.refresh()).await);
     assert_eq!(app.redeem(text(held, "code")).await.refusal().1, "invalid_grant", "two minutes old");
     assert_eq!(legacy::call(&client, &legacy::alice()).await.status, 200);
 }
 
-async fn people_sign_in(house: &TestHouse, held: &Value) {
+async fn people_sign_in(house: &TestServer, held: &Value) {
     let mut known = house.browser("alice");
     known.jar = serde_json::from_value(held["cookies"].clone()).expect("cookies");
     assert_eq!(known.open("/id/account").await.page(), "account", "a sign-in goes on");
@@ -237,16 +237,16 @@ async fn people_sign_in(house: &TestHouse, held: &Value) {
     assert_eq!(by_device(house, &held["bobs_device"]).await, "account");
 }
 
-async fn by_device(house: &TestHouse, kept: &Value) -> String {
+async fn by_device(house: &TestServer, kept: &Value) -> String {
     let bytes = |name| STANDARD.decode(text(kept, name)).expect("base64");
     let credential = bytes("credential").try_into().expect("16 bytes");
-    let mut device = Device::kept(HERE, &bytes("private"), (credential, text(kept, "handle")));
+    let mut device = TestDevice::kept(HERE, &bytes("private"), (credential, text(kept, "handle")));
     let mut browser = house.browser("nobody typed");
     let page = browser.open("/id/account/login").await;
     touch(&mut browser, &page, &mut device).await.page()
 }
 
-async fn links_are_good(house: &TestHouse, held: &Value) {
+async fn links_are_good(house: &TestServer, held: &Value) {
     let mut admin: Browser = house.browser("admin");
     let password = "a password of the next version";
     choose(&mut admin, text(held, "reset"), password).await;
@@ -264,7 +264,7 @@ async fn links_are_good(house: &TestHouse, held: &Value) {
 }
 
 /// What administrators and people are shown is all there.
-async fn lists_list(house: &TestHouse) {
+async fn lists_list(house: &TestServer) {
     let mut admin = house.browser("admin");
     "a password of the next version".clone_into(&mut admin.password);
     admin.sign_in().await;

@@ -1,13 +1,13 @@
 //! Refusals that people read, and the thread that leads an administrator to their cause.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use http::Method;
 
 use crate::{FIRST, assert_error_page};
 
 #[tokio::test]
 async fn an_error_page_says_what_to_do_and_gives_a_reference_that_the_audit_knows() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let uri = "http://localhost:3000/signin-Callback";
     let answer = house.client().get(&app.asks("read").with("redirect_uri", uri).path()).await;
@@ -29,7 +29,7 @@ async fn an_error_page_says_what_to_do_and_gives_a_reference_that_the_audit_know
 
 #[tokio::test]
 async fn every_answer_has_its_own_request_id() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut ids = Vec::new();
     for path in
         ["/", "/id/account/login", "/id/connect/token", "/nothing", "/api/domain/odata/Crm_Customers", "/healthz"]
@@ -48,7 +48,7 @@ async fn every_answer_has_its_own_request_id() {
 
 #[tokio::test]
 async fn a_page_that_does_not_exist_says_so() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for path in [
         "/nothing",
         "/id/nothing",
@@ -64,7 +64,7 @@ async fn a_page_that_does_not_exist_says_so() {
 
 #[tokio::test]
 async fn a_form_that_cannot_be_read_is_a_page_to_a_person() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     for path in ["/id/connect/authorize", "/id/account/login", "/id/connect/endsession"] {
         for (content_type, body) in [
@@ -85,7 +85,7 @@ async fn a_form_that_cannot_be_read_is_a_page_to_a_person() {
 
 #[tokio::test]
 async fn the_sign_in_page_of_a_bad_request_is_the_error_page() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let bad = app.asks("read").with("redirect_uri", "https://evil.example/");
     let mut alice = house.browser("alice");
@@ -103,7 +103,7 @@ async fn the_sign_in_page_of_a_bad_request_is_the_error_page() {
 /// The audit and programs are told in English; a page is read by a person.
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let client = house.client();
     let get = |path: String| (Method::GET, path, String::new());
@@ -141,7 +141,7 @@ async fn what_is_wrong_with_a_request_is_said_in_the_language_of_the_page() {
 /// Its texts and those of the records' checks are English, so the whole page is.
 #[tokio::test]
 async fn the_manager_is_english_throughout_for_every_browser() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = house.browser("admin");
     admin.sign_in().await;
     let page = admin.open("/profile/language").await;

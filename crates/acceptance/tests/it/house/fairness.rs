@@ -3,11 +3,11 @@
 
 use std::net::Ipv4Addr;
 
-use acceptance::{Answer, AuditRow, TestHouse, Tokens, on_both};
+use acceptance::{AuditRow, HttpAnswer, TestServer, TokenAnswer, on_both};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use model::Timestamp;
-use model::audit::{RequestId, Visitor};
+use model::audit::{RequestId, RequestInfo};
 use store::Batch;
 
 use super::links::letter;
@@ -17,7 +17,7 @@ on_both! {
     a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes
 }
 
-async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: TestHouse) {
+async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: TestServer) {
     let (mut stormed, mut other) = (house.browser("alice"), house.browser_at_other("alice"));
     let (app, other_app) = (house.app(PORTAL), house.app_at_other(PORTAL));
     let scope = "openid read offline_access";
@@ -37,33 +37,33 @@ async fn a_storm_of_changes_leaves_others_their_sign_ins_and_refreshes(house: Te
     changes.pop();
     let answer = app.refresh(tokens.refresh()).await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"), "{}", answer.text());
-    let refreshing = async { Tokens::read(&other_app.refresh(others_tokens.refresh()).await) };
+    let refreshing = async { TokenAnswer::read(&other_app.refresh(others_tokens.refresh()).await) };
     let signing_in = async { bob.enter(&sign_in_page).await };
     let mut others = Box::pin(async { tokio::join!(refreshing, signing_in) });
     assert!(others.as_mut().now_or_never().is_none(), "they wait for the database like everybody");
     held.release().await;
-    let (_new_tokens, account): (Tokens, Answer) = others.await;
+    let (_new_tokens, account): (TokenAnswer, HttpAnswer) = others.await;
     assert_eq!(account.page(), "account");
     join_all(changes).await;
-    Tokens::read(&app.refresh(tokens.refresh()).await);
+    TokenAnswer::read(&app.refresh(tokens.refresh()).await);
 }
 
 /// All requests come before the first is looked into: on this one thread nothing else runs.
 #[tokio::test]
 async fn a_storm_of_reset_requests_leaves_others_theirs() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let (stormed, other) = (house.believed("testdb").await, house.believed("demodb").await);
-    let from = |number: u32| Visitor {
+    let from = |number: u32| RequestInfo {
         address: Ipv4Addr::from_bits(0xC633_0000 + number).into(),
         user_agent: None,
-        request: RequestId::new(Timestamp(0), 1, number.into()),
+        id: RequestId::new(Timestamp(0), 1, number.into()),
     };
     for number in 0..400 {
         let login = if number == 0 { "alice".to_owned() } else { format!("nobody{number}") };
-        assert!(stormed.forgotten(&from(number), &login, house.now()).expect("no fault").is_none());
+        assert!(stormed.request_password_reset(&from(number), &login, house.now()).expect("no fault").is_none());
     }
-    assert!(other.forgotten(&from(0), "bob", house.now()).expect("no fault").is_none());
+    assert!(other.request_password_reset(&from(0), "bob", house.now()).expect("no fault").is_none());
     assert_eq!(letter(&mut letters).await.to.as_str(), "alice@example.com");
     assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com");
     let trail = house.audit().await;

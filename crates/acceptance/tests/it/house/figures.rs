@@ -2,30 +2,30 @@
 
 use std::time::Duration;
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use axum::body::Body;
 use flows::meters::Meters;
-use flows::sessions::Ending;
+use flows::sessions::SessionSelector;
 use http::Request;
 use model::HostName;
-use model::meter::Tally;
-use web::Gate;
-use web::server::{Answer as _, TrustedProxies};
+use model::meter::NamedCounters;
+use web::AppState;
+use web::server::{Responder as _, TrustedProxies};
 
 use crate::{READER, SERVICE};
 
-fn counted(tally: &Tally, name: &str) -> u64 {
+fn counted(tally: &NamedCounters, name: &str) -> u64 {
     tally.read().into_iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| count)
 }
 
-async fn call(house: &TestHouse, uri: &str) -> u16 {
+async fn call(house: &TestServer, uri: &str) -> u16 {
     let token = house.app(uri).service_token("read").await.json()["access_token"].as_str().expect("a token").to_owned();
     house.client().call_api(&token).await.status.as_u16()
 }
 
 #[tokio::test]
 async fn each_session_is_counted_once_when_it_opens_and_once_by_its_reason_when_it_closes() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let instance = house.house.instances()[0].clone();
     let meters: &Meters = instance.meters();
     for _ in 0..4 {
@@ -38,11 +38,11 @@ async fn each_session_is_counted_once_when_it_opens_and_once_by_its_reason_when_
     let seats = house.house.seats().await.expect("no fault")[0];
     assert_eq!((seats.total, seats.used, seats.reserved), (Some(5), 4, 1));
 
-    let mut dice = house.dice();
+    let mut rng = house.rng();
     let office = house.office().await;
     let (_, sessions) = office.sessions().await.expect("no fault");
-    let one = Ending::One(sessions[0].session.id);
-    office.end_sessions(one, &mut house.moment(&mut dice)).await.expect("no fault").expect("ended");
+    let one = SessionSelector::One(sessions[0].session.id);
+    office.end_sessions(one, &mut house.moment(&mut rng)).await.expect("no fault").expect("ended");
     house.catch_up().await;
     house.catch_up().await;
     assert_eq!(counted(&meters.sessions_closed, "ended_by_administrator"), 1);
@@ -57,8 +57,8 @@ async fn each_session_is_counted_once_when_it_opens_and_once_by_its_reason_when_
 /// A page of a stranger whose name is rebound to this address says its own name still.
 #[tokio::test]
 async fn figures_are_shown_to_whoever_asks_by_an_address_or_a_known_name() {
-    let house = TestHouse::open().await;
-    let gate = Gate::new(house.house.clone(), TrustedProxies::default());
+    let house = TestServer::open().await;
+    let gate = AppState::new(house.house.clone(), TrustedProxies::default());
     let hosts = ["figures.example.com"].map(|host| HostName::parse(host).expect("a host"));
     let router = web::metrics::router(gate, hosts.into());
     let ask = async |host: &str| {
@@ -87,7 +87,7 @@ async fn figures_are_shown_to_whoever_asks_by_an_address_or_a_known_name() {
 
 #[tokio::test]
 async fn tokens_and_sign_ins_are_counted_by_what_became_of_them() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let instance = house.house.instances()[0].clone();
     let meters = instance.meters();
     house.app(SERVICE).service_token("read").await;

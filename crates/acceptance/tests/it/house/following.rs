@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use acceptance::{Place, TestHouse, Tokens};
+use acceptance::{TestDatabase, TestServer, TokenAnswer};
 use model::Moment;
-use store::faults::{FaultInjector, FaultMoment, InjectedFault, Operation};
-use store::{Batch, Change, ChangeKind, Outcome};
+use store::faults::{DatabaseOperation, FaultInjector, FaultMoment, InjectedFault};
+use store::{Batch, Change, ChangeKind, CommitOutcome};
 use uuid::Uuid;
 
 use crate::{READER, SERVICE};
@@ -15,13 +15,13 @@ macro_rules! under_faults {
         mod on_sqlite {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                Box::pin(super::$promise(super::Place::sqlite().await)).await;
+                Box::pin(super::$promise(super::TestDatabase::sqlite().await)).await;
             }
         )*}
         mod on_postgres {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                if let Some(place) = super::Place::postgres().await {
+                if let Some(place) = super::TestDatabase::postgres().await {
                     Box::pin(super::$promise(place)).await;
                 }
             }
@@ -36,14 +36,14 @@ under_faults! {
 }
 
 /// By another process, so many in a commit.
-async fn announce(house: &TestHouse, count: usize, change: impl Fn(usize) -> Change) {
+async fn announce(house: &TestServer, count: usize, change: impl Fn(usize) -> Change) {
     let store = house.store().await;
     for first in (0..count).step_by(500) {
         let mut batch = Batch::new();
         for number in first..count.min(first + 500) {
             batch.announce(change(number), house.now());
         }
-        assert_eq!(store.commit(batch).await.expect("the database answers"), Outcome::Committed);
+        assert_eq!(store.commit(batch).await.expect("the database answers"), CommitOutcome::Committed);
     }
 }
 
@@ -51,24 +51,24 @@ fn person(number: usize) -> Change {
     Change { kind: ChangeKind::Person, subject: Uuid::from_u128(number as u128) }
 }
 
-async fn set_reader(house: &TestHouse, enabled: bool) {
-    let mut dice = house.dice();
+async fn set_reader(house: &TestServer, enabled: bool) {
+    let mut rng = house.rng();
     let office = house.office().await;
-    let done = office.set_application_enabled(READER, enabled, &mut house.moment(&mut dice)).await;
+    let done = office.set_application_enabled(READER, enabled, &mut house.moment(&mut rng)).await;
     done.expect("the database answers").expect("it is registered");
 }
 
-async fn reads_to_catch_up(house: &TestHouse, injector: &FaultInjector) -> u64 {
+async fn reads_to_catch_up(house: &TestServer, injector: &FaultInjector) -> u64 {
     injector.arm(Vec::new());
     house.house.catch_up().await.expect("the feed can be read");
     injector.disarm().reads
 }
 
-async fn a_node_that_was_away_reads_the_feed_in_pages_and_in_order(place: Place) {
+async fn a_node_that_was_away_reads_the_feed_in_pages_and_in_order(place: TestDatabase) {
     let injector = Arc::<FaultInjector>::default();
-    let house = Box::pin(TestHouse::under_faults(place, &injector)).await;
+    let house = Box::pin(TestServer::under_faults(place, &injector)).await;
     house.catch_up().await;
-    Tokens::read(&house.app(READER).service_token("read").await);
+    TokenAnswer::read(&house.app(READER).service_token("read").await);
     let idle = reads_to_catch_up(&house, &injector).await;
     announce(&house, 1500, person).await;
     set_reader(&house, false).await;
@@ -81,14 +81,14 @@ async fn a_node_that_was_away_reads_the_feed_in_pages_and_in_order(place: Place)
     assert_eq!(rewinds, 0, "nobody went back");
     set_reader(&house, true).await;
     house.catch_up().await;
-    Tokens::read(&house.app(READER).service_token("read").await);
+    TokenAnswer::read(&house.app(READER).service_token("read").await);
 }
 
-async fn a_node_that_was_away_for_long_reads_memory_anew(place: Place) {
+async fn a_node_that_was_away_for_long_reads_memory_anew(place: TestDatabase) {
     let injector = Arc::<FaultInjector>::default();
-    let house = Box::pin(TestHouse::under_faults(place, &injector)).await;
+    let house = Box::pin(TestServer::under_faults(place, &injector)).await;
     house.catch_up().await;
-    Tokens::read(&house.app(READER).service_token("read").await);
+    TokenAnswer::read(&house.app(READER).service_token("read").await);
     set_reader(&house, false).await;
     // Each alone would be a question to the database.
     announce(&house, 10_500, |number| Change { kind: ChangeKind::Register, ..person(number) }).await;
@@ -102,14 +102,14 @@ async fn a_node_that_was_away_for_long_reads_memory_anew(place: Place) {
 }
 
 /// One instance's question is never answered. The other goes on hearing of its changes, turn after turn.
-async fn an_instance_that_hangs_keeps_no_other_from_following(place: Place) {
+async fn an_instance_that_hangs_keeps_no_other_from_following(place: TestDatabase) {
     let injector = Arc::<FaultInjector>::default();
-    let house = Box::pin(TestHouse::under_faults(place, &injector)).await;
+    let house = Box::pin(TestServer::under_faults(place, &injector)).await;
     house.catch_up().await;
     let other = house.office_at("demodb").await;
     let switch = async |enabled: bool| {
-        let mut dice = house.dice();
-        let mut moment: Moment<'_> = house.moment(&mut dice);
+        let mut rng = house.rng();
+        let mut moment: Moment<'_> = house.moment(&mut rng);
         let done = other.set_application_enabled(SERVICE, enabled, &mut moment).await;
         done.expect("the database answers").expect("it is registered");
     };
@@ -120,7 +120,7 @@ async fn an_instance_that_hangs_keeps_no_other_from_following(place: Place) {
     let all = injector.disarm().reads;
     set_reader(&house, true).await;
     // The last two are the page and the application.
-    let hangs = InjectedFault { operation: Operation::Read, nth: all - 1, moment: FaultMoment::Unanswered };
+    let hangs = InjectedFault { operation: DatabaseOperation::Read, nth: all - 1, moment: FaultMoment::Unanswered };
     injector.arm(vec![hangs]);
     house.house.follow_in_time().await.expect_err("one instance is not done");
     let [hanging, going] = house.house.instances() else { panic!("two instances") };
@@ -135,5 +135,5 @@ async fn an_instance_that_hangs_keeps_no_other_from_following(place: Place) {
     injector.disarm();
     house.catch_up().await;
     assert!(hanging.behind().is_none());
-    Tokens::read(&house.app(READER).service_token("read").await);
+    TokenAnswer::read(&house.app(READER).service_token("read").await);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, Client, Device, TestHouse, on_both};
+use acceptance::{Browser, Client, HttpAnswer, TestDevice, TestServer, on_both};
 use demo::password_of;
 use http::Method;
 
@@ -27,7 +27,7 @@ fn network(number: usize) -> String {
 }
 
 /// A guess by a browser that nobody knows, from a network of its own.
-async fn guess(client: &Client, login: &str, number: usize) -> Answer {
+async fn guess(client: &Client, login: &str, number: usize) -> HttpAnswer {
     let mut stranger = stranger(client, login, number);
     stranger.password = format!("guess {number}");
     stranger.sign_in().await
@@ -43,7 +43,7 @@ fn stranger(client: &Client, login: &str, number: usize) -> Browser {
 }
 
 /// Guesses one after another; what the last was answered, and how many were compared.
-async fn storm(client: &Client, login: &str, numbers: std::ops::Range<usize>) -> (Answer, usize) {
+async fn storm(client: &Client, login: &str, numbers: std::ops::Range<usize>) -> (HttpAnswer, usize) {
     let (mut last, mut compared) = (None, 0);
     for number in numbers {
         let answer = guess(client, login, number).await;
@@ -53,11 +53,11 @@ async fn storm(client: &Client, login: &str, numbers: std::ops::Range<usize>) ->
     (last.expect("some"), compared)
 }
 
-fn without_reference(page: &Answer) -> Vec<String> {
+fn without_reference(page: &HttpAnswer) -> Vec<String> {
     page.every("main p, main button, #notice")
 }
 
-async fn strangers_have_one_ceiling_from_any_number_of_networks(house: TestHouse) {
+async fn strangers_have_one_ceiling_from_any_number_of_networks(house: TestServer) {
     let _letters = house.house.open_outbox();
     let client = house.client();
     let mut known = house.browser("alice");
@@ -90,7 +90,7 @@ async fn strangers_have_one_ceiling_from_any_number_of_networks(house: TestHouse
     assert_eq!(wrong, in_an_hour);
 }
 
-async fn two_nodes_give_no_more_guesses_than_one(house: TestHouse) {
+async fn two_nodes_give_no_more_guesses_than_one(house: TestServer) {
     let other = house.another_node().await;
     let nodes = [house.client(), house.client_of(&other)];
     let mut compared = 0;
@@ -109,8 +109,8 @@ async fn two_nodes_give_no_more_guesses_than_one(house: TestHouse) {
 
 #[tokio::test]
 async fn a_passkey_signs_in_whatever_is_guessed() {
-    let house = TestHouse::open().await;
-    let (mut alice, mut device) = (house.browser("alice"), Device::new("http://localhost:8080"));
+    let house = TestServer::open().await;
+    let (mut alice, mut device) = (house.browser("alice"), TestDevice::new("http://localhost:8080"));
     alice.sign_in().await;
     add_passkey(&mut alice, &mut device, "Laptop").await;
     assert_eq!(storm(&house.client(), "alice", 0..60).await.0.status, 429);
@@ -122,7 +122,7 @@ async fn a_passkey_signs_in_whatever_is_guessed() {
 /// A client that rotates logins behind an office's address as fast as it is answered.
 #[tokio::test]
 async fn a_new_browser_behind_a_noisy_address_signs_in_within_ten_seconds() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let mut known = house.browser("bob");
     known.sign_in().await;
@@ -158,7 +158,7 @@ async fn a_new_browser_behind_a_noisy_address_signs_in_within_ten_seconds() {
 
 #[tokio::test]
 async fn two_hundred_and_fifty_waiting_tries_shut_nobody_else_out() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let mut known = house.browser("alice");
     known.sign_in().await;
@@ -191,7 +191,7 @@ async fn two_hundred_and_fifty_waiting_tries_shut_nobody_else_out() {
     storm.abort_all();
 }
 
-async fn a_second_step_is_closed_to_strangers_and_a_new_password_opens_it(house: TestHouse) {
+async fn a_second_step_is_closed_to_strangers_and_a_new_password_opens_it(house: TestServer) {
     let mut letters = house.house.open_outbox();
     let (client, mut owner) = (house.client(), house.browser("alice"));
     let app = set_up_app(&house, &mut owner).await;
@@ -234,7 +234,7 @@ async fn a_second_step_is_closed_to_strangers_and_a_new_password_opens_it(house:
     assert_eq!(audit.iter().filter(|row| row.kind == "attacked").count(), 1);
 }
 
-async fn a_link_in_a_letter_admits_a_new_browser_once(house: TestHouse) {
+async fn a_link_in_a_letter_admits_a_new_browser_once(house: TestServer) {
     let mut letters = house.house.open_outbox();
     let other = house.another_node().await;
     let mut others_letters = other.open_outbox();
@@ -287,12 +287,12 @@ async fn a_link_in_a_letter_admits_a_new_browser_once(house: TestHouse) {
     assert_eq!((count("attacked", "done"), count("known-browser", "done")), (2, 1));
 }
 
-async fn call(client: &Client, password: &str) -> Answer {
+async fn call(client: &Client, password: &str) -> HttpAnswer {
     let authorization = legacy::basic("alice", password);
     client.ask(&Method::GET, legacy::CUSTOMERS).header("authorization", &authorization).send().await
 }
 
-async fn a_clients_network_that_was_right_is_known_for_thirty_days(house: TestHouse) {
+async fn a_clients_network_that_was_right_is_known_for_thirty_days(house: TestServer) {
     let (office, elsewhere) = (house.client().from("198.51.100.7:1"), house.client().from("198.51.100.8:1"));
     assert_eq!(call(&office, legacy::PASSWORD).await.status, 200);
     storm(&house.client(), "alice", 0..60).await;
@@ -314,7 +314,7 @@ async fn a_clients_network_that_was_right_is_known_for_thirty_days(house: TestHo
 
 #[tokio::test]
 async fn a_device_cookie_admits_nobody_and_names_nobody() {
-    let house = TestHouse::under_https().await;
+    let house = TestServer::under_https().await;
     let mut alice = house.browser("alice");
     let page = alice.open("/id/account/login").await;
     let form = page.form("password");
@@ -336,7 +336,7 @@ async fn a_device_cookie_admits_nobody_and_names_nobody() {
 
 #[tokio::test]
 async fn made_up_and_foreign_device_cookies_are_a_strangers() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     let mut elsewhere = house.browser_at_other("alice");
@@ -376,7 +376,7 @@ async fn made_up_and_foreign_device_cookies_are_a_strangers() {
 /// A stolen browser has ten guesses, and is then a stranger for an hour.
 #[tokio::test]
 async fn a_known_browser_that_guesses_is_a_stranger() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     alice.jar.retain(|name, _| name == DEVICE);
@@ -398,7 +398,7 @@ async fn a_known_browser_that_guesses_is_a_stranger() {
 /// A person who resets the password by a letter is let in by the browser where they did it: the account is theirs.
 #[tokio::test]
 async fn a_reset_password_signs_in_by_a_link_too() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let client = house.client();
     storm(&client, "alice", 0..60).await;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Held, TestHouse, Tokens, on_both};
+use acceptance::{HeldWriter, HttpAnswer, TestServer, TokenAnswer, on_both};
 use http::Method;
 use tokio::time::{sleep, timeout};
 
@@ -21,7 +21,7 @@ on_both! {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Begins a request, and drops it while its change waits for the database.
-async fn hang_up(held: &Held, request: impl Future<Output = Answer>) {
+async fn hang_up(held: &HeldWriter, request: impl Future<Output = HttpAnswer>) {
     let mut request = std::pin::pin!(request);
     tokio::select! {
         biased;
@@ -32,7 +32,7 @@ async fn hang_up(held: &Held, request: impl Future<Output = Answer>) {
 
 /// PostgreSQL says who waits. SQLite does not: there the lock keeps what is under way from ending, wherever it is by now,
 /// and what must come of it is the same; it is only given the time to come as far as it can.
-async fn until_waiting(held: &Held, count: usize) {
+async fn until_waiting(held: &HeldWriter, count: usize) {
     let seen = async {
         while held.waiting().await.is_some_and(|waiting| waiting < count) {
             sleep(Duration::from_millis(5)).await;
@@ -53,13 +53,13 @@ async fn becomes(what: &str, is_so: impl AsyncFn() -> bool) {
     timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}: never"));
 }
 
-async fn seats_taken(house: &TestHouse) -> u64 {
+async fn seats_taken(house: &TestServer) -> u64 {
     house.office().await.sessions().await.expect("sessions can be read").0.used
 }
 
-async fn while_nothing_can_be_written_known_sessions_go_on_and_new_ones_are_told_to_come_back(house: TestHouse) {
+async fn while_nothing_can_be_written_known_sessions_go_on_and_new_ones_are_told_to_come_back(house: TestServer) {
     let service = house.app(SERVICE);
-    let token = async || Tokens::read(&service.service_token("").await).access;
+    let token = async || TokenAnswer::read(&service.service_token("").await).access;
     let (known, new) = (token().await, token().await);
     let call = async |token: &str| house.client().call_api(token).await;
     assert_eq!(call(&known).await.status, 200);
@@ -75,7 +75,7 @@ async fn while_nothing_can_be_written_known_sessions_go_on_and_new_ones_are_told
     assert_eq!(trail.iter().filter(|row| row.kind == "session-opened").count(), 2);
 }
 
-async fn a_browser_that_hangs_up_while_it_signs_out_is_signed_out(house: TestHouse) {
+async fn a_browser_that_hangs_up_while_it_signs_out_is_signed_out(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
@@ -90,10 +90,10 @@ async fn a_browser_that_hangs_up_while_it_signs_out_is_signed_out(house: TestHou
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
 }
 
-async fn a_client_that_hangs_up_while_it_shows_a_code_again_kills_all_the_same(house: TestHouse) {
+async fn a_client_that_hangs_up_while_it_shows_a_code_again_kills_all_the_same(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
-    let tokens = Tokens::read(&app.redeem(&code).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
     let held = house.hold_writers().await;
     hang_up(&held, app.redeem(&code)).await;
     assert_eq!(app.client.user_info(&tokens.access).await.status, 200, "nothing has happened yet");
@@ -103,7 +103,7 @@ async fn a_client_that_hangs_up_while_it_shows_a_code_again_kills_all_the_same(h
 }
 
 /// A call that only reads may be given up with its connection; what it opened is found by the next one.
-async fn a_client_that_hangs_up_while_its_session_opens_takes_one_seat_at_most(house: TestHouse) {
+async fn a_client_that_hangs_up_while_its_session_opens_takes_one_seat_at_most(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read").await;
     let held = house.hold_writers().await;
@@ -118,7 +118,7 @@ async fn a_client_that_hangs_up_while_its_session_opens_takes_one_seat_at_most(h
     assert_eq!(trail.iter().filter(|row| row.kind == "session-opened").count(), 1);
 }
 
-async fn a_code_that_is_issued_while_its_person_signs_out_is_dead(house: TestHouse) {
+async fn a_code_that_is_issued_while_its_person_signs_out_is_dead(house: TestServer) {
     let app = house.app(FIRST);
     for code_first in [true, false] {
         let mut alice = house.browser("alice");

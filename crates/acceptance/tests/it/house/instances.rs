@@ -1,11 +1,11 @@
 //! Several instances in one process: found by host, and strangers to each other.
 
-use acceptance::{App, Browser, TestHouse, Tokens};
+use acceptance::{App, Browser, TestServer, TokenAnswer};
 use serde_json::json;
 
 use crate::{FIRST, SERVICE, assert_refused};
 
-async fn issuer_at(house: &TestHouse, host: &str) -> String {
+async fn issuer_at(house: &TestServer, host: &str) -> String {
     let client = house.client().asking_host(host);
     let answer = client.get("/id/.well-known/openid-configuration").await;
     assert_eq!(answer.status, 200, "{host}");
@@ -14,7 +14,7 @@ async fn issuer_at(house: &TestHouse, host: &str) -> String {
 
 #[tokio::test]
 async fn an_instance_is_found_by_host_and_its_issuer_is_configuration() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (testdb, demodb) = ("http://localhost:8080/id", "http://demodb.localhost:8080/id");
     for (host, issuer) in [
         ("localhost:8080", testdb),
@@ -36,7 +36,7 @@ async fn an_instance_is_found_by_host_and_its_issuer_is_configuration() {
 
 #[tokio::test]
 async fn no_address_that_we_make_is_taken_from_the_request() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client().asking_host("evil.example");
     for path in ["/", "/id/account/login", "/id/.well-known/openid-configuration", "/tools/auto-discovery", "/nothing"]
     {
@@ -49,7 +49,7 @@ async fn no_address_that_we_make_is_taken_from_the_request() {
 
 #[tokio::test]
 async fn without_a_default_an_unknown_host_finds_nothing() {
-    let house = TestHouse::without_default().await;
+    let house = TestServer::without_default().await;
     assert_eq!(issuer_at(&house, "localhost").await, "http://localhost:8080/id");
     for host in ["127.0.0.1", "evil.example", "other.localhost", "demodb.localhost.."] {
         let client = house.client().asking_host(host);
@@ -62,7 +62,7 @@ async fn without_a_default_an_unknown_host_finds_nothing() {
 /// `demo.md`: a page whose name is rebound to this machine still says its name.
 #[tokio::test]
 async fn a_default_for_loopback_answers_no_name_of_elsewhere() {
-    let house = TestHouse::answering_loopback().await;
+    let house = TestServer::answering_loopback().await;
     for host in ["localhost", "other.localhost:8080", "a.b.localhost.", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080"] {
         assert_eq!(issuer_at(&house, host).await, "http://localhost:8080/id", "{host}");
     }
@@ -78,24 +78,24 @@ async fn a_default_for_loopback_answers_no_name_of_elsewhere() {
 
 #[tokio::test]
 async fn nothing_of_one_instance_is_good_in_another() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (here, there) = (house.app(FIRST), house.app_at_other(FIRST));
     let mut alice = house.browser("alice");
     let tokens = here.sign_in(&mut alice, "openid read offline_access").await;
-    let service = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let service = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     for token in [&tokens.access, &service] {
         assert_eq!(house.client().call_api(token).await.status, 200);
         assert_eq!(house.other_client().call_api(token).await.status, 401);
         assert_eq!(house.other_client().user_info(token).await.status, 401);
     }
-    let foreign = Tokens::read(&house.app_at_other(SERVICE).service_token("").await).access;
+    let foreign = TokenAnswer::read(&house.app_at_other(SERVICE).service_token("").await).access;
     assert_eq!(house.client().call_api(&foreign).await.status, 401);
 
     assert_refused(&there.refresh(tokens.refresh()).await, 400, "invalid_grant");
     let code = here.code(&mut alice, "read").await;
     assert_refused(&there.redeem(&code).await, 400, "invalid_grant");
-    Tokens::read(&here.redeem(&code).await);
-    Tokens::read(&here.refresh(tokens.refresh()).await);
+    TokenAnswer::read(&here.redeem(&code).await);
+    TokenAnswer::read(&here.refresh(tokens.refresh()).await);
     let with_our_secret = App { client: house.other_client(), ..here.clone() };
     assert_refused(&with_our_secret.redeem("x").await, 401, "invalid_client");
 
@@ -111,7 +111,7 @@ async fn nothing_of_one_instance_is_good_in_another() {
 /// `identity.md` §3.6.
 #[tokio::test]
 async fn an_instance_says_where_its_sites_are() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for path in ["/tools/auto-discovery", "/sys/auto-discovery"] {
         let told = house.client().get(path).await.json();
         assert_eq!((&told["Host"], &told["DbName"]), (&json!("localhost:8080"), &json!("testdb")));
@@ -140,7 +140,7 @@ async fn an_instance_says_where_its_sites_are() {
 /// RFC 9112 §3.2.
 #[tokio::test]
 async fn a_request_says_one_valid_host() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for host in
         ["", "a b", "evil@localhost", "localhost:80x", "localhost, demodb.localhost", "[::1", "loc\u{61}lhost/x"]
     {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, Tokens, jwt, on_both};
+use acceptance::{TestServer, TokenAnswer, jwt, on_both};
 use serde_json::Value;
 
 use crate::{FIRST, SERVICE};
@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_hours(24);
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
-async fn published(house: &TestHouse) -> Vec<String> {
+async fn published(house: &TestServer) -> Vec<String> {
     let jwks = house.client().get("/id/.well-known/openid-configuration/jwks").await.json();
     let kids = jwks["keys"].as_array().expect("keys").iter().map(|key| key["kid"].as_str().expect("text").to_owned());
     kids.collect()
@@ -26,11 +26,11 @@ fn kid(token: &str) -> String {
     jwt::header(token)["kid"].as_str().expect("a kid").to_owned()
 }
 
-async fn service_token(house: &TestHouse) -> String {
-    Tokens::read(&house.app(SERVICE).service_token("").await).access
+async fn service_token(house: &TestServer) -> String {
+    TokenAnswer::read(&house.app(SERVICE).service_token("").await).access
 }
 
-async fn keys_rotate_on_their_own_and_no_token_notices(house: TestHouse) {
+async fn keys_rotate_on_their_own_and_no_token_notices(house: TestServer) {
     let client = house.client();
     let begun = house.now();
     let first_keys = published(&house).await;
@@ -87,7 +87,7 @@ async fn keys_rotate_on_their_own_and_no_token_notices(house: TestHouse) {
     }
 }
 
-async fn keys_survive_a_restart(house: TestHouse) {
+async fn keys_survive_a_restart(house: TestServer) {
     let before = published(&house).await;
     let token = service_token(&house).await;
     let house = house.restarted().await;

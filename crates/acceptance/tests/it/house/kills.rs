@@ -1,10 +1,10 @@
 //! What ends what: an application or a user switched off, a new password, a consent withdrawn. Asked of every kind of
 //! token at every door (`sessions.md`, `identity.md` §3.2).
 
-use acceptance::{App, Browser, TestHouse, Tokens, on_both};
+use acceptance::{App, Browser, TestServer, TokenAnswer, on_both};
 use flows::reference_tokens::TokenDraft;
 use http::Method;
-use model::reference_token::{ReferenceTokenKind, Wish};
+use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
 use oauth::scope::Scope;
 use serde_json::json;
 
@@ -25,16 +25,16 @@ const SECRET: &str = "the-secret-of-the-shop";
 struct Everything {
     app: App,
     alice: Browser,
-    tokens: Tokens,
+    tokens: TokenAnswer,
     /// Of another application, in the same sign-in.
-    beside: Tokens,
+    beside: TokenAnswer,
     service: String,
     personal_key: String,
     service_key: String,
 }
 
 impl Everything {
-    async fn of(house: &TestHouse) -> Self {
+    async fn of(house: &TestServer) -> Self {
         let users = house.office().await.users().await.expect("users can be read");
         let system_user = users.iter().find(|user| user.login.as_str() == "svc.integration").expect("it is there");
         let record = json!({
@@ -46,7 +46,7 @@ impl Everything {
         let mut alice = house.browser("alice");
         let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
         let beside = house.app(PORTAL).sign_in(&mut alice, "openid read offline_access").await;
-        let service = Tokens::read(&app.service_token("read").await).access;
+        let service = TokenAnswer::read(&app.service_token("read").await).access;
         let personal_key = key(house, Some("alice")).await;
         let service_key = key(house, None).await;
         let all = Self { app, alice, tokens, beside, service, personal_key, service_key };
@@ -104,21 +104,21 @@ const ALIVE: Doors = Doors {
     service: 200,
 };
 
-async fn key(house: &TestHouse, login: Option<&str>) -> String {
-    let mut dice = house.dice();
+async fn key(house: &TestServer, login: Option<&str>) -> String {
+    let mut rng = house.rng();
     let scope = Scope::parse("read").expect("a scope");
     let kind = if login.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service };
-    let wish = Wish { kind, description: "a script", scope: &scope, expires_at: None };
+    let wish = NewTokenRequest { kind, description: "a script", scope: &scope, expires_at: None };
     let draft = TokenDraft { application: SHOP, login, wish };
-    let issued = house.office().await.issue_token(&draft, &mut house.moment(&mut dice)).await.expect("no fault");
+    let issued = house.office().await.issue_token(&draft, &mut house.moment(&mut rng)).await.expect("no fault");
     issued.expect("the policy allows it").value.expose().to_owned()
 }
 
-async fn seats_taken(house: &TestHouse) -> u64 {
+async fn seats_taken(house: &TestServer) -> u64 {
     house.office().await.sessions().await.expect("sessions can be read").0.used
 }
 
-async fn an_application_that_is_switched_off_takes_all_its_tokens_along(house: TestHouse) {
+async fn an_application_that_is_switched_off_takes_all_its_tokens_along(house: TestServer) {
     let all = Everything::of(&house).await;
     let code = all.app.code(&mut all.alice.clone(), "openid read").await;
     house.enable_app(SHOP, false).await;
@@ -136,7 +136,7 @@ async fn an_application_that_is_switched_off_takes_all_its_tokens_along(house: T
     assert_eq!(all.doors().await, Doors { keys: [200, 200], introspection: [false, false, true, false], ..dead });
 }
 
-async fn a_user_who_is_disabled_takes_all_tokens_along(house: TestHouse) {
+async fn a_user_who_is_disabled_takes_all_tokens_along(house: TestServer) {
     let mut all = Everything::of(&house).await;
     let code = all.app.code(&mut all.alice, "openid read").await;
     house.enable_user("alice", false).await;
@@ -155,7 +155,7 @@ async fn a_user_who_is_disabled_takes_all_tokens_along(house: TestHouse) {
     assert_eq!(all.alice.open("/id/account").await.page(), "sign-in");
 }
 
-async fn a_new_password_ends_every_sign_in_and_leaves_keys_alone(house: TestHouse) {
+async fn a_new_password_ends_every_sign_in_and_leaves_keys_alone(house: TestServer) {
     let mut all = Everything::of(&house).await;
     let code = all.app.code(&mut all.alice, "openid read").await;
     house.set_password("alice", "a new password of alice").await;
@@ -175,14 +175,14 @@ async fn a_new_password_ends_every_sign_in_and_leaves_keys_alone(house: TestHous
 }
 
 /// By the operator's hand, beside the running server.
-async fn withdraw(house: &TestHouse, login: &str, uri: &str) -> Result<(), String> {
-    let mut dice = house.dice();
-    let done = house.office().await.withdraw_consent(login, uri, &mut house.moment(&mut dice)).await;
+async fn withdraw(house: &TestServer, login: &str, uri: &str) -> Result<(), String> {
+    let mut rng = house.rng();
+    let done = house.office().await.withdraw_consent(login, uri, &mut house.moment(&mut rng)).await;
     house.catch_up().await;
     done.expect("the database answers").map_err(|refusal| refusal.to_string())
 }
 
-async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(house: TestHouse) {
+async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(house: TestServer) {
     let mut all = Everything::of(&house).await;
     let code = all.app.code(&mut all.alice, "openid read").await;
     let of_bob = all.app.sign_in(&mut house.browser("bob"), "openid read").await;
@@ -208,7 +208,7 @@ async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(house: TestHo
     let page = all.alice.open(&again.path()).await;
     assert_eq!(page.page(), "consent", "it has to ask again");
     let code = all.alice.allow(&page).await.callback().remove("code").expect("a code");
-    let anew = Tokens::read(&all.app.redeem(&code).await);
+    let anew = TokenAnswer::read(&all.app.redeem(&code).await);
     assert_eq!(all.app.client.call_api(&anew.access).await.status, 200);
     assert_eq!(all.doors().await, dead, "what died stays dead");
 
@@ -225,7 +225,7 @@ async fn a_withdrawn_consent_ends_what_came_of_it_and_nothing_else(house: TestHo
 }
 
 /// Through the person's own door, whose answer is sent when all is done.
-async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house: TestHouse) {
+async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house: TestServer) {
     let record = json!({
         "ApplicationUri": SHOP, "Name": "Shop", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["http://localhost:3000/shop"],
@@ -238,15 +238,15 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
     let person = house.office().await.users().await.expect("users can be read");
     let person = person.into_iter().find(|user| user.login.as_str() == "alice").expect("alice").id;
     let registered = house.office().await.application(SHOP).await.expect("no fault").expect("registered");
-    let visitor = model::audit::Visitor {
+    let visitor = model::audit::RequestInfo {
         address: [192, 0, 2, 1].into(),
         user_agent: None,
-        request: model::audit::RequestId::new(house.now(), 1, 1),
+        id: model::audit::RequestId::new(house.now(), 1, 1),
     };
     let withdraw = async || {
-        let mut dice = house.dice();
+        let mut rng = house.rng();
         let who = (person, &registered);
-        instance.withdraw_consent(&mut house.moment(&mut dice), &visitor, who).await.expect("no fault")
+        instance.withdraw_consent(&mut house.moment(&mut rng), &visitor, who).await.expect("no fault")
     };
     for token in [&tokens.access, &portal.access] {
         assert_eq!(app.client.call_api(token).await.status, 200);
@@ -259,7 +259,7 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
 
     let page = alice.open(&app.asks("openid read").path()).await;
     let code = alice.allow(&page).await.callback().remove("code").expect("a code");
-    let anew = Tokens::read(&app.redeem(&code).await);
+    let anew = TokenAnswer::read(&app.redeem(&code).await);
     assert_eq!(app.client.call_api(&anew.access).await.status, 200);
     house.beat().await;
     house.enable_app(PORTAL, false).await;

@@ -4,7 +4,7 @@ mod basic;
 mod erp_login;
 mod refusals;
 
-use acceptance::{Answer, Client, TestHouse};
+use acceptance::{Client, HttpAnswer, TestServer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -23,28 +23,28 @@ pub(super) fn alice() -> String {
     basic("alice", PASSWORD)
 }
 
-pub(super) async fn call(client: &Client, authorization: &str) -> Answer {
+pub(super) async fn call(client: &Client, authorization: &str) -> HttpAnswer {
     client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization).send().await
 }
 
 /// Through an application that the request names.
-async fn call_through(client: &Client, application: &str, authorization: &str) -> Answer {
+async fn call_through(client: &Client, application: &str, authorization: &str) -> HttpAnswer {
     let ask = client.ask(&Method::GET, CUSTOMERS).header("authorization", authorization);
     ask.header("x-application-uri", application).send().await
 }
 
-async fn post(client: &Client, path: &str, body: String) -> Answer {
+async fn post(client: &Client, path: &str, body: String) -> HttpAnswer {
     client.ask(&Method::POST, path).body("application/json", body).send().await
 }
 
-async fn login(client: &Client, user: &str, pass: &str, app: &str) -> Answer {
+async fn login(client: &Client, user: &str, pass: &str, app: &str) -> HttpAnswer {
     let body = json!({ "user": user, "pass": pass, "app": app, "lang": "en" });
     post(client, "/api/domain/login", body.to_string()).await
 }
 
 /// What the client sends as `Authorization` from then on.
 #[track_caller]
-fn session(answer: &Answer) -> String {
+fn session(answer: &HttpAnswer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["authorization"].as_str().expect("a text").to_owned()
 }
@@ -53,19 +53,19 @@ pub(super) async fn alices_session(client: &Client) -> String {
     session(&login(client, "alice", PASSWORD, LEGACY).await)
 }
 
-pub(super) async fn set(house: &TestHouse, name: &str, value: &str) {
-    let mut dice = house.dice();
-    let changed = house.office().await.change_setting((name, value), &mut house.moment(&mut dice)).await;
+pub(super) async fn set(house: &TestServer, name: &str, value: &str) {
+    let mut rng = house.rng();
+    let changed = house.office().await.change_setting((name, value), &mut house.moment(&mut rng)).await;
     changed.expect("no fault").expect("a good setting");
     house.catch_up().await;
 }
 
 /// At `demodb`, where the demo leaves the legacy schemes off.
-async fn switch_on_at_other(house: &TestHouse) {
+async fn switch_on_at_other(house: &TestServer) {
     let office = house.office_at_other().await;
     for (name, value) in [("legacy_schemes", "true"), ("default_legacy_application", LEGACY)] {
-        let mut dice = house.dice();
-        let mut moment: Moment<'_> = house.moment(&mut dice);
+        let mut rng = house.rng();
+        let mut moment: Moment<'_> = house.moment(&mut rng);
         office.change_setting((name, value), &mut moment).await.expect("no fault").expect("a good setting");
     }
     house.catch_up().await;
@@ -79,12 +79,12 @@ fn old_client(uri: &str, scope: &str) -> Value {
     })
 }
 
-async fn seats_used(house: &TestHouse) -> u64 {
+async fn seats_used(house: &TestServer) -> u64 {
     house.office().await.sessions().await.expect("sessions can be read").0.used
 }
 
 #[track_caller]
-fn assert_unauthorized(answer: &Answer, said: &str) {
+fn assert_unauthorized(answer: &HttpAnswer, said: &str) {
     assert_eq!(answer.status, 401, "{}", answer.text());
     let error = &answer.json()["error"];
     assert_eq!(error["type"], "AuthenticationException");

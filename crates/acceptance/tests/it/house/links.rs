@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, TestHouse, Tokens};
+use acceptance::{Browser, HttpAnswer, TestServer, TokenAnswer};
 use flows::admin::UserDraft;
 use flows::links::HandedOver;
-use flows::mail::Letters;
+use flows::mail::OutboxReader;
 use http::Method;
-use model::mail::Message;
+use model::mail::MailMessage;
 use model::user::PersonRecord;
 use model::{Email, UserType};
 
@@ -17,31 +17,31 @@ const FORGOTTEN: &str = "/id/account/forgotten";
 const NEW: &str = "a brand new password";
 
 /// A whole minute on a busy machine; only a failing test waits so long.
-pub(super) async fn letter(letters: &mut Letters) -> Message {
+pub(super) async fn letter(letters: &mut OutboxReader) -> MailMessage {
     let next = tokio::time::timeout(Duration::from_mins(1), letters.next()).await;
     next.expect("a letter is on its way").expect("the house is open")
 }
 
 /// The link in a letter, without what stands before its path.
-pub(super) fn link_in(letter: &Message) -> String {
+pub(super) fn link_in(letter: &MailMessage) -> String {
     let line = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
     line["http://localhost:8080".len()..].to_owned()
 }
 
-pub(super) async fn ask_for_reset(browser: &mut Browser, login: &str) -> Answer {
+pub(super) async fn ask_for_reset(browser: &mut Browser, login: &str) -> HttpAnswer {
     let page = browser.open(FORGOTTEN).await;
     browser.submit(&page, "login", &[("login", login)]).await
 }
 
-pub(super) async fn choose(browser: &mut Browser, link: &str, password: &str) -> Answer {
+pub(super) async fn choose(browser: &mut Browser, link: &str, password: &str) -> HttpAnswer {
     let page = browser.open(link).await;
     assert_eq!(page.page(), "set-up", "{}", page.text());
     browser.submit(&page, "password", &[("password", password), ("repeat", password)]).await
 }
 
-pub(super) async fn invite(house: &TestHouse, login: &str, email: Option<&str>) -> HandedOver {
-    let mut dice = house.dice();
-    let mut moment = house.moment(&mut dice);
+pub(super) async fn invite(house: &TestServer, login: &str, email: Option<&str>) -> HandedOver {
+    let mut rng = house.rng();
+    let mut moment = house.moment(&mut rng);
     let draft = UserDraft {
         login,
         user_type: UserType::Internal,
@@ -60,7 +60,7 @@ pub(super) async fn invite(house: &TestHouse, login: &str, email: Option<&str>) 
 
 #[tokio::test]
 async fn a_forgotten_password_is_replaced_by_a_link_that_works_once_and_ends_everything() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let (app, mut elsewhere) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut elsewhere, "read").await;
@@ -93,7 +93,7 @@ async fn a_forgotten_password_is_replaced_by_a_link_that_works_once_and_ends_eve
 
 #[tokio::test]
 async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let mut somebody = house.browser("alice");
     let mut answers = Vec::new();
@@ -118,7 +118,7 @@ async fn the_answer_is_the_same_whether_or_not_there_is_such_a_login() {
 
 #[tokio::test]
 async fn a_mailbox_is_not_flooded_and_nobody_is_shut_out() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let mut somebody = house.browser("alice");
     for _ in 0..4 {
@@ -138,7 +138,7 @@ async fn a_mailbox_is_not_flooded_and_nobody_is_shut_out() {
 
 #[tokio::test]
 async fn asking_often_costs_growing_time_as_signing_in_does() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let _letters = house.house.open_outbox();
     let mut somebody = house.browser("alice");
     for _ in 0..5 {
@@ -156,7 +156,7 @@ async fn asking_often_costs_growing_time_as_signing_in_does() {
 
 #[tokio::test]
 async fn a_link_expires_and_a_form_of_another_site_is_refused() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
     ask_for_reset(&mut alice, "alice").await;
@@ -175,7 +175,7 @@ async fn a_link_expires_and_a_form_of_another_site_is_refused() {
 
 #[tokio::test]
 async fn without_mail_the_page_says_who_helps_and_links_are_shown_to_administrators() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     let page = alice.open(FORGOTTEN).await;
     assert_eq!(page.page(), "forgotten");
@@ -194,7 +194,7 @@ async fn without_mail_the_page_says_who_helps_and_links_are_shown_to_administrat
 
 #[tokio::test]
 async fn an_invitation_is_mailed_where_there_is_an_address_and_a_way() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let handed = invite(&house, "eve", Some("eve@example.com")).await;
     assert!(matches!(&handed, HandedOver::Mailed(address) if address.as_str() == "eve@example.com"), "{handed:?}");
@@ -212,23 +212,23 @@ async fn an_invitation_is_mailed_where_there_is_an_address_and_a_way() {
     row.user.email = Some(Email { address: "no address at all".to_owned(), verified: false });
     let store = house.store().await;
     let batch = store::Batch::new().with(store.update_user(&row, false, house.now()));
-    assert_eq!(store.commit(batch).await.expect("no fault"), store::Outcome::Committed);
-    let mut dice = house.dice();
-    let link = office.invite("trent", &mut house.moment(&mut dice)).await.expect("no fault").expect("invited");
+    assert_eq!(store.commit(batch).await.expect("no fault"), store::CommitOutcome::Committed);
+    let mut rng = house.rng();
+    let link = office.invite("trent", &mut house.moment(&mut rng)).await.expect("no fault").expect("invited");
     assert!(matches!(house.house.instances()[0].hand_over(&link), HandedOver::Shown(_)), "no way");
 }
 
 #[tokio::test]
 async fn links_are_made_only_for_whom_they_can_help() {
-    let house = TestHouse::open().await;
-    let (office, mut dice) = (house.office().await, house.dice());
+    let house = TestServer::open().await;
+    let (office, mut rng) = (house.office().await, house.rng());
     for login in ["nobody", "dave", "svc.integration"] {
-        let refused = office.reset_link(login, &mut house.moment(&mut dice)).await.expect("no fault");
+        let refused = office.reset_link(login, &mut house.moment(&mut rng)).await.expect("no fault");
         assert!(refused.is_err(), "{login}");
     }
-    let refused = office.invite("alice", &mut house.moment(&mut dice)).await.expect("no fault");
+    let refused = office.invite("alice", &mut house.moment(&mut rng)).await.expect("no fault");
     assert!(refused.err().is_some_and(|refusal| refusal.to_string().contains("already has a password")));
-    let link = office.reset_link("alice", &mut house.moment(&mut dice)).await.expect("no fault").expect("made");
+    let link = office.reset_link("alice", &mut house.moment(&mut rng)).await.expect("no fault").expect("made");
     let path = format!("/id/account/reset-password?code={}", link.code.expose());
     house.enable_user("alice", false).await;
     house.enable_user("alice", true).await;
@@ -236,8 +236,8 @@ async fn links_are_made_only_for_whom_they_can_help() {
 }
 
 /// Gives Alice another address, whoever does it.
-async fn another_address(house: &TestHouse, door: &str) {
-    let mut dice = house.dice();
+async fn another_address(house: &TestServer, door: &str) {
+    let mut rng = house.rng();
     match door {
         "manager" => {
             let mut admin = house.browser("admin");
@@ -251,7 +251,7 @@ async fn another_address(house: &TestHouse, door: &str) {
             admin.post(&form.action, &fields).await;
         }
         "admin API" => {
-            let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+            let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
             let client = house.client();
             let list = client.ask(&Method::GET, "/manage/api/v1/users?login=alice").bearer(&token).send().await.json();
             let path = format!("/manage/api/v1/users/{}", list["items"][0]["id"].as_str().expect("an id"));
@@ -264,7 +264,7 @@ async fn another_address(house: &TestHouse, door: &str) {
             let current = office.user_by_name("alice").await.expect("no fault").expect("there");
             let mut record = PersonRecord::of(&current.user, current.role.as_deref());
             record.email = Some("a@new.example".to_owned());
-            let changed = office.change_user(&current, record, None, &mut house.moment(&mut dice)).await;
+            let changed = office.change_user(&current, record, None, &mut house.moment(&mut rng)).await;
             changed.expect("no fault").expect("changed");
         }
     }
@@ -277,7 +277,7 @@ async fn another_address(house: &TestHouse, door: &str) {
 #[tokio::test]
 async fn a_reset_link_dies_when_anybody_changes_the_address() {
     for door in ["manager", "admin API", "command line"] {
-        let house = TestHouse::open().await;
+        let house = TestServer::open().await;
         let mut letters = house.house.open_outbox();
         let mut somebody = house.browser("alice");
         for _ in 0..3 {
@@ -303,7 +303,7 @@ async fn a_reset_link_dies_when_anybody_changes_the_address() {
 
 #[tokio::test]
 async fn every_new_password_is_told_by_letter_in_the_persons_language() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
     alice.sign_in().await;
@@ -320,7 +320,7 @@ async fn every_new_password_is_told_by_letter_in_the_persons_language() {
     let fields = [("current", old.as_str()), ("password", "lantern-otter-quill"), ("repeat", "lantern-otter-quill")];
     alice.submit(&page, "current", &fields).await;
     assert_told("the profile").await;
-    let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
     let client = house.client();
     let list = client.ask(&Method::GET, "/manage/api/v1/users?login=alice").bearer(&token).send().await.json();
     let path = format!("/manage/api/v1/users/{}/password", list["items"][0]["id"].as_str().expect("an id"));
@@ -328,8 +328,8 @@ async fn every_new_password_is_told_by_letter_in_the_persons_language() {
     let answer = client.ask(&Method::PUT, &path).bearer(&token).body("application/json", body).send().await;
     assert!(answer.status.is_success(), "{}", answer.text());
     assert_told("the admin API").await;
-    let mut dice = house.dice();
-    let link = house.office().await.reset_link("alice", &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let link = house.office().await.reset_link("alice", &mut house.moment(&mut rng)).await;
     let link = link.expect("no fault").expect("a link");
     let path = format!("/id/account/reset-password?code={}", link.code.expose());
     assert_eq!(choose(&mut alice, &path, NEW).await.page(), "set-up-done");
@@ -338,7 +338,7 @@ async fn every_new_password_is_told_by_letter_in_the_persons_language() {
 
 #[tokio::test]
 async fn every_new_reference_token_is_told_by_letter_without_its_value() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
     alice.sign_in().await;

@@ -7,7 +7,7 @@ mod operating;
 mod people;
 mod trial;
 
-use acceptance::{Answer, Browser, TestHouse, Tokens};
+use acceptance::{Browser, HttpAnswer, TestServer, TokenAnswer};
 
 /// Every page, with an id of something where one is needed.
 async fn every_page(admin: &mut Browser) -> Vec<String> {
@@ -41,24 +41,24 @@ async fn every_page(admin: &mut Browser) -> Vec<String> {
 }
 
 /// Where the first line of a list leads.
-fn first_of(list: &Answer) -> String {
+fn first_of(list: &HttpAnswer) -> String {
     list.attributes("tbody a", "href").into_iter().next().expect("a line")
 }
 
-async fn administrator(house: &TestHouse) -> Browser {
+async fn administrator(house: &TestServer) -> Browser {
     let mut admin = house.browser("admin");
     admin.sign_in().await;
     admin
 }
 
 /// The page of the application or user whose list begins with what is looked for.
-async fn found(admin: &mut Browser, list: &str, find: &str) -> Answer {
+async fn found(admin: &mut Browser, list: &str, find: &str) -> HttpAnswer {
     let list = admin.open(&format!("/manage/{list}?find={find}")).await;
     admin.open(&first_of(&list)).await
 }
 
 /// Sends the form that posts `do` of this value.
-async fn act(admin: &mut Browser, page: &Answer, does: &str, entered: &[(&str, &str)]) -> Answer {
+async fn act(admin: &mut Browser, page: &HttpAnswer, does: &str, entered: &[(&str, &str)]) -> HttpAnswer {
     let form = page.form_that("do", does);
     let kept = form.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let kept = kept.filter(|(name, _)| entered.iter().all(|(entered, _)| entered != name));
@@ -67,28 +67,28 @@ async fn act(admin: &mut Browser, page: &Answer, does: &str, entered: &[(&str, &
 }
 
 /// A token of an application that was registered here, by its secret.
-async fn service_token(house: &TestHouse, uri: &str, secret: &str) -> String {
+async fn service_token(house: &TestServer, uri: &str, secret: &str) -> String {
     let asked =
         [("grant_type", "client_credentials"), ("client_id", uri), ("client_secret", secret), ("scope", "read")];
-    Tokens::read(&house.client().post("/id/connect/token", &asked).await).access
+    TokenAnswer::read(&house.client().post("/id/connect/token", &asked).await).access
 }
 
 #[track_caller]
-fn assert_refused(page: &Answer, name: &str, why: &str) {
+fn assert_refused(page: &HttpAnswer, name: &str, why: &str) {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (422, name), "{}", page.text());
     let said = page.words("[role=alert]").expect("a reason");
     assert!(said.contains(why), "{said}");
 }
 
 #[track_caller]
-fn assert_done(page: &Answer, name: &str) {
+fn assert_done(page: &HttpAnswer, name: &str) {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (200, name), "{}", page.text());
     assert!(page.words("[role=status]").is_some(), "{}", page.text());
 }
 
 /// What is shown once.
 #[track_caller]
-fn shown(page: &Answer, name: &str) -> String {
+fn shown(page: &HttpAnswer, name: &str) -> String {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (201, name), "{}", page.text());
     assert_eq!(page.header("cache-control"), "no-store");
     page.words("#value").expect("the value")

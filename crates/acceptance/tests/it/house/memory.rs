@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use acceptance::{TestHouse, Tokens, on_both};
+use acceptance::{TestServer, TokenAnswer, on_both};
 use flows::Instance;
 use http::Method;
 use model::audit::BreakCause;
-use model::audit::verify::Finding;
+use model::audit::verify::AuditFinding;
 use serde_json::{Value, json};
 use store::{Batch, Change, ChangeKind, Statement, statement};
 use uuid::Uuid;
@@ -30,8 +30,8 @@ const ROOT: &str = "/manage/api/v1";
 
 /// While one administrator's change waits for a key to be made, another switches applications off and on: each answer
 /// is true from the moment it is given.
-async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(house: TestHouse) {
-    let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(house: TestServer) {
+    let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
     let client = house.client();
     let ask = async |method: Method, path: &str, tag: &str, body: Value| {
         let ask = client.ask(&method, &format!("{ROOT}{path}")).bearer(&token).header("if-match", tag);
@@ -59,15 +59,15 @@ async fn an_application_that_is_switched_off_stays_off_whatever_else_is_changed(
         let (changed, ()) = tokio::join!(slow, switching);
         assert_eq!(changed.status, 200, "{}", changed.text());
         // The change takes effect with its answer: the key is there.
-        Tokens::read(&house.app(SERVICE).service_token("read").await);
+        TokenAnswer::read(&house.app(SERVICE).service_token("read").await);
     }
 }
 
 /// A key that a setting needs is there with the answer.
 #[tokio::test]
 async fn an_algorithm_of_the_settings_is_signed_with_from_the_answer_on() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
     let client = house.client();
     let read = client.get_with(&format!("{ROOT}/settings"), &token).await;
     let path = format!("{ROOT}/settings");
@@ -75,25 +75,25 @@ async fn an_algorithm_of_the_settings_is_signed_with_from_the_answer_on() {
     let body = json!({ "access_token_algorithm": "PS256" }).to_string();
     let changed = ask.body("application/json", body).send().await;
     assert_eq!(changed.status, 200, "{}", changed.text());
-    let signed = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let signed = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
     assert_eq!(client.call_api(&signed).await.status, 200);
 }
 
-async fn commit(house: &TestHouse, statements: Vec<Statement>, kind: ChangeKind) {
+async fn commit(house: &TestServer, statements: Vec<Statement>, kind: ChangeKind) {
     let store = house.store().await;
     let mut batch = Batch::from(statements);
     batch.announce(Change { kind, subject: store.instance().0 }, house.now());
-    assert_eq!(store.commit(batch).await.expect("the database answers"), store::Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("the database answers"), store::CommitOutcome::Committed);
 }
 
-async fn root_secret(house: &TestHouse, sealed: Vec<u8>) -> Statement {
+async fn root_secret(house: &TestServer, sealed: Vec<u8>) -> Statement {
     let instance = house.store().await.instance().0;
     statement("UPDATE instances SET root_secret = $2 WHERE id = $1", vec![instance.into(), sealed.into()])
 }
 
-async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_alone(house: TestHouse) {
+async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_alone(house: TestServer) {
     let (service, other) = (house.app(SERVICE), house.app_at_other(SERVICE));
-    let token = Tokens::read(&service.service_token("read").await).access;
+    let token = TokenAnswer::read(&service.service_token("read").await).access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
     let office = house.office().await;
     let good = house.store().await.root_secret().await.expect("the database answers");
@@ -104,22 +104,22 @@ async fn a_change_that_cannot_be_applied_takes_the_trust_from_its_own_instance_a
         assert_eq!(refused.status, 503, "{}", refused.text());
         assert!(!refused.header("retry-after").is_empty());
     }
-    let elsewhere = Tokens::read(&other.service_token("read").await).access;
+    let elsewhere = TokenAnswer::read(&other.service_token("read").await).access;
     assert_eq!(house.other_client().call_api(&elsewhere).await.status, 200, "no other instance is touched");
 
     // Later changes are applied all the same, and what could not be is tried again.
-    let mut dice = house.dice();
-    let reader = office.set_application_enabled(READER, false, &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let reader = office.set_application_enabled(READER, false, &mut house.moment(&mut rng)).await;
     reader.expect("the database answers").expect("it is registered");
     commit(&house, vec![root_secret(&house, good).await], ChangeKind::RootSecret).await;
     assert_eq!(house.client().call_api(&token).await.status, 200, "healed by asking the database");
     house.catch_up().await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
-    Tokens::read(&service.service_token("read").await);
+    TokenAnswer::read(&service.service_token("read").await);
 }
 
 /// An application's page may read answers as long as the database has the application on.
-async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory_is_behind(house: TestHouse) {
+async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory_is_behind(house: TestServer) {
     const PATHS: [&str; 4] =
         ["/id/connect/token", "/api/domain/odata/Crm_Customers", "/profile/me/picture", "/id/connect/revocation"];
     let client = house.client();
@@ -151,7 +151,7 @@ async fn no_page_of_an_application_that_was_switched_off_is_allowed_while_memory
     }
 }
 
-async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(house: TestHouse) {
+async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(house: TestServer) {
     let app = house.app(FIRST);
     let mut alice = house.browser("alice");
     let tokens = app.sign_in(&mut alice, "openid read").await;
@@ -165,7 +165,7 @@ async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(house: Tes
 /// A change announced by a node of an older version names the whole register.
 #[tokio::test]
 async fn a_whole_register_is_read_anew_where_an_older_node_announced_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (store, uri) = (house.store().await, "a.new/app");
     let instance = store.instance().0;
     let copied = "INSERT INTO applications (instance, id, uri, record, system_user, epoch, version, created_at) \
@@ -182,31 +182,31 @@ async fn a_whole_register_is_read_anew_where_an_older_node_announced_it() {
     assert_eq!(house.client().get(&asked).await.status, 302, "on to the sign-in page");
 }
 
-fn instance(house: &TestHouse, name: &str) -> Arc<Instance> {
+fn instance(house: &TestServer, name: &str) -> Arc<Instance> {
     house.house.instances().iter().find(|instance| instance.name == name).map(Arc::clone).expect("the demo has it")
 }
 
-fn rewinds(house: &TestHouse) -> (u64, u64) {
+fn rewinds(house: &TestServer) -> (u64, u64) {
     let of = |name| instance(house, name).meters().database_rewinds.read();
     (of("testdb"), of("demodb"))
 }
 
 /// By a hand that announces nothing.
-async fn run(house: &TestHouse, sql: &'static str) {
+async fn run(house: &TestServer, sql: &'static str) {
     let store = house.store().await;
     let parameters = if sql.contains("$1") { vec![store.instance().0.into()] } else { Vec::new() };
     let done = store.database().commit(vec![statement(sql, parameters)].into()).await;
-    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+    assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
 }
 
 /// The two newest changes, as far as the feed is concerned.
-async fn take_the_newest_changes(house: &TestHouse) {
+async fn take_the_newest_changes(house: &TestServer) {
     let sql = "DELETE FROM changes WHERE instance = $1 AND number > (SELECT feed - 2 FROM instances WHERE id = $1)";
     run(house, sql).await;
     run(house, "UPDATE instances SET feed = feed - 2, feed_id = NULL WHERE id = $1").await;
 }
 
-async fn create_app(house: &TestHouse, uri: &str) {
+async fn create_app(house: &TestServer, uri: &str) {
     let record = json!({
         "ApplicationUri": uri, "Name": uri, "ClientType": "Public", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["http://localhost:3000/cb"],
@@ -215,7 +215,7 @@ async fn create_app(house: &TestHouse, uri: &str) {
 }
 
 /// Keys, users, applications, tokens, sessions and the chain of the audit are what the restored database says.
-async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(house: TestHouse) {
+async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(house: TestServer) {
     let app = house.app(FIRST);
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     let kept = app.sign_in(&mut alice, "openid read offline_access").await;
@@ -225,7 +225,7 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
 
     let lost = app.sign_in(&mut bob, "openid read offline_access").await;
     assert_eq!(app.client.call_api(&lost.access).await.status, 200);
-    let refreshed = Tokens::read(&app.refresh(kept.refresh()).await);
+    let refreshed = TokenAnswer::read(&app.refresh(kept.refresh()).await);
     house.enable_app(READER, false).await;
     house.enable_user("admin", false).await;
     create_app(&house, "lost.example.com").await;
@@ -235,7 +235,7 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
     let change = house.store().await.update_settings(&settings, &as_written);
     commit(&house, vec![change], ChangeKind::Settings).await;
     house.catch_up().await;
-    let with_lost_key = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let with_lost_key = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
     assert_eq!(house.client().call_api(&with_lost_key).await.status, 200);
     house.seal().await;
 
@@ -251,11 +251,11 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
     assert_eq!(app.client.user_info(&lost.access).await.status, 401);
     assert_eq!(app.refresh(lost.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
     assert_eq!(app.refresh(refreshed.refresh()).await.refusal(), (400, "invalid_grant".to_owned()));
-    Tokens::read(&app.refresh(kept.refresh()).await);
+    TokenAnswer::read(&app.refresh(kept.refresh()).await);
     assert_eq!(app.client.call_api(&with_lost_key).await.status, 401, "no such key is in the database");
-    let signed = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let signed = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
     assert_eq!(house.client().call_api(&signed).await.status, 200);
-    Tokens::read(&house.app(READER).service_token("read").await);
+    TokenAnswer::read(&house.app(READER).service_token("read").await);
     assert!(
         instance(&house, "testdb")
             .published_keys()
@@ -273,14 +273,14 @@ async fn a_database_that_was_restored_under_the_house_is_all_that_memory_holds(h
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
     house.seal().await;
     let found = house.verify_audit().await.findings;
-    let is_break = |finding: &Finding| matches!(finding, Finding::Broken { broken, .. } if broken.cause == BreakCause::DatabaseWentBack);
+    let is_break = |finding: &AuditFinding| matches!(finding, AuditFinding::Broken { broken, .. } if broken.cause == BreakCause::DatabaseWentBack);
     assert!(found.len() == 1 && found.iter().all(is_break), "{found:?}");
     let told = house.audit().await.into_iter().filter(|row| row.kind == "database-rewound").count();
     assert_eq!(told, 1);
 }
 
 /// A standby that lacked two changes, where two others were made before anybody looked.
-async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(house: TestHouse) {
+async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(house: TestServer) {
     house.enable_app(READER, false).await;
     assert_eq!(house.app(READER).service_token("read").await.status, 401);
     take_the_newest_changes(&house).await;
@@ -291,20 +291,20 @@ async fn a_feed_that_went_back_and_came_as_far_again_is_another_one(house: TestH
     }
     house.catch_up().await;
     assert_eq!(rewinds(&house), (1, 0), "the other instance has its feed");
-    Tokens::read(&house.app(READER).service_token("read").await);
+    TokenAnswer::read(&house.app(READER).service_token("read").await);
 }
 
 /// While the database cannot be read anew: no token, no call, no page, and what everybody is told as ever.
-async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
+async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestServer) {
     let (portal, mut alice, mut admin) = (house.app(PORTAL), house.browser("alice"), house.browser("admin"));
     let token = portal.sign_in(&mut alice, "openid read").await.access;
-    let manager = Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let manager = TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
     admin.sign_in().await;
     assert_eq!(admin.open("/manage").await.status, 200);
     let store = house.store().await;
     let good = store.root_secret().await.expect("the database answers");
     let done = store.commit(vec![root_secret(&house, vec![0; 32]).await].into()).await;
-    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+    assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
     take_the_newest_changes(&house).await;
     house.house.catch_up().await.expect_err("the root secret does not open");
 
@@ -331,7 +331,7 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
     assert_eq!(house.app_at_other(SERVICE).service_token("read").await.status, 200);
 
     let done = store.commit(vec![root_secret(&house, good).await].into()).await;
-    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+    assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
     assert_eq!(client.call_api(&token).await.status, 200, "read anew by who asks first");
     assert_eq!(alice.open("/profile").await.status, 200);
     house.catch_up().await;
@@ -339,7 +339,7 @@ async fn nothing_is_judged_by_memory_until_it_is_read_anew(house: TestHouse) {
     assert_eq!(rewinds(&house), (1, 0), "told of once, however often it was tried");
 }
 
-async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(house: TestHouse) {
+async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(house: TestServer) {
     let app = house.app(FIRST);
     let [kept, lost] =
         [("alice", "openid read"), ("bob", "openid read")].map(|(login, scope)| (house.browser(login), scope));
@@ -353,12 +353,12 @@ async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(hous
     let database = house.store().await.database().clone();
     let sql = "DELETE FROM authorizations WHERE user_id = $1";
     let done = database.commit(vec![statement(sql, vec![bob.user.id.0.into()])].into()).await;
-    assert_eq!(done.expect("the database answers"), store::Outcome::Committed);
+    assert_eq!(done.expect("the database answers"), store::CommitOutcome::Committed);
     assert_eq!(app.client.user_info(&tokens[1]).await.status, 200, "nobody knows");
     // As another node tells that has seen it.
     commit(&house, Vec::new(), ChangeKind::Reread).await;
     house.catch_up().await;
-    let check = async |house: &TestHouse| {
+    let check = async |house: &TestServer| {
         let client = house.client();
         assert_eq!(client.user_info(&tokens[0]).await.status, 200);
         assert_eq!(client.user_info(&tokens[1]).await.status, 401);
@@ -368,7 +368,7 @@ async fn a_token_whose_authorization_is_lost_is_refused_after_a_restart_too(hous
     check(&house.restarted().await).await;
 }
 
-async fn a_feed_that_an_older_version_swept_is_no_database_that_went_back(house: TestHouse) {
+async fn a_feed_that_an_older_version_swept_is_no_database_that_went_back(house: TestServer) {
     house.advance(Duration::from_hours(26));
     run(&house, "DELETE FROM changes WHERE instance = $1").await;
     house.catch_up().await;
@@ -379,6 +379,6 @@ async fn a_feed_that_an_older_version_swept_is_no_database_that_went_back(house:
     run(&house, "DELETE FROM changes WHERE instance = $1").await;
     let house = house.restarted().await;
     house.enable_app(READER, true).await;
-    Tokens::read(&house.app(READER).service_token("read").await);
+    TokenAnswer::read(&house.app(READER).service_token("read").await);
     assert_eq!(rewinds(&house), (0, 0));
 }

@@ -1,6 +1,6 @@
 //! Names and labels are one line that can be seen, whoever writes them, and wherever.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ const DECEPTIVE: [&str; 9] = [
     "Pay\nroll",
 ];
 
-async fn send(house: &TestHouse, token: &str, (method, path): (&Method, &str), body: &Value) -> (u16, String) {
+async fn send(house: &TestServer, token: &str, (method, path): (&Method, &str), body: &Value) -> (u16, String) {
     let client = house.client();
     let ask = client.ask(method, &format!("/manage/api/v1{path}")).bearer(token).header("if-match", "*");
     let answer = ask.body("application/json", body.to_string()).send().await;
@@ -28,8 +28,8 @@ async fn send(house: &TestHouse, token: &str, (method, path): (&Method, &str), b
 
 #[tokio::test]
 async fn the_admin_api_takes_no_deceptive_name() {
-    let house = TestHouse::open().await;
-    let token = acceptance::Tokens::read(&house.manager().await.service_token("manage").await).access;
+    let house = TestServer::open().await;
+    let token = acceptance::TokenAnswer::read(&house.manager().await.service_token("manage").await).access;
     let office = house.office().await;
     let id_of = async |uri: &str| office.application(uri).await.expect("no fault").expect("there").id;
     let (first, service) = (id_of(FIRST).await, id_of(SERVICE).await);
@@ -65,7 +65,7 @@ async fn the_admin_api_takes_no_deceptive_name() {
 
 #[tokio::test]
 async fn pages_take_no_deceptive_name() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let mut admin = house.browser("admin");
@@ -92,12 +92,12 @@ async fn pages_take_no_deceptive_name() {
 
 #[tokio::test]
 async fn an_old_name_stops_nothing_and_misleads_nobody() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut old = house.office().await.application(FIRST).await.expect("no fault").expect("there");
     "Pay\u{202e}roll\u{200b}".clone_into(&mut old.name);
     let store = house.store().await;
     let done = store.commit(store::Batch::new().with(store.update_application(&old, false))).await.expect("no fault");
-    assert_eq!(done, store::Outcome::Committed);
+    assert_eq!(done, store::CommitOutcome::Committed);
     drop(store);
     let house = house.restarted().await;
     let mut alice = house.browser("alice");

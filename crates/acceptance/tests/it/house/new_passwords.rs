@@ -1,6 +1,6 @@
 //! One rule for new passwords at every door, and passwords in Unicode's form NFC (RFC 8265 §4.2.2).
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 use base64::Engine as _;
@@ -13,7 +13,7 @@ use model::Login;
 use model::user::PasswordHash;
 use oauth::secret::Presented;
 use serde_json::json;
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 
 use super::admin_api::{Office as Api, assert_invalid};
 use super::links::{choose, invite};
@@ -26,21 +26,21 @@ const GOOD: &str = "lantern-otter-quill";
 const COMPOSED: &str = "r\u{e4}tsel-otter-quill";
 const DECOMPOSED: &str = "ra\u{308}tsel-otter-quill";
 
-async fn reset_link(house: &TestHouse, login: &str) -> String {
-    let mut dice = house.dice();
-    let made = house.office().await.reset_link(login, &mut house.moment(&mut dice)).await;
+async fn reset_link(house: &TestServer, login: &str) -> String {
+    let mut rng = house.rng();
+    let made = house.office().await.reset_link(login, &mut house.moment(&mut rng)).await;
     format!("/id/account/reset-password?code={}", made.expect("no fault").expect("made").code.expose())
 }
 
 #[track_caller]
-fn assert_refused(page: &Answer, weak: &str) {
+fn assert_refused(page: &HttpAnswer, weak: &str) {
     assert_eq!(page.page(), "set-up", "{weak:?}: {}", page.text());
     assert!(page.words("#error").is_some_and(|error| !error.is_empty()), "{weak:?}: {}", page.text());
 }
 
 #[tokio::test]
 async fn a_link_refuses_a_weak_password_and_stays_good() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let HandedOver::Shown(url) = invite(&house, "alice.new", Some("alice@example.com")).await else {
         panic!("mailed by whom?")
     };
@@ -56,7 +56,7 @@ async fn a_link_refuses_a_weak_password_and_stays_good() {
 
 #[tokio::test]
 async fn a_link_says_what_is_wrong_in_the_language_of_the_page() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let link = reset_link(&house, "alice").await;
     let mut browser = house.browser("alice");
     for (language, too_short, guessed) in [
@@ -81,7 +81,7 @@ async fn a_link_says_what_is_wrong_in_the_language_of_the_page() {
 
 #[tokio::test]
 async fn the_profile_refuses_a_weak_password() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let old = alice.password.clone();
@@ -96,14 +96,14 @@ async fn the_profile_refuses_a_weak_password() {
 
 #[tokio::test]
 async fn administrators_set_no_weak_password() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let api = Api::of(&house).await;
     let (alice, _) = api.user("alice").await;
-    let (office, passwords, mut dice) = (house.office().await, Passwords::new(), house.dice());
+    let (office, passwords, mut rng) = (house.office().await, Passwords::new(), house.rng());
     for weak in WEAK {
         let told = assert_invalid(&api.put(&format!("{alice}/password"), "", &json!({ "password": weak })).await);
         let shown = Presented::new(*weak);
-        let refused = office.set_password(&passwords, "alice", &shown, &mut house.moment(&mut dice)).await;
+        let refused = office.set_password(&passwords, "alice", &shown, &mut house.moment(&mut rng)).await;
         let refused = refused.expect("no fault").expect_err("weak").to_string();
         assert!(told.contains(&refused), "one text: {told} {refused}");
     }
@@ -114,11 +114,11 @@ async fn administrators_set_no_weak_password() {
 
 #[tokio::test]
 async fn an_operator_overrides_the_rule_and_hears_which() {
-    let house = TestHouse::open().await;
-    let (office, passwords, mut dice) = (house.office().await, Passwords::new(), house.dice());
+    let house = TestServer::open().await;
+    let (office, passwords, mut rng) = (house.office().await, Passwords::new(), house.rng());
     let mut forced = async |password: &str| {
         let password = Presented::new(password);
-        let set = office.set_weak_password(&passwords, "alice", &password, &mut house.moment(&mut dice)).await;
+        let set = office.set_weak_password(&passwords, "alice", &password, &mut house.moment(&mut rng)).await;
         set.expect("no fault").map(|(_, overridden)| overridden)
     };
     assert!(forced("").await.is_err() && forced(&"x".repeat(1025)).await.is_err(), "the limits hold");
@@ -128,14 +128,14 @@ async fn an_operator_overrides_the_rule_and_hears_which() {
     assert_eq!(signed_in(&house, "short").await, "account");
 }
 
-async fn signed_in(house: &TestHouse, password: &str) -> String {
+async fn signed_in(house: &TestServer, password: &str) -> String {
     let mut alice = Browser { password: password.to_owned(), ..house.browser("alice") };
     alice.sign_in().await.page()
 }
 
 #[tokio::test]
 async fn a_password_is_right_at_every_door_however_its_characters_are_written() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (chosen, typed) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)] {
         house.set_password("alice", chosen).await;
         for password in [chosen, typed] {
@@ -162,13 +162,13 @@ async fn a_password_is_right_at_every_door_however_its_characters_are_written() 
 /// Hashes of the bytes as typed were made before, and go on until their person signs in.
 #[tokio::test]
 async fn a_hash_made_of_the_bytes_as_typed_signs_in_and_is_replaced() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (store, login) = (house.store().await, Login::parse("alice").expect("valid"));
     let (alice, _) = store.user_by_login(&login).await.expect("no fault").expect("of the demo");
     let phc = Argon2::default().hash_password_with_salt(DECOMPOSED.as_bytes(), &[7; 16]).expect("hashes");
     let before = PasswordHash::of_bytes(phc.to_string());
     let set = store.commit(Batch::new().with(store.set_password(&alice, &before, house.now()))).await;
-    assert_eq!(set.expect("no fault"), Outcome::Committed);
+    assert_eq!(set.expect("no fault"), CommitOutcome::Committed);
     let kept = async || {
         let (_, hash) = store.user_by_login(&login).await.expect("no fault").expect("of the demo");
         hash.expect("there is one")

@@ -1,6 +1,6 @@
 //! What every page of the house is like.
 
-use acceptance::{Answer, TestHouse};
+use acceptance::{HttpAnswer, TestServer};
 
 use self::FormTarget::{Application, Ourselves};
 use crate::FIRST;
@@ -13,7 +13,7 @@ enum FormTarget {
 }
 
 #[track_caller]
-fn assert_well_kept(answer: &Answer, form_target: FormTarget) {
+fn assert_well_kept(answer: &HttpAnswer, form_target: FormTarget) {
     let name = answer.page();
     assert!(!name.is_empty(), "a page: {}", answer.text());
     let policy = answer.header("content-security-policy");
@@ -49,7 +49,7 @@ fn assert_well_kept(answer: &Answer, form_target: FormTarget) {
 
 #[tokio::test]
 async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script_but_ours() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let sign_in = alice.open(&app.asks("read").path()).await;
     assert_well_kept(&sign_in, Application);
@@ -88,7 +88,7 @@ async fn every_page_is_framed_by_nobody_kept_by_nobody_and_runs_no_script_but_ou
 
 #[tokio::test]
 async fn what_pages_refer_to_is_there_and_may_be_kept_for_ever() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let page = house.client().get("/id/account/login").await;
     let references = page.attributes("link", "href");
     assert_eq!(references.len(), 2);
@@ -103,7 +103,7 @@ async fn what_pages_refer_to_is_there_and_may_be_kept_for_ever() {
 
 #[tokio::test]
 async fn what_people_send_comes_back_as_text_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let nasty = "\"><script>alert(1)</script><b x='";
     let mut alice = house.browser(nasty);
     let answer = alice.sign_in().await;
@@ -118,7 +118,7 @@ async fn what_people_send_comes_back_as_text_only() {
 
 #[tokio::test]
 async fn the_account_page_greets_who_is_signed_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
     let page = alice.sign_in().await;
@@ -134,7 +134,7 @@ async fn the_account_page_greets_who_is_signed_in() {
 /// RFC 6797 §7.2: said under https, and never under http.
 #[tokio::test]
 async fn a_house_under_https_tells_browsers_to_stay_there() {
-    let (plain, secure) = (TestHouse::open().await, TestHouse::under_https().await);
+    let (plain, secure) = (TestServer::open().await, TestServer::under_https().await);
     for path in ["/", "/id/account/login", "/id", "/nothing", "/api/domain/odata/", "/id/connect/userinfo", "/healthz"]
     {
         let answer = secure.client().get(path).await;
@@ -154,7 +154,7 @@ async fn a_house_under_https_tells_browsers_to_stay_there() {
 
 #[tokio::test]
 async fn a_page_that_is_not_there_leads_to_the_first_one() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     assert_eq!(house.client().get("/nothing").await.attributes("#home", "href"), ["/"]);
     let other = house.client().get("/id/connect/authorize").await;
     assert!(other.attributes("#home", "href").is_empty(), "whom an application sent here goes back to it");

@@ -9,7 +9,7 @@ pub(super) mod picture;
 mod sessions;
 pub(super) mod tokens;
 
-use acceptance::{Browser, TestHouse};
+use acceptance::{Browser, TestServer};
 use http::Method;
 
 const PAGES: [(&str, &str); 11] = [
@@ -28,7 +28,7 @@ const PAGES: [(&str, &str); 11] = [
 
 #[tokio::test]
 async fn who_is_not_signed_in_is_sent_to_sign_in_and_back_to_the_page() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (path, page) in PAGES {
         let mut alice = house.browser("alice");
         let sign_in = alice.open(path).await;
@@ -41,7 +41,7 @@ async fn who_is_not_signed_in_is_sent_to_sign_in_and_back_to_the_page() {
 
 #[tokio::test]
 async fn a_sign_in_leads_back_to_pages_of_ours_and_nowhere_else() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for elsewhere in ["https://evil.example.com/", "//evil.example.com", "/profile/..//evil", "/id/connect/endsession"]
     {
         let mut alice = house.browser("alice");
@@ -53,7 +53,7 @@ async fn a_sign_in_leads_back_to_pages_of_ours_and_nowhere_else() {
 
 #[tokio::test]
 async fn the_overview_shows_the_person_and_marks_its_place_in_the_menu() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile").await;
@@ -70,7 +70,7 @@ async fn the_overview_shows_the_person_and_marks_its_place_in_the_menu() {
 
 #[tokio::test]
 async fn a_form_of_another_person_or_site_changes_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
@@ -101,7 +101,7 @@ pub(super) async fn csrf_of(browser: &mut Browser) -> String {
 
 #[tokio::test]
 async fn a_form_dies_with_the_sign_in_it_was_made_for() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/language").await;
@@ -111,7 +111,7 @@ async fn a_form_dies_with_the_sign_in_it_was_made_for() {
 
 #[tokio::test]
 async fn whoever_looks_at_these_pages_is_not_idle() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     for _ in 0..5 {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use acceptance::{Client, TestHouse};
+use acceptance::{Client, TestServer};
 use flows::reference_tokens::TokenDraft;
 use http::Method;
-use model::reference_token::{ReferenceToken, ReferenceTokenKind, Wish};
+use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind};
 use oauth::scope::Scope;
 
 use crate::SERVICE;
@@ -14,23 +14,23 @@ const SCRIPTS: &str = "my.trusted.app/scripts";
 const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers";
 
 pub(super) async fn issue(
-    house: &TestHouse,
+    house: &TestServer,
     (application, login): (&str, Option<&str>),
     (scope, days): (&str, Option<u32>),
 ) -> Result<(ReferenceToken, String), String> {
-    let mut dice = house.dice();
-    let mut moment = house.moment(&mut dice);
+    let mut rng = house.rng();
+    let mut moment = house.moment(&mut rng);
     let scope = Scope::parse(scope).expect("a scope");
     let kind = if login.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service };
     let expires_at = days.map(|days| moment.now.plus(Duration::from_hours(24) * days));
-    let wish = Wish { kind, description: "a script", scope: &scope, expires_at };
+    let wish = NewTokenRequest { kind, description: "a script", scope: &scope, expires_at };
     let draft = TokenDraft { application, login, wish };
     let issued = house.office().await.issue_token(&draft, &mut moment).await.expect("no fault");
     house.catch_up().await;
     issued.map(|issued| (issued.token, issued.value.expose().to_owned())).map_err(|refusal| refusal.to_string())
 }
 
-async fn alices(house: &TestHouse) -> (ReferenceToken, String) {
+async fn alices(house: &TestServer) -> (ReferenceToken, String) {
     issue(house, (SCRIPTS, Some("alice")), ("read update", Some(30))).await.expect("issued")
 }
 
@@ -40,7 +40,7 @@ async fn by_key(client: &Client, header: &str, value: &str) -> u16 {
 
 #[tokio::test]
 async fn a_key_opens_the_api_by_each_of_its_three_headers() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, value) = alices(&house).await;
     assert!(value.starts_with("enrt_") && value.len() == 69, "the documented form");
     let client = house.client();
@@ -54,7 +54,7 @@ async fn a_key_opens_the_api_by_each_of_its_three_headers() {
 
 #[tokio::test]
 async fn a_service_key_acts_as_the_system_user_and_both_take_one_seat_each() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (personal, value) = alices(&house).await;
     let (service, of_service) = issue(&house, (SERVICE, None), ("read", None)).await.expect("issued");
     assert_ne!(personal.user, service.user);
@@ -69,7 +69,7 @@ async fn a_service_key_acts_as_the_system_user_and_both_take_one_seat_each() {
 
 #[tokio::test]
 async fn what_is_no_key_of_this_instance_is_answered_like_any_bad_token() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, value) = alices(&house).await;
     let lower = format!("enrt_{}", value[5..].to_lowercase());
     let unknown = format!("enrt_{}", "0".repeat(64));
@@ -79,22 +79,22 @@ async fn what_is_no_key_of_this_instance_is_answered_like_any_bad_token() {
         assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""), "{bad}");
     }
     assert_eq!(house.other_client().call_api(&value).await.status, 401, "of another instance");
-    let token = acceptance::Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let token = acceptance::TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     assert_eq!(by_key(&house.client(), "x-api-key", &token).await, 401, "a JWT is no key");
 }
 
 #[tokio::test]
 async fn a_key_is_dead_on_the_next_call_after_whatever_ends_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let (token, value) = alices(&house).await;
     assert_eq!(client.call_api(&value).await.status, 200);
-    let mut dice = house.dice();
-    let revoked = house.office().await.revoke_token(token.id, &mut house.moment(&mut dice)).await.expect("no fault");
+    let mut rng = house.rng();
+    let revoked = house.office().await.revoke_token(token.id, &mut house.moment(&mut rng)).await.expect("no fault");
     assert_eq!(revoked, Ok(()));
     house.catch_up().await;
     assert_eq!(client.call_api(&value).await.status, 401, "revoked");
-    let again = house.office().await.revoke_token(token.id, &mut house.moment(&mut dice)).await.expect("no fault");
+    let again = house.office().await.revoke_token(token.id, &mut house.moment(&mut rng)).await.expect("no fault");
     assert!(again.is_err(), "once");
 
     let (_, value) = alices(&house).await;
@@ -112,7 +112,7 @@ async fn a_key_is_dead_on_the_next_call_after_whatever_ends_it() {
 
 #[tokio::test]
 async fn a_key_does_no_more_than_its_scope_and_its_user_may() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, readers) = issue(&house, (SCRIPTS, Some("bob")), ("read update", None)).await.expect("issued");
     let (_, reading) = issue(&house, (SCRIPTS, Some("alice")), ("read", None)).await.expect("issued");
     let create = async |value: &str| {
@@ -128,7 +128,7 @@ async fn a_key_does_no_more_than_its_scope_and_its_user_may() {
 
 #[tokio::test]
 async fn the_policy_of_the_application_decides_who_gets_one() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let refused = async |application, login, scope| {
         issue(&house, (application, login), (scope, None)).await.err().unwrap_or_default()
     };
@@ -143,7 +143,7 @@ async fn the_policy_of_the_application_decides_who_gets_one() {
 
 #[tokio::test]
 async fn the_owner_of_a_leaked_key_is_told_once_and_not_its_value() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let (token, value) = alices(&house).await;
     let client = house.client();
@@ -163,7 +163,7 @@ async fn the_owner_of_a_leaked_key_is_told_once_and_not_its_value() {
 
 #[tokio::test]
 async fn last_use_is_written_in_batches() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (token, value) = alices(&house).await;
     assert_eq!(house.client().call_api(&value).await.status, 200);
     house.beat().await;
@@ -175,7 +175,7 @@ async fn last_use_is_written_in_batches() {
 
 #[tokio::test]
 async fn last_use_is_known_to_the_minute_and_costs_a_write_a_minute() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (token, value) = alices(&house).await;
     let called_and_written = async |after: u64| {
         house.advance(Duration::from_secs(after));
@@ -193,7 +193,7 @@ async fn last_use_is_known_to_the_minute_and_costs_a_write_a_minute() {
 
 #[tokio::test]
 async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_lived() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, value) = alices(&house).await;
     let (_, other) = alices(&house).await;
     let client = house.client();
@@ -216,7 +216,7 @@ async fn a_leaked_key_dies_by_whoever_finds_it_and_nobody_learns_whether_it_live
 /// RFC 7009 §2.1: a token of another client is none of this client's business, and no word tells whether it lives.
 #[tokio::test]
 async fn an_application_cannot_revoke_a_key_of_another() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, value) = alices(&house).await;
     let fields = [("client_id", "my.trusted.app/first"), ("client_secret", "first-secret"), ("token", value.as_str())];
     let answer = house.client().post("/id/connect/revocation", &fields).await;

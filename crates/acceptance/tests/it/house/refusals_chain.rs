@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, on_both};
+use acceptance::{TestServer, on_both};
 use flows::admin::AuditedEvent;
-use flows::audit::Wanted;
+use flows::audit::EventFilter;
 use model::audit::RequestId;
 use model::audit::chain::Chain;
-use model::audit::folding::Folded;
+use model::audit::folding::FoldedRefusals;
 use store::{Batch, WaitingBlock};
 use uuid::Uuid;
 
@@ -25,25 +25,25 @@ on_both! {
 const DAY: Duration = Duration::from_hours(24);
 
 /// A stranger's call; the reference that its answer has.
-async fn refused(house: &TestHouse, from: &str) -> String {
+async fn refused(house: &TestServer, from: &str) -> String {
     let answer = house.client().from(from).call_api("nonsense").await;
     assert_eq!(answer.status, 401);
     answer.header("x-request-id").to_owned()
 }
 
-async fn why(house: &TestHouse, reference: &str) -> Vec<AuditedEvent> {
+async fn why(house: &TestServer, reference: &str) -> Vec<AuditedEvent> {
     let office = house.office().await;
     let found = office.why(reference, house.now()).await.expect("the database answers");
     found.unwrap_or_default()
 }
 
-async fn listed(house: &TestHouse, chain: Chain) -> Vec<AuditedEvent> {
+async fn listed(house: &TestServer, chain: Chain) -> Vec<AuditedEvent> {
     let office = house.office().await;
-    let wanted = Wanted { chain, ..Wanted::default() };
+    let wanted = EventFilter { chain, ..EventFilter::default() };
     office.events_before(&wanted, None, 1000).await.expect("the database answers").events
 }
 
-async fn refusals_of_strangers_have_a_chain_of_their_own(house: TestHouse) {
+async fn refusals_of_strangers_have_a_chain_of_their_own(house: TestServer) {
     let (service, native) = (house.app(SERVICE), house.app(NATIVE));
     refused(&house, "198.51.100.7:40000").await;
     service.with_secret(Some("wrong-secret")).service_token("").await;
@@ -78,7 +78,7 @@ async fn refusals_of_strangers_have_a_chain_of_their_own(house: TestHouse) {
     assert_ne!(seal.actual_hash(*store.instance()).to_string(), seal.hash);
 }
 
-async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one(house: TestHouse) {
+async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one(house: TestServer) {
     let mut references = Vec::new();
     for number in 0..300 {
         references.push(refused(&house, &format!("198.51.100.{}:40000", number % 250)).await);
@@ -102,7 +102,7 @@ async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one
     house.advance(Duration::from_mins(11));
     house.seal().await;
     let found = why(&house, &references[60]).await;
-    assert_eq!(found.iter().filter_map(Folded::of).map(|fold| fold.count).collect::<Vec<_>>(), [260]);
+    assert_eq!(found.iter().filter_map(FoldedRefusals::of).map(|fold| fold.count).collect::<Vec<_>>(), [260]);
     let never = RequestId::new(house.now(), 7, 7).to_string();
     assert!(why(&house, &never).await.is_empty());
     let verdict = house.verify_refusals().await;
@@ -115,7 +115,7 @@ async fn a_storm_is_told_in_a_few_records_and_every_reference_still_leads_to_one
 }
 
 /// What the database takes, with what waits in its log.
-async fn bytes(house: &TestHouse) -> i64 {
+async fn bytes(house: &TestServer) -> i64 {
     let sql = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
     let rows = house.store().await.database().query(sql, vec![]).await.expect("the database answers");
     rows[0].int(0).expect("a number")
@@ -123,7 +123,7 @@ async fn bytes(house: &TestHouse) -> i64 {
 
 #[tokio::test]
 async fn a_storm_from_many_networks_takes_little_room_and_refuses_nobody() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     house.seal().await;
     let before = bytes(&house).await;
     let service = house.app(SERVICE);
@@ -145,7 +145,7 @@ async fn a_storm_from_many_networks_takes_little_room_and_refuses_nobody() {
     assert!(house.verify_refusals().await.is_whole() && house.verify_audit().await.is_whole());
 }
 
-async fn refusals_are_pruned_by_age(house: TestHouse) {
+async fn refusals_are_pruned_by_age(house: TestServer) {
     refused(&house, "198.51.100.7:40000").await;
     house.seal().await;
     house.advance(29 * DAY);
@@ -164,9 +164,9 @@ async fn refusals_are_pruned_by_age(house: TestHouse) {
     assert!(house.verify_audit().await.is_whole());
 }
 
-async fn refusals_are_pruned_by_size(house: TestHouse) {
-    let mut dice = house.dice();
-    let set = house.office().await.change_setting(("refusals_max_mib", "1"), &mut house.moment(&mut dice)).await;
+async fn refusals_are_pruned_by_size(house: TestServer) {
+    let mut rng = house.rng();
+    let set = house.office().await.change_setting(("refusals_max_mib", "1"), &mut house.moment(&mut rng)).await;
     set.expect("the database answers").expect("a good setting");
     house.catch_up().await;
     let store = house.store().await.with_chain(Chain::Refusals);
@@ -175,7 +175,7 @@ async fn refusals_are_pruned_by_size(house: TestHouse) {
         let line = format!("{{\"at\":{},\"kind\":\"api-call\",\"outcome\":\"refused\"}}\n", house.now().micros());
         let block = WaitingBlock { id, first_at: house.now(), lines: line.repeat(1500), code: None };
         let written = store.commit(Batch::new().with(store.insert_audit_block(block, house.now()))).await;
-        assert_eq!(written.expect("the database answers"), store::Outcome::Committed);
+        assert_eq!(written.expect("the database answers"), store::CommitOutcome::Committed);
     }
     house.seal().await;
     let size = async || {
@@ -190,7 +190,7 @@ async fn refusals_are_pruned_by_size(house: TestHouse) {
     assert!(verdict.is_whole() && verdict.seals > 1, "{:?}", verdict.findings);
 }
 
-async fn while_the_disk_is_nearly_full_refusals_are_counted_and_answered(house: TestHouse) {
+async fn while_the_disk_is_nearly_full_refusals_are_counted_and_answered(house: TestServer) {
     house.house.hold_refusals_back(true);
     for _ in 0..3 {
         refused(&house, "198.51.100.7:40000").await;
@@ -205,11 +205,11 @@ async fn while_the_disk_is_nearly_full_refusals_are_counted_and_answered(house: 
     refused(&house, "198.51.100.7:40000").await;
     house.seal().await;
     let told = listed(&house, Chain::Refusals).await;
-    assert_eq!(told.iter().filter_map(Folded::of).map(|fold| fold.count).collect::<Vec<_>>(), [3]);
+    assert_eq!(told.iter().filter_map(FoldedRefusals::of).map(|fold| fold.count).collect::<Vec<_>>(), [3]);
     assert_eq!(told.len(), 2, "and the newest has its own record");
 }
 
-async fn a_chain_that_somebody_emptied_is_found(house: TestHouse) {
+async fn a_chain_that_somebody_emptied_is_found(house: TestServer) {
     refused(&house, "198.51.100.7:40000").await;
     house.advance(Duration::from_mins(1));
     house.seal().await;
@@ -217,7 +217,7 @@ async fn a_chain_that_somebody_emptied_is_found(house: TestHouse) {
     for table in ["refusal_seals", "refusal_checkpoints"] {
         let gone = store::statement(format!("DELETE FROM {table}"), vec![]);
         let done = store.database().commit(Batch::new().with(gone)).await.expect("the database answers");
-        assert_eq!(done, store::Outcome::Committed);
+        assert_eq!(done, store::CommitOutcome::Committed);
     }
     assert!(!house.verify_refusals().await.is_whole());
     refused(&house, "198.51.100.7:40000").await;

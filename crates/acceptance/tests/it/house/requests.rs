@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 use http::{HeaderValue, Method};
 
 use super::two_step::{STEP, enter_code, set_up_app};
@@ -13,7 +13,7 @@ const OF_OTHERS: &str = "София; theme=\u{1f319}; gatehouse-city=Пловд�
 
 #[tokio::test]
 async fn a_person_signs_in_whatever_other_cookies_hold() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.jar.insert("city".to_owned(), OF_OTHERS.to_owned());
     assert_eq!(alice.sign_in().await.page(), "account");
@@ -24,7 +24,7 @@ async fn a_person_signs_in_whatever_other_cookies_hold() {
 
 #[tokio::test]
 async fn a_stale_cookie_of_our_name_locks_nobody_out() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut former = house.browser("alice");
     former.sign_in().await;
     let stale = former.jar["gatehouse"].clone();
@@ -51,7 +51,7 @@ async fn a_stale_cookie_of_our_name_locks_nobody_out() {
 
 #[tokio::test]
 async fn many_cookies_of_our_name_are_not_all_looked_at() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     alice.jar.insert("a".to_owned(), format!("x{}", "; gatehouse=0".repeat(100)));
@@ -60,7 +60,7 @@ async fn many_cookies_of_our_name_are_not_all_looked_at() {
 
 #[tokio::test]
 async fn a_browser_s_name_is_kept_although_a_byte_of_it_is_no_ascii() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let ask = house.client();
     let ask = ask.ask(&Method::GET, "/id/connect/authorize?client_id=x").header("user-agent", "Преглед/1 Firefox");
     assert_eq!(ask.send().await.status, 400);
@@ -70,7 +70,7 @@ async fn a_browser_s_name_is_kept_although_a_byte_of_it_is_no_ascii() {
 
 #[tokio::test]
 async fn a_language_is_found_beside_what_is_none() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let language = async |lines: &[&str]| {
         let ask = client.ask(&Method::GET, "/id/account/login");
@@ -85,7 +85,7 @@ async fn a_language_is_found_beside_what_is_none() {
 /// RFC 9110 §13.1.2.
 #[tokio::test]
 async fn a_document_is_not_sent_again_to_whoever_has_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (client, mut alice) = (house.client(), house.browser("alice"));
     alice.sign_in().await;
     let cookie = format!("gatehouse={}", alice.jar["gatehouse"]);
@@ -115,7 +115,7 @@ async fn a_document_is_not_sent_again_to_whoever_has_it() {
 /// What the OData door reads of lists.
 #[tokio::test]
 async fn what_a_client_of_the_api_prefers_is_found_beside_what_is_no_text() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(crate::SERVICE);
     let token = app.service_token("read update").await.json()["access_token"].as_str().expect("a token").to_owned();
     let client = house.client();
@@ -170,7 +170,7 @@ const GUESSES: [(&str, &str); 4] = [
 /// RFC 9110 §15.5.6.
 #[tokio::test]
 async fn what_acts_answers_neither_head_nor_a_browser_s_guess() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     for (path, takes_post) in ACTING {
         let head = client.ask(&Method::HEAD, path).send().await;
@@ -190,7 +190,7 @@ async fn what_acts_answers_neither_head_nor_a_browser_s_guess() {
 
 #[tokio::test]
 async fn what_only_tells_answers_head_as_get_without_the_body() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let stylesheet = client.get("/id/account/login").await.attributes("link[rel=stylesheet]", "href")[0].clone();
     for path in [
@@ -216,7 +216,7 @@ async fn what_only_tells_answers_head_as_get_without_the_body() {
 }
 
 /// By HEAD and by each kind of guess.
-async fn unmeant(browser: &mut Browser, path: &str) -> Vec<Answer> {
+async fn unmeant(browser: &mut Browser, path: &str) -> Vec<HttpAnswer> {
     let mut answers = vec![browser.step(&Method::HEAD, path, &[]).await];
     let cookies: Vec<String> = browser.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
     for (name, value) in GUESSES {
@@ -228,7 +228,7 @@ async fn unmeant(browser: &mut Browser, path: &str) -> Vec<Answer> {
 
 #[tokio::test]
 async fn nothing_changes_by_what_nobody_meant() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (portal, mut alice) = (house.app(PORTAL), house.browser("alice"));
     let tokens = portal.sign_in(&mut alice, "openid read").await;
     let events = house.store().await.newest_change().await.expect("the database answers");
@@ -251,7 +251,7 @@ async fn nothing_changes_by_what_nobody_meant() {
 
 #[tokio::test]
 async fn a_guess_keeps_nobody_signed_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut absent, mut present) = (house.browser("alice"), house.browser("alice"));
     absent.sign_in().await;
     present.sign_in().await;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use acceptance::{App, Browser, MASTER_KEY, TestHouse, Tokens, on_both};
-use flows::rotation::{RotationRefusal, Seals, examine_seals, rotate_master_key};
-use flows::{House, MasterKey};
+use acceptance::{App, Browser, MASTER_KEY, TestServer, TokenAnswer, on_both};
+use flows::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
+use flows::{MasterKey, Server};
 use oauth::jose::Algorithm;
-use store::{Batch, Outcome, SealedColumn, SealedRow};
+use store::{Batch, CommitOutcome, SealedColumn, SealedRow};
 
 use super::legacy;
 use super::two_step::{STEP, WithApp, enter_code, set_up_app};
@@ -33,20 +33,20 @@ fn both() -> MasterKey {
     MasterKey::new(&NEW_KEY).with_previous(&MASTER_KEY)
 }
 
-async fn examine(house: &TestHouse, master: &MasterKey) -> Seals {
+async fn examine(house: &TestServer, master: &MasterKey) -> SealCounts {
     examine_seals(house.beside().await, master).await.expect("no fault").expect("of this version")
 }
 
-fn at(house: &TestHouse, node: &Arc<House>, login: &str) -> Browser {
+fn at(house: &TestServer, node: &Arc<Server>, login: &str) -> Browser {
     Browser { client: house.client_of(node), ..house.browser(login) }
 }
 
-fn app_at(house: &TestHouse, node: &Arc<House>) -> App {
+fn app_at(house: &TestServer, node: &Arc<Server>) -> App {
     App { client: house.client_of(node), ..house.app(FIRST) }
 }
 
 /// Password and code open the account.
-async fn signs_in(house: &TestHouse, mut browser: Browser, app: &WithApp) {
+async fn signs_in(house: &TestServer, mut browser: Browser, app: &WithApp) {
     house.advance(STEP);
     browser.jar.clear();
     let page = browser.sign_in().await;
@@ -54,15 +54,15 @@ async fn signs_in(house: &TestHouse, mut browser: Browser, app: &WithApp) {
     assert_eq!(enter_code(&mut browser, &page, &app.code(house)).await.page(), "account", "{}", browser.login);
 }
 
-async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_opens_at_every_moment(house: TestHouse) {
+async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_opens_at_every_moment(house: TestServer) {
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     let tokens = house.app(FIRST).sign_in(&mut house.browser("admin"), "openid read offline_access").await;
 
     // A node that was restarted with both keys, beside one that knows the old one alone.
     let node = house.another_node_under(both()).await;
     let bob = set_up_app(&house, &mut at(&house, &node, "bob")).await;
-    let mut dice = house.dice();
-    let made = house.office().await.rotate_key(&both(), Algorithm::Es256, &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let made = house.office().await.rotate_key(&both(), Algorithm::Es256, &mut house.moment(&mut rng)).await;
     made.expect("no fault").expect("no successor was made yet");
     house.catch_up().await;
     signs_in(&house, house.browser("bob"), &bob).await;
@@ -81,7 +81,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     // The node goes on with what it has, and seals under the new key from now on.
     node.catch_up().await.expect("no fault");
     signs_in(&house, at(&house, &node, "alice"), &alice).await;
-    let refreshed = Tokens::read(&app_at(&house, &node).refresh(tokens.refresh()).await);
+    let refreshed = TokenAnswer::read(&app_at(&house, &node).refresh(tokens.refresh()).await);
     let carol = set_up_app(&house, &mut at(&house, &node, "carol")).await;
     assert_eq!(examine(&house, &both()).await.previous, 0);
     let again = rotate_master_key((house.beside().await, &both()), house.world(), |_| ()).await;
@@ -96,7 +96,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     for (login, app) in [("alice", &alice), ("bob", &bob), ("carol", &carol)] {
         signs_in(&house, house.browser(login), app).await;
     }
-    let last = Tokens::read(&house.app(FIRST).refresh(refreshed.refresh()).await);
+    let last = TokenAnswer::read(&house.app(FIRST).refresh(refreshed.refresh()).await);
     assert_eq!(house.client().call_api(&last.access).await.status, 200);
     house.seal().await;
     let verdict = house.office().await.book(&new()).verify(&[], |_, _| ()).await;
@@ -106,14 +106,14 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     assert_eq!(told.count(), 1, "the audit tells of it once for each instance");
 }
 
-async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestHouse) {
+async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestServer) {
     let _app = set_up_app(&house, &mut house.browser("alice")).await;
     let store = house.store().await;
     let column = SealedColumn::AuthenticatorApp;
     let row = store.sealed_after(column, "", 1).await.expect("no fault").remove(0);
     let strange = SealedRow { key: row.key.clone(), sealed: vec![7; 48] };
     let bend = Batch::from(vec![store.reseal(column, &row, strange.sealed.clone()).expect(1)]);
-    assert_eq!(store.commit(bend).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(bend).await.expect("no fault"), CommitOutcome::Committed);
 
     let before = examine(&house, &both()).await;
     let rotated = rotate_master_key((house.beside().await, &both()), house.world(), |_| ()).await;
@@ -125,27 +125,27 @@ async fn a_secret_that_no_key_opens_is_named_and_left_as_it_is(house: TestHouse)
     assert_eq!(store.sealed_after(column, "", 1).await.expect("no fault")[0].sealed, strange.sealed);
 }
 
-async fn without_a_previous_key_or_beside_a_newer_database_nothing_is_rotated(house: TestHouse) {
+async fn without_a_previous_key_or_beside_a_newer_database_nothing_is_rotated(house: TestServer) {
     let before = examine(&house, &old()).await;
     let rotate = async |master: &MasterKey| {
         let rotated = rotate_master_key((house.beside().await, master), house.world(), |_| ()).await;
         rotated.expect("no fault").map(|rotated| rotated.resealed)
     };
-    assert_eq!(rotate(&old()).await, Err(RotationRefusal::NoPreviousKey));
+    assert_eq!(rotate(&old()).await, Err(MasterKeyRotationRefusal::NoPreviousKey));
     let insert = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
                   VALUES (9999, 'later', '2027-01-01T00:00:00Z', '1')";
     let newer = house.beside().await.commit(vec![store::statement(insert, vec![]).expect(1)].into()).await;
-    assert_eq!(newer.expect("no fault"), Outcome::Committed);
-    assert_eq!(rotate(&both()).await, Err(RotationRefusal::NewerDatabase));
+    assert_eq!(newer.expect("no fault"), CommitOutcome::Committed);
+    assert_eq!(rotate(&both()).await, Err(MasterKeyRotationRefusal::NewerDatabase));
     let examined = examine_seals(house.beside().await, &both()).await.expect("no fault");
-    assert_eq!(examined.map(|seals| seals.total()).err(), Some(RotationRefusal::NewerDatabase));
+    assert_eq!(examined.map(|seals| seals.total()).err(), Some(MasterKeyRotationRefusal::NewerDatabase));
     let remove = store::statement("DELETE FROM refinery_schema_history WHERE version = 9999", vec![]).expect(1);
-    assert_eq!(house.beside().await.commit(vec![remove].into()).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(house.beside().await.commit(vec![remove].into()).await.expect("no fault"), CommitOutcome::Committed);
     let after = examine(&house, &old()).await;
     assert_eq!((after.current, after.previous), (before.current, 0));
 }
 
-async fn a_new_root_secret_ends_everything_that_the_old_one_vouched_for_on_every_node(house: TestHouse) {
+async fn a_new_root_secret_ends_everything_that_the_old_one_vouched_for_on_every_node(house: TestServer) {
     let node = house.another_node().await;
     let carol = set_up_app(&house, &mut house.browser("carol")).await;
     let (app, mut browser) = (house.app(FIRST), house.browser("bob"));
@@ -157,11 +157,11 @@ async fn a_new_root_secret_ends_everything_that_the_old_one_vouched_for_on_every
     let mut halfway = house.browser("carol");
     let second_step = halfway.sign_in().await;
 
-    let mut dice = house.dice();
+    let mut rng = house.rng();
     let office = house.office().await;
-    let preview = office.preview_root_secret(&house.moment(&mut dice)).await.expect("no fault");
+    let preview = office.preview_root_secret(&house.moment(&mut rng)).await.expect("no fault");
     assert_eq!(preview.refresh_tokens, 1);
-    let rotated = office.rotate_root_secret(&old(), &mut house.moment(&mut dice)).await;
+    let rotated = office.rotate_root_secret(&old(), &mut house.moment(&mut rng)).await;
     rotated.expect("no fault").expect("nobody else changed it");
     house.catch_up().await;
     node.catch_up().await.expect("no fault");
@@ -183,7 +183,7 @@ async fn a_new_root_secret_ends_everything_that_the_old_one_vouched_for_on_every
     signs_in(&house, house.browser("carol"), &carol).await;
     assert_eq!(browser.open("/id/account").await.page(), "account", "who is signed in stays so");
     let fresh = app.sign_in(&mut browser, "openid read offline_access").await;
-    Tokens::read(&app_at(&house, &node).refresh(fresh.refresh()).await);
+    TokenAnswer::read(&app_at(&house, &node).refresh(fresh.refresh()).await);
     let again = legacy::alices_session(&house.client_of(&node)).await;
     assert_eq!(legacy::call(&house.client(), &again).await.status, 200);
     node.close().await;

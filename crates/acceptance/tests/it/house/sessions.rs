@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Browser, Client, TestHouse, Tokens, on_both};
+use acceptance::{Browser, Client, TestServer, TokenAnswer, on_both};
 use serde_json::json;
 
 use crate::{FIRST, PORTAL, SERVICE};
@@ -21,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node that has just begun leaves idle sessions to others for a moment.
-async fn until_seats_taken_are(house: &TestHouse, wanted: u64) {
+async fn until_seats_taken_are(house: &TestServer, wanted: u64) {
     let closed = async {
         let office = house.office().await;
         loop {
@@ -35,12 +35,12 @@ async fn until_seats_taken_are(house: &TestHouse, wanted: u64) {
     tokio::time::timeout(PATIENCE, closed).await.expect("the timers close");
 }
 
-async fn silently(house: &TestHouse, browser: &mut Browser) -> Option<String> {
+async fn silently(house: &TestServer, browser: &mut Browser) -> Option<String> {
     let asked = house.app(FIRST).asks("openid read").with("prompt", "none");
     browser.open(&asked.path()).await.callback().remove("error")
 }
 
-async fn a_sign_in_ends_after_two_idle_hours(house: TestHouse) {
+async fn a_sign_in_ends_after_two_idle_hours(house: TestServer) {
     let mut alice = house.browser("alice");
     house.app(FIRST).sign_in(&mut alice, "openid read").await;
     for _ in 0..2 {
@@ -52,7 +52,7 @@ async fn a_sign_in_ends_after_two_idle_hours(house: TestHouse) {
     assert_eq!(alice.open("/id/account").await.page(), "sign-in");
 }
 
-async fn a_sign_in_ends_after_ten_hours_however_busy(house: TestHouse) {
+async fn a_sign_in_ends_after_ten_hours_however_busy(house: TestServer) {
     let mut alice = house.browser("alice");
     house.app(FIRST).sign_in(&mut alice, "openid read").await;
     for _ in 0..599 / 60 {
@@ -65,12 +65,12 @@ async fn a_sign_in_ends_after_ten_hours_however_busy(house: TestHouse) {
     assert_eq!(silently(&house, &mut alice).await.as_deref(), Some("login_required"));
 }
 
-async fn service_token(house: &TestHouse) -> String {
-    Tokens::read(&house.app(SERVICE).service_token("").await).access
+async fn service_token(house: &TestServer) -> String {
+    TokenAnswer::read(&house.app(SERVICE).service_token("").await).access
 }
 
 /// Takes this many seats.
-async fn take_seats(house: &TestHouse, count: usize) -> Vec<String> {
+async fn take_seats(house: &TestServer, count: usize) -> Vec<String> {
     let mut tokens = Vec::new();
     for _ in 0..count {
         let token = service_token(house).await;
@@ -92,7 +92,7 @@ async fn assert_no_seat(client: &Client, token: &str) {
     assert!(told.contains('5') && told.contains(&seconds.to_string()), "how many, and when: {told}");
 }
 
-async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(house: TestHouse) {
+async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(house: TestServer) {
     let client = house.client();
     let app = house.app(FIRST);
     let of_alice = app.sign_in(&mut house.browser("alice"), "openid read").await;
@@ -107,7 +107,7 @@ async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(hous
     for token in &services {
         assert_eq!(client.call_api(token).await.status, 200, "who has a seat keeps it");
     }
-    let there = Tokens::read(&house.app_at_other(SERVICE).service_token("").await).access;
+    let there = TokenAnswer::read(&house.app_at_other(SERVICE).service_token("").await).access;
     assert_eq!(house.other_client().call_api(&there).await.status, 200, "another instance has its own");
 
     // All but one fall idle.
@@ -130,14 +130,14 @@ async fn five_seats_are_five_sessions_and_one_is_kept_for_the_administrator(hous
 
 #[tokio::test]
 async fn the_apps_of_one_sign_in_share_a_seat_and_so_do_refreshed_tokens() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (client, mut alice) = (house.client(), house.browser("alice"));
     let first = house.app(FIRST).sign_in(&mut alice, "openid read offline_access").await;
     let portal = house.app(PORTAL).sign_in(&mut alice, "openid read").await;
     assert_eq!(client.call_api(&first.access).await.status, 200);
     take_seats(&house, 3).await;
     assert_eq!(client.call_api(&portal.access).await.status, 200);
-    let refreshed = Tokens::read(&house.app(FIRST).refresh(first.refresh()).await);
+    let refreshed = TokenAnswer::read(&house.app(FIRST).refresh(first.refresh()).await);
     assert_eq!(client.call_api(&refreshed.access).await.status, 200);
     let elsewhere = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
     assert_no_seat(&client, &elsewhere.access).await;
@@ -152,7 +152,7 @@ async fn the_apps_of_one_sign_in_share_a_seat_and_so_do_refreshed_tokens() {
 
 #[tokio::test]
 async fn an_idle_session_closes_after_twenty_minutes() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (client, token) = (house.client(), service_token(&house).await);
     let user = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     for _ in 0..2 {
@@ -168,7 +168,7 @@ async fn an_idle_session_closes_after_twenty_minutes() {
     assert_eq!(trail.iter().filter(|row| row.kind == "session-closed" && row.reason == "timer").count(), 2);
 }
 
-async fn a_service_session_ends_after_an_hour_even_if_busy(house: TestHouse) {
+async fn a_service_session_ends_after_an_hour_even_if_busy(house: TestServer) {
     let system_user = house.office().await.users().await.expect("users can be read");
     let system_user = system_user.iter().find(|user| user.login.as_str() == "svc.integration").expect("it is there");
     let record = json!({
@@ -176,7 +176,7 @@ async fn a_service_session_ends_after_an_hour_even_if_busy(house: TestHouse) {
         "SystemUserAllowed": true, "SystemUser": system_user.id.0, "AccessTokenSeconds": 7200,
     });
     let app = house.register(record, Some("long-secret-of-good-length")).await;
-    let (client, token) = (house.client(), Tokens::read(&app.service_token("").await).access);
+    let (client, token) = (house.client(), TokenAnswer::read(&app.service_token("").await).access);
     let user = house.app(FIRST).sign_in(&mut house.browser("alice"), "read offline_access").await;
     let mut newest = user.clone();
     for _ in 0..6 {
@@ -184,7 +184,7 @@ async fn a_service_session_ends_after_an_hour_even_if_busy(house: TestHouse) {
         assert_eq!(client.call_api(&newest.access).await.status, 200);
         house.advance(10 * MINUTE);
         house.beat().await;
-        newest = Tokens::read(&house.app(FIRST).refresh(newest.refresh()).await);
+        newest = TokenAnswer::read(&house.app(FIRST).refresh(newest.refresh()).await);
     }
     assert_eq!(client.call_api(&token).await.status, 200, "the next call opens a new one");
     assert_eq!(client.call_api(&newest.access).await.status, 200);
@@ -197,9 +197,9 @@ async fn a_service_session_ends_after_an_hour_even_if_busy(house: TestHouse) {
 
 #[tokio::test]
 async fn a_call_that_is_refused_before_its_seat_opens_no_session() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
-    let update_only = Tokens::read(&house.app(SERVICE).service_token("update").await).access;
+    let update_only = TokenAnswer::read(&house.app(SERVICE).service_token("update").await).access;
     let identity_only = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid").await.access;
     let community = house.app(PORTAL).sign_in(&mut house.browser("carol"), "read").await.access;
     for (token, status) in
@@ -212,7 +212,7 @@ async fn a_call_that_is_refused_before_its_seat_opens_no_session() {
 
 #[tokio::test]
 async fn a_refused_entry_takes_nothing_and_the_query_is_asked_last() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (client, token) = (house.client(), service_token(&house).await);
     // Seat before permission and query: an unknown set still opens the session.
     assert_eq!(client.get_with("/api/domain/odata/Nothing_Here", &token).await.status, 404);
@@ -222,7 +222,7 @@ async fn a_refused_entry_takes_nothing_and_the_query_is_asked_last() {
 
 #[tokio::test]
 async fn disabling_frees_the_seat_and_ends_the_tokens_at_once() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let of_alice = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
     assert_eq!(client.call_api(&of_alice.access).await.status, 200);
@@ -253,7 +253,7 @@ async fn disabling_frees_the_seat_and_ends_the_tokens_at_once() {
 
 #[tokio::test]
 async fn a_restart_closes_the_sessions_of_an_embedded_database() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let tokens = take_seats(&house, 4).await;
     let house = house.restarted().await;
     let fresh = take_seats(&house, 3).await;

@@ -1,6 +1,6 @@
 //! The login as people type it, at every door where one is typed.
 
-use acceptance::{Browser, TestHouse};
+use acceptance::{Browser, TestServer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -11,14 +11,14 @@ use super::links::letter;
 /// As keyboards leave it: blanks of several kinds at the ends.
 const TYPED: &[&str] = &["alice ", " Alice", "\u{a0}alice\u{2003}", "alice\t"];
 
-async fn entered(house: &TestHouse, login: &str, password: &str) -> String {
+async fn entered(house: &TestServer, login: &str, password: &str) -> String {
     let mut browser = Browser { password: password.to_owned(), ..house.browser(login) };
     browser.sign_in().await.page()
 }
 
 #[tokio::test]
 async fn blanks_around_a_login_are_the_keyboards_at_every_door() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (client, password) = (house.client(), "ecila-Demo1");
     for typed in TYPED {
         assert_eq!(entered(&house, typed, password).await, "account", "{typed:?}");
@@ -37,7 +37,7 @@ async fn blanks_around_a_login_are_the_keyboards_at_every_door() {
 
 #[tokio::test]
 async fn a_forgotten_password_is_asked_for_with_a_blank_behind_the_login() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let mut browser = house.browser("alice");
     for typed in ["alice ", "\u{a0}alice@example.com "] {
@@ -49,7 +49,7 @@ async fn a_forgotten_password_is_asked_for_with_a_blank_behind_the_login() {
 
 #[tokio::test]
 async fn blanks_hide_no_guesses_from_the_throttle_and_belong_to_a_password() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (number, padded) in
         ["ecila-Demo1 ", " ecila-Demo1", "\u{a0}ecila-Demo1", "ecila-Demo1\u{3000}"].iter().enumerate()
     {

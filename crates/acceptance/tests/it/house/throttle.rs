@@ -3,18 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 use demo::password_of;
-use flows::Turn;
+use flows::HashingTurn;
 use flows::admin::UserDraft;
-use flows::sign_in::{AtBrowser, SignIn};
-use model::audit::{RequestId, Visitor};
+use flows::sign_in::{SignInCookies, SignInOutcome};
+use model::audit::{RequestId, RequestInfo};
 use model::user::PasswordHash;
 use model::{Login, Timestamp, UserType};
 use oauth::secret::Presented;
-use store::{Batch, Outcome};
+use store::{Batch, CommitOutcome};
 use tokio::task::JoinHandle;
 
 const PASSWORD: &str = "lantern-otter-quill";
@@ -24,24 +24,26 @@ const PASSWORD: &str = "lantern-otter-quill";
 const BUSY_WITH: usize = 40;
 
 /// Occupies the threads that compare passwords, on behalf of the same instance: another's would only take turns.
-async fn busy(house: &TestHouse) -> JoinHandle<()> {
+async fn busy(house: &TestServer) -> JoinHandle<()> {
     let instance = house.believed("testdb").await;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let visitor = Visitor { address, user_agent: None, request: RequestId::new(Timestamp(0), 1, 1) };
-    let mut dice = house.dice();
-    let mut moment = house.moment(&mut dice);
+    let visitor = RequestInfo { address, user_agent: None, id: RequestId::new(Timestamp(0), 1, 1) };
+    let mut rng = house.rng();
+    let mut moment = house.moment(&mut rng);
     let password = Presented::new(password_of("admin"));
-    let signed_in = instance.sign_in(&mut moment, &visitor, ("admin", &password), AtBrowser::default()).await;
-    let SignIn::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
+    let signed_in = instance.sign_in(&mut moment, &visitor, ("admin", &password), SignInCookies::default()).await;
+    let SignInOutcome::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
         panic!("a password is enough")
     };
-    let manager = instance.manager_at(&mut moment, &visitor, &browser).expect("no fault").expect("administers");
+    let manager =
+        instance.admit_admin_at_browser(&mut moment, &visitor, &browser).expect("no fault").expect("administers");
     let manager = Arc::new(manager);
     let mut comparing = tokio::task::JoinSet::new();
     for _ in 0..BUSY_WITH {
         let manager = Arc::clone(&manager);
         comparing.spawn(async move {
-            let compared = manager.passwords().verify(Turn::Known, None, &Presented::new("nobody's"), [0; 16]).await;
+            let compared =
+                manager.passwords().verify(HashingTurn::Known, None, &Presented::new("nobody's"), [0; 16]).await;
             compared.map(|_| ()).expect("the queue has room");
         });
     }
@@ -56,8 +58,8 @@ async fn busy(house: &TestHouse) -> JoinHandle<()> {
 }
 
 /// People besides those of the demo.
-async fn people(house: &TestHouse, count: usize) -> Vec<String> {
-    let (office, store, mut dice) = (house.office().await, house.store().await, house.dice());
+async fn people(house: &TestServer, count: usize) -> Vec<String> {
+    let (office, store, mut rng) = (house.office().await, house.store().await, house.rng());
     let phc = Argon2::default().hash_password_with_salt(PASSWORD.as_bytes(), &[7; 16]).expect("hashes");
     let hash = PasswordHash::of_nfc(phc.to_string());
     let mut logins = Vec::new();
@@ -72,10 +74,10 @@ async fn people(house: &TestHouse, count: usize) -> Vec<String> {
             role: None,
             enabled: true,
         };
-        office.create_user(draft, &mut house.moment(&mut dice)).await.expect("no fault").expect("made");
+        office.create_user(draft, &mut house.moment(&mut rng)).await.expect("no fault").expect("made");
         let found = store.user_by_login(&Login::parse(&login).expect("valid")).await.expect("no fault");
         let set = store.set_password(&found.expect("made").0, &hash, house.now());
-        assert_eq!(store.commit(Batch::new().with(set)).await.expect("no fault"), Outcome::Committed);
+        assert_eq!(store.commit(Batch::new().with(set)).await.expect("no fault"), CommitOutcome::Committed);
         logins.push(login);
     }
     house.catch_up().await;
@@ -83,7 +85,7 @@ async fn people(house: &TestHouse, count: usize) -> Vec<String> {
 }
 
 /// All at one moment, each at a browser of their own that shows the page already.
-async fn enter_at_once(house: &TestHouse, tries: &[(&str, &str)]) -> Vec<Answer> {
+async fn enter_at_once(house: &TestServer, tries: &[(&str, &str)]) -> Vec<HttpAnswer> {
     let mut ready = Vec::new();
     for (login, password) in tries {
         let mut browser = Browser { password: (*password).to_owned(), ..house.browser(login) };
@@ -101,7 +103,7 @@ async fn enter_at_once(house: &TestHouse, tries: &[(&str, &str)]) -> Vec<Answer>
     answers
 }
 
-fn pages(answers: &[Answer]) -> Vec<(u16, String)> {
+fn pages(answers: &[HttpAnswer]) -> Vec<(u16, String)> {
     answers.iter().map(|answer| (answer.status.as_u16(), answer.page())).collect()
 }
 
@@ -111,7 +113,7 @@ fn account() -> (u16, String) {
 
 #[tokio::test]
 async fn a_shift_of_thirty_signs_in_behind_one_address_at_one_moment() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let logins = people(&house, 30).await;
     let tries: Vec<_> = logins.iter().map(|login| (login.as_str(), PASSWORD)).collect();
     assert_eq!(pages(&enter_at_once(&house, &tries).await), vec![account(); 30]);
@@ -121,7 +123,7 @@ async fn a_shift_of_thirty_signs_in_behind_one_address_at_one_moment() {
 
 #[tokio::test]
 async fn one_account_signs_in_at_eight_browsers_at_one_moment() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let password = password_of("alice");
     let tries = [("alice", password.as_str()); 8];
     assert_eq!(pages(&enter_at_once(&house, &tries).await), vec![account(); 8]);
@@ -129,7 +131,7 @@ async fn one_account_signs_in_at_eight_browsers_at_one_moment() {
 
 #[tokio::test]
 async fn mistakes_of_a_few_keep_nobody_else_out() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let logins = people(&house, 30).await;
     let tries: Vec<_> = (0..30).map(|n| (logins[n].as_str(), if n % 6 == 0 { "mistyped" } else { PASSWORD })).collect();
     let expected: Vec<_> = (0..30).map(|n| if n % 6 == 0 { (200, "sign-in".to_owned()) } else { account() }).collect();
@@ -141,7 +143,7 @@ async fn mistakes_of_a_few_keep_nobody_else_out() {
 
 #[tokio::test]
 async fn guesses_at_one_moment_are_compared_as_often_as_one_by_one() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let guesses: Vec<_> = (0..12).map(|number| format!("guess {number}")).collect();
     let tries: Vec<_> = guesses.iter().map(|guess| ("alice", guess.as_str())).collect();
     let answers = enter_at_once(&house, &tries).await;

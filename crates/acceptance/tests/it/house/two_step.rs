@@ -7,7 +7,7 @@ mod setting_up;
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, Device, TestHouse, app_code};
+use acceptance::{Browser, HttpAnswer, TestDevice, TestServer, app_code};
 
 /// A step of an authenticator app: a code was used, and here is the next.
 pub(super) const STEP: Duration = Duration::from_secs(30);
@@ -19,13 +19,13 @@ pub(super) struct WithApp {
 }
 
 impl WithApp {
-    pub(super) fn code(&self, house: &TestHouse) -> String {
+    pub(super) fn code(&self, house: &TestServer) -> String {
         app_code(&self.key, house.now())
     }
 }
 
 /// Signs in by password alone and sets an app up; its first code is spent.
-pub(super) async fn set_up_app(house: &TestHouse, browser: &mut Browser) -> WithApp {
+pub(super) async fn set_up_app(house: &TestServer, browser: &mut Browser) -> WithApp {
     browser.sign_in().await;
     let page = browser.open("/profile/two-step/app").await;
     let key = page.words("#secret").expect("the key to type");
@@ -36,7 +36,7 @@ pub(super) async fn set_up_app(house: &TestHouse, browser: &mut Browser) -> With
 }
 
 /// Adds a passkey to whoever is signed in.
-pub(super) async fn add_passkey(browser: &mut Browser, device: &mut Device, name: &str) -> Answer {
+pub(super) async fn add_passkey(browser: &mut Browser, device: &mut TestDevice, name: &str) -> HttpAnswer {
     let page = browser.open("/profile/two-step/passkey").await;
     let answer = device.create(&options(&page));
     let password = browser.password.clone();
@@ -44,23 +44,23 @@ pub(super) async fn add_passkey(browser: &mut Browser, device: &mut Device, name
 }
 
 /// Signs in again by the app, as pages that change factors ask for; its next code is spent.
-async fn prove(house: &TestHouse, browser: &mut Browser, app: &WithApp) {
+async fn prove(house: &TestServer, browser: &mut Browser, app: &WithApp) {
     house.advance(STEP);
     let page = browser.sign_in().await;
     assert_eq!(enter_code(browser, &page, &app.code(house)).await.page(), "account");
 }
 
 /// What a page's script is given.
-fn options(page: &Answer) -> String {
+fn options(page: &HttpAnswer) -> String {
     page.attributes("form[data-passkey]", "data-options").pop().expect("the page asks for a passkey")
 }
 
 /// Sends what the device says to a page's challenge.
-pub(super) async fn touch(browser: &mut Browser, page: &Answer, device: &mut Device) -> Answer {
+pub(super) async fn touch(browser: &mut Browser, page: &HttpAnswer, device: &mut TestDevice) -> HttpAnswer {
     let answer = device.sign(&options(page));
     browser.submit(page, "answer", &[("answer", &answer)]).await
 }
 
-pub(super) async fn enter_code(browser: &mut Browser, page: &Answer, code: &str) -> Answer {
+pub(super) async fn enter_code(browser: &mut Browser, page: &HttpAnswer, code: &str) -> HttpAnswer {
     browser.submit(page, "code", &[("code", code)]).await
 }

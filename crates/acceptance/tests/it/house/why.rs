@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, TestHouse, Tokens, on_both};
+use acceptance::{HttpAnswer, TestServer, TokenAnswer, on_both};
 use flows::reference_tokens::{IssuedToken, TokenDraft};
 use http::Method;
-use model::reference_token::{ReferenceTokenKind, Wish};
+use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
 use oauth::scope::Scope;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ on_both! {
 }
 
 /// The refusal that an answer's reference leads to.
-async fn why(house: &TestHouse, answer: &Answer) -> Value {
+async fn why(house: &TestServer, answer: &HttpAnswer) -> Value {
     house.beat().await;
     let reference = answer.header("x-request-id");
     let events = house.office().await.why(reference, house.now()).await.expect("no fault");
@@ -38,7 +38,7 @@ fn fact<'a>(told: &'a Value, side: &str, name: &str) -> &'a str {
     found["value"].as_str().expect("a text")
 }
 
-async fn a_wrong_verifier_is_told_by_the_challenge_it_would_match(house: TestHouse) {
+async fn a_wrong_verifier_is_told_by_the_challenge_it_would_match(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     let wrong = "a".repeat(43);
@@ -52,10 +52,11 @@ async fn a_wrong_verifier_is_told_by_the_challenge_it_would_match(house: TestHou
 
 #[tokio::test]
 async fn the_authorization_endpoint_says_what_was_asked_and_what_is_registered() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let usual = app.asks("read");
-    let ask = async |asked: acceptance::Asked| why(&house, &house.client().get(&asked.path()).await).await;
+    let ask =
+        async |asked: acceptance::AuthorizationParams| why(&house, &house.client().get(&asked.path()).await).await;
     for (asked, cause, side, name, value) in [
         (usual.clone().without("client_id"), "malformed_target", "sent", "problem", "client_id is missing"),
         (
@@ -118,9 +119,9 @@ async fn the_authorization_endpoint_says_what_was_asked_and_what_is_registered()
 
 #[tokio::test]
 async fn the_token_endpoint_says_what_was_shown_and_when() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
-    let asked = async |answer: Answer| {
+    let asked = async |answer: HttpAnswer| {
         assert!(answer.status.is_client_error(), "{answer:?}");
         why(&house, &answer).await
     };
@@ -137,10 +138,9 @@ async fn the_token_endpoint_says_what_was_shown_and_when() {
         "unsupported grant_type; use authorization_code, refresh_token or client_credentials"
     );
 
-    let mut dice = house.dice();
+    let mut rng = house.rng();
     let ends = house.now().plus(Duration::from_mins(1));
-    let added =
-        house.office().await.add_secret(FIRST, ("for a minute", Some(ends)), &mut house.moment(&mut dice)).await;
+    let added = house.office().await.add_secret(FIRST, ("for a minute", Some(ends)), &mut house.moment(&mut rng)).await;
     let added = added.expect("no fault").expect("it is Confidential").expose().to_owned();
     house.catch_up().await;
     house.advance(Duration::from_mins(2));
@@ -158,7 +158,7 @@ async fn the_token_endpoint_says_what_was_shown_and_when() {
     let portal = house.app(PORTAL);
     assert_eq!(asked(portal.redeem(&code).await).await["cause"], "code_of_another_application");
     assert_eq!(fact(&asked(app.redeem("x").await).await, "sent", "code"), "1 bytes, not stored");
-    let tokens = Tokens::read(&app.redeem(&code).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
     let told = asked(app.refresh_with(tokens.refresh(), "sec").await).await;
     assert_eq!((fact(&told, "sent", "scope"), fact(&told, "expected", "scope")), ("sec", "read offline_access"));
     let told = asked(app.redeem(&code).await).await;
@@ -191,19 +191,19 @@ async fn the_token_endpoint_says_what_was_shown_and_when() {
 
 #[tokio::test]
 async fn the_api_and_userinfo_say_what_became_of_the_token() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let client = house.client();
     let tokens = app.sign_in(&mut alice, "openid read").await;
     let call = async |token: &str| why(&house, &client.call_api(token).await).await;
-    let service = Tokens::read(&house.app(SERVICE).service_token("update").await).access;
+    let service = TokenAnswer::read(&house.app(SERVICE).service_token("update").await).access;
     let told = call(&service).await;
     assert_eq!((fact(&told, "sent", "scope"), fact(&told, "expected", "scope")), ("update", "read"));
     assert_eq!(
         (&told["method"], &told["path"], &told["status"]),
         (&json!("GET"), &json!("/api/domain/odata/Crm_Customers"), &json!(403))
     );
-    let elsewhere = Tokens::read(&house.app_at_other(SERVICE).service_token("").await).access;
+    let elsewhere = TokenAnswer::read(&house.app_at_other(SERVICE).service_token("").await).access;
     assert_eq!(call(&elsewhere).await["cause"], "token_key_unknown");
     let (start, end) = tokens.access.split_at(tokens.access.len() - 10);
     let broken = format!("{start}{}{}", if end.starts_with('A') { 'B' } else { 'A' }, &end[1..]);
@@ -223,7 +223,7 @@ async fn the_api_and_userinfo_say_what_became_of_the_token() {
     let forbidden = client.ask(&Method::DELETE, &format!("/api/domain/odata/Crm_Customers({})", uuid::Uuid::nil()));
     let told = why(
         &house,
-        &forbidden.bearer(&Tokens::read(&house.app(SERVICE).service_token("update").await).access).send().await,
+        &forbidden.bearer(&TokenAnswer::read(&house.app(SERVICE).service_token("update").await).access).send().await,
     )
     .await;
     assert!(told["status"].as_u64().is_some_and(|status| status >= 400), "{told}");
@@ -244,19 +244,19 @@ async fn the_api_and_userinfo_say_what_became_of_the_token() {
         (fact(&told, "sent", "at"), fact(&told, "expected", "before")),
         ("2030-03-17T19:46:40Z", "2030-03-17T18:46:40Z")
     );
-    let fresh = Tokens::read(&house.app(READER).service_token("").await).access;
+    let fresh = TokenAnswer::read(&house.app(READER).service_token("").await).access;
     house.enable_app(READER, false).await;
     assert_eq!(call(&fresh).await["cause"], "application_disabled");
 }
 
 #[tokio::test]
 async fn a_full_house_says_how_full_it_was() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for _ in 0..4 {
-        let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+        let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
         assert_eq!(house.client().call_api(&token).await.status, 200);
     }
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     let told = why(&house, &house.client().call_api(&token).await).await;
     assert_eq!(told["cause"], "no_seat_free");
     let [seats, live, kept] =
@@ -267,8 +267,8 @@ async fn a_full_house_says_how_full_it_was() {
 
 #[tokio::test]
 async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
-    let house = TestHouse::open().await;
-    let mut dice = house.dice();
+    let house = TestServer::open().await;
+    let mut rng = house.rng();
     for (setting, cause, [most, taken]) in [
         ("seats_per_user", "no_seat_free_for_user", ["maximum seats per user", "in use by the user"]),
         (
@@ -277,12 +277,12 @@ async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
             ["maximum seats per application", "in use through the application"],
         ),
     ] {
-        let set = house.office().await.change_setting((setting, "2"), &mut house.moment(&mut dice)).await;
+        let set = house.office().await.change_setting((setting, "2"), &mut house.moment(&mut rng)).await;
         set.expect("the database answers").expect("a good setting");
         let mut statuses = Vec::new();
         let mut last = None;
         for _ in 0..3 {
-            let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+            let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
             let answer = house.client().call_api(&token).await;
             statuses.push(answer.status.as_u16());
             last = Some(answer);
@@ -293,7 +293,7 @@ async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
         assert_eq!((fact(&told, "expected", most), fact(&told, "expected", taken)), ("2", "2"), "{told}");
         let free = house.now().plus(Duration::from_mins(20)).rfc3339();
         assert_eq!(fact(&told, "expected", "next seat free at, if idle"), free);
-        let set = house.office().await.change_setting((setting, "null"), &mut house.moment(&mut dice)).await;
+        let set = house.office().await.change_setting((setting, "null"), &mut house.moment(&mut rng)).await;
         set.expect("the database answers").expect("a good setting");
         house.advance(Duration::from_mins(21));
         house.beat().await;
@@ -304,24 +304,19 @@ async fn a_limit_of_one_user_or_application_says_which_it_is_and_how_much() {
 
 #[tokio::test]
 async fn keys_pages_and_the_other_endpoints_say_why_too() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
-    let mut dice = house.dice();
+    let mut rng = house.rng();
     let scope = Scope::parse("read").expect("a scope");
-    let wish = Wish {
+    let wish = NewTokenRequest {
         kind: ReferenceTokenKind::Personal,
         description: "a script",
         scope: &scope,
         expires_at: Some(house.now().plus(Duration::from_mins(1))),
     };
     let draft = TokenDraft { application: "my.trusted.app/scripts", login: Some("alice"), wish };
-    let IssuedToken { token, value, .. } = house
-        .office()
-        .await
-        .issue_token(&draft, &mut house.moment(&mut dice))
-        .await
-        .expect("no fault")
-        .expect("issued");
+    let IssuedToken { token, value, .. } =
+        house.office().await.issue_token(&draft, &mut house.moment(&mut rng)).await.expect("no fault").expect("issued");
     assert_eq!(client.call_api(value.expose()).await.status, 200);
     house.advance(Duration::from_mins(1));
     let told = why(&house, &client.call_api(value.expose()).await).await;
@@ -329,13 +324,7 @@ async fn keys_pages_and_the_other_endpoints_say_why_too() {
         (&told["cause"], fact(&told, "sent", "token")),
         (&json!("token_expired"), token.id.to_string().as_str())
     );
-    house
-        .office()
-        .await
-        .revoke_token(token.id, &mut house.moment(&mut dice))
-        .await
-        .expect("no fault")
-        .expect("revoked");
+    house.office().await.revoke_token(token.id, &mut house.moment(&mut rng)).await.expect("no fault").expect("revoked");
     house.catch_up().await;
     let told = why(&house, &client.call_api(value.expose()).await).await;
     assert_eq!(fact(&told, "expected", "ended by"), "the token was revoked");
@@ -381,9 +370,9 @@ async fn keys_pages_and_the_other_endpoints_say_why_too() {
 
 #[tokio::test]
 async fn an_inactive_token_is_told_with_its_reason_to_the_administrator_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read offline_access").await;
-    let newer = Tokens::read(&house.app(FIRST).refresh(tokens.refresh()).await);
+    let newer = TokenAnswer::read(&house.app(FIRST).refresh(tokens.refresh()).await);
     let ask = async |token: &str| {
         let fields = [("client_id", PORTAL), ("client_secret", "portal-secret"), ("token", token)];
         house.client().post("/id/connect/introspect", &fields).await
@@ -415,7 +404,7 @@ async fn an_inactive_token_is_told_with_its_reason_to_the_administrator_only() {
 /// It is on its way to the database: in the memory of the node, then a line that waits, then in the chain.
 #[tokio::test]
 async fn a_reference_is_known_from_the_moment_it_is_shown() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let asked = house.app(FIRST).asks("read").with("redirect_uri", "https://x/").path();
     let refused = house.client().get(&asked).await;
     let reference = refused.header("x-request-id");

@@ -1,6 +1,6 @@
 //! §3.1, §4.1.1, §4.1.2: the authorization endpoint.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use http::Method;
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::{FIRST, OFF, assert_error_page};
 
 #[tokio::test]
 async fn a_person_who_signs_in_and_agrees_gives_the_app_a_code() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let page = alice.open(&app.asks("read").path()).await;
     assert_eq!(page.page(), "sign-in");
@@ -28,7 +28,7 @@ async fn a_person_who_signs_in_and_agrees_gives_the_app_a_code() {
 
 #[tokio::test]
 async fn a_posted_request_is_answered_like_one_in_the_query() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let asked = app.asks("read");
     let page = alice.post("/id/connect/authorize", &asked.fields()).await;
@@ -43,7 +43,7 @@ async fn a_posted_request_is_answered_like_one_in_the_query() {
 
 #[tokio::test]
 async fn unknown_parameters_are_ignored_and_the_order_does_not_matter() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let asked = app.asks("read").with("client_id", FIRST).with("display", "popup").with("x-unknown", "é %&=");
     let callback = alice.authorize(&asked).await.callback();
@@ -53,7 +53,7 @@ async fn unknown_parameters_are_ignored_and_the_order_does_not_matter() {
 
 #[tokio::test]
 async fn a_repeated_parameter_is_refused_whichever_it_is() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let usual = app.asks("read");
     for name in ["scope", "response_type", "nonce", "code_challenge", "code_challenge_method"] {
@@ -75,7 +75,7 @@ async fn a_repeated_parameter_is_refused_whichever_it_is() {
 
 #[tokio::test]
 async fn a_missing_parameter_is_told_on_a_page_or_to_the_app() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app("my.trusted.app/spa"), house.browser("alice"));
     assert_error_page(&alice.open("/id/connect/authorize").await, 400, "invalid_request");
     assert_error_page(&alice.open(&app.asks("read").without("client_id").path()).await, 400, "invalid_request");
@@ -90,7 +90,7 @@ async fn a_missing_parameter_is_told_on_a_page_or_to_the_app() {
 
 #[tokio::test]
 async fn an_over_long_parameter_is_refused_and_never_cut() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     for piece in ["s", "\u{e9}", "\u{65e5}-", "%&"] {
         // Encoded in a query it is up to three times as long.
@@ -117,7 +117,7 @@ async fn an_over_long_parameter_is_refused_and_never_cut() {
 
 #[tokio::test]
 async fn text_that_is_not_utf_8_is_refused() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let path = app.asks("read").without("state").path();
     for bad in ["%FF", "%C3%28", "%ED%A0%80", "%00", "%", "%2", "%zz"] {
@@ -129,7 +129,7 @@ async fn text_that_is_not_utf_8_is_refused() {
 
 #[tokio::test]
 async fn an_unknown_or_disabled_app_is_an_error_page_and_never_a_redirect() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     for client_id in ["nobody", "my.trusted.app/First", "my.trusted.app/first ", OFF] {
         let answer = alice.open(&app.asks("read").with("client_id", client_id).path()).await;
@@ -142,7 +142,7 @@ async fn an_unknown_or_disabled_app_is_an_error_page_and_never_a_redirect() {
 
 #[tokio::test]
 async fn an_app_that_may_not_sign_people_in_is_unauthorized() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "batch", "Name": "Batch", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateLoginUrl": ["https://batch.example.com/cb"],
@@ -154,7 +154,7 @@ async fn an_app_that_may_not_sign_people_in_is_unauthorized() {
 
 #[tokio::test]
 async fn only_the_code_response_type_is_answered() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     alice.sign_in().await;
     for kind in ["token", "id_token", "code token", "code id_token", "none", "CODE", "code code"] {
@@ -169,7 +169,7 @@ async fn only_the_code_response_type_is_answered() {
 
 #[tokio::test]
 async fn no_state_comes_back_where_none_was_sent() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let silent = app.asks("read").without("state");
     assert!(!alice.authorize(&silent).await.callback().contains_key("state"));
@@ -180,7 +180,7 @@ async fn no_state_comes_back_where_none_was_sent() {
 
 #[tokio::test]
 async fn the_query_of_a_registered_redirect_uri_is_kept() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "query", "Name": "Query", "ClientType": "Confidential", "Scope": "read",
         "ImpersonateAsInternalUserAllowed": true, "RequireConsent": false,
@@ -193,7 +193,7 @@ async fn the_query_of_a_registered_redirect_uri_is_kept() {
 
 #[tokio::test]
 async fn an_error_description_is_printable_ascii_without_quotes() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     for (name, value) in
         [("scope", "a\"b"), ("scope", "\u{e9}"), ("scope", "nonsense"), ("prompt", "\"\\\n"), ("max_age", "x")]

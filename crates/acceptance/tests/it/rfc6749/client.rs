@@ -1,6 +1,6 @@
 //! §2.3, §3.2.1: client authentication.
 
-use acceptance::{App, Ask, TestHouse, Tokens};
+use acceptance::{App, Ask, TestServer, TokenAnswer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -18,22 +18,24 @@ fn service_request<'a>(app: &'a App, fields: &[(&str, &str)]) -> Ask<'a> {
 
 #[tokio::test]
 async fn a_secret_is_accepted_in_the_form_and_in_basic() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(SERVICE);
-    Tokens::read(&service_request(&app, &[("client_id", SERVICE), ("client_secret", "service-secret")]).send().await);
+    TokenAnswer::read(
+        &service_request(&app, &[("client_id", SERVICE), ("client_secret", "service-secret")]).send().await,
+    );
     // §2.3.1: both halves are form-encoded first.
     for id in ["my.trusted.app/service", "my.trusted.app%2Fservice", "my%2Etrusted%2eapp%2Fservice"] {
         let header = basic(id, "service%2Dsecret");
-        Tokens::read(&service_request(&app, &[]).header("authorization", &header).send().await);
+        TokenAnswer::read(&service_request(&app, &[]).header("authorization", &header).send().await);
     }
     let same_id =
         service_request(&app, &[("client_id", SERVICE)]).header("authorization", &basic(SERVICE, "service-secret"));
-    Tokens::read(&same_id.send().await);
+    TokenAnswer::read(&same_id.send().await);
 }
 
 #[tokio::test]
 async fn two_client_authentications_are_an_invalid_request() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(SERVICE);
     let right = basic(SERVICE, "service-secret");
     for fields in [
@@ -51,7 +53,7 @@ async fn two_client_authentications_are_an_invalid_request() {
 
 #[tokio::test]
 async fn who_is_not_a_client_hears_the_same_whatever_the_cause() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let service = house.app(SERVICE);
     let unknown = App { uri: "nobody".to_owned(), ..service.clone() };
     let wrong = service.with_secret(Some("wrong-secret"));
@@ -93,47 +95,47 @@ async fn who_is_not_a_client_hears_the_same_whatever_the_cause() {
 
 #[tokio::test]
 async fn a_public_app_that_sends_a_secret_gets_nothing_for_its_code() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(NATIVE), house.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     assert_refused(&app.with_secret(Some("guess")).redeem(&code).await, 401, "invalid_client");
-    Tokens::read(&app.redeem(&code).await);
+    TokenAnswer::read(&app.redeem(&code).await);
 }
 
 #[tokio::test]
 async fn a_failed_authentication_costs_neither_code_nor_refresh_token() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "read offline_access").await;
     for secret in [None, Some("wrong"), Some("first-secret-demodb")] {
         assert_refused(&app.with_secret(secret).redeem(&code).await, 401, "invalid_client");
     }
-    let tokens = Tokens::read(&app.redeem(&code).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
     for secret in [None, Some("wrong")] {
         assert_refused(&app.with_secret(secret).refresh(tokens.refresh()).await, 401, "invalid_client");
         assert_refused(&app.with_secret(secret).redeem(&code).await, 401, "invalid_client");
     }
-    Tokens::read(&app.refresh(tokens.refresh()).await);
+    TokenAnswer::read(&app.refresh(tokens.refresh()).await);
 }
 
 #[tokio::test]
 async fn a_second_secret_works_beside_the_first() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(SERVICE);
-    let mut dice = house.dice();
+    let mut rng = house.rng();
     let expires = house.now().plus(std::time::Duration::from_hours(1));
     let added = house
         .office()
         .await
-        .add_secret(SERVICE, ("second", Some(expires)), &mut house.moment(&mut dice))
+        .add_secret(SERVICE, ("second", Some(expires)), &mut house.moment(&mut rng))
         .await
         .expect("the database answers")
         .expect("it is Confidential");
     house.catch_up().await;
     let second = app.with_secret(Some(added.expose()));
-    Tokens::read(&second.service_token("").await);
-    Tokens::read(&app.service_token("").await);
+    TokenAnswer::read(&second.service_token("").await);
+    TokenAnswer::read(&app.service_token("").await);
     house.advance(std::time::Duration::from_hours(1));
     assert_refused(&second.service_token("").await, 401, "invalid_client");
-    Tokens::read(&app.service_token("").await);
+    TokenAnswer::read(&app.service_token("").await);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, Tokens, on_both};
+use acceptance::{TestServer, TokenAnswer, on_both};
 use tokio::task::JoinSet;
 
 use crate::{FIRST, PORTAL, assert_refused};
@@ -13,11 +13,11 @@ on_both! {
     a_code_of_another_app_is_refused_and_costs_nothing
 }
 
-async fn a_code_used_twice_takes_everything_it_gave_along(house: TestHouse) {
+async fn a_code_used_twice_takes_everything_it_gave_along(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
-    let tokens = Tokens::read(&app.redeem(&code).await);
-    let refreshed = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
+    let refreshed = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     let other = app.sign_in(&mut alice, "openid read offline_access").await;
     for token in [&tokens.access, &refreshed.access] {
         assert_eq!(app.client.call_api(token).await.status, 200);
@@ -35,7 +35,7 @@ async fn a_code_used_twice_takes_everything_it_gave_along(house: TestHouse) {
     assert_refused(&app.refresh(refreshed.refresh()).await, 400, "invalid_grant");
     assert_refused(&app.redeem(&code).await, 400, "invalid_grant");
     assert_eq!(app.client.call_api(&other.access).await.status, 200, "another code of the same app is not touched");
-    Tokens::read(&app.refresh(other.refresh()).await);
+    TokenAnswer::read(&app.refresh(other.refresh()).await);
     let silent = alice.open(&app.asks("read").with("prompt", "none").path()).await;
     assert!(silent.callback().contains_key("code"), "the person stays signed in");
 
@@ -45,7 +45,7 @@ async fn a_code_used_twice_takes_everything_it_gave_along(house: TestHouse) {
     assert_eq!(trail.iter().filter(|row| row.kind == "code-reused").count(), 1, "the second time it is just unknown");
 }
 
-async fn two_racing_redemptions_of_a_code_have_one_winner(house: TestHouse) {
+async fn two_racing_redemptions_of_a_code_have_one_winner(house: TestServer) {
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     for _ in 0..8 {
         let code = app.code(&mut alice, "openid read offline_access").await;
@@ -58,22 +58,22 @@ async fn two_racing_redemptions_of_a_code_have_one_winner(house: TestHouse) {
         let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
         assert_eq!((won.len(), lost.len()), (1, 1));
         assert_refused(&lost[0], 400, "invalid_grant");
-        let tokens = Tokens::read(&won[0]);
+        let tokens = TokenAnswer::read(&won[0]);
         assert_eq!(app.client.user_info(&tokens.access).await.status, 401, "used twice is used twice");
         assert_refused(&app.refresh(tokens.refresh()).await, 400, "invalid_grant");
     }
 }
 
-async fn a_code_of_another_app_is_refused_and_costs_nothing(house: TestHouse) {
+async fn a_code_of_another_app_is_refused_and_costs_nothing(house: TestServer) {
     let (app, stranger, mut alice) = (house.app(FIRST), house.app(PORTAL), house.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
     assert_refused(&stranger.redeem(&code).await, 400, "invalid_grant");
     let with_its_uri = [("redirect_uri", app.redirect_uri.as_str())];
     assert_refused(&stranger.redeem_with(&code, &with_its_uri).await, 400, "invalid_grant");
-    let tokens = Tokens::read(&app.redeem(&code).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
     assert_refused(&stranger.redeem(&code).await, 400, "invalid_grant");
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
-    Tokens::read(&app.refresh(tokens.refresh()).await);
+    TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     let causes: Vec<_> =
         house.audit().await.into_iter().filter(|row| row.kind == "token-refused").map(|row| row.reason).collect();
     assert_eq!(causes, ["code_of_another_application"; 3]);
@@ -81,19 +81,19 @@ async fn a_code_of_another_app_is_refused_and_costs_nothing(house: TestHouse) {
 
 #[tokio::test]
 async fn a_code_lives_for_a_minute() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let in_time = app.code(&mut alice, "read").await;
     let late = app.code(&mut alice, "read").await;
     house.advance(Duration::from_millis(59_999));
-    Tokens::read(&app.redeem(&in_time).await);
+    TokenAnswer::read(&app.redeem(&in_time).await);
     house.advance(Duration::from_millis(1));
     assert_refused(&app.redeem(&late).await, 400, "invalid_grant");
 }
 
 #[tokio::test]
 async fn a_code_is_redeemed_only_with_the_redirect_uri_it_was_asked_for() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     let other_registered = "https://your-app.example.com/signin-callback";
@@ -101,12 +101,12 @@ async fn a_code_is_redeemed_only_with_the_redirect_uri_it_was_asked_for() {
     {
         assert_refused(&app.redeem_with(&code, &[("redirect_uri", uri)]).await, 400, "invalid_grant");
     }
-    Tokens::read(&app.redeem(&code).await);
+    TokenAnswer::read(&app.redeem(&code).await);
 }
 
 #[tokio::test]
 async fn a_code_that_nobody_gave_is_an_invalid_grant() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     let (start, last) = code.split_at(code.len() - 1);
@@ -116,12 +116,12 @@ async fn a_code_that_nobody_gave_is_an_invalid_grant() {
     }
     let missing = app.token(&[("grant_type", "authorization_code")]).await;
     assert_refused(&missing, 400, "invalid_request");
-    Tokens::read(&app.redeem(&code).await);
+    TokenAnswer::read(&app.redeem(&code).await);
 }
 
 #[tokio::test]
 async fn a_code_dies_with_what_it_stood_on() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice, mut bob) = (house.app(FIRST), house.browser("alice"), house.browser("bob"));
     let disabled = app.code(&mut alice, "read").await;
     house.enable_user("alice", false).await;

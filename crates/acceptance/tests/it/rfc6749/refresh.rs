@@ -1,58 +1,58 @@
 //! §6: refreshing. Rotation and reuse are RFC 9700's.
 
-use acceptance::{TestHouse, Tokens, jwt};
+use acceptance::{TestServer, TokenAnswer, jwt};
 
 use crate::{FIRST, NATIVE, PORTAL, SPA, assert_refused};
 
 #[tokio::test]
 async fn a_refresh_token_of_another_app_is_refused_and_costs_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read offline_access").await;
-    let next = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     for stranger in [house.app(PORTAL), house.app(NATIVE)] {
         assert_refused(&stranger.refresh(next.refresh()).await, 400, "invalid_grant");
         house.advance(std::time::Duration::from_mins(1));
         assert_refused(&stranger.refresh(tokens.refresh()).await, 400, "invalid_grant");
     }
     assert_eq!(app.client.call_api(&next.access).await.status, 200, "a stranger's hand kills nothing");
-    Tokens::read(&app.refresh(next.refresh()).await);
+    TokenAnswer::read(&app.refresh(next.refresh()).await);
 }
 
 #[tokio::test]
 async fn a_wider_scope_is_refused_and_changes_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "read offline_access").await;
     for wider in ["read update", "update", "read openid", "sec", "READ"] {
         let answer = app.refresh_with(tokens.refresh(), wider).await;
         assert_refused(&answer, 400, "invalid_scope");
     }
-    let next = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     assert_ne!(next.refresh(), tokens.refresh(), "it had not been spent");
     assert_eq!(next.scope, tokens.scope);
 }
 
 #[tokio::test]
 async fn a_narrower_scope_narrows_that_access_token_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid read update offline_access").await;
-    let narrow = Tokens::read(&app.refresh_with(tokens.refresh(), "read").await);
+    let narrow = TokenAnswer::read(&app.refresh_with(tokens.refresh(), "read").await);
     assert_eq!(narrow.scope, "read");
     assert_eq!(jwt::claims(&narrow.access)["scope"], serde_json::json!(["read"]));
     assert_eq!(narrow.id, None, "openid was not among them");
     assert_eq!(app.client.user_info(&narrow.access).await.status, 403);
-    let whole = Tokens::read(&app.refresh(narrow.refresh()).await);
+    let whole = TokenAnswer::read(&app.refresh(narrow.refresh()).await);
     assert_eq!(whole.scope, tokens.scope, "the family keeps what was granted");
     assert!(whole.id.is_some());
-    let same = Tokens::read(&app.refresh_with(whole.refresh(), &tokens.scope).await);
+    let same = TokenAnswer::read(&app.refresh_with(whole.refresh(), &tokens.scope).await);
     assert_eq!(same.scope, tokens.scope);
 }
 
 #[tokio::test]
 async fn a_refresh_token_is_given_where_offline_access_was_granted_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (uri, scope, given) in [
         (FIRST, "openid read offline_access", true),
         (FIRST, "openid read", false),
@@ -69,7 +69,7 @@ async fn a_refresh_token_is_given_where_offline_access_was_granted_only() {
 
 #[tokio::test]
 async fn a_refresh_token_that_nobody_gave_is_an_invalid_grant() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "read offline_access").await;
     let real = tokens.refresh();
@@ -88,16 +88,16 @@ async fn a_refresh_token_that_nobody_gave_is_an_invalid_grant() {
     for guess in guesses {
         assert_refused(&app.refresh(&guess).await, 400, "invalid_grant");
     }
-    Tokens::read(&app.refresh(real).await);
+    TokenAnswer::read(&app.refresh(real).await);
 }
 
 #[tokio::test]
 async fn a_refreshed_id_token_is_of_the_same_sign_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let tokens = app.sign_in(&mut alice, "openid offline_access").await;
     house.advance(std::time::Duration::from_mins(30));
-    let next = Tokens::read(&app.refresh(tokens.refresh()).await);
+    let next = TokenAnswer::read(&app.refresh(tokens.refresh()).await);
     let (before, after) = (jwt::claims(tokens.id()), jwt::claims(next.id()));
     for same in ["iss", "sub", "aud", "auth_time", "sid"] {
         assert_eq!(before[same], after[same], "OpenID Connect Core §12.2: {same}");
@@ -109,7 +109,7 @@ async fn a_refreshed_id_token_is_of_the_same_sign_in() {
 
 #[tokio::test]
 async fn a_refresh_token_dies_with_what_it_stood_on() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     let of_alice = app.sign_in(&mut alice, "read offline_access").await;
@@ -119,7 +119,7 @@ async fn a_refresh_token_dies_with_what_it_stood_on() {
     assert_refused(&app.refresh(of_alice.refresh()).await, 400, "invalid_grant");
     let silent = alice.open(&app.asks("read").with("prompt", "none").path()).await;
     assert_eq!(silent.callback_error(), "login_required", "a new password signs out");
-    let of_bob = Tokens::read(&app.refresh(of_bob.refresh()).await);
+    let of_bob = TokenAnswer::read(&app.refresh(of_bob.refresh()).await);
 
     house.enable_user("bob", false).await;
     assert_refused(&app.refresh(of_bob.refresh()).await, 400, "invalid_grant");

@@ -1,18 +1,18 @@
 //! §3.3: scope, completed as `identity.md` §3.1 (6) says.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use serde_json::json;
 
 use crate::{FIRST, PORTAL, SPA};
 
-async fn granted(house: &TestHouse, uri: &str, asked: &str) -> String {
+async fn granted(house: &TestServer, uri: &str, asked: &str) -> String {
     let mut alice = house.browser("alice");
     house.app(uri).sign_in(&mut alice, asked).await.scope
 }
 
 #[tokio::test]
 async fn scope_is_completed_and_always_told() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (uri, asked, expected) in [
         (FIRST, "", "read update"),
         (FIRST, "DomainApi", "read update"),
@@ -38,7 +38,7 @@ async fn scope_is_completed_and_always_told() {
 
 #[tokio::test]
 async fn a_scope_that_is_not_registered_is_refused_by_name() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     for (uri, asked, named) in
         [(SPA, "read update", "update"), (FIRST, "read sec", "sec"), (FIRST, "READ", "READ"), (FIRST, "openid x", "x")]
@@ -55,7 +55,7 @@ async fn a_scope_that_is_not_registered_is_refused_by_name() {
 
 #[tokio::test]
 async fn sec_is_given_by_name_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let record = json!({
         "ApplicationUri": "admin.tool", "Name": "Admin tool", "ClientType": "Confidential", "Scope": "read sec",
         "ImpersonateAsInternalUserAllowed": true, "ImpersonateLoginUrl": ["https://tool.example.com/cb"],

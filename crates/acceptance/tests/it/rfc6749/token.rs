@@ -1,6 +1,6 @@
 //! §3.2, §5: the token endpoint, whatever the grant.
 
-use acceptance::{TestHouse, Tokens, VERIFIER};
+use acceptance::{TestServer, TokenAnswer, VERIFIER};
 use http::Method;
 
 use crate::{FIRST, SERVICE, assert_refused};
@@ -9,7 +9,7 @@ const PATH: &str = "/id/connect/token";
 
 #[tokio::test]
 async fn only_a_form_is_read() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "read").await;
     let redirect_uri = &app.redirect_uri;
@@ -35,19 +35,19 @@ async fn only_a_form_is_read() {
         assert_refused(&answer, 400, "invalid_request");
     }
     let charset = "Application/X-WWW-Form-Urlencoded ; charset=UTF-8";
-    Tokens::read(&app.client.ask(&Method::POST, PATH).body(charset, form).send().await);
+    TokenAnswer::read(&app.client.ask(&Method::POST, PATH).body(charset, form).send().await);
 }
 
 #[tokio::test]
 async fn parameters_in_the_query_count_for_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let query = format!("{PATH}?grant_type=client_credentials&client_id={SERVICE}&client_secret=service-secret");
     assert_refused(&house.client().post(&query, &[]).await, 400, "invalid_request");
 }
 
 #[tokio::test]
 async fn the_endpoint_takes_post_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::HEAD] {
         assert_eq!(house.client().ask(&method, PATH).send().await.status, 405, "{method}");
     }
@@ -55,7 +55,7 @@ async fn the_endpoint_takes_post_only() {
 
 #[tokio::test]
 async fn a_missing_repeated_or_unreadable_parameter_is_an_invalid_request() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(SERVICE);
     let credentials = format!("client_id={SERVICE}&client_secret=service-secret");
     let service = format!("grant_type=client_credentials&{credentials}");
@@ -86,12 +86,12 @@ async fn a_missing_repeated_or_unreadable_parameter_is_an_invalid_request() {
     }
     let unknown = format!("{service}&x=1&audience=%C3%A9&y=");
     let answer = app.client.ask(&Method::POST, PATH).body("application/x-www-form-urlencoded", unknown).send().await;
-    assert_eq!(Tokens::read(&answer).scope, "read update", "unknown parameters are ignored");
+    assert_eq!(TokenAnswer::read(&answer).scope, "read update", "unknown parameters are ignored");
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_unread() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let body = format!("grant_type=client_credentials&x={}", "x".repeat(1024 * 1024));
     let answer = house.client().ask(&Method::POST, PATH).body("application/x-www-form-urlencoded", body).send().await;
     assert_refused(&answer, 413, "invalid_request");
@@ -99,7 +99,7 @@ async fn a_body_over_the_limit_is_refused_unread() {
 
 #[tokio::test]
 async fn grants_that_are_not_offered_are_unsupported() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let app = house.app(FIRST);
     for grant in [
         "password",
@@ -117,7 +117,7 @@ async fn grants_that_are_not_offered_are_unsupported() {
 
 #[tokio::test]
 async fn a_success_says_what_was_given_and_may_not_be_kept() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut alice) = (house.app(FIRST), house.browser("alice"));
     let code = app.code(&mut alice, "openid read offline_access").await;
     let answer = app.redeem(&code).await;

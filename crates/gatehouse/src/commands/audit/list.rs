@@ -1,28 +1,28 @@
 //! `gatehouse audit list`: what happened last.
 
 use anyhow::{Context as _, Result};
-use flows::World as _;
-use flows::admin::{AuditedEvent, Office};
-use flows::audit::Wanted;
+use flows::Platform as _;
+use flows::admin::{AdminService, AuditedEvent};
+use flows::audit::EventFilter;
 use model::audit::AuditOutcome;
 use model::{Moment, UserId};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use web::SystemDice;
+use web::SystemRng;
 
 use crate::cli::{AuditFilter, Target};
-use crate::commands::SystemWorld;
-use crate::commands::desk::{Desk, granted, moment, print};
+use crate::commands::SystemPlatform;
+use crate::commands::desk::{CliSession, granted, moment, print};
 use crate::commands::table::table;
 use crate::commands::why;
 use crate::config::Environment;
 
 pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Environment<'_>) -> Result<()> {
-    let desk = Desk::open(&target.installation, environment).await?;
+    let desk = CliSession::open(&target.installation, environment).await?;
     let (_, office) = desk.office(target).await?;
     // Commands without a server beside them leave what they did to whoever looks next.
-    let mut dice = SystemDice;
-    office.book_of(filter.chain, &desk.master).await?.seal(&mut moment!(dice)).await.context("database error")?;
+    let mut rng = SystemRng;
+    office.book_of(filter.chain, &desk.master).await?.seal(&mut moment!(rng)).await.context("database error")?;
     let limit = usize::try_from(filter.limit)?;
     let wanted = wanted(filter, &office).await?;
     let (mut events, mut place) = (Vec::new(), None);
@@ -42,7 +42,7 @@ pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Envir
     Ok(())
 }
 
-async fn wanted(filter: AuditFilter, office: &Office<'_>) -> Result<Wanted> {
+async fn wanted(filter: AuditFilter, office: &AdminService<'_>) -> Result<EventFilter> {
     let AuditFilter { chain, since, until, kind, refused, app, user, limit: _ } = filter;
     let user = match user {
         None => None,
@@ -53,7 +53,7 @@ async fn wanted(filter: AuditFilter, office: &Office<'_>) -> Result<Wanted> {
         },
     };
     let outcome = refused.then_some(AuditOutcome::Refused);
-    Ok(Wanted { chain, since, until, kind, outcome, application: app, user })
+    Ok(EventFilter { chain, since, until, kind, outcome, application: app, user })
 }
 
 fn row(event: &AuditedEvent) -> [String; 7] {

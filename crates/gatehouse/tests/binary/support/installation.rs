@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::browser::{App, Browser};
 use super::http::Site;
-use super::process::{Ran, Server, gatehouse, run};
+use super::process::{Ran, ServerProcess, gatehouse, run};
 
 pub(crate) const ERP: &str = "[[instance]]\nname = \"erp\"\nurl = \"http://erp.localhost:8080\"\n";
 pub(crate) const SHOP: &str =
@@ -97,8 +97,8 @@ impl Installation {
         text(&self.json(&["instance", "create", "erp"])["set_up_link"])
     }
 
-    pub(crate) fn serve(&self) -> Server {
-        Server::serve(&mut self.command(&["serve"]))
+    pub(crate) fn serve(&self) -> ServerProcess {
+        ServerProcess::serve(&mut self.command(&["serve"]))
     }
 
     /// Registers an application of `erp`; what the command answered.
@@ -142,7 +142,7 @@ impl Installation {
 }
 
 /// Where `erp` is found.
-pub(crate) fn erp(server: &Server) -> Site {
+pub(crate) fn erp(server: &ServerProcess) -> Site {
     Site { port: server.port, host: "erp.localhost" }
 }
 

@@ -129,14 +129,14 @@ impl Heard {
 }
 
 /// A server that listens; killed when dropped.
-pub(crate) struct Server {
+pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) port: u16,
     pub(crate) out: Heard,
     pub(crate) err: Heard,
 }
 
-impl Server {
+impl ServerProcess {
     pub(crate) fn demo(command: &mut Command) -> Self {
         let mut server = Self::started(command);
         let welcome = server.out.find(|text| text.contains("Ctrl-C").then(|| text.to_owned()));
@@ -195,7 +195,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();

@@ -6,54 +6,54 @@ use oauth::jose::Algorithm;
 use oauth::params::Params;
 
 use crate::manager::{is_checked, lines, several};
-use crate::pages::manager::Field;
+use crate::pages::manager::FormField;
 
 const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
 
-fn algorithm(name: &'static str, label: &'static str, chosen: Option<Algorithm>) -> Field {
+fn algorithm(name: &'static str, label: &'static str, chosen: Option<Algorithm>) -> FormField {
     let usual = [(String::new(), "Instance default".to_owned())];
     let named = ALGORITHMS.map(|name| (name.to_owned(), name.to_owned()));
-    Field::choice(name, label, usual.into_iter().chain(named), chosen.map_or("", |chosen| chosen.as_str()))
+    FormField::choice(name, label, usual.into_iter().chain(named), chosen.map_or("", |chosen| chosen.as_str()))
 }
 
 /// What of a record can be written down; a Public application has no part in what needs a secret.
-pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field> {
+pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<FormField> {
     let scope = |name| record.scope.split(' ').any(|known| known == name);
     let is_public = record.client_type == RecordClientType::Public;
     let mut fields = vec![
-        Field::line("name", "Name", "Shown to users on the consent page.", &record.name).required(),
-        Field::lines(
+        FormField::line("name", "Name", "Shown to users on the consent page.", &record.name).required(),
+        FormField::lines(
             "redirect_uris",
             "Redirect URIs (ImpersonateLoginUrl)",
             "One per line or comma-separated. Compared character by character. http:// is allowed for loopback addresses only; without a port, any port matches.",
             &record.impersonate_login_url,
         ),
-        Field::lines(
+        FormField::lines(
             "post_logout_uris",
             "Post-logout URIs (ImpersonateLogoutUrl)",
             "One per line. Where users may be sent after signing out.",
             &record.impersonate_logout_url,
         ),
-        Field::check(
+        FormField::check(
             "internal",
             "Internal users may sign in",
             "ImpersonateAsInternalUserAllowed",
             record.impersonate_as_internal_user_allowed,
         ),
-        Field::check(
+        FormField::check(
             "community",
             "Community users may sign in",
             "ImpersonateAsCommunityUserAllowed. Their tokens identify them but give no access to the APIs",
             record.impersonate_as_community_user_allowed,
         ),
-        Field::several(
+        FormField::several(
             "scope",
             "Scope (maximum that can be granted)",
             API_SCOPES.into_iter().chain(["offline_access", "DomainApi"]).map(|name| (name, name, scope(name))),
         ),
     ];
     if is_public {
-        fields.push(Field::check(
+        fields.push(FormField::check(
             "public_refresh",
             "Refresh tokens without a secret",
             "PublicRefreshAllowed. Valid for 24 hours, rotated on use",
@@ -61,14 +61,14 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
         ));
     } else {
         fields.extend([
-            Field::check(
+            FormField::check(
                 "service",
                 "May call the APIs on its own",
                 "SystemUserAllowed. Client credentials and service tokens act as the System User below",
                 record.system_user_allowed,
             ),
-            Field::line("system_user", "System User", "Login of the user the application acts as.", system_user),
-            Field::check(
+            FormField::line("system_user", "System User", "Login of the user the application acts as.", system_user),
+            FormField::check(
                 "basic",
                 "Basic and ErpLogin allowed",
                 "BasicAuthenticationAllowed. Takes effect only if enabled for the instance",
@@ -80,7 +80,7 @@ pub(super) fn fields(record: &ApplicationRecord, system_user: &str) -> Vec<Field
     fields
 }
 
-fn rare_fields(record: &ApplicationRecord) -> Vec<Field> {
+fn rare_fields(record: &ApplicationRecord) -> Vec<FormField> {
     let policies = [
         ("None", "No one"),
         ("AdministratorsOnly", "Administrators"),
@@ -90,31 +90,36 @@ fn rare_fields(record: &ApplicationRecord) -> Vec<Field> {
     let seconds = record.access_token_seconds.map(|seconds| seconds.to_string()).unwrap_or_default();
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     vec![
-        Field::choice(
+        FormField::choice(
             "access_tokens",
             "Who may issue reference tokens (AccessTokens)",
             policies,
             format!("{:?}", record.access_tokens),
         ),
-        Field::check(
+        FormField::check(
             "pkce",
             "Require PKCE",
             "RequirePkce. For Confidential applications; Public applications must always use PKCE",
             record.require_pkce,
         ),
-        Field::check("consent", "Require consent", "RequireConsent", record.require_consent),
-        Field::lines(
+        FormField::check("consent", "Require consent", "RequireConsent", record.require_consent),
+        FormField::lines(
             "origins",
             "CORS origins (AllowedCorsOrigins)",
             "One per line. Leave empty to use the origins of the redirect URIs.",
             &record.allowed_cors_origins,
         ),
-        Field::line("seconds", "Access token lifetime (seconds)", "Leave empty for the instance default.", seconds),
+        FormField::line("seconds", "Access token lifetime (seconds)", "Leave empty for the instance default.", seconds),
         algorithm("access_algorithm", "Access token signing algorithm", record.access_token_algorithm),
         algorithm("id_algorithm", "ID token signing algorithm", record.id_token_algorithm),
-        Field::line("policy_url", "Privacy policy", "Link on the consent page.", text(&record.policy_url)),
-        Field::line("terms_url", "Terms of use", "Link on the consent page.", text(&record.terms_url)),
-        Field::check("enabled", "Enabled", "IsEnabled. Disabling blocks all its tokens immediately", record.is_enabled),
+        FormField::line("policy_url", "Privacy policy", "Link on the consent page.", text(&record.policy_url)),
+        FormField::line("terms_url", "Terms of use", "Link on the consent page.", text(&record.terms_url)),
+        FormField::check(
+            "enabled",
+            "Enabled",
+            "IsEnabled. Disabling blocks all its tokens immediately",
+            record.is_enabled,
+        ),
     ]
 }
 

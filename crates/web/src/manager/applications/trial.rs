@@ -17,11 +17,11 @@ use model::record::RecordClientType;
 use oauth::params::Params;
 use oauth::secret::{ClientSecret, Presented};
 
-use self::flow::{Client, Trial};
+use self::flow::{Trial, TrialClient};
 use super::{HERE, found};
-use crate::manager::{Answered, AtDesk, Interrupted, is_checked, refused};
-use crate::pages::manager::{Content, Field, Form, Input, Link, Part, Said, Step};
-use crate::visit::Gate;
+use crate::manager::{AdminPage, PageInterruption, PageResult, is_checked, refused};
+use crate::pages::manager::{FieldInput, FormField, FormNotice, PageContent, PageForm, PageLink, PagePart, TrialStep};
+use crate::visit::AppState;
 
 /// For a secret that was made for one run, should the run never end.
 const MAX_RUN: Duration = Duration::from_mins(10);
@@ -29,7 +29,7 @@ const MAX_RUN: Duration = Duration::from_mins(10);
 const MAX_ATTEMPTS: usize = 8;
 
 /// What the administrator wants to see done.
-struct Wanted {
+struct TrialRequest {
     signs_in: bool,
     redirect_uri: String,
     scope: String,
@@ -38,7 +38,7 @@ struct Wanted {
     calls: bool,
 }
 
-impl Wanted {
+impl TrialRequest {
     fn usual(application: &TrustedApplication) -> Self {
         let record = application.to_record();
         let signs_in = record.impersonate_as_internal_user_allowed || record.impersonate_as_community_user_allowed;
@@ -66,10 +66,10 @@ impl Wanted {
     }
 }
 
-pub(in crate::manager) async fn show(mut at_desk: AtDesk, Path(text): Path<String>) -> Response {
+pub(in crate::manager) async fn show(mut at_desk: AdminPage, Path(text): Path<String>) -> Response {
     let answer = match found(&mut at_desk, &text).await {
         Ok(Some(application)) => {
-            Ok(page(&at_desk, &application, &Wanted::usual(&application), (vec![], Said::Nothing)))
+            Ok(page(&at_desk, &application, &TrialRequest::usual(&application), (vec![], FormNotice::Nothing)))
         }
         Ok(None) => Ok(at_desk.gone()),
         Err(fault) => Err(fault.into()),
@@ -78,10 +78,10 @@ pub(in crate::manager) async fn show(mut at_desk: AtDesk, Path(text): Path<Strin
 }
 
 fn page(
-    at_desk: &AtDesk,
+    at_desk: &AdminPage,
     application: &TrustedApplication,
-    wanted: &Wanted,
-    (steps, said): (Vec<Step>, Said),
+    wanted: &TrialRequest,
+    (steps, said): (Vec<TrialStep>, FormNotice),
 ) -> Response {
     let here = format!("{}/{}", HERE.path(), application.id);
     let record = application.to_record();
@@ -89,24 +89,24 @@ fn page(
     let flows = flows.map(|(value, text)| (value.to_owned(), text.to_owned()));
     let uris = record.impersonate_login_url.iter().map(|uri| (uri.clone(), uri.clone()));
     let mut fields = vec![
-        Field::choice("flow", "Flow", flows, if wanted.signs_in { "code" } else { "service" }),
-        Field::choice("redirect_uri", "Redirect URI", uris, &wanted.redirect_uri),
-        Field::line("scope", "Scope", "Space-separated.", &wanted.scope),
+        FormField::choice("flow", "Flow", flows, if wanted.signs_in { "code" } else { "service" }),
+        FormField::choice("redirect_uri", "Redirect URI", uris, &wanted.redirect_uri),
+        FormField::line("scope", "Scope", "Space-separated.", &wanted.scope),
     ];
     if record.client_type == RecordClientType::Confidential {
         let hint = "Leave empty to use a temporary secret that is removed after the run.";
-        fields.push(Field { input: Input::Secret, ..Field::line("secret", "Client secret", hint, "") });
+        fields.push(FormField { input: FieldInput::Secret, ..FormField::line("secret", "Client secret", hint, "") });
     }
     fields.extend([
-        Field::check(
+        FormField::check(
             "agrees",
             "Give consent automatically",
             "Stored as your own consent until you withdraw it in your profile",
             wanted.agrees,
         ),
-        Field::check("calls", "Call the API", "Uses a seat until the run ends", wanted.calls),
+        FormField::check("calls", "Call the API", "Uses a seat until the run ends", wanted.calls),
     ]);
-    let form = Form {
+    let form = PageForm {
         to: format!("{here}/try"),
         is_question: false,
         hidden: vec![],
@@ -115,29 +115,29 @@ fn page(
         is_grave: false,
         is_checked: false,
     };
-    let mut parts = vec![Part::Form(form)];
+    let mut parts = vec![PagePart::Form(form)];
     if !steps.is_empty() {
-        parts.insert(0, Part::Heading("Run again"));
+        parts.insert(0, PagePart::Heading("Run again"));
         let well = steps.iter().all(|step| step.went_well);
         let outcome = if well { "All steps succeeded." } else { "Some steps failed. They are marked below." };
-        parts.splice(0..0, steps.into_iter().map(Part::Step));
-        parts.insert(0, Part::Text(outcome.to_owned()));
+        parts.splice(0..0, steps.into_iter().map(PagePart::Step));
+        parts.insert(0, PagePart::Text(outcome.to_owned()));
     }
-    let content = Content {
+    let content = PageContent {
         name: "manage-app-try",
         title: format!("Try {}", application.name),
         lead: "Runs the flow and shows each request and response. Tokens issued here are revoked at the end."
             .to_owned(),
         is_live: false,
-        links: vec![Link::new(here, "Back to the application")],
+        links: vec![PageLink::new(here, "Back to the application")],
         parts,
     };
     at_desk.page(HERE, content, said)
 }
 
 pub(in crate::manager) async fn run(
-    mut at_desk: AtDesk,
-    State(gate): State<Arc<Gate>>,
+    mut at_desk: AdminPage,
+    State(gate): State<Arc<AppState>>,
     Path(text): Path<String>,
     request: Request,
 ) -> Response {
@@ -150,9 +150,9 @@ pub(in crate::manager) async fn run(
     at_desk.answer(answer)
 }
 
-async fn ran(at_desk: &mut AtDesk, mut trial: Trial, text: &str, form: &Params) -> Answered {
+async fn ran(at_desk: &mut AdminPage, mut trial: Trial, text: &str, form: &Params) -> PageResult {
     let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
-    let mut wanted = Wanted::entered(form);
+    let mut wanted = TrialRequest::entered(form);
     let is_confidential = application.to_record().client_type == RecordClientType::Confidential;
     let made = if is_confidential && wanted.secret.is_none() {
         match lend_secret(at_desk, &application).await? {
@@ -165,8 +165,8 @@ async fn ran(at_desk: &mut AtDesk, mut trial: Trial, text: &str, form: &Params) 
     } else {
         None
     };
-    let client = Client { id: application.uri.as_str().to_owned(), secret: wanted.secret.take() };
-    let [state, nonce, verifier] = [(); 3].map(|()| URL_SAFE_NO_PAD.encode(at_desk.person.visit.dice.secret()));
+    let client = TrialClient { id: application.uri.as_str().to_owned(), secret: wanted.secret.take() };
+    let [state, nonce, verifier] = [(); 3].map(|()| URL_SAFE_NO_PAD.encode(at_desk.person.visit.rng.secret()));
     let _ended = if wanted.signs_in {
         trial.code(&client, &wanted, [&state, &nonce, &verifier]).await
     } else {
@@ -180,16 +180,16 @@ async fn ran(at_desk: &mut AtDesk, mut trial: Trial, text: &str, form: &Params) 
         let instance = at_desk.manager.instance().clone();
         instance.release_sessions(&mut at_desk.person.visit.moment(), who).await?;
     }
-    Ok(page(at_desk, &application, &wanted, (trial.steps, Said::Nothing)))
+    Ok(page(at_desk, &application, &wanted, (trial.steps, FormNotice::Nothing)))
 }
 
 type Lent = (String, Presented<ClientSecret>);
 
 /// A secret for this run alone; the doors know it when this returns.
 async fn lend_secret(
-    at_desk: &mut AtDesk,
+    at_desk: &mut AdminPage,
     application: &TrustedApplication,
-) -> Result<Result<Lent, AdminRefusal>, Interrupted> {
+) -> Result<Result<Lent, AdminRefusal>, PageInterruption> {
     let expires = at_desk.now().plus(MAX_RUN);
     let (office, mut moment) = at_desk.elevate()?;
     let lent = office.add_secret_to(application, ("try it", Some(expires)), &mut moment).await?;
@@ -197,7 +197,11 @@ async fn lend_secret(
 }
 
 /// One that cannot be taken back, because the application is changed again and again, expires.
-async fn take_secret_back(at_desk: &mut AtDesk, application: &TrustedApplication, id: &str) -> Result<(), Interrupted> {
+async fn take_secret_back(
+    at_desk: &mut AdminPage,
+    application: &TrustedApplication,
+    id: &str,
+) -> Result<(), PageInterruption> {
     for _ in 0..MAX_ATTEMPTS {
         let (office, mut moment) = at_desk.elevate()?;
         let Ok(application) = office.application_by_id(application.id).await? else { break };

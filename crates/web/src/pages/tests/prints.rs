@@ -1,7 +1,7 @@
 //! Every page in each of its states, with the texts a person would see or with texts that try to break out of it.
 
 use model::Language;
-use model::email_change::Side;
+use model::email_change::AddressSide;
 
 use crate::pages::email::*;
 use crate::pages::two_step::*;
@@ -57,7 +57,7 @@ pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
 }
 
 fn print_sign_in(press: &mut Press) {
-    let page = SignIn {
+    let page = SignInPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
@@ -72,7 +72,7 @@ fn print_sign_in(press: &mut Press) {
         spent: None,
     };
     press.print("sign-in", &page);
-    let page = SignIn {
+    let page = SignInPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
@@ -81,15 +81,20 @@ fn print_sign_in(press: &mut Press) {
         ..page
     };
     press.print("sign-in.error", &page);
-    let page = SignIn { error: None, application_name: None, ..page };
+    let page = SignInPage { error: None, application_name: None, ..page };
     press.print("sign-in.notice", &page);
     let link_action = Some(press.ink("link action", "/id/account/known-browser"));
-    let page = SignIn { spent: Some(Spent { link_action }), ..page };
+    let page = SignInPage { spent: Some(SpentGuesses { link_action }), ..page };
     press.print("sign-in.spent", &page);
-    let page = SignIn { spent: Some(Spent { link_action: None }), ..page };
+    let page = SignInPage { spent: Some(SpentGuesses { link_action: None }), ..page };
     press.print("sign-in.spent-without-mail", &page);
-    let page =
-        SignIn { spent: None, login: "", notice: None, signed_in_as: Some(press.ink("signed-in-as", "alice")), ..page };
+    let page = SignInPage {
+        spent: None,
+        login: "",
+        notice: None,
+        signed_in_as: Some(press.ink("signed-in-as", "alice")),
+        ..page
+    };
     press.print("sign-in.select", &page);
 }
 
@@ -149,7 +154,7 @@ fn print_consent(press: &mut Press) {
         description: "Go on working for you while you are away, for up to 30 days.",
     };
     let scopes = [read, update, offline];
-    let page = Consent {
+    let page = ConsentPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: press.ink("application", "My First App"),
@@ -164,7 +169,10 @@ fn print_consent(press: &mut Press) {
         switch_url: Some(press.ink("switch", "/id/account/login?switch=1")),
     };
     press.print("consent", &page);
-    press.print("consent.bare", &Consent { scopes: &[], policy_url: None, terms_url: None, switch_url: None, ..page });
+    press.print(
+        "consent.bare",
+        &ConsentPage { scopes: &[], policy_url: None, terms_url: None, switch_url: None, ..page },
+    );
 }
 
 fn print_error(press: &mut Press) {
@@ -188,7 +196,7 @@ fn print_error(press: &mut Press) {
 
 fn print_sign_out(press: &mut Press) {
     let fields = [(press.ink("field-name", "state").to_owned(), press.ink("field-value", "af0ifjsldkj").to_owned())];
-    let page = SignOutConfirm {
+    let page = SignOutPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user: press.ink("user", "Alice Archer"),
@@ -198,22 +206,22 @@ fn print_sign_out(press: &mut Press) {
         fields: &fields,
     };
     press.print("sign-out", &page);
-    press.print("sign-out.bare", &SignOutConfirm { application_name: None, fields: &[], ..page });
+    press.print("sign-out.bare", &SignOutPage { application_name: None, fields: &[], ..page });
 
-    let page = SignedOut {
+    let page = SignedOutPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
         return_url: Some(press.ink("return", "http://localhost:3000/signed-out")),
     };
     press.print("signed-out", &page);
-    press.print("signed-out.app", &SignedOut { return_url: None, ..page });
-    press.print("signed-out.return", &SignedOut { application_name: None, ..page });
-    press.print("signed-out.bare", &SignedOut { return_url: None, application_name: None, ..page });
+    press.print("signed-out.app", &SignedOutPage { return_url: None, ..page });
+    press.print("signed-out.return", &SignedOutPage { application_name: None, ..page });
+    press.print("signed-out.bare", &SignedOutPage { return_url: None, application_name: None, ..page });
 }
 
 fn print_set_up(press: &mut Press) {
-    let page = SetUp {
+    let page = SetUpPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "admin"),
@@ -225,9 +233,9 @@ fn print_set_up(press: &mut Press) {
     };
     press.print("set-up", &page);
     let error = Some(press.ink("error", "The two passwords differ. Type the same one twice."));
-    press.print("set-up.error", &SetUp { error, ..page });
-    press.print("set-up.reset", &SetUp { reset: true, ..page });
-    let page = SetUpDone {
+    press.print("set-up.error", &SetUpPage { error, ..page });
+    press.print("set-up.reset", &SetUpPage { reset: true, ..page });
+    let page = SetUpDonePage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sign_in_url: press.ink("sign-in", "/id/account/login"),
@@ -236,7 +244,7 @@ fn print_set_up(press: &mut Press) {
 }
 
 fn print_links(press: &mut Press) {
-    let page = Forgotten {
+    let page = PasswordResetPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sends_mail: true,
@@ -247,11 +255,11 @@ fn print_links(press: &mut Press) {
     };
     press.print("forgotten", &page);
     let (instance_name, sign_in_url) = (page.instance_name, page.sign_in_url);
-    press.print("forgotten.no-mail", &Forgotten { sends_mail: false, notice: None, ..page });
-    press.print("forgotten-sent", &ForgottenSent { words: page.words, instance_name, sign_in_url });
+    press.print("forgotten.no-mail", &PasswordResetPage { sends_mail: false, notice: None, ..page });
+    press.print("forgotten-sent", &PasswordResetSentPage { words: page.words, instance_name, sign_in_url });
     print_known_browser(press);
-    for (name, side) in [("confirm-email", Side::New), ("confirm-email.old", Side::Old)] {
-        let page = ConfirmEmail {
+    for (name, side) in [("confirm-email", AddressSide::New), ("confirm-email.old", AddressSide::Old)] {
+        let page = ConfirmEmailPage {
             words: words::of(Language::English),
             instance_name: press.ink("instance", "testdb"),
             side,
@@ -263,7 +271,7 @@ fn print_links(press: &mut Press) {
         };
         press.print(name, &page);
     }
-    let page = EmailAnswered {
+    let page = EmailAnsweredPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         title: press.ink("title", "Nothing changes"),
@@ -274,7 +282,7 @@ fn print_links(press: &mut Press) {
 }
 
 fn print_known_browser(press: &mut Press) {
-    let page = KnownBrowser {
+    let page = KnownBrowserPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
@@ -286,29 +294,29 @@ fn print_known_browser(press: &mut Press) {
     for (name, is_sent) in [("known-browser-sent", true), ("known-browser-done", false)] {
         let sign_in_url = press.ink("sign-in", "/id/account/login");
         let (words, instance_name) = (page.words, page.instance_name);
-        press.print(name, &KnownBrowserDone { words, instance_name, is_sent, sign_in_url });
+        press.print(name, &KnownBrowserDonePage { words, instance_name, is_sent, sign_in_url });
     }
 }
 
 fn print_sites(press: &mut Press) {
     let sites = [
-        Site {
+        SiteLink {
             name: press.ink("site", "Your profile"),
             description: press.ink("site-description", "Your password, access tokens, connected apps and devices."),
             url: press.ink("site-url", "/profile"),
         },
-        Site {
+        SiteLink {
             name: "Instance manager",
             description: "Trusted applications, users and settings, for administrators.",
             url: "/manage",
         },
-        Site {
+        SiteLink {
             name: "Domain API",
             description: "The OData service, for programs that have a token.",
             url: "/api/domain/odata/",
         },
     ];
-    let page = Landing {
+    let page = LandingPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sites: &sites,
@@ -316,7 +324,7 @@ fn print_sites(press: &mut Press) {
     };
     press.print("landing", &page);
     press.texts.extend(["site", "site-description", "site-url"]);
-    let page = Account {
+    let page = AccountPage {
         words: words::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user_name: press.ink("user", "Alice Archer"),
@@ -325,5 +333,5 @@ fn print_sites(press: &mut Press) {
         sites: &sites,
     };
     press.print("account", &page);
-    press.print("account.bare", &Account { sites: &[], ..page });
+    press.print("account.bare", &AccountPage { sites: &[], ..page });
 }

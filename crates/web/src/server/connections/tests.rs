@@ -13,28 +13,28 @@ fn small() -> Limits {
     Limits { connections_per_network: 2, connections_per_site: 3, max_connections: 5, ..Limits::default() }
 }
 
-fn from(connections: &Arc<Connections>, peer: &str) -> Result<Place, NotAdmitted> {
+fn from(connections: &Arc<Connections>, peer: &str) -> Result<ConnectionPermit, NotAdmitted> {
     connections.admit(peer.parse().expect("an address"))
 }
 
-fn places<const N: usize>(connections: &Arc<Connections>, peers: [&str; N]) -> [Place; N] {
+fn places<const N: usize>(connections: &Arc<Connections>, peers: [&str; N]) -> [ConnectionPermit; N] {
     peers.map(|peer| from(connections, peer).expect("a place"))
 }
 
 /// A request that we work on, of an HTTP/1 connection: nothing is counted for it.
-fn at_work(place: &Place) -> Arc<Exchange> {
+fn at_work(place: &ConnectionPermit) -> Arc<Exchange> {
     place.connection.begin(&Request::new(()), false)
 }
 
 /// A request whose body is awaited, of which so many bytes came.
-fn unfinished(place: &Place, bytes: usize) -> Arc<Exchange> {
+fn unfinished(place: &ConnectionPermit, bytes: usize) -> Arc<Exchange> {
     let exchange = at_work(place);
     exchange.awaits_peer();
     exchange.hold(bytes);
     exchange
 }
 
-fn is_evicted(place: &Place) -> bool {
+fn is_evicted(place: &ConnectionPermit) -> bool {
     place.connection.evicted().now_or_never().is_some()
 }
 

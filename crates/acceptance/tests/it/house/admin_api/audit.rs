@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, on_both};
+use acceptance::{TestServer, on_both};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::audit::StoredEvent;
-use model::audit::chain::{Head, Seal};
+use model::audit::chain::{ChainHead, Seal};
 use serde_json::{Value, json};
-use store::{Batch, Outcome, Store};
+use store::{Batch, CommitOutcome, Store};
 
 use super::{Office, assert_ok, assert_problem};
 use crate::{FIRST, SERVICE};
@@ -39,7 +39,7 @@ async fn walk(office: &Office, query: &str, limit: usize) -> Vec<Value> {
 
 /// Somebody signs in, a service is refused, an application is changed: each in a seal of its own, and nothing is on its
 /// way into the chain any more.
-async fn with_some_history(house: TestHouse) -> TestHouse {
+async fn with_some_history(house: TestServer) -> TestServer {
     house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
     let house = house.restarted().await;
     house.advance(Duration::from_mins(1));
@@ -61,7 +61,7 @@ fn assert_behind_what_is_new(listed: &[Value], expected: &[Value], what: &str) {
     assert!(new.iter().all(|event| !expected.contains(event)), "{what}: none is told twice");
 }
 
-async fn the_audit_is_listed_the_newest_first_and_page_by_page(house: TestHouse) {
+async fn the_audit_is_listed_the_newest_first_and_page_by_page(house: TestServer) {
     let house = Box::pin(with_some_history(house)).await;
     let office = Office::of(&house).await;
     let whole = walk(&office, "", 200).await;
@@ -88,7 +88,7 @@ async fn the_audit_is_listed_the_newest_first_and_page_by_page(house: TestHouse)
     assert!(theirs.iter().all(|event| event["kind"] != "sign-in"));
 }
 
-async fn the_audit_is_asked_for_what_is_wanted(house: TestHouse) {
+async fn the_audit_is_asked_for_what_is_wanted(house: TestServer) {
     let house = Box::pin(with_some_history(house)).await;
     // With its secret, and it may not.
     assert_ne!(house.app(FIRST).service_token("").await.status, 200);
@@ -142,7 +142,7 @@ async fn the_audit_is_asked_for_what_is_wanted(house: TestHouse) {
     }
 }
 
-async fn an_erased_person_is_not_named_in_the_list(house: TestHouse) {
+async fn an_erased_person_is_not_named_in_the_list(house: TestServer) {
     let house = Box::pin(with_some_history(house)).await;
     let office = Office::of(&house).await;
     let (alice, _) = office.user("alice").await;
@@ -150,8 +150,8 @@ async fn an_erased_person_is_not_named_in_the_list(house: TestHouse) {
     let before = walk(&office, &of_alice, 200).await;
     let told = |name: &str, value: &str| before.iter().any(|event| event[name] == value);
     assert!(told("login", "alice") && told("address", "192.0.2.1"), "{before:?}");
-    let mut dice = house.dice();
-    let erased = house.office().await.erase_user("alice", &mut house.moment(&mut dice)).await;
+    let mut rng = house.rng();
+    let erased = house.office().await.erase_user("alice", &mut house.moment(&mut rng)).await;
     erased.expect("the database answers").expect("she is there");
     let after = walk(&office, &of_alice, 200).await;
     assert!(after.len() >= before.len(), "what she did stays told");
@@ -160,7 +160,7 @@ async fn an_erased_person_is_not_named_in_the_list(house: TestHouse) {
 }
 
 /// More seals than one look reads.
-async fn what_is_rare_is_found_in_several_looks(house: TestHouse) {
+async fn what_is_rare_is_found_in_several_looks(house: TestServer) {
     house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await;
     let house = house.restarted().await;
     let office = Office::of(&house).await;
@@ -188,10 +188,10 @@ async fn fill(store: &Store, now: model::Timestamp) {
                 ..StoredEvent::default()
             };
             let seal = Seal::new(instance, &head, now, vec![(event, None)], String::new());
-            head = Head { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
+            head = ChainHead { number: seal.number, hash: seal.actual_hash(instance), at: seal.at };
             batch.push(store.insert_seal(seal, None));
         }
         let outcome = store.commit(batch).await.expect("the database answers");
-        filled += usize::from(outcome == Outcome::Committed);
+        filled += usize::from(outcome == CommitOutcome::Committed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::{TestServer, TokenAnswer};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::FIRST;
 
 #[tokio::test]
 async fn an_administrator_works_without_a_session_and_without_a_seat() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let signed_in = house.manager().await.sign_in(&mut house.browser("admin"), "openid manage").await;
     let personal = Office { token: signed_in.access, client: house.client() };
@@ -31,7 +31,7 @@ async fn an_administrator_works_without_a_session_and_without_a_seat() {
 
 #[tokio::test]
 async fn who_is_no_administrator_is_refused_by_every_operation() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let system = json!({
         "ApplicationUri": "robot", "Name": "Robot", "ClientType": "Confidential", "Scope": "manage read",
         "SystemUserAllowed": true, "SystemUser": Office::of(&house).await.get("/users?login=svc.reader").await
@@ -39,7 +39,7 @@ async fn who_is_no_administrator_is_refused_by_every_operation() {
     });
     let robot = house.register(system, Some("robot-secret")).await;
     let alice = house.manager().await.sign_in(&mut house.browser("alice"), "manage").await.access;
-    let of_robot = Tokens::read(&robot.service_token("manage").await).access;
+    let of_robot = TokenAnswer::read(&robot.service_token("manage").await).access;
     let without_scope = house.app(FIRST).sign_in(&mut house.browser("admin"), "openid read").await.access;
     let elsewhere = Office::of_the_other(&house).await.token;
     let operations = every_operation(&house).await;
@@ -70,7 +70,7 @@ async fn who_is_no_administrator_is_refused_by_every_operation() {
 /// A key is for every API of the instance, so that of the two only the scope tells them apart.
 #[tokio::test]
 async fn a_key_needs_the_scope_and_opens_nothing_else_with_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let (admin, _) = office.user("admin").await;
     let record = json!({
@@ -100,7 +100,7 @@ async fn a_key_needs_the_scope_and_opens_nothing_else_with_it() {
 
 #[tokio::test]
 async fn what_can_be_overwritten_is_not_changed_without_its_version() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
     let mut asked = 0;
@@ -121,7 +121,7 @@ async fn what_can_be_overwritten_is_not_changed_without_its_version() {
 /// A person who is no administrator any more is none on the next call, whatever the token says.
 #[tokio::test]
 async fn who_loses_administration_loses_it_on_the_next_call() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let (alice, tag) = office.user("alice").await;
     assert_ok(&office.patch(&alice, &tag, &json!({"isAdmin": true})).await);
@@ -134,7 +134,7 @@ async fn who_loses_administration_loses_it_on_the_next_call() {
 
 #[tokio::test]
 async fn nothing_of_another_instance_is_found() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (here, there) = (Office::of(&house).await, Office::of_the_other(&house).await);
     let (application, tag) = there.application(FIRST).await;
     let (user, tag_of_user) = there.user("alice").await;
@@ -163,7 +163,7 @@ async fn nothing_of_another_instance_is_found() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_refused_by_name() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     for (query, named) in [
         ("limit=0", "limit: must be a whole number from 1 to 200"),
@@ -234,7 +234,7 @@ async fn what_cannot_be_read_is_refused_by_name() {
 
 #[tokio::test]
 async fn the_document_is_for_everybody_to_read_as_json_and_as_a_page() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let answer = client.get(&format!("{ROOT}/openapi.json")).await;
     let document = answer.json();
@@ -263,7 +263,7 @@ async fn the_document_is_for_everybody_to_read_as_json_and_as_a_page() {
 /// given, always. Credentials made for machines carry no sign-in.
 #[tokio::test]
 async fn changes_of_weight_ask_for_a_recent_sign_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let manager = house.manager().await;
     let mut browser = house.browser("admin");
     let tokens = manager.sign_in(&mut browser, "openid manage offline_access").await;
@@ -271,7 +271,7 @@ async fn changes_of_weight_ask_for_a_recent_sign_in() {
     let role = json!({ "name": "Auditor", "permissions": { "read": ["*"], "update": [] } });
     assert_created(&fresh.post("/roles", &role).await);
     house.advance(Duration::from_secs(601));
-    let refreshed = Tokens::read(&manager.refresh(tokens.refresh()).await).access;
+    let refreshed = TokenAnswer::read(&manager.refresh(tokens.refresh()).await).access;
     let robot = Office::of(&house).await;
     let document = house.client().get(&format!("{ROOT}/openapi.json")).await.json();
     let mut asked = 0;
@@ -299,7 +299,7 @@ async fn changes_of_weight_ask_for_a_recent_sign_in() {
     assert_eq!(still_old.post("/roles", &role).await.status, 401, "a token of the old sign-in");
     let asks = manager.asks("openid manage").with("max_age", "600");
     let code = browser.authorize(&asks).await.callback()["code"].clone();
-    let stepped_up = Office { token: Tokens::read(&manager.redeem(&code).await).access, client: house.client() };
+    let stepped_up = Office { token: TokenAnswer::read(&manager.redeem(&code).await).access, client: house.client() };
     assert_eq!(stepped_up.post("/roles", &role).await.status, 409, "let in again");
     let told = house.audit().await.into_iter().filter(|row| row.reason == "sign_in_too_old").count();
     assert_eq!(told, asked + 1);

@@ -1,6 +1,6 @@
 //! Sessions and seats, reference tokens, keys, settings, refusals.
 
-use acceptance::{TestHouse, Tokens, on_both};
+use acceptance::{TestServer, TokenAnswer, on_both};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -17,11 +17,11 @@ on_both! {
     keys_are_rotated_in_time_and_replaced_at_once
 }
 
-async fn service_token(house: &TestHouse, uri: &str) -> String {
-    Tokens::read(&house.app(uri).service_token("read").await).access
+async fn service_token(house: &TestServer, uri: &str) -> String {
+    TokenAnswer::read(&house.app(uri).service_token("read").await).access
 }
 
-async fn sessions_are_seen_and_ended_and_their_seats_are_free(house: TestHouse) {
+async fn sessions_are_seen_and_ended_and_their_seats_are_free(house: TestServer) {
     let (office, client) = (Office::of(&house).await, house.client());
     let alice = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await.access;
     let (first, second) = (service_token(&house, SERVICE).await, service_token(&house, READER).await);
@@ -58,7 +58,7 @@ async fn sessions_are_seen_and_ended_and_their_seats_are_free(house: TestHouse) 
     assert_eq!(assert_ok(&office.get("/seats").await)["used"], 0);
 }
 
-async fn settings_are_changed_by_whoever_read_them_last(house: TestHouse) {
+async fn settings_are_changed_by_whoever_read_them_last(house: TestServer) {
     let office = Office::of(&house).await;
     let read = office.get("/settings").await;
     let tag = read.header("etag").to_owned();
@@ -90,7 +90,7 @@ async fn settings_are_changed_by_whoever_read_them_last(house: TestHouse) {
     assert_eq!(house.client().call_api(&second).await.status, 200);
 }
 
-async fn settings_end_what_they_no_longer_allow_and_the_audit_tells_people_by_id(house: TestHouse) {
+async fn settings_end_what_they_no_longer_allow_and_the_audit_tells_people_by_id(house: TestServer) {
     let office = Office::of(&house).await;
     let old_client = async || {
         let password = format!("Basic {}", STANDARD.encode("alice:ecila-Demo1"));
@@ -111,7 +111,7 @@ async fn settings_end_what_they_no_longer_allow_and_the_audit_tells_people_by_id
     assert!(!change.contains("alice") && !change.contains("not-there"), "by id: {change}");
 }
 
-async fn a_service_token_is_issued_once_shown_masked_and_revoked(house: TestHouse) {
+async fn a_service_token_is_issued_once_shown_masked_and_revoked(house: TestServer) {
     let office = Office::of(&house).await;
     let wish =
         |application: &str, scope: &str| json!({"application": application, "description": "nightly", "scope": scope});
@@ -148,7 +148,7 @@ async fn a_service_token_is_issued_once_shown_masked_and_revoked(house: TestHous
     assert!(house.audit().await.iter().all(|row| !row.columns.join(" ").contains(&value[5..])), "never in the audit");
 }
 
-async fn keys_are_rotated_in_time_and_replaced_at_once(house: TestHouse) {
+async fn keys_are_rotated_in_time_and_replaced_at_once(house: TestServer) {
     let office = Office::of(&house).await;
     let es256 = json!({"algorithm": "ES256"});
     let kids = |keys: &Value, state: &str| -> Vec<String> {
@@ -191,7 +191,7 @@ async fn keys_are_rotated_in_time_and_replaced_at_once(house: TestHouse) {
 
 #[tokio::test]
 async fn a_refusal_is_explained_by_its_reference_to_its_own_instance() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let refused = house.app(SERVICE).with_secret(Some("wrong")).service_token("read").await;
     let reference = refused.header("x-request-id").to_owned();
     let house = house.restarted().await;

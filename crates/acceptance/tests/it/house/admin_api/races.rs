@@ -1,6 +1,6 @@
 //! Both have read before either writes: past every check, the database decides.
 
-use acceptance::{TestHouse, on_both};
+use acceptance::{TestServer, on_both};
 use flows::admin::AdminRefusal;
 use model::domain::Permissions;
 use model::user::PersonRecord;
@@ -14,9 +14,9 @@ on_both! {
     the_last_two_secrets_are_not_both_removed
 }
 
-async fn of_two_changes_of_what_both_have_read_one_is_done(house: TestHouse) {
-    let (office, mut dice) = (house.office().await, house.dice());
-    let mut moment = house.moment(&mut dice);
+async fn of_two_changes_of_what_both_have_read_one_is_done(house: TestServer) {
+    let (office, mut rng) = (house.office().await, house.rng());
+    let mut moment = house.moment(&mut rng);
     let application = office.application(FIRST).await.expect("no fault").expect("there");
     for (name, expected) in [("First", None), ("Second", Some(AdminRefusal::Overtaken))] {
         let mut record = application.to_record();
@@ -47,9 +47,9 @@ async fn of_two_changes_of_what_both_have_read_one_is_done(house: TestHouse) {
     assert_eq!(office.settings().await.expect("no fault").seats, Some(7));
 }
 
-async fn a_role_is_not_deleted_from_under_who_was_given_it_meanwhile(house: TestHouse) {
-    let (office, mut dice) = (house.office().await, house.dice());
-    let mut moment = house.moment(&mut dice);
+async fn a_role_is_not_deleted_from_under_who_was_given_it_meanwhile(house: TestServer) {
+    let (office, mut rng) = (house.office().await, house.rng());
+    let mut moment = house.moment(&mut rng);
     office.create_role("New", &Permissions::default(), &mut moment).await.expect("no fault").expect("made");
     let role = office.role("New").await.expect("no fault").expect("there");
     let bob = office.user_by_name("bob").await.expect("no fault").expect("there");
@@ -68,9 +68,9 @@ async fn a_role_is_not_deleted_from_under_who_was_given_it_meanwhile(house: Test
     assert!(matches!(gone, Err(AdminRefusal::Invalid(_))), "{:?}", gone.err());
 }
 
-async fn the_last_two_secrets_are_not_both_removed(house: TestHouse) {
-    let (office, mut dice) = (house.office().await, house.dice());
-    let mut moment = house.moment(&mut dice);
+async fn the_last_two_secrets_are_not_both_removed(house: TestServer) {
+    let (office, mut rng) = (house.office().await, house.rng());
+    let mut moment = house.moment(&mut rng);
     office.add_secret(SERVICE, ("second", None), &mut moment).await.expect("no fault").expect("added");
     let read = office.application(SERVICE).await.expect("no fault").expect("there");
     let [first, second] = [0, 1].map(|at| read.secrets()[at].id.clone());

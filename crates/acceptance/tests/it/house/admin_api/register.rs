@@ -1,6 +1,6 @@
 //! Applications, their secrets, and roles.
 
-use acceptance::{TestHouse, Tokens, on_both};
+use acceptance::{TestServer, TokenAnswer, on_both};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ on_both! {
 
 const CUSTOMERS: &str = "/api/domain/odata/Crm_Customers?$top=1";
 
-async fn of_two_administrators_who_change_the_same_thing_one_is_told(house: TestHouse) {
+async fn of_two_administrators_who_change_the_same_thing_one_is_told(house: TestServer) {
     let office = Office::of(&house).await;
     let (path, tag) = office.application(FIRST).await;
     let name = |name: &str| json!({ "Name": name });
@@ -57,7 +57,7 @@ async fn of_two_administrators_who_change_the_same_thing_one_is_told(house: Test
 }
 
 /// `identity.md` §2: the import form.
-async fn several_addresses_in_one_text_are_several_that_work(house: TestHouse) {
+async fn several_addresses_in_one_text_are_several_that_work(house: TestServer) {
     let office = Office::of(&house).await;
     let record = |login: Value, logout: &str| {
         json!({
@@ -90,7 +90,7 @@ async fn several_addresses_in_one_text_are_several_that_work(house: TestHouse) {
     assert_eq!(changed["record"]["AllowedCorsOrigins"], json!(["https://one.example", "https://two.example"]));
 }
 
-async fn a_list_is_walked_page_by_page(house: TestHouse) {
+async fn a_list_is_walked_page_by_page(house: TestServer) {
     let office = Office::of(&house).await;
     for (path, of, count) in
         [("/applications", "/record/ApplicationUri", 10), ("/users", "/login", 7), ("/roles", "/name", 2)]
@@ -117,7 +117,7 @@ async fn a_list_is_walked_page_by_page(house: TestHouse) {
 
 #[tokio::test]
 async fn an_application_is_registered_changed_and_switched_off() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let system_user = office.get("/users?login=svc.reader").await.json()["items"][0]["id"].clone();
     let (admin, _) = office.user("admin").await;
@@ -144,7 +144,7 @@ async fn an_application_is_registered_changed_and_switched_off() {
         secret: Some(secret.clone()),
         redirect_uri: String::new(),
     };
-    let token = Tokens::read(&app.service_token("read").await).access;
+    let token = TokenAnswer::read(&app.service_token("read").await).access;
     assert_eq!(house.client().get_with(CUSTOMERS, &token).await.status, 200);
     for bad in [
         json!({"ApplicationUri": "other"}),
@@ -181,9 +181,9 @@ async fn an_application_is_registered_changed_and_switched_off() {
 
 #[tokio::test]
 async fn an_application_that_acts_as_somebody_else_ends_its_tokens() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
-    let token = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
     assert_eq!(house.client().get_with(CUSTOMERS, &token).await.status, 200);
     let (path, tag) = office.application(SERVICE).await;
     assert_ok(&office.patch(&path, &tag, &json!({"SystemUserAllowed": false, "SystemUser": null})).await);
@@ -194,7 +194,7 @@ async fn an_application_that_acts_as_somebody_else_ends_its_tokens() {
 
 #[tokio::test]
 async fn a_secret_is_replaced_without_a_gap_and_the_last_one_stays() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let (path, tag) = office.application(SERVICE).await;
     let old = office.get(&path).await.json()["secrets"][0]["id"].as_str().expect("an id").to_owned();
@@ -224,7 +224,7 @@ async fn a_secret_is_replaced_without_a_gap_and_the_last_one_stays() {
     assert_invalid(&office.post(&format!("{public}/secrets"), &json!({"label": "a"})).await);
 }
 
-async fn a_role_changes_on_the_next_call_and_stays_while_somebody_has_it(house: TestHouse) {
+async fn a_role_changes_on_the_next_call_and_stays_while_somebody_has_it(house: TestServer) {
     let office = Office::of(&house).await;
     let permissions = json!({"read": ["Crm_*"], "update": []});
     let made = office.post("/roles", &json!({"name": "Büro & Co", "permissions": permissions})).await;

@@ -1,9 +1,9 @@
 //! People and service accounts.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use model::UserId;
 use serde_json::{Value, json};
-use store::{Batch, Change, ChangeKind, Outcome};
+use store::{Batch, Change, ChangeKind, CommitOutcome};
 
 use super::{Office, assert_created, assert_invalid, assert_ok, assert_problem};
 use crate::FIRST;
@@ -11,7 +11,7 @@ use crate::house::two_step::set_up_app;
 
 #[tokio::test]
 async fn a_user_is_made_invited_changed_and_switched_off() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     for (bad, named) in [
         (json!({"login": "", "userType": "InternalUser"}), "login"),
@@ -71,7 +71,7 @@ async fn a_user_is_made_invited_changed_and_switched_off() {
 
 #[tokio::test]
 async fn nobody_locks_themselves_out_and_a_system_user_needs_no_invitation() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let (admin, _) = office.user("admin").await;
     for own in [json!({"isAdmin": false}), json!({"isActive": false})] {
@@ -84,7 +84,7 @@ async fn nobody_locks_themselves_out_and_a_system_user_needs_no_invitation() {
 /// What the answer to `Eve` says is what the next page is built from: a search for nobody is empty.
 #[tokio::test]
 async fn a_user_is_found_by_login_in_any_case() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let found = assert_ok(&office.get("/users?login=ALICE").await);
     assert_eq!(found["items"][0]["login"], "alice");
@@ -95,7 +95,7 @@ async fn a_user_is_found_by_login_in_any_case() {
 
 #[tokio::test]
 async fn who_lost_the_second_factor_signs_in_without_it_and_what_was_opened_has_ended() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let mut before = house.browser("alice");
     set_up_app(&house, &mut before).await;
@@ -111,7 +111,7 @@ async fn who_lost_the_second_factor_signs_in_without_it_and_what_was_opened_has_
 
 #[tokio::test]
 async fn a_consent_is_seen_and_withdrawn_with_all_that_came_of_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let tokens = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read offline_access").await;
     let (alice, _) = office.user("alice").await;
@@ -133,7 +133,7 @@ async fn a_consent_is_seen_and_withdrawn_with_all_that_came_of_it() {
 /// `identity.md` §1: Community users identify themselves to applications, and administer nothing.
 #[tokio::test]
 async fn no_community_user_administers() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let office = Office::of(&house).await;
     let body = json!({ "login": "eve", "userType": "ExternalCommunityUser", "isAdmin": true });
     assert!(assert_invalid(&office.post("/users", &body).await).contains("isAdmin"));
@@ -150,7 +150,7 @@ async fn no_community_user_administers() {
     row.user.admin_flag = true;
     let mut batch = Batch::new().with(store.update_user(&row, false, house.now()));
     batch.announce(Change { kind: ChangeKind::User, subject: carol.0 }, house.now());
-    assert_eq!(store.commit(batch).await.expect("no fault"), Outcome::Committed);
+    assert_eq!(store.commit(batch).await.expect("no fault"), CommitOutcome::Committed);
     house.catch_up().await;
     let mut browser = house.browser("carol");
     browser.sign_in().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, on_both};
+use acceptance::{TestServer, on_both};
 use http::Method;
 use model::legacy::LegacyScheme;
 use serde_json::json;
@@ -20,7 +20,7 @@ on_both! {
     uses_are_counted_for_each_application_and_scheme
 }
 
-async fn an_application_and_a_person_have_one_session_by_basic(house: TestHouse) {
+async fn an_application_and_a_person_have_one_session_by_basic(house: TestServer) {
     let client = house.client();
     house.register(old_client("old/excel", "read"), Some("secret")).await;
     for _ in 0..3 {
@@ -42,7 +42,7 @@ async fn an_application_and_a_person_have_one_session_by_basic(house: TestHouse)
 
 #[tokio::test]
 async fn a_password_in_utf_8_works_as_at_the_page() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let password = "пароль: Ünïcode €";
     house.set_password("alice", password).await;
     assert_eq!(call(&house.client(), &basic("alice", password)).await.status, 200);
@@ -54,7 +54,7 @@ async fn a_password_in_utf_8_works_as_at_the_page() {
 
 #[tokio::test]
 async fn basic_does_no_more_than_the_application_and_the_person_may() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     house.register(old_client("old/reader", "read sec"), Some("secret")).await;
     let create = async |authorization: &str, application: &str| {
@@ -72,7 +72,7 @@ async fn basic_does_no_more_than_the_application_and_the_person_may() {
 
 #[tokio::test]
 async fn a_password_that_is_known_costs_one_comparison_in_five_minutes() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     for _ in 0..20 {
         assert_eq!(call(&client, &alice()).await.status, 200);
@@ -89,7 +89,7 @@ async fn a_password_that_is_known_costs_one_comparison_in_five_minutes() {
 /// Side by side, they are no guesses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_calls_of_a_client_come_side_by_side_and_are_all_let_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let calls: Vec<_> = (0..12)
         .map(|_| {
@@ -104,7 +104,7 @@ async fn the_first_calls_of_a_client_come_side_by_side_and_are_all_let_in() {
     assert_eq!(trail.iter().filter(|row| row.kind == "sign-in").count(), 1, "compared once");
 }
 
-async fn what_ends_a_person_ends_basic_on_the_next_call(house: TestHouse) {
+async fn what_ends_a_person_ends_basic_on_the_next_call(house: TestServer) {
     let client = house.client();
     assert_eq!(call(&client, &alice()).await.status, 200);
     house.set_password("alice", "a brand new password").await;
@@ -119,7 +119,7 @@ async fn what_ends_a_person_ends_basic_on_the_next_call(house: TestHouse) {
     assert_eq!(call(&client, &renewed).await.status, 200);
 }
 
-async fn what_ends_basic_is_felt_on_the_next_call(house: TestHouse) {
+async fn what_ends_basic_is_felt_on_the_next_call(house: TestServer) {
     let client = house.client();
     let erp = alices_session(&client).await;
     let works = async |status: u16, why: &str| {
@@ -151,7 +151,7 @@ async fn what_ends_basic_is_felt_on_the_next_call(house: TestHouse) {
 #[tokio::test]
 async fn a_sunset_is_announced_and_then_it_is_over() {
     const DAY: Duration = Duration::from_hours(24);
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read").await.access;
     assert_eq!(call(&client, &alice()).await.header("sunset"), "", "none was decided");
@@ -180,7 +180,7 @@ async fn a_sunset_is_announced_and_then_it_is_over() {
     assert_eq!(call(&client, &alice()).await.status, 200);
 }
 
-async fn uses_are_counted_for_each_application_and_scheme(house: TestHouse) {
+async fn uses_are_counted_for_each_application_and_scheme(house: TestServer) {
     let client = house.client();
     house.register(old_client("old/excel", "read"), Some("secret")).await;
     house.register(old_client("old/unused", "read"), Some("secret")).await;
@@ -212,7 +212,7 @@ async fn uses_are_counted_for_each_application_and_scheme(house: TestHouse) {
 
 #[tokio::test]
 async fn a_full_house_refuses_legacy_clients_like_everybody() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     set(&house, "seats", "2").await;
     let erp = alices_session(&client).await;
@@ -227,7 +227,7 @@ async fn a_full_house_refuses_legacy_clients_like_everybody() {
 
 #[tokio::test]
 async fn whoever_waits_to_be_asked_is_asked() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let challenges = async |headers: &[(&str, &str)]| {
         let mut ask = client.ask(&Method::GET, CUSTOMERS);
@@ -256,7 +256,7 @@ async fn whoever_waits_to_be_asked_is_asked() {
 
 #[tokio::test]
 async fn every_refusal_and_every_call_is_told_of_and_no_secret_is() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     switch_on_at_other(&house).await;
     let erp = alices_session(&client).await;

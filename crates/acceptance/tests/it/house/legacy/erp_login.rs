@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Client, TestHouse, on_both};
+use acceptance::{Client, TestServer, on_both};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
@@ -21,11 +21,11 @@ on_both! {
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-async fn log_out(client: &Client, authorization: &str) -> acceptance::Answer {
+async fn log_out(client: &Client, authorization: &str) -> acceptance::HttpAnswer {
     client.ask(&Method::POST, "/api/domain/logout").header("authorization", authorization).send().await
 }
 
-async fn the_same_credentials_are_answered_the_same_session_while_it_lives(house: TestHouse) {
+async fn the_same_credentials_are_answered_the_same_session_while_it_lives(house: TestServer) {
     let client = house.client();
     house.register(old_client("old/excel", "read update"), Some("secret")).await;
     let answer = login(&client, "alice", PASSWORD, LEGACY).await;
@@ -54,7 +54,7 @@ async fn the_same_credentials_are_answered_the_same_session_while_it_lives(house
     assert_eq!(seats_used(&house).await, 4, "Basic has a session of its own");
 }
 
-async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(house: TestHouse) {
+async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(house: TestServer) {
     let client = house.client();
     let first = alices_session(&client).await;
     house.advance(19 * MINUTE);
@@ -77,7 +77,7 @@ async fn a_session_dies_of_its_idle_timer_and_its_id_with_it(house: TestHouse) {
     assert_eq!(seats_used(&house).await, 1);
 }
 
-async fn what_ends_a_person_ends_their_erp_session(house: TestHouse) {
+async fn what_ends_a_person_ends_their_erp_session(house: TestServer) {
     let client = house.client();
     let first = alices_session(&client).await;
     house.set_password("alice", "a brand new password").await;
@@ -93,9 +93,9 @@ async fn what_ends_a_person_ends_their_erp_session(house: TestHouse) {
     assert_unauthorized(&call(&client, &second).await, "Log in again");
 
     let third = session(&login(&client, "alice", "a brand new password", LEGACY).await);
-    let ending = flows::sessions::Ending::OfUser("alice");
-    let mut dice = house.dice();
-    let ended = house.office().await.end_sessions(ending, &mut house.moment(&mut dice)).await;
+    let ending = flows::sessions::SessionSelector::OfUser("alice");
+    let mut rng = house.rng();
+    let ended = house.office().await.end_sessions(ending, &mut house.moment(&mut rng)).await;
     assert_eq!(ended.expect("no fault"), Ok(1));
     house.catch_up().await;
     assert_unauthorized(&call(&client, &third).await, "Log in again");
@@ -103,7 +103,7 @@ async fn what_ends_a_person_ends_their_erp_session(house: TestHouse) {
 
 #[tokio::test]
 async fn a_restart_ends_it_where_a_restart_ends_all_sessions() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let first = alices_session(&house.client()).await;
     let house = house.restarted().await;
     assert_unauthorized(&call(&house.client(), &first).await, "Log in again");
@@ -112,7 +112,7 @@ async fn a_restart_ends_it_where_a_restart_ends_all_sessions() {
 
 #[tokio::test]
 async fn logging_out_answers_200_and_leaves_the_session_to_its_timer() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let first = alices_session(&client).await;
     let answer = client.ask(&Method::POST, "/API/Domain/Logout").header("authorization", &first).send().await;
@@ -128,7 +128,7 @@ async fn logging_out_answers_200_and_leaves_the_session_to_its_timer() {
 
 #[tokio::test]
 async fn what_is_no_erp_session_of_this_instance_opens_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     switch_on_at_other(&house).await;
     let (first, foreign) = (alices_session(&client).await, alices_session(&house.other_client()).await);
@@ -154,7 +154,7 @@ async fn what_is_no_erp_session_of_this_instance_opens_nothing() {
 
 #[tokio::test]
 async fn old_clients_log_in_by_their_own_names_for_things() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let first = alices_session(&client).await;
     let with = |extra: serde_json::Value| {
@@ -172,7 +172,7 @@ async fn old_clients_log_in_by_their_own_names_for_things() {
 
 #[tokio::test]
 async fn a_login_that_is_none_is_a_bad_request() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     for body in [
         String::new(),
@@ -200,7 +200,7 @@ async fn a_login_that_is_none_is_a_bad_request() {
 
 #[tokio::test]
 async fn a_full_house_keeps_nobody_from_hearing_that_a_session_is_over() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let first = alices_session(&client).await;
     house.set_password("alice", PASSWORD).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Client, TestHouse};
+use acceptance::{Client, TestServer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -16,7 +16,7 @@ use crate::{FIRST, SERVICE};
 
 #[tokio::test]
 async fn basic_is_off_unless_instance_and_application_allow_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (client, other) = (house.client(), house.other_client());
     assert_unauthorized(&call_through(&other, LEGACY, &alice()).await, "are disabled");
     assert_unauthorized(&login(&other, "alice", PASSWORD, LEGACY).await, "are disabled");
@@ -43,7 +43,7 @@ async fn basic_is_off_unless_instance_and_application_allow_it() {
 
 #[tokio::test]
 async fn whoever_may_not_come_in_reads_the_same_words() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let mut told = Vec::new();
     for (person, password) in [
@@ -72,7 +72,7 @@ async fn whoever_may_not_come_in_reads_the_same_words() {
 
 #[tokio::test]
 async fn a_community_user_reaches_no_api_even_where_the_application_admits_them() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut record = old_client("old/portal", "read");
     record["ImpersonateAsCommunityUserAllowed"] = json!(true);
     house.register(record, Some("secret")).await;
@@ -83,7 +83,7 @@ async fn a_community_user_reaches_no_api_even_where_the_application_admits_them(
 
 #[tokio::test]
 async fn what_is_no_basic_credential_is_a_bad_request() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let encoded = |bytes: &[u8]| format!("Basic {}", STANDARD.encode(bytes));
     for (authorization, said) in [
@@ -106,9 +106,9 @@ async fn what_is_no_basic_credential_is_a_bad_request() {
 
 #[tokio::test]
 async fn two_credentials_or_two_applications_are_a_bad_request() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
-    let token = acceptance::Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let token = acceptance::TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     let bearer = format!("Bearer {token}");
     let key = format!("enrt_{}", "0".repeat(64));
     for (name, value) in
@@ -133,7 +133,7 @@ async fn guess(client: &Client, times: usize) {
 
 #[tokio::test]
 async fn guessing_is_throttled_by_a_count_of_its_own_whatever_is_remembered() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     assert_eq!(call(&client, &alice()).await.status, 200, "remembered from now on");
     guess(&client, 5).await;
@@ -159,7 +159,7 @@ async fn guessing_is_throttled_by_a_count_of_its_own_whatever_is_remembered() {
 
 #[tokio::test]
 async fn a_password_of_another_instance_is_none_here() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     switch_on_at_other(&house).await;
     house.set_password("alice", "only at testdb").await;
     let (here, there) = (basic("alice", "only at testdb"), alice());

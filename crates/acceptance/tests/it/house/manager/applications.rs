@@ -1,13 +1,13 @@
 //! The register, by its pages.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 
 use super::{act, administrator, assert_done, assert_refused, found, service_token, shown};
 use crate::FIRST;
 
 #[tokio::test]
 async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_shown() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let kinds = admin.open("/manage/apps/new").await;
     assert_eq!(kinds.attributes(".ways a", "href").len(), 5);
@@ -26,7 +26,7 @@ async fn a_service_is_registered_by_its_kind_and_works_with_the_secret_that_is_s
 
 #[tokio::test]
 async fn every_kind_is_a_record_that_can_be_registered() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     for kind in ["web", "spa", "native", "service", "hybrid"] {
         let form = admin.open(&format!("/manage/apps/new?kind={kind}")).await;
@@ -47,7 +47,7 @@ async fn every_kind_is_a_record_that_can_be_registered() {
 
 #[tokio::test]
 async fn what_nobody_touches_is_saved_as_it_was() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let list = admin.open("/manage/apps").await;
     let office = house.office().await;
@@ -72,7 +72,7 @@ async fn what_nobody_touches_is_saved_as_it_was() {
 
 #[tokio::test]
 async fn of_two_administrators_the_second_is_told_what_the_first_did() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut first, mut second) = (administrator(&house).await, administrator(&house).await);
     let page = found(&mut first, "apps", FIRST).await;
     let stale = found(&mut second, "apps", FIRST).await;
@@ -84,7 +84,7 @@ async fn of_two_administrators_the_second_is_told_what_the_first_did() {
 
 #[tokio::test]
 async fn a_bad_record_is_refused_with_every_reason_and_what_was_entered_stays() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = found(&mut admin, "apps", FIRST).await;
     let bad = [("redirect_uris", "http://elsewhere.example/"), ("seconds", "7"), ("policy_url", "javascript:alert(1)")];
@@ -109,7 +109,7 @@ async fn a_bad_record_is_refused_with_every_reason_and_what_was_entered_stays() 
 
 #[tokio::test]
 async fn switching_an_application_off_ends_its_tokens() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
@@ -127,7 +127,7 @@ async fn switching_an_application_off_ends_its_tokens() {
 
 #[tokio::test]
 async fn a_secret_is_replaced_without_downtime() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = found(&mut admin, "apps", "my.trusted.app/service").await;
     let only = page.attributes("[name=id]", "value").remove(0);
@@ -152,10 +152,10 @@ async fn a_secret_is_replaced_without_downtime() {
 
 #[tokio::test]
 async fn a_form_is_checked_while_it_is_filled_in_and_nothing_is_done() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = found(&mut admin, "apps", FIRST).await;
-    let checked = |answer: &acceptance::Answer| {
+    let checked = |answer: &acceptance::HttpAnswer| {
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["problems"].as_array().expect("a list").iter().map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -178,7 +178,7 @@ async fn a_form_is_checked_while_it_is_filled_in_and_nothing_is_done() {
 
 #[tokio::test]
 async fn pkce_is_required_and_no_longer_by_a_tick() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let bare = house.app(FIRST).asks("read").without("code_challenge").without("code_challenge_method");
     for (entered, required) in [([("pkce", "1")], true), ([("pkce", "")], false)] {

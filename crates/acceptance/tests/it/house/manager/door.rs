@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use http::Method;
 
 use super::{act, administrator, every_page, found};
@@ -10,7 +10,7 @@ use crate::assert_error_page;
 
 #[tokio::test]
 async fn every_page_opens_for_an_administrator_and_takes_no_seat() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     for path in every_page(&mut admin).await {
         let page = admin.open(&path).await;
@@ -29,7 +29,7 @@ async fn every_page_opens_for_an_administrator_and_takes_no_seat() {
 
 #[tokio::test]
 async fn strangers_are_sent_to_sign_in_and_back() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let pages = every_page(&mut administrator(&house).await).await;
     for path in pages {
         for method in [Method::GET, Method::POST] {
@@ -45,7 +45,7 @@ async fn strangers_are_sent_to_sign_in_and_back() {
 
 #[tokio::test]
 async fn who_is_no_administrator_is_refused_by_every_page_and_form() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let pages = every_page(&mut administrator(&house).await).await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
@@ -63,7 +63,7 @@ async fn who_is_no_administrator_is_refused_by_every_page_and_form() {
 
 #[tokio::test]
 async fn only_administrators_are_shown_the_way() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for (login, is_shown) in [("admin", true), ("alice", false)] {
         let account = house.browser(login).sign_in().await;
         assert_eq!(account.page(), "account");
@@ -73,7 +73,7 @@ async fn only_administrators_are_shown_the_way() {
 
 #[tokio::test]
 async fn an_administrator_of_another_instance_is_a_stranger_here() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut other = house.browser_at_other("admin");
     other.sign_in().await;
     assert_eq!(other.open("/manage/apps").await.page(), "manage-apps", "at home");
@@ -86,7 +86,7 @@ async fn an_administrator_of_another_instance_is_a_stranger_here() {
 
 #[tokio::test]
 async fn a_form_is_believed_only_with_what_the_page_gave_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = found(&mut admin, "users", "alice").await;
     let form = page.form_that("do", "save");
@@ -114,7 +114,7 @@ async fn a_form_is_believed_only_with_what_the_page_gave_it() {
 #[tokio::test]
 async fn markup_in_any_text_is_text() {
     const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'";
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let user = found(&mut admin, "users", "alice").await;
     act(&mut admin, &user, "save", &[("name", HOSTILE)]).await;
@@ -162,7 +162,7 @@ const CHANGES: [(&str, &[(&str, &str)]); 11] = [
 
 #[tokio::test]
 async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let alice = found(&mut admin, "users", "alice").await;
     let alice = alice.form_that("do", "save").action.clone();
@@ -214,7 +214,7 @@ async fn changes_of_weight_lead_through_the_sign_in_page_and_back() {
 /// The page that a form was sent from is the one that the administrator comes back to.
 #[tokio::test]
 async fn an_old_sign_in_leads_back_to_the_page_that_the_form_was_on() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let csrf = admin.open("/manage/roles").await.form("csrf").field("csrf").expect("a token").to_owned();
     house.advance(Duration::from_secs(601));

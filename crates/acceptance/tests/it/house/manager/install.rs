@@ -1,6 +1,6 @@
 //! Install links: what a vendor writes into an address, an administrator sees in plain words and agrees to.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 use http::Method;
 
 use super::{administrator, assert_refused, service_token, shown};
@@ -12,7 +12,7 @@ const LINK: &str = "/manage/apps/install?applicationUri=vendor.app&applicationNa
 
 #[tokio::test]
 async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = house.browser("admin");
     let sign_in = admin.open(LINK).await;
     let page = admin.enter(&sign_in).await;
@@ -39,7 +39,7 @@ async fn a_link_is_shown_in_plain_words_and_registers_what_it_says() {
 
 #[tokio::test]
 async fn a_link_that_cannot_be_followed_registers_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     for (query, why) in [
         ("", "applicationUri"),
@@ -70,7 +70,7 @@ async fn a_link_that_cannot_be_followed_registers_nothing() {
 
 #[tokio::test]
 async fn a_link_switches_an_application_off() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     assert_eq!(house.client().call_api(&token).await.status, 200);

@@ -1,13 +1,13 @@
 //! Sessions, tokens, keys, settings, audit and refusals, by their pages.
 
-use acceptance::{TestHouse, Tokens};
+use acceptance::{TestServer, TokenAnswer};
 
 use super::{act, administrator, assert_done, assert_refused, shown};
 use crate::{FIRST, SERVICE};
 
 #[tokio::test]
 async fn the_board_shows_who_has_a_seat_and_ends_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
@@ -26,7 +26,7 @@ async fn the_board_shows_who_has_a_seat_and_ends_it() {
     assert_done(&act(&mut admin, &board, "end", &[("id", &id)]).await, "manage-sessions");
     assert_eq!(house.client().call_api(&token).await.status, 401);
     assert_done(&act(&mut admin, &board, "end", &[("id", &id)]).await, "manage-sessions");
-    let service = Tokens::read(&house.app(SERVICE).service_token("read").await).access;
+    let service = TokenAnswer::read(&house.app(SERVICE).service_token("read").await).access;
     assert_eq!(house.client().call_api(&service).await.status, 200);
     assert_done(&act(&mut admin, &board, "end-app", &[("uri", SERVICE)]).await, "manage-sessions");
     let (seats, _) = house.office().await.sessions().await.expect("sessions can be read");
@@ -37,7 +37,7 @@ async fn the_board_shows_who_has_a_seat_and_ends_it() {
 
 #[tokio::test]
 async fn a_service_token_is_issued_shown_once_and_revoked() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = admin.open("/manage/tokens").await;
     let wish = [("uri", SERVICE), ("description", "warehouse"), ("scope", "read")];
@@ -62,7 +62,7 @@ async fn a_service_token_is_issued_shown_once_and_revoked() {
 
 #[tokio::test]
 async fn keys_are_rotated_and_replaced_with_a_look_at_what_breaks() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
@@ -83,7 +83,7 @@ async fn keys_are_rotated_and_replaced_with_a_look_at_what_breaks() {
 
 #[tokio::test]
 async fn settings_are_saved_and_bad_ones_refused() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = admin.open("/manage/settings").await;
     let saved = admin.submit(&page, "seats", &[("seats", "7"), ("reserved_seats", "admin\nbob")]).await;
@@ -112,7 +112,7 @@ async fn settings_are_saved_and_bad_ones_refused() {
 
 #[tokio::test]
 async fn the_audit_is_filtered_and_a_refusal_explained() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let asked = house.app(FIRST).asks("read").with("redirect_uri", "https://elsewhere.example/").path();
     let refused = house.browser("alice").open(&asked).await;
@@ -136,7 +136,7 @@ async fn the_audit_is_filtered_and_a_refusal_explained() {
 
 #[tokio::test]
 async fn the_audit_is_a_file_and_it_shows_who_changed_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     house.seal().await;
     let page = admin.open("/manage/audit").await;
@@ -162,7 +162,7 @@ async fn the_audit_is_a_file_and_it_shows_who_changed_it() {
         store::values![store.instance().0],
     );
     let done = store.commit(store::Batch::new().with(forged)).await.expect("no fault");
-    assert_eq!(done, store::Outcome::Committed);
+    assert_eq!(done, store::CommitOutcome::Committed);
     let changed = admin.submit(&page, "csrf", &[]).await;
     let text = changed.words("main").expect("a page");
     assert!(text.contains("The audit was changed") && text.contains("event edited"), "{text}");
@@ -170,10 +170,10 @@ async fn the_audit_is_a_file_and_it_shows_who_changed_it() {
 
 #[tokio::test]
 async fn the_audit_is_walked_to_its_beginning() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
-    let (office, mut dice) = (house.office().await, house.dice());
-    let mut moment = house.moment(&mut dice);
+    let (office, mut rng) = (house.office().await, house.rng());
+    let mut moment = house.moment(&mut rng);
     for number in 0..60 {
         let role = model::domain::Permissions::default();
         office.create_role(&format!("role {number}"), &role, &mut moment).await.expect("no fault").expect("made");

@@ -1,13 +1,13 @@
 //! Users and roles, by their pages.
 
-use acceptance::TestHouse;
+use acceptance::TestServer;
 
 use super::{act, administrator, assert_done, assert_refused, found, shown};
 use crate::FIRST;
 
 #[tokio::test]
 async fn a_person_is_made_invited_and_signs_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let form = admin.open("/manage/users/new").await;
     let bad = admin.submit(&form, "type", &[("login", "ünïcode"), ("email", "nowhere")]).await;
@@ -34,12 +34,12 @@ async fn a_person_is_made_invited_and_signs_in() {
 
 #[tokio::test]
 async fn a_change_of_a_user_counts_at_once_and_nobody_locks_themselves_out() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     assert_eq!(house.client().call_api(&token).await.status, 200);
     let page = found(&mut admin, "users", "alice").await;
-    let without = |page: &acceptance::Answer, gone: &str| -> (String, Vec<(String, String)>) {
+    let without = |page: &acceptance::HttpAnswer, gone: &str| -> (String, Vec<(String, String)>) {
         let form = page.form_that("do", "save");
         (form.action, form.fields.into_iter().filter(|(name, _)| name != gone).collect())
     };
@@ -62,7 +62,7 @@ async fn a_change_of_a_user_counts_at_once_and_nobody_locks_themselves_out() {
 
 #[tokio::test]
 async fn a_new_address_is_nobodys_until_that_is_said_of_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let office = house.office().await;
     let email = async || office.user_by_name("alice").await.expect("no fault").expect("there").user.email.expect("one");
@@ -77,7 +77,7 @@ async fn a_new_address_is_nobodys_until_that_is_said_of_it() {
 
 #[tokio::test]
 async fn who_lost_the_second_step_is_let_in_by_an_administrator() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = found(&mut admin, "users", "alice").await;
     assert!(page.attributes("[value=reset-second-factor]", "value").is_empty(), "there is none to take away");
@@ -97,10 +97,10 @@ async fn who_lost_the_second_step_is_let_in_by_an_administrator() {
 #[tokio::test]
 async fn lists_are_walked_to_their_end_and_searched_by_how_names_begin() {
     const MORE: usize = 60;
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
-    let (office, mut dice) = (house.office().await, house.dice());
-    let mut moment = house.moment(&mut dice);
+    let (office, mut rng) = (house.office().await, house.rng());
+    let mut moment = house.moment(&mut rng);
     for number in 0..MORE {
         let name = format!("row{number:02}");
         let role = model::domain::Permissions::new(&["Crm_*"], &[]);
@@ -137,7 +137,7 @@ async fn lists_are_walked_to_their_end_and_searched_by_how_names_begin() {
 
 #[tokio::test]
 async fn a_role_is_made_changed_and_deleted() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = admin.open("/manage/roles").await;
     assert_refused(&act(&mut admin, &page, "create", &[("name", "a/b")]).await, "manage-roles", "slashes");
@@ -157,7 +157,7 @@ async fn a_role_is_made_changed_and_deleted() {
 
 #[tokio::test]
 async fn an_application_loses_what_a_user_agreed_to() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     assert_eq!(house.client().call_api(&token).await.status, 200);

@@ -1,17 +1,17 @@
 //! An application's flow, run from its page.
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 
 use super::{administrator, first_of, found};
 use crate::{FIRST, NATIVE, SERVICE};
 
-async fn trial(admin: &mut Browser, uri: &str) -> Answer {
+async fn trial(admin: &mut Browser, uri: &str) -> HttpAnswer {
     let application = admin.open(&format!("/manage/apps?find={uri}")).await;
     admin.open(&format!("{}/try", first_of(&application))).await
 }
 
 /// Each step, and whether it went well.
-fn steps(page: &Answer) -> Vec<(String, bool)> {
+fn steps(page: &HttpAnswer) -> Vec<(String, bool)> {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (200, "manage-app-try"), "{}", page.text());
     assert!(!page.text().contains(".eyJ"), "no token is shown whole");
     let titles = page.every(".step h2");
@@ -19,14 +19,14 @@ fn steps(page: &Answer) -> Vec<(String, bool)> {
     parted.map(|(title, badge)| (title.trim().to_owned(), badge == "done")).collect()
 }
 
-fn titles(page: &Answer) -> Vec<String> {
+fn titles(page: &HttpAnswer) -> Vec<String> {
     let steps = steps(page);
     assert!(steps.iter().all(|(_, went_well)| *went_well), "{steps:?}");
     steps.into_iter().map(|(title, _)| title).collect()
 }
 
 #[track_caller]
-fn ends_refused(page: &Answer, title: &str, why: &str) {
+fn ends_refused(page: &HttpAnswer, title: &str, why: &str) {
     let steps = steps(page);
     let (last, well) = steps.split_last().expect("a step");
     assert_eq!((last.0.as_str(), last.1), (title, false), "{steps:?}");
@@ -36,7 +36,7 @@ fn ends_refused(page: &Answer, title: &str, why: &str) {
 
 #[tokio::test]
 async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, FIRST).await;
     let asked = admin.submit(&page, "flow", &[]).await;
@@ -72,7 +72,7 @@ async fn signing_in_is_shown_step_by_step_and_leaves_nothing_behind() {
 /// RFC 8252 §8.6: the page is part of the flow of everybody.
 #[tokio::test]
 async fn a_native_app_is_tried_with_the_page_that_asks_whether_to_continue() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, NATIVE).await;
     let asked = admin.submit(&page, "flow", &[("agrees", "1")]).await;
@@ -85,7 +85,7 @@ async fn a_native_app_is_tried_with_the_page_that_asks_whether_to_continue() {
 
 #[tokio::test]
 async fn a_service_is_tried_with_the_secret_that_it_has() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, SERVICE).await;
     let done = admin.submit(&page, "flow", &[]).await;
@@ -109,7 +109,7 @@ async fn a_service_is_tried_with_the_secret_that_it_has() {
 
 #[tokio::test]
 async fn what_an_application_may_not_is_refused_as_it_would_be() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, FIRST).await;
     let elsewhere = admin.submit(&page, "flow", &[("redirect_uri", "https://elsewhere.example/")]).await;
@@ -132,11 +132,11 @@ async fn what_an_application_may_not_is_refused_as_it_would_be() {
 
 #[tokio::test]
 async fn a_disabled_application_gets_nowhere() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut admin = administrator(&house).await;
     let page = trial(&mut admin, SERVICE).await;
-    let (office, mut dice) = (house.office().await, house.dice());
-    let mut moment = house.moment(&mut dice);
+    let (office, mut rng) = (house.office().await, house.rng());
+    let mut moment = house.moment(&mut rng);
     office.set_application_enabled(SERVICE, false, &mut moment).await.expect("no fault").expect("done");
     house.catch_up().await;
     let refused = admin.submit(&page, "flow", &[]).await;
@@ -147,7 +147,7 @@ async fn a_disabled_application_gets_nowhere() {
 
 #[tokio::test]
 async fn runs_at_the_same_time_leave_no_secret_behind() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut first, mut second) = (administrator(&house).await, administrator(&house).await);
     let page = trial(&mut first, SERVICE).await;
     let other = trial(&mut second, SERVICE).await;

@@ -1,21 +1,21 @@
 //! Connected apps: whom a person let in, and showing them out.
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 
 use crate::{FIRST, SPA};
 
-fn ids(page: &Answer) -> Vec<String> {
+fn ids(page: &HttpAnswer) -> Vec<String> {
     page.attributes("[name=withdraw]", "value")
 }
 
-async fn withdraw(browser: &mut Browser, id: &str) -> Answer {
+async fn withdraw(browser: &mut Browser, id: &str) -> HttpAnswer {
     let csrf = super::csrf_of(browser).await;
     browser.post("/profile/apps", &[("csrf", &csrf), ("withdraw", id)]).await
 }
 
 #[tokio::test]
 async fn a_withdrawn_app_loses_everything_at_once_and_must_ask_again() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (first, spa, mut alice) = (house.app(FIRST), house.app(SPA), house.browser("alice"));
     let tokens = first.sign_in(&mut alice, "openid read offline_access").await;
     let kept = spa.sign_in(&mut alice, "read").await;
@@ -37,7 +37,7 @@ async fn a_withdrawn_app_loses_everything_at_once_and_must_ask_again() {
 
 #[tokio::test]
 async fn what_a_person_did_not_allow_cannot_be_withdrawn() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (first, mut alice, mut bob) = (house.app(FIRST), house.browser("alice"), house.browser("bob"));
     let tokens = first.sign_in(&mut bob, "read offline_access").await;
     alice.sign_in().await;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, TestHouse};
-use flows::mail::Letters;
+use acceptance::{Browser, HttpAnswer, TestServer};
+use flows::mail::OutboxReader;
 use http::Method;
 use model::Email;
-use model::mail::Message;
+use model::mail::MailMessage;
 
 use super::super::links::{choose, invite, letter, link_in};
 use crate::{FIRST, assert_error_page};
@@ -16,45 +16,45 @@ const ANSWER: &str = "/id/account/confirm-email";
 const HOME: &str = "alice@home.example";
 
 /// A house that sends mail, and Alice, who just signed in.
-async fn alice() -> (TestHouse, Letters, Browser) {
-    let house = TestHouse::open().await;
+async fn alice() -> (TestServer, OutboxReader, Browser) {
+    let house = TestServer::open().await;
     let letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     (house, letters, alice)
 }
 
-pub(in super::super) async fn ask(browser: &mut Browser, address: &str) -> Answer {
+pub(in super::super) async fn ask(browser: &mut Browser, address: &str) -> HttpAnswer {
     let page = browser.open(PAGE).await;
     browser.submit(&page, "email", &[("email", address)]).await
 }
 
 /// The letters to the new and to the old address, in this order.
-async fn both(letters: &mut Letters) -> [Message; 2] {
+async fn both(letters: &mut OutboxReader) -> [MailMessage; 2] {
     [letter(letters).await, letter(letters).await]
 }
 
-pub(in super::super) async fn answer(browser: &mut Browser, letter: &Message, answer: &str) -> Answer {
+pub(in super::super) async fn answer(browser: &mut Browser, letter: &MailMessage, answer: &str) -> HttpAnswer {
     let page = browser.open(&link_in(letter)).await;
     assert_eq!(page.page(), "confirm-email", "{}", page.text());
     browser.submit(&page, "answer", &[("answer", answer)]).await
 }
 
-async fn email_of(house: &TestHouse, login: &str) -> Option<Email> {
+async fn email_of(house: &TestServer, login: &str) -> Option<Email> {
     let users = house.office().await.users().await.expect("no fault");
     users.into_iter().find(|user| user.login.as_str() == login).and_then(|user| user.email)
 }
 
-async fn assert_known_by(house: &TestHouse, address: &str) {
+async fn assert_known_by(house: &TestServer, address: &str) {
     assert_eq!(email_of(house, "alice").await.map(|email| email.address).as_deref(), Some(address));
 }
 
 /// What the page says of each address that is asked.
-fn waiting(page: &Answer) -> Vec<String> {
+fn waiting(page: &HttpAnswer) -> Vec<String> {
     page.every(".lines li")
 }
 
-fn assert_spent(answer: &Answer) {
+fn assert_spent(answer: &HttpAnswer) {
     assert_error_page(answer, 410, "invalid_request");
 }
 
@@ -153,7 +153,7 @@ async fn one_no_ends_it_whichever_side_says_it() {
 
 #[tokio::test]
 async fn who_has_no_address_needs_the_new_one_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let flows::links::HandedOver::Shown(url) = invite(&house, "eve", None).await else { panic!("there is no address") };
     let mut eve = house.browser("eve");
@@ -365,7 +365,7 @@ async fn letters_to_new_addresses_have_a_ceiling_a_day() {
 
 #[tokio::test]
 async fn without_mail_an_administrator_changes_the_address() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open(PAGE).await;

@@ -1,22 +1,22 @@
 //! Pages speak the language that a person chose; else what the application asked for; else the browser's.
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 use http::Method;
 
 use crate::FIRST;
 
-fn language(answer: &Answer) -> String {
+fn language(answer: &HttpAnswer) -> String {
     answer.attributes("html", "lang").remove(0)
 }
 
-async fn choose(browser: &mut Browser, language: &str) -> Answer {
+async fn choose(browser: &mut Browser, language: &str) -> HttpAnswer {
     let page = browser.open("/profile/language").await;
     browser.submit(&page, "language", &[("language", language)]).await
 }
 
 #[tokio::test]
 async fn a_stranger_is_spoken_to_as_the_application_or_else_the_browser_asks() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let ask = async |path: &str, accept: &str| {
         let client = house.client();
         language(&client.ask(&Method::GET, path).header("accept-language", accept).send().await)
@@ -35,7 +35,7 @@ async fn a_stranger_is_spoken_to_as_the_application_or_else_the_browser_asks() {
 
 #[tokio::test]
 async fn a_person_is_spoken_to_as_they_chose_on_every_page_at_once() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = choose(&mut alice, "bg").await;
@@ -54,7 +54,7 @@ async fn a_person_is_spoken_to_as_they_chose_on_every_page_at_once() {
 
 #[tokio::test]
 async fn what_is_no_language_of_ours_is_none() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     choose(&mut alice, "de").await;
@@ -69,7 +69,7 @@ async fn what_is_no_language_of_ours_is_none() {
 
 #[tokio::test]
 async fn two_choices_at_once_are_both_answered_and_one_of_them_stands() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/language").await;

@@ -1,25 +1,25 @@
 //! `/profile/me`: who somebody is, for applications.
 
-use acceptance::{Answer, TestHouse, Tokens};
+use acceptance::{HttpAnswer, TestServer, TokenAnswer};
 use flows::reference_tokens::TokenDraft;
 use http::Method;
-use model::reference_token::{ReferenceTokenKind, Wish};
+use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
 use oauth::scope::Scope;
 use serde_json::json;
 
 use crate::{FIRST, PORTAL, SERVICE};
 
-async fn key(house: &TestHouse, (application, login): (&str, Option<&str>)) -> String {
-    let mut dice = house.dice();
+async fn key(house: &TestServer, (application, login): (&str, Option<&str>)) -> String {
+    let mut rng = house.rng();
     let scope = Scope::parse("read").expect("a scope");
     let kind = if login.is_some() { ReferenceTokenKind::Personal } else { ReferenceTokenKind::Service };
-    let wish = Wish { kind, description: "a script", scope: &scope, expires_at: None };
+    let wish = NewTokenRequest { kind, description: "a script", scope: &scope, expires_at: None };
     let draft = TokenDraft { application, login, wish };
-    let issued = house.office().await.issue_token(&draft, &mut house.moment(&mut dice)).await;
+    let issued = house.office().await.issue_token(&draft, &mut house.moment(&mut rng)).await;
     issued.expect("no fault").expect("allowed").value.expose().to_owned()
 }
 
-async fn with_cookie(house: &TestHouse, login: &str, path: &str) -> Answer {
+async fn with_cookie(house: &TestServer, login: &str, path: &str) -> HttpAnswer {
     let mut browser = house.browser(login);
     browser.sign_in().await;
     browser.step(&Method::GET, path, &[]).await
@@ -27,7 +27,7 @@ async fn with_cookie(house: &TestHouse, login: &str, path: &str) -> Answer {
 
 #[tokio::test]
 async fn a_person_is_told_of_by_cookie_by_token_and_by_key_alike() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let answer = with_cookie(&house, "alice", "/profile/me").await;
     assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
     let me = answer.json();
@@ -56,8 +56,8 @@ async fn a_person_is_told_of_by_cookie_by_token_and_by_key_alike() {
 
 #[tokio::test]
 async fn a_service_is_no_person() {
-    let house = TestHouse::open().await;
-    let token = Tokens::read(&house.app(SERVICE).service_token("").await).access;
+    let house = TestServer::open().await;
+    let token = TokenAnswer::read(&house.app(SERVICE).service_token("").await).access;
     let key = key(&house, (SERVICE, None)).await;
     for token in [&token, &key] {
         for path in ["/profile/me", "/profile/me/picture", "/profile/me/picture/64", "/profile/me/picture/128"] {
@@ -70,14 +70,14 @@ async fn a_service_is_no_person() {
 
 #[tokio::test]
 async fn a_community_user_is_a_person_too() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let token = house.app(PORTAL).sign_in(&mut house.browser("carol"), "openid").await.access;
     assert_eq!(house.client().get_with("/profile/me", &token).await.json()["userType"], "ExternalCommunityUser");
 }
 
 #[tokio::test]
 async fn who_shows_nothing_or_something_bad_is_told_so() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     for path in ["/profile/me", "/profile/me/picture"] {
         let nobody = house.client().get(path).await;
         assert_eq!((nobody.status.as_u16(), nobody.location()), (401, ""), "a program is not sent to a page");
@@ -100,7 +100,7 @@ async fn who_shows_nothing_or_something_bad_is_told_so() {
 
 #[tokio::test]
 async fn pages_of_registered_applications_may_read_it_with_a_token_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let client = house.client();
     let token = house.app(FIRST).sign_in(&mut house.browser("alice"), "read").await.access;
     let ask = |origin: &str| client.ask(&Method::GET, "/profile/me").header("origin", origin).bearer(&token);

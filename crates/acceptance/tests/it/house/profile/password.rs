@@ -1,19 +1,19 @@
 //! Another password: everything else that the old one opened ends.
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 
 use crate::FIRST;
 
 const NEW: &str = "lantern-otter-quill";
 
-async fn change(browser: &mut Browser, current: &str, new: &str, repeat: &str) -> Answer {
+async fn change(browser: &mut Browser, current: &str, new: &str, repeat: &str) -> HttpAnswer {
     let page = browser.open("/profile/password").await;
     browser.submit(&page, "current", &[("current", current), ("password", new), ("repeat", repeat)]).await
 }
 
 #[tokio::test]
 async fn a_new_password_signs_out_everything_but_the_browser_that_chose_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut here, mut there) = (house.app(FIRST), house.browser("alice"), house.browser("alice"));
     let at_this = app.sign_in(&mut here, "read offline_access").await;
     let elsewhere = app.sign_in(&mut there, "read offline_access").await;
@@ -48,7 +48,7 @@ async fn a_new_password_signs_out_everything_but_the_browser_that_chose_it() {
 
 #[tokio::test]
 async fn a_password_is_changed_only_by_who_knows_the_old_one() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = change(&mut alice, "wrong", NEW, NEW).await;
@@ -66,7 +66,7 @@ async fn a_password_is_changed_only_by_who_knows_the_old_one() {
 
 #[tokio::test]
 async fn a_password_that_is_guessed_soon_is_refused_with_the_reason() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let old = alice.password.clone();
@@ -90,7 +90,7 @@ async fn a_password_that_is_guessed_soon_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn of_two_changes_at_once_one_is_made() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let old = alice.password.clone();

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 use http::Method;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
@@ -13,7 +13,7 @@ pub(in super::super) fn file(format: ImageFormat) -> Vec<u8> {
     bytes
 }
 
-pub(in super::super) async fn send(browser: &Browser, csrf: &str, parts: &[(&str, &[u8])]) -> Answer {
+pub(in super::super) async fn send(browser: &Browser, csrf: &str, parts: &[(&str, &[u8])]) -> HttpAnswer {
     let mut body = Vec::new();
     for (name, value) in [("csrf", csrf.as_bytes())].iter().chain(parts) {
         body.extend_from_slice(
@@ -29,7 +29,7 @@ pub(in super::super) async fn send(browser: &Browser, csrf: &str, parts: &[(&str
     ask.body("multipart/form-data; boundary=edge", body).send().await
 }
 
-async fn get(browser: &mut Browser, path: &str) -> Answer {
+async fn get(browser: &mut Browser, path: &str) -> HttpAnswer {
     let answer = browser.step(&Method::GET, path, &[]).await;
     assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox", "{path}");
     assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
@@ -41,7 +41,7 @@ const SIZES: [(&str, u32); 3] =
 
 #[tokio::test]
 async fn a_picture_of_each_format_is_served_drawn_anew_in_each_size() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
@@ -66,7 +66,7 @@ async fn a_picture_of_each_format_is_served_drawn_anew_in_each_size() {
 
 #[tokio::test]
 async fn who_chose_none_has_initials() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     for (path, pixels) in SIZES {
@@ -83,7 +83,7 @@ async fn who_chose_none_has_initials() {
 
 #[tokio::test]
 async fn what_is_no_picture_is_refused_and_the_old_one_stays() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let csrf = super::csrf_of(&mut alice).await;
@@ -110,7 +110,7 @@ async fn what_is_no_picture_is_refused_and_the_old_one_stays() {
 
 #[tokio::test]
 async fn a_form_that_is_not_this_persons_changes_nothing() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;

@@ -1,26 +1,26 @@
 //! Sign-ins and devices: a person sees their own, and ends them.
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 use http::Method;
 
 use crate::FIRST;
 
-async fn end(browser: &mut Browser, id: &str) -> Answer {
+async fn end(browser: &mut Browser, id: &str) -> HttpAnswer {
     let page = browser.open("/profile/sessions").await;
     browser.submit(&page, "end", &[("end", id)]).await
 }
 
-fn ids(page: &Answer) -> Vec<String> {
+fn ids(page: &HttpAnswer) -> Vec<String> {
     page.attributes("[name=end]", "value")
 }
 
-async fn seats_used(house: &TestHouse) -> u64 {
+async fn seats_used(house: &TestServer) -> u64 {
     house.office().await.sessions().await.expect("no fault").0.used
 }
 
 #[tokio::test]
 async fn a_person_sees_where_they_are_signed_in_with_this_browser_first() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut here, mut there, mut bob) = (house.browser("alice"), house.browser("alice"), house.browser("bob"));
     there.client = there.client.from("198.51.100.7:1");
     house.app(FIRST).sign_in(&mut there, "read").await;
@@ -36,7 +36,7 @@ async fn a_person_sees_where_they_are_signed_in_with_this_browser_first() {
 
 #[tokio::test]
 async fn ending_one_ends_its_cookie_its_tokens_and_its_seat_at_once() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (app, mut here, mut there) = (house.app(FIRST), house.browser("alice"), house.browser("alice"));
     let tokens = app.sign_in(&mut there, "read offline_access").await;
     assert_eq!(house.client().call_api(&tokens.access).await.status, 200);
@@ -56,7 +56,7 @@ async fn ending_one_ends_its_cookie_its_tokens_and_its_seat_at_once() {
 
 #[tokio::test]
 async fn ending_all_others_leaves_this_one() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut here, mut bob) = (house.browser("alice"), house.browser("bob"));
     here.sign_in().await;
     bob.sign_in().await;
@@ -78,7 +78,7 @@ async fn ending_all_others_leaves_this_one() {
 
 #[tokio::test]
 async fn ending_this_one_signs_out() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let this = ids(&alice.open("/profile/sessions").await).remove(0);
@@ -88,7 +88,7 @@ async fn ending_this_one_signs_out() {
 
 #[tokio::test]
 async fn somebody_elses_sign_in_is_not_there() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob, mut far) = (house.browser("alice"), house.browser("bob"), house.browser_at_other("alice"));
     alice.sign_in().await;
     bob.sign_in().await;
@@ -105,7 +105,7 @@ async fn somebody_elses_sign_in_is_not_there() {
 
 #[tokio::test]
 async fn what_a_browser_calls_itself_is_shown_as_text_only() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = house.browser("alice");
     let client = alice.client.clone();
     let page = client.get("/id/account/login").await;

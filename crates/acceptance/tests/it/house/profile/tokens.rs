@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, TestHouse};
+use acceptance::{Browser, HttpAnswer, TestServer};
 use serde_json::json;
 
 const SCRIPTS: &str = "my.trusted.app/scripts";
 
 /// The form for the demo's only application that lets people make tokens.
-async fn form(browser: &mut Browser) -> Answer {
+async fn form(browser: &mut Browser) -> HttpAnswer {
     let page = browser.open("/profile/tokens").await;
     let links = page.attributes(".sites a", "href");
     browser.open(&links[0]).await
 }
 
-pub(in super::super) async fn make(browser: &mut Browser, description: &str, scopes: &[&str], expires: &str) -> Answer {
+pub(in super::super) async fn make(
+    browser: &mut Browser,
+    description: &str,
+    scopes: &[&str],
+    expires: &str,
+) -> HttpAnswer {
     let page = form(browser).await;
     let sent = page.form("description");
     let field = |name: &str| sent.field(name).unwrap_or_default().to_owned();
@@ -25,25 +30,25 @@ pub(in super::super) async fn make(browser: &mut Browser, description: &str, sco
     browser.post(&sent.action, &fields).await
 }
 
-pub(in super::super) fn value(page: &Answer) -> String {
+pub(in super::super) fn value(page: &HttpAnswer) -> String {
     assert_eq!((page.status.as_u16(), page.page().as_str()), (201, "profile-token-made"), "{}", page.text());
     page.words("#value").expect("the value")
 }
 
-async fn signed_in(house: &TestHouse, login: &str) -> Browser {
+async fn signed_in(house: &TestServer, login: &str) -> Browser {
     let mut browser = house.browser(login);
     browser.sign_in().await;
     browser
 }
 
-fn refusal(page: &Answer) -> String {
+fn refusal(page: &HttpAnswer) -> String {
     assert_eq!(page.page(), "profile-token-new", "{}", page.text());
     page.words("[role=alert]").expect("a reason")
 }
 
 #[tokio::test]
 async fn a_token_is_shown_once_works_is_listed_masked_and_dies_when_revoked() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = signed_in(&house, "alice").await;
     let made = make(&mut alice, "nightly export", &["read"], "30").await;
     let value = value(&made);
@@ -66,7 +71,7 @@ async fn a_token_is_shown_once_works_is_listed_masked_and_dies_when_revoked() {
 
 #[tokio::test]
 async fn a_token_may_do_what_was_chosen_and_lives_as_long_as_chosen() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = signed_in(&house, "alice").await;
     let reading = value(&make(&mut alice, "reads", &["read"], "7").await);
     let both = value(&make(&mut alice, "reads and writes", &["read", "update"], "never").await);
@@ -87,7 +92,7 @@ async fn a_token_may_do_what_was_chosen_and_lives_as_long_as_chosen() {
 
 #[tokio::test]
 async fn a_token_needs_a_recent_sign_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = signed_in(&house, "alice").await;
     let page = form(&mut alice).await;
     house.advance(Duration::from_secs(601));
@@ -104,7 +109,7 @@ async fn a_token_needs_a_recent_sign_in() {
 
 #[tokio::test]
 async fn what_is_amiss_is_said_and_what_was_typed_is_kept() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = signed_in(&house, "alice").await;
     let nothing = make(&mut alice, "nightly", &[], "7").await;
     assert!(refusal(&nothing).contains("at least one"));
@@ -122,10 +127,10 @@ async fn what_is_amiss_is_said_and_what_was_typed_is_kept() {
 
 #[tokio::test]
 async fn where_tokens_must_expire_none_lives_for_ever() {
-    let house = TestHouse::open().await;
-    let mut dice = house.dice();
+    let house = TestServer::open().await;
+    let mut rng = house.rng();
     let setting = ("reference_tokens_must_expire", "true");
-    let set = house.office().await.change_setting(setting, &mut house.moment(&mut dice)).await;
+    let set = house.office().await.change_setting(setting, &mut house.moment(&mut rng)).await;
     set.expect("no fault").expect("a setting");
     house.catch_up().await;
     let mut alice = signed_in(&house, "alice").await;
@@ -135,7 +140,7 @@ async fn where_tokens_must_expire_none_lives_for_ever() {
 
 #[tokio::test]
 async fn applications_that_give_this_person_no_token_are_not_there() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut admin, mut carol) =
         (signed_in(&house, "alice").await, signed_in(&house, "admin").await, signed_in(&house, "carol").await);
     let offered = async |browser: &mut Browser| browser.open("/profile/tokens").await.attributes(".sites a", "href");
@@ -158,7 +163,7 @@ async fn applications_that_give_this_person_no_token_are_not_there() {
 
 #[tokio::test]
 async fn somebody_elses_token_is_not_there() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob) = (signed_in(&house, "alice").await, signed_in(&house, "bob").await);
     let value = value(&make(&mut bob, "bob's", &["read"], "7").await);
     let id = bob.open("/profile/tokens").await.attributes("[name=revoke]", "value").remove(0);
@@ -172,7 +177,7 @@ async fn somebody_elses_token_is_not_there() {
 
 #[tokio::test]
 async fn markup_in_descriptions_and_names_is_text() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let nasty = "</h2><script>alert(1)</script>\"'&";
     let record = json!({
         "Name": nasty, "ApplicationUri": "nasty.app", "ClientType": "Public", "Scope": "read",
@@ -191,7 +196,7 @@ async fn markup_in_descriptions_and_names_is_text() {
 /// A new password leaves them alone, so the page that tells of it offers to revoke them.
 #[tokio::test]
 async fn after_a_new_password_all_tokens_are_revoked_at_once_if_the_person_wants() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob) = (signed_in(&house, "alice").await, signed_in(&house, "bob").await);
     let of_bob = value(&make(&mut bob, "his", &["read"], "30").await);
     let change = async |browser: &mut Browser, new: &str| {

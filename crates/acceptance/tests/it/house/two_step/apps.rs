@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{TestHouse, Tokens, app_code, jwt};
+use acceptance::{TestServer, TokenAnswer, app_code, jwt};
 use serde_json::json;
 
 use super::{STEP, enter_code, set_up_app};
@@ -13,7 +13,7 @@ acceptance::on_both! {
     of_many_uses_of_one_code_at_once_one_signs_in
 }
 
-async fn a_password_alone_does_not_sign_in_whoever_has_an_app(house: TestHouse) {
+async fn a_password_alone_does_not_sign_in_whoever_has_an_app(house: TestServer) {
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     house.advance(STEP);
     let (app, mut browser) = (house.app(FIRST), house.browser("alice"));
@@ -27,7 +27,7 @@ async fn a_password_alone_does_not_sign_in_whoever_has_an_app(house: TestHouse) 
     assert_eq!(consent.page(), "consent", "{}", consent.text());
     assert!(!browser.jar.contains_key("gatehouse-step"), "the proof of the first step is of no use any more");
     let code = browser.allow(&consent).await.callback().remove("code").expect("a code");
-    let tokens = Tokens::read(&app.redeem(&code).await);
+    let tokens = TokenAnswer::read(&app.redeem(&code).await);
     for token in [tokens.id(), &tokens.access] {
         let claims = jwt::claims(token);
         assert_eq!(claims["amr"], json!(["pwd", "otp", "mfa"]), "RFC 8176");
@@ -36,7 +36,7 @@ async fn a_password_alone_does_not_sign_in_whoever_has_an_app(house: TestHouse) 
 }
 
 /// RFC 6238 §5.2.
-async fn of_many_uses_of_one_code_at_once_one_signs_in(house: TestHouse) {
+async fn of_many_uses_of_one_code_at_once_one_signs_in(house: TestServer) {
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     house.advance(STEP);
     let code = alice.code(&house);
@@ -66,7 +66,7 @@ async fn of_many_uses_of_one_code_at_once_one_signs_in(house: TestHouse) {
 
 #[tokio::test]
 async fn a_code_that_was_used_is_not_accepted_again_by_anybody() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     let mut browser = house.browser("alice");
     let page = browser.sign_in().await;
@@ -83,7 +83,7 @@ async fn a_code_that_was_used_is_not_accepted_again_by_anybody() {
 
 #[tokio::test]
 async fn a_phone_may_be_wrong_by_one_step() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     for (steps, accepted) in [(-2, false), (2, false), (-1, true), (1, true)] {
         house.advance(STEP * 4);
@@ -98,7 +98,7 @@ async fn a_phone_may_be_wrong_by_one_step() {
 
 #[tokio::test]
 async fn a_code_is_read_as_people_type_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     house.advance(STEP);
     let mut browser = house.browser("alice");
@@ -111,7 +111,7 @@ async fn a_code_is_read_as_people_type_it() {
 /// Somebody else who knows the password must not keep the person out.
 #[tokio::test]
 async fn wrong_codes_cost_growing_time_at_the_network_that_they_come_from() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     house.advance(STEP);
     let mut browser = house.browser("alice");
@@ -137,7 +137,7 @@ async fn wrong_codes_cost_growing_time_at_the_network_that_they_come_from() {
 
 #[tokio::test]
 async fn a_first_step_is_good_for_ten_minutes_at_its_own_browser() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     house.advance(STEP);
     let mut browser = house.browser("alice");
@@ -167,7 +167,7 @@ async fn a_first_step_is_good_for_ten_minutes_at_its_own_browser() {
 
 #[tokio::test]
 async fn a_new_password_or_a_disabled_user_ends_a_first_step() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     house.advance(STEP);
     let mut browser = house.browser("alice");
@@ -184,7 +184,7 @@ async fn a_new_password_or_a_disabled_user_ends_a_first_step() {
 /// OpenID Connect Core §3.1.2.1.
 #[tokio::test]
 async fn both_steps_are_asked_again_where_an_app_wants_a_fresh_sign_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     let (app, mut browser) = (house.app(FIRST), house.browser("alice"));
     let mut sids = Vec::new();
@@ -198,7 +198,7 @@ async fn both_steps_are_asked_again_where_an_app_wants_a_fresh_sign_in() {
         if answer.page() == "consent" {
             answer = browser.allow(&answer).await;
         }
-        let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+        let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
         let claims = jwt::claims(tokens.id());
         assert_eq!(claims["auth_time"], json!(house.now().seconds()), "{name}");
         sids.push(claims["sid"].clone());
@@ -212,7 +212,7 @@ async fn both_steps_are_asked_again_where_an_app_wants_a_fresh_sign_in() {
 /// What one instance keeps is nothing to another.
 #[tokio::test]
 async fn the_second_step_of_one_instance_is_none_of_another() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     set_up_app(&house, &mut house.browser("alice")).await;
     assert_eq!(house.browser_at_other("alice").sign_in().await.page(), "account");
     let mut here = house.browser("alice");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Answer, Browser, Device, TestHouse, Tokens, jwt};
+use acceptance::{Browser, HttpAnswer, TestDevice, TestServer, TokenAnswer, jwt};
 use serde_json::{Value, json};
 
 use super::{add_passkey, options, touch};
@@ -17,8 +17,8 @@ acceptance::on_both! {
 }
 
 /// Somebody whose only second factor is a passkey.
-async fn set_up(house: &TestHouse, login: &str) -> (Browser, Device) {
-    let (mut browser, mut device) = (house.browser(login), Device::new(HERE));
+async fn set_up(house: &TestServer, login: &str) -> (Browser, TestDevice) {
+    let (mut browser, mut device) = (house.browser(login), TestDevice::new(HERE));
     browser.sign_in().await;
     let shown = add_passkey(&mut browser, &mut device, "Laptop").await;
     assert_eq!(shown.page(), "profile-recovery-codes", "{}", shown.text());
@@ -26,19 +26,19 @@ async fn set_up(house: &TestHouse, login: &str) -> (Browser, Device) {
 }
 
 /// Signs in again by the passkey, as pages that change factors ask for.
-async fn prove(house: &TestHouse, browser: &mut Browser, device: &mut Device) {
+async fn prove(house: &TestServer, browser: &mut Browser, device: &mut TestDevice) {
     house.advance(Duration::from_secs(1));
     let page = browser.open("/id/account/login").await;
     assert_eq!(touch(browser, &page, device).await.page(), "account");
 }
 
-async fn sign_in_page(house: &TestHouse) -> (Browser, Answer) {
+async fn sign_in_page(house: &TestServer) -> (Browser, HttpAnswer) {
     let mut browser = house.browser("alice");
     let page = browser.open("/id/account/login").await;
     (browser, page)
 }
 
-async fn a_passkey_alone_signs_in_and_counts_as_two_factors(house: TestHouse) {
+async fn a_passkey_alone_signs_in_and_counts_as_two_factors(house: TestServer) {
     let (_, mut device) = set_up(&house, "alice").await;
     house.advance(Duration::from_mins(1));
     let (app, mut browser) = (house.app(FIRST), house.browser("nobody typed"));
@@ -46,7 +46,7 @@ async fn a_passkey_alone_signs_in_and_counts_as_two_factors(house: TestHouse) {
     let consent = touch(&mut browser, &page, &mut device).await;
     assert_eq!(consent.page(), "consent", "{}", consent.text());
     let answer = browser.allow(&consent).await;
-    let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     let claims = jwt::claims(tokens.id());
     assert_eq!(claims["amr"], json!(["hwk", "user", "mfa"]), "RFC 8176");
     assert_eq!(claims["sub"], "alice");
@@ -56,7 +56,7 @@ async fn a_passkey_alone_signs_in_and_counts_as_two_factors(house: TestHouse) {
 }
 
 /// §13.4.3: a challenge is answered once, whether or not the device counts.
-async fn an_answer_is_good_once(house: TestHouse) {
+async fn an_answer_is_good_once(house: TestServer) {
     let (_, mut device) = set_up(&house, "alice").await;
     let (mut browser, page) = sign_in_page(&house).await;
     let answer = device.sign(&options(&page));
@@ -77,8 +77,8 @@ async fn an_answer_is_good_once(house: TestHouse) {
 }
 
 /// §6.1.1.
-async fn a_passkey_whose_counter_does_not_rise_is_refused_and_told_of(house: TestHouse) {
-    let (mut alice, mut device) = (house.browser("alice"), Device::new(HERE));
+async fn a_passkey_whose_counter_does_not_rise_is_refused_and_told_of(house: TestServer) {
+    let (mut alice, mut device) = (house.browser("alice"), TestDevice::new(HERE));
     device.count = 5;
     alice.sign_in().await;
     add_passkey(&mut alice, &mut device, "Key").await;
@@ -94,7 +94,7 @@ async fn a_passkey_whose_counter_does_not_rise_is_refused_and_told_of(house: Tes
 
 #[tokio::test]
 async fn a_passkey_is_the_second_step_after_the_password() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, mut device) = set_up(&house, "alice").await;
     let (app, mut browser) = (house.app(FIRST), house.browser("alice"));
     let page = browser.open(&app.asks("openid read").path()).await;
@@ -107,14 +107,14 @@ async fn a_passkey_is_the_second_step_after_the_password() {
     let consent = touch(&mut browser, &second, &mut device).await;
     assert_eq!(consent.page(), "consent", "{}", consent.text());
     let answer = browser.allow(&consent).await;
-    let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["amr"], json!(["pwd", "hwk", "user", "mfa"]));
 }
 
 #[tokio::test]
 async fn a_synced_passkey_is_not_told_to_be_hardware() {
-    let house = TestHouse::open().await;
-    let (mut alice, mut device) = (house.browser("alice"), Device::new(HERE));
+    let house = TestServer::open().await;
+    let (mut alice, mut device) = (house.browser("alice"), TestDevice::new(HERE));
     device.synced = true;
     alice.sign_in().await;
     add_passkey(&mut alice, &mut device, "Phone").await;
@@ -122,15 +122,15 @@ async fn a_synced_passkey_is_not_told_to_be_hardware() {
     let page = browser.open(&app.asks("openid read").path()).await;
     let consent = touch(&mut browser, &page, &mut device).await;
     let answer = browser.allow(&consent).await;
-    let tokens = Tokens::read(&app.redeem(&answer.callback()["code"]).await);
+    let tokens = TokenAnswer::read(&app.redeem(&answer.callback()["code"]).await);
     assert_eq!(jwt::claims(tokens.id())["amr"], json!(["swk", "user", "mfa"]));
 }
 
-type Bend = fn(&mut Device);
+type Bend = fn(&mut TestDevice);
 
 #[tokio::test]
 async fn an_answer_that_is_not_a_devices_own_for_this_page_is_refused() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, mut device) = set_up(&house, "alice").await;
     let bends: [(&str, Bend); 4] = [
         ("another site showed the page", |device| device.origin = "http://evil.localhost:8080".to_owned()),
@@ -145,7 +145,7 @@ async fn an_answer_that_is_not_a_devices_own_for_this_page_is_refused() {
         assert_eq!(touch(&mut browser, &page, &mut device).await.page(), "sign-in", "{what}");
         (device.origin, device.user_handle, device.verifies) = (origin, handle, true);
     }
-    let mut stranger = Device::new(HERE);
+    let mut stranger = TestDevice::new(HERE);
     stranger.user_handle.clone_from(&device.user_handle);
     let (mut browser, page) = sign_in_page(&house).await;
     assert_eq!(touch(&mut browser, &page, &mut stranger).await.page(), "sign-in", "never registered");
@@ -164,7 +164,7 @@ async fn an_answer_that_is_not_a_devices_own_for_this_page_is_refused() {
 /// The state that the page carries belongs to this browser and to what it was made for.
 #[tokio::test]
 async fn a_challenge_is_for_one_browser_and_one_purpose() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut device) = set_up(&house, "alice").await;
     let (mut browser, page) = sign_in_page(&house).await;
     let (_, of_another) = sign_in_page(&house).await;
@@ -187,7 +187,7 @@ async fn a_challenge_is_for_one_browser_and_one_purpose() {
     prove(&house, &mut alice, &mut device).await;
     let asked = alice.open("/profile/two-step/passkey").await;
     let state = asked.form("answer").field("state").expect("a state").to_owned();
-    let (answer, password) = (Device::new(HERE).create(&options(&asked)), alice.password.clone());
+    let (answer, password) = (TestDevice::new(HERE).create(&options(&asked)), alice.password.clone());
     let mut other = house.browser("alice");
     let page = other.open("/id/account/login").await;
     let second = touch(&mut other, &page, &mut device).await;
@@ -200,7 +200,7 @@ async fn a_challenge_is_for_one_browser_and_one_purpose() {
 
 #[tokio::test]
 async fn the_second_step_takes_no_passkey_of_somebody_else() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, mut of_bob) = set_up(&house, "bob").await;
     let (_, mut of_alice) = set_up(&house, "alice").await;
     let mut browser = house.browser("alice");
@@ -212,7 +212,7 @@ async fn the_second_step_takes_no_passkey_of_somebody_else() {
 
 #[tokio::test]
 async fn a_passkey_is_registered_once_and_has_a_name_that_fits() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut device) = set_up(&house, "alice").await;
     prove(&house, &mut alice, &mut device).await;
     let again = add_passkey(&mut alice, &mut device, "Again").await;
@@ -222,24 +222,24 @@ async fn a_passkey_is_registered_once_and_has_a_name_that_fits() {
     let taken = add_passkey(&mut bob, &mut device, "Bob’s").await;
     assert_eq!(taken.page(), "profile-two-step-passkey", "alice’s already");
     for name in ["", " ", "a\u{7}b", "a\u{202e}b", "a\u{200b}b", &"x".repeat(61)] {
-        let refused = add_passkey(&mut alice, &mut Device::new(HERE), name).await;
+        let refused = add_passkey(&mut alice, &mut TestDevice::new(HERE), name).await;
         assert_eq!(refused.page(), "profile-two-step-passkey", "{name:?}");
     }
     house.advance(Duration::from_secs(1));
     let nasty = "<b onclick=\"x\">'&";
-    let added = add_passkey(&mut alice, &mut Device::new(HERE), nasty).await;
+    let added = add_passkey(&mut alice, &mut TestDevice::new(HERE), nasty).await;
     assert_eq!(added.page(), "profile-two-step", "{}", added.text());
     assert_eq!(added.every(".lines strong"), ["Laptop", nasty], "text is text");
-    let mut unsure = Device::new(HERE);
+    let mut unsure = TestDevice::new(HERE);
     unsure.verifies = false;
     assert_eq!(add_passkey(&mut alice, &mut unsure, "x").await.page(), "profile-two-step-passkey");
-    let mut elsewhere = Device::new("http://evil.localhost:8080");
+    let mut elsewhere = TestDevice::new("http://evil.localhost:8080");
     assert_eq!(add_passkey(&mut alice, &mut elsewhere, "x").await.page(), "profile-two-step-passkey");
 }
 
 #[tokio::test]
 async fn what_was_removed_or_is_disabled_signs_nobody_in() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut device) = set_up(&house, "alice").await;
     house.enable_user("alice", false).await;
     let (mut browser, page) = sign_in_page(&house).await;
@@ -259,7 +259,7 @@ async fn what_was_removed_or_is_disabled_signs_nobody_in() {
 /// A passkey belongs to its host, and an instance knows only its own.
 #[tokio::test]
 async fn a_passkey_of_one_instance_is_unknown_to_another() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (_, mut device) = set_up(&house, "alice").await;
     let mut there = house.browser_at_other("alice");
     let page = there.open("/id/account/login").await;

@@ -1,6 +1,6 @@
 //! Recovery codes, and what an administrator can do for whoever has none.
 
-use acceptance::{Browser, TestHouse};
+use acceptance::{Browser, TestServer};
 
 use super::{STEP, enter_code, set_up_app};
 
@@ -17,7 +17,7 @@ async fn enter(browser: &mut Browser, code: &str) -> String {
     browser.submit(&page, "recovery_code", &[("recovery_code", code)]).await.page()
 }
 
-async fn a_recovery_code_signs_in_once(house: TestHouse) {
+async fn a_recovery_code_signs_in_once(house: TestServer) {
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     let bob = set_up_app(&house, &mut house.browser("bob")).await;
     assert_eq!(alice.recovery_codes.len(), 10);
@@ -41,7 +41,7 @@ async fn a_recovery_code_signs_in_once(house: TestHouse) {
     }
 }
 
-async fn of_many_uses_of_one_recovery_code_at_once_one_signs_in(house: TestHouse) {
+async fn of_many_uses_of_one_recovery_code_at_once_one_signs_in(house: TestServer) {
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     let mut tries = Vec::new();
     for _ in 0..5 {
@@ -60,12 +60,12 @@ async fn of_many_uses_of_one_recovery_code_at_once_one_signs_in(house: TestHouse
     assert_eq!(signed_in, 1);
 }
 
-async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everything(house: TestHouse) {
+async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everything(house: TestServer) {
     let mut before = house.browser("alice");
     set_up_app(&house, &mut before).await;
     let reset = async |login: &str| {
-        let mut dice = house.dice();
-        house.office().await.reset_second_factor(login, &mut house.moment(&mut dice)).await.expect("no fault")
+        let mut rng = house.rng();
+        house.office().await.reset_second_factor(login, &mut house.moment(&mut rng)).await.expect("no fault")
     };
     assert!(reset("bob").await.is_err(), "there is nothing to take away");
     assert!(reset("nobody").await.is_err());
@@ -88,7 +88,7 @@ async fn an_administrator_takes_the_second_step_away_from_whoever_lost_everythin
 /// Codes are a person's own, so they hold the account's places; each of these is right.
 #[tokio::test]
 async fn eight_second_steps_of_one_person_at_one_moment_are_all_taken() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let alice = set_up_app(&house, &mut house.browser("alice")).await;
     let mut ready = Vec::new();
     for code in &alice.recovery_codes[..8] {

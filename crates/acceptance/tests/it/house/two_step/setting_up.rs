@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Device, TestHouse, app_code};
+use acceptance::{TestDevice, TestServer, app_code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -15,7 +15,7 @@ acceptance::on_both! {
     taking_the_last_factor_away_turns_it_off
 }
 
-async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(house: TestHouse) {
+async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(house: TestServer) {
     let app = house.app(FIRST);
     let (mut here, mut elsewhere) = (house.browser("alice"), house.browser("alice"));
     let tokens = app.sign_in(&mut elsewhere, "read offline_access").await;
@@ -33,16 +33,16 @@ async fn turning_it_on_ends_everything_else_and_keeps_this_sign_in(house: TestHo
     let page = elsewhere.sign_in().await;
     enter_code(&mut elsewhere, &page, &alice.code(&house)).await;
     prove(&house, &mut here, &alice).await;
-    let added = add_passkey(&mut here, &mut Device::new("http://localhost:8080"), "Laptop").await;
+    let added = add_passkey(&mut here, &mut TestDevice::new("http://localhost:8080"), "Laptop").await;
     assert_eq!(added.page(), "profile-two-step", "{}", added.text());
     assert_eq!(elsewhere.open("/id/account").await.page(), "account");
 }
 
-async fn taking_the_last_factor_away_turns_it_off(house: TestHouse) {
+async fn taking_the_last_factor_away_turns_it_off(house: TestServer) {
     let mut alice = house.browser("alice");
     let app = set_up_app(&house, &mut alice).await;
     prove(&house, &mut alice, &app).await;
-    add_passkey(&mut alice, &mut Device::new("http://localhost:8080"), "Laptop").await;
+    add_passkey(&mut alice, &mut TestDevice::new("http://localhost:8080"), "Laptop").await;
     let password = alice.password.clone();
     for (is_last, codes) in [(false, "10 codes left"), (true, "")] {
         let page = alice.open("/profile/two-step").await;
@@ -73,7 +73,7 @@ async fn taking_the_last_factor_away_turns_it_off(house: TestHouse) {
 
 #[tokio::test]
 async fn nothing_changes_without_the_password() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/two-step/app").await;
@@ -83,7 +83,7 @@ async fn nothing_changes_without_the_password() {
         assert_eq!(refused.page(), "profile-two-step-app");
         assert_eq!(refused.words("#error").as_deref(), Some("Wrong password. Try again."));
     }
-    let device = &mut Device::new("http://localhost:8080");
+    let device = &mut TestDevice::new("http://localhost:8080");
     let asked = alice.open("/profile/two-step/passkey").await;
     let made = device.create(&options(&asked));
     let refused = alice.submit(&asked, "answer", &[("answer", &made), ("name", "x"), ("password", "wrong")]).await;
@@ -107,7 +107,7 @@ const CHANGES: [(&str, &str); 4] = [
 
 #[tokio::test]
 async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by_it() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     let app = set_up_app(&house, &mut alice).await;
     let password = alice.password.clone();
@@ -163,7 +163,7 @@ async fn whoever_has_a_second_factor_changes_factors_only_at_a_recent_sign_in_by
 
 #[tokio::test]
 async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/two-step/app").await;
@@ -186,7 +186,7 @@ async fn a_mistyped_first_code_keeps_the_key_and_an_old_offer_gives_a_new_one() 
 
 #[tokio::test]
 async fn an_offer_of_somebody_else_is_nobodys() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     alice.sign_in().await;
     bob.sign_in().await;
@@ -204,7 +204,7 @@ async fn an_offer_of_somebody_else_is_nobodys() {
 
 #[tokio::test]
 async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     let first = set_up_app(&house, &mut alice).await;
     assert_eq!(alice.open("/profile/two-step/app").await.page(), "profile-two-step", "there is one");
@@ -225,11 +225,11 @@ async fn an_app_is_set_up_once_and_new_recovery_codes_end_the_old() {
 
 #[tokio::test]
 async fn nobody_takes_away_what_is_somebody_elses() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let (mut alice, mut bob) = (house.browser("alice"), house.browser("bob"));
     let app = set_up_app(&house, &mut alice).await;
     prove(&house, &mut alice, &app).await;
-    add_passkey(&mut alice, &mut Device::new("http://localhost:8080"), "Alice’s").await;
+    add_passkey(&mut alice, &mut TestDevice::new("http://localhost:8080"), "Alice’s").await;
     let remove = alice.open("/profile/two-step").await.attributes(".lines a", "href").remove(0);
     bob.sign_in().await;
     assert_eq!(bob.open(&remove).await.page(), "profile-two-step", "led back to his own");
@@ -249,7 +249,7 @@ async fn nobody_takes_away_what_is_somebody_elses() {
 
 #[tokio::test]
 async fn who_is_without_a_second_factor_has_no_recovery_codes() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     alice.sign_in().await;
     let page = alice.open("/profile/two-step").await;
@@ -263,7 +263,7 @@ async fn who_is_without_a_second_factor_has_no_recovery_codes() {
 
 #[tokio::test]
 async fn the_pages_speak_the_persons_language() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut alice = house.browser("alice");
     set_up_app(&house, &mut alice).await;
     for (query, title) in [("ui_locales=de", "Noch ein Schritt"), ("ui_locales=bg", "Още една стъпка")] {
@@ -277,7 +277,7 @@ async fn the_pages_speak_the_persons_language() {
 
 #[tokio::test]
 async fn every_change_is_told_by_letter_and_no_refusal_is() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
     let mut alice = house.browser("alice");
     let app = set_up_app(&house, &mut alice).await;
@@ -299,7 +299,7 @@ async fn every_change_is_told_by_letter_and_no_refusal_is() {
 /// `identity.md` §3.5: where a password is all that can be shown, whoever has a second factor is refused.
 #[tokio::test]
 async fn an_old_client_that_knows_the_password_only_is_refused_from_the_next_call_on() {
-    let house = TestHouse::open().await;
+    let house = TestServer::open().await;
     let call = async || {
         let credentials = STANDARD.encode("alice:ecila-Demo1");
         let client = house.client();

@@ -15,25 +15,25 @@ use oauth::pkce::Verifier;
 use oauth::secret::{ClientSecret, Presented};
 use serde_json::Value;
 
-use super::Wanted;
+use super::TrialRequest;
 use super::shown::{as_answered, as_asked, claims};
-use crate::Doors;
-use crate::layer::Arrival;
+use crate::HttpService;
+use crate::layer::RequestStart;
 use crate::manager::at;
-use crate::pages::manager::{Section, Step};
-use crate::server::Answer as _;
-use crate::visit::Gate;
+use crate::pages::manager::{AdminSection, TrialStep};
+use crate::server::Responder as _;
+use crate::visit::AppState;
 
 const LARGEST_ANSWER: usize = 1024 * 1024;
 const API: &str = "/api/domain/odata/";
 
 /// As whom the application asks.
-pub(super) struct Client {
+pub(super) struct TrialClient {
     pub(super) id: String,
     pub(super) secret: Option<Presented<ClientSecret>>,
 }
 
-impl Client {
+impl TrialClient {
     /// RFC 6749 §2.3.1, in the body.
     fn with<'a>(&'a self, form: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let own = [("client_id", self.id.as_str())];
@@ -44,19 +44,19 @@ impl Client {
 
 /// Who sends a request.
 #[derive(Clone, Copy)]
-pub(super) enum By<'a> {
+pub(super) enum RequestSender<'a> {
     Browser,
     Application { token: Option<&'a str> },
 }
 
 /// What a request came to.
-pub(super) struct Heard {
+pub(super) struct TrialAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: Bytes,
 }
 
-impl Heard {
+impl TrialAnswer {
     pub(super) fn location(&self) -> &str {
         self.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
@@ -75,24 +75,24 @@ impl Heard {
 }
 
 /// The flow ends here; the last step tells why.
-pub(super) struct Ended;
+pub(super) struct TrialEnded;
 
 pub(super) struct Trial {
-    doors: Doors,
+    doors: HttpService,
     peer: SocketAddr,
     /// What the connection of the administrator says of every request on it.
     connection: HeaderMap,
     /// The browser's.
     cookies: Vec<HeaderValue>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<TrialStep>,
 }
 
 const OF_THE_CONNECTION: [HeaderName; 3] =
     [header::USER_AGENT, header::ACCEPT_LANGUAGE, HeaderName::from_static("x-forwarded-for")];
 
 impl Trial {
-    pub(super) fn new(gate: Arc<Gate>, parts: &Parts) -> Self {
-        let arrival = parts.extensions.get::<Arrival>().expect("every request has arrived");
+    pub(super) fn new(gate: Arc<AppState>, parts: &Parts) -> Self {
+        let arrival = parts.extensions.get::<RequestStart>().expect("every request has arrived");
         let mut connection = HeaderMap::new();
         for name in OF_THE_CONNECTION {
             for value in parts.headers.get_all(&name) {
@@ -105,17 +105,23 @@ impl Trial {
             connection.insert(header::HOST, host);
         }
         let cookies = parts.headers.get_all(header::COOKIE).iter().cloned().collect();
-        Self { doors: Doors::new(gate), peer: SocketAddr::new(arrival.peer, 0), connection, cookies, steps: Vec::new() }
+        Self {
+            doors: HttpService::new(gate),
+            peer: SocketAddr::new(arrival.peer, 0),
+            connection,
+            cookies,
+            steps: Vec::new(),
+        }
     }
 
     /// Sends a request and notes it and its answer as a step.
     async fn ask(
         &mut self,
         title: &'static str,
-        by: By<'_>,
+        by: RequestSender<'_>,
         (method, address): (Method, &str),
         form: Option<&[(&str, &str)]>,
-    ) -> Result<Heard, Ended> {
+    ) -> Result<TrialAnswer, TrialEnded> {
         let sent = form.map(|form| Serializer::new(String::new()).extend_pairs(form).finish());
         let mut request = Request::new(sent.map_or_else(Body::empty, Body::from));
         let headers = request.headers_mut();
@@ -124,10 +130,10 @@ impl Trial {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         }
         match by {
-            By::Browser => self.cookies.iter().for_each(|cookie| {
+            RequestSender::Browser => self.cookies.iter().for_each(|cookie| {
                 headers.append(header::COOKIE, cookie.clone());
             }),
-            By::Application { token } => {
+            RequestSender::Application { token } => {
                 let bearer = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
                 headers.extend(bearer.map(|bearer| (header::AUTHORIZATION, bearer)));
             }
@@ -144,7 +150,7 @@ impl Trial {
         };
         let Some((parts, body)) = read else {
             let answer = "The address is too long, or the answer too large.".to_owned();
-            self.steps.push(Step {
+            self.steps.push(TrialStep {
                 title,
                 went_well: false,
                 request: request_text,
@@ -152,15 +158,15 @@ impl Trial {
                 note: String::new(),
                 why: None,
             });
-            return Err(Ended);
+            return Err(TrialEnded);
         };
         self.cookies.extend(parts.headers.get_all(header::SET_COOKIE).iter().filter_map(crumb));
-        let heard = Heard { status: parts.status, headers: parts.headers, body };
+        let heard = TrialAnswer { status: parts.status, headers: parts.headers, body };
         let went_well = heard.status.as_u16() < 400;
         let why = heard.reference().filter(|_| !went_well);
-        let why = why.map(|reference| at(Section::Refusals.path(), &[("reference", reference)]));
+        let why = why.map(|reference| at(AdminSection::Refusals.path(), &[("reference", reference)]));
         let answer = as_answered(&heard);
-        self.steps.push(Step { title, went_well, request: request_text, answer, note: String::new(), why });
+        self.steps.push(TrialStep { title, went_well, request: request_text, answer, note: String::new(), why });
         Ok(heard)
     }
 
@@ -168,12 +174,12 @@ impl Trial {
     async fn must(
         &mut self,
         title: &'static str,
-        by: By<'_>,
+        by: RequestSender<'_>,
         target: (Method, &str),
         form: Option<&[(&str, &str)]>,
-    ) -> Result<Heard, Ended> {
+    ) -> Result<TrialAnswer, TrialEnded> {
         let heard = self.ask(title, by, target, form).await?;
-        if heard.status.as_u16() < 400 { Ok(heard) } else { Err(Ended) }
+        if heard.status.as_u16() < 400 { Ok(heard) } else { Err(TrialEnded) }
     }
 
     fn note(&mut self, went_well: bool, note: impl Into<String>) {
@@ -186,11 +192,11 @@ impl Trial {
     /// The authorization code flow with PKCE, as an OpenID Connect client goes through it.
     pub(super) async fn code(
         &mut self,
-        client: &Client,
-        wanted: &Wanted,
+        client: &TrialClient,
+        wanted: &TrialRequest,
         [state, nonce, verifier]: [&str; 3],
-    ) -> Result<(), Ended> {
-        let app = By::Application { token: None };
+    ) -> Result<(), TrialEnded> {
+        let app = RequestSender::Application { token: None };
         self.must(
             "The application reads the discovery document",
             app,
@@ -198,7 +204,7 @@ impl Trial {
             None,
         )
         .await?;
-        let challenge = Verifier::parse(verifier).map_err(|_| Ended)?.challenge();
+        let challenge = Verifier::parse(verifier).map_err(|_| TrialEnded)?.challenge();
         let query = [
             ("client_id", client.id.as_str()),
             ("response_type", "code"),
@@ -211,7 +217,12 @@ impl Trial {
         ];
         let authorize = at("/id/connect/authorize", &query);
         let sent = self
-            .must("The browser opens the authorization endpoint", By::Browser, (Method::GET, &authorize), None)
+            .must(
+                "The browser opens the authorization endpoint",
+                RequestSender::Browser,
+                (Method::GET, &authorize),
+                None,
+            )
             .await?;
         let sent = self.confirmed(sent).await?;
         let sent = self.consented(sent, wanted.agrees).await?;
@@ -225,14 +236,14 @@ impl Trial {
         let tokens = self
             .must("The application exchanges the code", app, (Method::POST, "/id/connect/token"), Some(&form))
             .await?;
-        let access = tokens.member("access_token").ok_or(Ended)?;
+        let access = tokens.member("access_token").ok_or(TrialEnded)?;
         if let Some(id_token) = tokens.member("id_token") {
             let came_back = claims(&id_token)["nonce"].as_str() == Some(nonce);
             self.note(
                 came_back,
                 if came_back { "The nonce came back in the ID token." } else { "The nonce does not match." },
             );
-            let by = By::Application { token: Some(&access) };
+            let by = RequestSender::Application { token: Some(&access) };
             // Refused or not, the tokens are there, and are revoked below.
             self.ask("The application requests the user info", by, (Method::GET, "/id/connect/userinfo"), None).await?;
         }
@@ -241,81 +252,82 @@ impl Trial {
     }
 
     /// Through *Continue as*, if the person is asked.
-    async fn confirmed(&mut self, sent: Heard) -> Result<Heard, Ended> {
+    async fn confirmed(&mut self, sent: TrialAnswer) -> Result<TrialAnswer, TrialEnded> {
         let page = sent.location().to_owned();
         if !page.starts_with("/id/account/login") {
             return Ok(sent);
         }
         let title = "The user is asked to continue";
-        let shown = self.must(title, By::Browser, (Method::GET, &page), None).await?;
+        let shown = self.must(title, RequestSender::Browser, (Method::GET, &page), None).await?;
         let html = String::from_utf8_lossy(&shown.body);
         if !html.contains("name=\"continue\"") {
             self.note(false, "You have to sign in again first.");
-            return Err(Ended);
+            return Err(TrialEnded);
         }
-        let form = [("csrf", form_token(&html).ok_or(Ended)?), ("continue", "1")];
-        self.must("The user continues", By::Browser, (Method::POST, &page), Some(&form)).await
+        let form = [("csrf", form_token(&html).ok_or(TrialEnded)?), ("continue", "1")];
+        self.must("The user continues", RequestSender::Browser, (Method::POST, &page), Some(&form)).await
     }
 
     /// Through the consent page, if the person is asked.
-    async fn consented(&mut self, sent: Heard, agrees: bool) -> Result<Heard, Ended> {
+    async fn consented(&mut self, sent: TrialAnswer, agrees: bool) -> Result<TrialAnswer, TrialEnded> {
         let page = sent.location().to_owned();
         if !page.starts_with("/id/account/consent") {
             return Ok(sent);
         }
-        let shown = self.must("The user is asked for consent", By::Browser, (Method::GET, &page), None).await?;
+        let shown =
+            self.must("The user is asked for consent", RequestSender::Browser, (Method::GET, &page), None).await?;
         if !agrees {
             self.note(false, "Select automatic consent below to continue the flow.");
-            return Err(Ended);
+            return Err(TrialEnded);
         }
         let html = String::from_utf8_lossy(&shown.body);
-        let form = [("csrf", form_token(&html).ok_or(Ended)?), ("decision", "allow")];
-        self.must("The user consents", By::Browser, (Method::POST, &page), Some(&form)).await
+        let form = [("csrf", form_token(&html).ok_or(TrialEnded)?), ("decision", "allow")];
+        self.must("The user consents", RequestSender::Browser, (Method::POST, &page), Some(&form)).await
     }
 
     /// RFC 6749 §4.1.2, with the checks of §10.12 and RFC 9207 that a client makes.
-    fn code_of(&mut self, sent: &Heard, wanted: &Wanted, state: &str) -> Result<String, Ended> {
+    fn code_of(&mut self, sent: &TrialAnswer, wanted: &TrialRequest, state: &str) -> Result<String, TrialEnded> {
         let (target, query) = sent.location().split_once('?').unwrap_or_default();
         let registered = wanted.redirect_uri.split('?').next().unwrap_or_default();
-        let answer = Params::parse(query.as_bytes()).map_err(|_| Ended)?;
+        let answer = Params::parse(query.as_bytes()).map_err(|_| TrialEnded)?;
         if let Some(error) = answer.get("error") {
             let said = answer.get("error_description").unwrap_or_default();
             self.note(false, format!("The application receives the error {error}: {said}"));
             if let (Some(step), Some(reference)) = (self.steps.last_mut(), sent.reference()) {
-                step.why = Some(at(Section::Refusals.path(), &[("reference", reference)]));
+                step.why = Some(at(AdminSection::Refusals.path(), &[("reference", reference)]));
             }
-            return Err(Ended);
+            return Err(TrialEnded);
         }
         let came_back = answer.get("state").unwrap_or_default();
         let is_same = constant_time::verify_slices_are_equal(came_back.as_bytes(), state.as_bytes()).is_ok();
         let Some(code) = answer.get("code").filter(|_| is_same && target == registered) else {
             self.note(false, "No code was returned to the redirect URI.");
-            return Err(Ended);
+            return Err(TrialEnded);
         };
         self.note(true, format!("The browser is redirected to {target} with the same state."));
         Ok(code.to_owned())
     }
 
     /// RFC 6749 §4.4.
-    pub(super) async fn service(&mut self, client: &Client, wanted: &Wanted) -> Result<(), Ended> {
-        let app = By::Application { token: None };
+    pub(super) async fn service(&mut self, client: &TrialClient, wanted: &TrialRequest) -> Result<(), TrialEnded> {
+        let app = RequestSender::Application { token: None };
         let form = client.with(&[("grant_type", "client_credentials"), ("scope", &wanted.scope)]);
         let tokens = self
             .must("The application requests a token", app, (Method::POST, "/id/connect/token"), Some(&form))
             .await?;
-        let access = tokens.member("access_token").ok_or(Ended)?;
+        let access = tokens.member("access_token").ok_or(TrialEnded)?;
         self.used(client, wanted, (&access, None)).await
     }
 
     /// What tokens are for, and that they end: whatever went wrong between, they are revoked.
     async fn used(
         &mut self,
-        client: &Client,
-        wanted: &Wanted,
+        client: &TrialClient,
+        wanted: &TrialRequest,
         (access, refresh): (&str, Option<String>),
-    ) -> Result<(), Ended> {
-        let app = By::Application { token: None };
-        let by = By::Application { token: Some(access) };
+    ) -> Result<(), TrialEnded> {
+        let app = RequestSender::Application { token: None };
+        let by = RequestSender::Application { token: Some(access) };
         if wanted.calls {
             let called = self.ask("The application calls the API", by, (Method::GET, API), None).await?;
             if called.status == StatusCode::OK {

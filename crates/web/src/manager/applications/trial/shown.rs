@@ -8,7 +8,7 @@ use http::{Method, header};
 use oauth::params::Params;
 use serde_json::Value;
 
-use super::flow::{By, Heard};
+use super::flow::{RequestSender, TrialAnswer};
 
 const SECRETS: [&str; 10] = [
     "client_secret",
@@ -49,18 +49,18 @@ fn address(text: &str) -> String {
     }
 }
 
-pub(super) fn as_asked(method: &Method, target: &str, by: By<'_>, form: Option<&[(&str, &str)]>) -> String {
+pub(super) fn as_asked(method: &Method, target: &str, by: RequestSender<'_>, form: Option<&[(&str, &str)]>) -> String {
     let credential = match by {
-        By::Application { token: Some(token) } => format!("\nAuthorization: Bearer {}", shortened(token)),
-        By::Application { token: None } => String::new(),
-        By::Browser => "\nCookie: of your sign-in".to_owned(),
+        RequestSender::Application { token: Some(token) } => format!("\nAuthorization: Bearer {}", shortened(token)),
+        RequestSender::Application { token: None } => String::new(),
+        RequestSender::Browser => "\nCookie: of your sign-in".to_owned(),
     };
     let body = form.map(|form| pairs(form.iter().copied(), ["", ""]));
     let body = body.map(|lines| format!("\nContent-Type: application/x-www-form-urlencoded\n{lines}"));
     format!("{method} {}{credential}{}", address(target), body.unwrap_or_default())
 }
 
-pub(super) fn as_answered(heard: &Heard) -> String {
+pub(super) fn as_answered(heard: &TrialAnswer) -> String {
     let mut text = heard.status.to_string();
     if !heard.location().is_empty() {
         let _infallible = write!(text, "\nLocation: {}", address(heard.location()));
@@ -108,7 +108,7 @@ mod tests {
         let asked = as_asked(
             &Method::POST,
             &format!("/id/connect/token?code={secret}&scope=read"),
-            By::Application { token: Some(&secret) },
+            RequestSender::Application { token: Some(&secret) },
             Some(&[("client_secret", &secret), ("scope", "read update")]),
         );
         assert!(!asked.contains(&secret), "{asked}");

@@ -7,30 +7,30 @@ use crate::pages::email::*;
 use crate::pages::profile::*;
 use crate::pages::tokens::*;
 use crate::pages::two_step::*;
-use crate::words::{self, Words};
+use crate::words::{self, Messages};
 
-const WORDS: fn() -> &'static Words = || words::of(Language::English);
+const WORDS: fn() -> &'static Messages = || words::of(Language::English);
 
-fn frame(press: &mut Press, section: Section) -> Frame<'static> {
-    Frame {
+fn frame(press: &mut Press, section: ProfileSection) -> ProfileFrame<'static> {
+    ProfileFrame {
         words: WORDS(),
         instance_name: press.ink("instance", "testdb"),
         user_name: press.ink("user", "Alice Archer"),
         login: press.ink("login", "alice"),
         section,
         csrf: press.ink("csrf", "9b2e7c"),
-        said: Said::Nothing,
+        said: ProfileNotice::Nothing,
     }
 }
 
 pub(super) fn print(press: &mut Press) {
     print_two_step(press);
     print_email(press);
-    let since = When(Timestamp::from_seconds(1_795_255_032));
+    let since = DisplayTime(Timestamp::from_seconds(1_795_255_032));
     let email = Email { address: press.ink("email", "alice@example.com").to_owned(), verified: true };
-    let mut page = Overview {
+    let mut page = OverviewPage {
         words: WORDS(),
-        frame: frame(press, Section::Overview),
+        frame: frame(press, ProfileSection::Overview),
         email: Some(&email),
         kind: "Internal user",
         is_admin: true,
@@ -39,15 +39,15 @@ pub(super) fn print(press: &mut Press) {
     // The overview has no form.
     press.texts.retain(|text| *text != "csrf");
     press.print("profile", &page);
-    page = Overview { frame: frame(press, Section::Overview), email: None, is_admin: false, ..page };
+    page = OverviewPage { frame: frame(press, ProfileSection::Overview), email: None, is_admin: false, ..page };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile.bare", &page);
 
-    let frame_of_language = frame(press, Section::Language);
+    let frame_of_language = frame(press, ProfileSection::Language);
     let page = LanguagePage { words: WORDS(), frame: frame_of_language, chosen: Some(Language::Bulgarian) };
     press.print("profile-language", &page);
-    let said = Said::Refused(press.ink("error", "Somebody else changed this."));
-    let frame_of_language = frame(press, Section::Language).saying(said);
+    let said = ProfileNotice::Refused(press.ink("error", "Somebody else changed this."));
+    let frame_of_language = frame(press, ProfileSection::Language).saying(said);
     press.print("profile-language.error", &LanguagePage { frame: frame_of_language, chosen: None, ..page });
     print_forms(press);
     print_lists(press);
@@ -57,39 +57,42 @@ pub(super) fn print(press: &mut Press) {
 fn print_email(press: &mut Press) {
     let email = Email { address: press.ink("email", "alice@example.com").to_owned(), verified: false };
     let asked = [(press.ink("new", "alice@home.example"), true), (press.ink("old", "alice@work.example"), false)];
-    let until = When(Timestamp::from_seconds(1_795_255_032));
+    let until = DisplayTime(Timestamp::from_seconds(1_795_255_032));
     let mut page = EmailPage {
         words: WORDS(),
-        frame: frame(press, Section::Email),
+        frame: frame(press, ProfileSection::Email),
         email: Some(&email),
-        waiting: Some(Waiting { asked: &asked, until }),
-        way: Way::SignInAgain(press.ink("again", "/id/account/login?return=x")),
+        waiting: Some(PendingAddress { asked: &asked, until }),
+        way: EmailChangeMethod::SignInAgain(press.ink("again", "/id/account/login?return=x")),
     };
     press.print("profile-email", &page);
-    let said = Said::Refused(press.ink("error", "This is no address that mail can go to."));
-    let way = Way::Ask(press.ink("typed", "alice at home"));
-    page = EmailPage { frame: frame(press, Section::Email).saying(said), email: None, waiting: None, way, ..page };
+    let said = ProfileNotice::Refused(press.ink("error", "This is no address that mail can go to."));
+    let way = EmailChangeMethod::Ask(press.ink("typed", "alice at home"));
+    page =
+        EmailPage { frame: frame(press, ProfileSection::Email).saying(said), email: None, waiting: None, way, ..page };
     press.print("profile-email.error", &page);
-    page = EmailPage { frame: frame(press, Section::Email), way: Way::NoMail, ..page };
+    page = EmailPage { frame: frame(press, ProfileSection::Email), way: EmailChangeMethod::NoMail, ..page };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-email.no-mail", &page);
 }
 
 fn print_forms(press: &mut Press) {
-    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password), live_tokens: 2 };
+    let page = PasswordPage { words: WORDS(), frame: frame(press, ProfileSection::Password), live_tokens: 2 };
     press.print("profile-password", &page);
-    let said = Said::Refused(press.ink("error", "The password until now is not right."));
-    let page = PasswordPage { words: WORDS(), frame: frame(press, Section::Password).saying(said), live_tokens: 0 };
+    let said = ProfileNotice::Refused(press.ink("error", "The password until now is not right."));
+    let page =
+        PasswordPage { words: WORDS(), frame: frame(press, ProfileSection::Password).saying(said), live_tokens: 0 };
     press.print("profile-password.error", &page);
-    let page = PicturePage { words: WORDS(), frame: frame(press, Section::Picture), is_chosen: true };
+    let page = PicturePage { words: WORDS(), frame: frame(press, ProfileSection::Picture), is_chosen: true };
     press.print("profile-picture", &page);
-    let said = Said::Refused(press.ink("error", "The file is damaged."));
-    let page = PicturePage { words: WORDS(), frame: frame(press, Section::Picture).saying(said), is_chosen: false };
+    let said = ProfileNotice::Refused(press.ink("error", "The file is damaged."));
+    let page =
+        PicturePage { words: WORDS(), frame: frame(press, ProfileSection::Picture).saying(said), is_chosen: false };
     press.print("profile-picture.error", &page);
 }
 
 fn print_lists(press: &mut Press) {
-    let at = When(Timestamp::from_seconds(1_795_255_032));
+    let at = DisplayTime(Timestamp::from_seconds(1_795_255_032));
     let lines = [
         SessionLine {
             id: press.ink("id", "0193f2c4").to_owned(),
@@ -110,7 +113,7 @@ fn print_lists(press: &mut Press) {
             is_this: false,
         },
     ];
-    let page = Sessions { words: WORDS(), frame: frame(press, Section::Sessions), lines: &lines };
+    let page = SessionsPage { words: WORDS(), frame: frame(press, ProfileSection::Sessions), lines: &lines };
     press.print("profile-sessions", &page);
     let lines = [AppLine {
         id: press.ink("id", "0193f2c4").to_owned(),
@@ -120,15 +123,15 @@ fn print_lists(press: &mut Press) {
         since: Some(at),
         holds_tokens: true,
     }];
-    let page = Apps { words: WORDS(), frame: frame(press, Section::Apps), lines: &lines };
+    let page = AppsPage { words: WORDS(), frame: frame(press, ProfileSection::Apps), lines: &lines };
     press.print("profile-apps", &page);
-    let bare = Apps { words: WORDS(), frame: frame(press, Section::Apps), lines: &[] };
+    let bare = AppsPage { words: WORDS(), frame: frame(press, ProfileSection::Apps), lines: &[] };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-apps.bare", &bare);
 }
 
 fn print_tokens(press: &mut Press) {
-    let at = When(Timestamp::from_seconds(1_795_255_032));
+    let at = DisplayTime(Timestamp::from_seconds(1_795_255_032));
     let application = |press: &mut Press| TokenApplication {
         id: press.ink("application-id", "0193f2c4").to_owned(),
         name: press.ink("application", "Scripts"),
@@ -146,29 +149,33 @@ fn print_tokens(press: &mut Press) {
         last_used: Some(at),
     }];
     let applications = [application(press)];
-    let page =
-        Tokens { words: WORDS(), frame: frame(press, Section::Tokens), lines: &lines, applications: &applications };
+    let page = TokensPage {
+        words: WORDS(),
+        frame: frame(press, ProfileSection::Tokens),
+        lines: &lines,
+        applications: &applications,
+    };
     press.print("profile-tokens", &page);
     let scopes = [ScopeChoice { name: "read", title: "Read data", description: "See it.", is_chosen: true }];
     let expiries = [Expiry { value: "30".to_owned(), name: "30 days".to_owned(), is_chosen: true }];
     let description = press.ink("description", "nightly export");
     let form = NewTokenForm { description, scopes: &scopes, expiries: &expiries };
-    let page = NewToken {
+    let page = NewTokenPage {
         words: WORDS(),
-        frame: frame(press, Section::Tokens),
+        frame: frame(press, ProfileSection::Tokens),
         application: application(press),
         form: Some(form),
         sign_in_url: "/id/account/login",
     };
     press.print("profile-token-new", &page);
-    let said = Said::Refused(press.ink("error", "Choose at least one thing."));
+    let said = ProfileNotice::Refused(press.ink("error", "Choose at least one thing."));
     let form = NewTokenForm { description: "", scopes: &scopes, expiries: &expiries };
-    let frame_of_error = frame(press, Section::Tokens).saying(said);
-    let page = NewToken { frame: frame_of_error, application: application(press), form: Some(form), ..page };
+    let frame_of_error = frame(press, ProfileSection::Tokens).saying(said);
+    let page = NewTokenPage { frame: frame_of_error, application: application(press), form: Some(form), ..page };
     press.print("profile-token-new.error", &page);
-    let page = TokenMade {
+    let page = TokenCreatedPage {
         words: WORDS(),
-        frame: frame(press, Section::Tokens),
+        frame: frame(press, ProfileSection::Tokens),
         value: press.ink("value", "enrt_0123"),
         description: press.ink("description", "nightly export"),
         expires: Some(at),
@@ -179,7 +186,7 @@ fn print_tokens(press: &mut Press) {
 }
 
 fn print_two_step(press: &mut Press) {
-    let day = When(Timestamp::from_seconds(1_795_255_032));
+    let day = DisplayTime(Timestamp::from_seconds(1_795_255_032));
     let lines = [
         PasskeyLine {
             id: PasskeyId(uuid::Uuid::from_u128(7)),
@@ -191,7 +198,7 @@ fn print_two_step(press: &mut Press) {
     ];
     let mut page = TwoStepPage {
         words: WORDS(),
-        frame: frame(press, Section::TwoStep),
+        frame: frame(press, ProfileSection::TwoStep),
         is_on: true,
         app_since: Some(day),
         passkeys: &lines,
@@ -200,14 +207,20 @@ fn print_two_step(press: &mut Press) {
     };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-two-step", &page);
-    page = TwoStepPage { is_on: false, app_since: None, passkeys: &[], frame: frame(press, Section::TwoStep), ..page };
+    page = TwoStepPage {
+        is_on: false,
+        app_since: None,
+        passkeys: &[],
+        frame: frame(press, ProfileSection::TwoStep),
+        ..page
+    };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-two-step.off", &page);
 
-    let said = Said::Refused(press.ink("error", "This is not the code that the app shows."));
-    let page = AppPage {
+    let said = ProfileNotice::Refused(press.ink("error", "This is not the code that the app shows."));
+    let page = AuthenticatorPage {
         words: WORDS(),
-        frame: frame(press, Section::TwoStep).saying(said),
+        frame: frame(press, ProfileSection::TwoStep).saying(said),
         picture: r#"<svg role="img" aria-label="QR code"></svg>"#,
         uri: press.ink("uri", "otpauth://totp/testdb:alice?secret=GEZDGNBVGY3TQOJQ"),
         secret: press.ink("secret", "GEZD GNBV GY3T QOJQ"),
@@ -215,10 +228,10 @@ fn print_two_step(press: &mut Press) {
         is_first: true,
     };
     press.print("profile-two-step-app.error", &page);
-    let said = Said::Refused(press.ink("error", "This passkey could not be added."));
+    let said = ProfileNotice::Refused(press.ink("error", "This passkey could not be added."));
     let page = PasskeyPage {
         words: WORDS(),
-        frame: frame(press, Section::TwoStep).saying(said),
+        frame: frame(press, ProfileSection::TwoStep).saying(said),
         options: press.ink("options", r#"{"publicKey":{}}"#),
         state: press.ink("state", "1900000000.e30.c2ln"),
         name: press.ink("name", "Laptop"),
@@ -227,7 +240,7 @@ fn print_two_step(press: &mut Press) {
     press.print("profile-two-step-passkey.error", &page);
     let page = ConfirmPage {
         words: WORDS(),
-        frame: frame(press, Section::TwoStep),
+        frame: frame(press, ProfileSection::TwoStep),
         what: press.ink("what", "app"),
         title: press.ink("title", "Remove the authenticator app?"),
         meaning: press.ink("meaning", "You will no longer be able to sign in with its codes."),
@@ -236,14 +249,14 @@ fn print_two_step(press: &mut Press) {
     press.print("profile-two-step-confirm", &page);
     let page = ProvePage {
         words: WORDS(),
-        frame: frame(press, Section::TwoStep),
+        frame: frame(press, ProfileSection::TwoStep),
         title: press.ink("title", "Remove the authenticator app?"),
         sign_in_url: press.ink("url", "/id/account/login?return=%2Fprofile%2Ftwo-step"),
     };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-two-step-prove", &page);
     let codes = [press.ink("code", "000G-40R4-0M30-E27Z"), "ZZZZ-ZZZZ-ZZZZ-ZZZZ"];
-    let page = RecoveryCodesPage { words: WORDS(), frame: frame(press, Section::TwoStep), codes: &codes };
+    let page = RecoveryCodesPage { words: WORDS(), frame: frame(press, ProfileSection::TwoStep), codes: &codes };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-recovery-codes", &page);
 }
