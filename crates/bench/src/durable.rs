@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, bail};
 use flows::authorize::AuthorizeOutcome;
 use flows::{Database, DatabaseUrl, Platform as _};
-use model::Moment;
+use model::Ctx;
 use oauth::params::Params;
 use oauth::token::TokenResponse;
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ use crate::Effort;
 use crate::naive::Pool;
 use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
-use crate::tenant::{RealWorld, Tenant, visitor};
+use crate::tenant::{RealWorld, Tenant, request};
 
 const REDIRECT_URI: &str = "http://localhost:3000/portal-callback";
 /// RFC 7636 Appendix B.
@@ -274,11 +274,12 @@ impl Tenant {
         );
         let params = Params::parse(query.as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
         let mut rng = SystemRng;
-        let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
-        let target = self.instance.authorization_target(&mut moment, &visitor(), &params).await?;
+        let from = request();
+        let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &from };
+        let target = self.instance.authorization_target(&mut ctx, &params).await?;
         let target = target.map_err(|refusal| anyhow!("{refusal:?}"))?;
         let signed_in = (Some(&self.browser), false);
-        let next = self.instance.authorize(&mut moment, &visitor(), (&target, &params), signed_in).await?;
+        let next = self.instance.authorize(&mut ctx, (&target, &params), signed_in).await?;
         let AuthorizeOutcome::Redirect(location) = next else { bail!("somebody signed in needs no page") };
         let (_, query) = location.split_once('?').context("the answer is in the query")?;
         let code = query.split('&').find_map(|pair| pair.strip_prefix("code="));

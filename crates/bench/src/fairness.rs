@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use model::Moment;
+use model::Ctx;
 use oauth::secret::Presented;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use web::SystemRng;
 use crate::Effort;
 use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
-use crate::tenant::{RealWorld, Tenant, sign_in, visitor, visitor_from};
+use crate::tenant::{RealWorld, Tenant, request, request_from, sign_in};
 use flows::Platform as _;
 use flows::sign_in::SignInCookies;
 
@@ -133,7 +133,7 @@ async fn felt(tenant: &Arc<Tenant>, effort: Effort) -> Result<Felt> {
     let mut sign_ins = Vec::new();
     for _ in 0..effort.of(SIGN_INS) {
         let begun = Instant::now();
-        sign_in(&tenant.instance, visitor(), "alice").await?;
+        sign_in(&tenant.instance, request(), "alice").await?;
         sign_ins.push(u32::try_from(begun.elapsed().as_micros())?);
     }
     Ok([&mut refreshes, &mut sign_ins].map(|latencies| percentile(latencies, 99) / 1e3))
@@ -204,26 +204,27 @@ struct Caller {
 impl Caller {
     async fn act(&mut self, storm: Storm) -> Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (instance, visitor) = (&self.tenant.instance, visitor_from(Ipv4Addr::from_bits(number.rotate_left(8))));
+        let (instance, request) = (&self.tenant.instance, request_from(Ipv4Addr::from_bits(number.rotate_left(8))));
         let mut rng = SystemRng;
-        let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
+        let now = RealWorld.now();
         match storm {
             // Every fourth password is right.
-            Storm::SignIns if number.is_multiple_of(4) => drop(sign_in(instance, visitor, "bob").await?),
+            Storm::SignIns if number.is_multiple_of(4) => drop(sign_in(instance, request, "bob").await?),
             Storm::SignIns => {
+                let mut ctx = Ctx { now, rng: &mut rng, request: &request };
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused =
-                    instance.sign_in(&mut moment, &visitor, (&login, &wrong), SignInCookies::default()).await?;
+                let _refused = instance.sign_in(&mut ctx, (&login, &wrong), SignInCookies::default()).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };
-                let _wait = instance.request_password_reset(&visitor, &login, moment.now)?;
+                let _wait = instance.request_password_reset(&request, &login, now)?;
                 // 16 000 a second in all, at most.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Storm::Pictures => {
+                let mut ctx = Ctx { now, rng: &mut rng, request: &request };
                 let chosen = (&self.tenant.browser, self.picture.to_vec());
-                let _kept = instance.choose_picture(&mut moment, &visitor, chosen).await?;
+                let _kept = instance.choose_picture(&mut ctx, chosen).await?;
             }
             Storm::Changes => self.token = self.tenant.refresh(&self.token).await?,
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use flows::Platform as _;
-use model::Moment;
+use model::Ctx;
 use model::claims::DOMAIN_API;
 use oauth::secret::{AccessToken, Presented};
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use crate::Effort;
 use crate::durable::{Taken, together};
 use crate::postgres::with_database;
 use crate::stats::Spread;
-use crate::tenant::{RealWorld, Tenant, visitor};
+use crate::tenant::{RealWorld, Tenant, request};
 
 const CALLERS: usize = 64;
 /// Sessions that each caller opens in a round, each with a token of its own.
@@ -90,8 +90,9 @@ async fn openings(tenant: &Arc<Tenant>, each: usize) -> Result<(Taken, f64)> {
 /// As the guard of the API does it with a token that it has never seen.
 async fn open(tenant: &Tenant, token: &Presented<AccessToken>) -> Result<()> {
     let mut rng = SystemRng;
-    let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
-    let entered = tenant.instance.authorize_call(&mut moment, &visitor(), token, (DOMAIN_API, "read")).await?;
+    let from = request();
+    let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &from };
+    let entered = tenant.instance.authorize_call(&mut ctx, token, (DOMAIN_API, "read")).await?;
     entered.map(drop).map_err(|refusal| anyhow!("{refusal:?}"))
 }
 

@@ -11,7 +11,7 @@ use flows::sign_in::{SignInCookies, SignInOutcome, SignedIn};
 use flows::{Database, DatabaseUrl, DefaultInstance, InstanceLocation, MasterKey, Passwords, Platform, Server};
 use gatehouse::demo::{DemoPasswords, seed};
 use model::audit::{RequestId, RequestInfo};
-use model::{Moment, Rng, RootUrl, Timestamp};
+use model::{Ctx, Moment, Rng, RootUrl, Timestamp};
 use oauth::client::ClientCredentials;
 use oauth::params::Params;
 use oauth::secret::Presented;
@@ -56,11 +56,11 @@ pub(crate) struct Tenant {
     pub(crate) client: String,
 }
 
-pub(crate) fn visitor() -> RequestInfo {
-    visitor_from(Ipv4Addr::LOCALHOST)
+pub(crate) fn request() -> RequestInfo {
+    request_from(Ipv4Addr::LOCALHOST)
 }
 
-pub(crate) fn visitor_from(address: Ipv4Addr) -> RequestInfo {
+pub(crate) fn request_from(address: Ipv4Addr) -> RequestInfo {
     RequestInfo {
         address: IpAddr::V4(address),
         user_agent: Some("bench".into()),
@@ -103,7 +103,7 @@ impl Tenant {
         for (instance, demo) in house.instances().iter().zip(instances) {
             let believed = BelievedInstance::of(Arc::clone(instance), RealWorld.now()).await;
             let instance = believed.map_err(|(_, fault)| fault)?;
-            let browser = sign_in(&instance, visitor(), "alice").await?;
+            let browser = sign_in(&instance, request(), "alice").await?;
             let suffix = if demo == DemoInstance::DemoDb { "-demodb" } else { "" };
             let client = format!("client_id=portal.example.com&client_secret=portal-secret{suffix}");
             let (house, database) = (Arc::clone(&house), database.clone());
@@ -116,20 +116,21 @@ impl Tenant {
     pub(crate) async fn exchange(&self, form: &str) -> Result<TokenResponse> {
         let params = Params::parse(form.as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
         let credentials = ClientCredentials::parse(None, &params).map_err(|error| anyhow!("{error:?}"))?;
-        let request = TokenRequest::parse(&params).map_err(|error| anyhow!("{error:?}"))?;
+        let parsed = TokenRequest::parse(&params).map_err(|error| anyhow!("{error:?}"))?;
         let mut rng = SystemRng;
-        let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
-        let answer = self.instance.exchange(&mut moment, &visitor(), &credentials, &request).await?;
+        let from = request();
+        let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &from };
+        let answer = self.instance.exchange(&mut ctx, &credentials, &parsed).await?;
         answer.map_err(|refusal| anyhow!("{refusal:?}"))
     }
 }
 
 /// As the sign-in page does it.
-pub(crate) async fn sign_in(instance: &BelievedInstance, visitor: RequestInfo, login: &str) -> Result<SignedIn> {
+pub(crate) async fn sign_in(instance: &BelievedInstance, request: RequestInfo, login: &str) -> Result<SignedIn> {
     let mut rng = SystemRng;
-    let mut moment = Moment { now: RealWorld.now(), rng: &mut rng };
+    let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &request };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.sign_in(&mut moment, &visitor, (login, &password), SignInCookies::default()).await?;
+    let signed_in = instance.sign_in(&mut ctx, (login, &password), SignInCookies::default()).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignInOutcome::Done(browser, _) => Ok(browser),
         SignInOutcome::SecondStep(_) => bail!("{login} of the demo has no second factor"),

@@ -205,14 +205,14 @@ impl ElevatedAdminService<'_> {
 
 impl<'a> AdminService<'a> {
     /// For somebody who asks over the network. An administrator of another instance is none of this one.
-    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &Administrator, visitor: &'a RequestInfo) -> Self {
+    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &Administrator, request: &'a RequestInfo) -> Self {
         assert_eq!(
             administrator.instance(),
             *instance.store.instance(),
             "a proof is good for the instance that gave it"
         );
         let administrator = administrator.clone();
-        Self { store: instance.store.clone(), administrator, request: Some(visitor), instance: Some(instance) }
+        Self { store: instance.store.clone(), administrator, request: Some(request), instance: Some(instance) }
     }
 
     /// For changes of weight, where the administrator signed in lately.

@@ -17,7 +17,7 @@ use model::seat::{
     SessionKey, SessionOpening, SlidingTimer, ends_at,
 };
 use model::why::Refusal as _;
-use model::{ApiSessionId, ApplicationId, Moment, Timestamp, User, UserId};
+use model::{ApiSessionId, ApplicationId, Ctx, Moment, Timestamp, User, UserId};
 use parking_lot::{Mutex, RwLock};
 use store::{
     ApiSessionRow, Batch, Change, ChangeKind, ClosedApiSession, CommitOutcome, NewApiSession, SeatReading, SeatRequest,
@@ -252,15 +252,14 @@ impl BelievedInstance {
     pub(crate) async fn continue_session(
         &self,
         calling: &SessionRequest<'_>,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
     ) -> Answer<ApiSessionId, GuardRefusal> {
         const OVER: GuardRefusal = GuardRefusal::Legacy(LegacyRefusal::SessionOver);
         let row = self.store.live_api_session(&calling.key).await?;
         if row.is_none_or(|row| !calling.is_for(row.id)) {
             return Ok(Err(OVER));
         }
-        match self.session_for(calling, moment, visitor).await? {
+        match self.session_for(calling, ctx).await? {
             // Another one of the same key began just now.
             Ok(id) if !calling.is_for(id) => Ok(Err(OVER)),
             answer => Ok(answer),
@@ -271,25 +270,24 @@ impl BelievedInstance {
     pub(crate) async fn session_for(
         &self,
         calling: &SessionRequest<'_>,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
     ) -> Answer<ApiSessionId, GuardRefusal> {
         let asking = calling.asking();
-        let mut opening = SessionOpening::new(moment.now, &calling.user.login, self.feed.slack());
+        let mut opening = SessionOpening::new(ctx.now, &calling.user.login, self.feed.slack());
         loop {
             let memory = self.memory_kept();
             let seen = memory.api_sessions.looks.query(&self.store, &asking, || Arc::clone(&self.settings())).await?;
             match opening.step(&seat_snapshot(&seen, &seen.settings.reserved_accounts(), &asking)) {
                 OpeningStep::Join => {
-                    if let Some(id) = self.join_session(calling, moment.now).await? {
+                    if let Some(id) = self.join_session(calling, ctx.now).await? {
                         return Ok(Ok(id));
                     }
                 }
                 OpeningStep::Prolong(end) => {
-                    let call = self.store.prolong_api_session(&calling.key, moment.now, end);
+                    let call = self.store.prolong_api_session(&calling.key, ctx.now, end);
                     let written = self.store.commit(Batch::new().with(call)).await?;
                     if written == CommitOutcome::Committed
-                        && let Some(id) = self.join_session(calling, moment.now).await?
+                        && let Some(id) = self.join_session(calling, ctx.now).await?
                     {
                         return Ok(Ok(id));
                     }
@@ -297,7 +295,7 @@ impl BelievedInstance {
                 OpeningStep::Open(_) | OpeningStep::Refuse(_) if calling.continues.is_some() => {
                     return Ok(Err(GuardRefusal::Legacy(LegacyRefusal::SessionOver)));
                 }
-                OpeningStep::Open(admission) => match self.open_session(calling, admission, moment, visitor).await? {
+                OpeningStep::Open(admission) => match self.open_session(calling, admission, ctx).await? {
                     OpenAttempt::Opened(id) => return Ok(Ok(id)),
                     OpenAttempt::TokenEnded => {
                         let end = TokenEnd::Killed { what: RevocationSource::Something, at: None };
@@ -306,12 +304,14 @@ impl BelievedInstance {
                     }
                     OpenAttempt::Overtaken => {}
                 },
-                OpeningStep::CloseDue => self.close_due_sessions(moment).await?,
+                OpeningStep::CloseDue => self.close_due_sessions(&mut ctx.moment()).await?,
                 OpeningStep::Refuse(no_seat) => {
-                    self.audit_no_seat(calling, no_seat, (moment.now, visitor))?;
+                    self.audit_no_seat(calling, no_seat, (ctx.now, ctx.request))?;
                     return Ok(Err(GuardRefusal::NoSeat(no_seat)));
                 }
-                OpeningStep::GiveUp => return Err(Fault::unavailable("too many others open sessions at this moment")),
+                OpeningStep::GiveUp => {
+                    return Err(Fault::unavailable("too many others open sessions at this &mut ctx.moment()"));
+                }
             }
         }
     }
@@ -329,14 +329,13 @@ impl BelievedInstance {
         &self,
         calling: &SessionRequest<'_>,
         admission: SeatAdmission,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
     ) -> Result<OpenAttempt, Fault> {
         const TOKEN_GUARD: usize = 1;
-        let now = moment.now;
+        let now = ctx.now;
         let final_end = calling.key.final_end(now);
         let new = NewApiSession {
-            id: ApiSessionId(moment.id()),
+            id: ApiSessionId(ctx.id()),
             key: &calling.key,
             user: calling.user.id,
             seat: admission.seat,
@@ -344,17 +343,17 @@ impl BelievedInstance {
             ends_at: ends_at(now, final_end),
             final_end,
             node: self.node,
-            address: visitor.address,
+            address: ctx.request.address,
             application: calling.application,
         };
-        let event = AuditEvent::done(now, AuditKind::SessionOpened, visitor)
+        let event = AuditEvent::done(now, AuditKind::SessionOpened, ctx.request)
             .user(calling.user.id)
             .application(calling.application_uri)
             .session(new.id);
         let mut batch = vec![self.store.take_seat(admission), self.store.expect_token_stands(&calling.token)];
         batch.extend(self.store.expect_room_under_ceilings(admission, new.user, new.application));
         batch.push(self.store.open_api_session(&new));
-        batch.push(AuditWriter::new(&self.store, moment.rng, now).event(&event));
+        batch.push(AuditWriter::new(&self.store, ctx.rng, now).event(&event));
         let memory = self.memory_kept();
         match self.store.commit(batch.into()).await? {
             CommitOutcome::GuardFailed { statement: TOKEN_GUARD } => Ok(OpenAttempt::TokenEnded),
@@ -371,10 +370,10 @@ impl BelievedInstance {
         &self,
         calling: &SessionRequest<'_>,
         no_seat: NoSeat,
-        (now, visitor): (Timestamp, &RequestInfo),
+        (now, request): (Timestamp, &RequestInfo),
     ) -> Result<(), Fault> {
         self.meters.sessions_refused.add(no_seat.cause());
-        let event = AuditEvent::refused(now, AuditKind::SessionRefused, visitor, (Asker::Authenticated, &no_seat))
+        let event = AuditEvent::refused(now, AuditKind::SessionRefused, request, (Asker::Authenticated, &no_seat))
             .user(calling.user.id)
             .application(calling.application_uri);
         self.audit.put(event)

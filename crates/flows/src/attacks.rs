@@ -1,9 +1,9 @@
 //! An account or a second step that strangers attack: its owner is told, and a link makes a new browser known.
 
-use model::audit::{AuditEvent, AuditKind, RequestInfo};
+use model::audit::{AuditEvent, AuditKind};
 use model::link::{LinkCode, LinkPurpose};
 use model::mail::Letter;
-use model::{Moment, User};
+use model::{Ctx, User};
 use oauth::secret::Presented;
 use store::{Batch, CommitOutcome};
 
@@ -33,16 +33,15 @@ impl Instance {
     pub(crate) async fn notify_of_attack(
         &self,
         (user, attack): (Option<User>, Attack),
-        visitor: &RequestInfo,
-        moment: &mut Moment<'_>,
+        ctx: &mut Ctx<'_>,
     ) -> Result<(), Fault> {
         let Some(user) = user.filter(User::may_sign_in) else { return Ok(()) };
-        let event = AuditEvent::done(moment.now, AuditKind::Attacked, visitor)
+        let event = AuditEvent::done(ctx.now, AuditKind::Attacked, ctx.request)
             .user(user.id)
             .detail(&serde_json::json!({ "what": attack.kind() }));
         let batch = vec![
-            self.store.tell_of_attack(user.id, attack.kind(), moment.now),
-            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+            self.store.tell_of_attack(user.id, attack.kind(), ctx.now),
+            AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
         ];
         if let CommitOutcome::Committed = self.store.commit(batch.into()).await? {
             let reset = format!("{}/account/forgotten", self.root.issuer());
@@ -55,26 +54,21 @@ impl Instance {
     }
 
     /// A link's user opened it in this browser and confirmed: from now on the browser is known. It signs nobody in.
-    pub async fn recognise_browser(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        code: &Presented<LinkCode>,
-    ) -> Answer<User, LinkRefusal> {
-        let found = self.link(code, moment.now).await?;
+    pub async fn recognise_browser(&self, ctx: &mut Ctx<'_>, code: &Presented<LinkCode>) -> Answer<User, LinkRefusal> {
+        let found = self.link(code, ctx.now).await?;
         let Some((LinkPurpose::KnownBrowser, user)) = found else {
-            return self.refuse_link(moment, visitor, AuditKind::KnownBrowser);
+            return self.refuse_link(ctx, AuditKind::KnownBrowser);
         };
-        let event = AuditEvent::done(moment.now, AuditKind::KnownBrowser, visitor).user(user.id);
+        let event = AuditEvent::done(ctx.now, AuditKind::KnownBrowser, ctx.request).user(user.id);
         let batch = Batch::from(vec![
             // It locks the user, whose address the link is bound to.
             self.store.hold_user(&user),
             self.store.use_link(code.digest().as_bytes()),
-            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+            AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
         ]);
         match self.store.commit(batch).await? {
             CommitOutcome::Committed => Ok(Ok(user)),
-            CommitOutcome::GuardFailed { .. } => self.refuse_link(moment, visitor, AuditKind::KnownBrowser),
+            CommitOutcome::GuardFailed { .. } => self.refuse_link(ctx, AuditKind::KnownBrowser),
         }
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::authorization::{CODE_LIFETIME, IssuedCode};
 pub use model::authorize::TargetRefusal;
 use model::authorize::{AuthorizeRefusal, GrantableRequest, NextStep, SentParameters, SignInState, check, next_step};
 use model::claims::Epochs;
-use model::{Authorization, AuthorizationId, AuthorizationState, Moment, TrustedApplication};
+use model::{Authorization, AuthorizationId, AuthorizationState, Ctx, TrustedApplication};
 use oauth::authorize::{AuthorizationRequest, AuthorizationTarget, TargetError};
 use oauth::client::ClientId;
 use oauth::params::Params;
@@ -58,8 +58,7 @@ impl BelievedInstance {
     /// Checks 1 and 2.
     pub async fn authorization_target(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         params: &Params,
     ) -> Answer<VerifiedTarget, TargetRefusal> {
         let target = match AuthorizationTarget::parse(params) {
@@ -72,10 +71,10 @@ impl BelievedInstance {
                     _ => None,
                 };
                 let refusal = TargetRefusal::Malformed(error);
-                return self.refuse_target(moment, visitor, client_id.as_ref(), refusal).map(Err);
+                return self.refuse_target(ctx, client_id.as_ref(), refusal).map(Err);
             }
         };
-        self.renew(moment.now).await?;
+        self.renew(ctx.now).await?;
         let application = self.applications().by_uri(&target.client_id).cloned();
         let refusal = match &application {
             None => TargetRefusal::UnknownApplication,
@@ -93,32 +92,26 @@ impl BelievedInstance {
                 TargetRefusal::RedirectUriNotRegistered { sent: target.redirect_uri.clone(), registered }
             }
         };
-        self.refuse_target(moment, visitor, Some(&target.client_id), refusal).map(Err)
+        self.refuse_target(ctx, Some(&target.client_id), refusal).map(Err)
     }
 
     /// Checks 3 to 7, and the code. `for_this_request` says that the person has just signed in for it, or confirmed who
     /// they are.
     pub async fn authorize(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (target, params): (&VerifiedTarget, &Params),
         (browser, for_this_request): (Option<&SignedIn>, bool),
     ) -> Result<AuthorizeOutcome, Fault> {
         let asked = match AuthorizationRequest::parse(params) {
             Ok(asked) => asked,
             Err(error) => {
-                return self.refuse(
-                    moment,
-                    visitor,
-                    target,
-                    &AuthorizeRefusal::Malformed(error, SentParameters::of(params)),
-                );
+                return self.refuse(ctx, target, &AuthorizeRefusal::Malformed(error, SentParameters::of(params)));
             }
         };
         let grantable = match check(&target.application, &asked) {
             Ok(grantable) => grantable,
-            Err(refusal) => return self.refuse(moment, visitor, target, &refusal),
+            Err(refusal) => return self.refuse(ctx, target, &refusal),
         };
         let consented = match browser {
             Some(browser) => self.store.consent(browser.user.id, target.application.id).await?,
@@ -135,14 +128,14 @@ impl BelievedInstance {
             consented: &consented,
         });
         let client = (&*target.application, target.redirect_match);
-        match (next_step(moment.now, client, &asked, &grantable, who), browser) {
-            (Err(refusal), _) => self.refuse(moment, visitor, target, &refusal),
+        match (next_step(ctx.now, client, &asked, &grantable, who), browser) {
+            (Err(refusal), _) => self.refuse(ctx, target, &refusal),
             (Ok(NextStep::Issue), Some(browser)) => {
                 let needed = target.application.require_consent;
                 let agreement = if needed { Agreement::Earlier(consented.clone()) } else { Agreement::NotNeeded };
-                match self.issue(moment, visitor, target, (&asked, &grantable), (browser, agreement)).await? {
+                match self.issue(ctx, target, (&asked, &grantable), (browser, agreement)).await? {
                     Some(next) => Ok(next),
-                    None => self.refuse(moment, visitor, target, &AuthorizeRefusal::Overtaken),
+                    None => self.refuse(ctx, target, &AuthorizeRefusal::Overtaken),
                 }
             }
             (Ok(NextStep::Consent), Some(_)) => Ok(AuthorizeOutcome::Consent { scope: grantable.scope }),
@@ -153,8 +146,7 @@ impl BelievedInstance {
     /// The person's answer on the consent page, which was reached through [`Self::authorize`] by the same browser.
     pub async fn consent(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (target, params): (&VerifiedTarget, &Params),
         (browser, allowed): (&SignedIn, bool),
     ) -> Result<AuthorizeOutcome, Fault> {
@@ -162,14 +154,14 @@ impl BelievedInstance {
             .map_err(|error| AuthorizeRefusal::Malformed(error, SentParameters::of(params)))
             .and_then(|asked| check(&target.application, &asked).map(|grantable| (asked, grantable)));
         let (asked, grantable) = match checked {
-            Err(refusal) => return self.refuse(moment, visitor, target, &refusal),
+            Err(refusal) => return self.refuse(ctx, target, &refusal),
             Ok(_) if !target.application.admits(&browser.user) => {
                 let refusal = AuthorizeRefusal::UserTypeNotAllowed { user_type: browser.user.user_type };
-                return self.refuse(moment, visitor, target, &refusal);
+                return self.refuse(ctx, target, &refusal);
             }
             Ok((_, grantable)) if !allowed => {
                 let refusal = AuthorizeRefusal::ConsentRefused { asked: grantable.scope };
-                return self.refuse(moment, visitor, target, &refusal);
+                return self.refuse(ctx, target, &refusal);
             }
             Ok(checked) => checked,
         };
@@ -177,26 +169,25 @@ impl BelievedInstance {
             let (known, before) = self.store.consent_as_written(browser.user.id, target.application.id).await?;
             let agreed = known.union(&grantable.scope);
             let agreement = Agreement::Now { before, agreed };
-            if let Some(next) = self.issue(moment, visitor, target, (&asked, &grantable), (browser, agreement)).await? {
+            if let Some(next) = self.issue(ctx, target, (&asked, &grantable), (browser, agreement)).await? {
                 return Ok(next);
             }
         }
-        self.refuse(moment, visitor, target, &AuthorizeRefusal::Overtaken)
+        self.refuse(ctx, target, &AuthorizeRefusal::Overtaken)
     }
 
     /// Check 8. What was agreed to is remembered in the batch that issues the code. `None` when somebody was first: the
     /// sign-in ended, another page agreed to something, or the consent was withdrawn.
     async fn issue(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         target: &VerifiedTarget,
         (asked, grantable): (&AuthorizationRequest, &GrantableRequest),
         (browser, agreement): (&SignedIn, Agreement),
     ) -> Result<Option<AuthorizeOutcome>, Fault> {
-        let (application, now) = (&target.application, moment.now);
-        let id = AuthorizationId(moment.id());
-        let code = Presented::new(encode_code(id, &moment.rng.secret()));
+        let (application, now) = (&target.application, ctx.now);
+        let id = AuthorizationId(ctx.id());
+        let code = Presented::new(encode_code(id, &ctx.rng.secret()));
         let issued = IssuedCode {
             digest: code.digest(),
             redirect_uri: target.redirect_uri.clone(),
@@ -219,7 +210,7 @@ impl BelievedInstance {
             event.application(application.uri.as_str()).user(browser.user.id).session(browser.session.id)
         };
         let mut batch = Batch::new().with(self.store.touch_identity_session(browser.session.id, now));
-        let mut trail = AuditWriter::new(&self.store, moment.rng, now);
+        let mut trail = AuditWriter::new(&self.store, ctx.rng, now);
         let who = (browser.user.id, application.id);
         match agreement {
             Agreement::NotNeeded => {}
@@ -227,11 +218,11 @@ impl BelievedInstance {
             Agreement::Now { before, agreed } => {
                 batch.push(self.store.remember_consent(who, (&before, &agreed), now));
                 let detail = serde_json::json!({ "scope": agreed.to_string() });
-                batch.push(trail.event(&about(AuditEvent::done(now, AuditKind::Consent, visitor)).detail(&detail)));
+                batch.push(trail.event(&about(AuditEvent::done(now, AuditKind::Consent, ctx.request)).detail(&detail)));
             }
         }
         batch.push(self.store.insert_authorization(&authorization, &issued));
-        let event = about(AuditEvent::done(now, AuditKind::CodeIssued, visitor)).token(id.to_string());
+        let event = about(AuditEvent::done(now, AuditKind::CodeIssued, ctx.request)).token(id.to_string());
         batch.push(trail.event(&event));
         Ok(match self.store.commit(batch).await? {
             CommitOutcome::Committed => {
@@ -243,8 +234,7 @@ impl BelievedInstance {
 
     fn refuse(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         target: &VerifiedTarget,
         refusal: &AuthorizeRefusal,
     ) -> Result<AuthorizeOutcome, Fault> {
@@ -253,11 +243,11 @@ impl BelievedInstance {
             AuthorizeRefusal::ConsentRefused { .. } => (AuditKind::Consent, Asker::Authenticated),
             _ => (AuditKind::Authorize, Asker::Stranger),
         };
-        let event = AuditEvent::refused(moment.now, kind, visitor, (asker, refusal))
+        let event = AuditEvent::refused(ctx.now, kind, ctx.request, (asker, refusal))
             .application(target.application.uri.as_str());
         self.audit.put(event)?;
         // The application sees no header of a redirect: the reference goes along in what its developer reads.
-        let description = format!("{} (reference {})", refusal.description(), visitor.id);
+        let description = format!("{} (reference {})", refusal.description(), ctx.request.id);
         let error = [("error", refusal.code().as_str()), ("error_description", &*description)];
         Ok(AuthorizeOutcome::Redirect(self.response(target, &error)))
     }
@@ -271,12 +261,11 @@ impl BelievedInstance {
 
     fn refuse_target(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         client_id: Option<&ClientId>,
         refusal: TargetRefusal,
     ) -> Result<TargetRefusal, Fault> {
-        let mut event = AuditEvent::refused(moment.now, AuditKind::Authorize, visitor, (Asker::Stranger, &refusal));
+        let mut event = AuditEvent::refused(ctx.now, AuditKind::Authorize, ctx.request, (Asker::Stranger, &refusal));
         event.application = client_id.map(|id| id.as_str().to_owned());
         self.audit.put(event)?;
         Ok(refusal)

@@ -1,8 +1,8 @@
 //! What users allowed applications, and taking it back.
 
-use model::audit::{AuditEvent, AuditKind, RequestInfo};
+use model::audit::{AuditEvent, AuditKind};
 use model::seat::CloseReason;
-use model::{ApplicationId, Moment, Timestamp, TrustedApplication, UserId};
+use model::{ApplicationId, Ctx, Moment, Timestamp, TrustedApplication, UserId};
 pub use store::ConnectedApplication;
 use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose, Store};
 
@@ -30,22 +30,21 @@ impl Instance {
     /// seat is free. Reference tokens stay: they were made by hand, not by consent, and are revoked by hand.
     pub async fn withdraw_consent(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (user, application): (UserId, &TrustedApplication),
     ) -> Answer<(), NotConnected> {
         let who = (user, application.id);
-        if !is_connected(&self.store, who, moment).await? {
+        if !is_connected(&self.store, who, &ctx.moment()).await? {
             return Ok(Err(NotConnected));
         }
         // Which applications use a session is known in memory first: a session must not close because of that.
-        self.flush_sessions(moment.now).await?;
-        let mut batch = withdrawal_batch(&self.store, who, moment);
-        let event = AuditEvent::done(moment.now, AuditKind::ConsentWithdrawn, visitor)
+        self.flush_sessions(ctx.now).await?;
+        let mut batch = withdrawal_batch(&self.store, who, &mut ctx.moment());
+        let event = AuditEvent::done(ctx.now, AuditKind::ConsentWithdrawn, ctx.request)
             .application(application.uri.as_str())
             .user(user);
-        batch.push(AuditWriter::new(&self.store, moment.rng, moment.now).event(&event));
-        match self.commit(batch, moment.now).await? {
+        batch.push(AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event));
+        match self.commit(batch, ctx.now).await? {
             CommitOutcome::Committed => Ok(Ok(())),
             CommitOutcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
         }

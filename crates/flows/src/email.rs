@@ -6,7 +6,7 @@ use model::email_change::{ANSWER_LIFE, MAX_NEW_ADDRESSES, answer_url, asked_besi
 pub use model::email_change::{AddressSide, EmailChange, EmailRefusal};
 use model::link::LinkCode;
 use model::mail::{EmailAddress, Letter};
-use model::{Moment, Timestamp, User};
+use model::{Ctx, Timestamp, User};
 use oauth::secret::Presented;
 use serde_json::json;
 use store::{Batch, Change, ChangeKind, CommitOutcome, Statement};
@@ -48,17 +48,16 @@ impl BelievedInstance {
     /// on whose the new address is.
     pub async fn ask_for_email(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, address): (&SignedIn, &str),
     ) -> Answer<EmailAddress, EmailRefusal> {
-        let (user, new) = match self.check_email(moment.now, visitor, (browser, address)).await? {
+        let (user, new) = match self.check_email(ctx.now, ctx.request, (browser, address)).await? {
             Ok(checked) => checked,
-            Err(refusal) => return self.refuse_email(moment.now, visitor, (browser, refusal)),
+            Err(refusal) => return self.refuse_email(ctx.now, ctx.request, (browser, refusal)),
         };
         let old = asked_besides(&user, &new);
-        let code_of_new = new_code(moment);
-        let besides = old.map(|address| (address, new_code(moment)));
+        let code_of_new = new_code(&mut ctx.moment());
+        let besides = old.map(|address| (address, new_code(&mut ctx.moment())));
         let change = EmailChange {
             user: user.id,
             user_epoch: user.epoch,
@@ -66,22 +65,22 @@ impl BelievedInstance {
             new: new.clone(),
             old_code: besides.as_ref().map(|(_, code)| code.digest()),
             new_code: Some(code_of_new.digest()),
-            expires_at: moment.now.plus(ANSWER_LIFE.span()),
+            expires_at: ctx.now.plus(ANSWER_LIFE.span()),
         };
         let batch = vec![
-            self.store.touch_identity_session(browser.session.id, moment.now),
+            self.store.touch_identity_session(browser.session.id, ctx.now),
             self.store.put_email_change(&change),
-            self.store.count_new_address_letter(user.id, moment.now, MAX_NEW_ADDRESSES),
-            self.email_event(moment, visitor, &user, &json!({ "what": "asked" })),
+            self.store.count_new_address_letter(user.id, ctx.now, MAX_NEW_ADDRESSES),
+            self.email_event(ctx, &user, &json!({ "what": "asked" })),
         ];
         match self.store.commit(batch.into()).await? {
             CommitOutcome::Committed => {}
             CommitOutcome::GuardFailed { statement: 2 } => {
-                let refusal = EmailRefusal::TooManyToday(until_midnight(moment.now));
-                return self.refuse_email(moment.now, visitor, (browser, refusal));
+                let refusal = EmailRefusal::TooManyToday(until_midnight(ctx.now));
+                return self.refuse_email(ctx.now, ctx.request, (browser, refusal));
             }
             CommitOutcome::GuardFailed { .. } => {
-                return self.refuse_email(moment.now, visitor, (browser, EmailRefusal::Overtaken));
+                return self.refuse_email(ctx.now, ctx.request, (browser, EmailRefusal::Overtaken));
             }
         }
         let write = |to: EmailAddress| Letter { to, instance: &self.name, user: &user };
@@ -99,7 +98,7 @@ impl BelievedInstance {
     async fn check_email(
         &self,
         now: Timestamp,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         (browser, address): (&SignedIn, &str),
     ) -> Answer<(User, EmailAddress), EmailRefusal> {
         if !self.sends_mail() {
@@ -114,7 +113,7 @@ impl BelievedInstance {
             return Ok(Err(EmailRefusal::Known));
         }
         // Letters go to whomever the person names: counted with those about forgotten passwords.
-        Ok(match self.count_reset_request(Some(&user.login), visitor.address, now) {
+        Ok(match self.count_reset_request(Some(&user.login), request.address, now) {
             Some(wait) => Err(EmailRefusal::Throttled(wait)),
             None => Ok((user, address)),
         })
@@ -123,25 +122,20 @@ impl BelievedInstance {
     fn refuse_email<T>(
         &self,
         now: Timestamp,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         (browser, refusal): (&SignedIn, EmailRefusal),
     ) -> Answer<T, EmailRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::EmailChange, visitor, (Asker::Authenticated, &refusal));
+        let event = AuditEvent::refused(now, AuditKind::EmailChange, request, (Asker::Authenticated, &refusal));
         self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }
 
     /// The person at the browser has changed their mind. Nothing to withdraw is as good as withdrawn.
-    pub async fn withdraw_email(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        browser: &SignedIn,
-    ) -> Answer<(), ConcurrentChange> {
+    pub async fn withdraw_email(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Answer<(), ConcurrentChange> {
         for _ in 0..MAX_ATTEMPTS {
             let Some(user) = self.current_user(browser).await? else { return Ok(Err(ConcurrentChange)) };
             let Some(change) = self.store.email_change(user.id).await? else { return Ok(Ok(())) };
-            let event = self.email_event(moment, visitor, &user, &json!({ "what": "withdrawn" }));
+            let event = self.email_event(ctx, &user, &json!({ "what": "withdrawn" }));
             let batch = vec![self.store.end_email_change(&change), event];
             if self.store.commit(batch.into()).await? == CommitOutcome::Committed {
                 return Ok(Ok(()));
@@ -167,12 +161,11 @@ impl BelievedInstance {
     /// the address.
     pub async fn answer_email(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (code, agrees): (&Presented<LinkCode>, bool),
     ) -> Answer<(EmailConfirmation, EmailOutcome), LinkRefusal> {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(question) = self.email_question(code, moment.now).await? else { break };
+            let Some(question) = self.email_question(code, ctx.now).await? else { break };
             let EmailConfirmation { change, side, user } = &question;
             let next = if agrees { change.agreed(*side) } else { None };
             let (what, answer, mut batch) = match next {
@@ -180,15 +173,15 @@ impl BelievedInstance {
                     let advance = self.store.advance_email_change(change, &next);
                     ("agreed", EmailOutcome::Waiting, Batch::new().with(advance))
                 }
-                None if agrees => ("changed", EmailOutcome::Changed, self.changing_email(&question, moment.now)),
+                None if agrees => ("changed", EmailOutcome::Changed, self.changing_email(&question, ctx.now)),
                 None => ("declined", EmailOutcome::Declined, Batch::new().with(self.store.end_email_change(change))),
             };
-            batch.push(self.email_event(moment, visitor, user, &json!({ "what": what, "by": side.as_str() })));
-            if self.commit(batch, moment.now).await? == CommitOutcome::Committed {
+            batch.push(self.email_event(ctx, user, &json!({ "what": what, "by": side.as_str() })));
+            if self.commit(batch, ctx.now).await? == CommitOutcome::Committed {
                 return Ok(Ok((question, answer)));
             }
         }
-        self.refuse_link(moment, visitor, AuditKind::EmailChange)
+        self.refuse_link(ctx, AuditKind::EmailChange)
     }
 
     fn changing_email(&self, EmailConfirmation { change, user, .. }: &EmailConfirmation, now: Timestamp) -> Batch {
@@ -198,15 +191,9 @@ impl BelievedInstance {
         batch
     }
 
-    fn email_event(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        user: &User,
-        detail: &serde_json::Value,
-    ) -> Statement {
-        let event = AuditEvent::done(moment.now, AuditKind::EmailChange, visitor).user(user.id).detail(detail);
-        AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)
+    fn email_event(&self, ctx: &mut Ctx<'_>, user: &User, detail: &serde_json::Value) -> Statement {
+        let event = AuditEvent::done(ctx.now, AuditKind::EmailChange, ctx.request).user(user.id).detail(detail);
+        AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event)
     }
 }
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::{ClientRefusal, PROTOCOL_SCOPES, ServiceAccess, service_scope};
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotation, redeem, rotate};
 use model::claims::{self, TokenIssuer};
 pub use model::exchange::ExchangeRefusal;
 use model::standing::{self, InvalidityReason};
 use model::why::Refusal as _;
 use model::{
-    AuthenticatedClient, Authorization, AuthorizationId, AuthorizationState, Generation, Moment, TrustedApplication,
-    User,
+    AuthenticatedClient, Authorization, AuthorizationId, AuthorizationState, Ctx, Generation, Moment,
+    TrustedApplication, User,
 };
 use oauth::client::ClientCredentials;
 use oauth::jose::at_hash;
@@ -36,36 +36,28 @@ const MAX_ATTEMPTS: usize = 4;
 impl BelievedInstance {
     pub async fn exchange(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         credentials: &ClientCredentials,
         request: &TokenRequest,
     ) -> Answer<TokenResponse, ExchangeRefusal> {
-        self.renew(moment.now).await?;
+        self.renew(ctx.now).await?;
         let register = self.applications();
-        let client = match register.authenticate(credentials, moment.now) {
+        let client = match register.authenticate(credentials, ctx.now) {
             Ok(client) => client,
             Err(refusal) => {
-                return self.refuse_token(
-                    moment,
-                    visitor,
-                    credentials,
-                    (Asker::Stranger, ExchangeRefusal::Client(refusal)),
-                );
+                return self.refuse_token(ctx, credentials, (Asker::Stranger, ExchangeRefusal::Client(refusal)));
             }
         };
         let answer = match request {
             TokenRequest::AuthorizationCode { code, redirect_uri, verifier } => {
                 let shown = (code, redirect_uri.as_deref(), verifier.as_ref());
-                self.redeem_code(moment, visitor, client, shown).await?.map_err(ExchangeRefusal::Code)
+                self.redeem_code(ctx, client, shown).await?.map_err(ExchangeRefusal::Code)
             }
             TokenRequest::RefreshToken { refresh_token, scope } => {
-                let answer = self.refresh(moment, visitor, client, refresh_token, scope.as_ref()).await?;
+                let answer = self.refresh(ctx, client, refresh_token, scope.as_ref()).await?;
                 answer.map_err(ExchangeRefusal::Refresh)
             }
-            TokenRequest::ClientCredentials { scope } => {
-                self.client_credentials(moment, visitor, client, scope.as_ref()).await?
-            }
+            TokenRequest::ClientCredentials { scope } => self.client_credentials(ctx, client, scope.as_ref()).await?,
         };
         match answer {
             Ok(response) => {
@@ -80,18 +72,17 @@ impl BelievedInstance {
                 self.meters.tokens_refused.add(refusal.cause());
                 Ok(Err(refusal))
             }
-            Err(refusal) => self.refuse_token(moment, visitor, credentials, (client.asker(), refusal)),
+            Err(refusal) => self.refuse_token(ctx, credentials, (client.asker(), refusal)),
         }
     }
 
     pub(crate) fn refuse_client<T>(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         credentials: &ClientCredentials,
         refusal: ClientRefusal,
     ) -> Answer<T, ClientRefusal> {
-        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, (Asker::Stranger, &refusal))
+        let event = AuditEvent::refused(ctx.now, AuditKind::TokenRefused, ctx.request, (Asker::Stranger, &refusal))
             .application(credentials.client_id().as_str());
         self.audit.put(event)?;
         Ok(Err(refusal))
@@ -99,13 +90,12 @@ impl BelievedInstance {
 
     fn refuse_token<T>(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         credentials: &ClientCredentials,
         (asker, refusal): (Asker, ExchangeRefusal),
     ) -> Answer<T, ExchangeRefusal> {
         self.meters.tokens_refused.add(refusal.cause());
-        let event = AuditEvent::refused(moment.now, AuditKind::TokenRefused, visitor, (asker, &refusal))
+        let event = AuditEvent::refused(ctx.now, AuditKind::TokenRefused, ctx.request, (asker, &refusal))
             .application(credentials.client_id().as_str());
         self.audit.put(event)?;
         Ok(Err(refusal))
@@ -114,8 +104,7 @@ impl BelievedInstance {
     /// RFC 6749 §4.4: the token acts as the System User; no refresh token, no ID token, ever.
     async fn client_credentials(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         client: AuthenticatedClient<'_>,
         asked: Option<&Scope>,
     ) -> Answer<TokenResponse, ExchangeRefusal> {
@@ -132,12 +121,12 @@ impl BelievedInstance {
             Err(gone) => return Ok(Err(ExchangeRefusal::SystemUserGone(gone))),
         };
         let settings = self.settings();
-        let unique = moment.id().simple().to_string();
-        let issuing = self.issuing(&settings, application, moment);
+        let unique = ctx.id().simple().to_string();
+        let issuing = self.issuing(&settings, application, &ctx.moment());
         let lifetime = issuing.lifetime;
         let claims = claims::service_access_token(&issuing, application, &user, (&scope, &unique));
-        let access_token = self.sign_access_token(application, claims, moment).await?;
-        let event = AuditEvent::done(moment.now, AuditKind::TokenIssued, visitor)
+        let access_token = self.sign_access_token(application, claims, &ctx.moment()).await?;
+        let event = AuditEvent::done(ctx.now, AuditKind::TokenIssued, ctx.request)
             .application(application.uri.as_str())
             .user(user.id)
             .token(unique);
@@ -148,8 +137,7 @@ impl BelievedInstance {
     /// RFC 6749 §4.1.3.
     async fn redeem_code(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         client: AuthenticatedClient<'_>,
         (code, redirect_uri, verifier): (&Presented<AuthorizationCode>, Option<&str>, Option<&Verifier>),
     ) -> Answer<TokenResponse, RedeemRefusal> {
@@ -160,17 +148,17 @@ impl BelievedInstance {
             let Some((authorization, _)) = known.filter(|(_, digest)| digest.matches(code)) else {
                 return Ok(Err(unknown));
             };
-            let nonce = match redeem(moment.now, client, &authorization, redirect_uri, verifier) {
+            let nonce = match redeem(ctx.now, client, &authorization, redirect_uri, verifier) {
                 Ok(issued) => issued.nonce.clone(),
                 Err(refusal @ RedeemRefusal::Reused { .. }) => {
                     let event = AuditEvent::refused(
-                        moment.now,
+                        ctx.now,
                         AuditKind::CodeReused,
-                        visitor,
+                        ctx.request,
                         (Asker::Authenticated, &refusal),
                     );
                     let event = with_subject(event, client, &authorization);
-                    self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
+                    self.end_authorization(&mut ctx.moment(), authorization.id, refusal.cause(), &event).await?;
                     return Ok(Err(refusal));
                 }
                 Err(refusal) => return Ok(Err(refusal)),
@@ -182,16 +170,19 @@ impl BelievedInstance {
             let may_refresh = authorization.scope.contains("offline_access") && client.get().may_refresh();
             let refresh_until = may_refresh.then(|| authorization.auth_time.plus(client.get().refresh_lifetime()));
             let event =
-                with_subject(AuditEvent::done(moment.now, AuditKind::CodeRedeemed, visitor), client, &authorization);
+                with_subject(AuditEvent::done(ctx.now, AuditKind::CodeRedeemed, ctx.request), client, &authorization);
             let batch = Batch::from(vec![
-                self.store.redeem_code(id, refresh_until, moment.now),
-                AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+                self.store.redeem_code(id, refresh_until, ctx.now),
+                AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
             ]);
             if let CommitOutcome::Committed = self.store.commit(batch).await? {
                 let generation = refresh_until.is_some().then_some(Generation::FIRST);
                 let tokens =
                     TokenInputs { authorization: &authorization, user: &user, scope: &authorization.scope, nonce };
-                return self.user_tokens(moment, client, tokens, (Generation::FIRST, generation)).await.map(Ok);
+                return self
+                    .user_tokens(&mut ctx.moment(), client, tokens, (Generation::FIRST, generation))
+                    .await
+                    .map(Ok);
             }
         }
         Err(Fault::unavailable("the code was fought over"))
@@ -200,8 +191,7 @@ impl BelievedInstance {
     /// RFC 6749 §6.
     async fn refresh(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         client: AuthenticatedClient<'_>,
         shown: &Presented<RefreshToken>,
         asked: Option<&Scope>,
@@ -212,17 +202,17 @@ impl BelievedInstance {
             let Some((mut authorization, _)) = self.store.authorization(id).await? else {
                 return Ok(Err(unknown));
             };
-            let rotation = match rotate(moment.now, client, self.with_memory(&mut authorization), shown, asked) {
+            let rotation = match rotate(ctx.now, client, self.with_memory(&mut authorization), shown, asked) {
                 Ok(rotation) => rotation,
                 Err(refusal @ RefreshRefusal::Reused { .. }) => {
                     let event = AuditEvent::refused(
-                        moment.now,
+                        ctx.now,
                         AuditKind::TokenReused,
-                        visitor,
+                        ctx.request,
                         (Asker::Authenticated, &refusal),
                     );
                     let event = with_subject(event, client, &authorization).repeating(authorization.rotated_by());
-                    self.end_authorization(moment, authorization.id, refusal.cause(), &event).await?;
+                    self.end_authorization(&mut ctx.moment(), authorization.id, refusal.cause(), &event).await?;
                     return Ok(Err(refusal));
                 }
                 Err(refusal) => return Ok(Err(refusal)),
@@ -233,7 +223,7 @@ impl BelievedInstance {
             };
             let (change, kind, earlier) = match rotation {
                 Rotation::Advance => {
-                    let by = (&visitor.origin(), moment.now);
+                    let by = (&ctx.request.origin(), ctx.now);
                     (self.store.advance_family(id, shown, by), AuditKind::TokenRefreshed, None)
                 }
                 Rotation::Repeat => {
@@ -241,8 +231,8 @@ impl BelievedInstance {
                 }
             };
             let event =
-                with_subject(AuditEvent::done(moment.now, kind, visitor), client, &authorization).repeating(earlier);
-            let batch = Batch::from(vec![change, AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)]);
+                with_subject(AuditEvent::done(ctx.now, kind, ctx.request), client, &authorization).repeating(earlier);
+            let batch = Batch::from(vec![change, AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event)]);
             if let CommitOutcome::GuardFailed { .. } = self.store.commit(batch).await? {
                 continue;
             }
@@ -251,7 +241,7 @@ impl BelievedInstance {
             let still_registered = still_registered(client.get(), granted);
             let tokens =
                 TokenInputs { authorization: &authorization, user: &user, scope: &still_registered, nonce: None };
-            return self.user_tokens(moment, client, tokens, (newest, Some(newest))).await.map(Ok);
+            return self.user_tokens(&mut ctx.moment(), client, tokens, (newest, Some(newest))).await.map(Ok);
         }
         Err(Fault::unavailable("the refresh token was fought over"))
     }

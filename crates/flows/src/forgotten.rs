@@ -8,7 +8,7 @@ use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::fair::{FairReceiver, FairSender, channel};
 use model::link::{LinkLifetime, LinkPurpose, MAX_RESETS, ResetNotSent};
 use model::mail::EmailAddress;
-use model::{InstanceId, Login, Moment, Timestamp, User, UserId};
+use model::{Ctx, InstanceId, Login, Timestamp, User, UserId};
 use store::CommitOutcome;
 
 use crate::Fault;
@@ -54,39 +54,39 @@ impl BelievedInstance {
     /// long. Otherwise mail is sent to whom there is; nothing here tells whether there is anybody.
     pub fn request_password_reset(
         &self,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         typed: &str,
         now: Timestamp,
     ) -> Result<Option<Duration>, Fault> {
         let question = ResetRequestKind::Forgotten(typed.trim().chars().take(254).collect());
-        self.enqueue((visitor, now), typed, question)
+        self.enqueue((request, now), typed, question)
     }
 
     /// Somebody wants a link that makes their browser known for a login that strangers have spent. Answers as
     /// [`Self::forgotten`] does.
     pub fn request_browser_link(
         &self,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         login: &str,
         now: Timestamp,
     ) -> Result<Option<Duration>, Fault> {
-        self.enqueue((visitor, now), login, ResetRequestKind::KnownBrowser(login.trim().chars().take(254).collect()))
+        self.enqueue((request, now), login, ResetRequestKind::KnownBrowser(login.trim().chars().take(254).collect()))
     }
 
     fn enqueue(
         &self,
-        (visitor, now): (&RequestInfo, Timestamp),
+        (request, now): (&RequestInfo, Timestamp),
         typed: &str,
         question: ResetRequestKind,
     ) -> Result<Option<Duration>, Fault> {
-        let wait = self.count_reset_request(Login::typed(typed).as_ref(), visitor.address, now);
+        let wait = self.count_reset_request(Login::typed(typed).as_ref(), request.address, now);
         if let Some(wait) = wait {
-            self.audit_unsent(now, visitor, None, ResetNotSent::Throttled(wait))?;
+            self.audit_unsent(now, request, None, ResetNotSent::Throttled(wait))?;
             return Ok(Some(wait));
         }
-        let asked = ResetRequest::new(self.unchecked(), question, visitor, now);
+        let asked = ResetRequest::new(self.unchecked(), question, request, now);
         if self.reset_queue.send(*self.store.instance(), asked).is_err() {
-            self.audit_unsent(now, visitor, None, ResetNotSent::TooManyQuestions)?;
+            self.audit_unsent(now, request, None, ResetNotSent::TooManyQuestions)?;
         }
         Ok(None)
     }
@@ -96,11 +96,11 @@ impl Instance {
     fn audit_unsent(
         &self,
         now: Timestamp,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         user: Option<&User>,
         unsent: ResetNotSent,
     ) -> Result<(), Fault> {
-        let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, visitor, (Asker::Stranger, &unsent));
+        let mut event = AuditEvent::refused(now, AuditKind::PasswordReset, request, (Asker::Stranger, &unsent));
         event.user = user.map(|user| user.id);
         self.audit.put(event)
     }
@@ -122,12 +122,7 @@ impl Instance {
     }
 
     /// Mails the user a link.
-    async fn send_link(
-        &self,
-        (user, purpose): (User, LinkPurpose),
-        visitor: &RequestInfo,
-        moment: &mut Moment<'_>,
-    ) -> Result<(), Fault> {
+    async fn send_link(&self, (user, purpose): (User, LinkPurpose), ctx: &mut Ctx<'_>) -> Result<(), Fault> {
         let unsent = if !user.may_sign_in() {
             Some(ResetNotSent::UserMayNotSignIn)
         } else if user.mailbox().is_none() {
@@ -138,17 +133,17 @@ impl Instance {
             None
         };
         if let Some(unsent) = unsent {
-            return self.audit_unsent(moment.now, visitor, Some(&user), unsent);
+            return self.audit_unsent(ctx.now, ctx.request, Some(&user), unsent);
         }
-        let event = AuditEvent::done(moment.now, AuditKind::PasswordReset, visitor)
+        let event = AuditEvent::done(ctx.now, AuditKind::PasswordReset, ctx.request)
             .user(user.id)
             .detail(&serde_json::json!({ "what": "link-sent", "for": purpose.kind() }));
-        let (link, insert) = draw_link(&self.store, user, (purpose, LinkLifetime::Asked), moment);
+        let (link, insert) = draw_link(&self.store, user, (purpose, LinkLifetime::Asked), &mut ctx.moment());
         let batch = vec![
             self.store.hold_user(&link.user),
             insert,
-            self.store.expect_links_at_most(purpose, link.user.id, (moment.now, MAX_RESETS)),
-            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+            self.store.expect_links_at_most(purpose, link.user.id, (ctx.now, MAX_RESETS)),
+            AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
         ];
         match self.store.commit(batch.into()).await? {
             CommitOutcome::Committed => {
@@ -157,24 +152,24 @@ impl Instance {
             }
             // Their password or state changed while this was looked into: who still wants a link asks again.
             CommitOutcome::GuardFailed { statement: 0 } => {
-                self.audit_unsent(moment.now, visitor, Some(&link.user), ResetNotSent::UserChanged)
+                self.audit_unsent(ctx.now, ctx.request, Some(&link.user), ResetNotSent::UserChanged)
             }
             CommitOutcome::GuardFailed { .. } => {
-                self.audit_unsent(moment.now, visitor, Some(&link.user), ResetNotSent::LinksStillLive(MAX_RESETS))
+                self.audit_unsent(ctx.now, ctx.request, Some(&link.user), ResetNotSent::LinksStillLive(MAX_RESETS))
             }
         }
     }
 }
 
 impl ResetRequest {
-    pub(crate) fn new(instance: &Arc<Instance>, kind: ResetRequestKind, visitor: &RequestInfo, now: Timestamp) -> Self {
-        Self { instance: Arc::clone(instance), kind, request: visitor.clone(), at: now }
+    pub(crate) fn new(instance: &Arc<Instance>, kind: ResetRequestKind, request: &RequestInfo, now: Timestamp) -> Self {
+        Self { instance: Arc::clone(instance), kind, request: request.clone(), at: now }
     }
 
     /// Looks into it.
     pub(crate) async fn answer(self, rng: &mut dyn model::Rng) -> Result<(), Fault> {
-        let Self { instance, kind: question, request: visitor, at } = self;
-        let mut moment = Moment { now: at, rng: &mut *rng };
+        let Self { instance, kind: question, request, at } = self;
+        let mut ctx = Ctx { now: at, rng: &mut *rng, request: &request };
         let (users, purpose) = match question {
             ResetRequestKind::Forgotten(typed) => (instance.users_matching(&typed).await?, LinkPurpose::PasswordReset),
             ResetRequestKind::KnownBrowser(typed) => {
@@ -182,18 +177,18 @@ impl ResetRequest {
             }
             ResetRequestKind::AccountAttacked(login) => {
                 let user = instance.by_login(Some(login)).await?;
-                return instance.notify_of_attack((user, Attack::Password), &visitor, &mut moment).await;
+                return instance.notify_of_attack((user, Attack::Password), &mut ctx).await;
             }
             ResetRequestKind::SecondStepAttacked(user) => {
                 let user = instance.store.user(user).await?;
-                return instance.notify_of_attack((user, Attack::SecondStep), &visitor, &mut moment).await;
+                return instance.notify_of_attack((user, Attack::SecondStep), &mut ctx).await;
             }
         };
         if users.is_empty() {
-            return instance.audit_unsent(at, &visitor, None, ResetNotSent::UnknownUser);
+            return instance.audit_unsent(at, &request, None, ResetNotSent::UnknownUser);
         }
         for user in users {
-            instance.send_link((user, purpose), &visitor, &mut moment).await?;
+            instance.send_link((user, purpose), &mut ctx).await?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use model::reference_token::{ReferenceToken, ReferenceTokenValue, is_reference_t
 use model::seat::SessionKey;
 use model::standing::{self, InvalidityReason};
 use model::why::{Refusal, RefusalDetails};
-use model::{AfterLogout, ApiSessionId, Moment, Timestamp, TrustedApplication, User, UserId, UserType};
+use model::{AfterLogout, ApiSessionId, Ctx, Timestamp, TrustedApplication, User, UserId, UserType};
 use oauth::jose::UnverifiedJws;
 use oauth::scope::Scope;
 use oauth::secret::{self, Digest, Presented};
@@ -127,12 +127,11 @@ impl BelievedInstance {
     /// Lets a call in, or says why not. Tells the audit only of refusals; the call itself is told of when it is answered.
     pub async fn authorize_call(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         shown: &Presented<secret::AccessToken>,
         (audience, scope): (&str, &'static str),
     ) -> Answer<Caller, GuardRefusal> {
-        let standing = match self.validate_credential(shown, moment.now).await? {
+        let standing = match self.validate_credential(shown, ctx.now).await? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(GuardRefusal::Token(refusal))),
         };
@@ -147,7 +146,7 @@ impl BelievedInstance {
             return Ok(Err(standing.lacks(scope)));
         }
         let key = standing.session_key();
-        let known = self.known_session(&key, None, standing.application.id, moment.now);
+        let known = self.known_session(&key, None, standing.application.id, ctx.now);
         let (session, opened_from) = if let Some(known) = known {
             (known.id, known.address)
         } else {
@@ -160,12 +159,12 @@ impl BelievedInstance {
                 continues: None,
             };
             // Boxed, as all that is large and rare on the way of a call.
-            match Box::pin(self.session_for(&calling, moment, visitor)).await? {
+            match Box::pin(self.session_for(&calling, ctx)).await? {
                 Ok(session) => (session, None),
                 Err(refusal) => return Ok(Err(refusal)),
             }
         };
-        self.note_use(&standing, moment.now);
+        self.note_use(&standing, ctx.now);
         Ok(Ok(Caller { user: standing.user, application: standing.application, session, opened_from }))
     }
 
@@ -184,11 +183,10 @@ impl BelievedInstance {
     /// UserInfo (OpenID Connect Core §5.3): opens no session and takes no seat.
     pub async fn user_info(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         shown: &Presented<secret::AccessToken>,
     ) -> Answer<serde_json::Value, GuardRefusal> {
-        let answer = match self.validate_credential(shown, moment.now).await? {
+        let answer = match self.validate_credential(shown, ctx.now).await? {
             Err(refusal) => Err(GuardRefusal::Token(refusal)),
             Ok(standing) if !standing.has("openid") => Err(standing.lacks("openid")),
             Ok(standing) => Ok(standing),
@@ -196,12 +194,12 @@ impl BelievedInstance {
         match answer {
             Err(refusal) => {
                 let asker = refusal.asker();
-                let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, (asker, &refusal));
+                let event = AuditEvent::refused(ctx.now, AuditKind::UserInfo, ctx.request, (asker, &refusal));
                 self.audit.put(event)?;
                 Ok(Err(refusal))
             }
             Ok(standing) => {
-                self.note_use(&standing, moment.now);
+                self.note_use(&standing, ctx.now);
                 Ok(Ok(user_info(&standing.user, &standing.scope())))
             }
         }
@@ -210,24 +208,24 @@ impl BelievedInstance {
 
 impl Instance {
     /// One event for one answered call. Its path is without the query, which may hold anything.
-    pub fn audit_call(&self, now: Timestamp, visitor: &RequestInfo, call: &ApiCallReport<'_>) -> Result<(), Fault> {
+    pub fn audit_call(&self, now: Timestamp, request: &RequestInfo, call: &ApiCallReport<'_>) -> Result<(), Fault> {
         // A path is ASCII (RFC 3986 §3.3), so that a cut is never within a character.
         let path = call.path.get(..512).unwrap_or(call.path);
         if let (None, Some(caller)) = (call.refused, call.caller)
-            && caller.opened_from == Some(visitor.address)
+            && caller.opened_from == Some(request.address)
         {
             return self.audit.put_call(&AnsweredCall {
                 at: now,
                 application: caller.application.uri.as_str(),
                 user: caller.user.id,
                 session: caller.session,
-                request: visitor.id,
+                request: request.id,
                 method: call.method,
                 path,
                 status: call.status,
             });
         }
-        let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
+        let mut event = AuditEvent::done(now, AuditKind::ApiCall, request);
         if let Some((asker, refusal)) = call.refused {
             self.meters.calls_refused.add(refusal.cause());
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());

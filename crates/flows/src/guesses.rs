@@ -161,10 +161,10 @@ impl BelievedInstance {
         &self,
         attempt: &SignInAttempt,
         question: ResetRequestKind,
-        (visitor, now): (&RequestInfo, Timestamp),
+        (request, now): (&RequestInfo, Timestamp),
     ) {
         if attempt.account().is_some_and(|account| self.throttle.tell(account, now)) {
-            let asked = ResetRequest::new(self.unchecked(), question, visitor, now);
+            let asked = ResetRequest::new(self.unchecked(), question, request, now);
             // A full queue: the next storm tells.
             let _full = self.reset_queue.send(*self.store.instance(), asked);
         }

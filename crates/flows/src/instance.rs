@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::audit::chain::Chain;
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::throttle::NETWORK_KNOWN_FOR;
 use model::why::Refusal;
-use model::{Moment, Rng, RootUrl, Timestamp};
+use model::{Ctx, Moment, Rng, RootUrl, Timestamp};
 use parking_lot::Mutex;
 use store::{Store, StoredInstance};
 use tokio::sync::Notify;
@@ -163,13 +163,8 @@ impl Instance {
     }
 
     /// Tells the audit of a request that was refused before a flow began: unreadable, or not from our own form.
-    pub fn audit_refusal(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        (kind, refusal): (AuditKind, &dyn Refusal),
-    ) -> Result<(), Fault> {
-        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, refusal)))
+    pub fn audit_refusal(&self, ctx: &mut Ctx<'_>, (kind, refusal): (AuditKind, &dyn Refusal)) -> Result<(), Fault> {
+        self.audit.put(AuditEvent::refused(ctx.now, kind, ctx.request, (Asker::Stranger, refusal)))
     }
 
     /// What wants doing now and then: sweeping, forgetting.
@@ -192,7 +187,7 @@ impl Instance {
             self.store.sweep_known_networks(now.minus(NETWORK_KNOWN_FOR)),
         ];
         let _swept = self.store.commit(sweep.into()).await?;
-        let mut moment = Moment { now, rng: rng };
+        let mut moment = Moment { now, rng };
         if let Some(days) = settings.audit_retention_days {
             self.sealer.prune(Retention::Days(days), &mut moment).await?;
         }

@@ -16,7 +16,7 @@ use model::legacy::{AttemptedScheme, LegacyRefusal, LegacyScheme, check_applicat
 use model::seat::SessionKey;
 use model::user::Password;
 use model::{
-    ApiSessionId, ApplicationId, InstanceSettings, Login, Moment, Timestamp, TrustedApplication, User, UserId, UserType,
+    ApiSessionId, ApplicationId, Ctx, InstanceSettings, Login, Timestamp, TrustedApplication, User, UserId, UserType,
 };
 use oauth::client::ClientId;
 use oauth::secret::Presented;
@@ -134,13 +134,12 @@ impl BelievedInstance {
     /// A call with Basic credentials: credential, scope, seat, as for a token.
     pub async fn authorize_call_by_password(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         shown: &LegacyPassword<'_>,
         scope: &'static str,
     ) -> Answer<Caller, GuardRefusal> {
-        match self.validate_password(moment, visitor, shown).await? {
-            Ok(standing) => self.open_or_continue(standing, Some(scope), moment, visitor).await,
+        match self.validate_password(ctx, shown).await? {
+            Ok(standing) => self.open_or_continue(standing, Some(scope), ctx).await,
             Err(refusal) => Ok(Err(GuardRefusal::Legacy(refusal))),
         }
     }
@@ -148,13 +147,12 @@ impl BelievedInstance {
     /// A call with an `ErpSession`. Without a scope it asks for nothing but that the session lives.
     pub async fn authorize_call_by_erp_session(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         shown: &Presented<ErpSession>,
         scope: Option<&'static str>,
     ) -> Answer<Caller, GuardRefusal> {
-        match self.validate_erp_session(shown, moment.now).await? {
-            Ok(standing) => self.open_or_continue(standing, scope, moment, visitor).await,
+        match self.validate_erp_session(shown, ctx.now).await? {
+            Ok(standing) => self.open_or_continue(standing, scope, ctx).await,
             Err(refusal) => Ok(Err(GuardRefusal::Legacy(refusal))),
         }
     }
@@ -163,15 +161,14 @@ impl BelievedInstance {
     /// lives, are answered the same.
     pub async fn erp_login(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         shown: &LegacyPassword<'_>,
     ) -> Answer<(Caller, Presented<ErpSession>), GuardRefusal> {
-        let standing = match self.validate_password(moment, visitor, shown).await? {
+        let standing = match self.validate_password(ctx, shown).await? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(GuardRefusal::Legacy(refusal))),
         };
-        let caller = match self.open_or_continue(standing, None, moment, visitor).await? {
+        let caller = match self.open_or_continue(standing, None, ctx).await? {
             Ok(caller) => caller,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -194,8 +191,7 @@ impl BelievedInstance {
         &self,
         standing: LegacyCredential,
         scope: Option<&'static str>,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
     ) -> Answer<Caller, GuardRefusal> {
         if standing.user.user_type == UserType::ExternalCommunity {
             return Ok(Err(GuardRefusal::NotForCommunityUsers));
@@ -205,16 +201,16 @@ impl BelievedInstance {
             return Ok(Err(GuardRefusal::InsufficientScope { needed, granted: granted.to_string() }));
         }
         let (key, only) = (standing.key(), standing.session);
-        let known = self.known_session(&key, only, standing.application.id, moment.now);
+        let known = self.known_session(&key, only, standing.application.id, ctx.now);
         let (session, opened_from) = if let Some(known) = known {
             (known.id, known.address)
         } else {
-            match self.unknown_session(key, &standing, moment, visitor).await? {
+            match self.unknown_session(key, &standing, ctx).await? {
                 Ok(session) => (session, None),
                 Err(refusal) => return Ok(Err(refusal)),
             }
         };
-        self.legacy_uses.note((standing.application.id, standing.scheme, standing.user.id), moment.now);
+        self.legacy_uses.note((standing.application.id, standing.scheme, standing.user.id), ctx.now);
         Ok(Ok(Caller { user: standing.user, application: standing.application, session, opened_from }))
     }
 
@@ -222,8 +218,7 @@ impl BelievedInstance {
         &self,
         key: SessionKey,
         standing: &LegacyCredential,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
     ) -> Answer<ApiSessionId, GuardRefusal> {
         let calling = SessionRequest {
             key,
@@ -234,31 +229,30 @@ impl BelievedInstance {
             continues: standing.session,
         };
         match standing.session {
-            None => self.session_for(&calling, moment, visitor).await,
-            Some(_) => self.continue_session(&calling, moment, visitor).await,
+            None => self.session_for(&calling, ctx).await,
+            Some(_) => self.continue_session(&calling, ctx).await,
         }
     }
 
     async fn validate_password(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         shown: &LegacyPassword<'_>,
     ) -> Answer<LegacyCredential, LegacyRefusal> {
-        self.renew(moment.now).await?;
+        self.renew(ctx.now).await?;
         let (settings, register) = (self.settings(), self.applications());
-        let application = check_open(moment.now, &settings)
-            .and_then(|()| calling_application(shown.application, &settings, &register));
+        let application =
+            check_open(ctx.now, &settings).and_then(|()| calling_application(shown.application, &settings, &register));
         let answer = match application {
             Ok(application) => {
-                let person = self.password_user(&application, shown, moment, visitor).await?;
+                let person = self.password_user(&application, shown, ctx).await?;
                 person.map(|user| LegacyCredential { scheme: shown.scheme, application, user, session: None })
             }
             Err(refusal) => Err(refusal.into()),
         };
         answer.map_or_else(
             |away| {
-                self.audit_legacy_refusal(&away, shown, moment.now, visitor)?;
+                self.audit_legacy_refusal(&away, shown, ctx.now, ctx.request)?;
                 Ok(Err(away.refusal))
             },
             |standing| Ok(Ok(standing)),
@@ -271,17 +265,16 @@ impl BelievedInstance {
         &self,
         application: &TrustedApplication,
         shown: &LegacyPassword<'_>,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
     ) -> Answer<Arc<User>, LegacyDenial> {
         /// Overtaken this often by whoever changes the user.
         const TRIES: usize = 4;
         let memory = self.memory_kept();
-        let (tag, now) = (memory.known_passwords.tag(application.id, shown), moment.now);
+        let (tag, now) = (memory.known_passwords.tag(application.id, shown), ctx.now);
         let login = Login::typed(shown.login);
-        let network = self.known_network(&memory, (login.as_ref(), visitor.address), now).await?;
+        let network = self.known_network(&memory, (login.as_ref(), ctx.request.address), now).await?;
         let door = PasswordSource::Client(network);
-        let attempt = self.attempt((login.as_ref(), shown.password), visitor.address, door, now);
+        let attempt = self.attempt((login.as_ref(), shown.password), ctx.request.address, door, now);
         for _ in 0..TRIES {
             if let Some(held) = self.throttle.held(&attempt, now, self.free_failures()) {
                 return Ok(Err(FailedSignIn::held(held).into()));
@@ -289,7 +282,7 @@ impl BelievedInstance {
             let known = if let Some(known) = memory.known_passwords.get(tag, now) {
                 known
             } else {
-                let proving = self.check_password_for(application, (shown, door), moment, visitor);
+                let proving = self.check_password_for(application, (shown, door), ctx);
                 // Boxed: it is large, and most calls never come here.
                 match Box::pin(memory.known_passwords.learn((tag, now), proving)).await? {
                     Ok(known) => known,
@@ -305,7 +298,7 @@ impl BelievedInstance {
                 None => memory.known_passwords.forget_tag(tag),
             }
         }
-        Err(Fault::unavailable("the user is being changed at this moment"))
+        Err(Fault::unavailable("the user is being changed at this &mut ctx.moment()"))
     }
 
     /// The full comparison, as at the page.
@@ -313,11 +306,10 @@ impl BelievedInstance {
         &self,
         application: &TrustedApplication,
         (shown, door): (&LegacyPassword<'_>, PasswordSource<'_>),
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
     ) -> Answer<User, LegacyDenial> {
         let may = |user: &User| check_person(user, application);
-        let proven = match self.check_password(moment, visitor, (shown.login, shown.password, door), may).await? {
+        let proven = match self.check_password(ctx, (shown.login, shown.password, door), may).await? {
             Ok(proven) => proven,
             Err(denied) => return Ok(Err(denied.into())),
         };
@@ -327,10 +319,10 @@ impl BelievedInstance {
             // Not replaced if the password was set anew meanwhile; then the epoch tells.
             let _replaced = self.store.commit(batch).await?;
         }
-        self.note_network(&user, visitor.address, moment.now).await?;
+        self.note_network(&user, ctx.request.address, ctx.now).await?;
         // Memory may not have heard yet of a change that the password was just compared after.
         self.memory().users.forget(user.id);
-        let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor)
+        let event = AuditEvent::done(ctx.now, AuditKind::SignIn, ctx.request)
             .user(user.id)
             .application(application.uri.as_str())
             .detail(&serde_json::json!({ "scheme": shown.scheme.as_str() }));
@@ -343,10 +335,10 @@ impl BelievedInstance {
         away: &LegacyDenial,
         shown: &LegacyPassword<'_>,
         now: Timestamp,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
     ) -> Result<(), Fault> {
         let attempted = AttemptedScheme { scheme: shown.scheme, refusal: &away.refusal };
-        let mut event = AuditEvent::refused(now, AuditKind::SignIn, visitor, (Asker::Stranger, &attempted));
+        let mut event = AuditEvent::refused(now, AuditKind::SignIn, request, (Asker::Stranger, &attempted));
         event.user = away.user;
         let settings = self.settings();
         let named = shown.application.or(settings.default_legacy_application.as_deref());

@@ -2,11 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::link::{DeadLink, LinkCode, LinkLifetime, LinkPurpose};
 use model::mail::{EmailAddress, Letter, MailMessage};
 use model::user::Password;
-use model::{Moment, Timestamp, User};
+use model::{Ctx, Moment, Timestamp, User};
 use oauth::secret::Presented;
 use store::{Batch, CommitOutcome, Statement, Store};
 
@@ -157,33 +157,32 @@ impl Instance {
     /// The person chooses a password by a link. Ends everything that was opened with the old one.
     pub async fn choose_password(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (code, password): (&Presented<LinkCode>, &Presented<Password>),
     ) -> Answer<User, LinkRefusal> {
-        let found = self.link(code, moment.now).await?.filter(|(purpose, _)| purpose.sets_password());
+        let found = self.link(code, ctx.now).await?.filter(|(purpose, _)| purpose.sets_password());
         let Some((purpose, user)) = found else {
-            return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
+            return self.refuse_link(ctx, AuditKind::PasswordReset);
         };
         let password = match self.passwords.accept(password, &user).await? {
             Ok(accepted) => accepted,
             Err(weakness) => return Ok(Err(LinkRefusal::Weak(weakness))),
         };
         let mut salt = [0; 16];
-        moment.rng.fill(&mut salt);
+        ctx.rng.fill(&mut salt);
         let hash = self.passwords.hash(password, salt).await?;
-        let event = AuditEvent::done(moment.now, AuditKind::PasswordReset, visitor)
+        let event = AuditEvent::done(ctx.now, AuditKind::PasswordReset, ctx.request)
             .user(user.id)
             .detail(&serde_json::json!({ "what": purpose.kind() }));
         let mut batch = Batch::from(vec![
             // It locks the user, whose address the link is bound to.
-            self.store.set_password(&user, &hash, moment.now),
+            self.store.set_password(&user, &hash, ctx.now),
             self.store.use_link(code.digest().as_bytes()),
-            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+            AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
         ]);
-        batch.append(ending_user(&self.store, user.id, moment));
-        if let CommitOutcome::GuardFailed { .. } = self.commit(batch, moment.now).await? {
-            return self.refuse_link(moment, visitor, AuditKind::PasswordReset);
+        batch.append(ending_user(&self.store, user.id, &mut ctx.moment()));
+        if let CommitOutcome::GuardFailed { .. } = self.commit(batch, ctx.now).await? {
+            return self.refuse_link(ctx, AuditKind::PasswordReset);
         }
         if purpose == LinkPurpose::PasswordReset {
             self.write_to(&user, Letter::password_changed);
@@ -191,13 +190,8 @@ impl Instance {
         Ok(Ok(user))
     }
 
-    pub(crate) fn refuse_link<T>(
-        &self,
-        moment: &Moment<'_>,
-        visitor: &RequestInfo,
-        kind: AuditKind,
-    ) -> Answer<T, LinkRefusal> {
-        self.audit.put(AuditEvent::refused(moment.now, kind, visitor, (Asker::Stranger, &DeadLink)))?;
+    pub(crate) fn refuse_link<T>(&self, ctx: &Ctx<'_>, kind: AuditKind) -> Answer<T, LinkRefusal> {
+        self.audit.put(AuditEvent::refused(ctx.now, kind, ctx.request, (Asker::Stranger, &DeadLink)))?;
         Ok(Err(LinkRefusal::Spent))
     }
 }

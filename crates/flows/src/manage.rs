@@ -9,7 +9,7 @@ use model::claims::ADMIN_API;
 use model::reference_token::{ReferenceToken, masked};
 use model::session::SignInTooOld;
 use model::why::{Refusal, RefusalDetails};
-use model::{Moment, Timestamp, TrustedApplication, User, UserId};
+use model::{Ctx, Timestamp, TrustedApplication, User, UserId};
 use oauth::secret::{self, Presented};
 
 use crate::admin::{AdminService, ElevatedAdminService};
@@ -114,11 +114,10 @@ pub struct AdminCallReport<'a> {
 impl BelievedInstance {
     pub async fn admit_admin(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         shown: &Presented<secret::AccessToken>,
     ) -> Answer<InstanceAdmin, AdmissionRefusal> {
-        let standing = match self.validate_credential(shown, moment.now).await? {
+        let standing = match self.validate_credential(shown, ctx.now).await? {
             Ok(standing) => standing,
             Err(refusal) => return Ok(Err(AdmissionRefusal::Guard(GuardRefusal::Token(refusal)))),
         };
@@ -133,13 +132,13 @@ impl BelievedInstance {
         let Some(administrator) = self.administrator(&standing.user, signed_in) else {
             return Ok(Err(AdmissionRefusal::NotAnAdministrator(standing.user.id)));
         };
-        self.note_use(&standing, moment.now);
+        self.note_use(&standing, ctx.now);
         Ok(Ok(InstanceAdmin {
             instance: self.clone(),
             administrator,
             user: standing.user,
             application: Some(standing.application),
-            request: visitor.clone(),
+            request: ctx.request.clone(),
         }))
     }
 
@@ -156,14 +155,13 @@ impl BelievedInstance {
     /// Whoever is signed in at the browser, if they administer the instance; that they do not is told to the audit.
     pub fn admit_admin_at_browser(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         browser: &SignedIn,
     ) -> Answer<InstanceAdmin, AdmissionRefusal> {
         let Some(administrator) = self.administrator_at(browser) else {
             let refusal = AdmissionRefusal::NotAnAdministrator(browser.user.id);
             let event =
-                AuditEvent::refused(moment.now, AuditKind::AdminChange, visitor, (Asker::Authenticated, &refusal))
+                AuditEvent::refused(ctx.now, AuditKind::AdminChange, ctx.request, (Asker::Authenticated, &refusal))
                     .user(browser.user.id);
             self.audit.put(event)?;
             return Ok(Err(refusal));
@@ -173,7 +171,7 @@ impl BelievedInstance {
             administrator,
             user: Arc::clone(&browser.user),
             application: None,
-            request: visitor.clone(),
+            request: ctx.request.clone(),
         }))
     }
 
@@ -181,10 +179,10 @@ impl BelievedInstance {
     pub fn audit_admin_call(
         &self,
         now: Timestamp,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         call: &AdminCallReport<'_>,
     ) -> Result<(), Fault> {
-        let mut event = AuditEvent::done(now, AuditKind::ApiCall, visitor);
+        let mut event = AuditEvent::done(now, AuditKind::ApiCall, request);
         if let Some(refusal) = call.refused {
             (event.outcome, event.reason) = (AuditOutcome::Refused, refusal.cause());
         }

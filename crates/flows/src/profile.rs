@@ -6,8 +6,8 @@ mod sign_ins;
 mod tokens;
 mod who;
 
-use model::audit::{AuditEvent, AuditKind, RequestInfo};
-use model::{Language, Moment, User};
+use model::audit::{AuditEvent, AuditKind};
+use model::{Ctx, Language, User};
 use store::{Batch, Change, ChangeKind, CommitOutcome, Statement};
 
 use crate::audit::AuditWriter;
@@ -37,8 +37,7 @@ impl BelievedInstance {
     /// The language that pages speak to this person; without one they follow the browser.
     pub async fn choose_language(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, language): (&SignedIn, Option<Language>),
     ) -> Answer<(), ConcurrentChange> {
         let tag = language.map(Language::tag);
@@ -50,11 +49,11 @@ impl BelievedInstance {
             let detail = serde_json::json!({ "what": "language", "before": user.locale, "after": tag });
             let change = Change { kind: ChangeKind::Person, subject: user.id.0 };
             let mut batch = Batch::from(vec![
-                self.store.set_locale(&user, tag, moment.now),
-                self.profile_event(moment, visitor, browser, &detail),
+                self.store.set_locale(&user, tag, ctx.now),
+                self.profile_event(ctx, browser, &detail),
             ]);
-            batch.announce(change, moment.now);
-            if self.commit(batch, moment.now).await? == CommitOutcome::Committed {
+            batch.announce(change, ctx.now);
+            if self.commit(batch, ctx.now).await? == CommitOutcome::Committed {
                 return Ok(Ok(()));
             }
         }
@@ -68,17 +67,11 @@ impl BelievedInstance {
     }
 
     /// The event of a change that a person made of themselves.
-    fn profile_event(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        browser: &SignedIn,
-        detail: &serde_json::Value,
-    ) -> Statement {
-        let event = AuditEvent::done(moment.now, AuditKind::ProfileChange, visitor)
+    fn profile_event(&self, ctx: &mut Ctx<'_>, browser: &SignedIn, detail: &serde_json::Value) -> Statement {
+        let event = AuditEvent::done(ctx.now, AuditKind::ProfileChange, ctx.request)
             .user(browser.user.id)
             .session(browser.session.id)
             .detail(detail);
-        AuditWriter::new(&self.store, moment.rng, moment.now).event(&event)
+        AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event)
     }
 }

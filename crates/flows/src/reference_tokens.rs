@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use model::application::ServiceAccess;
-use model::audit::{AuditEvent, AuditKind, RequestInfo};
+use model::audit::{AuditEvent, AuditKind};
 use model::reference_token::{
     IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, check_issue, draw,
     is_reference_token, masked,
 };
 use model::seat::CloseReason;
-use model::{Moment, ReferenceTokenId, Timestamp, TrustedApplication, User};
+use model::{Ctx, Moment, ReferenceTokenId, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Digest, Presented};
 use parking_lot::RwLock;
 use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose, Store, TokensOf};
@@ -206,18 +206,13 @@ impl ElevatedAdminService<'_> {
 
 impl Instance {
     /// Somebody found a token where it should not be. Nothing in the answer tells whether it was one of ours.
-    pub async fn revoke_leaked(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        shown: &Presented<AccessToken>,
-    ) -> Result<(), Fault> {
+    pub async fn revoke_leaked(&self, ctx: &mut Ctx<'_>, shown: &Presented<AccessToken>) -> Result<(), Fault> {
         if !is_reference_token(shown.expose()) {
             return Ok(());
         }
         let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
         let Some(token) = self.store.reference_token(&digest).await? else { return Ok(()) };
-        let revoked = self.revoke_reference_token(moment, visitor, &token, "leaked").await?;
+        let revoked = self.revoke_reference_token(ctx, &token, "leaked").await?;
         // A dead one is reported as often as somebody likes.
         if revoked && let Some(user) = self.store.user(token.user).await? {
             self.write_to(&user, |letter| letter.token_leaked(&masked(&token.tail), &token.description));
@@ -228,38 +223,32 @@ impl Instance {
     /// Whether it was this that ended it.
     pub(crate) async fn revoke_reference_token(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         token: &ReferenceToken,
         reason: &'static str,
     ) -> Result<bool, Fault> {
-        let batch = self.revocation_batch(moment, visitor, token, reason);
+        let batch = self.revocation_batch(ctx, token, reason);
         // A failed guard: it was revoked before, and announced.
-        Ok(self.commit(batch, moment.now).await? == CommitOutcome::Committed)
+        Ok(self.commit(batch, ctx.now).await? == CommitOutcome::Committed)
     }
 
     /// Ends a token and its session, with the event. Guarded: it was not revoked before.
-    pub(crate) fn revocation_batch(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        token: &ReferenceToken,
-        reason: &'static str,
-    ) -> Batch {
-        let mut event =
-            AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor).user(token.user).token(token.id.to_string());
+    pub(crate) fn revocation_batch(&self, ctx: &mut Ctx<'_>, token: &ReferenceToken, reason: &'static str) -> Batch {
+        let mut event = AuditEvent::done(ctx.now, AuditKind::TokenRevoked, ctx.request)
+            .user(token.user)
+            .token(token.id.to_string());
         event.reason = reason;
         let mut batch = Batch::from(vec![
-            self.store.revoke_reference_token(token.id, reason, moment.now),
-            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+            self.store.revoke_reference_token(token.id, reason, ctx.now),
+            AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
         ]);
         batch.append(close_sessions(
             &self.store,
             SessionsToClose::OfReferenceToken(token.id),
             CloseReason::TokenRevoked,
-            moment,
+            &mut ctx.moment(),
         ));
-        batch.announce(of_token(token), moment.now);
+        batch.announce(of_token(token), ctx.now);
         batch
     }
 }

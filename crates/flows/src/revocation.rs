@@ -1,12 +1,12 @@
 //! Token revocation (RFC 7009) and introspection (RFC 7662), for all kinds of tokens.
 
 use model::application::ClientRefusal;
-use model::audit::{AuditEvent, AuditKind, RequestInfo};
+use model::audit::{AuditEvent, AuditKind};
 use model::authorization::{RefreshFamily, Rotation, rotate};
 use model::claims::TokenSubject;
 use model::seat::CloseReason;
 use model::why::Refusal as _;
-use model::{AuthenticatedClient, Authorization, AuthorizationState, Generation, Moment};
+use model::{AuthenticatedClient, Authorization, AuthorizationState, Ctx, Generation, Moment};
 use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented, RefreshToken};
 use serde::Serialize;
@@ -58,69 +58,67 @@ impl BelievedInstance {
     /// RFC 7009 §2: whatever was shown, the answer is the same; only a token of this client's own dies.
     pub async fn revoke(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<(), ClientRefusal> {
-        self.renew(moment.now).await?;
+        self.renew(ctx.now).await?;
         let register = self.applications();
-        let client = match register.authenticate(credentials, moment.now) {
+        let client = match register.authenticate(credentials, ctx.now) {
             Ok(client) => client,
-            Err(refusal) => return self.refuse_client(moment, visitor, credentials, refusal),
+            Err(refusal) => return self.refuse_client(ctx, credentials, refusal),
         };
         if let Some(known) = self.known_refresh(token).await? {
             if known.authorization.application == client.get().id {
-                self.end_family(moment, visitor, client, &known.authorization).await?;
+                self.end_family(ctx, client, &known.authorization).await?;
             }
             return Ok(Ok(()));
         }
-        if let Ok(standing) = self.validate_credential(&Presented::<AccessToken>::new(token), moment.now).await?
+        if let Ok(standing) = self.validate_credential(&Presented::<AccessToken>::new(token), ctx.now).await?
             && standing.application.id == client.get().id
         {
-            self.revoke_standing(moment, visitor, client, &standing).await?;
+            self.revoke_standing(ctx, client, &standing).await?;
         }
         Ok(Ok(()))
     }
 
     async fn revoke_standing(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         client: AuthenticatedClient<'_>,
         standing: &ValidCredential,
     ) -> Result<(), Fault> {
         let verified = match &standing.credential {
             CredentialRecord::Reference(token) => {
-                return self.revoke_reference_token(moment, visitor, token, "revoked").await.map(drop);
+                return self.revoke_reference_token(ctx, token, "revoked").await.map(drop);
             }
             CredentialRecord::Jwt(verified) => verified,
         };
         match verified.token.holder {
             // RFC 7009 §2.1: the refresh tokens of the same grant go too, and with them every access token of it.
             TokenSubject::User { descent, .. } => match self.store.authorization(descent.authorization).await? {
-                Some((authorization, _)) => self.end_family(moment, visitor, client, &authorization).await,
+                Some((authorization, _)) => self.end_family(ctx, client, &authorization).await,
                 None => Ok(()),
             },
             TokenSubject::Service { user } => {
                 let Ok(id) = Uuid::try_parse(&verified.token.id) else { return Ok(()) };
-                let event = AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor)
+                let event = AuditEvent::done(ctx.now, AuditKind::TokenRevoked, ctx.request)
                     .application(client.get().uri.as_str())
                     .user(user)
                     .token(verified.token.id.clone());
                 let change = Change { kind: ChangeKind::AccessTokenRevoked, subject: id };
                 let mut batch = Batch::from(vec![
-                    self.store.revoke_access_token(id, moment.now),
-                    AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+                    self.store.revoke_access_token(id, ctx.now),
+                    AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
                 ]);
                 batch.append(close_sessions(
                     &self.store,
                     SessionsToClose::OfServiceToken(id),
                     CloseReason::TokenRevoked,
-                    moment,
+                    &mut ctx.moment(),
                 ));
-                batch.announce(change, moment.now);
-                match self.commit(batch, moment.now).await? {
+                batch.announce(change, ctx.now);
+                match self.commit(batch, ctx.now).await? {
                     CommitOutcome::Committed => Ok(()),
                     CommitOutcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
                 }
@@ -130,37 +128,35 @@ impl BelievedInstance {
 
     async fn end_family(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         client: AuthenticatedClient<'_>,
         authorization: &Authorization,
     ) -> Result<(), Fault> {
         let mut event =
-            with_subject(AuditEvent::done(moment.now, AuditKind::TokenRevoked, visitor), client, authorization);
+            with_subject(AuditEvent::done(ctx.now, AuditKind::TokenRevoked, ctx.request), client, authorization);
         event.reason = "revoked";
-        self.end_authorization(moment, authorization.id, "revoked", &event).await
+        self.end_authorization(&mut ctx.moment(), authorization.id, "revoked", &event).await
     }
 
     /// RFC 7662 §2. A Confidential application learns about its own tokens; of any other it learns that it is not active,
     /// as of one that never was.
     pub async fn introspect(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         credentials: &ClientCredentials,
         token: &str,
     ) -> Answer<Introspection, ClientRefusal> {
-        self.renew(moment.now).await?;
+        self.renew(ctx.now).await?;
         let register = self.applications();
-        let client = match register.authenticate(credentials, moment.now) {
+        let client = match register.authenticate(credentials, ctx.now) {
             Ok(client) if client.is_confidential() => client,
             // "The endpoint MUST also require some form of authorization" (RFC 7662 §2.1): a name alone is none.
-            Ok(_) => return self.refuse_client(moment, visitor, credentials, ClientRefusal::SecretMissing),
-            Err(refusal) => return self.refuse_client(moment, visitor, credentials, refusal),
+            Ok(_) => return self.refuse_client(ctx, credentials, ClientRefusal::SecretMissing),
+            Err(refusal) => return self.refuse_client(ctx, credentials, refusal),
         };
         let found = match self.known_refresh(token).await? {
-            Some(known) => self.describe_refresh(client, known, moment).await?,
-            None => match self.validate_credential(&Presented::<AccessToken>::new(token), moment.now).await? {
+            Some(known) => self.describe_refresh(client, known, &ctx.moment()).await?,
+            None => match self.validate_credential(&Presented::<AccessToken>::new(token), ctx.now).await? {
                 Ok(standing) if standing.application.id == client.get().id => Ok(self.describe(&standing)),
                 Ok(_) => Err("token_of_another_application"),
                 Err(refusal) => Err(refusal.cause()),
@@ -170,7 +166,7 @@ impl BelievedInstance {
             Ok(_) => serde_json::json!({ "active": true }),
             Err(because) => serde_json::json!({ "active": false, "because": because }),
         };
-        let event = AuditEvent::done(moment.now, AuditKind::Introspection, visitor)
+        let event = AuditEvent::done(ctx.now, AuditKind::Introspection, ctx.request)
             .application(client.get().uri.as_str())
             .detail(&detail);
         self.audit.put(event)?;

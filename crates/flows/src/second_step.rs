@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::audit::RequestInfo;
 use model::session::SessionCookie;
 pub use model::two_step::SecondStepRefusal;
 use model::two_step::{AuthenticationMethod, CodeRefusal, TotpSecret, code_as_typed, recovery_code_as_typed};
-use model::{Moment, Timestamp, User, UserId};
+use model::{Ctx, Timestamp, User, UserId};
 use oauth::secret::Presented;
 use store::{AuthenticatorApp, Statement};
 use uuid::Uuid;
@@ -128,41 +127,40 @@ impl BelievedInstance {
     /// person out. A passkey cannot be guessed, and is not.
     pub async fn take_second_step(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (first_steps, shown): (&[Presented<FirstStep>], SecondFactorProof<'_>),
         browser: SignInCookies<'_>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), SecondStepRefusal> {
-        let Some(user) = self.first_step_of(browser.form, first_steps, moment.now).await? else {
-            return self.refuse_sign_in(moment, visitor, None, SecondStepRefusal::FirstStepStale);
+        let Some(user) = self.first_step_of(browser.form, first_steps, ctx.now).await? else {
+            return self.refuse_sign_in(ctx, None, SecondStepRefusal::FirstStepStale);
         };
         let code = match shown {
             SecondFactorProof::Passkey { state, answer } => {
                 let about = (CeremonyPurpose::SecondStep(user.id), browser.form);
                 let answer = (about, (state, answer));
-                let done = self.open_by_passkey(moment, visitor, answer, browser.signed_in).await?;
+                let done = self.open_by_passkey(ctx, answer, browser.signed_in).await?;
                 return Ok(done.map_err(SecondStepRefusal::Passkey));
             }
             SecondFactorProof::Code(code) => TypedCode::Code(code),
             SecondFactorProof::RecoveryCode(code) => TypedCode::RecoveryCode(code),
         };
-        let (id, attempt) = (user.id, self.attempt_at_second_step(&user, visitor.address, browser, moment.now));
-        let now = moment.now;
-        let suspect = || self.report_attack(&attempt, ResetRequestKind::SecondStepAttacked(id), (visitor, now));
-        let place = match self.begin_attempt(&attempt, moment.now).await? {
+        let (id, attempt) = (user.id, self.attempt_at_second_step(&user, ctx.request.address, browser, ctx.now));
+        let now = ctx.now;
+        let suspect = || self.report_attack(&attempt, ResetRequestKind::SecondStepAttacked(id), (ctx.request, now));
+        let place = match self.begin_attempt(&attempt, ctx.now).await? {
             Ok(place) => place,
             Err(held) => {
                 if held.is_spent {
                     suspect();
                 }
-                return self.refuse_sign_in(moment, visitor, Some(id), SecondStepRefusal::held(held));
+                return self.refuse_sign_in(ctx, Some(id), SecondStepRefusal::held(held));
             }
         };
-        let opened = self.open_by_code(moment, visitor, (user, code), browser.signed_in).await?;
+        let opened = self.open_by_code(ctx, (user, code), browser.signed_in).await?;
         match &opened {
             Ok(_) => place.right(),
             Err(_) => {
-                if place.wrong(moment.now) >= MANY_WRONG_CODES {
+                if place.wrong(ctx.now) >= MANY_WRONG_CODES {
                     suspect();
                 }
             }
@@ -172,17 +170,14 @@ impl BelievedInstance {
 
     async fn open_by_code(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (user, code): (Arc<User>, TypedCode<'_>),
         previous: Option<&SignedIn>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), SecondStepRefusal> {
         let (proof, if_spent, judged) = match code {
-            TypedCode::Code(code) => (
-                AuthenticationMethod::Code,
-                SecondStepRefusal::CodeUsed,
-                self.judge_code(&user, code, moment.now).await?,
-            ),
+            TypedCode::Code(code) => {
+                (AuthenticationMethod::Code, SecondStepRefusal::CodeUsed, self.judge_code(&user, code, ctx.now).await?)
+            }
             TypedCode::RecoveryCode(code) => (
                 AuthenticationMethod::RecoveryCode,
                 SecondStepRefusal::WrongRecoveryCode,
@@ -191,11 +186,11 @@ impl BelievedInstance {
         };
         let spend = match judged {
             Ok(spend) => spend,
-            Err(refusal) => return self.refuse_sign_in(moment, visitor, Some(user.id), refusal),
+            Err(refusal) => return self.refuse_sign_in(ctx, Some(user.id), refusal),
         };
         let opening = NewSession { user, proof, spends: vec![spend] };
-        let Some(opened) = self.open_identity_session(moment, visitor, &opening, previous).await? else {
-            return self.refuse_sign_in(moment, visitor, Some(opening.user.id), if_spent);
+        let Some(opened) = self.open_identity_session(ctx, &opening, previous).await? else {
+            return self.refuse_sign_in(ctx, Some(opening.user.id), if_spent);
         };
         Ok(Ok(opened))
     }
@@ -203,31 +198,28 @@ impl BelievedInstance {
     /// Signs in by a passkey alone: it made sure of its user, so it is two factors in one.
     pub async fn sign_in_by_passkey(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (form, state, answer): (&str, &str, &str),
         previous: Option<&SignedIn>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), PasskeyRefusal> {
-        self.open_by_passkey(moment, visitor, ((CeremonyPurpose::SignIn, form), (state, answer)), previous).await
+        self.open_by_passkey(ctx, ((CeremonyPurpose::SignIn, form), (state, answer)), previous).await
     }
 
     async fn open_by_passkey(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (about, answer): ((CeremonyPurpose, &str), (&str, &str)),
         previous: Option<&SignedIn>,
     ) -> Answer<(SignedIn, Presented<SessionCookie>), PasskeyRefusal> {
         let mut refusal = (PasskeyRefusal::Answered, None);
         for _ in 0..MAX_ATTEMPTS {
-            let VerifiedPasskey { passkey, synced, spends } =
-                match self.judge_passkey(about, answer, moment.now).await? {
-                    Ok(judged) => judged,
-                    Err(refused) => {
-                        refusal = (refused, None);
-                        break;
-                    }
-                };
+            let VerifiedPasskey { passkey, synced, spends } = match self.judge_passkey(about, answer, ctx.now).await? {
+                Ok(judged) => judged,
+                Err(refused) => {
+                    refusal = (refused, None);
+                    break;
+                }
+            };
             let Some(user) = self.store.user(passkey.user).await?.filter(User::may_sign_in) else {
                 refusal = (PasskeyRefusal::Unknown, Some(passkey.user));
                 break;
@@ -235,14 +227,14 @@ impl BelievedInstance {
             let after_password = matches!(about.0, CeremonyPurpose::SecondStep(_));
             let proof = AuthenticationMethod::Passkey { synced, after_password };
             let opening = NewSession { user: Arc::new(user), proof, spends: spends.into() };
-            if let Some(opened) = self.open_identity_session(moment, visitor, &opening, previous).await? {
+            if let Some(opened) = self.open_identity_session(ctx, &opening, previous).await? {
                 return Ok(Ok(opened));
             }
             // Either this challenge was answered, or another answer of the same passkey was first.
             refusal = (PasskeyRefusal::Answered, Some(passkey.user));
         }
         let (refusal, user) = refusal;
-        self.refuse_sign_in(moment, visitor, user, refusal)
+        self.refuse_sign_in(ctx, user, refusal)
     }
 
     /// What spends the code; its guard fails if somebody is first.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
 use model::throttle::Throttled;
 use model::two_step::AuthenticationMethod;
 use model::user::{Password, PasswordHash};
 use model::why::Refusal;
-use model::{IdentitySession, InstanceId, Login, Moment, SessionId, Timestamp, User, UserId};
+use model::{Ctx, IdentitySession, InstanceId, Login, Moment, SessionId, Timestamp, User, UserId};
 use oauth::secret::Presented;
 use store::{Batch, CommitOutcome, Statement};
 use uuid::Uuid;
@@ -127,28 +127,26 @@ impl BelievedInstance {
     /// new either way.
     pub async fn sign_in(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (login, password): (&str, &Presented<Password>),
         browser: SignInCookies<'_>,
     ) -> Answer<SignInOutcome, SignInRefusal> {
         let shown = (login, password, PasswordSource::Page(browser));
-        let PasswordMatch { user, better_hash } =
-            match self.check_password(moment, visitor, shown, User::check_sign_in).await? {
-                Ok(proven) => proven,
-                Err(denied) => return self.refuse_sign_in(moment, visitor, denied.user, denied.refusal),
-            };
+        let PasswordMatch { user, better_hash } = match self.check_password(ctx, shown, User::check_sign_in).await? {
+            Ok(proven) => proven,
+            Err(denied) => return self.refuse_sign_in(ctx, denied.user, denied.refusal),
+        };
         let rehash = better_hash.map(|(old, better)| self.store.rehash_password(user.id, &old, &better));
         let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
         let overtaken = || Fault::unavailable("the password was set anew meanwhile");
         if user.has_second_factor {
             let CommitOutcome::Committed = self.store.commit(spends.into()).await? else { return Err(overtaken()) };
-            let event = AuditEvent::done(moment.now, AuditKind::FirstStep, visitor).user(user.id);
+            let event = AuditEvent::done(ctx.now, AuditKind::FirstStep, ctx.request).user(user.id);
             self.audit.put(event)?;
-            return Ok(Ok(SignInOutcome::SecondStep(self.first_step(browser.form, &user, moment.now))));
+            return Ok(Ok(SignInOutcome::SecondStep(self.first_step(browser.form, &user, ctx.now))));
         }
         let opening = NewSession { user, proof: AuthenticationMethod::Password, spends };
-        let opened = self.open_identity_session(moment, visitor, &opening, browser.signed_in).await?;
+        let opened = self.open_identity_session(ctx, &opening, browser.signed_in).await?;
         opened.map(|(browser, cookie)| Ok(SignInOutcome::Done(browser, cookie))).ok_or_else(overtaken)
     }
 
@@ -156,26 +154,24 @@ impl BelievedInstance {
     /// sign-in's tries are counted by themselves.
     pub(crate) async fn confirm_password(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, password): (&SignedIn, &Presented<Password>),
     ) -> Answer<(), SignInRefusal> {
         let shown = (browser.user.login.as_str(), password, PasswordSource::SignedIn(browser.session.id));
-        match self.check_password(moment, visitor, shown, User::check_sign_in).await? {
+        match self.check_password(ctx, shown, User::check_sign_in).await? {
             Ok(_) => Ok(Ok(())),
-            Err(denied) => self.refuse_sign_in(moment, visitor, Some(browser.user.id), denied.refusal),
+            Err(denied) => self.refuse_sign_in(ctx, Some(browser.user.id), denied.refusal),
         }
     }
 
     pub(crate) fn refuse_sign_in<T, R: Refusal>(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         user: Option<UserId>,
         refusal: R,
     ) -> Answer<T, R> {
         self.meters.sign_ins.add(refusal.cause());
-        let mut event = AuditEvent::refused(moment.now, AuditKind::SignIn, visitor, (Asker::Stranger, &refusal));
+        let mut event = AuditEvent::refused(ctx.now, AuditKind::SignIn, ctx.request, (Asker::Stranger, &refusal));
         event.user = user;
         self.audit.put(event)?;
         Ok(Err(refusal))
@@ -185,18 +181,17 @@ impl BelievedInstance {
     /// it is right and `may` lets the user in. Tells the audit nothing.
     pub(crate) async fn check_password(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (login, password, door): (&str, &Presented<Password>, PasswordSource<'_>),
         may: impl Fn(&User) -> Result<(), SignInRefusal>,
     ) -> Answer<PasswordMatch, FailedSignIn> {
         let login = Login::typed(login);
-        let attempt = self.attempt((login.as_ref(), password), visitor.address, door, moment.now);
-        let place = match self.begin_attempt(&attempt, moment.now).await? {
+        let attempt = self.attempt((login.as_ref(), password), ctx.request.address, door, ctx.now);
+        let place = match self.begin_attempt(&attempt, ctx.now).await? {
             Ok(place) => place,
             Err(held) => {
                 if let Some(login) = login.filter(|_| held.is_spent) {
-                    self.report_attack(&attempt, ResetRequestKind::AccountAttacked(login), (visitor, moment.now));
+                    self.report_attack(&attempt, ResetRequestKind::AccountAttacked(login), (ctx.request, ctx.now));
                 }
                 return Ok(Err(FailedSignIn::held(held)));
             }
@@ -206,7 +201,7 @@ impl BelievedInstance {
             None => None,
         };
         let mut salt = [0; 16];
-        moment.rng.fill(&mut salt);
+        ctx.rng.fill(&mut salt);
         let kept = known.as_ref().and_then(|(_, hash)| hash.as_ref());
         let turn = place.stranger().map_or(HashingTurn::Known, HashingTurn::Stranger);
         let verdict = self.passwords.verify(turn, kept, password, salt).await?;
@@ -214,7 +209,7 @@ impl BelievedInstance {
         match &judged {
             Ok(_) => place.right(),
             Err(_) => {
-                place.wrong(moment.now);
+                place.wrong(ctx.now);
             }
         }
         Ok(judged)
@@ -223,23 +218,22 @@ impl BelievedInstance {
     /// `None` when somebody was first to spend what the sign-in rests on.
     pub(crate) async fn open_identity_session(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         NewSession { user, proof, spends }: &NewSession,
         previous: Option<&SignedIn>,
     ) -> Result<Option<(SignedIn, Presented<SessionCookie>)>, Fault> {
         let mut again = previous.filter(|browser| browser.user.id == user.id);
         loop {
-            let id = again.map_or_else(|| SessionId(moment.id()), |browser| browser.session.id);
-            let cookie = new_cookie(id, moment);
+            let id = again.map_or_else(|| SessionId(ctx.id()), |browser| browser.session.id);
+            let cookie = new_cookie(id, &mut ctx.moment());
             let session = IdentitySession {
                 id,
                 secret: cookie.digest(),
                 user: user.id,
-                auth_time: moment.now,
+                auth_time: ctx.now,
                 amr: proof.amr(),
-                created_at: moment.now,
-                last_seen: moment.now,
+                created_at: ctx.now,
+                last_seen: ctx.now,
                 user_epoch: user.epoch,
             };
             let mut batch = Batch::from(spends.clone());
@@ -247,10 +241,10 @@ impl BelievedInstance {
                 None => self.store.insert_identity_session(&session),
                 Some(browser) => self.store.renew_identity_session(&session, &browser.session.secret),
             });
-            batch.push(self.store.signed_in_from(id, visitor));
-            let event = AuditEvent::done(moment.now, AuditKind::SignIn, visitor).user(user.id).session(id);
+            batch.push(self.store.signed_in_from(id, ctx.request));
+            let event = AuditEvent::done(ctx.now, AuditKind::SignIn, ctx.request).user(user.id).session(id);
             let event = event.detail(&serde_json::json!({ "proved": proof.as_str() }));
-            batch.push(AuditWriter::new(&self.store, moment.rng, moment.now).event(&event));
+            batch.push(AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event));
             match self.store.commit(batch).await? {
                 CommitOutcome::Committed => {
                     self.meters.sign_ins.add("done");

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::authorize::ReturnRefusal;
 use model::claims::IdTokenHint;
 use model::seat::CloseReason;
-use model::{Moment, SessionId, TrustedApplication};
+use model::{Ctx, SessionId, TrustedApplication};
 use oauth::client::ClientId;
 use oauth::jose::UnverifiedJws;
 use oauth::params::Params;
@@ -32,12 +32,11 @@ impl BelievedInstance {
     /// this returns.
     pub async fn sign_out(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         params: &Params,
         (browser, confirmed): (Option<&SignedIn>, bool),
     ) -> Result<SignOutOutcome, Fault> {
-        self.renew(moment.now).await?;
+        self.renew(ctx.now).await?;
         let hint = params.get("id_token_hint").and_then(|hint| self.read_hint(hint));
         let application = self.departing_application(params, hint.as_ref());
         if let Some(browser) = browser {
@@ -45,13 +44,13 @@ impl BelievedInstance {
             if !confirmed && hint.is_none_or(|hint| SessionId(hint.sid) != current) {
                 return Ok(SignOutOutcome::Confirm { application });
             }
-            self.end_sign_in(moment, visitor, current).await?;
+            self.end_sign_in(ctx, current).await?;
         }
         let redirect = match after_sign_out(application.as_deref(), params) {
             Ok(redirect) => redirect,
             Err(refusal) => {
                 let asker = if browser.is_some() { Asker::Authenticated } else { Asker::Stranger };
-                let mut event = AuditEvent::refused(moment.now, AuditKind::SignOut, visitor, (asker, &refusal));
+                let mut event = AuditEvent::refused(ctx.now, AuditKind::SignOut, ctx.request, (asker, &refusal));
                 event.application = application.as_ref().map(|application| application.uri.to_string());
                 self.audit.put(event)?;
                 None
@@ -81,24 +80,24 @@ impl BelievedInstance {
         self.applications().by_uri(&client_id).filter(|application| application.enabled).cloned()
     }
 
-    pub(crate) async fn end_sign_in(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        session: SessionId,
-    ) -> Result<(), Fault> {
-        let now = moment.now;
+    pub(crate) async fn end_sign_in(&self, ctx: &mut Ctx<'_>, session: SessionId) -> Result<(), Fault> {
+        let now = ctx.now;
         let Some(known) = self.store.identity_session(session).await? else { return Ok(()) };
-        let event = AuditEvent::done(now, AuditKind::SignOut, visitor).user(known.user).session(session);
+        let event = AuditEvent::done(now, AuditKind::SignOut, ctx.request).user(known.user).session(session);
         let change = Change { kind: ChangeKind::SessionEnded, subject: session.0 };
         let mut batch = Batch::from(vec![
             // The seats' row first, as everywhere: batches that lock in one order do not wait for each other.
             self.store.move_seats(),
             self.store.end_identity_session(session, now).expect(1),
             self.store.end_authorizations_of(session, "sign_out", now),
-            AuditWriter::new(&self.store, moment.rng, now).event(&event),
+            AuditWriter::new(&self.store, ctx.rng, now).event(&event),
         ]);
-        batch.append(close_sessions(&self.store, SessionsToClose::OfSignIn(session), CloseReason::SignOut, moment));
+        batch.append(close_sessions(
+            &self.store,
+            SessionsToClose::OfSignIn(session),
+            CloseReason::SignOut,
+            &mut ctx.moment(),
+        ));
         batch.announce(change, now);
         // A failed guard: somebody else ended it, and announced it.
         self.commit(batch, now).await.map(|_| ())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::line::is_line;
 use model::seat::CloseReason;
 use model::session::SessionCookie;
@@ -12,7 +12,7 @@ use model::two_step::{
     check_factor_change, code_as_typed, recovery_code,
 };
 use model::user::Password;
-use model::{Moment, PasskeyId, Timestamp, User};
+use model::{Ctx, Moment, PasskeyId, Timestamp, User};
 use oauth::secret::Presented;
 use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose, Statement, StoredPasskey};
 
@@ -198,55 +198,57 @@ impl BelievedInstance {
     /// everything that was opened by the password alone, but this sign-in.
     pub async fn change_two_step(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, form): (&SignedIn, &str),
         (change, password): (TwoStepChange<'_>, &Presented<Password>),
     ) -> Answer<TwoStepChanged, TwoStepRefusal> {
         let Some(user) = self.current_user(browser).await? else { return Ok(Err(TwoStepRefusal::Overtaken)) };
-        if let Err(refusal) = check_factor_change(&user, &browser.session, moment.now) {
-            return self.refuse_change(moment, visitor, &user, refusal);
+        if let Err(refusal) = check_factor_change(&user, &browser.session, ctx.now) {
+            return self.refuse_change(ctx, &user, refusal);
         }
-        if let Err(refusal) = self.confirm_password(moment, visitor, (browser, password)).await? {
+        if let Err(refusal) = self.confirm_password(ctx, (browser, password)).await? {
             return Ok(Err(TwoStepRefusal::Password(refusal)));
         }
-        let planned = match self.plan(moment, (browser, form), &user, change)? {
+        let planned = match self.plan(&mut ctx.moment(), (browser, form), &user, change)? {
             Ok(planned) => planned,
-            Err(refusal) => return self.refuse_change(moment, visitor, &user, refusal),
+            Err(refusal) => return self.refuse_change(ctx, &user, refusal),
         };
         let first = planned.adds.filter(|_| !user.has_second_factor);
         let mut batch = Batch::new();
         batch.push(if first.is_some() { self.store.raise_user_epoch(&user) } else { self.store.hold_user(&user) });
         batch.extend(planned.statements);
-        let recovery_codes = self.renew_recovery_codes(moment, &user, change, &mut batch).await?;
-        let event = AuditEvent::done(moment.now, AuditKind::TwoStepChange, visitor)
+        let recovery_codes = self.renew_recovery_codes(&mut ctx.moment(), &user, change, &mut batch).await?;
+        let event = AuditEvent::done(ctx.now, AuditKind::TwoStepChange, ctx.request)
             .user(user.id)
             .session(browser.session.id)
             .detail(&serde_json::json!({ "what": change.what() }));
-        batch.push(AuditWriter::new(&self.store, moment.rng, moment.now).event(&event));
+        batch.push(AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event));
         let mut cookie = None;
         if let Some(proof) = first {
             // Who has just shown both factors need not sign in again to add the next one.
-            let (mut renewed, secret) = browser.renewed(moment, user.epoch + 1);
-            (renewed.auth_time, renewed.amr) = (moment.now, proof.amr());
+            let (mut renewed, secret) = browser.renewed(&mut ctx.moment(), user.epoch + 1);
+            (renewed.auth_time, renewed.amr) = (ctx.now, proof.amr());
             batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
-            batch.append(close_sessions(&self.store, SessionsToClose::OfUser(user.id), CloseReason::TwoStepOn, moment));
+            batch.append(close_sessions(
+                &self.store,
+                SessionsToClose::OfUser(user.id),
+                CloseReason::TwoStepOn,
+                &mut ctx.moment(),
+            ));
             cookie = Some(secret);
         }
         let changed = Change { kind: ChangeKind::User, subject: user.id.0 };
-        batch.announce(changed, moment.now);
-        match self.commit(batch, moment.now).await? {
+        batch.announce(changed, ctx.now);
+        match self.commit(batch, ctx.now).await? {
             CommitOutcome::Committed => {
                 self.write_to(&user, |letter| letter.two_step_changed(change.told()));
                 Ok(Ok(TwoStepChanged { recovery_codes, cookie }))
             }
-            CommitOutcome::GuardFailed { statement: 1 } => {
-                self.refuse_change(moment, visitor, &user, planned.if_guarded)
-            }
+            CommitOutcome::GuardFailed { statement: 1 } => self.refuse_change(ctx, &user, planned.if_guarded),
             CommitOutcome::GuardFailed { statement: 2 } if matches!(change, TwoStepChange::AddPasskey { .. }) => {
-                self.refuse_change(moment, visitor, &user, TwoStepRefusal::TooManyPasskeys)
+                self.refuse_change(ctx, &user, TwoStepRefusal::TooManyPasskeys)
             }
-            CommitOutcome::GuardFailed { .. } => self.refuse_change(moment, visitor, &user, TwoStepRefusal::Overtaken),
+            CommitOutcome::GuardFailed { .. } => self.refuse_change(ctx, &user, TwoStepRefusal::Overtaken),
         }
     }
 
@@ -341,15 +343,9 @@ impl BelievedInstance {
         Ok(codes)
     }
 
-    fn refuse_change<T>(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        user: &User,
-        refusal: TwoStepRefusal,
-    ) -> Answer<T, TwoStepRefusal> {
+    fn refuse_change<T>(&self, ctx: &mut Ctx<'_>, user: &User, refusal: TwoStepRefusal) -> Answer<T, TwoStepRefusal> {
         let event =
-            AuditEvent::refused(moment.now, AuditKind::TwoStepChange, visitor, (Asker::Authenticated, &refusal))
+            AuditEvent::refused(ctx.now, AuditKind::TwoStepChange, ctx.request, (Asker::Authenticated, &refusal))
                 .user(user.id);
         self.audit.put(event)?;
         Ok(Err(refusal))

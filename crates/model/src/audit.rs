@@ -236,7 +236,7 @@ struct EventLine<'a> {
 impl AuditEvent {
     /// One line of JSON, without its end, behind what is there.
     pub fn write_line(&self, text: &mut Vec<u8>) {
-        let (visitor, earlier) = (self.request.as_ref(), self.earlier.as_ref());
+        let (request, earlier) = (self.request.as_ref(), self.earlier.as_ref());
         let line = EventLine {
             at: self.at.micros(),
             kind: self.kind.as_str(),
@@ -248,11 +248,11 @@ impl AuditEvent {
             token: self.token.as_deref(),
             session: self.session.as_deref(),
             login: self.login.as_deref(),
-            address: visitor.map(|visitor| visitor.address),
-            user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()),
+            address: request.map(|request| request.address),
+            user_agent: request.and_then(|request| request.user_agent.as_deref()),
             earlier_address: earlier.map(|origin| origin.address),
             earlier_user_agent: earlier.and_then(|origin| origin.user_agent.as_deref()),
-            request: visitor.map(|visitor| visitor.id),
+            request: request.map(|request| request.id),
         };
         serde_json::to_writer(&mut *text, &line).expect("an event is strings and numbers");
         if let Some(detail) = &self.detail {
@@ -266,7 +266,7 @@ impl AuditEvent {
 
     /// As it is kept while it waits for its seal.
     pub fn stored(&self, id: Uuid) -> StoredEvent {
-        let (visitor, earlier) = (self.request.as_ref(), self.earlier.as_ref());
+        let (request, earlier) = (self.request.as_ref(), self.earlier.as_ref());
         StoredEvent {
             id: id.to_string(),
             at: self.at,
@@ -279,11 +279,11 @@ impl AuditEvent {
             token: self.token.clone(),
             session: self.session.clone(),
             login: self.login.clone(),
-            address: visitor.map(|visitor| visitor.address.to_string()),
-            user_agent: visitor.and_then(|visitor| visitor.user_agent.as_deref()).map(str::to_owned),
+            address: request.map(|request| request.address.to_string()),
+            user_agent: request.and_then(|request| request.user_agent.as_deref()).map(str::to_owned),
             earlier_address: earlier.map(|origin| origin.address.to_string()),
             earlier_user_agent: earlier.and_then(|origin| origin.user_agent.as_deref()).map(str::to_owned),
-            request: visitor.map(|visitor| visitor.id.to_string()),
+            request: request.map(|request| request.id.to_string()),
             doubt: None,
             detail: self.detail.clone(),
         }
@@ -297,7 +297,7 @@ impl AuditEvent {
         }
     }
 
-    pub fn done(at: Timestamp, kind: AuditKind, visitor: &RequestInfo) -> Self {
+    pub fn done(at: Timestamp, kind: AuditKind, request: &RequestInfo) -> Self {
         Self {
             asker: Asker::Authenticated,
             at,
@@ -309,7 +309,7 @@ impl AuditEvent {
             user: None,
             token: None,
             session: None,
-            request: Some(visitor.clone()),
+            request: Some(request.clone()),
             earlier: None,
             login: None,
             detail: None,
@@ -320,11 +320,11 @@ impl AuditEvent {
     pub fn refused(
         at: Timestamp,
         kind: AuditKind,
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         (asker, refusal): (Asker, &dyn Refusal),
     ) -> Self {
         let detail = serde_json::to_string(&refusal.details()).expect("details are strings and numbers");
-        let event = Self::done(at, kind, visitor);
+        let event = Self::done(at, kind, request);
         Self { asker, outcome: AuditOutcome::Refused, reason: refusal.cause(), detail: Some(detail), ..event }
     }
 

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod authorization;
 pub mod authorize;
 pub mod claims;
+mod context;
 pub mod domain;
 pub mod email_change;
 pub mod exchange;
@@ -22,7 +23,6 @@ pub mod line;
 pub mod link;
 pub mod mail;
 pub mod meter;
-mod moment;
 pub mod record;
 pub mod reference_token;
 pub mod seat;
@@ -36,12 +36,12 @@ pub mod why;
 
 pub use application::{AuthenticatedClient, ClientType, TrustedApplication};
 pub use authorization::{Authorization, AuthorizationState, Generation};
+pub use context::{Ctx, Moment, Rng, Timestamp};
 pub use host::{HostName, HostNameError};
 pub use ids::{
     ApiSessionId, ApplicationId, AuthorizationId, InstanceId, PasskeyId, ReferenceTokenId, SessionId, UserId,
 };
 pub use instance::{AfterLogout, InstanceSettings, RootUrl};
 pub use language::{Culture, Language};
-pub use moment::{Moment, Rng, Timestamp};
 pub use session::{IdentitySession, SessionLifetimes};
 pub use user::{Email, Login, User, UserType};

@@ -210,12 +210,9 @@ async fn enter(
     method: &Method,
 ) -> Result<Result<Caller, CallRefusal>, Fault> {
     let scope = domain_api::required_scope(method);
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    let mut moment = visit.moment();
+    let (instance, mut ctx) = visit.split();
     let answer = match credential {
-        ApiCredential::Token(token) => {
-            instance.authorize_call(&mut moment, &visitor, token, (DOMAIN_API, scope)).await?
-        }
+        ApiCredential::Token(token) => instance.authorize_call(&mut ctx, token, (DOMAIN_API, scope)).await?,
         ApiCredential::Basic(basic, application) => {
             let shown = LegacyPassword {
                 scheme: LegacyScheme::Basic,
@@ -223,10 +220,10 @@ async fn enter(
                 password: &basic.password,
                 application: application.as_deref(),
             };
-            Box::pin(instance.authorize_call_by_password(&mut moment, &visitor, &shown, scope)).await?
+            Box::pin(instance.authorize_call_by_password(&mut ctx, &shown, scope)).await?
         }
         ApiCredential::ErpSession(session) => {
-            Box::pin(instance.authorize_call_by_erp_session(&mut moment, &visitor, session, Some(scope))).await?
+            Box::pin(instance.authorize_call_by_erp_session(&mut ctx, session, Some(scope))).await?
         }
     };
     Ok(answer.map_err(CallRefusal::Guard))

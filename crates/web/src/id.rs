@@ -198,8 +198,8 @@ pub(crate) fn malformed(visit: &mut RequestContext, error: impl Into<BodyError>)
 }
 
 fn tell_refused(visit: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    instance.audit_refusal(&mut visit.moment(), &visitor, (kind, refusal))
+    let (instance, mut ctx) = visit.split();
+    instance.audit_refusal(&mut ctx, (kind, refusal))
 }
 
 fn unreadable(problem: &str) -> MalformedRequest<'_> {

@@ -140,8 +140,8 @@ async fn guarded(
 
 async fn admit(visit: &mut RequestContext, headers: &HeaderMap) -> OperationResult<InstanceAdmin> {
     let token = credential(headers)?;
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    let answer = instance.admit_admin(&mut visit.moment(), &visitor, &token).await?;
+    let (instance, mut ctx) = visit.split();
+    let answer = instance.admit_admin(&mut ctx, &token).await?;
     answer.map_err(|refusal| Problem::Manage(refusal).into())
 }
 

@@ -103,8 +103,8 @@ impl FromRequestParts<Arc<AppState>> for AdminPage {
     /// Strangers sign in first; who is no administrator is told so.
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
         let mut person = SignedInUser::from_request_parts(parts, gate).await?;
-        let (instance, visitor, browser) = person.parts();
-        match instance.admit_admin_at_browser(&mut person.visit.moment(), &visitor, &browser) {
+        let (instance, mut ctx, browser) = person.split();
+        match instance.admit_admin_at_browser(&mut ctx, browser) {
             Ok(Ok(manager)) => Ok(Self { person, manager: Arc::new(manager), here: here(parts) }),
             Ok(Err(_)) => Err(crate::id::for_administrators(&person.visit)),
             Err(fault) => Err(render::fault_page(&person.visit, &fault)),

@@ -10,7 +10,7 @@ use flows::sign_in::SignedIn;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
-use model::audit::RequestInfo;
+use model::Ctx;
 use oauth::params::Params;
 
 use crate::body;
@@ -57,9 +57,10 @@ impl SignedInUser {
         format!("/id/account/login?{query}")
     }
 
-    /// What a flow is called with.
-    pub(crate) fn parts(&self) -> (BelievedInstance, RequestInfo, SignedIn) {
-        (self.visit.instance.clone(), self.visit.request.clone(), self.browser.clone())
+    /// What a flow is called on, and with.
+    pub(crate) fn split(&mut self) -> (&BelievedInstance, Ctx<'_>, &SignedIn) {
+        let (instance, ctx) = self.visit.split();
+        (instance, ctx, &self.browser)
     }
 
     /// A form that this person sent from a page of ours, or the page that says why it is not believed.

@@ -20,7 +20,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::audit::RequestInfo;
 use model::session::SessionCookie;
-use model::{Language, Login, Moment, Rng, Timestamp, User};
+use model::{Ctx, Language, Login, Moment, Rng, Timestamp, User};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
@@ -102,6 +102,11 @@ impl<I: AnyInstance> RequestContext<I> {
         };
         let known = self.languages.chosen.or(self.languages.asked).or_else(accepted);
         words::of(known.unwrap_or_default())
+    }
+
+    /// What a flow is called on, and with.
+    pub(crate) fn split(&mut self) -> (&I, Ctx<'_>) {
+        (&self.instance, Ctx { now: self.now, rng: &mut *self.rng, request: &self.request })
     }
 
     pub(crate) fn moment(&mut self) -> Moment<'_> {
@@ -219,10 +224,10 @@ impl CookieNames {
 impl UncheckedContext {
     /// Waits for memory to hold what the database does. The visit comes back with the fault where it does not.
     pub(crate) async fn believed(self) -> Result<RequestContext, Box<(Self, Fault)>> {
-        let Self { instance, now, rng, request: visitor, languages } = self;
+        let Self { instance, now, rng, request, languages } = self;
         match BelievedInstance::of(instance, now).await {
-            Ok(instance) => Ok(RequestContext { instance, now, rng, request: visitor, languages }),
-            Err((instance, fault)) => Err(Box::new((Self { instance, now, rng, request: visitor, languages }, fault))),
+            Ok(instance) => Ok(RequestContext { instance, now, rng, request, languages }),
+            Err((instance, fault)) => Err(Box::new((Self { instance, now, rng, request, languages }, fault))),
         }
     }
 

@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_of_json_whatever_is_in_it() {
-        let visitor = RequestInfo {
+        let request = RequestInfo {
             address: [127, 0, 0, 1].into(),
             user_agent: Some("a\n\"b\"".into()),
             id: RequestId::new(Timestamp(0), 1, 2),
         };
         let notebook = AuditBuffer::default();
         let refusal = MalformedRequest { cause: "malformed", problem: "x" };
-        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &visitor, (Asker::Authenticated, &refusal))
+        let event = AuditEvent::refused(Timestamp(5), AuditKind::ApiCall, &request, (Asker::Authenticated, &refusal))
             .detail(&serde_json::json!({ "path": "/a\nb" }));
         notebook.put(event.clone()).expect("there is room");
         notebook.put(event).expect("there is room");

@@ -46,7 +46,7 @@ impl RefusalBuffer {
             }
             FoldingDecision::Folded { is_remembered } => {
                 self.kept.add(if may_keep { "folded" } else { "counted" });
-                if is_remembered && let Some(request) = event.request.as_ref().map(|visitor| visitor.id) {
+                if is_remembered && let Some(request) = event.request.as_ref().map(|request| request.id) {
                     let mut line = Vec::with_capacity(512);
                     let at = event.at;
                     bounded(event).write_line(&mut line);
@@ -112,13 +112,13 @@ mod tests {
 
     fn refusal(network: u8, number: u64) -> AuditEvent {
         let at = Timestamp::from_seconds(1_795_255_032);
-        let visitor = RequestInfo {
+        let request = RequestInfo {
             address: [10, 0, network, 1].into(),
             user_agent: Some("x".repeat(256).into()),
             id: RequestId::new(at, 1, number),
         };
         let refusal = MalformedRequest { cause: "malformed", problem: "x" };
-        AuditEvent::refused(at, AuditKind::TokenRefused, &visitor, (Asker::Stranger, &refusal))
+        AuditEvent::refused(at, AuditKind::TokenRefused, &request, (Asker::Stranger, &refusal))
     }
 
     #[test]

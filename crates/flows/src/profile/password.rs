@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use model::Moment;
-use model::audit::RequestInfo;
+use model::Ctx;
 use model::mail::Letter;
 use model::seat::CloseReason;
 use model::session::SessionCookie;
@@ -36,12 +35,11 @@ impl BelievedInstance {
     /// Every other sign-in and every token that a sign-in gave ends; the one that asks goes on under a new cookie.
     pub async fn change_password(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         browser: &SignedIn,
         (current, new): (&Presented<Password>, &Presented<Password>),
     ) -> Answer<Presented<SessionCookie>, PasswordRefusal> {
-        match self.confirm_password(moment, visitor, (browser, current)).await? {
+        match self.confirm_password(ctx, (browser, current)).await? {
             Ok(()) => {}
             Err(refusal) => return Ok(Err(refusal.wait().map_or(PasswordRefusal::Wrong, PasswordRefusal::Throttled))),
         }
@@ -54,19 +52,24 @@ impl BelievedInstance {
             Err(weakness) => return Ok(Err(PasswordRefusal::Weak(weakness))),
         };
         let mut salt = [0; 16];
-        moment.rng.fill(&mut salt);
+        ctx.rng.fill(&mut salt);
         let hash = self.passwords.hash(new, salt).await?;
-        let (renewed, cookie) = browser.renewed(moment, user.epoch + 1);
+        let (renewed, cookie) = browser.renewed(&mut ctx.moment(), user.epoch + 1);
         let change = Change { kind: ChangeKind::User, subject: user.id.0 };
         let detail = serde_json::json!({ "what": "password" });
         // The seats' row first, as everywhere.
         let mut batch = Batch::new().with(self.store.move_seats());
-        batch.push(self.store.set_password(&user, &hash, moment.now));
+        batch.push(self.store.set_password(&user, &hash, ctx.now));
         batch.push(self.store.renew_identity_session(&renewed, &browser.session.secret));
-        batch.push(self.profile_event(moment, visitor, browser, &detail));
-        batch.append(close_sessions(&self.store, SessionsToClose::OfUser(user.id), CloseReason::UserChanged, moment));
-        batch.announce(change, moment.now);
-        match self.commit(batch, moment.now).await? {
+        batch.push(self.profile_event(ctx, browser, &detail));
+        batch.append(close_sessions(
+            &self.store,
+            SessionsToClose::OfUser(user.id),
+            CloseReason::UserChanged,
+            &mut ctx.moment(),
+        ));
+        batch.announce(change, ctx.now);
+        match self.commit(batch, ctx.now).await? {
             CommitOutcome::Committed => {
                 self.write_to(&user, Letter::password_changed);
                 Ok(Ok(cookie))

@@ -5,8 +5,7 @@ use std::io::Cursor;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, RgbaImage, imageops};
-use model::audit::RequestInfo;
-use model::{Moment, UserId};
+use model::{Ctx, UserId};
 use store::{Batch, CommitOutcome};
 
 use crate::instance::BelievedInstance;
@@ -82,8 +81,7 @@ impl BelievedInstance {
 
     pub async fn choose_picture(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, file): (&SignedIn, Vec<u8>),
     ) -> Answer<(), PictureRefusal> {
         if file.len() > LARGEST_PICTURE {
@@ -93,31 +91,25 @@ impl BelievedInstance {
             Ok(drawn) => drawn,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let mut batch = Batch::new().with(self.store.touch_identity_session(browser.session.id, moment.now));
+        let mut batch = Batch::new().with(self.store.touch_identity_session(browser.session.id, ctx.now));
         batch.extend(drawn.into_iter().map(|(size, png)| self.store.put_picture(browser.user.id, size.pixels(), png)));
-        self.commit_picture(moment, visitor, (browser, batch, "picture")).await
+        self.commit_picture(ctx, (browser, batch, "picture")).await
     }
 
-    pub async fn remove_picture(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        browser: &SignedIn,
-    ) -> Answer<(), PictureRefusal> {
+    pub async fn remove_picture(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Answer<(), PictureRefusal> {
         let batch = Batch::from(vec![
-            self.store.touch_identity_session(browser.session.id, moment.now),
+            self.store.touch_identity_session(browser.session.id, ctx.now),
             self.store.remove_pictures(browser.user.id),
         ]);
-        self.commit_picture(moment, visitor, (browser, batch, "remove-picture")).await
+        self.commit_picture(ctx, (browser, batch, "remove-picture")).await
     }
 
     async fn commit_picture(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, mut batch, what): (&SignedIn, Batch, &'static str),
     ) -> Answer<(), PictureRefusal> {
-        batch.push(self.profile_event(moment, visitor, browser, &serde_json::json!({ "what": what })));
+        batch.push(self.profile_event(ctx, browser, &serde_json::json!({ "what": what })));
         Ok(match self.store.commit(batch).await? {
             CommitOutcome::Committed => Ok(()),
             CommitOutcome::GuardFailed { .. } => Err(PictureRefusal::SignedOut),

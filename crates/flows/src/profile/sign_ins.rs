@@ -1,8 +1,7 @@
 //! A person's sign-ins: which there are, and their end.
 
-use model::audit::RequestInfo;
 use model::seat::SessionKey;
-use model::{IdentitySession, Moment, SessionId, Timestamp};
+use model::{Ctx, IdentitySession, SessionId, Timestamp};
 use store::{ApiSessionRow, SessionsToClose};
 
 use super::NotOwned;
@@ -63,24 +62,18 @@ impl BelievedInstance {
     /// Ends one of the person's own, as a sign-out at its browser would: its seat is free before this returns.
     pub async fn end_own_sign_in(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, id): (&SignedIn, SessionId),
     ) -> Answer<(), NotOwned> {
         let known = self.store.identity_session(id).await?;
         if known.is_none_or(|session| session.user != browser.user.id) {
             return Ok(Err(NotOwned));
         }
-        self.end_sign_in(moment, visitor, id).await.map(Ok)
+        self.end_sign_in(ctx, id).await.map(Ok)
     }
 
     /// All but the one that asks. How many ended is the answer.
-    pub async fn end_other_sign_ins(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        browser: &SignedIn,
-    ) -> Result<usize, Fault> {
+    pub async fn end_other_sign_ins(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Result<usize, Fault> {
         let mut ended = 0;
         loop {
             let rows = self.store.identity_sessions_of(browser.user.id, MAX_SHOWN).await?;
@@ -90,7 +83,7 @@ impl BelievedInstance {
             }
             ended += others.len();
             for id in others {
-                self.end_sign_in(moment, visitor, id).await?;
+                self.end_sign_in(ctx, id).await?;
             }
         }
     }

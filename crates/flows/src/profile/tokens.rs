@@ -9,7 +9,7 @@ use model::reference_token::{
 };
 use model::session::RECENT_SIGN_IN;
 use model::why::{Refusal, RefusalDetails};
-use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp, TrustedApplication, UserType};
+use model::{ApplicationId, Ctx, ReferenceTokenId, Timestamp, TrustedApplication, UserType};
 use oauth::scope::Scope;
 use oauth::secret::Presented;
 use store::{Batch, CommitOutcome};
@@ -108,17 +108,16 @@ impl BelievedInstance {
     /// The value is answered once.
     pub async fn issue_own_token(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, draft): (&SignedIn, &OwnTokenDraft<'_>),
     ) -> Answer<(ReferenceToken, Presented<ReferenceTokenValue>), OwnTokenRefusal> {
-        let (application, wish) = match self.check_own_token(moment.now, browser, draft) {
+        let (application, wish) = match self.check_own_token(ctx.now, browser, draft) {
             Ok(checked) => checked,
-            Err(refusal) => return self.refuse_own_token((browser, moment.now), visitor, refusal),
+            Err(refusal) => return self.refuse_own_token((browser, ctx.now), ctx.request, refusal),
         };
         let by = browser.user.login.as_str();
-        let (token, value) = new_token(&wish, (&application, &browser.user), by, moment);
-        let event = AuditEvent::done(moment.now, AuditKind::TokenIssued, visitor)
+        let (token, value) = new_token(&wish, (&application, &browser.user), by, &mut ctx.moment());
+        let event = AuditEvent::done(ctx.now, AuditKind::TokenIssued, ctx.request)
             .application(application.uri.as_str())
             .user(browser.user.id)
             .session(browser.session.id)
@@ -126,10 +125,10 @@ impl BelievedInstance {
             .detail(&serde_json::json!({ "what": "personal", "scope": token.scope.to_string() }));
         let batch = Batch::from(vec![
             self.store.hold_user(&browser.user),
-            self.store.touch_identity_session(browser.session.id, moment.now),
+            self.store.touch_identity_session(browser.session.id, ctx.now),
             self.store.insert_reference_token(&token),
             self.store.expect_personal_tokens_at_most(browser.user.id, MAX_OWN_TOKENS),
-            AuditWriter::new(&self.store, moment.rng, moment.now).event(&event),
+            AuditWriter::new(&self.store, ctx.rng, ctx.now).event(&event),
         ]);
         Ok(match self.store.commit(batch).await? {
             CommitOutcome::Committed => {
@@ -139,7 +138,7 @@ impl BelievedInstance {
             }
             CommitOutcome::GuardFailed { statement } => {
                 let refusal = if statement == 3 { OwnTokenRefusal::TooMany } else { OwnTokenRefusal::SignedOut };
-                self.refuse_own_token((browser, moment.now), visitor, refusal)?
+                self.refuse_own_token((browser, ctx.now), ctx.request, refusal)?
             }
         })
     }
@@ -147,10 +146,10 @@ impl BelievedInstance {
     fn refuse_own_token<T>(
         &self,
         (browser, now): (&SignedIn, Timestamp),
-        visitor: &RequestInfo,
+        request: &RequestInfo,
         refusal: OwnTokenRefusal,
     ) -> Answer<T, OwnTokenRefusal> {
-        let event = AuditEvent::refused(now, AuditKind::TokenRefused, visitor, (Asker::Authenticated, &refusal));
+        let event = AuditEvent::refused(now, AuditKind::TokenRefused, request, (Asker::Authenticated, &refusal));
         self.audit.put(event.user(browser.user.id).session(browser.session.id))?;
         Ok(Err(refusal))
     }
@@ -184,8 +183,7 @@ impl BelievedInstance {
     /// Dead on the next call.
     pub async fn revoke_own_token(
         &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
+        ctx: &mut Ctx<'_>,
         (browser, id): (&SignedIn, ReferenceTokenId),
     ) -> Answer<(), NotOwned> {
         let known = self.store.reference_token_by_id(id).await?;
@@ -193,7 +191,7 @@ impl BelievedInstance {
             token.user == browser.user.id && token.kind == ReferenceTokenKind::Personal && token.revoked_at.is_none()
         };
         match known.filter(is_own) {
-            Some(token) => self.revoke_reference_token(moment, visitor, &token, "owner").await.map(|_| Ok(())),
+            Some(token) => self.revoke_reference_token(ctx, &token, "owner").await.map(|_| Ok(())),
             None => Ok(Err(NotOwned)),
         }
     }
@@ -204,22 +202,17 @@ impl BelievedInstance {
     }
 
     /// All of the person's reference tokens at once. One that somebody else revokes or makes meanwhile is looked at again.
-    pub async fn revoke_own_tokens(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        browser: &SignedIn,
-    ) -> Answer<(), ConcurrentChange> {
+    pub async fn revoke_own_tokens(&self, ctx: &mut Ctx<'_>, browser: &SignedIn) -> Answer<(), ConcurrentChange> {
         for _ in 0..MAX_ATTEMPTS {
-            let tokens = self.store.live_personal_tokens(browser.user.id, moment.now).await?;
+            let tokens = self.store.live_personal_tokens(browser.user.id, ctx.now).await?;
             if tokens.is_empty() {
                 return Ok(Ok(()));
             }
             let mut batch = Batch::new();
             for token in &tokens {
-                batch.append(self.revocation_batch(moment, visitor, token, "owner"));
+                batch.append(self.revocation_batch(ctx, token, "owner"));
             }
-            if self.commit(batch, moment.now).await? == CommitOutcome::Committed {
+            if self.commit(batch, ctx.now).await? == CommitOutcome::Committed {
                 return Ok(Ok(()));
             }
         }

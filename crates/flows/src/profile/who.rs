@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
+use model::audit::{Asker, AuditEvent, AuditKind};
 use model::claims::TokenSubject;
 use model::reference_token::ReferenceTokenKind;
 use model::why::{Refusal, RefusalDetails};
-use model::{Moment, User};
+use model::{Ctx, User};
 use oauth::secret::{AccessToken, Presented};
 
 use crate::Answer;
@@ -39,13 +39,8 @@ impl Refusal for WhoRefusal {
 
 impl BelievedInstance {
     /// The person that a token was given for, or whose own it is. Opens no session and takes no seat.
-    pub async fn person_of(
-        &self,
-        moment: &mut Moment<'_>,
-        visitor: &RequestInfo,
-        shown: &Presented<AccessToken>,
-    ) -> Answer<Arc<User>, WhoRefusal> {
-        let answer = match self.validate_credential(shown, moment.now).await? {
+    pub async fn person_of(&self, ctx: &mut Ctx<'_>, shown: &Presented<AccessToken>) -> Answer<Arc<User>, WhoRefusal> {
+        let answer = match self.validate_credential(shown, ctx.now).await? {
             Err(refusal) => Err(WhoRefusal::Token(refusal)),
             Ok(standing) => {
                 let is_person = match &standing.credential {
@@ -53,7 +48,7 @@ impl BelievedInstance {
                     CredentialRecord::Reference(token) => token.kind == ReferenceTokenKind::Personal,
                 };
                 if is_person {
-                    self.note_use(&standing, moment.now);
+                    self.note_use(&standing, ctx.now);
                     Ok(standing.user)
                 } else {
                     Err(WhoRefusal::NotAPerson)
@@ -65,7 +60,7 @@ impl BelievedInstance {
                 WhoRefusal::Token(_) => Asker::Stranger,
                 WhoRefusal::NotAPerson => Asker::Authenticated,
             };
-            let event = AuditEvent::refused(moment.now, AuditKind::UserInfo, visitor, (asker, refusal));
+            let event = AuditEvent::refused(ctx.now, AuditKind::UserInfo, ctx.request, (asker, refusal));
             self.audit.put(event)?;
         }
         Ok(answer)

@@ -156,8 +156,8 @@ impl RefusalFolding {
     /// Decides on a refusal; one that is not kept whole is counted from here on. `may_keep`: whether there is room for a
     /// record at all.
     pub fn admit(&mut self, event: &AuditEvent, may_keep: bool) -> FoldingDecision {
-        let Some(visitor) = &event.request else { return FoldingDecision::Whole };
-        let network = StrangerNetwork::of(visitor.address);
+        let Some(request) = &event.request else { return FoldingDecision::Whole };
+        let network = StrangerNetwork::of(request.address);
         if may_keep && self.pays(network, event.at) {
             return FoldingDecision::Whole;
         }
@@ -173,7 +173,7 @@ impl RefusalFolding {
         };
         let fold = self.folds.entry(key).or_insert_with(|| Fold {
             kind: event.kind,
-            request: visitor.id,
+            request: request.id,
             first_at: event.at,
             last_at: event.at,
             count: 0,
@@ -344,8 +344,8 @@ mod tests {
 
     fn refusal(address: [u8; 4], number: u64, at: i64) -> AuditEvent {
         let at = Timestamp(START + at);
-        let visitor = RequestInfo { address: address.into(), user_agent: None, id: RequestId::new(at, 1, number) };
-        AuditEvent::refused(at, AuditKind::TokenRefused, &visitor, (Asker::Stranger, &Wrong))
+        let request = RequestInfo { address: address.into(), user_agent: None, id: RequestId::new(at, 1, number) };
+        AuditEvent::refused(at, AuditKind::TokenRefused, &request, (Asker::Stranger, &Wrong))
     }
 
     fn whole(folding: &mut RefusalFolding, events: impl IntoIterator<Item = AuditEvent>) -> usize {
@@ -390,7 +390,7 @@ mod tests {
         let records = folding.due(Timestamp(START + 60_040_000), false);
         let [record] = &records[..] else { panic!("{records:?}") };
         assert_eq!((count(record), record.at, record.reason), (100, Timestamp(START + 139_000), "wrong"));
-        assert_eq!(record.request.as_ref().map(|visitor| visitor.address), Some([192, 0, 2, 0].into()));
+        assert_eq!(record.request.as_ref().map(|request| request.address), Some([192, 0, 2, 0].into()));
         let stored = record.stored(uuid::Uuid::nil());
         assert!(may_hold(&stored, inside));
         assert!(!may_hold(&stored, RequestId::new(Timestamp(START + 141_000), 1, 1)));

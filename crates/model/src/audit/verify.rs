@@ -356,7 +356,7 @@ fn tell_differences(
                         found.push(AuditFinding::EventEdited(of(entry)));
                     }
                     (_, Some(event)) => {
-                        found.push(AuditFinding::EventInserted(named(&event.id, &event.kind, event.at)))
+                        found.push(AuditFinding::EventInserted(named(&event.id, &event.kind, event.at)));
                     }
                     (_, None) => found.push(AuditFinding::EventInserted(named("?", "?", seal.at))),
                 }

@@ -41,8 +41,8 @@ pub(super) async fn login(visit: &mut RequestContext, headers: &HeaderMap, body:
                 password: &password,
                 application: application.as_deref(),
             };
-            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-            match instance.erp_login(&mut visit.moment(), &visitor, &shown).await {
+            let (instance, mut ctx) = visit.split();
+            match instance.erp_login(&mut ctx, &shown).await {
                 Err(fault) => CallOutcome { caller: None, answer: Err(fault) },
                 Ok(Err(refusal)) => CallOutcome { caller: None, answer: Ok(Err(CallRefusal::Guard(refusal))) },
                 Ok(Ok((caller, session))) => {
@@ -78,8 +78,8 @@ pub(super) async fn enter_to_leave(
     let ApiCredential::ErpSession(session) = credential else {
         return Ok(Err(CallRefusal::NoCredential));
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    let answer = instance.authorize_call_by_erp_session(&mut visit.moment(), &visitor, session, None).await?;
+    let (instance, mut ctx) = visit.split();
+    let answer = instance.authorize_call_by_erp_session(&mut ctx, session, None).await?;
     Ok(answer.map_err(CallRefusal::Guard))
 }
 

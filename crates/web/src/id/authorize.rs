@@ -56,8 +56,8 @@ pub(super) async fn target(
     visit: &mut RequestContext,
     params: &Params,
 ) -> Result<Result<VerifiedTarget, Response>, Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    let answer = instance.authorization_target(&mut visit.moment(), &visitor, params).await?;
+    let (instance, mut ctx) = visit.split();
+    let answer = instance.authorization_target(&mut ctx, params).await?;
     Ok(answer.map_err(|refusal| target_page(visit, &refusal)))
 }
 
@@ -68,8 +68,8 @@ pub(super) async fn proceed(
     target: &VerifiedTarget,
     (browser, for_this_request): (Option<&SignedIn>, bool),
 ) -> Result<Response, Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    let next = instance.authorize(&mut visit.moment(), &visitor, (target, params), (browser, for_this_request)).await?;
+    let (instance, mut ctx) = visit.split();
+    let next = instance.authorize(&mut ctx, (target, params), (browser, for_this_request)).await?;
     let query = params.to_query();
     Ok(match (next, browser) {
         (AuthorizeOutcome::Redirect(location), _) => render::redirect(method, &location),
@@ -133,9 +133,8 @@ pub(super) async fn show_consent(mut visit: RequestContext, headers: HeaderMap, 
         let Some(browser) = person(&visit, &headers, &asked).await? else {
             return Ok(render::redirect(&Method::GET, &format!("/id/connect/authorize?{}", asked.query)));
         };
-        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-        let next =
-            instance.authorize(&mut visit.moment(), &visitor, (&target, &asked.params), (Some(&browser), true)).await?;
+        let (instance, mut ctx) = visit.split();
+        let next = instance.authorize(&mut ctx, (&target, &asked.params), (Some(&browser), true)).await?;
         Ok(match next {
             AuthorizeOutcome::Consent { scope } => {
                 consent_page(&mut visit, &headers, (&target, &browser), (&scope, &asked))
@@ -224,9 +223,8 @@ pub(super) async fn submit_consent(
             return Ok(render::redirect(&Method::POST, &format!("/id/connect/authorize?{}", asked.query)));
         };
         let allowed = form.get("decision") == Some("allow");
-        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-        let next =
-            instance.consent(&mut visit.moment(), &visitor, (&target, &asked.params), (&browser, allowed)).await?;
+        let (instance, mut ctx) = visit.split();
+        let next = instance.consent(&mut ctx, (&target, &asked.params), (&browser, allowed)).await?;
         Ok(match next {
             AuthorizeOutcome::Redirect(location) => render::redirect(&Method::POST, &location),
             AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. } => form_expired(&mut visit),

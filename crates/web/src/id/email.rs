@@ -61,14 +61,14 @@ pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: 
         Some("no") => false,
         _ => return malformed(&mut visit, BodyError::Field("answer")),
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    let (question, answer) = match instance.answer_email(&mut visit.moment(), &visitor, (&code, agrees)).await {
+    let (instance, mut ctx) = visit.split();
+    let (question, answer) = match instance.answer_email(&mut ctx, (&code, agrees)).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(_)) => return link_spent(&visit),
         Err(fault) => return render::fault_page(&visit, &fault),
     };
     let words = visit.messages();
-    let changed = (words.email.changed)(&instance.name, question.change.new.as_str());
+    let changed = (words.email.changed)(&visit.instance.name, question.change.new.as_str());
     let (title, meaning) = match answer {
         EmailOutcome::Changed => (words.email.changed_title, changed.as_str()),
         EmailOutcome::Waiting => (words.email.waiting_title, words.email.other_asked),
@@ -77,7 +77,7 @@ pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: 
     let is_alarming = answer == EmailOutcome::Declined && question.side == AddressSide::Old;
     let page = EmailAnsweredPage {
         words,
-        instance_name: &instance.name,
+        instance_name: &visit.instance.name,
         title,
         meaning,
         password_url: is_alarming.then_some(ProfileSection::Password.path()),

@@ -47,9 +47,9 @@ async fn sign_out(
 ) -> Response {
     let done = async {
         let browser = visit.browser(headers).await?;
-        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+        let (instance, mut ctx) = visit.split();
         let who = (browser.as_ref(), confirmed);
-        let outcome = instance.sign_out(&mut visit.moment(), &visitor, params, who).await?;
+        let outcome = instance.sign_out(&mut ctx, params, who).await?;
         Ok::<_, flows::Fault>((browser, outcome))
     };
     let (browser, outcome) = match done.await {

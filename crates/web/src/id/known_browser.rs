@@ -62,8 +62,8 @@ async fn confirm(
     headers: &HeaderMap,
     code: &Presented<LinkCode>,
 ) -> Result<Response, Fault> {
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    let Ok(user) = instance.recognise_browser(&mut visit.moment(), &visitor, code).await? else {
+    let (instance, mut ctx) = visit.split();
+    let Ok(user) = instance.recognise_browser(&mut ctx, code).await? else {
         return Ok(link_spent(visit));
     };
     visit.speak_to(&user);

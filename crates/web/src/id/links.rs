@@ -77,8 +77,8 @@ pub(super) async fn choose_password(mut visit: RequestContext, headers: HeaderMa
         return page(&mut visit, &headers, &code, Some(differ)).await;
     }
     let password = Presented::<Password>::new(password);
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    match instance.choose_password(&mut visit.moment(), &visitor, (&code, &password)).await {
+    let (instance, mut ctx) = visit.split();
+    match instance.choose_password(&mut ctx, (&code, &password)).await {
         Ok(Ok(user)) => {
             // The mailbox, or an administrator, vouched for this browser as much as a link for that would.
             let cookie = visit.know_browser(&headers, &user.login);

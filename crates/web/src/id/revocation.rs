@@ -71,8 +71,8 @@ pub(super) async fn revoke(mut visit: RequestContext, headers: HeaderMap, body: 
     let response = match read(&headers, body).await {
         Err(error) => unreadable(&mut visit, &error),
         Ok(PresentedToken { credentials, token }) => {
-            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-            match instance.revoke(&mut visit.moment(), &visitor, &credentials, &token).await {
+            let (instance, mut ctx) = visit.split();
+            match instance.revoke(&mut ctx, &credentials, &token).await {
                 Ok(Ok(())) => Response::new(Body::empty()),
                 Ok(Err(refusal)) => refused(&visit, refusal),
                 Err(fault) => render::fault_json(&visit, &fault),
@@ -86,8 +86,8 @@ pub(super) async fn introspect(mut visit: RequestContext, headers: HeaderMap, bo
     let response = match read(&headers, body).await {
         Err(error) => unreadable(&mut visit, &error),
         Ok(PresentedToken { credentials, token }) => {
-            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-            match instance.introspect(&mut visit.moment(), &visitor, &credentials, &token).await {
+            let (instance, mut ctx) = visit.split();
+            match instance.introspect(&mut ctx, &credentials, &token).await {
                 Ok(Ok(found)) => render::json(StatusCode::OK, &found),
                 Ok(Err(refusal)) => refused(&visit, refusal),
                 Err(fault) => render::fault_json(&visit, &fault),
@@ -111,9 +111,9 @@ pub(super) async fn leaked(mut visit: RequestContext, headers: HeaderMap, body: 
         Err(_) => None,
     };
     if let Some(found) = found {
-        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+        let (instance, mut ctx) = visit.split();
         let shown = Presented::<AccessToken>::new(found);
-        if let Err(fault) = instance.revoke_leaked(&mut visit.moment(), &visitor, &shown).await {
+        if let Err(fault) = instance.revoke_leaked(&mut ctx, &shown).await {
             return render::fault_json(&visit, &fault);
         }
     }

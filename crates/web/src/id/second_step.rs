@@ -170,11 +170,11 @@ async fn take(
     };
     let first_steps = visit.step_cookies(headers);
     let previous = visit.browser(headers).await?;
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     let devices = visit.device_cookies(headers);
+    let (instance, mut ctx) = visit.split();
     let browser = SignInCookies { form: field("csrf"), devices: &devices, signed_in: previous.as_ref() };
     let step = (&*first_steps, shown);
-    let refusal = match instance.take_second_step(&mut visit.moment(), &visitor, step, browser).await? {
+    let refusal = match instance.take_second_step(&mut ctx, step, browser).await? {
         Ok((browser, cookie)) => return signed_in(visit, headers, way, (&browser, &cookie)).await,
         Err(refusal) => refusal,
     };
@@ -231,9 +231,9 @@ pub(super) async fn submit_passkey(
             Err(page) => return Ok(page),
         };
         let previous = visit.browser(&headers).await?;
-        let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
+        let (instance, mut ctx) = visit.split();
         let shown = (field("csrf"), field("state"), field("answer"));
-        let answer = instance.sign_in_by_passkey(&mut visit.moment(), &visitor, shown, previous.as_ref()).await?;
+        let answer = instance.sign_in_by_passkey(&mut ctx, shown, previous.as_ref()).await?;
         if let Ok((browser, cookie)) = answer {
             return signed_in(&mut visit, &headers, &way, (&browser, &cookie)).await;
         }

@@ -187,10 +187,10 @@ async fn sign_in(
     let password = Presented::<Password>::new(form.get("password").unwrap_or_default());
     let csrf = form.get("csrf").unwrap_or_default();
     let previous = visit.browser(headers).await?;
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
     let devices = visit.device_cookies(headers);
+    let (instance, mut ctx) = visit.split();
     let browser = SignInCookies { form: csrf, devices: &devices, signed_in: previous.as_ref() };
-    let answer = instance.sign_in(&mut visit.moment(), &visitor, (login, &password), browser).await?;
+    let answer = instance.sign_in(&mut ctx, (login, &password), browser).await?;
     match answer {
         Ok(SignInOutcome::Done(browser, cookie)) => signed_in(visit, headers, way, (&browser, &cookie)).await,
         Ok(SignInOutcome::SecondStep(first_step)) => {

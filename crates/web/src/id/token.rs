@@ -57,8 +57,8 @@ async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -
             };
         }
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    match instance.exchange(&mut visit.moment(), &visitor, &credentials, &request).await {
+    let (instance, mut ctx) = visit.split();
+    match instance.exchange(&mut ctx, &credentials, &request).await {
         Ok(Ok(tokens)) => render::json(StatusCode::OK, &tokens),
         Ok(Err(refusal)) => token_error(visit, &TokenError::new(refusal.code(), refusal.description())),
         Err(fault) => render::fault_json(visit, &fault),
@@ -94,8 +94,8 @@ pub(super) async fn user_info(mut visit: RequestContext, method: Method, headers
     }
     let response = match shown_token(&method, &headers, body).await {
         Ok(token) => {
-            let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-            match instance.user_info(&mut visit.moment(), &visitor, &token).await {
+            let (instance, mut ctx) = visit.split();
+            match instance.user_info(&mut ctx, &token).await {
                 Ok(Ok(claims)) => render::json(StatusCode::OK, &claims),
                 Ok(Err(refusal)) => refused(&visit, &refusal),
                 Err(fault) => render::fault_json(&visit, &fault),

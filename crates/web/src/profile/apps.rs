@@ -20,9 +20,10 @@ pub(super) async fn show(mut person: SignedInUser, RawQuery(query): RawQuery) ->
 }
 
 async fn page(person: &mut SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let (instance, _, browser) = person.parts();
-    let connections = instance.connections(browser.user.id, &person.visit.moment()).await?;
-    let (words, register) = (person.visit.messages(), instance.applications());
+    let (instance, mut ctx, browser) = person.split();
+    let connections = instance.connections(browser.user.id, &ctx.moment()).await?;
+    let register = instance.applications();
+    let words = person.visit.messages();
     let lines: Vec<AppLine> = connections
         .into_iter()
         .filter_map(|connection| {
@@ -50,12 +51,12 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         Ok(form) => form,
         Err(page) => return page,
     };
-    let (instance, visitor, browser) = person.parts();
+    let (instance, mut ctx, browser) = person.split();
     let register = instance.applications();
     let asked = form.get("withdraw").and_then(|id| Uuid::try_parse(id).ok());
     let Some(application) = asked.and_then(|id| register.by_id(ApplicationId(id))) else { return gone(&person.visit) };
     let who = (browser.user.id, &**application);
-    match instance.withdraw_consent(&mut person.visit.moment(), &visitor, who).await {
+    match instance.withdraw_consent(&mut ctx, who).await {
         Ok(Ok(())) => done(ProfileSection::Apps),
         Ok(Err(_)) => gone(&person.visit),
         Err(fault) => render::fault_page(&person.visit, &fault),

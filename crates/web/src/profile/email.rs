@@ -73,8 +73,8 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
 }
 
 async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
-    let (instance, visitor, browser) = person.parts();
-    if instance.withdraw_email(&mut person.visit.moment(), &visitor, &browser).await?.is_ok() {
+    let (instance, mut ctx, browser) = person.split();
+    if instance.withdraw_email(&mut ctx, browser).await?.is_ok() {
         return Ok(render::redirect(&Method::POST, &format!("{}?{WITHDRAWN}", ProfileSection::Email.path())));
     }
     let overtaken = ProfileNotice::Refused(person.visit.messages().profile.overtaken);
@@ -82,8 +82,8 @@ async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
 }
 
 async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> {
-    let (instance, visitor, browser) = person.parts();
-    let asked = instance.ask_for_email(&mut person.visit.moment(), &visitor, (&browser, typed)).await?;
+    let (instance, mut ctx, browser) = person.split();
+    let asked = instance.ask_for_email(&mut ctx, (browser, typed)).await?;
     let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, ProfileSection::Email.path())) };
     let why = why(refusal, person.visit.messages());
     let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {

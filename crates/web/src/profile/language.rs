@@ -31,8 +31,8 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         Err(page) => return page,
     };
     let language = form.get("language").and_then(Language::of_tag);
-    let (instance, visitor, browser) = person.parts();
-    match instance.choose_language(&mut person.visit.moment(), &visitor, (&browser, language)).await {
+    let (instance, mut ctx, browser) = person.split();
+    match instance.choose_language(&mut ctx, (browser, language)).await {
         Ok(Ok(())) => done(ProfileSection::Language),
         Ok(Err(_)) => page(&person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)),
         Err(fault) => render::fault_page(&person.visit, &fault),

@@ -42,8 +42,8 @@ async fn who(visit: &mut RequestContext, headers: &HeaderMap) -> Result<Result<A
         Err(BearerError::Missing | BearerError::OtherScheme) => return Ok(Err(MeRefusal::Nobody)),
         Err(BearerError::Malformed | BearerError::TooLong) => return Ok(Err(MeRefusal::Malformed)),
     };
-    let (instance, visitor) = (visit.instance.clone(), visit.request.clone());
-    Ok(instance.person_of(&mut visit.moment(), &visitor, &token).await?.map_err(MeRefusal::Who))
+    let (instance, mut ctx) = visit.split();
+    Ok(instance.person_of(&mut ctx, &token).await?.map_err(MeRefusal::Who))
 }
 
 pub(super) async fn me(mut visit: RequestContext, headers: HeaderMap) -> Response {

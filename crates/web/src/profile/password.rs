@@ -49,8 +49,8 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         return page(&person, ProfileNotice::Refused(words.set_up.differ), StatusCode::OK);
     }
     let (current, new) = (Presented::<Password>::new(field("current")), Presented::<Password>::new(field("password")));
-    let (instance, visitor, browser) = person.parts();
-    match instance.change_password(&mut person.visit.moment(), &visitor, &browser, (&current, &new)).await {
+    let (instance, mut ctx, browser) = person.split();
+    match instance.change_password(&mut ctx, browser, (&current, &new)).await {
         Ok(Ok(cookie)) => {
             let names = person.visit.cookie_names();
             render::with_cookie(done(ProfileSection::Password), &names.set(names.session, cookie.expose()))

@@ -40,12 +40,12 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     if !person.sent(&headers, form.text("csrf")) {
         return crate::id::form_expired(&mut person.visit);
     }
-    let (instance, visitor, browser) = person.parts();
+    let (instance, mut ctx, browser) = person.split();
     let changed = if form.text("remove").is_some() {
-        instance.remove_picture(&mut person.visit.moment(), &visitor, &browser).await
+        instance.remove_picture(&mut ctx, browser).await
     } else {
         let file = form.bytes("picture").unwrap_or_default().to_vec();
-        instance.choose_picture(&mut person.visit.moment(), &visitor, (&browser, file)).await
+        instance.choose_picture(&mut ctx, (browser, file)).await
     };
     match changed {
         Ok(Ok(())) => done(ProfileSection::Picture),

@@ -156,8 +156,8 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
 }
 
 async fn revoke_all(person: &mut SignedInUser) -> Result<Response, Fault> {
-    let (instance, visitor, browser) = person.parts();
-    let revoked = instance.revoke_own_tokens(&mut person.visit.moment(), &visitor, &browser).await?;
+    let (instance, mut ctx, browser) = person.split();
+    let revoked = instance.revoke_own_tokens(&mut ctx, browser).await?;
     match revoked {
         Ok(()) => Ok(done(ProfileSection::Tokens)),
         Err(ConcurrentChange) => list(person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)).await,
@@ -166,9 +166,9 @@ async fn revoke_all(person: &mut SignedInUser) -> Result<Response, Fault> {
 
 async fn revoke(person: &mut SignedInUser, id: &str) -> Result<Response, Fault> {
     let Ok(id) = Uuid::try_parse(id) else { return Ok(gone(&person.visit)) };
-    let (instance, visitor, browser) = person.parts();
+    let (instance, mut ctx, browser) = person.split();
     let id = ReferenceTokenId(id);
-    let revoked = instance.revoke_own_token(&mut person.visit.moment(), &visitor, (&browser, id)).await?;
+    let revoked = instance.revoke_own_token(&mut ctx, (browser, id)).await?;
     Ok(match revoked {
         Ok(()) => done(ProfileSection::Tokens),
         Err(_) => gone(&person.visit),
@@ -196,8 +196,8 @@ async fn make(person: &mut SignedInUser, sent: &Params) -> Result<Response, Faul
         scope: &scope,
         expires_at: entered.days.map(|days| after(person.visit.now, days)),
     };
-    let (instance, visitor, browser) = person.parts();
-    let issued = instance.issue_own_token(&mut person.visit.moment(), &visitor, (&browser, &draft)).await?;
+    let (instance, mut ctx, browser) = person.split();
+    let issued = instance.issue_own_token(&mut ctx, (browser, &draft)).await?;
     Ok(match issued {
         Ok((token, value)) => {
             let csrf = person.csrf();

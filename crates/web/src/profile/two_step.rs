@@ -275,10 +275,9 @@ async fn commit(
     change: TwoStepChange<'_>,
     password: &Presented<Password>,
 ) -> Result<Result<Response, TwoStepRefusal>, Fault> {
-    let (instance, visitor) = (person.visit.instance.clone(), person.visit.request.clone());
-    let (browser, csrf) = (person.browser.clone(), person.csrf());
-    let wanted = (change, password);
-    let changed = instance.change_two_step(&mut person.visit.moment(), &visitor, (&browser, &csrf), wanted).await?;
+    let csrf = person.csrf();
+    let (instance, mut ctx, browser) = person.split();
+    let changed = instance.change_two_step(&mut ctx, (browser, &csrf), (change, password)).await?;
     let TwoStepChanged { recovery_codes, cookie } = match changed {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Err(refusal)),

@@ -265,14 +265,14 @@ async fn an_administrator_of_one_instance_is_none_of_another() {
     let cookie = oauth::secret::Presented::new(admin.jar["gatehouse"].clone());
     let browser = testdb.signed_in(&cookie, house.now()).await.expect("no fault").expect("signed in");
     let mut rng = house.rng();
-    let visitor = model::audit::RequestInfo {
+    let request = model::audit::RequestInfo {
         address: [192, 0, 2, 1].into(),
         user_agent: None,
         id: model::audit::RequestId::new(house.now(), 1, 1),
     };
-    let mut moment = house.moment(&mut rng);
-    assert!(testdb.admit_admin_at_browser(&mut moment, &visitor, &browser).expect("no fault").is_ok());
-    assert!(demodb.admit_admin_at_browser(&mut moment, &visitor, &browser).expect("no fault").is_err());
+    let mut ctx = model::Ctx { now: house.now(), rng: &mut *rng, request: &request };
+    assert!(testdb.admit_admin_at_browser(&mut ctx, &browser).expect("no fault").is_ok());
+    assert!(demodb.admit_admin_at_browser(&mut ctx, &browser).expect("no fault").is_err());
 }
 
 /// Whoever has another key in hand than the instance was sealed under opens nothing.

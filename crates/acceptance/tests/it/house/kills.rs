@@ -4,6 +4,7 @@
 use acceptance::{App, Browser, TestServer, TokenAnswer, on_both};
 use flows::reference_tokens::TokenDraft;
 use http::Method;
+use model::Ctx;
 use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
 use oauth::scope::Scope;
 use serde_json::json;
@@ -238,7 +239,7 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
     let person = house.office().await.users().await.expect("users can be read");
     let person = person.into_iter().find(|user| user.login.as_str() == "alice").expect("alice").id;
     let registered = house.office().await.application(SHOP).await.expect("no fault").expect("registered");
-    let visitor = model::audit::RequestInfo {
+    let request = model::audit::RequestInfo {
         address: [192, 0, 2, 1].into(),
         user_agent: None,
         id: model::audit::RequestId::new(house.now(), 1, 1),
@@ -246,7 +247,8 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
     let withdraw = async || {
         let mut rng = house.rng();
         let who = (person, &registered);
-        instance.withdraw_consent(&mut house.moment(&mut rng), &visitor, who).await.expect("no fault")
+        let mut ctx = Ctx { now: house.now(), rng: &mut *rng, request: &request };
+        instance.withdraw_consent(&mut ctx, who).await.expect("no fault")
     };
     for token in [&tokens.access, &portal.access] {
         assert_eq!(app.client.call_api(token).await.status, 200);

@@ -12,7 +12,7 @@ use flows::admin::UserDraft;
 use flows::sign_in::{SignInCookies, SignInOutcome};
 use model::audit::{RequestId, RequestInfo};
 use model::user::PasswordHash;
-use model::{Login, Timestamp, UserType};
+use model::{Ctx, Login, Timestamp, UserType};
 use oauth::secret::Presented;
 use store::{Batch, CommitOutcome};
 use tokio::task::JoinHandle;
@@ -27,16 +27,15 @@ const BUSY_WITH: usize = 40;
 async fn busy(house: &TestServer) -> JoinHandle<()> {
     let instance = house.believed("testdb").await;
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let visitor = RequestInfo { address, user_agent: None, id: RequestId::new(Timestamp(0), 1, 1) };
+    let request = RequestInfo { address, user_agent: None, id: RequestId::new(Timestamp(0), 1, 1) };
     let mut rng = house.rng();
-    let mut moment = house.moment(&mut rng);
+    let mut ctx = Ctx { now: house.now(), rng: &mut *rng, request: &request };
     let password = Presented::new(password_of("admin"));
-    let signed_in = instance.sign_in(&mut moment, &visitor, ("admin", &password), SignInCookies::default()).await;
+    let signed_in = instance.sign_in(&mut ctx, ("admin", &password), SignInCookies::default()).await;
     let SignInOutcome::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
         panic!("a password is enough")
     };
-    let manager =
-        instance.admit_admin_at_browser(&mut moment, &visitor, &browser).expect("no fault").expect("administers");
+    let manager = instance.admit_admin_at_browser(&mut ctx, &browser).expect("no fault").expect("administers");
     let manager = Arc::new(manager);
     let mut comparing = tokio::task::JoinSet::new();
     for _ in 0..BUSY_WITH {

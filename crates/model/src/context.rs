@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::audit::RequestInfo;
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub i64);
@@ -77,7 +79,7 @@ pub trait Rng: Send + Sync {
     }
 }
 
-/// The one reading of clock and dice that a request gets.
+/// One reading of the clock, and randomness: for work that no request asked for (background tasks, the command line).
 pub struct Moment<'a> {
     pub now: Timestamp,
     pub rng: &'a mut dyn Rng,
@@ -86,6 +88,23 @@ pub struct Moment<'a> {
 impl Moment<'_> {
     pub fn id(&mut self) -> Uuid {
         self.rng.id(self.now)
+    }
+}
+
+/// What a flow is given of the request that it serves: one reading of the clock, randomness, and who asks from where.
+pub struct Ctx<'a> {
+    pub now: Timestamp,
+    pub rng: &'a mut dyn Rng,
+    pub request: &'a RequestInfo,
+}
+
+impl Ctx<'_> {
+    pub fn id(&mut self) -> Uuid {
+        self.rng.id(self.now)
+    }
+
+    pub fn moment(&mut self) -> Moment<'_> {
+        Moment { now: self.now, rng: &mut *self.rng }
     }
 }
 
