@@ -127,11 +127,12 @@ impl TestServer {
         Self::start_over((place.open().await, master), (place, world), roots, default).await
     }
 
-    /// Whose commits and reads can be made to fail, and whose background tasks take no turn by themselves.
+    /// Whose commits and reads can be made to fail, whose background tasks take no turn by themselves, and whose passwords
+    /// are cheap.
     pub async fn under_faults(place: TestDatabase, injector: &Arc<FaultInjector>) -> Self {
         let database = place.open().await.with_faults(Arc::clone(injector));
         let opened = (database, usual_key as fn() -> MasterKey);
-        let house = Self::start_over(opened, (place, TestPlatform::new()), HTTP_ROOTS, DEFAULT).await;
+        let house = Self::start_over(opened, (place, TestPlatform::of_cheap_passwords()), HTTP_ROOTS, DEFAULT).await;
         house.house.end_tasks().await;
         house
     }

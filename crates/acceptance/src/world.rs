@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use flows::Platform;
+use flows::{PasswordCost, Platform};
 use model::{Rng, Timestamp};
 
 /// When every test begins; the demo is filled at this moment.
@@ -13,16 +13,26 @@ pub const BEGINNING: Timestamp = Timestamp::from_seconds(1_900_000_000);
 pub struct TestPlatform {
     now: AtomicI64,
     throws: AtomicU64,
+    password_cost: PasswordCost,
 }
 
 impl TestPlatform {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { now: AtomicI64::new(BEGINNING.0), throws: AtomicU64::new(0) })
+        Self::begun(BEGINNING, 0, PasswordCost::OWASP)
+    }
+
+    /// Where passwords cost nothing, for thousands of sign-ins.
+    pub fn of_cheap_passwords() -> Arc<Self> {
+        Self::begun(BEGINNING, 0, PasswordCost::LEAST)
+    }
+
+    fn begun(now: Timestamp, throws: u64, password_cost: PasswordCost) -> Arc<Self> {
+        Arc::new(Self { now: AtomicI64::new(now.0), throws: AtomicU64::new(throws), password_cost })
     }
 
     /// For a database that another world wrote at this moment: dice fall as they never fell there.
     pub fn resumed(now: Timestamp) -> Arc<Self> {
-        Arc::new(Self { now: AtomicI64::new(now.0), throws: AtomicU64::new(1 << 32) })
+        Self::begun(now, 1 << 32, PasswordCost::OWASP)
     }
 
     pub fn advance(&self, span: Duration) {
@@ -41,6 +51,10 @@ impl Platform for TestPlatform {
 
     fn rng(&self) -> Box<dyn Rng> {
         Box::new(SeededRng { seed: self.throws.fetch_add(1, Ordering::SeqCst), block: 0 })
+    }
+
+    fn password_cost(&self) -> PasswordCost {
+        self.password_cost
     }
 }
 

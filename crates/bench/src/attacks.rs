@@ -3,12 +3,14 @@
 
 mod guesses;
 mod pinned;
+mod refusals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::Effort;
@@ -34,12 +36,31 @@ pub(crate) struct Goal {
     pub(crate) is_met: bool,
 }
 
-pub(crate) async fn measure(binary: &Binary, effort: Effort) -> Result<Vec<Storm>> {
+/// The storms, for those who have no time for all.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Attack {
+    /// HTTP/2 that takes nothing
+    Windows,
+    /// Half requests, and answers that are not read
+    Mixed,
+    /// Guessed passwords
+    Guesses,
+    /// Refused requests
+    Refusals,
+}
+
+/// Those of `only`; all if it is empty.
+pub(crate) async fn measure(binary: &Binary, effort: Effort, only: &[Attack]) -> Result<Vec<Storm>> {
+    let chosen = if only.is_empty() { Attack::value_variants() } else { only };
     let mut storms = Vec::new();
-    for shape in pinned::Shape::ALL {
-        storms.push(pinned::measure(binary, effort, shape).await?);
+    for attack in chosen {
+        match attack {
+            Attack::Windows => storms.push(pinned::measure(binary, effort, pinned::Shape::Windows).await?),
+            Attack::Mixed => storms.push(pinned::measure(binary, effort, pinned::Shape::Mixed).await?),
+            Attack::Guesses => storms.extend(guesses::measure(binary, effort).await?),
+            Attack::Refusals => storms.push(refusals::measure(binary, effort).await?),
+        }
     }
-    storms.extend(guesses::measure(binary, effort).await?);
     Ok(storms)
 }
 

@@ -31,10 +31,13 @@ enum Storm {
     Resets,
     Pictures,
     Changes,
+    /// Nobody is stormed: as many tasks as of [`Self::Changes`] use as much of the cores, as often. What is felt of it is
+    /// felt of the machine, whatever the house shares out.
+    Cores,
 }
 
 impl Storm {
-    const ALL: [Self; 4] = [Self::SignIns, Self::Resets, Self::Pictures, Self::Changes];
+    const ALL: [Self; 5] = [Self::SignIns, Self::Resets, Self::Pictures, Self::Changes, Self::Cores];
 
     const fn name(self) -> &'static str {
         match self {
@@ -42,6 +45,7 @@ impl Storm {
             Self::Resets => "reset requests",
             Self::Pictures => "pictures",
             Self::Changes => "refreshes",
+            Self::Cores => "work of no instance",
         }
     }
 
@@ -50,7 +54,7 @@ impl Storm {
         match self {
             Self::SignIns => 256,
             Self::Resets | Self::Pictures => 16,
-            Self::Changes => 1200,
+            Self::Changes | Self::Cores => 1200,
         }
     }
 }
@@ -151,19 +155,21 @@ impl Clouds {
     async fn gather(tenant: &Arc<Tenant>, storm: Storm, round: u32) -> Result<Self> {
         let mut tokens = match storm {
             Storm::Changes => tenant.refresh_tokens(storm.callers()).await?,
-            Storm::SignIns | Storm::Resets | Storm::Pictures => Vec::new(),
+            Storm::SignIns | Storm::Resets | Storm::Pictures | Storm::Cores => Vec::new(),
         };
         let picture: Arc<[u8]> = picture()?.into();
         // The first byte of the networks is the round: no account of one comes again in another.
         let next = Arc::new(AtomicU32::new((10 + round) << 24));
         let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let mut tasks = JoinSet::new();
-        for _ in 0..storm.callers() {
+        let begun = tokio::time::Instant::now();
+        for caller in 0..storm.callers() {
             let mut caller = Caller {
                 tenant: Arc::clone(tenant),
                 next: Arc::clone(&next),
                 picture: Arc::clone(&picture),
                 token: tokens.pop().unwrap_or_default(),
+                turn: begun + BURST * u32::try_from(caller % BURSTS)?,
             };
             let (over, done) = (Arc::clone(&over), Arc::clone(&done));
             tasks.spawn(async move {
@@ -199,7 +205,14 @@ struct Caller {
     next: Arc<AtomicU32>,
     picture: Arc<[u8]>,
     token: String,
+    turn: tokio::time::Instant,
 }
+
+/// Of [`Storm::Cores`]: tasks are woken in bursts, as by a commit that answers many. Each has a turn in every fifth, and
+/// uses a core for as long as a refresh does.
+const BURST: Duration = Duration::from_millis(12);
+const BURSTS: usize = 5;
+const WORK: Duration = Duration::from_micros(60);
 
 impl Caller {
     async fn act(&mut self, storm: Storm) -> Result<()> {
@@ -227,6 +240,14 @@ impl Caller {
                 let _kept = instance.choose_picture(&mut ctx, chosen).await?;
             }
             Storm::Changes => self.token = self.tenant.refresh(&self.token).await?,
+            Storm::Cores => {
+                self.turn += BURST * 5;
+                tokio::time::sleep_until(self.turn).await;
+                let begun = Instant::now();
+                while begun.elapsed() < WORK {
+                    std::hint::spin_loop();
+                }
+            }
         }
         Ok(())
     }

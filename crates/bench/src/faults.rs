@@ -14,7 +14,7 @@ use model::Rng as _;
 use store::faults::{DatabaseOperation, FaultMoment, InjectedFault, OperationCounts};
 use web::SystemRng;
 
-/// The audit of a house is verified after every run, and grows with each.
+/// Behind the last of them the house's audit is verified.
 const RUNS_PER_HOUSE: usize = 40;
 /// Flows on one house at once, and faults in one run, at most.
 const MAX_FLOWS: u64 = 4;
@@ -45,6 +45,8 @@ impl Random {
 struct Run {
     seed: u64,
     wanted: u64,
+    /// Whether a house's audit is verified after each of its runs, as when a seed is repeated to see which run broke it.
+    audits_closely: bool,
     /// Houses so far: each has the seed after that of the one before.
     houses: AtomicU64,
     runs: AtomicU64,
@@ -56,6 +58,7 @@ struct Run {
 }
 
 pub(crate) fn inject(wanted: u64, seed: Option<u64>) -> Result<()> {
+    let audits_closely = seed.is_some();
     let drawn = || SystemRng.secret().first_chunk().copied().map(u64::from_le_bytes).unwrap_or_default() >> 16;
     let seed = seed.unwrap_or_else(drawn);
     println!("{} flows, at least {wanted} faults, seed {seed}", all().len());
@@ -63,6 +66,7 @@ pub(crate) fn inject(wanted: u64, seed: Option<u64>) -> Result<()> {
     let run = Arc::new(Run {
         seed,
         wanted,
+        audits_closely,
         houses: AtomicU64::new(0),
         runs: AtomicU64::new(0),
         faults: AtomicU64::new(0),
@@ -131,7 +135,11 @@ impl Run {
         for _ in 0..RUNS_PER_HOUSE {
             let flows = pick_flows(&mut random);
             let faults = self.pick_faults(&flows, &mut random);
-            let counted = stage.run(&flows, &faults).await.map_err(|broken| {
+            let mut ran = stage.run(&flows, &faults).await;
+            if self.audits_closely && ran.is_ok() {
+                ran = stage.audit().await.and(ran);
+            }
+            let counted = ran.map_err(|broken| {
                 let names: Vec<&str> = flows.iter().map(|flow| flow.name).collect();
                 let faults: Vec<String> = faults.iter().map(shown).collect();
                 format!("on {database}, {} with {}: {broken}", names.join(" and "), faults.join(", "))
@@ -140,7 +148,7 @@ impl Run {
             let faults = self.faults.fetch_add(counted.faults, Ordering::Relaxed) + counted.faults;
             eprint!("\r{faults} of {} faults   ", self.wanted);
         }
-        Ok(())
+        stage.audit().await.map_err(|broken| format!("on {database}, behind one of {RUNS_PER_HOUSE} runs: {broken}"))
     }
 
     fn pick_faults(&self, flows: &[&Flow], random: &mut Random) -> Vec<InjectedFault> {

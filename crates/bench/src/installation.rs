@@ -106,6 +106,11 @@ impl<'a> Installation<'a> {
         format!("sqlite:{}", self.path("gatehouse.db").display())
     }
 
+    /// Of the SQLite file, while nobody has it open: what was in its log is in it.
+    pub(crate) fn database_bytes(&self) -> Result<u64> {
+        Ok(fs::metadata(self.path("gatehouse.db"))?.len())
+    }
+
     fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(PLACE).join(file)
     }

@@ -34,6 +34,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::attacks::Attack;
 use crate::installation::Binary;
 use crate::load::Pace;
 use crate::report::{Chapter, Report};
@@ -59,6 +60,9 @@ struct Arguments {
     /// Write the results to this file as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// For `attacks`: measure these storms alone
+    #[arg(long, value_name = "STORM", value_delimiter = ',')]
+    storms: Vec<Attack>,
     /// For `faults`: how many are injected at least
     #[arg(long, default_value_t = 100_000)]
     faults: u64,
@@ -145,12 +149,11 @@ async fn measure(arguments: &Arguments) -> Result<()> {
         Some(path) => Binary::new(path.clone()),
         None => Binary::new(build()?),
     };
-    let postgres = arguments.postgres.as_deref();
     let parts = if arguments.only.is_empty() { Part::value_variants() } else { arguments.only.as_slice() };
     let mut report = Report::new(effort);
     // It measures nothing and takes long: it has a run of its own.
     for part in parts.iter().filter(|part| **part != Part::Faults) {
-        let chapter = chapter(*part, &binary, effort, postgres).await?;
+        let chapter = chapter(*part, &binary, effort, arguments).await?;
         println!("{}\n", report.add(chapter));
     }
     if let Some(file) = &arguments.json {
@@ -160,7 +163,8 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&str>) -> Result<Chapter> {
+async fn chapter(part: Part, binary: &Binary, effort: Effort, arguments: &Arguments) -> Result<Chapter> {
+    let postgres = arguments.postgres.as_deref();
     Ok(match part {
         Part::Served => {
             let (served, memory) = served::measure(binary, effort).await?;
@@ -179,7 +183,7 @@ async fn chapter(part: Part, binary: &Binary, effort: Effort, postgres: Option<&
         Part::Storm => Chapter::storm(&storm::measure(binary, effort).await?),
         Part::Fairness => Chapter::fairness(&fairness::measure(effort, postgres).await?),
         Part::Faults => unreachable!("it has a run of its own"),
-        Part::Attacks => Chapter::attacks(attacks::measure(binary, effort).await?),
+        Part::Attacks => Chapter::attacks(attacks::measure(binary, effort, &arguments.storms).await?),
     })
 }
 

@@ -128,13 +128,18 @@ impl Server {
             if wanted { database.try_write().await.map(drop) } else { Ok(()) }
         };
         let (read, written, free) = tokio::join!(database.try_read(), write, database.free_bytes());
-        let is_full = database.writes().ailment().is_some_and(|ailment| ailment.trouble == Trouble::Full);
-        self.hold_refusals_back(is_full || free.is_some_and(|free| free < MIN_FREE_BYTES));
+        let trouble = database.writes().ailment().map(|ailment| ailment.trouble);
+        self.hold_refusals_back(is_nearly_full(trouble, free));
         for fault in [read, written].into_iter().filter_map(Result::err) {
             self.faults.report(&fault, "the database does not work", FaultContext::default());
         }
         self.faults.sum_up();
     }
+}
+
+/// By what commits run into, and by the bytes that are free where that is known.
+fn is_nearly_full(trouble: Option<Trouble>, free: Option<u64>) -> bool {
+    trouble == Some(Trouble::Full) || free.is_some_and(|free| free < MIN_FREE_BYTES)
 }
 
 /// Why memory is not believed; without a change that it lacks, the feed was not heard for too long.
@@ -190,6 +195,16 @@ impl WriteProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_nearly_full_below_the_least_or_when_a_commit_says_so() {
+        assert!(is_nearly_full(None, Some(MIN_FREE_BYTES - 1)));
+        assert!(!is_nearly_full(None, Some(MIN_FREE_BYTES)));
+        assert!(is_nearly_full(Some(Trouble::Full), Some(u64::MAX)), "a quota shows in commits alone");
+        assert!(is_nearly_full(Some(Trouble::Full), None));
+        assert!(!is_nearly_full(Some(Trouble::Locked), None));
+        assert!(!is_nearly_full(None, None), "a server's disk is not seen");
+    }
 
     #[test]
     fn a_buffer_fails_when_it_is_full() {

@@ -25,12 +25,17 @@ use crate::instance::{Instance, SharedServices};
 use crate::mail::{Outbox, OutboxReader};
 use crate::tasks::{PanicCounts, StopSignal, TaskTimes, supervise};
 use crate::throttle::AttemptQueue;
-use crate::{Fault, FaultKind, MasterKey, Passwords};
+use crate::{Fault, FaultKind, MasterKey, PasswordCost, Passwords};
 
 /// Reads the clock and draws randomness; the seam through which the project's own tests bring theirs.
 pub trait Platform: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     fn rng(&self) -> Box<dyn model::Rng>;
+
+    /// What hashing a password costs; less in the world of a test alone.
+    fn password_cost(&self) -> PasswordCost {
+        PasswordCost::OWASP
+    }
 }
 
 /// Where an instance is found: configuration, never a request header.
@@ -120,7 +125,7 @@ impl Server {
             checkpoints: Arc::default(),
             questions,
             master: Arc::new(master),
-            passwords: Arc::new(Passwords::new()),
+            passwords: Arc::new(Passwords::costing(world.password_cost())),
             image_decoder: crate::profile::image_decoder(),
             rsa_signers: crate::keys::rsa_signers(),
             sign_ins_waiting: AttemptQueue::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::keys::{self, KeyDuty, KeyTimes};
 use model::{InstanceId, InstanceSettings, Moment, Rng, Timestamp, TrustedApplication};
 use oauth::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
-use store::{Batch, Change, ChangeKind, CommitOutcome, Store, StoredKey};
+use store::{Batch, Change, ChangeKind, CommitOutcome, Store, StoredKey, UnreadableKey};
 use zeroize::Zeroizing;
 
 use crate::audit::{AuditWriter, AuditedStore};
@@ -29,6 +29,19 @@ impl RingKey {
         let verifying = VerifyingKey::from_jwk(&signing.public_jwk()).map_err(Fault::failed)?;
         Ok(Self { times: stored.times, signing, verifying })
     }
+}
+
+/// What a key of this version signs with, if its row is damaged. A row with an unknown algorithm is another version's, and
+/// nothing of it is missed here; unless it holds the very key that its `kid` names, which tells the algorithm too
+/// ([`SigningKey::kid`]).
+pub(crate) fn algorithm_of(row: &UnreadableKey, instance: InstanceId, master: &MasterKey) -> Option<Algorithm> {
+    if let Ok(algorithm) = row.algorithm.parse() {
+        return Some(algorithm);
+    }
+    let private = master.open(instance, SealedSecret::SigningKey, &row.sealed).ok()?;
+    let names =
+        |algorithm: &Algorithm| SigningKey::from_pkcs8(*algorithm, &private).is_ok_and(|key| key.kid() == row.kid);
+    Algorithm::ALL.into_iter().find(names)
 }
 
 /// The keys of an instance, as one immutable view.
@@ -55,7 +68,12 @@ impl KeyRing {
     /// The keys that can be used, and the `kid`s of those that cannot.
     pub(crate) async fn examine(store: &Store, master: &MasterKey) -> Result<(Self, Vec<String>), Fault> {
         let (mut keys, mut broken) = (Vec::new(), Vec::new());
-        for stored in store.signing_keys().await? {
+        let stored = store.signing_keys().await?;
+        for row in stored.unreadable.iter().filter(|row| algorithm_of(row, *store.instance(), master).is_some()) {
+            tracing::error!(instance = %store.instance(), kid = row.kid, "the row of a signing key is damaged");
+            broken.push(row.kid.clone());
+        }
+        for stored in stored.keys {
             let kid = stored.times.kid.clone();
             match RingKey::open(stored, *store.instance(), master) {
                 Ok(key) => keys.push(key),

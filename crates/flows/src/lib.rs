@@ -55,7 +55,7 @@ pub mod two_step;
 pub use change::MemoryBehind;
 pub use house::{DefaultInstance, InstanceLocation, Platform, RefusedInstance, Server};
 pub use instance::Instance;
-pub use passwords::{AcceptedPassword, HashingTurn, Passwords};
+pub use passwords::{AcceptedPassword, HashingTurn, PasswordCost, Passwords};
 pub use seal::MasterKey;
 pub use store::{Database, DatabaseReport, DatabaseUrl, Fault, FaultKind, Trouble};
 

@@ -22,9 +22,42 @@ use crate::pool::{Pool, PoolKind, Priority};
 use crate::strength::{MAX_PASSWORD_BYTES, Weakness, weakness};
 use crate::{Answer, Fault};
 
-/// OWASP Password Storage Cheat Sheet: Argon2id with 19 MiB, two passes, one lane.
-const MEMORY_KIB: u32 = 19 * 1024;
-const PASSES: u32 = 2;
+/// What one hash costs: memory and passes of Argon2id, in one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasswordCost {
+    memory_kib: u32,
+    passes: u32,
+}
+
+impl PasswordCost {
+    /// OWASP Password Storage Cheat Sheet: 19 MiB, two passes.
+    pub const OWASP: Self = Self { memory_kib: 19 * 1024, passes: 2 };
+    /// The least that Argon2 allows. For tests alone: it protects nothing.
+    pub const LEAST: Self = Self { memory_kib: Params::MIN_M_COST, passes: Params::MIN_T_COST };
+
+    fn argon2(self) -> Argon2<'static> {
+        let params = Params::new(self.memory_kib, self.passes, 1, None);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params.expect("the parameters are within Argon2's limits"))
+    }
+
+    fn hash(self, password: &[u8], salt: &[u8; 16]) -> PasswordHash {
+        let hash = self.argon2().hash_password_with_salt(password, salt).expect("a 16-byte salt fits");
+        PasswordHash::of_nfc(hash.to_string())
+    }
+
+    /// As costly to compare with as any other, and written down instead of made: a start is not worth 19 MiB.
+    fn dummy_hash(self) -> PasswordHash {
+        PasswordHash::of_nfc(format!("{}{}${}", self.prefix(), "A".repeat(22), "A".repeat(43)))
+    }
+
+    fn is_of(self, kept: &PasswordHash) -> bool {
+        kept.as_phc().starts_with(&self.prefix())
+    }
+
+    fn prefix(self) -> String {
+        format!("$argon2id$v=19$m={},t={},p=1$", self.memory_kib, self.passes)
+    }
+}
 
 /// Passwords that may wait for a free thread, in fair shares of known browsers and strangers of each instance; more are
 /// told to come back.
@@ -81,20 +114,21 @@ impl PasswordForms {
         self.nfc.is_none() && self.typed.is_none()
     }
 
-    fn verify(&self, kept: &PasswordHash, salt: &[u8; 16]) -> PasswordVerdict {
+    fn verify(&self, kept: &PasswordHash, cost: PasswordCost, salt: &[u8; 16]) -> PasswordVerdict {
         let is = |text: &Option<Zeroizing<String>>| text.as_ref().is_some_and(|text| matches(kept, text.as_bytes()));
         // Both are compared, whichever can be right.
         let (in_nfc, as_typed) = (is(&self.nfc), is(&self.typed) && !kept.is_nfc());
         if !in_nfc && !as_typed {
             return PasswordVerdict::Wrong;
         }
-        let better = self.nfc.as_ref().filter(|_| !in_nfc || is_weak(kept));
-        better.map_or(PasswordVerdict::Right, |nfc| PasswordVerdict::RightButWeak(hash(nfc.as_bytes(), salt)))
+        let better = self.nfc.as_ref().filter(|_| !in_nfc || !cost.is_of(kept));
+        better.map_or(PasswordVerdict::Right, |nfc| PasswordVerdict::RightButWeak(cost.hash(nfc.as_bytes(), salt)))
     }
 }
 
 pub struct Passwords {
     lanes: HashingLanes,
+    cost: PasswordCost,
     /// Compared where there is no user, so that the time taken tells nothing.
     nobody: PasswordHash,
 }
@@ -102,6 +136,10 @@ pub struct Passwords {
 impl Passwords {
     /// The threads end when this is dropped and what waits is done.
     pub fn new() -> Self {
+        Self::costing(PasswordCost::OWASP)
+    }
+
+    pub fn costing(cost: PasswordCost) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let pool = Pool::new(PoolKind {
             name: "passwords",
@@ -110,12 +148,12 @@ impl Passwords {
             full: "too many sign-ins at once",
             priority: Priority::FirstPiece,
         });
-        Self { lanes: HashingLanes::new(pool), nobody: dummy_hash() }
+        Self { lanes: HashingLanes::new(pool), cost, nobody: cost.dummy_hash() }
     }
 
     /// The same threads, by turns with other instances.
     pub(crate) fn of(&self, instance: InstanceId) -> Self {
-        Self { lanes: self.lanes.of(instance), nobody: self.nobody.clone() }
+        Self { lanes: self.lanes.of(instance), cost: self.cost, nobody: self.nobody.clone() }
     }
 
     pub async fn verify(
@@ -127,20 +165,21 @@ impl Passwords {
     ) -> Result<PasswordVerdict, Fault> {
         let known = kept.is_some();
         let kept = kept.unwrap_or(&self.nobody).clone();
-        let candidates = PasswordForms::new(shown);
+        let (candidates, cost) = (PasswordForms::new(shown), self.cost);
         if candidates.is_empty() {
             return Ok(PasswordVerdict::Wrong);
         }
         self.lanes
             .run(turn, move || {
-                let verdict = candidates.verify(&kept, &salt);
+                let verdict = candidates.verify(&kept, cost, &salt);
                 if known { verdict } else { PasswordVerdict::Wrong }
             })
             .await
     }
 
     pub async fn hash(&self, password: AcceptedPassword, salt: [u8; 16]) -> Result<PasswordHash, Fault> {
-        self.lanes.run(HashingTurn::Known, move || hash(password.0.as_bytes(), &salt)).await
+        let cost = self.cost;
+        self.lanes.run(HashingTurn::Known, move || cost.hash(password.0.as_bytes(), &salt)).await
     }
 
     /// The one rule for new passwords, at every door: their length, how hard they are to guess, and that they are not
@@ -193,28 +232,9 @@ impl Default for Passwords {
     }
 }
 
-fn argon2() -> Argon2<'static> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None).expect("the parameters are within Argon2's limits");
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-}
-
-fn hash(password: &[u8], salt: &[u8; 16]) -> PasswordHash {
-    let hash = argon2().hash_password_with_salt(password, salt).expect("a 16-byte salt fits");
-    PasswordHash::of_nfc(hash.to_string())
-}
-
-/// As costly to compare with as any other, and written down instead of made: a start is not worth 19 MiB.
-fn dummy_hash() -> PasswordHash {
-    let (salt, hash) = ("A".repeat(22), "A".repeat(43));
-    PasswordHash::of_nfc(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${hash}"))
-}
-
+/// By the parameters that the hash was made with.
 fn matches(kept: &PasswordHash, shown: &[u8]) -> bool {
-    Phc::new(kept.as_phc()).is_ok_and(|phc| argon2().verify_password(shown, &phc).is_ok())
-}
-
-fn is_weak(kept: &PasswordHash) -> bool {
-    !kept.as_phc().starts_with(&format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$"))
+    Phc::new(kept.as_phc()).is_ok_and(|phc| Argon2::default().verify_password(shown, &phc).is_ok())
 }
 
 #[cfg(test)]
@@ -244,13 +264,14 @@ mod tests {
     /// Else the time taken would tell who exists.
     #[test]
     fn nobodys_hash_is_read_and_costs_what_every_hash_costs() {
-        let (nobody, real) = (dummy_hash(), hash(b"any", &[1; 16]));
+        let cost = PasswordCost::OWASP;
+        let (nobody, real) = (cost.dummy_hash(), cost.hash(b"any", &[1; 16]));
         assert_eq!(nobody.as_phc().len(), real.as_phc().len());
         let (nobody, real) =
             (Phc::new(nobody.as_phc()).expect("readable"), Phc::new(real.as_phc()).expect("made here"));
         assert_eq!((nobody.algorithm, nobody.version), (real.algorithm, real.version));
         assert_eq!(nobody.params, real.params);
-        assert!(argon2().verify_password(b"any", &nobody).is_err());
+        assert!(cost.argon2().verify_password(b"any", &nobody).is_err());
     }
 
     #[tokio::test]
@@ -261,7 +282,7 @@ mod tests {
             .verify(HashingTurn::Known, Some(&PasswordHash::of_nfc(weak)), &shown("right"), [2; 16])
             .await;
         let PasswordVerdict::RightButWeak(better) = verdict.expect("verifies") else { panic!("weak, yet kept") };
-        assert!(matches(&better, b"right") && !is_weak(&better));
+        assert!(matches(&better, b"right") && PasswordCost::OWASP.is_of(&better));
     }
 
     /// Ä, written by one character and by two.
@@ -286,7 +307,10 @@ mod tests {
     #[tokio::test]
     async fn a_hash_of_bytes_as_typed_is_replaced_by_one_of_nfc() {
         let passwords = Passwords::new();
-        let before = |typed: &str| PasswordHash::of_bytes(hash(typed.as_bytes(), &[1; 16]).as_phc().to_owned());
+        let before = |typed: &str| {
+            let hash = PasswordCost::OWASP.hash(typed.as_bytes(), &[1; 16]);
+            PasswordHash::of_bytes(hash.as_phc().to_owned())
+        };
         let verdict = async |kept: &PasswordHash, typed: &str| {
             passwords.verify(HashingTurn::Known, Some(kept), &shown(typed), [2; 16]).await.expect("verifies")
         };

@@ -6,7 +6,7 @@ use oauth::jose::Algorithm;
 use store::{Batch, Change, ChangeKind};
 
 use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
-use crate::keys::create;
+use crate::keys::{algorithm_of, create};
 use crate::{Answer, Fault, MasterKey};
 
 /// Where a key is in its life.
@@ -60,7 +60,7 @@ fn refused(refusal: &RotationRefusal) -> AdminRefusal {
 
 impl AdminService<'_> {
     async fn key_times(&self) -> Result<Vec<KeyTimes>, Fault> {
-        Ok(self.store.signing_keys().await?.into_iter().map(|stored| stored.times).collect())
+        Ok(self.store.signing_keys().await?.keys.into_iter().map(|stored| stored.times).collect())
     }
 
     /// The oldest first.
@@ -79,12 +79,30 @@ impl AdminService<'_> {
         Ok(times.iter().map(view).collect())
     }
 
+    /// The `kid`s of all keys of an algorithm, also of those whose row is damaged.
+    async fn compromised(&self, master: &MasterKey, algorithm: Algorithm) -> Answer<Vec<String>, AdminRefusal> {
+        let stored = self.store.signing_keys().await?;
+        let instance = *self.store.instance();
+        let damaged = stored.unreadable.iter().filter(|row| algorithm_of(row, instance, master) == Some(algorithm));
+        let mut kids: Vec<String> = damaged.map(|row| row.kid.clone()).collect();
+        let times: Vec<KeyTimes> = stored.keys.into_iter().map(|stored| stored.times).collect();
+        match keys::compromised(&times, algorithm) {
+            Ok(readable) => kids.extend(readable.into_iter().map(|key| key.kid.clone())),
+            Err(refusal) if kids.is_empty() => return Ok(Err(refused(&refusal))),
+            Err(_) => {}
+        }
+        Ok(Ok(kids))
+    }
+
     /// What [`ElevatedAdminService::replace_keys`] would break, and nothing done yet.
-    pub async fn preview_replacement(&self, algorithm: Algorithm) -> Answer<ReplacementView, AdminRefusal> {
-        let times = self.key_times().await?;
-        let removed = match keys::compromised(&times, algorithm) {
-            Ok(removed) => removed.into_iter().map(|key| key.kid.clone()).collect(),
-            Err(refusal) => return Ok(Err(refused(&refusal))),
+    pub async fn preview_replacement(
+        &self,
+        master: &MasterKey,
+        algorithm: Algorithm,
+    ) -> Answer<ReplacementView, AdminRefusal> {
+        let removed = match self.compromised(master, algorithm).await? {
+            Ok(removed) => removed,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let settings = self.store.settings().await?;
         let applications = self.store.applications().await?;
@@ -111,12 +129,13 @@ impl ElevatedAdminService<'_> {
         algorithm: Algorithm,
         moment: &mut Moment<'_>,
     ) -> Answer<KeyTimes, AdminRefusal> {
+        let known = self.store.key_count(algorithm.as_str()).await?;
         let times = self.key_times().await?;
         let signs_from = match keys::rotation(&times, algorithm, moment.now) {
             Ok(signs_from) => signs_from,
             Err(refusal) => return Ok(Err(refused(&refusal))),
         };
-        self.make_key(master, (algorithm, signs_from), (&times, &[]), moment).await
+        self.make_key(master, (algorithm, signs_from), (known, &[]), moment).await
     }
 
     /// For a key that may be in wrong hands: a new one signs now, all others of the algorithm are gone, and with them every
@@ -127,31 +146,29 @@ impl ElevatedAdminService<'_> {
         algorithm: Algorithm,
         moment: &mut Moment<'_>,
     ) -> Answer<KeyTimes, AdminRefusal> {
-        let times = self.key_times().await?;
-        let gone = match keys::compromised(&times, algorithm) {
+        let known = self.store.key_count(algorithm.as_str()).await?;
+        let gone = match self.compromised(master, algorithm).await? {
             Ok(gone) => gone,
-            Err(refusal) => return Ok(Err(refused(&refusal))),
+            Err(refusal) => return Ok(Err(refusal)),
         };
-        self.make_key(master, (algorithm, moment.now), (&times, &gone), moment).await
+        self.make_key(master, (algorithm, moment.now), (known, &gone), moment).await
     }
 
     async fn make_key(
         &self,
         master: &MasterKey,
         (algorithm, signs_from): (Algorithm, Timestamp),
-        (known, gone): (&[KeyTimes], &[&KeyTimes]),
+        (known, gone): (i64, &[String]),
         moment: &mut Moment<'_>,
     ) -> Answer<KeyTimes, AdminRefusal> {
         let (key, sealed) = create(&self.store, master, algorithm, signs_from).await?;
-        let count = known.iter().filter(|key| key.algorithm == algorithm).count();
         let mut batch = Batch::new();
-        batch.extend(self.store.expect_key_count(algorithm.as_str(), i64::try_from(count).unwrap_or(i64::MAX)));
+        batch.extend(self.store.expect_key_count(algorithm.as_str(), known));
         batch.push(self.store.insert_key(&key, sealed, moment.now));
-        batch.extend(gone.iter().map(|key| self.store.delete_key(&key.kid)));
-        let removed: Vec<&str> = gone.iter().map(|key| key.kid.as_str()).collect();
+        batch.extend(gone.iter().map(|kid| self.store.delete_key(kid)));
         let what = if gone.is_empty() { "rotate-key" } else { "replace-keys" };
         let detail = serde_json::json!({
-            "what": what, "subject": key.kid, "algorithm": algorithm.as_str(), "removed": removed,
+            "what": what, "subject": key.kid, "algorithm": algorithm.as_str(), "removed": gone,
             "signs_from": signs_from.seconds(),
         });
         batch.push(self.event_with(&detail, moment));

@@ -30,6 +30,7 @@ pub use tables::{
     ApiSessionRow, AuthenticatorApp, Change, ChangeKind, ClosedApiSession, ConnectedApplication, FeedEnd, FeedMark,
     LISTS, LegacyTotal, MAX_KEYS_ASKED, MAX_PEOPLE_ASKED, MemoryRow, NewApiSession, NewSecret, NewUser, Role,
     SealedColumn, SealedRow, SeatReading, SeatRequest, SessionsToClose, SignInRow, StoredAuditKey, StoredInstance,
-    StoredKey, StoredMemory, StoredPasskey, TokenNames, TokensOf, UserRow, WaitingBlock, lines_of, session_closed_code,
+    StoredKey, StoredKeys, StoredMemory, StoredPasskey, TokenNames, TokensOf, UnreadableKey, UserRow, WaitingBlock,
+    lines_of, session_closed_code,
 };
 pub use value::{SqlRow, SqlValue};

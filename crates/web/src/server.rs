@@ -60,6 +60,11 @@ const MAX_STREAMS: u32 = 100;
 /// Likewise on every further connection of a network at the same time. A stream costs memory before its request is looked at,
 /// so that many connections with many streams each are gigabytes.
 const MAX_FURTHER_STREAMS: u32 = 8;
+/// Streams on which a peer may break the protocol before its connection ends: the default of h2. It remembers each for a
+/// second, also those that were refused as too many and whose bodies come all the same.
+const MAX_STREAM_ERRORS: usize = 1024;
+/// Likewise on connections with few streams.
+const MAX_FURTHER_STREAM_ERRORS: usize = 16;
 /// What an HTTP/2 peer may send of one body, and of all together, before they are read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 128 * 1024;
@@ -241,6 +246,8 @@ fn protocol(streams: StreamExecutor, max_streams: u32) -> auto::Builder<StreamEx
     http.http1().header_read_timeout(None).max_buf_size(MAX_HEAD.into());
     let mut http2 = http.http2();
     http2.max_concurrent_streams(max_streams).max_header_list_size(MAX_HEAD.into()).max_send_buf_size(SEND_BUFFER);
+    let is_further = max_streams <= MAX_FURTHER_STREAMS;
+    http2.max_local_error_reset_streams(if is_further { MAX_FURTHER_STREAM_ERRORS } else { MAX_STREAM_ERRORS });
     http2.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     http
 }
@@ -340,21 +347,34 @@ where
     let mut alarm = pin!(sleep(limits.header_timeout));
     let mut leaving = false;
     loop {
-        tokio::select! {
+        let next = async {
+            tokio::select! {
+                biased;
+                end = http.as_mut() => Next::End(end),
+                Some(stream) = begun.recv() => Next::Stream(stream),
+                Some(()) = streams.next() => Next::StreamEnd,
+                () = alarm.as_mut() => Next::Alarm,
+                _ = &mut stopped, if !leaving => Next::Stop,
+            }
+        };
+        let next = tokio::select! {
             biased;
-            end = http.as_mut() => {
+            () = connection.evicted() => return,
+            next = place.after_who_leaves(next) => next,
+        };
+        match next {
+            Next::End(end) => {
                 if let Err(error) = end {
                     tracing::debug!(%peer, error, "connection ended");
                 }
                 return;
             }
-            () = connection.evicted() => return,
-            Some(stream) = begun.recv() => {
+            Next::Stream(stream) => {
                 streams.push(stream);
                 continue;
             }
-            Some(()) = streams.next() => continue,
-            () = alarm.as_mut() => {
+            Next::StreamEnd => continue,
+            Next::Alarm => {
                 if !leaving && connection.allows(Instant::now(), &limits) {
                     alarm.as_mut().reset(Instant::now() + limits.header_timeout);
                     continue;
@@ -364,12 +384,21 @@ where
                     return;
                 }
             }
-            _ = &mut stopped, if !leaving => {}
+            Next::Stop => {}
         }
         leaving = true;
         http.as_mut().graceful_shutdown();
         alarm.as_mut().reset(Instant::now() + limits.drain);
     }
+}
+
+/// What happens next on a connection.
+enum Next<E> {
+    End(E),
+    Stream(BoxFuture<'static, ()>),
+    StreamEnd,
+    Alarm,
+    Stop,
 }
 
 /// Reads the request's body, then answers, both within the limit. What answers may outlive the connection; it never waits

@@ -1,4 +1,4 @@
-use store::faults::{DatabaseOperation, FaultMoment, InjectedFault};
+use store::faults::{DatabaseOperation, FaultMoment, InjectedFault, OperationCounts};
 
 use super::{Flow, Group, Stage, all};
 use crate::TestDatabase;
@@ -17,7 +17,7 @@ pub fn shown(fault: &InjectedFault) -> String {
     format!("{operation} {} {moment}", fault.nth)
 }
 
-/// Of these, so many cases run on one house: the audit that is verified after each grows with every case.
+/// Of these, so many cases run on one house: a house is not opened for nothing, and its memory is compared after each.
 const CASES_PER_STAGE: usize = 25;
 
 /// Runs every flow of the group with every commit and every read failing in each way. Panics with all that is broken.
@@ -49,24 +49,62 @@ async fn run_flow(
         }
     };
     assert!(counted.commits + counted.reads > 0, "{} asks the database for nothing", flow.name);
-    let operations = [(DatabaseOperation::Commit, counted.commits), (DatabaseOperation::Read, counted.reads)];
-    let moments = [FaultMoment::Before, FaultMoment::After, FaultMoment::Unanswered];
-    let faults = operations.into_iter().flat_map(|(operation, count)| {
-        (1..=count).flat_map(move |nth| moments.map(|moment| InjectedFault { operation, nth, moment }))
-    });
-    let mut run = 0;
-    for fault in faults {
-        let case = format!("{} {}", flow.name, shown(&fault));
-        if only.is_some_and(|only| only != flow.name && only != case) {
-            continue;
+    let is_wanted = |fault: &InjectedFault| only.is_none_or(|only| only == flow.name || only == case(flow, fault));
+    let faults: Vec<InjectedFault> = faults_of(counted).filter(is_wanted).collect();
+    let mut rest = &faults[..];
+    while !rest.is_empty() {
+        let now = &rest[..rest.len().min(CASES_PER_STAGE)];
+        let known = broken.len();
+        let run = run_cases(&stage, flow, now, broken).await;
+        if broken.len() == known
+            && let Err(why) = stage.audit().await
+        {
+            broken.push(name_culprit(flow, now, &why, place).await);
         }
-        run += 1;
-        let ran = stage.run(&[flow], &[fault]).await;
-        let is_broken = ran.is_err();
-        broken.extend(ran.err().map(|why| format!("{case}: {why}")));
-        if is_broken || run % CASES_PER_STAGE == 0 {
+        rest = &rest[run..];
+        if !rest.is_empty() {
             stage = Box::pin(Stage::open(place().await)).await;
         }
     }
-    run
+    faults.len()
+}
+
+fn case(flow: &Flow, fault: &InjectedFault) -> String {
+    format!("{} {}", flow.name, shown(fault))
+}
+
+fn faults_of(counted: OperationCounts) -> impl Iterator<Item = InjectedFault> {
+    let operations = [(DatabaseOperation::Commit, counted.commits), (DatabaseOperation::Read, counted.reads)];
+    let moments = [FaultMoment::Before, FaultMoment::After, FaultMoment::Unanswered];
+    operations.into_iter().flat_map(move |(operation, count)| {
+        (1..=count).flat_map(move |nth| moments.map(|moment| InjectedFault { operation, nth, moment }))
+    })
+}
+
+/// How many cases ran: the stage is of no use behind one that is broken.
+async fn run_cases(stage: &Stage, flow: &Flow, faults: &[InjectedFault], broken: &mut Vec<String>) -> usize {
+    for (run, fault) in (1..).zip(faults) {
+        if let Err(why) = stage.run(&[flow], &[*fault]).await {
+            broken.push(format!("{}: {why}", case(flow, fault)));
+            return run;
+        }
+    }
+    faults.len()
+}
+
+/// After these cases a chain was found broken: they run once more, and the chains are verified after each.
+async fn name_culprit(
+    flow: &Flow,
+    faults: &[InjectedFault],
+    found: &str,
+    place: &impl AsyncFn() -> TestDatabase,
+) -> String {
+    let stage = Box::pin(Stage::open(place().await)).await;
+    for fault in faults {
+        let ran = stage.run(&[flow], &[*fault]).await;
+        if let Err(why) = ran.and(stage.audit().await) {
+            return format!("{}: {why}", case(flow, fault));
+        }
+    }
+    format!("{}, by one of its cases, and not when they were repeated: {found}", flow.name)
 }

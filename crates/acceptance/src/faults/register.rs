@@ -10,6 +10,7 @@ use model::{Login, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};
 
+use super::people::good_link_to;
 use super::{Acted, Scene};
 use crate::{App, Browser, HttpAnswer, TokenAnswer};
 
@@ -158,9 +159,7 @@ pub(super) async fn invite_user(scene: &mut Scene<'_>) {
     good(&api.send(Method::POST, "/users", &body).await);
     let path = format!("{}/invitations", api.user(&login).await);
     changed(scene, (Method::POST, &path, &Value::Null), &[]).await;
-    let letter = scene.letter_to(&address).await;
-    let link = letter.text.lines().find(|line| line.starts_with("http://localhost:8080/")).expect("a link");
-    assert_eq!(scene.browser(&login).open(&link["http://localhost:8080".len()..]).await.page(), "set-up");
+    good_link_to(scene, &address, "set-up").await;
 }
 
 pub(super) async fn administrator_withdraws_consent(scene: &mut Scene<'_>) {

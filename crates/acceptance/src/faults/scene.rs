@@ -99,6 +99,7 @@ impl<'s> Scene<'s> {
             Ok(done) => done,
             Err(fault) => {
                 assert_eq!(fault.kind(), FaultKind::Unavailable, "a passing fault passes: {fault:?}");
+                assert!(self.watch.strikes(), "nothing fails on purpose: {fault:?}");
                 self.watch.stop().await
             }
         }

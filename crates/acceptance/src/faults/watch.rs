@@ -23,7 +23,7 @@ impl Watch {
         if ["token", "revocation", "introspect"].iter().any(|end| path.starts_with(&format!("/id/connect/{end}"))) {
             assert_eq!(answer.error(), "temporarily_unavailable", "{path}");
         }
-        assert!(*self.strikes.lock(), "{path} is answered 503, and nothing fails: {}", answer.text());
+        assert!(self.strikes(), "{path} is answered 503, and nothing fails: {}", answer.text());
         self.stop::<()>().await;
     }
 
@@ -31,6 +31,10 @@ impl Watch {
     pub(crate) async fn stop<T>(&self) -> T {
         self.stopped.notify_one();
         pending().await
+    }
+
+    pub(crate) fn strikes(&self) -> bool {
+        *self.strikes.lock()
     }
 
     pub(crate) fn strike(&self, strikes: bool) {

@@ -14,7 +14,8 @@ macro_rules! groups {
         mod on_postgres {$(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
-                if super::TestDatabase::postgres().await.is_some() {
+                // The filled database that others are copied from lives as long as this one.
+                if let Some(_kept) = super::TestDatabase::postgres().await {
                     let place = async || super::TestDatabase::postgres().await.expect("there is a server");
                     super::run_group(super::Group::$group, place).await;
                 }

@@ -17,6 +17,7 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_OF_STREAM: u8 = 1;
@@ -130,6 +131,21 @@ async fn only_the_first_connection_of_a_network_has_all_streams() {
     assert_eq!(max_streams(&mut further).await, 8);
     further.send(HEADERS, END_OF_BOTH, 1, &GET_ROOT).await;
     further.status_is(STATUS_200).await;
+}
+
+/// Each stream that breaks the protocol is remembered for a while.
+#[tokio::test]
+async fn a_further_connection_that_sends_bodies_of_refused_streams_is_closed() {
+    let server = server(Limits::default());
+    let _first = Client::connect(&server).await;
+    let mut further = Client::connect(&server).await;
+    // Eight are begun.
+    for stream in (1..100).step_by(2) {
+        let _may_be_closed_already = further.try_send_on(HEADERS, END_OF_HEADERS, stream, &POST_ROOT).await
+            && further.try_send_on(DATA, 0, stream, b"x").await;
+    }
+    // It comes, or the connection is closed already.
+    let _told = further.try_next(GOAWAY).await;
 }
 
 #[tokio::test]

@@ -56,8 +56,6 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 2] = [Self::Windows, Self::Mixed];
-
     const fn name(self) -> &'static str {
         match self {
             Self::Windows => "1000 connections, HTTP/2 that takes nothing",

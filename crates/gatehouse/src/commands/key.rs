@@ -40,7 +40,7 @@ pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Re
             let (_, office) = desk.office(&target).await?;
             let algorithm = parse(&algorithm)?;
             if !yes {
-                let preview = granted(office.preview_replacement(algorithm).await)?;
+                let preview = granted(office.preview_replacement(&desk.master, algorithm).await)?;
                 return print(&target.output, &preview_entry(&preview), &preview_text(&preview));
             }
             let key = granted(office.replace_keys(&desk.master, algorithm, &mut moment!(rng)).await)?;

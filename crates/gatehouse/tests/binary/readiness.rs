@@ -200,17 +200,47 @@ fn a_lock_of_another_program_shows_and_holds_no_stop_up() {
     stop_in_time(running.server);
 }
 
-#[test]
-fn the_operators_listener_names_instances_and_the_doctor_reads_it() {
-    let instances = format!("[metrics]\nlisten = \"127.0.0.1:0\"\n{ERP}");
-    let installation = Installation::with("sqlite:house.db", "", &instances);
-    installation.create_erp();
-    let server = installation.serve();
+const METRICS: &str = "[metrics]\nlisten = \"127.0.0.1:0\"\n";
+
+/// The operator's listener, where there are [`METRICS`].
+fn operator(server: &ServerProcess) -> Site {
     let port = server.err.wait_for(|text| {
         let metrics = text.split(r#""metrics":"[127.0.0.1:"#).nth(1)?;
         metrics.split(']').next()?.parse::<u16>().ok()
     });
-    let operator = Site { port, host: "127.0.0.1" };
+    Site { port, host: "127.0.0.1" }
+}
+
+#[test]
+fn on_a_full_disk_refusals_of_strangers_are_given_up_until_there_is_room() {
+    let disk = FailingDisk::new();
+    let installation = Installation::with("sqlite:house.db", "", &format!("{METRICS}{ERP}"));
+    let mut running = Running::on(installation, |serve| disk.under(serve));
+    let operator = operator(&running.server);
+    let are_held_back = |held_back: u8| {
+        let line = format!(r#"gatehouse_audit_refusals_held_back{{instance="erp"}} {held_back}"#);
+        until(&line, PATIENCE, || operator.get("/metrics", &[]).body.contains(&line));
+    };
+    are_held_back(0);
+    disk.fail(NO_SPACE);
+    assert_token_unavailable(&running.refresh());
+    are_held_back(1);
+    disk.mend();
+    running.works_again();
+    are_held_back(0);
+    let log = stop_in_time(running.server);
+    for line in ["the disk is nearly full", "there is room on the disk"] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+}
+
+#[test]
+fn the_operators_listener_names_instances_and_the_doctor_reads_it() {
+    let instances = format!("{METRICS}{ERP}");
+    let installation = Installation::with("sqlite:house.db", "", &instances);
+    installation.create_erp();
+    let server = installation.serve();
+    let operator = operator(&server);
     until("every check is well", PATIENCE, || ready(operator).status == 200);
     assert_eq!(operator.get("/healthz", &[]).status, 200);
     let verbose = operator.get("/readyz?verbose", &[]).body;
@@ -220,7 +250,7 @@ fn the_operators_listener_names_instances_and_the_doctor_reads_it() {
         assert!(figures.contains(line), "{line}: {figures}");
     }
     // The configuration names no port; the doctor is told the one that was chosen.
-    let told = instances.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    let told = instances.replace("127.0.0.1:0", &format!("127.0.0.1:{}", operator.port));
     installation.configure("sqlite:house.db", "", &told);
     let report = installation.run(&["doctor"]).stdout;
     assert!(report.contains("checks passed"), "{report}");

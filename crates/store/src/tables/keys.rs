@@ -10,6 +10,19 @@ pub struct StoredKey {
     pub sealed: Vec<u8>,
 }
 
+/// A row that does not read back: it is damaged, or another version wrote it. What is no text, or no bytes, is empty.
+pub struct UnreadableKey {
+    pub kid: String,
+    pub algorithm: String,
+    pub sealed: Vec<u8>,
+}
+
+/// Every signing key of an instance, in the order in which they sign.
+pub struct StoredKeys {
+    pub keys: Vec<StoredKey>,
+    pub unreadable: Vec<UnreadableKey>,
+}
+
 const KIND: &str = "signing key";
 
 pub(super) const EXAMINED: ExaminedTable = ExaminedTable {
@@ -28,11 +41,23 @@ fn read(row: &SqlRow) -> Result<StoredKey, DamagedRow> {
     Ok(StoredKey { times, sealed: row.bytes(4)? })
 }
 
+fn unreadable(row: &SqlRow) -> UnreadableKey {
+    UnreadableKey {
+        kid: row.text(0).unwrap_or_default(),
+        algorithm: row.text(1).unwrap_or_default(),
+        sealed: row.bytes(4).unwrap_or_default(),
+    }
+}
+
 impl Store {
-    pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, Fault> {
+    pub async fn signing_keys(&self) -> Result<StoredKeys, Fault> {
         let sql = "SELECT kid, algorithm, signs_from, retired_at, private_key FROM signing_keys \
                    WHERE instance = $1 ORDER BY signs_from, kid";
-        self.list(KIND, (sql, vec![]), read).await
+        let rows = self.rows(sql, vec![]).await?;
+        Ok(StoredKeys {
+            keys: self.readable(KIND, &rows, read),
+            unreadable: rows.iter().filter(|row| read(row).is_err()).map(unreadable).collect(),
+        })
     }
 
     /// How many keys there are of this algorithm, whether or not they can be used.

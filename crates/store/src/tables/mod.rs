@@ -34,7 +34,7 @@ pub use changes::{Change, ChangeKind, FeedEnd, FeedMark};
 pub use consents::ConnectedApplication;
 pub use identity_sessions::SignInRow;
 pub use instances::StoredInstance;
-pub use keys::StoredKey;
+pub use keys::{StoredKey, StoredKeys, UnreadableKey};
 pub use legacy_uses::LegacyTotal;
 pub use reference_tokens::TokensOf;
 pub use roles::Role;

@@ -21,6 +21,12 @@ async fn until(other: &Client, sql: &str) {
 }
 
 #[tokio::test]
+async fn the_room_on_the_servers_disk_is_not_known() {
+    let Some(place) = postgres().await else { return };
+    assert_eq!(place.open().await.free_bytes().await, None);
+}
+
+#[tokio::test]
 async fn a_batch_that_lost_a_deadlock_is_sent_again() {
     let Some(place) = postgres().await else { return };
     let database = with_notes(place.open().await).await;

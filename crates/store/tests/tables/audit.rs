@@ -23,6 +23,7 @@ on_both! {
     what_is_remembered_is_read_with_the_chain_and_written_once
     what_is_sealed_is_found_by_its_id
     a_block_is_written_once_however_often_it_is_tried
+    an_event_that_is_sealed_while_the_trail_is_read_is_told_once
     chains_of_an_instance_are_apart
     the_oldest_seals_go_until_the_others_fit
     old_seals_go_and_a_checkpoint_stays_in_their_place
@@ -232,6 +233,34 @@ async fn what_is_sealed_is_found_by_its_id(place: Place) {
     assert!(sealed(store, &ids[4..]).await.is_empty());
     assert!(sealed(store, &[]).await.is_empty());
     assert!(sealed(&house.there, &ids).await.is_empty(), "of another instance");
+}
+
+/// An event that is sealed after those that wait were read is found in both: the sealed one is told, once.
+async fn an_event_that_is_sealed_while_the_trail_is_read_is_told_once(place: Place) {
+    let house = house(&place).await;
+    let store = &house.here;
+    let event = AuditEvent::done(NOW, AuditKind::SignIn, &visitor(RequestId::new(NOW, 1, 1))).stored(id(1));
+    done(store, store.insert_audit_event(event.clone(), None)).await;
+    let block = WaitingBlock { id: id(3).to_string(), first_at: NOW, lines: "x\n".to_owned(), code: None };
+    done(store, store.insert_audit_block(block.clone(), NOW)).await;
+    let alone = WaitingBlock { id: id(4).to_string(), lines: "y\nz\n".to_owned(), ..block.clone() };
+    done(store, store.insert_audit_block(alone, NOW)).await;
+    let lines = lines_of(&block.id, NOW, &block.lines).into_iter();
+    let events: Vec<_> = [StoredEvent { kind: "sealed".to_owned(), ..event }]
+        .into_iter()
+        .chain(lines)
+        .map(|event| (event, None))
+        .collect();
+    // As between the two reads: the rows that it takes are still seen.
+    done(store, store.insert_seal(Seal::new(*store.instance(), &ChainHead::NONE, NOW, events, String::new()), None))
+        .await;
+    let trail = store.audit_trail().await.expect("no fault");
+    let mut ids: Vec<&str> = trail.iter().map(|event| event.id.as_str()).collect();
+    ids.sort_unstable();
+    let expected = [(1, ""), (3, ".0"), (4, ".0"), (4, ".1")].map(|(number, line)| format!("{}{line}", id(number)));
+    assert_eq!(ids, expected);
+    let told = trail.iter().find(|event| event.id == expected[0]).expect("it is told");
+    assert_eq!(told.kind, "sealed", "as it was sealed");
 }
 
 async fn chains_of_an_instance_are_apart(place: Place) {

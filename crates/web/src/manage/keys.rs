@@ -122,10 +122,10 @@ async fn preview(
     mut desk: AdminCall,
     QueryParams(which): QueryParams<Which>,
 ) -> OperationResult<PlainBody<Replacement>> {
-    let algorithm = which.algorithm()?;
+    let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
     let (office, _) = desk.open();
     let ReplacementView { algorithm, removed, access_tokens_of, id_tokens_of, live_sessions } =
-        office.preview_replacement(algorithm).await??;
+        office.preview_replacement(manager.master(), algorithm).await??;
     Ok(PlainBody(Replacement { algorithm: algorithm.as_str(), removed, access_tokens_of, id_tokens_of, live_sessions }))
 }
 

@@ -106,8 +106,9 @@ fn line(key: &KeyView, now: Timestamp) -> ListRow {
 }
 
 async fn preview(at_desk: &mut AdminPage, algorithm: Algorithm) -> PageResult {
+    let manager = at_desk.manager.clone();
     let (office, _) = at_desk.open();
-    let view = match office.preview_replacement(algorithm).await? {
+    let view = match office.preview_replacement(manager.master(), algorithm).await? {
         Ok(view) => view,
         Err(refusal) => return list(at_desk, refused(refusal)).await,
     };

@@ -9,14 +9,17 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connections::Connections;
-use super::{Limits, MAX_STREAMS};
+use super::frames::OpenBlock;
+use super::{Limits, MAX_HEAD, MAX_STREAMS};
 
 /// Buffers of a connection are counted beyond the first of these steps.
 const BUFFER_STEP: usize = 8 * 1024;
 /// What a stream of a multiplexed connection, or a body that is awaited, costs besides its bytes.
 const EXCHANGE_BYTES: usize = 8 * 1024;
-/// What a header field costs besides its name and value (RFC 9113 §6.5.2 reckons likewise).
-const FIELD_BYTES: usize = 32;
+/// What a header field costs besides its name and value: an entry of a `HeaderMap`, which grows by doubling.
+const FIELD_BYTES: usize = 128;
+/// What a field counts for beside its bytes where heads over HTTP/2 are bounded (RFC 9113 §6.5.2).
+const FIELD_OVERHEAD: usize = 32;
 
 /// Shared by a connection, its requests, and what is left of their answers.
 pub(super) struct Connection {
@@ -43,7 +46,13 @@ struct ConnectionState {
     most_read: usize,
     head_bytes: usize,
     buffer: usize,
+    /// The block of header fields, of HTTP/2, that `head` is about.
+    block: u64,
+    /// Counted for its fields.
+    block_fields: usize,
     is_closed: bool,
+    /// What it pinned when it was told to end.
+    leaving: usize,
 }
 
 /// A request until nothing is left of it: not of its work, nor of its answer.
@@ -89,7 +98,10 @@ impl Connection {
             most_read: 0,
             head_bytes: 0,
             buffer: 0,
+            block: 0,
+            block_fields: 0,
             is_closed: false,
+            leaving: 0,
         };
         let (evicted, unblocked) = (Notify::new(), Notify::new());
         let (is_multiplexed, is_blocked) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -134,22 +146,22 @@ impl Connection {
         Some((since, state.pinned())).filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Ends it at once: others need its place or its memory, which counts as free from now on. Work that goes on all the same
-    /// is as much as our queues take.
+    /// Ends it at once: others need its place or its memory, which is no longer counted for it, but not free before it has left.
+    /// Work that goes on all the same is as much as our queues take.
     pub(super) fn evict(&self) {
-        self.close();
+        let mut state = self.state.lock();
+        let pinned = state.close(&self.connections);
+        state.leaving += pinned;
+        self.connections.is_leaving(pinned);
+        drop(state);
         self.evicted.notify_one();
     }
 
-    /// Nothing more is counted for it.
+    /// Nothing more is counted for it, and nothing is left of it but work that goes on.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        state.is_closed = true;
-        self.connections.release(state.pinned());
-        state.buffer = 0;
-        for open in &mut state.exchanges {
-            open.bytes = 0;
-        }
+        state.close(&self.connections);
+        self.connections.has_left(std::mem::take(&mut state.leaving));
     }
 
     pub(super) async fn evicted(&self) {
@@ -212,24 +224,30 @@ impl Connection {
         exchange
     }
 
-    /// So many bytes came. `open_block` is the size of a head in HTTP/2 that is not complete.
-    pub(super) fn bytes_came(&self, count: usize, is_multiplexed: bool, open_block: Option<usize>) {
+    /// So many bytes came. `open_block` is a head in HTTP/2 that is not complete.
+    pub(super) fn bytes_came(&self, count: usize, is_multiplexed: bool, open_block: Option<OpenBlock>) {
         let mut state = self.state.lock();
         if is_multiplexed {
             self.is_multiplexed.store(true, Release);
-            state.head_bytes = open_block.unwrap_or(0);
-            state.head = open_block.and_then(|_| state.head.or_else(|| Some(Instant::now())));
+            state.is_in_block(open_block);
         } else if state.exchanges.is_empty() {
             state.head_bytes += count;
             state.head.get_or_insert_with(Instant::now);
         }
         state.most_read = state.most_read.max(count).max(state.head_bytes);
+        if state.is_closed {
+            return;
+        }
+        let fields = open_block.map_or(0, |block| FIELD_BYTES * max_fields(block.decoded));
         let steps = state.most_read.saturating_sub(1) / BUFFER_STEP * BUFFER_STEP;
-        if steps > state.buffer && !state.is_closed {
-            self.connections.hold(steps - state.buffer);
-            state.buffer = steps;
+        let (before, now) = (state.buffer + state.block_fields, steps + fields);
+        (state.buffer, state.block_fields) = (steps, fields);
+        if now > before {
+            self.connections.hold(now - before);
             drop(state);
             self.connections.relieve();
+        } else {
+            self.connections.release(before - now);
         }
     }
 
@@ -250,6 +268,14 @@ impl Connection {
 }
 
 impl ConnectionState {
+    /// Each block has the time of a head: one that follows another in the same bytes is not as old as that.
+    fn is_in_block(&mut self, open: Option<OpenBlock>) {
+        self.head_bytes = open.map_or(0, |block| block.bytes);
+        let begun = self.head.filter(|_| open.is_some_and(|block| block.number == self.block));
+        self.head = open.map(|_| begun.unwrap_or_else(Instant::now));
+        self.block = open.map_or(0, |block| block.number);
+    }
+
     fn standing(&self) -> Option<EvictionRank> {
         if self.exchanges.is_empty() {
             return Some(EvictionRank { has_requests: false, since: self.since });
@@ -261,8 +287,20 @@ impl ConnectionState {
         Some(EvictionRank { has_requests: true, since })
     }
 
+    /// Answers how much was counted for it until now.
+    fn close(&mut self, connections: &Connections) -> usize {
+        let pinned = self.pinned();
+        self.is_closed = true;
+        connections.release(pinned);
+        (self.buffer, self.block_fields) = (0, 0);
+        for open in &mut self.exchanges {
+            open.bytes = 0;
+        }
+        pinned
+    }
+
     fn pinned(&self) -> usize {
-        self.buffer + self.exchanges.iter().map(|open| open.bytes).sum::<usize>()
+        self.buffer + self.block_fields + self.exchanges.iter().map(|open| open.bytes).sum::<usize>()
     }
 
     fn open(&mut self, number: u64) -> Option<&mut OpenExchange> {
@@ -274,6 +312,11 @@ impl OpenExchange {
     fn stands_since(&self) -> Option<Instant> {
         (self.turn == ExchangeTurn::Theirs).then_some(self.since)
     }
+}
+
+/// Fields that so many bytes of a head may have been: those that are one byte each, and the rest in values.
+fn max_fields(bytes: usize) -> usize {
+    bytes.min(usize::from(MAX_HEAD).saturating_sub(bytes) / (FIELD_OVERHEAD - 1))
 }
 
 /// What a request costs while it is kept: its head, and all that is made for it. Not its body.

@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use model::meter::NamedCounters;
@@ -18,11 +21,16 @@ use super::{Limits, MAX_FURTHER_STREAMS, MAX_STREAMS, TrustedProxies};
 /// When all places, or all memory, are taken by connections at work, how long until the next look whether one can give way.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Nothing goes on while those that were told to end have more than this part of the memory that all may hold.
+const MAX_LEAVING: usize = 32;
+
 /// Figures of connections, for the operator. Everybody who serves with the same ones shares the budget of memory.
 #[derive(Default)]
 pub struct ConnectionFigures {
     open: AtomicUsize,
     held: AtomicUsize,
+    /// Of connections that were told to end, and have not ended.
+    leaving: AtomicUsize,
     ended: NamedCounters,
 }
 
@@ -77,6 +85,13 @@ struct ConnectionEntry {
     /// With how many connections each may have; the smallest network first. None of a proxy.
     networks: Vec<(ClientNetwork, u32)>,
     connection: Arc<Connection>,
+}
+
+impl ConnectionEntry {
+    /// Whose share it is when somebody has to give way: of IPv6 the /48, which one subscriber may have all of.
+    fn widest(&self) -> Option<ClientNetwork> {
+        self.networks.last().map(|(network, _)| *network)
+    }
 }
 
 /// An admitted connection. Its place is free again when this is dropped.
@@ -168,6 +183,19 @@ impl Connections {
         self.figures.held.fetch_sub(bytes, Relaxed);
     }
 
+    pub(super) fn is_leaving(&self, bytes: usize) {
+        self.figures.leaving.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn has_left(&self, bytes: usize) {
+        self.figures.leaving.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Whether those that were told to end, and have not ended, have more than what is little.
+    fn are_leaving(&self) -> bool {
+        self.figures.leaving.load(Relaxed) > self.limits.unread_bytes / MAX_LEAVING
+    }
+
     fn hold_too_much(&self) -> bool {
         self.figures.held() > self.limits.unread_bytes
     }
@@ -222,7 +250,7 @@ impl ConnectionTable {
         let mut shares: HashMap<(Option<ClientNetwork>, Option<u64>), Pinning> = HashMap::new();
         for (id, entry) in &self.open {
             let Some((since, bytes)) = entry.connection.pinning() else { continue };
-            let network = entry.networks.first().map(|(network, _)| *network);
+            let network = entry.widest();
             let alone = network.is_none().then_some(*id);
             let share = shares.entry((network, alone)).or_insert(Pinning { bytes: 0, connections: Vec::new() });
             share.bytes += bytes;
@@ -241,8 +269,7 @@ impl ConnectionTable {
 
     fn idlest(&self) -> Option<u64> {
         let weight = |entry: &ConnectionEntry| {
-            let network = entry.networks.first();
-            network.and_then(|(network, _)| self.by_network.get(network)).map_or(1, HashSet::len)
+            entry.widest().and_then(|network| self.by_network.get(&network)).map_or(1, HashSet::len)
         };
         let standing = self.open.iter().filter_map(|(id, entry)| {
             let standing = entry.connection.standing()?;
@@ -268,6 +295,23 @@ impl ConnectionTable {
             }
         }
         Some(entry.connection)
+    }
+}
+
+impl ConnectionPermit {
+    /// Goes on with `work` only while nobody else is about to give memory back. Who was told to end is in the same queue as everybody;
+    /// without this, a thousand connections that come at once would all have their memory before the first has given back any.
+    pub(super) async fn after_who_leaves<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if self.connections.are_leaving() {
+                // To the end of the queue.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            work.as_mut().poll(cx)
+        })
+        .await
     }
 }
 

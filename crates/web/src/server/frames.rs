@@ -26,10 +26,22 @@ pub(super) struct Frames {
     filled: usize,
     /// Bytes of the payload that are to come.
     payload: usize,
-    /// The payload's frame ends the block of header fields.
+    /// The payload's frame is of a block of header fields, and ends it.
     ends_block: bool,
-    /// Bytes of the block that is not complete.
-    block: Option<usize>,
+    block: Option<OpenBlock>,
+    /// Blocks that began.
+    blocks: u64,
+}
+
+/// A block of header fields that is not complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OpenBlock {
+    /// Among those of the connection.
+    pub(super) number: u64,
+    pub(super) bytes: usize,
+    /// Of which in complete frames: their fields are kept one by one already, and each may be written in one byte (RFC 7541
+    /// §6.1).
+    pub(super) decoded: usize,
 }
 
 impl Framing {
@@ -57,8 +69,7 @@ impl Framing {
         matches!(self, Self::Http2(_))
     }
 
-    /// Bytes of a block of header fields that is not complete.
-    pub(super) const fn open_block(&self) -> Option<usize> {
+    pub(super) const fn open_block(&self) -> Option<OpenBlock> {
         match self {
             Self::Http2(frames) => frames.block,
             Self::Preface(_) | Self::Http1 => None,
@@ -74,7 +85,7 @@ impl Frames {
                 self.payload -= taken;
                 bytes = &bytes[taken..];
                 if let Some(block) = &mut self.block {
-                    *block += taken;
+                    block.bytes += taken;
                 }
             } else {
                 let taken = (HEAD - self.filled).min(bytes.len());
@@ -86,8 +97,11 @@ impl Frames {
                 }
                 self.begin();
             }
-            if self.payload == 0 && self.ends_block {
-                self.block = None;
+            if self.payload == 0 {
+                self.block = self.block.filter(|_| !self.ends_block);
+                if let Some(block) = &mut self.block {
+                    block.decoded = block.bytes;
+                }
             }
         }
     }
@@ -99,8 +113,12 @@ impl Frames {
         let is_of_block = matches!(kind, HEADERS | CONTINUATION);
         self.ends_block = is_of_block && flags & END_HEADERS != 0;
         if is_of_block {
+            if self.block.is_none() {
+                self.blocks += 1;
+            }
+            let block = self.block.get_or_insert(OpenBlock { number: self.blocks, ..OpenBlock::default() });
             // An empty frame costs its sender nothing, and is something all the same.
-            *self.block.get_or_insert(0) += HEAD;
+            block.bytes += HEAD;
         }
     }
 }
@@ -114,8 +132,8 @@ mod tests {
         [&length[1..], &[kind, flags, 0, 0, 0, 1], &vec![7; payload]].concat()
     }
 
-    /// However the bytes are cut.
-    fn open_block_after(bytes: &[u8]) -> Option<usize> {
+    /// Bytes, and those that are decoded, however they are cut.
+    fn open_block_after(bytes: &[u8]) -> Option<(usize, usize)> {
         let mut whole = Framing::new();
         whole.pass(bytes);
         for cut in 1..14 {
@@ -123,21 +141,33 @@ mod tests {
             bytes.chunks(cut).for_each(|part| framing.pass(part));
             assert_eq!((framing.is_http2(), framing.open_block()), (whole.is_http2(), whole.open_block()), "by {cut}");
         }
-        whole.open_block()
+        whole.open_block().map(|block| (block.bytes, block.decoded))
     }
 
     #[test]
     fn a_block_is_open_until_the_frame_that_ends_it_is_here() {
         let begun = [PREFACE, &frame(4, 0, 6), &frame(HEADERS, 0, 20)].concat();
         assert_eq!(open_block_after(PREFACE), None);
-        assert_eq!(open_block_after(&begun), Some(29));
+        assert_eq!(open_block_after(&begun), Some((29, 29)));
         let more = [&begun[..], &frame(CONTINUATION, 0, 0), &frame(CONTINUATION, 0, 10)].concat();
-        assert_eq!(open_block_after(&more), Some(29 + 9 + 19));
+        assert_eq!(open_block_after(&more), Some((29 + 9 + 19, 29 + 9 + 19)));
+        assert_eq!(open_block_after(&more[..more.len() - 1]), Some((29 + 9 + 18, 29 + 9)), "a frame is decoded whole");
         let ended = [&more[..], &frame(CONTINUATION, END_HEADERS, 3)].concat();
         assert_eq!(open_block_after(&ended), None);
-        assert_eq!(open_block_after(&ended[..ended.len() - 1]), Some(57 + 9 + 2));
+        assert_eq!(open_block_after(&ended[..ended.len() - 1]), Some((57 + 9 + 2, 57)));
         assert_eq!(open_block_after(&[&ended[..], &frame(0, 1, 50)].concat()), None, "data is no header field");
         assert_eq!(open_block_after(&[PREFACE, &frame(HEADERS, END_HEADERS, 0)].concat()), None);
+    }
+
+    #[test]
+    fn a_block_that_follows_another_in_the_same_bytes_is_another() {
+        let mut framing = Framing::new();
+        framing.pass(&[PREFACE, &frame(HEADERS, 0, 20)].concat());
+        let first = framing.open_block().expect("it is open");
+        framing.pass(&[frame(CONTINUATION, END_HEADERS, 3), frame(HEADERS, 0, 20)].concat());
+        let second = framing.open_block().expect("it is open");
+        assert_eq!((first.bytes, second.bytes), (29, 29));
+        assert_ne!(first.number, second.number);
     }
 
     #[test]

@@ -15,6 +15,7 @@ acceptance::on_both! {
     one_damaged_instance_is_answered_503_and_the_other_serves
     a_signing_key_that_does_not_open_is_replaced_by_an_administrator_alone
     a_running_server_answers_503_where_a_changed_key_does_not_open
+    a_signing_key_whose_row_is_damaged_is_missed_and_replaced_by_an_administrator_alone
     what_a_newer_version_wrote_survives_an_administrators_change
     a_user_of_a_newer_kind_stops_no_list_and_signs_in_nowhere
 }
@@ -201,6 +202,56 @@ async fn a_running_server_answers_503_where_a_changed_key_does_not_open(house: T
     TokenAnswer::read(&house.app_at_other(SERVICE).service_token("read").await);
     announce_keys(&house, RESTORED, values![]).await;
     assert_eq!(house.client().call_api(&token).await.status, 200);
+}
+
+/// Its tokens would be called bad, and another key be made in its place: so it is as where a key does not open. The row of
+/// another version's key is none of this version's, and stops nothing.
+async fn a_signing_key_whose_row_is_damaged_is_missed_and_replaced_by_an_administrator_alone(house: TestServer) {
+    let before = house.app(FIRST).sign_in(&mut house.browser("alice"), "openid read offline_access").await;
+    run(&house, "CREATE TABLE kept_keys AS SELECT * FROM signing_keys WHERE instance = $1").await;
+    // What no version could have named so is a key of a newer one: it does not open, or its name is another.
+    run(
+        &house,
+        "INSERT INTO signing_keys (instance, kid, algorithm, private_key, signs_from, created_at) \
+         SELECT instance, kid || '-rs384', 'RS384', private_key, 0, 0 FROM signing_keys \
+         WHERE instance = $1 AND algorithm = 'RS256'",
+    )
+    .await;
+    let house = house.restarted().await;
+    assert_eq!(house.client().call_api(&before.access).await.status, 200, "a newer version's key is not ours");
+
+    let damage = "UPDATE signing_keys SET algorithm = 'E\u{fffd}256' WHERE instance = $1 AND algorithm = 'ES256'";
+    announce_keys(&house, damage, values![]).await;
+    house.house.catch_up().await.expect_err("a key is missed");
+    assert_eq!(house.client().call_api(&before.access).await.status, 503, "a good token is not called bad");
+    let house = house.restarted().await;
+    let refused: Vec<_> = house.house.refused().iter().map(|refused| refused.fault.causes()).collect();
+    assert!(refused.len() == 1 && refused[0].contains("key replace"), "{refused:?}");
+    assert_eq!(house.client().call_api(&before.access).await.status, 503);
+    TokenAnswer::read(&house.app_at_other(SERVICE).service_token("read").await);
+
+    let master = MasterKey::new(&MASTER_KEY);
+    let examined = flows::admin::examine(house.store().await.database(), &master, "testdb").await;
+    let mut kinds: Vec<&str> = examined.expect("no fault").1.iter().map(|found| found.kind).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["signing key", "signing key of another version"], "each once");
+
+    let mended = "UPDATE signing_keys SET algorithm = 'ES256' WHERE instance = $1 AND algorithm = 'E\u{fffd}256'";
+    announce_keys(&house, mended, values![]).await;
+    let house = house.restarted().await;
+    assert_eq!(house.client().call_api(&before.access).await.status, 200, "as if nothing had been");
+
+    announce_keys(&house, damage, values![]).await;
+    let (office, mut rng) = (house.office().await, house.rng());
+    let removed = office.preview_replacement(&master, Algorithm::Es256).await.expect("no fault").expect("one");
+    assert_eq!(removed.removed.len(), 1, "the damaged one");
+    let made = office.replace_keys(&master, Algorithm::Es256, &mut house.moment(&mut rng)).await;
+    made.expect("no fault").expect("there is one to replace");
+    drop(office);
+    let house = house.restarted().await;
+    assert_eq!(house.client().call_api(&before.access).await.status, 401, "an administrator said so");
+    let after = TokenAnswer::read(&house.app(FIRST).refresh(before.refresh()).await);
+    assert_eq!(house.client().call_api(&after.access).await.status, 200);
 }
 
 async fn what_a_newer_version_wrote_survives_an_administrators_change(house: TestServer) {

@@ -2,6 +2,7 @@ use futures_util::FutureExt as _;
 use http::Request;
 
 use super::super::connection::Exchange;
+use super::super::frames::OpenBlock;
 use super::*;
 
 fn connections(limits: Limits) -> Arc<Connections> {
@@ -32,6 +33,11 @@ fn unfinished(place: &ConnectionPermit, bytes: usize) -> Arc<Exchange> {
     exchange.awaits_peer();
     exchange.hold(bytes);
     exchange
+}
+
+/// A head in HTTP/2 that is not complete, and was written in one frame that is not complete either.
+fn block(bytes: usize) -> Option<OpenBlock> {
+    Some(OpenBlock { number: 1, bytes, decoded: 0 })
 }
 
 fn is_evicted(place: &ConnectionPermit) -> bool {
@@ -207,11 +213,82 @@ fn heads_and_buffers_are_counted_until_the_connection_ends() {
     assert_eq!(connections.figures.held(), 0, "every connection has a buffer");
     slow.connection.bytes_came(40_000, false, None);
     assert_eq!(connections.figures.held(), 40 * 1024);
-    fast.connection.bytes_came(1000, true, Some(900));
-    fast.connection.bytes_came(1000, true, Some(30_000));
+    fast.connection.bytes_came(1000, true, block(900));
+    fast.connection.bytes_came(1000, true, block(30_000));
     assert_eq!(connections.figures.held(), 40 * 1024 + 24 * 1024);
-    fast.connection.bytes_came(1000, true, Some(64_000));
+    fast.connection.bytes_came(1000, true, block(64_000));
     assert!(is_evicted(&fast) && !is_evicted(&slow), "the most is in the head that goes on and on");
     drop((slow, fast));
     assert_eq!(connections.figures.held(), 0);
+}
+
+/// RFC 7541 §6.1: a field of the table is written in one byte.
+#[test]
+fn fields_of_a_head_that_does_not_end_are_counted_until_it_does() {
+    let connections = connections(Limits { unread_bytes: 400_000, ..Limits::default() });
+    let [first, second] = places(&connections, ["192.0.2.1", "192.0.2.2"]);
+    let open = Some(OpenBlock { number: 1, bytes: 1500, decoded: 1500 });
+    first.connection.bytes_came(1500, true, open);
+    assert_eq!(connections.figures.held(), 1500 * 128);
+    first.connection.bytes_came(10, true, None);
+    assert_eq!(connections.figures.held(), 0);
+    first.connection.bytes_came(1500, true, open);
+    let longer = Some(OpenBlock { bytes: 8000, decoded: 8000, ..open.expect("it is open") });
+    second.connection.bytes_came(8000, true, longer);
+    assert!(is_evicted(&second) && !is_evicted(&first), "it may have 1 855 fields");
+    second.connection.bytes_came(10, true, longer);
+    drop(second);
+    assert_eq!(connections.figures.held(), 1500 * 128, "nothing is released twice");
+    let values = Some(OpenBlock { bytes: 60_000, decoded: 60_000, ..open.expect("it is open") });
+    first.connection.bytes_came(8000, true, values);
+    assert_eq!(connections.figures.held(), 56 * 1024 + 178 * 128, "most of it must be values");
+    drop(first);
+    assert_eq!(connections.figures.held(), 0);
+}
+
+#[test]
+fn each_block_of_header_fields_has_the_time_of_a_head() {
+    let limits = Limits::default();
+    let connections = connections(limits);
+    let place = from(&connections, "192.0.2.1").expect("a place");
+    drop(place.connection.begin(&Request::new(()), true));
+    place.connection.bytes_came(20, true, block(20));
+    let then = Instant::now() + limits.header_timeout;
+    place.connection.bytes_came(20, true, block(40));
+    assert!(!place.connection.allows(then, &limits), "it goes on, and drips");
+    later();
+    place.connection.bytes_came(20, true, Some(OpenBlock { number: 2, ..OpenBlock::default() }));
+    assert!(place.connection.allows(then, &limits));
+    assert!(!place.connection.allows(Instant::now() + limits.header_timeout, &limits));
+}
+
+/// Whoever has a /48 has 65 536 networks of a /64.
+#[test]
+fn all_of_a_48_counts_as_one_when_somebody_has_to_give_way() {
+    let limits = Limits { unread_bytes: 1000, max_connections: 5, ..Limits::default() };
+    let connections = connections(limits);
+    let [honest, also_honest] = places(&connections, ["192.0.2.1"; 2]);
+    later();
+    let attackers = places(&connections, ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"]);
+    let _sixth = from(&connections, "192.0.2.2").expect("one gives way");
+    assert!(is_evicted(&attackers[0]), "three have more than two");
+    let _slow = unfinished(&honest, 400);
+    let _pinned: Vec<_> = attackers[1..].iter().map(|place| unfinished(place, 350)).collect();
+    assert!(!is_evicted(&honest) && !is_evicted(&also_honest) && is_evicted(&attackers[1]), "700 are more than 400");
+}
+
+#[test]
+fn nothing_goes_on_before_those_that_were_told_to_end_have_ended() {
+    let connections = connections(Limits { unread_bytes: 1000, ..Limits::default() });
+    let [ending, other] = places(&connections, ["192.0.2.1", "192.0.2.2"]);
+    let goes_on = || other.after_who_leaves(async {}).now_or_never().is_some();
+    let work = unfinished(&ending, 600);
+    assert!(goes_on());
+    let _request = unfinished(&other, 500);
+    assert!(is_evicted(&ending));
+    assert!(!goes_on());
+    drop(ending);
+    assert!(goes_on(), "work that goes on without its connection is not waited for");
+    drop(work);
+    assert_eq!(connections.figures.held(), 500);
 }

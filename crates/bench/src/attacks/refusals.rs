@@ -1,0 +1,142 @@
+//! Requests that are refused, of many kinds, without a pause and from many networks. What they leave in the database is
+//! compared with what the honest traffic beside them leaves by itself.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{Goal, Honest, Storm};
+use crate::Effort;
+use crate::installation::{Binary, Installation};
+use crate::load::Connection;
+use crate::requests::{SERVICE_DOCUMENT, Shown, TOKEN, get, post};
+
+const CONNECTIONS: u32 = 64;
+/// Requests of a connection, before the next one comes from another network.
+const REQUESTS_EACH: u32 = 200;
+
+/// MB that a minute of the storm may add to the database. A shorter one may add as much: the first records come at once.
+const MAX_GROWTH: f64 = 5.0;
+
+/// What was felt in one span, with or without the storm.
+struct Felt {
+    /// Microseconds; or the first answer that was no token.
+    p99: Result<f64>,
+    /// MB.
+    growth: f64,
+}
+
+pub(super) async fn measure(binary: &Binary, effort: Effort) -> Result<Storm> {
+    let span = Duration::from_secs(if effort.quick { 6 } else { 60 });
+    let installation = Installation::with_data(binary)?;
+    eprintln!("a storm of refusals: without");
+    // Caches, pools and the first pages of tables.
+    feel(&installation, span / 4, None).await?;
+    let quiet = feel(&installation, span, None).await?;
+    eprintln!("a storm of refusals: with");
+    let refused = Arc::new(AtomicU32::new(0));
+    let storm = feel(&installation, span, Some(&refused)).await?;
+    Ok(told(span, refused.load(Ordering::Relaxed), (quiet.p99?, quiet.growth), storm))
+}
+
+fn told(span: Duration, refused: u32, (quiet_p99, quiet_growth): (f64, f64), storm: Felt) -> Storm {
+    let growth = storm.growth - quiet_growth;
+    let p99 = match &storm.p99 {
+        Ok(p99) => format!("{p99:.0} µs, {:.1} times {quiet_p99:.0} µs", p99 / quiet_p99),
+        Err(_) => "not measured".to_owned(),
+    };
+    let not_served = storm.p99.as_ref().err().map(|error| error.to_string());
+    let goals = vec![
+        Goal {
+            what: "the database grew, MB",
+            measured: format!("{growth:.2}"),
+            bound: format!("at most {MAX_GROWTH:.0}"),
+            is_met: growth <= MAX_GROWTH,
+        },
+        Goal {
+            what: "answers that were no tokens",
+            // Of an answer its status, not its page.
+            measured: not_served.as_deref().and_then(|error| error.lines().next()).unwrap_or("none").to_owned(),
+            bound: "none".to_owned(),
+            is_met: not_served.is_none(),
+        },
+        Goal { what: "p99 of a token", measured: p99, bound: "to be told".to_owned(), is_met: not_served.is_none() },
+    ];
+    Storm {
+        name: format!("{refused} refusals in {} s", span.as_secs()),
+        goals,
+        json: json!({
+            "refused": refused,
+            "seconds": span.as_secs(),
+            "growth_mb": growth,
+            "growth_mb_quiet": quiet_growth,
+            "p99_us_quiet": quiet_p99,
+            "p99_us_storm": storm.p99.as_ref().ok(),
+        }),
+    }
+}
+
+/// From one start to the next stop, after which the database is one file.
+async fn feel(installation: &Installation<'_>, span: Duration, refused: Option<&Arc<AtomicU32>>) -> Result<Felt> {
+    let before = installation.database_bytes()?;
+    let (server, _) = installation.serve()?;
+    let mut attackers = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        if let Some(refused) = refused {
+            attackers.spawn(ask(server.address, number, Arc::clone(refused)));
+        }
+    }
+    let p99 = Honest::at(server.address).p99(span).await;
+    if let Some(ended) = attackers.try_join_next() {
+        ended??;
+    }
+    attackers.shutdown().await;
+    server.stop()?;
+    let growth = installation.database_bytes()?.saturating_sub(before);
+    Ok(Felt { p99, growth: growth as f64 / 1e6 })
+}
+
+/// Until it is aborted.
+async fn ask(server: SocketAddr, number: u32, refused: Arc<AtomicU32>) -> Result<()> {
+    for round in 0.. {
+        // Neighbours are in networks of different widths.
+        let network = round * CONNECTIONS + number;
+        let [_, _, upper, lower] = (network % 0xffff).to_be_bytes();
+        let mut connection = Connection::open_from(Ipv4Addr::new(127, 1 + lower % 250, upper, 1), server).await?;
+        for _ in 0..REQUESTS_EACH {
+            let status = connection.status(&request(server, refused.fetch_add(1, Ordering::Relaxed))).await?;
+            ensure!((400..=503).contains(&status), "what should be refused was answered {status}");
+        }
+    }
+    Ok(())
+}
+
+/// No two are alike, as far as the sender can choose.
+fn request(server: SocketAddr, number: u32) -> Arc<[u8]> {
+    const AUTHORIZE: &str = "/id/connect/authorize?response_type=code&scope=read&state=0123456789";
+    let token = |form: String| post(server, TOKEN, &form, "");
+    let secret = format!("client_secret=wrong.{number}");
+    let long = "x".repeat(2000);
+    match number % 11 {
+        0 => token(format!("grant_type=client_credentials&client_id=unknown.{number}&{secret}")),
+        1 => token(format!("grant_type=client_credentials&client_id=my.trusted.app/reader&{secret}")),
+        2 => token(format!("grant_type=authorization_code&client_id=my.trusted.app/spa&code={number}&{secret}")),
+        3 => token(format!("grant_type=refresh_token&client_id=my.trusted.app/native&refresh_token={number}")),
+        4 => token(format!("grant_type=of.{number}{long}&client_id=my.trusted.app/reader&{secret}")),
+        5 => get(server, &format!("{AUTHORIZE}&client_id=unknown.{number}"), Shown::Nothing),
+        6 => {
+            let target =
+                format!("{AUTHORIZE}&client_id=my.trusted.app/spa&redirect_uri=https://{number}.example/{long}");
+            get(server, &target, Shown::Nothing)
+        }
+        7 => get(server, SERVICE_DOCUMENT, Shown::Bearer(&format!("wrong.{number}.token"))),
+        8 => get(server, SERVICE_DOCUMENT, Shown::ApiKey(&format!("wrong-{number}"))),
+        9 => get(server, "/id/connect/userinfo", Shown::Bearer(&format!("wrong-{number}"))),
+        _ => post(server, "/id/account/login", &format!("csrf=wrong&login=made.up.{number}&password=x"), ""),
+    }
+}
