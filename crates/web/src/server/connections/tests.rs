@@ -36,8 +36,8 @@ fn unfinished(place: &ConnectionPermit, bytes: usize) -> Arc<Exchange> {
 }
 
 /// A head in HTTP/2 that is not complete, and was written in one frame that is not complete either.
-fn block(bytes: usize) -> Option<OpenBlock> {
-    Some(OpenBlock { number: 1, bytes, decoded: 0 })
+const fn block(bytes: usize) -> OpenBlock {
+    OpenBlock { number: 1, bytes, decoded: 0 }
 }
 
 fn is_evicted(place: &ConnectionPermit) -> bool {
@@ -213,10 +213,10 @@ fn heads_and_buffers_are_counted_until_the_connection_ends() {
     assert_eq!(connections.figures.held(), 0, "every connection has a buffer");
     slow.connection.bytes_came(40_000, false, None);
     assert_eq!(connections.figures.held(), 40 * 1024);
-    fast.connection.bytes_came(1000, true, block(900));
-    fast.connection.bytes_came(1000, true, block(30_000));
+    fast.connection.bytes_came(1000, true, Some(block(900)));
+    fast.connection.bytes_came(1000, true, Some(block(30_000)));
     assert_eq!(connections.figures.held(), 40 * 1024 + 24 * 1024);
-    fast.connection.bytes_came(1000, true, block(64_000));
+    fast.connection.bytes_came(1000, true, Some(block(64_000)));
     assert!(is_evicted(&fast) && !is_evicted(&slow), "the most is in the head that goes on and on");
     drop((slow, fast));
     assert_eq!(connections.figures.held(), 0);
@@ -227,19 +227,19 @@ fn heads_and_buffers_are_counted_until_the_connection_ends() {
 fn fields_of_a_head_that_does_not_end_are_counted_until_it_does() {
     let connections = connections(Limits { unread_bytes: 400_000, ..Limits::default() });
     let [first, second] = places(&connections, ["192.0.2.1", "192.0.2.2"]);
-    let open = Some(OpenBlock { number: 1, bytes: 1500, decoded: 1500 });
-    first.connection.bytes_came(1500, true, open);
+    let open = OpenBlock { decoded: 1500, ..block(1500) };
+    first.connection.bytes_came(1500, true, Some(open));
     assert_eq!(connections.figures.held(), 1500 * 128);
     first.connection.bytes_came(10, true, None);
     assert_eq!(connections.figures.held(), 0);
-    first.connection.bytes_came(1500, true, open);
-    let longer = Some(OpenBlock { bytes: 8000, decoded: 8000, ..open.expect("it is open") });
+    first.connection.bytes_came(1500, true, Some(open));
+    let longer = Some(OpenBlock { bytes: 8000, decoded: 8000, ..open });
     second.connection.bytes_came(8000, true, longer);
     assert!(is_evicted(&second) && !is_evicted(&first), "it may have 1 855 fields");
     second.connection.bytes_came(10, true, longer);
     drop(second);
     assert_eq!(connections.figures.held(), 1500 * 128, "nothing is released twice");
-    let values = Some(OpenBlock { bytes: 60_000, decoded: 60_000, ..open.expect("it is open") });
+    let values = Some(OpenBlock { bytes: 60_000, decoded: 60_000, ..open });
     first.connection.bytes_came(8000, true, values);
     assert_eq!(connections.figures.held(), 56 * 1024 + 178 * 128, "most of it must be values");
     drop(first);
@@ -252,9 +252,9 @@ fn each_block_of_header_fields_has_the_time_of_a_head() {
     let connections = connections(limits);
     let place = from(&connections, "192.0.2.1").expect("a place");
     drop(place.connection.begin(&Request::new(()), true));
-    place.connection.bytes_came(20, true, block(20));
+    place.connection.bytes_came(20, true, Some(block(20)));
     let then = Instant::now() + limits.header_timeout;
-    place.connection.bytes_came(20, true, block(40));
+    place.connection.bytes_came(20, true, Some(block(40)));
     assert!(!place.connection.allows(then, &limits), "it goes on, and drips");
     later();
     place.connection.bytes_came(20, true, Some(OpenBlock { number: 2, ..OpenBlock::default() }));
