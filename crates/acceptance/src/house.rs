@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flows::BelievedInstance;
 use flows::admin::ElevatedAdminService;
 use flows::audit::VerificationResult;
-use flows::instance::BelievedInstance;
 use flows::{Database, DefaultInstance, InstanceLocation, MasterKey, Platform as _, Server};
 use model::audit::chain::Chain;
 use model::mail::EmailAddress;
@@ -257,7 +257,8 @@ impl TestServer {
 
     /// An instance by name, for flows that judge by its memory.
     pub async fn believed(&self, name: &str) -> BelievedInstance {
-        let instance = self.house.instances().iter().find(|instance| instance.name == name).expect("the demo has it");
+        let instance =
+            self.house.instances().iter().find(|instance| instance.info.name == name).expect("the demo has it");
         let believed = BelievedInstance::of(Arc::clone(instance), self.now()).await;
         believed.unwrap_or_else(|(_, fault)| panic!("memory is behind: {fault:?}"))
     }
@@ -303,7 +304,7 @@ impl TestServer {
     /// Whether what strangers were refused at `testdb` is what was written.
     pub async fn verify_refusals(&self) -> VerificationResult {
         let office = self.office().await;
-        let book = office.book_of(Chain::Refusals, &self.master).await.expect("the database answers");
+        let book = office.audit_reader_of(Chain::Refusals, &self.master).await.expect("the database answers");
         let verdict = book.verify(&[], |_, _| ()).await;
         verdict.expect("the database answers").expect("no checkpoints")
     }
@@ -316,7 +317,7 @@ impl TestServer {
     /// The same, with checkpoints that were kept elsewhere.
     pub async fn verify_audit_against(&self, checkpoints: &[String]) -> VerificationResult {
         let office = self.office().await;
-        let verdict = office.book(&self.master).verify(checkpoints, |_, _| ()).await;
+        let verdict = office.audit_reader(&self.master).verify(checkpoints, |_, _| ()).await;
         verdict.expect("the database answers").expect("checkpoints of this house")
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use flows::authorize::AuthorizeOutcome;
+use flows::protocol::authorize::AuthorizeOutcome;
 use flows::{Database, DatabaseUrl, Platform as _};
 use model::Ctx;
 use oauth::params::Params;
@@ -276,10 +276,10 @@ impl Tenant {
         let mut rng = SystemRng;
         let from = request();
         let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &from };
-        let target = self.instance.authorization_target(&mut ctx, &params).await?;
+        let target = self.instance.protocol().authorization_target(&mut ctx, &params).await?;
         let target = target.map_err(|refusal| anyhow!("{refusal:?}"))?;
         let signed_in = (Some(&self.browser), false);
-        let next = self.instance.authorize(&mut ctx, (&target, &params), signed_in).await?;
+        let next = self.instance.protocol().authorize(&mut ctx, (&target, &params), signed_in).await?;
         let AuthorizeOutcome::Redirect(location) = next else { bail!("somebody signed in needs no page") };
         let (_, query) = location.split_once('?').context("the answer is in the query")?;
         let code = query.split('&').find_map(|pair| pair.strip_prefix("code="));

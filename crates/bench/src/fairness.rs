@@ -19,7 +19,7 @@ use crate::postgres::with_database;
 use crate::stats::{Spread, percentile};
 use crate::tenant::{RealWorld, Tenant, request, request_from, sign_in};
 use flows::Platform as _;
-use flows::sign_in::SignInCookies;
+use flows::auth::sign_in::SignInCookies;
 
 /// What this instance does, one after another, in each weather of each round.
 const REFRESHES: usize = 200;
@@ -226,18 +226,18 @@ impl Caller {
             Storm::SignIns => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
                 let (login, wrong) = (format!("storm.{number}"), Presented::new("wrong"));
-                let _refused = instance.sign_in(&mut ctx, (&login, &wrong), SignInCookies::default()).await?;
+                let _refused = instance.auth().sign_in(&mut ctx, (&login, &wrong), SignInCookies::default()).await?;
             }
             Storm::Resets => {
                 let login = if number.is_multiple_of(4) { "bob".to_owned() } else { format!("storm.{number}") };
-                let _wait = instance.request_password_reset(&request, &login, now)?;
+                let _wait = instance.auth().request_password_reset(&request, &login, now)?;
                 // 16 000 a second in all, at most.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Storm::Pictures => {
                 let mut ctx = Ctx { now, rng: &mut rng, request: &request };
                 let chosen = (&self.tenant.browser, self.picture.to_vec());
-                let _kept = instance.choose_picture(&mut ctx, chosen).await?;
+                let _kept = instance.account().choose_picture(&mut ctx, chosen).await?;
             }
             Storm::Changes => self.token = self.tenant.refresh(&self.token).await?,
             Storm::Cores => {
@@ -260,6 +260,6 @@ fn picture() -> Result<Vec<u8>> {
     });
     let mut bytes = Vec::new();
     image::DynamicImage::ImageRgb8(image).write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Jpeg)?;
-    anyhow::ensure!(bytes.len() <= flows::profile::LARGEST_PICTURE, "{} bytes", bytes.len());
+    anyhow::ensure!(bytes.len() <= flows::account::pictures::LARGEST_PICTURE, "{} bytes", bytes.len());
     Ok(bytes)
 }

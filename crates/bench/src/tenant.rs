@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow, bail};
 use demo::{DemoInstance, password_of};
-use flows::instance::BelievedInstance;
-use flows::sign_in::{SignInCookies, SignInOutcome, SignedIn};
+use flows::BelievedInstance;
+use flows::auth::browser_session::SignedIn;
+use flows::auth::sign_in::{SignInCookies, SignInOutcome};
 use flows::{Database, DatabaseUrl, DefaultInstance, InstanceLocation, MasterKey, Passwords, Platform, Server};
 use gatehouse::demo::{DemoPasswords, seed};
 use model::audit::{RequestId, RequestInfo};
@@ -120,7 +121,7 @@ impl Tenant {
         let mut rng = SystemRng;
         let from = request();
         let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &from };
-        let answer = self.instance.exchange(&mut ctx, &credentials, &parsed).await?;
+        let answer = self.instance.protocol().exchange(&mut ctx, &credentials, &parsed).await?;
         answer.map_err(|refusal| anyhow!("{refusal:?}"))
     }
 }
@@ -130,7 +131,7 @@ pub(crate) async fn sign_in(instance: &BelievedInstance, request: RequestInfo, l
     let mut rng = SystemRng;
     let mut ctx = Ctx { now: RealWorld.now(), rng: &mut rng, request: &request };
     let password = Presented::new(password_of(login));
-    let signed_in = instance.sign_in(&mut ctx, (login, &password), SignInCookies::default()).await?;
+    let signed_in = instance.auth().sign_in(&mut ctx, (login, &password), SignInCookies::default()).await?;
     match signed_in.map_err(|refusal| anyhow!("{refusal:?}"))? {
         SignInOutcome::Done(browser, _) => Ok(browser),
         SignInOutcome::SecondStep(_) => bail!("{login} of the demo has no second factor"),

@@ -1,5 +1,21 @@
 //! What administrators do. Every flow takes an [`Administrator`], and commits its event with its change.
 
+pub(crate) mod administrator;
+pub mod admission;
+mod applications;
+mod audit;
+mod consents;
+mod erase;
+pub mod keys;
+pub mod legacy_report;
+mod links;
+mod roles;
+pub mod rotation;
+pub mod sessions;
+pub mod tokens;
+mod two_step;
+mod users;
+
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -25,16 +41,16 @@ use store::{
     StoredInstance,
 };
 
-use crate::administrator::Administrator;
-use crate::api_sessions::close_sessions;
+use crate::admin::administrator::Administrator;
+use crate::admin::applications::changed;
 use crate::audit::{AuditWriter, AuditedStore, system_event};
-use crate::instance::Instance;
-use crate::keys::KeyRing;
-use crate::passwords::AcceptedPassword;
-use crate::register::changed;
-use crate::seal::SealedSecret;
-use crate::strength::Weakness;
-use crate::{Answer, Fault, MasterKey, Passwords, keys};
+use crate::auth::passwords::AcceptedPassword;
+use crate::auth::strength::Weakness;
+use crate::memory::InstanceMemory;
+use crate::memory::keys::KeyRing;
+use crate::memory::live_sessions::close_sessions;
+use crate::platform::seal::SealedSecret;
+use crate::{Answer, Fault, MasterKey, Passwords};
 
 /// Why an administrator's wish was not done; the text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +101,8 @@ pub struct AdminService<'a> {
     administrator: Administrator,
     /// Who asks from outside, for the audit.
     request: Option<&'a RequestInfo>,
-    /// Whose memory follows; none at the command line.
-    instance: Option<&'a Instance>,
+    /// What follows a change; none at the command line, whose changes a server hears of by the feed.
+    memory: Option<&'a InstanceMemory>,
 }
 
 /// An [`AdminService`] for changes of weight: of users, roles, applications and their secrets, signing keys and settings, and
@@ -118,7 +134,7 @@ pub async fn create_instance(
     let (store, memory) = AuditedStore::begin(Store::new(database.clone(), id), master, moment.rng);
     let sealed = master.seal(id, SealedSecret::RootSecret, &moment.rng.secret());
     let administrator = Administrator::operator(id, &sealed, master)?;
-    let office = AdminService { store: store.clone(), administrator, request: None, instance: None };
+    let office = AdminService { store: store.clone(), administrator, request: None, memory: None };
     let mut batch = Batch::from(vec![
         store.insert_instance(name, settings, sealed, moment.now),
         store.insert_seats(),
@@ -128,7 +144,7 @@ pub async fn create_instance(
     if let CommitOutcome::GuardFailed { .. } = store.commit(batch).await? {
         return Ok(Err(AdminRefusal::Taken(format!("instance {name}"))));
     }
-    keys::prepare(&store, master, settings, moment).await?;
+    crate::memory::keys::prepare(&store, master, settings, moment).await?;
     Ok(Ok(id))
 }
 
@@ -207,20 +223,20 @@ impl ElevatedAdminService<'_> {
     ) -> Result<Self, Fault> {
         let administrator = Administrator::operator(stored.id, &stored.root_secret, master)?;
         let store = AuditedStore::open(Store::new(database.clone(), stored.id), master).await?;
-        Ok(Self(AdminService { store, administrator, request: None, instance: None }))
+        Ok(Self(AdminService { store, administrator, request: None, memory: None }))
     }
 }
 
 impl<'a> AdminService<'a> {
     /// For somebody who asks over the network. An administrator of another instance is none of this one.
-    pub(crate) fn for_visitor(instance: &'a Instance, administrator: &Administrator, request: &'a RequestInfo) -> Self {
-        assert_eq!(
-            administrator.instance(),
-            *instance.store.instance(),
-            "a proof is good for the instance that gave it"
-        );
+    pub(crate) fn for_request(
+        memory: &'a InstanceMemory,
+        administrator: &Administrator,
+        request: &'a RequestInfo,
+    ) -> Self {
+        assert_eq!(administrator.instance(), *memory.store.instance(), "a proof is good for the instance that gave it");
         let administrator = administrator.clone();
-        Self { store: instance.store.clone(), administrator, request: Some(request), instance: Some(instance) }
+        Self { store: memory.store.clone(), administrator, request: Some(request), memory: Some(memory) }
     }
 
     /// For changes of weight, where the administrator signed in lately.
@@ -273,7 +289,7 @@ impl<'a> AdminService<'a> {
         algorithms: impl IntoIterator<Item = Algorithm>,
         moment: &mut Moment<'_>,
     ) -> Result<(), Fault> {
-        match self.instance {
+        match self.memory {
             Some(instance) => instance.prepare_keys(&algorithms.into_iter().collect::<Vec<_>>(), moment).await,
             None => Ok(()),
         }
@@ -353,7 +369,7 @@ impl<'a> AdminService<'a> {
         let events = loop {
             let mut events = crate::audit::events_of(&self.store, request).await?;
             events.extend(crate::audit::events_of(&refusals, request).await?);
-            let remembered = self.instance.map(|instance| instance.audit.refusals.remembered(request, now));
+            let remembered = self.memory.map(|memory| memory.audit.buffer.refusals.remembered(request, now));
             events.extend(remembered.into_iter().flatten());
             let is_told = events.iter().any(|event| event.outcome == AuditOutcome::Refused.as_str());
             if is_told || !is_young || waited >= MAX_ON_ITS_WAY {
@@ -367,7 +383,7 @@ impl<'a> AdminService<'a> {
         }
         // It may be among those that were too many for records of their own.
         let mut folds = crate::audit::folds_of(&refusals, request).await?;
-        folds.extend(self.instance.into_iter().flat_map(|instance| instance.audit.refusals.holding(request)));
+        folds.extend(self.memory.into_iter().flat_map(|memory| memory.audit.buffer.refusals.holding(request)));
         Ok(if folds.is_empty() { Err(unknown()) } else { Ok(folds) })
     }
 
@@ -388,7 +404,7 @@ impl<'a> AdminService<'a> {
         moment: &Moment<'_>,
     ) -> Answer<(), AdminRefusal> {
         let batch = batch.into();
-        let committed = match self.instance {
+        let committed = match self.memory {
             Some(instance) => instance.commit(batch, moment.now).await?,
             None => self.store.commit(batch).await?,
         };

@@ -1,32 +1,38 @@
 //! How events reach the audit: with the change they tell of, or, where nothing changed, in batches of at most a second.
 //! The sealer then makes a chain of them.
 
-mod attest;
-mod book;
+mod buffer;
+mod chain_end;
 mod checkpoints;
+mod event_codes;
 mod export;
 mod list;
-mod notebook;
-mod people;
-mod publishing;
-mod refusals;
+mod person_keys;
+mod publisher;
+mod reader;
+mod refusal_buffer;
 mod retention;
 mod sealer;
-mod seam;
 
-use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome};
+use model::audit::chain::Chain;
+use model::audit::{AnsweredCall, Asker, AuditEvent, AuditKind, AuditOutcome};
 use model::{Rng, Timestamp};
 use store::Statement;
 
-pub(crate) use self::attest::AuditedStore;
-pub use self::book::{AuditRange, AuditReader, SealPages, SealedEvent, VerificationResult, sealed_trail};
-pub(crate) use self::book::{events_of, folds_of};
+use crate::Fault;
+
+pub(crate) use self::buffer::AuditBuffer;
+pub(crate) use self::event_codes::AuditedStore;
 pub use self::export::{AuditExport, ExportFormat};
+pub(crate) use self::list::events_before;
 pub use self::list::{ChainPosition, EventFilter, EventPage};
-pub(crate) use self::notebook::AuditBuffer;
-pub use self::people::KnownPerson;
-pub(crate) use self::publishing::CheckpointPublisher;
-pub use self::publishing::PublishedCheckpoint;
+pub use self::person_keys::KnownPerson;
+pub(crate) use self::publisher::CheckpointPublisher;
+pub use self::publisher::PublishedCheckpoint;
+pub use self::reader::{
+    AuditRange, AuditReader, AuditRefusal, SealPages, SealedEvent, VerificationResult, sealed_trail,
+};
+pub(crate) use self::reader::{events_of, folds_of};
 pub(crate) use self::retention::Retention;
 pub(crate) use self::sealer::Sealer;
 
@@ -70,5 +76,40 @@ pub(crate) fn system_event(at: Timestamp, kind: AuditKind) -> AuditEvent {
         earlier: None,
         login: None,
         detail: None,
+    }
+}
+
+/// The audit of one instance: events on their way to the database, and the sealers of both chains.
+pub(crate) struct InstanceAudit {
+    pub(crate) buffer: AuditBuffer,
+    pub(crate) main: Sealer,
+    /// Of the chain of what strangers were refused.
+    pub(crate) refusals: Sealer,
+}
+
+impl InstanceAudit {
+    pub(crate) fn new(main: Sealer, refusals: Sealer) -> Self {
+        Self { buffer: AuditBuffer::default(), main, refusals }
+    }
+
+    /// See [`AuditBuffer::put`].
+    pub(crate) fn put(&self, event: AuditEvent) -> Result<(), Fault> {
+        self.buffer.put(event)
+    }
+
+    /// See [`AuditBuffer::put_call`].
+    pub(crate) fn put_call(&self, call: &AnsweredCall<'_>) -> Result<(), Fault> {
+        self.buffer.put_call(call)
+    }
+
+    pub(crate) const fn sealers(&self) -> [&Sealer; 2] {
+        [&self.main, &self.refusals]
+    }
+
+    pub(crate) const fn sealer(&self, chain: Chain) -> &Sealer {
+        match chain {
+            Chain::Main => &self.main,
+            Chain::Refusals => &self.refusals,
+        }
     }
 }

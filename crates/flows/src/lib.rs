@@ -1,63 +1,25 @@
-//! Floor 3: one function per thing the house does: load, decide, one guarded batch.
+//! Floor 3: one function per thing Gatehouse does: load, decide, one guarded batch.
+//!
+//! The rooms, from the bottom: [`platform`], [`audit`], [`memory`]; [`auth`] and [`seats`]; [`admin`], [`protocol`],
+//! [`account`] and [`entities`], which doors call; and [`server`], which is made of all of them.
 
+pub mod account;
 pub mod admin;
-mod administrator;
-mod api_sessions;
-mod attacks;
 pub mod audit;
-pub mod authorize;
-mod change;
-mod comparison;
-pub mod consents;
-pub mod devices;
-pub mod domain;
-pub mod email;
-mod erase;
-pub mod exchange;
-pub mod fault_log;
-mod feed;
-mod forgotten;
-pub mod forms;
-pub mod guard;
-mod guesses;
-pub mod health;
-pub mod house;
-pub mod instance;
-mod keys;
-pub mod legacy;
-pub mod links;
-pub mod mail;
-pub mod manage;
-mod memory;
-pub mod meters;
-pub mod passkeys;
-mod passwords;
-mod people;
-mod pool;
-pub mod profile;
-mod proven;
-pub mod reference_tokens;
-mod register;
-pub mod revocation;
-mod roles;
-pub mod rotation;
-mod seal;
-pub mod second_step;
-pub mod sessions;
-pub mod sign_in;
-pub mod sign_out;
-pub mod signing_keys;
-pub mod strength;
-mod tasks;
-mod throttle;
-pub mod two_step;
+pub mod auth;
+pub mod entities;
+pub mod memory;
+pub mod platform;
+pub mod protocol;
+mod seats;
+pub mod server;
 
-pub use change::MemoryBehind;
-pub use house::{DefaultInstance, InstanceLocation, Platform, RefusedInstance, Server};
-pub use instance::Instance;
-pub use passwords::{AcceptedPassword, HashingTurn, PasswordCost, Passwords};
-pub use seal::MasterKey;
 pub use store::{Database, DatabaseReport, DatabaseUrl, Fault, FaultKind, Trouble};
+
+pub use crate::auth::{AcceptedPassword, HashingTurn, Passwords};
+pub use crate::memory::MemoryBehind;
+pub use crate::platform::{MasterKey, PasswordCost, Platform};
+pub use crate::server::{BelievedInstance, DefaultInstance, Instance, InstanceLocation, RefusedInstance, Server};
 
 /// A refusal is an answer to the caller; only a fault is a failure of ours.
 pub type Answer<T, R> = Result<Result<T, R>, Fault>;

@@ -1,11 +1,22 @@
 //! What is read on every request, held in memory, and made anew as a whole where the database may have gone back.
 
-mod register;
+mod applications;
+mod believed;
+pub(crate) mod change;
+mod comparison;
+pub(crate) mod keys;
+pub(crate) mod known_networks;
+pub(crate) mod known_passwords;
+pub(crate) mod live_sessions;
+pub(crate) mod seat_queries;
+pub(crate) mod token_uses;
+pub(crate) mod used_generations;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use model::claims::{AccessTokenClaims, TokenSubject};
@@ -15,18 +26,68 @@ use model::{AfterLogout, AuthorizationId, InstanceSettings, Moment, SessionId, T
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 use store::{Change, ChangeKind, CommitOutcome, Fault, FeedMark, Store};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-pub use self::register::ApplicationRegister;
-use crate::MasterKey;
-use crate::api_sessions::ApiSessions;
-use crate::audit::AuditedStore;
-use crate::instance::MAX_TOKEN_LIFETIME;
-use crate::keys::KeyRing;
-use crate::legacy::{KnownNetworks, KnownPasswords};
-use crate::proven::UsedGenerations;
-use crate::reference_tokens::LastUsed;
-use crate::seal::RootSecret;
+pub use self::applications::ApplicationRegister;
+pub use self::believed::Believed;
+pub(crate) use self::believed::Checked;
+pub use self::change::MemoryBehind;
+pub use self::keys::KeyRing;
+use crate::audit::{AuditedStore, InstanceAudit};
+use crate::memory::change::FeedPosition;
+use crate::memory::known_networks::KnownNetworks;
+use crate::memory::known_passwords::KnownPasswords;
+use crate::memory::live_sessions::ApiSessions;
+use crate::memory::token_uses::LastUsed;
+use crate::memory::used_generations::UsedGenerations;
+use crate::platform::fault_log::FaultLog;
+use crate::platform::feed_health::FeedHealth;
+use crate::platform::meters::Meters;
+use crate::platform::pool::Pool;
+use crate::platform::seal::RootSecret;
+use crate::platform::{MasterKey, Platform};
+
+/// No token lives longer, so no revocation need be remembered longer.
+pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(25);
+
+/// Why authorizations ended and sessions closed.
+pub(crate) const CONSENT_WITHDRAWN: &str = "consent_withdrawn";
+
+/// A borrowed snapshot. Unlike `Arc`, taking one does not touch a shared counter.
+pub type Snapshot<T> = arc_swap::Guard<Arc<T>>;
+
+/// One instance's tables, what this node remembers of them, and the one way to change them (`change`). To judge by memory
+/// takes a [`Believed`].
+pub struct InstanceMemory {
+    pub(crate) name: String,
+    pub(crate) store: AuditedStore,
+    pub(crate) audit: InstanceAudit,
+    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) master: Arc<MasterKey>,
+    /// Identifies this process among the nodes sharing the database.
+    pub(crate) node: Uuid,
+    pub(crate) feed: Arc<FeedHealth>,
+    pub(crate) position: FeedPosition,
+    pub(crate) meters: Meters,
+    pub(crate) faults: Arc<FaultLog>,
+    pub(crate) rsa_signers: Pool,
+    /// Woken when something is to be signed for which there is no key yet.
+    pub(crate) keys_wanted: Arc<Notify>,
+    pub(crate) current: ArcSwap<Memory>,
+}
+
+impl InstanceMemory {
+    /// The key set that everybody is told, whether memory is behind or not. Nothing is judged by it.
+    pub(crate) fn published_keys(&self) -> Snapshot<KeyRing> {
+        self.current.load().keys.load()
+    }
+
+    /// Memory as it is, perhaps behind the database: to keep it, to write down what it learnt, and to count.
+    pub(crate) fn unchecked(&self) -> Arc<Memory> {
+        self.current.load_full()
+    }
+}
 
 /// Everything that a node remembers of the database of one instance. There is no other way to make it than from the
 /// database, so that nothing of it outlives a database that went back: a new memory takes its place. A flow that reads to

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use flows::mail::OutboxReader;
+use flows::platform::outbox::OutboxReader;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message as Envelope, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;

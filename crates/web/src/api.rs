@@ -7,9 +7,9 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use flows::Fault;
-use flows::domain::Actor;
-use flows::guard::{ApiCallReport, Caller, GuardRefusal};
-use flows::legacy::LegacyPassword;
+use flows::entities::Actor;
+use flows::protocol::guard::{ApiCallReport, Caller, GuardRefusal};
+use flows::protocol::legacy::LegacyPassword;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::Culture;
@@ -148,7 +148,7 @@ async fn guarded(mut visit: RequestContext, door: ApiRoute, parts: Parts, body: 
         Ok(Err(refused)) => {
             let mut response = refusal(&visit, &refused);
             if door == ApiRoute::Data && asks_for_basic(&visit, &parts.headers, &refused) {
-                challenge_beside(&mut response, &basic::challenge(&visit.instance.issuer));
+                challenge_beside(&mut response, &basic::challenge(&visit.instance.info.issuer));
             }
             (response, Some(told(refused)))
         }
@@ -212,7 +212,7 @@ async fn enter(
     let scope = domain_api::required_scope(method);
     let (instance, mut ctx) = visit.split();
     let answer = match credential {
-        ApiCredential::Token(token) => instance.authorize_call(&mut ctx, token, (DOMAIN_API, scope)).await?,
+        ApiCredential::Token(token) => instance.protocol().authorize_call(&mut ctx, token, (DOMAIN_API, scope)).await?,
         ApiCredential::Basic(basic, application) => {
             let shown = LegacyPassword {
                 scheme: LegacyScheme::Basic,
@@ -220,10 +220,10 @@ async fn enter(
                 password: &basic.password,
                 application: application.as_deref(),
             };
-            Box::pin(instance.authorize_call_by_password(&mut ctx, &shown, scope)).await?
+            Box::pin(instance.protocol().authorize_call_by_password(&mut ctx, &shown, scope)).await?
         }
         ApiCredential::ErpSession(session) => {
-            Box::pin(instance.authorize_call_by_erp_session(&mut ctx, session, Some(scope))).await?
+            Box::pin(instance.protocol().authorize_call_by_erp_session(&mut ctx, session, Some(scope))).await?
         }
     };
     Ok(answer.map_err(CallRefusal::Guard))
@@ -235,9 +235,8 @@ fn asks_for_basic(visit: &RequestContext, headers: &HeaderMap, refused: &CallRef
     match refused {
         _ if headers.contains_key("sec-fetch-site") => false,
         CallRefusal::Guard(GuardRefusal::Legacy(refusal)) => refusal.is_wrong_password(),
-        CallRefusal::NoCredential => {
-            credential::application(headers).is_ok_and(|named| visit.instance.offers_basic(named.as_deref(), visit.now))
-        }
+        CallRefusal::NoCredential => credential::application(headers)
+            .is_ok_and(|named| visit.instance.protocol().offers_basic(named.as_deref(), visit.now)),
         _ => false,
     }
 }
@@ -271,9 +270,9 @@ async fn answer(
         query: parts.uri.query().unwrap_or_default(),
         headers: &parts.headers,
         body: &body,
-        service_root: &instance.service_root,
+        service_root: &instance.info.service_root,
     };
-    domain_api::handle(&instance.domain, actor, &asked, &mut *visit.rng).await.map(Ok)
+    domain_api::handle(&instance.entities, actor, &asked, &mut *visit.rng).await.map(Ok)
 }
 
 impl Refusal for CallRefusal {
@@ -324,7 +323,7 @@ fn no_seat_message(no_seat: &NoSeat, seconds: u64) -> String {
 }
 
 fn refusal(visit: &RequestContext, refused: &CallRefusal) -> Response {
-    let realm = &visit.instance.issuer;
+    let realm = &visit.instance.info.issuer;
     let challenge = |error: &str, description: &str, scope: Option<&str>| {
         bearer::challenge(realm, Some((error, description)), scope)
     };

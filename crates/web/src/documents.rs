@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flows::Instance;
-use flows::instance::KeyRing;
+use flows::memory::KeyRing;
 use oauth::metadata::ServerMetadata;
 use parking_lot::RwLock;
 
@@ -37,23 +37,23 @@ pub(crate) struct Documents(RwLock<HashMap<String, Arc<PreparedDocument>>>);
 impl Documents {
     pub(crate) fn of(&self, instance: &Instance) -> Arc<PreparedDocument> {
         let keys = instance.published_keys();
-        if let Some(known) = self.0.read().get(&instance.name).filter(|known| Arc::ptr_eq(&known.keys, &keys)) {
+        if let Some(known) = self.0.read().get(&instance.info.name).filter(|known| Arc::ptr_eq(&known.keys, &keys)) {
             return Arc::clone(known);
         }
         let discovery = serde_json::to_vec(&metadata(instance, &keys)).expect("metadata is strings and flags");
         let jwks = Document::new(Bytes::copy_from_slice(&keys.jwks()));
         let prepared =
             Arc::new(PreparedDocument { discovery: Document::new(discovery), jwks, keys: Arc::clone(&keys) });
-        self.0.write().insert(instance.name.clone(), Arc::clone(&prepared));
+        self.0.write().insert(instance.info.name.clone(), Arc::clone(&prepared));
         prepared
     }
 }
 
 /// Says what is implemented, and nothing else (OpenID Connect Discovery 1.0 §3, RFC 8414 §2).
 fn metadata(instance: &Instance, keys: &KeyRing) -> ServerMetadata {
-    let at = |path: &str| format!("{}{path}", instance.issuer);
+    let at = |path: &str| format!("{}{path}", instance.info.issuer);
     ServerMetadata {
-        issuer: instance.issuer.clone(),
+        issuer: instance.info.issuer.clone(),
         authorization_endpoint: at("/connect/authorize"),
         token_endpoint: at("/connect/token"),
         jwks_uri: at("/.well-known/openid-configuration/jwks"),

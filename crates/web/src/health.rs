@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use flows::health::{CheckState, CheckSubject, HealthCheck};
+use flows::server::health::{CheckState, CheckSubject, HealthCheck};
 use http::{StatusCode, Uri};
 
 use crate::render;

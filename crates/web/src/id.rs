@@ -198,8 +198,8 @@ pub(crate) fn malformed(visit: &mut RequestContext, error: impl Into<BodyError>)
 }
 
 fn tell_refused(visit: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
-    let (instance, mut ctx) = visit.split();
-    instance.audit_refusal(&mut ctx, (kind, refusal))
+    let (instance, ctx) = visit.split();
+    instance.audit_refusal(&ctx, (kind, refusal))
 }
 
 fn unreadable(problem: &str) -> MalformedRequest<'_> {
@@ -224,7 +224,7 @@ fn form_is_ours(visit: &RequestContext, headers: &HeaderMap, shown: Option<&str>
     let same_site =
         headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none" || site == "same-site");
     let goes_with =
-        |shown: &str| visit.form_cookies(headers).any(|cookie| visit.instance.is_form_token(&cookie, shown));
+        |shown: &str| visit.form_cookies(headers).any(|cookie| visit.instance.auth().is_form_token(&cookie, shown));
     same_site && shown.is_some_and(goes_with)
 }
 
@@ -235,7 +235,7 @@ fn form_page(
     fill: impl FnOnce(&RequestContext, &str) -> Response,
 ) -> Response {
     let (cookie, is_new) = visit.form_cookie(headers);
-    let csrf = visit.instance.form_token(&cookie);
+    let csrf = visit.instance.auth().form_token(&cookie);
     let mut response = fill(visit, &csrf);
     if is_new {
         let names = visit.cookie_names();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use flows::fault_log::FaultContext;
+use flows::platform::fault_log::FaultContext;
 use flows::{Fault, Trouble};
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -54,7 +54,7 @@ impl RequestIds {
     pub(crate) fn new(state: Arc<AppState>) -> Self {
         let mut process = [0; 8];
         state.server.platform().rng().fill(&mut process);
-        let any_https = state.server.instances().iter().any(|instance| instance.root.is_https());
+        let any_https = state.server.instances().iter().any(|instance| instance.info.root.is_https());
         Self { state, process: u64::from_le_bytes(process), count: AtomicU64::new(0), any_https }
     }
 
@@ -63,7 +63,7 @@ impl RequestIds {
     fn is_https_only(&self, request: &Request) -> bool {
         let is_elsewhere =
             || headers::host_of(request).ok().and_then(HostName::of).is_some_and(|host| !host.is_loopback());
-        let is_https = || self.state.instance_of(request).is_some_and(|instance| instance.root.is_https());
+        let is_https = || self.state.instance_of(request).is_some_and(|instance| instance.info.root.is_https());
         self.any_https && is_https() && is_elsewhere()
     }
 
@@ -166,7 +166,7 @@ fn begin_span(
 ) -> Option<(OpenSpan, Option<Arc<str>>)> {
     let mut rng = gate.server.platform().rng();
     let begun = tracer.begin(request.headers(), (arrival.peer, &gate.proxies), &mut *rng)?;
-    let instance = gate.instance_of(request).map(|instance| instance.name.as_str().into());
+    let instance = gate.instance_of(request).map(|instance| instance.info.name.as_str().into());
     Some((begun, instance))
 }
 

@@ -25,8 +25,9 @@ use axum::body::Body;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use flows::guard::TokenRefusal;
-use flows::manage::{AdminCallReport, InstanceAdmin};
+use flows::admin::admission::AdminCallReport;
+use flows::protocol::guard::TokenRefusal;
+use flows::server::InstanceAdmin;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 use model::Rng;
@@ -129,7 +130,7 @@ async fn guarded(
         method: parts.method.as_str(),
         path: parts.uri.path(),
         status: response.status().as_u16(),
-        manager: manager.as_deref(),
+        admin: manager.as_deref().map(|admin| (&*admin.user, admin.application.as_deref())),
         refused: refused.as_deref().map(|refused| -> &dyn Refusal { refused }),
     };
     match visit.instance.audit_admin_call(visit.now, &visit.request, &call) {

@@ -24,7 +24,7 @@ use axum::response::Response;
 use axum::routing::get;
 use flows::Fault;
 use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
-use flows::manage::InstanceAdmin;
+use flows::server::InstanceAdmin;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -158,7 +158,7 @@ impl AdminPage {
         let page = ManagerPage {
             sign_in_again: asks_sign_in.then(|| self.person.sign_in_again(&self.here)),
             words: words::of(Language::English),
-            instance_name: &visit.instance.name,
+            instance_name: &visit.instance.info.name,
             user_name: &browser.user.name,
             login: browser.user.login.as_str(),
             section,

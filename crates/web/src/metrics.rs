@@ -10,8 +10,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use flows::Instance;
-use flows::health::CheckState;
-use flows::meters::SeatFigures;
+use flows::server::SeatFigures;
+use flows::server::health::CheckState;
 use http::{HeaderValue, StatusCode, header};
 use model::HostName;
 use model::meter::{Counter, Histogram, HistogramSnapshot, LATENCIES, NamedCounters};
@@ -206,42 +206,42 @@ impl GatheredFigures {
         let instances = || self.gate.server.instances().iter().zip(&self.seats);
         page.gauge("gatehouse_seats_total", "Licence seats; none where they are unlimited", |m| {
             let mut limited = instances().filter_map(|(instance, seats)| Some((instance, seats.total?)));
-            limited.try_for_each(|(i, total)| m.value(&[("instance", &*i.name)], u64::from(total)))
+            limited.try_for_each(|(i, total)| m.value(&[("instance", &*i.info.name)], u64::from(total)))
         })?;
         page.gauge("gatehouse_seats_used", "Seats that live API sessions hold", |m| {
-            instances().try_for_each(|(i, seats)| m.value(&[("instance", &*i.name)], seats.used))
+            instances().try_for_each(|(i, seats)| m.value(&[("instance", &*i.info.name)], seats.used))
         })?;
         page.gauge("gatehouse_seats_reserved", "Accounts that are guaranteed a seat", |m| {
-            instances().try_for_each(|(i, seats)| m.value(&[("instance", &*i.name)], seats.reserved as u64))
+            instances().try_for_each(|(i, seats)| m.value(&[("instance", &*i.info.name)], seats.reserved as u64))
         })
     }
 
     fn sessions(&self, page: &mut MetricsText<'_>) -> fmt::Result {
         let instances = || self.gate.server.instances().iter();
         page.counter("gatehouse_api_sessions_opened", "API sessions opened here", |m| {
-            instances().try_for_each(|i| m.count(&[("instance", &*i.name)], &i.meters().sessions_opened))
+            instances().try_for_each(|i| m.count(&[("instance", &*i.info.name)], &i.meters().sessions_opened))
         })?;
         page.counter("gatehouse_api_sessions_refused", "API sessions not opened, by cause", |m| {
-            instances().try_for_each(|i| m.tally(&i.name, "cause", &i.meters().sessions_refused))
+            instances().try_for_each(|i| m.tally(&i.info.name, "cause", &i.meters().sessions_refused))
         })?;
         page.counter("gatehouse_api_sessions_closed", "API sessions closed by whichever node, by reason", |m| {
-            instances().try_for_each(|i| m.tally(&i.name, "reason", &i.meters().sessions_closed))
+            instances().try_for_each(|i| m.tally(&i.info.name, "reason", &i.meters().sessions_closed))
         })?;
         page.counter("gatehouse_api_calls_refused", "API calls that were not let in or not done, by cause", |m| {
-            instances().try_for_each(|i| m.tally(&i.name, "cause", &i.meters().calls_refused))
+            instances().try_for_each(|i| m.tally(&i.info.name, "cause", &i.meters().calls_refused))
         })
     }
 
     fn tokens(&self, page: &mut MetricsText<'_>) -> fmt::Result {
         let instances = || self.gate.server.instances().iter();
         page.counter("gatehouse_tokens_issued", "Answers of the token endpoint with a token, by grant", |m| {
-            instances().try_for_each(|i| m.tally(&i.name, "grant", &i.meters().tokens_issued))
+            instances().try_for_each(|i| m.tally(&i.info.name, "grant", &i.meters().tokens_issued))
         })?;
         page.counter("gatehouse_tokens_refused", "Answers of the token endpoint without one, by cause", |m| {
-            instances().try_for_each(|i| m.tally(&i.name, "cause", &i.meters().tokens_refused))
+            instances().try_for_each(|i| m.tally(&i.info.name, "cause", &i.meters().tokens_refused))
         })?;
         page.counter("gatehouse_sign_ins", "Tries to sign in, by outcome", |m| {
-            instances().try_for_each(|i| m.tally(&i.name, "outcome", &i.meters().sign_ins))
+            instances().try_for_each(|i| m.tally(&i.info.name, "outcome", &i.meters().sign_ins))
         })
     }
 
@@ -302,25 +302,25 @@ impl GatheredFigures {
                 house
                     .instances()
                     .iter()
-                    .try_for_each(|i| m.value(&[("instance", &*i.name)], i.notebook().waiting as u64))
+                    .try_for_each(|i| m.value(&[("instance", &*i.info.name)], i.notebook().waiting as u64))
             },
         )?;
         page.counter(
             "gatehouse_audit_alarms",
             "Breaks of the audit's chain, and events that it does not vouch for",
-            |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kind", i.audit_alarms())),
+            |m| house.instances().iter().try_for_each(|i| m.tally(&i.info.name, "kind", i.audit_alarms())),
         )?;
         page.counter(
             "gatehouse_audit_refusals",
             "Refusals of unauthenticated requests, by how the audit records them",
-            |m| house.instances().iter().try_for_each(|i| m.tally(&i.name, "kept", i.refusals_kept())),
+            |m| house.instances().iter().try_for_each(|i| m.tally(&i.info.name, "kept", i.refusals_kept())),
         )?;
         page.gauge(
             "gatehouse_audit_refusals_held_back",
             "1 while refusals of unauthenticated requests are only counted, because the disk is nearly full",
             |m| {
                 let held_back = |i: &Instance| u64::from(i.are_refusals_held_back());
-                house.instances().iter().try_for_each(|i| m.value(&[("instance", &*i.name)], held_back(i)))
+                house.instances().iter().try_for_each(|i| m.value(&[("instance", &*i.info.name)], held_back(i)))
             },
         )?;
         if let Some(age) = house.feed_age() {
@@ -334,11 +334,11 @@ impl GatheredFigures {
         }
         page.gauge("gatehouse_memory_behind", "Memory lacks a change that is committed", |m| {
             let mut instances = house.instances().iter();
-            instances.try_for_each(|i| m.value(&[("instance", &*i.name)], u64::from(i.behind().is_some())))
+            instances.try_for_each(|i| m.value(&[("instance", &*i.info.name)], u64::from(i.behind().is_some())))
         })?;
         page.counter("gatehouse_database_rewinds", "Times that the database was found to have gone back", |m| {
             let mut instances = house.instances().iter();
-            instances.try_for_each(|i| m.number(&[("instance", &*i.name)], i.meters().database_rewinds.read()))
+            instances.try_for_each(|i| m.number(&[("instance", &*i.info.name)], i.meters().database_rewinds.read()))
         })?;
         let unit = Unit::Seconds;
         page.family(

@@ -7,7 +7,8 @@ mod text;
 use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
-use flows::domain::{self, Actor, Entities, Entity};
+use flows::entities;
+use flows::entities::{Actor, Entities, Entity};
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::domain::{AnswerStyle, EntityRefusal, check_options};
@@ -41,7 +42,7 @@ pub fn required_scope(method: &Method) -> &'static str {
 
 /// Answers everything below the service root; only a fault is left to the caller.
 pub async fn handle(
-    domain: &Entities,
+    entities: &Entities,
     actor: Actor<'_>,
     asked: &EntityRequest<'_>,
     rng: &mut dyn Rng,
@@ -53,13 +54,13 @@ pub async fn handle(
     let answered = match (&url.resource, asked.method) {
         (Resource::Service, _) => Ok(service_document(&url.query, format, asked.service_root)),
         (Resource::Collection(set), &Method::POST) => {
-            Box::pin(create(domain, actor, (set, &url.query), asked, rng)).await
+            Box::pin(create(entities, actor, (set, &url.query), asked, rng)).await
         }
-        (Resource::Collection(set), _) => Box::pin(list(domain, actor, (set, &url.query), format, asked)).await,
-        (Resource::Count(set), _) => Box::pin(count(domain, actor, set, &url.query)).await,
-        (Resource::Entity(id), &Method::PATCH) => Box::pin(update(domain, actor, (id, &url.query), asked)).await,
-        (Resource::Entity(id), &Method::DELETE) => Box::pin(delete(domain, actor, (id, &url.query), asked)).await,
-        (Resource::Entity(id), _) => Box::pin(get(domain, actor, (id, &url.query), format, asked)).await,
+        (Resource::Collection(set), _) => Box::pin(list(entities, actor, (set, &url.query), format, asked)).await,
+        (Resource::Count(set), _) => Box::pin(count(entities, actor, set, &url.query)).await,
+        (Resource::Entity(id), &Method::PATCH) => Box::pin(update(entities, actor, (id, &url.query), asked)).await,
+        (Resource::Entity(id), &Method::DELETE) => Box::pin(delete(entities, actor, (id, &url.query), asked)).await,
+        (Resource::Entity(id), _) => Box::pin(get(entities, actor, (id, &url.query), format, asked)).await,
     }?;
     Ok(answered.unwrap_or_else(|refused| refused.response()))
 }
@@ -212,7 +213,7 @@ fn read(asked: &EntityRequest<'_>) -> Result<(Url, AnswerFormat), ODataRefusal> 
 }
 
 async fn list(
-    domain: &Entities,
+    entities: &Entities,
     actor: Actor<'_>,
     (set, query): (&str, &Query),
     format: AnswerFormat,
@@ -222,18 +223,18 @@ async fn list(
     if let Err(refusal) = check_options(query, useful) {
         return Ok(Err(refusal.into()));
     }
-    let page = domain.list(actor, set, query).await?;
+    let page = entities.list(actor, set, query).await?;
     Ok(page.map_err(Into::into).map(|page| {
         let text = page_text(&page, query, format, asked.service_root);
         json(StatusCode::OK, format.metadata, text)
     }))
 }
 
-async fn count(domain: &Entities, actor: Actor<'_>, set: &str, query: &Query) -> Result<EntityResult, Fault> {
+async fn count(entities: &Entities, actor: Actor<'_>, set: &str, query: &Query) -> Result<EntityResult, Fault> {
     if let Err(refusal) = check_options(query, &["$filter"]) {
         return Ok(Err(refusal.into()));
     }
-    let total = domain.count(actor, set, query).await?;
+    let total = entities.count(actor, set, query).await?;
     Ok(total.map_err(Into::into).map(|total| {
         let mut response = answer(StatusCode::OK, Body::from(total.to_string()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=utf-8"));
@@ -242,7 +243,7 @@ async fn count(domain: &Entities, actor: Actor<'_>, set: &str, query: &Query) ->
 }
 
 async fn get(
-    domain: &Entities,
+    entities: &Entities,
     actor: Actor<'_>,
     (id, query): (&EntityId, &Query),
     format: AnswerFormat,
@@ -255,7 +256,7 @@ async fn get(
         Ok(preconditions) => preconditions,
         Err(refusal) => return Ok(Err(refusal.into())),
     };
-    let entity = domain.get(actor, id, query).await?;
+    let entity = entities.get(actor, id, query).await?;
     Ok(entity.map_err(Into::into).and_then(|entity| {
         let Entity { version: current, .. } = entity;
         let mut response = if preconditions.hold(&current.to_string()) {
@@ -271,7 +272,7 @@ async fn get(
 }
 
 async fn create(
-    domain: &Entities,
+    entities: &Entities,
     actor: Actor<'_>,
     (set, query): (&str, &Query),
     asked: &EntityRequest<'_>,
@@ -282,8 +283,8 @@ async fn create(
         Err(refused) => return Ok(Err(refused)),
     };
     let key = rng.id(actor.now);
-    let body = domain::EntityBody { json: &body, service_root: asked.service_root };
-    let entity = domain.create(actor, set, body, key).await?;
+    let body = entities::EntityBody { json: &body, service_root: asked.service_root };
+    let entity = entities.create(actor, set, body, key).await?;
     Ok(entity.map_err(Into::into).map(|entity| {
         let location = format!("{}{}", asked.service_root, entity_id(&entity));
         let mut response = if prefers_minimal(asked.headers) {
@@ -301,7 +302,7 @@ async fn create(
 }
 
 async fn update(
-    domain: &Entities,
+    entities: &Entities,
     actor: Actor<'_>,
     (id, query): (&EntityId, &Query),
     asked: &EntityRequest<'_>,
@@ -311,8 +312,8 @@ async fn update(
         Ok(read) => read,
         Err(refused) => return Ok(Err(refused)),
     };
-    let body = domain::EntityBody { json: &body, service_root: asked.service_root };
-    let done = domain.update(actor, (id, &preconditions), body).await?;
+    let body = entities::EntityBody { json: &body, service_root: asked.service_root };
+    let done = entities.update(actor, (id, &preconditions), body).await?;
     Ok(done.map_err(Into::into).map(|version| {
         let mut response = empty();
         response.headers_mut().insert(ETAG, entity_tag(version));
@@ -321,7 +322,7 @@ async fn update(
 }
 
 async fn delete(
-    domain: &Entities,
+    entities: &Entities,
     actor: Actor<'_>,
     (id, query): (&EntityId, &Query),
     asked: &EntityRequest<'_>,
@@ -330,7 +331,7 @@ async fn delete(
         Ok(preconditions) => preconditions,
         Err(refusal) => return Ok(Err(refusal.into())),
     };
-    let done = domain.delete(actor, id, &preconditions).await?;
+    let done = entities.delete(actor, id, &preconditions).await?;
     Ok(done.map_err(Into::into).map(|()| empty()))
 }
 

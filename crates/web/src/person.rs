@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::Response;
-use flows::instance::BelievedInstance;
-use flows::sign_in::SignedIn;
+use flows::BelievedInstance;
+use flows::auth::browser_session::SignedIn;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<AppState>> for SignedInUser {
     async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
         let visit = RequestContext::from_request_parts(parts, gate).await?;
         match visit.browser(&parts.headers).await {
-            Ok(Some(browser)) => match visit.instance.extend_session(&browser, visit.now).await {
+            Ok(Some(browser)) => match visit.instance.auth().extend_session(&browser, visit.now).await {
                 Ok(()) => Ok(Self { visit: visit.speaking_to(&browser.user), browser }),
                 Err(fault) => Err(render::fault_page(&visit, &fault)),
             },
@@ -47,7 +47,7 @@ impl FromRequestParts<Arc<AppState>> for SignedInUser {
 impl SignedInUser {
     /// What this person's forms must bring back: bound to the sign-in, so that it dies with it.
     pub(crate) fn csrf(&self) -> String {
-        self.visit.instance.person_token(&self.browser)
+        self.visit.instance.auth().person_token(&self.browser)
     }
 
     /// Where this person signs in once more, and comes back to a page of ours.
@@ -79,7 +79,7 @@ impl SignedInUser {
     /// That a posted token is this person's, and that the browser does not say that another site posted it.
     pub(crate) fn sent(&self, headers: &HeaderMap, csrf: Option<&str>) -> bool {
         let from_here = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
-        from_here && csrf.is_some_and(|csrf| self.visit.instance.is_person_token(&self.browser, csrf))
+        from_here && csrf.is_some_and(|csrf| self.visit.instance.auth().is_person_token(&self.browser, csrf))
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn documents() -> Router<Arc<AppState>> {
 fn frame<'a>(person: &'a SignedInUser, section: ProfileSection, csrf: &'a str) -> ProfileFrame<'a> {
     ProfileFrame {
         words: person.visit.messages(),
-        instance_name: &person.visit.instance.name,
+        instance_name: &person.visit.instance.info.name,
         user_name: &person.browser.user.name,
         login: person.browser.user.login.as_str(),
         section,

@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use flows::audit::{AuditExport, ExportFormat};
-use flows::fault_log::FaultContext;
-use flows::manage::InstanceAdmin;
+use flows::platform::fault_log::FaultContext;
+use flows::server::InstanceAdmin;
 use flows::{Fault, FaultKind};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -120,7 +120,7 @@ pub(crate) fn exported(
         ExportFormat::Csv => ("text/csv; charset=utf-8", "csv"),
     };
     // Names of instances are letters, digits, dots, hyphens and underscores.
-    let name = manager.instance().name.clone();
+    let name = manager.instance().info.name.clone();
     let what = match chain {
         Chain::Main => "audit",
         Chain::Refusals => "refusals",
@@ -128,7 +128,7 @@ pub(crate) fn exported(
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{what}-{name}.{ending}\""));
     let pieces = stream::try_unfold((manager, chain, export, name), async |(manager, chain, mut export, name)| {
         let office = manager.service();
-        let book = office.book_of(chain, manager.master()).await?;
+        let book = office.audit_reader_of(chain, manager.master()).await?;
         let piece = export.next(&book, &name).await?;
         drop(book);
         drop(office);
@@ -189,8 +189,8 @@ pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
 
 /// Reports a fault once, here at the boundary, and says which status it is.
 pub(crate) fn fault_status(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> StatusCode {
-    let affected = FaultContext { instance: Some(&visit.instance.name), request: Some(visit.request.id) };
-    visit.instance.faults.report(fault, "a request cannot be answered", affected);
+    let affected = FaultContext { instance: Some(&visit.instance.info.name), request: Some(visit.request.id) };
+    visit.instance.faults().report(fault, "a request cannot be answered", affected);
     match fault.kind() {
         FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         FaultKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,

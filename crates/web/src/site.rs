@@ -58,7 +58,7 @@ impl SiteEntry {
 }
 
 pub(crate) fn sites(instance: &Instance) -> Vec<SiteEntry> {
-    let root = instance.root.as_str();
+    let root = instance.info.root.as_str();
     let entry = |kind, path: &str, page, works| SiteEntry { kind, url: format!("{root}{path}"), page, works };
     vec![
         entry("ID", "/id", Some(ACCOUNT), true),
@@ -82,7 +82,7 @@ async fn landing(PublicContext(visit): PublicContext) -> Response {
     let sites = sites(&visit.instance);
     let page = LandingPage {
         words: visit.messages(),
-        instance_name: &visit.instance.name,
+        instance_name: &visit.instance.info.name,
         sites: &as_lines(&sites, "/", visit.messages()),
         version: VERSION,
     };
@@ -95,7 +95,8 @@ async fn auto_discovery(PublicContext(visit): PublicContext, headers: HeaderMap)
     let sites: Vec<_> = sites(instance)
         .into_iter()
         .map(|site| {
-            let properties = (site.kind == "DomainAPI").then(|| json!({ "ODataServiceRoot": instance.service_root }));
+            let properties =
+                (site.kind == "DomainAPI").then(|| json!({ "ODataServiceRoot": instance.info.service_root }));
             json!({
                 "Type": site.kind,
                 "Status": if site.works { "Working" } else { "NotWorking" },
@@ -106,9 +107,9 @@ async fn auto_discovery(PublicContext(visit): PublicContext, headers: HeaderMap)
             })
         })
         .collect();
-    let host = instance.root.as_str().split_once("//").map_or("", |(_, host)| host);
+    let host = instance.info.root.as_str().split_once("//").map_or("", |(_, host)| host);
     let mut response =
-        render::json(StatusCode::OK, &json!({ "Host": host, "DbName": instance.name, "WebSites": sites }));
+        render::json(StatusCode::OK, &json!({ "Host": host, "DbName": instance.info.name, "WebSites": sites }));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
     cors::share(CorsReaders::Anybody, &headers, response)
 }
@@ -121,7 +122,7 @@ async fn server_info(PublicContext(visit): PublicContext) -> Response {
     let info = json!({
         "version": VERSION,
         "downloads": {},
-        "internalApi": { "domainApi": visit.instance.service_root, "identity": visit.instance.issuer },
+        "internalApi": { "domainApi": visit.instance.info.service_root, "identity": visit.instance.info.issuer },
     });
     render::json(StatusCode::OK, &info)
 }

@@ -10,11 +10,11 @@ use axum::extract::{FromRequestParts, Request};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flows::devices::{DEVICE_LIFETIME, DeviceCookie};
-use flows::forms::FormCookie;
-use flows::instance::BelievedInstance;
-use flows::second_step::FirstStep;
-use flows::sign_in::SignedIn;
+use flows::BelievedInstance;
+use flows::auth::browser_session::SignedIn;
+use flows::auth::devices::{DEVICE_LIFETIME, DeviceCookie};
+use flows::auth::forms::FormCookie;
+use flows::auth::second_step::FirstStep;
 use flows::{Fault, Instance, Server};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -132,7 +132,7 @@ impl RequestContext {
     /// Who is signed in at the browser that asks.
     pub(crate) async fn browser(&self, headers: &HeaderMap) -> Result<Option<SignedIn>, Fault> {
         for cookie in self.session_cookies(headers) {
-            if let Some(browser) = self.instance.signed_in(&cookie, self.now).await? {
+            if let Some(browser) = self.instance.auth().signed_in(&cookie, self.now).await? {
                 return Ok(Some(browser));
             }
         }
@@ -149,7 +149,7 @@ impl RequestContext {
         headers::cookies(headers, self.cookie_names().step).map(Presented::new).collect()
     }
 
-    /// What the browser was given when it signed in before. See [`flows::devices`].
+    /// What the browser was given when it signed in before. See [`flows::auth::devices`].
     pub(crate) fn device_cookies(&self, headers: &HeaderMap) -> Vec<Presented<DeviceCookie>> {
         headers::cookies(headers, self.cookie_names().device).map(Presented::new).collect()
     }
@@ -158,7 +158,7 @@ impl RequestContext {
     pub(crate) fn know_browser(&mut self, headers: &HeaderMap, login: &Login) -> String {
         let (shown, names) = (self.device_cookies(headers), self.cookie_names());
         let instance = self.instance.clone();
-        let cookie = instance.device_cookie(login, &shown, &mut self.moment());
+        let cookie = instance.auth().device_cookie(login, &shown, &mut self.moment());
         names.set_for(names.device, cookie.expose(), DEVICE_LIFETIME)
     }
 
@@ -177,7 +177,7 @@ impl RequestContext {
     }
 
     pub(crate) fn cookie_names(&self) -> &'static CookieNames {
-        if self.instance.root.is_https() { &SECURE } else { &PLAIN }
+        if self.instance.info.root.is_https() { &SECURE } else { &PLAIN }
     }
 }
 

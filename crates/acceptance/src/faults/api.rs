@@ -145,7 +145,7 @@ pub(super) async fn service_key(scene: &Scene<'_>, application: &str) -> String 
     let kind = model::reference_token::ReferenceTokenKind::Service;
     let wish =
         model::reference_token::NewTokenRequest { kind, description: "a script", scope: &scope, expires_at: None };
-    let draft = flows::reference_tokens::TokenDraft { application, login: None, wish };
+    let draft = flows::admin::tokens::TokenDraft { application, login: None, wish };
     let issued = office.issue_token(&draft, &mut scene.house.moment(&mut rng)).await;
     issued.expect("no fault").expect("it may have one").value.expose().to_owned()
 }

@@ -88,7 +88,7 @@ pub(super) async fn follow(scene: &mut Scene<'_>) {
     let mut moment = scene.house.moment(&mut rng);
     office.set_application_enabled(&app.uri, false, &mut moment).await.expect("no fault").expect("it is there");
     office.set_user_enabled(&person.login, false, &mut moment).await.expect("no fault").expect("there");
-    let ending = flows::sessions::SessionSelector::OfUser("svc.integration");
+    let ending = flows::admin::sessions::SessionSelector::OfUser("svc.integration");
     office.end_sessions(ending, &mut moment).await.expect("no fault").expect("there");
     let setting = ("seats_per_user", "5000");
     office.change_setting(setting, &mut moment).await.expect("no fault").expect("a good setting");

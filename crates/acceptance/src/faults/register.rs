@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flows::admin::UserDraft;
-use flows::sessions::SessionSelector;
+use flows::admin::sessions::SessionSelector;
 use http::Method;
 use model::domain::Permissions;
 use model::{Login, UserType};
@@ -407,6 +407,7 @@ pub(super) async fn rotate_key_by_command(scene: &mut Scene<'_>) {
 }
 
 pub(super) async fn renew_audit_key(scene: &mut Scene<'_>) {
-    let renew = async || scene.command(async |office, moment| office.book(&scene.master).renew_key(moment).await).await;
+    let renew =
+        async || scene.command(async |office, moment| office.audit_reader(&scene.master).renew_key(moment).await).await;
     commanded(scene, renew).await;
 }

@@ -6,7 +6,7 @@ mod reading;
 mod writing;
 mod written_back;
 
-use flows::domain::{Actor, Entities};
+use flows::entities::{Actor, Entities};
 use gatehouse::demo::seed_entities;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;

@@ -1,6 +1,6 @@
 //! What is made, changed and deleted, and what is not.
 
-use flows::domain::Actor;
+use flows::entities::Actor;
 use http::{HeaderMap, Method, StatusCode};
 use model::Culture;
 use serde_json::{Value, json};

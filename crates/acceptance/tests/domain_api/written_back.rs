@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use flows::domain::{Actor, Entities};
+use flows::entities::{Actor, Entities};
 use http::header::IF_MATCH;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::Culture;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flows::sessions::SessionSelector;
+use flows::admin::sessions::SessionSelector;
 use model::seat::SLACK;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

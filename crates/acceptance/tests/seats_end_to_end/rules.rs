@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flows::sessions::SessionSelector;
+use flows::admin::sessions::SessionSelector;
 use model::Timestamp;
 use model::seat::{IDLE, SERVICE_LIFETIME, SLACK};
 

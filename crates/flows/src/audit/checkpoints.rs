@@ -14,8 +14,8 @@ use model::audit::verify::SignedSeal;
 use oauth::jose::{Algorithm, Jwk, SigningKey, UnverifiedJws, VerifyingKey};
 use store::{Batch, Change, ChangeKind, CommitOutcome, Store};
 
-use super::{AuditWriter, AuditedStore};
-use crate::seal::SealedSecret;
+use crate::audit::{AuditWriter, AuditedStore};
+use crate::platform::seal::SealedSecret;
 use crate::{Fault, MasterKey};
 
 /// The key that signs now.

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use model::audit::chain::{Chain, Seal, SealHash};
 use serde_json::json;
 
-use super::book::{AuditRange, AuditReader, SealPages, SealedEvent};
-use super::people::KnownPerson;
 use crate::Fault;
+use crate::audit::person_keys::KnownPerson;
+use crate::audit::reader::{AuditRange, AuditReader, SealPages, SealedEvent};
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,9 @@ use model::audit::{AuditKind, AuditOutcome, StoredEvent};
 use model::{Timestamp, UserId};
 use store::Store;
 
-use super::people::{KnownPerson, open_people};
-use super::sealer::aside;
 use crate::Fault;
-use crate::admin::AdminService;
+use crate::audit::person_keys::{KnownPerson, open_people};
+use crate::audit::sealer::aside;
 
 /// Seals that are read at once: some mebibytes at most.
 const PAGE: u32 = 8;
@@ -68,47 +67,6 @@ struct FoundEvents {
     person: Option<SealHash>,
 }
 
-impl AdminService<'_> {
-    /// The newest sealed events that are wanted, from a place on, at most so many.
-    pub async fn events_before(
-        &self,
-        wanted: &EventFilter,
-        from: Option<ChainPosition>,
-        limit: usize,
-    ) -> Result<EventPage, Fault> {
-        let store = self.store().with_chain(wanted.chain);
-        let mut listed = EventPage { events: Vec::new(), next: None };
-        let start = match from {
-            Some(place) => Some(place),
-            None => newest_place(&store, wanted).await?,
-        };
-        let Some(mut place) = start else { return Ok(listed) };
-        let (mut seals_seen, mut events_seen) = (0, 0);
-        while seals_seen < MAX_SEALS && events_seen < MAX_EVENTS {
-            let seals = seals_before(&store, place).await?;
-            let Some(oldest) = seals.last().map(|seal| seal.number) else { return Ok(listed) };
-            seals_seen += seals.len();
-            events_seen += seals.iter().map(|seal| usize::try_from(seal.count).unwrap_or(0)).sum::<usize>();
-            // One more than is told says whether there are more.
-            let (wanted, most) = (wanted.clone(), limit + 1 - listed.events.len());
-            let (found, seals) = aside(move || find(seals, place, &wanted, most)).await?;
-            let people = open_people(&store, &seals).await?;
-            for FoundEvents { seal, number, event, person } in found {
-                if listed.events.len() == limit {
-                    listed.next = Some(place);
-                    return Ok(listed);
-                }
-                place = ChainPosition { seal, event: number, ..place };
-                let known = person.and_then(|digest| people.get(&digest)).and_then(KnownPerson::person);
-                listed.events.push(event.with_person(known.unwrap_or_default()));
-            }
-            place = ChainPosition { seal: oldest, event: 0, ..place };
-        }
-        listed.next = Some(place);
-        Ok(listed)
-    }
-}
-
 /// Behind everything that is asked for; none if there is nothing.
 async fn newest_place(store: &Store, wanted: &EventFilter) -> Result<Option<ChainPosition>, Fault> {
     let (since, until) = (wanted.since.unwrap_or(Timestamp(0)), wanted.until.unwrap_or(Timestamp(i64::MAX)));
@@ -156,4 +114,43 @@ fn find(
     }
     seals.retain(|seal| found.iter().any(|found| found.seal == seal.number));
     (found, seals)
+}
+
+/// The newest sealed events that are wanted, from a place on, at most so many.
+pub(crate) async fn events_before(
+    store: &Store,
+    wanted: &EventFilter,
+    from: Option<ChainPosition>,
+    limit: usize,
+) -> Result<EventPage, Fault> {
+    let store = store.with_chain(wanted.chain);
+    let mut listed = EventPage { events: Vec::new(), next: None };
+    let start = match from {
+        Some(place) => Some(place),
+        None => newest_place(&store, wanted).await?,
+    };
+    let Some(mut place) = start else { return Ok(listed) };
+    let (mut seals_seen, mut events_seen) = (0, 0);
+    while seals_seen < MAX_SEALS && events_seen < MAX_EVENTS {
+        let seals = seals_before(&store, place).await?;
+        let Some(oldest) = seals.last().map(|seal| seal.number) else { return Ok(listed) };
+        seals_seen += seals.len();
+        events_seen += seals.iter().map(|seal| usize::try_from(seal.count).unwrap_or(0)).sum::<usize>();
+        // One more than is told says whether there are more.
+        let (wanted, most) = (wanted.clone(), limit + 1 - listed.events.len());
+        let (found, seals) = aside(move || find(seals, place, &wanted, most)).await?;
+        let people = open_people(&store, &seals).await?;
+        for FoundEvents { seal, number, event, person } in found {
+            if listed.events.len() == limit {
+                listed.next = Some(place);
+                return Ok(listed);
+            }
+            place = ChainPosition { seal, event: number, ..place };
+            let known = person.and_then(|digest| people.get(&digest)).and_then(KnownPerson::person);
+            listed.events.push(event.with_person(known.unwrap_or_default()));
+        }
+        place = ChainPosition { seal: oldest, event: 0, ..place };
+    }
+    listed.next = Some(place);
+    Ok(listed)
 }

@@ -9,9 +9,9 @@ use model::audit::chain::{Checkpoint, SealHash};
 use model::{Moment, Timestamp};
 use store::{Batch, CommitOutcome};
 
-use super::sealer::Sealer;
-use super::{AuditWriter, system_event};
 use crate::Fault;
+use crate::audit::sealer::Sealer;
+use crate::audit::{AuditWriter, system_event};
 
 const DAY: Duration = Duration::from_hours(24);
 

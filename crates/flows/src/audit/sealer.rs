@@ -13,10 +13,10 @@ use model::{Moment, Timestamp};
 use parking_lot::Mutex;
 use store::{Batch, CommitOutcome, FeedMark, Store, WaitingBlock, lines_of};
 
-use super::attest::{AuditSecret, AuditedStore, EventCodes};
-use super::checkpoints::CheckpointKey;
-use super::people::{PersonKeyCache, take_out};
-use super::publishing::{CheckpointPublisher, PublishedCheckpoint};
+use crate::audit::checkpoints::CheckpointKey;
+use crate::audit::event_codes::{AuditSecret, AuditedStore, EventCodes};
+use crate::audit::person_keys::{PersonKeyCache, take_out};
+use crate::audit::publisher::{CheckpointPublisher, PublishedCheckpoint};
 use crate::{Fault, MasterKey};
 
 /// Rows that one seal takes at most, and blocks, each of about 256 KiB: as events they take many times as much.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use flows::admin::{ElevatedAdminService, UserDraft, create_instance, draw_secret, parse_login};
-use flows::links::{HandedOver, IssuedLink};
+use flows::auth::links::HandedOver;
+use flows::auth::links::IssuedLink;
 use flows::{Passwords, Platform as _};
 use model::link::LinkPurpose;
 use model::mail::Letter;

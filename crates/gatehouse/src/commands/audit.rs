@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use flows::Platform as _;
+use flows::admin::AdminRefusal;
 use flows::audit::{AuditExport, AuditRange, AuditReader, ExportFormat, VerificationResult};
 use model::audit::chain::Chain;
 use model::audit::verify::Unattested;
@@ -44,7 +45,7 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         AuditCommand::Checkpoint { target, chain } => {
             let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let book = office.book_of(chain, &desk.master).await?;
+            let book = office.audit_reader_of(chain, &desk.master).await?;
             book.seal(&mut moment!(rng)).await.context("database error")?;
             let checkpoint = book.checkpoint().await?.context("the chain is empty")?;
             let json = json!({ "checkpoint": checkpoint, "keys": book.keys().await? });
@@ -55,8 +56,8 @@ pub(super) async fn run(command: AuditCommand, environment: Environment<'_>) -> 
         AuditCommand::RenewKey { target } => {
             let desk = CliSession::open(&target.installation, environment).await?;
             let (_, office) = desk.office(&target).await?;
-            let book = office.book(&desk.master);
-            granted(book.renew_key(&mut moment!(rng)).await)?;
+            let book = office.audit_reader(&desk.master);
+            granted(book.renew_key(&mut moment!(rng)).await.map(|renewed| renewed.map_err(AdminRefusal::from)))?;
             let text = "Checkpoints are now signed with a new key. Old checkpoints stay valid.";
             print(&target.output, &json!({ "keys": book.keys().await? }), text)?;
             desk.database.close().await;
@@ -75,7 +76,7 @@ async fn verify(
     let (name, office) = desk.office(target).await?;
     let mut verdicts = Vec::new();
     for chain in chain.map_or(Chain::ALL.to_vec(), |chain| vec![chain]) {
-        let book = office.book_of(chain, &desk.master).await?;
+        let book = office.audit_reader_of(chain, &desk.master).await?;
         let progress = Progress::new();
         let verdict = book
             .verify(&elsewhere, |seals, events| {
@@ -83,7 +84,7 @@ async fn verify(
             })
             .await;
         progress.done();
-        verdicts.push((chain, granted(verdict)?));
+        verdicts.push((chain, granted(verdict.map(|verdict| verdict.map_err(AdminRefusal::from)))?));
     }
     let texts: Vec<String> = verdicts.iter().map(|(chain, verdict)| as_text(&name, *chain, verdict)).collect();
     print(&target.output, &all_as_json(&verdicts), &texts.join("\n"))?;
@@ -196,7 +197,7 @@ async fn export(
 ) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;
     let (name, office) = desk.office(target).await?;
-    let book = office.book_of(chain, &desk.master).await?;
+    let book = office.audit_reader_of(chain, &desk.master).await?;
     let mut rng = SystemRng;
     book.seal(&mut moment!(rng)).await.context("database error")?;
     match out {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flows::Platform as _;
-use flows::consents::ConnectedApplication;
+use flows::account::consents::ConnectedApplication;
 use model::{Moment, TrustedApplication};
 use serde_json::{Value, json};
 use web::SystemRng;

@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use flows::admin::{AdminRefusal, ElevatedAdminService, check_master_key};
-use flows::links::{HandedOver, IssuedLink};
+use flows::auth::links::HandedOver;
+use flows::auth::links::IssuedLink;
 use flows::{Answer, Database, MasterKey};
 use model::User;
 use model::mail::{Letter, MailMessage};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use flows::Platform as _;
-use flows::signing_keys::{KeyView, ReplacementView};
+use flows::admin::keys::{KeyView, ReplacementView};
 use model::{Moment, Timestamp};
 use oauth::jose::Algorithm;
 use serde_json::{Value, json};

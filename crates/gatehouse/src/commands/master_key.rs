@@ -1,7 +1,7 @@
 //! `gatehouse master-key`: what is sealed under which key, and sealing it under a new one.
 
 use anyhow::{Context as _, Result, bail};
-use flows::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
+use flows::admin::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
 use serde_json::{Value, json};
 
 use super::SystemPlatform;

@@ -1,7 +1,8 @@
 //! `gatehouse report`: what is used, before it is changed.
 
 use anyhow::Result;
-use flows::legacy::{ApplicationUse, LegacyReport};
+use flows::admin::legacy_report::ApplicationUse;
+use flows::admin::legacy_report::LegacyReport;
 use model::Timestamp;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flows::Platform as _;
-use flows::sessions::{SeatsView, SessionSelector, SessionView};
+use flows::admin::sessions::{SeatsView, SessionSelector, SessionView};
 use model::seat::SessionKey;
 use model::{ApiSessionId, Moment, Timestamp};
 use serde_json::{Value, json};

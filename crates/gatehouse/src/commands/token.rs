@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use flows::Platform as _;
 use flows::admin::TokensOf;
-use flows::reference_tokens::{IssuedToken, TokenDraft};
+use flows::admin::tokens::{IssuedToken, TokenDraft};
 use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind, masked};
 use model::{ApplicationId, Moment, ReferenceTokenId, Timestamp};
 use oauth::scope::Scope;

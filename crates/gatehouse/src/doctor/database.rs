@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use flows::admin::rotation::{SealCounts, examine_seals};
 use flows::admin::{StoredFinding, check_master_key, examine, instances};
-use flows::health::MIN_FREE_BYTES;
-use flows::rotation::{SealCounts, examine_seals};
+use flows::server::health::MIN_FREE_BYTES;
 use flows::{Database, DatabaseUrl, MasterKey, Platform as _};
 use model::Timestamp;
 use model::keys::{KeyTimes, SIGNING_PERIOD, signing};

@@ -1,7 +1,7 @@
 //! What a call shows of whom it comes from: one credential, in one header.
 
-use flows::guard::{GuardRefusal, TokenRefusal};
-use flows::legacy::ErpSession;
+use flows::protocol::guard::{GuardRefusal, TokenRefusal};
+use flows::protocol::legacy::ErpSession;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use model::reference_token::is_reference_token;
 use model::user::Password;

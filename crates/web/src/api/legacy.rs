@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
-use flows::guard::Caller;
-use flows::legacy::LegacyPassword;
+use flows::protocol::guard::Caller;
+use flows::protocol::legacy::LegacyPassword;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use model::legacy::{LegacyRefusal, LegacyScheme};
@@ -42,7 +42,7 @@ pub(super) async fn login(visit: &mut RequestContext, headers: &HeaderMap, body:
                 application: application.as_deref(),
             };
             let (instance, mut ctx) = visit.split();
-            match instance.erp_login(&mut ctx, &shown).await {
+            match instance.protocol().erp_login(&mut ctx, &shown).await {
                 Err(fault) => CallOutcome { caller: None, answer: Err(fault) },
                 Ok(Err(refusal)) => CallOutcome { caller: None, answer: Ok(Err(CallRefusal::Guard(refusal))) },
                 Ok(Ok((caller, session))) => {
@@ -79,7 +79,7 @@ pub(super) async fn enter_to_leave(
         return Ok(Err(CallRefusal::NoCredential));
     };
     let (instance, mut ctx) = visit.split();
-    let answer = instance.authorize_call_by_erp_session(&mut ctx, session, None).await?;
+    let answer = instance.protocol().authorize_call_by_erp_session(&mut ctx, session, None).await?;
     Ok(answer.map_err(CallRefusal::Guard))
 }
 

@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::authorize::{AuthorizeOutcome, TargetRefusal, VerifiedTarget};
-use flows::sign_in::SignedIn;
+use flows::auth::browser_session::SignedIn;
+use flows::protocol::authorize::{AuthorizeOutcome, TargetRefusal, VerifiedTarget};
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 use oauth::scope::Scope;
@@ -57,7 +57,7 @@ pub(super) async fn target(
     params: &Params,
 ) -> Result<Result<VerifiedTarget, Response>, Fault> {
     let (instance, mut ctx) = visit.split();
-    let answer = instance.authorization_target(&mut ctx, params).await?;
+    let answer = instance.protocol().authorization_target(&mut ctx, params).await?;
     Ok(answer.map_err(|refusal| target_page(visit, &refusal)))
 }
 
@@ -69,12 +69,12 @@ pub(super) async fn proceed(
     (browser, for_this_request): (Option<&SignedIn>, bool),
 ) -> Result<Response, Fault> {
     let (instance, mut ctx) = visit.split();
-    let next = instance.authorize(&mut ctx, (target, params), (browser, for_this_request)).await?;
+    let next = instance.protocol().authorize(&mut ctx, (target, params), (browser, for_this_request)).await?;
     let query = params.to_query();
     Ok(match (next, browser) {
         (AuthorizeOutcome::Redirect(location), _) => render::redirect(method, &location),
         (AuthorizeOutcome::Consent { .. }, Some(browser)) => {
-            let proof = visit.instance.interaction(browser, &query, visit.now);
+            let proof = visit.instance.auth().interaction(browser, &query, visit.now);
             render::redirect(method, &format!("/id/account/consent?{query}{PROOF}{proof}"))
         }
         (AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. }, _) => {
@@ -120,7 +120,7 @@ async fn person(
     asked: &ConsentRequest,
 ) -> Result<Option<SignedIn>, Fault> {
     let browser = visit.browser(headers).await?;
-    Ok(browser.filter(|browser| visit.instance.is_interaction(browser, &asked.query, (&asked.proof, visit.now))))
+    Ok(browser.filter(|browser| visit.instance.auth().is_interaction(browser, &asked.query, (&asked.proof, visit.now))))
 }
 
 pub(super) async fn show_consent(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
@@ -134,7 +134,7 @@ pub(super) async fn show_consent(mut visit: RequestContext, headers: HeaderMap, 
             return Ok(render::redirect(&Method::GET, &format!("/id/connect/authorize?{}", asked.query)));
         };
         let (instance, mut ctx) = visit.split();
-        let next = instance.authorize(&mut ctx, (&target, &asked.params), (Some(&browser), true)).await?;
+        let next = instance.protocol().authorize(&mut ctx, (&target, &asked.params), (Some(&browser), true)).await?;
         Ok(match next {
             AuthorizeOutcome::Consent { scope } => {
                 consent_page(&mut visit, &headers, (&target, &browser), (&scope, &asked))
@@ -163,7 +163,7 @@ fn consent_page(
     form_page(visit, headers, |visit, csrf| {
         let page = ConsentPage {
             words: visit.messages(),
-            instance_name: &visit.instance.name,
+            instance_name: &visit.instance.info.name,
             application_name: &application.name,
             application_uri: application.uri.as_str(),
             user_name: &browser.user.name,
@@ -224,7 +224,7 @@ pub(super) async fn submit_consent(
         };
         let allowed = form.get("decision") == Some("allow");
         let (instance, mut ctx) = visit.split();
-        let next = instance.consent(&mut ctx, (&target, &asked.params), (&browser, allowed)).await?;
+        let next = instance.protocol().consent(&mut ctx, (&target, &asked.params), (&browser, allowed)).await?;
         Ok(match next {
             AuthorizeOutcome::Redirect(location) => render::redirect(&Method::POST, &location),
             AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. } => form_expired(&mut visit),

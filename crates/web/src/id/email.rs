@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::email::{AddressSide, EmailConfirmation, EmailOutcome};
+use flows::account::email::{AddressSide, EmailConfirmation, EmailOutcome};
 use http::{HeaderMap, StatusCode};
 use model::audit::AuditKind;
 use model::link::{DeadLink, LinkCode};
@@ -25,7 +25,8 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
     let code = Presented::<LinkCode>::new(code);
-    let EmailConfirmation { change, side, user } = match visit.instance.email_question(&code, visit.now).await {
+    let EmailConfirmation { change, side, user } = match visit.instance.account().email_question(&code, visit.now).await
+    {
         Ok(Some(question)) => question,
         Ok(None) => {
             return match tell_refused(&mut visit, AuditKind::EmailChange, &DeadLink) {
@@ -38,7 +39,7 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
     form_page(&mut visit, &headers, |visit, csrf| {
         let page = ConfirmEmailPage {
             words: visit.messages(),
-            instance_name: &visit.instance.name,
+            instance_name: &visit.instance.info.name,
             side,
             login: user.login.as_str(),
             address: change.new.as_str(),
@@ -62,13 +63,13 @@ pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: 
         _ => return malformed(&mut visit, BodyError::Field("answer")),
     };
     let (instance, mut ctx) = visit.split();
-    let (question, answer) = match instance.answer_email(&mut ctx, (&code, agrees)).await {
+    let (question, answer) = match instance.account().answer_email(&mut ctx, (&code, agrees)).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(_)) => return link_spent(&visit),
         Err(fault) => return render::fault_page(&visit, &fault),
     };
     let words = visit.messages();
-    let changed = (words.email.changed)(&visit.instance.name, question.change.new.as_str());
+    let changed = (words.email.changed)(&visit.instance.info.name, question.change.new.as_str());
     let (title, meaning) = match answer {
         EmailOutcome::Changed => (words.email.changed_title, changed.as_str()),
         EmailOutcome::Waiting => (words.email.waiting_title, words.email.other_asked),
@@ -77,7 +78,7 @@ pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: 
     let is_alarming = answer == EmailOutcome::Declined && question.side == AddressSide::Old;
     let page = EmailAnsweredPage {
         words,
-        instance_name: &visit.instance.name,
+        instance_name: &visit.instance.info.name,
         title,
         meaning,
         password_url: is_alarming.then_some(ProfileSection::Password.path()),

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::sign_out::SignOutOutcome;
+use flows::protocol::sign_out::SignOutOutcome;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
@@ -49,7 +49,7 @@ async fn sign_out(
         let browser = visit.browser(headers).await?;
         let (instance, mut ctx) = visit.split();
         let who = (browser.as_ref(), confirmed);
-        let outcome = instance.sign_out(&mut ctx, params, who).await?;
+        let outcome = instance.protocol().sign_out(&mut ctx, params, who).await?;
         Ok::<_, flows::Fault>((browser, outcome))
     };
     let (browser, outcome) = match done.await {
@@ -70,7 +70,7 @@ async fn sign_out(
             form_page(&mut visit, headers, |visit, csrf| {
                 let page = SignOutPage {
                     words: visit.messages(),
-                    instance_name: &visit.instance.name,
+                    instance_name: &visit.instance.info.name,
                     user,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
                     action: "/id/connect/endsession",
@@ -86,7 +86,7 @@ async fn sign_out(
             } else {
                 let page = SignedOutPage {
                     words: visit.messages(),
-                    instance_name: &visit.instance.name,
+                    instance_name: &visit.instance.info.name,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
                     return_url: None,
                 };

@@ -21,8 +21,8 @@ fn page(visit: &mut RequestContext, headers: &HeaderMap, (status, notice): (Stat
     form_page(visit, headers, |visit, csrf| {
         let page = PasswordResetPage {
             words: visit.messages(),
-            instance_name: &visit.instance.name,
-            sends_mail: visit.instance.sends_mail(),
+            instance_name: &visit.instance.info.name,
+            sends_mail: visit.instance.mail().is_open(),
             action: PATH,
             csrf,
             notice,
@@ -41,11 +41,11 @@ pub(super) async fn submit(mut visit: RequestContext, headers: HeaderMap, body: 
         return form_expired(&mut visit);
     }
     let typed = form.get("login").unwrap_or_default();
-    match visit.instance.request_password_reset(&visit.request, typed, visit.now) {
+    match visit.instance.auth().request_password_reset(&visit.request, typed, visit.now) {
         Ok(None) => {
             let page = PasswordResetSentPage {
                 words: visit.messages(),
-                instance_name: &visit.instance.name,
+                instance_name: &visit.instance.info.name,
                 sign_in_url: SIGN_IN,
             };
             render::page(StatusCode::OK, &page, FormTarget::Ourselves)

@@ -25,7 +25,7 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
     let code = Presented::<LinkCode>::new(code);
-    let user = match visit.instance.link(&code, visit.now).await {
+    let user = match visit.instance.account().link(&code, visit.now).await {
         Ok(Some((LinkPurpose::KnownBrowser, user))) => user,
         Ok(_) => {
             return match tell_refused(&mut visit, AuditKind::KnownBrowser, &DeadLink) {
@@ -37,7 +37,7 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
     };
     visit.speak_to(&user);
     form_page(&mut visit, &headers, |visit, csrf| {
-        let (words, instance_name) = (visit.messages(), &*visit.instance.name);
+        let (words, instance_name) = (visit.messages(), &*visit.instance.info.name);
         let login = user.login.as_str();
         let page = KnownBrowserPage { words, instance_name, login, action: PATH, csrf, code: code.expose() };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
@@ -63,7 +63,7 @@ async fn confirm(
     code: &Presented<LinkCode>,
 ) -> Result<Response, Fault> {
     let (instance, mut ctx) = visit.split();
-    let Ok(user) = instance.recognise_browser(&mut ctx, code).await? else {
+    let Ok(user) = instance.account().recognise_browser(&mut ctx, code).await? else {
         return Ok(link_spent(visit));
     };
     visit.speak_to(&user);
@@ -72,7 +72,7 @@ async fn confirm(
 }
 
 async fn ask(visit: &mut RequestContext, headers: &HeaderMap, login: &str) -> Result<Response, Fault> {
-    match visit.instance.request_browser_link(&visit.request, login, visit.now)? {
+    match visit.instance.auth().request_browser_link(&visit.request, login, visit.now)? {
         None => Ok(done(visit, true)),
         Some(wait) => {
             let notice = (visit.messages().forgotten.wait)(seconds(wait));
@@ -88,7 +88,7 @@ async fn ask(visit: &mut RequestContext, headers: &HeaderMap, login: &str) -> Re
 }
 
 fn done(visit: &RequestContext, is_sent: bool) -> Response {
-    let (words, instance_name) = (visit.messages(), &*visit.instance.name);
+    let (words, instance_name) = (visit.messages(), &*visit.instance.info.name);
     let page = KnownBrowserDonePage { words, instance_name, is_sent, sign_in_url: SIGN_IN };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }

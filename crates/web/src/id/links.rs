@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::links::LinkRefusal;
+use flows::account::links::LinkRefusal;
 use http::{HeaderMap, StatusCode};
 use model::audit::AuditKind;
 use model::link::{DeadLink, LinkCode, LinkPurpose};
@@ -32,7 +32,7 @@ async fn page(
     code: &Presented<LinkCode>,
     error: Option<&str>,
 ) -> Response {
-    let (purpose, user) = match visit.instance.link(code, visit.now).await {
+    let (purpose, user) = match visit.instance.account().link(code, visit.now).await {
         Ok(Some(found)) if found.0.sets_password() => found,
         Ok(_) => {
             return match tell_refused(visit, AuditKind::SignIn, &DeadLink) {
@@ -45,7 +45,7 @@ async fn page(
     let action = format!("/id{}", purpose.page());
     form_page(visit, headers, |visit, csrf| {
         let (words, code) = (visit.messages(), code.expose());
-        let (instance_name, login) = (&*visit.instance.name, user.login.as_str());
+        let (instance_name, login) = (&*visit.instance.info.name, user.login.as_str());
         let reset = purpose == LinkPurpose::PasswordReset;
         let page = SetUpPage { words, instance_name, login, reset, action: &action, csrf, code, error };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
@@ -78,12 +78,15 @@ pub(super) async fn choose_password(mut visit: RequestContext, headers: HeaderMa
     }
     let password = Presented::<Password>::new(password);
     let (instance, mut ctx) = visit.split();
-    match instance.choose_password(&mut ctx, (&code, &password)).await {
+    match instance.account().choose_password(&mut ctx, (&code, &password)).await {
         Ok(Ok(user)) => {
             // The mailbox, or an administrator, vouched for this browser as much as a link for that would.
             let cookie = visit.know_browser(&headers, &user.login);
-            let page =
-                SetUpDonePage { words: visit.messages(), instance_name: &visit.instance.name, sign_in_url: SIGN_IN };
+            let page = SetUpDonePage {
+                words: visit.messages(),
+                instance_name: &visit.instance.info.name,
+                sign_in_url: SIGN_IN,
+            };
             render::with_cookie(render::page(StatusCode::OK, &page, FormTarget::Ourselves), &cookie)
         }
         Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),

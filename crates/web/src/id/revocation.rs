@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use flows::exchange::ExchangeRefusal;
+use flows::protocol::exchange::ExchangeRefusal;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::application::ClientRefusal;
 use model::audit::AuditKind;
@@ -72,7 +72,7 @@ pub(super) async fn revoke(mut visit: RequestContext, headers: HeaderMap, body: 
         Err(error) => unreadable(&mut visit, &error),
         Ok(PresentedToken { credentials, token }) => {
             let (instance, mut ctx) = visit.split();
-            match instance.revoke(&mut ctx, &credentials, &token).await {
+            match instance.protocol().revoke(&mut ctx, &credentials, &token).await {
                 Ok(Ok(())) => Response::new(Body::empty()),
                 Ok(Err(refusal)) => refused(&visit, refusal),
                 Err(fault) => render::fault_json(&visit, &fault),
@@ -87,7 +87,7 @@ pub(super) async fn introspect(mut visit: RequestContext, headers: HeaderMap, bo
         Err(error) => unreadable(&mut visit, &error),
         Ok(PresentedToken { credentials, token }) => {
             let (instance, mut ctx) = visit.split();
-            match instance.introspect(&mut ctx, &credentials, &token).await {
+            match instance.protocol().introspect(&mut ctx, &credentials, &token).await {
                 Ok(Ok(found)) => render::json(StatusCode::OK, &found),
                 Ok(Err(refusal)) => refused(&visit, refusal),
                 Err(fault) => render::fault_json(&visit, &fault),
@@ -113,7 +113,7 @@ pub(super) async fn leaked(mut visit: RequestContext, headers: HeaderMap, body: 
     if let Some(found) = found {
         let (instance, mut ctx) = visit.split();
         let shown = Presented::<AccessToken>::new(found);
-        if let Err(fault) = instance.revoke_leaked(&mut ctx, &shown).await {
+        if let Err(fault) = instance.auth().revoke_leaked(&mut ctx, &shown).await {
             return render::fault_json(&visit, &fault);
         }
     }

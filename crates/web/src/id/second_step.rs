@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::second_step::{SecondFactorProof, SecondStepRefusal};
-use flows::sign_in::SignInCookies;
+use flows::auth::second_step::{SecondFactorProof, SecondStepRefusal};
+use flows::auth::sign_in::SignInCookies;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
@@ -72,8 +72,8 @@ async fn page(
     let step = if is_new {
         None
     } else {
-        let csrf = visit.instance.form_token(&form_cookie);
-        visit.instance.second_step(&csrf, &visit.step_cookies(headers), visit.now).await?
+        let csrf = visit.instance.auth().form_token(&form_cookie);
+        visit.instance.auth().second_step(&csrf, &visit.step_cookies(headers), visit.now).await?
     };
     let begin_anew_url = way.along("/id/account/login");
     let Some(step) = step else { return Ok(render::redirect(&Method::GET, &begin_anew_url)) };
@@ -90,7 +90,7 @@ async fn page(
     Ok(form_page(visit, headers, |visit, csrf| {
         let page = SecondStepPage {
             words,
-            instance_name: &visit.instance.name,
+            instance_name: &visit.instance.info.name,
             login: &step.login,
             action: &action,
             csrf,
@@ -174,7 +174,7 @@ async fn take(
     let (instance, mut ctx) = visit.split();
     let browser = SignInCookies { form: field("csrf"), devices: &devices, signed_in: previous.as_ref() };
     let step = (&*first_steps, shown);
-    let refusal = match instance.take_second_step(&mut ctx, step, browser).await? {
+    let refusal = match instance.auth().take_second_step(&mut ctx, step, browser).await? {
         Ok((browser, cookie)) => return signed_in(visit, headers, way, (&browser, &cookie)).await,
         Err(refusal) => refusal,
     };
@@ -233,7 +233,7 @@ pub(super) async fn submit_passkey(
         let previous = visit.browser(&headers).await?;
         let (instance, mut ctx) = visit.split();
         let shown = (field("csrf"), field("state"), field("answer"));
-        let answer = instance.sign_in_by_passkey(&mut ctx, shown, previous.as_ref()).await?;
+        let answer = instance.auth().sign_in_by_passkey(&mut ctx, shown, previous.as_ref()).await?;
         if let Ok((browser, cookie)) = answer {
             return signed_in(&mut visit, &headers, &way, (&browser, &cookie)).await;
         }

@@ -6,8 +6,9 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::authorize::VerifiedTarget;
-use flows::sign_in::{SignInCookies, SignInOutcome, SignInRefusal, SignedIn};
+use flows::auth::browser_session::SignedIn;
+use flows::auth::sign_in::{SignInCookies, SignInOutcome, SignInRefusal};
+use flows::protocol::authorize::VerifiedTarget;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::authorize::may_continue;
 use model::session::SessionCookie;
@@ -115,13 +116,13 @@ pub(super) async fn page(
     let (action, passkey_action) = (way.along("/id/account/login"), way.along("/id/account/passkey"));
     let application_name = way.target.as_ref().map(|target| target.application.name.as_str());
     Ok(form_page(visit, headers, |visit, csrf| {
-        let passkey = match visit.instance.passkey_challenge(csrf, visit.now) {
+        let passkey = match visit.instance.auth().passkey_challenge(csrf, visit.now) {
             Ok(passkey) => passkey,
             Err(fault) => return render::fault_page(visit, &fault),
         };
         let page = SignInPage {
             words: visit.messages(),
-            instance_name: &visit.instance.name,
+            instance_name: &visit.instance.info.name,
             application_name,
             action: &action,
             csrf,
@@ -138,7 +139,7 @@ pub(super) async fn page(
             }),
             spent: said
                 .is_spent
-                .then(|| SpentGuesses { link_action: visit.instance.sends_mail().then_some(known_browser::PATH) }),
+                .then(|| SpentGuesses { link_action: visit.instance.mail().is_open().then_some(known_browser::PATH) }),
         };
         render::page_with_script(said.status, &page, way.form_target())
     }))
@@ -190,7 +191,7 @@ async fn sign_in(
     let devices = visit.device_cookies(headers);
     let (instance, mut ctx) = visit.split();
     let browser = SignInCookies { form: csrf, devices: &devices, signed_in: previous.as_ref() };
-    let answer = instance.sign_in(&mut ctx, (login, &password), browser).await?;
+    let answer = instance.auth().sign_in(&mut ctx, (login, &password), browser).await?;
     match answer {
         Ok(SignInOutcome::Done(browser, cookie)) => signed_in(visit, headers, way, (&browser, &cookie)).await,
         Ok(SignInOutcome::SecondStep(first_step)) => {
@@ -278,7 +279,7 @@ pub(super) async fn account(visit: RequestContext, headers: HeaderMap) -> Respon
             sites.retain(|site| site.is_for(&browser.user));
             let page = AccountPage {
                 words: visit.messages(),
-                instance_name: &visit.instance.name,
+                instance_name: &visit.instance.info.name,
                 user_name: &browser.user.name,
                 login: browser.user.login.as_str(),
                 sign_out_url: "/id/connect/endsession",

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use flows::guard::GuardRefusal;
+use flows::protocol::guard::GuardRefusal;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::audit::AuditKind::{TokenRefused, UserInfo};
 use model::why::MalformedRequest;
@@ -58,7 +58,7 @@ async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -
         }
     };
     let (instance, mut ctx) = visit.split();
-    match instance.exchange(&mut ctx, &credentials, &request).await {
+    match instance.protocol().exchange(&mut ctx, &credentials, &request).await {
         Ok(Ok(tokens)) => render::json(StatusCode::OK, &tokens),
         Ok(Err(refusal)) => token_error(visit, &TokenError::new(refusal.code(), refusal.description())),
         Err(fault) => render::fault_json(visit, &fault),
@@ -75,7 +75,7 @@ pub(super) fn token_error(visit: &RequestContext, error: &TokenError) -> Respons
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = render::json(status, &error.body());
     if error.code == TokenErrorCode::InvalidClient {
-        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", visit.instance.issuer);
+        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", visit.instance.info.issuer);
         if let Ok(challenge) = HeaderValue::try_from(challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -95,7 +95,7 @@ pub(super) async fn user_info(mut visit: RequestContext, method: Method, headers
     let response = match shown_token(&method, &headers, body).await {
         Ok(token) => {
             let (instance, mut ctx) = visit.split();
-            match instance.user_info(&mut ctx, &token).await {
+            match instance.protocol().user_info(&mut ctx, &token).await {
                 Ok(Ok(claims)) => render::json(StatusCode::OK, &claims),
                 Ok(Err(refusal)) => refused(&visit, &refusal),
                 Err(fault) => render::fault_json(&visit, &fault),
@@ -143,7 +143,7 @@ fn refused(visit: &RequestContext, refusal: &GuardRefusal) -> Response {
             (StatusCode::UNAUTHORIZED, "invalid_token", "the token is not for this endpoint", None)
         }
     };
-    let challenge = bearer::challenge(&visit.instance.issuer, Some((error, description)), scope);
+    let challenge = bearer::challenge(&visit.instance.info.issuer, Some((error, description)), scope);
     challenged(status, &challenge, &ErrorBody { error, error_description: description })
 }
 
@@ -155,7 +155,7 @@ pub(crate) const fn cause_of(error: BearerError) -> &'static str {
 }
 
 fn bearer_error(visit: &RequestContext, error: BearerError) -> Response {
-    let realm = &visit.instance.issuer;
+    let realm = &visit.instance.info.issuer;
     match error {
         // RFC 6750 §3.1: no credentials, no error code.
         BearerError::Missing | BearerError::OtherScheme => {

@@ -1,5 +1,6 @@
 //! `/audit`: what happened, the newest first.
 
+use flows::admin::AdminRefusal;
 use flows::admin::AuditedEvent;
 use flows::audit::{AuditExport, AuditRange, ChainPosition, EventFilter, ExportFormat, VerificationResult};
 use http::Method;
@@ -256,7 +257,8 @@ impl From<VerificationResult> for Verification {
 async fn verify(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<Verification>> {
     let manager = desk.manager.clone();
     let (office, _) = desk.open();
-    let main = office.book(manager.master()).verify(&[], |_, _| {}).await??;
-    let refusals = office.book_of(Chain::Refusals, manager.master()).await?.verify(&[], |_, _| {}).await??;
+    let main = office.audit_reader(manager.master()).verify(&[], |_, _| {}).await?.map_err(AdminRefusal::from)?;
+    let refusals = office.audit_reader_of(Chain::Refusals, manager.master()).await?;
+    let refusals = refusals.verify(&[], |_, _| {}).await?.map_err(AdminRefusal::from)?;
     Ok(PlainBody(Verification { refusals: Some(Box::new(refusals.into())), ..main.into() }))
 }

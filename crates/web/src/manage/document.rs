@@ -171,7 +171,7 @@ pub(super) async fn page(PublicContext(visit): PublicContext) -> Response {
     let page = DocumentPage {
         // What the document says is English, whoever reads it.
         words: words::of(Language::English),
-        instance_name: &visit.instance.name,
+        instance_name: &visit.instance.info.name,
         version: VERSION,
         base: PREFIX,
         groups: &GROUPS,

@@ -1,6 +1,6 @@
 //! `/keys`: the signing keys. They rotate by themselves; this is for those who want it now, or must.
 
-use flows::signing_keys::{KeyState, KeyView, ReplacementView};
+use flows::admin::keys::{KeyState, KeyView, ReplacementView};
 use http::Method;
 use model::keys::KeyTimes;
 use oauth::jose::Algorithm;

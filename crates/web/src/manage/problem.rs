@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
 use flows::admin::AdminRefusal;
-use flows::guard::{GuardRefusal, TokenRefusal};
-use flows::manage::AdmissionRefusal;
+use flows::admin::admission::AdmissionRefusal;
+use flows::protocol::guard::{GuardRefusal, TokenRefusal};
 use http::{HeaderValue, StatusCode, header};
 use model::application::MANAGE_SCOPE;
 use model::session::RECENT_SIGN_IN;
@@ -173,7 +173,8 @@ impl Problem {
         let detail = self.detail();
         let mut response = problem(visit.reference(), status, (kind, title), detail, self.problems());
         let is_about_the_token = status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
-        if is_about_the_token && let Ok(challenge) = HeaderValue::try_from(self.challenge(&visit.instance.issuer)) {
+        if is_about_the_token && let Ok(challenge) = HeaderValue::try_from(self.challenge(&visit.instance.info.issuer))
+        {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         match self {

@@ -1,8 +1,8 @@
 //! `/sessions` and `/seats`: who is using the APIs.
 
+use flows::admin::sessions::SessionSelector;
 use flows::admin::{AdminRefusal, ApiSessionRow};
-use flows::instance::ApplicationRegister;
-use flows::sessions::SessionSelector;
+use flows::memory::ApplicationRegister;
 use http::Method;
 use model::ApiSessionId;
 use model::seat::SessionKey;

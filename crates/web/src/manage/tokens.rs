@@ -1,7 +1,7 @@
 //! `/tokens`: reference tokens (API keys), masked. Service tokens are issued here; people make their own.
 
 use flows::admin::TokensOf;
-use flows::reference_tokens::{IssuedToken, TokenDraft};
+use flows::admin::tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind, masked};
 use model::{ReferenceTokenId, UserId};

@@ -1,8 +1,9 @@
 //! `/users`: people and service accounts.
 
 use flows::admin::{UserDraft, UserRow, parse_login};
-use flows::links::{HandedOver, IssuedLink};
-use flows::manage::InstanceAdmin;
+use flows::auth::links::HandedOver;
+use flows::auth::links::IssuedLink;
+use flows::server::InstanceAdmin;
 use http::Method;
 use model::mail::Letter;
 use model::user::{Password, PersonRecord};
@@ -208,7 +209,7 @@ async fn set_password(
     let login: Login = office.user_by_id(UserId(id)).await??.user.login;
     let password = Presented::<Password>::new(new.password);
     let user = office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
-    manager.instance().write_to(&user, Letter::password_changed);
+    manager.instance().mail().write_to(&user, Letter::password_changed);
     Ok(NoContent)
 }
 
@@ -239,7 +240,7 @@ async fn reset(mut desk: ElevatedAdminCall, IdParam(id): IdParam) -> OperationRe
 }
 
 fn handed_over(manager: &InstanceAdmin, link: &IssuedLink, now: Timestamp) -> Created<Link> {
-    let (mailed_to, url) = match manager.instance().hand_over(link) {
+    let (mailed_to, url) = match link.hand_over(manager.instance().mail()) {
         HandedOver::Mailed(address) => (Some(address.as_str().to_owned()), None),
         HandedOver::Shown(url) => (None, Some(url)),
     };

@@ -266,7 +266,7 @@ pub(super) fn registered(
         warnings.into_iter().map(|warning| PagePart::Text(format!("Note: {warning}."))).collect();
     parts.extend(secret.map(|secret| PagePart::Once { what: "Client secret", value: secret.expose().to_owned() }));
     parts.push(PagePart::Heading("Client configuration"));
-    let issuer = &at_desk.person.visit.instance.issuer;
+    let issuer = &at_desk.person.visit.instance.info.issuer;
     parts.push(PagePart::Facts(vec![
         ("Issuer", Cell::code(issuer)),
         ("Discovery", Cell::code(format!("{issuer}/.well-known/openid-configuration"))),

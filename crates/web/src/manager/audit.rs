@@ -141,9 +141,9 @@ async fn verified(at_desk: &mut AdminPage) -> PageResult {
     let mut parts = Vec::new();
     for (chain, heading) in [(Chain::Main, "Main chain"), (Chain::Refusals, "Refusals chain")] {
         let office = manager.service();
-        let verdict = match office.book_of(chain, manager.master()).await?.verify(&[], |_, _| {}).await? {
+        let verdict = match office.audit_reader_of(chain, manager.master()).await?.verify(&[], |_, _| {}).await? {
             Ok(verdict) => verdict,
-            Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal))),
+            Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal.into()))),
         };
         parts.push(PagePart::Heading(heading));
         parts.extend(told(&verdict));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::response::Response;
 use flows::admin::AuditedEvent;
+use flows::admin::keys::KeyState;
 use flows::audit::EventFilter;
-use flows::signing_keys::KeyState;
 use model::Timestamp;
 use model::audit::{AuditKind, AuditOutcome};
 

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::signing_keys::{KeyState, KeyView, ReplacementView};
+use flows::admin::keys::{KeyState, KeyView, ReplacementView};
 use http::HeaderMap;
 use model::Timestamp;
 use oauth::jose::Algorithm;

@@ -1,7 +1,7 @@
 //! `/manage/legacy`: who still shows passwords to the APIs.
 
 use axum::response::Response;
-use flows::legacy::ApplicationUse;
+use flows::admin::legacy_report::ApplicationUse;
 
 use super::{AdminPage, PageResult};
 use crate::pages::manager::{AdminSection, Cell, FormNotice, ListRow, PageContent, PageLink, PageList, PagePart};

@@ -3,9 +3,9 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
+use flows::admin::sessions::{SeatsView, SessionSelector};
 use flows::admin::{AdminRefusal, ApiSessionRow};
-use flows::instance::ApplicationRegister;
-use flows::sessions::{SeatsView, SessionSelector};
+use flows::memory::ApplicationRegister;
 use http::HeaderMap;
 use model::seat::SessionKey;
 use model::{ApiSessionId, ApplicationId, Login, Timestamp};

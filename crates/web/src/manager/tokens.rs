@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::TokensOf;
-use flows::instance::ApplicationRegister;
-use flows::reference_tokens::{IssuedToken, TokenDraft};
+use flows::admin::tokens::{IssuedToken, TokenDraft};
+use flows::memory::ApplicationRegister;
 use http::{HeaderMap, StatusCode};
 use model::application::API_SCOPES;
 use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind, masked};
@@ -182,7 +182,7 @@ async fn issue(at_desk: &mut AdminPage, form: &Params) -> PageResult {
     match office.issue_token(&draft, &mut moment).await? {
         Ok(IssuedToken { token, value, .. }) => {
             manager.tell_issued(draft.application, &token);
-            let call = &at_desk.person.visit.instance.service_root;
+            let call = &at_desk.person.visit.instance.info.service_root;
             let content = PageContent {
                 name: "manage-token-made",
                 title: "Service token issued".to_owned(),

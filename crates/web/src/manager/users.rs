@@ -4,9 +4,10 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery};
 use axum::response::Response;
 use flows::Fault;
+use flows::admin::sessions::SessionSelector;
 use flows::admin::{AdminRefusal, UserDraft, UserRow};
-use flows::links::{HandedOver, IssuedLink};
-use flows::sessions::SessionSelector;
+use flows::auth::links::HandedOver;
+use flows::auth::links::IssuedLink;
 use http::{HeaderMap, StatusCode};
 use model::user::{PersonRecord, person_problems};
 use model::{ApplicationId, Email, UserId, UserType};
@@ -401,7 +402,7 @@ async fn hand_over(at_desk: &mut AdminPage, id: &str, link: Result<IssuedLink, A
         Err(refusal) => return shown(at_desk, id, refused(refusal)).await,
     };
     let until = DisplayTime(at_desk.now().plus(link.life.span())).shown();
-    let part = match at_desk.manager.instance().hand_over(&link) {
+    let part = match link.hand_over(at_desk.manager.instance().mail()) {
         HandedOver::Mailed(address) => {
             PagePart::Text(format!("The link has been sent to {}. It is valid until {until}.", address.as_str()))
         }

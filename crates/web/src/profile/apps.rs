@@ -21,7 +21,7 @@ pub(super) async fn show(mut person: SignedInUser, RawQuery(query): RawQuery) ->
 
 async fn page(person: &mut SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let (instance, mut ctx, browser) = person.split();
-    let connections = instance.connections(browser.user.id, &ctx.moment()).await?;
+    let connections = instance.account().connections(browser.user.id, &ctx.moment()).await?;
     let register = instance.applications();
     let words = person.visit.messages();
     let lines: Vec<AppLine> = connections
@@ -56,7 +56,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let asked = form.get("withdraw").and_then(|id| Uuid::try_parse(id).ok());
     let Some(application) = asked.and_then(|id| register.by_id(ApplicationId(id))) else { return gone(&person.visit) };
     let who = (browser.user.id, &**application);
-    match instance.withdraw_consent(&mut ctx, who).await {
+    match instance.account().withdraw_consent(&mut ctx, who).await {
         Ok(Ok(())) => done(ProfileSection::Apps),
         Ok(Err(_)) => gone(&person.visit),
         Err(fault) => render::fault_page(&person.visit, &fault),

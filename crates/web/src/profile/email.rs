@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::email::EmailRefusal;
+use flows::account::email::EmailRefusal;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::email_change::asked_besides;
 
@@ -32,7 +32,7 @@ async fn page(
     status: StatusCode,
 ) -> Result<Response, Fault> {
     let (instance, now) = (&person.visit.instance, person.visit.now);
-    let change = instance.email_change(&person.browser, now).await?;
+    let change = instance.account().email_change(&person.browser, now).await?;
     let user = &person.browser.user;
     let old = change.as_ref().and_then(|change| asked_besides(user, &change.new));
     let mut asked = Vec::new();
@@ -41,7 +41,7 @@ async fn page(
         asked.extend(old.as_ref().map(|old| (old.as_str(), change.old_code.is_none())));
     }
     let again = person.sign_in_again(ProfileSection::Email.path());
-    let way = if !instance.sends_mail() {
+    let way = if !instance.mail().is_open() {
         EmailChangeMethod::NoMail
     } else if person.browser.session.is_recent(now) {
         EmailChangeMethod::Ask(typed)
@@ -74,7 +74,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
 
 async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
     let (instance, mut ctx, browser) = person.split();
-    if instance.withdraw_email(&mut ctx, browser).await?.is_ok() {
+    if instance.account().withdraw_email(&mut ctx, browser).await?.is_ok() {
         return Ok(render::redirect(&Method::POST, &format!("{}?{WITHDRAWN}", ProfileSection::Email.path())));
     }
     let overtaken = ProfileNotice::Refused(person.visit.messages().profile.overtaken);
@@ -83,7 +83,7 @@ async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
 
 async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> {
     let (instance, mut ctx, browser) = person.split();
-    let asked = instance.ask_for_email(&mut ctx, (browser, typed)).await?;
+    let asked = instance.account().ask_for_email(&mut ctx, (browser, typed)).await?;
     let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, ProfileSection::Email.path())) };
     let why = why(refusal, person.visit.messages());
     let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {

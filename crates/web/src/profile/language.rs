@@ -32,7 +32,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     };
     let language = form.get("language").and_then(Language::of_tag);
     let (instance, mut ctx, browser) = person.split();
-    match instance.choose_language(&mut ctx, (browser, language)).await {
+    match instance.account().choose_language(&mut ctx, (browser, language)).await {
         Ok(Ok(())) => done(ProfileSection::Language),
         Ok(Err(_)) => page(&person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)),
         Err(fault) => render::fault_page(&person.visit, &fault),

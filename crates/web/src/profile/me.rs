@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use flows::Fault;
-use flows::profile::{PictureSize, WhoRefusal};
+use flows::account::pictures::PictureSize;
+use flows::account::who::WhoRefusal;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::User;
 use oauth::bearer::{self, BearerError};
@@ -43,7 +44,7 @@ async fn who(visit: &mut RequestContext, headers: &HeaderMap) -> Result<Result<A
         Err(BearerError::Malformed | BearerError::TooLong) => return Ok(Err(MeRefusal::Malformed)),
     };
     let (instance, mut ctx) = visit.split();
-    Ok(instance.person_of(&mut ctx, &token).await?.map_err(MeRefusal::Who))
+    Ok(instance.account().person_of(&mut ctx, &token).await?.map_err(MeRefusal::Who))
 }
 
 pub(super) async fn me(mut visit: RequestContext, headers: HeaderMap) -> Response {
@@ -57,7 +58,7 @@ pub(super) async fn me(mut visit: RequestContext, headers: HeaderMap) -> Respons
 
 /// `identity.md` §3.7. What this system does not know of a person is null.
 fn about(visit: &RequestContext, user: &User) -> Value {
-    let root = visit.instance.root.as_str();
+    let root = visit.instance.info.root.as_str();
     let page = |section: ProfileSection| format!("{root}{}", section.path());
     json!({
         "id": user.id.0,
@@ -73,7 +74,7 @@ fn about(visit: &RequestContext, user: &User) -> Value {
         "largePictureUrl": format!("{root}/profile/me/picture"),
         "person": null,
         "domain": null,
-        "instance": { "database": visit.instance.name, "url": root },
+        "instance": { "database": visit.instance.info.name, "url": root },
         "links": {
             "profile": page(ProfileSection::Overview),
             "changePassword": page(ProfileSection::Password),
@@ -101,7 +102,7 @@ async fn picture(mut visit: RequestContext, headers: HeaderMap, size: PictureSiz
             Ok(user) => user,
             Err(refused) => return Ok(render::no_store(refusal(&visit, &refused))),
         };
-        let (bytes, content_type) = match visit.instance.picture(user.id, size).await? {
+        let (bytes, content_type) = match visit.instance.account().picture(user.id, size).await? {
             Some(png) => (png, "image/png"),
             None => (initials::svg(&user, size.pixels()).into_bytes(), "image/svg+xml"),
         };
@@ -132,7 +133,7 @@ fn image(headers: &HeaderMap, bytes: Vec<u8>, content_type: &'static str) -> Res
 }
 
 fn refusal(visit: &RequestContext, refused: &MeRefusal) -> Response {
-    let realm = &visit.instance.issuer;
+    let realm = &visit.instance.info.issuer;
     let (status, error, what) = match refused {
         MeRefusal::Nobody => {
             let body = ErrorBody { error: "invalid_request", error_description: "sign in, or send an access token" };

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
-use flows::profile::PasswordRefusal;
-use flows::strength::Weakness;
+use flows::account::password::PasswordRefusal;
+use flows::auth::strength::Weakness;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::user::Password;
 use oauth::secret::Presented;
@@ -19,7 +19,9 @@ use crate::words::Messages;
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
     let live = match said {
-        ProfileNotice::Done(_) => person.visit.instance.live_own_tokens(&person.browser, person.visit.now).await,
+        ProfileNotice::Done(_) => {
+            person.visit.instance.account().live_own_tokens(&person.browser, person.visit.now).await
+        }
         ProfileNotice::Nothing | ProfileNotice::Refused(_) => Ok(0),
     };
     match live {
@@ -50,7 +52,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     }
     let (current, new) = (Presented::<Password>::new(field("current")), Presented::<Password>::new(field("password")));
     let (instance, mut ctx, browser) = person.split();
-    match instance.change_password(&mut ctx, browser, (&current, &new)).await {
+    match instance.account().change_password(&mut ctx, browser, (&current, &new)).await {
         Ok(Ok(cookie)) => {
             let names = person.visit.cookie_names();
             render::with_cookie(done(ProfileSection::Password), &names.set(names.session, cookie.expose()))

@@ -4,7 +4,9 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::profile::{LARGEST_PICTURE, PictureRefusal, PictureSize};
+use flows::account::pictures::LARGEST_PICTURE;
+use flows::account::pictures::PictureRefusal;
+use flows::account::pictures::PictureSize;
 use http::{HeaderMap, StatusCode};
 
 use super::{done, frame, said};
@@ -23,7 +25,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
 }
 
 async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let picture = person.visit.instance.picture(person.browser.user.id, PictureSize::Small).await?;
+    let picture = person.visit.instance.account().picture(person.browser.user.id, PictureSize::Small).await?;
     let csrf = person.csrf();
     let frame = frame(person, ProfileSection::Picture, &csrf).saying(said);
     let page = PicturePage { words: person.visit.messages(), frame, is_chosen: picture.is_some() };
@@ -42,10 +44,10 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     }
     let (instance, mut ctx, browser) = person.split();
     let changed = if form.text("remove").is_some() {
-        instance.remove_picture(&mut ctx, browser).await
+        instance.account().remove_picture(&mut ctx, browser).await
     } else {
         let file = form.bytes("picture").unwrap_or_default().to_vec();
-        instance.choose_picture(&mut ctx, (browser, file)).await
+        instance.account().choose_picture(&mut ctx, (browser, file)).await
     };
     match changed {
         Ok(Ok(())) => done(ProfileSection::Picture),

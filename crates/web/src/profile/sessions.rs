@@ -21,7 +21,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
 
 async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let words = person.visit.messages();
-    let views = person.visit.instance.sign_ins(&person.browser, person.visit.now).await?;
+    let views = person.visit.instance.account().sign_ins(&person.browser, person.visit.now).await?;
     let lines: Vec<SessionLine> = views
         .into_iter()
         .map(|view| SessionLine {
@@ -49,10 +49,10 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let (instance, mut ctx, browser) = person.split();
     let one = form.get("end").and_then(|id| Uuid::try_parse(id).ok()).map(SessionId);
     let answer = if let Some(id) = one {
-        let ended = instance.end_own_sign_in(&mut ctx, (browser, id)).await;
+        let ended = instance.account().end_own_sign_in(&mut ctx, (browser, id)).await;
         ended.map(|ended| ended.map(|()| id == browser.session.id).ok())
     } else if form.get("others").is_some() {
-        let ended = instance.end_other_sign_ins(&mut ctx, browser).await;
+        let ended = instance.account().end_other_sign_ins(&mut ctx, browser).await;
         ended.map(|_| Some(false))
     } else {
         Ok(None)

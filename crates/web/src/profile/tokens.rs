@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::profile::{ConcurrentChange, OwnTokenDraft, OwnTokenRefusal};
+use flows::account::profile::ConcurrentChange;
+use flows::account::tokens::OwnTokenDraft;
+use flows::account::tokens::OwnTokenRefusal;
 use http::{HeaderMap, StatusCode};
 use model::application::API_SCOPES;
 use model::reference_token::{IssueRefusal, masked};
@@ -57,13 +59,13 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
 
 /// One that this person may make tokens for.
 fn application(person: &SignedInUser, id: ApplicationId) -> Option<Arc<TrustedApplication>> {
-    let all = person.visit.instance.applications_for_tokens(&person.browser);
+    let all = person.visit.instance.account().applications_for_tokens(&person.browser);
     all.into_iter().find(|application| application.id == id)
 }
 
 async fn list(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let (words, instance) = (person.visit.messages(), &person.visit.instance);
-    let tokens = instance.own_tokens(&person.browser).await?;
+    let tokens = instance.account().own_tokens(&person.browser).await?;
     let lines: Vec<TokenLine> = tokens
         .into_iter()
         .map(|own| TokenLine {
@@ -78,7 +80,7 @@ async fn list(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response
             description: own.token.description,
         })
         .collect();
-    let applications = instance.applications_for_tokens(&person.browser);
+    let applications = instance.account().applications_for_tokens(&person.browser);
     let applications: Vec<TokenApplication<'_>> = applications
         .iter()
         .map(|application| TokenApplication {
@@ -157,7 +159,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
 
 async fn revoke_all(person: &mut SignedInUser) -> Result<Response, Fault> {
     let (instance, mut ctx, browser) = person.split();
-    let revoked = instance.revoke_own_tokens(&mut ctx, browser).await?;
+    let revoked = instance.account().revoke_own_tokens(&mut ctx, browser).await?;
     match revoked {
         Ok(()) => Ok(done(ProfileSection::Tokens)),
         Err(ConcurrentChange) => list(person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)).await,
@@ -168,7 +170,7 @@ async fn revoke(person: &mut SignedInUser, id: &str) -> Result<Response, Fault> 
     let Ok(id) = Uuid::try_parse(id) else { return Ok(gone(&person.visit)) };
     let (instance, mut ctx, browser) = person.split();
     let id = ReferenceTokenId(id);
-    let revoked = instance.revoke_own_token(&mut ctx, (browser, id)).await?;
+    let revoked = instance.account().revoke_own_token(&mut ctx, (browser, id)).await?;
     Ok(match revoked {
         Ok(()) => done(ProfileSection::Tokens),
         Err(_) => gone(&person.visit),
@@ -197,7 +199,7 @@ async fn make(person: &mut SignedInUser, sent: &Params) -> Result<Response, Faul
         expires_at: entered.days.map(|days| after(person.visit.now, days)),
     };
     let (instance, mut ctx, browser) = person.split();
-    let issued = instance.issue_own_token(&mut ctx, (browser, &draft)).await?;
+    let issued = instance.account().issue_own_token(&mut ctx, (browser, &draft)).await?;
     Ok(match issued {
         Ok((token, value)) => {
             let csrf = person.csrf();
@@ -207,7 +209,7 @@ async fn make(person: &mut SignedInUser, sent: &Params) -> Result<Response, Faul
                 value: value.expose(),
                 description: &token.description,
                 expires: token.expires_at.map(DisplayTime),
-                call: &format!("{}Crm_Customers?$top=1", person.visit.instance.service_root),
+                call: &format!("{}Crm_Customers?$top=1", person.visit.instance.info.service_root),
             };
             render::page(StatusCode::CREATED, &page, FormTarget::Ourselves)
         }

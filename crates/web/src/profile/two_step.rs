@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::Fault;
-use flows::sign_in::SignInRefusal;
-use flows::two_step::{AuthenticatorOffer, TwoStepChange, TwoStepChanged, TwoStepRefusal, TwoStepState};
+use flows::account::two_step::{AuthenticatorOffer, TwoStepChange, TwoStepChanged, TwoStepRefusal, TwoStepState};
+use flows::auth::sign_in::SignInRefusal;
 use http::{HeaderMap, Method, StatusCode};
 use model::PasskeyId;
 use model::user::Password;
@@ -41,7 +41,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
 }
 
 async fn overview(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let two_step = person.visit.instance.two_step(&person.browser, person.visit.now).await?;
+    let two_step = person.visit.instance.account().two_step(&person.browser, person.visit.now).await?;
     let lines: Vec<PasskeyLine<'_>> = two_step
         .passkeys
         .iter()
@@ -59,7 +59,7 @@ async fn overview(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Resp
         is_on: two_step.is_on(),
         app_since: two_step.app_since.map(DisplayTime),
         passkeys: &lines,
-        knows_passkeys: person.visit.instance.knows_passkeys(),
+        knows_passkeys: person.visit.instance.auth().knows_passkeys(),
         recovery_codes_left: two_step.recovery_codes_left,
     };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
@@ -77,7 +77,7 @@ async fn app_page(
     said: ProfileNotice<'_>,
 ) -> Result<Response, Fault> {
     let instance = person.visit.instance.clone();
-    let two_step = instance.two_step(&person.browser, person.visit.now).await?;
+    let two_step = instance.account().two_step(&person.browser, person.visit.now).await?;
     if two_step.app_since.is_some() {
         return Ok(back());
     }
@@ -85,7 +85,8 @@ async fn app_page(
         return Ok(prove(person, (person.visit.messages().two_step.add_app, APP)));
     }
     let csrf = person.csrf();
-    let offer = before.unwrap_or_else(|| instance.offer_app(&mut person.visit.moment(), &person.browser, &csrf));
+    let offer =
+        before.unwrap_or_else(|| instance.account().offer_app(&mut person.visit.moment(), &person.browser, &csrf));
     let page = AuthenticatorPage {
         words: person.visit.messages(),
         frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
@@ -134,7 +135,8 @@ pub(super) async fn add_app(mut person: SignedInUser, headers: HeaderMap, body: 
             Ok(page) => return Ok(page),
             Err(refusal) => refusal,
         };
-        let before = person.visit.instance.repeat_offer(&offer, &person.browser, (&person.csrf(), person.visit.now));
+        let before =
+            person.visit.instance.account().repeat_offer(&offer, &person.browser, (&person.csrf(), person.visit.now));
         let why = why(&person, refusal);
         app_page(&mut person, before, ProfileNotice::Refused(&why)).await
     }
@@ -149,11 +151,11 @@ pub(super) async fn show_passkey(person: SignedInUser) -> Response {
 
 async fn passkey_page(person: &SignedInUser, name: &str, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let (instance, csrf) = (&person.visit.instance, person.csrf());
-    let two_step = instance.two_step(&person.browser, person.visit.now).await?;
+    let two_step = instance.account().two_step(&person.browser, person.visit.now).await?;
     if two_step.must_be_proved {
         return Ok(prove(person, (person.visit.messages().two_step.add_passkey, PASSKEY)));
     }
-    let Some(offer) = instance.offer_passkey(&person.browser, &csrf, person.visit.now).await? else {
+    let Some(offer) = instance.account().offer_passkey(&person.browser, &csrf, person.visit.now).await? else {
         return Ok(back());
     };
     let page = PasskeyPage {
@@ -205,7 +207,7 @@ pub(super) async fn show_confirm(person: SignedInUser, RawQuery(query): RawQuery
 
 /// What is not this person's, or not there any more, leads back to what is.
 async fn confirm_page(person: &SignedInUser, what: &str, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let two_step = person.visit.instance.two_step(&person.browser, person.visit.now).await?;
+    let two_step = person.visit.instance.account().two_step(&person.browser, person.visit.now).await?;
     let Some((title, meaning)) = meant(what).and_then(|change| question(person, &two_step, change)) else {
         return Ok(back());
     };
@@ -277,7 +279,7 @@ async fn commit(
 ) -> Result<Result<Response, TwoStepRefusal>, Fault> {
     let csrf = person.csrf();
     let (instance, mut ctx, browser) = person.split();
-    let changed = instance.change_two_step(&mut ctx, (browser, &csrf), (change, password)).await?;
+    let changed = instance.account().change_two_step(&mut ctx, (browser, &csrf), (change, password)).await?;
     let TwoStepChanged { recovery_codes, cookie } = match changed {
         Ok(changed) => changed,
         Err(refusal) => return Ok(Err(refusal)),

@@ -314,7 +314,7 @@ async fn an_administrator_of_one_instance_is_none_of_another() {
     admin.sign_in().await;
     let (testdb, demodb) = (house.believed("testdb").await, house.believed("demodb").await);
     let cookie = oauth::secret::Presented::new(admin.jar["gatehouse"].clone());
-    let browser = testdb.signed_in(&cookie, house.now()).await.expect("no fault").expect("signed in");
+    let browser = testdb.auth().signed_in(&cookie, house.now()).await.expect("no fault").expect("signed in");
     let mut rng = house.rng();
     let request = model::audit::RequestInfo {
         address: [192, 0, 2, 1].into(),

@@ -61,9 +61,9 @@ async fn a_storm_of_reset_requests_leaves_others_theirs() {
     };
     for number in 0..400 {
         let login = if number == 0 { "alice".to_owned() } else { format!("nobody{number}") };
-        assert!(stormed.request_password_reset(&from(number), &login, house.now()).expect("no fault").is_none());
+        assert!(stormed.auth().request_password_reset(&from(number), &login, house.now()).expect("no fault").is_none());
     }
-    assert!(other.request_password_reset(&from(0), "bob", house.now()).expect("no fault").is_none());
+    assert!(other.auth().request_password_reset(&from(0), "bob", house.now()).expect("no fault").is_none());
     assert_eq!(letter(&mut letters).await.to.as_str(), "alice@example.com");
     assert_eq!(letter(&mut letters).await.to.as_str(), "bob@example.com");
     let trail = house.audit().await;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use acceptance::TestServer;
 use axum::body::Body;
-use flows::meters::Meters;
-use flows::sessions::SessionSelector;
+use flows::admin::sessions::SessionSelector;
+use flows::platform::meters::Meters;
 use http::Request;
 use model::HostName;
 use model::meter::NamedCounters;

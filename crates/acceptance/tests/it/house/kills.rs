@@ -2,7 +2,7 @@
 //! token at every door (`sessions.md`, `identity.md` §3.2).
 
 use acceptance::{App, Browser, TestServer, TokenAnswer, on_both};
-use flows::reference_tokens::TokenDraft;
+use flows::admin::tokens::TokenDraft;
 use http::Method;
 use model::Ctx;
 use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
@@ -235,7 +235,7 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
     let mut alice = house.browser("alice");
     let tokens = app.sign_in(&mut alice, "openid read").await;
     let portal = house.app(PORTAL).sign_in(&mut alice, "openid read").await;
-    let instance = house.house.instance("localhost").expect("testdb").clone();
+    let instance = house.believed("testdb").await;
     let person = house.office().await.users().await.expect("users can be read");
     let person = person.into_iter().find(|user| user.login.as_str() == "alice").expect("alice").id;
     let registered = house.office().await.application(SHOP).await.expect("no fault").expect("registered");
@@ -248,7 +248,7 @@ async fn a_withdrawn_consent_frees_the_seat_that_no_other_application_uses(house
         let mut rng = house.rng();
         let who = (person, &registered);
         let mut ctx = Ctx { now: house.now(), rng: &mut *rng, request: &request };
-        instance.withdraw_consent(&mut ctx, who).await.expect("no fault")
+        instance.account().withdraw_consent(&mut ctx, who).await.expect("no fault")
     };
     for token in [&tokens.access, &portal.access] {
         assert_eq!(app.client.call_api(token).await.status, 200);

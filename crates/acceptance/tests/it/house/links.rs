@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use acceptance::{Browser, HttpAnswer, TestServer, TokenAnswer};
 use flows::admin::UserDraft;
-use flows::links::HandedOver;
-use flows::mail::OutboxReader;
+use flows::auth::links::HandedOver;
+use flows::platform::outbox::OutboxReader;
 use http::Method;
 use model::mail::MailMessage;
 use model::user::PersonRecord;
@@ -55,7 +55,7 @@ pub(super) async fn invite(house: &TestServer, login: &str, email: Option<&str>)
     office.create_user(draft, &mut moment).await.expect("no fault").expect("made");
     let link = office.invite(login, &mut moment).await.expect("no fault").expect("invited");
     house.catch_up().await;
-    house.house.instances()[0].hand_over(&link)
+    link.hand_over(house.house.instances()[0].mail())
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn an_invitation_is_mailed_where_there_is_an_address_and_a_way() {
     assert_eq!(store.commit(batch).await.expect("no fault"), store::CommitOutcome::Committed);
     let mut rng = house.rng();
     let link = office.invite("trent", &mut house.moment(&mut rng)).await.expect("no fault").expect("invited");
-    assert!(matches!(house.house.instances()[0].hand_over(&link), HandedOver::Shown(_)), "no way");
+    assert!(matches!(link.hand_over(house.house.instances()[0].mail()), HandedOver::Shown(_)), "no way");
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn a_closed_session_is_counted_with_its_reason_by_who_closed_it(house: Tes
     assert_eq!(app.client.call_api(&tokens.access).await.status, 200);
     let asked = format!("/id/connect/endsession?id_token_hint={}", tokens.id());
     assert_eq!(alice.open(&asked).await.page(), "signed-out");
-    let testdb = house.house.instances().iter().find(|instance| instance.name == "testdb").expect("there");
+    let testdb = house.house.instances().iter().find(|instance| instance.info.name == "testdb").expect("there");
     assert_eq!(testdb.meters().sessions_closed.read(), [("sign_out", 1)]);
 }
 
@@ -183,7 +183,7 @@ async fn a_whole_register_is_read_anew_where_an_older_node_announced_it() {
 }
 
 fn instance(house: &TestServer, name: &str) -> Arc<Instance> {
-    house.house.instances().iter().find(|instance| instance.name == name).map(Arc::clone).expect("the demo has it")
+    house.house.instances().iter().find(|instance| instance.info.name == name).map(Arc::clone).expect("the demo has it")
 }
 
 fn rewinds(house: &TestServer) -> (u64, u64) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acceptance::{Client, TestServer};
-use flows::reference_tokens::TokenDraft;
+use flows::admin::tokens::TokenDraft;
 use http::Method;
 use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenKind};
 use oauth::scope::Scope;

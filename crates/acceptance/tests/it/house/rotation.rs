@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use acceptance::{App, Browser, MASTER_KEY, TestServer, TokenAnswer, on_both};
-use flows::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
+use flows::admin::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
 use flows::{MasterKey, Server};
 use oauth::jose::Algorithm;
 use store::{Batch, CommitOutcome, SealedColumn, SealedRow};
@@ -99,7 +99,7 @@ async fn the_master_key_is_rotated_under_nodes_that_know_both_and_everything_ope
     let last = TokenAnswer::read(&house.app(FIRST).refresh(refreshed.refresh()).await);
     assert_eq!(house.client().call_api(&last.access).await.status, 200);
     house.seal().await;
-    let verdict = house.office().await.book(&new()).verify(&[], |_, _| ()).await;
+    let verdict = house.office().await.audit_reader(&new()).verify(&[], |_, _| ()).await;
     assert!(verdict.expect("no fault").expect("no checkpoint was given").is_whole(), "the audit's keys open, too");
     let told = house.audit().await;
     let told = told.iter().filter(|row| row.columns.iter().any(|text| text.contains("rotate-master-key")));

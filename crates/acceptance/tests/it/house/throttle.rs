@@ -9,7 +9,7 @@ use argon2::password_hash::PasswordHasher as _;
 use demo::password_of;
 use flows::HashingTurn;
 use flows::admin::UserDraft;
-use flows::sign_in::{SignInCookies, SignInOutcome};
+use flows::auth::sign_in::{SignInCookies, SignInOutcome};
 use model::audit::{RequestId, RequestInfo};
 use model::user::PasswordHash;
 use model::{Ctx, Login, Timestamp, UserType};
@@ -31,7 +31,7 @@ async fn busy(house: &TestServer) -> JoinHandle<()> {
     let mut rng = house.rng();
     let mut ctx = Ctx { now: house.now(), rng: &mut *rng, request: &request };
     let password = Presented::new(password_of("admin"));
-    let signed_in = instance.sign_in(&mut ctx, ("admin", &password), SignInCookies::default()).await;
+    let signed_in = instance.auth().sign_in(&mut ctx, ("admin", &password), SignInCookies::default()).await;
     let SignInOutcome::Done(browser, _) = signed_in.expect("no fault").expect("the demo's administrator") else {
         panic!("a password is enough")
     };

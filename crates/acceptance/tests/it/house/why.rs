@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use acceptance::{HttpAnswer, TestServer, TokenAnswer, on_both};
-use flows::reference_tokens::{IssuedToken, TokenDraft};
+use flows::admin::tokens::{IssuedToken, TokenDraft};
 use http::Method;
 use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
 use oauth::scope::Scope;

@@ -22,7 +22,12 @@ pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Envir
     let (_, office) = desk.office(target).await?;
     // Commands without a server beside them leave what they did to whoever looks next.
     let mut rng = SystemRng;
-    office.book_of(filter.chain, &desk.master).await?.seal(&mut moment!(rng)).await.context("database error")?;
+    office
+        .audit_reader_of(filter.chain, &desk.master)
+        .await?
+        .seal(&mut moment!(rng))
+        .await
+        .context("database error")?;
     let limit = usize::try_from(filter.limit)?;
     let wanted = wanted(filter, &office).await?;
     let (mut events, mut place) = (Vec::new(), None);

@@ -178,7 +178,7 @@ async fn ran(at_desk: &mut AdminPage, mut trial: Trial, text: &str, form: &Param
     if wanted.signs_in && wanted.calls {
         let who = (at_desk.person.browser.user.id, application.id);
         let instance = at_desk.manager.instance().clone();
-        instance.release_sessions(&mut at_desk.person.visit.moment(), who).await?;
+        instance.account().release_sessions(&mut at_desk.person.visit.moment(), who).await?;
     }
     Ok(page(at_desk, &application, &wanted, (trial.steps, FormNotice::Nothing)))
 }

@@ -93,7 +93,7 @@ async fn what_ends_a_person_ends_their_erp_session(house: TestServer) {
     assert_unauthorized(&call(&client, &second).await, "Log in again");
 
     let third = session(&login(&client, "alice", "a brand new password", LEGACY).await);
-    let ending = flows::sessions::SessionSelector::OfUser("alice");
+    let ending = flows::admin::sessions::SessionSelector::OfUser("alice");
     let mut rng = house.rng();
     let ended = house.office().await.end_sessions(ending, &mut house.moment(&mut rng)).await;
     assert_eq!(ended.expect("no fault"), Ok(1));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acceptance::{Browser, HttpAnswer, TestServer};
-use flows::mail::OutboxReader;
+use flows::platform::outbox::OutboxReader;
 use http::Method;
 use model::Email;
 use model::mail::MailMessage;
@@ -155,7 +155,9 @@ async fn one_no_ends_it_whichever_side_says_it() {
 async fn who_has_no_address_needs_the_new_one_only() {
     let house = TestServer::open().await;
     let mut letters = house.house.open_outbox();
-    let flows::links::HandedOver::Shown(url) = invite(&house, "eve", None).await else { panic!("there is no address") };
+    let flows::auth::links::HandedOver::Shown(url) = invite(&house, "eve", None).await else {
+        panic!("there is no address")
+    };
     let mut eve = house.browser("eve");
     choose(&mut eve, url.strip_prefix("http://localhost:8080").expect("of this instance"), "a brand new password")
         .await;

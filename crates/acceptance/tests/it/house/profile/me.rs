@@ -1,7 +1,7 @@
 //! `/profile/me`: who somebody is, for applications.
 
 use acceptance::{HttpAnswer, TestServer, TokenAnswer};
-use flows::reference_tokens::TokenDraft;
+use flows::admin::tokens::TokenDraft;
 use http::Method;
 use model::reference_token::{NewTokenRequest, ReferenceTokenKind};
 use oauth::scope::Scope;

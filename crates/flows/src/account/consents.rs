@@ -1,0 +1,73 @@
+//! What users allowed applications, and taking it back.
+
+use model::audit::{AuditEvent, AuditKind};
+use model::seat::CloseReason;
+use model::{ApplicationId, Ctx, Moment, TrustedApplication, UserId};
+pub use store::ConnectedApplication;
+use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose};
+
+use crate::account::Account;
+use crate::audit::AuditWriter;
+use crate::auth::consents::connections;
+use crate::auth::consents::is_connected;
+use crate::auth::consents::withdrawal_batch;
+use crate::memory::live_sessions::close_sessions;
+use crate::{Answer, Fault};
+
+/// The user has nothing to do with the application: there is nothing to withdraw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotConnected;
+
+impl Account<'_> {
+    /// The applications that may act for a user, or that the user agreed to.
+    pub async fn connections(&self, user: UserId, moment: &Moment<'_>) -> Result<Vec<ConnectedApplication>, Fault> {
+        connections(&self.memory.store, user, moment).await
+    }
+
+    /// Everything that descends from the user's consent is dead before this returns: codes, refresh families and the
+    /// access tokens of both. The application leaves the person's API sessions; one that no other uses closes, and its
+    /// seat is free. Reference tokens stay: they were made by hand, not by consent, and are revoked by hand.
+    pub async fn withdraw_consent(
+        &self,
+        ctx: &mut Ctx<'_>,
+        (user, application): (UserId, &TrustedApplication),
+    ) -> Answer<(), NotConnected> {
+        let who = (user, application.id);
+        if !is_connected(&self.memory.store, who, &ctx.moment()).await? {
+            return Ok(Err(NotConnected));
+        }
+        // Which applications use a session is known in memory first: a session must not close because of that.
+        self.memory.flush_sessions(ctx.now).await?;
+        let mut batch = withdrawal_batch(&self.memory.store, who, &mut ctx.moment());
+        let event = AuditEvent::done(ctx.now, AuditKind::ConsentWithdrawn, ctx.request)
+            .application(application.uri.as_str())
+            .user(user);
+        batch.push(AuditWriter::new(&self.memory.store, ctx.rng, ctx.now).event(&event));
+        match self.memory.commit(batch, ctx.now).await? {
+            CommitOutcome::Committed => Ok(Ok(())),
+            CommitOutcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+        }
+    }
+
+    /// The application leaves the person's API sessions, as if it had not called; one that no other uses closes, and its
+    /// seat is free. What it holds stays good, and its next call opens a session again.
+    pub async fn release_sessions(
+        &self,
+        moment: &mut Moment<'_>,
+        (user, application): (UserId, ApplicationId),
+    ) -> Result<(), Fault> {
+        self.memory.flush_sessions(moment.now).await?;
+        let mut batch = Batch::from(vec![
+            self.memory.store.move_seats(),
+            self.memory.store.leave_sessions_of_user(application, user),
+        ]);
+        batch.append(close_sessions(&self.memory.store, SessionsToClose::Unused, CloseReason::Released, moment));
+        // Memory lists anew who uses the sessions, as it does where a consent went.
+        let change = Change { kind: ChangeKind::ConsentWithdrawn, subject: user.0 };
+        batch.announce(change, moment.now);
+        match self.memory.commit(batch, moment.now).await? {
+            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::GuardFailed { .. } => Err(Fault::failed("the instance is gone")),
+        }
+    }
+}

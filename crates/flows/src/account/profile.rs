@@ -1,0 +1,64 @@
+//! What people see and change of themselves (`identity.md` §3.7).
+
+use model::audit::{AuditEvent, AuditKind};
+use model::{Ctx, Language, User};
+use store::{Batch, Change, ChangeKind, CommitOutcome, Statement};
+
+use crate::account::Account;
+use crate::audit::AuditWriter;
+use crate::auth::browser_session::SignedIn;
+use crate::{Answer, Fault};
+
+/// Looks at what somebody else changed meanwhile, before the person is asked to try again.
+pub(super) const MAX_ATTEMPTS: usize = 4;
+
+/// Somebody else changed the same thing again and again, or the account was closed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrentChange;
+
+/// There is no such thing, or it is somebody else's: which of the two is nobody's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOwned;
+
+impl Account<'_> {
+    /// The language that pages speak to this person; without one they follow the browser.
+    pub async fn choose_language(
+        &self,
+        ctx: &mut Ctx<'_>,
+        (browser, language): (&SignedIn, Option<Language>),
+    ) -> Answer<(), ConcurrentChange> {
+        let tag = language.map(Language::tag);
+        for _ in 0..MAX_ATTEMPTS {
+            let Some(user) = self.current_user(browser).await? else { return Ok(Err(ConcurrentChange)) };
+            if user.locale.as_deref() == tag {
+                return Ok(Ok(()));
+            }
+            let detail = serde_json::json!({ "what": "language", "before": user.locale, "after": tag });
+            let change = Change { kind: ChangeKind::Person, subject: user.id.0 };
+            let mut batch = Batch::from(vec![
+                self.memory.store.set_locale(&user, tag, ctx.now),
+                self.profile_event(ctx, browser, &detail),
+            ]);
+            batch.announce(change, ctx.now);
+            if self.memory.commit(batch, ctx.now).await? == CommitOutcome::Committed {
+                return Ok(Ok(()));
+            }
+        }
+        Ok(Err(ConcurrentChange))
+    }
+
+    /// The person as the database knows them now, if they are still who signed in.
+    pub(crate) async fn current_user(&self, browser: &SignedIn) -> Result<Option<User>, Fault> {
+        let user = self.memory.store.user(browser.user.id).await?;
+        Ok(user.filter(|user| user.may_sign_in() && user.epoch == browser.session.user_epoch))
+    }
+
+    /// The event of a change that a person made of themselves.
+    pub(super) fn profile_event(&self, ctx: &mut Ctx<'_>, browser: &SignedIn, detail: &serde_json::Value) -> Statement {
+        let event = AuditEvent::done(ctx.now, AuditKind::ProfileChange, ctx.request)
+            .user(browser.user.id)
+            .session(browser.session.id)
+            .detail(detail);
+        AuditWriter::new(&self.memory.store, ctx.rng, ctx.now).event(&event)
+    }
+}

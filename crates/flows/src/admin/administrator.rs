@@ -1,0 +1,48 @@
+//! The proof that somebody administers one instance.
+
+use model::session::SignInTooOld;
+use model::user::ActiveUser;
+use model::{InstanceId, Timestamp};
+
+use crate::platform::seal::SealedSecret;
+use crate::{Fault, MasterKey};
+
+/// Proof that whoever asks administers this instance, and no other. There are two ways to one: a user of the instance whose
+/// credential was checked, and the master key, which opens the instance's root secret. No other crate can name it.
+#[derive(Clone, Debug)]
+pub(crate) struct Administrator {
+    instance: InstanceId,
+    actor: String,
+    /// `auth_time` of the sign-in behind the request. `None` for credentials made for machines, which no sign-in stands
+    /// behind: the master key, reference tokens, client credentials.
+    signed_in: Option<Timestamp>,
+}
+
+impl Administrator {
+    /// A user of the instance whose credential was checked, if they administer it.
+    pub(crate) fn of(instance: InstanceId, user: ActiveUser<'_>, signed_in: Option<Timestamp>) -> Option<Self> {
+        // By id: the audit keeps no person's name.
+        let actor = user.get().id.to_string();
+        user.get().is_admin().then_some(Self { instance, actor, signed_in })
+    }
+
+    /// The operator at the command line. Who holds the master key may do everything, and could read everything anyway.
+    pub(crate) fn operator(instance: InstanceId, root_secret: &[u8], master: &MasterKey) -> Result<Self, Fault> {
+        master.open(instance, SealedSecret::RootSecret, root_secret)?;
+        Ok(Self { instance, actor: "operator".to_owned(), signed_in: None })
+    }
+
+    pub(crate) const fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// Who the audit says it was.
+    pub(crate) fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// A sign-in older than [`model::session::RECENT_SIGN_IN`] does not carry changes of weight.
+    pub(crate) fn check_recent(&self, now: Timestamp) -> Result<(), SignInTooOld> {
+        self.signed_in.map_or(Ok(()), |signed_in| SignInTooOld::check(signed_in, now))
+    }
+}

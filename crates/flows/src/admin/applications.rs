@@ -1,0 +1,201 @@
+//! The register of Trusted Applications under an administrator's hand.
+
+use model::application::Secret;
+use model::line::{LINE_RULE, is_line};
+use model::record::{ApplicationRecord, RecordClientType, Registration};
+use model::seat::CloseReason;
+use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
+use oauth::secret::{ClientSecret, Presented};
+use store::{Batch, Change, ChangeKind, Fault, SessionsToClose, Statement};
+use uuid::Uuid;
+
+use crate::Answer;
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService, draw_secret, new_secret};
+use crate::memory::live_sessions::close_sessions;
+
+/// An application's record or secrets changed.
+pub(crate) const fn changed(application: ApplicationId) -> Change {
+    Change { kind: ChangeKind::Register, subject: application.0 }
+}
+
+/// More live secrets than one replacement after another needs.
+const MAX_SECRETS: usize = 10;
+
+impl AdminService<'_> {
+    pub async fn application_by_id(&self, id: ApplicationId) -> Answer<TrustedApplication, AdminRefusal> {
+        Ok(self.store.application(id).await?.ok_or_else(|| AdminRefusal::Unknown(format!("application {id}"))))
+    }
+
+    /// The next applications behind an `ApplicationUri`.
+    pub async fn applications_after(&self, uri: &str, limit: u32) -> Result<Vec<TrustedApplication>, Fault> {
+        self.store.applications_after(uri, limit).await
+    }
+
+    /// What would be refused of a record, without writing anything; `current` is what it would change.
+    pub async fn problems_of(
+        &self,
+        record: ApplicationRecord,
+        current: Option<&TrustedApplication>,
+        moment: &mut Moment<'_>,
+    ) -> Result<Vec<String>, Fault> {
+        let fixed = current.map(|current| current.fixed_in(&record)).unwrap_or_default();
+        if !fixed.is_empty() {
+            return Ok(fixed);
+        }
+        let system_user = match record.system_user {
+            Some(user) => self.store.user(UserId(user)).await?,
+            None => None,
+        };
+        let registration = current.map_or_else(
+            || {
+                // A Confidential one gets its first secret when it is registered.
+                let has_secret = record.client_type != RecordClientType::Public;
+                let secret = has_secret.then(|| new_secret(draw_secret(moment).digest(), "first", None, moment));
+                Registration::new(ApplicationId(Uuid::nil()), secret.into_iter().collect())
+            },
+            TrustedApplication::registration,
+        );
+        let taken = match current {
+            None => self.application(&record.application_uri).await?.ok(),
+            Some(_) => None,
+        };
+        let mut problems = record.check(registration, system_user.as_ref()).err().unwrap_or_default();
+        problems.extend(taken.map(|taken| AdminRefusal::Taken(format!("application {}", taken.uri)).to_string()));
+        Ok(problems)
+    }
+
+    /// Off the lists under the seats' lock: no session can be opened through the application meanwhile. The register goes
+    /// first, so that a node that sees a session closed makes no token for the application any more.
+    pub(crate) fn removal_batch(&self, application: &TrustedApplication, moment: &mut Moment<'_>) -> Batch {
+        let mut leaving = Batch::from(vec![self.store.move_seats(), self.store.leave_api_sessions(application.id)]);
+        leaving.announce(changed(application.id), moment.now);
+        leaving.append(close_sessions(&self.store, SessionsToClose::Unused, CloseReason::ApplicationDisabled, moment));
+        leaving
+    }
+
+    /// Which secret, never what it says.
+    fn secret_event(&self, what: &'static str, uri: &str, secret: &Secret, moment: &mut Moment<'_>) -> Statement {
+        let detail = serde_json::json!({
+            "what": what, "subject": uri, "secret": secret.id, "label": secret.label,
+            "expires_at": secret.expires_at.map(Timestamp::seconds),
+        });
+        self.event_with(&detail, moment)
+    }
+}
+
+impl ElevatedAdminService<'_> {
+    /// `current` as it was read, under another record. What may no longer be ends at once.
+    pub async fn change_application(
+        &self,
+        current: &TrustedApplication,
+        record: ApplicationRecord,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(TrustedApplication, Vec<String>), AdminRefusal> {
+        let before = current.to_record();
+        let fixed = current.fixed_in(&record);
+        if !fixed.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(fixed)));
+        }
+        let system_user = match record.system_user {
+            Some(user) => self.store.user(UserId(user)).await?,
+            None => None,
+        };
+        let accepted = match record.check(current.registration(), system_user.as_ref()) {
+            Ok(accepted) => accepted,
+            Err(problems) => return Ok(Err(AdminRefusal::Invalid(problems))),
+        };
+        let mut application = accepted.application;
+        let ends_tokens = current.outlived_by(&application);
+        self.prepare_keys(application.own_algorithms(), moment).await?;
+        let mut batch = Batch::from(vec![
+            self.store.update_application(&application, ends_tokens),
+            self.change_event(
+                ("change-application", application.uri.as_str()),
+                (&before, &application.to_record()),
+                moment,
+            ),
+        ]);
+        if ends_tokens {
+            batch.append(self.removal_batch(&application, moment));
+        } else {
+            batch.announce(changed(application.id), moment.now);
+        }
+        let done = self.commit(batch, AdminRefusal::Overtaken, moment).await?;
+        application.version += 1;
+        application.epoch += i64::from(ends_tokens);
+        Ok(done.map(|()| (application, accepted.warnings)))
+    }
+
+    /// A further secret beside the live ones, so that a secret can be replaced without downtime.
+    pub async fn add_secret(
+        &self,
+        uri: &str,
+        what: (&str, Option<Timestamp>),
+        moment: &mut Moment<'_>,
+    ) -> Answer<Presented<ClientSecret>, AdminRefusal> {
+        let application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        Ok(self.add_secret_to(&application, what, moment).await?.map(|(_, shown)| shown))
+    }
+
+    /// `application` as it was read. The secret is answered once.
+    pub async fn add_secret_to(
+        &self,
+        application: &TrustedApplication,
+        (label, expires_at): (&str, Option<Timestamp>),
+        moment: &mut Moment<'_>,
+    ) -> Answer<(Secret, Presented<ClientSecret>), AdminRefusal> {
+        let uri = application.uri.as_str();
+        let mut problems = Vec::new();
+        if !matches!(application.client_type, ClientType::Confidential { .. }) {
+            problems.push(format!("{uri} is not a Confidential application, so it has no secrets"));
+        }
+        if application.secrets().len() >= MAX_SECRETS {
+            problems.push(format!("{uri} already has {MAX_SECRETS} secrets; remove an unused one first"));
+        }
+        if !is_line(label, 100) {
+            problems.push(format!("label: must be 1 to 100 characters {LINE_RULE}"));
+        }
+        if expires_at.is_some_and(|end| end < moment.now) {
+            problems.push("the expiry is in the past".to_owned());
+        }
+        if !problems.is_empty() {
+            return Ok(Err(AdminRefusal::Invalid(problems)));
+        }
+        let shown = draw_secret(moment);
+        let secret = new_secret(shown.digest(), label.trim(), expires_at, moment);
+        let mut batch = Batch::from(vec![
+            self.store.touch_application(application),
+            self.insert_secret(application.id, &secret, moment.now),
+            self.secret_event("add-secret", uri, &secret, moment),
+        ]);
+        batch.announce(changed(application.id), moment.now);
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| (secret, shown)))
+    }
+
+    /// `application` as it was read. Whoever still shows the secret is refused from now on; the last one stays.
+    pub async fn remove_secret(
+        &self,
+        application: &TrustedApplication,
+        id: &str,
+        moment: &mut Moment<'_>,
+    ) -> Answer<(), AdminRefusal> {
+        let secrets = application.secrets();
+        let Some(secret) = secrets.iter().find(|secret| secret.id == id) else {
+            return Ok(Err(AdminRefusal::Unknown(format!("secret {id} of {}", application.uri))));
+        };
+        if secrets.len() == 1 {
+            let problem = "the last secret cannot be removed; add a new one first".to_owned();
+            return Ok(Err(AdminRefusal::Invalid(vec![problem])));
+        }
+        let mut batch = Batch::from(vec![
+            self.store.touch_application(application),
+            self.store.delete_secret(application.id, id),
+            self.secret_event("remove-secret", application.uri.as_str(), secret, moment),
+        ]);
+        batch.announce(changed(application.id), moment.now);
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
+    }
+}

@@ -1,0 +1,48 @@
+//! What users allowed applications, in an administrator's hands.
+
+use model::{Moment, TrustedApplication};
+use store::ConnectedApplication;
+
+use crate::Answer;
+use crate::admin::{AdminRefusal, AdminService};
+use crate::auth::consents::{connections, is_connected, withdrawal_batch};
+
+impl AdminService<'_> {
+    /// A user's connections, each with its application's `ApplicationUri` and name.
+    pub async fn connections(
+        &self,
+        login: &str,
+        moment: &Moment<'_>,
+    ) -> Answer<Vec<(TrustedApplication, ConnectedApplication)>, AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut known = Vec::new();
+        for connection in connections(&self.store, user.id, moment).await? {
+            let application = self.store.application(connection.application).await?;
+            known.extend(application.map(|application| (application, connection)));
+        }
+        Ok(Ok(known))
+    }
+
+    /// As [`Instance::withdraw_consent`], for somebody else.
+    pub async fn withdraw_consent(&self, login: &str, uri: &str, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
+        let user = match self.find_user(login).await? {
+            Ok(user) => user,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let application = match self.application(uri).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let who = (user.id, application.id);
+        if !is_connected(&self.store, who, moment).await? {
+            return Ok(Err(AdminRefusal::Unknown(format!("consent of {login} to {uri}"))));
+        }
+        let mut batch = withdrawal_batch(&self.store, who, moment);
+        let event = Self::user_event("withdraw-consent", (user.id, Some(&user.login)), moment);
+        batch.push(self.event_statement(&event.application(application.uri.as_str()), moment));
+        self.commit(batch, AdminRefusal::Overtaken, moment).await
+    }
+}

@@ -1,0 +1,178 @@
+//! Signing keys by an administrator's hand. Rotation needs nobody; these are for those who want it now, or must.
+
+use model::keys::{self, KEPT_AFTER_USE, KeyTimes, RotationRefusal};
+use model::{InstanceSettings, Moment, Timestamp, TrustedApplication};
+use oauth::jose::Algorithm;
+use store::{Batch, Change, ChangeKind};
+
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use crate::memory::keys::{algorithm_of, create};
+use crate::{Answer, Fault, MasterKey};
+
+/// Where a key is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// In the published set, and not yet signing.
+    Published,
+    Signing,
+    /// Verifies what it signed.
+    Retired,
+}
+
+impl KeyState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Signing => "signing",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// A key for those who look after it; nothing of it is secret.
+#[derive(Clone, Debug)]
+pub struct KeyView {
+    pub times: KeyTimes,
+    pub state: KeyState,
+    /// When it goes by itself; of a signing key, when its successor takes over.
+    pub until: Timestamp,
+}
+
+/// What an emergency replacement would break.
+#[derive(Clone, Debug)]
+pub struct ReplacementView {
+    pub algorithm: Algorithm,
+    /// The keys that go.
+    pub removed: Vec<String>,
+    /// `ApplicationUri`s of those whose access tokens die; at most [`MAX_NAMED`].
+    pub access_tokens_of: Vec<String>,
+    /// Likewise for ID tokens, which then serve as no hint for signing out.
+    pub id_tokens_of: Vec<String>,
+    pub live_sessions: u64,
+}
+
+/// Applications that a preview names.
+pub const MAX_NAMED: usize = 100;
+
+fn refused(refusal: &RotationRefusal) -> AdminRefusal {
+    AdminRefusal::Invalid(vec![refusal.to_string()])
+}
+
+impl AdminService<'_> {
+    async fn key_times(&self) -> Result<Vec<KeyTimes>, Fault> {
+        Ok(self.store.signing_keys().await?.keys.into_iter().map(|stored| stored.times).collect())
+    }
+
+    /// The oldest first.
+    pub async fn keys(&self, now: Timestamp) -> Result<Vec<KeyView>, Fault> {
+        let times = self.key_times().await?;
+        let view = |key: &KeyTimes| {
+            let signing = keys::signing(&times, key.algorithm, now).is_some_and(|signing| signing.kid == key.kid);
+            let (state, until) = match key.retired_at {
+                Some(at) => (KeyState::Retired, at.plus(KEPT_AFTER_USE)),
+                None if key.signs_from > now => (KeyState::Published, key.signs_from),
+                None if signing => (KeyState::Signing, key.successor_from()),
+                None => (KeyState::Retired, now.plus(KEPT_AFTER_USE)),
+            };
+            KeyView { times: key.clone(), state, until }
+        };
+        Ok(times.iter().map(view).collect())
+    }
+
+    /// The `kid`s of all keys of an algorithm, also of those whose row is damaged.
+    async fn compromised(&self, master: &MasterKey, algorithm: Algorithm) -> Answer<Vec<String>, AdminRefusal> {
+        let stored = self.store.signing_keys().await?;
+        let instance = *self.store.instance();
+        let damaged = stored.unreadable.iter().filter(|row| algorithm_of(row, instance, master) == Some(algorithm));
+        let mut kids: Vec<String> = damaged.map(|row| row.kid.clone()).collect();
+        let times: Vec<KeyTimes> = stored.keys.into_iter().map(|stored| stored.times).collect();
+        match keys::compromised(&times, algorithm) {
+            Ok(readable) => kids.extend(readable.into_iter().map(|key| key.kid.clone())),
+            Err(refusal) if kids.is_empty() => return Ok(Err(refused(&refusal))),
+            Err(_) => {}
+        }
+        Ok(Ok(kids))
+    }
+
+    /// What [`ElevatedAdminService::replace_keys`] would break, and nothing done yet.
+    pub async fn preview_replacement(
+        &self,
+        master: &MasterKey,
+        algorithm: Algorithm,
+    ) -> Answer<ReplacementView, AdminRefusal> {
+        let removed = match self.compromised(master, algorithm).await? {
+            Ok(removed) => removed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let settings = self.store.settings().await?;
+        let applications = self.store.applications().await?;
+        let named = |own: fn(&TrustedApplication) -> Option<Algorithm>, default: Algorithm| {
+            let signed = applications.iter().filter(|app| app.enabled && own(app).unwrap_or(default) == algorithm);
+            signed.take(MAX_NAMED).map(|app| app.uri.as_str().to_owned()).collect()
+        };
+        let InstanceSettings { access_token_algorithm, id_token_algorithm, .. } = settings;
+        Ok(Ok(ReplacementView {
+            algorithm,
+            removed,
+            access_tokens_of: named(|app| app.access_token_algorithm, access_token_algorithm),
+            id_tokens_of: named(|app| app.id_token_algorithm, id_token_algorithm),
+            live_sessions: self.store.seats_taken().await?.0,
+        }))
+    }
+}
+
+impl ElevatedAdminService<'_> {
+    /// Publishes a successor now; it signs when every cached copy of the key set has it, and nothing breaks.
+    pub async fn rotate_key(
+        &self,
+        master: &MasterKey,
+        algorithm: Algorithm,
+        moment: &mut Moment<'_>,
+    ) -> Answer<KeyTimes, AdminRefusal> {
+        let known = self.store.key_count(algorithm.as_str()).await?;
+        let times = self.key_times().await?;
+        let signs_from = match keys::rotation(&times, algorithm, moment.now) {
+            Ok(signs_from) => signs_from,
+            Err(refusal) => return Ok(Err(refused(&refusal))),
+        };
+        self.make_key(master, (algorithm, signs_from), (known, &[]), moment).await
+    }
+
+    /// For a key that may be in wrong hands: a new one signs now, all others of the algorithm are gone, and with them every
+    /// token that they signed.
+    pub async fn replace_keys(
+        &self,
+        master: &MasterKey,
+        algorithm: Algorithm,
+        moment: &mut Moment<'_>,
+    ) -> Answer<KeyTimes, AdminRefusal> {
+        let known = self.store.key_count(algorithm.as_str()).await?;
+        let gone = match self.compromised(master, algorithm).await? {
+            Ok(gone) => gone,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.make_key(master, (algorithm, moment.now), (known, &gone), moment).await
+    }
+
+    async fn make_key(
+        &self,
+        master: &MasterKey,
+        (algorithm, signs_from): (Algorithm, Timestamp),
+        (known, gone): (i64, &[String]),
+        moment: &mut Moment<'_>,
+    ) -> Answer<KeyTimes, AdminRefusal> {
+        let (key, sealed) = create(&self.store, master, algorithm, signs_from).await?;
+        let mut batch = Batch::new();
+        batch.extend(self.store.expect_key_count(algorithm.as_str(), known));
+        batch.push(self.store.insert_key(&key, sealed, moment.now));
+        batch.extend(gone.iter().map(|kid| self.store.delete_key(kid)));
+        let what = if gone.is_empty() { "rotate-key" } else { "replace-keys" };
+        let detail = serde_json::json!({
+            "what": what, "subject": key.kid, "algorithm": algorithm.as_str(), "removed": gone,
+            "signs_from": signs_from.seconds(),
+        });
+        batch.push(self.event_with(&detail, moment));
+        batch.announce(Change { kind: ChangeKind::Keys, subject: self.store.instance().0 }, moment.now);
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| key))
+    }
+}

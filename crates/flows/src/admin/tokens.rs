@@ -1,0 +1,103 @@
+//! Reference tokens (`identity.md` §3.4): issued by hand, shown once, revoked at once.
+
+use model::application::ServiceAccess;
+use model::reference_token::{
+    IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, check_issue,
+};
+use model::seat::CloseReason;
+use model::{Moment, ReferenceTokenId, User};
+use oauth::secret::Presented;
+use store::{Batch, Change, ChangeKind, SessionsToClose, TokensOf};
+
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use crate::auth::reference_tokens::new_token;
+use crate::memory::live_sessions::close_sessions;
+use crate::{Answer, Fault};
+
+/// A token that was issued by an administrator's hand.
+pub struct IssuedToken {
+    pub token: ReferenceToken,
+    /// Shown this once.
+    pub value: Presented<ReferenceTokenValue>,
+    /// Whom it acts as.
+    pub holder: User,
+}
+
+/// What an administrator asks a token for.
+pub struct TokenDraft<'a> {
+    pub application: &'a str,
+    /// The person whom a personal token acts as; a service token acts as the application's System User.
+    pub login: Option<&'a str>,
+    pub wish: NewTokenRequest<'a>,
+}
+
+impl AdminService<'_> {
+    /// The newest first.
+    pub async fn tokens(&self, limit: u32) -> Result<Vec<ReferenceToken>, Fault> {
+        self.store().reference_tokens_before(None, TokensOf::Everybody, limit).await
+    }
+
+    /// The next tokens behind an id, the newest first.
+    pub async fn tokens_before(
+        &self,
+        id: Option<ReferenceTokenId>,
+        of: TokensOf,
+        limit: u32,
+    ) -> Result<Vec<ReferenceToken>, Fault> {
+        self.store().reference_tokens_before(id, of, limit).await
+    }
+
+    pub async fn token(&self, id: ReferenceTokenId) -> Answer<ReferenceToken, AdminRefusal> {
+        let found = self.store().reference_token_by_id(id).await?;
+        Ok(found.ok_or_else(|| AdminRefusal::Unknown(format!("token {id}"))))
+    }
+
+    /// Dead on the next call.
+    pub async fn revoke_token(&self, id: ReferenceTokenId, moment: &mut Moment<'_>) -> Answer<(), AdminRefusal> {
+        let mut batch = Batch::from(vec![
+            self.store().revoke_reference_token(id, "administrator", moment.now),
+            self.event("revoke-token", &id.to_string(), moment),
+        ]);
+        let change = Change { kind: ChangeKind::ReferenceTokenRevoked, subject: id.0 };
+        batch.append(close_sessions(
+            self.store(),
+            SessionsToClose::OfReferenceToken(id),
+            CloseReason::TokenRevoked,
+            moment,
+        ));
+        batch.announce(change, moment.now);
+        self.commit(batch, AdminRefusal::Unknown(format!("active token {id}")), moment).await
+    }
+}
+
+impl ElevatedAdminService<'_> {
+    /// A token by an administrator's hand; its value is answered once, with whom it acts as, to be written to.
+    pub async fn issue_token(
+        &self,
+        draft: &TokenDraft<'_>,
+        moment: &mut Moment<'_>,
+    ) -> Answer<IssuedToken, AdminRefusal> {
+        let invalid = |refusal: IssueRefusal| AdminRefusal::Invalid(vec![refusal.to_string()]);
+        let application = match self.application(draft.application).await? {
+            Ok(application) => application,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let holder = match (draft.wish.kind, draft.login, application.service) {
+            (ReferenceTokenKind::Personal, Some(login), _) => match self.find_user(login).await? {
+                Ok(user) => Some(user),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+            (ReferenceTokenKind::Service, _, ServiceAccess::ActsAs(user)) => self.store().user(user).await?,
+            _ => None,
+        };
+        let Some(holder) = holder else { return Ok(Err(invalid(IssueRefusal::NoSystemUser))) };
+        let must_expire = self.store().settings().await?.reference_tokens_must_expire;
+        if let Err(refusal) = check_issue(moment.now, &application, &holder, &draft.wish, (true, must_expire)) {
+            return Ok(Err(invalid(refusal)));
+        }
+        let (token, value) = new_token(&draft.wish, (&application, &holder), self.actor(), moment);
+        let batch =
+            vec![self.store().insert_reference_token(&token), self.event("issue-token", &token.id.to_string(), moment)];
+        Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| IssuedToken { token, value, holder }))
+    }
+}

@@ -1,0 +1,67 @@
+//! Codes of authenticity that pages carry: a form is ours, and a sign-in was for this very request.
+
+use std::time::Duration;
+
+use model::Timestamp;
+use oauth::secret::Presented;
+
+use crate::auth::Auth;
+use crate::auth::browser_session::SignedIn;
+use crate::platform::seal::MacPurpose;
+
+/// How long a person may think about a consent page.
+pub const INTERACTION_LIFETIME: Duration = Duration::from_mins(10);
+
+/// Marks the random value in the browser's form cookie.
+pub enum FormCookie {}
+
+impl Auth<'_> {
+    /// What a form must bring back, for the browser that holds this cookie.
+    pub fn form_token(&self, cookie: &Presented<FormCookie>) -> String {
+        self.memory.current().secret.load().sign(MacPurpose::Form, &[cookie.expose().as_bytes()])
+    }
+
+    pub fn is_form_token(&self, cookie: &Presented<FormCookie>, shown: &str) -> bool {
+        self.memory.current().secret.load().verify(MacPurpose::Form, &[cookie.expose().as_bytes()], shown)
+    }
+
+    /// What the forms of somebody who is signed in must bring back. It dies with the sign-in, and no other site can know
+    /// it, whatever cookies that may plant.
+    pub fn person_token(&self, browser: &SignedIn) -> String {
+        self.memory.current().secret.load().sign(MacPurpose::PersonForm, &[browser.session.secret.as_bytes()])
+    }
+
+    pub fn is_person_token(&self, browser: &SignedIn, shown: &str) -> bool {
+        self.memory.current().secret.load().verify(MacPurpose::PersonForm, &[browser.session.secret.as_bytes()], shown)
+    }
+
+    /// Proves that the person signed in for this request, so that `prompt=login` is not asked twice. Good for
+    /// [`INTERACTION_LIFETIME`], and for this sign-in only.
+    pub fn interaction(&self, browser: &SignedIn, query: &str, now: Timestamp) -> String {
+        let made_at = now.seconds().to_string();
+        let tag = self
+            .memory
+            .current()
+            .secret
+            .load()
+            .sign(MacPurpose::Interaction, &interaction_parts(browser, query, &made_at));
+        format!("{made_at}.{tag}")
+    }
+
+    pub fn is_interaction(&self, browser: &SignedIn, query: &str, (shown, now): (&str, Timestamp)) -> bool {
+        let Some((made_at, tag)) = shown.split_once('.') else { return false };
+        let is_fresh =
+            made_at.parse().is_ok_and(|seconds| now < Timestamp::from_seconds(seconds).plus(INTERACTION_LIFETIME));
+        is_fresh
+            && self.memory.current().secret.load().verify(
+                MacPurpose::Interaction,
+                &interaction_parts(browser, query, made_at),
+                tag,
+            )
+    }
+}
+
+fn interaction_parts<'a>(browser: &'a SignedIn, query: &'a str, made_at: &'a str) -> [&'a [u8]; 3] {
+    // The secret's digest changes with every sign-in, so a proof dies with the sign-in it was made for.
+    [browser.session.secret.as_bytes(), query.as_bytes(), made_at.as_bytes()]
+}

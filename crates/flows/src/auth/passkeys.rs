@@ -1,0 +1,258 @@
+//! Passkeys (WebAuthn Level 2): what the browser's script is given, and how what it brings back is judged.
+//!
+//! A challenge is not stored: it is in a state that the page carries under a code of authenticity, bound to the browser
+//! and to what it is for. That it was answered is stored, so that it is answered once.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::session::SessionCookie;
+pub use model::two_step::PasskeyRefusal;
+use model::{RootUrl, Timestamp, UserId};
+use oauth::secret::{Digest, Presented};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use store::{Fault, Statement, StoredPasskey};
+use webauthn_rs::prelude::{
+    AuthenticationResult, DiscoverableAuthentication, DiscoverableKey, Passkey, PasskeyRegistration,
+    PublicKeyCredential, RegisterPublicKeyCredential, Url, WebauthnError, WebauthnResult,
+};
+use webauthn_rs::{Webauthn, WebauthnBuilder};
+
+use crate::auth::Auth;
+use crate::platform::seal::MacPurpose;
+
+/// How long a page with a challenge may stay open.
+pub const CEREMONY_LIFETIME: Duration = Duration::from_mins(10);
+
+/// How long the browser waits for a touch.
+const TOUCH: Duration = Duration::from_mins(2);
+
+/// What a page hands to the browser's script, and what must come back with the answer.
+pub struct Ceremony {
+    /// `CredentialCreationOptions` or `CredentialRequestOptions` as JSON, binary values in base64url.
+    pub options: String,
+    pub state: String,
+}
+
+/// What a challenge is for; an answer to one never passes for another.
+#[derive(Clone, Copy)]
+pub(crate) enum CeremonyPurpose {
+    SignIn,
+    SecondStep(UserId),
+    /// By whom, at which sign-in.
+    Register(UserId, Digest<SessionCookie>),
+}
+
+impl CeremonyPurpose {
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::SignIn => vec![0],
+            Self::SecondStep(user) => [&[1], user.0.as_bytes().as_slice()].concat(),
+            Self::Register(user, secret) => [&[2], user.0.as_bytes().as_slice(), secret.as_bytes()].concat(),
+        }
+    }
+}
+
+/// A passkey that proved itself, and what must be written down for it to count.
+pub(crate) struct VerifiedPasskey {
+    pub(crate) passkey: StoredPasskey,
+    pub(crate) synced: bool,
+    /// Guarded, in this order: the challenge is answered once, the passkey is as it was read.
+    pub(crate) spends: [Statement; 2],
+}
+
+/// A passkey that was made, and what must be written down for it to count.
+pub(crate) struct RegisteredPasskey {
+    pub(crate) credential: Vec<u8>,
+    /// JSON, as it is kept.
+    pub(crate) record: String,
+    /// Guarded: the challenge is answered once.
+    pub(crate) spend: Statement,
+}
+
+/// Where passkeys belong to: the instance's host. Asking another library than our own about signatures is deliberate;
+/// it draws the challenges itself.
+pub(crate) struct RelyingParty(Webauthn);
+
+impl RelyingParty {
+    /// Nothing where the root URL has an address instead of a name, to which no passkey can belong.
+    pub(crate) fn new(name: &str, root: &RootUrl) -> Option<Self> {
+        let origin = Url::parse(root.as_str()).ok()?;
+        origin.domain()?;
+        let host = root.host();
+        WebauthnBuilder::new(host.as_str(), &origin)
+            .and_then(|builder| builder.rp_name(name).timeout(TOUCH).build())
+            .ok()
+            .map(Self)
+    }
+}
+
+fn judge_answer(done: WebauthnResult<AuthenticationResult>) -> Result<AuthenticationResult, PasskeyRefusal> {
+    done.map_err(|error| match error {
+        WebauthnError::CredentialPossibleCompromise => PasskeyRefusal::CounterRegressed,
+        _ => PasskeyRefusal::Wrong,
+    })
+}
+
+fn to_json(value: &impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(value).map_err(Fault::failed)
+}
+
+impl Auth<'_> {
+    /// Does this instance's address allow passkeys?
+    pub fn knows_passkeys(&self) -> bool {
+        self.state.relying_party.is_some()
+    }
+
+    /// For the sign-in page: whoever has a passkey here is signed in by it alone. `form` is the page's form token.
+    pub fn passkey_challenge(&self, form: &str, now: Timestamp) -> Result<Option<Ceremony>, Fault> {
+        self.challenge(CeremonyPurpose::SignIn, form, None, now)
+    }
+
+    /// `allowed` names the passkeys that may answer; any that the authenticator finds, where there are none.
+    pub(crate) fn challenge(
+        &self,
+        about: CeremonyPurpose,
+        form: &str,
+        allowed: Option<&[StoredPasskey]>,
+        now: Timestamp,
+    ) -> Result<Option<Ceremony>, Fault> {
+        let Some(RelyingParty(webauthn)) = &self.state.relying_party else { return Ok(None) };
+        let (options, state) = webauthn.start_discoverable_authentication().map_err(Fault::failed)?;
+        let mut options = to_json(&options)?;
+        if let Some(options) = options.as_object_mut() {
+            // The page has a button; nothing waits in the background.
+            options.remove("mediation");
+        }
+        if let Some(allowed) = allowed {
+            let named = |passkey: &StoredPasskey| json!({ "type": "public-key", "id": URL_SAFE_NO_PAD.encode(&passkey.credential) });
+            options["publicKey"]["allowCredentials"] = allowed.iter().map(named).collect();
+        }
+        Ok(Some(Ceremony { options: options.to_string(), state: self.pack((about, form), &state, now)? }))
+    }
+
+    /// WebAuthn §7.2. The answer to a challenge about a person must come from a passkey of that person's.
+    pub(crate) async fn judge_passkey(
+        &self,
+        (about, form): (CeremonyPurpose, &str),
+        (packed, answer): (&str, &str),
+        now: Timestamp,
+    ) -> Result<Result<VerifiedPasskey, PasskeyRefusal>, Fault> {
+        let state = self.unpack::<DiscoverableAuthentication>((about, form), packed, now);
+        let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.state.relying_party) else {
+            return Ok(Err(PasskeyRefusal::Stale));
+        };
+        let Ok(answer) = serde_json::from_str::<PublicKeyCredential>(answer) else {
+            return Ok(Err(PasskeyRefusal::Unreadable));
+        };
+        let Some(passkey) = self.memory.store.passkey_by_credential(answer.get_credential_id()).await? else {
+            return Ok(Err(PasskeyRefusal::Unknown));
+        };
+        let handle = answer.get_user_unique_id();
+        let is_theirs = handle.is_none_or(|handle| handle == passkey.user.0.as_bytes());
+        let is_meant = match about {
+            CeremonyPurpose::SignIn => handle.is_some(),
+            CeremonyPurpose::SecondStep(user) | CeremonyPurpose::Register(user, _) => passkey.user == user,
+        };
+        if !is_theirs || !is_meant {
+            return Ok(Err(PasskeyRefusal::Unknown));
+        }
+        let mut record: Passkey = serde_json::from_str(&passkey.record).map_err(Fault::failed)?;
+        let key = DiscoverableKey::from(&record);
+        let result = match judge_answer(webauthn.finish_discoverable_authentication_v2(&answer, state, &key)) {
+            Ok(result) => result,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let _changed = record.update_credential(&result);
+        let written = serde_json::to_string(&record).map_err(Fault::failed)?;
+        let spends = [
+            self.memory.store.spend_challenge(&digest(packed), expires_at),
+            self.memory.store.use_passkey(&passkey, &written, now),
+        ];
+        Ok(Ok(VerifiedPasskey { synced: result.backup_eligible(), passkey, spends }))
+    }
+
+    /// What an authenticator is asked to make. It should be found without a login, so that it can be the only factor.
+    pub(crate) fn registration(
+        &self,
+        (user, login, name): (UserId, &str, &str),
+        (about, form): (CeremonyPurpose, &str),
+        known: &[StoredPasskey],
+        now: Timestamp,
+    ) -> Result<Option<Ceremony>, Fault> {
+        let Some(RelyingParty(webauthn)) = &self.state.relying_party else { return Ok(None) };
+        let known = known.iter().map(|passkey| passkey.credential.clone()).collect();
+        let (options, state) =
+            webauthn.start_passkey_registration(user.0, login, name, Some(known)).map_err(Fault::failed)?;
+        let mut options = to_json(&options)?;
+        options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred".into();
+        Ok(Some(Ceremony { options: options.to_string(), state: self.pack((about, form), &state, now)? }))
+    }
+
+    /// WebAuthn §7.1, without attestation: who made the authenticator is not asked.
+    pub(crate) fn judge_registration(
+        &self,
+        (about, form): (CeremonyPurpose, &str),
+        (packed, answer): (&str, &str),
+        now: Timestamp,
+    ) -> Result<Result<RegisteredPasskey, PasskeyRefusal>, Fault> {
+        let state = self.unpack::<PasskeyRegistration>((about, form), packed, now);
+        let (Some((state, expires_at)), Some(RelyingParty(webauthn))) = (state, &self.state.relying_party) else {
+            return Ok(Err(PasskeyRefusal::Stale));
+        };
+        let Ok(answer) = serde_json::from_str::<RegisterPublicKeyCredential>(answer) else {
+            return Ok(Err(PasskeyRefusal::Unreadable));
+        };
+        let Ok(made) = webauthn.finish_passkey_registration(&answer, &state) else {
+            return Ok(Err(PasskeyRefusal::Wrong));
+        };
+        let record = serde_json::to_string(&made).map_err(Fault::failed)?;
+        let spend = self.memory.store.spend_challenge(&digest(packed), expires_at);
+        Ok(Ok(RegisteredPasskey { credential: made.cred_id().clone(), record, spend }))
+    }
+
+    /// `made_at.state.tag`; nothing in it is secret.
+    fn pack(
+        &self,
+        (about, form): (CeremonyPurpose, &str),
+        state: &impl Serialize,
+        now: Timestamp,
+    ) -> Result<String, Fault> {
+        let state = URL_SAFE_NO_PAD.encode(serde_json::to_vec(state).map_err(Fault::failed)?);
+        let made_at = now.seconds().to_string();
+        let tag = self
+            .memory
+            .current()
+            .secret
+            .load()
+            .sign(MacPurpose::Ceremony, &[&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()]);
+        Ok(format!("{made_at}.{state}.{tag}"))
+    }
+
+    fn unpack<T: DeserializeOwned>(
+        &self,
+        (about, form): (CeremonyPurpose, &str),
+        packed: &str,
+        now: Timestamp,
+    ) -> Option<(T, Timestamp)> {
+        let (made_at, rest) = packed.split_once('.')?;
+        let (state, tag) = rest.split_once('.')?;
+        let parts = [&about.bytes(), form.as_bytes(), made_at.as_bytes(), state.as_bytes()];
+        if !self.memory.current().secret.load().verify(MacPurpose::Ceremony, &parts, tag) {
+            return None;
+        }
+        let expires_at = Timestamp::from_seconds(made_at.parse().ok()?).plus(CEREMONY_LIFETIME);
+        let state = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(state).ok()?).ok()?;
+        (now < expires_at).then_some((state, expires_at))
+    }
+}
+
+/// Marks a packed challenge.
+enum CeremonyState {}
+
+fn digest(packed: &str) -> [u8; 32] {
+    *Presented::<CeremonyState>::new(packed).digest().as_bytes()
+}

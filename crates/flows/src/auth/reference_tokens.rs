@@ -1,0 +1,94 @@
+//! Reference tokens (`identity.md` §3.4): drawn, and revoked with their sessions.
+
+use model::audit::{AuditEvent, AuditKind};
+use model::reference_token::{NewTokenRequest, ReferenceToken, ReferenceTokenValue, draw, is_reference_token, masked};
+use model::seat::CloseReason;
+use model::{Ctx, Moment, ReferenceTokenId, TrustedApplication, User};
+use oauth::secret::{AccessToken, Digest, Presented};
+use store::{Batch, Change, ChangeKind, CommitOutcome, SessionsToClose};
+
+use crate::Fault;
+use crate::audit::AuditWriter;
+use crate::auth::Auth;
+use crate::memory::live_sessions::close_sessions;
+
+/// A token as it was wished for, and its value, which is nowhere else.
+pub(crate) fn new_token(
+    wish: &NewTokenRequest<'_>,
+    (application, holder): (&TrustedApplication, &User),
+    created_by: &str,
+    moment: &mut Moment<'_>,
+) -> (ReferenceToken, Presented<ReferenceTokenValue>) {
+    let value = draw(moment.rng);
+    let tail = value.expose().get(value.expose().len() - 4..).unwrap_or_default().to_owned();
+    let token = ReferenceToken {
+        id: ReferenceTokenId(moment.id()),
+        kind: wish.kind,
+        digest: value.digest(),
+        tail,
+        application: application.id,
+        user: holder.id,
+        description: wish.description.trim().to_owned(),
+        scope: wish.scope.clone(),
+        created_by: created_by.to_owned(),
+        created_at: moment.now,
+        expires_at: wish.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    (token, value)
+}
+
+/// That a token is revoked, for every node.
+pub(crate) fn of_token(token: &ReferenceToken) -> Change {
+    Change { kind: ChangeKind::ReferenceTokenRevoked, subject: token.id.0 }
+}
+
+impl Auth<'_> {
+    /// Somebody found a token where it should not be. Nothing in the answer tells whether it was one of ours.
+    pub async fn revoke_leaked(&self, ctx: &mut Ctx<'_>, shown: &Presented<AccessToken>) -> Result<(), Fault> {
+        if !is_reference_token(shown.expose()) {
+            return Ok(());
+        }
+        let digest = Digest::<ReferenceTokenValue>::from_bytes(*shown.digest().as_bytes());
+        let Some(token) = self.memory.store.reference_token(&digest).await? else { return Ok(()) };
+        let revoked = self.revoke_reference_token(ctx, &token, "leaked").await?;
+        // A dead one is reported as often as somebody likes.
+        if revoked && let Some(user) = self.memory.store.user(token.user).await? {
+            self.mail.write_to(&user, |letter| letter.token_leaked(&masked(&token.tail), &token.description));
+        }
+        Ok(())
+    }
+
+    /// Whether it was this that ended it.
+    pub(crate) async fn revoke_reference_token(
+        &self,
+        ctx: &mut Ctx<'_>,
+        token: &ReferenceToken,
+        reason: &'static str,
+    ) -> Result<bool, Fault> {
+        let batch = self.revocation_batch(ctx, token, reason);
+        // A failed guard: it was revoked before, and announced.
+        Ok(self.memory.commit(batch, ctx.now).await? == CommitOutcome::Committed)
+    }
+
+    /// Ends a token and its session, with the event. Guarded: it was not revoked before.
+    pub(crate) fn revocation_batch(&self, ctx: &mut Ctx<'_>, token: &ReferenceToken, reason: &'static str) -> Batch {
+        let mut event = AuditEvent::done(ctx.now, AuditKind::TokenRevoked, ctx.request)
+            .user(token.user)
+            .token(token.id.to_string());
+        event.reason = reason;
+        let mut batch = Batch::from(vec![
+            self.memory.store.revoke_reference_token(token.id, reason, ctx.now),
+            AuditWriter::new(&self.memory.store, ctx.rng, ctx.now).event(&event),
+        ]);
+        batch.append(close_sessions(
+            &self.memory.store,
+            SessionsToClose::OfReferenceToken(token.id),
+            CloseReason::TokenRevoked,
+            &mut ctx.moment(),
+        ));
+        batch.announce(of_token(token), ctx.now);
+        batch
+    }
+}

@@ -1,0 +1,163 @@
+//! Who is at the browser, and how somebody comes to be.
+
+use std::sync::Arc;
+
+use model::audit::{Asker, AuditEvent, AuditKind};
+use model::session::SessionCookie;
+pub use model::session::SignInRefusal;
+use model::throttle::Throttled;
+use model::two_step::AuthenticationMethod;
+use model::user::{Password, PasswordHash};
+use model::why::Refusal;
+use model::{Ctx, Login, User, UserId};
+use oauth::secret::Presented;
+use store::CommitOutcome;
+
+use crate::auth::Auth;
+use crate::auth::browser_session::{NewSession, SignedIn};
+use crate::auth::guesses::PasswordSource;
+pub use crate::auth::guesses::SignInCookies;
+use crate::auth::passwords::{HashingTurn, PasswordVerdict};
+use crate::auth::reset_requests::ResetRequestKind;
+use crate::auth::second_step::FirstStep;
+use crate::{Answer, Fault};
+
+/// What a right password led to.
+pub enum SignInOutcome {
+    Done(SignedIn, Presented<SessionCookie>),
+    /// The person has a second factor: on to [`BelievedInstance::second_step`], with a proof of the first.
+    SecondStep(Presented<FirstStep>),
+}
+
+/// Whose password it was.
+pub(crate) struct PasswordMatch {
+    pub(crate) user: User,
+    /// The hash that is kept, and a better one to put in its place.
+    pub(crate) better_hash: Option<(PasswordHash, PasswordHash)>,
+}
+
+/// Why a password let nobody in, and whose it was thought to be.
+pub(crate) struct FailedSignIn {
+    pub(crate) refusal: SignInRefusal,
+    pub(crate) user: Option<UserId>,
+}
+
+impl FailedSignIn {
+    pub(crate) const fn held(held: Throttled) -> Self {
+        Self { refusal: SignInRefusal::held(held), user: None }
+    }
+}
+
+impl Auth<'_> {
+    /// `identity.md` §4. The person who signs in again keeps the `sid`, so that no second seat is taken; the cookie is
+    /// new either way.
+    pub async fn sign_in(
+        &self,
+        ctx: &mut Ctx<'_>,
+        (login, password): (&str, &Presented<Password>),
+        browser: SignInCookies<'_>,
+    ) -> Answer<SignInOutcome, SignInRefusal> {
+        let shown = (login, password, PasswordSource::Page(browser));
+        let PasswordMatch { user, better_hash } = match self.check_password(ctx, shown, User::check_sign_in).await? {
+            Ok(proven) => proven,
+            Err(denied) => return self.refuse_sign_in(ctx, denied.user, denied.refusal),
+        };
+        let rehash = better_hash.map(|(old, better)| self.memory.store.rehash_password(user.id, &old, &better));
+        let (user, spends) = (Arc::new(user), Vec::from_iter(rehash));
+        let overtaken = || Fault::unavailable("the password was set anew meanwhile");
+        if user.has_second_factor {
+            let CommitOutcome::Committed = self.memory.store.commit(spends.into()).await? else {
+                return Err(overtaken());
+            };
+            let event = AuditEvent::done(ctx.now, AuditKind::FirstStep, ctx.request).user(user.id);
+            self.audit.put(event)?;
+            return Ok(Ok(SignInOutcome::SecondStep(self.first_step(browser.form, &user, ctx.now))));
+        }
+        let opening = NewSession { user, proof: AuthenticationMethod::Password, spends };
+        let opened = self.open_identity_session(ctx, &opening, browser.signed_in).await?;
+        opened.map(|(browser, cookie)| Ok(SignInOutcome::Done(browser, cookie))).ok_or_else(overtaken)
+    }
+
+    /// A person who is signed in types the password again, before something that a found browser must not do. The
+    /// sign-in's tries are counted by themselves.
+    pub(crate) async fn confirm_password(
+        &self,
+        ctx: &mut Ctx<'_>,
+        (browser, password): (&SignedIn, &Presented<Password>),
+    ) -> Answer<(), SignInRefusal> {
+        let shown = (browser.user.login.as_str(), password, PasswordSource::SignedIn(browser.session.id));
+        match self.check_password(ctx, shown, User::check_sign_in).await? {
+            Ok(_) => Ok(Ok(())),
+            Err(denied) => self.refuse_sign_in(ctx, Some(browser.user.id), denied.refusal),
+        }
+    }
+
+    pub(crate) fn refuse_sign_in<T, R: Refusal>(
+        &self,
+        ctx: &mut Ctx<'_>,
+        user: Option<UserId>,
+        refusal: R,
+    ) -> Answer<T, R> {
+        self.memory.meters.sign_ins.add(refusal.cause());
+        let mut event = AuditEvent::refused(ctx.now, AuditKind::SignIn, ctx.request, (Asker::Stranger, &refusal));
+        event.user = user;
+        self.audit.put(event)?;
+        Ok(Err(refusal))
+    }
+
+    /// Compares a password, whichever door it is shown at: throttled, in the same time for everybody, and a failure unless
+    /// it is right and `may` lets the user in. Tells the audit nothing.
+    pub(crate) async fn check_password(
+        &self,
+        ctx: &mut Ctx<'_>,
+        (login, password, door): (&str, &Presented<Password>, PasswordSource<'_>),
+        may: impl Fn(&User) -> Result<(), SignInRefusal>,
+    ) -> Answer<PasswordMatch, FailedSignIn> {
+        let login = Login::typed(login);
+        let attempt = self.attempt((login.as_ref(), password), ctx.request.address, door, ctx.now);
+        let place = match self.begin_attempt(&attempt, ctx.now).await? {
+            Ok(place) => place,
+            Err(held) => {
+                if let Some(login) = login.filter(|_| held.is_spent) {
+                    self.report_attack(&attempt, ResetRequestKind::AccountAttacked(login), (ctx.request, ctx.now));
+                }
+                return Ok(Err(FailedSignIn::held(held)));
+            }
+        };
+        let known = match &login {
+            Some(login) => self.memory.store.user_by_login(login).await?,
+            None => None,
+        };
+        let mut salt = [0; 16];
+        ctx.rng.fill(&mut salt);
+        let kept = known.as_ref().and_then(|(_, hash)| hash.as_ref());
+        let turn = place.stranger().map_or(HashingTurn::Known, HashingTurn::Stranger);
+        let verdict = self.state.passwords.verify(turn, kept, password, salt).await?;
+        let judged = judge(known, verdict, may);
+        match &judged {
+            Ok(_) => place.right(),
+            Err(_) => {
+                place.wrong(ctx.now);
+            }
+        }
+        Ok(judged)
+    }
+}
+
+fn judge(
+    known: Option<(User, Option<PasswordHash>)>,
+    verdict: PasswordVerdict,
+    may: impl Fn(&User) -> Result<(), SignInRefusal>,
+) -> Result<PasswordMatch, FailedSignIn> {
+    let Some((user, kept)) = known else {
+        return Err(FailedSignIn { refusal: SignInRefusal::UnknownUser, user: None });
+    };
+    let denied = |refusal| FailedSignIn { refusal, user: Some(user.id) };
+    let better_hash = match verdict {
+        PasswordVerdict::Wrong => return Err(denied(SignInRefusal::WrongPassword)),
+        PasswordVerdict::Right => None,
+        PasswordVerdict::RightButWeak(better) => kept.map(|kept| (kept, better)),
+    };
+    may(&user).map_err(denied)?;
+    Ok(PasswordMatch { user, better_hash })
+}

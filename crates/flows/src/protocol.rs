@@ -1,0 +1,26 @@
+//! What applications call: OAuth 2.0, OpenID Connect, the guard of the APIs, and the legacy schemes.
+
+pub mod authorize;
+pub mod exchange;
+pub mod guard;
+pub mod legacy;
+pub mod revocation;
+pub mod sign_out;
+
+use self::legacy::LegacyUses;
+use crate::audit::InstanceAudit;
+use crate::auth::Auth;
+use crate::memory::Believed;
+use crate::platform::InstanceInfo;
+use crate::seats::Seats;
+
+/// The endpoints of one instance.
+#[derive(Clone, Copy)]
+pub struct Protocol<'a> {
+    pub(crate) info: &'a InstanceInfo,
+    pub(crate) memory: Believed<'a>,
+    pub(crate) audit: &'a InstanceAudit,
+    pub(crate) auth: Auth<'a>,
+    pub(crate) seats: Seats<'a>,
+    pub(crate) legacy_uses: &'a LegacyUses,
+}

@@ -1,0 +1,444 @@
+//! The whole process: its instances, and the tasks that keep them true.
+
+mod background;
+mod figures;
+mod flushing;
+mod following;
+pub mod health;
+mod instance;
+mod instance_admin;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::audit::chain::Chain;
+use model::fair::FairReceiver;
+use model::{HostName, InstanceId, Moment, RootUrl};
+use store::Database;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub use self::figures::SeatFigures;
+use self::following::FeedFollower;
+use self::instance::SharedServices;
+pub use self::instance::{BelievedInstance, Instance};
+pub use self::instance_admin::InstanceAdmin;
+use crate::audit::{CheckpointPublisher, PublishedCheckpoint};
+use crate::auth::reset_requests::{ResetRequest, reset_queue};
+use crate::auth::throttle::AttemptQueue;
+use crate::platform::Platform;
+use crate::platform::fault_log::FaultLog;
+use crate::platform::feed_health::FeedHealth;
+use crate::platform::outbox::{Outbox, OutboxReader};
+use crate::platform::tasks::{PanicCounts, StopSignal, TaskTimes, supervise};
+use crate::server::health::WriteProbe;
+use crate::{Fault, FaultKind, MasterKey, Passwords};
+
+/// Where an instance is found: configuration, never a request header.
+pub struct InstanceLocation {
+    pub name: String,
+    pub root: RootUrl,
+    /// Further host names it answers to.
+    pub hosts: Vec<HostName>,
+}
+
+/// The instance that answers for hosts that no site claims.
+#[derive(Clone, Copy, Debug)]
+pub enum DefaultInstance<'a> {
+    OfEveryHost(&'a str),
+    /// A page of another site whose name is rebound to 127.0.0.1 still says that name, and is not answered.
+    OfLoopback(&'a str),
+}
+
+impl DefaultInstance<'_> {
+    const fn name(&self) -> &str {
+        match self {
+            Self::OfEveryHost(name) | Self::OfLoopback(name) => name,
+        }
+    }
+}
+
+pub struct Server {
+    database: Database,
+    instances: Vec<Arc<Instance>>,
+    by_host: HashMap<HostName, Arc<Instance>>,
+    default: Option<DefaultRoute>,
+    refused: Vec<RefusedInstance>,
+    platform: Arc<dyn Platform>,
+    feed: Arc<FeedHealth>,
+    outbox: Arc<Outbox>,
+    checkpoints: Arc<CheckpointPublisher>,
+    passwords: Arc<Passwords>,
+    keys_wanted: Arc<Notify>,
+    panics: PanicCounts,
+    /// On which everything runs that belongs to the house.
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) turns: TaskTimes,
+    pub(crate) faults: Arc<FaultLog>,
+    pub(crate) probing: WriteProbe,
+    /// Whoever minds the database: one at a time, so that each thing is found once.
+    minding: tokio::sync::Mutex<()>,
+    follower: tokio::sync::Mutex<FeedFollower>,
+    /// Questions after forgotten passwords that wait.
+    asked: FairReceiver<InstanceId, ResetRequest>,
+    tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    stopping: tokio::sync::watch::Sender<bool>,
+}
+
+/// An instance that is configured and cannot be served: what is stored of it is damaged. All others are served.
+pub struct RefusedInstance {
+    pub name: String,
+    pub fault: Fault,
+    hosts: Vec<HostName>,
+    is_default: bool,
+}
+
+struct DefaultRoute {
+    instance: Arc<Instance>,
+    only_loopback: bool,
+}
+
+/// Before a background task that panicked starts again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// What a turn of a background task gets to end in when the server stops.
+const LAST_TURN: Duration = Duration::from_secs(2);
+
+impl Server {
+    /// The database must be migrated, and every site's instance must exist in it.
+    pub async fn open(
+        database: Database,
+        master: MasterKey,
+        sites: Vec<InstanceLocation>,
+        default: Option<DefaultInstance<'_>>,
+        platform: Arc<dyn Platform>,
+    ) -> Result<Arc<Self>, Fault> {
+        let (questions, asked) = reset_queue();
+        // Asked before memory is loaded, as the feed's place is.
+        let feed = FeedHealth::new(database.is_embedded(), database.timeline().await?);
+        let shared = SharedServices {
+            platform: Arc::clone(&platform),
+            outbox: Arc::default(),
+            checkpoints: Arc::default(),
+            reset_queue: questions,
+            master: Arc::new(master),
+            passwords: Arc::new(Passwords::costing(platform.password_cost())),
+            image_decoder: crate::account::pictures::image_decoder(),
+            rsa_signers: crate::memory::keys::rsa_signers(),
+            attempts: AttemptQueue::new(),
+            feed: Arc::new(feed),
+            node: platform.rng().id(platform.now()),
+            keys_wanted: Arc::default(),
+            faults: Arc::default(),
+            database: database.clone(),
+        };
+        let mut stored: HashMap<String, _> =
+            database.instances().await?.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
+        let mut instances = Vec::new();
+        let mut by_host = HashMap::new();
+        let mut refused = Vec::new();
+        for site in sites {
+            let known = stored.remove(&site.name).ok_or_else(|| {
+                let name = &site.name;
+                Fault::failed(format!(
+                    "instance {name} is configured but not in the database: run `gatehouse instance create {name}`"
+                ))
+            })?;
+            let mut rng = platform.rng();
+            let mut moment = Moment { now: platform.now(), rng: &mut *rng };
+            let hosts: Vec<HostName> = std::iter::once(site.root.host()).chain(site.hosts).collect();
+            let instance = match Box::pin(Instance::load(known, site.root, &shared, &mut moment)).await {
+                Ok(instance) => Arc::new(instance),
+                Err(fault) if fault.kind() == FaultKind::Failed => {
+                    let is_default = default.is_some_and(|default| default.name() == site.name);
+                    refused.push(RefusedInstance { name: site.name, fault, hosts, is_default });
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            by_host.extend(hosts.into_iter().map(|host| (host, Arc::clone(&instance))));
+            instances.push(instance);
+        }
+        // Where none can be served it is no matter of one of them: a wrong master key, for instance.
+        if instances.is_empty() && !refused.is_empty() {
+            return Err(refused.swap_remove(0).fault);
+        }
+        for RefusedInstance { name, fault, .. } in &refused {
+            let fault = fault as &dyn std::error::Error;
+            tracing::error!(
+                fault,
+                instance = %name,
+                "this instance cannot be served, and is answered 503: repair it, and restart; all others are served"
+            );
+        }
+        let default = default.and_then(|default| {
+            let (name, only_loopback) = match default {
+                DefaultInstance::OfEveryHost(name) => (name, false),
+                DefaultInstance::OfLoopback(name) => (name, true),
+            };
+            let instance = instances.iter().find(|instance| instance.info.name == name).cloned()?;
+            Some(DefaultRoute { instance, only_loopback })
+        });
+        let house = Arc::new(Self {
+            database,
+            instances,
+            by_host,
+            default,
+            refused,
+            platform,
+            feed: shared.feed,
+            outbox: shared.outbox,
+            checkpoints: shared.checkpoints,
+            passwords: shared.passwords,
+            keys_wanted: shared.keys_wanted,
+            panics: PanicCounts::default(),
+            runtime: tokio::runtime::Handle::current(),
+            turns: TaskTimes::new(&background::TASKS),
+            faults: shared.faults,
+            probing: WriteProbe::default(),
+            minding: tokio::sync::Mutex::default(),
+            follower: tokio::sync::Mutex::new(FeedFollower::new()),
+            asked,
+            tasks: parking_lot::Mutex::default(),
+            stopping: tokio::sync::watch::Sender::new(false),
+        });
+        background::start(&house);
+        Ok(house)
+    }
+
+    /// Runs a background task under supervision until the house closes.
+    fn keep_running<F>(
+        self: &Arc<Self>,
+        name: &'static str,
+        task: impl Fn(Arc<Self>, StopSignal) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let house = Arc::clone(self);
+        let start = move || task(Arc::clone(&house), house.stopping.subscribe());
+        let running = supervise(name, (Arc::clone(&self.panics), RESTART_PAUSE), self.stopping.subscribe(), start);
+        self.tasks.lock().push(tokio::spawn(running));
+    }
+
+    pub fn platform(&self) -> &dyn Platform {
+        &*self.platform
+    }
+
+    pub fn instances(&self) -> &[Arc<Instance>] {
+        &self.instances
+    }
+
+    /// By host name, without the port and in any spelling; a host that nobody claims goes to the default instance, if
+    /// there is one for it.
+    pub fn instance(&self, host: &str) -> Option<&Arc<Instance>> {
+        self.by_host.get(host).or_else(|| {
+            let host = HostName::of(host)?;
+            if self.refused.iter().any(|refused| refused.hosts.contains(&host)) {
+                return None;
+            }
+            let default = || self.default.as_ref().filter(|default| !default.only_loopback || host.is_loopback());
+            self.by_host.get(&host).or_else(|| default().map(|default| &default.instance))
+        })
+    }
+
+    /// Instances that are configured and cannot be served.
+    pub fn refused(&self) -> &[RefusedInstance] {
+        &self.refused
+    }
+
+    /// Whether the instance that would answer for this host cannot be served.
+    pub fn is_refused(&self, host: &str) -> bool {
+        let is_theirs = |refused: &RefusedInstance| {
+            refused.is_default || HostName::of(host).is_some_and(|host| refused.hosts.contains(&host))
+        };
+        self.instance(host).is_none() && self.refused.iter().any(is_theirs)
+    }
+
+    /// Does some instance name this host as its own?
+    pub fn is_claimed(&self, host: &HostName) -> bool {
+        self.by_host.contains_key(host)
+    }
+
+    /// From now on letters to people go to the answer, which ends when the house is closed. Without it links are given
+    /// to administrators.
+    pub fn open_outbox(&self) -> OutboxReader {
+        self.outbox.open()
+    }
+
+    /// From now on every checkpoint of the audit goes to the answer, which ends when the house is closed.
+    pub fn open_checkpoints(&self) -> mpsc::Receiver<PublishedCheckpoint> {
+        self.checkpoints.open()
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn feed(&self) -> &FeedHealth {
+        &self.feed
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// How often background tasks panicked, by task.
+    pub fn task_panics(&self) -> Vec<(&'static str, u64)> {
+        self.panics.read()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Handles the oldest request for a letter about a forgotten password; waits until there is one.
+    pub async fn answer_reset_request(&self) -> Result<(), Fault> {
+        match self.asked.recv_async().await {
+            Some(request) => self.handle_reset_request(request).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn handle_reset_request(&self, (id, request): (InstanceId, ResetRequest)) -> Result<(), Fault> {
+        match self.instances.iter().find(|instance| instance.id() == id) {
+            Some(instance) => instance.password_reset().answer(request, &mut *self.platform.rng()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Signing keys that are due are made, and those that are over go. One at a time, on a thread that gives way: nothing
+    /// waits for it.
+    pub async fn maintain_keys(&self) -> Result<(), Fault> {
+        let mut worst = Ok(());
+        for instance in &self.instances {
+            let mut rng = self.platform.rng();
+            let mut moment = Moment { now: self.platform.now(), rng: &mut *rng };
+            worst = worst.and(instance.memory.maintain_keys(&mut moment).await);
+            self.turns.take("keys");
+        }
+        worst
+    }
+
+    /// What memory learnt is written down, and timers that are due are acted on. One instance's fault keeps no other
+    /// waiting, here and below; the first is told of.
+    pub async fn tick(&self) -> Result<(), Fault> {
+        let now = self.platform.now();
+        let mut rng = self.platform.rng();
+        let mut worst = self.check_database_identity().await;
+        for instance in &self.instances {
+            worst = worst.and(instance.flush(&mut Moment { now, rng: &mut *rng }).await);
+            self.turns.take("beat");
+        }
+        match self.database.instances_with_due_sessions(now).await {
+            Err(fault) => worst = worst.and(Err(fault)),
+            Ok(due) => {
+                for instance in self.instances.iter().filter(|instance| due.contains(&instance.id())) {
+                    worst = worst.and(instance.memory.close_due_sessions(&mut Moment { now, rng: &mut *rng }).await);
+                }
+            }
+        }
+        worst
+    }
+
+    /// What was committed since the last beat comes into the audit's chain.
+    pub async fn seal(&self) -> Result<(), Fault> {
+        self.check_database_identity().await?;
+        let now = self.platform.now();
+        let mut rng = self.platform.rng();
+        let waiting = self.database.chains_with_unsealed_events().await?;
+        let mut worst = Ok(());
+        for (instance, chain) in self.instances.iter().flat_map(|instance| Chain::ALL.map(|chain| (instance, chain))) {
+            let sealer = instance.audit().sealer(chain);
+            if waiting.contains(&sealer.store().chain_id()) || sealer.wants_to_sign(now) {
+                let done = async {
+                    instance.memory.expect_known_database(now).await?;
+                    sealer.tick(&mut Moment { now, rng: &mut *rng }).await
+                };
+                worst = worst.and(done.await);
+                self.turns.take("seal");
+            }
+        }
+        worst
+    }
+
+    /// Ends the background tasks. The house goes on answering; tests then take every turn of a task by hand.
+    pub async fn end_tasks(&self) {
+        self.stopping.send_replace(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        let until = Instant::now() + LAST_TURN;
+        for task in tasks {
+            // One that waits for the database longer keeps nothing from being written down.
+            let _ended = tokio::time::timeout_at(until, task).await;
+        }
+    }
+
+    /// Everything answered is written; nothing runs on.
+    pub async fn close(&self) {
+        self.end_tasks().await;
+        self.outbox.close();
+        let mut rng = self.platform.rng();
+        for instance in &self.instances {
+            let mut moment = Moment { now: self.platform.now(), rng: &mut *rng };
+            if let Err(fault) = instance.flush_all(&mut moment).await {
+                tracing::error!(fault = fault.causes(), "the last timers and audit events were not written");
+            }
+            for sealer in instance.audit().sealers() {
+                if let Err(fault) = sealer.finish(&mut moment).await {
+                    tracing::error!(
+                        fault = fault.causes(),
+                        "the last audit events were not sealed; the next start does it"
+                    );
+                }
+            }
+        }
+        self.checkpoints.close();
+        self.database.close().await;
+    }
+
+    /// As [`Server::close`], of which nothing is waited for longer. Whether everything was written down.
+    pub async fn close_within(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.close()).await.is_ok()
+    }
+
+    /// Audit events that are in memory alone, in bytes, by instance.
+    pub fn unwritten_audit_bytes(&self) -> Vec<(&str, usize)> {
+        let fills = self.instances.iter().map(|instance| (instance.info.name.as_str(), instance.notebook().waiting));
+        fills.filter(|(_, waiting)| *waiting > 0).collect()
+    }
+
+    /// Where another database server answers than before, or the same in another life, it may lack what the one before had
+    /// committed, also where no change of the feed is among it. And what went back under one instance went back under all.
+    async fn check_database_identity(&self) -> Result<(), Fault> {
+        let _turn = self.minding.lock().await;
+        let rewound: Vec<bool> =
+            self.instances.iter().map(|instance| instance.memory.position.take_rewound()).collect();
+        if rewound.contains(&true) {
+            for (instance, _) in self.instances.iter().zip(rewound).filter(|(_, rewound)| !rewound) {
+                instance.memory.position.request_reload();
+            }
+        }
+        let Some(known) = self.feed.timeline() else { return Ok(()) };
+        let Some(found) = self.database.timeline().await?.filter(|found| *found != known) else { return Ok(()) };
+        tracing::warn!(known, found, "another database server answers (failover or restore): memory is read anew");
+        for instance in &self.instances {
+            instance.memory.position.request_reload();
+        }
+        self.feed.set_timeline(found);
+        Ok(())
+    }
+
+    /// Dead rows are swept, old kills forgotten.
+    pub async fn maintain(&self) -> Result<(), Fault> {
+        let mut rng = self.platform.rng();
+        let mut worst = Ok(());
+        for instance in &self.instances {
+            worst = worst.and(instance.maintain(self.platform.now(), &mut *rng).await);
+        }
+        worst
+    }
+}

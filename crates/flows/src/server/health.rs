@@ -1,0 +1,217 @@
+//! Whether the server can do its work, by what the work itself met. Looking asks the database nothing, so that an answer
+//! never waits for it.
+
+use std::time::Duration;
+
+use store::{Outage, Trouble};
+
+use crate::memory::change::MemoryBehind;
+use crate::platform::fault_log::FaultContext;
+use crate::platform::meters::QueueFill;
+use crate::server::Server;
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckState {
+    Well,
+    /// It works, with less comfort, or not for everybody. Another node would do no better.
+    Impaired,
+    /// The server is not ready.
+    Failed,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug)]
+pub struct HealthCheck {
+    /// A word of the program: `database-writes`, `memory`.
+    pub name: &'static str,
+    pub subject: CheckSubject,
+    pub state: CheckState,
+    /// What is wrong, since when, and what to do. Empty where all is well.
+    pub detail: String,
+}
+
+/// What a check is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckSubject {
+    Server,
+    /// By name.
+    Instance(String),
+    /// By name.
+    Task(&'static str),
+}
+
+/// Questions come every second ([`Server::probe`]); without an answer for so long something stands still.
+const UNANSWERED: Duration = Duration::from_secs(5);
+/// Where nobody commits, a commit is tried after this long.
+const IDLE: Duration = Duration::from_secs(10);
+
+impl HealthCheck {
+    fn new(name: &'static str, wrong: Option<(CheckState, String)>) -> Self {
+        let (state, detail) = wrong.unwrap_or((CheckState::Well, String::new()));
+        Self { name, subject: CheckSubject::Server, state, detail }
+    }
+
+    fn failed(name: &'static str, detail: Option<String>) -> Self {
+        Self::new(name, detail.map(|detail| (CheckState::Failed, detail)))
+    }
+}
+
+/// Of an embedded database's disk. With less, refusals of strangers are no longer recorded.
+pub const MIN_FREE_BYTES: u64 = 64 * 1024 * 1024;
+
+impl Server {
+    /// Everything that readiness rests on.
+    pub fn health(&self) -> Vec<HealthCheck> {
+        self.probing.asked();
+        let mut checks = vec![
+            HealthCheck::failed("shutdown", self.is_stopping().then(|| "the server stops".to_owned())),
+            HealthCheck::failed("database-reads", self.reads()),
+            HealthCheck::failed("database-writes", self.database().writes().ailment().map(outage_text)),
+        ];
+        for instance in self.instances() {
+            let of = |check| HealthCheck { subject: CheckSubject::Instance(instance.info.name.clone()), ..check };
+            let impaired = || (CheckState::Impaired, memory(instance.behind()));
+            let memory = HealthCheck::new("memory", (!instance.memory.is_current()).then(impaired));
+            let buffer = HealthCheck::new("audit-buffer", buffer(instance.notebook()));
+            checks.extend([of(memory), of(buffer)]);
+        }
+        for refused in self.refused() {
+            let why = (CheckState::Impaired, "it cannot be served: repair it, and restart the server".to_owned());
+            checks.push(HealthCheck {
+                subject: CheckSubject::Instance(refused.name.clone()),
+                ..HealthCheck::new("instance", Some(why))
+            });
+        }
+        for (name, idle, is_late) in self.turns.all() {
+            let late = || format!("no turn for {}; if it lasts, restart the server", seconds(idle));
+            checks.push(HealthCheck {
+                subject: CheckSubject::Task(name),
+                ..HealthCheck::failed("task", is_late.then(late))
+            });
+        }
+        checks
+    }
+
+    /// Refusals of strangers are the first to be given up where the disk is nearly full, and come back by themselves.
+    pub fn hold_refusals_back(&self, held_back: bool) {
+        for instance in self.instances() {
+            let refusals = &instance.audit().buffer.refusals;
+            if refusals.is_held_back() != held_back {
+                refusals.hold_back(held_back);
+                let instance = instance.info.name.as_str();
+                if held_back {
+                    tracing::warn!(
+                        instance,
+                        "the disk is nearly full: refusals of strangers are counted, and not recorded"
+                    );
+                } else {
+                    tracing::info!(instance, "there is room on the disk: refusals of strangers are recorded again");
+                }
+            }
+        }
+    }
+
+    fn reads(&self) -> Option<String> {
+        let reads = self.database().reads();
+        let silent = || Outage { trouble: Trouble::Silent, span: reads.age() };
+        reads.ailment().or_else(|| (reads.age() > UNANSWERED).then(silent)).map(outage_text)
+    }
+
+    /// Asks the database once, so that there is something to look at. Writes only while commits fail, or while nobody
+    /// commits and somebody looks.
+    pub(crate) async fn probe(&self) {
+        let database = self.database();
+        let write = async {
+            let writes = database.writes();
+            let wanted = writes.ailment().is_some() || (writes.age() > IDLE && self.probing.take());
+            if wanted { database.try_write().await.map(drop) } else { Ok(()) }
+        };
+        let (read, written, free) = tokio::join!(database.try_read(), write, database.free_bytes());
+        let trouble = database.writes().ailment().map(|ailment| ailment.trouble);
+        self.hold_refusals_back(is_nearly_full(trouble, free));
+        for fault in [read, written].into_iter().filter_map(Result::err) {
+            self.faults.report(&fault, "the database does not work", FaultContext::default());
+        }
+        self.faults.sum_up();
+    }
+}
+
+/// By what commits run into, and by the bytes that are free where that is known.
+fn is_nearly_full(trouble: Option<Trouble>, free: Option<u64>) -> bool {
+    trouble == Some(Trouble::Full) || free.is_some_and(|free| free < MIN_FREE_BYTES)
+}
+
+/// Why memory is not believed; without a change that it lacks, the feed was not heard for too long.
+fn memory(behind: Option<MemoryBehind>) -> String {
+    let Some(MemoryBehind { lasting, fault, unapplied }) = behind else {
+        return "the change feed does not answer; requests ask the database".to_owned();
+    };
+    let mut told = vec![format!("memory lacks a committed change for {}; requests ask the database", seconds(lasting))];
+    if !unapplied.is_empty() {
+        told.push(format!("not applied: {}", unapplied.join(", ")));
+    }
+    told.extend(Some(fault).filter(|fault| !fault.is_empty()));
+    told.join("; ")
+}
+
+fn outage_text(ailment: Outage) -> String {
+    let (name, mend) = (ailment.trouble.name(), ailment.trouble.mend());
+    format!("{name} for {}; {mend}", seconds(ailment.span))
+}
+
+fn buffer(fill: QueueFill) -> Option<(CheckState, String)> {
+    let said = |state, what: &str| {
+        Some((state, format!("{what}: {} of {} bytes wait to be written", fill.waiting, fill.most)))
+    };
+    // Calls are counted in pages, of which the last is not full: they are refused a page early.
+    if fill.waiting >= fill.most - fill.most / 32 {
+        said(CheckState::Failed, "full")
+    } else if fill.waiting > fill.most / 2 {
+        said(CheckState::Impaired, "filling up")
+    } else {
+        None
+    }
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{} s", span.as_secs())
+}
+
+/// Whether somebody has looked since the last write that was made for the look alone.
+#[derive(Default)]
+pub(crate) struct WriteProbe(std::sync::atomic::AtomicBool);
+
+impl WriteProbe {
+    fn asked(&self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_nearly_full_below_the_least_or_when_a_commit_says_so() {
+        assert!(is_nearly_full(None, Some(MIN_FREE_BYTES - 1)));
+        assert!(!is_nearly_full(None, Some(MIN_FREE_BYTES)));
+        assert!(is_nearly_full(Some(Trouble::Full), Some(u64::MAX)), "a quota shows in commits alone");
+        assert!(is_nearly_full(Some(Trouble::Full), None));
+        assert!(!is_nearly_full(Some(Trouble::Locked), None));
+        assert!(!is_nearly_full(None, None), "a server's disk is not seen");
+    }
+
+    #[test]
+    fn a_buffer_fails_when_it_is_full() {
+        let state = |waiting| buffer(QueueFill { waiting, most: 100 }).map(|(state, _)| state);
+        assert_eq!(state(50), None);
+        assert_eq!(state(51), Some(CheckState::Impaired));
+        assert_eq!(state(96), Some(CheckState::Impaired));
+        assert_eq!(state(97), Some(CheckState::Failed));
+    }
+}
