@@ -19,16 +19,18 @@ use model::legacy::LegacyScheme;
 use model::seat::{FullCeiling, NoSeat};
 use model::why::{FailedRequest, Refusal, RefusalDetails};
 use oauth::{basic, bearer};
-use odata::ODataErrorBody;
 
 use self::credential::{ApiCredential, credential};
-use crate::body::{self, BodyError};
-use crate::cors::{self, CorsReaders};
-use crate::layer;
 use crate::odata as domain_api;
-use crate::render;
+use crate::request::body;
+use crate::request::body::BodyError;
+use crate::request::context::{AnyInstance, RequestContext, UncheckedContext};
+use crate::request::cors;
+use crate::request::cors::CorsReaders;
+use crate::request::failures;
+use crate::request::render;
+use crate::request::scope;
 use crate::server::DetachedWork;
-use crate::visit::{AnyInstance, RequestContext, UncheckedContext};
 
 const PREFIX: &str = "/api/domain/odata";
 const LOGIN: &str = "/api/domain/login";
@@ -106,7 +108,7 @@ pub(crate) async fn call(visit: UncheckedContext, parts: Parts, body: Body, work
     if matches!(parts.method, Method::GET | Method::HEAD) {
         guarded(visit, door, parts, body).await
     } else {
-        layer::finish(work, guarded(visit, door, parts, body)).await
+        scope::finish(work, guarded(visit, door, parts, body)).await
     }
 }
 
@@ -364,17 +366,18 @@ fn refusal(visit: &RequestContext, refused: &CallRefusal) -> Response {
         CallRefusal::Guard(GuardRefusal::NoSeat(no_seat)) => {
             let seconds = no_seat.free_at().since(visit.now).as_secs() + 1;
             let message = no_seat_message(no_seat, seconds);
-            let mut response = error(StatusCode::TOO_MANY_REQUESTS, "MaximumLicenseCountExceeded", message);
+            let mut response =
+                failures::api_error(StatusCode::TOO_MANY_REQUESTS, "MaximumLicenseCountExceeded", message);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             return response;
         }
         CallRefusal::Guard(GuardRefusal::Legacy(refusal)) => return legacy::refusal(realm, refusal),
         CallRefusal::BadLogin(what) => (StatusCode::BAD_REQUEST, "ArgumentException", (*what).to_owned(), None),
         CallRefusal::Body(problem) => {
-            return problem.answered(error(problem.status(), "ArgumentException", problem.description()));
+            return problem.answered(failures::api_error(problem.status(), "ArgumentException", problem.description()));
         }
     };
-    let mut response = error(status, kind, message);
+    let mut response = failures::api_error(status, kind, message);
     if let Some(challenge) = challenge {
         challenge_beside(&mut response, &challenge);
     }
@@ -388,27 +391,12 @@ fn challenge_beside(response: &mut Response, challenge: &str) {
     }
 }
 
-/// The error body of the documented API: `code` is a number, in refusals of the guard too.
-fn error(status: StatusCode, kind: &'static str, message: String) -> Response {
-    let body = ODataErrorBody::new(kind, 0, "{0}", vec![message]);
-    let mut response = render::no_store(Response::new(Body::from(body.to_json())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
 fn nothing_here() -> Response {
-    error(StatusCode::NOT_FOUND, "NotFoundException", "There is no operation at this path.".to_owned())
+    failures::api_error(StatusCode::NOT_FOUND, "NotFoundException", "There is no operation at this path.".to_owned())
 }
 
 fn fault_response(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
-    failed(render::fault_status(visit, fault), &visit.reference())
-}
-
-/// What a fault is answered with.
-pub(crate) fn failed(status: StatusCode, reference: &str) -> Response {
-    let message = format!("Internal server error. Reference: {reference}");
-    render::retry_later(error(status, "SystemException", message))
+    failures::api_failure(failures::fault_status(visit, fault), &visit.reference())
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use axum::routing::get;
 use flows::server::health::{CheckState, CheckSubject, HealthCheck};
 use http::{StatusCode, Uri};
 
-use crate::render;
-use crate::visit::AppState;
+use crate::request::context::AppState;
+use crate::request::render;
 
 /// Whether the names of instances are shown. Strangers are told how many there are of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,20 +17,17 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use flows::Fault;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use model::audit::AuditKind;
-use model::why::{MalformedRequest, Refusal, RefusalDetails};
 
-use crate::body::BodyError;
-use crate::cors::{self, CorsReaders};
-use crate::documents::Document;
-use crate::headers;
-use crate::pages::{self, ErrorPage};
-use crate::render::{self, FormTarget};
+use crate::pages;
+use crate::request::context::{AppState, PublicContext, RequestContext};
+use crate::request::cors;
+use crate::request::cors::CorsReaders;
+use crate::request::documents::Document;
+use crate::request::extract::Headers;
+use crate::request::headers;
+use crate::request::render;
 use crate::site;
-use crate::visit::{AppState, Headers, PublicContext, RequestContext};
-use crate::words::ProblemText;
 
 pub(crate) use self::token::tokens;
 
@@ -150,72 +147,6 @@ fn asset(bytes: &'static [u8], content_type: &'static str) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     response
-}
-
-/// A refusal that a person reads.
-fn error_page(
-    visit: &RequestContext,
-    status: StatusCode,
-    (title, message, what_to_do, code): (&str, &str, &str, &str),
-) -> Response {
-    let reference = visit.reference();
-    let error = ErrorPage { words: visit.messages(), title, message, what_to_do, code, reference: &reference, status };
-    render::page(status, &error, FormTarget::Ourselves)
-}
-
-fn problem(
-    (title, message, what_to_do): ProblemText,
-    code: &'static str,
-) -> (&'static str, &'static str, &'static str, &'static str) {
-    (title, message, what_to_do, code)
-}
-
-/// The page was open too long, or another site posted to us.
-pub(crate) fn form_expired(visit: &mut RequestContext) -> Response {
-    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &FormNotOurs) {
-        return render::fault_page(visit, &fault);
-    }
-    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.expired, "invalid_request"))
-}
-
-/// Whoever is signed in may not see this.
-pub(crate) fn for_administrators(visit: &RequestContext) -> Response {
-    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.not_an_administrator, "access_denied"))
-}
-
-/// A request that cannot be read: the audit is told in English, the person in theirs.
-pub(crate) fn malformed(visit: &mut RequestContext, error: impl Into<BodyError>) -> Response {
-    let error = error.into();
-    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(&error.description())) {
-        return render::fault_page(visit, &fault);
-    }
-    let words = visit.messages();
-    let (title, message, what_to_do) = words.problems.unreadable;
-    let message = format!("{message} ({})", words.malformed.body(&error));
-    // What a form lacks is said on the page; a coding also in the header that the status announces.
-    let status = if let BodyError::Encoded = error { error.status() } else { StatusCode::BAD_REQUEST };
-    error.answered(error_page(visit, status, (title, &message, what_to_do, "invalid_request")))
-}
-
-fn tell_refused(visit: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
-    let (instance, ctx) = visit.split();
-    instance.audit_refusal(&ctx, (kind, refusal))
-}
-
-fn unreadable(problem: &str) -> MalformedRequest<'_> {
-    MalformedRequest { cause: "malformed_request", problem }
-}
-
-struct FormNotOurs;
-
-impl Refusal for FormNotOurs {
-    fn cause(&self) -> &'static str {
-        "form_not_ours"
-    }
-
-    fn details(&self) -> RefusalDetails {
-        RefusalDetails::new("the form carries a valid CSRF token from this browser and site", "RFC 6749 §10.12")
-    }
 }
 
 /// A form is believed when it brings back what this browser was given, and the browser does not say that it comes from

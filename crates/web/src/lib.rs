@@ -1,27 +1,18 @@
 //! Floor 4: everything that knows a header, cookie, status, path or page. No SQL.
 
+mod admin_api;
+mod admin_ui;
 mod api;
-mod body;
-mod cors;
-mod documents;
-mod headers;
 mod health;
 mod id;
-mod layer;
-mod manage;
-mod manager;
+pub mod messages;
 pub mod metrics;
 pub mod odata;
-mod overdue;
 pub mod pages;
-mod person;
 mod profile;
-mod render;
+mod request;
 pub mod server;
 mod site;
-pub mod traces;
-mod visit;
-pub mod words;
 
 use std::future::ready;
 use std::net::SocketAddr;
@@ -36,14 +27,16 @@ use futures_util::future::Either;
 use http::StatusCode;
 use tower::Service as _;
 
+pub use request::context::{AppState, SystemRng};
+pub use request::traces;
 pub use site::VERSION;
-pub use visit::{AppState, SystemRng};
 
-use crate::layer::{RequestIds, RequestScope};
 use crate::pages::ErrorPage;
-use crate::render::FormTarget;
+use crate::request::context::{AnyInstance, PublicContext, RequestContext, UncheckedContext};
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::scope::{self, RequestIds, RequestScope};
 use crate::server::{RequestDeadline, Responder};
-use crate::visit::{AnyInstance, PublicContext, RequestContext, UncheckedContext};
 
 /// Every door of the house.
 #[derive(Clone)]
@@ -54,15 +47,15 @@ pub struct HttpService {
 
 impl HttpService {
     pub fn new(gate: Arc<AppState>) -> Self {
-        let of_people = Router::new().merge(profile::router()).merge(manager::router()).layer(from_fn(layer::alone));
+        let of_people = Router::new().merge(profile::router()).merge(admin_ui::router()).layer(from_fn(scope::alone));
         let acting = id::acting().merge(of_people).fallback(nothing_here).with_state(Arc::clone(&gate));
         let router = Router::new()
             .merge(site::router())
             .merge(id::router())
             .merge(profile::documents())
-            .merge(manage::router())
+            .merge(admin_api::router())
             // As a service of its own, so that the layer comes before the choice of a method.
-            .fallback_service(Router::new().fallback_service(acting).layer(from_fn(layer::acting)));
+            .fallback_service(Router::new().fallback_service(acting).layer(from_fn(scope::acting)));
         Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(RequestIds::new(gate)) }
     }
 }
@@ -90,7 +83,7 @@ impl Responder for HttpService {
                     Either::Right(stay.through(allowance, answering).boxed())
                 }
                 Ok(visit) => {
-                    let answering = layer::finish(allowance.work(), id::tokens(visit, parts.headers, body));
+                    let answering = scope::finish(allowance.work(), id::tokens(visit, parts.headers, body));
                     Either::Right(stay.through(allowance, answering).boxed())
                 }
                 Err(refused) => Either::Left(ready(stay.end(refused))),

@@ -14,96 +14,19 @@ use flows::server::SeatFigures;
 use flows::server::health::CheckState;
 use http::{HeaderValue, StatusCode, header};
 use model::HostName;
-use model::meter::{Counter, Histogram, HistogramSnapshot, LATENCIES, NamedCounters};
+use model::meter::{Counter, HistogramSnapshot, NamedCounters};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::timeout;
 
-use crate::headers;
-use crate::health::{self, InstanceNames};
-use crate::render;
+use crate::health;
+use crate::health::InstanceNames;
+use crate::request::context::AppState;
+use crate::request::headers;
+use crate::request::render;
 use crate::site::VERSION;
-use crate::visit::AppState;
-
-macro_rules! routes {
-    ($($variant:ident => $name:literal),+ $(,)?) => {
-        /// What a request is for: few enough to tell apart in figures, and nothing that a stranger can invent.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Route { $($variant),+ }
-
-        impl Route {
-            const ALL: &[Self] = &[$(Self::$variant),+];
-
-            pub(crate) const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-        }
-    };
-}
-
-routes! {
-    Token => "token",
-    Authorize => "authorize",
-    UserInfo => "userinfo",
-    Revocation => "revocation",
-    Introspection => "introspection",
-    EndSession => "endsession",
-    Discovery => "discovery",
-    Page => "page",
-    Profile => "profile",
-    Manage => "manage",
-    Api => "api",
-    Health => "health",
-    Other => "other",
-}
-
-impl Route {
-    pub(crate) fn of(path: &str) -> Self {
-        let below = |folder: &str| {
-            let (start, rest) = path.split_at_checked(folder.len()).unwrap_or_default();
-            start.eq_ignore_ascii_case(folder) && (rest.is_empty() || rest.starts_with('/')) && !start.is_empty()
-        };
-        match path {
-            "/id/connect/token" => Self::Token,
-            "/id/connect/authorize" => Self::Authorize,
-            "/id/connect/userinfo" => Self::UserInfo,
-            "/id/connect/revocation" | "/id/tokens/leaked" => Self::Revocation,
-            "/id/connect/introspect" => Self::Introspection,
-            "/id/connect/endsession" => Self::EndSession,
-            "/healthz" | "/readyz" => Self::Health,
-            "/" | "/id" | "/id/" => Self::Page,
-            _ if below("/api") => Self::Api,
-            _ if below("/id/account") => Self::Page,
-            _ if below("/profile") => Self::Profile,
-            _ if below("/manage") => Self::Manage,
-            _ if below("/tools") || below("/sys") || below("/.well-known") || below("/id/.well-known") => {
-                Self::Discovery
-            }
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Digits that a status begins with.
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// How long answers took, by route and class of status.
-pub(crate) struct Latencies(Vec<[Histogram; CLASSES.len()]>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        Self(Route::ALL.iter().map(|_| std::array::from_fn(|_| Histogram::new(LATENCIES))).collect())
-    }
-}
-
-impl Latencies {
-    pub(crate) fn add(&self, route: Route, status: StatusCode, took: Duration) {
-        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        self.0[route as usize][class].add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    }
-}
 
 /// `/metrics`, `/healthz` and `/readyz`: for a listener that only the operator's network reaches; `hosts` are its names.
 pub fn router(gate: Arc<AppState>, hosts: Vec<HostName>) -> Router {
@@ -175,10 +98,8 @@ impl Collector for GatheredFigures {
         self.connections(&mut page)?;
         let unit = Unit::Seconds;
         page.family(("gatehouse_request_duration", "Time to an answer"), Some(&unit), MetricType::Histogram, |m| {
-            for (route, histograms) in Route::ALL.iter().zip(&self.gate.latencies.0) {
-                for (class, histogram) in CLASSES.iter().zip(histograms) {
-                    m.seconds(&[("route", route.name()), ("status", *class)], &histogram.read())?;
-                }
+            for (route, status, took) in self.gate.latencies.read() {
+                m.seconds(&[("route", route), ("status", status)], &took)?;
             }
             Ok(())
         })
@@ -358,7 +279,7 @@ impl GatheredFigures {
             m.number(&[("outcome", "sent")], sent)?;
             m.number(&[("outcome", "lost")], lost)
         })?;
-        let spans_lost = self.gate.tracer.as_ref().map_or(0, crate::traces::Tracer::dropped);
+        let spans_lost = self.gate.tracer.as_ref().map_or(0, crate::request::traces::Tracer::dropped);
         page.counter("gatehouse_spans_dropped", "Spans that were sampled and not exported", |m| {
             m.number(&NO_LABELS, spans_lost)
         })
@@ -426,31 +347,5 @@ impl Metric<'_> {
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = spread.sum as f64 * unit;
         self.0.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_is_known_by_its_path_and_strangers_invent_none() {
-        for (path, route) in [
-            ("/id/connect/token", Route::Token),
-            ("/id/account/login", Route::Page),
-            ("/", Route::Page),
-            ("/api", Route::Api),
-            ("/API/domain/OData/Crm_Customers", Route::Api),
-            ("/apis", Route::Other),
-            ("/profile/me", Route::Profile),
-            ("/.well-known/openid-configuration", Route::Discovery),
-            ("/id/.well-known/openid-configuration/jwks", Route::Discovery),
-            ("/readyz", Route::Health),
-            ("/id/connect/tokens", Route::Other),
-            ("", Route::Other),
-            ("/\u{e9}", Route::Other),
-        ] {
-            assert_eq!(Route::of(path), route, "{path}");
-        }
     }
 }

@@ -18,8 +18,8 @@ use odata::{EntityId, Json, ODataErrorBody, Query, Resource, Url};
 
 use self::negotiation::{MetadataLevel, NotAcceptable, check_version, entity_tag, preconditions, wanted};
 use self::text::{entity_id, entity_text, page_text, service_document};
-use crate::headers;
-use crate::render;
+use crate::request::headers;
+use crate::request::render;
 
 /// What of a request this door reads.
 pub struct EntityRequest<'a> {

@@ -7,8 +7,8 @@
 //! What tests and clients may hold on to: `<body data-page="…">`, the names of fields and buttons, and that the id of
 //! every visible field is its name.
 
+pub mod admin;
 pub mod email;
-pub mod manager;
 pub mod profile;
 pub mod tokens;
 pub mod two_step;
@@ -20,7 +20,7 @@ use aws_lc_rs::digest;
 use http::StatusCode;
 
 use self::two_step::PasskeyForm;
-use crate::words::Messages;
+use crate::messages::Messages;
 
 static STYLESHEET: &[u8] = include_bytes!("../assets/gatehouse.css");
 static PASSKEYS: &[u8] = include_bytes!("../assets/passkeys.js");

@@ -20,11 +20,12 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, Method};
 
-use crate::cors::{self, CorsReaders};
 use crate::pages::profile::{ProfileFrame, ProfileNotice, ProfileSection};
-use crate::person::SignedInUser;
-use crate::render;
-use crate::visit::{AppState, RequestContext};
+use crate::request::context::{AppState, RequestContext};
+use crate::request::cors;
+use crate::request::cors::CorsReaders;
+use crate::request::render;
+use crate::request::signed_in_user::SignedInUser;
 
 /// Whoever opens one of its pages is not idle: each of them acts.
 pub(crate) fn router() -> Router<Arc<AppState>> {

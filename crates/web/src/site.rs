@@ -10,12 +10,15 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::User;
 use serde_json::json;
 
-use crate::cors::{self, CorsReaders};
 use crate::health;
-use crate::pages::{self, LandingPage};
-use crate::render::{self, FormTarget};
-use crate::visit::{AppState, PublicContext};
-use crate::words::{LabelledText, Messages};
+use crate::messages::{LabelledText, Messages};
+use crate::pages;
+use crate::pages::LandingPage;
+use crate::request::context::{AppState, PublicContext};
+use crate::request::cors;
+use crate::request::cors::CorsReaders;
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

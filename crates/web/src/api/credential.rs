@@ -9,7 +9,7 @@ use oauth::basic::{self, Basic, BasicError};
 use oauth::bearer::{self, BearerError};
 use oauth::secret::{AccessToken, Presented};
 
-use super::CallRefusal;
+use crate::api::CallRefusal;
 
 /// Headers that carry a credential beside `Authorization`.
 const KEY_HEADERS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];

@@ -14,11 +14,12 @@ use oauth::secret::Presented;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::credential::ApiCredential;
-use super::{CallOutcome, CallRefusal, challenge_beside, error};
-use crate::body;
-use crate::render;
-use crate::visit::RequestContext;
+use crate::api::credential::ApiCredential;
+use crate::api::{CallOutcome, CallRefusal, challenge_beside};
+use crate::request::body;
+use crate::request::context::RequestContext;
+use crate::request::failures::api_error;
+use crate::request::render;
 
 const LARGEST_LOGIN: usize = 8 * 1024;
 
@@ -90,7 +91,7 @@ pub(super) fn left() -> Response {
 
 pub(super) fn only_post() -> Response {
     let mut response =
-        error(StatusCode::METHOD_NOT_ALLOWED, "NotSupportedException", "Use POST for this resource.".to_owned());
+        api_error(StatusCode::METHOD_NOT_ALLOWED, "NotSupportedException", "Use POST for this resource.".to_owned());
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
     response
 }
@@ -101,7 +102,7 @@ pub(super) fn refusal(realm: &str, refusal: &LegacyRefusal) -> Response {
         Some(_) => StatusCode::TOO_MANY_REQUESTS,
         None => StatusCode::UNAUTHORIZED,
     };
-    let mut response = error(status, "AuthenticationException", refusal.description());
+    let mut response = api_error(status, "AuthenticationException", refusal.description());
     if let Some(wait) = refusal.wait() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     } else {

@@ -12,12 +12,17 @@ use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 use oauth::scope::Scope;
 
-use super::{error_page, form_expired, form_is_ours, form_page, malformed};
-use crate::body;
+use crate::id::{form_is_ours, form_page};
+use crate::messages::{LabelledText, ScopeMessages};
 use crate::pages::{ConsentPage, ScopeLine};
-use crate::render::{self, FormTarget};
-use crate::visit::RequestContext;
-use crate::words::{LabelledText, ScopeMessages};
+use crate::request::body;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::error_page;
+use crate::request::malformed::form_expired;
+use crate::request::malformed::malformed;
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 /// Carries the proof, from the sign-in page to the consent page, that the person signed in for this request.
 const PROOF: &str = "&gatehouse_interaction=";
@@ -47,7 +52,7 @@ async fn begin(mut visit: RequestContext, method: &Method, headers: &HeaderMap, 
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }
 
@@ -145,7 +150,7 @@ pub(super) async fn show_consent(mut visit: RequestContext, headers: HeaderMap, 
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }
 
@@ -232,6 +237,6 @@ pub(super) async fn submit_consent(
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }

@@ -10,13 +10,17 @@ use model::link::{DeadLink, LinkCode};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use super::links::{form, link_spent};
-use super::{form_page, malformed, tell_refused};
-use crate::body::BodyError;
+use crate::id::form_page;
+use crate::id::links::{form, link_spent};
 use crate::pages::email::{ConfirmEmailPage, EmailAnsweredPage};
 use crate::pages::profile::ProfileSection;
-use crate::render::{self, FormTarget};
-use crate::visit::RequestContext;
+use crate::request::body::BodyError;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::malformed;
+use crate::request::malformed::tell_refused;
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 pub(super) const PATH: &str = "/id/account/confirm-email";
 
@@ -31,10 +35,10 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
         Ok(None) => {
             return match tell_refused(&mut visit, AuditKind::EmailChange, &DeadLink) {
                 Ok(()) => link_spent(&visit),
-                Err(fault) => render::fault_page(&visit, &fault),
+                Err(fault) => failures::fault_page(&visit, &fault),
             };
         }
-        Err(fault) => return render::fault_page(&visit, &fault),
+        Err(fault) => return failures::fault_page(&visit, &fault),
     };
     form_page(&mut visit, &headers, |visit, csrf| {
         let page = ConfirmEmailPage {
@@ -66,7 +70,7 @@ pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: 
     let (question, answer) = match instance.account().answer_email(&mut ctx, (&code, agrees)).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(_)) => return link_spent(&visit),
-        Err(fault) => return render::fault_page(&visit, &fault),
+        Err(fault) => return failures::fault_page(&visit, &fault),
     };
     let words = visit.messages();
     let changed = (words.email.changed)(&visit.instance.info.name, question.change.new.as_str());

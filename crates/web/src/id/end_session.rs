@@ -7,11 +7,14 @@ use flows::protocol::sign_out::SignOutOutcome;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
-use super::{form_is_ours, form_page, malformed};
-use crate::body;
+use crate::id::{form_is_ours, form_page};
 use crate::pages::{SignOutPage, SignedOutPage};
-use crate::render::{self, FormTarget};
-use crate::visit::RequestContext;
+use crate::request::body;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::malformed;
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 /// The parameters that a confirmation brings back.
 const CARRIED: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
@@ -54,7 +57,7 @@ async fn sign_out(
     };
     let (browser, outcome) = match done.await {
         Ok(done) => done,
-        Err(fault) => return render::fault_page(&visit, &fault),
+        Err(fault) => return failures::fault_page(&visit, &fault),
     };
     if let Some(browser) = &browser {
         visit.speak_to(&browser.user);

@@ -4,11 +4,15 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{form_expired, form_is_ours, form_page, malformed};
-use crate::body;
+use crate::id::{form_is_ours, form_page};
 use crate::pages::{PasswordResetPage, PasswordResetSentPage};
-use crate::render::{self, FormTarget};
-use crate::visit::RequestContext;
+use crate::request::body;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::form_expired;
+use crate::request::malformed::malformed;
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 const SIGN_IN: &str = "/id/account/login";
 pub(super) const PATH: &str = "/id/account/forgotten";
@@ -57,6 +61,6 @@ pub(super) async fn submit(mut visit: RequestContext, headers: HeaderMap, body: 
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }

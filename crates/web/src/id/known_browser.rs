@@ -11,12 +11,16 @@ use model::link::{DeadLink, LinkCode, LinkPurpose};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use super::links::{form, link_spent};
-use super::sign_in::{self, SignInNotice, after_wait, seconds};
-use super::{form_page, tell_refused};
+use crate::id::form_page;
+use crate::id::links::{form, link_spent};
+use crate::id::sign_in;
+use crate::id::sign_in::{SignInNotice, after_wait, seconds};
 use crate::pages::{KnownBrowserDonePage, KnownBrowserPage};
-use crate::render::{self, FormTarget};
-use crate::visit::RequestContext;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::tell_refused;
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 pub(super) const PATH: &str = "/id/account/known-browser";
 const SIGN_IN: &str = "/id/account/login";
@@ -30,10 +34,10 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
         Ok(_) => {
             return match tell_refused(&mut visit, AuditKind::KnownBrowser, &DeadLink) {
                 Ok(()) => link_spent(&visit),
-                Err(fault) => render::fault_page(&visit, &fault),
+                Err(fault) => failures::fault_page(&visit, &fault),
             };
         }
-        Err(fault) => return render::fault_page(&visit, &fault),
+        Err(fault) => return failures::fault_page(&visit, &fault),
     };
     visit.speak_to(&user);
     form_page(&mut visit, &headers, |visit, csrf| {
@@ -54,7 +58,7 @@ pub(super) async fn submit(mut visit: RequestContext, headers: HeaderMap, body: 
         Some(code) => confirm(&mut visit, &headers, &Presented::new(code)).await,
         None => ask(&mut visit, &headers, form.get("login").unwrap_or_default()).await,
     };
-    done.unwrap_or_else(|fault| render::fault_page(&visit, &fault))
+    done.unwrap_or_else(|fault| failures::fault_page(&visit, &fault))
 }
 
 async fn confirm(

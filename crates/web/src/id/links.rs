@@ -11,12 +11,19 @@ use model::user::Password;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use super::{error_page, form_expired, form_is_ours, form_page, malformed, problem, tell_refused};
-use crate::body;
+use crate::id::{form_is_ours, form_page};
 use crate::pages::{SetUpDonePage, SetUpPage};
 use crate::profile::password::weakness_text;
-use crate::render::{self, FormTarget};
-use crate::visit::RequestContext;
+use crate::request::body;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::error_page;
+use crate::request::malformed::form_expired;
+use crate::request::malformed::malformed;
+use crate::request::malformed::problem;
+use crate::request::malformed::tell_refused;
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 const SIGN_IN: &str = "/id/account/login";
 
@@ -37,10 +44,10 @@ async fn page(
         Ok(_) => {
             return match tell_refused(visit, AuditKind::SignIn, &DeadLink) {
                 Ok(()) => link_spent(visit),
-                Err(fault) => render::fault_page(visit, &fault),
+                Err(fault) => failures::fault_page(visit, &fault),
             };
         }
-        Err(fault) => return render::fault_page(visit, &fault),
+        Err(fault) => return failures::fault_page(visit, &fault),
     };
     let action = format!("/id{}", purpose.page());
     form_page(visit, headers, |visit, csrf| {
@@ -94,6 +101,6 @@ pub(super) async fn choose_password(mut visit: RequestContext, headers: HeaderMa
             let text = weakness_text(weakness, visit.messages());
             page(&mut visit, &headers, &code, Some(&text)).await
         }
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }

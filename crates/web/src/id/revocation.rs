@@ -12,11 +12,14 @@ use oauth::params::Params;
 use oauth::secret::{AccessToken, Presented};
 use oauth::token::{TokenError, TokenErrorCode};
 
-use super::token::{body_error, token_error};
-use crate::body::{self, BodyError};
-use crate::cors::{self, CorsReaders};
-use crate::render;
-use crate::visit::RequestContext;
+use crate::id::token::{body_error, token_error};
+use crate::request::body;
+use crate::request::body::BodyError;
+use crate::request::context::RequestContext;
+use crate::request::cors;
+use crate::request::cors::CorsReaders;
+use crate::request::failures;
+use crate::request::render;
 
 /// A token and the client that shows it.
 struct PresentedToken {
@@ -55,10 +58,17 @@ fn unreadable(visit: &mut RequestContext, error: &TokenRequestError) -> Response
         TokenRequestError::Body(error) => error.description(),
         TokenRequestError::Request(error) => error.description.to_string(),
     };
-    match (super::tell_refused(visit, AuditKind::TokenRefused, &super::unreadable(&problem)), error) {
+    match (
+        crate::request::malformed::tell_refused(
+            visit,
+            AuditKind::TokenRefused,
+            &crate::request::malformed::unreadable(&problem),
+        ),
+        error,
+    ) {
         (Ok(()), TokenRequestError::Body(error)) => body_error(error),
         (Ok(()), TokenRequestError::Request(error)) => token_error(visit, error),
-        (Err(fault), _) => render::fault_json(visit, &fault),
+        (Err(fault), _) => failures::fault_json(visit, &fault),
     }
 }
 
@@ -75,7 +85,7 @@ pub(super) async fn revoke(mut visit: RequestContext, headers: HeaderMap, body: 
             match instance.protocol().revoke(&mut ctx, &credentials, &token).await {
                 Ok(Ok(())) => Response::new(Body::empty()),
                 Ok(Err(refusal)) => refused(&visit, refusal),
-                Err(fault) => render::fault_json(&visit, &fault),
+                Err(fault) => failures::fault_json(&visit, &fault),
             }
         }
     };
@@ -90,7 +100,7 @@ pub(super) async fn introspect(mut visit: RequestContext, headers: HeaderMap, bo
             match instance.protocol().introspect(&mut ctx, &credentials, &token).await {
                 Ok(Ok(found)) => render::json(StatusCode::OK, &found),
                 Ok(Err(refusal)) => refused(&visit, refusal),
-                Err(fault) => render::fault_json(&visit, &fault),
+                Err(fault) => failures::fault_json(&visit, &fault),
             }
         }
     };
@@ -114,7 +124,7 @@ pub(super) async fn leaked(mut visit: RequestContext, headers: HeaderMap, body: 
         let (instance, mut ctx) = visit.split();
         let shown = Presented::<AccessToken>::new(found);
         if let Err(fault) = instance.auth().revoke_leaked(&mut ctx, &shown).await {
-            return render::fault_json(&visit, &fault);
+            return failures::fault_json(&visit, &fault);
         }
     }
     let mut response = render::no_store(Response::new(Body::empty()));

@@ -9,12 +9,16 @@ use flows::auth::sign_in::SignInCookies;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
-use super::sign_in::{self, SignInDestination, SignInNotice, after_wait, seconds, signed_in, way};
-use super::{forgotten, form_expired, form_is_ours, form_page, malformed};
-use crate::body;
+use crate::id::sign_in;
+use crate::id::sign_in::{SignInDestination, SignInNotice, after_wait, seconds, signed_in, way};
+use crate::id::{forgotten, form_is_ours, form_page};
 use crate::pages::two_step::{CodeField, PasskeyForm, SecondStepPage};
-use crate::render;
-use crate::visit::RequestContext;
+use crate::request::body;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::form_expired;
+use crate::request::malformed::malformed;
+use crate::request::render;
 
 pub(super) const PATH: &str = "/id/account/second-step";
 pub(super) const RECOVERY_PATH: &str = "/id/account/recovery-code";
@@ -57,7 +61,7 @@ async fn show_asking(
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }
 
@@ -150,7 +154,7 @@ async fn submit_asked(
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }
 
@@ -243,6 +247,6 @@ pub(super) async fn submit_passkey(
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }

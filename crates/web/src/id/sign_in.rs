@@ -17,15 +17,19 @@ use oauth::authorize::AuthorizationRequest;
 use oauth::params::Params;
 use oauth::secret::Presented;
 
-use super::authorize::{proceed, target};
-use super::{forgotten, form_expired, form_is_ours, form_page, known_browser, malformed, second_step};
-use crate::body;
+use crate::id::authorize::{proceed, target};
+use crate::id::{forgotten, form_is_ours, form_page, known_browser, second_step};
 use crate::pages::two_step::PasskeyForm;
 use crate::pages::{AccountPage, SignInPage, SpentGuesses};
-use crate::person::{RETURN, way_back};
-use crate::render::{self, FormTarget};
+use crate::request::body;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::form_expired;
+use crate::request::malformed::malformed;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::{RETURN, way_back};
 use crate::site;
-use crate::visit::RequestContext;
 
 /// Where the sign-in leads: to an application's request, or to a page of ours.
 pub(super) struct SignInDestination {
@@ -87,7 +91,7 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }
 
@@ -118,7 +122,7 @@ pub(super) async fn page(
     Ok(form_page(visit, headers, |visit, csrf| {
         let passkey = match visit.instance.auth().passkey_challenge(csrf, visit.now) {
             Ok(passkey) => passkey,
-            Err(fault) => return render::fault_page(visit, &fault),
+            Err(fault) => return failures::fault_page(visit, &fault),
         };
         let page = SignInPage {
             words: visit.messages(),
@@ -174,7 +178,7 @@ pub(super) async fn submit(
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
     }
 }
 
@@ -271,7 +275,7 @@ async fn onwards(visit: &mut RequestContext, way: &SignInDestination, browser: &
 /// "You are signed in."
 pub(super) async fn account(visit: RequestContext, headers: HeaderMap) -> Response {
     match visit.browser(&headers).await {
-        Err(fault) => render::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&visit, &fault),
         Ok(None) => render::redirect(&Method::GET, "/id/account/login"),
         Ok(Some(browser)) => {
             let visit = visit.speaking_to(&browser.user);

@@ -11,11 +11,17 @@ use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented};
 use oauth::token::{ErrorBody, TokenError, TokenErrorCode, TokenRequest};
 
-use super::{is_post, tell_refused, unreadable};
-use crate::body::{self, BodyError};
-use crate::cors::{self, CorsReaders};
-use crate::render;
-use crate::visit::{Headers, RequestContext, UncheckedContext};
+use crate::id::is_post;
+use crate::request::body;
+use crate::request::body::BodyError;
+use crate::request::context::{RequestContext, UncheckedContext};
+use crate::request::cors;
+use crate::request::cors::CorsReaders;
+use crate::request::extract::Headers;
+use crate::request::failures;
+use crate::request::malformed::tell_refused;
+use crate::request::malformed::unreadable;
+use crate::request::render;
 
 /// Only names the method for whoever asks with another one: token requests go before the router.
 pub(super) async fn token(visit: RequestContext, Headers(headers): Headers, body: Body) -> Response {
@@ -26,7 +32,7 @@ pub(super) async fn token(visit: RequestContext, Headers(headers): Headers, body
 pub(crate) async fn tokens(visit: UncheckedContext, headers: HeaderMap, body: Body) -> Response {
     match visit.believed().await {
         Ok(visit) => answer(visit, headers, body).await,
-        Err(refused) => render::no_store(render::fault_json(&refused.0, &refused.1)),
+        Err(refused) => render::no_store(failures::fault_json(&refused.0, &refused.1)),
     }
 }
 
@@ -40,7 +46,7 @@ async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -
         Ok(params) => params,
         Err(error) => {
             if let Err(fault) = tell_refused(visit, TokenRefused, &unreadable(&error.description())) {
-                return render::fault_json(visit, &fault);
+                return failures::fault_json(visit, &fault);
             }
             return body_error(&error);
         }
@@ -53,7 +59,7 @@ async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -
         Err(error) => {
             return match tell_refused(visit, TokenRefused, &unreadable(&error.description)) {
                 Ok(()) => token_error(visit, &error),
-                Err(fault) => render::fault_json(visit, &fault),
+                Err(fault) => failures::fault_json(visit, &fault),
             };
         }
     };
@@ -61,7 +67,7 @@ async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -
     match instance.protocol().exchange(&mut ctx, &credentials, &request).await {
         Ok(Ok(tokens)) => render::json(StatusCode::OK, &tokens),
         Ok(Err(refusal)) => token_error(visit, &TokenError::new(refusal.code(), refusal.description())),
-        Err(fault) => render::fault_json(visit, &fault),
+        Err(fault) => failures::fault_json(visit, &fault),
     }
 }
 
@@ -88,7 +94,7 @@ pub(super) async fn user_info(mut visit: RequestContext, method: Method, headers
     if let Err(error) = body::check_encoding(&headers) {
         let response = match tell_refused(&mut visit, UserInfo, &unreadable(&error.description())) {
             Ok(()) => body_error(&error),
-            Err(fault) => render::fault_json(&visit, &fault),
+            Err(fault) => failures::fault_json(&visit, &fault),
         };
         return cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response));
     }
@@ -98,14 +104,14 @@ pub(super) async fn user_info(mut visit: RequestContext, method: Method, headers
             match instance.protocol().user_info(&mut ctx, &token).await {
                 Ok(Ok(claims)) => render::json(StatusCode::OK, &claims),
                 Ok(Err(refusal)) => refused(&visit, &refusal),
-                Err(fault) => render::fault_json(&visit, &fault),
+                Err(fault) => failures::fault_json(&visit, &fault),
             }
         }
         Err(error) => {
             let refusal = MalformedRequest { cause: cause_of(error), problem: &error.to_string() };
             match tell_refused(&mut visit, UserInfo, &refusal) {
                 Ok(()) => bearer_error(&visit, error),
-                Err(fault) => render::fault_json(&visit, &fault),
+                Err(fault) => failures::fault_json(&visit, &fault),
             }
         }
     };

@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use model::domain::EntityRefusal;
 use odata::{EntityTags, Preconditions, Query};
 
-use super::{ODataRefusal, header};
-use crate::headers;
+use crate::odata::{ODataRefusal, header};
+use crate::request::headers;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum MetadataLevel {

@@ -7,8 +7,8 @@ use http::StatusCode;
 use model::domain::{AttributeKind, EntityValue, FieldShape, SETS, SelectedField, check_options};
 use odata::{EntityId, Query, context, format_instant, next_link, push_json_string};
 
-use super::negotiation::MetadataLevel;
-use super::{AnswerFormat, EntityResult, json};
+use crate::odata::negotiation::MetadataLevel;
+use crate::odata::{AnswerFormat, EntityResult, json};
 
 pub(super) fn service_document(query: &Query, format: AnswerFormat, root: &str) -> EntityResult {
     check_options(query, &[])?;

@@ -4,9 +4,9 @@ use askama::Template;
 use model::Email;
 use model::email_change::AddressSide;
 
-use super::profile::{DisplayTime, ProfileFrame};
-use super::{favicon, stylesheet};
-use crate::words::Messages;
+use crate::messages::Messages;
+use crate::pages::profile::{DisplayTime, ProfileFrame};
+use crate::pages::{favicon, stylesheet};
 
 /// What is being waited for.
 pub struct PendingAddress<'a> {

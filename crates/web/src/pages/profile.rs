@@ -3,8 +3,8 @@
 use askama::Template;
 use model::{Email, Language, Timestamp};
 
-use super::{favicon, stylesheet};
-use crate::words::Messages;
+use crate::messages::Messages;
+use crate::pages::{favicon, stylesheet};
 
 /// A page of the site, as the menu lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use self::prints::{HOSTILE_ESCAPED, Rendered, every_page};
-use super::*;
+use crate::pages::*;
 
 mod prints;
 

@@ -2,9 +2,9 @@
 
 use askama::Template;
 
-use super::profile::{DisplayTime, ProfileFrame};
-use super::{favicon, stylesheet};
-use crate::words::Messages;
+use crate::messages::Messages;
+use crate::pages::profile::{DisplayTime, ProfileFrame};
+use crate::pages::{favicon, stylesheet};
 
 /// A token as a list shows it.
 pub struct TokenLine {

@@ -3,9 +3,9 @@
 use askama::Template;
 use model::PasskeyId;
 
-use super::profile::{DisplayTime, ProfileFrame};
-use super::{favicon, passkeys_script, stylesheet};
-use crate::words::Messages;
+use crate::messages::Messages;
+use crate::pages::profile::{DisplayTime, ProfileFrame};
+use crate::pages::{favicon, passkeys_script, stylesheet};
 
 /// A form that the script shows, and sends with what the authenticator said. Posts `state`, `answer`, `csrf`.
 pub struct PasskeyForm<'a> {

@@ -8,15 +8,17 @@ use http::{HeaderMap, StatusCode};
 use model::ApplicationId;
 use uuid::Uuid;
 
-use super::{done, frame, gone, said};
 use crate::id::authorize::scope_words;
 use crate::pages::profile::{AppLine, AppsPage, DisplayTime, ProfileNotice, ProfileSection};
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
+use crate::profile::{done, frame, gone, said};
+use crate::request::failures;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 pub(super) async fn show(mut person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
-    page(&mut person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    page(&mut person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 async fn page(person: &mut SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
@@ -59,6 +61,6 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     match instance.account().withdraw_consent(&mut ctx, who).await {
         Ok(Ok(())) => done(ProfileSection::Apps),
         Ok(Err(_)) => gone(&person.visit),
-        Err(fault) => render::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.visit, &fault),
     }
 }

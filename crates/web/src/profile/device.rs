@@ -1,6 +1,6 @@
 //! What a `User-Agent` tells people about a device: enough to know their own.
 
-use crate::words::Messages;
+use crate::messages::Messages;
 
 /// A browser and a system by the names that people know; what is not known is not guessed.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,11 +54,11 @@ mod tests {
     use model::Language;
 
     use super::*;
-    use crate::words;
+    use crate::messages;
 
     #[test]
     fn a_device_is_called_what_people_call_it() {
-        let name = |user_agent| DeviceName::of(user_agent).name(words::of(Language::English));
+        let name = |user_agent| DeviceName::of(user_agent).name(messages::of(Language::English));
         for (user_agent, expected) in [
             ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
             (

@@ -8,12 +8,14 @@ use flows::account::email::EmailRefusal;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::email_change::asked_besides;
 
-use super::frame;
+use crate::messages::Messages;
 use crate::pages::email::{EmailChangeMethod, EmailPage, PendingAddress};
 use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection};
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
-use crate::words::Messages;
+use crate::profile::frame;
+use crate::request::failures;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 const WITHDRAWN: &str = "withdrawn";
 
@@ -23,7 +25,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
         _ => ProfileNotice::Nothing,
     };
     let shown = page(&person, ("", said), StatusCode::OK).await;
-    shown.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    shown.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 async fn page(
@@ -69,7 +71,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         Some(_) => withdraw(&mut person).await,
         None => ask(&mut person, form.get("email").unwrap_or_default()).await,
     };
-    changed.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    changed.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {

@@ -6,10 +6,12 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use model::Language;
 
-use super::{done, frame, said};
 use crate::pages::profile::{LanguagePage, ProfileNotice, ProfileSection};
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
+use crate::profile::{done, frame, said};
+use crate::request::failures;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     page(&person, said(&person, query.as_deref()))
@@ -35,6 +37,6 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     match instance.account().choose_language(&mut ctx, (browser, language)).await {
         Ok(Ok(())) => done(ProfileSection::Language),
         Ok(Err(_)) => page(&person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)),
-        Err(fault) => render::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.visit, &fault),
     }
 }

@@ -13,12 +13,15 @@ use oauth::bearer::{self, BearerError};
 use oauth::token::ErrorBody;
 use serde_json::{Value, json};
 
-use super::initials;
-use crate::cors::{self, CorsReaders};
-use crate::headers;
 use crate::pages::profile::ProfileSection;
-use crate::render;
-use crate::visit::{RequestContext, entity_tag};
+use crate::profile::initials;
+use crate::request::context::RequestContext;
+use crate::request::cors;
+use crate::request::cors::CorsReaders;
+use crate::request::failures;
+use crate::request::headers;
+use crate::request::headers::entity_tag;
+use crate::request::render;
 
 /// Why nobody is told of.
 enum MeRefusal {
@@ -51,7 +54,7 @@ pub(super) async fn me(mut visit: RequestContext, headers: HeaderMap) -> Respons
     let response = match who(&mut visit, &headers).await {
         Ok(Ok(user)) => render::json(StatusCode::OK, &about(&visit, &user)),
         Ok(Err(refused)) => refusal(&visit, &refused),
-        Err(fault) => render::fault_json(&visit, &fault),
+        Err(fault) => failures::fault_json(&visit, &fault),
     };
     cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
 }
@@ -110,7 +113,7 @@ async fn picture(mut visit: RequestContext, headers: HeaderMap, size: PictureSiz
     };
     let response = match drawn.await {
         Ok(response) => response,
-        Err(fault) => render::fault_json(&visit, &fault),
+        Err(fault) => failures::fault_json(&visit, &fault),
     };
     cors::share(CorsReaders::RegisteredAt(&visit), &headers, response)
 }

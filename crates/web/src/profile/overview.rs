@@ -4,10 +4,11 @@ use axum::response::Response;
 use http::StatusCode;
 use model::UserType;
 
-use super::frame;
 use crate::pages::profile::{DisplayTime, OverviewPage, ProfileSection};
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
+use crate::profile::frame;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 pub(super) async fn show(person: SignedInUser) -> Response {
     let csrf = person.csrf();

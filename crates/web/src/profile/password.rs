@@ -9,11 +9,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::user::Password;
 use oauth::secret::Presented;
 
-use super::{done, frame, said};
+use crate::messages::Messages;
 use crate::pages::profile::{PasswordPage, ProfileNotice, ProfileSection};
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
-use crate::words::Messages;
+use crate::profile::{done, frame, said};
+use crate::request::failures;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 /// After a change, with the offer to revoke the reference tokens, which a new password leaves alone.
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
@@ -26,7 +28,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
     };
     match live {
         Ok(live) => page_with(&person, (said, live), StatusCode::OK),
-        Err(fault) => render::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.visit, &fault),
     }
 }
 
@@ -65,7 +67,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
             response
         }
         Ok(Err(refusal)) => page(&person, ProfileNotice::Refused(&text(refusal, words)), StatusCode::OK),
-        Err(fault) => render::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.visit, &fault),
     }
 }
 

@@ -9,19 +9,23 @@ use flows::account::pictures::PictureRefusal;
 use flows::account::pictures::PictureSize;
 use http::{HeaderMap, StatusCode};
 
-use super::{done, frame, said};
-use crate::body::{self, BodyError};
+use crate::messages::Messages;
 use crate::pages::profile::{PicturePage, ProfileNotice, ProfileSection};
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
-use crate::words::Messages;
+use crate::profile::{done, frame, said};
+use crate::request::body;
+use crate::request::body::BodyError;
+use crate::request::failures;
+use crate::request::malformed;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 /// Beside the file: the other field, and what stands between them.
 const ROOM_FOR_FIELDS: usize = 8 * 1024;
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
-    page(&person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    page(&person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
@@ -37,10 +41,10 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let form = match body::multipart(&headers, body, LARGEST_PICTURE + ROOM_FOR_FIELDS).await {
         Ok(form) => form,
         Err(BodyError::TooLarge) => return refused(&person, PictureRefusal::TooLarge).await,
-        Err(error) => return crate::id::malformed(&mut person.visit, error),
+        Err(error) => return malformed::malformed(&mut person.visit, error),
     };
     if !person.sent(&headers, form.text("csrf")) {
-        return crate::id::form_expired(&mut person.visit);
+        return malformed::form_expired(&mut person.visit);
     }
     let (instance, mut ctx, browser) = person.split();
     let changed = if form.text("remove").is_some() {
@@ -52,13 +56,13 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     match changed {
         Ok(Ok(())) => done(ProfileSection::Picture),
         Ok(Err(refusal)) => refused(&person, refusal).await,
-        Err(fault) => render::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.visit, &fault),
     }
 }
 
 async fn refused(person: &SignedInUser, refusal: PictureRefusal) -> Response {
     let said = ProfileNotice::Refused(text(refusal, person.visit.messages()));
-    page(person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    page(person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 const fn text(refusal: PictureRefusal, words: &Messages) -> &'static str {

@@ -8,15 +8,17 @@ use http::{HeaderMap, Method, StatusCode};
 use model::SessionId;
 use uuid::Uuid;
 
-use super::device::DeviceName;
-use super::{done, frame, gone, said};
 use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection, SessionLine, SessionsPage};
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
+use crate::profile::device::DeviceName;
+use crate::profile::{done, frame, gone, said};
+use crate::request::failures;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
-    page(&person, said).await.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    page(&person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
@@ -64,6 +66,6 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         }
         Ok(Some(false)) => done(ProfileSection::Sessions),
         Ok(None) => gone(&person.visit),
-        Err(fault) => render::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.visit, &fault),
     }
 }

@@ -18,15 +18,17 @@ use oauth::params::Params;
 use oauth::scope::Scope;
 use uuid::Uuid;
 
-use super::{DONE, done, frame, gone};
 use crate::id::authorize::scope_words;
+use crate::messages::Messages;
 use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection};
 use crate::pages::tokens::{
     Expiry, NewTokenForm, NewTokenPage, ScopeChoice, TokenApplication, TokenCreatedPage, TokenLine, TokensPage,
 };
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
-use crate::words::Messages;
+use crate::profile::{DONE, done, frame, gone};
+use crate::request::failures;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 /// In the place of an id: all of the person's.
 const ALL: &str = "all";
@@ -54,7 +56,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
         Some(None) => Ok(gone(&person.visit)),
         None => list(&person, said).await,
     };
-    shown.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    shown.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 /// One that this person may make tokens for.
@@ -154,7 +156,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         Some(id) => revoke(&mut person, id).await,
         None => make(&mut person, &sent).await,
     };
-    changed.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    changed.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 async fn revoke_all(person: &mut SignedInUser) -> Result<Response, Fault> {

@@ -15,20 +15,22 @@ use qrcode::QrCode;
 use qrcode::render::svg;
 use uuid::Uuid;
 
-use super::{done, frame, said};
 use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection};
 use crate::pages::two_step::{
     AuthenticatorPage, ConfirmPage, PasskeyLine, PasskeyPage, ProvePage, RecoveryCodesPage, TwoStepPage,
 };
-use crate::person::SignedInUser;
-use crate::render::{self, FormTarget};
+use crate::profile::{done, frame, said};
+use crate::request::failures;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::SignedInUser;
 
 pub(super) const APP: &str = "/profile/two-step/app";
 pub(super) const PASSKEY: &str = "/profile/two-step/passkey";
 pub(super) const CONFIRM: &str = "/profile/two-step/confirm";
 
 fn rendered(person: &SignedInUser, done: Result<Response, Fault>) -> Response {
-    done.unwrap_or_else(|fault| render::fault_page(&person.visit, &fault))
+    done.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
 }
 
 fn back() -> Response {

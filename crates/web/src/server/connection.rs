@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connections::Connections;
-use super::frames::OpenBlock;
-use super::{Limits, MAX_HEAD, MAX_STREAMS};
+use crate::server::connections::Connections;
+use crate::server::frames::OpenBlock;
+use crate::server::{Limits, MAX_HEAD, MAX_STREAMS};
 
 /// Buffers of a connection are counted beyond the first of these steps.
 const BUFFER_STEP: usize = 8 * 1024;

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::connection::Connection;
-use super::{Limits, MAX_FURTHER_STREAMS, MAX_STREAMS, TrustedProxies};
+use crate::server::connection::Connection;
+use crate::server::{Limits, MAX_FURTHER_STREAMS, MAX_STREAMS, TrustedProxies};
 
 /// When all places, or all memory, are taken by connections at work, how long until the next look whether one can give way.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Connection;
-use super::frames::Framing;
+use crate::server::connection::Connection;
+use crate::server::frames::Framing;
 
 /// A stream that tells its connection when bytes really move. Who does not take our bytes is not read from: otherwise answers
 /// without a body, which no window bounds, would pile up behind those that wait.

@@ -3,10 +3,10 @@
 use model::Language;
 use model::email_change::AddressSide;
 
+use crate::messages;
 use crate::pages::email::*;
 use crate::pages::two_step::*;
 use crate::pages::*;
-use crate::words;
 
 mod profile;
 
@@ -58,7 +58,7 @@ pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
 
 fn print_sign_in(press: &mut Press) {
     let page = SignInPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
         action: press.ink("action", "/id/account/login?return=4f1c"),
@@ -73,7 +73,7 @@ fn print_sign_in(press: &mut Press) {
     };
     press.print("sign-in", &page);
     let page = SignInPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
         error: Some(press.ink("error", "That login and password do not go together. Check both and try again.")),
@@ -109,7 +109,7 @@ fn passkey(press: &mut Press) -> PasskeyForm<'static> {
 
 fn print_second_step(press: &mut Press) {
     let page = |press: &mut Press, field| SecondStepPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
         action: press.ink("action", "/id/account/second-step?return=4f1c"),
@@ -155,7 +155,7 @@ fn print_consent(press: &mut Press) {
     };
     let scopes = [read, update, offline];
     let page = ConsentPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: press.ink("application", "My First App"),
         application_uri: press.ink("application-uri", "my.trusted.app/first"),
@@ -177,7 +177,7 @@ fn print_consent(press: &mut Press) {
 
 fn print_error(press: &mut Press) {
     let page = ErrorPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         title: press.ink("title", "This app is not set up correctly"),
         message: press.ink(
             "message",
@@ -197,7 +197,7 @@ fn print_error(press: &mut Press) {
 fn print_sign_out(press: &mut Press) {
     let fields = [(press.ink("field-name", "state").to_owned(), press.ink("field-value", "af0ifjsldkj").to_owned())];
     let page = SignOutPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user: press.ink("user", "Alice Archer"),
         application_name: Some(press.ink("application", "My First App")),
@@ -209,7 +209,7 @@ fn print_sign_out(press: &mut Press) {
     press.print("sign-out.bare", &SignOutPage { application_name: None, fields: &[], ..page });
 
     let page = SignedOutPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
         return_url: Some(press.ink("return", "http://localhost:3000/signed-out")),
@@ -222,7 +222,7 @@ fn print_sign_out(press: &mut Press) {
 
 fn print_set_up(press: &mut Press) {
     let page = SetUpPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "admin"),
         reset: false,
@@ -236,7 +236,7 @@ fn print_set_up(press: &mut Press) {
     press.print("set-up.error", &SetUpPage { error, ..page });
     press.print("set-up.reset", &SetUpPage { reset: true, ..page });
     let page = SetUpDonePage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sign_in_url: press.ink("sign-in", "/id/account/login"),
     };
@@ -245,7 +245,7 @@ fn print_set_up(press: &mut Press) {
 
 fn print_links(press: &mut Press) {
     let page = PasswordResetPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sends_mail: true,
         action: press.ink("action", "/id/account/forgotten"),
@@ -260,7 +260,7 @@ fn print_links(press: &mut Press) {
     print_known_browser(press);
     for (name, side) in [("confirm-email", AddressSide::New), ("confirm-email.old", AddressSide::Old)] {
         let page = ConfirmEmailPage {
-            words: words::of(Language::English),
+            words: messages::of(Language::English),
             instance_name: press.ink("instance", "testdb"),
             side,
             login: press.ink("login", "alice"),
@@ -272,7 +272,7 @@ fn print_links(press: &mut Press) {
         press.print(name, &page);
     }
     let page = EmailAnsweredPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         title: press.ink("title", "Nothing changes"),
         meaning: press.ink("meaning", "The address stays as it was."),
@@ -283,7 +283,7 @@ fn print_links(press: &mut Press) {
 
 fn print_known_browser(press: &mut Press) {
     let page = KnownBrowserPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
         action: press.ink("action", "/id/account/known-browser"),
@@ -317,7 +317,7 @@ fn print_sites(press: &mut Press) {
         },
     ];
     let page = LandingPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sites: &sites,
         version: press.ink("version", "0.1.0"),
@@ -325,7 +325,7 @@ fn print_sites(press: &mut Press) {
     press.print("landing", &page);
     press.texts.extend(["site", "site-description", "site-url"]);
     let page = AccountPage {
-        words: words::of(Language::English),
+        words: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user_name: press.ink("user", "Alice Archer"),
         login: press.ink("login", "alice"),

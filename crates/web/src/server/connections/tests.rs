@@ -1,9 +1,9 @@
 use futures_util::FutureExt as _;
 use http::Request;
 
-use super::super::connection::Exchange;
-use super::super::frames::OpenBlock;
-use super::*;
+use crate::server::connection::Exchange;
+use crate::server::connections::*;
+use crate::server::frames::OpenBlock;
 
 fn connections(limits: Limits) -> Arc<Connections> {
     let proxies = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);

@@ -2,14 +2,15 @@
 
 use model::{Email, Language, PasskeyId, Timestamp};
 
-use super::Press;
+use crate::messages;
+use crate::messages::Messages;
 use crate::pages::email::*;
 use crate::pages::profile::*;
+use crate::pages::tests::prints::Press;
 use crate::pages::tokens::*;
 use crate::pages::two_step::*;
-use crate::words::{self, Messages};
 
-const WORDS: fn() -> &'static Messages = || words::of(Language::English);
+const WORDS: fn() -> &'static Messages = || messages::of(Language::English);
 
 fn frame(press: &mut Press, section: ProfileSection) -> ProfileFrame<'static> {
     ProfileFrame {

@@ -1,0 +1,210 @@
+//! One call of the admin API: what it takes and what it answers are types, and so is what the document says of it.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::response::Response;
+use bytes::Bytes;
+use flows::Fault;
+use flows::admin::admission::AdmissionRefusal;
+use flows::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use flows::server::InstanceAdmin;
+use http::{HeaderMap, Method};
+use model::{Moment, Rng, Timestamp};
+use schemars::SchemaGenerator;
+use serde_json::Value;
+
+use crate::admin_api::document::problem_answer;
+use crate::admin_api::problem::Problem;
+
+/// An administrator at work: one request's office, clock and dice.
+pub(super) struct AdminCall {
+    pub(super) manager: Arc<InstanceAdmin>,
+    pub(super) now: Timestamp,
+    pub(super) rng: Box<dyn Rng>,
+}
+
+impl AdminCall {
+    pub(super) fn open(&mut self) -> (AdminService<'_>, Moment<'_>) {
+        (self.manager.service(), Moment { now: self.now, rng: &mut *self.rng })
+    }
+}
+
+/// A [`Desk`] for changes of weight, which need a recent sign-in.
+pub(super) struct ElevatedAdminCall(AdminCall);
+
+impl Deref for ElevatedAdminCall {
+    type Target = AdminCall;
+
+    fn deref(&self) -> &AdminCall {
+        &self.0
+    }
+}
+
+impl ElevatedAdminCall {
+    pub(super) fn open(&mut self) -> (ElevatedAdminService<'_>, Moment<'_>) {
+        let AdminCall { manager, now, rng } = &mut self.0;
+        let office = manager.elevated_service(*now).expect("it was opened at this moment to make the desk");
+        (office, Moment { now: *now, rng: &mut **rng })
+    }
+}
+
+/// The desk that an operation is done at: its type says what sign-in is needed, here and in the document.
+pub(super) trait AdminAuthority: Sized {
+    fn of(desk: AdminCall) -> Result<Self, Problem>;
+
+    fn describe(description: &mut OperationDescription<'_>);
+}
+
+impl AdminAuthority for AdminCall {
+    fn of(desk: AdminCall) -> Result<Self, Problem> {
+        Ok(desk)
+    }
+
+    fn describe(_: &mut OperationDescription<'_>) {}
+}
+
+impl AdminAuthority for ElevatedAdminCall {
+    fn of(desk: AdminCall) -> Result<Self, Problem> {
+        match desk.manager.elevated_service(desk.now) {
+            Ok(_) => Ok(Self(desk)),
+            Err(old) => Err(Problem::Manage(AdmissionRefusal::SignInTooOld(old))),
+        }
+    }
+
+    fn describe(description: &mut OperationDescription<'_>) {
+        let told = "The token is missing or invalid, or its user signed in more than ten minutes ago \
+                    (`insufficient_user_authentication`, RFC 9470). Sign in again with `max_age=600`.";
+        description.answers.insert(401, problem_answer(told));
+    }
+}
+
+/// What was asked, as it arrived.
+pub(super) struct OperationRequest {
+    /// The variable parts of the path, decoded.
+    pub(super) path: BTreeMap<String, String>,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// Why an operation did not do what was asked.
+pub(super) enum OperationError {
+    Problem(Problem),
+    Fault(Fault),
+}
+
+impl From<Problem> for OperationError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<AdminRefusal> for OperationError {
+    fn from(refusal: AdminRefusal) -> Self {
+        Self::Problem(Problem::Admin(refusal))
+    }
+}
+
+impl From<Fault> for OperationError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+pub(super) type OperationResult<T> = Result<T, OperationError>;
+
+/// What a document tells of one operation (OpenAPI 3.1 §4.8.10), as its parts describe themselves.
+pub(super) struct OperationDescription<'a> {
+    pub(super) schemas: &'a mut SchemaGenerator,
+    pub(super) parameters: Vec<Value>,
+    pub(super) body: Option<Value>,
+    /// By status.
+    pub(super) answers: BTreeMap<u16, Value>,
+}
+
+/// Something an operation takes from a request.
+pub(super) trait OperationInput: Sized {
+    fn read(asked: &OperationRequest) -> Result<Self, Problem>;
+
+    fn describe(description: &mut OperationDescription<'_>);
+}
+
+/// Something an operation answers.
+pub(super) trait OperationOutput {
+    fn response(self) -> Response;
+
+    fn describe(description: &mut OperationDescription<'_>);
+}
+
+impl OperationInput for () {
+    fn read(_: &OperationRequest) -> Result<Self, Problem> {
+        Ok(())
+    }
+
+    fn describe(_: &mut OperationDescription<'_>) {}
+}
+
+macro_rules! inputs {
+    ($($part:ident)+) => {
+        impl<$($part: OperationInput),+> OperationInput for ($($part,)+) {
+            fn read(asked: &OperationRequest) -> Result<Self, Problem> {
+                Ok(($($part::read(asked)?,)+))
+            }
+
+            fn describe(description: &mut OperationDescription<'_>) {
+                $($part::describe(description);)+
+            }
+        }
+    };
+}
+
+inputs! { A B }
+inputs! { A B C }
+
+type OperationFuture = Pin<Box<dyn Future<Output = OperationResult<Response>> + Send>>;
+
+/// Reads what was asked; then the work begins.
+type Run = dyn Fn(AdminCall, &OperationRequest) -> Result<OperationFuture, Problem> + Send + Sync;
+
+/// A method at a path below the API's root.
+pub(super) struct Operation {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) describe: fn(&mut OperationDescription<'_>),
+    pub(super) run: Box<Run>,
+}
+
+/// `name` is what generated clients call it (`operationId`).
+pub(super) fn operation<D, I, O, F>(
+    method: Method,
+    path: &'static str,
+    (name, summary): (&'static str, &'static str),
+    handler: impl Fn(D, I) -> F + Send + Sync + 'static,
+) -> Operation
+where
+    D: AdminAuthority,
+    I: OperationInput + Send + 'static,
+    O: OperationOutput,
+    F: Future<Output = OperationResult<O>> + Send + 'static,
+{
+    Operation {
+        method,
+        path,
+        name,
+        summary,
+        describe: |description| {
+            I::describe(description);
+            O::describe(description);
+            D::describe(description);
+        },
+        run: Box::new(move |desk, asked| {
+            let answer = handler(D::of(desk)?, I::read(asked)?);
+            Ok(Box::pin(async move { answer.await.map(OperationOutput::response) }))
+        }),
+    }
+}

@@ -1,0 +1,78 @@
+//! `/roles`: what users may do on the APIs.
+
+use http::Method;
+use model::domain::Permissions;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::admin_api::input::{IfMatch, JsonBody, ListRange, NameParam, QueryParams};
+use crate::admin_api::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use crate::admin_api::output::{Created, ListPage, NoContent, PlainBody, Versioned};
+
+pub(super) fn operations() -> Vec<Operation> {
+    const ONE: &str = "/roles/{name}";
+    vec![
+        operation(Method::GET, "/roles", ("listRoles", "List roles"), list),
+        operation(Method::POST, "/roles", ("createRole", "Create a role"), create),
+        operation(Method::GET, ONE, ("getRole", "Get a role"), get),
+        operation(Method::PUT, ONE, ("replaceRole", "Replace a role's permissions"), replace),
+        operation(Method::DELETE, ONE, ("deleteRole", "Delete a role. Fails while a user has it"), delete),
+    ]
+}
+
+/// A role and its permissions.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Role {
+    #[schemars(length(min = 1, max = 64))]
+    name: String,
+    permissions: Permissions,
+}
+
+fn show(role: flows::admin::Role) -> Role {
+    Role { name: role.name, permissions: role.permissions }
+}
+
+async fn list(
+    mut desk: AdminCall,
+    QueryParams(asked): QueryParams<ListRange>,
+) -> OperationResult<PlainBody<ListPage<Role>>> {
+    let (office, _) = desk.open();
+    let rows = office.roles_after(&asked.cursor.0, asked.limit.0 + 1).await?;
+    Ok(PlainBody(ListPage::of(rows, asked.limit, |role| role.name.clone(), show)))
+}
+
+async fn create(mut desk: ElevatedAdminCall, JsonBody(role): JsonBody<Role>) -> OperationResult<Created<Role>> {
+    let (office, mut moment) = desk.open();
+    office.create_role(&role.name, &role.permissions, &mut moment).await??;
+    let name = percent_encoding::utf8_percent_encode(&role.name, percent_encoding::NON_ALPHANUMERIC);
+    Ok(Created { at: format!("/roles/{name}"), version: Some(1), thing: role })
+}
+
+async fn get(mut desk: AdminCall, NameParam(name): NameParam) -> OperationResult<Versioned<Role>> {
+    let (office, _) = desk.open();
+    let role = office.role(&name).await??;
+    Ok(Versioned(role.version, show(role)))
+}
+
+async fn replace(
+    mut desk: ElevatedAdminCall,
+    (NameParam(name), expected, JsonBody(permissions)): (NameParam, IfMatch, JsonBody<Permissions>),
+) -> OperationResult<Versioned<Role>> {
+    let (office, mut moment) = desk.open();
+    let current = office.role(&name).await??;
+    expected.check(current.version)?;
+    let changed = office.change_role(&current, permissions, &mut moment).await??;
+    Ok(Versioned(changed.version, show(changed)))
+}
+
+async fn delete(
+    mut desk: ElevatedAdminCall,
+    (NameParam(name), expected): (NameParam, IfMatch),
+) -> OperationResult<NoContent> {
+    let (office, mut moment) = desk.open();
+    let current = office.role(&name).await??;
+    expected.check(current.version)?;
+    office.delete_role(&current, &mut moment).await??;
+    Ok(NoContent)
+}

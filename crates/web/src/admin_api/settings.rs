@@ -1,0 +1,37 @@
+//! `/settings`: what an administrator may set for the instance.
+
+use http::Method;
+use model::InstanceSettings;
+
+use crate::admin_api::input::{IfMatch, MergePatch};
+use crate::admin_api::operation::{AdminCall, ElevatedAdminCall, Operation, OperationResult, operation};
+use crate::admin_api::output::Versioned;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        operation(Method::GET, "/settings", ("getSettings", "Get the settings"), get),
+        operation(
+            Method::PATCH,
+            "/settings",
+            ("patchSettings", "Update settings. null resets a setting to its default"),
+            patch,
+        ),
+    ]
+}
+
+async fn get(mut desk: AdminCall, (): ()) -> OperationResult<Versioned<InstanceSettings>> {
+    let (office, _) = desk.open();
+    let read = office.settings_as_read().await?;
+    Ok(Versioned(read.version, read.settings))
+}
+
+async fn patch(
+    mut desk: ElevatedAdminCall,
+    (expected, patch): (IfMatch, MergePatch<InstanceSettings>),
+) -> OperationResult<Versioned<InstanceSettings>> {
+    let (office, mut moment) = desk.open();
+    let current = office.settings_as_read().await?;
+    expected.check(current.version)?;
+    let changed = office.change_settings(&current, patch.into_members(), &mut moment).await??;
+    Ok(Versioned(changed.version, changed.settings))
+}

@@ -1,0 +1,505 @@
+//! `/manage/apps`: the register of Trusted Applications, and their secrets.
+
+mod form;
+pub(super) mod trial;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery};
+use axum::response::Response;
+use flows::Fault;
+use flows::admin::{AdminRefusal, draw_secret};
+use http::{HeaderMap, StatusCode};
+use model::application::Secret;
+use model::record::{ApplicationRecord, RecordClientType};
+use model::{ApplicationId, Timestamp, TrustedApplication, UserId};
+use oauth::client::ClientId;
+use oauth::params::Params;
+use oauth::secret::{ClientSecret, Presented};
+use serde_json::json;
+
+use self::form::{entered, fields};
+use crate::admin_ui::{
+    AdminPage, PageInterruption, PageResult, READ, asked, at, done, id, overtaken, paged, refused, said, version,
+};
+use crate::pages::admin::{
+    AdminSection, Button, Cell, FieldInput, FormField, FormNotice, ListRow, PageContent, PageForm, PageLink, PageList,
+    PagePart,
+};
+use crate::pages::profile::DisplayTime;
+use crate::request::render;
+
+const HERE: AdminSection = AdminSection::Applications;
+
+pub(super) async fn list(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+    let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
+    let (find, after) = (asked.get("find").unwrap_or_default().trim(), asked.get("after"));
+    let (office, _) = at_desk.open();
+    let mut rows = Vec::new();
+    if after.is_none() && !find.is_empty() {
+        // What begins with the text stands behind it, but for the text itself.
+        rows.extend(office.application(find).await?.ok());
+    }
+    rows.extend(office.applications_after(after.unwrap_or(find), READ).await?);
+    rows.retain(|application| application.uri.as_str().starts_with(find));
+    let (rows, behind) = paged(rows, |application| application.uri.as_str().to_owned());
+    let line = |application: &TrustedApplication| ListRow {
+        cells: vec![
+            Cell::text(&application.name).link(format!("{}/{}", HERE.path(), application.id)).badge(badge(application)),
+            Cell::code(application.uri.as_str()),
+            Cell::text(format!("{:?}", application.to_record().client_type)),
+            Cell::code(application.scope.to_string()),
+        ],
+        button: None,
+    };
+    let list = PageList {
+        caption: "Trusted Applications",
+        columns: vec!["Name", "ApplicationUri", "Type", "Scope"],
+        rows: rows.iter().map(line).collect(),
+        empty: "No applications found.",
+        next: behind.map(|behind| at(HERE.path(), &[("find", find), ("after", &behind)])),
+        to: String::new(),
+    };
+    let search = PageForm {
+        to: HERE.path().to_owned(),
+        is_question: true,
+        hidden: vec![],
+        fields: vec![FormField::line("find", "ApplicationUri", "Full ApplicationUri or its beginning.", find)],
+        button: "Find",
+        is_grave: false,
+        is_checked: false,
+    };
+    let content = PageContent {
+        name: "manage-apps",
+        title: "Trusted Applications".to_owned(),
+        lead: "Applications that can sign users in or call the APIs.".to_owned(),
+        is_live: false,
+        links: vec![PageLink::new("/manage/apps/new", "Register application")],
+        parts: vec![PagePart::Form(search), PagePart::List(list)],
+    };
+    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
+}
+
+/// What an application is, for somebody who does not know the words of OAuth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ApplicationKind {
+    Web,
+    Browser,
+    Native,
+    Service,
+    Hybrid,
+}
+
+impl ApplicationKind {
+    const ALL: [Self; 5] = [Self::Web, Self::Browser, Self::Native, Self::Service, Self::Hybrid];
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Browser => "spa",
+            Self::Native => "native",
+            Self::Service => "service",
+            Self::Hybrid => "hybrid",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Web => "Web application: signs users in, runs on a server and keeps a secret",
+            Self::Browser => "Single-page application: runs in the browser, has no secret",
+            Self::Native => "Desktop, mobile or console application: runs on user devices, has no secret",
+            Self::Service => "Service: calls the APIs on its own, without a user",
+            Self::Hybrid => "Web application that also calls the APIs on its own",
+        }
+    }
+
+    fn of(text: Option<&str>) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| Some(kind.key()) == text)
+    }
+
+    const fn has_secret(self) -> bool {
+        matches!(self, Self::Web | Self::Service | Self::Hybrid)
+    }
+
+    /// What is usual for it.
+    fn record(self) -> ApplicationRecord {
+        let signs_in = self != Self::Service;
+        let client_type = if self.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
+        ApplicationRecord {
+            impersonate_login_url: if self == Self::Native { vec!["http://127.0.0.1/".to_owned()] } else { vec![] },
+            impersonate_as_internal_user_allowed: signs_in,
+            system_user_allowed: !signs_in || self == Self::Hybrid,
+            public_refresh_allowed: self == Self::Native,
+            ..ApplicationRecord::blank(client_type)
+        }
+    }
+}
+
+pub(super) async fn blank(at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+    match ApplicationKind::of(asked(query.as_deref()).get("kind")) {
+        Some(kind) => registration(&at_desk, kind, (&kind.record(), ""), FormNotice::Nothing),
+        None => kinds(&at_desk),
+    }
+}
+
+fn kinds(at_desk: &AdminPage) -> Response {
+    let links =
+        ApplicationKind::ALL.map(|kind| PageLink::new(at("/manage/apps/new", &[("kind", kind.key())]), kind.text()));
+    let content = PageContent {
+        name: "manage-app-kinds",
+        title: "Register application".to_owned(),
+        lead: "Choose the kind of application. It only sets defaults for the next page.".to_owned(),
+        is_live: false,
+        links: links.into(),
+        parts: vec![],
+    };
+    at_desk.page(HERE, content, FormNotice::Nothing)
+}
+
+fn registration(
+    at_desk: &AdminPage,
+    kind: ApplicationKind,
+    (record, system_user): (&ApplicationRecord, &str),
+    said: FormNotice,
+) -> Response {
+    let mut entries = vec![
+        FormField::line(
+            "uri",
+            "ApplicationUri",
+            "The client_id in the application's configuration. Cannot be changed later.",
+            &record.application_uri,
+        )
+        .required(),
+    ];
+    entries.extend(fields(record, system_user));
+    let form = PageForm {
+        to: "/manage/apps/new".to_owned(),
+        is_question: false,
+        hidden: vec![("kind", kind.key().to_owned())],
+        fields: entries,
+        button: "Register",
+        is_grave: false,
+        is_checked: true,
+    };
+    let content = PageContent {
+        name: "manage-app-new",
+        title: "Register application".to_owned(),
+        lead: kind.text().to_owned(),
+        is_live: false,
+        links: vec![PageLink::new("/manage/apps/new", "Choose another kind")],
+        parts: vec![PagePart::Form(form)],
+    };
+    at_desk.page(HERE, content, said)
+}
+
+/// Finds whom the record is to act as.
+pub(super) async fn with_system_user(
+    at_desk: &mut AdminPage,
+    mut record: ApplicationRecord,
+    login: &str,
+) -> Result<(ApplicationRecord, Vec<String>), Fault> {
+    if login.is_empty() || !record.system_user_allowed {
+        return Ok((record, vec![]));
+    }
+    let (office, _) = at_desk.open();
+    Ok(match office.user_by_name(login).await? {
+        Ok(row) => {
+            record.system_user = Some(row.user.id.0);
+            (record, vec![])
+        }
+        Err(refusal) => (record, vec![format!("SystemUser: {refusal}")]),
+    })
+}
+
+pub(super) async fn create(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let answer = created(&mut at_desk, &form).await;
+    at_desk.answer(answer)
+}
+
+async fn created(at_desk: &mut AdminPage, form: &Params) -> PageResult {
+    let Some(kind) = ApplicationKind::of(form.get("kind")) else { return Ok(at_desk.gone()) };
+    let (uri, login) = (form.get("uri").unwrap_or_default().trim(), form.get("system_user").unwrap_or_default().trim());
+    let client_type = if kind.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
+    let (record, mut problems) = entered(form, (uri, client_type));
+    let (record, unknown) = with_system_user(at_desk, record, login).await?;
+    problems.extend(unknown);
+    if form.get("check").is_some() {
+        return checked(at_desk, (record, None), problems).await;
+    }
+    if !problems.is_empty() {
+        return Ok(registration(at_desk, kind, (&record, login), FormNotice::Refused(problems)));
+    }
+    Ok(match register(at_desk, record.clone()).await? {
+        Ok((application, secret, warnings)) => registered(at_desk, &application, secret.as_ref(), warnings),
+        Err(refusal) => registration(at_desk, kind, (&record, login), refused(refusal)),
+    })
+}
+
+type Registered = (TrustedApplication, Option<Presented<ClientSecret>>, Vec<String>);
+
+/// A Confidential application gets its first secret with it.
+pub(super) async fn register(
+    at_desk: &mut AdminPage,
+    record: ApplicationRecord,
+) -> Result<Result<Registered, AdminRefusal>, PageInterruption> {
+    let (office, mut moment) = at_desk.elevate()?;
+    let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
+    let made = office.create_application(record, secret.as_ref(), &mut moment).await?;
+    Ok(made.map(|(application, warnings)| (application, secret, warnings)))
+}
+
+/// The page that shows what the developer needs, once.
+pub(super) fn registered(
+    at_desk: &AdminPage,
+    application: &TrustedApplication,
+    secret: Option<&Presented<ClientSecret>>,
+    warnings: Vec<String>,
+) -> Response {
+    let mut parts: Vec<PagePart> =
+        warnings.into_iter().map(|warning| PagePart::Text(format!("Note: {warning}."))).collect();
+    parts.extend(secret.map(|secret| PagePart::Once { what: "Client secret", value: secret.expose().to_owned() }));
+    parts.push(PagePart::Heading("Client configuration"));
+    let issuer = &at_desk.person.visit.instance.info.issuer;
+    parts.push(PagePart::Facts(vec![
+        ("Issuer", Cell::code(issuer)),
+        ("Discovery", Cell::code(format!("{issuer}/.well-known/openid-configuration"))),
+        ("client_id", Cell::code(application.uri.as_str())),
+        ("Scope", Cell::code(application.scope.to_string())),
+    ]));
+    let content = PageContent {
+        name: "manage-app-registered",
+        title: format!("{} registered", application.name),
+        lead: String::new(),
+        is_live: false,
+        links: vec![PageLink::new(format!("{}/{}", HERE.path(), application.id), "Open application")],
+        parts,
+    };
+    at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
+}
+
+pub(super) async fn show(mut at_desk: AdminPage, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let answer = shown(&mut at_desk, &text, said(query.as_deref())).await;
+    at_desk.answer(answer)
+}
+
+/// The application that an address names.
+async fn found(at_desk: &mut AdminPage, text: &str) -> Result<Option<TrustedApplication>, Fault> {
+    let Some(id) = id(Some(text)) else { return Ok(None) };
+    let (office, _) = at_desk.open();
+    Ok(office.application_by_id(ApplicationId(id)).await?.ok())
+}
+
+async fn shown(at_desk: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
+    let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
+    let login = system_user(at_desk, &application.to_record()).await?;
+    Ok(overview(at_desk, &application, (&application.to_record(), &login), said))
+}
+
+/// Login of the System User.
+async fn system_user(at_desk: &mut AdminPage, record: &ApplicationRecord) -> Result<String, Fault> {
+    let Some(user) = record.system_user else { return Ok(String::new()) };
+    let (office, _) = at_desk.open();
+    let row = office.user_by_id(UserId(user)).await?;
+    Ok(row.map(|row| row.user.login.to_string()).unwrap_or_default())
+}
+
+fn badge(application: &TrustedApplication) -> Option<&'static str> {
+    match application.enabled {
+        _ if !application.problems().is_empty() => Some("needs repair"),
+        true => None,
+        false => Some("disabled"),
+    }
+}
+
+fn overview(
+    at_desk: &AdminPage,
+    application: &TrustedApplication,
+    (record, system_user): (&ApplicationRecord, &str),
+    said: FormNotice,
+) -> Response {
+    let here = format!("{}/{}", HERE.path(), application.id);
+    let (uri, id) = (application.uri.as_str(), application.id.to_string());
+    let mut parts =
+        super::repairs(application.problems(), "The application is disabled until its record is corrected:");
+    parts.extend([
+        PagePart::Facts(vec![
+            ("ApplicationUri", Cell::code(uri).badge(badge(application))),
+            ("ClientType", Cell::text(format!("{:?}", record.client_type))),
+        ]),
+        PagePart::Form(PageForm {
+            to: here.clone(),
+            is_question: false,
+            hidden: vec![("do", "save".to_owned()), ("version", application.version.to_string())],
+            fields: fields(record, system_user),
+            button: "Save",
+            is_grave: false,
+            is_checked: true,
+        }),
+    ]);
+    if record.client_type == RecordClientType::Confidential {
+        parts.extend(secrets(application.secrets(), &here, at_desk.now()));
+    }
+    let content = PageContent {
+        name: "manage-app",
+        title: application.name.clone(),
+        lead: String::new(),
+        is_live: false,
+        links: vec![
+            PageLink::new(format!("{here}/try"), "Try it"),
+            PageLink::new(at(AdminSection::Tokens.path(), &[("application", &id)]), "Reference tokens"),
+            PageLink::new(at(AdminSection::Audit.path(), &[("application", uri)]), "Audit events"),
+        ],
+        parts,
+    };
+    at_desk.page(HERE, content, said)
+}
+
+fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<PagePart> {
+    let line = |secret: &Secret| ListRow {
+        cells: vec![
+            Cell::text(&secret.label).badge(secret.expires_at.is_some_and(|end| end <= now).then_some("expired")),
+            Cell::time(DisplayTime(secret.created_at)),
+            secret.expires_at.map_or_else(|| Cell::text("never"), |end| Cell::time(DisplayTime(end))),
+        ],
+        button: Some(Button {
+            does: "remove-secret",
+            id: secret.id.clone(),
+            text: "Remove",
+            about: secret.label.clone(),
+        }),
+    };
+    let list = PageList {
+        caption: "Secrets",
+        columns: vec!["Label", "Created", "Expires", "Action"],
+        rows: secrets.iter().map(line).collect(),
+        empty: "None.",
+        next: None,
+        to: here.to_owned(),
+    };
+    let expires =
+        FormField { input: FieldInput::Day, ..FormField::line("expires", "Expires", "Leave empty for no expiry.", "") };
+    let form = PageForm {
+        to: here.to_owned(),
+        is_question: false,
+        hidden: vec![("do", "add-secret".to_owned())],
+        fields: vec![
+            FormField::line("label", "Label", "The server or team that uses the secret.", "").required(),
+            expires,
+        ],
+        button: "Add secret",
+        is_grave: false,
+        is_checked: false,
+    };
+    vec![PagePart::Heading("Secrets"), PagePart::List(list), PagePart::Form(form)]
+}
+
+pub(super) async fn change(
+    mut at_desk: AdminPage,
+    Path(text): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let form = match at_desk.form(&headers, body).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let answer = changed(&mut at_desk, &text, &form).await;
+    at_desk.answer(answer)
+}
+
+async fn changed(at_desk: &mut AdminPage, text: &str, form: &Params) -> PageResult {
+    let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
+    match form.get("do") {
+        Some("save") => save(at_desk, &application, form).await,
+        Some("add-secret") => add_secret(at_desk, &application, form).await,
+        Some("remove-secret") => {
+            let (office, mut moment) = at_desk.elevate()?;
+            let removed = office.remove_secret(&application, form.get("id").unwrap_or_default(), &mut moment).await?;
+            again(at_desk, &application, removed).await
+        }
+        _ => Ok(at_desk.gone()),
+    }
+}
+
+/// Back to the application's page, or the page with what was wrong.
+async fn again(
+    at_desk: &mut AdminPage,
+    application: &TrustedApplication,
+    answer: Result<(), AdminRefusal>,
+) -> PageResult {
+    match answer {
+        Ok(()) => Ok(done(format_args!("{}/{}", HERE.path(), application.id))),
+        Err(refusal) => shown(at_desk, &application.id.to_string(), refused(refusal)).await,
+    }
+}
+
+/// What would be refused of a record, for the script that asks while a form is filled in.
+async fn checked(
+    at_desk: &mut AdminPage,
+    (record, current): (ApplicationRecord, Option<&TrustedApplication>),
+    mut problems: Vec<String>,
+) -> PageResult {
+    let (office, mut moment) = at_desk.open();
+    problems.extend(office.problems_of(record, current, &mut moment).await?);
+    Ok(render::no_store(render::json(StatusCode::OK, &json!({ "problems": problems }))))
+}
+
+async fn save(at_desk: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
+    if form.get("check").is_none() && version(form) != Some(application.version) {
+        return shown(at_desk, &application.id.to_string(), overtaken()).await;
+    }
+    let uri: &ClientId = &application.uri;
+    let login = form.get("system_user").unwrap_or_default().trim();
+    let (mut record, mut problems) = entered(form, (uri.as_str(), application.to_record().client_type));
+    record.keep_unknown_scopes(&application.scope);
+    let (record, unknown) = with_system_user(at_desk, record, login).await?;
+    problems.extend(unknown);
+    if form.get("check").is_some() {
+        return checked(at_desk, (record, Some(application)), problems).await;
+    }
+    if !problems.is_empty() {
+        return Ok(overview(at_desk, application, (&record, login), FormNotice::Refused(problems)));
+    }
+    let (office, mut moment) = at_desk.elevate()?;
+    match office.change_application(application, record.clone(), &mut moment).await? {
+        Ok(_) => again(at_desk, application, Ok(())).await,
+        Err(AdminRefusal::Overtaken) => shown(at_desk, &application.id.to_string(), overtaken()).await,
+        Err(refusal) => Ok(overview(at_desk, application, (&record, login), refused(refusal))),
+    }
+}
+
+async fn add_secret(at_desk: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
+    let label = form.get("label").unwrap_or_default();
+    let expires = match super::day(form, "expires") {
+        Ok(expires) => expires,
+        Err(problem) => return shown(at_desk, &application.id.to_string(), FormNotice::Refused(vec![problem])).await,
+    };
+    let (office, mut moment) = at_desk.elevate()?;
+    Ok(match office.add_secret_to(application, (label, expires), &mut moment).await? {
+        Ok((secret, shown)) => {
+            let here = format!("{}/{}", HERE.path(), application.id);
+            let content = PageContent {
+                name: "manage-secret-made",
+                title: format!("New secret for {}", application.name),
+                lead: secret.label,
+                is_live: false,
+                links: vec![PageLink::new(here, "Back to the application")],
+                parts: vec![
+                    PagePart::Once { what: "Client secret", value: shown.expose().to_owned() },
+                    PagePart::Text(
+                        "Existing secrets keep working. Remove the old secret once it is no longer used.".to_owned(),
+                    ),
+                ],
+            };
+            at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
+        }
+        Err(refusal) => return again(at_desk, application, Err(refusal)).await,
+    })
+}

@@ -1,0 +1,158 @@
+//! Reading what outsiders send: bounded, and only in the shape that is expected.
+
+use std::error::Error;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use oauth::params::{MAX_BYTES, ParamError, Params};
+
+use crate::messages::MalformedMessages;
+use crate::request::headers;
+use crate::server::UnreadBody;
+
+/// The largest form: as much as is read of parameters.
+pub(crate) const LARGEST_FORM: usize = MAX_BYTES;
+
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    TooLarge,
+    /// `Content-Encoding` says that it is compressed, or otherwise not as it is.
+    Encoded,
+    /// The connection broke, or was too slow.
+    Unfinished,
+    NotAForm,
+    NotMultipart,
+    /// A field of a form of ours, with a value that the form does not have.
+    Field(&'static str),
+    Params(ParamError),
+}
+
+impl From<ParamError> for BodyError {
+    fn from(error: ParamError) -> Self {
+        Self::Params(error)
+    }
+}
+
+impl BodyError {
+    /// To a person.
+    pub(crate) fn text(&self, messages: &MalformedMessages) -> String {
+        match self {
+            Self::TooLarge => messages.too_large.to_owned(),
+            Self::Encoded => messages.encoded.to_owned(),
+            Self::Unfinished => messages.unfinished.to_owned(),
+            Self::NotAForm => messages.not_a_form.to_owned(),
+            Self::NotMultipart => messages.not_multipart.to_owned(),
+            Self::Field(name) => messages.of(Some(name), messages.is_wrong),
+            Self::Params(error) => match error {
+                ParamError::TooLarge => messages.too_large.to_owned(),
+                ParamError::TooMany => messages.too_many_parameters.to_owned(),
+                ParamError::TooLong(_) => messages.of(error.parameter(), messages.is_too_long),
+                ParamError::NotUtf8(_) => messages.of(error.parameter(), messages.is_not_text),
+                ParamError::BadEncoding(_) => messages.of(error.parameter(), messages.is_badly_encoded),
+            },
+        }
+    }
+
+    /// For programs and the audit; people read `words::MalformedMessages`.
+    pub(crate) fn description(&self) -> String {
+        match self {
+            Self::TooLarge => "the body is too large".to_owned(),
+            Self::Encoded => {
+                "compressed request bodies are not supported; send the body without Content-Encoding".to_owned()
+            }
+            Self::Unfinished => "the request body is incomplete".to_owned(),
+            Self::NotAForm => "the Content-Type must be application/x-www-form-urlencoded".to_owned(),
+            Self::NotMultipart => "the Content-Type must be multipart/form-data".to_owned(),
+            Self::Field(name) => format!("parameter {name} is malformed"),
+            Self::Params(error) => error.to_string(),
+        }
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The answer, with what would be accepted instead (RFC 9110 §12.5.3, §15.5.16).
+    pub(crate) fn answered(&self, mut response: Response) -> Response {
+        if let Self::Encoded = self {
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        response
+    }
+}
+
+/// Nothing is unpacked here: a small body could become a large one.
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), BodyError> {
+    let mut codings = headers::members(headers, header::CONTENT_ENCODING);
+    let is_plain = codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"));
+    if is_plain { Ok(()) } else { Err(BodyError::Encoded) }
+}
+
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    check_encoding(headers)?;
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if is_too_large(&*error) => Err(BodyError::TooLarge),
+        Err(_) => Err(BodyError::Unfinished),
+    }
+}
+
+/// Larger than this door reads, or than any does.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| cause.is::<LengthLimitError>() || cause.downcast_ref() == Some(&UnreadBody::TooLarge))
+}
+
+/// A form with a file.
+pub(crate) struct MultipartForm(Vec<(String, Bytes)>);
+
+impl MultipartForm {
+    pub(crate) fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// `None` when absent, empty or not text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.bytes(name).and_then(|value| std::str::from_utf8(value).ok()).filter(|value| !value.is_empty())
+    }
+}
+
+/// Fields of one form; a browser sends as many as the page has.
+const MAX_PARTS: usize = 8;
+
+/// `multipart/form-data` (RFC 7578) of at most so many bytes. A file's name and type are not read: only its content
+/// says what it is.
+pub(crate) async fn multipart(headers: &HeaderMap, body: Body, limit: usize) -> Result<MultipartForm, BodyError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let boundary = multer::parse_boundary(content_type).map_err(|_| BodyError::NotMultipart)?;
+    let whole = read(headers, body, limit).await?;
+    let stream = futures_util::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(whole)));
+    let mut multipart = multer::Multipart::new(stream, boundary);
+    let mut parts = Vec::new();
+    while let Some(field) = multipart.next_field().await.map_err(|_| BodyError::NotMultipart)? {
+        if parts.len() == MAX_PARTS {
+            return Err(BodyError::NotMultipart);
+        }
+        let name = field.name().unwrap_or_default().to_owned();
+        parts.push((name, field.bytes().await.map_err(|_| BodyError::NotMultipart)?));
+    }
+    Ok(MultipartForm(parts))
+}
+
+/// RFC 6749 Appendix B.
+pub(crate) async fn form(headers: &HeaderMap, body: Body) -> Result<Params, BodyError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let bytes = read(headers, body, LARGEST_FORM).await?;
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(BodyError::NotAForm);
+    }
+    Params::parse(&bytes).map_err(BodyError::Params)
+}

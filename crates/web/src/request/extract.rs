@@ -1,0 +1,46 @@
+//! How handlers take a request's context from axum.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::HeaderMap;
+use http::request::Parts;
+
+use crate::request::context::{AppState, PublicContext, RequestContext, UncheckedContext};
+use crate::request::failures;
+use crate::request::start::RequestStart;
+
+impl FromRequestParts<Arc<AppState>> for RequestContext {
+    type Rejection = Response;
+
+    /// Whoever judges by memory waits here until it holds what the database does.
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+        let PublicContext(visit) = PublicContext::from_request_parts(parts, gate).await?;
+        visit.believed().await.map_err(|refused| {
+            let (visit, fault) = *refused;
+            failures::fault_as_spoken(&visit, parts.uri.path(), &fault)
+        })
+    }
+}
+
+impl FromRequestParts<Arc<AppState>> for PublicContext {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+        let arrival = *parts.extensions.get::<RequestStart>().expect("every request has arrived");
+        UncheckedContext::of(gate, arrival, parts).map(Self)
+    }
+}
+
+/// A request's headers, taken and not copied: no later extractor sees them.
+pub(crate) struct Headers(pub(crate) HeaderMap);
+
+impl<S: Sync> FromRequestParts<S> for Headers {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(std::mem::take(&mut parts.headers)))
+    }
+}

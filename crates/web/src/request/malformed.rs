@@ -1,0 +1,79 @@
+//! Requests that a page refuses before any flow runs: malformed, or a form without a valid CSRF token.
+
+use axum::response::Response;
+use flows::Fault;
+use http::StatusCode;
+use model::audit::AuditKind;
+use model::why::{MalformedRequest, Refusal, RefusalDetails};
+
+use crate::messages::ProblemText;
+use crate::pages::ErrorPage;
+use crate::request::body::BodyError;
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::render::{self, FormTarget};
+/// A refusal that a person reads.
+pub(crate) fn error_page(
+    visit: &RequestContext,
+    status: StatusCode,
+    (title, message, what_to_do, code): (&str, &str, &str, &str),
+) -> Response {
+    let reference = visit.reference();
+    let error = ErrorPage { words: visit.messages(), title, message, what_to_do, code, reference: &reference, status };
+    render::page(status, &error, FormTarget::Ourselves)
+}
+
+pub(crate) fn problem(
+    (title, message, what_to_do): ProblemText,
+    code: &'static str,
+) -> (&'static str, &'static str, &'static str, &'static str) {
+    (title, message, what_to_do, code)
+}
+
+/// The page was open too long, or another site posted to us.
+pub(crate) fn form_expired(visit: &mut RequestContext) -> Response {
+    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &FormNotOurs) {
+        return failures::fault_page(visit, &fault);
+    }
+    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.expired, "invalid_request"))
+}
+
+/// Whoever is signed in may not see this.
+pub(crate) fn for_administrators(visit: &RequestContext) -> Response {
+    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.not_an_administrator, "access_denied"))
+}
+
+/// A request that cannot be read: the audit is told in English, the person in theirs.
+pub(crate) fn malformed(visit: &mut RequestContext, error: impl Into<BodyError>) -> Response {
+    let error = error.into();
+    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(&error.description())) {
+        return failures::fault_page(visit, &fault);
+    }
+    let words = visit.messages();
+    let (title, message, what_to_do) = words.problems.unreadable;
+    let message = format!("{message} ({})", error.text(&words.malformed));
+    // What a form lacks is said on the page; a coding also in the header that the status announces.
+    let status = if let BodyError::Encoded = error { error.status() } else { StatusCode::BAD_REQUEST };
+    error.answered(error_page(visit, status, (title, &message, what_to_do, "invalid_request")))
+}
+
+pub(crate) fn tell_refused(visit: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
+    let (instance, ctx) = visit.split();
+    instance.audit_refusal(&ctx, (kind, refusal))
+}
+
+pub(crate) fn unreadable(problem: &str) -> MalformedRequest<'_> {
+    MalformedRequest { cause: "malformed_request", problem }
+}
+
+struct FormNotOurs;
+
+impl Refusal for FormNotOurs {
+    fn cause(&self) -> &'static str {
+        "form_not_ours"
+    }
+
+    fn details(&self) -> RefusalDetails {
+        RefusalDetails::new("the form carries a valid CSRF token from this browser and site", "RFC 6749 §10.12")
+    }
+}

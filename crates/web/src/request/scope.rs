@@ -1,0 +1,231 @@
+//! The one thin layer around every request: its id, its log line, and what every answer says.
+
+#![allow(clippy::disallowed_methods, reason = "the log says how long an answer took")]
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use flows::platform::fault_log::FaultContext;
+use flows::{Fault, Trouble};
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use model::HostName;
+use model::audit::RequestId;
+
+use crate::request::context::AppState;
+use crate::request::headers;
+use crate::request::latencies::Route;
+use crate::request::start::RequestStart;
+use crate::request::traces::{OpenSpan, Tracer};
+use crate::request::{overdue, render};
+use crate::server::{DetachedWork, Overdue, RequestDeadline};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// RFC 6797 §6.1: a browser that was here comes back by https only. A year, and for this host alone: what else lives under
+/// the domain is nothing that we know.
+static HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Draws request ids: the time, a random number per process, and a count. Unique, never secret.
+pub(crate) struct RequestIds {
+    pub(crate) state: Arc<AppState>,
+    process: u64,
+    count: AtomicU64,
+    /// Some instance lives under https.
+    any_https: bool,
+}
+
+impl RequestIds {
+    pub(crate) fn new(state: Arc<AppState>) -> Self {
+        let mut process = [0; 8];
+        state.server.platform().rng().fill(&mut process);
+        let any_https = state.server.instances().iter().any(|instance| instance.info.root.is_https());
+        Self { state, process: u64::from_le_bytes(process), count: AtomicU64::new(0), any_https }
+    }
+
+    /// Never where the root URL is http (RFC 6797 §7.2), nor for a loopback host: it would bind everything else that a
+    /// developer runs there, on any port.
+    fn is_https_only(&self, request: &Request) -> bool {
+        let is_elsewhere =
+            || headers::host_of(request).ok().and_then(HostName::of).is_some_and(|host| !host.is_loopback());
+        let is_https = || self.state.instance_of(request).is_some_and(|instance| instance.info.root.is_https());
+        self.any_https && is_https() && is_elsewhere()
+    }
+
+    fn receive(&self, request: &Request, peer: IpAddr) -> RequestStart {
+        let now = self.state.server.platform().now();
+        let id = RequestId::new(now, self.process, self.count.fetch_add(1, Ordering::Relaxed));
+        RequestStart { id, now, peer, is_https_only: self.is_https_only(request) }
+    }
+}
+
+/// One request, from its arrival to what is said of its answer.
+pub(crate) struct RequestScope {
+    reception: Arc<RequestIds>,
+    arrival: RequestStart,
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    /// `Accept-Language`, where people may ask.
+    language: Option<HeaderValue>,
+    /// Of a request that is traced; with the instance that it is for.
+    span: Option<(OpenSpan, Option<Arc<str>>)>,
+}
+
+impl RequestScope {
+    pub(crate) fn begin(reception: &Arc<RequestIds>, request: &Request, peer: IpAddr) -> Self {
+        let arrival = reception.receive(request, peer);
+        let gate = &reception.state;
+        Self {
+            started: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            span: gate.tracer.as_ref().and_then(|tracer| begin_span(tracer, gate, (arrival, request))),
+            reception: Arc::clone(reception),
+            language: None,
+            arrival,
+        }
+    }
+
+    pub(crate) fn in_language_of(self, request: &Request) -> Self {
+        Self { language: request.headers().get(header::ACCEPT_LANGUAGE).cloned(), ..self }
+    }
+
+    pub(crate) const fn arrival(&self) -> RequestStart {
+        self.arrival
+    }
+
+    /// Says what every answer says, and notes how long it took.
+    pub(crate) fn end(self, mut response: Response) -> Response {
+        let Self { reception, arrival, started, method, uri, span, language: _ } = self;
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, HeaderValue::from_bytes(&arrival.id.digits()).expect("digits are visible ASCII"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        if arrival.is_https_only {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
+        }
+        let (gate, took) = (&reception.state, started.elapsed());
+        gate.latencies.add(Route::of(uri.path()), response.status(), took);
+        if let Some((tracer, (begun, instance))) = gate.tracer.as_ref().zip(span) {
+            tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
+        }
+        log(arrival.id, (&method, uri.path()), response.status(), took);
+        response
+    }
+
+    /// Ends with what `answering` comes to, or with the end of the time that it has.
+    pub(crate) async fn through(
+        self,
+        allowance: RequestDeadline,
+        answering: impl Future<Output = Response>,
+    ) -> Response {
+        let response = match allowance.keep(AssertUnwindSafe(answering).catch_unwind()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_panic)) => {
+                tracing::error!(request = %self.arrival.id, "a handler panicked: this is a bug");
+                let what = "Something went wrong on our side.\n";
+                render::no_store(render::text(StatusCode::INTERNAL_SERVER_ERROR, what))
+            }
+            Err(overdue) => self.overdue(overdue),
+        };
+        self.end(response)
+    }
+
+    fn overdue(&self, overdue: Overdue) -> Response {
+        if overdue == Overdue::Server {
+            let fault = Fault::because(Trouble::Silent, "the request's time is over");
+            let affected = FaultContext { instance: None, request: Some(self.arrival.id) };
+            self.reception.state.server.faults().report(&fault, "a request cannot be answered", affected);
+        }
+        let reference = self.arrival.id.to_string();
+        overdue::answer(overdue, self.uri.path(), &reference, self.language.as_ref())
+    }
+}
+
+/// The span of a request that is traced, and the instance that it is for.
+fn begin_span(
+    tracer: &Tracer,
+    gate: &AppState,
+    (arrival, request): (RequestStart, &Request),
+) -> Option<(OpenSpan, Option<Arc<str>>)> {
+    let mut rng = gate.server.platform().rng();
+    let begun = tracer.begin(request.headers(), (arrival.peer, &gate.proxies), &mut *rng)?;
+    let instance = gate.instance_of(request).map(|instance| instance.info.name.as_str().into());
+    Some((begun, instance))
+}
+
+/// Refusals are told at `info`; what went well is told by the audit, and here at `debug`. Queries and fragments may hold
+/// codes and tokens: only the path is ever written.
+fn log(id: RequestId, (method, path): (&Method, &str), status: StatusCode, took: Duration) {
+    let micros = || u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let status = status.as_u16();
+    if status >= 400 {
+        tracing::info!(request = %id, %method, path, status, micros = micros(), "refused");
+    } else if tracing::enabled!(tracing::Level::DEBUG) {
+        tracing::debug!(request = %id, %method, path, status, micros = micros(), "answered");
+    }
+}
+
+/// Around what acts, a GET included: it signs out, issues a code, notes that a person is there. So that only who means it
+/// causes it, a browser's guess is refused, and HEAD, which the router would answer by acting like GET, is no method
+/// here (RFC 9110 §9.2.1: a safe method does not act).
+pub(crate) async fn acting(mut request: Request, next: Next) -> Response {
+    if headers::is_prefetch(request.headers()) {
+        return render::no_store(render::text(StatusCode::SERVICE_UNAVAILABLE, "This is not fetched ahead of need.\n"));
+    }
+    if request.method() == Method::HEAD {
+        // Which no route has: the router answers 405 and lists the methods that the route has.
+        *request.method_mut() = Method::TRACE;
+    }
+    let work = request.extensions_mut().remove();
+    let response = finish(work, next.run(request)).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        render::no_store(without_head(response))
+    } else {
+        response
+    }
+}
+
+fn without_head(mut response: Response) -> Response {
+    let methods: Vec<_> =
+        headers::members(response.headers(), header::ALLOW).filter(|method| method != "HEAD").collect();
+    if let Ok(methods) = HeaderValue::try_from(methods.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
+}
+
+/// Around pages of people who are signed in: no window of another site, which opened them or which they open, keeps hold
+/// of theirs. Pages on an application's way are not among them: it may have opened them in a window of its own, and wait
+/// for that window to come back.
+pub(crate) async fn alone(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(policy) = response.headers_mut().get_mut(render::OPENER_POLICY) {
+        *policy = HeaderValue::from_static("same-origin");
+    }
+    response
+}
+
+/// What changes state runs to its end: a handler is dropped with its connection, and then the database would know of a
+/// change that memory does not. `counted` says whose work it is, as long as it goes on.
+pub(crate) async fn finish<T: Send + 'static>(
+    counted: Option<DetachedWork>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let work = async move {
+        let done = work.await;
+        drop(counted);
+        done
+    };
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,154 @@
+//! Who is at a page for people who are signed in: found by the cookie of `/id`, or sent to sign in and back.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use flows::BelievedInstance;
+use flows::auth::browser_session::SignedIn;
+use form_urlencoded::Serializer;
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri};
+use model::Ctx;
+use oauth::params::Params;
+
+use crate::request::body;
+use crate::request::context::{AppState, RequestContext};
+use crate::request::failures;
+use crate::request::malformed;
+use crate::request::render;
+
+/// The parameter of the sign-in page that says where a person came from.
+pub(crate) const RETURN: &str = "return";
+
+/// A request of somebody who is signed in at this browser.
+pub(crate) struct SignedInUser {
+    pub visit: RequestContext,
+    pub browser: SignedIn,
+}
+
+impl FromRequestParts<Arc<AppState>> for SignedInUser {
+    type Rejection = Response;
+
+    /// Who is not signed in is sent to do so, and from there back to the page, never to what a form would have changed.
+    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+        let visit = RequestContext::from_request_parts(parts, gate).await?;
+        match visit.browser(&parts.headers).await {
+            Ok(Some(browser)) => match visit.instance.auth().extend_session(&browser, visit.now).await {
+                Ok(()) => Ok(Self { visit: visit.speaking_to(&browser.user), browser }),
+                Err(fault) => Err(failures::fault_page(&visit, &fault)),
+            },
+            Ok(None) => Err(to_sign_in(&parts.method, &parts.uri)),
+            Err(fault) => Err(failures::fault_page(&visit, &fault)),
+        }
+    }
+}
+
+impl SignedInUser {
+    /// What this person's forms must bring back: bound to the sign-in, so that it dies with it.
+    pub(crate) fn csrf(&self) -> String {
+        self.visit.instance.auth().person_token(&self.browser)
+    }
+
+    /// Where this person signs in once more, and comes back to a page of ours.
+    pub(crate) fn sign_in_again(&self, back: &str) -> String {
+        let login = self.browser.user.login.as_str();
+        let query = Serializer::new(String::new()).append_pair(RETURN, back).append_pair("login_hint", login).finish();
+        format!("/id/account/login?{query}")
+    }
+
+    /// What a flow is called on, and with.
+    pub(crate) fn split(&mut self) -> (&BelievedInstance, Ctx<'_>, &SignedIn) {
+        let (instance, ctx) = self.visit.split();
+        (instance, ctx, &self.browser)
+    }
+
+    /// A form that this person sent from a page of ours, or the page that says why it is not believed.
+    pub(crate) async fn form(&mut self, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
+        let form = match body::form(headers, body).await {
+            Ok(form) => form,
+            Err(error) => return Err(malformed::malformed(&mut self.visit, error)),
+        };
+        // It may have taken its time to arrive.
+        if let Err(fault) = self.visit.instance.renew(self.visit.now).await {
+            return Err(failures::fault_page(&self.visit, &fault));
+        }
+        if self.sent(headers, form.get("csrf")) { Ok(form) } else { Err(malformed::form_expired(&mut self.visit)) }
+    }
+
+    /// That a posted token is this person's, and that the browser does not say that another site posted it.
+    pub(crate) fn sent(&self, headers: &HeaderMap, csrf: Option<&str>) -> bool {
+        let from_here = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
+        from_here && csrf.is_some_and(|csrf| self.visit.instance.auth().is_person_token(&self.browser, csrf))
+    }
+}
+
+pub(crate) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
+    let from = uri.path_and_query().and_then(|from| way_back(from.as_str()));
+    let query = from.map(|from| Serializer::for_suffix(String::from("?"), 1).append_pair(RETURN, from).finish());
+    render::redirect(method, &format!("/id/account/login{}", query.unwrap_or_default()))
+}
+
+/// Pages that people are sent back to: below these, and nowhere else, whatever an address says.
+const PLACES: [&str; 2] = ["/profile", "/manage"];
+
+const MAX_RETURN_URL: usize = 1024;
+
+/// The address of a page of ours: a path below one of [`PLACES`] and perhaps a query, of characters that mean nothing
+/// else to any browser. The path has no `%`: what is encoded there (a slash, dots) some decode and others do not.
+pub(crate) fn way_back(shown: &str) -> Option<&str> {
+    let path = shown.split('?').next().unwrap_or_default();
+    let below = |place: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%?&=+".contains(&byte);
+    let fits = shown.len() <= MAX_RETURN_URL && shown.bytes().all(plain);
+    (fits && PLACES.into_iter().any(below) && !path.contains("//") && !path.contains("..") && !path.contains('%'))
+        .then_some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_back_leads_to_a_page_of_ours_and_nowhere_else() {
+        for good in ["/profile", "/profile/", "/profile/tokens?new=1&x=a%20b", "/manage/apps/1"] {
+            assert_eq!(way_back(good), Some(good));
+        }
+        for bad in [
+            "",
+            "/",
+            "/profiles",
+            "//evil.example.com",
+            "/profile//evil.example.com",
+            "/profile/../id/connect/endsession",
+            "/profile\\evil",
+            "/profile/\r\nset-cookie",
+            "https://evil.example.com/profile",
+            "/id/connect/endsession",
+            "profile",
+            "/profile#x",
+            "/profile/@evil",
+            "/profile/%2f/evil.example.com",
+            "/profile/%2F%2Fevil.example.com",
+            "/profile/%5cevil",
+            "/profile/%2e%2e/id/connect/endsession",
+            "/manage/%",
+            "%2fprofile",
+            &format!("/profile/{}", "a".repeat(1024)),
+        ] {
+            assert_eq!(way_back(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_sent_to_sign_in_and_back() {
+        let sent = |uri: &str| {
+            let uri: Uri = uri.parse().expect("an address of the tests");
+            let answer = to_sign_in(&Method::GET, &uri);
+            answer.headers()["location"].to_str().expect("ASCII").to_owned()
+        };
+        assert_eq!(sent("/profile/tokens"), "/id/account/login?return=%2Fprofile%2Ftokens");
+        assert_eq!(sent("/profile//x"), "/id/account/login");
+    }
+}
