@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use web::SystemRng;
 
 use crate::Effort;
+use crate::changes::{Change, Taken, together};
 use crate::naive::Pool;
 use crate::postgres::with_database;
-use crate::stats::{Spread, percentile};
+use crate::stats::{Spread };
 use crate::tenant::{RealWorld, Tenant, request};
 
 const REDIRECT_URI: &str = "http://localhost:3000/portal-callback";
@@ -39,21 +40,6 @@ const CROWDS: [Crowd; 3] = [
     Crowd { callers: 128, each: 50, each_in_naive_pool: 8 },
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    Redeem,
-    Rotate,
-}
-
-impl Change {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Redeem => "code to token",
-            Self::Rotate => "refresh rotation",
-        }
-    }
-}
-
 /// One change with one number of callers, as measured. Latencies in milliseconds.
 pub(crate) struct Durable {
     pub(crate) database: &'static str,
@@ -72,29 +58,6 @@ pub(crate) struct Naive {
     pub(crate) p99: Spread,
     /// The house's changes per second by the pool's.
     pub(crate) times: Spread,
-}
-
-/// What one run of changes took.
-pub(crate) struct Taken {
-    pub(crate) per_second: f64,
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-}
-
-/// Runs all callers at once; each answers the microseconds of its changes.
-pub(crate) async fn together<F>(callers: usize, caller: impl Fn(usize) -> F) -> Result<Taken>
-where
-    F: Future<Output = Result<Vec<u32>>> + Send + 'static,
-{
-    let begun = Instant::now();
-    let mut tasks: JoinSet<_> = (0..callers).map(caller).collect();
-    let mut latencies = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        latencies.extend(done??);
-    }
-    let per_second = latencies.len() as f64 / begun.elapsed().as_secs_f64();
-    let p50 = percentile(&mut latencies, 50) / 1e3;
-    Ok(Taken { per_second, p50, p99: percentile(&mut latencies, 99) / 1e3 })
 }
 
 /// SQLite always; PostgreSQL where there is a server to ask.

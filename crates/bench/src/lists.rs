@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use flows::{Database, DatabaseUrl, Platform as _};
+use model::application::record::{ApplicationRecord, RecordClientType};
 use model::domain::Permissions;
-use model::record::{ApplicationRecord, RecordClientType};
 use store::{Batch, CommitOutcome, Store, statement, values};
 
 use crate::Effort;

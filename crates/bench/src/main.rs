@@ -6,6 +6,7 @@
 
 mod attacks;
 mod bare;
+mod changes;
 mod crowd;
 mod durable;
 mod fairness;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::durable::{Change, Taken, together};
+use crate::changes::{Change, Taken, together};
 
 const CONNECTIONS: usize = 16;
 /// A naive pool waits for its turn by trying again; long enough that nobody gives up.

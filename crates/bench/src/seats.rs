@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use web::SystemRng;
 
 use crate::Effort;
-use crate::durable::{Taken, together};
+use crate::changes::{Taken, together};
 use crate::postgres::with_database;
 use crate::stats::Spread;
 use crate::tenant::{RealWorld, Tenant, request};

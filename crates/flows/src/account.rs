@@ -13,7 +13,7 @@ pub mod tokens;
 pub mod two_step;
 pub mod who;
 
-use crate::audit::InstanceAudit;
+use crate::audit::{AuditedStore, InstanceAudit};
 use crate::auth::Auth;
 use crate::memory::Believed;
 use crate::platform::InstanceInfo;
@@ -29,4 +29,12 @@ pub struct Account<'a> {
     pub(crate) auth: Auth<'a>,
     pub(crate) mail: InstanceMail<'a>,
     pub(crate) image_decoder: &'a Pool,
+}
+
+/// What is done about requests after they were answered.
+pub(crate) struct PasswordReset<'a> {
+    pub(crate) info: &'a InstanceInfo,
+    pub(crate) store: &'a AuditedStore,
+    pub(crate) audit: &'a InstanceAudit,
+    pub(crate) mail: InstanceMail<'a>,
 }

@@ -22,11 +22,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::Secret;
+use model::application::record::{ApplicationRecord, Registration};
 use model::audit::chain::Chain;
 use model::audit::{AuditEvent, AuditKind, AuditOutcome, RequestId, RequestInfo};
 use model::keys::KeyTimes;
-use model::record::{ApplicationRecord, Registration};
-use model::seat::CloseReason;
 use model::session::SignInTooOld;
 use model::user::{Password, PasswordHash};
 use model::{
@@ -36,10 +35,7 @@ use model::{
 use oauth::client::ClientId;
 use oauth::jose::Algorithm;
 use oauth::secret::{ClientSecret, Digest, Presented};
-use store::{
-    Batch, Change, ChangeKind, CommitOutcome, Database, NewSecret, NewUser, SessionsToClose, Statement, Store,
-    StoredInstance,
-};
+use store::{Batch, CommitOutcome, Database, NewSecret, NewUser, Statement, Store, StoredInstance};
 
 use crate::admin::administrator::Administrator;
 use crate::admin::applications::changed;
@@ -48,7 +44,7 @@ use crate::auth::passwords::AcceptedPassword;
 use crate::auth::strength::Weakness;
 use crate::memory::InstanceMemory;
 use crate::memory::keys::KeyRing;
-use crate::memory::live_sessions::close_sessions;
+use crate::memory::live_sessions::ending_user;
 use crate::platform::seal::SealedSecret;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
@@ -594,13 +590,6 @@ impl ElevatedAdminService<'_> {
         }
         Ok(self.commit(batch, AdminRefusal::Overtaken, moment).await?.map(|()| application))
     }
-}
-
-/// The user's tokens are dead, so are its sessions; every node hears of it.
-pub(crate) fn ending_user(store: &AuditedStore, user: UserId, moment: &mut Moment<'_>) -> Batch {
-    let mut ending = close_sessions(store, SessionsToClose::OfUser(user), CloseReason::UserChanged, moment);
-    ending.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now);
-    ending
 }
 
 pub(crate) fn new_secret(

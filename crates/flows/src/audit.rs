@@ -10,7 +10,6 @@ mod list;
 mod person_keys;
 mod publisher;
 mod reader;
-mod refusal_buffer;
 mod retention;
 mod sealer;
 

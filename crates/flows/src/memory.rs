@@ -16,10 +16,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use model::claims::{AccessTokenClaims, TokenSubject};
+use model::claims::{AccessTokenClaims, MAX_TOKEN_LIFETIME, TokenSubject};
 use model::guard::RevocationSource;
 use model::reference_token::ReferenceToken;
 use model::{AfterLogout, AuthorizationId, InstanceSettings, Moment, SessionId, Timestamp, User, UserId};
@@ -47,9 +46,6 @@ use crate::platform::meters::Meters;
 use crate::platform::pool::Pool;
 use crate::platform::seal::RootSecret;
 use crate::platform::{MasterKey, Platform};
-
-/// No token lives longer, so no revocation need be remembered longer.
-pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(25);
 
 /// Why authorizations ended and sessions closed.
 pub(crate) const CONSENT_WITHDRAWN: &str = "consent_withdrawn";

@@ -25,32 +25,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
-use flows::{Database, DatabaseReport, DatabaseUrl, Platform};
-use model::{Rng, Timestamp};
+use flows::{Database, DatabaseReport, DatabaseUrl};
 use tokio::runtime::Runtime;
 
 use crate::cli::{Cli, Command, ConfigCommand, Installation};
-use crate::config::{Config, Environment, Provisions};
+use crate::config::{Config, Environment};
 use crate::output::print;
+use crate::platform::SystemPlatform;
 use crate::problem::StartupProblem;
+use crate::problem::missing_database;
+use crate::provisions::Provisions;
 
 /// For threads that still compute or wait for a disk.
 const LAST_BLOCKING: Duration = Duration::from_millis(500);
-
-/// The real clock and the operating system's randomness.
-pub(crate) struct SystemPlatform;
-
-impl Platform for SystemPlatform {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-    fn now(&self) -> Timestamp {
-        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
-    }
-
-    fn rng(&self) -> Box<dyn Rng> {
-        Box::new(web::SystemRng)
-    }
-}
 
 pub fn run(cli: Cli, environment: Environment<'_>) -> Result<()> {
     match cli.command {
@@ -103,7 +90,7 @@ fn runtime() -> Result<Runtime> {
 /// The configuration and everything it refers to, or every problem at once.
 fn provisions(installation: &Installation, environment: Environment<'_>) -> Result<(Config, Provisions)> {
     let config = Config::load(&installation.config)?;
-    match config.check(environment) {
+    match Provisions::fetch(&config, environment) {
         Ok(provisions) => Ok((config, provisions)),
         Err(problems) => {
             let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -136,13 +123,13 @@ async fn open_to_serve(provisions: &Provisions) -> Result<Database> {
 async fn open_as_it_is(url: &DatabaseUrl) -> Result<(Database, DatabaseReport)> {
     if let Some(file) = url.file().filter(|file| !file.exists()) {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        return Err(missing(format!("no database file {}", file.display())).into());
+        return Err(missing_database(format!("no database file {}", file.display())).into());
     }
     let database = reach(url).await?;
     let look = look(&database, url).await?;
     if look.applied.is_none() {
         database.close().await;
-        return Err(missing(format!("the database {url:?} is empty")).into());
+        return Err(missing_database(format!("the database {url:?} is empty")).into());
     }
     Ok((database, look))
 }
@@ -181,14 +168,5 @@ fn older(look: &DatabaseReport) -> StartupProblem {
     StartupProblem::new(
         format!("the database is at an older version ({applied}; this program needs {known})"),
         "back up the database, then run `gatehouse migrate` or start the server",
-    )
-}
-
-/// What to do where a database should be and is not.
-pub(crate) fn missing(what: String) -> StartupProblem {
-    StartupProblem::new(
-        what,
-        "restore it from a backup, or correct `database` in the configuration; for a new installation, run \
-         `gatehouse instance create NAME`",
     )
 }

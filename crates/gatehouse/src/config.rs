@@ -14,18 +14,17 @@ use web::server::{Limits, TrustedProxies};
 
 use crate::checkpoints::{Publishing, Webhook};
 use crate::logging::LogSettings;
-use crate::post::Mailer;
 use crate::problem::StartupProblem;
-use crate::tls::{Certificate, TlsFiles};
+use crate::tls::TlsFiles;
 use crate::traces::Collector;
 
 mod key;
 mod mail;
 mod parsed;
 
+pub use self::mail::{MailSecurity, MailSettings, SmtpLogin};
 use key::MasterKeySources;
 pub use key::{MasterKeyBytes, MasterKeys, SecretSource};
-pub use mail::{MailSecurity, MailSettings};
 use parsed::{DatabaseText, InstanceName, Parsed};
 
 /// Looks up an environment variable. An argument, because only `main` may read the real ones.
@@ -66,15 +65,6 @@ pub struct InstanceConfig {
 enum DatabaseConfig {
     Here(DatabaseUrl),
     InEnvironment { variable: String, folder: PathBuf },
-}
-
-/// What the configuration refers to, fetched and found good.
-#[derive(Debug)]
-pub struct Provisions {
-    pub database: DatabaseUrl,
-    pub master_keys: MasterKeys,
-    pub certificate: Option<Certificate>,
-    pub post: Option<Mailer>,
 }
 
 impl Config {
@@ -155,22 +145,6 @@ impl Config {
         });
         let private_key = self.tls.iter().map(|files| (files.private_key.clone(), "the certificate's private key"));
         named.chain(private_key).collect()
-    }
-
-    /// Fetches what the file refers to: all problems at once, for `config check` and before serving alike.
-    pub fn check(&self, environment: Environment<'_>) -> Result<Provisions, Vec<StartupProblem>> {
-        let mut problems = Vec::new();
-        let database = self.database.fetch(environment).map_err(|problem| problems.push(problem));
-        let master_keys = self.master_keys.fetch(environment).map_err(|several| problems.extend(several));
-        let certificate = self.tls.clone().map(Certificate::load).transpose().map_err(|problem| problems.push(problem));
-        let post = self.mail.as_ref().map(|mail| mail.post(environment)).transpose();
-        let post = post.map_err(|problem| problems.push(problem));
-        match (database, master_keys, certificate, post) {
-            (Ok(database), Ok(master_keys), Ok(certificate), Ok(post)) => {
-                Ok(Provisions { database, master_keys, certificate, post })
-            }
-            _ => Err(problems),
-        }
     }
 }
 

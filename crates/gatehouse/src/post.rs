@@ -14,9 +14,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use model::mail::MailMessage;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use crate::config::{MailSecurity, MailSettings};
+use crate::config::{MailSecurity, MailSettings, SmtpLogin};
 use crate::problem::StartupProblem;
 
 /// To connect.
@@ -30,12 +29,6 @@ const PAUSES: [Duration; 4] =
 
 /// Letters that wait for another try; while there are so many, no new one is taken from the queue.
 const MAX_RETRIED: usize = 100;
-
-/// A name and a password for the mail server.
-pub struct SmtpLogin {
-    pub name: String,
-    pub password: Zeroizing<String>,
-}
 
 /// The way to the mail server.
 pub struct Mailer {

@@ -95,6 +95,15 @@ fn without_password(text: &str) -> String {
     }
 }
 
+/// What to do where a database should be and is not.
+pub(crate) fn missing_database(what: String) -> StartupProblem {
+    StartupProblem::new(
+        what,
+        "restore it from a backup, or correct `database` in the configuration; for a new installation, run \
+         `gatehouse instance create NAME`",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::timeout;
 use url::Url;
-use web::request::traces::{Span, Spans};
+use web::traces::{Span, Spans};
 
 use crate::http_client;
 use crate::problem::StartupProblem;

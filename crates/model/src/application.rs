@@ -1,13 +1,15 @@
 use std::time::Duration;
 
+pub mod record;
+
 use oauth::client::{ClientCredentials, ClientId};
 use oauth::jose::Algorithm;
 use oauth::redirect::{RedirectMatch, RedirectUri};
 use oauth::scope::Scope;
 use oauth::secret::{ClientSecret, Digest, Presented};
 
+use crate::application::record::StoredRecord;
 use crate::audit::Asker;
-use crate::record::StoredRecord;
 use crate::why::{Refusal, RefusalDetails};
 use crate::{ApplicationId, Timestamp, User, UserId, UserType};
 

@@ -19,6 +19,9 @@ pub const DOMAIN_API: &str = "DomainAPI";
 /// The audience that opens the admin API.
 pub const ADMIN_API: &str = "AdminAPI";
 
+/// No token lives longer, so no revocation need be remembered longer.
+pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_hours(25);
+
 /// Who issues, and how this instance likes its tokens.
 pub struct TokenIssuer<'a> {
     pub issuer: &'a str,

@@ -5,8 +5,8 @@ use oauth::params::Params;
 
 use crate::addresses::single_addresses;
 use crate::application::MANAGE_SCOPE;
+use crate::application::record::{ApplicationRecord, RecordAccessTokens, RecordClientType, address_problems};
 use crate::line::{LINE_RULE, is_line};
-use crate::record::{ApplicationRecord, RecordAccessTokens, RecordClientType, address_problems};
 
 /// What an install link asks for.
 #[derive(Clone, Debug)]

@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::application::record::AlgorithmName;
 use crate::legacy::Sunset;
-use crate::record::AlgorithmName;
 use crate::seat::SeatPolicy;
-use crate::stored::{self, Stored};
+use crate::stored;
+use crate::stored::Stored;
 use crate::{HostName, Login, SessionLifetimes};
 
 /// Where an instance is found from outside: configuration, never a request header. Without a trailing slash.

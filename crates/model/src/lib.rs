@@ -23,7 +23,6 @@ pub mod line;
 pub mod link;
 pub mod mail;
 pub mod meter;
-pub mod record;
 pub mod reference_token;
 pub mod seat;
 pub mod session;

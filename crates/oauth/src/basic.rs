@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::bearer::quotable;
+use crate::auth_header::quotable;
+use crate::auth_header::split_scheme;
 use crate::secret::Presented;
 
 /// Of the credentials as they arrive, in bytes.
@@ -38,14 +39,6 @@ pub struct Basic<K> {
 impl<K> fmt::Debug for Basic<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Basic(…)")
-    }
-}
-
-/// The scheme and what follows it, without blanks around (RFC 9110 §11.4). The scheme's case does not matter (§11.1).
-pub fn split_scheme(authorization: &[u8]) -> (&[u8], &[u8]) {
-    match authorization.iter().position(|&byte| byte == b' ') {
-        Some(space) => (&authorization[..space], authorization[space..].trim_ascii()),
-        None => (authorization, &[]),
     }
 }
 

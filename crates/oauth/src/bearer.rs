@@ -1,10 +1,11 @@
 //! Bearer tokens in `Authorization`, and the answer when they do not do (RFC 6750 §2.1, §3).
 
-use crate::basic::split_scheme;
+use crate::auth_header::quotable;
+use crate::auth_header::split_scheme;
 use crate::secret::{AccessToken, Presented};
 
 /// Of a token, in bytes.
-pub const MAX_TOKEN_LIFETIME: usize = 16 * 1024;
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BearerError {
@@ -14,7 +15,7 @@ pub enum BearerError {
     OtherScheme,
     #[error("the access token is malformed")]
     Malformed,
-    #[error("the access token is longer than {MAX_TOKEN_LIFETIME} bytes")]
+    #[error("the access token is longer than {MAX_TOKEN_BYTES} bytes")]
     TooLong,
 }
 
@@ -25,7 +26,7 @@ pub fn token(authorization: Option<&[u8]>) -> Result<Presented<AccessToken>, Bea
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
         return Err(BearerError::OtherScheme);
     }
-    if token.len() > MAX_TOKEN_LIFETIME {
+    if token.len() > MAX_TOKEN_BYTES {
         return Err(BearerError::TooLong);
     }
     match std::str::from_utf8(token) {
@@ -61,19 +62,13 @@ pub fn step_up_challenge(realm: &str, description: &str, max_age: u64) -> String
     format!("{}, max_age=\"{max_age}\"", challenge(realm, Some(error), None))
 }
 
-/// RFC 6750 §3 forbids `"` and `\` in these values even escaped; they and everything unprintable become `?`.
-pub(crate) fn quotable(text: &str) -> String {
-    let allowed = |character: char| matches!(character, ' '..='~') && character != '"' && character != '\\';
-    text.chars().map(|character| if allowed(character) { character } else { '?' }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_bearer_token_is_found_whatever_the_case_of_the_scheme() {
-        let long = "x".repeat(MAX_TOKEN_LIFETIME);
+        let long = "x".repeat(MAX_TOKEN_BYTES);
         for (value, expected) in [
             ("Bearer abc", "abc"),
             ("bearer abc", "abc"),
@@ -88,7 +83,7 @@ mod tests {
 
     #[test]
     fn each_way_of_not_being_one_is_told_apart() {
-        let long = format!("Bearer {}", "x".repeat(MAX_TOKEN_LIFETIME + 1));
+        let long = format!("Bearer {}", "x".repeat(MAX_TOKEN_BYTES + 1));
         for (value, expected) in [
             (None, BearerError::Missing),
             (Some(&b""[..]), BearerError::OtherScheme),

@@ -3,6 +3,7 @@
 //! Every type here is made by parsing what arrived, so inside a program the type is the proof. Nothing reads a clock,
 //! a file or a socket; the only randomness is inside key generation and the randomised signatures.
 
+pub mod auth_header;
 pub mod authorize;
 pub mod basic;
 pub mod bearer;

@@ -5,7 +5,7 @@ use std::fmt;
 /// Scope-tokens in one scope.
 pub const MAX_TOKENS: usize = 64;
 /// Of one scope-token, in bytes.
-pub const MAX_TOKEN_LIFETIME: usize = 128;
+pub const MAX_SCOPE_TOKEN_BYTES: usize = 128;
 
 /// A set of scope-tokens that remembers the order in which they were named. Two scopes are equal as sets.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Scope(Vec<String>);
 pub enum ScopeError {
     #[error("scope has more than {MAX_TOKENS} values")]
     TooMany,
-    #[error("a value of scope is longer than {MAX_TOKEN_LIFETIME} characters")]
+    #[error("a value of scope is longer than {MAX_SCOPE_TOKEN_BYTES} characters")]
     TooLong,
     #[error("scope contains a character that RFC 6749 section 3.3 does not allow")]
     Character,
@@ -29,7 +29,7 @@ impl Scope {
             if !token.bytes().all(is_nqchar) {
                 return Err(ScopeError::Character);
             }
-            if token.len() > MAX_TOKEN_LIFETIME {
+            if token.len() > MAX_SCOPE_TOKEN_BYTES {
                 return Err(ScopeError::TooLong);
             }
             scope.insert(token);
@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn tokens_are_bounded_in_length_and_number() {
-        assert!(Scope::parse(&"x".repeat(MAX_TOKEN_LIFETIME)).is_ok());
-        assert_eq!(Scope::parse(&"x".repeat(MAX_TOKEN_LIFETIME + 1)), Err(ScopeError::TooLong));
+        assert!(Scope::parse(&"x".repeat(MAX_SCOPE_TOKEN_BYTES)).is_ok());
+        assert_eq!(Scope::parse(&"x".repeat(MAX_SCOPE_TOKEN_BYTES + 1)), Err(ScopeError::TooLong));
         let many = |count: usize| (0..count).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
         assert!(Scope::parse(&many(MAX_TOKENS)).is_ok());
         assert_eq!(Scope::parse(&many(MAX_TOKENS + 1)), Err(ScopeError::TooMany));

@@ -4,25 +4,22 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::InstanceId;
 use model::audit::chain::{Chain, ChainId};
 use refinery::Target;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_postgres::config::Host;
 
 use crate::batch::Sql;
 use crate::condition::OperationHealth;
+use crate::driver::{DEADLINE, Tenant};
 use crate::faults::{DatabaseOperation, FaultInjector};
 use crate::figures::DatabaseFigures;
 use crate::finding::UnreadableRows;
 use crate::postgres::{self, Postgres};
 use crate::sqlite::Sqlite;
 use crate::{Batch, CommitOutcome, Fault, FaultKind, SqlRow, SqlValue, Trouble};
-
-/// No commit and no question takes longer. Below the time that a request has, so that who waits is answered.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where a database lives: `sqlite:<path>` or `postgres://user:password@host:port/name?sslmode=…`.
 ///
@@ -109,9 +106,6 @@ pub struct Database {
     tenant: Tenant,
     faults: Option<Arc<FaultInjector>>,
 }
-
-/// Who shares the queues with others: an instance; or, all together, work that is no instance's.
-pub(crate) type Tenant = Option<InstanceId>;
 
 struct Open {
     driver: Driver,
@@ -298,12 +292,6 @@ impl Database {
             Driver::Postgres(postgres) => postgres.close().await,
         }
     }
-}
-
-/// A database that has not answered by then does not.
-pub(crate) async fn in_time<T>(until: Instant, asking: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let answer = timeout_at(until, asking).await;
-    answer.unwrap_or_else(|_| Err(Fault::because(Trouble::Silent, "the database does not answer in time")))
 }
 
 /// A database as one instance sees it: tables take the instance from here and put it into every statement.

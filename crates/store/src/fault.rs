@@ -1,5 +1,7 @@
 //! The one error of this floor: something of ours failed. Never an answer to a caller.
 
+pub(crate) mod postgres;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod batch;
 mod condition;
 mod database;
 pub mod domain;
+mod driver;
 mod fault;
 pub mod faults;
 mod figures;

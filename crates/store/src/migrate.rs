@@ -4,7 +4,7 @@ use refinery::{Migration, Runner, Target};
 use tokio_postgres::Client;
 
 use crate::Fault;
-use crate::postgres::fault;
+use crate::fault::postgres::fault;
 
 #[allow(clippy::unwrap_used, unreachable_pub, reason = "what the macro writes")]
 mod embedded {

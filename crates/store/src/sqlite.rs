@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use model::fair::{self, FairReceiver, FairSender, SendError};
+use model::fair;
+use model::fair::{FairReceiver, FairSender, SendError};
 use refinery::Target;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use self::connection::{Access, Connected};
 use self::file::OpenFile;
 use self::writer::Writer;
 use crate::batch::{Batch, CommitOutcome, Sql};
-use crate::database::{Tenant, in_time};
+use crate::driver::{Tenant, in_time};
 use crate::figures::{CommitFigures, DatabaseFigures};
 use crate::value::{SqlRow, SqlValue};
 use crate::{Fault, Trouble, migrate};

@@ -9,6 +9,7 @@ mod links;
 mod revocation;
 mod second_step;
 mod sign_in;
+mod sign_in_page;
 mod token;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::site;
 
 pub(crate) use self::token::tokens;
 
+const KNOWN_BROWSER_PATH: &str = "/id/account/known-browser";
+
 /// What does something, by whichever method.
 pub(crate) fn acting() -> Router<Arc<AppState>> {
     Router::new()
@@ -49,7 +52,7 @@ pub(crate) fn acting() -> Router<Arc<AppState>> {
         .route("/id/account/reset-password", get(links::show).post(links::choose_password))
         .route(email::PATH, get(email::show).post(email::answer))
         .route(forgotten::PATH, get(forgotten::show).post(forgotten::submit))
-        .route(known_browser::PATH, get(known_browser::show).post(known_browser::submit))
+        .route(KNOWN_BROWSER_PATH, get(known_browser::show).post(known_browser::submit))
 }
 
 /// What only tells.

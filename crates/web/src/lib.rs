@@ -35,7 +35,8 @@ use crate::pages::ErrorPage;
 use crate::request::context::{AnyInstance, PublicContext, RequestContext, UncheckedContext};
 use crate::request::render;
 use crate::request::render::FormTarget;
-use crate::request::scope::{self, RequestIds, RequestScope};
+use crate::request::scope;
+use crate::request::scope::{RequestIds, RequestScope};
 use crate::server::{RequestDeadline, Responder};
 
 /// Every door of the house.

@@ -9,6 +9,7 @@ mod german;
 mod malformed;
 mod two_step;
 
+use flows::auth::strength::Weakness;
 use model::Language;
 
 pub use email::EmailMessages;
@@ -116,6 +117,25 @@ pub struct ScopeMessages {
     pub sec: LabelledText,
     pub manage: LabelledText,
     pub other: LabelledText,
+}
+
+impl ScopeMessages {
+    /// What a scope permits.
+    pub(crate) fn of(&self, name: &str) -> LabelledText {
+        match name {
+            "openid" => self.openid,
+            "profile" => self.profile,
+            "email" => self.email,
+            "phone" => self.phone,
+            "address" => self.address,
+            "offline_access" => self.offline_access,
+            "read" => self.read,
+            "update" => self.update,
+            "sec" => self.sec,
+            "manage" => self.manage,
+            _ => self.other,
+        }
+    }
 }
 
 pub struct ErrorMessages {
@@ -276,6 +296,32 @@ pub struct PasswordMessages {
     pub revoke_tokens: fn(usize) -> String,
 }
 
+impl PasswordMessages {
+    /// Why a password that somebody chose is not good enough.
+    pub(crate) fn weakness(&self, weakness: Weakness) -> String {
+        match weakness {
+            Weakness::Empty | Weakness::TooShort => self.too_short.to_owned(),
+            Weakness::TooLong => self.too_long.to_owned(),
+            Weakness::Common => self.common.to_owned(),
+            Weakness::AboutYou => self.about_you.to_owned(),
+            Weakness::Guessable(tens) => (self.guessable)(&grouped(tens)),
+        }
+    }
+}
+
+/// A power of ten as people write it: `10 000`.
+fn grouped(tens: u32) -> String {
+    let digits = format!("1{}", "0".repeat(usize::try_from(tens).unwrap_or(0).min(19)));
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 pub struct TokensMessages {
     pub lead: &'static str,
     pub none: &'static str,
@@ -344,4 +390,16 @@ pub struct PictureMessages {
     pub unknown_format: &'static str,
     pub too_many_pixels: &'static str,
     pub damaged: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn a_power_of_ten_is_grouped_by_three() {
+        assert_eq!(grouped(0), "1");
+        assert_eq!(grouped(3), "1\u{202f}000");
+        assert_eq!(grouped(7), "10\u{202f}000\u{202f}000");
+    }
 }

@@ -36,16 +36,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 mod allowance;
-mod connection;
 mod connections;
 mod exchange;
 mod frames;
 mod proxies;
 mod watched;
 
+use self::connections::connection::Connection;
 pub(crate) use allowance::DetachedWork;
 pub use allowance::{Overdue, RequestDeadline};
-use connection::Connection;
 pub use connections::ConnectionFigures;
 use connections::{ConnectionPermit, Connections, NotAdmitted};
 use exchange::ResponseBody;

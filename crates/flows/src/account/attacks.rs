@@ -8,8 +8,8 @@ use oauth::secret::Presented;
 use store::{Batch, CommitOutcome};
 
 use crate::account::Account;
+use crate::account::PasswordReset;
 use crate::account::links::LinkRefusal;
-use crate::account::password_reset::PasswordReset;
 use crate::audit::AuditWriter;
 use crate::{Answer, Fault};
 

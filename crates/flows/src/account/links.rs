@@ -9,9 +9,9 @@ use oauth::secret::Presented;
 use store::{Batch, CommitOutcome};
 
 use crate::account::Account;
-use crate::admin::ending_user;
 use crate::audit::AuditWriter;
 use crate::auth::strength::Weakness;
+use crate::memory::live_sessions::ending_user;
 use crate::{Answer, Fault};
 
 /// Why a link did nothing.

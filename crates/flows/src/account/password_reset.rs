@@ -10,27 +10,16 @@ use model::{Ctx, Login, User};
 use store::CommitOutcome;
 
 use crate::Fault;
+use crate::account::PasswordReset;
 use crate::account::attacks::Attack;
 use crate::audit::AuditWriter;
-use crate::audit::AuditedStore;
-use crate::audit::InstanceAudit;
 use crate::auth::links::draw_link;
 use crate::auth::reset_requests::ResetRequest;
 use crate::auth::reset_requests::ResetRequestKind;
 use crate::auth::reset_requests::audit_unsent;
-use crate::platform::InstanceInfo;
-use crate::platform::outbox::InstanceMail;
 
 /// Users who share one address and are all written to.
 const MAX_NAMESAKES: i64 = 5;
-
-/// What is done about requests after they were answered.
-pub(crate) struct PasswordReset<'a> {
-    pub(crate) info: &'a InstanceInfo,
-    pub(crate) store: &'a AuditedStore,
-    pub(crate) audit: &'a InstanceAudit,
-    pub(crate) mail: InstanceMail<'a>,
-}
 
 impl PasswordReset<'_> {
     async fn by_login(&self, login: Option<Login>) -> Result<Option<User>, Fault> {

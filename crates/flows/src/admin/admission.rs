@@ -14,8 +14,8 @@ use oauth::secret::{self, Presented};
 use crate::admin::administrator::Administrator;
 use crate::auth::Auth;
 use crate::auth::browser_session::SignedIn;
-use crate::protocol::guard::GuardRefusal;
 use crate::{Answer, Fault};
+use model::guard::GuardRefusal;
 
 /// Why somebody does not administer the instance.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The register of Trusted Applications under an administrator's hand.
 
 use model::application::Secret;
+use model::application::record::{ApplicationRecord, RecordClientType, Registration};
 use model::line::{LINE_RULE, is_line};
-use model::record::{ApplicationRecord, RecordClientType, Registration};
 use model::seat::CloseReason;
 use model::{ApplicationId, ClientType, Moment, Timestamp, TrustedApplication, UserId};
 use oauth::secret::{ClientSecret, Presented};

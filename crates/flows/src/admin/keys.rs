@@ -1,6 +1,7 @@
 //! Signing keys by an administrator's hand. Rotation needs nobody; these are for those who want it now, or must.
 
-use model::keys::{self, KEPT_AFTER_USE, KeyTimes, RotationRefusal};
+use model::keys;
+use model::keys::{KEPT_AFTER_USE, KeyTimes, RotationRefusal};
 use model::{InstanceSettings, Moment, Timestamp, TrustedApplication};
 use oauth::jose::Algorithm;
 use store::{Batch, Change, ChangeKind};

@@ -3,7 +3,7 @@
 use crate::Answer;
 use crate::admin::AdminRefusal;
 use crate::admin::ElevatedAdminService;
-use crate::admin::ending_user;
+use crate::memory::live_sessions::ending_user;
 use model::Moment;
 use store::Batch;
 

@@ -5,7 +5,8 @@ use model::{Moment, User, UserId};
 use store::{Batch, Fault, Statement, UserRow};
 
 use crate::Answer;
-use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService, ending_user};
+use crate::admin::{AdminRefusal, AdminService, ElevatedAdminService};
+use crate::memory::live_sessions::ending_user;
 
 impl AdminService<'_> {
     pub async fn user_by_id(&self, id: UserId) -> Answer<UserRow, AdminRefusal> {

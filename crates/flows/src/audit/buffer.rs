@@ -1,5 +1,7 @@
 //! Events that tell of no change wait here, as lines in memory, until a beat writes them down.
 
+mod refusals;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -10,8 +12,8 @@ use parking_lot::Mutex;
 use store::{Fault, Statement};
 use uuid::Uuid;
 
+use crate::audit::buffer::refusals::RefusalBuffer;
 use crate::audit::event_codes::AuditedStore;
-use crate::audit::refusal_buffer::RefusalBuffer;
 use crate::audit::sealer::{PendingCallSeal, Sealer};
 use crate::platform::meters::QueueFill;
 

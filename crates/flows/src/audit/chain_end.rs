@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::Fault;
 use crate::audit::sealer::{MAX_ATTEMPTS, SIGN_EVERY, Sealer, SecretState};
 use crate::audit::system_event;
-use crate::memory::MAX_TOKEN_LIFETIME;
+use model::claims::MAX_TOKEN_LIFETIME;
 
 /// What the next seal follows, as it was read.
 #[derive(Clone, Copy)]

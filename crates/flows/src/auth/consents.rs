@@ -5,8 +5,9 @@ use model::{ApplicationId, Moment, UserId};
 use store::{Batch, Change, ChangeKind, ConnectedApplication, Fault, SessionsToClose, Store};
 
 use crate::audit::AuditedStore;
+use crate::memory::CONSENT_WITHDRAWN;
 use crate::memory::live_sessions::close_sessions;
-use crate::memory::{CONSENT_WITHDRAWN, MAX_TOKEN_LIFETIME};
+use model::claims::MAX_TOKEN_LIFETIME;
 
 pub(crate) async fn connections(
     store: &Store,

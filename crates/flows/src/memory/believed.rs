@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use model::{InstanceSettings, Timestamp, User, UserId};
 
-use super::{ApplicationRegister, InstanceMemory, KeyRing, Memory, Snapshot};
 use crate::Fault;
+use crate::memory::{ApplicationRegister, InstanceMemory, KeyRing, Memory, Snapshot};
 
 /// That an instance's memory held what the database does when this was made. Only [`InstanceMemory::check`] makes one.
 #[derive(Clone, Copy)]

@@ -20,9 +20,10 @@ use crate::Fault;
 use crate::audit::system_event;
 use crate::memory::keys::KeyRing;
 use crate::memory::{ApplicationRegister, Memory};
-use crate::memory::{CONSENT_WITHDRAWN, InstanceMemory, MAX_TOKEN_LIFETIME};
+use crate::memory::{CONSENT_WITHDRAWN, InstanceMemory};
 use crate::platform::fault_log::FaultContext;
 use crate::platform::seal::RootSecret;
+use model::claims::MAX_TOKEN_LIFETIME;
 
 /// Who needs memory to catch up waits no longer: a round asks the database several times, and others wait for their turn.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -10,8 +10,8 @@ use model::{ApplicationId, Timestamp, UserId};
 use crate::Fault;
 use crate::memory::ApplicationRegister;
 use crate::memory::InstanceMemory;
-use crate::memory::MAX_TOKEN_LIFETIME;
 use crate::memory::keys::KeyRing;
+use model::claims::MAX_TOKEN_LIFETIME;
 
 /// More sessions than an instance of a test has.
 const MAX_SESSIONS: u32 = 100_000;

@@ -3,7 +3,8 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use model::keys::{self, KeyDuty, KeyTimes};
+use model::keys;
+use model::keys::{KeyDuty, KeyTimes};
 use model::{InstanceId, InstanceSettings, Moment, Rng, Timestamp, TrustedApplication};
 use oauth::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
 use store::{Batch, Change, ChangeKind, CommitOutcome, Store, StoredKey, UnreadableKey};

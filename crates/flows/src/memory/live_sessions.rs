@@ -274,3 +274,10 @@ pub(crate) fn close_sessions(
     batch.announce(closing_change(close_id), moment.now);
     batch
 }
+
+/// The user's tokens are dead, so are its sessions; every node hears of it.
+pub(crate) fn ending_user(store: &AuditedStore, user: UserId, moment: &mut Moment<'_>) -> Batch {
+    let mut ending = close_sessions(store, SessionsToClose::OfUser(user), CloseReason::UserChanged, moment);
+    ending.announce(Change { kind: ChangeKind::User, subject: user.0 }, moment.now);
+    ending
+}

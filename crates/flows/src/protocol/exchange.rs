@@ -8,9 +8,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::application::{ClientRefusal, PROTOCOL_SCOPES, ServiceAccess, service_scope};
 use model::audit::{Asker, AuditEvent, AuditKind};
 use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotation, redeem, rotate};
-use model::claims::{self, TokenIssuer};
+use model::claims;
+use model::claims::TokenIssuer;
 pub use model::exchange::ExchangeRefusal;
-use model::standing::{self, InvalidityReason};
+use model::standing;
+use model::standing::InvalidityReason;
 use model::why::Refusal as _;
 use model::{
     AuthenticatedClient, Authorization, AuthorizationId, AuthorizationState, Ctx, Generation, Moment,

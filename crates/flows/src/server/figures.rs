@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use model::meter::NamedCounters;
 
-use super::{Instance, Server};
 use crate::Fault;
 use crate::memory::MemoryBehind;
 use crate::platform::fault_log::FaultLog;
 use crate::platform::meters::{Meters, QueueFill};
+use crate::server::{Instance, Server};
 
 /// The seats of one instance, as the database says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use model::{Moment, Timestamp};
 
-use super::Instance;
 use crate::Fault;
+use crate::server::Instance;
 
 /// Timers that a beat writes down where nobody else goes by them: a crowd of sessions is written down in turns. Nodes
 /// that share a database write all of them at every beat.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::Fault;
 use crate::account::Account;
-use crate::account::password_reset::PasswordReset;
+use crate::account::PasswordReset;
 use crate::admin::admission::Admission;
 use crate::audit::{CheckpointPublisher, InstanceAudit, Retention, Sealer};
 use crate::auth::passkeys::RelyingParty;
@@ -25,9 +25,7 @@ use crate::auth::throttle::{AttemptQueue, Throttle};
 use crate::auth::{Auth, AuthState, Passwords};
 use crate::entities::Entities;
 use crate::memory::change::FeedPosition;
-use crate::memory::{
-    ApplicationRegister, Believed, Checked, InstanceMemory, KeyRing, MAX_TOKEN_LIFETIME, Memory, Snapshot,
-};
+use crate::memory::{ApplicationRegister, Believed, Checked, InstanceMemory, KeyRing, Memory, Snapshot};
 use crate::platform::fault_log::FaultLog;
 use crate::platform::feed_health::FeedHealth;
 use crate::platform::meters::Meters;
@@ -36,9 +34,11 @@ use crate::platform::pool::Pool;
 use crate::platform::seal::SealedSecret;
 use crate::platform::{InstanceInfo, MasterKey, Platform};
 use crate::protocol::Protocol;
-use crate::protocol::guard::{self, ApiCallReport};
+use crate::protocol::guard;
+use crate::protocol::guard::ApiCallReport;
 use crate::protocol::legacy::LegacyUses;
 use crate::seats::Seats;
+use model::claims::MAX_TOKEN_LIFETIME;
 
 /// An instance, whether its memory was checked or not. What judges by memory is reached through a [`BelievedInstance`].
 pub struct Instance {

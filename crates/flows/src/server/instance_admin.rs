@@ -9,11 +9,11 @@ use model::why::Refusal;
 use model::{Ctx, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Presented};
 
-use super::BelievedInstance;
 use crate::admin::administrator::Administrator;
 use crate::admin::admission::{AdminCallReport, AdmissionRefusal, Admitted};
 use crate::admin::{AdminService, ElevatedAdminService};
 use crate::auth::browser_session::SignedIn;
+use crate::server::BelievedInstance;
 use crate::{Answer, Fault, MasterKey, Passwords};
 
 /// An administrator who asks over the network; only [`BelievedInstance::admit_admin`] makes one, for that instance alone.

@@ -9,9 +9,9 @@ use flows::admin::{ElevatedAdminService, UserDraft, create_instance, draw_secret
 use flows::auth::links::HandedOver;
 use flows::auth::links::IssuedLink;
 use flows::{Passwords, Platform as _};
+use model::application::record::{ApplicationRecord, RecordClientType};
 use model::link::LinkPurpose;
 use model::mail::Letter;
-use model::record::{ApplicationRecord, RecordClientType};
 use model::user::Password;
 use model::{Email, InstanceSettings, Moment, UserType};
 use oauth::secret::Presented;
@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 use web::SystemRng;
 use zeroize::Zeroizing;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::{AppCommand, InstanceCommand, Output, Target, UserCommand};
 use crate::config::Environment;
 use crate::output;
+use crate::platform::SystemPlatform;
 
 /// A record is a few kilobytes.
 const LARGEST_RECORD: u64 = 1024 * 1024;

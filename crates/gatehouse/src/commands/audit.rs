@@ -17,11 +17,11 @@ use model::{Moment, Timestamp};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use crate::cli::{AuditCommand, AuditFormat, Target};
 use crate::config::Environment;
 use crate::output::{self, Progress};
+use crate::platform::SystemPlatform;
 use crate::problem::{AuditBroken, AuditTampered};
 
 /// A published checkpoint is about 700 bytes: those of two months, one a minute.

@@ -7,11 +7,11 @@ use model::{Moment, TrustedApplication};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::ConsentCommand;
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 pub(super) async fn run(command: ConsentCommand, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;

@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::{begin, open, provisions};
 use crate::cli::{Installation, Output, Target};
-use crate::config::{Config, Environment, Provisions};
+use crate::config::{Config, Environment};
 use crate::output;
 use crate::post::Mailer;
+use crate::provisions::Provisions;
 
 /// Where the operator works: the installation's database, under its master key.
 pub(super) struct CliSession {

@@ -8,11 +8,11 @@ use oauth::jose::Algorithm;
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::KeyCommand;
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 pub(super) async fn run(command: KeyCommand, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;

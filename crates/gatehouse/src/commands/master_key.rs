@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result, bail};
 use flows::admin::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
 use serde_json::{Value, json};
 
-use super::SystemPlatform;
 use super::desk::{CliSession, print};
 use crate::cli::{Installation, MasterKeyCommand, Output};
 use crate::config::Environment;
 use crate::output::Progress;
+use crate::platform::SystemPlatform;
 use crate::problem::StartupProblem;
 
 const FAILED: &str = "database error";

@@ -2,17 +2,17 @@
 
 use anyhow::Result;
 use flows::Platform as _;
-use model::record::ApplicationRecord;
+use model::application::record::ApplicationRecord;
 use model::{Moment, Timestamp};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::Target;
 use crate::config::Environment;
 use crate::output;
+use crate::platform::SystemPlatform;
 
 pub(super) async fn replace(target: &Target, record: ApplicationRecord, environment: Environment<'_>) -> Result<()> {
     let mut rng = SystemRng;

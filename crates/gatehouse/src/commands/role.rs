@@ -8,11 +8,11 @@ use model::domain::Permissions;
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::{Patterns, RoleCommand};
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 /// Roles that one look brings.
 const AT_ONCE: u32 = 500;

@@ -9,8 +9,8 @@ use flows::{DefaultInstance, InstanceLocation, Server};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use web::request::traces::Tracer;
 use web::server::{Limits, ListenerSettings, Security, TrustedProxies, listen, serve};
+use web::traces::Tracer;
 use web::{AppState, HttpService};
 
 use super::{SystemPlatform, open_to_serve, provisions};

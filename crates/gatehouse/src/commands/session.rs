@@ -8,11 +8,11 @@ use model::{ApiSessionId, Moment, Timestamp};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, print};
 use super::table::table;
 use crate::cli::{SessionChoice, SessionCommand};
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 pub(super) async fn session(command: SessionCommand, environment: Environment<'_>) -> Result<()> {
     let now = SystemPlatform.now();

@@ -13,11 +13,11 @@ use oauth::scope::Scope;
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use super::table::table;
 use crate::cli::TokenCommand;
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -8,10 +8,10 @@ use model::user::PersonRecord;
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, moment, print};
 use crate::cli::{Target, UserChanges};
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 pub(super) async fn show(target: &Target, login: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;

@@ -8,10 +8,10 @@ use flows::admin::{AdminRefusal, AuditedEvent};
 use model::audit::folding::FoldedRefusals;
 use serde_json::{Value, json};
 
-use super::SystemPlatform;
 use super::desk::{CliSession, granted, print};
 use crate::cli::Target;
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, reference: &str, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;

@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 use super::key::SecretDescription;
 use super::parsed::{Grammar, Parsed};
 use super::{Environment, Mistake, SecretSource};
-use crate::post::{Mailer, SmtpLogin};
 use crate::problem::StartupProblem;
 
 const PASSWORD: SecretDescription = SecretDescription {
@@ -101,10 +100,9 @@ pub(super) fn settle(table: Spanned<MailTable>, folder: &Path) -> Result<MailSet
 }
 
 impl MailSettings {
-    /// Fetches what it refers to; connects nowhere.
-    pub fn post(&self, environment: Environment<'_>) -> Result<Mailer, StartupProblem> {
-        let login = self.username.as_ref().map(|(name, source)| login(name, source, environment)).transpose()?;
-        Mailer::new(self, login)
+    /// The name and password for the mail server, if it wants them.
+    pub fn login(&self, environment: Environment<'_>) -> Result<Option<SmtpLogin>, StartupProblem> {
+        self.username.as_ref().map(|(name, source)| login(name, source, environment)).transpose()
     }
 }
 
@@ -115,4 +113,10 @@ fn login(name: &str, source: &SecretSource, environment: Environment<'_>) -> Res
         Ok(password) if !password.is_empty() => Ok(SmtpLogin { name: name.to_owned(), password }),
         _ => Err(StartupProblem::new(format!("{place} holds no password"), PASSWORD.mend)),
     }
+}
+
+/// A name and a password for the mail server.
+pub struct SmtpLogin {
+    pub name: String,
+    pub password: Zeroizing<String>,
 }

@@ -1,3 +1,4 @@
+use crate::provisions::Provisions;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
@@ -58,7 +59,7 @@ fn a_small_configuration_says_everything_needed() {
     assert_eq!(hosts, ["erp.example.com", "alias.example.com"]);
     assert_eq!(config.default_instance, None);
     assert_eq!(config.log, LogSettings::default());
-    let provisions = config.check(&a_key).expect("good");
+    let provisions = Provisions::fetch(&config, &a_key).expect("good");
     assert_eq!(provisions.master_keys.current.bytes(), &[7; 32]);
     assert_eq!(format!("{:?}", provisions.database), "sqlite:etc/gatehouse.db");
     assert!(provisions.certificate.is_none());
@@ -151,14 +152,15 @@ fn no_mistake_shows_the_database_password() {
     let config = with("sqlite:gatehouse.db", "postgres://me:hunter2@db/x").expect("good");
     assert!(!format!("{config:?}").contains("hunter2"));
     let config = with("sqlite:gatehouse.db", "env:URL").expect("good");
-    let problems = config.check(&|_| Some("mysql://me:hunter2@db/x".to_owned())).expect_err("not a database URL");
+    let problems =
+        Provisions::fetch(&config, &|_| Some("mysql://me:hunter2@db/x".to_owned())).expect_err("not a database URL");
     assert!(!format!("{problems:?}").contains("hunter2"));
 }
 
 #[test]
 fn the_database_url_may_come_from_the_environment() {
     let config = with("sqlite:gatehouse.db", "env:URL").expect("good");
-    let provisions = config.check(&|name| {
+    let provisions = Provisions::fetch(&config, &|name| {
         if name == "URL" { Some("sqlite:/var/db/x.db".to_owned()) } else { a_key(name) }
     });
     assert_eq!(format!("{:?}", provisions.expect("good").database), "sqlite:/var/db/x.db");
@@ -168,7 +170,7 @@ fn the_database_url_may_come_from_the_environment() {
 fn everything_that_is_missing_is_told_at_once() {
     let text =
         SMALL.replace("sqlite:gatehouse.db", "env:URL") + "[tls]\ncertificate = \"no.pem\"\nprivate_key = \"no.key\"\n";
-    let problems = parse(&text).expect("good").check(&no_variables).expect_err("nothing is there");
+    let problems = Provisions::fetch(&parse(&text).expect("good"), &no_variables).expect_err("nothing is there");
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 3, "{told:?}");
     for (problem, name) in told.iter().zip(["URL", "KEY", "no.pem"]) {
@@ -206,13 +208,13 @@ fn a_missing_or_foreign_key_says_how_to_make_one() {
         SecretSource::File("no/such/master.key".into()).fetch_key(MASTER_KEY, &no_variables).expect_err("missing");
     assert!(missing.to_string().contains("openssl rand"));
     let config = parse(SMALL).expect("good");
-    let problems = config.check(&|_| Some("c2hvcnQ=".to_owned())).expect_err("too short");
+    let problems = Provisions::fetch(&config, &|_| Some("c2hvcnQ=".to_owned())).expect_err("too short");
     assert!(!format!("{problems:?}").contains("c2hvcnQ="));
 }
 
 #[test]
 fn a_key_is_never_printed() {
-    let provisions = parse(SMALL).expect("good").check(&a_key).expect("good");
+    let provisions = Provisions::fetch(&parse(SMALL).expect("good"), &a_key).expect("good");
     assert!(format!("{provisions:?}").contains("MasterKey(…)"));
 }
 
@@ -243,7 +245,7 @@ fn mail_needs_a_host_and_a_sender_and_chooses_the_port_by_its_security() {
     ] {
         let config = with_mail(more).expect(more);
         assert_eq!(config.mail.as_ref().map(|mail| (mail.host.as_str(), mail.port)), Some(("smtp.example.com", port)));
-        let provisions = config.check(&password).expect(more);
+        let provisions = Provisions::fetch(&config, &password).expect(more);
         assert!(provisions.post.is_some());
         assert!(!format!("{config:?}{provisions:?}").contains("hunter2"));
     }
@@ -267,7 +269,10 @@ fn a_mail_section_that_cannot_work_is_refused_with_its_line() {
     }
     let told = refusal("[master_key]", "[mail]\nhost = \"x\"\nfrom = \"nobody\"\n[master_key]");
     assert!(told.contains("line 5") && told.contains("no-reply@example.com"), "{told}");
-    let problems = with_mail("username = \"gate\"\npassword = { environment = \"SMTP\" }").expect("good").check(&a_key);
+    let problems = Provisions::fetch(
+        &with_mail("username = \"gate\"\npassword = { environment = \"SMTP\" }").expect("good"),
+        &a_key,
+    );
     assert!(problems.expect_err("not set")[0].to_string().contains("SMTP"));
 }
 

@@ -11,8 +11,9 @@ use model::keys::{KeyTimes, SIGNING_PERIOD, signing};
 use tokio::time::{Instant, timeout};
 
 use super::{DoctorReport, days};
-use crate::commands::{SystemPlatform, missing};
 use crate::config::{Config, Environment};
+use crate::platform::SystemPlatform;
+use crate::problem::missing_database;
 
 const AREA: &str = "database";
 
@@ -31,7 +32,7 @@ pub(super) async fn look(config: &Config, environment: Environment<'_>, report: 
     let master = master.map_err(|problems| problems.iter().for_each(|problem| report.refused("keys", problem))).ok();
     let Some(url) = url else { return };
     if url.file().is_some_and(|file| !file.exists()) {
-        return report.refused(AREA, &missing(format!("there is no {url:?}")));
+        return report.refused(AREA, &missing_database(format!("there is no {url:?}")));
     }
     match timeout(PATIENCE, Database::open(&url)).await {
         Ok(Ok(database)) => {
@@ -83,7 +84,7 @@ async fn connected(url: &DatabaseUrl, database: &Database, report: &mut DoctorRe
     }
     match look.applied {
         None => {
-            report.refused(AREA, &missing(format!("{software} answers, but contains no Gatehouse tables")));
+            report.refused(AREA, &missing_database(format!("{software} answers, but contains no Gatehouse tables")));
             return false;
         }
         Some(applied) if applied < look.known => report.warning(

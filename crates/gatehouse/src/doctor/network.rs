@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::DoctorReport;
 use crate::config::{Config, Environment, MailSecurity};
 use crate::http_client;
+use crate::post::Mailer;
 
 /// A server that has not answered by then does not.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -16,7 +17,7 @@ pub(super) async fn mail(config: &Config, environment: Environment<'_>, report: 
     let Some(settings) = &config.mail else {
         return report.ok(AREA, "no [mail] section; administrators hand out links themselves");
     };
-    let post = match settings.post(environment) {
+    let post = match settings.login(environment).and_then(|login| Mailer::new(settings, login)) {
         Ok(post) => post,
         Err(problem) => return report.refused(AREA, &problem),
     };

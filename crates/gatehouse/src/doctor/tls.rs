@@ -13,8 +13,8 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use super::{DoctorReport, days};
-use crate::commands::SystemPlatform;
 use crate::config::{Config, InstanceConfig};
+use crate::platform::SystemPlatform;
 
 const AREA: &str = "tls";
 

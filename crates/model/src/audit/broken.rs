@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{ChainHead, SealHash, SealLink};
 use crate::Timestamp;
+use crate::audit::chain::{ChainHead, SealHash, SealLink};
 
 /// The newest seal, and the newest checkpoint with SHA-256 of its JWS. Written with every seal and every checkpoint, in the
 /// same commit, and sealed under a key that is not in the database.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{AuditKind, AuditOutcome, RequestId};
+use crate::audit::{AuditKind, AuditOutcome, RequestId};
 use crate::{ApiSessionId, Timestamp, UserId};
 
 /// A call that was let in. Nothing in it identifies a person: from where, and with what, tells the opening of its session.

@@ -7,7 +7,7 @@ use oauth::secret::sha256;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AuditKind, Break, Calls, StoredEvent, hexadecimal};
+use crate::audit::{AuditKind, Break, Calls, StoredEvent, hexadecimal};
 use crate::{InstanceId, Timestamp};
 
 // Each with seals, checkpoints and memory of its own.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Break, BreakCause};
 use crate::Timestamp;
+use crate::audit::{Break, BreakCause};
 
 /// An event, by what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Asker, AuditEvent, AuditKind, AuditOutcome, RequestId, RequestInfo, StoredEvent};
 use crate::Timestamp;
+use crate::audit::{Asker, AuditEvent, AuditKind, AuditOutcome, RequestId, RequestInfo, StoredEvent};
 
 /// Full records of one network, and of an instance.
 const OF_NETWORK: Rate = Rate { a_minute: 20, at_once: 40 };

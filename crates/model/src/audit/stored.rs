@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chain::SealHash;
 use crate::Timestamp;
+use crate::audit::chain::SealHash;
 
 /// An event as it was kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{ChainHead, ChainId, Seal, SealEntry, SealHash, SealLink};
-pub use super::finding::{AuditFinding, EventName};
-use super::{Break, BreakCause, ChainMemory, Doubt, RememberedEnd, StoredEvent};
 use crate::Timestamp;
+use crate::audit::chain::{ChainHead, ChainId, Seal, SealEntry, SealHash, SealLink};
+pub use crate::audit::finding::{AuditFinding, EventName};
+use crate::audit::{Break, BreakCause, ChainMemory, Doubt, RememberedEnd, StoredEvent};
 
 /// What a checkpoint that was checked says of a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

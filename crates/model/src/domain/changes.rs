@@ -3,10 +3,12 @@
 use odata::{Decimal, EntityId, Json, parse_instant};
 use uuid::Uuid;
 
-use super::query::find;
-use super::schema::{Attribute, AttributeKind, EntityType, Member, Reference, ReferenceBond, VERSION, ValueSource};
-use super::{EntityRefusal, EntityValue, FixedDecimal, answers_to, target_of};
 use crate::Timestamp;
+use crate::domain::query::find;
+use crate::domain::schema::{
+    Attribute, AttributeKind, EntityType, Member, Reference, ReferenceBond, VERSION, ValueSource,
+};
+use crate::domain::{EntityRefusal, EntityValue, FixedDecimal, answers_to, target_of};
 
 /// What to write, in the order the body says it.
 #[derive(Clone, Debug, Default)]

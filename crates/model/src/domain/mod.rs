@@ -1,7 +1,6 @@
 //! The Domain API's model (`domain-api.md` §9) and what may be asked of it.
 
 mod changes;
-mod column;
 mod entities;
 mod permissions;
 mod query;
@@ -13,9 +12,9 @@ mod tests;
 mod value;
 
 pub use changes::{Assignment, Author, Changes, check_create, check_update, initial};
-pub use column::{Column, ColumnPart};
 pub use entities::{SETS, answers_to, find_set, target_of};
 pub use permissions::{AccessKind, Permissions};
+pub use query::column::{Column, ColumnPart};
 pub use query::{
     AnswerStyle, FieldShape, FilterCondition, MatchKind, NamedSet, SelectedField, Selection, Start, by_key,
     check_fields, check_filter, check_list, check_options, page_size, permit, reference_field, version_field,

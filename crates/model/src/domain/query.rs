@@ -1,14 +1,16 @@
 //! From what a URL asks for to what the model allows.
 
+pub(super) mod column;
+
 use odata::{Literal, Operator, Query, Selected, Term};
 use uuid::Uuid;
 
-use super::column::{Column, ColumnPart, Leaf, resolve};
-use super::schema::{
+use crate::Culture;
+use crate::domain::query::column::{Column, ColumnPart, Leaf, resolve};
+use crate::domain::schema::{
     Attribute, AttributeKind, DISPLAY, EntityType, FilterCapabilities, ID, Member, Reference, VERSION,
 };
-use super::{AccessKind, EntityRefusal, EntityValue, FixedDecimal, Permissions, answers_to};
-use crate::Culture;
+use crate::domain::{AccessKind, EntityRefusal, EntityValue, FixedDecimal, Permissions, answers_to};
 
 /// An entity set under the name it was asked by, which answers repeat.
 #[derive(Clone, Debug)]
@@ -225,7 +227,7 @@ pub(super) fn field(
         Member::Reference(reference) => return Ok(reference_field(reference)),
     };
     let columns = match attribute.name {
-        DISPLAY => vec![super::column::display(entity, ColumnPart::Shown(culture), permissions)?],
+        DISPLAY => vec![column::display(entity, ColumnPart::Shown(culture), permissions)?],
         VERSION => return Ok(version_field(entity)),
         _ => {
             let parts: &[ColumnPart] = match attribute.kind {

@@ -2,10 +2,10 @@
 
 use odata::{Preconditions, format_instant};
 
-use super::query::{FieldShape, SelectedField};
-use super::schema::{AggregateRule, Attribute, AttributeKind, CHANGED_AT, EntityType, Member, VERSION};
-use super::{Changes, Column, ColumnPart, EntityRefusal, EntityValue, target_of};
 use crate::Timestamp;
+use crate::domain::query::{FieldShape, SelectedField};
+use crate::domain::schema::{AggregateRule, Attribute, AttributeKind, CHANGED_AT, EntityType, Member, VERSION};
+use crate::domain::{Changes, Column, ColumnPart, EntityRefusal, EntityValue, target_of};
 
 /// What an aggregate holds of what its rules look at, as it was read.
 #[derive(Clone, Debug)]

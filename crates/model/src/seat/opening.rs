@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::{NoSeat, Occupancy, SeatPolicy, admit, ends_at, is_due};
 use crate::seat::SeatAdmission;
+use crate::seat::{NoSeat, Occupancy, SeatPolicy, admit, ends_at, is_due};
 use crate::{Login, Timestamp};
 
 /// How often a node looks before it gives up. Every look but the last was overtaken by somebody who got on.

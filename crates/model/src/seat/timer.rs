@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::{FUTURE, IDLE, OwnSession, SERVICE_LIFETIME, ends_at};
 use crate::Timestamp;
+use crate::seat::{FUTURE, IDLE, OwnSession, SERVICE_LIFETIME, ends_at};
 
 /// No lifetime ends it.
 const NEVER: i64 = i64::MAX;

@@ -13,7 +13,7 @@ use super::connection::{Access, Connected, code, fault};
 use super::file::OpenFile;
 use super::{Reply, Write, survive};
 use crate::batch::{Batch, CommitOutcome, Sql, Statement};
-use crate::database::Tenant;
+use crate::driver::Tenant;
 use crate::figures::CommitFigures;
 use crate::{Fault, Trouble};
 

@@ -1,5 +1,5 @@
 use model::application::Secret;
-use model::record::{ApplicationRecord, Registration};
+use model::application::record::{ApplicationRecord, Registration};
 use model::{ApplicationId, Timestamp, TrustedApplication, UserId};
 use oauth::client::ClientId;
 use oauth::secret::{ClientSecret, Digest};

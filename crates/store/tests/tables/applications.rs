@@ -1,7 +1,7 @@
 //! The register: applications and their secrets.
 
+use model::application::record::{ApplicationRecord, Registration};
 use model::application::{ClientType, ServiceAccess};
-use model::record::{ApplicationRecord, Registration};
 use model::{ApplicationId, Timestamp, TrustedApplication, User, UserType};
 use oauth::redirect::RedirectUri;
 use oauth::secret::{ClientSecret, Digest, Presented};
@@ -30,7 +30,7 @@ pub(crate) fn application(uri: &str, number: u128, system_user: Option<&User>, c
     }
     let record: ApplicationRecord = serde_json::from_value(record).expect("a record");
     let secrets = match record.client_type {
-        model::record::RecordClientType::Confidential => vec![model::application::Secret {
+        model::application::record::RecordClientType::Confidential => vec![model::application::Secret {
             id: "s".to_owned(),
             label: String::new(),
             digest: digest("s"),
@@ -113,7 +113,7 @@ async fn an_application_reads_back_with_its_secrets_and_its_system_user(place: P
     assert!(register(&house.there).await.is_empty());
 }
 
-/// What is refused today stops no start: `model::record` and `model::line` refuse it where it is written anew.
+/// What is refused today stops no start: `model::application::record` and `model::line` refuse it where it is written anew.
 async fn names_and_addresses_of_older_rules_are_read(place: Place) {
     let house = house(&place).await;
     let mut old = application("my.app/old", 1, None, &json!({}));

@@ -3,7 +3,7 @@
 use flows::admin::draw_secret;
 use http::Method;
 use model::application::Secret;
-use model::record::{ApplicationRecord, RecordClientType};
+use model::application::record::{ApplicationRecord, RecordClientType};
 use model::{ApplicationId, TrustedApplication};
 use oauth::secret::Presented;
 use schemars::JsonSchema;

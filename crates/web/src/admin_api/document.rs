@@ -11,6 +11,7 @@ use model::Language;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::admin_api::operation::problem_answer;
 use crate::admin_api::operation::{Operation, OperationDescription};
 use crate::admin_api::{OPERATIONS, PREFIX};
 use crate::messages;
@@ -25,12 +26,6 @@ use crate::request::render::FormTarget;
 use crate::site::VERSION;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&OPERATIONS));
-
-/// A refusal that an operation has beside the usual ones.
-pub(super) fn problem_answer(told: &str) -> Value {
-    let schema = json!({ "$ref": "#/components/schemas/Problem" });
-    json!({ "description": told, "content": { "application/problem+json": { "schema": schema } } })
-}
 
 fn document(operations: &[Operation]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {

@@ -417,7 +417,7 @@ impl OperationInput for IfMatch {
         for (status, told) in
             [(412, "The resource was changed in the meantime."), (428, "The If-Match header is missing.")]
         {
-            description.answers.insert(status, super::document::problem_answer(told));
+            description.answers.insert(status, super::operation::problem_answer(told));
         }
     }
 }

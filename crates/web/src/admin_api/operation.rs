@@ -14,9 +14,8 @@ use flows::server::InstanceAdmin;
 use http::{HeaderMap, Method};
 use model::{Moment, Rng, Timestamp};
 use schemars::SchemaGenerator;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::admin_api::document::problem_answer;
 use crate::admin_api::problem::Problem;
 
 /// An administrator at work: one request's office, clock and dice.
@@ -168,6 +167,12 @@ type OperationFuture = Pin<Box<dyn Future<Output = OperationResult<Response>> + 
 
 /// Reads what was asked; then the work begins.
 type Run = dyn Fn(AdminCall, &OperationRequest) -> Result<OperationFuture, Problem> + Send + Sync;
+
+/// A refusal that an operation has beside the usual ones.
+pub(super) fn problem_answer(told: &str) -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    json!({ "description": told, "content": { "application/problem+json": { "schema": schema } } })
+}
 
 /// A method at a path below the API's root.
 pub(super) struct Operation {

@@ -10,7 +10,7 @@ use flows::Fault;
 use flows::admin::{AdminRefusal, draw_secret};
 use http::{HeaderMap, StatusCode};
 use model::application::Secret;
-use model::record::{ApplicationRecord, RecordClientType};
+use model::application::record::{ApplicationRecord, RecordClientType};
 use model::{ApplicationId, Timestamp, TrustedApplication, UserId};
 use oauth::client::ClientId;
 use oauth::params::Params;

@@ -5,6 +5,7 @@ use flows::protocol::legacy::ErpSession;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use model::reference_token::is_reference_token;
 use model::user::Password;
+use oauth::auth_header::split_scheme;
 use oauth::basic::{self, Basic, BasicError};
 use oauth::bearer::{self, BearerError};
 use oauth::secret::{AccessToken, Presented};
@@ -58,7 +59,7 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<ApiCredential, CallRefus
 }
 
 fn legacy(authorization: &[u8], headers: &HeaderMap) -> Result<ApiCredential, CallRefusal> {
-    let (scheme, rest) = basic::split_scheme(authorization);
+    let (scheme, rest) = split_scheme(authorization);
     if scheme.eq_ignore_ascii_case(b"ErpSession") {
         return match std::str::from_utf8(rest) {
             Ok(session) if (1..=MAX_ERP_SESSION).contains(&session.len()) => {

@@ -13,7 +13,7 @@ use oauth::params::Params;
 use oauth::scope::Scope;
 
 use crate::id::{form_is_ours, form_page};
-use crate::messages::{LabelledText, ScopeMessages};
+use crate::messages::ScopeMessages;
 use crate::pages::{ConsentPage, ScopeLine};
 use crate::request::body;
 use crate::request::context::RequestContext;
@@ -184,24 +184,8 @@ fn consent_page(
     })
 }
 
-pub(crate) fn scope_words(name: &str, words: &ScopeMessages) -> LabelledText {
-    match name {
-        "openid" => words.openid,
-        "profile" => words.profile,
-        "email" => words.email,
-        "phone" => words.phone,
-        "address" => words.address,
-        "offline_access" => words.offline_access,
-        "read" => words.read,
-        "update" => words.update,
-        "sec" => words.sec,
-        "manage" => words.manage,
-        _ => words.other,
-    }
-}
-
 fn scope_line<'a>(name: &'a str, words: &ScopeMessages) -> ScopeLine<'a> {
-    let (title, description) = scope_words(name, words);
+    let (title, description) = words.of(name);
     ScopeLine { name, title, description }
 }
 

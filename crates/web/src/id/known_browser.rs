@@ -11,10 +11,11 @@ use model::link::{DeadLink, LinkCode, LinkPurpose};
 use oauth::params::Params;
 use oauth::secret::Presented;
 
+use crate::id::KNOWN_BROWSER_PATH;
 use crate::id::form_page;
 use crate::id::links::{form, link_spent};
-use crate::id::sign_in;
-use crate::id::sign_in::{SignInNotice, after_wait, seconds};
+use crate::id::sign_in_page;
+use crate::id::sign_in_page::{SignInNotice, after_wait, seconds};
 use crate::pages::{KnownBrowserDonePage, KnownBrowserPage};
 use crate::request::context::RequestContext;
 use crate::request::failures;
@@ -22,7 +23,6 @@ use crate::request::malformed::tell_refused;
 use crate::request::render;
 use crate::request::render::FormTarget;
 
-pub(super) const PATH: &str = "/id/account/known-browser";
 const SIGN_IN: &str = "/id/account/login";
 
 pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
@@ -43,7 +43,8 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
     form_page(&mut visit, &headers, |visit, csrf| {
         let (words, instance_name) = (visit.messages(), &*visit.instance.info.name);
         let login = user.login.as_str();
-        let page = KnownBrowserPage { words, instance_name, login, action: PATH, csrf, code: code.expose() };
+        let page =
+            KnownBrowserPage { words, instance_name, login, action: KNOWN_BROWSER_PATH, csrf, code: code.expose() };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     })
 }
@@ -82,11 +83,11 @@ async fn ask(visit: &mut RequestContext, headers: &HeaderMap, login: &str) -> Re
             let notice = (visit.messages().forgotten.wait)(seconds(wait));
             let status = StatusCode::TOO_MANY_REQUESTS;
             let said = SignInNotice { login, notice: Some(&notice), is_spent: true, status, ..SignInNotice::default() };
-            let way = match sign_in::way(visit, None).await? {
+            let way = match sign_in_page::way(visit, None).await? {
                 Ok(way) => way,
                 Err(page) => return Ok(page),
             };
-            Ok(after_wait(sign_in::page(visit, headers, &way, said).await?, wait))
+            Ok(after_wait(sign_in_page::page(visit, headers, &way, said).await?, wait))
         }
     }
 }

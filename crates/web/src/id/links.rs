@@ -13,7 +13,6 @@ use oauth::secret::Presented;
 
 use crate::id::{form_is_ours, form_page};
 use crate::pages::{SetUpDonePage, SetUpPage};
-use crate::profile::password::weakness_text;
 use crate::request::body;
 use crate::request::context::RequestContext;
 use crate::request::failures;
@@ -98,7 +97,7 @@ pub(super) async fn choose_password(mut visit: RequestContext, headers: HeaderMa
         }
         Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
         Ok(Err(LinkRefusal::Weak(weakness))) => {
-            let text = weakness_text(weakness, visit.messages());
+            let text = visit.messages().password.weakness(weakness);
             page(&mut visit, &headers, &code, Some(&text)).await
         }
         Err(fault) => failures::fault_page(&visit, &fault),

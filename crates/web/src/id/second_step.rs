@@ -9,8 +9,8 @@ use flows::auth::sign_in::SignInCookies;
 use http::{HeaderMap, Method, StatusCode};
 use oauth::params::Params;
 
-use crate::id::sign_in;
-use crate::id::sign_in::{SignInDestination, SignInNotice, after_wait, seconds, signed_in, way};
+use crate::id::sign_in_page;
+use crate::id::sign_in_page::{SignInDestination, SignInNotice, after_wait, seconds, signed_in, way};
 use crate::id::{forgotten, form_is_ours, form_page};
 use crate::pages::two_step::{CodeField, PasskeyForm, SecondStepPage};
 use crate::request::body;
@@ -185,7 +185,7 @@ async fn take(
     let words = &visit.messages().two_step;
     let error = match refusal {
         SecondStepRefusal::FirstStepStale => {
-            return sign_in::page(
+            return sign_in_page::page(
                 visit,
                 headers,
                 way,
@@ -243,7 +243,7 @@ pub(super) async fn submit_passkey(
         }
         // A notice: login and password are not what is wrong.
         let said = SignInNotice { notice: Some(visit.messages().two_step.wrong_passkey), ..SignInNotice::default() };
-        sign_in::page(&mut visit, &headers, &way, said).await
+        sign_in_page::page(&mut visit, &headers, &way, said).await
     };
     match done.await {
         Ok(response) => response,

@@ -8,7 +8,6 @@ use http::{HeaderMap, StatusCode};
 use model::ApplicationId;
 use uuid::Uuid;
 
-use crate::id::authorize::scope_words;
 use crate::pages::profile::{AppLine, AppsPage, DisplayTime, ProfileNotice, ProfileSection};
 use crate::profile::{done, frame, gone, said};
 use crate::request::failures;
@@ -31,7 +30,7 @@ async fn page(person: &mut SignedInUser, said: ProfileNotice<'_>) -> Result<Resp
         .filter_map(|connection| {
             let application = register.by_id(connection.application)?;
             let (scope, since) = connection.consent.unzip();
-            let allowed = |name: &str| scope_words(name, &words.scopes).0;
+            let allowed = |name: &str| words.scopes.of(name).0;
             Some(AppLine {
                 id: application.id.to_string(),
                 name: application.name.clone(),

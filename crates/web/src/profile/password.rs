@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::account::password::PasswordRefusal;
-use flows::auth::strength::Weakness;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::user::Password;
 use oauth::secret::Presented;
@@ -76,43 +75,7 @@ fn text(refusal: PasswordRefusal, words: &Messages) -> String {
         PasswordRefusal::Wrong => words.password.wrong.to_owned(),
         PasswordRefusal::Throttled(wait) => (words.sign_in.wait)(wait.as_secs() + 1),
         PasswordRefusal::Same => words.password.same.to_owned(),
-        PasswordRefusal::Weak(weakness) => weakness_text(weakness, words),
+        PasswordRefusal::Weak(weakness) => words.password.weakness(weakness),
         PasswordRefusal::Overtaken => words.profile.overtaken.to_owned(),
-    }
-}
-
-/// Why a password that somebody chose is not good enough.
-pub(crate) fn weakness_text(weakness: Weakness, words: &Messages) -> String {
-    match weakness {
-        Weakness::Empty | Weakness::TooShort => words.password.too_short.to_owned(),
-        Weakness::TooLong => words.password.too_long.to_owned(),
-        Weakness::Common => words.password.common.to_owned(),
-        Weakness::AboutYou => words.password.about_you.to_owned(),
-        Weakness::Guessable(tens) => (words.password.guessable)(&grouped(tens)),
-    }
-}
-
-/// A power of ten as people write it: `10 000`.
-fn grouped(tens: u32) -> String {
-    let digits = format!("1{}", "0".repeat(usize::try_from(tens).unwrap_or(0).min(19)));
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn a_power_of_ten_is_grouped_by_three() {
-        assert_eq!(grouped(0), "1");
-        assert_eq!(grouped(3), "1\u{202f}000");
-        assert_eq!(grouped(7), "10\u{202f}000\u{202f}000");
     }
 }

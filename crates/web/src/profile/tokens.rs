@@ -18,7 +18,6 @@ use oauth::params::Params;
 use oauth::scope::Scope;
 use uuid::Uuid;
 
-use crate::id::authorize::scope_words;
 use crate::messages::Messages;
 use crate::pages::profile::{DisplayTime, ProfileNotice, ProfileSection};
 use crate::pages::tokens::{
@@ -110,7 +109,7 @@ fn form(
     let names = API_SCOPES.into_iter().filter(|name| application.scope.contains(name));
     let scopes: Vec<ScopeChoice<'_>> = names
         .map(|name| {
-            let (title, description) = scope_words(name, &words.scopes);
+            let (title, description) = words.scopes.of(name);
             ScopeChoice { name, title, description, is_chosen: entered.scopes.iter().any(|chosen| chosen == name) }
         })
         .collect();

@@ -13,7 +13,8 @@ use crate::messages::Messages;
 use crate::pages::ErrorPage;
 use crate::request::context::{AnyInstance, RequestContext};
 use crate::request::latencies::Route;
-use crate::request::render::{self, FormTarget};
+use crate::request::render;
+use crate::request::render::FormTarget;
 
 /// Where the admin API is.
 pub(crate) const ADMIN_API: &str = "/manage/api/v1";

@@ -11,7 +11,8 @@ use crate::pages::ErrorPage;
 use crate::request::body::BodyError;
 use crate::request::context::RequestContext;
 use crate::request::failures;
-use crate::request::render::{self, FormTarget};
+use crate::request::render;
+use crate::request::render::FormTarget;
 /// A refusal that a person reads.
 pub(crate) fn error_page(
     visit: &RequestContext,

@@ -7,7 +7,7 @@ use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 
-use crate::server::connection::Exchange;
+use crate::server::connections::connection::Exchange;
 
 /// What one request has: the time from the end of its head to the beginning of its response.
 #[derive(Clone)]

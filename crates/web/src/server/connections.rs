@@ -1,5 +1,7 @@
 //! All open connections: how many one network may have, how much memory they may hold together, and which gives way.
 
+pub(super) mod connection;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::future::poll_fn;
@@ -15,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::server::connection::Connection;
+use crate::server::connections::connection::Connection;
 use crate::server::{Limits, MAX_FURTHER_STREAMS, MAX_STREAMS, TrustedProxies};
 
 /// When all places, or all memory, are taken by connections at work, how long until the next look whether one can give way.

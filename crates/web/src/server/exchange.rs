@@ -15,7 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::timeout_at;
 
 use crate::server::allowance::{Overdue, RequestDeadline};
-use crate::server::connection::{Exchange, request_bytes};
+use crate::server::connections::connection::{Exchange, request_bytes};
 
 /// The largest body that any door reads. A larger one is handed on as [`Unread::TooLarge`], for its door to refuse.
 const LARGEST_BODY: usize = 1024 * 1024;

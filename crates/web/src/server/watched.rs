@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::server::connection::Connection;
+use crate::server::connections::connection::Connection;
 use crate::server::frames::Framing;
 
 /// A stream that tells its connection when bytes really move. Who does not take our bytes is not read from: otherwise answers

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use tokio::sync::MutexGuard;
 
-use super::LiveSession;
+use crate::memory::live_sessions::LiveSession;
 
 /// Timers written down in one batch at most.
 const AT_ONCE: usize = 500;

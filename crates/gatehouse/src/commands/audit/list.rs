@@ -11,11 +11,11 @@ use uuid::Uuid;
 use web::SystemRng;
 
 use crate::cli::{AuditFilter, Target};
-use crate::commands::SystemPlatform;
 use crate::commands::desk::{CliSession, granted, moment, print};
 use crate::commands::table::table;
 use crate::commands::why;
 use crate::config::Environment;
+use crate::platform::SystemPlatform;
 
 pub(super) async fn run(target: &Target, filter: AuditFilter, environment: Environment<'_>) -> Result<()> {
     let desk = CliSession::open(&target.installation, environment).await?;

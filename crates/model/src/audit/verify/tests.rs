@@ -1,7 +1,7 @@
 use crate::InstanceId;
 use uuid::Uuid;
 
-use super::*;
+use crate::audit::verify::*;
 
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
 const MINUTE: i64 = 60_000_000;

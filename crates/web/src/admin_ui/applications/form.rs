@@ -1,7 +1,7 @@
 //! A record as a form, and the form as a record.
 
 use model::application::API_SCOPES;
-use model::record::{ApplicationRecord, RecordAccessTokens, RecordClientType};
+use model::application::record::{ApplicationRecord, RecordAccessTokens, RecordClientType};
 use oauth::jose::Algorithm;
 use oauth::params::Params;
 

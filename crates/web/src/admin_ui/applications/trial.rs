@@ -1,6 +1,7 @@
 //! `/manage/apps/{id}/try`: an application's real flow, one request after another. Each goes through the door of this house
 //! that everybody's requests go through, as the administrator's browser and the application would send it.
 
+mod exchange;
 mod flow;
 mod shown;
 
@@ -13,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flows::admin::AdminRefusal;
 use model::TrustedApplication;
-use model::record::RecordClientType;
+use model::application::record::RecordClientType;
 use oauth::params::Params;
 use oauth::secret::{ClientSecret, Presented};
 

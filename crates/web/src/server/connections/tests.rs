@@ -1,7 +1,7 @@
 use futures_util::FutureExt as _;
 use http::Request;
 
-use crate::server::connection::Exchange;
+use crate::server::connections::connection::Exchange;
 use crate::server::connections::*;
 use crate::server::frames::OpenBlock;
 

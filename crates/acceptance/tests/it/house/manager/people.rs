@@ -105,7 +105,8 @@ async fn lists_are_walked_to_their_end_and_searched_by_how_names_begin() {
         let name = format!("row{number:02}");
         let role = model::domain::Permissions::new(&["Crm_*"], &[]);
         office.create_role(&name, &role, &mut moment).await.expect("no fault").expect("made");
-        let mut record = model::record::ApplicationRecord::blank(model::record::RecordClientType::Public);
+        let mut record =
+            model::application::record::ApplicationRecord::blank(model::application::record::RecordClientType::Public);
         (record.application_uri, record.name) = (name.clone(), name);
         office.create_application(record, None, &mut moment).await.expect("no fault").expect("made");
     }

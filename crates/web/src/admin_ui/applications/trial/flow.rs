@@ -6,17 +6,16 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use oauth::params::Params;
 use oauth::pkce::Verifier;
 use oauth::secret::{ClientSecret, Presented};
-use serde_json::Value;
 
 use crate::HttpService;
 use crate::admin_ui::applications::trial::TrialRequest;
+use crate::admin_ui::applications::trial::exchange::{RequestSender, TrialAnswer};
 use crate::admin_ui::applications::trial::shown::{as_answered, as_asked, claims};
 use crate::admin_ui::at;
 use crate::pages::admin::{AdminSection, TrialStep};
@@ -39,38 +38,6 @@ impl TrialClient {
         let own = [("client_id", self.id.as_str())];
         let secret = self.secret.as_ref().map(|secret| ("client_secret", secret.expose()));
         form.iter().copied().chain(own).chain(secret).collect()
-    }
-}
-
-/// Who sends a request.
-#[derive(Clone, Copy)]
-pub(super) enum RequestSender<'a> {
-    Browser,
-    Application { token: Option<&'a str> },
-}
-
-/// What a request came to.
-pub(super) struct TrialAnswer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    body: Bytes,
-}
-
-impl TrialAnswer {
-    pub(super) fn location(&self) -> &str {
-        self.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    pub(super) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    fn member(&self, name: &str) -> Option<String> {
-        self.json()[name].as_str().map(str::to_owned)
-    }
-
-    fn reference(&self) -> Option<&str> {
-        self.headers.get("x-request-id").and_then(|value| value.to_str().ok())
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Method, header};
 use oauth::params::Params;
 use serde_json::Value;
 
-use crate::admin_ui::applications::trial::flow::{RequestSender, TrialAnswer};
+use crate::admin_ui::applications::trial::exchange::{RequestSender, TrialAnswer};
 
 const SECRETS: [&str; 10] = [
     "client_secret",

@@ -35,7 +35,7 @@ struct RefusalBounds {
 
 impl RefusalBuffer {
     /// Never fails, and takes no room of anybody else: what cannot be kept is counted.
-    pub(super) fn put(&self, event: AuditEvent) {
+    pub(in crate::audit) fn put(&self, event: AuditEvent) {
         let may_keep = !self.is_held_back() && self.lines.waiting() <= MAX_WAITING;
         let mut bounds = self.bounds.lock();
         match bounds.folding.admit(&event, may_keep) {
@@ -106,9 +106,9 @@ mod tests {
     use model::audit::{Asker, AuditKind, RequestInfo};
     use model::why::MalformedRequest;
 
-    use super::super::buffer::AuditBuffer;
-    use super::super::system_event;
     use super::*;
+    use crate::audit::buffer::AuditBuffer;
+    use crate::audit::system_event;
 
     fn refusal(network: u8, number: u64) -> AuditEvent {
         let at = Timestamp::from_seconds(1_795_255_032);

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::*;
+use crate::application::record::*;
 use crate::application::tests::confidential;
 
 fn registration(secrets: Vec<Secret>) -> Registration {

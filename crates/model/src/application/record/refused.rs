@@ -1,8 +1,9 @@
 //! Records that are stored and that this version refuses, or does not wholly know.
 
-use super::{ApplicationRecord, Problems, Registration};
 use crate::TrustedApplication;
-use crate::stored::{self, JsonMembers};
+use crate::application::record::{ApplicationRecord, Problems, Registration};
+use crate::stored;
+use crate::stored::JsonMembers;
 
 /// A record that says more than this version knows, or something that its rules refuse.
 #[derive(Clone, Debug)]

@@ -17,8 +17,10 @@ use crate::addresses::{Addresses, addresses_as_written, single_addresses};
 use crate::application::{
     API_SCOPES, AllowedUserTypes, ClientType, LEGACY_SCOPE, PublicRefresh, ReferenceTokenPolicy, Secret, ServiceAccess,
 };
-use crate::line::{self, LINE_RULE, is_line};
-use crate::stored::{self, Stored};
+use crate::line;
+use crate::line::{LINE_RULE, is_line};
+use crate::stored;
+use crate::stored::Stored;
 use crate::{ApplicationId, TrustedApplication, User, UserId};
 
 pub use self::refused::StoredRecord;

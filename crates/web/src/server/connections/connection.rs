@@ -22,7 +22,7 @@ const FIELD_BYTES: usize = 128;
 const FIELD_OVERHEAD: usize = 32;
 
 /// Shared by a connection, its requests, and what is left of their answers.
-pub(super) struct Connection {
+pub(in crate::server) struct Connection {
     opened: Instant,
     state: Mutex<ConnectionState>,
     connections: Arc<Connections>,
@@ -80,14 +80,14 @@ enum ExchangeTurn {
 
 /// Why a connection could be ended for another's sake: the least is ended first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EvictionRank {
+pub(in crate::server) struct EvictionRank {
     /// A request is open on it, which the other side keeps waiting.
-    pub(super) has_requests: bool,
-    pub(super) since: Instant,
+    pub(in crate::server) has_requests: bool,
+    pub(in crate::server) since: Instant,
 }
 
 impl Connection {
-    pub(super) fn new(connections: Arc<Connections>) -> Self {
+    pub(in crate::server) fn new(connections: Arc<Connections>) -> Self {
         let opened = Instant::now();
         let state = ConnectionState {
             since: opened,
@@ -110,7 +110,7 @@ impl Connection {
 
     /// Whether the other side still has time. A connection owes its first head from the beginning. Work of ours has a limit
     /// of its own. One thing that the other side keeps waiting ends the connection, whatever else moves.
-    pub(super) fn allows(&self, now: Instant, limits: &Limits) -> bool {
+    pub(in crate::server) fn allows(&self, now: Instant, limits: &Limits) -> bool {
         let state = self.state.lock();
         let head = if state.has_begun { state.head } else { Some(self.opened) };
         let is_late = |since: Instant| now >= since + limits.idle_timeout;
@@ -122,22 +122,22 @@ impl Connection {
         !state.exchanges.is_empty() || head.is_some() || !is_late(state.since)
     }
 
-    pub(super) fn in_head(&self) -> bool {
+    pub(in crate::server) fn in_head(&self) -> bool {
         let state = self.state.lock();
         !state.has_begun || state.head.is_some()
     }
 
-    pub(super) fn is_multiplexed(&self) -> bool {
+    pub(in crate::server) fn is_multiplexed(&self) -> bool {
         self.is_multiplexed.load(Acquire)
     }
 
     /// Whether it may give way to another connection. Not while we work for it, nor while it follows a stream.
-    pub(super) fn standing(&self) -> Option<EvictionRank> {
+    pub(in crate::server) fn standing(&self) -> Option<EvictionRank> {
         self.state.lock().standing()
     }
 
     /// Likewise for its memory, which is the second value. Work of ours does not save it: a peer may always have some.
-    pub(super) fn pinning(&self) -> Option<(Instant, usize)> {
+    pub(in crate::server) fn pinning(&self) -> Option<(Instant, usize)> {
         let state = self.state.lock();
         if state.exchanges.iter().any(|open| open.turn == ExchangeTurn::Streaming) {
             return None;
@@ -148,7 +148,7 @@ impl Connection {
 
     /// Ends it at once: others need its place or its memory, which is no longer counted for it, but not free before it has left.
     /// Work that goes on all the same is as much as our queues take.
-    pub(super) fn evict(&self) {
+    pub(in crate::server) fn evict(&self) {
         let mut state = self.state.lock();
         let pinned = state.close(&self.connections);
         state.leaving += pinned;
@@ -158,23 +158,23 @@ impl Connection {
     }
 
     /// Nothing more is counted for it, and nothing is left of it but work that goes on.
-    pub(super) fn close(&self) {
+    pub(in crate::server) fn close(&self) {
         let mut state = self.state.lock();
         state.close(&self.connections);
         self.connections.has_left(std::mem::take(&mut state.leaving));
     }
 
-    pub(super) async fn evicted(&self) {
+    pub(in crate::server) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
     /// Whether the other side leaves unread what was written. No further request of it is worked on meanwhile: answers
     /// without a body would pile up (RFC 9112 §9.3.2 lets a client send any number of requests ahead).
-    pub(super) fn is_blocked(&self) -> bool {
+    pub(in crate::server) fn is_blocked(&self) -> bool {
         self.is_blocked.load(Acquire)
     }
 
-    pub(super) async fn taken(&self) {
+    pub(in crate::server) async fn taken(&self) {
         loop {
             let unblocked = self.unblocked.notified();
             if !self.is_blocked() {
@@ -185,7 +185,7 @@ impl Connection {
     }
 
     /// Returns whether it was blocked until now.
-    pub(super) fn set_blocked(&self, blocked: bool) -> bool {
+    pub(in crate::server) fn set_blocked(&self, blocked: bool) -> bool {
         let before = self.is_blocked.swap(blocked, Release);
         if before && !blocked {
             self.unblocked.notify_waiters();
@@ -195,7 +195,7 @@ impl Connection {
 
     /// A request whose head is complete. A peer that opens streams and resets them faster than their work is done has more
     /// at work than it may have open (CVE-2023-44487), and loses the connection.
-    pub(super) fn begin<B>(self: &Arc<Self>, request: &Request<B>, is_multiplexed: bool) -> Arc<Exchange> {
+    pub(in crate::server) fn begin<B>(self: &Arc<Self>, request: &Request<B>, is_multiplexed: bool) -> Arc<Exchange> {
         let mut state = self.state.lock();
         state.has_begun = true;
         state.head_bytes = 0;
@@ -225,7 +225,7 @@ impl Connection {
     }
 
     /// So many bytes came. `open_block` is a head in HTTP/2 that is not complete.
-    pub(super) fn bytes_came(&self, count: usize, is_multiplexed: bool, open_block: Option<OpenBlock>) {
+    pub(in crate::server) fn bytes_came(&self, count: usize, is_multiplexed: bool, open_block: Option<OpenBlock>) {
         let mut state = self.state.lock();
         if is_multiplexed {
             self.is_multiplexed.store(true, Release);
@@ -252,7 +252,7 @@ impl Connection {
     }
 
     /// Of a multiplexed connection these may be answers to PING and SETTINGS, which are no progress.
-    pub(super) fn bytes_went(&self) {
+    pub(in crate::server) fn bytes_went(&self) {
         let mut state = self.state.lock();
         if self.is_multiplexed() || !state.has_begun {
             return;
@@ -320,25 +320,25 @@ fn max_fields(bytes: usize) -> usize {
 }
 
 /// What a request costs while it is kept: its head, and all that is made for it. Not its body.
-pub(super) fn request_bytes(headers: &HeaderMap, uri: &Uri) -> usize {
+pub(in crate::server) fn request_bytes(headers: &HeaderMap, uri: &Uri) -> usize {
     let fields = headers.iter().map(|(name, value)| FIELD_BYTES + name.as_str().len() + value.len());
     EXCHANGE_BYTES + uri.path_and_query().map_or(0, |path| path.as_str().len()) + fields.sum::<usize>()
 }
 
 /// A request and what it makes us keep. It is over when this is dropped by everybody: work that outlives its connection holds
 /// it, and so does every part of an answer that nobody has taken.
-pub(super) struct Exchange {
+pub(in crate::server) struct Exchange {
     connection: Arc<Connection>,
     number: u64,
 }
 
 impl Exchange {
-    pub(super) fn connection(&self) -> &Connection {
+    pub(in crate::server) fn connection(&self) -> &Connection {
         &self.connection
     }
 
     /// Counts more bytes for it; whoever pins the most gives way where all together hold too much.
-    pub(super) fn hold(&self, bytes: usize) {
+    pub(in crate::server) fn hold(&self, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -357,25 +357,25 @@ impl Exchange {
     }
 
     /// It is for us to go on.
-    pub(super) fn is_ours(&self) {
+    pub(in crate::server) fn is_ours(&self) {
         self.update(|open| open.turn = ExchangeTurn::Ours);
     }
 
     /// A part of the answer is handed over, of which so many bytes are kept for it alone.
-    pub(super) fn offers(&self, bytes: usize) {
+    pub(in crate::server) fn offers(&self, bytes: usize) {
         self.update(|open| open.unread += 1);
         self.hold(bytes);
         self.awaits_peer();
     }
 
     /// It is the other side's turn to send or to take, from now on or again.
-    pub(super) fn awaits_peer(&self) {
+    pub(in crate::server) fn awaits_peer(&self) {
         let now = Instant::now();
         self.update(|open| (open.turn, open.since) = (ExchangeTurn::Theirs, now));
     }
 
     /// Nothing of the answer is there to be handed over.
-    pub(super) fn has_no_news(&self) {
+    pub(in crate::server) fn has_no_news(&self) {
         self.update(|open| {
             if open.unread == 0 {
                 open.turn = ExchangeTurn::Streaming;
@@ -384,7 +384,7 @@ impl Exchange {
     }
 
     /// A part of the answer is gone.
-    pub(super) fn is_taken(&self, bytes: usize) {
+    pub(in crate::server) fn is_taken(&self, bytes: usize) {
         let mut freed = 0;
         self.update(|open| {
             open.unread -= 1;
@@ -398,7 +398,7 @@ impl Exchange {
     }
 
     /// Its connection is ended: nobody gets an answer.
-    pub(super) fn is_given_up(&self) -> bool {
+    pub(in crate::server) fn is_given_up(&self) -> bool {
         self.connection.state.lock().is_closed
     }
 

@@ -1,0 +1,162 @@
+//! The sign-in page, and the way on from it.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use flows::Fault;
+use flows::auth::browser_session::SignedIn;
+use flows::protocol::authorize::VerifiedTarget;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use model::authorize::may_continue;
+use model::session::SessionCookie;
+use oauth::authorize::AuthorizationRequest;
+use oauth::params::Params;
+use oauth::secret::Presented;
+
+use crate::id::authorize::{proceed, target};
+use crate::id::{KNOWN_BROWSER_PATH, forgotten, form_page};
+use crate::pages::two_step::PasskeyForm;
+use crate::pages::{SignInPage, SpentGuesses};
+use crate::request::context::RequestContext;
+use crate::request::failures;
+use crate::request::malformed::malformed;
+use crate::request::render;
+use crate::request::render::FormTarget;
+use crate::request::signed_in_user::{RETURN, way_back};
+use crate::site;
+
+/// Where the sign-in leads: to an application's request, or to a page of ours.
+pub(super) struct SignInDestination {
+    pub(super) params: Params,
+    pub(super) target: Option<VerifiedTarget>,
+}
+
+impl SignInDestination {
+    /// The path, with the application's request behind it.
+    pub(super) fn along(&self, path: &str) -> String {
+        let query = self.params.to_query();
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+    }
+
+    /// Where the page's forms may lead in the end.
+    pub(super) const fn form_target(&self) -> FormTarget {
+        if self.target.is_some() { FormTarget::Application } else { FormTarget::Ourselves }
+    }
+}
+
+/// What the page says beyond the form.
+#[derive(Default)]
+pub(super) struct SignInNotice<'a> {
+    pub(super) login: &'a str,
+    pub(super) error: Option<&'a str>,
+    pub(super) notice: Option<&'a str>,
+    /// Whether strangers have spent the login's guesses.
+    pub(super) is_spent: bool,
+    pub(super) status: StatusCode,
+}
+
+pub(super) async fn way(
+    visit: &mut RequestContext,
+    query: Option<&str>,
+) -> Result<Result<SignInDestination, Response>, Fault> {
+    let params = match Params::parse(query.unwrap_or_default().as_bytes()) {
+        Ok(params) => params,
+        Err(error) => return Ok(Err(malformed(visit, error))),
+    };
+    if params.get("client_id").is_none() {
+        return Ok(Ok(SignInDestination { params, target: None }));
+    }
+    let target = target(visit, &params).await?;
+    Ok(target.map(|target| SignInDestination { params, target: Some(target) }))
+}
+
+/// Who may go on by a press of a button: somebody signed in, where the application asked for no more than a choice.
+pub(super) async fn continuing(
+    visit: &RequestContext,
+    headers: &HeaderMap,
+    way: &SignInDestination,
+) -> Result<Option<SignedIn>, Fault> {
+    let asked = way.target.as_ref().and_then(|_| AuthorizationRequest::parse(&way.params).ok());
+    let Some(asked) = asked else { return Ok(None) };
+    let browser = visit.browser(headers).await?;
+    Ok(browser.filter(|browser| may_continue(visit.now, &asked, &browser.session)))
+}
+
+pub(super) async fn page(
+    visit: &mut RequestContext,
+    headers: &HeaderMap,
+    way: &SignInDestination,
+    said: SignInNotice<'_>,
+) -> Result<Response, Fault> {
+    let continuing = continuing(visit, headers, way).await?;
+    if let Some(browser) = &continuing {
+        visit.speak_to(&browser.user);
+    }
+    let (action, passkey_action) = (way.along("/id/account/login"), way.along("/id/account/passkey"));
+    let application_name = way.target.as_ref().map(|target| target.application.name.as_str());
+    Ok(form_page(visit, headers, |visit, csrf| {
+        let passkey = match visit.instance.auth().passkey_challenge(csrf, visit.now) {
+            Ok(passkey) => passkey,
+            Err(fault) => return failures::fault_page(visit, &fault),
+        };
+        let page = SignInPage {
+            words: visit.messages(),
+            instance_name: &visit.instance.info.name,
+            application_name,
+            action: &action,
+            csrf,
+            login: said.login,
+            error: said.error,
+            notice: said.notice,
+            signed_in_as: continuing.as_ref().map(|browser| browser.user.login.as_str()),
+            forgotten_url: forgotten::PATH,
+            passkey: passkey.as_ref().map(|passkey| PasskeyForm {
+                action: &passkey_action,
+                label: visit.messages().two_step.sign_in_by_passkey,
+                options: &passkey.options,
+                state: &passkey.state,
+            }),
+            spent: said
+                .is_spent
+                .then(|| SpentGuesses { link_action: visit.instance.mail().is_open().then_some(KNOWN_BROWSER_PATH) }),
+        };
+        render::page_with_script(said.status, &page, way.form_target())
+    }))
+}
+
+/// Whole seconds, so that whoever waits them has waited long enough.
+pub(super) fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + 1
+}
+
+pub(super) fn after_wait(mut response: Response, wait: Duration) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    response
+}
+
+/// Onwards, with the new cookie, at a browser that is known from now on; what proved a first step is of no use any more.
+pub(super) async fn signed_in(
+    visit: &mut RequestContext,
+    headers: &HeaderMap,
+    way: &SignInDestination,
+    (browser, cookie): (&SignedIn, &Presented<SessionCookie>),
+) -> Result<Response, Fault> {
+    let names = visit.cookie_names();
+    let response = onwards(visit, way, browser).await?;
+    let response = render::with_cookie(response, &names.set(names.session, cookie.expose()));
+    let response = render::with_cookie(response, &visit.know_browser(headers, &browser.user.login));
+    Ok(render::with_cookie(response, &names.clear(names.step)))
+}
+
+/// To the application's next page or answer; else to the page of ours that the person came from.
+pub(super) async fn onwards(
+    visit: &mut RequestContext,
+    way: &SignInDestination,
+    browser: &SignedIn,
+) -> Result<Response, Fault> {
+    if let Some(target) = &way.target {
+        return proceed(visit, (&Method::POST, &way.params), target, (Some(browser), true)).await;
+    }
+    let back = way.params.get(RETURN).and_then(way_back);
+    Ok(render::redirect(&Method::POST, back.unwrap_or(site::ACCOUNT)))
+}
