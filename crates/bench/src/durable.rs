@@ -18,7 +18,7 @@ use crate::Effort;
 use crate::changes::{Change, Taken, together};
 use crate::naive::Pool;
 use crate::postgres::with_database;
-use crate::stats::{Spread };
+use crate::stats::Spread;
 use crate::tenant::{RealWorld, Tenant, request};
 
 const REDIRECT_URI: &str = "http://localhost:3000/portal-callback";

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use flows::{Database, DatabaseUrl, Platform as _};
 use model::application::record::{ApplicationRecord, RecordClientType};
-use model::domain::Permissions;
+use model::entities::Permissions;
 use store::{Batch, CommitOutcome, Store, statement, values};
 
 use crate::Effort;

@@ -1,6 +1,6 @@
 //! The rows of the entities (`demo.md` §5), the same in every demo. The companies are invented.
 
-use model::domain::{Assignment, Author, EntityType, EntityValue, FixedDecimal, Member, initial, target_of};
+use model::entities::{Assignment, Author, EntityType, EntityValue, FixedDecimal, Member, initial, target_of};
 use uuid::Uuid;
 
 /// A row with a value for every stored member, in the order of the members.

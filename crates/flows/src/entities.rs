@@ -4,7 +4,7 @@ mod queues;
 
 use std::time::Duration;
 
-use model::domain::{
+use model::entities::{
     AccessKind, AggregateState, AnswerStyle, Assignment, AttributeKind, Author, Changes, Column, ColumnPart,
     EntityRefusal, EntityType, EntityValue, FieldShape, FilterCondition, MatchKind, Member, NamedSet, Permissions,
     Reference, ReferenceBond, SETS, SelectedField, Selection, Start, by_key, check_create, check_fields, check_filter,
@@ -13,7 +13,7 @@ use model::domain::{
 };
 use model::{Culture, Timestamp};
 use odata::{EntityId, Json, NextPage, Preconditions, Query};
-use store::domain::{AggregateVersion, EntityRow, delete, insert, rows, touch, update};
+use store::entities::{AggregateVersion, EntityRow, delete, insert, rows, touch, update};
 use store::{Batch, CommitOutcome, Fault, FaultKind, Store};
 use uuid::Uuid;
 
@@ -158,7 +158,7 @@ impl Entities {
         });
         let mut count = None;
         if query.count {
-            count = Some(store::domain::count(&self.store, set.entity, &selection.conditions).await?);
+            count = Some(store::entities::count(&self.store, set.entity, &selection.conditions).await?);
         }
         let by_language = selection.order.iter().any(|(column, _)| matches!(column.part, ColumnPart::Shown(_)));
         let ordered_in = by_language.then_some(style.culture);
@@ -172,7 +172,7 @@ impl Entities {
     async fn total(&self, actor: Actor<'_>, set: &str, query: &Query) -> Result<u64, Interruption> {
         let set = permitted(set, actor, AccessKind::Read)?;
         let conditions = check_filter(set.entity, query, actor.permissions)?;
-        Ok(store::domain::count(&self.store, set.entity, &conditions).await?)
+        Ok(store::entities::count(&self.store, set.entity, &conditions).await?)
     }
 
     pub async fn get(&self, actor: Actor<'_>, id: &EntityId, query: &Query) -> Answer<Entity, EntityRefusal> {

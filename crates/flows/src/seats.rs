@@ -5,8 +5,8 @@ use std::sync::Arc;
 use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::guard::{GuardRefusal, RevocationSource, TokenEnd, TokenRefusal};
 use model::legacy::LegacyRefusal;
+use model::refusal::Refusal as _;
 use model::seat::{NoSeat, Occupancy, OpeningStep, SeatAdmission, SeatSnapshot, SessionKey, SessionOpening, ends_at};
-use model::why::Refusal as _;
 use model::{ApiSessionId, ApplicationId, Ctx, Timestamp, User};
 use store::{ApiSessionRow, Batch, CommitOutcome, NewApiSession, SeatReading, SeatRequest, TokenNames};
 

@@ -1,8 +1,8 @@
 //! What can be typed.
 
+mod applications;
 mod audit;
-mod people;
-mod register;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 pub use self::audit::{AuditCommand, AuditFilter, AuditFormat};
-pub use self::people::{ConsentCommand, Patterns, RoleCommand, UserChanges, UserCommand};
-pub use self::register::{AppCommand, TokenCommand};
+pub use self::users::{ConsentCommand, Patterns, RoleCommand, UserChanges, UserCommand};
+pub use self::applications::{AppCommand, TokenCommand};
 
 /// OAuth 2.0 and OpenID Connect server for business systems and their APIs.
 #[derive(Parser)]

@@ -1,15 +1,15 @@
 //! What each command does: reads files and environment, wires the floors together, prints.
 
 mod admin;
+mod application;
 mod audit;
+mod cli_session;
 mod consent;
 mod demo;
-mod desk;
 mod doctor;
 mod key;
 mod master_key;
 mod migrate;
-mod register;
 mod report;
 mod role;
 mod serve;

@@ -5,12 +5,12 @@ use demo::{DemoInstance, DemoUser, USERS, applications, password_of, people, tab
 use flows::admin::{AdminRefusal, ElevatedAdminService, UserDraft, create_instance};
 use flows::{AcceptedPassword, Answer, Database, Fault, MasterKey, Passwords};
 use model::application::record::ApplicationRecord;
-use model::domain::{Author, Permissions};
+use model::entities::{Author, Permissions};
 use model::user::PasswordHash;
 use model::{Moment, Timestamp, UserId};
 use oauth::secret::Presented;
 use serde_json::json;
-use store::domain::insert_all;
+use store::entities::insert_all;
 use store::{Batch, CommitOutcome, Store};
 
 /// The passwords of the demo, hashed once, side by side: each is worth some twenty milliseconds of a core.

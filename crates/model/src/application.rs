@@ -10,7 +10,7 @@ use oauth::secret::{ClientSecret, Digest, Presented};
 
 use crate::application::record::StoredRecord;
 use crate::audit::Asker;
-use crate::why::{Refusal, RefusalDetails};
+use crate::refusal::{Refusal, RefusalDetails};
 use crate::{ApplicationId, Timestamp, User, UserId, UserType};
 
 /// Scopes that say something about the person or the protocol and open no API (OpenID Connect Core §5.4, §11).

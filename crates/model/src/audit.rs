@@ -20,7 +20,7 @@ pub use self::broken::{Break, BreakCause, ChainMemory, Continuation, ObservedCha
 pub use self::calls::{AnsweredCall, Calls};
 use self::chain::Chain;
 pub use self::stored::{Doubt, EventPerson, StoredEvent, person_of};
-use crate::why::Refusal;
+use crate::refusal::Refusal;
 use crate::{Timestamp, UserId};
 
 macro_rules! kinds {

@@ -8,8 +8,8 @@ use oauth::secret::{AuthorizationCode, Digest};
 
 use crate::audit::RequestOrigin;
 use crate::claims::Epochs;
-use crate::standing::InvalidityReason;
-use crate::why::{Refusal, RefusalDetails, when};
+use crate::refusal::{Refusal, RefusalDetails, when};
+use crate::validity::InvalidityReason;
 use crate::{ApplicationId, AuthenticatedClient, AuthorizationId, SessionId, Timestamp, UserId};
 
 /// A code lives this long (RFC 6749 §4.1.2 recommends at most ten minutes; FAPI 2.0 §5.3.2.1: at most 60 s).

@@ -10,7 +10,7 @@ use oauth::redirect::RedirectMatch;
 use oauth::scope::Scope;
 
 use crate::application::{ClientRefusal, ScopeNotAllowed, grant_scope};
-use crate::why::{Refusal, RefusalDetails, when};
+use crate::refusal::{Refusal, RefusalDetails, when};
 use crate::{IdentitySession, Timestamp, TrustedApplication, User, UserType};
 
 /// Checks 1 and 2 failed: nobody can be trusted with an answer, so a page tells the person.
@@ -437,7 +437,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::application::tests::{PUBLIC, application, confidential};
-    use crate::domain::Permissions;
+    use crate::entities::Permissions;
     use crate::session::SessionCookie;
     use crate::{Login, SessionId, UserId};
 

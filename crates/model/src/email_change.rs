@@ -7,7 +7,7 @@ use oauth::secret::{Digest, Presented};
 
 use crate::link::{LinkCode, LinkLifetime};
 use crate::mail::EmailAddress;
-use crate::why::{Refusal, RefusalDetails};
+use crate::refusal::{Refusal, RefusalDetails};
 use crate::{RootUrl, Timestamp, User, UserId};
 
 /// How long both have to answer.

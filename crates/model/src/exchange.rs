@@ -6,8 +6,8 @@ use oauth::token::TokenErrorCode;
 
 use crate::application::{ClientRefusal, ScopeNotAllowed};
 use crate::authorization::{RedeemRefusal, RefreshRefusal};
-use crate::standing::InvalidityReason;
-use crate::why::{Refusal, RefusalDetails};
+use crate::refusal::{Refusal, RefusalDetails};
+use crate::validity::InvalidityReason;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExchangeRefusal {

@@ -2,9 +2,9 @@
 
 use crate::audit::Asker;
 use crate::legacy::LegacyRefusal;
+use crate::refusal::{Refusal, RefusalDetails, when};
 use crate::seat::NoSeat;
-use crate::standing::InvalidityReason;
-use crate::why::{Refusal, RefusalDetails, when};
+use crate::validity::InvalidityReason;
 use crate::{Timestamp, UserType};
 
 /// Why a bearer token is not accepted: `invalid_token` (RFC 6750 §3.1), each with its cause.

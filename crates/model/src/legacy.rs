@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::refusal::{Refusal, RefusalDetails};
 use crate::session::SignInRefusal;
-use crate::why::{Refusal, RefusalDetails};
 use crate::{ApplicationId, InstanceSettings, Timestamp, TrustedApplication, User, UserId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -253,7 +253,7 @@ mod tests {
 
     use super::*;
     use crate::application::tests::{PUBLIC, application};
-    use crate::domain::Permissions;
+    use crate::entities::Permissions;
     use crate::{Login, UserType};
 
     fn day(text: &str) -> Sunset {

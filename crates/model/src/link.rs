@@ -6,7 +6,7 @@ use std::time::Duration;
 use oauth::secret::Presented;
 
 use crate::RootUrl;
-use crate::why::{Refusal, RefusalDetails};
+use crate::refusal::{Refusal, RefusalDetails};
 
 /// Marks the one-time value in a link.
 pub enum LinkCode {}

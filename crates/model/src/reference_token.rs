@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::application::tests::{PUBLIC, application};
-    use crate::domain::Permissions;
+    use crate::entities::Permissions;
     use crate::{Login, Timestamp};
 
     struct Counting(u8);

@@ -9,7 +9,7 @@ mod timer;
 
 use std::time::Duration;
 
-use crate::why::{Refusal, RefusalDetails, when};
+use crate::refusal::{Refusal, RefusalDetails, when};
 use crate::{ApplicationId, Login, ReferenceTokenId, SessionId, Timestamp, UserId};
 
 pub use close_reason::CloseReason;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use oauth::secret::Digest;
 
+use crate::refusal::{Refusal, RefusalDetails, when};
 use crate::throttle::Throttled;
-use crate::why::{Refusal, RefusalDetails, when};
 use crate::{SessionId, Timestamp, UserId, UserType};
 
 /// Marks the secret in the browser's cookie: the credential of an [`IdentitySession`].

@@ -5,9 +5,9 @@ use std::time::Duration;
 use oauth::secret::Presented;
 use totp_rs::{Builder, Secret, Totp};
 
+use crate::refusal::{Refusal, RefusalDetails};
 use crate::session::{IdentitySession, RECENT_SIGN_IN, SignInRefusal};
 use crate::throttle::Throttled;
-use crate::why::{Refusal, RefusalDetails};
 use crate::{Timestamp, User};
 
 /// Codes that a person is given at once, each good once.

@@ -3,7 +3,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Permissions;
+use crate::entities::Permissions;
 use crate::line::{LINE_RULE, is_line};
 use crate::mail::EmailAddress;
 use crate::session::SignInRefusal;

@@ -17,7 +17,8 @@ use crate::driver::{DEADLINE, Tenant};
 use crate::faults::{DatabaseOperation, FaultInjector};
 use crate::figures::DatabaseFigures;
 use crate::finding::UnreadableRows;
-use crate::postgres::{self, Postgres};
+use crate::postgres;
+use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{Batch, CommitOutcome, Fault, FaultKind, SqlRow, SqlValue, Trouble};
 

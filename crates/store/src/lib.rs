@@ -7,8 +7,8 @@
 mod batch;
 mod condition;
 mod database;
-pub mod domain;
 mod driver;
+pub mod entities;
 mod fault;
 pub mod faults;
 mod figures;

@@ -9,13 +9,13 @@
 mod common;
 
 use common::Place;
-use model::domain::{
+use model::entities::{
     AnswerStyle, Assignment, Author, EntityType, EntityValue, FixedDecimal, Member, Permissions, by_key, check_fields,
     check_filter, check_list, find_set, held_fields,
 };
 use model::{Culture, InstanceId, Timestamp};
 use odata::{Query, Selected, Url};
-use store::domain::{AggregateVersion, EntityRow, count, delete, insert, insert_all, rows, touch, update};
+use store::entities::{AggregateVersion, EntityRow, count, delete, insert, insert_all, rows, touch, update};
 use store::{Batch, CommitOutcome, Store, statement, values};
 use uuid::Uuid;
 
@@ -156,7 +156,7 @@ const LITERALS: &[&str] = &[
 async fn every_member_can_be_selected_filtered_and_ordered_as_the_model_says(place: Place) {
     let store = filled(&place).await;
     let mut accepted = 0;
-    for entity in model::domain::SETS {
+    for entity in model::entities::SETS {
         let system = ["Id", "ObjectVersion", "DisplayText", "AggregateLastUpdateTimeUtc"];
         let names = entity.members.iter().map(Member::name).chain(system);
         for name in names.filter(|name| entity.member(name).is_some()) {

@@ -32,7 +32,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 use model::Rng;
 use model::reference_token::is_reference_token;
-use model::why::{FailedRequest, Refusal};
+use model::refusal::{FailedRequest, Refusal};
 use oauth::bearer::{self, BearerError};
 use oauth::secret::{AccessToken, Presented};
 

@@ -16,8 +16,8 @@ use model::Culture;
 use model::audit::Asker;
 use model::claims::DOMAIN_API;
 use model::legacy::LegacyScheme;
+use model::refusal::{FailedRequest, Refusal, RefusalDetails};
 use model::seat::{FullCeiling, NoSeat};
-use model::why::{FailedRequest, Refusal, RefusalDetails};
 use oauth::{basic, bearer};
 
 use self::credential::{ApiCredential, credential};

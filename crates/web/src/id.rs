@@ -3,9 +3,9 @@
 pub(crate) mod authorize;
 mod email;
 mod end_session;
-mod forgotten;
 mod known_browser;
 mod links;
+mod password_reset;
 mod revocation;
 mod second_step;
 mod sign_in;
@@ -51,7 +51,7 @@ pub(crate) fn acting() -> Router<Arc<AppState>> {
         .route("/id/account/set-up", get(links::show).post(links::choose_password))
         .route("/id/account/reset-password", get(links::show).post(links::choose_password))
         .route(email::PATH, get(email::show).post(email::answer))
-        .route(forgotten::PATH, get(forgotten::show).post(forgotten::submit))
+        .route(password_reset::PATH, get(password_reset::show).post(password_reset::submit))
         .route(KNOWN_BROWSER_PATH, get(known_browser::show).post(known_browser::submit))
 }
 

@@ -11,8 +11,8 @@ use flows::entities;
 use flows::entities::{Actor, Entities, Entity};
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use model::domain::{AnswerStyle, EntityRefusal, check_options};
-use model::why::RefusalDetails;
+use model::entities::{AnswerStyle, EntityRefusal, check_options};
+use model::refusal::RefusalDetails;
 use model::{Culture, Rng};
 use odata::{EntityId, Json, ODataErrorBody, Query, Resource, Url};
 
@@ -146,7 +146,7 @@ pub(crate) struct RefusalNote {
     details: RefusalDetails,
 }
 
-impl model::why::Refusal for RefusalNote {
+impl model::refusal::Refusal for RefusalNote {
     fn cause(&self) -> &'static str {
         self.cause
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flows::admin::UserDraft;
 use flows::admin::sessions::SessionSelector;
 use http::Method;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use model::{Login, UserType};
 use oauth::secret::Presented;
 use serde_json::{Value, json};

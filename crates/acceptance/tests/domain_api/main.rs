@@ -10,7 +10,7 @@ use flows::entities::{Actor, Entities};
 use gatehouse::demo::seed_entities;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use model::{Culture, InstanceId, Rng, Timestamp};
 use serde_json::Value;
 use store::{Batch, CommitOutcome, Database, DatabaseUrl, Store, statement, values};

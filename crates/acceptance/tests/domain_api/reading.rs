@@ -1,7 +1,7 @@
 //! What is asked for, and what of it is refused.
 
 use http::{Method, StatusCode};
-use model::domain::Permissions;
+use model::entities::Permissions;
 use serde_json::json;
 use uuid::Uuid;
 use web::odata::required_scope;

@@ -7,7 +7,7 @@ use flows::entities::{Actor, Entities};
 use http::header::IF_MATCH;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use model::Culture;
-use model::domain::{AttributeKind, Member, Permissions, SETS};
+use model::entities::{AttributeKind, Member, Permissions, SETS};
 use serde_json::{Map, Value, json};
 use web::odata::{EntityRequest, handle};
 

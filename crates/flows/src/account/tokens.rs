@@ -7,8 +7,8 @@ use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::reference_token::{
     IssueRefusal, NewTokenRequest, ReferenceToken, ReferenceTokenKind, ReferenceTokenValue, check_issue, masked,
 };
+use model::refusal::{Refusal, RefusalDetails};
 use model::session::RECENT_SIGN_IN;
-use model::why::{Refusal, RefusalDetails};
 use model::{ApplicationId, Ctx, ReferenceTokenId, Timestamp, TrustedApplication, UserType};
 use oauth::scope::Scope;
 use oauth::secret::Presented;

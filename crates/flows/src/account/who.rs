@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::audit::{Asker, AuditEvent, AuditKind};
 use model::claims::TokenSubject;
 use model::reference_token::ReferenceTokenKind;
-use model::why::{Refusal, RefusalDetails};
+use model::refusal::{Refusal, RefusalDetails};
 use model::{Ctx, User};
 use oauth::secret::{AccessToken, Presented};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use model::application::MANAGE_SCOPE;
 use model::audit::{Asker, AuditEvent, AuditKind, AuditOutcome, RequestInfo};
 use model::claims::ADMIN_API;
+use model::refusal::{Refusal, RefusalDetails};
 use model::session::SignInTooOld;
-use model::why::{Refusal, RefusalDetails};
 use model::{Ctx, Timestamp, TrustedApplication, User, UserId};
 use oauth::secret::{self, Presented};
 

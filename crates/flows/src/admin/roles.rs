@@ -1,7 +1,7 @@
 //! Roles: what users may do on the APIs.
 
 use model::Moment;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use store::{Batch, Change, ChangeKind, Fault, Role};
 
 use crate::Answer;

@@ -198,7 +198,7 @@ fn pieces(lines: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use model::audit::{Asker, AuditKind, RequestId, RequestInfo};
-    use model::why::MalformedRequest;
+    use model::refusal::MalformedRequest;
 
     use super::super::system_event;
     use super::*;

@@ -8,8 +8,8 @@ use model::claims::{AccessTokenClaims, TokenSubject};
 use model::guard::{GuardRefusal, RevocationSource, TokenEnd, TokenRefusal};
 use model::reference_token::{ReferenceToken, ReferenceTokenValue, is_reference_token};
 use model::seat::SessionKey;
-use model::standing;
-use model::standing::InvalidityReason;
+use model::validity;
+use model::validity::InvalidityReason;
 use model::{AfterLogout, Timestamp, TrustedApplication, User};
 use oauth::jose::UnverifiedJws;
 use oauth::scope::Scope;
@@ -141,12 +141,12 @@ impl Auth<'_> {
             return fallen(TokenEnd::Killed { what, at: Some(at) });
         }
         let application = self.memory.applications().by_uri(&token.client_id).cloned();
-        let application = match standing::application(application, Some(token.epochs.0)) {
+        let application = match validity::application(application, Some(token.epochs.0)) {
             Ok(application) => application,
             Err(gone) => return fallen(TokenEnd::Gone(gone)),
         };
         let user = self.memory.cached_user(token.holder.user()).await?;
-        match standing::user(user, Some(token.epochs.1)) {
+        match validity::user(user, Some(token.epochs.1)) {
             Ok(user) => {
                 Ok(Ok(ValidCredential { credential: CredentialRecord::Jwt(Arc::clone(&verified)), application, user }))
             }
@@ -204,11 +204,11 @@ impl Auth<'_> {
             return fallen(TokenEnd::Expired { at, now });
         }
         let application =
-            match standing::application(self.memory.applications().by_id(token.application).cloned(), None) {
+            match validity::application(self.memory.applications().by_id(token.application).cloned(), None) {
                 Ok(application) => application,
                 Err(gone) => return fallen(TokenEnd::Gone(gone)),
             };
-        match standing::user(self.memory.cached_user(token.user).await?, None) {
+        match validity::user(self.memory.cached_user(token.user).await?, None) {
             Ok(user) if token.is_allowed(&application, &user) => Ok(Ok(ValidCredential {
                 credential: CredentialRecord::Reference(Arc::clone(&token)),
                 application,

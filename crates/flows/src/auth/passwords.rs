@@ -318,7 +318,7 @@ mod tests {
             name: "Alicia A\u{308}rcher".to_owned(),
             email: Some(model::Email { address: "blackbird@example.com".to_owned(), verified: true }),
             locale: None,
-            permissions: model::domain::Permissions::default(),
+            permissions: model::entities::Permissions::default(),
             epoch: 0,
             has_second_factor: false,
             updated_at: model::Timestamp::from_seconds(0),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use model::audit::{Asker, AuditEvent, AuditKind};
+use model::refusal::Refusal;
 use model::session::SessionCookie;
 pub use model::session::SignInRefusal;
 use model::throttle::Throttled;
 use model::two_step::AuthenticationMethod;
 use model::user::{Password, PasswordHash};
-use model::why::Refusal;
 use model::{Ctx, Login, User, UserId};
 use oauth::secret::Presented;
 use store::CommitOutcome;

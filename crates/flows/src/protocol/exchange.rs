@@ -11,9 +11,9 @@ use model::authorization::{RedeemRefusal, RefreshFamily, RefreshRefusal, Rotatio
 use model::claims;
 use model::claims::TokenIssuer;
 pub use model::exchange::ExchangeRefusal;
-use model::standing;
-use model::standing::InvalidityReason;
-use model::why::Refusal as _;
+use model::refusal::Refusal as _;
+use model::validity;
+use model::validity::InvalidityReason;
 use model::{
     AuthenticatedClient, Authorization, AuthorizationId, AuthorizationState, Ctx, Generation, Moment,
     TrustedApplication, User,
@@ -118,7 +118,7 @@ impl Protocol<'_> {
             Ok(scope) => scope,
             Err(refusal) => return Ok(Err(ExchangeRefusal::ScopeNotAllowed(refusal))),
         };
-        let user = match standing::user(self.memory.user(user).await?, None) {
+        let user = match validity::user(self.memory.user(user).await?, None) {
             Ok(user) => user,
             Err(gone) => return Ok(Err(ExchangeRefusal::SystemUserGone(gone))),
         };
@@ -264,7 +264,7 @@ impl Protocol<'_> {
         authorization: &Authorization,
     ) -> Answer<Arc<User>, InvalidityReason> {
         let user = self.memory.user(authorization.user).await?;
-        Ok(standing::signed_in(user, client.get(), authorization.epochs))
+        Ok(validity::signed_in(user, client.get(), authorization.epochs))
     }
 
     /// The authorization dies with everything it gave, JWTs included, before the answer is sent.

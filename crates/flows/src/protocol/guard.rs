@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use model::audit::{AnsweredCall, Asker, AuditEvent, AuditKind, AuditOutcome, RequestInfo};
 use model::claims::user_info;
-use model::domain::Permissions;
+use model::entities::Permissions;
 pub use model::guard::{GuardRefusal, TokenRefusal};
-use model::why::{Refusal, RefusalDetails};
+use model::refusal::{Refusal, RefusalDetails};
 use model::{ApiSessionId, Ctx, Timestamp, TrustedApplication, User, UserType};
 use oauth::secret::{self, Presented};
 use serde::Serialize;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use model::audit::{Asker, AuditEvent, AuditKind, RequestInfo};
 use model::reference_token::{ReferenceToken, masked};
+use model::refusal::Refusal;
 use model::session::SignInTooOld;
-use model::why::Refusal;
 use model::{Ctx, Timestamp, TrustedApplication, User};
 use oauth::secret::{AccessToken, Presented};
 

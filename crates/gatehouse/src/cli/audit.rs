@@ -7,7 +7,7 @@ use model::Timestamp;
 use model::audit::AuditKind;
 use model::audit::chain::Chain;
 
-use super::Target;
+use crate::cli::Target;
 
 #[derive(Subcommand)]
 pub enum AuditCommand {

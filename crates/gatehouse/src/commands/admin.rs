@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use web::SystemRng;
 use zeroize::Zeroizing;
 
-use super::desk::{CliSession, granted, moment, print};
-use super::table::table;
 use crate::cli::{AppCommand, InstanceCommand, Output, Target, UserCommand};
+use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::table::table;
 use crate::config::Environment;
 use crate::output;
 use crate::platform::SystemPlatform;
@@ -350,12 +350,12 @@ pub(super) async fn application(command: AppCommand, environment: Environment<'_
             print(&target.output, &record, &serde_json::to_string_pretty(&record)?)?;
         }
         AppCommand::Replace { target, record } => {
-            super::register::replace(&target, read_record(&record)?, environment).await?;
+            super::application::replace(&target, read_record(&record)?, environment).await?;
         }
         AppCommand::RemoveSecret { target, uri, secret } => {
-            super::register::remove_secret(&target, &uri, &secret, environment).await?;
+            super::application::remove_secret(&target, &uri, &secret, environment).await?;
         }
-        AppCommand::Secrets { target, uri } => super::register::secrets(&target, &uri, environment).await?,
+        AppCommand::Secrets { target, uri } => super::application::secrets(&target, &uri, environment).await?,
         AppCommand::Disable { target, uri } => set_application_enabled(&target, &uri, false, environment).await?,
         AppCommand::Enable { target, uri } => set_application_enabled(&target, &uri, true, environment).await?,
         AppCommand::AddSecret { target, uri, label, expires_in } => {

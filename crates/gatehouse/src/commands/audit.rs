@@ -17,10 +17,11 @@ use model::{Moment, Timestamp};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::desk::{CliSession, granted, moment, print};
 use crate::cli::{AuditCommand, AuditFormat, Target};
+use crate::commands::cli_session::{CliSession, granted, moment, print};
 use crate::config::Environment;
-use crate::output::{self, Progress};
+use crate::output;
+use crate::output::Progress;
 use crate::platform::SystemPlatform;
 use crate::problem::{AuditBroken, AuditTampered};
 

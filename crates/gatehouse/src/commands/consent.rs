@@ -7,9 +7,9 @@ use model::{Moment, TrustedApplication};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::desk::{CliSession, granted, moment, print};
-use super::table::table;
 use crate::cli::ConsentCommand;
+use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::table::table;
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 

@@ -15,12 +15,13 @@ use model::{Moment, Rng as _, RootUrl};
 use web::SystemRng;
 use web::server::{Security, TrustedProxies};
 
-use super::serve::{answer, bind};
-use super::{SystemPlatform, welcome};
 use crate::cli::Demo;
+use crate::commands::serve::{answer, bind};
+use crate::commands::{SystemPlatform, welcome};
 use crate::config::Environment;
 use crate::demo::{DemoPasswords, seed};
-use crate::logging::{self, LogFormat, LogLevel, LogSettings};
+use crate::logging;
+use crate::logging::{LogFormat, LogLevel, LogSettings};
 use crate::output;
 use crate::watch::Watch;
 

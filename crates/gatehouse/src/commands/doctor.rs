@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use super::desk::print;
 use crate::cli::Doctor;
+use crate::commands::cli_session::print;
 use crate::config::{Config, Environment};
 use crate::doctor::examine;
 

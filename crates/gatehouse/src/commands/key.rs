@@ -8,9 +8,9 @@ use oauth::jose::Algorithm;
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::desk::{CliSession, granted, moment, print};
-use super::table::table;
 use crate::cli::KeyCommand;
+use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::table::table;
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 

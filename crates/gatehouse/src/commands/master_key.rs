@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use flows::admin::rotation::{MasterKeyRotationRefusal, SealCounts, examine_seals, rotate_master_key};
 use serde_json::{Value, json};
 
-use super::desk::{CliSession, print};
 use crate::cli::{Installation, MasterKeyCommand, Output};
+use crate::commands::cli_session::{CliSession, print};
 use crate::config::Environment;
 use crate::output::Progress;
 use crate::platform::SystemPlatform;

@@ -4,9 +4,9 @@ use anyhow::Result;
 use flows::DatabaseReport;
 use serde_json::json;
 
-use super::desk::print;
-use super::{bring_up, look, open_as_it_is};
 use crate::cli::Migrate;
+use crate::commands::cli_session::print;
+use crate::commands::{bring_up, look, open_as_it_is};
 use crate::config::{Config, Environment};
 
 /// Needs the database alone, so that whoever rolls out a version need not hold the master key.

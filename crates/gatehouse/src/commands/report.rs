@@ -6,8 +6,8 @@ use flows::admin::legacy_report::LegacyReport;
 use model::Timestamp;
 use serde_json::{Value, json};
 
-use super::desk::{CliSession, print};
 use crate::cli::ReportCommand;
+use crate::commands::cli_session::{CliSession, print};
 use crate::config::Environment;
 
 pub(super) async fn run(command: ReportCommand, environment: Environment<'_>) -> Result<()> {

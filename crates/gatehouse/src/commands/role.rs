@@ -4,13 +4,13 @@ use anyhow::Result;
 use flows::Platform as _;
 use flows::admin::Role;
 use model::Moment;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::desk::{CliSession, granted, moment, print};
-use super::table::table;
 use crate::cli::{Patterns, RoleCommand};
+use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::table::table;
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 

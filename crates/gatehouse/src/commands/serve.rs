@@ -13,8 +13,8 @@ use web::server::{Limits, ListenerSettings, Security, TrustedProxies, listen, se
 use web::traces::Tracer;
 use web::{AppState, HttpService};
 
-use super::{SystemPlatform, open_to_serve, provisions};
 use crate::cli::Installation;
+use crate::commands::{SystemPlatform, open_to_serve, provisions};
 use crate::config::{Config, Environment, TraceSettings};
 use crate::problem::StartupProblem;
 use crate::watch::{Watch, WatchSettings, tell_unwritten};

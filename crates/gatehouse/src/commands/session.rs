@@ -8,9 +8,9 @@ use model::{ApiSessionId, Moment, Timestamp};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::desk::{CliSession, granted, print};
-use super::table::table;
 use crate::cli::{SessionChoice, SessionCommand};
+use crate::commands::cli_session::{CliSession, granted, print};
+use crate::commands::table::table;
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 

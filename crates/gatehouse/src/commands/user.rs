@@ -8,8 +8,8 @@ use model::user::PersonRecord;
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::desk::{CliSession, granted, moment, print};
 use crate::cli::{Target, UserChanges};
+use crate::commands::cli_session::{CliSession, granted, moment, print};
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 

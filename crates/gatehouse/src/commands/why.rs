@@ -8,8 +8,8 @@ use flows::admin::{AdminRefusal, AuditedEvent};
 use model::audit::folding::FoldedRefusals;
 use serde_json::{Value, json};
 
-use super::desk::{CliSession, granted, print};
 use crate::cli::Target;
+use crate::commands::cli_session::{CliSession, granted, print};
 use crate::config::Environment;
 use crate::platform::SystemPlatform;
 

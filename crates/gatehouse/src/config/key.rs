@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::Environment;
+use crate::config::Environment;
 use crate::problem::StartupProblem;
 
 const MAKE_ONE: &str = "create a key with: (umask 077; openssl rand -base64 32 > master.key)";

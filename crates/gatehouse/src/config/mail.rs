@@ -7,9 +7,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use zeroize::Zeroizing;
 
-use super::key::SecretDescription;
-use super::parsed::{Grammar, Parsed};
-use super::{Environment, Mistake, SecretSource};
+use crate::config::key::SecretDescription;
+use crate::config::parsed::{Grammar, Parsed};
+use crate::config::{Environment, Mistake, SecretSource};
 use crate::problem::StartupProblem;
 
 const PASSWORD: SecretDescription = SecretDescription {

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::key::MASTER_KEY;
-use super::*;
+use crate::config::key::MASTER_KEY;
+use crate::config::*;
 
 const EXAMPLE: &str = include_str!("../../../../docs/gatehouse.example.toml");
 

@@ -10,8 +10,8 @@ use model::Timestamp;
 use model::keys::{KeyTimes, SIGNING_PERIOD, signing};
 use tokio::time::{Instant, timeout};
 
-use super::{DoctorReport, days};
 use crate::config::{Config, Environment};
+use crate::doctor::{DoctorReport, days};
 use crate::platform::SystemPlatform;
 use crate::problem::missing_database;
 

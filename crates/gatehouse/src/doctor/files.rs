@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::DoctorReport;
 use crate::config::Config;
+use crate::doctor::DoctorReport;
 
 /// A server that cannot write stops answering long before the disk is really full.
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::DoctorReport;
 use crate::config::{Config, Environment, MailSecurity};
+use crate::doctor::DoctorReport;
 use crate::http_client;
 use crate::post::Mailer;
 

@@ -12,8 +12,8 @@ use rustls::{CertificateError, Error, RootCertStore};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::{DoctorReport, days};
 use crate::config::{Config, InstanceConfig};
+use crate::doctor::{DoctorReport, days};
 use crate::platform::SystemPlatform;
 
 const AREA: &str = "tls";

@@ -326,7 +326,7 @@ fn shorten_texts(value: &mut Value, most: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::why::{Refusal, RefusalDetails};
+    use crate::refusal::{Refusal, RefusalDetails};
 
     struct Wrong;
 

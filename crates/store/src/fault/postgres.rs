@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use tokio_postgres::Error;
 
-use super::{Fault, Trouble};
+use crate::fault::{Fault, Trouble};
 
 /// What the server said, without its `DETAIL`, which quotes rows.
 #[derive(Debug, thiserror::Error)]

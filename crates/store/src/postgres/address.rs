@@ -10,9 +10,9 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::connection::Connected;
 use crate::driver::DEADLINE;
 use crate::fault::postgres::fault;
+use crate::postgres::connection::Connected;
 use crate::{Fault, Trouble};
 
 /// How long a server may take to let somebody in.

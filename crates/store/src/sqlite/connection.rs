@@ -142,7 +142,7 @@ fn configure(connection: &Connection, access: Access) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     connection.create_scalar_function("gatehouse_shown", 2, flags, |call| {
         let (names, code) = (call.get::<Option<String>>(0)?, call.get::<String>(1)?);
-        let shown = names.map(|names| crate::domain::shown(&names, &code)).transpose();
+        let shown = names.map(|names| crate::entities::shown(&names, &code)).transpose();
         shown.map_err(|fault| rusqlite::Error::UserFunctionError(Box::new(fault)))
     })?;
     connection.create_scalar_function("gatehouse_code", 2, flags, |call| {

@@ -9,12 +9,12 @@ use model::fair::FairReceiver;
 use rusqlite::ErrorCode;
 use tokio::time::Instant;
 
-use super::connection::{Access, Connected, code, fault};
-use super::file::OpenFile;
-use super::{Reply, Write, survive};
 use crate::batch::{Batch, CommitOutcome, Sql, Statement};
 use crate::driver::Tenant;
 use crate::figures::CommitFigures;
+use crate::sqlite::connection::{Access, Connected, code, fault};
+use crate::sqlite::file::OpenFile;
+use crate::sqlite::{Reply, Write, survive};
 use crate::{Fault, Trouble};
 
 /// Batches that share one commit at most.

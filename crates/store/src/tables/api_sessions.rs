@@ -16,7 +16,7 @@ use model::{
 use oauth::secret::sha256;
 use uuid::Uuid;
 
-use super::{ExaminedTable, before, count, damaged};
+use crate::tables::{ExaminedTable, before, count, damaged};
 use crate::{DamagedRow, Database, Fault, SqlRow, SqlValue, Statement, Store, statement, values};
 
 /// A live session as it was last written down.

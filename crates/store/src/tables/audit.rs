@@ -9,7 +9,7 @@ use model::audit::{RequestId, StoredEvent};
 use model::{InstanceId, Timestamp};
 use uuid::Uuid;
 
-use super::with_one_for_each;
+use crate::tables::with_one_for_each;
 use crate::{Database, Fault, SqlRow, Statement, Store, statement, values};
 
 /// The columns that [`read`] expects, in its order.

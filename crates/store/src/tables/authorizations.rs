@@ -10,7 +10,7 @@ use oauth::pkce::Challenge;
 use oauth::scope::Scope;
 use oauth::secret::Digest;
 
-use super::{ExaminedTable, damaged};
+use crate::tables::{ExaminedTable, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 macro_rules! select_authorizations {

@@ -6,7 +6,7 @@
 use model::link::LinkPurpose;
 use model::{Timestamp, UserId};
 
-use super::links::address_stands;
+use crate::tables::links::address_stands;
 use crate::{Statement, Store, values};
 
 impl Store {

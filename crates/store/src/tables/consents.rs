@@ -1,7 +1,7 @@
 use model::{ApplicationId, Timestamp, UserId};
 use oauth::scope::Scope;
 
-use super::{ExaminedTable, damaged};
+use crate::tables::{ExaminedTable, damaged};
 use crate::{Fault, Statement, Store, values};
 
 /// An application that may act for a user: by consent, by what it still holds, or both.

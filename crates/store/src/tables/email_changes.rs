@@ -6,7 +6,7 @@ use model::mail::EmailAddress;
 use model::{Timestamp, UserId};
 use oauth::secret::Digest;
 
-use super::{ExaminedTable, damaged};
+use crate::tables::{ExaminedTable, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.

@@ -3,7 +3,7 @@ use model::session::SessionCookie;
 use model::{IdentitySession, SessionId, Timestamp, UserId};
 use oauth::secret::Digest;
 
-use super::ExaminedTable;
+use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// A sign-in with where it was last proved from.

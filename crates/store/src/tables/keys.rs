@@ -1,7 +1,7 @@
 use model::Timestamp;
 use model::keys::KeyTimes;
 
-use super::ExaminedTable;
+use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// A signing key as kept: its private half sealed under the master key.

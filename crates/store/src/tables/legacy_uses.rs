@@ -1,7 +1,7 @@
 use model::legacy::{LegacyScheme, LegacyUse};
 use model::{ApplicationId, Login, Timestamp, UserId};
 
-use super::{count, damaged};
+use crate::tables::{count, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// How much an application uses a scheme, by all its users.

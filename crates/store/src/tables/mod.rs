@@ -20,8 +20,8 @@ mod roles;
 mod sealed;
 mod seals;
 mod second_factors;
-mod standing;
 mod users;
+mod validity;
 
 pub(crate) use api_sessions::code;
 pub use api_sessions::{
@@ -41,8 +41,8 @@ pub use roles::Role;
 pub use sealed::{SealedColumn, SealedRow};
 pub use seals::{MAX_PEOPLE_ASKED, MemoryRow, StoredAuditKey, StoredMemory};
 pub use second_factors::{AuthenticatorApp, StoredPasskey};
-pub use standing::TokenNames;
 pub use users::{NewUser, UserRow};
+pub use validity::TokenNames;
 
 /// The lists that grow without end, so that tests can ask the databases how they read them: by an index, in its order.
 pub const LISTS: [&str; 10] = [

@@ -3,7 +3,7 @@ use model::{ApplicationId, ReferenceTokenId, Timestamp, UserId};
 use oauth::secret::Digest;
 use uuid::Uuid;
 
-use super::{ExaminedTable, before, damaged};
+use crate::tables::{ExaminedTable, before, damaged};
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// The columns that [`read`] expects, in its order.

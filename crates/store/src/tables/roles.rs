@@ -1,7 +1,7 @@
-use model::domain::Permissions;
+use model::entities::Permissions;
 use model::stored::{JsonMembers, written_over};
 
-use super::ExaminedTable;
+use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// What users of this role may do.

@@ -6,9 +6,9 @@ use model::{Timestamp, UserId};
 
 use std::collections::HashSet;
 
-use super::audit::around;
-use super::changes::{FeedMark, change_is_there};
-use super::{damaged, with_one_for_each};
+use crate::tables::audit::around;
+use crate::tables::changes::{FeedMark, change_is_there};
+use crate::tables::{damaged, with_one_for_each};
 use crate::{Fault, SqlRow, Statement, Store, values};
 
 /// A key for checkpoints as kept: its private half sealed under the master key.

@@ -4,7 +4,7 @@ use model::two_step::RecoveryCode;
 use model::{PasskeyId, Timestamp, User, UserId};
 use oauth::secret::Digest;
 
-use super::ExaminedTable;
+use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// An authenticator app as it is kept.

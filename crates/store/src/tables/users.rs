@@ -1,11 +1,11 @@
 use model::audit::chain::SealHash;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use model::line;
 use model::mail::EmailAddress;
 use model::user::PasswordHash;
 use model::{Email, Login, Timestamp, User, UserId, UserType};
 
-use super::ExaminedTable;
+use crate::tables::ExaminedTable;
 use crate::{DamagedRow, Fault, SqlRow, Statement, Store, values};
 
 /// What a new user is made of.

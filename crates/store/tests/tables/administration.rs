@@ -1,6 +1,6 @@
 //! What administrators change: users, roles, applications, each guarded by the version that was read.
 
-use model::domain::Permissions;
+use model::entities::Permissions;
 use model::reference_token::{ReferenceToken, ReferenceTokenKind, ReferenceTokenValue};
 use model::{ApplicationId, Email, ReferenceTokenId, Timestamp};
 use oauth::scope::Scope;

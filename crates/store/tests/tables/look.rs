@@ -49,7 +49,7 @@ async fn commits_are_counted_and_measured(place: Place) {
     let database = house.here.database();
     let before = database.figures();
     let (commits, batches, measured) = (before.commits, before.batches, total(&before.latency.read()));
-    done(&house.here, house.here.insert_role("Sales", &model::domain::Permissions::default())).await;
+    done(&house.here, house.here.insert_role("Sales", &model::entities::Permissions::default())).await;
     let after = database.figures();
     assert_eq!((after.commits - commits, after.batches - batches), (1, 1));
     assert_eq!(total(&after.latency.read()) - measured, 1);

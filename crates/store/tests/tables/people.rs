@@ -1,6 +1,6 @@
 //! Users, roles, consents.
 
-use model::domain::{AccessKind, Permissions};
+use model::entities::{AccessKind, Permissions};
 use model::user::PasswordHash;
 use model::{ApplicationId, Email, Login, User, UserId, UserType};
 use oauth::scope::Scope;

@@ -7,8 +7,8 @@ use flows::admin::admission::AdmissionRefusal;
 use flows::protocol::guard::{GuardRefusal, TokenRefusal};
 use http::{HeaderValue, StatusCode, header};
 use model::application::MANAGE_SCOPE;
+use model::refusal::{Refusal, RefusalDetails};
 use model::session::RECENT_SIGN_IN;
-use model::why::{Refusal, RefusalDetails};
 use oauth::bearer;
 
 use crate::request::body::BodyError;

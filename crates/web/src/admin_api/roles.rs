@@ -1,7 +1,7 @@
 //! `/roles`: what users may do on the APIs.
 
 use http::Method;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use flows::admin::Role;
 use http::HeaderMap;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use oauth::params::Params;
 
 use crate::admin_ui::{AdminPage, DONE, PageResult, READ, asked, at, done, lines, overtaken, paged, refused, version};

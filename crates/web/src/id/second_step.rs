@@ -11,7 +11,7 @@ use oauth::params::Params;
 
 use crate::id::sign_in_page;
 use crate::id::sign_in_page::{SignInDestination, SignInNotice, after_wait, seconds, signed_in, way};
-use crate::id::{forgotten, form_is_ours, form_page};
+use crate::id::{form_is_ours, form_page, password_reset};
 use crate::pages::two_step::{CodeField, PasskeyForm, SecondStepPage};
 use crate::request::body;
 use crate::request::context::RequestContext;
@@ -109,7 +109,7 @@ async fn page(
             notice: said.notice,
             other_way: other_way.as_ref().map(|(url, text)| (url.as_str(), *text)),
             begin_anew_url: &begin_anew_url,
-            new_password_url: said.is_spent.then_some(forgotten::PATH),
+            new_password_url: said.is_spent.then_some(password_reset::PATH),
         };
         render::page_with_script(said.status, &page, way.form_target())
     }))

@@ -14,7 +14,7 @@ use oauth::params::Params;
 use oauth::secret::Presented;
 
 use crate::id::authorize::{proceed, target};
-use crate::id::{KNOWN_BROWSER_PATH, forgotten, form_page};
+use crate::id::{KNOWN_BROWSER_PATH, form_page, password_reset};
 use crate::pages::two_step::PasskeyForm;
 use crate::pages::{SignInPage, SpentGuesses};
 use crate::request::context::RequestContext;
@@ -109,7 +109,7 @@ pub(super) async fn page(
             error: said.error,
             notice: said.notice,
             signed_in_as: continuing.as_ref().map(|browser| browser.user.login.as_str()),
-            forgotten_url: forgotten::PATH,
+            forgotten_url: password_reset::PATH,
             passkey: passkey.as_ref().map(|passkey| PasskeyForm {
                 action: &passkey_action,
                 label: visit.messages().two_step.sign_in_by_passkey,

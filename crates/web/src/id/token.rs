@@ -5,7 +5,7 @@ use axum::response::Response;
 use flows::protocol::guard::GuardRefusal;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use model::audit::AuditKind::{TokenRefused, UserInfo};
-use model::why::MalformedRequest;
+use model::refusal::MalformedRequest;
 use oauth::bearer::{self, BearerError};
 use oauth::client::ClientCredentials;
 use oauth::secret::{AccessToken, Presented};

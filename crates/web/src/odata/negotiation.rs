@@ -2,7 +2,7 @@
 
 use http::header::{ACCEPT, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use model::domain::EntityRefusal;
+use model::entities::EntityRefusal;
 use odata::{EntityTags, Preconditions, Query};
 
 use crate::odata::{ODataRefusal, header};

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use flows::entities::{Entity, EntityPage};
 use http::StatusCode;
-use model::domain::{AttributeKind, EntityValue, FieldShape, SETS, SelectedField, check_options};
+use model::entities::{AttributeKind, EntityValue, FieldShape, SETS, SelectedField, check_options};
 use odata::{EntityId, Query, context, format_instant, next_link, push_json_string};
 
 use crate::odata::negotiation::MetadataLevel;

@@ -4,7 +4,7 @@ use axum::response::Response;
 use flows::Fault;
 use http::StatusCode;
 use model::audit::AuditKind;
-use model::why::{MalformedRequest, Refusal, RefusalDetails};
+use model::refusal::{MalformedRequest, Refusal, RefusalDetails};
 
 use crate::messages::ProblemText;
 use crate::pages::ErrorPage;

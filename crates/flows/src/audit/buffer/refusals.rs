@@ -104,7 +104,7 @@ impl RefusalBuffer {
 #[cfg(test)]
 mod tests {
     use model::audit::{Asker, AuditKind, RequestInfo};
-    use model::why::MalformedRequest;
+    use model::refusal::MalformedRequest;
 
     use super::*;
     use crate::audit::buffer::AuditBuffer;

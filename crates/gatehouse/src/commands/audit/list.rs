@@ -11,7 +11,7 @@ use uuid::Uuid;
 use web::SystemRng;
 
 use crate::cli::{AuditFilter, Target};
-use crate::commands::desk::{CliSession, granted, moment, print};
+use crate::commands::cli_session::{CliSession, granted, moment, print};
 use crate::commands::table::table;
 use crate::commands::why;
 use crate::config::Environment;

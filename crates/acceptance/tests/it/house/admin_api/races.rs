@@ -2,7 +2,7 @@
 
 use acceptance::{TestServer, on_both};
 use flows::admin::AdminRefusal;
-use model::domain::Permissions;
+use model::entities::Permissions;
 use model::user::PersonRecord;
 use serde_json::json;
 

@@ -175,7 +175,7 @@ async fn the_audit_is_walked_to_its_beginning() {
     let (office, mut rng) = (house.office().await, house.rng());
     let mut moment = house.moment(&mut rng);
     for number in 0..60 {
-        let role = model::domain::Permissions::default();
+        let role = model::entities::Permissions::default();
         office.create_role(&format!("role {number}"), &role, &mut moment).await.expect("no fault").expect("made");
     }
     house.seal().await;

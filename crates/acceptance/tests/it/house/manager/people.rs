@@ -103,7 +103,7 @@ async fn lists_are_walked_to_their_end_and_searched_by_how_names_begin() {
     let mut moment = house.moment(&mut rng);
     for number in 0..MORE {
         let name = format!("row{number:02}");
-        let role = model::domain::Permissions::new(&["Crm_*"], &[]);
+        let role = model::entities::Permissions::new(&["Crm_*"], &[]);
         office.create_role(&name, &role, &mut moment).await.expect("no fault").expect("made");
         let mut record =
             model::application::record::ApplicationRecord::blank(model::application::record::RecordClientType::Public);

@@ -7,9 +7,9 @@ use model::{Moment, Timestamp};
 use serde_json::{Value, json};
 use web::SystemRng;
 
-use super::desk::{CliSession, granted, moment, print};
-use super::table::table;
 use crate::cli::Target;
+use crate::commands::cli_session::{CliSession, granted, moment, print};
+use crate::commands::table::table;
 use crate::config::Environment;
 use crate::output;
 use crate::platform::SystemPlatform;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::Target;
+use crate::cli::Target;
 
 #[derive(Subcommand)]
 pub enum AppCommand {

@@ -3,9 +3,9 @@
 use odata::{Preconditions, format_instant};
 
 use crate::Timestamp;
-use crate::domain::query::{FieldShape, SelectedField};
-use crate::domain::schema::{AggregateRule, Attribute, AttributeKind, CHANGED_AT, EntityType, Member, VERSION};
-use crate::domain::{Changes, Column, ColumnPart, EntityRefusal, EntityValue, target_of};
+use crate::entities::query::{FieldShape, SelectedField};
+use crate::entities::schema::{AggregateRule, Attribute, AttributeKind, CHANGED_AT, EntityType, Member, VERSION};
+use crate::entities::{Changes, Column, ColumnPart, EntityRefusal, EntityValue, target_of};
 
 /// What an aggregate holds of what its rules look at, as it was read.
 #[derive(Clone, Debug)]
@@ -161,8 +161,8 @@ impl EntityType {
     /// Whose code a measure's unit is: the register's set and the member that names its entries.
     pub fn register_of(kind: AttributeKind) -> Option<(&'static Self, &'static str)> {
         match kind {
-            AttributeKind::Amount => Some((target_of(super::entities::CURRENCIES.set), CURRENCY)),
-            AttributeKind::Quantity => Some((target_of(super::entities::MEASUREMENT_UNITS.set), "Code")),
+            AttributeKind::Amount => Some((target_of(super::sets::CURRENCIES.set), CURRENCY)),
+            AttributeKind::Quantity => Some((target_of(super::sets::MEASUREMENT_UNITS.set), "Code")),
             _ => None,
         }
     }

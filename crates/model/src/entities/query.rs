@@ -6,11 +6,11 @@ use odata::{Literal, Operator, Query, Selected, Term};
 use uuid::Uuid;
 
 use crate::Culture;
-use crate::domain::query::column::{Column, ColumnPart, Leaf, resolve};
-use crate::domain::schema::{
+use crate::entities::query::column::{Column, ColumnPart, Leaf, resolve};
+use crate::entities::schema::{
     Attribute, AttributeKind, DISPLAY, EntityType, FilterCapabilities, ID, Member, Reference, VERSION,
 };
-use crate::domain::{AccessKind, EntityRefusal, EntityValue, FixedDecimal, Permissions, answers_to};
+use crate::entities::{AccessKind, EntityRefusal, EntityValue, FixedDecimal, Permissions, answers_to};
 
 /// An entity set under the name it was asked by, which answers repeat.
 #[derive(Clone, Debug)]

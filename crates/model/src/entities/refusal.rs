@@ -1,6 +1,6 @@
 use odata::{DecimalError, EntityId, ODataErrorBody, ParseError};
 
-use crate::domain::{AccessKind, FixedDecimal};
+use crate::entities::{AccessKind, FixedDecimal};
 
 /// Why the Domain API does not do what it was asked to; an answer, not an error of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use model::User;
 use model::mail::{Letter, MailMessage};
 use serde_json::Value;
 
-use super::{begin, open, provisions};
 use crate::cli::{Installation, Output, Target};
+use crate::commands::{begin, open, provisions};
 use crate::config::{Config, Environment};
 use crate::output;
 use crate::post::Mailer;

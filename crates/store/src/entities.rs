@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use model::domain::{
+use model::entities::{
     Assignment, Attribute, AttributeKind, CHANGED_AT, Column, ColumnPart, EntityType, EntityValue, FieldShape,
     FilterCondition, FixedDecimal, ID, MatchKind, Member, Reference, SelectedField, Selection, Start, VERSION,
     target_of,
@@ -397,7 +397,7 @@ fn read_names(json: &str) -> Result<EntityValue, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use model::domain::{AnswerStyle, Permissions, check_list, find_set};
+    use model::entities::{AnswerStyle, Permissions, check_list, find_set};
 
     use super::*;
 

@@ -4,11 +4,11 @@ use odata::{Decimal, EntityId, Json, parse_instant};
 use uuid::Uuid;
 
 use crate::Timestamp;
-use crate::domain::query::find;
-use crate::domain::schema::{
+use crate::entities::query::find;
+use crate::entities::schema::{
     Attribute, AttributeKind, EntityType, Member, Reference, ReferenceBond, VERSION, ValueSource,
 };
-use crate::domain::{EntityRefusal, EntityValue, FixedDecimal, answers_to, target_of};
+use crate::entities::{EntityRefusal, EntityValue, FixedDecimal, answers_to, target_of};
 
 /// What to write, in the order the body says it.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use model::UserType;
 
-use super::Target;
+use crate::cli::Target;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum UserKind {

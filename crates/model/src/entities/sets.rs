@@ -1,10 +1,10 @@
 //! The demo model (`domain-api.md` §9): the sets whose references all lead to a set that is served.
 
-use crate::domain::schema::{
+use crate::entities::schema::{
     AggregateRule, EntityType, Enumeration, Member, ValueSource, amount, choice, decimal, flag, instant, integer,
     names, quantity, reference, text,
 };
-use crate::domain::{EntityRefusal, NamedSet};
+use crate::entities::{EntityRefusal, NamedSet};
 
 /// Every set, in the order of the service document.
 pub static SETS: &[&EntityType] = &[

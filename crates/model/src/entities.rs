@@ -1,18 +1,17 @@
 //! The Domain API's model (`domain-api.md` §9) and what may be asked of it.
 
 mod changes;
-mod entities;
 mod permissions;
 mod query;
 mod refusal;
 mod rules;
 mod schema;
+mod sets;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub use changes::{Assignment, Author, Changes, check_create, check_update, initial};
-pub use entities::{SETS, answers_to, find_set, target_of};
 pub use permissions::{AccessKind, Permissions};
 pub use query::column::{Column, ColumnPart};
 pub use query::{
@@ -26,4 +25,5 @@ pub use schema::{
     AggregateRule, Attribute, AttributeKind, CHANGED_AT, DISPLAY, EntityType, Enumeration, ID, Member, Reference,
     ReferenceBond, VERSION, ValueSource,
 };
+pub use sets::{SETS, answers_to, find_set, target_of};
 pub use value::{EntityValue, FixedDecimal};

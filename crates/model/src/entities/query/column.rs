@@ -3,9 +3,9 @@
 use odata::Path;
 
 use crate::Culture;
-use crate::domain::query::{find, permit};
-use crate::domain::schema::{Attribute, AttributeKind, EntityType, ID, Member, Reference, ReferenceBond};
-use crate::domain::{AccessKind, EntityRefusal, Permissions, target_of};
+use crate::entities::query::{find, permit};
+use crate::entities::schema::{Attribute, AttributeKind, EntityType, ID, Member, Reference, ReferenceBond};
+use crate::entities::{AccessKind, EntityRefusal, Permissions, target_of};
 
 /// A column of the entity's row, or of the row its references lead to one after the other.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub enum ColumnPart {
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::domain) enum Leaf {
+pub(in crate::entities) enum Leaf {
     Attribute(&'static Attribute),
     /// The number of an amount or a quantity: `<Name>Value`.
     Number(&'static Attribute),
@@ -46,7 +46,7 @@ pub(in crate::domain) enum Leaf {
 }
 
 impl Leaf {
-    pub(in crate::domain) const fn name(self) -> &'static str {
+    pub(in crate::entities) const fn name(self) -> &'static str {
         match self {
             Self::Attribute(attribute) | Self::Number(attribute) => attribute.name,
             Self::Reference(reference) => reference.name,
@@ -64,17 +64,17 @@ impl Column {
     }
 
     /// A column of the aggregate's root, which is the entity itself or its owner.
-    pub(in crate::domain) fn of_aggregate(entity: &'static EntityType, name: &'static str) -> Self {
+    pub(in crate::entities) fn of_aggregate(entity: &'static EntityType, name: &'static str) -> Self {
         Self { via: entity.owner().into_iter().collect(), name, part: ColumnPart::Plain }
     }
 
-    pub(in crate::domain) fn part(mut self, part: ColumnPart) -> Self {
+    pub(in crate::entities) fn part(mut self, part: ColumnPart) -> Self {
         self.part = part;
         self
     }
 
     /// What the referenced entity is shown as.
-    pub(in crate::domain) fn shown_through(
+    pub(in crate::entities) fn shown_through(
         mut self,
         reference: &'static Reference,
         permissions: &Permissions,
@@ -89,7 +89,7 @@ impl Column {
 
 /// What an entity is shown as; of a text in several languages, this part. Whoever may not read what it is made of may not
 /// see it through here either.
-pub(in crate::domain) fn display(
+pub(in crate::entities) fn display(
     entity: &'static EntityType,
     of_names: ColumnPart,
     permissions: &Permissions,
@@ -114,7 +114,7 @@ pub(in crate::domain) fn display(
 
 /// A path may cross a reference to the owner, and one flagged filterable (`domain-api.md` §2.3), to a set that the
 /// caller may read.
-pub(in crate::domain) fn resolve(
+pub(in crate::entities) fn resolve(
     entity: &'static EntityType,
     path: &Path,
     permissions: &Permissions,

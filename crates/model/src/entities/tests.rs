@@ -1,7 +1,7 @@
 use odata::{EntityTags, Json, Operator, Preconditions, Query, Resource, Url};
 use uuid::Uuid;
 
-use crate::domain::*;
+use crate::entities::*;
 use crate::{Culture, Timestamp};
 
 const KEY: &str = "c0000000-0000-4000-8000-000000001001";

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use crate::claims::Epochs;
-use crate::why::{RefusalDetails, when};
+use crate::refusal::{RefusalDetails, when};
 use crate::{Timestamp, TrustedApplication, User, UserType};
 
 /// What became of them.
