@@ -15,6 +15,7 @@ mod house;
 pub mod jwt;
 pub mod notices;
 mod place;
+pub mod sources;
 mod world;
 
 pub use answer::{Form, HttpAnswer};

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
+pub use self::applications::{AppCommand, TokenCommand};
 pub use self::audit::{AuditCommand, AuditFilter, AuditFormat};
 pub use self::users::{ConsentCommand, Patterns, RoleCommand, UserChanges, UserCommand};
-pub use self::applications::{AppCommand, TokenCommand};
 
 /// OAuth 2.0 and OpenID Connect server for business systems and their APIs.
 #[derive(Parser)]

@@ -15,7 +15,7 @@ use tokio_postgres::error::SqlState;
 
 pub(crate) use self::address::Address;
 use self::address::Dialler;
-use self::connection::Connected;
+use self::connection::PostgresConnection;
 use self::places::{FairPermit, FairPermits};
 use crate::batch::{Batch, CommitOutcome, Sql, Statement};
 use crate::driver::{Tenant, in_time};
@@ -45,8 +45,8 @@ struct Shared {
     writers: Arc<FairPermits<Tenant>>,
     questions: Arc<FairPermits<Tenant>>,
     /// The writing connections that nobody holds.
-    idle: Mutex<Vec<Connected>>,
-    readers: [tokio::sync::Mutex<Option<Arc<Connected>>>; READERS],
+    idle: Mutex<Vec<PostgresConnection>>,
+    readers: [tokio::sync::Mutex<Option<Arc<PostgresConnection>>>; READERS],
     turn: AtomicUsize,
     commits: CommitFigures,
 }
@@ -125,7 +125,7 @@ async fn in_turn<T>(waiting: impl Future<Output = Result<T, Fault>>) -> Result<T
 }
 
 impl Shared {
-    async fn reader(&self) -> Result<Arc<Connected>, Fault> {
+    async fn reader(&self) -> Result<Arc<PostgresConnection>, Fault> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
         let mut reader = self.readers[turn].lock().await;
         if let Some(connected) = reader.as_ref().filter(|connected| !connected.is_closed()) {
@@ -135,7 +135,7 @@ impl Shared {
         Ok(Arc::clone(reader.insert(connected)))
     }
 
-    async fn writer(&self) -> Result<Connected, Fault> {
+    async fn writer(&self) -> Result<PostgresConnection, Fault> {
         while let Some(connected) = self.last_used() {
             if !connected.is_closed() {
                 return Ok(connected);
@@ -145,11 +145,11 @@ impl Shared {
     }
 
     /// Its statements are prepared; the others are spare.
-    fn last_used(&self) -> Option<Connected> {
+    fn last_used(&self) -> Option<PostgresConnection> {
         self.idle().pop()
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connected>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<PostgresConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -17,7 +17,7 @@ use refinery::Target;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::connection::{Access, Connected};
+use self::connection::{Access, SqliteConnection};
 use self::file::OpenFile;
 use self::writer::Writer;
 use crate::batch::{Batch, CommitOutcome, Sql};
@@ -72,7 +72,7 @@ impl Sqlite {
         let (reads, queue) = fair::channel(QUEUE);
         let cores = thread::available_parallelism().map_or(2, usize::from);
         let readers = (0..cores.clamp(2, 4)).map(|_| {
-            let reader = Connected::open(&path, Access::Read)?;
+            let reader = SqliteConnection::open(&path, Access::Read)?;
             let queue = queue.clone();
             spawn("store-reader", move || serve_reads(reader, &queue))
         });
@@ -85,7 +85,7 @@ impl Sqlite {
         let path = self.path.clone();
         blocking(move || {
             let _lock = lock_beside(&path).map_err(Fault::failed)?;
-            let mut connected = Connected::open(&path, Access::Write)?;
+            let mut connected = SqliteConnection::open(&path, Access::Write)?;
             migrate::sqlite(connected.raw(), target)
         })
         .await
@@ -188,7 +188,7 @@ fn lock_beside(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn serve_reads(mut reader: Connected, queue: &FairReceiver<Tenant, Read>) {
+fn serve_reads(mut reader: SqliteConnection, queue: &FairReceiver<Tenant, Read>) {
     while let Some((_, Read(sql, params, reply))) = queue.recv() {
         if reply.is_closed() {
             continue;

@@ -12,7 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::driver::DEADLINE;
 use crate::fault::postgres::fault;
-use crate::postgres::connection::Connected;
+use crate::postgres::connection::PostgresConnection;
 use crate::{Fault, Trouble};
 
 /// How long a server may take to let somebody in.
@@ -102,13 +102,13 @@ impl Dialler {
     }
 
     /// A connection on which nothing waits for ever: neither for a lock nor for an answer.
-    pub(super) async fn dial_for(&self, access: &str) -> Result<Connected, Fault> {
+    pub(super) async fn dial_for(&self, access: &str) -> Result<PostgresConnection, Fault> {
         let client = self.dial().await?;
         let settings = format!(
             "SET SESSION CHARACTERISTICS AS TRANSACTION {access}; SET lock_timeout = '5s'; SET statement_timeout = {}",
             DEADLINE.as_millis()
         );
         client.batch_execute(&settings).await.map_err(fault)?;
-        Ok(Connected::new(client))
+        Ok(PostgresConnection::new(client))
     }
 }

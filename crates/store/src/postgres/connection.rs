@@ -25,14 +25,14 @@ const GUARD_FAILED: &str = "GH001";
 type Prepared = HashMap<(Sql, Option<u64>), tokio_postgres::Statement>;
 
 /// A connection and the statements it has prepared, by text and expected rows.
-pub(super) struct Connected {
+pub(super) struct PostgresConnection {
     client: Client,
     prepared: Mutex<Prepared>,
     /// The server has said goodbye, or something worse: the client learns it a moment later.
     lost: AtomicBool,
 }
 
-impl Connected {
+impl PostgresConnection {
     pub(super) fn new(client: Client) -> Self {
         Self { client, prepared: Mutex::default(), lost: AtomicBool::new(false) }
     }
@@ -84,7 +84,7 @@ fn guarded(sql: &str, rows: u64) -> String {
     format!("WITH guarded AS ({sql}{returning}) SELECT gatehouse_expect(count(*), {rows}::BIGINT) FROM guarded")
 }
 
-impl Connected {
+impl PostgresConnection {
     pub(super) async fn send(&self, statements: &[Statement]) -> Result<CommitOutcome, Error> {
         let answer = self.fly(statements).await;
         answer.inspect_err(|error| self.note(error))

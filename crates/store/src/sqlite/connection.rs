@@ -25,13 +25,13 @@ pub(super) enum Access {
 }
 
 /// A connection and the texts it has seen, translated.
-pub(super) struct Connected {
+pub(super) struct SqliteConnection {
     connection: Connection,
     // Keyed by the address of a text that lives as long as the program.
     translated: HashMap<(usize, usize), String>,
 }
 
-impl Connected {
+impl SqliteConnection {
     pub(super) fn open(path: &Path, access: Access) -> Result<Self, Fault> {
         let flags = match access {
             Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
@@ -234,11 +234,11 @@ mod tests {
         let directory = tempfile::TempDir::new().expect("a directory");
         let path = directory.path().join("house.db");
         std::fs::write(&path, "").expect("a file");
-        let trouble = |connected: &mut Connected, sql| connected.control(sql).expect_err("a fault").trouble();
-        let mut writing = Connected::open(&path, Access::Write).expect("a connection");
+        let trouble = |connected: &mut SqliteConnection, sql| connected.control(sql).expect_err("a fault").trouble();
+        let mut writing = SqliteConnection::open(&path, Access::Write).expect("a connection");
         writing.control("CREATE TABLE notes (body TEXT)").expect("a table");
         assert_eq!(trouble(&mut writing, "INSERT INTO letters (body) VALUES ('x')"), Trouble::Defect);
-        let mut reading = Connected::open(&path, Access::Read).expect("a connection");
+        let mut reading = SqliteConnection::open(&path, Access::Read).expect("a connection");
         assert_eq!(trouble(&mut reading, "INSERT INTO notes (body) VALUES ('x')"), Trouble::ReadOnly);
         writing.raw().pragma_update(None, "max_page_count", 2).expect("a small disk");
         let fills = "INSERT INTO notes (body) VALUES (hex(zeroblob(20000)))";

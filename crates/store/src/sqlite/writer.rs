@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::batch::{Batch, CommitOutcome, Sql, Statement};
 use crate::driver::Tenant;
 use crate::figures::CommitFigures;
-use crate::sqlite::connection::{Access, Connected, code, fault};
+use crate::sqlite::connection::{Access, SqliteConnection, code, fault};
 use crate::sqlite::file::OpenFile;
 use crate::sqlite::{Reply, Write, survive};
 use crate::{Fault, Trouble};
@@ -115,7 +115,7 @@ impl Iterator for Arrivals<'_> {
 }
 
 pub(super) struct Writer {
-    connected: Connected,
+    connected: SqliteConnection,
     file: Arc<OpenFile>,
     commits: Arc<CommitFigures>,
     seen: i64,
@@ -127,7 +127,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open(path: &Path, file: Arc<OpenFile>, commits: Arc<CommitFigures>) -> Result<Self, Fault> {
-        let connected = Connected::open(path, Access::Write)?;
+        let connected = SqliteConnection::open(path, Access::Write)?;
         let mut writer = Self { connected, file, commits, seen: 0, last_groups: [0; 2], last_commit: Duration::ZERO };
         writer.changed_elsewhere()?;
         Ok(writer)
