@@ -74,19 +74,19 @@ pub(crate) fn router() -> Router<Arc<AppState>> {
         .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(document::open_api))
         .route(&format!("{PREFIX}/{{*rest}}"), any(nothing_here));
     paths.into_iter().fold(described, |router, path| {
-        let answer = move |State(gate), visit, params, request| call(path, (gate, visit), params, request);
+        let answer = move |State(state), context, params, request| call(path, (state, context), params, request);
         router.route(&format!("{PREFIX}{path}"), any(answer))
     })
 }
 
-async fn nothing_here(PublicContext(visit): PublicContext) -> Response {
-    Problem::NotFound("There is no operation at this path.".to_owned()).response(&visit)
+async fn nothing_here(PublicContext(context): PublicContext) -> Response {
+    Problem::NotFound("There is no operation at this path.".to_owned()).response(&context)
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
 async fn call(
     path: &'static str,
-    (gate, visit): (Arc<AppState>, RequestContext),
+    (state, context): (Arc<AppState>, RequestContext),
     params: RawPathParams,
     request: Request,
 ) -> Response {
@@ -94,37 +94,37 @@ async fn call(
     let here = || OPERATIONS.iter().filter(|operation| operation.path == path);
     let Some(operation) = here().find(|operation| operation.method == *method) else {
         let allowed: Vec<&str> = here().map(|operation| operation.method.as_str()).collect();
-        return problem::method_not_allowed(&visit, &allowed.join(", "));
+        return problem::method_not_allowed(&context, &allowed.join(", "));
     };
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let (mut parts, body) = request.into_parts();
-    let rng = gate.server.platform().rng();
+    let rng = state.server.platform().rng();
     if operation.method == Method::GET {
-        guarded(visit, (operation, rng), params, (parts, body)).await
+        guarded(context, (operation, rng), params, (parts, body)).await
     } else {
-        scope::finish(parts.extensions.remove(), guarded(visit, (operation, rng), params, (parts, body))).await
+        scope::finish(parts.extensions.remove(), guarded(context, (operation, rng), params, (parts, body))).await
     }
 }
 
 async fn guarded(
-    mut visit: RequestContext,
+    mut context: RequestContext,
     (operation, rng): (&'static Operation, Box<dyn Rng>),
     params: BTreeMap<String, String>,
     (parts, body): (Parts, Body),
 ) -> Response {
-    let (manager, answer) = match admit(&mut visit, &parts.headers).await {
+    let (manager, answer) = match admit(&mut context, &parts.headers).await {
         Err(refused) => (None, Err(refused)),
         Ok(manager) => {
             let manager = Arc::new(manager);
-            let desk = AdminCall { manager: Arc::clone(&manager), now: visit.now, rng };
-            let answer = perform(desk, operation, (params, &parts, body)).await;
+            let call = AdminCall { manager: Arc::clone(&manager), now: context.now, rng };
+            let answer = perform(call, operation, (params, &parts, body)).await;
             (Some(manager), answer)
         }
     };
     let (response, refused): (Response, Option<Box<dyn Refusal + Send>>) = match answer {
         Ok(response) => (response, None),
-        Err(OperationError::Fault(fault)) => (problem::fault(&visit, &fault), Some(Box::new(FailedRequest))),
-        Err(OperationError::Problem(problem)) => (problem.response(&visit), Some(Box::new(problem))),
+        Err(OperationError::Fault(fault)) => (problem::fault(&context, &fault), Some(Box::new(FailedRequest))),
+        Err(OperationError::Problem(problem)) => (problem.response(&context), Some(Box::new(problem))),
     };
     let call = AdminCallReport {
         method: parts.method.as_str(),
@@ -133,15 +133,15 @@ async fn guarded(
         admin: manager.as_deref().map(|admin| (&*admin.user, admin.application.as_deref())),
         refused: refused.as_deref().map(|refused| -> &dyn Refusal { refused }),
     };
-    match visit.instance.audit_admin_call(visit.now, &visit.request, &call) {
+    match context.instance.audit_admin_call(context.now, &context.request, &call) {
         Ok(()) => response,
-        Err(fault) => problem::fault(&visit, &fault),
+        Err(fault) => problem::fault(&context, &fault),
     }
 }
 
-async fn admit(visit: &mut RequestContext, headers: &HeaderMap) -> OperationResult<InstanceAdmin> {
+async fn admit(context: &mut RequestContext, headers: &HeaderMap) -> OperationResult<InstanceAdmin> {
     let token = credential(headers)?;
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     let answer = instance.admit_admin(&mut ctx, &token).await?;
     answer.map_err(|refusal| Problem::Manage(refusal).into())
 }
@@ -166,12 +166,12 @@ fn credential(headers: &HeaderMap) -> Result<Presented<AccessToken>, Problem> {
 }
 
 async fn perform(
-    desk: AdminCall,
+    call: AdminCall,
     operation: &Operation,
     (path, parts, body): (BTreeMap<String, String>, &Parts, Body),
 ) -> OperationResult<Response> {
     let body = body::read(&parts.headers, body, LARGEST_BODY).await.map_err(Problem::from)?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let asked = OperationRequest { path, query, headers: parts.headers.clone(), body };
-    (operation.run)(desk, &asked)?.await
+    (operation.run)(call, &asked)?.await
 }

@@ -104,30 +104,30 @@ impl FromRequestParts<Arc<AppState>> for AdminPage {
     type Rejection = Response;
 
     /// Strangers sign in first; who is no administrator is told so.
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
-        let mut person = SignedInUser::from_request_parts(parts, gate).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
+        let mut person = SignedInUser::from_request_parts(parts, state).await?;
         let (instance, mut ctx, browser) = person.split();
         match instance.admit_admin_at_browser(&mut ctx, browser) {
             Ok(Ok(manager)) => Ok(Self { person, manager: Arc::new(manager), here: here(parts) }),
-            Ok(Err(_)) => Err(malformed::for_administrators(&person.visit)),
-            Err(fault) => Err(failures::fault_page(&person.visit, &fault)),
+            Ok(Err(_)) => Err(malformed::for_administrators(&person.context)),
+            Err(fault) => Err(failures::fault_page(&person.context, &fault)),
         }
     }
 }
 
 impl AdminPage {
     fn open(&mut self) -> (AdminService<'_>, Moment<'_>) {
-        (self.manager.service(), self.person.visit.moment())
+        (self.manager.service(), self.person.context.moment())
     }
 
     /// For changes of weight. An old sign-in leads to the sign-in page, and nothing is done.
     fn elevate(&mut self) -> Result<(ElevatedAdminService<'_>, Moment<'_>), PageInterruption> {
-        let office = self.manager.elevated_service(self.person.visit.now).map_err(PageInterruption::SignInTooOld)?;
-        Ok((office, self.person.visit.moment()))
+        let service = self.manager.elevated_service(self.person.context.now).map_err(PageInterruption::SignInTooOld)?;
+        Ok((service, self.person.context.moment()))
     }
 
     fn now(&self) -> Timestamp {
-        self.person.visit.now
+        self.person.context.now
     }
 
     /// Reads the form that is to change something.
@@ -143,7 +143,7 @@ impl AdminPage {
         };
         match told {
             Ok(()) => render::redirect(&Method::POST, &self.person.sign_in_again(&self.here)),
-            Err(fault) => failures::fault_page(&self.person.visit, &fault),
+            Err(fault) => failures::fault_page(&self.person.context, &fault),
         }
     }
 
@@ -156,12 +156,12 @@ impl AdminPage {
     }
 
     fn page_with(&self, status: StatusCode, section: AdminSection, content: PageContent, said: FormNotice) -> Response {
-        let (visit, browser) = (&self.person.visit, &self.person.browser);
+        let (context, browser) = (&self.person.context, &self.person.browser);
         let asks_sign_in = section.asks_recent_sign_in() && content.changes() && !self.manager.is_recent(self.now());
         let page = ManagerPage {
             sign_in_again: asks_sign_in.then(|| self.person.sign_in_again(&self.here)),
-            words: messages::of(Language::English),
-            instance_name: &visit.instance.info.name,
+            messages: messages::of(Language::English),
+            instance_name: &context.instance.info.name,
             user_name: &browser.user.name,
             login: browser.user.login.as_str(),
             section,
@@ -178,7 +178,7 @@ impl AdminPage {
 
     /// What the address or a form names is not there.
     fn gone(&self) -> Response {
-        crate::no_such_page(&self.person.visit)
+        crate::no_such_page(&self.person.context)
     }
 }
 

@@ -88,13 +88,13 @@ enum CallRefusal {
 }
 
 /// Reading may be given up with its connection; a change is made and told of to the end.
-pub(crate) async fn call(visit: UncheckedContext, parts: Parts, body: Body, work: Option<DetachedWork>) -> Response {
-    let visit = match visit.believed().await {
-        Ok(visit) => visit,
+pub(crate) async fn call(context: UncheckedContext, parts: Parts, body: Body, work: Option<DetachedWork>) -> Response {
+    let context = match context.believed().await {
+        Ok(context) => context,
         Err(refused) => return unbelieved(&refused.0, &parts, &refused.1),
     };
     if parts.method == Method::OPTIONS {
-        return cors::preflight(CorsReaders::RegisteredAt(&visit), &parts.headers);
+        return cors::preflight(CorsReaders::RegisteredAt(&context), &parts.headers);
     }
     let answerable = match ApiRoute::at(parts.uri.path()) {
         None => Err(nothing_here()),
@@ -103,18 +103,18 @@ pub(crate) async fn call(visit: UncheckedContext, parts: Parts, body: Body, work
     };
     let door = match answerable {
         Ok(door) => door,
-        Err(response) => return cors::share(CorsReaders::RegisteredAt(&visit), &parts.headers, response),
+        Err(response) => return cors::share(CorsReaders::RegisteredAt(&context), &parts.headers, response),
     };
     if matches!(parts.method, Method::GET | Method::HEAD) {
-        guarded(visit, door, parts, body).await
+        guarded(context, door, parts, body).await
     } else {
-        scope::finish(work, guarded(visit, door, parts, body)).await
+        scope::finish(work, guarded(context, door, parts, body)).await
     }
 }
 
 /// No page may read it: which origins are registered is a matter of memory, too.
-fn unbelieved(visit: &UncheckedContext, parts: &Parts, fault: &Fault) -> Response {
-    let response = fault_response(visit, fault);
+fn unbelieved(context: &UncheckedContext, parts: &Parts, fault: &Fault) -> Response {
+    let response = fault_response(context, fault);
     let call = ApiCallReport {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -124,21 +124,21 @@ fn unbelieved(visit: &UncheckedContext, parts: &Parts, fault: &Fault) -> Respons
     };
     let told = match parts.method {
         Method::OPTIONS => Ok(()),
-        _ => visit.instance.audit_call(visit.now, &visit.request, &call),
+        _ => context.instance.audit_call(context.now, &context.request, &call),
     };
     render::no_store(match told {
         Ok(()) => response,
-        Err(fault) => fault_response(visit, &fault),
+        Err(fault) => fault_response(context, &fault),
     })
 }
 
-async fn guarded(mut visit: RequestContext, door: ApiRoute, parts: Parts, body: Body) -> Response {
+async fn guarded(mut context: RequestContext, door: ApiRoute, parts: Parts, body: Body) -> Response {
     let shown = credential(&parts.headers);
     let is_legacy = door != ApiRoute::Data || shown.as_ref().is_ok_and(ApiCredential::is_legacy);
     let CallOutcome { caller, answer } = match door {
         // Old clients' ways are boxed: their futures are large, and a token's call should not carry them along.
-        ApiRoute::Login => Box::pin(legacy::login(&mut visit, &parts.headers, body)).await,
-        ApiRoute::Data | ApiRoute::Logout => call_with(&mut visit, door, shown, &parts, body).await,
+        ApiRoute::Login => Box::pin(legacy::login(&mut context, &parts.headers, body)).await,
+        ApiRoute::Data | ApiRoute::Logout => call_with(&mut context, door, shown, &parts, body).await,
     };
     let asker = match (&caller, &answer) {
         (Some(_), _) => Asker::Authenticated,
@@ -146,11 +146,11 @@ async fn guarded(mut visit: RequestContext, door: ApiRoute, parts: Parts, body: 
         (None, _) => Asker::Stranger,
     };
     let (mut response, refused) = match answer {
-        Err(fault) => (fault_response(&visit, &fault), Some(told(FailedRequest))),
+        Err(fault) => (fault_response(&context, &fault), Some(told(FailedRequest))),
         Ok(Err(refused)) => {
-            let mut response = refusal(&visit, &refused);
-            if door == ApiRoute::Data && asks_for_basic(&visit, &parts.headers, &refused) {
-                challenge_beside(&mut response, &basic::challenge(&visit.instance.info.issuer));
+            let mut response = refusal(&context, &refused);
+            if door == ApiRoute::Data && asks_for_basic(&context, &parts.headers, &refused) {
+                challenge_beside(&mut response, &basic::challenge(&context.instance.info.issuer));
             }
             (response, Some(told(refused)))
         }
@@ -160,7 +160,7 @@ async fn guarded(mut visit: RequestContext, door: ApiRoute, parts: Parts, body: 
         }
     };
     if is_legacy {
-        legacy::announce_sunset(&visit, &mut response);
+        legacy::announce_sunset(&context, &mut response);
     }
     let call = ApiCallReport {
         method: parts.method.as_str(),
@@ -169,11 +169,11 @@ async fn guarded(mut visit: RequestContext, door: ApiRoute, parts: Parts, body: 
         caller: caller.as_ref(),
         refused: refused.as_deref().map(|refused| -> (Asker, &dyn Refusal) { (asker, refused) }),
     };
-    let response = match visit.instance.audit_call(visit.now, &visit.request, &call) {
+    let response = match context.instance.audit_call(context.now, &context.request, &call) {
         Ok(()) => response,
-        Err(fault) => fault_response(&visit, &fault),
+        Err(fault) => fault_response(&context, &fault),
     };
-    cors::share(CorsReaders::RegisteredAt(&visit), &parts.headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&context), &parts.headers, render::no_store(response))
 }
 
 type CallNote = Box<dyn Refusal + Send>;
@@ -183,7 +183,7 @@ fn told(refusal: impl Refusal + Send + 'static) -> CallNote {
 }
 
 async fn call_with(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     door: ApiRoute,
     shown: Result<ApiCredential, CallRefusal>,
     parts: &Parts,
@@ -191,8 +191,8 @@ async fn call_with(
 ) -> CallOutcome {
     let entered = match shown {
         Err(refused) => Ok(Err(refused)),
-        Ok(credential) if door == ApiRoute::Logout => Box::pin(legacy::enter_to_leave(visit, &credential)).await,
-        Ok(credential) => enter(visit, &credential, &parts.method).await,
+        Ok(credential) if door == ApiRoute::Logout => Box::pin(legacy::enter_to_leave(context, &credential)).await,
+        Ok(credential) => enter(context, &credential, &parts.method).await,
     };
     let caller = match entered {
         Ok(Ok(caller)) => caller,
@@ -200,19 +200,19 @@ async fn call_with(
         Err(fault) => return CallOutcome { caller: None, answer: Err(fault) },
     };
     let answer = match door {
-        ApiRoute::Data => answer(visit, &caller, parts, body).await,
+        ApiRoute::Data => answer(context, &caller, parts, body).await,
         ApiRoute::Login | ApiRoute::Logout => Ok(Ok(legacy::left())),
     };
     CallOutcome { caller: Some(caller), answer }
 }
 
 async fn enter(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     credential: &ApiCredential,
     method: &Method,
 ) -> Result<Result<Caller, CallRefusal>, Fault> {
     let scope = domain_api::required_scope(method);
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     let answer = match credential {
         ApiCredential::Token(token) => instance.protocol().authorize_call(&mut ctx, token, (DOMAIN_API, scope)).await?,
         ApiCredential::Basic(basic, application) => {
@@ -233,18 +233,18 @@ async fn enter(
 
 /// Clients that wait to be asked are asked. A browser would ask the person in front of it, in a window that no page of
 /// ours explains: it is recognised by its fetch metadata.
-fn asks_for_basic(visit: &RequestContext, headers: &HeaderMap, refused: &CallRefusal) -> bool {
+fn asks_for_basic(context: &RequestContext, headers: &HeaderMap, refused: &CallRefusal) -> bool {
     match refused {
         _ if headers.contains_key("sec-fetch-site") => false,
         CallRefusal::Guard(GuardRefusal::Legacy(refusal)) => refusal.is_wrong_password(),
         CallRefusal::NoCredential => credential::application(headers)
-            .is_ok_and(|named| visit.instance.protocol().offers_basic(named.as_deref(), visit.now)),
+            .is_ok_and(|named| context.instance.protocol().offers_basic(named.as_deref(), context.now)),
         _ => false,
     }
 }
 
 async fn answer(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     caller: &Caller,
     parts: &Parts,
     body: Body,
@@ -263,9 +263,9 @@ async fn answer(
         permissions: &permissions,
         login: caller.user.login.as_str(),
         culture: accepted.and_then(|accepted| Culture::of_accept_language(&accepted)).unwrap_or_default(),
-        now: visit.now,
+        now: context.now,
     };
-    let instance = visit.instance.clone();
+    let instance = context.instance.clone();
     let asked = domain_api::EntityRequest {
         method: &parts.method,
         path: below_service_root(parts.uri.path()).unwrap_or_default(),
@@ -274,7 +274,7 @@ async fn answer(
         body: &body,
         service_root: &instance.info.service_root,
     };
-    domain_api::handle(&instance.entities, actor, &asked, &mut *visit.rng).await.map(Ok)
+    domain_api::handle(&instance.entities, actor, &asked, &mut *context.rng).await.map(Ok)
 }
 
 impl Refusal for CallRefusal {
@@ -324,8 +324,8 @@ fn no_seat_message(no_seat: &NoSeat, seconds: u64) -> String {
     format!("{reached} One may come free in {seconds} seconds, or earlier {until}.")
 }
 
-fn refusal(visit: &RequestContext, refused: &CallRefusal) -> Response {
-    let realm = &visit.instance.info.issuer;
+fn refusal(context: &RequestContext, refused: &CallRefusal) -> Response {
+    let realm = &context.instance.info.issuer;
     let challenge = |error: &str, description: &str, scope: Option<&str>| {
         bearer::challenge(realm, Some((error, description)), scope)
     };
@@ -364,7 +364,7 @@ fn refusal(visit: &RequestContext, refused: &CallRefusal) -> Response {
             (StatusCode::FORBIDDEN, "AuthorizationException", what, Some(challenge))
         }
         CallRefusal::Guard(GuardRefusal::NoSeat(no_seat)) => {
-            let seconds = no_seat.free_at().since(visit.now).as_secs() + 1;
+            let seconds = no_seat.free_at().since(context.now).as_secs() + 1;
             let message = no_seat_message(no_seat, seconds);
             let mut response =
                 failures::api_error(StatusCode::TOO_MANY_REQUESTS, "MaximumLicenseCountExceeded", message);
@@ -395,8 +395,8 @@ fn nothing_here() -> Response {
     failures::api_error(StatusCode::NOT_FOUND, "NotFoundException", "There is no operation at this path.".to_owned())
 }
 
-fn fault_response(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
-    failures::api_failure(failures::fault_status(visit, fault), &visit.reference())
+fn fault_response(context: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
+    failures::api_failure(failures::fault_status(context, fault), &context.reference())
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ fn is_verbose(asked: &Uri) -> bool {
     asked.query().is_some_and(|query| query.split('&').any(|one| one == "verbose" || one.starts_with("verbose=")))
 }
 
-fn ready(State(gate): State<Arc<AppState>>, asked: &Uri, names: InstanceNames) -> Response {
-    let checks = gate.server.health();
+fn ready(State(state): State<Arc<AppState>>, asked: &Uri, names: InstanceNames) -> Response {
+    let checks = state.server.health();
     let failed = checks.iter().find(|check| check.state == CheckState::Failed);
     let status = failed.map_or(StatusCode::OK, |_| StatusCode::SERVICE_UNAVAILABLE);
     let text = match (is_verbose(asked), failed) {

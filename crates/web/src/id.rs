@@ -92,31 +92,31 @@ pub(crate) fn asks_for_tokens(request: &Request) -> bool {
 }
 
 /// The two documents that everybody reads, for those who ask in the usual way; the router has them for the others.
-pub(crate) fn prepared(gate: &AppState, request: &Request) -> Option<Response> {
+pub(crate) fn prepared(state: &AppState, request: &Request) -> Option<Response> {
     let path = request.uri().path();
     let is_jwks = path == JWKS;
     if request.method() != Method::GET || !(is_jwks || DISCOVERY.contains(&path)) {
         return None;
     }
-    let instance = gate.instance_of(request)?;
-    let prepared = gate.documents.of(instance);
+    let instance = state.instance_of(request)?;
+    let prepared = state.documents.of(instance);
     Some(document(request.headers(), if is_jwks { &prepared.jwks } else { &prepared.discovery }))
 }
 
 async fn discovery(
-    State(gate): State<Arc<AppState>>,
-    PublicContext(visit): PublicContext,
+    State(state): State<Arc<AppState>>,
+    PublicContext(context): PublicContext,
     Headers(headers): Headers,
 ) -> Response {
-    document(&headers, &gate.documents.of(&visit.instance).discovery)
+    document(&headers, &state.documents.of(&context.instance).discovery)
 }
 
 async fn jwks(
-    State(gate): State<Arc<AppState>>,
-    PublicContext(visit): PublicContext,
+    State(state): State<Arc<AppState>>,
+    PublicContext(context): PublicContext,
     Headers(headers): Headers,
 ) -> Response {
-    document(&headers, &gate.documents.of(&visit.instance).jwks)
+    document(&headers, &state.documents.of(&context.instance).jwks)
 }
 
 /// Clients may keep it for minutes: a key is published a day before it signs.
@@ -139,8 +139,8 @@ async fn preflight_anybody(_: PublicContext, headers: HeaderMap) -> Response {
     cors::preflight(CorsReaders::Anybody, &headers)
 }
 
-async fn preflight(visit: RequestContext, headers: HeaderMap) -> Response {
-    cors::preflight(CorsReaders::RegisteredAt(&visit), &headers)
+async fn preflight(context: RequestContext, headers: HeaderMap) -> Response {
+    cors::preflight(CorsReaders::RegisteredAt(&context), &headers)
 }
 
 /// Its name holds the hash of its content, so it never changes.
@@ -154,25 +154,25 @@ fn asset(bytes: &'static [u8], content_type: &'static str) -> Response {
 
 /// A form is believed when it brings back what this browser was given, and the browser does not say that it comes from
 /// another site.
-fn form_is_ours(visit: &RequestContext, headers: &HeaderMap, shown: Option<&str>) -> bool {
+fn form_is_ours(context: &RequestContext, headers: &HeaderMap, shown: Option<&str>) -> bool {
     let same_site =
         headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none" || site == "same-site");
     let goes_with =
-        |shown: &str| visit.form_cookies(headers).any(|cookie| visit.instance.auth().is_form_token(&cookie, shown));
+        |shown: &str| context.form_cookies(headers).any(|cookie| context.instance.auth().is_form_token(&cookie, shown));
     same_site && shown.is_some_and(goes_with)
 }
 
 /// A page with a form, and the cookie that the form belongs to.
 fn form_page(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     fill: impl FnOnce(&RequestContext, &str) -> Response,
 ) -> Response {
-    let (cookie, is_new) = visit.form_cookie(headers);
-    let csrf = visit.instance.auth().form_token(&cookie);
-    let mut response = fill(visit, &csrf);
+    let (cookie, is_new) = context.form_cookie(headers);
+    let csrf = context.instance.auth().form_token(&cookie);
+    let mut response = fill(context, &csrf);
     if is_new {
-        let names = visit.cookie_names();
+        let names = context.cookie_names();
         response = render::with_cookie(response, &names.set(names.form, cookie.expose()));
     }
     response

@@ -42,14 +42,14 @@ use crate::server::{RequestDeadline, Responder};
 /// Every door of the house.
 #[derive(Clone)]
 pub struct HttpService {
-    reception: Arc<RequestIds>,
+    ids: Arc<RequestIds>,
     router: Router,
 }
 
 impl HttpService {
-    pub fn new(gate: Arc<AppState>) -> Self {
+    pub fn new(state: Arc<AppState>) -> Self {
         let of_people = Router::new().merge(profile::router()).merge(admin_ui::router()).layer(from_fn(scope::alone));
-        let acting = id::acting().merge(of_people).fallback(nothing_here).with_state(Arc::clone(&gate));
+        let acting = id::acting().merge(of_people).fallback(nothing_here).with_state(Arc::clone(&state));
         let router = Router::new()
             .merge(site::router())
             .merge(id::router())
@@ -57,7 +57,7 @@ impl HttpService {
             .merge(admin_api::router())
             // As a service of its own, so that the layer comes before the choice of a method.
             .fallback_service(Router::new().fallback_service(acting).layer(from_fn(scope::acting)));
-        Self { router: router.with_state(Arc::clone(&gate)), reception: Arc::new(RequestIds::new(gate)) }
+        Self { router: router.with_state(Arc::clone(&state)), ids: Arc::new(RequestIds::new(state)) }
     }
 }
 
@@ -71,48 +71,48 @@ impl Responder for HttpService {
         peer: SocketAddr,
         allowance: RequestDeadline,
     ) -> impl Future<Output = Response> + Send + 'static {
-        let (gate, stay) = (&self.reception.state, RequestScope::begin(&self.reception, &request, peer.ip()));
-        if let Some(document) = id::prepared(gate, &request) {
-            return Either::Left(ready(stay.end(document)));
+        let (state, request_scope) = (&self.ids.state, RequestScope::begin(&self.ids, &request, peer.ip()));
+        if let Some(document) = id::prepared(state, &request) {
+            return Either::Left(ready(request_scope.end(document)));
         }
         let is_call = api::is_api_path(request.uri().path());
         if is_call || id::asks_for_tokens(&request) {
             let (parts, body) = request.into_parts();
-            return match UncheckedContext::of(gate, stay.arrival(), &parts) {
-                Ok(visit) if is_call => {
-                    let answering = api::call(visit, parts, body, allowance.work());
-                    Either::Right(stay.through(allowance, answering).boxed())
+            return match UncheckedContext::of(state, request_scope.arrival(), &parts) {
+                Ok(context) if is_call => {
+                    let answering = api::call(context, parts, body, allowance.work());
+                    Either::Right(request_scope.through(allowance, answering).boxed())
                 }
-                Ok(visit) => {
-                    let answering = scope::finish(allowance.work(), id::tokens(visit, parts.headers, body));
-                    Either::Right(stay.through(allowance, answering).boxed())
+                Ok(context) => {
+                    let answering = scope::finish(allowance.work(), id::tokens(context, parts.headers, body));
+                    Either::Right(request_scope.through(allowance, answering).boxed())
                 }
-                Err(refused) => Either::Left(ready(stay.end(refused))),
+                Err(refused) => Either::Left(ready(request_scope.end(refused))),
             };
         }
-        request.extensions_mut().insert(stay.arrival());
+        request.extensions_mut().insert(request_scope.arrival());
         if let Some(work) = allowance.work() {
             request.extensions_mut().insert(work);
         }
-        let stay = stay.in_language_of(&request);
+        let request_scope = request_scope.in_language_of(&request);
         let answering = self.router.clone().call(request).map(|Ok(response)| response);
-        Either::Right(stay.through(allowance, answering).boxed())
+        Either::Right(request_scope.through(allowance, answering).boxed())
     }
 }
 
-async fn nothing_here(PublicContext(visit): PublicContext) -> Response {
-    no_such_page(&visit)
+async fn nothing_here(PublicContext(context): PublicContext) -> Response {
+    no_such_page(&context)
 }
 
-fn no_such_page(visit: &RequestContext<impl AnyInstance>) -> Response {
-    let (title, message, what_to_do) = visit.messages().problems.no_page;
+fn no_such_page(context: &RequestContext<impl AnyInstance>) -> Response {
+    let (title, message, what_to_do) = context.messages().problems.no_page;
     let page = ErrorPage {
-        words: visit.messages(),
+        messages: context.messages(),
         title,
         message,
         what_to_do,
         code: "not_found",
-        reference: &visit.reference(),
+        reference: &context.reference(),
         status: StatusCode::NOT_FOUND,
     };
     render::page(StatusCode::NOT_FOUND, &page, FormTarget::Ourselves)

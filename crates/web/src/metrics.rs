@@ -29,10 +29,10 @@ use crate::request::render;
 use crate::site::VERSION;
 
 /// `/metrics`, `/healthz` and `/readyz`: for a listener that only the operator's network reaches; `hosts` are its names.
-pub fn router(gate: Arc<AppState>, hosts: Vec<HostName>) -> Router {
-    let known = Arc::new((Arc::clone(&gate), hosts));
+pub fn router(state: Arc<AppState>, hosts: Vec<HostName>) -> Router {
+    let known = Arc::new((Arc::clone(&state), hosts));
     let doors = Router::new().route("/metrics", get(metrics)).merge(health::router(InstanceNames::Shown));
-    doors.with_state(gate).layer(from_fn_with_state(known, at_known_host))
+    doors.with_state(state).layer(from_fn_with_state(known, at_known_host))
 }
 
 /// A browser within that network, on a page of a stranger who had its name rebound to this address, still says that name
@@ -42,9 +42,9 @@ async fn at_known_host(
     request: Request,
     next: Next,
 ) -> Response {
-    let (gate, hosts) = &*known;
+    let (state, hosts) = &*known;
     let is_known = |host: &HostName| {
-        host.address().is_some() || host.is_loopback() || hosts.contains(host) || gate.server.is_claimed(host)
+        host.address().is_some() || host.is_loopback() || hosts.contains(host) || state.server.is_claimed(host)
     };
     let host = headers::host_of(&request).ok().and_then(HostName::of);
     if host.is_some_and(|host| is_known(&host)) {
@@ -54,11 +54,11 @@ async fn at_known_host(
     render::no_store(render::text(StatusCode::MISDIRECTED_REQUEST, what))
 }
 
-async fn metrics(State(gate): State<Arc<AppState>>) -> Response {
+async fn metrics(State(state): State<Arc<AppState>>) -> Response {
     // Without the database everything else is still told.
-    let seats = timeout(PATIENCE, Arc::clone(&gate.server).seats_aside()).await.ok().flatten().unwrap_or_default();
+    let seats = timeout(PATIENCE, Arc::clone(&state.server).seats_aside()).await.ok().flatten().unwrap_or_default();
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(GatheredFigures { gate, seats }));
+    registry.register_collector(Box::new(GatheredFigures { state, seats }));
     let mut body = String::with_capacity(64 * 1024);
     if text::encode(&mut body, &registry).is_err() {
         return render::text(StatusCode::INTERNAL_SERVER_ERROR, "the figures cannot be written\n");
@@ -73,7 +73,7 @@ async fn metrics(State(gate): State<Arc<AppState>>) -> Response {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 struct GatheredFigures {
-    gate: Arc<AppState>,
+    state: Arc<AppState>,
     seats: Vec<SeatFigures>,
 }
 
@@ -98,7 +98,7 @@ impl Collector for GatheredFigures {
         self.connections(&mut page)?;
         let unit = Unit::Seconds;
         page.family(("gatehouse_request_duration", "Time to an answer"), Some(&unit), MetricType::Histogram, |m| {
-            for (route, status, took) in self.gate.latencies.read() {
+            for (route, status, took) in self.state.latencies.read() {
                 m.seconds(&[("route", route), ("status", status)], &took)?;
             }
             Ok(())
@@ -109,7 +109,7 @@ impl Collector for GatheredFigures {
 impl GatheredFigures {
     /// Without the details, and the worst of all instances: what is per instance has figures of its own.
     fn health(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let checks = self.gate.server.health();
+        let checks = self.state.server.health();
         let is_ready = checks.iter().all(|check| check.state != CheckState::Failed);
         page.gauge("gatehouse_ready", "Whether /readyz answers 200", |m| m.value(&NO_LABELS, u64::from(is_ready)))?;
         let mut names: Vec<&'static str> = checks.iter().map(|check| check.name).collect();
@@ -124,7 +124,7 @@ impl GatheredFigures {
     }
 
     fn seats(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let instances = || self.gate.server.instances().iter().zip(&self.seats);
+        let instances = || self.state.server.instances().iter().zip(&self.seats);
         page.gauge("gatehouse_seats_total", "Licence seats; none where they are unlimited", |m| {
             let mut limited = instances().filter_map(|(instance, seats)| Some((instance, seats.total?)));
             limited.try_for_each(|(i, total)| m.value(&[("instance", &*i.info.name)], u64::from(total)))
@@ -138,7 +138,7 @@ impl GatheredFigures {
     }
 
     fn sessions(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let instances = || self.gate.server.instances().iter();
+        let instances = || self.state.server.instances().iter();
         page.counter("gatehouse_api_sessions_opened", "API sessions opened here", |m| {
             instances().try_for_each(|i| m.count(&[("instance", &*i.info.name)], &i.meters().sessions_opened))
         })?;
@@ -154,7 +154,7 @@ impl GatheredFigures {
     }
 
     fn tokens(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let instances = || self.gate.server.instances().iter();
+        let instances = || self.state.server.instances().iter();
         page.counter("gatehouse_tokens_issued", "Answers of the token endpoint with a token, by grant", |m| {
             instances().try_for_each(|i| m.tally(&i.info.name, "grant", &i.meters().tokens_issued))
         })?;
@@ -167,7 +167,7 @@ impl GatheredFigures {
     }
 
     fn store(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let figures = self.gate.server.store_figures();
+        let figures = self.state.server.store_figures();
         page.gauge("gatehouse_store_writes_waiting", "Changes that wait to be committed, or are being", |m| {
             m.value(&NO_LABELS, figures.waiting as u64)
         })?;
@@ -191,7 +191,7 @@ impl GatheredFigures {
     }
 
     fn connections(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let figures = &self.gate.connections;
+        let figures = &self.state.connections;
         page.gauge("gatehouse_connections_open", "Open client connections", |m| {
             m.value(&NO_LABELS, figures.open() as u64)
         })?;
@@ -206,7 +206,7 @@ impl GatheredFigures {
     }
 
     fn queues(&self, page: &mut MetricsText<'_>) -> fmt::Result {
-        let house = &self.gate.server;
+        let house = &self.state.server;
         let passwords = house.password_queue();
         page.gauge("gatehouse_passwords_waiting", "Passwords that wait to be hashed", |m| {
             m.value(&NO_LABELS, passwords.waiting as u64)
@@ -279,7 +279,7 @@ impl GatheredFigures {
             m.number(&[("outcome", "sent")], sent)?;
             m.number(&[("outcome", "lost")], lost)
         })?;
-        let spans_lost = self.gate.tracer.as_ref().map_or(0, crate::request::traces::Tracer::dropped);
+        let spans_lost = self.state.tracer.as_ref().map_or(0, crate::request::traces::Tracer::dropped);
         page.counter("gatehouse_spans_dropped", "Spans that were sampled and not exported", |m| {
             m.number(&NO_LABELS, spans_lost)
         })

@@ -63,7 +63,7 @@ fn hashed_path(bytes: &[u8], extension: &str) -> String {
 #[derive(Template)]
 #[template(path = "sign-in.html")]
 pub struct SignInPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     /// The app that waits for the sign-in, if one does.
     pub application_name: Option<&'a str>,
@@ -114,7 +114,7 @@ impl SignInPage<'_> {
     }
 
     fn continue_as(&self) -> Option<String> {
-        self.signed_in_as.map(|login| (self.words.sign_in.continue_as)(login))
+        self.signed_in_as.map(|login| (self.messages.sign_in.continue_as)(login))
     }
 
     /// The ids of the messages a screen reader reads with the fields.
@@ -141,7 +141,7 @@ pub struct ScopeLine<'a> {
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub struct ConsentPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub application_name: &'a str,
     pub application_uri: &'a str,
@@ -160,7 +160,7 @@ pub struct ConsentPage<'a> {
 
 impl ConsentPage<'_> {
     fn heading(&self) -> String {
-        (self.words.consent.title)(self.application_name)
+        (self.messages.consent.title)(self.application_name)
     }
 }
 
@@ -168,7 +168,7 @@ impl ConsentPage<'_> {
 #[derive(Template)]
 #[template(path = "error.html")]
 pub struct ErrorPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub title: &'a str,
     /// What happened, in plain words.
     pub message: &'a str,
@@ -187,7 +187,7 @@ pub struct ErrorPage<'a> {
 #[derive(Template)]
 #[template(path = "sign-out.html")]
 pub struct SignOutPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     /// Who is signed in.
     pub user: &'a str,
@@ -203,7 +203,7 @@ pub struct SignOutPage<'a> {
 #[derive(Template)]
 #[template(path = "signed-out.html")]
 pub struct SignedOutPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub application_name: Option<&'a str>,
     /// A registered post-logout address; never one that merely was asked for.
@@ -221,7 +221,7 @@ pub struct SiteLink<'a> {
 #[derive(Template)]
 #[template(path = "account.html")]
 pub struct AccountPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,
@@ -234,7 +234,7 @@ pub struct AccountPage<'a> {
 #[derive(Template)]
 #[template(path = "set-up.html")]
 pub struct SetUpPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub login: &'a str,
     /// There was a password before.
@@ -250,7 +250,7 @@ pub struct SetUpPage<'a> {
 #[derive(Template)]
 #[template(path = "set-up-done.html")]
 pub struct SetUpDonePage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub sign_in_url: &'a str,
 }
@@ -259,7 +259,7 @@ pub struct SetUpDonePage<'a> {
 #[derive(Template)]
 #[template(path = "forgotten.html")]
 pub struct PasswordResetPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     /// Without mail there is no form: an administrator helps.
     pub sends_mail: bool,
@@ -274,7 +274,7 @@ pub struct PasswordResetPage<'a> {
 #[derive(Template)]
 #[template(path = "forgotten-sent.html")]
 pub struct PasswordResetSentPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub sign_in_url: &'a str,
 }
@@ -283,7 +283,7 @@ pub struct PasswordResetSentPage<'a> {
 #[derive(Template)]
 #[template(path = "known-browser.html")]
 pub struct KnownBrowserPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub login: &'a str,
     pub action: &'a str,
@@ -295,7 +295,7 @@ pub struct KnownBrowserPage<'a> {
 #[derive(Template)]
 #[template(path = "known-browser-done.html")]
 pub struct KnownBrowserDonePage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub is_sent: bool,
     pub sign_in_url: &'a str,
@@ -305,7 +305,7 @@ pub struct KnownBrowserDonePage<'a> {
 #[derive(Template)]
 #[template(path = "landing.html")]
 pub struct LandingPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub sites: &'a [SiteLink<'a>],
     pub version: &'a str,

@@ -57,8 +57,8 @@ pub(crate) fn documents() -> Router<Arc<AppState>> {
 /// What all pages of the site show around what they are about.
 fn frame<'a>(person: &'a SignedInUser, section: ProfileSection, csrf: &'a str) -> ProfileFrame<'a> {
     ProfileFrame {
-        words: person.visit.messages(),
-        instance_name: &person.visit.instance.info.name,
+        messages: person.context.messages(),
+        instance_name: &person.context.instance.info.name,
         user_name: &person.browser.user.name,
         login: person.browser.user.login.as_str(),
         section,
@@ -77,16 +77,16 @@ const DONE: &str = "done";
 /// What a page says when it was reached through [`done`].
 fn said(person: &SignedInUser, query: Option<&str>) -> ProfileNotice<'static> {
     match query {
-        Some(DONE) => ProfileNotice::Done(person.visit.messages().profile.saved),
+        Some(DONE) => ProfileNotice::Done(person.context.messages().profile.saved),
         _ => ProfileNotice::Nothing,
     }
 }
 
 /// What a form names is not there, or is somebody else's.
-fn gone(visit: &RequestContext) -> Response {
-    crate::no_such_page(visit)
+fn gone(context: &RequestContext) -> Response {
+    crate::no_such_page(context)
 }
 
-async fn preflight(visit: RequestContext, headers: HeaderMap) -> Response {
-    cors::preflight(CorsReaders::RegisteredAt(&visit), &headers)
+async fn preflight(context: RequestContext, headers: HeaderMap) -> Response {
+    cors::preflight(CorsReaders::RegisteredAt(&context), &headers)
 }

@@ -50,12 +50,12 @@ impl SiteEntry {
         user.is_admin() || self.kind != "InstanceManager"
     }
 
-    fn words(&self, words: &Messages) -> LabelledText {
+    fn messages(&self, messages: &Messages) -> LabelledText {
         match self.kind {
-            "ID" => words.landing.id,
-            "UserProfile" => words.landing.profile,
-            "InstanceManager" => words.landing.manager,
-            _ => words.landing.domain_api,
+            "ID" => messages.landing.id,
+            "UserProfile" => messages.landing.profile,
+            "InstanceManager" => messages.landing.manager,
+            _ => messages.landing.domain_api,
         }
     }
 }
@@ -72,29 +72,29 @@ pub(crate) fn sites(instance: &Instance) -> Vec<SiteEntry> {
 }
 
 /// The ones that people can open, from a page that is not `here`.
-pub(crate) fn as_lines(sites: &[SiteEntry], here: &str, words: &'static Messages) -> Vec<pages::SiteLink<'static>> {
+pub(crate) fn as_lines(sites: &[SiteEntry], here: &str, messages: &'static Messages) -> Vec<pages::SiteLink<'static>> {
     let others = sites.iter().filter(|site| site.works);
     let line = |site: &SiteEntry| {
-        let (name, description) = site.words(words);
+        let (name, description) = site.messages(messages);
         site.page.map(|url| pages::SiteLink { name, description, url })
     };
     others.filter_map(line).filter(|line| line.url != here).collect()
 }
 
-async fn landing(PublicContext(visit): PublicContext) -> Response {
-    let sites = sites(&visit.instance);
+async fn landing(PublicContext(context): PublicContext) -> Response {
+    let sites = sites(&context.instance);
     let page = LandingPage {
-        words: visit.messages(),
-        instance_name: &visit.instance.info.name,
-        sites: &as_lines(&sites, "/", visit.messages()),
+        messages: context.messages(),
+        instance_name: &context.instance.info.name,
+        sites: &as_lines(&sites, "/", context.messages()),
         version: VERSION,
     };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }
 
 /// `identity.md` §3.6: member names and values are what clients of the documented system expect.
-async fn auto_discovery(PublicContext(visit): PublicContext, headers: HeaderMap) -> Response {
-    let instance = &visit.instance;
+async fn auto_discovery(PublicContext(context): PublicContext, headers: HeaderMap) -> Response {
+    let instance = &context.instance;
     let sites: Vec<_> = sites(instance)
         .into_iter()
         .map(|site| {
@@ -121,11 +121,11 @@ async fn preflight(_: PublicContext, headers: HeaderMap) -> Response {
     cors::preflight(CorsReaders::Anybody, &headers)
 }
 
-async fn server_info(PublicContext(visit): PublicContext) -> Response {
+async fn server_info(PublicContext(context): PublicContext) -> Response {
     let info = json!({
         "version": VERSION,
         "downloads": {},
-        "internalApi": { "domainApi": visit.instance.info.service_root, "identity": visit.instance.info.issuer },
+        "internalApi": { "domainApi": context.instance.info.service_root, "identity": context.instance.info.issuer },
     });
     render::json(StatusCode::OK, &info)
 }

@@ -128,25 +128,25 @@ fn show(application: &TrustedApplication, warnings: Vec<String>) -> Application 
 }
 
 async fn list(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     QueryParams(asked): QueryParams<Asked>,
 ) -> OperationResult<super::output::PlainBody<ListPage<Application>>> {
-    let (office, _) = desk.open();
+    let (service, _) = call.open();
     let rows = match &asked.uri {
-        Some(uri) => office.application(uri).await?.into_iter().collect(),
-        None => office.applications_after(&asked.cursor.0, asked.limit.0 + 1).await?,
+        Some(uri) => service.application(uri).await?.into_iter().collect(),
+        None => service.applications_after(&asked.cursor.0, asked.limit.0 + 1).await?,
     };
     let key = |row: &TrustedApplication| row.uri.as_str().to_owned();
     Ok(super::output::PlainBody(ListPage::of(rows, asked.limit, key, |row| show(&row, Vec::new()))))
 }
 
 async fn create(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     JsonBody(record): JsonBody<ApplicationRecord>,
 ) -> OperationResult<Created<NewApplication>> {
-    let (office, mut moment) = desk.open();
+    let (service, mut moment) = call.open();
     let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
-    let (application, warnings) = office.create_application(record, secret.as_ref(), &mut moment).await??;
+    let (application, warnings) = service.create_application(record, secret.as_ref(), &mut moment).await??;
     Ok(Created {
         at: format!("/applications/{}", application.id),
         version: Some(application.version),
@@ -157,47 +157,47 @@ async fn create(
     })
 }
 
-async fn get(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<Versioned<Application>> {
-    let (office, _) = desk.open();
-    let application = office.application_by_id(ApplicationId(id)).await??;
+async fn get(mut call: AdminCall, IdParam(id): IdParam) -> OperationResult<Versioned<Application>> {
+    let (service, _) = call.open();
+    let application = service.application_by_id(ApplicationId(id)).await??;
     Ok(Versioned(application.version, show(&application, Vec::new())))
 }
 
 async fn replace(
-    desk: ElevatedAdminCall,
+    call: ElevatedAdminCall,
     (IdParam(id), expected, JsonBody(record)): (IdParam, IfMatch, JsonBody<ApplicationRecord>),
 ) -> OperationResult<Versioned<Application>> {
-    change(desk, (id, expected), |_| Ok(record)).await
+    change(call, (id, expected), |_| Ok(record)).await
 }
 
 async fn patch(
-    desk: ElevatedAdminCall,
+    call: ElevatedAdminCall,
     (IdParam(id), expected, changes): (IdParam, IfMatch, MergePatch<ApplicationRecord>),
 ) -> OperationResult<Versioned<Application>> {
-    change(desk, (id, expected), |current| changes.apply_to(current.record_as_stored())).await
+    change(call, (id, expected), |current| changes.apply_to(current.record_as_stored())).await
 }
 
 async fn change(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (id, expected): (Uuid, IfMatch),
     next: impl FnOnce(&TrustedApplication) -> Result<ApplicationRecord, Problem>,
 ) -> OperationResult<Versioned<Application>> {
-    let (office, mut moment) = desk.open();
-    let current = office.application_by_id(ApplicationId(id)).await??;
+    let (service, mut moment) = call.open();
+    let current = service.application_by_id(ApplicationId(id)).await??;
     expected.check(current.version)?;
     let record = next(&current)?;
-    let (changed, warnings) = office.change_application(&current, record, &mut moment).await??;
+    let (changed, warnings) = service.change_application(&current, record, &mut moment).await??;
     Ok(Versioned(changed.version, show(&changed, warnings)))
 }
 
 async fn add_secret(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (IdParam(id), JsonBody(wish)): (IdParam, JsonBody<SecretWish>),
 ) -> OperationResult<Created<NewSecret>> {
-    let (office, mut moment) = desk.open();
-    let application = office.application_by_id(ApplicationId(id)).await??;
+    let (service, mut moment) = call.open();
+    let application = service.application_by_id(ApplicationId(id)).await??;
     let what = (wish.label.as_str(), wish.expires_at.map(|time| time.0));
-    let (secret, shown) = office.add_secret_to(&application, what, &mut moment).await??;
+    let (secret, shown) = service.add_secret_to(&application, what, &mut moment).await??;
     Ok(Created {
         at: format!("/applications/{id}"),
         version: None,
@@ -206,11 +206,11 @@ async fn add_secret(
 }
 
 async fn remove_secret(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (IdParam(id), SecretIdParam(secret)): (IdParam, SecretIdParam),
 ) -> OperationResult<NoContent> {
-    let (office, mut moment) = desk.open();
-    let application = office.application_by_id(ApplicationId(id)).await??;
-    office.remove_secret(&application, &secret.to_string(), &mut moment).await??;
+    let (service, mut moment) = call.open();
+    let application = service.application_by_id(ApplicationId(id)).await??;
+    service.remove_secret(&application, &secret.to_string(), &mut moment).await??;
     Ok(NoContent)
 }

@@ -149,7 +149,7 @@ fn cursor(ChainPosition { first, seal, event }: ChainPosition) -> String {
 }
 
 async fn list(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     QueryParams(asked): QueryParams<Asked>,
 ) -> OperationResult<PlainBody<ListPage<EventEntry>>> {
     let from = place(&asked.cursor)?;
@@ -162,8 +162,8 @@ async fn list(
         application: asked.application,
         user: asked.user.map(UserId),
     };
-    let (office, _) = desk.open();
-    let listed = office.events_before(&wanted, from, asked.limit.0 as usize).await?;
+    let (service, _) = call.open();
+    let listed = service.events_before(&wanted, from, asked.limit.0 as usize).await?;
     let items = listed.events.into_iter().map(EventEntry::from).collect();
     Ok(PlainBody(ListPage { items, next: listed.next.map(cursor) }))
 }
@@ -194,7 +194,7 @@ struct Exported {
     chain: Chain,
 }
 
-async fn export(desk: AdminCall, QueryParams(asked): QueryParams<Exported>) -> OperationResult<File> {
+async fn export(call: AdminCall, QueryParams(asked): QueryParams<Exported>) -> OperationResult<File> {
     let span = AuditRange {
         since: asked.since.map_or(Timestamp(0), |time| time.0),
         until: asked.until.map_or(Timestamp(i64::MAX), |time| time.0),
@@ -204,7 +204,7 @@ async fn export(desk: AdminCall, QueryParams(asked): QueryParams<Exported>) -> O
         FileFormat::Csv => ExportFormat::Csv,
     };
     let kinds = asked.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    Ok(File(render::exported((desk.manager, asked.chain), AuditExport::new(span, kinds, format), format)))
+    Ok(File(render::exported((call.manager, asked.chain), AuditExport::new(span, kinds, format), format)))
 }
 
 /// The result of verifying the audit.
@@ -254,11 +254,11 @@ impl From<VerificationResult> for Verification {
     }
 }
 
-async fn verify(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<Verification>> {
-    let manager = desk.manager.clone();
-    let (office, _) = desk.open();
-    let main = office.audit_reader(manager.master()).verify(&[], |_, _| {}).await?.map_err(AdminRefusal::from)?;
-    let refusals = office.audit_reader_of(Chain::Refusals, manager.master()).await?;
+async fn verify(mut call: AdminCall, (): ()) -> OperationResult<PlainBody<Verification>> {
+    let manager = call.manager.clone();
+    let (service, _) = call.open();
+    let main = service.audit_reader(manager.master()).verify(&[], |_, _| {}).await?.map_err(AdminRefusal::from)?;
+    let refusals = service.audit_reader_of(Chain::Refusals, manager.master()).await?;
     let refusals = refusals.verify(&[], |_, _| {}).await?.map_err(AdminRefusal::from)?;
     Ok(PlainBody(Verification { refusals: Some(Box::new(refusals.into())), ..main.into() }))
 }

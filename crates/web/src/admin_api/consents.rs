@@ -47,10 +47,10 @@ struct Consents {
     items: Vec<ConsentEntry>,
 }
 
-async fn list(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<PlainBody<Consents>> {
-    let (office, moment) = desk.open();
-    let login = office.user_by_id(UserId(id)).await??.user.login;
-    let connections = office.connections(login.as_str(), &moment).await??;
+async fn list(mut call: AdminCall, IdParam(id): IdParam) -> OperationResult<PlainBody<Consents>> {
+    let (service, moment) = call.open();
+    let login = service.user_by_id(UserId(id)).await??.user.login;
+    let connections = service.connections(login.as_str(), &moment).await??;
     let items = connections.into_iter().map(|(application, connection)| {
         let (scope, granted_at) = connection.consent.unzip();
         ConsentEntry {
@@ -65,12 +65,12 @@ async fn list(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<Plai
 }
 
 async fn withdraw(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     (IdParam(id), ApplicationParam(application)): (IdParam, ApplicationParam),
 ) -> OperationResult<NoContent> {
-    let (office, mut moment) = desk.open();
-    let login = office.user_by_id(UserId(id)).await??.user.login;
-    let application = office.application_by_id(ApplicationId(application)).await??;
-    office.withdraw_consent(login.as_str(), application.uri.as_str(), &mut moment).await??;
+    let (service, mut moment) = call.open();
+    let login = service.user_by_id(UserId(id)).await??.user.login;
+    let application = service.application_by_id(ApplicationId(application)).await??;
+    service.withdraw_consent(login.as_str(), application.uri.as_str(), &mut moment).await??;
     Ok(NoContent)
 }

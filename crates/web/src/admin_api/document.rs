@@ -117,7 +117,7 @@ pub(super) async fn open_api(headers: HeaderMap) -> Response {
 #[derive(Template)]
 #[template(path = "admin-api.html")]
 struct DocumentPage<'a> {
-    words: &'static Messages,
+    messages: &'static Messages,
     instance_name: &'a str,
     version: &'a str,
     base: &'a str,
@@ -160,7 +160,7 @@ struct SchemaShape {
     text: String,
 }
 
-pub(super) async fn page(PublicContext(visit): PublicContext) -> Response {
+pub(super) async fn page(PublicContext(context): PublicContext) -> Response {
     static GROUPS: LazyLock<Vec<OperationGroup>> = LazyLock::new(|| groups(&DOCUMENT));
     static SCHEMAS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
         let schemas = DOCUMENT["components"]["schemas"].as_object();
@@ -168,8 +168,8 @@ pub(super) async fn page(PublicContext(visit): PublicContext) -> Response {
     });
     let page = DocumentPage {
         // What the document says is English, whoever reads it.
-        words: messages::of(Language::English),
-        instance_name: &visit.instance.info.name,
+        messages: messages::of(Language::English),
+        instance_name: &context.instance.info.name,
         version: VERSION,
         base: PREFIX,
         groups: &GROUPS,

@@ -107,30 +107,30 @@ fn made(key: KeyTimes) -> PlainBody<NewKey> {
     PlainBody(NewKey { kid: key.kid, algorithm: key.algorithm.as_str(), signs_from: key.signs_from.into() })
 }
 
-async fn list(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<Keys>> {
-    let (office, moment) = desk.open();
-    Ok(PlainBody(Keys { items: office.keys(moment.now).await?.into_iter().map(show).collect() }))
+async fn list(mut call: AdminCall, (): ()) -> OperationResult<PlainBody<Keys>> {
+    let (service, moment) = call.open();
+    Ok(PlainBody(Keys { items: service.keys(moment.now).await?.into_iter().map(show).collect() }))
 }
 
-async fn rotate(mut desk: ElevatedAdminCall, JsonBody(which): JsonBody<Which>) -> OperationResult<PlainBody<NewKey>> {
-    let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
-    let (office, mut moment) = desk.open();
-    Ok(made(office.rotate_key(manager.master(), algorithm, &mut moment).await??))
+async fn rotate(mut call: ElevatedAdminCall, JsonBody(which): JsonBody<Which>) -> OperationResult<PlainBody<NewKey>> {
+    let (manager, algorithm) = (call.manager.clone(), which.algorithm()?);
+    let (service, mut moment) = call.open();
+    Ok(made(service.rotate_key(manager.master(), algorithm, &mut moment).await??))
 }
 
 async fn preview(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     QueryParams(which): QueryParams<Which>,
 ) -> OperationResult<PlainBody<Replacement>> {
-    let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
-    let (office, _) = desk.open();
+    let (manager, algorithm) = (call.manager.clone(), which.algorithm()?);
+    let (service, _) = call.open();
     let ReplacementView { algorithm, removed, access_tokens_of, id_tokens_of, live_sessions } =
-        office.preview_replacement(manager.master(), algorithm).await??;
+        service.preview_replacement(manager.master(), algorithm).await??;
     Ok(PlainBody(Replacement { algorithm: algorithm.as_str(), removed, access_tokens_of, id_tokens_of, live_sessions }))
 }
 
-async fn replace(mut desk: ElevatedAdminCall, JsonBody(which): JsonBody<Which>) -> OperationResult<PlainBody<NewKey>> {
-    let (manager, algorithm) = (desk.manager.clone(), which.algorithm()?);
-    let (office, mut moment) = desk.open();
-    Ok(made(office.replace_keys(manager.master(), algorithm, &mut moment).await??))
+async fn replace(mut call: ElevatedAdminCall, JsonBody(which): JsonBody<Which>) -> OperationResult<PlainBody<NewKey>> {
+    let (manager, algorithm) = (call.manager.clone(), which.algorithm()?);
+    let (service, mut moment) = call.open();
+    Ok(made(service.replace_keys(manager.master(), algorithm, &mut moment).await??))
 }

@@ -45,30 +45,30 @@ impl Deref for ElevatedAdminCall {
 impl ElevatedAdminCall {
     pub(super) fn open(&mut self) -> (ElevatedAdminService<'_>, Moment<'_>) {
         let AdminCall { manager, now, rng } = &mut self.0;
-        let office = manager.elevated_service(*now).expect("it was opened at this moment to make the desk");
-        (office, Moment { now: *now, rng: &mut **rng })
+        let service = manager.elevated_service(*now).expect("it was opened at this moment to make the desk");
+        (service, Moment { now: *now, rng: &mut **rng })
     }
 }
 
 /// The desk that an operation is done at: its type says what sign-in is needed, here and in the document.
 pub(super) trait AdminAuthority: Sized {
-    fn of(desk: AdminCall) -> Result<Self, Problem>;
+    fn of(call: AdminCall) -> Result<Self, Problem>;
 
     fn describe(description: &mut OperationDescription<'_>);
 }
 
 impl AdminAuthority for AdminCall {
-    fn of(desk: AdminCall) -> Result<Self, Problem> {
-        Ok(desk)
+    fn of(call: AdminCall) -> Result<Self, Problem> {
+        Ok(call)
     }
 
     fn describe(_: &mut OperationDescription<'_>) {}
 }
 
 impl AdminAuthority for ElevatedAdminCall {
-    fn of(desk: AdminCall) -> Result<Self, Problem> {
-        match desk.manager.elevated_service(desk.now) {
-            Ok(_) => Ok(Self(desk)),
+    fn of(call: AdminCall) -> Result<Self, Problem> {
+        match call.manager.elevated_service(call.now) {
+            Ok(_) => Ok(Self(call)),
             Err(old) => Err(Problem::Manage(AdmissionRefusal::SignInTooOld(old))),
         }
     }
@@ -207,8 +207,8 @@ where
             O::describe(description);
             D::describe(description);
         },
-        run: Box::new(move |desk, asked| {
-            let answer = handler(D::of(desk)?, I::read(asked)?);
+        run: Box::new(move |call, asked| {
+            let answer = handler(D::of(call)?, I::read(asked)?);
             Ok(Box::pin(async move { answer.await.map(OperationOutput::response) }))
         }),
     }

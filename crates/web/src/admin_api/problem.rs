@@ -147,12 +147,13 @@ impl Problem {
         }
     }
 
-    pub(super) fn response(&self, visit: &RequestContext<impl AnyInstance>) -> Response {
+    pub(super) fn response(&self, context: &RequestContext<impl AnyInstance>) -> Response {
         let (status, kind, title) = self.kind();
         let detail = self.detail();
-        let mut response = failures::problem(visit.reference(), status, (kind, title), detail, self.problems());
+        let mut response = failures::problem(context.reference(), status, (kind, title), detail, self.problems());
         let is_about_the_token = status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN;
-        if is_about_the_token && let Ok(challenge) = HeaderValue::try_from(self.challenge(&visit.instance.info.issuer))
+        if is_about_the_token
+            && let Ok(challenge) = HeaderValue::try_from(self.challenge(&context.instance.info.issuer))
         {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -184,15 +185,15 @@ impl Problem {
 }
 
 /// Logged once, here.
-pub(super) fn fault(visit: &RequestContext, fault: &Fault) -> Response {
-    let status = failures::fault_status(visit, fault);
-    failures::problem_failure(status, visit.reference())
+pub(super) fn fault(context: &RequestContext, fault: &Fault) -> Response {
+    let status = failures::fault_status(context, fault);
+    failures::problem_failure(status, context.reference())
 }
 
-pub(super) fn method_not_allowed(visit: &RequestContext, allowed: &str) -> Response {
+pub(super) fn method_not_allowed(context: &RequestContext, allowed: &str) -> Response {
     let what = ("method-not-allowed", "Method not allowed");
     let detail = format!("Allowed methods: {allowed}.");
-    let mut response = failures::problem(visit.reference(), StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
+    let mut response = failures::problem(context.reference(), StatusCode::METHOD_NOT_ALLOWED, what, detail, Vec::new());
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);
     }

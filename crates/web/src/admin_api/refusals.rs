@@ -19,8 +19,8 @@ struct Events {
     items: Vec<EventEntry>,
 }
 
-async fn get(mut desk: AdminCall, ReferenceParam(reference): ReferenceParam) -> OperationResult<PlainBody<Events>> {
-    let (office, moment) = desk.open();
-    let events = office.why(&reference, moment.now).await??;
+async fn get(mut call: AdminCall, ReferenceParam(reference): ReferenceParam) -> OperationResult<PlainBody<Events>> {
+    let (service, moment) = call.open();
+    let events = service.why(&reference, moment.now).await??;
     Ok(PlainBody(Events { items: events.into_iter().map(EventEntry::from).collect() }))
 }

@@ -34,45 +34,45 @@ fn show(role: flows::admin::Role) -> Role {
 }
 
 async fn list(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     QueryParams(asked): QueryParams<ListRange>,
 ) -> OperationResult<PlainBody<ListPage<Role>>> {
-    let (office, _) = desk.open();
-    let rows = office.roles_after(&asked.cursor.0, asked.limit.0 + 1).await?;
+    let (service, _) = call.open();
+    let rows = service.roles_after(&asked.cursor.0, asked.limit.0 + 1).await?;
     Ok(PlainBody(ListPage::of(rows, asked.limit, |role| role.name.clone(), show)))
 }
 
-async fn create(mut desk: ElevatedAdminCall, JsonBody(role): JsonBody<Role>) -> OperationResult<Created<Role>> {
-    let (office, mut moment) = desk.open();
-    office.create_role(&role.name, &role.permissions, &mut moment).await??;
+async fn create(mut call: ElevatedAdminCall, JsonBody(role): JsonBody<Role>) -> OperationResult<Created<Role>> {
+    let (service, mut moment) = call.open();
+    service.create_role(&role.name, &role.permissions, &mut moment).await??;
     let name = percent_encoding::utf8_percent_encode(&role.name, percent_encoding::NON_ALPHANUMERIC);
     Ok(Created { at: format!("/roles/{name}"), version: Some(1), thing: role })
 }
 
-async fn get(mut desk: AdminCall, NameParam(name): NameParam) -> OperationResult<Versioned<Role>> {
-    let (office, _) = desk.open();
-    let role = office.role(&name).await??;
+async fn get(mut call: AdminCall, NameParam(name): NameParam) -> OperationResult<Versioned<Role>> {
+    let (service, _) = call.open();
+    let role = service.role(&name).await??;
     Ok(Versioned(role.version, show(role)))
 }
 
 async fn replace(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (NameParam(name), expected, JsonBody(permissions)): (NameParam, IfMatch, JsonBody<Permissions>),
 ) -> OperationResult<Versioned<Role>> {
-    let (office, mut moment) = desk.open();
-    let current = office.role(&name).await??;
+    let (service, mut moment) = call.open();
+    let current = service.role(&name).await??;
     expected.check(current.version)?;
-    let changed = office.change_role(&current, permissions, &mut moment).await??;
+    let changed = service.change_role(&current, permissions, &mut moment).await??;
     Ok(Versioned(changed.version, show(changed)))
 }
 
 async fn delete(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (NameParam(name), expected): (NameParam, IfMatch),
 ) -> OperationResult<NoContent> {
-    let (office, mut moment) = desk.open();
-    let current = office.role(&name).await??;
+    let (service, mut moment) = call.open();
+    let current = service.role(&name).await??;
     expected.check(current.version)?;
-    office.delete_role(&current, &mut moment).await??;
+    service.delete_role(&current, &mut moment).await??;
     Ok(NoContent)
 }

@@ -136,17 +136,17 @@ fn show(session: &ApiSessionRow, register: &ApplicationRegister) -> SessionEntry
 }
 
 async fn list(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     QueryParams(asked): QueryParams<Asked>,
 ) -> OperationResult<PlainBody<ListPage<SessionEntry>>> {
-    let register = desk.manager.instance().applications();
+    let register = call.manager.instance().applications();
     let after = asked.cursor.id()?.map(ApiSessionId);
-    let (office, _) = desk.open();
-    let rows = office.sessions_before(after, asked.user.as_deref(), asked.limit.0 + 1).await?;
+    let (service, _) = call.open();
+    let rows = service.sessions_before(after, asked.user.as_deref(), asked.limit.0 + 1).await?;
     Ok(PlainBody(ListPage::of(rows, asked.limit, |row| row.id.to_string(), |row| show(&row, &register))))
 }
 
-async fn end(mut desk: AdminCall, JsonBody(whose): JsonBody<Whose>) -> OperationResult<PlainBody<Ended>> {
+async fn end(mut call: AdminCall, JsonBody(whose): JsonBody<Whose>) -> OperationResult<PlainBody<Ended>> {
     let ending = match (&whose.user, &whose.application) {
         (Some(login), None) => SessionSelector::OfUser(login),
         (None, Some(uri)) => SessionSelector::OfApplication(uri),
@@ -155,20 +155,20 @@ async fn end(mut desk: AdminCall, JsonBody(whose): JsonBody<Whose>) -> Operation
             return Err(AdminRefusal::Invalid(vec![problem]).into());
         }
     };
-    let (office, mut moment) = desk.open();
-    let ended = office.end_sessions(ending, &mut moment).await?.map_err(Problem::of_a_member)?;
+    let (service, mut moment) = call.open();
+    let ended = service.end_sessions(ending, &mut moment).await?.map_err(Problem::of_a_member)?;
     Ok(PlainBody(Ended { ended }))
 }
 
-async fn end_one(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
-    let (office, mut moment) = desk.open();
-    office.end_sessions(SessionSelector::One(ApiSessionId(id)), &mut moment).await??;
+async fn end_one(mut call: AdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
+    let (service, mut moment) = call.open();
+    service.end_sessions(SessionSelector::One(ApiSessionId(id)), &mut moment).await??;
     Ok(NoContent)
 }
 
-async fn seats(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<Seats>> {
-    let (office, _) = desk.open();
-    let (seats, reserved) = office.seats().await?;
+async fn seats(mut call: AdminCall, (): ()) -> OperationResult<PlainBody<Seats>> {
+    let (service, _) = call.open();
+    let (seats, reserved) = service.seats().await?;
     let reserved =
         reserved.into_iter().map(|(login, holds_a_seat)| Reserved { login: login.to_string(), holds_a_seat });
     Ok(PlainBody(Seats { total: seats.seats, used: seats.used, reserved: reserved.collect() }))
@@ -187,10 +187,10 @@ struct SeatHistory {
     items: Vec<SeatsThen>,
 }
 
-async fn history(mut desk: AdminCall, (): ()) -> OperationResult<PlainBody<SeatHistory>> {
-    let now = desk.now;
-    let (office, _) = desk.open();
-    let counts = office.seats_over_the_day(now).await?;
+async fn history(mut call: AdminCall, (): ()) -> OperationResult<PlainBody<SeatHistory>> {
+    let now = call.now;
+    let (service, _) = call.open();
+    let counts = service.seats_over_the_day(now).await?;
     Ok(PlainBody(SeatHistory {
         items: counts.into_iter().map(|(at, used)| SeatsThen { at: at.into(), used }).collect(),
     }))

@@ -19,19 +19,19 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn get(mut desk: AdminCall, (): ()) -> OperationResult<Versioned<InstanceSettings>> {
-    let (office, _) = desk.open();
-    let read = office.settings_as_read().await?;
+async fn get(mut call: AdminCall, (): ()) -> OperationResult<Versioned<InstanceSettings>> {
+    let (service, _) = call.open();
+    let read = service.settings_as_read().await?;
     Ok(Versioned(read.version, read.settings))
 }
 
 async fn patch(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (expected, patch): (IfMatch, MergePatch<InstanceSettings>),
 ) -> OperationResult<Versioned<InstanceSettings>> {
-    let (office, mut moment) = desk.open();
-    let current = office.settings_as_read().await?;
+    let (service, mut moment) = call.open();
+    let current = service.settings_as_read().await?;
     expected.check(current.version)?;
-    let changed = office.change_settings(&current, patch.into_members(), &mut moment).await??;
+    let changed = service.change_settings(&current, patch.into_members(), &mut moment).await??;
     Ok(Versioned(changed.version, changed.settings))
 }

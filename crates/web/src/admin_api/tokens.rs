@@ -114,7 +114,7 @@ fn show(token: &ReferenceToken) -> TokenEntry {
 }
 
 async fn list(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     QueryParams(asked): QueryParams<Asked>,
 ) -> OperationResult<PlainBody<ListPage<TokenEntry>>> {
     let of = match (asked.application, asked.user) {
@@ -126,15 +126,15 @@ async fn list(
         }
     };
     let after = asked.cursor.id()?.map(ReferenceTokenId);
-    let (office, _) = desk.open();
-    let rows = office.tokens_before(after, of, asked.limit.0 + 1).await?;
+    let (service, _) = call.open();
+    let rows = service.tokens_before(after, of, asked.limit.0 + 1).await?;
     Ok(PlainBody(ListPage::of(rows, asked.limit, |token| token.id.to_string(), |token| show(&token))))
 }
 
-async fn issue(mut desk: ElevatedAdminCall, JsonBody(new): JsonBody<TokenWish>) -> OperationResult<Created<NewToken>> {
+async fn issue(mut call: ElevatedAdminCall, JsonBody(new): JsonBody<TokenWish>) -> OperationResult<Created<NewToken>> {
     let scope = Scope::parse(&new.scope).map_err(|error| Problem::invalid("scope", &error))?;
-    let manager = desk.manager.clone();
-    let (office, mut moment) = desk.open();
+    let manager = call.manager.clone();
+    let (service, mut moment) = call.open();
     let wish = NewTokenRequest {
         kind: ReferenceTokenKind::Service,
         description: &new.description,
@@ -142,7 +142,7 @@ async fn issue(mut desk: ElevatedAdminCall, JsonBody(new): JsonBody<TokenWish>) 
         expires_at: new.expires_at.map(|time| time.0),
     };
     let draft = TokenDraft { application: &new.application, login: None, wish };
-    let issued = office.issue_token(&draft, &mut moment).await?;
+    let issued = service.issue_token(&draft, &mut moment).await?;
     let IssuedToken { token, value, .. } = issued.map_err(Problem::of_a_member)?;
     manager.tell_issued(&new.application, &token);
     Ok(Created {
@@ -152,18 +152,18 @@ async fn issue(mut desk: ElevatedAdminCall, JsonBody(new): JsonBody<TokenWish>) 
     })
 }
 
-async fn get(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<PlainBody<TokenEntry>> {
-    let (office, _) = desk.open();
-    Ok(PlainBody(show(&office.token(ReferenceTokenId(id)).await??)))
+async fn get(mut call: AdminCall, IdParam(id): IdParam) -> OperationResult<PlainBody<TokenEntry>> {
+    let (service, _) = call.open();
+    Ok(PlainBody(show(&service.token(ReferenceTokenId(id)).await??)))
 }
 
 /// Revoked is revoked, however often it is asked for.
-async fn revoke(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
-    let (office, mut moment) = desk.open();
-    let token = office.token(ReferenceTokenId(id)).await??;
+async fn revoke(mut call: AdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
+    let (service, mut moment) = call.open();
+    let token = service.token(ReferenceTokenId(id)).await??;
     if token.revoked_at.is_none() {
         // A refusal: somebody else revoked it meanwhile.
-        let _revoked = office.revoke_token(token.id, &mut moment).await?;
+        let _revoked = service.revoke_token(token.id, &mut moment).await?;
     }
     Ok(NoContent)
 }

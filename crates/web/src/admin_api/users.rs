@@ -146,19 +146,19 @@ fn show(row: &UserRow) -> UserEntry {
 }
 
 async fn list(
-    mut desk: AdminCall,
+    mut call: AdminCall,
     QueryParams(asked): QueryParams<Asked>,
 ) -> OperationResult<PlainBody<ListPage<UserEntry>>> {
-    let (office, _) = desk.open();
+    let (service, _) = call.open();
     let rows = match asked.login.as_deref() {
-        Some(login) => office.user_by_name(login).await?.into_iter().collect(),
-        None => office.users_after(&asked.cursor.0, asked.limit.0 + 1).await?,
+        Some(login) => service.user_by_name(login).await?.into_iter().collect(),
+        None => service.users_after(&asked.cursor.0, asked.limit.0 + 1).await?,
     };
     Ok(PlainBody(ListPage::of(rows, asked.limit, |row| row.user.login.folded(), |row| show(&row))))
 }
 
-async fn create(mut desk: ElevatedAdminCall, JsonBody(new): JsonBody<NewUser>) -> OperationResult<Created<UserEntry>> {
-    let (office, mut moment) = desk.open();
+async fn create(mut call: ElevatedAdminCall, JsonBody(new): JsonBody<NewUser>) -> OperationResult<Created<UserEntry>> {
+    let (service, mut moment) = call.open();
     parse_login(&new.login)?;
     let name = new.name.as_deref().unwrap_or(&new.login);
     let email = new.email.map(|address| Email { address, verified: false });
@@ -171,71 +171,71 @@ async fn create(mut desk: ElevatedAdminCall, JsonBody(new): JsonBody<NewUser>) -
         role: new.role.as_deref(),
         enabled: new.is_active,
     };
-    let made = office.create_user(draft, &mut moment).await?;
+    let made = service.create_user(draft, &mut moment).await?;
     let id = made.map_err(Problem::of_a_member)?;
-    let row = office.user_by_id(id).await??;
+    let row = service.user_by_id(id).await??;
     Ok(Created { at: format!("/users/{id}"), version: Some(row.version), thing: show(&row) })
 }
 
-async fn get(mut desk: AdminCall, IdParam(id): IdParam) -> OperationResult<Versioned<UserEntry>> {
-    let (office, _) = desk.open();
-    let row = office.user_by_id(UserId(id)).await??;
+async fn get(mut call: AdminCall, IdParam(id): IdParam) -> OperationResult<Versioned<UserEntry>> {
+    let (service, _) = call.open();
+    let row = service.user_by_id(UserId(id)).await??;
     Ok(Versioned(row.version, show(&row)))
 }
 
 async fn patch(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (IdParam(id), expected, patch): (IdParam, IfMatch, MergePatch<PersonRecord>),
 ) -> OperationResult<Versioned<UserEntry>> {
-    let own = desk.manager.user.id;
-    let (office, mut moment) = desk.open();
-    let current = office.user_by_id(UserId(id)).await??;
+    let own = call.manager.user.id;
+    let (service, mut moment) = call.open();
+    let current = service.user_by_id(UserId(id)).await??;
     expected.check(current.version)?;
     let before = PersonRecord::of(&current.user, current.role.as_deref());
     let says_verified = patch.mentions("emailVerified");
     let mut record = patch.apply(&before)?;
     // What was verified was the other address.
     record.email_verified &= says_verified || record.email == before.email;
-    let changed = office.change_user(&current, record, Some(own), &mut moment).await??;
+    let changed = service.change_user(&current, record, Some(own), &mut moment).await??;
     Ok(Versioned(changed.version, show(&changed)))
 }
 
 async fn set_password(
-    mut desk: ElevatedAdminCall,
+    mut call: ElevatedAdminCall,
     (IdParam(id), JsonBody(new)): (IdParam, JsonBody<NewPassword>),
 ) -> OperationResult<NoContent> {
-    let manager = desk.manager.clone();
-    let (office, mut moment) = desk.open();
-    let login: Login = office.user_by_id(UserId(id)).await??.user.login;
+    let manager = call.manager.clone();
+    let (service, mut moment) = call.open();
+    let login: Login = service.user_by_id(UserId(id)).await??.user.login;
     let password = Presented::<Password>::new(new.password);
-    let user = office.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
+    let user = service.set_password(manager.passwords(), login.as_str(), &password, &mut moment).await??;
     manager.instance().mail().write_to(&user, Letter::password_changed);
     Ok(NoContent)
 }
 
 /// Gone is gone, however often it is asked for.
-async fn reset_second_factor(mut desk: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
-    let (office, mut moment) = desk.open();
-    let user = office.user_by_id(UserId(id)).await??.user;
+async fn reset_second_factor(mut call: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<NoContent> {
+    let (service, mut moment) = call.open();
+    let user = service.user_by_id(UserId(id)).await??.user;
     if user.has_second_factor {
-        office.reset_second_factor(user.login.as_str(), &mut moment).await??;
+        service.reset_second_factor(user.login.as_str(), &mut moment).await??;
     }
     Ok(NoContent)
 }
 
-async fn invite(mut desk: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<Created<Link>> {
-    let manager = desk.manager.clone();
-    let (office, mut moment) = desk.open();
-    let login = office.user_by_id(UserId(id)).await??.user.login;
-    let link = office.invite(login.as_str(), &mut moment).await??;
+async fn invite(mut call: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<Created<Link>> {
+    let manager = call.manager.clone();
+    let (service, mut moment) = call.open();
+    let login = service.user_by_id(UserId(id)).await??.user.login;
+    let link = service.invite(login.as_str(), &mut moment).await??;
     Ok(handed_over(&manager, &link, moment.now))
 }
 
-async fn reset(mut desk: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<Created<Link>> {
-    let manager = desk.manager.clone();
-    let (office, mut moment) = desk.open();
-    let login = office.user_by_id(UserId(id)).await??.user.login;
-    let link = office.reset_link(login.as_str(), &mut moment).await??;
+async fn reset(mut call: ElevatedAdminCall, IdParam(id): IdParam) -> OperationResult<Created<Link>> {
+    let manager = call.manager.clone();
+    let (service, mut moment) = call.open();
+    let login = service.user_by_id(UserId(id)).await??.user.login;
+    let link = service.reset_link(login.as_str(), &mut moment).await??;
     Ok(handed_over(&manager, &link, moment.now))
 }
 

@@ -30,20 +30,20 @@ use crate::request::render;
 
 const HERE: AdminSection = AdminSection::Applications;
 
-pub(super) async fn list(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
-    let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
-    at_desk.answer(answer)
+pub(super) async fn list(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
+    let answer = listed(&mut admin, &asked(query.as_deref())).await;
+    admin.answer(answer)
 }
 
-async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
+async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
     let (find, after) = (asked.get("find").unwrap_or_default().trim(), asked.get("after"));
-    let (office, _) = at_desk.open();
+    let (service, _) = admin.open();
     let mut rows = Vec::new();
     if after.is_none() && !find.is_empty() {
         // What begins with the text stands behind it, but for the text itself.
-        rows.extend(office.application(find).await?.ok());
+        rows.extend(service.application(find).await?.ok());
     }
-    rows.extend(office.applications_after(after.unwrap_or(find), READ).await?);
+    rows.extend(service.applications_after(after.unwrap_or(find), READ).await?);
     rows.retain(|application| application.uri.as_str().starts_with(find));
     let (rows, behind) = paged(rows, |application| application.uri.as_str().to_owned());
     let line = |application: &TrustedApplication| ListRow {
@@ -80,7 +80,7 @@ async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
         links: vec![PageLink::new("/manage/apps/new", "Register application")],
         parts: vec![PagePart::Form(search), PagePart::List(list)],
     };
-    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
+    Ok(admin.page(HERE, content, FormNotice::Nothing))
 }
 
 /// What an application is, for somebody who does not know the words of OAuth.
@@ -138,14 +138,14 @@ impl ApplicationKind {
     }
 }
 
-pub(super) async fn blank(at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn blank(admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     match ApplicationKind::of(asked(query.as_deref()).get("kind")) {
-        Some(kind) => registration(&at_desk, kind, (&kind.record(), ""), FormNotice::Nothing),
-        None => kinds(&at_desk),
+        Some(kind) => registration(&admin, kind, (&kind.record(), ""), FormNotice::Nothing),
+        None => kinds(&admin),
     }
 }
 
-fn kinds(at_desk: &AdminPage) -> Response {
+fn kinds(admin: &AdminPage) -> Response {
     let links =
         ApplicationKind::ALL.map(|kind| PageLink::new(at("/manage/apps/new", &[("kind", kind.key())]), kind.text()));
     let content = PageContent {
@@ -156,11 +156,11 @@ fn kinds(at_desk: &AdminPage) -> Response {
         links: links.into(),
         parts: vec![],
     };
-    at_desk.page(HERE, content, FormNotice::Nothing)
+    admin.page(HERE, content, FormNotice::Nothing)
 }
 
 fn registration(
-    at_desk: &AdminPage,
+    admin: &AdminPage,
     kind: ApplicationKind,
     (record, system_user): (&ApplicationRecord, &str),
     said: FormNotice,
@@ -192,20 +192,20 @@ fn registration(
         links: vec![PageLink::new("/manage/apps/new", "Choose another kind")],
         parts: vec![PagePart::Form(form)],
     };
-    at_desk.page(HERE, content, said)
+    admin.page(HERE, content, said)
 }
 
 /// Finds whom the record is to act as.
 pub(super) async fn with_system_user(
-    at_desk: &mut AdminPage,
+    admin: &mut AdminPage,
     mut record: ApplicationRecord,
     login: &str,
 ) -> Result<(ApplicationRecord, Vec<String>), Fault> {
     if login.is_empty() || !record.system_user_allowed {
         return Ok((record, vec![]));
     }
-    let (office, _) = at_desk.open();
-    Ok(match office.user_by_name(login).await? {
+    let (service, _) = admin.open();
+    Ok(match service.user_by_name(login).await? {
         Ok(row) => {
             record.system_user = Some(row.user.id.0);
             (record, vec![])
@@ -214,31 +214,31 @@ pub(super) async fn with_system_user(
     })
 }
 
-pub(super) async fn create(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn create(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = created(&mut at_desk, &form).await;
-    at_desk.answer(answer)
+    let answer = created(&mut admin, &form).await;
+    admin.answer(answer)
 }
 
-async fn created(at_desk: &mut AdminPage, form: &Params) -> PageResult {
-    let Some(kind) = ApplicationKind::of(form.get("kind")) else { return Ok(at_desk.gone()) };
+async fn created(admin: &mut AdminPage, form: &Params) -> PageResult {
+    let Some(kind) = ApplicationKind::of(form.get("kind")) else { return Ok(admin.gone()) };
     let (uri, login) = (form.get("uri").unwrap_or_default().trim(), form.get("system_user").unwrap_or_default().trim());
     let client_type = if kind.has_secret() { RecordClientType::Confidential } else { RecordClientType::Public };
     let (record, mut problems) = entered(form, (uri, client_type));
-    let (record, unknown) = with_system_user(at_desk, record, login).await?;
+    let (record, unknown) = with_system_user(admin, record, login).await?;
     problems.extend(unknown);
     if form.get("check").is_some() {
-        return checked(at_desk, (record, None), problems).await;
+        return checked(admin, (record, None), problems).await;
     }
     if !problems.is_empty() {
-        return Ok(registration(at_desk, kind, (&record, login), FormNotice::Refused(problems)));
+        return Ok(registration(admin, kind, (&record, login), FormNotice::Refused(problems)));
     }
-    Ok(match register(at_desk, record.clone()).await? {
-        Ok((application, secret, warnings)) => registered(at_desk, &application, secret.as_ref(), warnings),
-        Err(refusal) => registration(at_desk, kind, (&record, login), refused(refusal)),
+    Ok(match register(admin, record.clone()).await? {
+        Ok((application, secret, warnings)) => registered(admin, &application, secret.as_ref(), warnings),
+        Err(refusal) => registration(admin, kind, (&record, login), refused(refusal)),
     })
 }
 
@@ -246,18 +246,18 @@ type Registered = (TrustedApplication, Option<Presented<ClientSecret>>, Vec<Stri
 
 /// A Confidential application gets its first secret with it.
 pub(super) async fn register(
-    at_desk: &mut AdminPage,
+    admin: &mut AdminPage,
     record: ApplicationRecord,
 ) -> Result<Result<Registered, AdminRefusal>, PageInterruption> {
-    let (office, mut moment) = at_desk.elevate()?;
+    let (service, mut moment) = admin.elevate()?;
     let secret = (record.client_type == RecordClientType::Confidential).then(|| draw_secret(&mut moment));
-    let made = office.create_application(record, secret.as_ref(), &mut moment).await?;
+    let made = service.create_application(record, secret.as_ref(), &mut moment).await?;
     Ok(made.map(|(application, warnings)| (application, secret, warnings)))
 }
 
 /// The page that shows what the developer needs, once.
 pub(super) fn registered(
-    at_desk: &AdminPage,
+    admin: &AdminPage,
     application: &TrustedApplication,
     secret: Option<&Presented<ClientSecret>>,
     warnings: Vec<String>,
@@ -266,7 +266,7 @@ pub(super) fn registered(
         warnings.into_iter().map(|warning| PagePart::Text(format!("Note: {warning}."))).collect();
     parts.extend(secret.map(|secret| PagePart::Once { what: "Client secret", value: secret.expose().to_owned() }));
     parts.push(PagePart::Heading("Client configuration"));
-    let issuer = &at_desk.person.visit.instance.info.issuer;
+    let issuer = &admin.person.context.instance.info.issuer;
     parts.push(PagePart::Facts(vec![
         ("Issuer", Cell::code(issuer)),
         ("Discovery", Cell::code(format!("{issuer}/.well-known/openid-configuration"))),
@@ -281,32 +281,32 @@ pub(super) fn registered(
         links: vec![PageLink::new(format!("{}/{}", HERE.path(), application.id), "Open application")],
         parts,
     };
-    at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
+    admin.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
 }
 
-pub(super) async fn show(mut at_desk: AdminPage, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
-    let answer = shown(&mut at_desk, &text, said(query.as_deref())).await;
-    at_desk.answer(answer)
+pub(super) async fn show(mut admin: AdminPage, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let answer = shown(&mut admin, &text, said(query.as_deref())).await;
+    admin.answer(answer)
 }
 
 /// The application that an address names.
-async fn found(at_desk: &mut AdminPage, text: &str) -> Result<Option<TrustedApplication>, Fault> {
+async fn found(admin: &mut AdminPage, text: &str) -> Result<Option<TrustedApplication>, Fault> {
     let Some(id) = id(Some(text)) else { return Ok(None) };
-    let (office, _) = at_desk.open();
-    Ok(office.application_by_id(ApplicationId(id)).await?.ok())
+    let (service, _) = admin.open();
+    Ok(service.application_by_id(ApplicationId(id)).await?.ok())
 }
 
-async fn shown(at_desk: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
-    let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
-    let login = system_user(at_desk, &application.to_record()).await?;
-    Ok(overview(at_desk, &application, (&application.to_record(), &login), said))
+async fn shown(admin: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
+    let Some(application) = found(admin, text).await? else { return Ok(admin.gone()) };
+    let login = system_user(admin, &application.to_record()).await?;
+    Ok(overview(admin, &application, (&application.to_record(), &login), said))
 }
 
 /// Login of the System User.
-async fn system_user(at_desk: &mut AdminPage, record: &ApplicationRecord) -> Result<String, Fault> {
+async fn system_user(admin: &mut AdminPage, record: &ApplicationRecord) -> Result<String, Fault> {
     let Some(user) = record.system_user else { return Ok(String::new()) };
-    let (office, _) = at_desk.open();
-    let row = office.user_by_id(UserId(user)).await?;
+    let (service, _) = admin.open();
+    let row = service.user_by_id(UserId(user)).await?;
     Ok(row.map(|row| row.user.login.to_string()).unwrap_or_default())
 }
 
@@ -319,7 +319,7 @@ fn badge(application: &TrustedApplication) -> Option<&'static str> {
 }
 
 fn overview(
-    at_desk: &AdminPage,
+    admin: &AdminPage,
     application: &TrustedApplication,
     (record, system_user): (&ApplicationRecord, &str),
     said: FormNotice,
@@ -344,7 +344,7 @@ fn overview(
         }),
     ]);
     if record.client_type == RecordClientType::Confidential {
-        parts.extend(secrets(application.secrets(), &here, at_desk.now()));
+        parts.extend(secrets(application.secrets(), &here, admin.now()));
     }
     let content = PageContent {
         name: "manage-app",
@@ -358,7 +358,7 @@ fn overview(
         ],
         parts,
     };
-    at_desk.page(HERE, content, said)
+    admin.page(HERE, content, said)
 }
 
 fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<PagePart> {
@@ -400,89 +400,84 @@ fn secrets(secrets: &[Secret], here: &str, now: Timestamp) -> Vec<PagePart> {
     vec![PagePart::Heading("Secrets"), PagePart::List(list), PagePart::Form(form)]
 }
 
-pub(super) async fn change(
-    mut at_desk: AdminPage,
-    Path(text): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn change(mut admin: AdminPage, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = changed(&mut at_desk, &text, &form).await;
-    at_desk.answer(answer)
+    let answer = changed(&mut admin, &text, &form).await;
+    admin.answer(answer)
 }
 
-async fn changed(at_desk: &mut AdminPage, text: &str, form: &Params) -> PageResult {
-    let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
+async fn changed(admin: &mut AdminPage, text: &str, form: &Params) -> PageResult {
+    let Some(application) = found(admin, text).await? else { return Ok(admin.gone()) };
     match form.get("do") {
-        Some("save") => save(at_desk, &application, form).await,
-        Some("add-secret") => add_secret(at_desk, &application, form).await,
+        Some("save") => save(admin, &application, form).await,
+        Some("add-secret") => add_secret(admin, &application, form).await,
         Some("remove-secret") => {
-            let (office, mut moment) = at_desk.elevate()?;
-            let removed = office.remove_secret(&application, form.get("id").unwrap_or_default(), &mut moment).await?;
-            again(at_desk, &application, removed).await
+            let (service, mut moment) = admin.elevate()?;
+            let removed = service.remove_secret(&application, form.get("id").unwrap_or_default(), &mut moment).await?;
+            again(admin, &application, removed).await
         }
-        _ => Ok(at_desk.gone()),
+        _ => Ok(admin.gone()),
     }
 }
 
 /// Back to the application's page, or the page with what was wrong.
 async fn again(
-    at_desk: &mut AdminPage,
+    admin: &mut AdminPage,
     application: &TrustedApplication,
     answer: Result<(), AdminRefusal>,
 ) -> PageResult {
     match answer {
         Ok(()) => Ok(done(format_args!("{}/{}", HERE.path(), application.id))),
-        Err(refusal) => shown(at_desk, &application.id.to_string(), refused(refusal)).await,
+        Err(refusal) => shown(admin, &application.id.to_string(), refused(refusal)).await,
     }
 }
 
 /// What would be refused of a record, for the script that asks while a form is filled in.
 async fn checked(
-    at_desk: &mut AdminPage,
+    admin: &mut AdminPage,
     (record, current): (ApplicationRecord, Option<&TrustedApplication>),
     mut problems: Vec<String>,
 ) -> PageResult {
-    let (office, mut moment) = at_desk.open();
-    problems.extend(office.problems_of(record, current, &mut moment).await?);
+    let (service, mut moment) = admin.open();
+    problems.extend(service.problems_of(record, current, &mut moment).await?);
     Ok(render::no_store(render::json(StatusCode::OK, &json!({ "problems": problems }))))
 }
 
-async fn save(at_desk: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
+async fn save(admin: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
     if form.get("check").is_none() && version(form) != Some(application.version) {
-        return shown(at_desk, &application.id.to_string(), overtaken()).await;
+        return shown(admin, &application.id.to_string(), overtaken()).await;
     }
     let uri: &ClientId = &application.uri;
     let login = form.get("system_user").unwrap_or_default().trim();
     let (mut record, mut problems) = entered(form, (uri.as_str(), application.to_record().client_type));
     record.keep_unknown_scopes(&application.scope);
-    let (record, unknown) = with_system_user(at_desk, record, login).await?;
+    let (record, unknown) = with_system_user(admin, record, login).await?;
     problems.extend(unknown);
     if form.get("check").is_some() {
-        return checked(at_desk, (record, Some(application)), problems).await;
+        return checked(admin, (record, Some(application)), problems).await;
     }
     if !problems.is_empty() {
-        return Ok(overview(at_desk, application, (&record, login), FormNotice::Refused(problems)));
+        return Ok(overview(admin, application, (&record, login), FormNotice::Refused(problems)));
     }
-    let (office, mut moment) = at_desk.elevate()?;
-    match office.change_application(application, record.clone(), &mut moment).await? {
-        Ok(_) => again(at_desk, application, Ok(())).await,
-        Err(AdminRefusal::Overtaken) => shown(at_desk, &application.id.to_string(), overtaken()).await,
-        Err(refusal) => Ok(overview(at_desk, application, (&record, login), refused(refusal))),
+    let (service, mut moment) = admin.elevate()?;
+    match service.change_application(application, record.clone(), &mut moment).await? {
+        Ok(_) => again(admin, application, Ok(())).await,
+        Err(AdminRefusal::Overtaken) => shown(admin, &application.id.to_string(), overtaken()).await,
+        Err(refusal) => Ok(overview(admin, application, (&record, login), refused(refusal))),
     }
 }
 
-async fn add_secret(at_desk: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
+async fn add_secret(admin: &mut AdminPage, application: &TrustedApplication, form: &Params) -> PageResult {
     let label = form.get("label").unwrap_or_default();
     let expires = match super::day(form, "expires") {
         Ok(expires) => expires,
-        Err(problem) => return shown(at_desk, &application.id.to_string(), FormNotice::Refused(vec![problem])).await,
+        Err(problem) => return shown(admin, &application.id.to_string(), FormNotice::Refused(vec![problem])).await,
     };
-    let (office, mut moment) = at_desk.elevate()?;
-    Ok(match office.add_secret_to(application, (label, expires), &mut moment).await? {
+    let (service, mut moment) = admin.elevate()?;
+    Ok(match service.add_secret_to(application, (label, expires), &mut moment).await? {
         Ok((secret, shown)) => {
             let here = format!("{}/{}", HERE.path(), application.id);
             let content = PageContent {
@@ -498,8 +493,8 @@ async fn add_secret(at_desk: &mut AdminPage, application: &TrustedApplication, f
                     ),
                 ],
             };
-            at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
+            admin.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing)
         }
-        Err(refusal) => return again(at_desk, application, Err(refusal)).await,
+        Err(refusal) => return again(admin, application, Err(refusal)).await,
     })
 }

@@ -29,18 +29,18 @@ pub(super) const COLUMNS: [&str; 8] =
     ["Time", "Event", "Outcome", "Application", "User", "Actor", "Address", "Details"];
 const QUESTIONS: [&str; 7] = ["chain", "since", "until", "kind", "outcome", "application", "user"];
 
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
-    let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
-    at_desk.answer(answer)
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
+    let answer = listed(&mut admin, &asked(query.as_deref())).await;
+    admin.answer(answer)
 }
 
-async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
-    let (wanted, problems) = wanted(at_desk, asked).await?;
+async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
+    let (wanted, problems) = wanted(admin, asked).await?;
     let (from, until) = (asked.get("from").and_then(place), wanted.until);
-    let (office, _) = at_desk.open();
-    let found = if problems.is_empty() { Some(office.events_before(&wanted, from, ROWS).await?) } else { None };
+    let (service, _) = admin.open();
+    let found = if problems.is_empty() { Some(service.events_before(&wanted, from, ROWS).await?) } else { None };
     let (mut events, next) = found.map(|found| (found.events, found.next)).unwrap_or_default();
-    name_people(at_desk, &mut events).await?;
+    name_people(admin, &mut events).await?;
     let next = next.map(|ChainPosition { first, seal, event }| {
         let from = format!("{first}.{seal}.{event}");
         let same = QUESTIONS.into_iter().filter_map(|name| Some((name, asked.get(name)?)));
@@ -87,18 +87,18 @@ async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
         ],
     };
     let said = if problems.is_empty() { FormNotice::Nothing } else { FormNotice::Refused(problems) };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
 /// Events name people by their ids, but for those who tried to sign in; pages tell who it is.
-pub(super) async fn name_people(at_desk: &mut AdminPage, events: &mut [AuditedEvent]) -> Result<(), Fault> {
-    let (office, _) = at_desk.open();
+pub(super) async fn name_people(admin: &mut AdminPage, events: &mut [AuditedEvent]) -> Result<(), Fault> {
+    let (service, _) = admin.open();
     let mut known: HashMap<String, Option<String>> = HashMap::new();
     for event in events.iter_mut().filter(|event| event.login.is_none()) {
         let Some(user) = event.user.clone() else { continue };
         if !known.contains_key(&user) {
             let row = match id(Some(&user)) {
-                Some(id) => office.user_by_id(UserId(id)).await?.ok(),
+                Some(id) => service.user_by_id(UserId(id)).await?.ok(),
                 None => None,
             };
             known.insert(user.clone(), row.map(|row| row.user.login.to_string()));
@@ -108,47 +108,47 @@ pub(super) async fn name_people(at_desk: &mut AdminPage, events: &mut [AuditedEv
     Ok(())
 }
 
-pub(super) async fn export(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn export(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
-    let (wanted, problems) = match wanted(&mut at_desk, &asked).await {
+    let (wanted, problems) = match wanted(&mut admin, &asked).await {
         Ok(wanted) => wanted,
-        Err(fault) => return at_desk.answer(Err(fault.into())),
+        Err(fault) => return admin.answer(Err(fault.into())),
     };
     let format = match asked.get("format") {
         Some("jsonl") => ExportFormat::Jsonl,
         Some("csv") => ExportFormat::Csv,
-        _ => return at_desk.gone(),
+        _ => return admin.gone(),
     };
     if !problems.is_empty() {
-        return at_desk.gone();
+        return admin.gone();
     }
     let span =
         AuditRange { since: wanted.since.unwrap_or(Timestamp(0)), until: wanted.until.unwrap_or(Timestamp(i64::MAX)) };
     let kinds = wanted.kind.map(|kind| kind.as_str().to_owned()).into_iter().collect();
-    render::exported((Arc::clone(&at_desk.manager), wanted.chain), AuditExport::new(span, kinds, format), format)
+    render::exported((Arc::clone(&admin.manager), wanted.chain), AuditExport::new(span, kinds, format), format)
 }
 
-pub(super) async fn verify(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    if let Err(page) = at_desk.form(&headers, body).await {
+pub(super) async fn verify(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    if let Err(page) = admin.form(&headers, body).await {
         return page;
     }
-    let answer = verified(&mut at_desk).await;
-    at_desk.answer(answer)
+    let answer = verified(&mut admin).await;
+    admin.answer(answer)
 }
 
-async fn verified(at_desk: &mut AdminPage) -> PageResult {
-    let manager = Arc::clone(&at_desk.manager);
+async fn verified(admin: &mut AdminPage) -> PageResult {
+    let manager = Arc::clone(&admin.manager);
     let mut parts = Vec::new();
     for (chain, heading) in [(Chain::Main, "Main chain"), (Chain::Refusals, "Refusals chain")] {
-        let office = manager.service();
-        let verdict = match office.audit_reader_of(chain, manager.master()).await?.verify(&[], |_, _| {}).await? {
+        let service = manager.service();
+        let verdict = match service.audit_reader_of(chain, manager.master()).await?.verify(&[], |_, _| {}).await? {
             Ok(verdict) => verdict,
-            Err(refusal) => return Ok(at_desk.page(HERE, outcome(vec![]), refused(refusal.into()))),
+            Err(refusal) => return Ok(admin.page(HERE, outcome(vec![]), refused(refusal.into()))),
         };
         parts.push(PagePart::Heading(heading));
         parts.extend(told(&verdict));
     }
-    Ok(at_desk.page(HERE, outcome(parts), FormNotice::Nothing))
+    Ok(admin.page(HERE, outcome(parts), FormNotice::Nothing))
 }
 
 /// One chain.
@@ -220,7 +220,7 @@ fn questions(asked: &Params) -> PageForm {
 }
 
 /// And what of the question does not read.
-async fn wanted(at_desk: &mut AdminPage, asked: &Params) -> Result<(EventFilter, Vec<String>), Fault> {
+async fn wanted(admin: &mut AdminPage, asked: &Params) -> Result<(EventFilter, Vec<String>), Fault> {
     let mut problems = Vec::new();
     let mut time = |name| match day(asked, name) {
         Ok(time) => time,
@@ -235,8 +235,8 @@ async fn wanted(at_desk: &mut AdminPage, asked: &Params) -> Result<(EventFilter,
     let outcome = asked.get("outcome").and_then(|text| outcomes.into_iter().find(|outcome| outcome.as_str() == text));
     let mut user = None;
     if let Some(text) = asked.get("user").map(str::trim) {
-        let (office, _) = at_desk.open();
-        match (id(Some(text)), office.user_by_name(text).await?) {
+        let (service, _) = admin.open();
+        match (id(Some(text)), service.user_by_name(text).await?) {
             (Some(id), _) => user = Some(UserId(id)),
             (None, Ok(row)) => user = Some(row.user.id),
             (None, Err(refusal)) => problems.push(refusal.to_string()),

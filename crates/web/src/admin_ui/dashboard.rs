@@ -18,24 +18,24 @@ const HERE: AdminSection = AdminSection::Dashboard;
 const SOON: Duration = Duration::from_hours(24 * 30);
 const RECENT: usize = 10;
 
-pub(super) async fn show(mut at_desk: AdminPage) -> Response {
-    let answer = glance(&mut at_desk).await;
-    at_desk.answer(answer)
+pub(super) async fn show(mut admin: AdminPage) -> Response {
+    let answer = glance(&mut admin).await;
+    admin.answer(answer)
 }
 
-async fn glance(at_desk: &mut AdminPage) -> PageResult {
-    let now = at_desk.now();
-    let secrets = expiring(at_desk, now);
-    let (office, _) = at_desk.open();
-    let (seats, _) = office.seats().await?;
-    let over_the_day = sessions::chart(&seats, office.seats_over_the_day(now).await?);
-    let keys = office.keys(now).await?;
+async fn glance(admin: &mut AdminPage) -> PageResult {
+    let now = admin.now();
+    let secrets = expiring(admin, now);
+    let (service, _) = admin.open();
+    let (seats, _) = service.seats().await?;
+    let over_the_day = sessions::chart(&seats, service.seats_over_the_day(now).await?);
+    let keys = service.keys(now).await?;
     let wanted = EventFilter { outcome: Some(AuditOutcome::Refused), ..EventFilter::default() };
-    let mut refusals = office.events_before(&wanted, None, RECENT).await?.events;
+    let mut refusals = service.events_before(&wanted, None, RECENT).await?.events;
     let wanted = EventFilter { kind: Some(AuditKind::SignIn), ..EventFilter::default() };
-    let mut sign_ins = office.events_before(&wanted, None, RECENT).await?.events;
-    audit::name_people(at_desk, &mut refusals).await?;
-    audit::name_people(at_desk, &mut sign_ins).await?;
+    let mut sign_ins = service.events_before(&wanted, None, RECENT).await?.events;
+    audit::name_people(admin, &mut refusals).await?;
+    audit::name_people(admin, &mut sign_ins).await?;
     let signing = keys.iter().filter(|key| key.state == KeyState::Signing);
     let next = signing.map(|key| key.until).min();
     let events = |caption, events: &[AuditedEvent], empty| PageList {
@@ -70,11 +70,11 @@ async fn glance(at_desk: &mut AdminPage) -> PageResult {
             PagePart::List(events("Recent sign-ins", &sign_ins, "No recent sign-ins.")),
         ],
     };
-    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
+    Ok(admin.page(HERE, content, FormNotice::Nothing))
 }
 
-fn expiring(at_desk: &AdminPage, now: Timestamp) -> PageList {
-    let register = at_desk.manager.instance().applications();
+fn expiring(admin: &AdminPage, now: Timestamp) -> PageList {
+    let register = admin.manager.instance().applications();
     let mut ends: Vec<_> = register
         .all()
         .filter(|application| application.enabled)

@@ -14,22 +14,22 @@ use crate::pages::admin::{AdminSection, Cell, FormField, FormNotice, PageContent
 
 const HERE: AdminSection = AdminSection::Applications;
 
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
-    let answer = question(&mut at_desk, &query, FormNotice::Nothing).await;
-    at_desk.answer(answer)
+    let answer = question(&mut admin, &query, FormNotice::Nothing).await;
+    admin.answer(answer)
 }
 
 /// The link is sent along with the answer, and read once more.
-async fn question(at_desk: &mut AdminPage, link: &str, said: FormNotice) -> PageResult {
+async fn question(admin: &mut AdminPage, link: &str, said: FormNotice) -> PageResult {
     let installation = match InstallRequest::parse(&asked(Some(link))) {
         Ok(installation) => installation,
-        Err(problems) => return Ok(broken(at_desk, "Invalid installation link", problems)),
+        Err(problems) => return Ok(broken(admin, "Invalid installation link", problems)),
     };
     let record = &installation.record;
-    let (office, _) = at_desk.open();
-    if let Ok(known) = office.application(&record.application_uri).await? {
-        return Ok(known_already(at_desk, &known));
+    let (service, _) = admin.open();
+    if let Ok(known) = service.application(&record.application_uri).await? {
+        return Ok(known_already(admin, &known));
     }
     let mut fields = Vec::new();
     if record.system_user_allowed {
@@ -66,10 +66,10 @@ async fn question(at_desk: &mut AdminPage, link: &str, said: FormNotice) -> Page
         links: vec![PageLink::new(HERE.path(), "Cancel")],
         parts,
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
-fn broken(at_desk: &AdminPage, title: &str, problems: Vec<String>) -> Response {
+fn broken(admin: &AdminPage, title: &str, problems: Vec<String>) -> Response {
     let content = PageContent {
         name: "manage-install-broken",
         title: title.to_owned(),
@@ -78,10 +78,10 @@ fn broken(at_desk: &AdminPage, title: &str, problems: Vec<String>) -> Response {
         links: vec![PageLink::new(HERE.path(), "Applications")],
         parts: vec![],
     };
-    at_desk.page_with(StatusCode::BAD_REQUEST, HERE, content, FormNotice::Refused(problems))
+    admin.page_with(StatusCode::BAD_REQUEST, HERE, content, FormNotice::Refused(problems))
 }
 
-fn known_already(at_desk: &AdminPage, known: &TrustedApplication) -> Response {
+fn known_already(admin: &AdminPage, known: &TrustedApplication) -> Response {
     let content = PageContent {
         name: "manage-install-known",
         title: format!("{} is already registered", known.name),
@@ -90,45 +90,45 @@ fn known_already(at_desk: &AdminPage, known: &TrustedApplication) -> Response {
         links: vec![PageLink::new(format!("{}/{}", HERE.path(), known.id), "Open application")],
         parts: vec![],
     };
-    at_desk.page(HERE, content, FormNotice::Nothing)
+    admin.page(HERE, content, FormNotice::Nothing)
 }
 
-pub(super) async fn install(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn install(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = installed(&mut at_desk, &form).await;
-    at_desk.answer(answer)
+    let answer = installed(&mut admin, &form).await;
+    admin.answer(answer)
 }
 
-async fn installed(at_desk: &mut AdminPage, form: &Params) -> PageResult {
+async fn installed(admin: &mut AdminPage, form: &Params) -> PageResult {
     let link = form.get("link").unwrap_or_default();
     let Ok(InstallRequest { record }) = InstallRequest::parse(&asked(Some(link))) else {
-        return question(at_desk, link, FormNotice::Nothing).await;
+        return question(admin, link, FormNotice::Nothing).await;
     };
     let login = form.get("system_user").unwrap_or_default().trim();
-    let (record, problems) = with_system_user(at_desk, record, login).await?;
+    let (record, problems) = with_system_user(admin, record, login).await?;
     if !problems.is_empty() {
-        return question(at_desk, link, FormNotice::Refused(problems)).await;
+        return question(admin, link, FormNotice::Refused(problems)).await;
     }
-    match register(at_desk, record).await? {
-        Ok((application, secret, warnings)) => Ok(registered(at_desk, &application, secret.as_ref(), warnings)),
-        Err(refusal) => question(at_desk, link, refused(refusal)).await,
+    match register(admin, record).await? {
+        Ok((application, secret, warnings)) => Ok(registered(admin, &application, secret.as_ref(), warnings)),
+        Err(refusal) => question(admin, link, refused(refusal)).await,
     }
 }
 
-pub(super) async fn show_removal(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show_removal(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let uri = asked(query.as_deref()).get("applicationUri").unwrap_or_default().to_owned();
-    let answer = removal(&mut at_desk, &uri, FormNotice::Nothing).await;
-    at_desk.answer(answer)
+    let answer = removal(&mut admin, &uri, FormNotice::Nothing).await;
+    admin.answer(answer)
 }
 
-async fn removal(at_desk: &mut AdminPage, uri: &str, said: FormNotice) -> PageResult {
-    let (office, _) = at_desk.open();
-    let application = match office.application(uri).await? {
+async fn removal(admin: &mut AdminPage, uri: &str, said: FormNotice) -> PageResult {
+    let (service, _) = admin.open();
+    let application = match service.application(uri).await? {
         Ok(application) => application,
-        Err(refusal) => return Ok(broken(at_desk, "Application not found", vec![refusal.to_string()])),
+        Err(refusal) => return Ok(broken(admin, "Application not found", vec![refusal.to_string()])),
     };
     let content = PageContent {
         name: "manage-uninstall",
@@ -154,23 +154,23 @@ async fn removal(at_desk: &mut AdminPage, uri: &str, said: FormNotice) -> PageRe
             }),
         ],
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
-pub(super) async fn uninstall(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn uninstall(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = uninstalled(&mut at_desk, &form).await;
-    at_desk.answer(answer)
+    let answer = uninstalled(&mut admin, &form).await;
+    admin.answer(answer)
 }
 
-async fn uninstalled(at_desk: &mut AdminPage, form: &Params) -> PageResult {
+async fn uninstalled(admin: &mut AdminPage, form: &Params) -> PageResult {
     let uri = form.get("uri").unwrap_or_default();
-    let (office, mut moment) = at_desk.elevate()?;
-    match office.set_application_enabled(uri, false, &mut moment).await? {
+    let (service, mut moment) = admin.elevate()?;
+    match service.set_application_enabled(uri, false, &mut moment).await? {
         Ok(application) => Ok(done(format_args!("{}/{}", HERE.path(), application.id))),
-        Err(refusal) => removal(at_desk, uri, refused(refusal)).await,
+        Err(refusal) => removal(admin, uri, refused(refusal)).await,
     }
 }

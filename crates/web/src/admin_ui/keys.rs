@@ -17,20 +17,20 @@ use crate::pages::profile::DisplayTime;
 const HERE: AdminSection = AdminSection::Keys;
 
 /// All, or with `replace=<algorithm>` what an emergency replacement would break.
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
     let answer = match asked.get("replace").map(str::parse::<Algorithm>) {
-        Some(Ok(algorithm)) => preview(&mut at_desk, algorithm).await,
-        Some(Err(_)) => Ok(at_desk.gone()),
-        None => list(&mut at_desk, said(query.as_deref())).await,
+        Some(Ok(algorithm)) => preview(&mut admin, algorithm).await,
+        Some(Err(_)) => Ok(admin.gone()),
+        None => list(&mut admin, said(query.as_deref())).await,
     };
-    at_desk.answer(answer)
+    admin.answer(answer)
 }
 
-async fn list(at_desk: &mut AdminPage, said: FormNotice) -> PageResult {
-    let (office, moment) = at_desk.open();
+async fn list(admin: &mut AdminPage, said: FormNotice) -> PageResult {
+    let (service, moment) = admin.open();
     let now = moment.now;
-    let keys = office.keys(now).await?;
+    let keys = service.keys(now).await?;
     let mut algorithms: Vec<Algorithm> = Vec::new();
     for key in &keys {
         if !algorithms.contains(&key.times.algorithm) {
@@ -75,7 +75,7 @@ async fn list(at_desk: &mut AdminPage, said: FormNotice) -> PageResult {
         links: algorithms.iter().map(replace).collect(),
         parts,
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
 fn act(does: &str, algorithm: Algorithm, button: &'static str, is_grave: bool) -> PageForm {
@@ -105,12 +105,12 @@ fn line(key: &KeyView, now: Timestamp) -> ListRow {
     }
 }
 
-async fn preview(at_desk: &mut AdminPage, algorithm: Algorithm) -> PageResult {
-    let manager = at_desk.manager.clone();
-    let (office, _) = at_desk.open();
-    let view = match office.preview_replacement(manager.master(), algorithm).await? {
+async fn preview(admin: &mut AdminPage, algorithm: Algorithm) -> PageResult {
+    let manager = admin.manager.clone();
+    let (service, _) = admin.open();
+    let view = match service.preview_replacement(manager.master(), algorithm).await? {
         Ok(view) => view,
-        Err(refusal) => return list(at_desk, refused(refusal)).await,
+        Err(refusal) => return list(admin, refused(refusal)).await,
     };
     let ReplacementView { removed, access_tokens_of, id_tokens_of, live_sessions, .. } = view;
     let all = |names: Vec<String>| Cell::code(if names.is_empty() { "none".to_owned() } else { names.join(" ") });
@@ -131,31 +131,31 @@ async fn preview(at_desk: &mut AdminPage, algorithm: Algorithm) -> PageResult {
             PagePart::Form(act("replace", algorithm, "Replace keys", true)),
         ],
     };
-    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
+    Ok(admin.page(HERE, content, FormNotice::Nothing))
 }
 
-pub(super) async fn change(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn change(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let answer = match form.get("algorithm").map(str::parse::<Algorithm>) {
-        Some(Ok(algorithm)) => changed(&mut at_desk, form.get("do"), algorithm).await,
-        _ => Ok(at_desk.gone()),
+        Some(Ok(algorithm)) => changed(&mut admin, form.get("do"), algorithm).await,
+        _ => Ok(admin.gone()),
     };
-    at_desk.answer(answer)
+    admin.answer(answer)
 }
 
-async fn changed(at_desk: &mut AdminPage, does: Option<&str>, algorithm: Algorithm) -> PageResult {
-    let manager = at_desk.manager.clone();
-    let (office, mut moment) = at_desk.elevate()?;
+async fn changed(admin: &mut AdminPage, does: Option<&str>, algorithm: Algorithm) -> PageResult {
+    let manager = admin.manager.clone();
+    let (service, mut moment) = admin.elevate()?;
     let made = match does {
-        Some("rotate") => office.rotate_key(manager.master(), algorithm, &mut moment).await?,
-        Some("replace") => office.replace_keys(manager.master(), algorithm, &mut moment).await?,
-        _ => return Ok(at_desk.gone()),
+        Some("rotate") => service.rotate_key(manager.master(), algorithm, &mut moment).await?,
+        Some("replace") => service.replace_keys(manager.master(), algorithm, &mut moment).await?,
+        _ => return Ok(admin.gone()),
     };
     match made {
         Ok(_) => Ok(done(HERE.path())),
-        Err(refusal) => list(at_desk, refused(refusal)).await,
+        Err(refusal) => list(admin, refused(refusal)).await,
     }
 }

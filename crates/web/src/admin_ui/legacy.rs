@@ -11,14 +11,14 @@ const HERE: AdminSection = AdminSection::Legacy;
 /// People that one row names.
 const NAMED: usize = 5;
 
-pub(super) async fn show(mut at_desk: AdminPage) -> Response {
-    let answer = report(&mut at_desk).await;
-    at_desk.answer(answer)
+pub(super) async fn show(mut admin: AdminPage) -> Response {
+    let answer = report(&mut admin).await;
+    admin.answer(answer)
 }
 
-async fn report(at_desk: &mut AdminPage) -> PageResult {
-    let (office, _) = at_desk.open();
-    let report = office.legacy_report().await?;
+async fn report(admin: &mut AdminPage) -> PageResult {
+    let (service, _) = admin.open();
+    let report = service.legacy_report().await?;
     let list = PageList {
         caption: "Use of Basic and ErpLogin, most recent first",
         columns: vec!["Application", "Scheme", "Uses", "Users", "First used", "Last used", "Recent users"],
@@ -45,7 +45,7 @@ async fn report(at_desk: &mut AdminPage) -> PageResult {
             PagePart::List(list),
         ],
     };
-    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
+    Ok(admin.page(HERE, content, FormNotice::Nothing))
 }
 
 fn line(row: &ApplicationUse) -> ListRow {

@@ -12,12 +12,12 @@ use crate::pages::profile::DisplayTime;
 
 const HERE: AdminSection = AdminSection::Refusals;
 
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
-    let answer = looked_up(&mut at_desk, asked(query.as_deref()).get("reference")).await;
-    at_desk.answer(answer)
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
+    let answer = looked_up(&mut admin, asked(query.as_deref()).get("reference")).await;
+    admin.answer(answer)
 }
 
-async fn looked_up(at_desk: &mut AdminPage, reference: Option<&str>) -> PageResult {
+async fn looked_up(admin: &mut AdminPage, reference: Option<&str>) -> PageResult {
     let search = PageForm {
         to: HERE.path().to_owned(),
         is_question: true,
@@ -38,8 +38,8 @@ async fn looked_up(at_desk: &mut AdminPage, reference: Option<&str>) -> PageResu
     let mut parts = vec![PagePart::Form(search)];
     let mut said = FormNotice::Nothing;
     if let Some(reference) = reference {
-        let (office, moment) = at_desk.open();
-        match office.why(reference, moment.now).await? {
+        let (service, moment) = admin.open();
+        match service.why(reference, moment.now).await? {
             Ok(events) => parts.extend(events.iter().flat_map(told)),
             Err(refusal) => said = refused(refusal),
         }
@@ -53,7 +53,7 @@ async fn looked_up(at_desk: &mut AdminPage, reference: Option<&str>) -> PageResu
         links: vec![],
         parts,
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
 /// A rule without the file names of the documentation: `docs/tokens.md, Signing in` is `Documentation: tokens, Signing in`.

@@ -16,16 +16,16 @@ use crate::pages::admin::{
 const HERE: AdminSection = AdminSection::Roles;
 
 /// All, or the one that `role` names.
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let asked = asked(query.as_deref());
     let said = if query.as_deref() == Some(DONE) { FormNotice::Done("Saved.") } else { FormNotice::Nothing };
     let answer = if let Some(name) = asked.get("role") {
-        one(&mut at_desk, name, FormNotice::Nothing).await
+        one(&mut admin, name, FormNotice::Nothing).await
     } else {
         let blank = Role { name: String::new(), ..Role::default() };
-        all(&mut at_desk, (asked.get("after"), &blank), said).await
+        all(&mut admin, (asked.get("after"), &blank), said).await
     };
-    at_desk.answer(answer)
+    admin.answer(answer)
 }
 
 const HINT: &str = "Entity set names, one per line. End with * to match a prefix: Crm_*";
@@ -37,9 +37,9 @@ fn fields(permissions: &Permissions) -> [FormField; 2] {
     ]
 }
 
-async fn all(at_desk: &mut AdminPage, (after, entered): (Option<&str>, &Role), said: FormNotice) -> PageResult {
-    let (office, _) = at_desk.open();
-    let (rows, behind) = paged(office.roles_after(after.unwrap_or_default(), READ).await?, |role| role.name.clone());
+async fn all(admin: &mut AdminPage, (after, entered): (Option<&str>, &Role), said: FormNotice) -> PageResult {
+    let (service, _) = admin.open();
+    let (rows, behind) = paged(service.roles_after(after.unwrap_or_default(), READ).await?, |role| role.name.clone());
     let line = |role: &Role| ListRow {
         cells: vec![
             Cell::text(&role.name).link(at(HERE.path(), &[("role", &role.name)])),
@@ -74,18 +74,18 @@ async fn all(at_desk: &mut AdminPage, (after, entered): (Option<&str>, &Role), s
         links: vec![],
         parts: vec![PagePart::List(list), PagePart::Heading("Create role"), PagePart::Form(form)],
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
-async fn one(at_desk: &mut AdminPage, name: &str, said: FormNotice) -> PageResult {
-    let (office, _) = at_desk.open();
-    match office.role(name).await? {
-        Ok(role) => Ok(overview(at_desk, &role, &role.permissions, said)),
-        Err(_) => Ok(at_desk.gone()),
+async fn one(admin: &mut AdminPage, name: &str, said: FormNotice) -> PageResult {
+    let (service, _) = admin.open();
+    match service.role(name).await? {
+        Ok(role) => Ok(overview(admin, &role, &role.permissions, said)),
+        Err(_) => Ok(admin.gone()),
     }
 }
 
-fn overview(at_desk: &AdminPage, role: &Role, permissions: &Permissions, said: FormNotice) -> Response {
+fn overview(admin: &AdminPage, role: &Role, permissions: &Permissions, said: FormNotice) -> Response {
     let form = |does: &str, fields: Vec<FormField>, button, is_grave| {
         let hidden = vec![("do", does.to_owned()), ("role", role.name.clone()), ("version", role.version.to_string())];
         PagePart::Form(PageForm {
@@ -109,47 +109,47 @@ fn overview(at_desk: &AdminPage, role: &Role, permissions: &Permissions, said: F
         links: vec![PageLink::new(HERE.path(), "All roles")],
         parts,
     };
-    at_desk.page(HERE, content, said)
+    admin.page(HERE, content, said)
 }
 
-pub(super) async fn change(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn change(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let permissions = Permissions { read: lines(&form, "read"), update: lines(&form, "update") };
     let answer = match form.get("do") {
-        Some("create") => create(&mut at_desk, &form, permissions).await,
-        Some(does @ ("save" | "delete")) => changed(&mut at_desk, does, &form, permissions).await,
-        _ => Ok(at_desk.gone()),
+        Some("create") => create(&mut admin, &form, permissions).await,
+        Some(does @ ("save" | "delete")) => changed(&mut admin, does, &form, permissions).await,
+        _ => Ok(admin.gone()),
     };
-    at_desk.answer(answer)
+    admin.answer(answer)
 }
 
-async fn create(at_desk: &mut AdminPage, form: &Params, permissions: Permissions) -> PageResult {
+async fn create(admin: &mut AdminPage, form: &Params, permissions: Permissions) -> PageResult {
     let name = form.get("name").unwrap_or_default().trim();
-    let (office, mut moment) = at_desk.elevate()?;
-    match office.create_role(name, &permissions, &mut moment).await? {
+    let (service, mut moment) = admin.elevate()?;
+    match service.create_role(name, &permissions, &mut moment).await? {
         Ok(()) => Ok(done(HERE.path())),
         Err(refusal) => {
             let entered = Role { name: name.to_owned(), permissions, ..Role::default() };
-            all(at_desk, (None, &entered), refused(refusal)).await
+            all(admin, (None, &entered), refused(refusal)).await
         }
     }
 }
 
-async fn changed(at_desk: &mut AdminPage, does: &str, form: &Params, permissions: Permissions) -> PageResult {
-    let (office, mut moment) = at_desk.elevate()?;
-    let Ok(role) = office.role(form.get("role").unwrap_or_default()).await? else { return Ok(at_desk.gone()) };
+async fn changed(admin: &mut AdminPage, does: &str, form: &Params, permissions: Permissions) -> PageResult {
+    let (service, mut moment) = admin.elevate()?;
+    let Ok(role) = service.role(form.get("role").unwrap_or_default()).await? else { return Ok(admin.gone()) };
     if version(form) != Some(role.version) {
-        return one(at_desk, &role.name, overtaken()).await;
+        return one(admin, &role.name, overtaken()).await;
     }
     let answer = match does {
-        "delete" => office.delete_role(&role, &mut moment).await?,
-        _ => office.change_role(&role, permissions.clone(), &mut moment).await?.map(|_| ()),
+        "delete" => service.delete_role(&role, &mut moment).await?,
+        _ => service.change_role(&role, permissions.clone(), &mut moment).await?.map(|_| ()),
     };
     Ok(match answer {
         Ok(()) => done(HERE.path()),
-        Err(refusal) => overview(at_desk, &role, &permissions, refused(refusal)),
+        Err(refusal) => overview(admin, &role, &permissions, refused(refusal)),
     })
 }

@@ -19,22 +19,22 @@ use crate::pages::profile::DisplayTime;
 
 const HERE: AdminSection = AdminSection::Sessions;
 
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let said = if query.as_deref() == Some(DONE) {
         FormNotice::Done("Sessions ended. Their seats are free.")
     } else {
         FormNotice::Nothing
     };
-    let answer = board(&mut at_desk, &asked(query.as_deref()), said).await;
-    at_desk.answer(answer)
+    let answer = board(&mut admin, &asked(query.as_deref()), said).await;
+    admin.answer(answer)
 }
 
-async fn board(at_desk: &mut AdminPage, asked: &Params, said: FormNotice) -> PageResult {
+async fn board(admin: &mut AdminPage, asked: &Params, said: FormNotice) -> PageResult {
     let (user, before) = (asked.get("user").map(str::trim), id(asked.get("before")).map(ApiSessionId));
-    let (register, now) = (at_desk.manager.instance().applications(), at_desk.now());
-    let (office, _) = at_desk.open();
-    let (seats, reserved) = office.seats().await?;
-    let rows = office.sessions_before(before, user, READ).await?;
+    let (register, now) = (admin.manager.instance().applications(), admin.now());
+    let (service, _) = admin.open();
+    let (seats, reserved) = service.seats().await?;
+    let rows = service.sessions_before(before, user, READ).await?;
     let (rows, behind) = paged(rows, |row| row.id.to_string());
     let next = behind.map(|behind| at(HERE.path(), &[("user", user.unwrap_or_default()), ("before", &behind)]));
     let list = PageList {
@@ -95,7 +95,7 @@ async fn board(at_desk: &mut AdminPage, asked: &Params, said: FormNotice) -> Pag
             ),
         ],
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
 /// The last day, in words and drawn.
@@ -159,33 +159,33 @@ fn line(row: &ApiSessionRow, register: &ApplicationRegister, now: Timestamp) -> 
     }
 }
 
-pub(super) async fn end(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn end(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = ended(&mut at_desk, &form).await;
-    at_desk.answer(answer)
+    let answer = ended(&mut admin, &form).await;
+    admin.answer(answer)
 }
 
-async fn ended(at_desk: &mut AdminPage, form: &Params) -> PageResult {
+async fn ended(admin: &mut AdminPage, form: &Params) -> PageResult {
     let text = |name: &str| form.get(name).unwrap_or_default().trim();
     let ending = match form.get("do") {
         Some("end") => match id(form.get("id")) {
             Some(id) => SessionSelector::One(ApiSessionId(id)),
-            None => return Ok(at_desk.gone()),
+            None => return Ok(admin.gone()),
         },
         Some("end-user") => SessionSelector::OfUser(text("login")),
         Some("end-app") => SessionSelector::OfApplication(text("uri")),
-        _ => return Ok(at_desk.gone()),
+        _ => return Ok(admin.gone()),
     };
-    let (office, mut moment) = at_desk.open();
-    match (office.end_sessions(ending, &mut moment).await?, ending) {
+    let (service, mut moment) = admin.open();
+    match (service.end_sessions(ending, &mut moment).await?, ending) {
         // One that ended by itself meanwhile is where the administrator wanted it.
         (Ok(_), _) | (Err(AdminRefusal::Unknown(_)), SessionSelector::One(_)) => Ok(done(HERE.path())),
         (Err(refusal), _) => {
             let nothing = Params::parse(b"").expect("nothing is readable");
-            board(at_desk, &nothing, refused(refusal)).await
+            board(admin, &nothing, refused(refusal)).await
         }
     }
 }

@@ -88,15 +88,15 @@ const ENTRIES: [Entry; 21] = [
     ),
 ];
 
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
-    let answer = page(&mut at_desk, None, said(query.as_deref())).await;
-    at_desk.answer(answer)
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
+    let answer = page(&mut admin, None, said(query.as_deref())).await;
+    admin.answer(answer)
 }
 
 /// With what was entered, where that was not taken.
-async fn page(at_desk: &mut AdminPage, entered: Option<&Map<String, Value>>, said: FormNotice) -> PageResult {
-    let (office, _) = at_desk.open();
-    let current = office.settings_as_read().await?;
+async fn page(admin: &mut AdminPage, entered: Option<&Map<String, Value>>, said: FormNotice) -> PageResult {
+    let (service, _) = admin.open();
+    let current = service.settings_as_read().await?;
     let mut values = serde_json::to_value(&current.settings).expect("settings are strings and numbers");
     for (name, value) in entered.into_iter().flatten() {
         values[name] = value.clone();
@@ -121,7 +121,7 @@ async fn page(at_desk: &mut AdminPage, entered: Option<&Map<String, Value>>, sai
         links: vec![],
         parts,
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
 fn field(&(name, kind, label, hint): &Entry, value: &Value) -> FormField {
@@ -162,26 +162,26 @@ fn entered(form: &Params) -> Map<String, Value> {
     ENTRIES.iter().map(|entry| (entry.0.to_owned(), value(entry))).collect()
 }
 
-pub(super) async fn change(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn change(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = changed(&mut at_desk, &form).await;
-    at_desk.answer(answer)
+    let answer = changed(&mut admin, &form).await;
+    admin.answer(answer)
 }
 
-async fn changed(at_desk: &mut AdminPage, form: &Params) -> PageResult {
-    let (office, mut moment) = at_desk.elevate()?;
-    let current = office.settings_as_read().await?;
+async fn changed(admin: &mut AdminPage, form: &Params) -> PageResult {
+    let (service, mut moment) = admin.elevate()?;
+    let current = service.settings_as_read().await?;
     if version(form) != Some(current.version) {
-        return page(at_desk, None, overtaken()).await;
+        return page(admin, None, overtaken()).await;
     }
     let entered = entered(form);
-    match office.change_settings(&current, entered.clone(), &mut moment).await? {
+    match service.change_settings(&current, entered.clone(), &mut moment).await? {
         Ok(_) => Ok(done(HERE.path())),
-        Err(AdminRefusal::Overtaken) => page(at_desk, None, overtaken()).await,
-        Err(refusal) => page(at_desk, Some(&entered), refused(refusal)).await,
+        Err(AdminRefusal::Overtaken) => page(admin, None, overtaken()).await,
+        Err(refusal) => page(admin, Some(&entered), refused(refusal)).await,
     }
 }
 

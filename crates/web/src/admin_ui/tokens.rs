@@ -22,23 +22,23 @@ use crate::pages::profile::DisplayTime;
 
 const HERE: AdminSection = AdminSection::Tokens;
 
-pub(super) async fn show(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
     let said = if query.as_deref() == Some(DONE) { FormNotice::Done("Revoked.") } else { FormNotice::Nothing };
     let nothing = Params::parse(b"").expect("nothing is readable");
-    let answer = listed(&mut at_desk, &asked(query.as_deref()), &nothing, said).await;
-    at_desk.answer(answer)
+    let answer = listed(&mut admin, &asked(query.as_deref()), &nothing, said).await;
+    admin.answer(answer)
 }
 
-async fn listed(at_desk: &mut AdminPage, asked: &Params, entered: &Params, said: FormNotice) -> PageResult {
+async fn listed(admin: &mut AdminPage, asked: &Params, entered: &Params, said: FormNotice) -> PageResult {
     let (application, user) = (asked.get("application").unwrap_or_default(), asked.get("user").unwrap_or_default());
     let of = match (id(Some(application)), id(Some(user))) {
         (Some(application), _) => TokensOf::Application(ApplicationId(application)),
         (None, Some(user)) => TokensOf::User(UserId(user)),
         (None, None) => TokensOf::Everybody,
     };
-    let (register, now) = (at_desk.manager.instance().applications(), at_desk.now());
-    let (office, _) = at_desk.open();
-    let rows = office.tokens_before(id(asked.get("before")).map(ReferenceTokenId), of, READ).await?;
+    let (register, now) = (admin.manager.instance().applications(), admin.now());
+    let (service, _) = admin.open();
+    let rows = service.tokens_before(id(asked.get("before")).map(ReferenceTokenId), of, READ).await?;
     let (rows, behind) = paged(rows, |token| token.id.to_string());
     let list = PageList {
         caption: "Reference tokens, newest first",
@@ -72,7 +72,7 @@ async fn listed(at_desk: &mut AdminPage, asked: &Params, entered: &Params, said:
             PagePart::Form(wish(entered, chosen.unwrap_or_default())),
         ],
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
 fn wish(entered: &Params, application: &str) -> PageForm {
@@ -141,35 +141,35 @@ fn line(token: &ReferenceToken, register: &ApplicationRegister, now: Timestamp) 
     }
 }
 
-pub(super) async fn change(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn change(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let answer = match form.get("do") {
-        Some("issue") => issue(&mut at_desk, &form).await,
-        Some("revoke") => revoke(&mut at_desk, &form).await,
-        _ => Ok(at_desk.gone()),
+        Some("issue") => issue(&mut admin, &form).await,
+        Some("revoke") => revoke(&mut admin, &form).await,
+        _ => Ok(admin.gone()),
     };
-    at_desk.answer(answer)
+    admin.answer(answer)
 }
 
-async fn revoke(at_desk: &mut AdminPage, form: &Params) -> PageResult {
-    let Some(id) = id(form.get("id")) else { return Ok(at_desk.gone()) };
-    let (office, mut moment) = at_desk.open();
-    let Ok(token) = office.token(ReferenceTokenId(id)).await? else { return Ok(at_desk.gone()) };
+async fn revoke(admin: &mut AdminPage, form: &Params) -> PageResult {
+    let Some(id) = id(form.get("id")) else { return Ok(admin.gone()) };
+    let (service, mut moment) = admin.open();
+    let Ok(token) = service.token(ReferenceTokenId(id)).await? else { return Ok(admin.gone()) };
     // A refusal: somebody else revoked it before.
-    let _revoked = office.revoke_token(token.id, &mut moment).await?;
+    let _revoked = service.revoke_token(token.id, &mut moment).await?;
     Ok(done(HERE.path()))
 }
 
-async fn issue(at_desk: &mut AdminPage, form: &Params) -> PageResult {
+async fn issue(admin: &mut AdminPage, form: &Params) -> PageResult {
     let nothing = Params::parse(b"").expect("nothing is readable");
     let expires = match super::day(form, "expires") {
         Ok(expires) => expires,
-        Err(problem) => return listed(at_desk, &nothing, form, FormNotice::Refused(vec![problem])).await,
+        Err(problem) => return listed(admin, &nothing, form, FormNotice::Refused(vec![problem])).await,
     };
-    let Ok(scope) = Scope::parse(&several(form, "scope").join(" ")) else { return Ok(at_desk.gone()) };
+    let Ok(scope) = Scope::parse(&several(form, "scope").join(" ")) else { return Ok(admin.gone()) };
     let wish = NewTokenRequest {
         kind: ReferenceTokenKind::Service,
         description: form.get("description").unwrap_or_default(),
@@ -177,12 +177,12 @@ async fn issue(at_desk: &mut AdminPage, form: &Params) -> PageResult {
         expires_at: expires,
     };
     let draft = TokenDraft { application: form.get("uri").unwrap_or_default().trim(), login: None, wish };
-    let manager = at_desk.manager.clone();
-    let (office, mut moment) = at_desk.elevate()?;
-    match office.issue_token(&draft, &mut moment).await? {
+    let manager = admin.manager.clone();
+    let (service, mut moment) = admin.elevate()?;
+    match service.issue_token(&draft, &mut moment).await? {
         Ok(IssuedToken { token, value, .. }) => {
             manager.tell_issued(draft.application, &token);
-            let call = &at_desk.person.visit.instance.info.service_root;
+            let call = &admin.person.context.instance.info.service_root;
             let content = PageContent {
                 name: "manage-token-made",
                 title: "Service token issued".to_owned(),
@@ -196,8 +196,8 @@ async fn issue(at_desk: &mut AdminPage, form: &Params) -> PageResult {
                     )),
                 ],
             };
-            Ok(at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing))
+            Ok(admin.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing))
         }
-        Err(refusal) => listed(at_desk, &nothing, form, refused(refusal)).await,
+        Err(refusal) => listed(admin, &nothing, form, refused(refusal)).await,
     }
 }

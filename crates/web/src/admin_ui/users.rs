@@ -23,21 +23,21 @@ use crate::pages::profile::DisplayTime;
 
 const HERE: AdminSection = AdminSection::Users;
 
-pub(super) async fn list(mut at_desk: AdminPage, RawQuery(query): RawQuery) -> Response {
-    let answer = listed(&mut at_desk, &asked(query.as_deref())).await;
-    at_desk.answer(answer)
+pub(super) async fn list(mut admin: AdminPage, RawQuery(query): RawQuery) -> Response {
+    let answer = listed(&mut admin, &asked(query.as_deref())).await;
+    admin.answer(answer)
 }
 
-async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
+async fn listed(admin: &mut AdminPage, asked: &Params) -> PageResult {
     // Logins are kept in order as they are compared.
     let find = asked.get("find").unwrap_or_default().trim().to_ascii_lowercase();
     let after = asked.get("after");
-    let (office, _) = at_desk.open();
+    let (service, _) = admin.open();
     let mut rows = Vec::new();
     if after.is_none() && !find.is_empty() {
-        rows.extend(office.user_by_name(&find).await?.ok());
+        rows.extend(service.user_by_name(&find).await?.ok());
     }
-    rows.extend(office.users_after(after.unwrap_or(&find), READ).await?);
+    rows.extend(service.users_after(after.unwrap_or(&find), READ).await?);
     rows.retain(|row| row.user.login.folded().starts_with(&find));
     let (rows, behind) = paged(rows, |row| row.user.login.folded());
     let line = |row: &UserRow| ListRow {
@@ -75,7 +75,7 @@ async fn listed(at_desk: &mut AdminPage, asked: &Params) -> PageResult {
         links: vec![PageLink::new("/manage/users/new", "Create user")],
         parts: vec![PagePart::Form(search), PagePart::List(list)],
     };
-    Ok(at_desk.page(HERE, content, FormNotice::Nothing))
+    Ok(admin.page(HERE, content, FormNotice::Nothing))
 }
 
 fn badge(row: &UserRow) -> Option<&'static str> {
@@ -87,21 +87,21 @@ fn badge(row: &UserRow) -> Option<&'static str> {
     }
 }
 
-async fn roles(at_desk: &mut AdminPage, chosen: Option<&str>) -> Result<FormField, Fault> {
-    let (office, _) = at_desk.open();
-    let known = office.roles_after("", 1000).await?;
+async fn roles(admin: &mut AdminPage, chosen: Option<&str>) -> Result<FormField, Fault> {
+    let (service, _) = admin.open();
+    let known = service.roles_after("", 1000).await?;
     let none = [(String::new(), "No role: no access to the APIs (403)".to_owned())];
     let options = none.into_iter().chain(known.into_iter().map(|role| (role.name.clone(), role.name)));
     Ok(FormField::choice("role", "Role (permissions on the APIs)", options, chosen.unwrap_or_default()))
 }
 
-pub(super) async fn blank(mut at_desk: AdminPage) -> Response {
+pub(super) async fn blank(mut admin: AdminPage) -> Response {
     let nothing = Params::parse(b"internal=1").expect("it is readable");
-    let answer = registration(&mut at_desk, &nothing, FormNotice::Nothing).await;
-    at_desk.answer(answer)
+    let answer = registration(&mut admin, &nothing, FormNotice::Nothing).await;
+    admin.answer(answer)
 }
 
-async fn registration(at_desk: &mut AdminPage, entered: &Params, said: FormNotice) -> PageResult {
+async fn registration(admin: &mut AdminPage, entered: &Params, said: FormNotice) -> PageResult {
     let text = |name: &str| entered.get(name).unwrap_or_default().to_owned();
     let types = [
         (UserType::Internal, "Internal user (InternalUser)"),
@@ -120,7 +120,7 @@ async fn registration(at_desk: &mut AdminPage, entered: &Params, said: FormNotic
         FormField::line("name", "Name", "Display name. Defaults to the login.", text("name")),
         FormField::line("email", "E-mail", "Used for the invitation.", text("email")),
         FormField::choice("type", "Type", types, text("type")),
-        roles(at_desk, entered.get("role")).await?,
+        roles(admin, entered.get("role")).await?,
         FormField::check("admin", "Administrator", "Full access to the instance manager", is_checked(entered, "admin")),
     ];
     let form = PageForm {
@@ -140,29 +140,29 @@ async fn registration(at_desk: &mut AdminPage, entered: &Params, said: FormNotic
         links: vec![],
         parts: vec![PagePart::Form(form)],
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
-pub(super) async fn create(mut at_desk: AdminPage, headers: HeaderMap, body: Body) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn create(mut admin: AdminPage, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = created(&mut at_desk, &form).await;
-    at_desk.answer(answer)
+    let answer = created(&mut admin, &form).await;
+    admin.answer(answer)
 }
 
-async fn created(at_desk: &mut AdminPage, form: &Params) -> PageResult {
+async fn created(admin: &mut AdminPage, form: &Params) -> PageResult {
     let login = form.get("login").unwrap_or_default().trim();
     let name = form.get("name").map(str::trim).filter(|name| !name.is_empty()).unwrap_or(login);
     let email = form.get("email").map(|address| Email { address: address.trim().to_owned(), verified: false });
-    let Some(user_type) = form.get("type").and_then(UserType::parse) else { return Ok(at_desk.gone()) };
+    let Some(user_type) = form.get("type").and_then(UserType::parse) else { return Ok(admin.gone()) };
     let mut problems = person_problems(name, email.as_ref());
     if let Err(refusal) = flows::admin::parse_login(login) {
         problems.insert(0, refusal.to_string());
     }
     if !problems.is_empty() {
-        return registration(at_desk, form, FormNotice::Refused(problems)).await;
+        return registration(admin, form, FormNotice::Refused(problems)).await;
     }
     let draft = UserDraft {
         login,
@@ -173,30 +173,30 @@ async fn created(at_desk: &mut AdminPage, form: &Params) -> PageResult {
         role: form.get("role"),
         enabled: true,
     };
-    let (office, mut moment) = at_desk.elevate()?;
-    match office.create_user(draft, &mut moment).await? {
+    let (service, mut moment) = admin.elevate()?;
+    match service.create_user(draft, &mut moment).await? {
         Ok(id) => Ok(done(format_args!("{}/{id}", HERE.path()))),
-        Err(refusal) => registration(at_desk, form, refused(refusal)).await,
+        Err(refusal) => registration(admin, form, refused(refusal)).await,
     }
 }
 
-pub(super) async fn show(mut at_desk: AdminPage, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
-    let answer = shown(&mut at_desk, &text, said(query.as_deref())).await;
-    at_desk.answer(answer)
+pub(super) async fn show(mut admin: AdminPage, Path(text): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let answer = shown(&mut admin, &text, said(query.as_deref())).await;
+    admin.answer(answer)
 }
 
-async fn shown(at_desk: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
-    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
-    let (office, _) = at_desk.open();
-    let Ok(row) = office.user_by_id(UserId(id)).await? else { return Ok(at_desk.gone()) };
+async fn shown(admin: &mut AdminPage, text: &str, said: FormNotice) -> PageResult {
+    let Some(id) = id(Some(text)) else { return Ok(admin.gone()) };
+    let (service, _) = admin.open();
+    let Ok(row) = service.user_by_id(UserId(id)).await? else { return Ok(admin.gone()) };
     let record = PersonRecord::of(&row.user, row.role.as_deref());
-    overview(at_desk, &row, &record, said).await
+    overview(admin, &row, &record, said).await
 }
 
-async fn overview(at_desk: &mut AdminPage, row: &UserRow, record: &PersonRecord, said: FormNotice) -> PageResult {
+async fn overview(admin: &mut AdminPage, row: &UserRow, record: &PersonRecord, said: FormNotice) -> PageResult {
     let here = format!("{}/{}", HERE.path(), row.user.id);
     let login = row.user.login.as_str();
-    let role = roles(at_desk, record.role.as_deref()).await?;
+    let role = roles(admin, record.role.as_deref()).await?;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let form = PageForm {
         to: here.clone(),
@@ -261,7 +261,7 @@ async fn overview(at_desk: &mut AdminPage, row: &UserRow, record: &PersonRecord,
         parts.push(act("reset-second-factor", "Reset two-step sign-in", true));
     }
     parts.push(PagePart::Heading("Connected applications"));
-    parts.push(PagePart::List(connected(at_desk, login, &here).await?));
+    parts.push(PagePart::List(connected(admin, login, &here).await?));
     parts.push(PagePart::Heading("Sessions"));
     parts.push(act("end-sessions", "End all API sessions", true));
     let id = row.user.id.to_string();
@@ -277,13 +277,13 @@ async fn overview(at_desk: &mut AdminPage, row: &UserRow, record: &PersonRecord,
         ],
         parts,
     };
-    Ok(at_desk.page(HERE, content, said))
+    Ok(admin.page(HERE, content, said))
 }
 
 /// The applications that may act for the user.
-async fn connected(at_desk: &mut AdminPage, login: &str, here: &str) -> Result<PageList, Fault> {
-    let (office, moment) = at_desk.open();
-    let connections = office.connections(login, &moment).await?.unwrap_or_default();
+async fn connected(admin: &mut AdminPage, login: &str, here: &str) -> Result<PageList, Fault> {
+    let (service, moment) = admin.open();
+    let connections = service.connections(login, &moment).await?.unwrap_or_default();
     let rows = connections.iter().map(|(application, connection)| {
         let (scope, granted_at) = connection.consent.as_ref().map(|(scope, at)| (scope.to_string(), *at)).unzip();
         ListRow {
@@ -311,68 +311,63 @@ async fn connected(at_desk: &mut AdminPage, login: &str, here: &str) -> Result<P
     })
 }
 
-pub(super) async fn change(
-    mut at_desk: AdminPage,
-    Path(text): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let form = match at_desk.form(&headers, body).await {
+pub(super) async fn change(mut admin: AdminPage, Path(text): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let form = match admin.form(&headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = changed(&mut at_desk, &text, &form).await;
-    at_desk.answer(answer)
+    let answer = changed(&mut admin, &text, &form).await;
+    admin.answer(answer)
 }
 
-async fn changed(at_desk: &mut AdminPage, text: &str, form: &Params) -> PageResult {
-    let Some(id) = id(Some(text)) else { return Ok(at_desk.gone()) };
-    let (office, mut moment) = at_desk.open();
-    let Ok(row) = office.user_by_id(UserId(id)).await? else { return Ok(at_desk.gone()) };
+async fn changed(admin: &mut AdminPage, text: &str, form: &Params) -> PageResult {
+    let Some(id) = id(Some(text)) else { return Ok(admin.gone()) };
+    let (service, mut moment) = admin.open();
+    let Ok(row) = service.user_by_id(UserId(id)).await? else { return Ok(admin.gone()) };
     let login = row.user.login.as_str();
     match form.get("do") {
-        Some("save") => save(at_desk, &row, form).await,
+        Some("save") => save(admin, &row, form).await,
         Some("invite") => {
-            let (office, mut moment) = at_desk.elevate()?;
-            let link = office.invite(login, &mut moment).await?;
-            hand_over(at_desk, text, link).await
+            let (service, mut moment) = admin.elevate()?;
+            let link = service.invite(login, &mut moment).await?;
+            hand_over(admin, text, link).await
         }
         Some("reset") => {
-            let (office, mut moment) = at_desk.elevate()?;
-            let link = office.reset_link(login, &mut moment).await?;
-            hand_over(at_desk, text, link).await
+            let (service, mut moment) = admin.elevate()?;
+            let link = service.reset_link(login, &mut moment).await?;
+            hand_over(admin, text, link).await
         }
         Some("reset-second-factor") => {
-            let (office, mut moment) = at_desk.elevate()?;
-            let reset = office.reset_second_factor(login, &mut moment).await?;
-            again(at_desk, text, reset).await
+            let (service, mut moment) = admin.elevate()?;
+            let reset = service.reset_second_factor(login, &mut moment).await?;
+            again(admin, text, reset).await
         }
         Some("withdraw") => {
-            let Some(application) = super::id(form.get("id")) else { return Ok(at_desk.gone()) };
-            let application = office.application_by_id(ApplicationId(application)).await?;
-            let Ok(application) = application else { return Ok(at_desk.gone()) };
-            let withdrawn = office.withdraw_consent(login, application.uri.as_str(), &mut moment).await?;
-            again(at_desk, text, withdrawn).await
+            let Some(application) = super::id(form.get("id")) else { return Ok(admin.gone()) };
+            let application = service.application_by_id(ApplicationId(application)).await?;
+            let Ok(application) = application else { return Ok(admin.gone()) };
+            let withdrawn = service.withdraw_consent(login, application.uri.as_str(), &mut moment).await?;
+            again(admin, text, withdrawn).await
         }
         Some("end-sessions") => {
-            let ended = office.end_sessions(SessionSelector::OfUser(login), &mut moment).await?;
-            again(at_desk, text, ended.map(|_| ())).await
+            let ended = service.end_sessions(SessionSelector::OfUser(login), &mut moment).await?;
+            again(admin, text, ended.map(|_| ())).await
         }
-        _ => Ok(at_desk.gone()),
+        _ => Ok(admin.gone()),
     }
 }
 
-async fn again(at_desk: &mut AdminPage, id: &str, answer: Result<(), AdminRefusal>) -> PageResult {
+async fn again(admin: &mut AdminPage, id: &str, answer: Result<(), AdminRefusal>) -> PageResult {
     match answer {
         Ok(()) => Ok(done(format_args!("{}/{id}", HERE.path()))),
-        Err(refusal) => shown(at_desk, id, refused(refusal)).await,
+        Err(refusal) => shown(admin, id, refused(refusal)).await,
     }
 }
 
-async fn save(at_desk: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult {
+async fn save(admin: &mut AdminPage, row: &UserRow, form: &Params) -> PageResult {
     let id = row.user.id.to_string();
     if version(form) != Some(row.version) {
-        return shown(at_desk, &id, overtaken()).await;
+        return shown(admin, &id, overtaken()).await;
     }
     let text = |name: &str| form.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let before = row.user.email.as_ref();
@@ -388,23 +383,23 @@ async fn save(at_desk: &mut AdminPage, row: &UserRow, form: &Params) -> PageResu
         role: text("role"),
         preferred_language: text("language"),
     };
-    let own = at_desk.manager.user.id;
-    let (office, mut moment) = at_desk.elevate()?;
-    match office.change_user(row, record.clone(), Some(own), &mut moment).await? {
-        Ok(_) => again(at_desk, &id, Ok(())).await,
-        Err(AdminRefusal::Overtaken) => shown(at_desk, &id, overtaken()).await,
-        Err(refusal) => overview(at_desk, row, &record, refused(refusal)).await,
+    let own = admin.manager.user.id;
+    let (service, mut moment) = admin.elevate()?;
+    match service.change_user(row, record.clone(), Some(own), &mut moment).await? {
+        Ok(_) => again(admin, &id, Ok(())).await,
+        Err(AdminRefusal::Overtaken) => shown(admin, &id, overtaken()).await,
+        Err(refusal) => overview(admin, row, &record, refused(refusal)).await,
     }
 }
 
 /// Mailed; or shown, to be given to the person.
-async fn hand_over(at_desk: &mut AdminPage, id: &str, link: Result<IssuedLink, AdminRefusal>) -> PageResult {
+async fn hand_over(admin: &mut AdminPage, id: &str, link: Result<IssuedLink, AdminRefusal>) -> PageResult {
     let link = match link {
         Ok(link) => link,
-        Err(refusal) => return shown(at_desk, id, refused(refusal)).await,
+        Err(refusal) => return shown(admin, id, refused(refusal)).await,
     };
-    let until = DisplayTime(at_desk.now().plus(link.life.span())).shown();
-    let part = match link.hand_over(at_desk.manager.instance().mail()) {
+    let until = DisplayTime(admin.now().plus(link.life.span())).shown();
+    let part = match link.hand_over(admin.manager.instance().mail()) {
         HandedOver::Mailed(address) => {
             PagePart::Text(format!("The link has been sent to {}. It is valid until {until}.", address.as_str()))
         }
@@ -418,5 +413,5 @@ async fn hand_over(at_desk: &mut AdminPage, id: &str, link: Result<IssuedLink, A
         links: vec![PageLink::new(format!("{}/{id}", HERE.path()), "Back to the user")],
         parts: vec![part],
     };
-    Ok(at_desk.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing))
+    Ok(admin.page_with(StatusCode::CREATED, HERE, content, FormNotice::Nothing))
 }

@@ -32,7 +32,7 @@ struct LoginBody {
     app: Option<String>,
 }
 
-pub(super) async fn login(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -> CallOutcome {
+pub(super) async fn login(context: &mut RequestContext, headers: &HeaderMap, body: Body) -> CallOutcome {
     match read_login(headers, body).await {
         Err(refused) => CallOutcome { caller: None, answer: Ok(Err(refused)) },
         Ok((login, password, application)) => {
@@ -42,7 +42,7 @@ pub(super) async fn login(visit: &mut RequestContext, headers: &HeaderMap, body:
                 password: &password,
                 application: application.as_deref(),
             };
-            let (instance, mut ctx) = visit.split();
+            let (instance, mut ctx) = context.split();
             match instance.protocol().erp_login(&mut ctx, &shown).await {
                 Err(fault) => CallOutcome { caller: None, answer: Err(fault) },
                 Ok(Err(refusal)) => CallOutcome { caller: None, answer: Ok(Err(CallRefusal::Guard(refusal))) },
@@ -73,13 +73,13 @@ async fn read_login(
 
 /// Only who has a live ErpSession can log out of it, which asks for no scope.
 pub(super) async fn enter_to_leave(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     credential: &ApiCredential,
 ) -> Result<Result<Caller, CallRefusal>, Fault> {
     let ApiCredential::ErpSession(session) = credential else {
         return Ok(Err(CallRefusal::NoCredential));
     };
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     let answer = instance.protocol().authorize_call_by_erp_session(&mut ctx, session, None).await?;
     Ok(answer.map_err(CallRefusal::Guard))
 }
@@ -112,9 +112,9 @@ pub(super) fn refusal(realm: &str, refusal: &LegacyRefusal) -> Response {
 }
 
 /// RFC 8594 §3: when the schemes will end, where that has been decided.
-pub(super) fn announce_sunset(visit: &RequestContext, response: &mut Response) {
+pub(super) fn announce_sunset(context: &RequestContext, response: &mut Response) {
     const SUNSET: HeaderName = HeaderName::from_static("sunset");
-    let Some(day) = visit.instance.settings().legacy_sunset else { return };
+    let Some(day) = context.instance.settings().legacy_sunset else { return };
     let begins = jiff::Timestamp::from_microsecond(day.begins().micros()).ok();
     let text = begins.and_then(|begins| DateTimePrinter::new().timestamp_to_rfc9110_string(&begins).ok());
     if let Some(Ok(value)) = text.map(HeaderValue::try_from) {

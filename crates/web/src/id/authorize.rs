@@ -27,59 +27,59 @@ use crate::request::render::FormTarget;
 /// Carries the proof, from the sign-in page to the consent page, that the person signed in for this request.
 const PROOF: &str = "&gatehouse_interaction=";
 
-pub(super) async fn get(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn get(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     match Params::parse(query.unwrap_or_default().as_bytes()) {
-        Ok(params) => begin(visit, &Method::GET, &headers, &params).await,
-        Err(error) => malformed(&mut visit, error),
+        Ok(params) => begin(context, &Method::GET, &headers, &params).await,
+        Err(error) => malformed(&mut context, error),
     }
 }
 
-pub(super) async fn post(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     match body::form(&headers, body).await {
-        Ok(params) => begin(visit, &Method::POST, &headers, &params).await,
-        Err(error) => malformed(&mut visit, error),
+        Ok(params) => begin(context, &Method::POST, &headers, &params).await,
+        Err(error) => malformed(&mut context, error),
     }
 }
 
-async fn begin(mut visit: RequestContext, method: &Method, headers: &HeaderMap, params: &Params) -> Response {
+async fn begin(mut context: RequestContext, method: &Method, headers: &HeaderMap, params: &Params) -> Response {
     let done = async {
-        let target = match target(&mut visit, params).await? {
+        let target = match target(&mut context, params).await? {
             Ok(target) => target,
             Err(page) => return Ok(page),
         };
-        let browser = visit.browser(headers).await?;
-        proceed(&mut visit, (method, params), &target, (browser.as_ref(), false)).await
+        let browser = context.browser(headers).await?;
+        proceed(&mut context, (method, params), &target, (browser.as_ref(), false)).await
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }
 
 /// Checks 1 and 2, or the page that tells the person.
 pub(super) async fn target(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     params: &Params,
 ) -> Result<Result<VerifiedTarget, Response>, Fault> {
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     let answer = instance.protocol().authorization_target(&mut ctx, params).await?;
-    Ok(answer.map_err(|refusal| target_page(visit, &refusal)))
+    Ok(answer.map_err(|refusal| target_page(context, &refusal)))
 }
 
 /// On to the next page, or back to the application.
 pub(super) async fn proceed(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     (method, params): (&Method, &Params),
     target: &VerifiedTarget,
     (browser, for_this_request): (Option<&SignedIn>, bool),
 ) -> Result<Response, Fault> {
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     let next = instance.protocol().authorize(&mut ctx, (target, params), (browser, for_this_request)).await?;
     let query = params.to_query();
     Ok(match (next, browser) {
         (AuthorizeOutcome::Redirect(location), _) => render::redirect(method, &location),
         (AuthorizeOutcome::Consent { .. }, Some(browser)) => {
-            let proof = visit.instance.auth().interaction(browser, &query, visit.now);
+            let proof = context.instance.auth().interaction(browser, &query, context.now);
             render::redirect(method, &format!("/id/account/consent?{query}{PROOF}{proof}"))
         }
         (AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. }, _) => {
@@ -88,19 +88,19 @@ pub(super) async fn proceed(
     })
 }
 
-fn target_page(visit: &RequestContext, refusal: &TargetRefusal) -> Response {
-    let (words, malformed) = (&visit.messages().target, &visit.messages().malformed);
+fn target_page(context: &RequestContext, refusal: &TargetRefusal) -> Response {
+    let (messages, malformed) = (&context.messages().target, &context.messages().malformed);
     let message = match refusal {
-        TargetRefusal::Malformed(error) => format!("{} {}.", words.malformed, malformed.target(error)).into(),
-        TargetRefusal::UnknownApplication => Cow::Borrowed(words.unknown),
-        TargetRefusal::ApplicationDisabled => words.disabled.into(),
-        TargetRefusal::RedirectUriNotRegistered { .. } => words.not_registered.into(),
+        TargetRefusal::Malformed(error) => format!("{} {}.", messages.malformed, malformed.target(error)).into(),
+        TargetRefusal::UnknownApplication => Cow::Borrowed(messages.unknown),
+        TargetRefusal::ApplicationDisabled => messages.disabled.into(),
+        TargetRefusal::RedirectUriNotRegistered { .. } => messages.not_registered.into(),
     };
     let code = match refusal {
         TargetRefusal::UnknownApplication | TargetRefusal::ApplicationDisabled => "unauthorized_client",
         TargetRefusal::Malformed(_) | TargetRefusal::RedirectUriNotRegistered { .. } => "invalid_request",
     };
-    error_page(visit, StatusCode::BAD_REQUEST, (words.title, &message, words.what_to_do, code))
+    error_page(context, StatusCode::BAD_REQUEST, (messages.title, &message, messages.what_to_do, code))
 }
 
 /// What the consent page was reached with: the request as the application sent it, and the proof.
@@ -120,29 +120,34 @@ fn asked(query: Option<&str>) -> Option<ConsentRequest> {
 
 /// The person that the consent page was made for; otherwise the request begins anew.
 async fn person(
-    visit: &RequestContext,
+    context: &RequestContext,
     headers: &HeaderMap,
     asked: &ConsentRequest,
 ) -> Result<Option<SignedIn>, Fault> {
-    let browser = visit.browser(headers).await?;
-    Ok(browser.filter(|browser| visit.instance.auth().is_interaction(browser, &asked.query, (&asked.proof, visit.now))))
+    let browser = context.browser(headers).await?;
+    Ok(browser
+        .filter(|browser| context.instance.auth().is_interaction(browser, &asked.query, (&asked.proof, context.now))))
 }
 
-pub(super) async fn show_consent(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut visit) };
+pub(super) async fn show_consent(
+    mut context: RequestContext,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut context) };
     let done = async {
-        let target = match target(&mut visit, &asked.params).await? {
+        let target = match target(&mut context, &asked.params).await? {
             Ok(target) => target,
             Err(page) => return Ok(page),
         };
-        let Some(browser) = person(&visit, &headers, &asked).await? else {
+        let Some(browser) = person(&context, &headers, &asked).await? else {
             return Ok(render::redirect(&Method::GET, &format!("/id/connect/authorize?{}", asked.query)));
         };
-        let (instance, mut ctx) = visit.split();
+        let (instance, mut ctx) = context.split();
         let next = instance.protocol().authorize(&mut ctx, (&target, &asked.params), (Some(&browser), true)).await?;
         Ok(match next {
             AuthorizeOutcome::Consent { scope } => {
-                consent_page(&mut visit, &headers, (&target, &browser), (&scope, &asked))
+                consent_page(&mut context, &headers, (&target, &browser), (&scope, &asked))
             }
             AuthorizeOutcome::Redirect(location) => render::redirect(&Method::GET, &location),
             AuthorizeOutcome::SignIn => render::redirect(&Method::GET, &format!("/id/account/login?{}", asked.query)),
@@ -150,25 +155,25 @@ pub(super) async fn show_consent(mut visit: RequestContext, headers: HeaderMap, 
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }
 
 fn consent_page(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     (target, browser): (&VerifiedTarget, &SignedIn),
     (scope, asked): (&Scope, &ConsentRequest),
 ) -> Response {
-    visit.speak_to(&browser.user);
+    context.speak_to(&browser.user);
     let action = format!("/id/account/consent?{}{PROOF}{}", asked.query, asked.proof);
     let switch_url = format!("/id/account/login?{}", asked.query);
-    let scopes: Vec<ScopeLine<'_>> = scope.iter().map(|name| scope_line(name, &visit.messages().scopes)).collect();
+    let scopes: Vec<ScopeLine<'_>> = scope.iter().map(|name| scope_line(name, &context.messages().scopes)).collect();
     let application = &target.application;
-    form_page(visit, headers, |visit, csrf| {
+    form_page(context, headers, |context, csrf| {
         let page = ConsentPage {
-            words: visit.messages(),
-            instance_name: &visit.instance.info.name,
+            messages: context.messages(),
+            instance_name: &context.instance.info.name,
             application_name: &application.name,
             application_uri: application.uri.as_str(),
             user_name: &browser.user.name,
@@ -184,43 +189,43 @@ fn consent_page(
     })
 }
 
-fn scope_line<'a>(name: &'a str, words: &ScopeMessages) -> ScopeLine<'a> {
-    let (title, description) = words.of(name);
+fn scope_line<'a>(name: &'a str, messages: &ScopeMessages) -> ScopeLine<'a> {
+    let (title, description) = messages.of(name);
     ScopeLine { name, title, description }
 }
 
 pub(super) async fn submit_consent(
-    mut visit: RequestContext,
+    mut context: RequestContext,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut visit) };
+    let Some(asked) = asked(query.as_deref()) else { return form_expired(&mut context) };
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, error),
+        Err(error) => return malformed(&mut context, error),
     };
-    if !form_is_ours(&visit, &headers, form.get("csrf")) {
-        return form_expired(&mut visit);
+    if !form_is_ours(&context, &headers, form.get("csrf")) {
+        return form_expired(&mut context);
     }
     let done = async {
-        let target = match target(&mut visit, &asked.params).await? {
+        let target = match target(&mut context, &asked.params).await? {
             Ok(target) => target,
             Err(page) => return Ok(page),
         };
-        let Some(browser) = person(&visit, &headers, &asked).await? else {
+        let Some(browser) = person(&context, &headers, &asked).await? else {
             return Ok(render::redirect(&Method::POST, &format!("/id/connect/authorize?{}", asked.query)));
         };
         let allowed = form.get("decision") == Some("allow");
-        let (instance, mut ctx) = visit.split();
+        let (instance, mut ctx) = context.split();
         let next = instance.protocol().consent(&mut ctx, (&target, &asked.params), (&browser, allowed)).await?;
         Ok(match next {
             AuthorizeOutcome::Redirect(location) => render::redirect(&Method::POST, &location),
-            AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. } => form_expired(&mut visit),
+            AuthorizeOutcome::SignIn | AuthorizeOutcome::Consent { .. } => form_expired(&mut context),
         })
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }

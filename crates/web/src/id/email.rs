@@ -25,25 +25,25 @@ use crate::request::render::FormTarget;
 pub(super) const PATH: &str = "/id/account/confirm-email";
 
 /// Opening it uses nothing up: mail programs open links too.
-pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
     let code = Presented::<LinkCode>::new(code);
-    let EmailConfirmation { change, side, user } = match visit.instance.account().email_question(&code, visit.now).await
-    {
-        Ok(Some(question)) => question,
-        Ok(None) => {
-            return match tell_refused(&mut visit, AuditKind::EmailChange, &DeadLink) {
-                Ok(()) => link_spent(&visit),
-                Err(fault) => failures::fault_page(&visit, &fault),
-            };
-        }
-        Err(fault) => return failures::fault_page(&visit, &fault),
-    };
-    form_page(&mut visit, &headers, |visit, csrf| {
+    let EmailConfirmation { change, side, user } =
+        match context.instance.account().email_question(&code, context.now).await {
+            Ok(Some(question)) => question,
+            Ok(None) => {
+                return match tell_refused(&mut context, AuditKind::EmailChange, &DeadLink) {
+                    Ok(()) => link_spent(&context),
+                    Err(fault) => failures::fault_page(&context, &fault),
+                };
+            }
+            Err(fault) => return failures::fault_page(&context, &fault),
+        };
+    form_page(&mut context, &headers, |context, csrf| {
         let page = ConfirmEmailPage {
-            words: visit.messages(),
-            instance_name: &visit.instance.info.name,
+            messages: context.messages(),
+            instance_name: &context.instance.info.name,
             side,
             login: user.login.as_str(),
             address: change.new.as_str(),
@@ -55,8 +55,8 @@ pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery
     })
 }
 
-pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
-    let form = match form(&mut visit, &headers, body).await {
+pub(super) async fn answer(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
+    let form = match form(&mut context, &headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
@@ -64,25 +64,25 @@ pub(super) async fn answer(mut visit: RequestContext, headers: HeaderMap, body: 
     let agrees = match form.get("answer") {
         Some("yes") => true,
         Some("no") => false,
-        _ => return malformed(&mut visit, BodyError::Field("answer")),
+        _ => return malformed(&mut context, BodyError::Field("answer")),
     };
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     let (question, answer) = match instance.account().answer_email(&mut ctx, (&code, agrees)).await {
         Ok(Ok(answered)) => answered,
-        Ok(Err(_)) => return link_spent(&visit),
-        Err(fault) => return failures::fault_page(&visit, &fault),
+        Ok(Err(_)) => return link_spent(&context),
+        Err(fault) => return failures::fault_page(&context, &fault),
     };
-    let words = visit.messages();
-    let changed = (words.email.changed)(&visit.instance.info.name, question.change.new.as_str());
+    let messages = context.messages();
+    let changed = (messages.email.changed)(&context.instance.info.name, question.change.new.as_str());
     let (title, meaning) = match answer {
-        EmailOutcome::Changed => (words.email.changed_title, changed.as_str()),
-        EmailOutcome::Waiting => (words.email.waiting_title, words.email.other_asked),
-        EmailOutcome::Declined => (words.email.declined_title, words.email.declined),
+        EmailOutcome::Changed => (messages.email.changed_title, changed.as_str()),
+        EmailOutcome::Waiting => (messages.email.waiting_title, messages.email.other_asked),
+        EmailOutcome::Declined => (messages.email.declined_title, messages.email.declined),
     };
     let is_alarming = answer == EmailOutcome::Declined && question.side == AddressSide::Old;
     let page = EmailAnsweredPage {
-        words,
-        instance_name: &visit.instance.info.name,
+        messages,
+        instance_name: &context.instance.info.name,
         title,
         meaning,
         password_url: is_alarming.then_some(ProfileSection::Password.path()),

@@ -19,48 +19,48 @@ use crate::request::render::FormTarget;
 /// The parameters that a confirmation brings back.
 const CARRIED: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
 
-pub(super) async fn get(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn get(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     match Params::parse(query.unwrap_or_default().as_bytes()) {
-        Ok(params) => sign_out(visit, &Method::GET, &headers, &params, false).await,
-        Err(error) => malformed(&mut visit, error),
+        Ok(params) => sign_out(context, &Method::GET, &headers, &params, false).await,
+        Err(error) => malformed(&mut context, error),
     }
 }
 
 /// From an application, or from our own confirmation page: only that one has our form token.
-pub(super) async fn post(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     match body::form(&headers, body).await {
         // The browser kept its cookie back, as it must on a POST from another site: asked again by GET, it brings it.
-        Ok(params) if visit.session_cookies(&headers).next().is_none() => {
+        Ok(params) if context.session_cookies(&headers).next().is_none() => {
             render::redirect(&Method::POST, &format!("/id/connect/endsession?{}", params.to_query()))
         }
         Ok(params) => {
-            let confirmed = form_is_ours(&visit, &headers, params.get("csrf"));
-            sign_out(visit, &Method::POST, &headers, &params, confirmed).await
+            let confirmed = form_is_ours(&context, &headers, params.get("csrf"));
+            sign_out(context, &Method::POST, &headers, &params, confirmed).await
         }
-        Err(error) => malformed(&mut visit, error),
+        Err(error) => malformed(&mut context, error),
     }
 }
 
 async fn sign_out(
-    mut visit: RequestContext,
+    mut context: RequestContext,
     method: &Method,
     headers: &HeaderMap,
     params: &Params,
     confirmed: bool,
 ) -> Response {
     let done = async {
-        let browser = visit.browser(headers).await?;
-        let (instance, mut ctx) = visit.split();
+        let browser = context.browser(headers).await?;
+        let (instance, mut ctx) = context.split();
         let who = (browser.as_ref(), confirmed);
         let outcome = instance.protocol().sign_out(&mut ctx, params, who).await?;
         Ok::<_, flows::Fault>((browser, outcome))
     };
     let (browser, outcome) = match done.await {
         Ok(done) => done,
-        Err(fault) => return failures::fault_page(&visit, &fault),
+        Err(fault) => return failures::fault_page(&context, &fault),
     };
     if let Some(browser) = &browser {
-        visit.speak_to(&browser.user);
+        context.speak_to(&browser.user);
     }
     match outcome {
         SignOutOutcome::Confirm { application } => {
@@ -70,10 +70,10 @@ async fn sign_out(
             let back = application.as_ref().zip(params.get("post_logout_redirect_uri"));
             let leads_back = back.is_some_and(|(application, uri)| application.accepts_post_logout(uri));
             let form_target = if leads_back { FormTarget::Application } else { FormTarget::Ourselves };
-            form_page(&mut visit, headers, |visit, csrf| {
+            form_page(&mut context, headers, |context, csrf| {
                 let page = SignOutPage {
-                    words: visit.messages(),
-                    instance_name: &visit.instance.info.name,
+                    messages: context.messages(),
+                    instance_name: &context.instance.info.name,
                     user,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
                     action: "/id/connect/endsession",
@@ -88,15 +88,15 @@ async fn sign_out(
                 render::redirect(method, &location)
             } else {
                 let page = SignedOutPage {
-                    words: visit.messages(),
-                    instance_name: &visit.instance.info.name,
+                    messages: context.messages(),
+                    instance_name: &context.instance.info.name,
                     application_name: application.as_ref().map(|application| application.name.as_str()),
                     return_url: None,
                 };
                 render::page(StatusCode::OK, &page, FormTarget::Ourselves)
             };
-            let names = visit.cookie_names();
-            match visit.session_cookies(headers).next() {
+            let names = context.cookie_names();
+            match context.session_cookies(headers).next() {
                 Some(_) => render::with_cookie(response, &names.clear(names.session)),
                 None => response,
             }

@@ -25,75 +25,75 @@ use crate::request::render::FormTarget;
 
 const SIGN_IN: &str = "/id/account/login";
 
-pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
     let code = Presented::<LinkCode>::new(code);
-    let user = match visit.instance.account().link(&code, visit.now).await {
+    let user = match context.instance.account().link(&code, context.now).await {
         Ok(Some((LinkPurpose::KnownBrowser, user))) => user,
         Ok(_) => {
-            return match tell_refused(&mut visit, AuditKind::KnownBrowser, &DeadLink) {
-                Ok(()) => link_spent(&visit),
-                Err(fault) => failures::fault_page(&visit, &fault),
+            return match tell_refused(&mut context, AuditKind::KnownBrowser, &DeadLink) {
+                Ok(()) => link_spent(&context),
+                Err(fault) => failures::fault_page(&context, &fault),
             };
         }
-        Err(fault) => return failures::fault_page(&visit, &fault),
+        Err(fault) => return failures::fault_page(&context, &fault),
     };
-    visit.speak_to(&user);
-    form_page(&mut visit, &headers, |visit, csrf| {
-        let (words, instance_name) = (visit.messages(), &*visit.instance.info.name);
+    context.speak_to(&user);
+    form_page(&mut context, &headers, |context, csrf| {
+        let (messages, instance_name) = (context.messages(), &*context.instance.info.name);
         let login = user.login.as_str();
         let page =
-            KnownBrowserPage { words, instance_name, login, action: KNOWN_BROWSER_PATH, csrf, code: code.expose() };
+            KnownBrowserPage { messages, instance_name, login, action: KNOWN_BROWSER_PATH, csrf, code: code.expose() };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     })
 }
 
 /// A link is asked for, or its user confirms.
-pub(super) async fn submit(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
-    let form = match form(&mut visit, &headers, body).await {
+pub(super) async fn submit(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
+    let form = match form(&mut context, &headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let done = match form.get("code") {
-        Some(code) => confirm(&mut visit, &headers, &Presented::new(code)).await,
-        None => ask(&mut visit, &headers, form.get("login").unwrap_or_default()).await,
+        Some(code) => confirm(&mut context, &headers, &Presented::new(code)).await,
+        None => ask(&mut context, &headers, form.get("login").unwrap_or_default()).await,
     };
-    done.unwrap_or_else(|fault| failures::fault_page(&visit, &fault))
+    done.unwrap_or_else(|fault| failures::fault_page(&context, &fault))
 }
 
 async fn confirm(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     code: &Presented<LinkCode>,
 ) -> Result<Response, Fault> {
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     let Ok(user) = instance.account().recognise_browser(&mut ctx, code).await? else {
-        return Ok(link_spent(visit));
+        return Ok(link_spent(context));
     };
-    visit.speak_to(&user);
-    let cookie = visit.know_browser(headers, &user.login);
-    Ok(render::with_cookie(done(visit, false), &cookie))
+    context.speak_to(&user);
+    let cookie = context.know_browser(headers, &user.login);
+    Ok(render::with_cookie(done(context, false), &cookie))
 }
 
-async fn ask(visit: &mut RequestContext, headers: &HeaderMap, login: &str) -> Result<Response, Fault> {
-    match visit.instance.auth().request_browser_link(&visit.request, login, visit.now)? {
-        None => Ok(done(visit, true)),
+async fn ask(context: &mut RequestContext, headers: &HeaderMap, login: &str) -> Result<Response, Fault> {
+    match context.instance.auth().request_browser_link(&context.request, login, context.now)? {
+        None => Ok(done(context, true)),
         Some(wait) => {
-            let notice = (visit.messages().forgotten.wait)(seconds(wait));
+            let notice = (context.messages().forgotten.wait)(seconds(wait));
             let status = StatusCode::TOO_MANY_REQUESTS;
             let said = SignInNotice { login, notice: Some(&notice), is_spent: true, status, ..SignInNotice::default() };
-            let way = match sign_in_page::way(visit, None).await? {
+            let way = match sign_in_page::way(context, None).await? {
                 Ok(way) => way,
                 Err(page) => return Ok(page),
             };
-            Ok(after_wait(sign_in_page::page(visit, headers, &way, said).await?, wait))
+            Ok(after_wait(sign_in_page::page(context, headers, &way, said).await?, wait))
         }
     }
 }
 
-fn done(visit: &RequestContext, is_sent: bool) -> Response {
-    let (words, instance_name) = (visit.messages(), &*visit.instance.info.name);
-    let page = KnownBrowserDonePage { words, instance_name, is_sent, sign_in_url: SIGN_IN };
+fn done(context: &RequestContext, is_sent: bool) -> Response {
+    let (messages, instance_name) = (context.messages(), &*context.instance.info.name);
+    let page = KnownBrowserDonePage { messages, instance_name, is_sent, sign_in_url: SIGN_IN };
     render::page(StatusCode::OK, &page, FormTarget::Ourselves)
 }

@@ -26,80 +26,80 @@ use crate::request::render::FormTarget;
 
 const SIGN_IN: &str = "/id/account/login";
 
-pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let params = Params::parse(query.unwrap_or_default().as_bytes());
     let code = params.ok().and_then(|params| params.get("code").map(str::to_owned)).unwrap_or_default();
-    page(&mut visit, &headers, &Presented::new(code), None).await
+    page(&mut context, &headers, &Presented::new(code), None).await
 }
 
 async fn page(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     code: &Presented<LinkCode>,
     error: Option<&str>,
 ) -> Response {
-    let (purpose, user) = match visit.instance.account().link(code, visit.now).await {
+    let (purpose, user) = match context.instance.account().link(code, context.now).await {
         Ok(Some(found)) if found.0.sets_password() => found,
         Ok(_) => {
-            return match tell_refused(visit, AuditKind::SignIn, &DeadLink) {
-                Ok(()) => link_spent(visit),
-                Err(fault) => failures::fault_page(visit, &fault),
+            return match tell_refused(context, AuditKind::SignIn, &DeadLink) {
+                Ok(()) => link_spent(context),
+                Err(fault) => failures::fault_page(context, &fault),
             };
         }
-        Err(fault) => return failures::fault_page(visit, &fault),
+        Err(fault) => return failures::fault_page(context, &fault),
     };
     let action = format!("/id{}", purpose.page());
-    form_page(visit, headers, |visit, csrf| {
-        let (words, code) = (visit.messages(), code.expose());
-        let (instance_name, login) = (&*visit.instance.info.name, user.login.as_str());
+    form_page(context, headers, |context, csrf| {
+        let (messages, code) = (context.messages(), code.expose());
+        let (instance_name, login) = (&*context.instance.info.name, user.login.as_str());
         let reset = purpose == LinkPurpose::PasswordReset;
-        let page = SetUpPage { words, instance_name, login, reset, action: &action, csrf, code, error };
+        let page = SetUpPage { messages, instance_name, login, reset, action: &action, csrf, code, error };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     })
 }
 
-pub(super) fn link_spent(visit: &RequestContext) -> Response {
-    error_page(visit, StatusCode::GONE, problem(visit.messages().problems.spent, "invalid_request"))
+pub(super) fn link_spent(context: &RequestContext) -> Response {
+    error_page(context, StatusCode::GONE, problem(context.messages().problems.spent, "invalid_request"))
 }
 
 /// The form of a page that a link opened, if it is ours.
-pub(super) async fn form(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
+pub(super) async fn form(context: &mut RequestContext, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
     let form = match body::form(headers, body).await {
         Ok(form) => form,
-        Err(error) => return Err(malformed(visit, error)),
+        Err(error) => return Err(malformed(context, error)),
     };
-    if form_is_ours(visit, headers, form.get("csrf")) { Ok(form) } else { Err(form_expired(visit)) }
+    if form_is_ours(context, headers, form.get("csrf")) { Ok(form) } else { Err(form_expired(context)) }
 }
 
-pub(super) async fn choose_password(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
-    let form = match form(&mut visit, &headers, body).await {
+pub(super) async fn choose_password(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
+    let form = match form(&mut context, &headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
     let code = Presented::<LinkCode>::new(form.get("code").unwrap_or_default());
     let password = form.get("password").unwrap_or_default();
     if form.get("repeat").unwrap_or_default() != password {
-        let differ = visit.messages().set_up.differ;
-        return page(&mut visit, &headers, &code, Some(differ)).await;
+        let differ = context.messages().set_up.differ;
+        return page(&mut context, &headers, &code, Some(differ)).await;
     }
     let password = Presented::<Password>::new(password);
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     match instance.account().choose_password(&mut ctx, (&code, &password)).await {
         Ok(Ok(user)) => {
             // The mailbox, or an administrator, vouched for this browser as much as a link for that would.
-            let cookie = visit.know_browser(&headers, &user.login);
+            let cookie = context.know_browser(&headers, &user.login);
             let page = SetUpDonePage {
-                words: visit.messages(),
-                instance_name: &visit.instance.info.name,
+                messages: context.messages(),
+                instance_name: &context.instance.info.name,
                 sign_in_url: SIGN_IN,
             };
             render::with_cookie(render::page(StatusCode::OK, &page, FormTarget::Ourselves), &cookie)
         }
-        Ok(Err(LinkRefusal::Spent)) => link_spent(&visit),
+        Ok(Err(LinkRefusal::Spent)) => link_spent(&context),
         Ok(Err(LinkRefusal::Weak(weakness))) => {
-            let text = visit.messages().password.weakness(weakness);
-            page(&mut visit, &headers, &code, Some(&text)).await
+            let text = context.messages().password.weakness(weakness);
+            page(&mut context, &headers, &code, Some(&text)).await
         }
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }

@@ -17,16 +17,16 @@ use crate::request::render::FormTarget;
 const SIGN_IN: &str = "/id/account/login";
 pub(super) const PATH: &str = "/id/account/forgotten";
 
-pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap) -> Response {
-    page(&mut visit, &headers, (StatusCode::OK, None))
+pub(super) async fn show(mut context: RequestContext, headers: HeaderMap) -> Response {
+    page(&mut context, &headers, (StatusCode::OK, None))
 }
 
-fn page(visit: &mut RequestContext, headers: &HeaderMap, (status, notice): (StatusCode, Option<&str>)) -> Response {
-    form_page(visit, headers, |visit, csrf| {
+fn page(context: &mut RequestContext, headers: &HeaderMap, (status, notice): (StatusCode, Option<&str>)) -> Response {
+    form_page(context, headers, |context, csrf| {
         let page = PasswordResetPage {
-            words: visit.messages(),
-            instance_name: &visit.instance.info.name,
-            sends_mail: visit.instance.mail().is_open(),
+            messages: context.messages(),
+            instance_name: &context.instance.info.name,
+            sends_mail: context.instance.mail().is_open(),
             action: PATH,
             csrf,
             notice,
@@ -36,31 +36,31 @@ fn page(visit: &mut RequestContext, headers: &HeaderMap, (status, notice): (Stat
     })
 }
 
-pub(super) async fn submit(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn submit(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, error),
+        Err(error) => return malformed(&mut context, error),
     };
-    if !form_is_ours(&visit, &headers, form.get("csrf")) {
-        return form_expired(&mut visit);
+    if !form_is_ours(&context, &headers, form.get("csrf")) {
+        return form_expired(&mut context);
     }
     let typed = form.get("login").unwrap_or_default();
-    match visit.instance.auth().request_password_reset(&visit.request, typed, visit.now) {
+    match context.instance.auth().request_password_reset(&context.request, typed, context.now) {
         Ok(None) => {
             let page = PasswordResetSentPage {
-                words: visit.messages(),
-                instance_name: &visit.instance.info.name,
+                messages: context.messages(),
+                instance_name: &context.instance.info.name,
                 sign_in_url: SIGN_IN,
             };
             render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }
         Ok(Some(wait)) => {
             let seconds = wait.as_secs() + 1;
-            let notice = (visit.messages().forgotten.wait)(seconds);
-            let mut response = page(&mut visit, &headers, (StatusCode::TOO_MANY_REQUESTS, Some(&notice)));
+            let notice = (context.messages().forgotten.wait)(seconds);
+            let mut response = page(&mut context, &headers, (StatusCode::TOO_MANY_REQUESTS, Some(&notice)));
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }

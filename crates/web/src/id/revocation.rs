@@ -53,54 +53,54 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<PresentedToken, TokenRe
     Ok(PresentedToken { credentials, token: token.to_owned() })
 }
 
-fn unreadable(visit: &mut RequestContext, error: &TokenRequestError) -> Response {
+fn unreadable(context: &mut RequestContext, error: &TokenRequestError) -> Response {
     let problem = match error {
         TokenRequestError::Body(error) => error.description(),
         TokenRequestError::Request(error) => error.description.to_string(),
     };
     match (
         crate::request::malformed::tell_refused(
-            visit,
+            context,
             AuditKind::TokenRefused,
             &crate::request::malformed::unreadable(&problem),
         ),
         error,
     ) {
         (Ok(()), TokenRequestError::Body(error)) => body_error(error),
-        (Ok(()), TokenRequestError::Request(error)) => token_error(visit, error),
-        (Err(fault), _) => failures::fault_json(visit, &fault),
+        (Ok(()), TokenRequestError::Request(error)) => token_error(context, error),
+        (Err(fault), _) => failures::fault_json(context, &fault),
     }
 }
 
-fn refused(visit: &RequestContext, refusal: ClientRefusal) -> Response {
+fn refused(context: &RequestContext, refusal: ClientRefusal) -> Response {
     let refusal = ExchangeRefusal::Client(refusal);
-    token_error(visit, &TokenError::new(refusal.code(), refusal.description()))
+    token_error(context, &TokenError::new(refusal.code(), refusal.description()))
 }
 
-pub(super) async fn revoke(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn revoke(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let response = match read(&headers, body).await {
-        Err(error) => unreadable(&mut visit, &error),
+        Err(error) => unreadable(&mut context, &error),
         Ok(PresentedToken { credentials, token }) => {
-            let (instance, mut ctx) = visit.split();
+            let (instance, mut ctx) = context.split();
             match instance.protocol().revoke(&mut ctx, &credentials, &token).await {
                 Ok(Ok(())) => Response::new(Body::empty()),
-                Ok(Err(refusal)) => refused(&visit, refusal),
-                Err(fault) => failures::fault_json(&visit, &fault),
+                Ok(Err(refusal)) => refused(&context, refusal),
+                Err(fault) => failures::fault_json(&context, &fault),
             }
         }
     };
-    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&context), &headers, render::no_store(response))
 }
 
-pub(super) async fn introspect(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn introspect(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     let response = match read(&headers, body).await {
-        Err(error) => unreadable(&mut visit, &error),
+        Err(error) => unreadable(&mut context, &error),
         Ok(PresentedToken { credentials, token }) => {
-            let (instance, mut ctx) = visit.split();
+            let (instance, mut ctx) = context.split();
             match instance.protocol().introspect(&mut ctx, &credentials, &token).await {
                 Ok(Ok(found)) => render::json(StatusCode::OK, &found),
-                Ok(Err(refusal)) => refused(&visit, refusal),
-                Err(fault) => failures::fault_json(&visit, &fault),
+                Ok(Err(refusal)) => refused(&context, refusal),
+                Err(fault) => failures::fault_json(&context, &fault),
             }
         }
     };
@@ -108,7 +108,7 @@ pub(super) async fn introspect(mut visit: RequestContext, headers: HeaderMap, bo
 }
 
 /// Anybody may say so, and nobody learns anything by saying so.
-pub(super) async fn leaked(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn leaked(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
     const LONGEST: usize = 1024;
     let is_form = headers
         .get(header::CONTENT_TYPE)
@@ -117,14 +117,14 @@ pub(super) async fn leaked(mut visit: RequestContext, headers: HeaderMap, body: 
     let found = match body::read(&headers, body, LONGEST).await {
         Ok(bytes) if is_form => Params::parse(&bytes).ok().and_then(|form| form.get("token").map(str::to_owned)),
         Ok(bytes) => std::str::from_utf8(&bytes).ok().map(|text| text.trim().to_owned()),
-        Err(error @ BodyError::Encoded) => return unreadable(&mut visit, &TokenRequestError::Body(error)),
+        Err(error @ BodyError::Encoded) => return unreadable(&mut context, &TokenRequestError::Body(error)),
         Err(_) => None,
     };
     if let Some(found) = found {
-        let (instance, mut ctx) = visit.split();
+        let (instance, mut ctx) = context.split();
         let shown = Presented::<AccessToken>::new(found);
         if let Err(fault) = instance.auth().revoke_leaked(&mut ctx, &shown).await {
-            return failures::fault_json(&visit, &fault);
+            return failures::fault_json(&context, &fault);
         }
     }
     let mut response = render::no_store(Response::new(Body::empty()));

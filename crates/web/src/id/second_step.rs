@@ -39,69 +39,71 @@ impl SecondStepDoor {
     }
 }
 
-pub(super) async fn show(visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    show_asking(visit, &headers, query.as_deref(), SecondStepDoor::AppOrPasskey).await
+pub(super) async fn show(context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    show_asking(context, &headers, query.as_deref(), SecondStepDoor::AppOrPasskey).await
 }
 
-pub(super) async fn show_recovery(visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
-    show_asking(visit, &headers, query.as_deref(), SecondStepDoor::RecoveryCode).await
+pub(super) async fn show_recovery(context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    show_asking(context, &headers, query.as_deref(), SecondStepDoor::RecoveryCode).await
 }
 
 async fn show_asking(
-    mut visit: RequestContext,
+    mut context: RequestContext,
     headers: &HeaderMap,
     query: Option<&str>,
     asking: SecondStepDoor,
 ) -> Response {
     let done = async {
-        match way(&mut visit, query).await? {
-            Ok(way) => page(&mut visit, headers, (&way, asking), SignInNotice::default()).await,
+        match way(&mut context, query).await? {
+            Ok(way) => page(&mut context, headers, (&way, asking), SignInNotice::default()).await,
             Err(page) => Ok(page),
         }
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }
 
 /// The page, or the way back to the sign-in page if the first step must be taken anew.
 async fn page(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     (way, asking): (&SignInDestination, SecondStepDoor),
     said: SignInNotice<'_>,
 ) -> Result<Response, Fault> {
-    let (form_cookie, is_new) = visit.form_cookie(headers);
+    let (form_cookie, is_new) = context.form_cookie(headers);
     let step = if is_new {
         None
     } else {
-        let csrf = visit.instance.auth().form_token(&form_cookie);
-        visit.instance.auth().second_step(&csrf, &visit.step_cookies(headers), visit.now).await?
+        let csrf = context.instance.auth().form_token(&form_cookie);
+        context.instance.auth().second_step(&csrf, &context.step_cookies(headers), context.now).await?
     };
     let begin_anew_url = way.along("/id/account/login");
     let Some(step) = step else { return Ok(render::redirect(&Method::GET, &begin_anew_url)) };
-    let words = visit.messages();
+    let messages = context.messages();
     let (action, passkey_action) = (way.along(asking.path()), way.along(PATH));
     let (field, other_way) = match asking {
         SecondStepDoor::AppOrPasskey => (
             step.by_app.then_some(CodeField::App),
-            step.by_recovery_code.then(|| (way.along(RECOVERY_PATH), words.two_step.by_recovery_code)),
+            step.by_recovery_code.then(|| (way.along(RECOVERY_PATH), messages.two_step.by_recovery_code)),
         ),
-        SecondStepDoor::RecoveryCode => (Some(CodeField::Recovery), Some((way.along(PATH), words.two_step.by_other))),
+        SecondStepDoor::RecoveryCode => {
+            (Some(CodeField::Recovery), Some((way.along(PATH), messages.two_step.by_other)))
+        }
     };
     let passkey = step.by_passkey.as_ref().filter(|_| asking == SecondStepDoor::AppOrPasskey);
-    Ok(form_page(visit, headers, |visit, csrf| {
+    Ok(form_page(context, headers, |context, csrf| {
         let page = SecondStepPage {
-            words,
-            instance_name: &visit.instance.info.name,
+            messages,
+            instance_name: &context.instance.info.name,
             login: &step.login,
             action: &action,
             csrf,
             field,
             passkey: passkey.map(|passkey| PasskeyForm {
                 action: &passkey_action,
-                label: words.two_step.use_passkey,
+                label: messages.two_step.use_passkey,
                 options: &passkey.options,
                 state: &passkey.state,
             }),
@@ -116,50 +118,50 @@ async fn page(
 }
 
 pub(super) async fn submit(
-    visit: RequestContext,
+    context: RequestContext,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    submit_asked(visit, &headers, (query.as_deref(), body), SecondStepDoor::AppOrPasskey).await
+    submit_asked(context, &headers, (query.as_deref(), body), SecondStepDoor::AppOrPasskey).await
 }
 
 pub(super) async fn submit_recovery(
-    visit: RequestContext,
+    context: RequestContext,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
-    submit_asked(visit, &headers, (query.as_deref(), body), SecondStepDoor::RecoveryCode).await
+    submit_asked(context, &headers, (query.as_deref(), body), SecondStepDoor::RecoveryCode).await
 }
 
 async fn submit_asked(
-    mut visit: RequestContext,
+    mut context: RequestContext,
     headers: &HeaderMap,
     (query, body): (Option<&str>, Body),
     asking: SecondStepDoor,
 ) -> Response {
     let form = match body::form(headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, error),
+        Err(error) => return malformed(&mut context, error),
     };
-    if !form_is_ours(&visit, headers, form.get("csrf")) {
-        return form_expired(&mut visit);
+    if !form_is_ours(&context, headers, form.get("csrf")) {
+        return form_expired(&mut context);
     }
     let done = async {
-        match way(&mut visit, query).await? {
-            Ok(way) => take(&mut visit, headers, (&way, asking), &form).await,
+        match way(&mut context, query).await? {
+            Ok(way) => take(&mut context, headers, (&way, asking), &form).await,
             Err(page) => Ok(page),
         }
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }
 
 async fn take(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     (way, asking): (&SignInDestination, SecondStepDoor),
     form: &Params,
@@ -172,81 +174,82 @@ async fn take(
         }
         SecondStepDoor::AppOrPasskey => SecondFactorProof::Code(field("code")),
     };
-    let first_steps = visit.step_cookies(headers);
-    let previous = visit.browser(headers).await?;
-    let devices = visit.device_cookies(headers);
-    let (instance, mut ctx) = visit.split();
+    let first_steps = context.step_cookies(headers);
+    let previous = context.browser(headers).await?;
+    let devices = context.device_cookies(headers);
+    let (instance, mut ctx) = context.split();
     let browser = SignInCookies { form: field("csrf"), devices: &devices, signed_in: previous.as_ref() };
     let step = (&*first_steps, shown);
     let refusal = match instance.auth().take_second_step(&mut ctx, step, browser).await? {
-        Ok((browser, cookie)) => return signed_in(visit, headers, way, (&browser, &cookie)).await,
+        Ok((browser, cookie)) => return signed_in(context, headers, way, (&browser, &cookie)).await,
         Err(refusal) => refusal,
     };
-    let words = &visit.messages().two_step;
+    let messages = &context.messages().two_step;
     let error = match refusal {
         SecondStepRefusal::FirstStepStale => {
             return sign_in_page::page(
-                visit,
+                context,
                 headers,
                 way,
-                SignInNotice { notice: Some(words.too_late), ..SignInNotice::default() },
+                SignInNotice { notice: Some(messages.too_late), ..SignInNotice::default() },
             )
             .await;
         }
         SecondStepRefusal::Throttled(wait) => {
-            let notice = (words.wait)(seconds(wait));
+            let notice = (messages.wait)(seconds(wait));
             let said = SignInNotice {
                 notice: Some(&notice),
                 status: StatusCode::TOO_MANY_REQUESTS,
                 ..SignInNotice::default()
             };
-            return Ok(after_wait(page(visit, headers, (way, asking), said).await?, wait));
+            return Ok(after_wait(page(context, headers, (way, asking), said).await?, wait));
         }
         SecondStepRefusal::Closed(wait) => {
             let status = StatusCode::TOO_MANY_REQUESTS;
-            let said = SignInNotice { notice: Some(words.closed), is_spent: true, status, ..SignInNotice::default() };
-            return Ok(after_wait(page(visit, headers, (way, asking), said).await?, wait));
+            let said =
+                SignInNotice { notice: Some(messages.closed), is_spent: true, status, ..SignInNotice::default() };
+            return Ok(after_wait(page(context, headers, (way, asking), said).await?, wait));
         }
-        SecondStepRefusal::NoApp | SecondStepRefusal::WrongCode | SecondStepRefusal::CodeUsed => words.wrong_code,
-        SecondStepRefusal::WrongRecoveryCode => words.wrong_recovery_code,
-        SecondStepRefusal::Passkey(_) => words.wrong_passkey,
+        SecondStepRefusal::NoApp | SecondStepRefusal::WrongCode | SecondStepRefusal::CodeUsed => messages.wrong_code,
+        SecondStepRefusal::WrongRecoveryCode => messages.wrong_recovery_code,
+        SecondStepRefusal::Passkey(_) => messages.wrong_passkey,
     };
-    page(visit, headers, (way, asking), SignInNotice { error: Some(error), ..SignInNotice::default() }).await
+    page(context, headers, (way, asking), SignInNotice { error: Some(error), ..SignInNotice::default() }).await
 }
 
 /// A passkey instead of login and password. Why it was refused is nobody's business, as for a password.
 pub(super) async fn submit_passkey(
-    mut visit: RequestContext,
+    mut context: RequestContext,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, error),
+        Err(error) => return malformed(&mut context, error),
     };
-    if !form_is_ours(&visit, &headers, form.get("csrf")) {
-        return form_expired(&mut visit);
+    if !form_is_ours(&context, &headers, form.get("csrf")) {
+        return form_expired(&mut context);
     }
     let field = |name| form.get(name).unwrap_or_default();
     let done = async {
-        let way = match way(&mut visit, query.as_deref()).await? {
+        let way = match way(&mut context, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };
-        let previous = visit.browser(&headers).await?;
-        let (instance, mut ctx) = visit.split();
+        let previous = context.browser(&headers).await?;
+        let (instance, mut ctx) = context.split();
         let shown = (field("csrf"), field("state"), field("answer"));
         let answer = instance.auth().sign_in_by_passkey(&mut ctx, shown, previous.as_ref()).await?;
         if let Ok((browser, cookie)) = answer {
-            return signed_in(&mut visit, &headers, &way, (&browser, &cookie)).await;
+            return signed_in(&mut context, &headers, &way, (&browser, &cookie)).await;
         }
         // A notice: login and password are not what is wrong.
-        let said = SignInNotice { notice: Some(visit.messages().two_step.wrong_passkey), ..SignInNotice::default() };
-        sign_in_page::page(&mut visit, &headers, &way, said).await
+        let said = SignInNotice { notice: Some(context.messages().two_step.wrong_passkey), ..SignInNotice::default() };
+        sign_in_page::page(&mut context, &headers, &way, said).await
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }

@@ -25,60 +25,60 @@ use crate::request::render::FormTarget;
 use crate::request::signed_in_user::RETURN;
 use crate::site;
 
-pub(super) async fn show(mut visit: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn show(mut context: RequestContext, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let done = async {
-        let way = match way(&mut visit, query.as_deref()).await? {
+        let way = match way(&mut context, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };
         let login = way.params.get("login_hint").unwrap_or_default();
         // Pages of ours send somebody who is signed in here only for a more recent sign-in.
         let again =
-            way.target.is_none() && way.params.get(RETURN).is_some() && visit.browser(&headers).await?.is_some();
-        let notice = again.then(|| visit.messages().sign_in.once_more);
-        page(&mut visit, &headers, &way, SignInNotice { login, notice, ..SignInNotice::default() }).await
+            way.target.is_none() && way.params.get(RETURN).is_some() && context.browser(&headers).await?.is_some();
+        let notice = again.then(|| context.messages().sign_in.once_more);
+        page(&mut context, &headers, &way, SignInNotice { login, notice, ..SignInNotice::default() }).await
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }
 
 pub(super) async fn submit(
-    mut visit: RequestContext,
+    mut context: RequestContext,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Response {
     let form = match body::form(&headers, body).await {
         Ok(form) => form,
-        Err(error) => return malformed(&mut visit, error),
+        Err(error) => return malformed(&mut context, error),
     };
-    if !form_is_ours(&visit, &headers, form.get("csrf")) {
-        return form_expired(&mut visit);
+    if !form_is_ours(&context, &headers, form.get("csrf")) {
+        return form_expired(&mut context);
     }
     let done = async {
-        let way = match way(&mut visit, query.as_deref()).await? {
+        let way = match way(&mut context, query.as_deref()).await? {
             Ok(way) => way,
             Err(page) => return Ok(page),
         };
         if form.get("continue").is_some() {
-            let browser = continuing(&visit, &headers, &way).await?;
+            let browser = continuing(&context, &headers, &way).await?;
             return match browser {
-                Some(browser) => onwards(&mut visit, &way, &browser).await,
-                None => Ok(form_expired(&mut visit)),
+                Some(browser) => onwards(&mut context, &way, &browser).await,
+                None => Ok(form_expired(&mut context)),
             };
         }
-        sign_in(&mut visit, &headers, &way, &form).await
+        sign_in(&mut context, &headers, &way, &form).await
     };
     match done.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_page(&visit, &fault),
+        Err(fault) => failures::fault_page(&context, &fault),
     }
 }
 
 async fn sign_in(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     way: &SignInDestination,
     form: &Params,
@@ -86,34 +86,34 @@ async fn sign_in(
     let login = form.get("login").unwrap_or_default();
     let password = Presented::<Password>::new(form.get("password").unwrap_or_default());
     let csrf = form.get("csrf").unwrap_or_default();
-    let previous = visit.browser(headers).await?;
-    let devices = visit.device_cookies(headers);
-    let (instance, mut ctx) = visit.split();
+    let previous = context.browser(headers).await?;
+    let devices = context.device_cookies(headers);
+    let (instance, mut ctx) = context.split();
     let browser = SignInCookies { form: csrf, devices: &devices, signed_in: previous.as_ref() };
     let answer = instance.auth().sign_in(&mut ctx, (login, &password), browser).await?;
     match answer {
-        Ok(SignInOutcome::Done(browser, cookie)) => signed_in(visit, headers, way, (&browser, &cookie)).await,
+        Ok(SignInOutcome::Done(browser, cookie)) => signed_in(context, headers, way, (&browser, &cookie)).await,
         Ok(SignInOutcome::SecondStep(first_step)) => {
-            let names = visit.cookie_names();
+            let names = context.cookie_names();
             let response = render::redirect(&Method::POST, &way.along(second_step::PATH));
             Ok(render::with_cookie(response, &names.set(names.step, first_step.expose())))
         }
         Err(SignInRefusal::Throttled(wait)) => {
-            let notice = (visit.messages().sign_in.wait)(seconds(wait));
+            let notice = (context.messages().sign_in.wait)(seconds(wait));
             let said = SignInNotice {
                 login,
                 notice: Some(&notice),
                 status: StatusCode::TOO_MANY_REQUESTS,
                 ..SignInNotice::default()
             };
-            Ok(after_wait(page(visit, headers, way, said).await?, wait))
+            Ok(after_wait(page(context, headers, way, said).await?, wait))
         }
         // The same for logins that do not exist.
         Err(SignInRefusal::GuessesSpent(wait)) => {
-            let notice = (visit.messages().sign_in.spent)(seconds(wait).div_ceil(60));
+            let notice = (context.messages().sign_in.spent)(seconds(wait).div_ceil(60));
             let status = StatusCode::TOO_MANY_REQUESTS;
             let said = SignInNotice { login, notice: Some(&notice), is_spent: true, status, ..SignInNotice::default() };
-            Ok(after_wait(page(visit, headers, way, said).await?, wait))
+            Ok(after_wait(page(context, headers, way, said).await?, wait))
         }
         Err(
             SignInRefusal::UnknownUser
@@ -124,10 +124,10 @@ async fn sign_in(
             | SignInRefusal::SecondFactor,
         ) => {
             page(
-                visit,
+                context,
                 headers,
                 way,
-                SignInNotice { login, error: Some(visit.messages().sign_in.wrong), ..SignInNotice::default() },
+                SignInNotice { login, error: Some(context.messages().sign_in.wrong), ..SignInNotice::default() },
             )
             .await
         }
@@ -135,21 +135,21 @@ async fn sign_in(
 }
 
 /// "You are signed in."
-pub(super) async fn account(visit: RequestContext, headers: HeaderMap) -> Response {
-    match visit.browser(&headers).await {
-        Err(fault) => failures::fault_page(&visit, &fault),
+pub(super) async fn account(context: RequestContext, headers: HeaderMap) -> Response {
+    match context.browser(&headers).await {
+        Err(fault) => failures::fault_page(&context, &fault),
         Ok(None) => render::redirect(&Method::GET, "/id/account/login"),
         Ok(Some(browser)) => {
-            let visit = visit.speaking_to(&browser.user);
-            let mut sites = site::sites(&visit.instance);
+            let context = context.speaking_to(&browser.user);
+            let mut sites = site::sites(&context.instance);
             sites.retain(|site| site.is_for(&browser.user));
             let page = AccountPage {
-                words: visit.messages(),
-                instance_name: &visit.instance.info.name,
+                messages: context.messages(),
+                instance_name: &context.instance.info.name,
                 user_name: &browser.user.name,
                 login: browser.user.login.as_str(),
                 sign_out_url: "/id/connect/endsession",
-                sites: &site::as_lines(&sites, site::ACCOUNT, visit.messages()),
+                sites: &site::as_lines(&sites, site::ACCOUNT, context.messages()),
             };
             render::page(StatusCode::OK, &page, FormTarget::Ourselves)
         }

@@ -56,52 +56,52 @@ pub(super) struct SignInNotice<'a> {
 }
 
 pub(super) async fn way(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     query: Option<&str>,
 ) -> Result<Result<SignInDestination, Response>, Fault> {
     let params = match Params::parse(query.unwrap_or_default().as_bytes()) {
         Ok(params) => params,
-        Err(error) => return Ok(Err(malformed(visit, error))),
+        Err(error) => return Ok(Err(malformed(context, error))),
     };
     if params.get("client_id").is_none() {
         return Ok(Ok(SignInDestination { params, target: None }));
     }
-    let target = target(visit, &params).await?;
+    let target = target(context, &params).await?;
     Ok(target.map(|target| SignInDestination { params, target: Some(target) }))
 }
 
 /// Who may go on by a press of a button: somebody signed in, where the application asked for no more than a choice.
 pub(super) async fn continuing(
-    visit: &RequestContext,
+    context: &RequestContext,
     headers: &HeaderMap,
     way: &SignInDestination,
 ) -> Result<Option<SignedIn>, Fault> {
     let asked = way.target.as_ref().and_then(|_| AuthorizationRequest::parse(&way.params).ok());
     let Some(asked) = asked else { return Ok(None) };
-    let browser = visit.browser(headers).await?;
-    Ok(browser.filter(|browser| may_continue(visit.now, &asked, &browser.session)))
+    let browser = context.browser(headers).await?;
+    Ok(browser.filter(|browser| may_continue(context.now, &asked, &browser.session)))
 }
 
 pub(super) async fn page(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     way: &SignInDestination,
     said: SignInNotice<'_>,
 ) -> Result<Response, Fault> {
-    let continuing = continuing(visit, headers, way).await?;
+    let continuing = continuing(context, headers, way).await?;
     if let Some(browser) = &continuing {
-        visit.speak_to(&browser.user);
+        context.speak_to(&browser.user);
     }
     let (action, passkey_action) = (way.along("/id/account/login"), way.along("/id/account/passkey"));
     let application_name = way.target.as_ref().map(|target| target.application.name.as_str());
-    Ok(form_page(visit, headers, |visit, csrf| {
-        let passkey = match visit.instance.auth().passkey_challenge(csrf, visit.now) {
+    Ok(form_page(context, headers, |context, csrf| {
+        let passkey = match context.instance.auth().passkey_challenge(csrf, context.now) {
             Ok(passkey) => passkey,
-            Err(fault) => return failures::fault_page(visit, &fault),
+            Err(fault) => return failures::fault_page(context, &fault),
         };
         let page = SignInPage {
-            words: visit.messages(),
-            instance_name: &visit.instance.info.name,
+            messages: context.messages(),
+            instance_name: &context.instance.info.name,
             application_name,
             action: &action,
             csrf,
@@ -112,13 +112,13 @@ pub(super) async fn page(
             forgotten_url: password_reset::PATH,
             passkey: passkey.as_ref().map(|passkey| PasskeyForm {
                 action: &passkey_action,
-                label: visit.messages().two_step.sign_in_by_passkey,
+                label: context.messages().two_step.sign_in_by_passkey,
                 options: &passkey.options,
                 state: &passkey.state,
             }),
             spent: said
                 .is_spent
-                .then(|| SpentGuesses { link_action: visit.instance.mail().is_open().then_some(KNOWN_BROWSER_PATH) }),
+                .then(|| SpentGuesses { link_action: context.instance.mail().is_open().then_some(KNOWN_BROWSER_PATH) }),
         };
         render::page_with_script(said.status, &page, way.form_target())
     }))
@@ -136,26 +136,26 @@ pub(super) fn after_wait(mut response: Response, wait: Duration) -> Response {
 
 /// Onwards, with the new cookie, at a browser that is known from now on; what proved a first step is of no use any more.
 pub(super) async fn signed_in(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     way: &SignInDestination,
     (browser, cookie): (&SignedIn, &Presented<SessionCookie>),
 ) -> Result<Response, Fault> {
-    let names = visit.cookie_names();
-    let response = onwards(visit, way, browser).await?;
+    let names = context.cookie_names();
+    let response = onwards(context, way, browser).await?;
     let response = render::with_cookie(response, &names.set(names.session, cookie.expose()));
-    let response = render::with_cookie(response, &visit.know_browser(headers, &browser.user.login));
+    let response = render::with_cookie(response, &context.know_browser(headers, &browser.user.login));
     Ok(render::with_cookie(response, &names.clear(names.step)))
 }
 
 /// To the application's next page or answer; else to the page of ours that the person came from.
 pub(super) async fn onwards(
-    visit: &mut RequestContext,
+    context: &mut RequestContext,
     way: &SignInDestination,
     browser: &SignedIn,
 ) -> Result<Response, Fault> {
     if let Some(target) = &way.target {
-        return proceed(visit, (&Method::POST, &way.params), target, (Some(browser), true)).await;
+        return proceed(context, (&Method::POST, &way.params), target, (Some(browser), true)).await;
     }
     let back = way.params.get(RETURN).and_then(way_back);
     Ok(render::redirect(&Method::POST, back.unwrap_or(site::ACCOUNT)))

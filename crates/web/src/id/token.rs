@@ -24,29 +24,29 @@ use crate::request::malformed::unreadable;
 use crate::request::render;
 
 /// Only names the method for whoever asks with another one: token requests go before the router.
-pub(super) async fn token(visit: RequestContext, Headers(headers): Headers, body: Body) -> Response {
-    answer(visit, headers, body).await
+pub(super) async fn token(context: RequestContext, Headers(headers): Headers, body: Body) -> Response {
+    answer(context, headers, body).await
 }
 
 /// RFC 6749 §3.2.
-pub(crate) async fn tokens(visit: UncheckedContext, headers: HeaderMap, body: Body) -> Response {
-    match visit.believed().await {
-        Ok(visit) => answer(visit, headers, body).await,
+pub(crate) async fn tokens(context: UncheckedContext, headers: HeaderMap, body: Body) -> Response {
+    match context.believed().await {
+        Ok(context) => answer(context, headers, body).await,
         Err(refused) => render::no_store(failures::fault_json(&refused.0, &refused.1)),
     }
 }
 
-async fn answer(mut visit: RequestContext, headers: HeaderMap, body: Body) -> Response {
-    let response = exchange(&mut visit, &headers, body).await;
-    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
+async fn answer(mut context: RequestContext, headers: HeaderMap, body: Body) -> Response {
+    let response = exchange(&mut context, &headers, body).await;
+    cors::share(CorsReaders::RegisteredAt(&context), &headers, render::no_store(response))
 }
 
-async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -> Response {
+async fn exchange(context: &mut RequestContext, headers: &HeaderMap, body: Body) -> Response {
     let params = match body::form(headers, body).await {
         Ok(params) => params,
         Err(error) => {
-            if let Err(fault) = tell_refused(visit, TokenRefused, &unreadable(&error.description())) {
-                return failures::fault_json(visit, &fault);
+            if let Err(fault) = tell_refused(context, TokenRefused, &unreadable(&error.description())) {
+                return failures::fault_json(context, &fault);
             }
             return body_error(&error);
         }
@@ -57,17 +57,17 @@ async fn exchange(visit: &mut RequestContext, headers: &HeaderMap, body: Body) -
     let (credentials, request) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            return match tell_refused(visit, TokenRefused, &unreadable(&error.description)) {
-                Ok(()) => token_error(visit, &error),
-                Err(fault) => failures::fault_json(visit, &fault),
+            return match tell_refused(context, TokenRefused, &unreadable(&error.description)) {
+                Ok(()) => token_error(context, &error),
+                Err(fault) => failures::fault_json(context, &fault),
             };
         }
     };
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     match instance.protocol().exchange(&mut ctx, &credentials, &request).await {
         Ok(Ok(tokens)) => render::json(StatusCode::OK, &tokens),
-        Ok(Err(refusal)) => token_error(visit, &TokenError::new(refusal.code(), refusal.description())),
-        Err(fault) => failures::fault_json(visit, &fault),
+        Ok(Err(refusal)) => token_error(context, &TokenError::new(refusal.code(), refusal.description())),
+        Err(fault) => failures::fault_json(context, &fault),
     }
 }
 
@@ -77,11 +77,11 @@ pub(super) fn body_error(error: &BodyError) -> Response {
 }
 
 /// RFC 6749 §5.2; `invalid_client` names the scheme that would do.
-pub(super) fn token_error(visit: &RequestContext, error: &TokenError) -> Response {
+pub(super) fn token_error(context: &RequestContext, error: &TokenError) -> Response {
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = render::json(status, &error.body());
     if error.code == TokenErrorCode::InvalidClient {
-        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", visit.instance.info.issuer);
+        let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", context.instance.info.issuer);
         if let Ok(challenge) = HeaderValue::try_from(challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -90,32 +90,32 @@ pub(super) fn token_error(visit: &RequestContext, error: &TokenError) -> Respons
 }
 
 /// OpenID Connect Core §5.3.
-pub(super) async fn user_info(mut visit: RequestContext, method: Method, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn user_info(mut context: RequestContext, method: Method, headers: HeaderMap, body: Body) -> Response {
     if let Err(error) = body::check_encoding(&headers) {
-        let response = match tell_refused(&mut visit, UserInfo, &unreadable(&error.description())) {
+        let response = match tell_refused(&mut context, UserInfo, &unreadable(&error.description())) {
             Ok(()) => body_error(&error),
-            Err(fault) => failures::fault_json(&visit, &fault),
+            Err(fault) => failures::fault_json(&context, &fault),
         };
-        return cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response));
+        return cors::share(CorsReaders::RegisteredAt(&context), &headers, render::no_store(response));
     }
     let response = match shown_token(&method, &headers, body).await {
         Ok(token) => {
-            let (instance, mut ctx) = visit.split();
+            let (instance, mut ctx) = context.split();
             match instance.protocol().user_info(&mut ctx, &token).await {
                 Ok(Ok(claims)) => render::json(StatusCode::OK, &claims),
-                Ok(Err(refusal)) => refused(&visit, &refusal),
-                Err(fault) => failures::fault_json(&visit, &fault),
+                Ok(Err(refusal)) => refused(&context, &refusal),
+                Err(fault) => failures::fault_json(&context, &fault),
             }
         }
         Err(error) => {
             let refusal = MalformedRequest { cause: cause_of(error), problem: &error.to_string() };
-            match tell_refused(&mut visit, UserInfo, &refusal) {
-                Ok(()) => bearer_error(&visit, error),
-                Err(fault) => failures::fault_json(&visit, &fault),
+            match tell_refused(&mut context, UserInfo, &refusal) {
+                Ok(()) => bearer_error(&context, error),
+                Err(fault) => failures::fault_json(&context, &fault),
             }
         }
     };
-    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&context), &headers, render::no_store(response))
 }
 
 /// RFC 6750 §2.1, and §2.2 where there is a form.
@@ -136,7 +136,7 @@ async fn shown_token(method: &Method, headers: &HeaderMap, body: Body) -> Result
     }
 }
 
-fn refused(visit: &RequestContext, refusal: &GuardRefusal) -> Response {
+fn refused(context: &RequestContext, refusal: &GuardRefusal) -> Response {
     let (status, error, description, scope) = match refusal {
         GuardRefusal::InsufficientScope { needed, .. } => {
             (StatusCode::FORBIDDEN, "insufficient_scope", "the token lacks the scope openid", Some(*needed))
@@ -149,7 +149,7 @@ fn refused(visit: &RequestContext, refusal: &GuardRefusal) -> Response {
             (StatusCode::UNAUTHORIZED, "invalid_token", "the token is not for this endpoint", None)
         }
     };
-    let challenge = bearer::challenge(&visit.instance.info.issuer, Some((error, description)), scope);
+    let challenge = bearer::challenge(&context.instance.info.issuer, Some((error, description)), scope);
     challenged(status, &challenge, &ErrorBody { error, error_description: description })
 }
 
@@ -160,8 +160,8 @@ pub(crate) const fn cause_of(error: BearerError) -> &'static str {
     }
 }
 
-fn bearer_error(visit: &RequestContext, error: BearerError) -> Response {
-    let realm = &visit.instance.info.issuer;
+fn bearer_error(context: &RequestContext, error: BearerError) -> Response {
+    let realm = &context.instance.info.issuer;
     match error {
         // RFC 6750 §3.1: no credentials, no error code.
         BearerError::Missing | BearerError::OtherScheme => {

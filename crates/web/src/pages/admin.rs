@@ -351,7 +351,7 @@ pub struct MultipleChoice {
 #[derive(Template)]
 #[template(path = "manager/page.html")]
 pub struct ManagerPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,

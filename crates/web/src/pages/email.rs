@@ -28,7 +28,7 @@ pub enum EmailChangeMethod<'a> {
 #[derive(Template)]
 #[template(path = "profile/email.html")]
 pub struct EmailPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub email: Option<&'a Email>,
     pub waiting: Option<PendingAddress<'a>>,
@@ -40,7 +40,7 @@ pub struct EmailPage<'a> {
 #[derive(Template)]
 #[template(path = "confirm-email.html")]
 pub struct ConfirmEmailPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub side: AddressSide,
     pub login: &'a str,
@@ -55,15 +55,15 @@ pub struct ConfirmEmailPage<'a> {
 impl ConfirmEmailPage<'_> {
     const fn title(&self) -> &'static str {
         match self.side {
-            AddressSide::New => self.words.email.confirm_title,
-            AddressSide::Old => self.words.email.replace_title,
+            AddressSide::New => self.messages.email.confirm_title,
+            AddressSide::Old => self.messages.email.replace_title,
         }
     }
 
     fn question(&self) -> String {
         let ask = match self.side {
-            AddressSide::New => self.words.email.confirm,
-            AddressSide::Old => self.words.email.replace,
+            AddressSide::New => self.messages.email.confirm,
+            AddressSide::Old => self.messages.email.replace,
         };
         ask(self.login, self.address)
     }
@@ -71,8 +71,8 @@ impl ConfirmEmailPage<'_> {
     /// Yes and no.
     const fn answers(&self) -> (&'static str, &'static str) {
         match self.side {
-            AddressSide::New => (self.words.email.confirm_yes, self.words.email.confirm_no),
-            AddressSide::Old => (self.words.email.replace_yes, self.words.email.replace_no),
+            AddressSide::New => (self.messages.email.confirm_yes, self.messages.email.confirm_no),
+            AddressSide::Old => (self.messages.email.replace_yes, self.messages.email.replace_no),
         }
     }
 }
@@ -81,7 +81,7 @@ impl ConfirmEmailPage<'_> {
 #[derive(Template)]
 #[template(path = "email-answered.html")]
 pub struct EmailAnsweredPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub title: &'a str,
     pub meaning: &'a str,

@@ -48,24 +48,24 @@ impl ProfileSection {
         }
     }
 
-    const fn name(self, words: &Messages) -> &'static str {
+    const fn name(self, messages: &Messages) -> &'static str {
         match self {
-            Self::Overview => words.profile.overview,
-            Self::Email => words.email.menu,
-            Self::Password => words.profile.password,
-            Self::TwoStep => words.two_step.menu,
-            Self::Tokens => words.profile.tokens,
-            Self::Apps => words.profile.apps,
-            Self::Sessions => words.profile.sessions,
-            Self::Picture => words.profile.picture,
-            Self::Language => words.profile.language,
+            Self::Overview => messages.profile.overview,
+            Self::Email => messages.email.menu,
+            Self::Password => messages.profile.password,
+            Self::TwoStep => messages.two_step.menu,
+            Self::Tokens => messages.profile.tokens,
+            Self::Apps => messages.profile.apps,
+            Self::Sessions => messages.profile.sessions,
+            Self::Picture => messages.profile.picture,
+            Self::Language => messages.profile.language,
         }
     }
 }
 
 /// What stands around every page of the site.
 pub struct ProfileFrame<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub user_name: &'a str,
     pub login: &'a str,
@@ -104,7 +104,7 @@ impl ProfileFrame<'_> {
     pub(super) fn menu(&self) -> impl Iterator<Item = MenuEntry> {
         ProfileSection::ALL.into_iter().map(|section| MenuEntry {
             path: section.path(),
-            name: section.name(self.words),
+            name: section.name(self.messages),
             is_here: section == self.section,
         })
     }
@@ -124,7 +124,7 @@ impl ProfileFrame<'_> {
     }
 
     pub(super) const fn title(&self) -> &'static str {
-        self.section.name(self.words)
+        self.section.name(self.messages)
     }
 }
 
@@ -156,7 +156,7 @@ impl DisplayTime {
 #[derive(Template)]
 #[template(path = "profile/overview.html")]
 pub struct OverviewPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub email: Option<&'a Email>,
     /// What kind of account it is, in words.
@@ -169,7 +169,7 @@ pub struct OverviewPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/language.html")]
 pub struct LanguagePage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub chosen: Option<Language>,
 }
@@ -184,7 +184,7 @@ impl LanguagePage<'_> {
 #[derive(Template)]
 #[template(path = "profile/password.html")]
 pub struct PasswordPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     /// Reference tokens to revoke, offered after a change; 0 offers nothing.
     pub live_tokens: usize,
@@ -192,11 +192,11 @@ pub struct PasswordPage<'a> {
 
 impl PasswordPage<'_> {
     fn tokens_live(&self) -> String {
-        (self.words.password.tokens_live)(self.live_tokens)
+        (self.messages.password.tokens_live)(self.live_tokens)
     }
 
     fn revoke_tokens(&self) -> String {
-        (self.words.password.revoke_tokens)(self.live_tokens)
+        (self.messages.password.revoke_tokens)(self.live_tokens)
     }
 }
 
@@ -217,7 +217,7 @@ pub struct SessionLine {
 #[derive(Template)]
 #[template(path = "profile/sessions.html")]
 pub struct SessionsPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub lines: &'a [SessionLine],
 }
@@ -237,7 +237,7 @@ pub struct AppLine {
 #[derive(Template)]
 #[template(path = "profile/apps.html")]
 pub struct AppsPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub lines: &'a [AppLine],
 }
@@ -246,7 +246,7 @@ pub struct AppsPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/picture.html")]
 pub struct PicturePage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub is_chosen: bool,
 }

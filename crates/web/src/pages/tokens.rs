@@ -30,7 +30,7 @@ pub struct TokenApplication<'a> {
 #[derive(Template)]
 #[template(path = "profile/tokens.html")]
 pub struct TokensPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub lines: &'a [TokenLine],
     pub applications: &'a [TokenApplication<'a>],
@@ -60,7 +60,7 @@ pub struct NewTokenForm<'a> {
 #[derive(Template)]
 #[template(path = "profile/token-new.html")]
 pub struct NewTokenPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub application: TokenApplication<'a>,
     /// Absent where the person must first prove again who they are.
@@ -72,7 +72,7 @@ pub struct NewTokenPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/token-made.html")]
 pub struct TokenCreatedPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub value: &'a str,
     pub description: &'a str,

@@ -31,17 +31,17 @@ impl CodeField {
         }
     }
 
-    const fn label(self, words: &Messages) -> &'static str {
+    const fn label(self, messages: &Messages) -> &'static str {
         match self {
-            Self::App => words.two_step.code,
-            Self::Recovery => words.two_step.recovery_code,
+            Self::App => messages.two_step.code,
+            Self::Recovery => messages.two_step.recovery_code,
         }
     }
 
-    const fn hint(self, words: &Messages) -> &'static str {
+    const fn hint(self, messages: &Messages) -> &'static str {
         match self {
-            Self::App => words.two_step.code_hint,
-            Self::Recovery => words.two_step.recovery_code_hint,
+            Self::App => messages.two_step.code_hint,
+            Self::Recovery => messages.two_step.recovery_code_hint,
         }
     }
 }
@@ -50,7 +50,7 @@ impl CodeField {
 #[derive(Template)]
 #[template(path = "second-step.html")]
 pub struct SecondStepPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub instance_name: &'a str,
     pub login: &'a str,
     pub action: &'a str,
@@ -78,7 +78,7 @@ pub struct PasskeyLine<'a> {
 #[derive(Template)]
 #[template(path = "profile/two-step.html")]
 pub struct TwoStepPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub is_on: bool,
     pub app_since: Option<DisplayTime>,
@@ -90,7 +90,7 @@ pub struct TwoStepPage<'a> {
 
 impl TwoStepPage<'_> {
     fn codes_left(&self) -> String {
-        (self.words.two_step.codes_left)(self.recovery_codes_left)
+        (self.messages.two_step.codes_left)(self.recovery_codes_left)
     }
 }
 
@@ -98,7 +98,7 @@ impl TwoStepPage<'_> {
 #[derive(Template)]
 #[template(path = "profile/two-step-app.html")]
 pub struct AuthenticatorPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     /// The QR code, as SVG of our own making.
     pub picture: &'a str,
@@ -114,7 +114,7 @@ pub struct AuthenticatorPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/two-step-passkey.html")]
 pub struct PasskeyPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub options: &'a str,
     pub state: &'a str,
@@ -126,7 +126,7 @@ pub struct PasskeyPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/two-step-confirm.html")]
 pub struct ConfirmPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub what: &'a str,
     pub title: &'a str,
@@ -138,7 +138,7 @@ pub struct ConfirmPage<'a> {
 #[derive(Template)]
 #[template(path = "profile/two-step-prove.html")]
 pub struct ProvePage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     /// Of the page in whose place this is.
     pub title: &'a str,
@@ -149,7 +149,7 @@ pub struct ProvePage<'a> {
 #[derive(Template)]
 #[template(path = "profile/recovery-codes.html")]
 pub struct RecoveryCodesPage<'a> {
-    pub words: &'static Messages,
+    pub messages: &'static Messages,
     pub frame: ProfileFrame<'a>,
     pub codes: &'a [&'a str],
 }

@@ -17,20 +17,20 @@ use crate::request::signed_in_user::SignedInUser;
 
 pub(super) async fn show(mut person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
-    page(&mut person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    page(&mut person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 async fn page(person: &mut SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
     let (instance, mut ctx, browser) = person.split();
     let connections = instance.account().connections(browser.user.id, &ctx.moment()).await?;
     let register = instance.applications();
-    let words = person.visit.messages();
+    let messages = person.context.messages();
     let lines: Vec<AppLine> = connections
         .into_iter()
         .filter_map(|connection| {
             let application = register.by_id(connection.application)?;
             let (scope, since) = connection.consent.unzip();
-            let allowed = |name: &str| words.scopes.of(name).0;
+            let allowed = |name: &str| messages.scopes.of(name).0;
             Some(AppLine {
                 id: application.id.to_string(),
                 name: application.name.clone(),
@@ -42,7 +42,7 @@ async fn page(person: &mut SignedInUser, said: ProfileNotice<'_>) -> Result<Resp
         })
         .collect();
     let csrf = person.csrf();
-    let page = AppsPage { words, frame: frame(person, ProfileSection::Apps, &csrf).saying(said), lines: &lines };
+    let page = AppsPage { messages, frame: frame(person, ProfileSection::Apps, &csrf).saying(said), lines: &lines };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
@@ -55,11 +55,13 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let (instance, mut ctx, browser) = person.split();
     let register = instance.applications();
     let asked = form.get("withdraw").and_then(|id| Uuid::try_parse(id).ok());
-    let Some(application) = asked.and_then(|id| register.by_id(ApplicationId(id))) else { return gone(&person.visit) };
+    let Some(application) = asked.and_then(|id| register.by_id(ApplicationId(id))) else {
+        return gone(&person.context);
+    };
     let who = (browser.user.id, &**application);
     match instance.account().withdraw_consent(&mut ctx, who).await {
         Ok(Ok(())) => done(ProfileSection::Apps),
-        Ok(Err(_)) => gone(&person.visit),
-        Err(fault) => failures::fault_page(&person.visit, &fault),
+        Ok(Err(_)) => gone(&person.context),
+        Err(fault) => failures::fault_page(&person.context, &fault),
     }
 }

@@ -40,11 +40,11 @@ impl DeviceName {
         Self { browser: first(&BROWSERS), system: first(&SYSTEMS) }
     }
 
-    pub(super) fn name(&self, words: &Messages) -> String {
+    pub(super) fn name(&self, messages: &Messages) -> String {
         match (self.browser, self.system) {
-            (Some(browser), Some(system)) => (words.sessions.browser_on)(browser, system),
+            (Some(browser), Some(system)) => (messages.sessions.browser_on)(browser, system),
             (Some(name), None) | (None, Some(name)) => name.to_owned(),
-            (None, None) => words.sessions.unknown_device.to_owned(),
+            (None, None) => messages.sessions.unknown_device.to_owned(),
         }
     }
 }

@@ -21,11 +21,11 @@ const WITHDRAWN: &str = "withdrawn";
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = match query.as_deref() {
-        Some(WITHDRAWN) => ProfileNotice::Done(person.visit.messages().email.withdrawn),
+        Some(WITHDRAWN) => ProfileNotice::Done(person.context.messages().email.withdrawn),
         _ => ProfileNotice::Nothing,
     };
     let shown = page(&person, ("", said), StatusCode::OK).await;
-    shown.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    shown.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 async fn page(
@@ -33,7 +33,7 @@ async fn page(
     (typed, said): (&str, ProfileNotice<'_>),
     status: StatusCode,
 ) -> Result<Response, Fault> {
-    let (instance, now) = (&person.visit.instance, person.visit.now);
+    let (instance, now) = (&person.context.instance, person.context.now);
     let change = instance.account().email_change(&person.browser, now).await?;
     let user = &person.browser.user;
     let old = change.as_ref().and_then(|change| asked_besides(user, &change.new));
@@ -52,7 +52,7 @@ async fn page(
     };
     let csrf = person.csrf();
     let page = EmailPage {
-        words: person.visit.messages(),
+        messages: person.context.messages(),
         frame: frame(person, ProfileSection::Email, &csrf).saying(said),
         email: user.email.as_ref(),
         waiting: change.as_ref().map(|change| PendingAddress { asked: &asked, until: DisplayTime(change.expires_at) }),
@@ -71,7 +71,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         Some(_) => withdraw(&mut person).await,
         None => ask(&mut person, form.get("email").unwrap_or_default()).await,
     };
-    changed.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    changed.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
@@ -79,7 +79,7 @@ async fn withdraw(person: &mut SignedInUser) -> Result<Response, Fault> {
     if instance.account().withdraw_email(&mut ctx, browser).await?.is_ok() {
         return Ok(render::redirect(&Method::POST, &format!("{}?{WITHDRAWN}", ProfileSection::Email.path())));
     }
-    let overtaken = ProfileNotice::Refused(person.visit.messages().profile.overtaken);
+    let overtaken = ProfileNotice::Refused(person.context.messages().profile.overtaken);
     page(person, ("", overtaken), StatusCode::OK).await
 }
 
@@ -87,7 +87,7 @@ async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> 
     let (instance, mut ctx, browser) = person.split();
     let asked = instance.account().ask_for_email(&mut ctx, (browser, typed)).await?;
     let Err(refusal) = asked else { return Ok(render::redirect(&Method::POST, ProfileSection::Email.path())) };
-    let why = why(refusal, person.visit.messages());
+    let why = why(refusal, person.context.messages());
     let (EmailRefusal::Throttled(wait) | EmailRefusal::TooManyToday(wait)) = refusal else {
         return page(person, (typed, ProfileNotice::Refused(&why)), StatusCode::OK).await;
     };
@@ -96,15 +96,15 @@ async fn ask(person: &mut SignedInUser, typed: &str) -> Result<Response, Fault> 
     Ok(response)
 }
 
-fn why(refusal: EmailRefusal, words: &Messages) -> String {
+fn why(refusal: EmailRefusal, messages: &Messages) -> String {
     let text = match refusal {
-        EmailRefusal::Throttled(wait) => return (words.email.wait)(wait.as_secs() + 1),
-        EmailRefusal::TooManyToday(_) => words.email.too_many_today,
-        EmailRefusal::NotAnAddress => words.email.not_an_address,
-        EmailRefusal::Known => words.email.known,
-        EmailRefusal::NotLately => words.tokens.not_lately,
-        EmailRefusal::NoMail => words.email.no_mail,
-        EmailRefusal::Overtaken => words.profile.overtaken,
+        EmailRefusal::Throttled(wait) => return (messages.email.wait)(wait.as_secs() + 1),
+        EmailRefusal::TooManyToday(_) => messages.email.too_many_today,
+        EmailRefusal::NotAnAddress => messages.email.not_an_address,
+        EmailRefusal::Known => messages.email.known,
+        EmailRefusal::NotLately => messages.tokens.not_lately,
+        EmailRefusal::NoMail => messages.email.no_mail,
+        EmailRefusal::Overtaken => messages.profile.overtaken,
     };
     text.to_owned()
 }

@@ -20,7 +20,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
 fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Response {
     let csrf = person.csrf();
     let page = LanguagePage {
-        words: person.visit.messages(),
+        messages: person.context.messages(),
         frame: frame(person, ProfileSection::Language, &csrf).saying(said),
         chosen: person.browser.user.locale.as_deref().and_then(Language::of_tag),
     };
@@ -36,7 +36,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let (instance, mut ctx, browser) = person.split();
     match instance.account().choose_language(&mut ctx, (browser, language)).await {
         Ok(Ok(())) => done(ProfileSection::Language),
-        Ok(Err(_)) => page(&person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)),
-        Err(fault) => failures::fault_page(&person.visit, &fault),
+        Ok(Err(_)) => page(&person, ProfileNotice::Refused(person.context.messages().profile.overtaken)),
+        Err(fault) => failures::fault_page(&person.context, &fault),
     }
 }

@@ -32,10 +32,10 @@ enum MeRefusal {
 }
 
 /// The person whom the token is for; without a token, who is signed in at the browser.
-async fn who(visit: &mut RequestContext, headers: &HeaderMap) -> Result<Result<Arc<User>, MeRefusal>, Fault> {
+async fn who(context: &mut RequestContext, headers: &HeaderMap) -> Result<Result<Arc<User>, MeRefusal>, Fault> {
     let shown = match headers.get_all(header::AUTHORIZATION).iter().count() {
         0 => {
-            let browser = visit.browser(headers).await?;
+            let browser = context.browser(headers).await?;
             return Ok(browser.map(|browser| browser.user).ok_or(MeRefusal::Nobody));
         }
         1 => bearer::token(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)),
@@ -46,22 +46,22 @@ async fn who(visit: &mut RequestContext, headers: &HeaderMap) -> Result<Result<A
         Err(BearerError::Missing | BearerError::OtherScheme) => return Ok(Err(MeRefusal::Nobody)),
         Err(BearerError::Malformed | BearerError::TooLong) => return Ok(Err(MeRefusal::Malformed)),
     };
-    let (instance, mut ctx) = visit.split();
+    let (instance, mut ctx) = context.split();
     Ok(instance.account().person_of(&mut ctx, &token).await?.map_err(MeRefusal::Who))
 }
 
-pub(super) async fn me(mut visit: RequestContext, headers: HeaderMap) -> Response {
-    let response = match who(&mut visit, &headers).await {
-        Ok(Ok(user)) => render::json(StatusCode::OK, &about(&visit, &user)),
-        Ok(Err(refused)) => refusal(&visit, &refused),
-        Err(fault) => failures::fault_json(&visit, &fault),
+pub(super) async fn me(mut context: RequestContext, headers: HeaderMap) -> Response {
+    let response = match who(&mut context, &headers).await {
+        Ok(Ok(user)) => render::json(StatusCode::OK, &about(&context, &user)),
+        Ok(Err(refused)) => refusal(&context, &refused),
+        Err(fault) => failures::fault_json(&context, &fault),
     };
-    cors::share(CorsReaders::RegisteredAt(&visit), &headers, render::no_store(response))
+    cors::share(CorsReaders::RegisteredAt(&context), &headers, render::no_store(response))
 }
 
 /// `identity.md` §3.7. What this system does not know of a person is null.
-fn about(visit: &RequestContext, user: &User) -> Value {
-    let root = visit.instance.info.root.as_str();
+fn about(context: &RequestContext, user: &User) -> Value {
+    let root = context.instance.info.root.as_str();
     let page = |section: ProfileSection| format!("{root}{}", section.path());
     json!({
         "id": user.id.0,
@@ -77,7 +77,7 @@ fn about(visit: &RequestContext, user: &User) -> Value {
         "largePictureUrl": format!("{root}/profile/me/picture"),
         "person": null,
         "domain": null,
-        "instance": { "database": visit.instance.info.name, "url": root },
+        "instance": { "database": context.instance.info.name, "url": root },
         "links": {
             "profile": page(ProfileSection::Overview),
             "changePassword": page(ProfileSection::Password),
@@ -87,25 +87,25 @@ fn about(visit: &RequestContext, user: &User) -> Value {
     })
 }
 
-pub(super) async fn small(visit: RequestContext, headers: HeaderMap) -> Response {
-    picture(visit, headers, PictureSize::Small).await
+pub(super) async fn small(context: RequestContext, headers: HeaderMap) -> Response {
+    picture(context, headers, PictureSize::Small).await
 }
 
-pub(super) async fn medium(visit: RequestContext, headers: HeaderMap) -> Response {
-    picture(visit, headers, PictureSize::Medium).await
+pub(super) async fn medium(context: RequestContext, headers: HeaderMap) -> Response {
+    picture(context, headers, PictureSize::Medium).await
 }
 
-pub(super) async fn large(visit: RequestContext, headers: HeaderMap) -> Response {
-    picture(visit, headers, PictureSize::Large).await
+pub(super) async fn large(context: RequestContext, headers: HeaderMap) -> Response {
+    picture(context, headers, PictureSize::Large).await
 }
 
-async fn picture(mut visit: RequestContext, headers: HeaderMap, size: PictureSize) -> Response {
+async fn picture(mut context: RequestContext, headers: HeaderMap, size: PictureSize) -> Response {
     let drawn = async {
-        let user = match who(&mut visit, &headers).await? {
+        let user = match who(&mut context, &headers).await? {
             Ok(user) => user,
-            Err(refused) => return Ok(render::no_store(refusal(&visit, &refused))),
+            Err(refused) => return Ok(render::no_store(refusal(&context, &refused))),
         };
-        let (bytes, content_type) = match visit.instance.account().picture(user.id, size).await? {
+        let (bytes, content_type) = match context.instance.account().picture(user.id, size).await? {
             Some(png) => (png, "image/png"),
             None => (initials::svg(&user, size.pixels()).into_bytes(), "image/svg+xml"),
         };
@@ -113,9 +113,9 @@ async fn picture(mut visit: RequestContext, headers: HeaderMap, size: PictureSiz
     };
     let response = match drawn.await {
         Ok(response) => response,
-        Err(fault) => failures::fault_json(&visit, &fault),
+        Err(fault) => failures::fault_json(&context, &fault),
     };
-    cors::share(CorsReaders::RegisteredAt(&visit), &headers, response)
+    cors::share(CorsReaders::RegisteredAt(&context), &headers, response)
 }
 
 /// Nothing but a picture, whatever opens it: no script runs and nothing is fetched, should it be opened by itself.
@@ -135,8 +135,8 @@ fn image(headers: &HeaderMap, bytes: Vec<u8>, content_type: &'static str) -> Res
     response
 }
 
-fn refusal(visit: &RequestContext, refused: &MeRefusal) -> Response {
-    let realm = &visit.instance.info.issuer;
+fn refusal(context: &RequestContext, refused: &MeRefusal) -> Response {
+    let realm = &context.instance.info.issuer;
     let (status, error, what) = match refused {
         MeRefusal::Nobody => {
             let body = ErrorBody { error: "invalid_request", error_description: "sign in, or send an access token" };

@@ -12,14 +12,14 @@ use crate::request::signed_in_user::SignedInUser;
 
 pub(super) async fn show(person: SignedInUser) -> Response {
     let csrf = person.csrf();
-    let (user, words) = (&person.browser.user, person.visit.messages());
+    let (user, messages) = (&person.browser.user, person.context.messages());
     let page = OverviewPage {
-        words,
+        messages,
         frame: frame(&person, ProfileSection::Overview, &csrf),
         email: user.email.as_ref(),
         kind: match user.user_type {
-            UserType::Internal => words.overview.internal,
-            UserType::ExternalCommunity | UserType::SystemNoLogin => words.overview.community,
+            UserType::Internal => messages.overview.internal,
+            UserType::ExternalCommunity | UserType::SystemNoLogin => messages.overview.community,
         },
         is_admin: user.is_admin(),
         since: DisplayTime(person.browser.session.auth_time),

@@ -21,13 +21,13 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
     let said = said(&person, query.as_deref());
     let live = match said {
         ProfileNotice::Done(_) => {
-            person.visit.instance.account().live_own_tokens(&person.browser, person.visit.now).await
+            person.context.instance.account().live_own_tokens(&person.browser, person.context.now).await
         }
         ProfileNotice::Nothing | ProfileNotice::Refused(_) => Ok(0),
     };
     match live {
         Ok(live) => page_with(&person, (said, live), StatusCode::OK),
-        Err(fault) => failures::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.context, &fault),
     }
 }
 
@@ -38,7 +38,11 @@ fn page(person: &SignedInUser, said: ProfileNotice<'_>, status: StatusCode) -> R
 fn page_with(person: &SignedInUser, (said, live_tokens): (ProfileNotice<'_>, usize), status: StatusCode) -> Response {
     let csrf = person.csrf();
     let frame = frame(person, ProfileSection::Password, &csrf).saying(said);
-    render::page(status, &PasswordPage { words: person.visit.messages(), frame, live_tokens }, FormTarget::Ourselves)
+    render::page(
+        status,
+        &PasswordPage { messages: person.context.messages(), frame, live_tokens },
+        FormTarget::Ourselves,
+    )
 }
 
 pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: Body) -> Response {
@@ -46,36 +50,36 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         Ok(form) => form,
         Err(page) => return page,
     };
-    let words = person.visit.messages();
+    let messages = person.context.messages();
     let field = |name: &str| form.get(name).unwrap_or_default();
     if field("password") != field("repeat") {
-        return page(&person, ProfileNotice::Refused(words.set_up.differ), StatusCode::OK);
+        return page(&person, ProfileNotice::Refused(messages.set_up.differ), StatusCode::OK);
     }
     let (current, new) = (Presented::<Password>::new(field("current")), Presented::<Password>::new(field("password")));
     let (instance, mut ctx, browser) = person.split();
     match instance.account().change_password(&mut ctx, browser, (&current, &new)).await {
         Ok(Ok(cookie)) => {
-            let names = person.visit.cookie_names();
+            let names = person.context.cookie_names();
             render::with_cookie(done(ProfileSection::Password), &names.set(names.session, cookie.expose()))
         }
         Ok(Err(PasswordRefusal::Throttled(wait))) => {
             let seconds = wait.as_secs() + 1;
-            let text = (words.sign_in.wait)(seconds);
+            let text = (messages.sign_in.wait)(seconds);
             let mut response = page(&person, ProfileNotice::Refused(&text), StatusCode::TOO_MANY_REQUESTS);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
-        Ok(Err(refusal)) => page(&person, ProfileNotice::Refused(&text(refusal, words)), StatusCode::OK),
-        Err(fault) => failures::fault_page(&person.visit, &fault),
+        Ok(Err(refusal)) => page(&person, ProfileNotice::Refused(&text(refusal, messages)), StatusCode::OK),
+        Err(fault) => failures::fault_page(&person.context, &fault),
     }
 }
 
-fn text(refusal: PasswordRefusal, words: &Messages) -> String {
+fn text(refusal: PasswordRefusal, messages: &Messages) -> String {
     match refusal {
-        PasswordRefusal::Wrong => words.password.wrong.to_owned(),
-        PasswordRefusal::Throttled(wait) => (words.sign_in.wait)(wait.as_secs() + 1),
-        PasswordRefusal::Same => words.password.same.to_owned(),
-        PasswordRefusal::Weak(weakness) => words.password.weakness(weakness),
-        PasswordRefusal::Overtaken => words.profile.overtaken.to_owned(),
+        PasswordRefusal::Wrong => messages.password.wrong.to_owned(),
+        PasswordRefusal::Throttled(wait) => (messages.sign_in.wait)(wait.as_secs() + 1),
+        PasswordRefusal::Same => messages.password.same.to_owned(),
+        PasswordRefusal::Weak(weakness) => messages.password.weakness(weakness),
+        PasswordRefusal::Overtaken => messages.profile.overtaken.to_owned(),
     }
 }

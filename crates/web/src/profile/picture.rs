@@ -25,14 +25,14 @@ const ROOM_FOR_FIELDS: usize = 8 * 1024;
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
-    page(&person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    page(&person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let picture = person.visit.instance.account().picture(person.browser.user.id, PictureSize::Small).await?;
+    let picture = person.context.instance.account().picture(person.browser.user.id, PictureSize::Small).await?;
     let csrf = person.csrf();
     let frame = frame(person, ProfileSection::Picture, &csrf).saying(said);
-    let page = PicturePage { words: person.visit.messages(), frame, is_chosen: picture.is_some() };
+    let page = PicturePage { messages: person.context.messages(), frame, is_chosen: picture.is_some() };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
@@ -41,10 +41,10 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     let form = match body::multipart(&headers, body, LARGEST_PICTURE + ROOM_FOR_FIELDS).await {
         Ok(form) => form,
         Err(BodyError::TooLarge) => return refused(&person, PictureRefusal::TooLarge).await,
-        Err(error) => return malformed::malformed(&mut person.visit, error),
+        Err(error) => return malformed::malformed(&mut person.context, error),
     };
     if !person.sent(&headers, form.text("csrf")) {
-        return malformed::form_expired(&mut person.visit);
+        return malformed::form_expired(&mut person.context);
     }
     let (instance, mut ctx, browser) = person.split();
     let changed = if form.text("remove").is_some() {
@@ -56,21 +56,21 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     match changed {
         Ok(Ok(())) => done(ProfileSection::Picture),
         Ok(Err(refusal)) => refused(&person, refusal).await,
-        Err(fault) => failures::fault_page(&person.visit, &fault),
+        Err(fault) => failures::fault_page(&person.context, &fault),
     }
 }
 
 async fn refused(person: &SignedInUser, refusal: PictureRefusal) -> Response {
-    let said = ProfileNotice::Refused(text(refusal, person.visit.messages()));
-    page(person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    let said = ProfileNotice::Refused(text(refusal, person.context.messages()));
+    page(person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
-const fn text(refusal: PictureRefusal, words: &Messages) -> &'static str {
+const fn text(refusal: PictureRefusal, messages: &Messages) -> &'static str {
     match refusal {
-        PictureRefusal::TooLarge => words.picture.too_large,
-        PictureRefusal::UnknownFormat => words.picture.unknown_format,
-        PictureRefusal::TooManyPixels => words.picture.too_many_pixels,
-        PictureRefusal::Damaged => words.picture.damaged,
-        PictureRefusal::SignedOut => words.profile.overtaken,
+        PictureRefusal::TooLarge => messages.picture.too_large,
+        PictureRefusal::UnknownFormat => messages.picture.unknown_format,
+        PictureRefusal::TooManyPixels => messages.picture.too_many_pixels,
+        PictureRefusal::Damaged => messages.picture.damaged,
+        PictureRefusal::SignedOut => messages.profile.overtaken,
     }
 }

@@ -18,17 +18,17 @@ use crate::request::signed_in_user::SignedInUser;
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let said = said(&person, query.as_deref());
-    page(&person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    page(&person, said).await.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let words = person.visit.messages();
-    let views = person.visit.instance.account().sign_ins(&person.browser, person.visit.now).await?;
+    let messages = person.context.messages();
+    let views = person.context.instance.account().sign_ins(&person.browser, person.context.now).await?;
     let lines: Vec<SessionLine> = views
         .into_iter()
         .map(|view| SessionLine {
             id: view.session.id.to_string(),
-            device: DeviceName::of(&view.user_agent).name(words),
+            device: DeviceName::of(&view.user_agent).name(messages),
             address: view.address,
             since: DisplayTime(view.session.auth_time),
             last_used: DisplayTime(view.last_used),
@@ -38,7 +38,7 @@ async fn page(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response
         .collect();
     let csrf = person.csrf();
     let page =
-        SessionsPage { words, frame: frame(person, ProfileSection::Sessions, &csrf).saying(said), lines: &lines };
+        SessionsPage { messages, frame: frame(person, ProfileSection::Sessions, &csrf).saying(said), lines: &lines };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
@@ -61,11 +61,11 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
     };
     match answer {
         Ok(Some(true)) => {
-            let names = person.visit.cookie_names();
+            let names = person.context.cookie_names();
             render::with_cookie(render::redirect(&Method::POST, "/id/account/login"), &names.clear(names.session))
         }
         Ok(Some(false)) => done(ProfileSection::Sessions),
-        Ok(None) => gone(&person.visit),
-        Err(fault) => failures::fault_page(&person.visit, &fault),
+        Ok(None) => gone(&person.context),
+        Err(fault) => failures::fault_page(&person.context, &fault),
     }
 }

@@ -46,26 +46,29 @@ struct EnteredToken {
 
 pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
-    let said =
-        if query == DONE { ProfileNotice::Done(person.visit.messages().profile.saved) } else { ProfileNotice::Nothing };
+    let said = if query == DONE {
+        ProfileNotice::Done(person.context.messages().profile.saved)
+    } else {
+        ProfileNotice::Nothing
+    };
     let params = Params::parse(query.as_bytes()).ok();
     let asked = params.as_ref().and_then(|params| params.get("for")).and_then(|id| Uuid::try_parse(id).ok());
     let shown = match asked.map(|id| application(&person, ApplicationId(id))) {
         Some(Some(application)) => Ok(form(&person, &application, &EnteredToken::default(), ProfileNotice::Nothing)),
-        Some(None) => Ok(gone(&person.visit)),
+        Some(None) => Ok(gone(&person.context)),
         None => list(&person, said).await,
     };
-    shown.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    shown.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 /// One that this person may make tokens for.
 fn application(person: &SignedInUser, id: ApplicationId) -> Option<Arc<TrustedApplication>> {
-    let all = person.visit.instance.account().applications_for_tokens(&person.browser);
+    let all = person.context.instance.account().applications_for_tokens(&person.browser);
     all.into_iter().find(|application| application.id == id)
 }
 
 async fn list(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let (words, instance) = (person.visit.messages(), &person.visit.instance);
+    let (messages, instance) = (person.context.messages(), &person.context.instance);
     let tokens = instance.account().own_tokens(&person.browser).await?;
     let lines: Vec<TokenLine> = tokens
         .into_iter()
@@ -76,7 +79,7 @@ async fn list(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response
             scope: own.token.scope.to_string(),
             created: DisplayTime(own.token.created_at),
             expires: own.token.expires_at.map(DisplayTime),
-            is_expired: !own.token.is_live(person.visit.now),
+            is_expired: !own.token.is_live(person.context.now),
             last_used: own.token.last_used_at.map(DisplayTime),
             description: own.token.description,
         })
@@ -94,7 +97,7 @@ async fn list(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response
     let frame = frame(person, ProfileSection::Tokens, &csrf).saying(said);
     Ok(render::page(
         StatusCode::OK,
-        &TokensPage { words, frame, lines: &lines, applications: &applications },
+        &TokensPage { messages, frame, lines: &lines, applications: &applications },
         FormTarget::Ourselves,
     ))
 }
@@ -105,11 +108,11 @@ fn form(
     entered: &EnteredToken,
     said: ProfileNotice<'_>,
 ) -> Response {
-    let words = person.visit.messages();
+    let messages = person.context.messages();
     let names = API_SCOPES.into_iter().filter(|name| application.scope.contains(name));
     let scopes: Vec<ScopeChoice<'_>> = names
         .map(|name| {
-            let (title, description) = words.scopes.of(name);
+            let (title, description) = messages.scopes.of(name);
             ScopeChoice { name, title, description, is_chosen: entered.scopes.iter().any(|chosen| chosen == name) }
         })
         .collect();
@@ -118,7 +121,7 @@ fn form(
     let expiries: Vec<Expiry> = days
         .map(|days| Expiry {
             value: days.map_or_else(|| "never".to_owned(), |days| days.to_string()),
-            name: days.map_or_else(|| words.tokens.never.to_owned(), |days| (words.tokens.days)(days)),
+            name: days.map_or_else(|| messages.tokens.never.to_owned(), |days| (messages.tokens.days)(days)),
             is_chosen: days == Some(usual),
         })
         .collect();
@@ -127,10 +130,10 @@ fn form(
     let back = format!("{}?for={id}", ProfileSection::Tokens.path());
     let again = person.sign_in_again(&back);
     let page = NewTokenPage {
-        words,
+        messages,
         frame: frame(person, ProfileSection::Tokens, &csrf).saying(said),
         application: TokenApplication { id, name: &application.name, uri: application.uri.as_str() },
-        form: person.browser.session.is_recent(person.visit.now).then_some(NewTokenForm {
+        form: person.browser.session.is_recent(person.context.now).then_some(NewTokenForm {
             description: &entered.description,
             scopes: &scopes,
             expiries: &expiries,
@@ -141,7 +144,7 @@ fn form(
 }
 
 fn must_expire(person: &SignedInUser) -> bool {
-    person.visit.instance.settings().reference_tokens_must_expire
+    person.context.instance.settings().reference_tokens_must_expire
 }
 
 /// `revoke=<id>`, `revoke=all`, or the form of a new one.
@@ -155,7 +158,7 @@ pub(super) async fn change(mut person: SignedInUser, headers: HeaderMap, body: B
         Some(id) => revoke(&mut person, id).await,
         None => make(&mut person, &sent).await,
     };
-    changed.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    changed.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 async fn revoke_all(person: &mut SignedInUser) -> Result<Response, Fault> {
@@ -163,41 +166,43 @@ async fn revoke_all(person: &mut SignedInUser) -> Result<Response, Fault> {
     let revoked = instance.account().revoke_own_tokens(&mut ctx, browser).await?;
     match revoked {
         Ok(()) => Ok(done(ProfileSection::Tokens)),
-        Err(ConcurrentChange) => list(person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)).await,
+        Err(ConcurrentChange) => {
+            list(person, ProfileNotice::Refused(person.context.messages().profile.overtaken)).await
+        }
     }
 }
 
 async fn revoke(person: &mut SignedInUser, id: &str) -> Result<Response, Fault> {
-    let Ok(id) = Uuid::try_parse(id) else { return Ok(gone(&person.visit)) };
+    let Ok(id) = Uuid::try_parse(id) else { return Ok(gone(&person.context)) };
     let (instance, mut ctx, browser) = person.split();
     let id = ReferenceTokenId(id);
     let revoked = instance.account().revoke_own_token(&mut ctx, (browser, id)).await?;
     Ok(match revoked {
         Ok(()) => done(ProfileSection::Tokens),
-        Err(_) => gone(&person.visit),
+        Err(_) => gone(&person.context),
     })
 }
 
 async fn make(person: &mut SignedInUser, sent: &Params) -> Result<Response, Fault> {
     let asked = sent.get("application").and_then(|id| Uuid::try_parse(id).ok());
     let Some(application) = asked.and_then(|id| application(person, ApplicationId(id))) else {
-        return Ok(gone(&person.visit));
+        return Ok(gone(&person.context));
     };
     let entered = EnteredToken {
         description: sent.get("description").unwrap_or_default().to_owned(),
         scopes: sent.iter().filter(|(name, _)| *name == "scope").map(|(_, value)| value.to_owned()).collect(),
         days: sent.get("expires").and_then(|days| days.parse().ok()).filter(|days| LIFETIMES.contains(days)),
     };
-    let words = person.visit.messages();
+    let messages = person.context.messages();
     let never = sent.get("expires") == Some("never");
     let (Ok(scope), true) = (Scope::parse(&entered.scopes.join(" ")), never || entered.days.is_some()) else {
-        return Ok(form(person, &application, &entered, ProfileNotice::Refused(words.tokens.incomplete)));
+        return Ok(form(person, &application, &entered, ProfileNotice::Refused(messages.tokens.incomplete)));
     };
     let draft = OwnTokenDraft {
         application: application.id,
         description: &entered.description,
         scope: &scope,
-        expires_at: entered.days.map(|days| after(person.visit.now, days)),
+        expires_at: entered.days.map(|days| after(person.context.now, days)),
     };
     let (instance, mut ctx, browser) = person.split();
     let issued = instance.account().issue_own_token(&mut ctx, (browser, &draft)).await?;
@@ -205,16 +210,16 @@ async fn make(person: &mut SignedInUser, sent: &Params) -> Result<Response, Faul
         Ok((token, value)) => {
             let csrf = person.csrf();
             let page = TokenCreatedPage {
-                words,
+                messages,
                 frame: frame(person, ProfileSection::Tokens, &csrf),
                 value: value.expose(),
                 description: &token.description,
                 expires: token.expires_at.map(DisplayTime),
-                call: &format!("{}Crm_Customers?$top=1", person.visit.instance.info.service_root),
+                call: &format!("{}Crm_Customers?$top=1", person.context.instance.info.service_root),
             };
             render::page(StatusCode::CREATED, &page, FormTarget::Ourselves)
         }
-        Err(refusal) => form(person, &application, &entered, ProfileNotice::Refused(text(&refusal, words))),
+        Err(refusal) => form(person, &application, &entered, ProfileNotice::Refused(text(&refusal, messages))),
     })
 }
 
@@ -222,22 +227,22 @@ fn after(now: Timestamp, days: u32) -> Timestamp {
     now.plus(Duration::from_hours(24) * days)
 }
 
-fn text(refusal: &OwnTokenRefusal, words: &'static Messages) -> &'static str {
-    let words = &words.tokens;
+fn text(refusal: &OwnTokenRefusal, messages: &'static Messages) -> &'static str {
+    let messages = &messages.tokens;
     match refusal {
-        OwnTokenRefusal::NotLately => words.not_lately,
-        OwnTokenRefusal::TooMany => words.too_many,
-        OwnTokenRefusal::SignedOut => words.signed_out,
-        OwnTokenRefusal::UnknownApplication => words.not_allowed,
+        OwnTokenRefusal::NotLately => messages.not_lately,
+        OwnTokenRefusal::TooMany => messages.too_many,
+        OwnTokenRefusal::SignedOut => messages.signed_out,
+        OwnTokenRefusal::UnknownApplication => messages.not_allowed,
         OwnTokenRefusal::Rule(rule) => match rule {
-            IssueRefusal::NoScope => words.no_scope,
-            IssueRefusal::NoDescription => words.no_description,
-            IssueRefusal::ExpiryRequired | IssueRefusal::AlreadyExpired => words.must_expire,
+            IssueRefusal::NoScope => messages.no_scope,
+            IssueRefusal::NoDescription => messages.no_description,
+            IssueRefusal::ExpiryRequired | IssueRefusal::AlreadyExpired => messages.must_expire,
             IssueRefusal::PolicyForbids
             | IssueRefusal::AdministratorsOnly
             | IssueRefusal::NoSystemUser
             | IssueRefusal::WrongKindOfUser
-            | IssueRefusal::ScopeNotAllowed(_) => words.not_allowed,
+            | IssueRefusal::ScopeNotAllowed(_) => messages.not_allowed,
         },
     }
 }

@@ -30,7 +30,7 @@ pub(super) const PASSKEY: &str = "/profile/two-step/passkey";
 pub(super) const CONFIRM: &str = "/profile/two-step/confirm";
 
 fn rendered(person: &SignedInUser, done: Result<Response, Fault>) -> Response {
-    done.unwrap_or_else(|fault| failures::fault_page(&person.visit, &fault))
+    done.unwrap_or_else(|fault| failures::fault_page(&person.context, &fault))
 }
 
 fn back() -> Response {
@@ -43,7 +43,7 @@ pub(super) async fn show(person: SignedInUser, RawQuery(query): RawQuery) -> Res
 }
 
 async fn overview(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let two_step = person.visit.instance.account().two_step(&person.browser, person.visit.now).await?;
+    let two_step = person.context.instance.account().two_step(&person.browser, person.context.now).await?;
     let lines: Vec<PasskeyLine<'_>> = two_step
         .passkeys
         .iter()
@@ -56,12 +56,12 @@ async fn overview(person: &SignedInUser, said: ProfileNotice<'_>) -> Result<Resp
         .collect();
     let csrf = person.csrf();
     let page = TwoStepPage {
-        words: person.visit.messages(),
+        messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
         is_on: two_step.is_on(),
         app_since: two_step.app_since.map(DisplayTime),
         passkeys: &lines,
-        knows_passkeys: person.visit.instance.auth().knows_passkeys(),
+        knows_passkeys: person.context.instance.auth().knows_passkeys(),
         recovery_codes_left: two_step.recovery_codes_left,
     };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
@@ -78,21 +78,21 @@ async fn app_page(
     before: Option<AuthenticatorOffer>,
     said: ProfileNotice<'_>,
 ) -> Result<Response, Fault> {
-    let instance = person.visit.instance.clone();
-    let two_step = instance.account().two_step(&person.browser, person.visit.now).await?;
+    let instance = person.context.instance.clone();
+    let two_step = instance.account().two_step(&person.browser, person.context.now).await?;
     if two_step.app_since.is_some() {
         return Ok(back());
     }
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.visit.messages().two_step.add_app, APP)));
+        return Ok(prove(person, (person.context.messages().two_step.add_app, APP)));
     }
     let csrf = person.csrf();
     let offer =
-        before.unwrap_or_else(|| instance.account().offer_app(&mut person.visit.moment(), &person.browser, &csrf));
+        before.unwrap_or_else(|| instance.account().offer_app(&mut person.context.moment(), &person.browser, &csrf));
     let page = AuthenticatorPage {
-        words: person.visit.messages(),
+        messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
-        picture: &picture(offer.uri.expose(), person.visit.messages().two_step.picture),
+        picture: &picture(offer.uri.expose(), person.context.messages().two_step.picture),
         uri: offer.uri.expose(),
         secret: offer.secret.expose(),
         offer: offer.offer.expose(),
@@ -104,7 +104,7 @@ async fn app_page(
 /// In the place of a form: whoever has a second factor signs in by it once more, and comes back.
 fn prove(person: &SignedInUser, (title, back): (&str, &str)) -> Response {
     let page = ProvePage {
-        words: person.visit.messages(),
+        messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, ""),
         title,
         sign_in_url: &person.sign_in_again(back),
@@ -137,8 +137,11 @@ pub(super) async fn add_app(mut person: SignedInUser, headers: HeaderMap, body: 
             Ok(page) => return Ok(page),
             Err(refusal) => refusal,
         };
-        let before =
-            person.visit.instance.account().repeat_offer(&offer, &person.browser, (&person.csrf(), person.visit.now));
+        let before = person.context.instance.account().repeat_offer(
+            &offer,
+            &person.browser,
+            (&person.csrf(), person.context.now),
+        );
         let why = why(&person, refusal);
         app_page(&mut person, before, ProfileNotice::Refused(&why)).await
     }
@@ -152,16 +155,16 @@ pub(super) async fn show_passkey(person: SignedInUser) -> Response {
 }
 
 async fn passkey_page(person: &SignedInUser, name: &str, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let (instance, csrf) = (&person.visit.instance, person.csrf());
-    let two_step = instance.account().two_step(&person.browser, person.visit.now).await?;
+    let (instance, csrf) = (&person.context.instance, person.csrf());
+    let two_step = instance.account().two_step(&person.browser, person.context.now).await?;
     if two_step.must_be_proved {
-        return Ok(prove(person, (person.visit.messages().two_step.add_passkey, PASSKEY)));
+        return Ok(prove(person, (person.context.messages().two_step.add_passkey, PASSKEY)));
     }
-    let Some(offer) = instance.account().offer_passkey(&person.browser, &csrf, person.visit.now).await? else {
+    let Some(offer) = instance.account().offer_passkey(&person.browser, &csrf, person.context.now).await? else {
         return Ok(back());
     };
     let page = PasskeyPage {
-        words: person.visit.messages(),
+        messages: person.context.messages(),
         frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
         options: &offer.options,
         state: &offer.state,
@@ -209,42 +212,42 @@ pub(super) async fn show_confirm(person: SignedInUser, RawQuery(query): RawQuery
 
 /// What is not this person's, or not there any more, leads back to what is.
 async fn confirm_page(person: &SignedInUser, what: &str, said: ProfileNotice<'_>) -> Result<Response, Fault> {
-    let two_step = person.visit.instance.account().two_step(&person.browser, person.visit.now).await?;
+    let two_step = person.context.instance.account().two_step(&person.browser, person.context.now).await?;
     let Some((title, meaning)) = meant(what).and_then(|change| question(person, &two_step, change)) else {
         return Ok(back());
     };
     if two_step.must_be_proved {
         return Ok(prove(person, (&title, &format!("{CONFIRM}?what={what}"))));
     }
-    let words = person.visit.messages();
+    let messages = person.context.messages();
     let csrf = person.csrf();
     let page = ConfirmPage {
-        words,
+        messages,
         frame: frame(person, ProfileSection::TwoStep, &csrf).saying(said),
         what,
         title: &title,
         meaning: &meaning,
-        button: if what == "codes" { words.two_step.new_codes } else { words.two_step.remove },
+        button: if what == "codes" { messages.two_step.new_codes } else { messages.two_step.remove },
     };
     Ok(render::page(StatusCode::OK, &page, FormTarget::Ourselves))
 }
 
 /// Title and meaning.
 fn question(person: &SignedInUser, two_step: &TwoStepState, change: TwoStepChange<'_>) -> Option<(String, String)> {
-    let words = &person.visit.messages().two_step;
+    let messages = &person.context.messages().two_step;
     let is_last = two_step.passkeys.len() + usize::from(two_step.app_since.is_some()) == 1;
     let removing =
-        |meaning: &str| if is_last { format!("{meaning} {}", words.last_factor) } else { meaning.to_owned() };
+        |meaning: &str| if is_last { format!("{meaning} {}", messages.last_factor) } else { meaning.to_owned() };
     match change {
         TwoStepChange::RemoveApp => {
-            two_step.app_since.map(|_| (words.remove_app.to_owned(), removing(words.remove_app_meaning)))
+            two_step.app_since.map(|_| (messages.remove_app.to_owned(), removing(messages.remove_app_meaning)))
         }
         TwoStepChange::RemovePasskey(id) => {
             let passkey = two_step.passkeys.iter().find(|passkey| passkey.id == id)?;
-            Some(((words.remove_passkey)(&passkey.name), removing(words.remove_passkey_meaning)))
+            Some(((messages.remove_passkey)(&passkey.name), removing(messages.remove_passkey_meaning)))
         }
         TwoStepChange::NewRecoveryCodes => {
-            two_step.is_on().then(|| (words.renew_codes.to_owned(), words.renew_codes_meaning.to_owned()))
+            two_step.is_on().then(|| (messages.renew_codes.to_owned(), messages.renew_codes_meaning.to_owned()))
         }
         TwoStepChange::AddApp { .. } | TwoStepChange::AddPasskey { .. } => None,
     }
@@ -261,7 +264,7 @@ pub(super) async fn confirm(mut person: SignedInUser, headers: HeaderMap, body: 
         match commit(&mut person, change, &password(&form)).await? {
             Ok(page) => Ok(page),
             Err(TwoStepRefusal::Overtaken | TwoStepRefusal::NotOn) => {
-                overview(&person, ProfileNotice::Refused(person.visit.messages().profile.overtaken)).await
+                overview(&person, ProfileNotice::Refused(person.context.messages().profile.overtaken)).await
             }
             Err(refusal) => {
                 let why = why(&person, refusal);
@@ -291,13 +294,13 @@ async fn commit(
     } else {
         let codes: Vec<&str> = recovery_codes.iter().map(Presented::expose).collect();
         let page = RecoveryCodesPage {
-            words: person.visit.messages(),
+            messages: person.context.messages(),
             frame: frame(person, ProfileSection::TwoStep, ""),
             codes: &codes,
         };
         render::page(StatusCode::OK, &page, FormTarget::Ourselves)
     };
-    let names = person.visit.cookie_names();
+    let names = person.context.cookie_names();
     Ok(Ok(match cookie {
         Some(cookie) => render::with_cookie(response, &names.set(names.session, cookie.expose())),
         None => response,
@@ -305,20 +308,20 @@ async fn commit(
 }
 
 fn why(person: &SignedInUser, refusal: TwoStepRefusal) -> String {
-    let words = person.visit.messages();
+    let messages = person.context.messages();
     let text = match refusal {
         TwoStepRefusal::Password(SignInRefusal::Throttled(wait) | SignInRefusal::GuessesSpent(wait)) => {
-            return (words.sign_in.wait)(wait.as_secs() + 1);
+            return (messages.sign_in.wait)(wait.as_secs() + 1);
         }
-        TwoStepRefusal::SecondFactorNotProved => words.two_step.prove,
-        TwoStepRefusal::Password(_) => words.two_step.wrong_password,
-        TwoStepRefusal::OfferStale => words.two_step.offer_stale,
-        TwoStepRefusal::WrongCode => words.two_step.wrong_first_code,
-        TwoStepRefusal::Passkey(_) => words.two_step.passkey_refused,
-        TwoStepRefusal::PasskeyTaken => words.two_step.known_passkey,
-        TwoStepRefusal::PasskeyName => words.two_step.passkey_name,
-        TwoStepRefusal::TooManyPasskeys => words.two_step.too_many_passkeys,
-        TwoStepRefusal::NotOn | TwoStepRefusal::Overtaken => words.profile.overtaken,
+        TwoStepRefusal::SecondFactorNotProved => messages.two_step.prove,
+        TwoStepRefusal::Password(_) => messages.two_step.wrong_password,
+        TwoStepRefusal::OfferStale => messages.two_step.offer_stale,
+        TwoStepRefusal::WrongCode => messages.two_step.wrong_first_code,
+        TwoStepRefusal::Passkey(_) => messages.two_step.passkey_refused,
+        TwoStepRefusal::PasskeyTaken => messages.two_step.known_passkey,
+        TwoStepRefusal::PasskeyName => messages.two_step.passkey_name,
+        TwoStepRefusal::TooManyPasskeys => messages.two_step.too_many_passkeys,
+        TwoStepRefusal::NotOn | TwoStepRefusal::Overtaken => messages.profile.overtaken,
     };
     text.to_owned()
 }

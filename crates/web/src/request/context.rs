@@ -232,12 +232,12 @@ impl UncheckedContext {
 
     /// Or what is answered where there is no instance.
     #[expect(clippy::result_large_err, reason = "it is the answer")]
-    pub(crate) fn of(gate: &AppState, arrival: RequestStart, parts: &Parts) -> Result<Self, Response> {
+    pub(crate) fn of(state: &AppState, arrival: RequestStart, parts: &Parts) -> Result<Self, Response> {
         let Ok(host) = headers::host(&parts.uri, &parts.headers) else {
             return Err(render::text(StatusCode::BAD_REQUEST, "Send one valid Host header.\n"));
         };
-        let Some(instance) = gate.server.instance(host) else {
-            if gate.server.is_refused(host) {
+        let Some(instance) = state.server.instance(host) else {
+            if state.server.is_refused(host) {
                 return Err(render::refused_instance());
             }
             return Err(render::text(StatusCode::NOT_FOUND, "No instance answers to this host name.\n"));
@@ -246,9 +246,9 @@ impl UncheckedContext {
         Ok(Self {
             instance: Arc::clone(instance),
             now: arrival.now,
-            rng: gate.server.platform().rng(),
+            rng: state.server.platform().rng(),
             request: RequestInfo {
-                address: gate.proxies.client_address(arrival.peer, &parts.headers),
+                address: state.proxies.client_address(arrival.peer, &parts.headers),
                 user_agent: user_agent.map(|value| headers::printable(value, MAX_USER_AGENT).into()),
                 id: arrival.id,
             },

@@ -29,9 +29,9 @@ fn allowed_origin(readers: CorsReaders<'_>, headers: &HeaderMap) -> Option<Heade
     match readers {
         // Also without `Origin`: a cache keeps one answer for everybody.
         CorsReaders::Anybody => Some(HeaderValue::from_static("*")),
-        CorsReaders::RegisteredAt(visit) => {
+        CorsReaders::RegisteredAt(context) => {
             let origin = headers.get(header::ORIGIN)?;
-            let known = visit.instance.allows_origin(origin.to_str().ok()?);
+            let known = context.instance.allows_origin(origin.to_str().ok()?);
             known.then(|| origin.clone())
         }
     }

@@ -16,11 +16,11 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
     type Rejection = Response;
 
     /// Whoever judges by memory waits here until it holds what the database does.
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
-        let PublicContext(visit) = PublicContext::from_request_parts(parts, gate).await?;
-        visit.believed().await.map_err(|refused| {
-            let (visit, fault) = *refused;
-            failures::fault_as_spoken(&visit, parts.uri.path(), &fault)
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
+        let PublicContext(context) = PublicContext::from_request_parts(parts, state).await?;
+        context.believed().await.map_err(|refused| {
+            let (context, fault) = *refused;
+            failures::fault_as_spoken(&context, parts.uri.path(), &fault)
         })
     }
 }
@@ -28,9 +28,9 @@ impl FromRequestParts<Arc<AppState>> for RequestContext {
 impl FromRequestParts<Arc<AppState>> for PublicContext {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
         let arrival = *parts.extensions.get::<RequestStart>().expect("every request has arrived");
-        UncheckedContext::of(gate, arrival, parts).map(Self)
+        UncheckedContext::of(state, arrival, parts).map(Self)
     }
 }
 

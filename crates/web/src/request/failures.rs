@@ -20,9 +20,9 @@ use crate::request::render::FormTarget;
 pub(crate) const ADMIN_API: &str = "/manage/api/v1";
 
 /// Reports a fault once, here at the boundary, and says which status it is.
-pub(crate) fn fault_status(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> StatusCode {
-    let affected = FaultContext { instance: Some(&visit.instance.info.name), request: Some(visit.request.id) };
-    visit.instance.faults().report(fault, "a request cannot be answered", affected);
+pub(crate) fn fault_status(context: &RequestContext<impl AnyInstance>, fault: &Fault) -> StatusCode {
+    let affected = FaultContext { instance: Some(&context.instance.info.name), request: Some(context.request.id) };
+    context.instance.faults().report(fault, "a request cannot be answered", affected);
     match fault.kind() {
         FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         FaultKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -30,34 +30,39 @@ pub(crate) fn fault_status(visit: &RequestContext<impl AnyInstance>, fault: &Fau
 }
 
 /// To a person.
-pub(crate) fn fault_page(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
-    failed_page(visit.messages(), fault_status(visit, fault), &visit.reference())
+pub(crate) fn fault_page(context: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
+    failed_page(context.messages(), fault_status(context, fault), &context.reference())
 }
 
-pub(crate) fn failed_page(words: &'static Messages, status: StatusCode, reference: &str) -> Response {
+pub(crate) fn failed_page(messages: &'static Messages, status: StatusCode, reference: &str) -> Response {
     let code = if status == StatusCode::SERVICE_UNAVAILABLE { "temporarily_unavailable" } else { "server_error" };
-    let (title, message, what_to_do) = words.problems.fault;
-    let error = ErrorPage { words, title, message, what_to_do, code, reference, status };
+    let (title, message, what_to_do) = messages.problems.fault;
+    let error = ErrorPage { messages, title, message, what_to_do, code, reference, status };
     render::retry_later(render::page(status, &error, FormTarget::Ourselves))
 }
 
 /// To whoever asks at this path, in the way that answers there are given.
-pub(crate) fn fault_as_spoken(visit: &RequestContext<impl AnyInstance>, path: &str, fault: &Fault) -> Response {
-    failed_as_spoken(path, fault_status(visit, fault), visit.messages(), &visit.reference())
+pub(crate) fn fault_as_spoken(context: &RequestContext<impl AnyInstance>, path: &str, fault: &Fault) -> Response {
+    failed_as_spoken(path, fault_status(context, fault), context.messages(), &context.reference())
 }
 
-pub(crate) fn failed_as_spoken(path: &str, status: StatusCode, words: &'static Messages, reference: &str) -> Response {
+pub(crate) fn failed_as_spoken(
+    path: &str,
+    status: StatusCode,
+    messages: &'static Messages,
+    reference: &str,
+) -> Response {
     match Route::of(path) {
         Route::Api => api_failure(status, reference),
         Route::Token | Route::UserInfo | Route::Revocation | Route::Introspection => failed_json(status),
         Route::Manage if path.starts_with(ADMIN_API) => problem_failure(status, reference.to_owned()),
-        _ => failed_page(words, status, reference),
+        _ => failed_page(messages, status, reference),
     }
 }
 
 /// To an application, as RFC 6749 §5.2 shapes errors.
-pub(crate) fn fault_json(visit: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
-    failed_json(fault_status(visit, fault))
+pub(crate) fn fault_json(context: &RequestContext<impl AnyInstance>, fault: &Fault) -> Response {
+    failed_json(fault_status(context, fault))
 }
 
 pub(crate) fn failed_json(status: StatusCode) -> Response {

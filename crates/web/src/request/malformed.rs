@@ -15,12 +15,13 @@ use crate::request::render;
 use crate::request::render::FormTarget;
 /// A refusal that a person reads.
 pub(crate) fn error_page(
-    visit: &RequestContext,
+    context: &RequestContext,
     status: StatusCode,
     (title, message, what_to_do, code): (&str, &str, &str, &str),
 ) -> Response {
-    let reference = visit.reference();
-    let error = ErrorPage { words: visit.messages(), title, message, what_to_do, code, reference: &reference, status };
+    let reference = context.reference();
+    let error =
+        ErrorPage { messages: context.messages(), title, message, what_to_do, code, reference: &reference, status };
     render::page(status, &error, FormTarget::Ourselves)
 }
 
@@ -32,34 +33,38 @@ pub(crate) fn problem(
 }
 
 /// The page was open too long, or another site posted to us.
-pub(crate) fn form_expired(visit: &mut RequestContext) -> Response {
-    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &FormNotOurs) {
-        return failures::fault_page(visit, &fault);
+pub(crate) fn form_expired(context: &mut RequestContext) -> Response {
+    if let Err(fault) = tell_refused(context, AuditKind::Authorize, &FormNotOurs) {
+        return failures::fault_page(context, &fault);
     }
-    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.expired, "invalid_request"))
+    error_page(context, StatusCode::FORBIDDEN, problem(context.messages().problems.expired, "invalid_request"))
 }
 
 /// Whoever is signed in may not see this.
-pub(crate) fn for_administrators(visit: &RequestContext) -> Response {
-    error_page(visit, StatusCode::FORBIDDEN, problem(visit.messages().problems.not_an_administrator, "access_denied"))
+pub(crate) fn for_administrators(context: &RequestContext) -> Response {
+    error_page(
+        context,
+        StatusCode::FORBIDDEN,
+        problem(context.messages().problems.not_an_administrator, "access_denied"),
+    )
 }
 
 /// A request that cannot be read: the audit is told in English, the person in theirs.
-pub(crate) fn malformed(visit: &mut RequestContext, error: impl Into<BodyError>) -> Response {
+pub(crate) fn malformed(context: &mut RequestContext, error: impl Into<BodyError>) -> Response {
     let error = error.into();
-    if let Err(fault) = tell_refused(visit, AuditKind::Authorize, &unreadable(&error.description())) {
-        return failures::fault_page(visit, &fault);
+    if let Err(fault) = tell_refused(context, AuditKind::Authorize, &unreadable(&error.description())) {
+        return failures::fault_page(context, &fault);
     }
-    let words = visit.messages();
-    let (title, message, what_to_do) = words.problems.unreadable;
-    let message = format!("{message} ({})", error.text(&words.malformed));
+    let messages = context.messages();
+    let (title, message, what_to_do) = messages.problems.unreadable;
+    let message = format!("{message} ({})", error.text(&messages.malformed));
     // What a form lacks is said on the page; a coding also in the header that the status announces.
     let status = if let BodyError::Encoded = error { error.status() } else { StatusCode::BAD_REQUEST };
-    error.answered(error_page(visit, status, (title, &message, what_to_do, "invalid_request")))
+    error.answered(error_page(context, status, (title, &message, what_to_do, "invalid_request")))
 }
 
-pub(crate) fn tell_refused(visit: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
-    let (instance, ctx) = visit.split();
+pub(crate) fn tell_refused(context: &mut RequestContext, kind: AuditKind, refusal: &dyn Refusal) -> Result<(), Fault> {
+    let (instance, ctx) = context.split();
     instance.audit_refusal(&ctx, (kind, refusal))
 }
 

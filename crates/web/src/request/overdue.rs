@@ -17,8 +17,8 @@ pub(crate) fn answer(overdue: Overdue, path: &str, reference: &str, accepted: Op
     }
     let accepted = accepted.map(|line| String::from_utf8_lossy(line.as_bytes()));
     let language = accepted.and_then(|line| Language::of_accept_language(&line));
-    let words = messages::of(language.unwrap_or_default());
-    overdue.close(failures::failed_as_spoken(path, StatusCode::SERVICE_UNAVAILABLE, words, reference))
+    let messages = messages::of(language.unwrap_or_default());
+    overdue.close(failures::failed_as_spoken(path, StatusCode::SERVICE_UNAVAILABLE, messages, reference))
 }
 
 #[cfg(test)]

@@ -120,11 +120,11 @@ pub(crate) fn exported(
     };
     let disposition = HeaderValue::try_from(format!("attachment; filename=\"{what}-{name}.{ending}\""));
     let pieces = stream::try_unfold((manager, chain, export, name), async |(manager, chain, mut export, name)| {
-        let office = manager.service();
-        let book = office.audit_reader_of(chain, manager.master()).await?;
+        let service = manager.service();
+        let book = service.audit_reader_of(chain, manager.master()).await?;
         let piece = export.next(&book, &name).await?;
         drop(book);
-        drop(office);
+        drop(service);
         Ok::<_, Fault>(piece.map(|piece| (piece, (manager, chain, export, name))))
     });
     let mut response = no_store(typed(StatusCode::OK, content_type, Body::from_stream(pieces)));

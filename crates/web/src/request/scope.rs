@@ -67,7 +67,7 @@ impl RequestIds {
 
 /// One request, from its arrival to what is said of its answer.
 pub(crate) struct RequestScope {
-    reception: Arc<RequestIds>,
+    ids: Arc<RequestIds>,
     arrival: RequestStart,
     started: Instant,
     method: Method,
@@ -79,15 +79,15 @@ pub(crate) struct RequestScope {
 }
 
 impl RequestScope {
-    pub(crate) fn begin(reception: &Arc<RequestIds>, request: &Request, peer: IpAddr) -> Self {
-        let arrival = reception.receive(request, peer);
-        let gate = &reception.state;
+    pub(crate) fn begin(ids: &Arc<RequestIds>, request: &Request, peer: IpAddr) -> Self {
+        let arrival = ids.receive(request, peer);
+        let state = &ids.state;
         Self {
             started: Instant::now(),
             method: request.method().clone(),
             uri: request.uri().clone(),
-            span: gate.tracer.as_ref().and_then(|tracer| begin_span(tracer, gate, (arrival, request))),
-            reception: Arc::clone(reception),
+            span: state.tracer.as_ref().and_then(|tracer| begin_span(tracer, state, (arrival, request))),
+            ids: Arc::clone(ids),
             language: None,
             arrival,
         }
@@ -103,7 +103,7 @@ impl RequestScope {
 
     /// Says what every answer says, and notes how long it took.
     pub(crate) fn end(self, mut response: Response) -> Response {
-        let Self { reception, arrival, started, method, uri, span, language: _ } = self;
+        let Self { ids, arrival, started, method, uri, span, language: _ } = self;
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, HeaderValue::from_bytes(&arrival.id.digits()).expect("digits are visible ASCII"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -111,9 +111,9 @@ impl RequestScope {
         if arrival.is_https_only {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY.clone());
         }
-        let (gate, took) = (&reception.state, started.elapsed());
-        gate.latencies.add(Route::of(uri.path()), response.status(), took);
-        if let Some((tracer, (begun, instance))) = gate.tracer.as_ref().zip(span) {
+        let (state, took) = (&ids.state, started.elapsed());
+        state.latencies.add(Route::of(uri.path()), response.status(), took);
+        if let Some((tracer, (begun, instance))) = state.tracer.as_ref().zip(span) {
             tracer.finish(begun, (arrival, took), (&method, uri.path(), response.status()), instance);
         }
         log(arrival.id, (&method, uri.path()), response.status(), took);
@@ -142,7 +142,7 @@ impl RequestScope {
         if overdue == Overdue::Server {
             let fault = Fault::because(Trouble::Silent, "the request's time is over");
             let affected = FaultContext { instance: None, request: Some(self.arrival.id) };
-            self.reception.state.server.faults().report(&fault, "a request cannot be answered", affected);
+            self.ids.state.server.faults().report(&fault, "a request cannot be answered", affected);
         }
         let reference = self.arrival.id.to_string();
         overdue::answer(overdue, self.uri.path(), &reference, self.language.as_ref())
@@ -152,12 +152,12 @@ impl RequestScope {
 /// The span of a request that is traced, and the instance that it is for.
 fn begin_span(
     tracer: &Tracer,
-    gate: &AppState,
+    state: &AppState,
     (arrival, request): (RequestStart, &Request),
 ) -> Option<(OpenSpan, Option<Arc<str>>)> {
-    let mut rng = gate.server.platform().rng();
-    let begun = tracer.begin(request.headers(), (arrival.peer, &gate.proxies), &mut *rng)?;
-    let instance = gate.instance_of(request).map(|instance| instance.info.name.as_str().into());
+    let mut rng = state.server.platform().rng();
+    let begun = tracer.begin(request.headers(), (arrival.peer, &state.proxies), &mut *rng)?;
+    let instance = state.instance_of(request).map(|instance| instance.info.name.as_str().into());
     Some((begun, instance))
 }
 

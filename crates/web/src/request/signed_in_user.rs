@@ -24,7 +24,7 @@ pub(crate) const RETURN: &str = "return";
 
 /// A request of somebody who is signed in at this browser.
 pub(crate) struct SignedInUser {
-    pub visit: RequestContext,
+    pub context: RequestContext,
     pub browser: SignedIn,
 }
 
@@ -32,15 +32,15 @@ impl FromRequestParts<Arc<AppState>> for SignedInUser {
     type Rejection = Response;
 
     /// Who is not signed in is sent to do so, and from there back to the page, never to what a form would have changed.
-    async fn from_request_parts(parts: &mut Parts, gate: &Arc<AppState>) -> Result<Self, Response> {
-        let visit = RequestContext::from_request_parts(parts, gate).await?;
-        match visit.browser(&parts.headers).await {
-            Ok(Some(browser)) => match visit.instance.auth().extend_session(&browser, visit.now).await {
-                Ok(()) => Ok(Self { visit: visit.speaking_to(&browser.user), browser }),
-                Err(fault) => Err(failures::fault_page(&visit, &fault)),
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, Response> {
+        let context = RequestContext::from_request_parts(parts, state).await?;
+        match context.browser(&parts.headers).await {
+            Ok(Some(browser)) => match context.instance.auth().extend_session(&browser, context.now).await {
+                Ok(()) => Ok(Self { context: context.speaking_to(&browser.user), browser }),
+                Err(fault) => Err(failures::fault_page(&context, &fault)),
             },
             Ok(None) => Err(to_sign_in(&parts.method, &parts.uri)),
-            Err(fault) => Err(failures::fault_page(&visit, &fault)),
+            Err(fault) => Err(failures::fault_page(&context, &fault)),
         }
     }
 }
@@ -48,7 +48,7 @@ impl FromRequestParts<Arc<AppState>> for SignedInUser {
 impl SignedInUser {
     /// What this person's forms must bring back: bound to the sign-in, so that it dies with it.
     pub(crate) fn csrf(&self) -> String {
-        self.visit.instance.auth().person_token(&self.browser)
+        self.context.instance.auth().person_token(&self.browser)
     }
 
     /// Where this person signs in once more, and comes back to a page of ours.
@@ -60,7 +60,7 @@ impl SignedInUser {
 
     /// What a flow is called on, and with.
     pub(crate) fn split(&mut self) -> (&BelievedInstance, Ctx<'_>, &SignedIn) {
-        let (instance, ctx) = self.visit.split();
+        let (instance, ctx) = self.context.split();
         (instance, ctx, &self.browser)
     }
 
@@ -68,19 +68,19 @@ impl SignedInUser {
     pub(crate) async fn form(&mut self, headers: &HeaderMap, body: Body) -> Result<Params, Response> {
         let form = match body::form(headers, body).await {
             Ok(form) => form,
-            Err(error) => return Err(malformed::malformed(&mut self.visit, error)),
+            Err(error) => return Err(malformed::malformed(&mut self.context, error)),
         };
         // It may have taken its time to arrive.
-        if let Err(fault) = self.visit.instance.renew(self.visit.now).await {
-            return Err(failures::fault_page(&self.visit, &fault));
+        if let Err(fault) = self.context.instance.renew(self.context.now).await {
+            return Err(failures::fault_page(&self.context, &fault));
         }
-        if self.sent(headers, form.get("csrf")) { Ok(form) } else { Err(malformed::form_expired(&mut self.visit)) }
+        if self.sent(headers, form.get("csrf")) { Ok(form) } else { Err(malformed::form_expired(&mut self.context)) }
     }
 
     /// That a posted token is this person's, and that the browser does not say that another site posted it.
     pub(crate) fn sent(&self, headers: &HeaderMap, csrf: Option<&str>) -> bool {
         let from_here = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
-        from_here && csrf.is_some_and(|csrf| self.visit.instance.auth().is_person_token(&self.browser, csrf))
+        from_here && csrf.is_some_and(|csrf| self.context.instance.auth().is_person_token(&self.browser, csrf))
     }
 }
 

@@ -67,19 +67,19 @@ impl TrialRequest {
     }
 }
 
-pub(in crate::admin_ui) async fn show(mut at_desk: AdminPage, Path(text): Path<String>) -> Response {
-    let answer = match found(&mut at_desk, &text).await {
+pub(in crate::admin_ui) async fn show(mut admin: AdminPage, Path(text): Path<String>) -> Response {
+    let answer = match found(&mut admin, &text).await {
         Ok(Some(application)) => {
-            Ok(page(&at_desk, &application, &TrialRequest::usual(&application), (vec![], FormNotice::Nothing)))
+            Ok(page(&admin, &application, &TrialRequest::usual(&application), (vec![], FormNotice::Nothing)))
         }
-        Ok(None) => Ok(at_desk.gone()),
+        Ok(None) => Ok(admin.gone()),
         Err(fault) => Err(fault.into()),
     };
-    at_desk.answer(answer)
+    admin.answer(answer)
 }
 
 fn page(
-    at_desk: &AdminPage,
+    admin: &AdminPage,
     application: &TrustedApplication,
     wanted: &TrialRequest,
     (steps, said): (Vec<TrialStep>, FormNotice),
@@ -133,80 +133,80 @@ fn page(
         links: vec![PageLink::new(here, "Back to the application")],
         parts,
     };
-    at_desk.page(HERE, content, said)
+    admin.page(HERE, content, said)
 }
 
 pub(in crate::admin_ui) async fn run(
-    mut at_desk: AdminPage,
-    State(gate): State<Arc<AppState>>,
+    mut admin: AdminPage,
+    State(state): State<Arc<AppState>>,
     Path(text): Path<String>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let form = match at_desk.form(&parts.headers, body).await {
+    let form = match admin.form(&parts.headers, body).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let answer = ran(&mut at_desk, Trial::new(gate, &parts), &text, &form).await;
-    at_desk.answer(answer)
+    let answer = ran(&mut admin, Trial::new(state, &parts), &text, &form).await;
+    admin.answer(answer)
 }
 
-async fn ran(at_desk: &mut AdminPage, mut trial: Trial, text: &str, form: &Params) -> PageResult {
-    let Some(application) = found(at_desk, text).await? else { return Ok(at_desk.gone()) };
+async fn ran(admin: &mut AdminPage, mut trial: Trial, text: &str, form: &Params) -> PageResult {
+    let Some(application) = found(admin, text).await? else { return Ok(admin.gone()) };
     let mut wanted = TrialRequest::entered(form);
     let is_confidential = application.to_record().client_type == RecordClientType::Confidential;
     let made = if is_confidential && wanted.secret.is_none() {
-        match lend_secret(at_desk, &application).await? {
+        match lend_secret(admin, &application).await? {
             Ok((id, secret)) => {
                 wanted.secret = Some(secret);
                 Some(id)
             }
-            Err(refusal) => return Ok(page(at_desk, &application, &wanted, (vec![], refused(refusal)))),
+            Err(refusal) => return Ok(page(admin, &application, &wanted, (vec![], refused(refusal)))),
         }
     } else {
         None
     };
     let client = TrialClient { id: application.uri.as_str().to_owned(), secret: wanted.secret.take() };
-    let [state, nonce, verifier] = [(); 3].map(|()| URL_SAFE_NO_PAD.encode(at_desk.person.visit.rng.secret()));
+    let [state, nonce, verifier] = [(); 3].map(|()| URL_SAFE_NO_PAD.encode(admin.person.context.rng.secret()));
     let _ended = if wanted.signs_in {
         trial.code(&client, &wanted, [&state, &nonce, &verifier]).await
     } else {
         trial.service(&client, &wanted).await
     };
     if let Some(id) = made {
-        take_secret_back(at_desk, &application, &id).await?;
+        take_secret_back(admin, &application, &id).await?;
     }
     if wanted.signs_in && wanted.calls {
-        let who = (at_desk.person.browser.user.id, application.id);
-        let instance = at_desk.manager.instance().clone();
-        instance.account().release_sessions(&mut at_desk.person.visit.moment(), who).await?;
+        let who = (admin.person.browser.user.id, application.id);
+        let instance = admin.manager.instance().clone();
+        instance.account().release_sessions(&mut admin.person.context.moment(), who).await?;
     }
-    Ok(page(at_desk, &application, &wanted, (trial.steps, FormNotice::Nothing)))
+    Ok(page(admin, &application, &wanted, (trial.steps, FormNotice::Nothing)))
 }
 
 type Lent = (String, Presented<ClientSecret>);
 
 /// A secret for this run alone; the doors know it when this returns.
 async fn lend_secret(
-    at_desk: &mut AdminPage,
+    admin: &mut AdminPage,
     application: &TrustedApplication,
 ) -> Result<Result<Lent, AdminRefusal>, PageInterruption> {
-    let expires = at_desk.now().plus(MAX_RUN);
-    let (office, mut moment) = at_desk.elevate()?;
-    let lent = office.add_secret_to(application, ("try it", Some(expires)), &mut moment).await?;
+    let expires = admin.now().plus(MAX_RUN);
+    let (service, mut moment) = admin.elevate()?;
+    let lent = service.add_secret_to(application, ("try it", Some(expires)), &mut moment).await?;
     Ok(lent.map(|(secret, shown)| (secret.id, shown)))
 }
 
 /// One that cannot be taken back, because the application is changed again and again, expires.
 async fn take_secret_back(
-    at_desk: &mut AdminPage,
+    admin: &mut AdminPage,
     application: &TrustedApplication,
     id: &str,
 ) -> Result<(), PageInterruption> {
     for _ in 0..MAX_ATTEMPTS {
-        let (office, mut moment) = at_desk.elevate()?;
-        let Ok(application) = office.application_by_id(application.id).await? else { break };
-        let Err(AdminRefusal::Overtaken) = office.remove_secret(&application, id, &mut moment).await? else { break };
+        let (service, mut moment) = admin.elevate()?;
+        let Ok(application) = service.application_by_id(application.id).await? else { break };
+        let Err(AdminRefusal::Overtaken) = service.remove_secret(&application, id, &mut moment).await? else { break };
     }
     Ok(())
 }

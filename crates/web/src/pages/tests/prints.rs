@@ -58,7 +58,7 @@ pub(super) fn every_page(hostile: bool) -> Vec<Rendered> {
 
 fn print_sign_in(press: &mut Press) {
     let page = SignInPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
         action: press.ink("action", "/id/account/login?return=4f1c"),
@@ -73,7 +73,7 @@ fn print_sign_in(press: &mut Press) {
     };
     press.print("sign-in", &page);
     let page = SignInPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
         error: Some(press.ink("error", "That login and password do not go together. Check both and try again.")),
@@ -109,7 +109,7 @@ fn passkey(press: &mut Press) -> PasskeyForm<'static> {
 
 fn print_second_step(press: &mut Press) {
     let page = |press: &mut Press, field| SecondStepPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
         action: press.ink("action", "/id/account/second-step?return=4f1c"),
@@ -155,7 +155,7 @@ fn print_consent(press: &mut Press) {
     };
     let scopes = [read, update, offline];
     let page = ConsentPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: press.ink("application", "My First App"),
         application_uri: press.ink("application-uri", "my.trusted.app/first"),
@@ -177,7 +177,7 @@ fn print_consent(press: &mut Press) {
 
 fn print_error(press: &mut Press) {
     let page = ErrorPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         title: press.ink("title", "This app is not set up correctly"),
         message: press.ink(
             "message",
@@ -197,7 +197,7 @@ fn print_error(press: &mut Press) {
 fn print_sign_out(press: &mut Press) {
     let fields = [(press.ink("field-name", "state").to_owned(), press.ink("field-value", "af0ifjsldkj").to_owned())];
     let page = SignOutPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user: press.ink("user", "Alice Archer"),
         application_name: Some(press.ink("application", "My First App")),
@@ -209,7 +209,7 @@ fn print_sign_out(press: &mut Press) {
     press.print("sign-out.bare", &SignOutPage { application_name: None, fields: &[], ..page });
 
     let page = SignedOutPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         application_name: Some(press.ink("application", "My First App")),
         return_url: Some(press.ink("return", "http://localhost:3000/signed-out")),
@@ -222,7 +222,7 @@ fn print_sign_out(press: &mut Press) {
 
 fn print_set_up(press: &mut Press) {
     let page = SetUpPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "admin"),
         reset: false,
@@ -236,7 +236,7 @@ fn print_set_up(press: &mut Press) {
     press.print("set-up.error", &SetUpPage { error, ..page });
     press.print("set-up.reset", &SetUpPage { reset: true, ..page });
     let page = SetUpDonePage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sign_in_url: press.ink("sign-in", "/id/account/login"),
     };
@@ -245,7 +245,7 @@ fn print_set_up(press: &mut Press) {
 
 fn print_links(press: &mut Press) {
     let page = PasswordResetPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sends_mail: true,
         action: press.ink("action", "/id/account/forgotten"),
@@ -256,11 +256,11 @@ fn print_links(press: &mut Press) {
     press.print("forgotten", &page);
     let (instance_name, sign_in_url) = (page.instance_name, page.sign_in_url);
     press.print("forgotten.no-mail", &PasswordResetPage { sends_mail: false, notice: None, ..page });
-    press.print("forgotten-sent", &PasswordResetSentPage { words: page.words, instance_name, sign_in_url });
+    press.print("forgotten-sent", &PasswordResetSentPage { messages: page.messages, instance_name, sign_in_url });
     print_known_browser(press);
     for (name, side) in [("confirm-email", AddressSide::New), ("confirm-email.old", AddressSide::Old)] {
         let page = ConfirmEmailPage {
-            words: messages::of(Language::English),
+            messages: messages::of(Language::English),
             instance_name: press.ink("instance", "testdb"),
             side,
             login: press.ink("login", "alice"),
@@ -272,7 +272,7 @@ fn print_links(press: &mut Press) {
         press.print(name, &page);
     }
     let page = EmailAnsweredPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         title: press.ink("title", "Nothing changes"),
         meaning: press.ink("meaning", "The address stays as it was."),
@@ -283,7 +283,7 @@ fn print_links(press: &mut Press) {
 
 fn print_known_browser(press: &mut Press) {
     let page = KnownBrowserPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         login: press.ink("login", "alice"),
         action: press.ink("action", "/id/account/known-browser"),
@@ -293,8 +293,8 @@ fn print_known_browser(press: &mut Press) {
     press.print("known-browser", &page);
     for (name, is_sent) in [("known-browser-sent", true), ("known-browser-done", false)] {
         let sign_in_url = press.ink("sign-in", "/id/account/login");
-        let (words, instance_name) = (page.words, page.instance_name);
-        press.print(name, &KnownBrowserDonePage { words, instance_name, is_sent, sign_in_url });
+        let (messages, instance_name) = (page.messages, page.instance_name);
+        press.print(name, &KnownBrowserDonePage { messages, instance_name, is_sent, sign_in_url });
     }
 }
 
@@ -317,7 +317,7 @@ fn print_sites(press: &mut Press) {
         },
     ];
     let page = LandingPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         sites: &sites,
         version: press.ink("version", "0.1.0"),
@@ -325,7 +325,7 @@ fn print_sites(press: &mut Press) {
     press.print("landing", &page);
     press.texts.extend(["site", "site-description", "site-url"]);
     let page = AccountPage {
-        words: messages::of(Language::English),
+        messages: messages::of(Language::English),
         instance_name: press.ink("instance", "testdb"),
         user_name: press.ink("user", "Alice Archer"),
         login: press.ink("login", "alice"),

@@ -58,7 +58,7 @@ const OF_THE_CONNECTION: [HeaderName; 3] =
     [header::USER_AGENT, header::ACCEPT_LANGUAGE, HeaderName::from_static("x-forwarded-for")];
 
 impl Trial {
-    pub(super) fn new(gate: Arc<AppState>, parts: &Parts) -> Self {
+    pub(super) fn new(state: Arc<AppState>, parts: &Parts) -> Self {
         let arrival = parts.extensions.get::<RequestStart>().expect("every request has arrived");
         let mut connection = HeaderMap::new();
         for name in OF_THE_CONNECTION {
@@ -73,7 +73,7 @@ impl Trial {
         }
         let cookies = parts.headers.get_all(header::COOKIE).iter().cloned().collect();
         Self {
-            doors: HttpService::new(gate),
+            doors: HttpService::new(state),
             peer: SocketAddr::new(arrival.peer, 0),
             connection,
             cookies,

@@ -14,7 +14,7 @@ const WORDS: fn() -> &'static Messages = || messages::of(Language::English);
 
 fn frame(press: &mut Press, section: ProfileSection) -> ProfileFrame<'static> {
     ProfileFrame {
-        words: WORDS(),
+        messages: WORDS(),
         instance_name: press.ink("instance", "testdb"),
         user_name: press.ink("user", "Alice Archer"),
         login: press.ink("login", "alice"),
@@ -30,7 +30,7 @@ pub(super) fn print(press: &mut Press) {
     let since = DisplayTime(Timestamp::from_seconds(1_795_255_032));
     let email = Email { address: press.ink("email", "alice@example.com").to_owned(), verified: true };
     let mut page = OverviewPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::Overview),
         email: Some(&email),
         kind: "Internal user",
@@ -45,7 +45,7 @@ pub(super) fn print(press: &mut Press) {
     press.print("profile.bare", &page);
 
     let frame_of_language = frame(press, ProfileSection::Language);
-    let page = LanguagePage { words: WORDS(), frame: frame_of_language, chosen: Some(Language::Bulgarian) };
+    let page = LanguagePage { messages: WORDS(), frame: frame_of_language, chosen: Some(Language::Bulgarian) };
     press.print("profile-language", &page);
     let said = ProfileNotice::Refused(press.ink("error", "Somebody else changed this."));
     let frame_of_language = frame(press, ProfileSection::Language).saying(said);
@@ -60,7 +60,7 @@ fn print_email(press: &mut Press) {
     let asked = [(press.ink("new", "alice@home.example"), true), (press.ink("old", "alice@work.example"), false)];
     let until = DisplayTime(Timestamp::from_seconds(1_795_255_032));
     let mut page = EmailPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::Email),
         email: Some(&email),
         waiting: Some(PendingAddress { asked: &asked, until }),
@@ -78,17 +78,17 @@ fn print_email(press: &mut Press) {
 }
 
 fn print_forms(press: &mut Press) {
-    let page = PasswordPage { words: WORDS(), frame: frame(press, ProfileSection::Password), live_tokens: 2 };
+    let page = PasswordPage { messages: WORDS(), frame: frame(press, ProfileSection::Password), live_tokens: 2 };
     press.print("profile-password", &page);
     let said = ProfileNotice::Refused(press.ink("error", "The password until now is not right."));
     let page =
-        PasswordPage { words: WORDS(), frame: frame(press, ProfileSection::Password).saying(said), live_tokens: 0 };
+        PasswordPage { messages: WORDS(), frame: frame(press, ProfileSection::Password).saying(said), live_tokens: 0 };
     press.print("profile-password.error", &page);
-    let page = PicturePage { words: WORDS(), frame: frame(press, ProfileSection::Picture), is_chosen: true };
+    let page = PicturePage { messages: WORDS(), frame: frame(press, ProfileSection::Picture), is_chosen: true };
     press.print("profile-picture", &page);
     let said = ProfileNotice::Refused(press.ink("error", "The file is damaged."));
     let page =
-        PicturePage { words: WORDS(), frame: frame(press, ProfileSection::Picture).saying(said), is_chosen: false };
+        PicturePage { messages: WORDS(), frame: frame(press, ProfileSection::Picture).saying(said), is_chosen: false };
     press.print("profile-picture.error", &page);
 }
 
@@ -114,7 +114,7 @@ fn print_lists(press: &mut Press) {
             is_this: false,
         },
     ];
-    let page = SessionsPage { words: WORDS(), frame: frame(press, ProfileSection::Sessions), lines: &lines };
+    let page = SessionsPage { messages: WORDS(), frame: frame(press, ProfileSection::Sessions), lines: &lines };
     press.print("profile-sessions", &page);
     let lines = [AppLine {
         id: press.ink("id", "0193f2c4").to_owned(),
@@ -124,9 +124,9 @@ fn print_lists(press: &mut Press) {
         since: Some(at),
         holds_tokens: true,
     }];
-    let page = AppsPage { words: WORDS(), frame: frame(press, ProfileSection::Apps), lines: &lines };
+    let page = AppsPage { messages: WORDS(), frame: frame(press, ProfileSection::Apps), lines: &lines };
     press.print("profile-apps", &page);
-    let bare = AppsPage { words: WORDS(), frame: frame(press, ProfileSection::Apps), lines: &[] };
+    let bare = AppsPage { messages: WORDS(), frame: frame(press, ProfileSection::Apps), lines: &[] };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-apps.bare", &bare);
 }
@@ -151,7 +151,7 @@ fn print_tokens(press: &mut Press) {
     }];
     let applications = [application(press)];
     let page = TokensPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::Tokens),
         lines: &lines,
         applications: &applications,
@@ -162,7 +162,7 @@ fn print_tokens(press: &mut Press) {
     let description = press.ink("description", "nightly export");
     let form = NewTokenForm { description, scopes: &scopes, expiries: &expiries };
     let page = NewTokenPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::Tokens),
         application: application(press),
         form: Some(form),
@@ -175,7 +175,7 @@ fn print_tokens(press: &mut Press) {
     let page = NewTokenPage { frame: frame_of_error, application: application(press), form: Some(form), ..page };
     press.print("profile-token-new.error", &page);
     let page = TokenCreatedPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::Tokens),
         value: press.ink("value", "enrt_0123"),
         description: press.ink("description", "nightly export"),
@@ -198,7 +198,7 @@ fn print_two_step(press: &mut Press) {
         PasskeyLine { id: PasskeyId(uuid::Uuid::from_u128(8)), name: "Blue key", added: day, last_used: None },
     ];
     let mut page = TwoStepPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::TwoStep),
         is_on: true,
         app_since: Some(day),
@@ -220,7 +220,7 @@ fn print_two_step(press: &mut Press) {
 
     let said = ProfileNotice::Refused(press.ink("error", "This is not the code that the app shows."));
     let page = AuthenticatorPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::TwoStep).saying(said),
         picture: r#"<svg role="img" aria-label="QR code"></svg>"#,
         uri: press.ink("uri", "otpauth://totp/testdb:alice?secret=GEZDGNBVGY3TQOJQ"),
@@ -231,7 +231,7 @@ fn print_two_step(press: &mut Press) {
     press.print("profile-two-step-app.error", &page);
     let said = ProfileNotice::Refused(press.ink("error", "This passkey could not be added."));
     let page = PasskeyPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::TwoStep).saying(said),
         options: press.ink("options", r#"{"publicKey":{}}"#),
         state: press.ink("state", "1900000000.e30.c2ln"),
@@ -240,7 +240,7 @@ fn print_two_step(press: &mut Press) {
     };
     press.print("profile-two-step-passkey.error", &page);
     let page = ConfirmPage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::TwoStep),
         what: press.ink("what", "app"),
         title: press.ink("title", "Remove the authenticator app?"),
@@ -249,7 +249,7 @@ fn print_two_step(press: &mut Press) {
     };
     press.print("profile-two-step-confirm", &page);
     let page = ProvePage {
-        words: WORDS(),
+        messages: WORDS(),
         frame: frame(press, ProfileSection::TwoStep),
         title: press.ink("title", "Remove the authenticator app?"),
         sign_in_url: press.ink("url", "/id/account/login?return=%2Fprofile%2Ftwo-step"),
@@ -257,7 +257,7 @@ fn print_two_step(press: &mut Press) {
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-two-step-prove", &page);
     let codes = [press.ink("code", "000G-40R4-0M30-E27Z"), "ZZZZ-ZZZZ-ZZZZ-ZZZZ"];
-    let page = RecoveryCodesPage { words: WORDS(), frame: frame(press, ProfileSection::TwoStep), codes: &codes };
+    let page = RecoveryCodesPage { messages: WORDS(), frame: frame(press, ProfileSection::TwoStep), codes: &codes };
     press.texts.retain(|text| *text != "csrf");
     press.print("profile-recovery-codes", &page);
 }
